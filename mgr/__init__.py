@@ -1,0 +1,1 @@
+"""A distributed manager: one active of several, elected through etcd, running modules."""

@@ -1,0 +1,1 @@
+"""The descriptor language: what arguments a command takes, and whether words fit it."""

@@ -1,0 +1,1 @@
+"""mgrctl, the command line."""

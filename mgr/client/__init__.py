@@ -1,0 +1,1 @@
+"""The Python client: finds the active manager, follows hints, retries what is safe."""

@@ -1,0 +1,1 @@
+"""What the cluster said: its log, and later its daemons, counters and maps."""

@@ -1,0 +1,1 @@
+"""The manager's own commands, one noun a file."""

@@ -1,0 +1,1 @@
+"""Options: what may be set, which value holds."""

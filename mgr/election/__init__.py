@@ -1,0 +1,1 @@
+"""Who leads, decided by pure functions."""

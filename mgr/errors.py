@@ -1,0 +1,222 @@
+"""Every error of the product: what it means, its errno, what the caller can do.
+
+One class for each thing the *caller* can do something about. ``mgr/rpc/status.py`` says
+how each leaves the process over gRPC; nothing else translates them.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from typing import ClassVar
+
+
+class MgrError(Exception):
+    """Root of the family; never raised itself."""
+
+    errno: ClassVar[int] = _errno.EIO
+    reason: ClassVar[str] = "INTERNAL"
+    """``ErrorInfo.reason`` on the wire: constant, upper case, documented in docs/reference."""
+
+
+# -- who leads ------------------------------------------------------------------------------
+
+
+class NotActiveError(MgrError):
+    """Asked the wrong manager: another one leads, or none does yet. Nothing ran."""
+
+    errno = _errno.EAGAIN
+    reason = "NOT_ACTIVE"
+
+    def __init__(self, active_address: str | None, *, active_name: str = "", term: int = 0) -> None:
+        """Remember whom to ask instead; ``None`` while nobody leads."""
+        self.active_address = active_address
+        self.active_name = active_name
+        self.term = term
+        where = f"ask {active_address}" if active_address else "nobody leads yet: retry"
+        super().__init__(f"this manager is not active; {where}")
+
+
+class TermLostError(MgrError):
+    """The office was lost while the command ran: it may have run in part. Not retried blindly."""
+
+    errno = _errno.ECONNABORTED
+    reason = "TERM_LOST"
+
+
+class FencedError(TermLostError):
+    """A write was refused because a newer leader exists. Retrying cannot help."""
+
+    errno = _errno.ESTALE
+    reason = "FENCED"
+
+    def __init__(self, key: str, *, term: int) -> None:
+        """Name the key left unwritten and the term that is over."""
+        self.key = key
+        self.term = term
+        super().__init__(f"term {term} is over: {key!r} was left as it is")
+
+
+class MayHaveRunError(TermLostError):
+    """An earlier attempt of this request began in a term that is over."""
+
+    reason = "MAY_HAVE_RUN"
+
+    def __init__(self, request_id: str, *, term: int) -> None:
+        """Name the request and the term in which it began."""
+        self.term = term
+        super().__init__(
+            f"request {request_id} may have run in part in term {term}: "
+            "look at the result before you repeat it under a new id"
+        )
+
+
+class NameTakenError(MgrError):
+    """Another live manager of this cluster has the same id."""
+
+    errno = _errno.EEXIST
+    reason = "NAME_TAKEN"
+
+
+class UnfitToLeadError(MgrError):
+    """This manager may not lead: etcd too old, wrong cluster, revision went backwards."""
+
+    errno = _errno.EPERM
+    reason = "UNFIT_TO_LEAD"
+
+
+# -- the store ------------------------------------------------------------------------------
+
+
+class StoreError(MgrError):
+    """Root of what etcd can answer."""
+
+    reason = "STORE"
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer in time. For a read: nothing is known. Retry."""
+
+    errno = _errno.EAGAIN
+    reason = "STORE_UNAVAILABLE"
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """A write was sent and no answer came: it may have been done. Read before you repeat it."""
+
+    errno = _errno.ETIMEDOUT
+    reason = "OUTCOME_UNKNOWN"
+
+
+class LeaseExpiredError(StoreError):
+    """The lease is gone, and with it every key that hung on it."""
+
+    errno = _errno.ESTALE
+    reason = "LEASE_EXPIRED"
+
+
+class AccessDeniedError(StoreError):
+    """Etcd refused the credentials or the key range. An operator must act."""
+
+    errno = _errno.EACCES
+    reason = "ACCESS_DENIED"
+
+
+class StoreFullError(StoreError):
+    """Etcd is out of space: it takes no writes until an operator compacts or raises its quota."""
+
+    errno = _errno.ENOSPC
+    reason = "STORE_FULL"
+
+
+class ConflictError(StoreError):
+    """Somebody changed what the write expected. Read again, then decide."""
+
+    errno = _errno.EBUSY
+    reason = "CONFLICT"
+
+
+# -- what a caller can get wrong ----------------------------------------------------------------
+
+
+class InvalidArgumentError(MgrError):
+    """A value that cannot be meant: wrong type, out of range, malformed. Nothing changed."""
+
+    errno = _errno.EINVAL
+    reason = "INVALID_ARGUMENT"
+
+
+class InvalidSettingError(InvalidArgumentError):
+    """A setting of ``mgrd`` or ``mgrctl`` is wrong or contradicts another one."""
+
+    reason = "INVALID_SETTING"
+
+
+class InvalidKeyError(InvalidArgumentError):
+    """A key with a NUL, not encodable as UTF-8, or empty."""
+
+    reason = "INVALID_KEY"
+
+
+class TooLargeError(InvalidArgumentError):
+    """A value above the limit. Nothing was sent."""
+
+    errno = _errno.EFBIG
+    reason = "TOO_LARGE"
+
+
+class UnknownCommandError(InvalidArgumentError):
+    """No command has these words; the message names the closest ones."""
+
+    reason = "UNKNOWN_COMMAND"
+
+
+class NotFoundError(MgrError):
+    """The named thing does not exist."""
+
+    errno = _errno.ENOENT
+    reason = "NOT_FOUND"
+
+
+class NotPermittedError(MgrError):
+    """Refused by a rule of the product, not for want of credentials."""
+
+    errno = _errno.EPERM
+    reason = "NOT_PERMITTED"
+
+
+# -- modules ----------------------------------------------------------------------------------
+
+
+class ModuleNotEnabledError(MgrError):
+    """The command belongs to a module that is not enabled."""
+
+    errno = _errno.EOPNOTSUPP
+    reason = "MODULE_NOT_ENABLED"
+
+
+class ModuleNotReadyError(MgrError):
+    """The module is enabled and did not finish starting in time. Nothing ran."""
+
+    errno = _errno.ETIMEDOUT
+    reason = "MODULE_NOT_READY"
+
+
+class ModuleFailedError(MgrError):
+    """The module failed to load, to construct or to serve."""
+
+    errno = _errno.EIO
+    reason = "MODULE_FAILED"
+
+
+class OverloadedError(MgrError):
+    """A queue is full. Nothing ran; retry later."""
+
+    errno = _errno.EBUSY
+    reason = "OVERLOADED"
+
+
+class DeadlineExceededError(MgrError):
+    """The caller's time ran out. A command that had begun goes on: its outcome is unknown."""
+
+    errno = _errno.ETIMEDOUT
+    reason = "DEADLINE_EXCEEDED"

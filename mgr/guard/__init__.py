@@ -1,0 +1,1 @@
+"""The parent process: who leads, and is the worker well? Runs no module code."""

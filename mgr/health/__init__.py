@@ -1,0 +1,1 @@
+"""Health checks, mutes and the overall state."""

@@ -1,0 +1,1 @@
+"""One module in its threads, whichever part this manager plays."""

@@ -1,0 +1,1 @@
+"""The manager's own HTTP port: probes, metrics, redirects."""

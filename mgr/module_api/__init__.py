@@ -1,0 +1,1 @@
+"""What a module is written against: the public face of the product."""

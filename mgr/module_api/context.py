@@ -1,0 +1,119 @@
+"""Everything a module can reach. The host implements it; ``mgr.testing`` fakes it.
+
+Rules of this border: a module knows neither the event loop, nor etcd, nor gRPC; whatever
+crosses is a plain value that could be pickled, so that a module may one day live in a process
+of its own. Every method may be called from any thread of the module. Reads are served from
+memory; writes wait until the store has them and are then visible to every thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+OptionValue = bool | int | float | str | None
+
+
+class StandbyContext(Protocol):
+    """What a waiting module can reach."""
+
+    @property
+    def manager_id(self) -> str:
+        """The name of this manager: the ``x`` of ``mgr.x``."""
+        ...
+
+    def get_option(self, module: str, name: str, *, localized: bool = False) -> OptionValue:
+        """The stored value of ``mgr/<module>/<name>``, typed as ``module`` declared it.
+
+        None where nothing is stored: defaults are the module class's own business. With
+        ``localized``, ``mgr/<module>/<manager id>/<name>`` is preferred.
+
+        Raises:
+            ValueError: The stored text does not fit the declared type.
+
+        """
+        ...
+
+    def get_native_option(self, name: str) -> OptionValue:
+        """An option of the manager itself, typed, its default where unset.
+
+        Raises:
+            KeyError: No such option.
+
+        """
+        ...
+
+    def get_store(self, key: str) -> str | None:
+        """The value of this module's ``key``, None if absent."""
+        ...
+
+    def get_active_uri(self) -> str:
+        """The address the active instance of this module published; empty if none is known."""
+        ...
+
+    def get(self, data_name: str) -> Any:
+        """A named document (``mgr_map``, ``health``, ...); None for an unknown name.
+
+        A standby knows ``mgr_ips`` only.
+        """
+        ...
+
+
+class ModuleContext(StandbyContext, Protocol):
+    """What a module of the active manager can reach."""
+
+    def get_term(self) -> int:
+        """The fencing token of this manager's term: grows for ever, never repeats."""
+        ...
+
+    def set_option(
+        self, module: str, name: str, value: str | None, *, localized: bool = False
+    ) -> None:
+        """Store ``mgr/<module>/<name>`` in section ``mgr``; None removes it.
+
+        Raises:
+            ValueError: The text does not fit the declaration; says why. Nothing changed.
+
+        """
+        ...
+
+    def set_store(self, key: str, value: str | None) -> None:
+        """Store this module's ``key``; None removes it."""
+        ...
+
+    def get_store_prefix(self, prefix: str) -> dict[str, str]:
+        """This module's keys that begin with ``prefix``, whole keys, ascending."""
+        ...
+
+    def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace this module's checks."""
+        ...
+
+    def set_uri(self, uri: str) -> None:
+        """Publish the module's service address; empty withdraws it."""
+        ...
+
+    def cluster_log(self, channel: str, priority: int, message: str) -> None:
+        """Write a line to the cluster log: 0 debug, 1 info, 2 security, 3 warning, 4 error."""
+        ...
+
+    def have_store_connection(self) -> bool:
+        """Whether what is read now is current: the mirror heard from the store just now."""
+        ...
+
+    def remote(
+        self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Call a method of another module, on the caller's thread, arguments by value.
+
+        Raises:
+            ImportError: No such module is running.
+            NameError: It has no such method.
+            RuntimeError: The method raised; the text is its traceback.
+
+        """
+        ...
+
+    def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
+        """Run one of the manager's own commands; ``(retval, stdout, stderr)``."""
+        ...

@@ -1,0 +1,1 @@
+"""Generated from proto/mgr/rpc/v1; never edited."""

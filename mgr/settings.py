@@ -1,0 +1,222 @@
+"""Settings of ``mgrd``: one frozen struct, from a TOML file, the environment and flags.
+
+Later wins: default, file, ``MGR_*`` environment, flag. Each field's description is the only
+place its meaning is written: ``mgrd --help`` and docs/reference/settings.md are made from it.
+A field ``etcd_ca`` is ``etcd_ca = ...`` in the file, ``MGR_ETCD_CA`` and ``--etcd-ca``.
+"""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from mgr.errors import InvalidSettingError
+from mgr.store.keys import checked_name
+
+ENVIRONMENT_PREFIX: Final = "MGR_"
+RENEWALS_PER_LEASE: Final = 5
+"""A lease is renewed five times in its life, so that two lost packets cost nothing."""
+
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one manager is told at its start. Nothing of it changes while it runs."""
+
+    id: Annotated[str, Meta(description="Name of this manager, unique in its cluster")] = ""
+    cluster: Annotated[str, Meta(description="Name of the cluster: what its keys begin with")] = (
+        "mgr"
+    )
+    etcd: Annotated[
+        tuple[str, ...], Meta(description="Addresses of etcd, host:port, separated by commas")
+    ] = ("127.0.0.1:2379",)
+    etcd_ca: Annotated[
+        str, Meta(description="File with the CA that signed etcd's certificates; empty: no TLS")
+    ] = ""
+    etcd_cert: Annotated[str, Meta(description="File with the client certificate for etcd")] = ""
+    etcd_key: Annotated[str, Meta(description="File with the client's private key for etcd")] = ""
+    etcd_user: Annotated[str, Meta(description="User to log in to etcd as; empty: none")] = ""
+    etcd_password_file: Annotated[str, Meta(description="File with that user's password")] = ""
+    etcd_timeout_s: Annotated[
+        Seconds, Meta(description="How long one request to etcd may take before it is given up")
+    ] = 2.0
+    etcd_untrusted: Annotated[
+        bool,
+        Meta(
+            description="Lead even on an etcd older than 3.5.28 / 3.6.9, whose leases and reads "
+            "have known defects: for tests on a distribution's package, never for production"
+        ),
+    ] = False
+    grpc_listen: Annotated[str, Meta(description="Where gRPC listens, host:port; port 0: any")] = (
+        "127.0.0.1:7400"
+    )
+    grpc_advertise: Annotated[
+        str, Meta(description="Where clients reach gRPC, host:port; empty: as it listens")
+    ] = ""
+    http_listen: Annotated[str, Meta(description="Where HTTP listens, host:port; port 0: any")] = (
+        "127.0.0.1:7480"
+    )
+    http_advertise: Annotated[
+        str, Meta(description="Where clients reach HTTP, host:port; empty: as it listens")
+    ] = ""
+    module_path: Annotated[
+        tuple[str, ...],
+        Meta(description="Folders with further modules, separated by commas"),
+    ] = ()
+    lease_ttl_s: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=60,
+            description="Lease of a manager in etcd, whole seconds: a host that vanished is "
+            "replaced when it runs out",
+        ),
+    ] = 5
+    watchdog_s: Annotated[
+        Seconds,
+        Meta(description="A worker whose event loop is silent this long is killed"),
+    ] = 2.0
+    drain_s: Annotated[
+        Seconds,
+        Meta(description="How long running commands may take to finish before a hand-over"),
+    ] = 2.0
+    hold_s: Annotated[
+        Seconds,
+        Meta(description="How long a command is held while nobody is ready to run it"),
+    ] = 5.0
+    module_load_s: Annotated[
+        Seconds,
+        Meta(description="Modules not constructed within this do not keep the cluster headless"),
+    ] = 20.0
+    log_level: Annotated[
+        str,
+        Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error"),
+    ] = "info"
+    log_format: Annotated[
+        str, Meta(pattern="^(text|json)$", description="text for people, json for collectors")
+    ] = "text"
+    grpc_message_bytes_max: Annotated[
+        int, Meta(ge=65536, le=1 << 30, description="Largest gRPC message taken from a client")
+    ] = 32 << 20
+    grpc_streams_max: Annotated[
+        int, Meta(ge=10, le=100_000, description="Concurrent calls and streams of one connection")
+    ] = 1000
+    commands_max: Annotated[
+        int, Meta(ge=1, le=100_000, description="Commands waiting for one module; more: EBUSY")
+    ] = 256
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        checked_name("cluster", self.cluster)
+        if self.id:
+            checked_name("id", self.id)
+        if not self.etcd:
+            raise InvalidSettingError("etcd: name at least one address")
+        for field in ("grpc_listen", "http_listen"):
+            split_address(getattr(self, field), field)
+        for field in ("grpc_advertise", "http_advertise"):
+            if getattr(self, field):
+                split_address(getattr(self, field), field)
+        if bool(self.etcd_cert) != bool(self.etcd_key):
+            raise InvalidSettingError("etcd_cert and etcd_key belong together: set both or none")
+        if self.etcd_user and not self.etcd_password_file:
+            raise InvalidSettingError("etcd_user needs etcd_password_file")
+
+    @property
+    def renew_every_s(self) -> float:
+        """Pause between two renewals of the lease."""
+        return self.lease_ttl_s / RENEWALS_PER_LEASE
+
+
+FIELDS: Final[tuple[str, ...]] = Settings.__struct_fields__
+
+
+def describe() -> Iterator[tuple[str, str, Any, str]]:
+    """Yield each setting: its name, its type in words, its default, what it means."""
+    hints = get_type_hints(Settings, include_extras=True)
+    for name, default in zip(FIELDS, Settings.__struct_defaults__, strict=True):
+        metas = [meta for meta in get_args(hints[name])[1:] if isinstance(meta, Meta)]
+        words = next(meta.description for meta in metas if meta.description)
+        yield name, _kind(default), default, words
+
+
+def load(
+    *,
+    file: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Merge the three sources; ``flags`` holds only what was given.
+
+    Raises:
+        InvalidSettingError: A value does not fit, or a name is unknown; the message says which
+            and where it came from.
+
+    """
+    merged: dict[str, Any] = {"id": socket.gethostname().split(".")[0]}
+    merged |= _from_file(file) if file else {}
+    merged |= _from_environment(environment or {})
+    merged |= dict(flags or {})
+    try:
+        return msgspec.convert(
+            {name: _parsed(name, value) for name, value in merged.items()}, Settings, strict=False
+        )
+    except msgspec.ValidationError as error:
+        cause = error.__cause__
+        raise InvalidSettingError(f"settings: {cause or error}") from None
+
+
+def split_address(address: str, what: str) -> tuple[str, int]:
+    """Split ``host:port``; an IPv6 host stands in brackets.
+
+    Raises:
+        InvalidSettingError: It is not of that form.
+
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise InvalidSettingError(f"{what}: {address!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _from_file(file: str) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettingError(f"{file}: {error}") from None
+    for name in values:
+        if name not in FIELDS:
+            raise InvalidSettingError(f"{file}: there is no setting {name!r}")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    # Other MGR_ variables belong to the client (MGR_HOSTS) and are none of our business.
+    return {
+        name: environment[variable]
+        for name in FIELDS
+        if (variable := ENVIRONMENT_PREFIX + name.upper()) in environment
+    }
+
+
+def _parsed(name: str, value: Any) -> Any:
+    several = name in {"etcd", "module_path"}
+    if several and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _kind(default: Any) -> str:
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, tuple):
+        return "list"
+    return {int: "integer", float: "seconds"}.get(type(default), "text")

@@ -1,0 +1,1 @@
+"""What etcd is trusted with, and everything that speaks to it."""

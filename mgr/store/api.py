@@ -1,0 +1,251 @@
+"""What every store promises, in words that do not mention etcd.
+
+A store is a small, strongly consistent key/value store with leases and revisions. Two keep
+these promises: ``memory.py`` (a dictionary on a clock) and ``etcd.py``; one suite,
+``tests/contract``, holds both to them.
+
+Every method raises ``StoreUnavailableError`` when the store does not answer in time, and its
+subclass ``OutcomeUnknownError`` when a *write* was sent and no answer came. Then nobody knows
+whether the work was done: the caller reads again, it does not assume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NewType, Protocol
+
+LeaseId = NewType("LeaseId", int)
+Revision = NewType("Revision", int)
+"""Grows by one with every committed transaction that changes something; never repeats."""
+
+NO_LEASE: Final = LeaseId(0)
+ABSENT: Final = Revision(0)
+"""The create revision of a key that does not exist."""
+
+VALUE_BYTES_MAX: Final = 1_400_000
+"""One transaction's keys and values. Etcd refuses requests above 1.5 MiB."""
+OPERATIONS_MAX: Final = 128
+"""Operations in one transaction. Etcd's default; a longer batch is refused, never split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One key as the store holds it."""
+
+    key: str
+    value: str
+    create_revision: Revision
+    mod_revision: Revision
+    lease: LeaseId = NO_LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Every key under a prefix, in key order, at one revision."""
+
+    records: tuple[Record, ...]
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Compare: ``key`` was created at exactly ``revision``; ``ABSENT``: it does not exist.
+
+    This is the guard. A key that was deleted and made again has another create revision, so
+    whoever proves it proves that the very same incarnation of the key is still there.
+    """
+
+    key: str
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    """Compare: ``key`` was last changed at exactly ``revision``."""
+
+    key: str
+    revision: Revision
+
+
+Compare = Created | Modified
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write ``key``; with a lease, the key ends with it."""
+
+    key: str
+    value: str
+    lease: LeaseId = NO_LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove ``key``; no error where it is absent."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePrefix:
+    """Remove every key that begins with ``prefix``."""
+
+    prefix: str
+
+
+Operation = Put | Delete | DeletePrefix
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a transaction.
+
+    Attributes:
+        succeeded: All compares held and all operations were done, at ``revision``.
+        revision: The store's revision at the answer.
+        found: If it did not succeed, the keys asked for by ``otherwise_get``, None if absent.
+
+    """
+
+    succeeded: bool
+    revision: Revision
+    found: tuple[Record | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease as granted. ``ttl_s`` may be longer than asked: etcd has a floor. Use this one."""
+
+    lease: LeaseId
+    ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A feed's fresh start: the whole prefix. What was known before is replaced by it."""
+
+    records: tuple[Record, ...]
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """All changes of one revision, or of several that came together, in order.
+
+    A deleted key comes with the value None in ``deleted``; ``put`` and ``deleted`` never name
+    the same key.
+    """
+
+    put: tuple[Record, ...]
+    deleted: tuple[str, ...]
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """Nothing changed, and this is known: the feed was current at ``revision`` just now."""
+
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The feed broke; what follows is unknown until ``Listed`` or ``Changed`` comes again.
+
+    It means "unknown", never "deleted" and never "unchanged".
+    """
+
+    why: str
+
+
+News = Listed | Changed | Current | Interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What the store says of itself."""
+
+    version: str
+    cluster_id: int
+    revision: Revision
+
+
+class Store(Protocol):
+    """See the module's docstring. All methods run on one event loop."""
+
+    async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
+        """Read ``key``, linearizably: every write acknowledged before is seen."""
+        ...
+
+    async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
+        """Read every key that begins with ``prefix``, linearizably, at one revision."""
+        ...
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        *,
+        when: Sequence[Compare] = (),
+        otherwise_get: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """Do all ``operations`` in one transaction if every compare in ``when`` holds.
+
+        Raises:
+            OutcomeUnknownError: It was sent and no answer came.
+            TooLargeError: Above ``VALUE_BYTES_MAX`` or ``OPERATIONS_MAX``; nothing was sent.
+            InvalidKeyError: A key is empty, holds a NUL or cannot be UTF-8; nothing was sent.
+            LeaseExpiredError: A ``Put`` names a lease that is gone; nothing was done.
+
+        """
+        ...
+
+    async def create(
+        self, key: str, value: str, *, lease: LeaseId, timeout_s: float | None = None
+    ) -> Revision | None:
+        """Write ``key`` unless another lease holds it; its create revision, or None.
+
+        Asked again with the same lease it gives the same answer: a lost answer is asked for a
+        second time, not guessed. (Without this, a winner that never heard of it would block
+        everyone for good.)
+        """
+        ...
+
+    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
+        """Make a lease of at least ``ttl_s`` whole seconds."""
+        ...
+
+    async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
+        """Start the lease's life anew; its length in seconds.
+
+        A success proves only that the lease *was* alive: old etcd releases answer it for a
+        revoked lease. Never a proof of leadership.
+
+        Raises:
+            LeaseExpiredError: The lease is gone.
+
+        """
+        ...
+
+    async def revoke(self, lease: LeaseId, *, timeout_s: float | None = None) -> None:
+        """End the lease and delete its keys; no error where it is gone already."""
+        ...
+
+    def follow(self, prefix: str) -> AsyncIterator[News]:
+        """List ``prefix``, then report every change, for ever.
+
+        Survives reconnects, lost endpoints and compaction; never ends by itself (close it with
+        ``aclose``). The first news is ``Listed``. No committed change is left out, none comes
+        twice, except that ``Listed`` may stand for many. While nothing changes, ``Current``
+        comes at least once a second; a silence of three seconds is reported as ``Interrupted``.
+        """
+        ...
+
+    async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
+        """Ask what the store is."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Feeds end."""
+        ...

@@ -1,0 +1,126 @@
+"""Every key of a cluster. The only place that spells them.
+
+All stand under ``/mgr/<cluster>/``. Lifetimes and values: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from mgr.errors import InvalidSettingError
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+"""What a cluster, a manager or a module may be called: no slash, no blank, no surprise."""
+
+
+def checked_name(kind: str, name: str) -> str:
+    """Return ``name`` if it may be part of a key.
+
+    Raises:
+        InvalidSettingError: It may not; the message says of which ``kind`` it was to be.
+
+    """
+    if not NAME.fullmatch(name):
+        raise InvalidSettingError(
+            f"{kind} {name!r}: use 1 to 63 of A-Z a-z 0-9 _ . - and begin with a letter or digit"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one cluster."""
+
+    cluster: str
+
+    def __post_init__(self) -> None:
+        checked_name("cluster", self.cluster)
+
+    @property
+    def root(self) -> str:
+        """Prefix of everything this cluster owns."""
+        return f"/mgr/{self.cluster}/"
+
+    @property
+    def leader(self) -> str:
+        """Who leads; its create revision is the term. Node lease of the active."""
+        return f"{self.root}leader"
+
+    @property
+    def fence(self) -> str:
+        """How the last term ended; written in the transaction that deletes ``leader``."""
+        return f"{self.root}fence"
+
+    @property
+    def transfer(self) -> str:
+        """The wanted successor; a lease of ten seconds."""
+        return f"{self.root}transfer"
+
+    @property
+    def managers(self) -> str:
+        """Prefix of presences."""
+        return f"{self.root}managers/"
+
+    def manager(self, name: str) -> str:
+        """Presence of one manager. Its node lease."""
+        return f"{self.managers}{name}"
+
+    @property
+    def modules(self) -> str:
+        """Prefix of what is enabled."""
+        return f"{self.root}modules/"
+
+    def module(self, name: str) -> str:
+        """Whether one module is enabled or forced off."""
+        return f"{self.modules}{name}"
+
+    @property
+    def config(self) -> str:
+        """Prefix of options: ``config/<section>/<option>``. A section holds no slash."""
+        return f"{self.root}config/"
+
+    def option(self, section: str, name: str) -> str:
+        """One option in one section; ``name`` may hold slashes (``mgr/hello/place``)."""
+        return f"{self.config}{section}/{name}"
+
+    @property
+    def kv(self) -> str:
+        """Prefix of the key/value store that ``config-key`` shows."""
+        return f"{self.root}kv/"
+
+    def entry(self, key: str) -> str:
+        """One entry of the key/value store."""
+        return f"{self.kv}{key}"
+
+    def module_entry(self, module: str, key: str) -> str:
+        """A module's own entry: ``kv/mgr/<module>/<key>``."""
+        return f"{self.kv}mgr/{module}/{key}"
+
+    @property
+    def services(self) -> str:
+        """Prefix of published addresses."""
+        return f"{self.root}services/"
+
+    def service(self, module: str) -> str:
+        """The address a module published with ``set_uri``. Node lease of the active."""
+        return f"{self.services}{module}"
+
+    @property
+    def mutes(self) -> str:
+        """Prefix of muted health checks."""
+        return f"{self.root}mutes/"
+
+    def mute(self, code: str) -> str:
+        """One muted health check."""
+        return f"{self.mutes}{code}"
+
+    @property
+    def requests(self) -> str:
+        """Prefix of mutating commands, begun or finished."""
+        return f"{self.root}requests/"
+
+    def request(self, request_id: str) -> str:
+        """One mutating command: begun in a term, later its result. A lease of ten minutes."""
+        return f"{self.requests}{request_id}"
