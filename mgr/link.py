@@ -31,11 +31,15 @@ class Begin(Message, frozen=True, kw_only=True, tag="begin"):
 
 
 class Lead(Message, frozen=True, kw_only=True, tag="lead"):
-    """You are the active: start the modules, open the gate until ``deadline_s``."""
+    """You are the active: start the modules, open the gate until ``deadline_s``.
+
+    ``lease`` is the node lease, for keys that must end with this manager (``services/``).
+    """
 
     term: int
     deadline_s: float
     predecessor_quiesced: bool
+    lease: int
 
 
 class Extend(Message, frozen=True, kw_only=True, tag="extend"):
