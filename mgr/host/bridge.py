@@ -1,0 +1,196 @@
+"""The crossing between a module's threads and the event loop. Only file that knows threads.
+
+A module lives in two threads: ``<module>-serve`` runs its ``serve()``, ``<module>-commands``
+runs everything else it is asked, one thing at a time and in order. Two crossings, both named:
+``to_loop`` from a module's thread, ``to_module`` from the loop.
+
+A plain queue and one wake-up of the loop stand here in the place of an executor: the hop there
+and back costs 27 microseconds instead of 104 (docs/adr/0004), and it is most of what a command
+costs inside the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple, TypeVar
+
+from mgr.errors import ModuleFailedError, OutcomeUnknownError, OverloadedError, TermLostError
+
+T = TypeVar("T")
+
+THREAD_NAME_MAX: Final = 15
+"""What the kernel keeps of a thread's name; ``top -H`` and ``py-spy`` show no more."""
+
+
+class _Job(NamedTuple):
+    """One call for the command thread, and where its result is awaited."""
+
+    answer: asyncio.Future[Any]
+    call: Callable[[], Any]
+
+
+class Bridge:
+    """The two crossings for one module. Create it on the loop's own thread."""
+
+    def __init__(self, module: str, *, waiting_max: int) -> None:
+        """Give ``module`` its command thread; at most ``waiting_max`` calls wait for it."""
+        self._module = module
+        self._waiting_max = waiting_max
+        self._waiting = 0
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._woken = False
+        self._closed = False
+        threading.Thread(
+            target=self._work, name=thread_name(module, "commands"), daemon=True
+        ).start()
+
+    @property
+    def waiting(self) -> int:
+        """Calls handed to the command thread and not finished, the running one included."""
+        return self._waiting
+
+    def to_loop(self, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+        """From a module thread: run ``work`` on the loop and wait for its result.
+
+        Raises:
+            OutcomeUnknownError: Not done within ``timeout_s``; it was cancelled on its way.
+            TermLostError: The module was stopped: it reaches nothing any more.
+
+        """
+        if threading.get_ident() == self._loop_thread:
+            work.close()
+            raise AssertionError("to_loop() would wait for the very loop it runs on")
+        if self._closed:
+            work.close()
+            raise TermLostError(f"module {self._module!r} was stopped: nothing was done")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s)
+        except concurrent.futures.CancelledError:
+            raise TermLostError("the manager stopped while this was under way") from None
+        except TimeoutError:
+            if future.done():
+                raise
+            future.cancel()
+            raise OutcomeUnknownError(f"no answer within {timeout_s} s") from None
+
+    def to_module(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """From the loop: run ``call`` on the command thread, after what was handed over before.
+
+        Cancel the future and a call that has not begun is left out; one that has begun goes on.
+        Whatever ``call`` raises comes out of the future; what would end the process (an exit, an
+        interrupt) comes out as ``ModuleFailedError``.
+
+        Raises:
+            OverloadedError: ``waiting_max`` calls wait already. Nothing was queued.
+            ModuleFailedError: The bridge is closed.
+
+        """
+        if self._closed:
+            raise ModuleFailedError(f"Module '{self._module}' was stopped")
+        if self._waiting >= self._waiting_max:
+            raise OverloadedError(
+                f"Module '{self._module}' has {self._waiting} commands waiting: retry later"
+            )
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._waiting += 1
+        self._jobs.put(_Job(answer, call))
+        return answer
+
+    def start_serving(self, serve: Callable[[], None]) -> asyncio.Future[None]:
+        """Run ``serve`` on a thread of its own; the future ends when it returns or raises."""
+        return aside(thread_name(self._module, "serve"), serve)
+
+    def close(self) -> None:
+        """Take no further calls, in either direction. Does not wait for the one under way.
+
+        Calls that wait are cancelled. A thread that is inside the module stays there: Python
+        cannot end it. So a worker that has led ends by ``os._exit``.
+        """
+        self._closed = True
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            result: Any = None
+            error: BaseException | None = None
+            if self._closed or job.answer.cancelled():
+                error = ModuleFailedError(f"Module '{self._module}' was stopped")
+            else:
+                try:
+                    result = job.call()
+                except BaseException as caught:  # noqa: BLE001 - a module may raise anything
+                    error = caught
+            self._done.append((job.answer, result, error))
+            # One wake-up for all results that came before the loop looked: under load this
+            # halves the cost of a hop. The flag is cleared before the deque is emptied, so no
+            # result is left behind.
+            if not self._woken:
+                self._woken = True
+                _wake(self._loop, self._deliver)
+
+    def _deliver(self) -> None:
+        self._woken = False
+        while self._done:
+            answer, result, error = self._done.popleft()
+            self._waiting -= 1
+            _settle(answer, result, error)
+
+
+def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
+    """Run ``call`` on a thread of its own, named ``name``; await what it returns or raises.
+
+    For what takes long and is no module's command: importing modules, ``serve()``. A daemon
+    thread: a module that ignores ``shutdown()`` must not keep the retired process from ending.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def body() -> None:
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = call()
+        except BaseException as caught:  # noqa: BLE001 - a module may raise anything
+            error = caught
+        _wake(loop, lambda: _settle(ended, result, error))
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    return ended
+
+
+def thread_name(module: str, purpose: str) -> str:
+    """``<module>-<purpose>``; a long module name is cut, so that the purpose stays readable."""
+    room = THREAD_NAME_MAX - len(purpose) - 1
+    return f"{module[:room]}-{purpose}"
+
+
+def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        # The loop is closed: the process is at its end and nobody waits for this result.
+        return
+
+
+def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(result)
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+        answer.set_exception(error)
+    else:
+        # A SystemExit raised into the loop would end the worker, a StopIteration confuses it:
+        # neither is a module's to decide.
+        stand_in = ModuleFailedError(f"{type(error).__name__}: {error}")
+        stand_in.__cause__ = error
+        answer.set_exception(stand_in)

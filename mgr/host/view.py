@@ -1,0 +1,126 @@
+"""Who leads, who waits, and what is published: the cluster as this worker's mirror shows it.
+
+A view older than the lease is no view: the active it names may be dead and replaced. Then the
+answer is "nobody", and clients are told to retry, never to follow a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+
+from mgr.clock import Clock
+from mgr.election.leader import Leader, Presence
+from mgr.store.api import Record
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+
+LOOK_EVERY_S: Final = 0.5
+"""How often ``changes`` looks at the view's age, which changes without any news."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderView:
+    """The active manager. Addresses are as clients reach them."""
+
+    name: str
+    incarnation: str
+    grpc_address: str
+    http_address: str
+    version: str
+    term: int
+    since: str
+
+
+class ClusterView:
+    """What a manager knows of the others. Reads the mirror; never asks the store."""
+
+    def __init__(self, mirror: Mirror, keys: Keys, clock: Clock, lease_ttl_s: float) -> None:
+        """Believe the mirror while it is younger than ``lease_ttl_s``."""
+        self._mirror = mirror
+        self._keys = keys
+        self._clock = clock
+        self._lease_ttl_s = lease_ttl_s
+
+    def age_s(self) -> float:
+        """How old the picture is: seconds since the mirror was last proven current."""
+        return self._mirror.age_s()
+
+    def leader(self) -> LeaderView | None:
+        """The active; None while nobody leads *or* the view is older than the lease."""
+        if self.age_s() > self._lease_ttl_s:
+            return None
+        record = self._mirror.get(self._keys.leader)
+        leader = _decoded(record, Leader)
+        if record is None or leader is None:
+            return None
+        return LeaderView(
+            name=leader.name,
+            incarnation=leader.incarnation,
+            grpc_address=leader.grpc_address,
+            http_address=leader.http_address,
+            version=leader.version,
+            term=record.create_revision,
+            since=leader.since,
+        )
+
+    def presences(self) -> list[Presence]:
+        """Every manager that is alive, the active included, by name."""
+        records = self._mirror.under(self._keys.managers).values()
+        return [found for record in records if (found := _decoded(record, Presence)) is not None]
+
+    def services(self) -> dict[str, str]:
+        """Addresses that the active's modules published; empty while nobody leads.
+
+        An address of an earlier term is left out: its lease may live on, since a manager that
+        gave up the office is still there, but nobody answers under it.
+        """
+        leader = self.leader()
+        if leader is None:
+            return {}
+        prefix = self._keys.services
+        return {
+            key.removeprefix(prefix): record.value
+            for key, record in self._mirror.under(prefix).items()
+            if record.mod_revision > leader.term
+        }
+
+    async def changes(self) -> AsyncIterator[LeaderView | None]:
+        """Say who leads, at once and then at every change; changes that meet are merged."""
+        news = asyncio.Event()
+        forget = self._mirror.subscribe(self._keys.leader, lambda _: news.set())
+        try:
+            said = self.leader()
+            yield said
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):
+                        await news.wait()
+                news.clear()
+                now = self.leader()
+                if now != said:
+                    said = now
+                    yield now
+        finally:
+            forget()
+
+
+def _decoded(record: Record | None, kind: type[S]) -> S | None:
+    if record is None:
+        return None
+    try:
+        return msgspec.json.decode(record.value, type=kind)
+    except msgspec.MsgspecError as error:
+        # Another release's, or somebody's hand in etcd: unknown is safer than a crash.
+        log.warning("unreadable record", extra={"key": record.key, "error": str(error)})
+        return None
