@@ -1,0 +1,150 @@
+# `make demo` and `make test` are complete on a machine with Python 3.11 or newer and make.
+# `make` alone lists what there is.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CACHE := .cache
+
+# The environment is made anew when what it holds changes, not when a file's date does.
+LOCK := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-12)
+INSTALLED := $(VENV)/installed-$(LOCK)
+GENERATOR_LOCK := $(shell sha256sum proto/requirements.txt | cut -c1-12)
+GENERATOR := $(CACHE)/generator-$(GENERATOR_LOCK)
+
+CODE := mgr standby modules tests bench
+FAST := not etcd and not e2e and not slow
+PYTEST := $(BIN)/python -P -m pytest -q
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+define title
+@printf '\n== %s\n' "$(1)"
+endef
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(INSTALLED)  ## an embedded etcd and three managers on this machine; Ctrl-C stops them
+	@$(BIN)/mgr-demo
+
+.PHONY: test
+test: $(INSTALLED)  ## everything; what CI runs
+	@$(MAKE) static proto-check test-fast test-real
+	@printf '\n== dependencies: not audited here: the advisory service is on the network (make audit)\n'
+
+.PHONY: check
+check: $(INSTALLED)  ## the fast half of it, for while you work: under a minute
+	@$(MAKE) static test-fast
+
+.PHONY: static
+static: format-check lint types imports  # all that reads the code and does not run it
+
+.PHONY: format
+format: $(INSTALLED)  ## bring the code into its form
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix --select I $(CODE)
+
+.PHONY: format-check
+format-check: $(INSTALLED)
+	$(call title,format)
+	@$(BIN)/ruff format --check $(CODE)
+
+.PHONY: lint
+lint: $(INSTALLED)  ## ruff, all rules
+	$(call title,lint)
+	@$(BIN)/ruff check $(CODE)
+
+.PHONY: types
+types: $(INSTALLED)  ## mypy, strict
+	$(call title,types)
+	@$(BIN)/mypy mgr standby modules
+
+.PHONY: imports
+imports: $(INSTALLED)  ## who may import whom
+	$(call title,import contracts)
+	@$(BIN)/lint-imports
+
+.PHONY: tree
+tree: $(INSTALLED)  ## the shape of the tree: lengths, names, stray files
+	@$(PYTEST) -m "$(FAST)" tests/style
+
+.PHONY: test-fast
+test-fast: $(INSTALLED)  ## unit, contract (in memory), sim, docs, style
+	$(call title,tests: unit contract sim docs style)
+	@$(PYTEST) -n 2 -m "$(FAST)" tests/unit tests/contract tests/sim tests/docs tests/style
+
+# One tier after the other, one test at a time: these watch real processes die, and two
+# cores shared with a second test would be timed instead of the product.
+.PHONY: test-real
+test-real: $(INSTALLED)  ## contract on real etcd, integration, end to end, the wheel
+	$(call title,tests: contract on etcd)
+	@$(PYTEST) -m "etcd or slow" tests/unit tests/contract tests/sim tests/style
+	$(call title,tests: integration)
+	@$(PYTEST) tests/integration
+	$(call title,tests: end to end)
+	@$(PYTEST) tests/e2e
+
+.PHONY: bench
+bench: $(INSTALLED)  ## print every number that the pages quote, beside its reference
+	@set -e; for file in bench/[a-z]*.py; do printf '\n== %s\n' "$$file"; \
+	    $(BIN)/python -P -m "bench.$$(basename "$$file" .py)"; done
+
+.PHONY: proto
+proto: $(GENERATOR)/ready  ## generate mgr/rpc/v1 from proto/
+	@$(call generate,.)
+
+.PHONY: proto-check
+proto-check: $(GENERATOR)/ready
+	$(call title,generated code is fresh)
+	@rm -rf $(CACHE)/generated && mkdir -p $(CACHE)/generated
+	@$(call generate,$(CACHE)/generated)
+	@diff -r -x __init__.py -x __pycache__ $(CACHE)/generated/mgr/rpc/v1 mgr/rpc/v1 \
+	    || { echo "proto/ and mgr/rpc/v1 differ: run make proto"; exit 1; }
+
+# PATH, because protoc looks for its plug-ins there; the include, for google/rpc/status.proto.
+define generate
+PATH="$(CURDIR)/$(GENERATOR)/bin:$$PATH" $(GENERATOR)/bin/python -m grpc_tools.protoc \
+    -Iproto -I"$$($(GENERATOR)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) \
+    proto/mgr/rpc/v1/*.proto
+endef
+
+.PHONY: lock
+lock:  ## choose the newest versions that pyproject.toml allows and write constraints.txt
+	@$(PYTHON) -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install -q uv
+	@$(CACHE)/uv/bin/uv pip compile -q --upgrade pyproject.toml --all-extras --universal \
+	    --python-version 3.11 --custom-compile-command "make lock" -o constraints.txt
+
+.PHONY: audit
+audit: $(INSTALLED)  ## ask the advisory service about every dependency (network)
+	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[audit]"
+	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+.PHONY: clean
+clean:  ## remove what these targets made, the demo's data included
+	@rm -rf $(VENV) $(CACHE) .demo build dist *.egg-info \
+	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two steps, no build isolation: what builds our package and etcd3's source release is then
+# pinned as well.
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "making $(VENV) (half a minute, once)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "$(PYTHON) cannot make environments: on Debian, apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install -q -c constraints.txt pip setuptools hatchling
+	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[demo,fast,dev]"
+	@touch $@
+
+$(GENERATOR)/ready: proto/requirements.txt
+	@rm -rf $(GENERATOR)
+	@$(PYTHON) -m venv $(GENERATOR) && $(GENERATOR)/bin/pip install -q --no-deps -r $<
+	@touch $@
