@@ -1,0 +1,107 @@
+"""What managers write about themselves into the store, for all who only want to know.
+
+Three records, each JSON: who leads, who is there, and how the last term ended. A field this
+release does not know is ignored, so that two releases can stand in one cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from mgr.link import ModuleReport
+
+Reason = Literal["leading", "resigned", "reaped", "watchdog", "deposed", "admin"]
+"""Why a term ended; ``leading`` while it has not.
+
+``resigned``: handed over after a drain. ``reaped``: the worker was gone. ``watchdog``: it was
+silent and therefore killed. ``admin``: ended by an operator's hand. ``deposed``: a standby found
+the leader silent; the only ending that is no proof of death.
+"""
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class Leader(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of the leader key. Its create revision, not written here, is the term.
+
+    Attributes:
+        incarnation: Which worker of this manager leads; new with every worker.
+        since: When it won, wall time in ISO 8601: to be printed, never compared.
+        lease_ttl_s: The lease as granted; how long a silent leader may be believed in.
+
+    """
+
+    name: str
+    incarnation: str
+    grpc_address: str
+    http_address: str
+    version: str
+    since: str
+    lease_ttl_s: float
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of ``managers/<name>``: there from joining on, ``warm`` once it could lead.
+
+    Attributes:
+        incarnation: Which worker of this manager is meant; empty while none is warm.
+        host: Host name, for people.
+        boot_id: Which boot of which kernel the process belongs to.
+        pid_namespace: In which namespace ``pid`` is counted.
+        pid: The guard's process id.
+        pid_started: When that process started, in clock ticks since boot: tells it from a
+            later process with the same id.
+        warm: The worker has its modules imported, its mirror current and its ports open.
+        started_at: When the guard started, wall time in ISO 8601, for people.
+
+    """
+
+    name: str
+    incarnation: str
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    pid_started: int
+    grpc_address: str
+    http_address: str
+    version: str
+    modules: tuple[ModuleReport, ...] = ()
+    warm: bool = False
+    started_at: str = ""
+
+
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of ``fence``: how the newest term stands.
+
+    Written first by the winner (``leading``, not quiesced), then in the transaction that deletes
+    the leader key. So a term that ended without a word, by expiry, still reads ``leading``, and
+    nobody mistakes an older term's certificate for its own predecessor's.
+
+    Attributes:
+        quiesced: Nothing of that term acts any more: it drained, or its processes are dead.
+
+    """
+
+    term: int
+    name: str
+    reason: Reason
+    quiesced: bool
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encode(record: Leader | Presence | Fence) -> str:
+    """Return ``record`` as the store holds it."""
+    return _ENCODER.encode(record).decode()
+
+
+def decode(value: str, kind: type[R]) -> R | None:
+    """Read a record of ``kind``; None if it cannot be read: unknown is safer than a crash."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError:
+        return None

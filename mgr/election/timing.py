@@ -1,0 +1,91 @@
+"""The spans of an election, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mgr.errors import InvalidSettingError
+
+RENEWALS_PER_LEASE: Final = 5
+RENEWALS_PER_LEASE_MIN: Final = 3
+"""One lost packet, and even two, must not cost the office."""
+
+CLOCK_RATE_ERROR: Final = 0.01
+"""How much the rates of two machines' clocks may differ. Their offsets do not matter."""
+
+REQUESTS_PER_LEASE: Final = 8
+"""A request of the election is given up after this fraction of a lease."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """The spans that decide who may act, and when.
+
+    All are seconds on this machine's own ``CLOCK_BOOTTIME``. None is ever compared with a
+    timestamp made elsewhere, so clock *offset* between machines does not matter; clock *rate*
+    does, and ``CLOCK_RATE_ERROR`` pays for it.
+
+    Attributes:
+        ttl_s: Lease length as *granted* by the store (it may be longer than asked for).
+        renew_every_s: Pause between two renewals; at least three must fit into a lease.
+        request_s: How long one request of the election may take. Shorter than the pause, so
+            that attempts never queue behind each other.
+        margin_s: An active stops this long before its lease can possibly have run out: for a
+            pause between the check and the deed.
+        transfer_head_start_s: How long others leave the office to a named successor.
+        jitter_s_max: Longest random wait before a campaign, so that standbys do not collide.
+
+    Raises:
+        InvalidSettingError: The spans contradict each other.
+
+    """
+
+    ttl_s: float = 5.0
+    renew_every_s: float = 1.0
+    request_s: float = 0.625
+    margin_s: float = 0.15
+    transfer_head_start_s: float = 0.2
+    jitter_s_max: float = 0.002
+
+    def __post_init__(self) -> None:
+        """Refuse spans under which a healthy active would lose its office."""
+        if min(self.renew_every_s, self.request_s, self.margin_s) <= 0:
+            raise InvalidSettingError("renew_every_s, request_s and margin_s must be above 0")
+        if self.renew_every_s * RENEWALS_PER_LEASE_MIN > self.usable_s:
+            raise InvalidSettingError(
+                f"{RENEWALS_PER_LEASE_MIN} renewals every {self.renew_every_s:g} s do not fit into "
+                f"{self.usable_s:g} s (a lease of {self.ttl_s:g} s less its margins): "
+                "raise lease_ttl_s"
+            )
+        if self.request_s > self.renew_every_s:
+            raise InvalidSettingError(
+                f"a request of {self.request_s:g} s would still wait when the next renewal is "
+                f"due after {self.renew_every_s:g} s"
+            )
+
+    @classmethod
+    def of_lease(cls, ttl_s: float) -> Timing:
+        """Derive every span from the length of the lease."""
+        return cls(
+            ttl_s=ttl_s,
+            renew_every_s=ttl_s / RENEWALS_PER_LEASE,
+            request_s=ttl_s / REQUESTS_PER_LEASE,
+        )
+
+    @property
+    def usable_s(self) -> float:
+        """How long after a renewal was *sent* an active may act on it."""
+        return self.ttl_s * (1 - CLOCK_RATE_ERROR) - self.margin_s
+
+    def deadline_s(self, sent_s: float) -> float:
+        """The moment until which a proof that was sent at ``sent_s`` may be acted on.
+
+        The sending counts, not the answer: the store starts the lease anew some time between
+        the two, and counting from the answer one would believe in a lease that has run out.
+        """
+        return sent_s + self.usable_s
+
+    def granted(self, ttl_s: float) -> Timing:
+        """Return the same spans with the lease that the store really gave."""
+        return replace(self, ttl_s=ttl_s)
