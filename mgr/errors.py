@@ -7,6 +7,7 @@ how each leaves the process over gRPC; nothing else translates them.
 from __future__ import annotations
 
 import errno as _errno
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -16,6 +17,10 @@ class MgrError(Exception):
     errno: ClassVar[int] = _errno.EIO
     reason: ClassVar[str] = "INTERNAL"
     """``ErrorInfo.reason`` on the wire: constant, upper case, documented in docs/reference."""
+
+
+class InternalError(MgrError):
+    """A manager failed in a way nobody foresaw; its log says more. Whether it ran is unknown."""
 
 
 # -- who leads ------------------------------------------------------------------------------
@@ -34,6 +39,19 @@ class NotActiveError(MgrError):
         self.term = term
         where = f"ask {active_address}" if active_address else "nobody leads yet: retry"
         super().__init__(f"this manager is not active; {where}")
+
+
+class UnreachableError(MgrError):
+    """No manager answered, or none leads. Nothing ran. Raised by clients only."""
+
+    errno = _errno.EHOSTUNREACH
+    reason = "UNREACHABLE"
+
+    def __init__(self, message: str, *, tried: Mapping[str, str] | None = None) -> None:
+        """Say what was hoped for; ``tried`` holds, for each address, why it was no help."""
+        self.tried = dict(tried or {})
+        reasons = "; ".join(f"{address}: {why}" for address, why in self.tried.items())
+        super().__init__(f"{message} ({reasons})" if reasons else message)
 
 
 class TermLostError(MgrError):

@@ -185,6 +185,19 @@ def split_address(address: str, what: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def reachable(listen: str, advertise: str, port: int) -> str:
+    """Return the address that others are told, once ``port`` is bound.
+
+    ``advertise`` wins; its port 0 means "the one that was bound". A server that listens on every
+    interface is told by this machine's name, since ``0.0.0.0`` leads each caller to itself.
+    """
+    host, wanted = split_address(advertise or listen, "address")
+    if not advertise and host in {"0.0.0.0", "::", "*"}:  # noqa: S104 - compared, not bound
+        host = socket.getfqdn()
+    number = wanted if advertise and wanted else port
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
 def _from_file(file: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(Path(file).read_text(encoding="utf-8"))

@@ -85,12 +85,16 @@ class WatchActiveRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchActiveResponse(_message.Message):
-    __slots__ = ("active", "view_age")
+    __slots__ = ("active", "view_age", "name", "standbys")
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     VIEW_AGE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STANDBYS_FIELD_NUMBER: _ClassVar[int]
     active: Active
     view_age: _duration_pb2.Duration
-    def __init__(self, active: _Optional[_Union[Active, _Mapping]] = ..., view_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    name: str
+    standbys: _containers.RepeatedCompositeFieldContainer[Standby]
+    def __init__(self, active: _Optional[_Union[Active, _Mapping]] = ..., view_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., name: _Optional[str] = ..., standbys: _Optional[_Iterable[_Union[Standby, _Mapping]]] = ...) -> None: ...
 
 class FailRequest(_message.Message):
     __slots__ = ("name", "successor")
@@ -131,17 +135,19 @@ class Caught(_message.Message):
     def __init__(self) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("sequence", "at", "name", "channel", "priority", "message")
+    __slots__ = ("sequence", "at", "name", "channel", "priority", "message", "term")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     AT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     at: _timestamp_pb2.Timestamp
     name: str
     channel: str
     priority: LogPriority
     message: str
-    def __init__(self, sequence: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., name: _Optional[str] = ..., channel: _Optional[str] = ..., priority: _Optional[_Union[LogPriority, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    term: int
+    def __init__(self, sequence: _Optional[int] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., name: _Optional[str] = ..., channel: _Optional[str] = ..., priority: _Optional[_Union[LogPriority, str]] = ..., message: _Optional[str] = ..., term: _Optional[int] = ...) -> None: ...
