@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from mgr.clock import Clock
+from mgr.errors import NotActiveError, TermLostError
+from mgr.host.view import LeaderView
 
 NEVER: Final = float("-inf")
 
@@ -16,56 +19,108 @@ class Gate:
     It shuts by the clock, not by a message: a process that was frozen for a minute finds it
     shut when it wakes, before it has read a single line from its guard. Past the deadline the
     office is not lost, only unproven: another ``extend`` of the same term opens it again.
+
+    ``drain`` and ``end`` are one-way: a worker that gives up its office never takes it back.
+    Implements ``mgr.command.dispatch.Gate``.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """Begin shut, in no term."""
+    def __init__(self, clock: Clock, leader: Callable[[], LeaderView | None]) -> None:
+        """Begin shut, in no term; ask ``leader`` whom to name in refusals."""
         self._clock = clock
+        self._leader = leader
         self._deadline_s = NEVER
-        self._shut = False
+        self._draining = False
+        self._ended = ""
         self._changed = asyncio.Event()
-        self.term = 0
+        self._term = 0
+
+    @property
+    def term(self) -> int:
+        """The term that was proven last, 0 if none ever was."""
+        return self._term
 
     @property
     def deadline_s(self) -> float:
-        """The moment it shuts by itself, on the clock it was made with."""
-        return NEVER if self._shut else self._deadline_s
+        """The moment it shuts by itself."""
+        return NEVER if self._ended else self._deadline_s
 
-    def may_serve(self) -> bool:
-        """Whether this worker may answer as the active at this instant."""
+    @property
+    def draining(self) -> bool:
+        """Whether new commands are held back for good."""
+        return self._draining
+
+    def holds(self) -> bool:
+        """Whether what ran may be answered at this instant."""
         return self._clock.now() < self.deadline_s
+
+    def admits(self) -> bool:
+        """Whether a new command may begin at this instant."""
+        return self.holds() and not self._draining
 
     def extend(self, term: int, deadline_s: float) -> None:
         """Open until ``deadline_s``: the guard proved ``term``. An older term changes nothing."""
-        if term < self.term:
+        if term < self._term or self._ended:
             return
-        self.term = term
+        self._term = term
         self._deadline_s = max(self._deadline_s, deadline_s)
         self._announce()
 
-    def shut(self) -> None:
-        """Shut for good: the office is given up or lost. No ``extend`` opens it again."""
-        self._shut = True
+    def drain(self) -> None:
+        """Let no new command in; what runs may be answered while the term is proven."""
+        self._draining = True
         self._announce()
 
-    @property
-    def is_shut(self) -> bool:
-        """Whether it was shut for good."""
-        return self._shut
+    def end(self, why: str) -> None:
+        """Shut for good: the office is given back or lost. Whoever waits is refused."""
+        self._draining = True
+        self._ended = self._ended or why
+        self._announce()
+
+    async def admitted(self, *, until_s: float) -> None:
+        """Return as soon as it admits.
+
+        Raises:
+            NotActiveError: It will not, or not before the moment ``until_s``.
+
+        """
+        while not self.admits():
+            if self._ended or not await self._change(until_s):
+                raise self.refusal()
+
+    async def held(self, *, until_s: float) -> None:
+        """Return as soon as it holds.
+
+        Raises:
+            TermLostError: The term is over, or was not proven again before ``until_s``.
+
+        """
+        while not self.holds():
+            if self._ended:
+                raise TermLostError(self._ended)
+            if not await self._change(until_s):
+                raise TermLostError(f"term {self._term} could not be proven again in time")
 
     async def changed(self) -> None:
-        """Wait until ``extend`` or ``shut`` is called. Passing the deadline is no change."""
+        """Wait for the next ``extend``, ``drain`` or ``end``. Passing the deadline is none."""
         await self._changed.wait()
 
-    async def opened(self, *, timeout_s: float) -> bool:
-        """Wait until it is open, at most ``timeout_s``; whether it is. At once if shut for good."""
+    def refusal(self) -> NotActiveError:
+        """The error for a caller, naming whoever leads now if it is not this term."""
+        leader = self._leader()
+        if leader is None or leader.term == self._term:
+            return NotActiveError(None)
+        return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+
+    async def _change(self, until_s: float) -> bool:
+        left_s = until_s - self._clock.now()
+        if left_s <= 0:
+            return False
         try:
-            async with asyncio.timeout(timeout_s):
-                while not self.may_serve() and not self._shut:
-                    await self._changed.wait()
+            async with asyncio.timeout(left_s):
+                await self._changed.wait()
         except TimeoutError:
-            return self.may_serve()
-        return self.may_serve()
+            return False
+        return True
 
     def _announce(self) -> None:
         # A fresh event each time: every waiter of the old one wakes, whoever comes later waits
