@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
 from mgr.clock import utc_now
 
@@ -104,14 +104,14 @@ class ClusterLog:
             listener(entry)
         return entry
 
-    def last(self, count: int, wanted: Filter = Filter()) -> tuple[Entry, ...]:  # noqa: B008 - immutable
+    def last(self, count: int, wanted: Filter = Filter()) -> tuple[Entry, ...]:
         """The last ``count`` wanted lines, oldest first."""
         found = [entry for entry in self._entries if wanted.admits(entry)]
         return tuple(found[-count:]) if count > 0 else ()
 
     def subscribe(
         self,
-        wanted: Filter = Filter(),  # noqa: B008 - immutable
+        wanted: Filter = Filter(),
         *,
         past: int = 0,
         waiting_max: int = WAITING_MAX,
@@ -172,7 +172,7 @@ class Subscription:
         """Follow no longer."""
         self._forget(self)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,207 @@
+"""The kinds of options: what text each takes, how it is stored, what Python reads.
+
+The texts of refusals are those that Ceph's monitors print (reference: module interface 5.1), so
+that scripts and documentation written for it fit.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mgr.errors import InvalidArgumentError
+
+Value = bool | int | float | str
+
+SI: Final = {suffix: 10 ** (3 * power) for power, suffix in enumerate("KMGTPE", 1)}
+IEC: Final = {suffix: 2 ** (10 * power) for power, suffix in enumerate("KMGTPE", 1)}
+INT64: Final = (-(2**63), 2**63 - 1)
+UINT64: Final = (0, 2**64 - 1)
+
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+SPANS: Final[dict[str, int]] = {
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), _MINUTE),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), _HOUR),
+    **dict.fromkeys(("d", "day", "days"), _DAY),
+    **dict.fromkeys(("w", "wk", "week", "weeks"), 7 * _DAY),
+    **dict.fromkeys(("mo", "month", "months"), 30 * _DAY),
+    **dict.fromkeys(("y", "yr", "year", "years"), 365 * _DAY),
+}
+"""Seconds in each unit of ``secs``. A month has 30 days and a year 365, as in Ceph."""
+
+TRUE_TEXTS: Final = frozenset({"1", "true", "True", "on", "yes"})
+"""What a module reads as True. Only ``true`` is ever stored, unless somebody forced it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One type of option.
+
+    Attributes:
+        parse: Checks text as typed; the value that bounds are compared with.
+        text: That value as it is stored.
+        read: Stored text to what Python code gets; ValueError where it does not fit.
+        ordered: Bounds mean something.
+
+    """
+
+    parse: Callable[[str], Value]
+    text: Callable[[Value], str]
+    read: Callable[[str], Value]
+    ordered: bool = False
+
+
+def refuse(why: str) -> InvalidArgumentError:
+    """The error for a value that does not fit, in the words that Ceph uses."""
+    return InvalidArgumentError(f"error parsing value: {why}")
+
+
+def _whole(text: str, bounds: tuple[int, int]) -> int:
+    if not re.fullmatch(r"\s*[+-]?[0-9]+", text):
+        raise refuse(f"Expected option value to be integer, got '{text}'")
+    return _within(int(text), text, bounds)
+
+
+def _within(value: int, text: str, bounds: tuple[int, int]) -> int:
+    low, high = bounds
+    if value < low == 0:
+        raise refuse(f"strict_si_cast: value should not be negative, got '{text}'")
+    if not low <= value <= high:
+        raise refuse(f"The option value '{text}' seems to be invalid")
+    return value
+
+
+def _with_si_suffix(bounds: tuple[int, int]) -> Callable[[str], Value]:
+    def parse(text: str) -> Value:
+        scale = SI.get(text[-1:])
+        if scale is not None:
+            return _within(_whole(text[:-1], INT64) * scale, text, bounds)
+        if re.fullmatch(r"[+-]?[0-9]+[A-Za-z]", text):
+            raise refuse("strict_si_cast: unit prefix not recognized")
+        return _whole(text, bounds)
+
+    return parse
+
+
+def _size(text: str) -> Value:
+    found = re.fullmatch(r"([+-]?[0-9]+)([A-Za-z]*)", text)
+    if not found:
+        raise refuse(f"Expected option value to be integer, got '{text}'")
+    digits, unit = found.groups()
+    prefix = re.fullmatch(r"(?:([KMGTPE])i?)?B?", unit)
+    if not prefix:
+        raise refuse(f"strict_iecstrtoll: unit prefix not recognized '{unit}' ")
+    return _within(int(digits) * IEC.get(prefix[1], 1), text, UINT64)
+
+
+def _real(text: str) -> Value:
+    # Python alone takes blanks around and underscores within a number.
+    if not re.search(r"[\s_]", text):
+        try:
+            return float(text)
+        except ValueError:
+            pass
+    raise refuse(f"strict_strtod: expected double, got: '{text}'")
+
+
+def _truth(text: str) -> Value:
+    lower = text.lower()
+    return lower == "true" if lower in {"true", "false"} else _whole(text, INT64) != 0
+
+
+def span_s(text: str) -> int:
+    """Whole seconds of a span such as ``1h30m``; a bare number is seconds.
+
+    Raises:
+        InvalidArgumentError: It is none.
+
+    """
+    rest = text.strip()
+    total = 0
+    while True:
+        found = re.match(r"([0-9]+)\s*([A-Za-z]*)\s*", rest)
+        if not found:
+            raise refuse("expected digit")
+        digits, unit = found.groups()
+        if unit not in SPANS:
+            raise refuse(f"unrecogized unit '{unit}'")  # Ceph's own spelling
+        total = _within(total + int(digits) * SPANS[unit], text, INT64)
+        rest = rest[found.end() :]
+        if not rest:
+            return total
+
+
+ADDRESS: Final = re.compile(
+    r"(?:(?P<kind>v1|v2|any):)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]+|[0-9A-Fa-f:]+?)"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<nonce>[0-9]+))?"
+)
+
+
+def _address(text: str) -> Value:
+    # Canonical as Ceph prints it: type, host, port and nonce are all there.
+    found = ADDRESS.fullmatch(text)
+    host = _host(found["host"]) if found else None
+    if not found or host is None or int(found["port"] or 0) > 65535:
+        raise refuse(f"'{text}' is not an address: [v1:|v2:]host[:port][/nonce]")
+    port, nonce = int(found["port"] or 0), int(found["nonce"] or 0)
+    return f"{found['kind'] or 'v2'}:{host}:{port}/{nonce}"
+
+
+def _host(text: str) -> str | None:
+    try:
+        parsed = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+
+
+def _addresses(text: str) -> Value:
+    inner = text[1:-1] if text.startswith("[v") and text.endswith("]") else text
+    parts = [str(_address(part)) for part in inner.split(",")]
+    return parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"
+
+
+def _uuid(text: str) -> Value:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise refuse(f"'{text}' is not a UUID") from None
+
+
+def _read_whole(text: str) -> Value:
+    return int(text, 0)
+
+
+def _read_truth(text: str) -> Value:
+    return text in TRUE_TEXTS
+
+
+_PLAIN: Final = Kind(parse=str, text=str, read=str)
+
+KINDS: Final[dict[str, Kind]] = {
+    "str": _PLAIN,
+    "int": Kind(_with_si_suffix(INT64), str, _read_whole, ordered=True),
+    "uint": Kind(_with_si_suffix(UINT64), str, _read_whole, ordered=True),
+    "size": Kind(_size, str, _read_whole, ordered=True),
+    "float": Kind(_real, lambda value: f"{value:f}", float, ordered=True),
+    "bool": Kind(_truth, lambda value: str(value).lower(), _read_truth),
+    # Spans are whole seconds in the store and floats in Python: modules count on both.
+    "secs": Kind(span_s, str, float, ordered=True),
+    "millisecs": Kind(lambda text: _whole(text, UINT64), str, float, ordered=True),
+    "addr": Kind(_address, str, str),
+    "addrvec": Kind(_addresses, str, str),
+    "uuid": Kind(_uuid, str, str),
+}
+
+
+def kind_of(name: str) -> Kind:
+    """The kind called ``name``; an unknown one is ``str``, as modules expect."""
+    return KINDS.get(name, _PLAIN)

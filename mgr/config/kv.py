@@ -1,0 +1,75 @@
+"""What may be stored: keys and values are checked before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mgr.errors import InvalidArgumentError, InvalidKeyError, TooLargeError
+
+KEY_BYTES_MAX: Final = 4096
+ENTRY_BYTES_MAX: Final = 64 << 10
+"""Largest value unless ``mon_config_key_max_entry_size`` says otherwise; modules written for
+Ceph split what is larger, because it has the same limit."""
+ENTRY_BYTES_CEILING: Final = 1 << 20
+"""No setting goes above: key and value of one write must fit into one request to etcd."""
+
+
+def checked_key(key: str) -> str:
+    """Return ``key`` if it may be stored.
+
+    Raises:
+        InvalidKeyError: It is empty, holds a NUL, or cannot be encoded as UTF-8.
+        TooLargeError: It is longer than ``KEY_BYTES_MAX`` bytes.
+
+    """
+    if not key:
+        raise InvalidKeyError("a key may not be empty")
+    if "\0" in key:
+        raise InvalidKeyError(f"key {key!r} holds a NUL: use a key without")
+    size = _size(key)
+    if size is None:
+        raise InvalidKeyError(f"key {key!r} cannot be encoded as UTF-8")
+    if size > KEY_BYTES_MAX:
+        raise TooLargeError(f"key of {size} bytes: keys are limited to {KEY_BYTES_MAX} bytes")
+    return key
+
+
+def checked_value(value: str, *, bytes_max: int = ENTRY_BYTES_MAX) -> str:
+    """Return ``value`` if it may be stored.
+
+    Raises:
+        TooLargeError: It is longer than ``bytes_max`` bytes in UTF-8; the message is Ceph's.
+        InvalidArgumentError: It cannot be encoded as UTF-8.
+
+    """
+    size = _size(value)
+    if size is None:
+        raise InvalidArgumentError("the value cannot be encoded as UTF-8")
+    if size > bytes_max:
+        raise TooLargeError(
+            f"error: entry size limited to {bytes_max} bytes. "
+            "Use 'mon config key max entry size' to manually adjust"
+        )
+    return value
+
+
+def decoded(data: bytes, what: str) -> str:
+    """Read UTF-8.
+
+    Raises:
+        InvalidArgumentError: ``data`` is not UTF-8; the message names ``what`` and where.
+
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(
+            f"{what} is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}"
+        ) from None
+
+
+def _size(text: str) -> int | None:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return None

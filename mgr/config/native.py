@@ -1,0 +1,90 @@
+"""The manager's own options: few, and each means something.
+
+Modules read them with ``get_ceph_option``; whatever is not here is a ``KeyError``, as it would
+be for an option that Ceph does not know. The *facts* were decided when the manager started:
+they can be read and not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from mgr.config.kv import ENTRY_BYTES_CEILING, ENTRY_BYTES_MAX
+from mgr.config.schema import LEVELS, OptionSpec
+
+ENTRY_LIMIT: Final = "mon_config_key_max_entry_size"
+
+SETTABLE: Final = (
+    OptionSpec(
+        name="debug_mgr",
+        level=LEVELS[2],
+        default="1/5",
+        desc="How much modules log whose own log_level is unset: 0 to 20, level/memory level",
+        runtime=True,
+    ),
+    OptionSpec(
+        name="mgr_tick_period",
+        type="secs",
+        default=2,
+        min=1,
+        max=60,
+        desc="Seconds between two looks of the active manager at what changed slowly",
+        runtime=True,
+    ),
+    OptionSpec(
+        name="mgr_stats_period",
+        type="int",
+        default=5,
+        min=1,
+        max=3600,
+        level=LEVELS[0],
+        desc="Seconds between two reports of a daemon",
+        runtime=True,
+    ),
+    OptionSpec(
+        name="mgr_stats_threshold",
+        type="uint",
+        default=5,
+        max=11,
+        desc="Lowest priority of the counters that daemons report",
+        runtime=True,
+    ),
+    OptionSpec(
+        name="mgr_service_beacon_grace",
+        type="float",
+        default=60,
+        min=1,
+        desc="Seconds after which a service daemon that reports nothing is forgotten",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=ENTRY_LIMIT,
+        type="size",
+        default=ENTRY_BYTES_MAX,
+        min=1024,
+        max=ENTRY_BYTES_CEILING,
+        desc="Largest value of the key/value store, in bytes",
+        runtime=True,
+    ),
+)
+
+FACTS: Final[Mapping[str, str]] = {
+    "cluster": "Name of the cluster",
+    "name": "Name of this manager, as mgr.<id>",
+    "host": "Name of the host this manager runs on",
+    "fsid": "Identifier of the cluster",
+    "log_file": "File that this manager logs to; empty: standard error",
+    "mgr_module_path": "Folders that further modules are found in",
+    "mon_mgr_beacon_grace": "Seconds after which a manager that vanished is replaced: its lease",
+}
+"""What is decided at the start, and what it means."""
+
+
+def native_options(facts: Mapping[str, str]) -> tuple[OptionSpec, ...]:
+    """Every option of the manager, with this manager's ``facts``; a fact not given is empty."""
+    fixed = (
+        OptionSpec(name=name, level=LEVELS[1], default=facts.get(name, ""), desc=desc, fixed=True)
+        for name, desc in FACTS.items()
+    )
+    return (*SETTABLE, *fixed)

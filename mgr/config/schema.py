@@ -1,0 +1,259 @@
+"""What options there are: their type, bounds and default, as modules and the manager declare."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Final
+
+from mgr.config.kinds import KINDS, Kind, Value, kind_of, refuse
+from mgr.errors import InvalidArgumentError
+
+LEVELS: Final = ("basic", "advanced", "dev", "unknown")
+ADVANCED: Final = 1
+RUNTIME_FLAG: Final = 1
+MODULE_PREFIX: Final = "mgr/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionSpec:
+    """One option as it was declared.
+
+    Attributes:
+        name: Full name: ``mgr_tick_period``, or ``mgr/<module>/<option>``.
+        type: One of ``KINDS``.
+        level: For whom it is: basic, advanced, dev or unknown.
+        default: As written in the declaration; None: there is none.
+        min: Lowest value taken, as written; each bound counts by itself.
+        max: Highest value taken.
+        enum_allowed: For ``str``: the only texts taken.
+        runtime: Takes effect without a restart.
+        fixed: Decided when the manager starts; cannot be stored.
+
+    """
+
+    name: str
+    type: str = "str"
+    level: str = LEVELS[ADVANCED]
+    default: Value | None = None
+    desc: str = ""
+    long_desc: str = ""
+    min: Value | None = None
+    max: Value | None = None
+    enum_allowed: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    see_also: tuple[str, ...] = ()
+    runtime: bool = False
+    fixed: bool = False
+
+    @classmethod
+    def from_declaration(cls, declaration: Mapping[str, Any], *, module: str = "") -> OptionSpec:
+        """Read an entry of ``MODULE_OPTIONS``; entries of a wrong type are passed over.
+
+        With ``module``, the name becomes ``mgr/<module>/<name>``, and so do names in ``see_also``.
+
+        Raises:
+            InvalidArgumentError: It has no name.
+
+        """
+        name = declaration.get("name")
+        if not isinstance(name, str) or not name:
+            raise InvalidArgumentError(f"option without a name: {dict(declaration)!r}")
+        prefix = f"{MODULE_PREFIX}{module}/" if module else ""
+        kind = declaration.get("type")
+        level = declaration.get("level")
+        if not isinstance(level, int) or not 0 <= level < len(LEVELS):
+            level = ADVANCED
+        return cls(
+            name=prefix + name,
+            type=kind if isinstance(kind, str) and kind in KINDS else "str",
+            level=LEVELS[level],
+            default=_scalar(declaration.get("default")),
+            desc=_text(declaration.get("desc")),
+            long_desc=_text(declaration.get("long_desc")),
+            min=_scalar(declaration.get("min")),
+            max=_scalar(declaration.get("max")),
+            enum_allowed=_texts(declaration.get("enum_allowed")),
+            tags=_texts(declaration.get("tags")),
+            see_also=tuple(prefix + other for other in _texts(declaration.get("see_also"))),
+            runtime=declaration.get("runtime") is True,
+        )
+
+    @property
+    def short_name(self) -> str:
+        """The name as the module itself uses it."""
+        return self.name.split("/", 2)[-1]
+
+    @cached_property
+    def default_text(self) -> str:
+        """The default as stored text; empty where there is none or it does not parse."""
+        if self.default is None:
+            return ""
+        try:
+            return self.normalise(str(self.default))
+        except InvalidArgumentError:
+            # A module may declare a default outside of its own bounds: the module still gets
+            # it, only the operator's view has none.
+            return ""
+
+    def normalise(self, text: str) -> str:
+        """The text that is stored for ``text``.
+
+        Raises:
+            InvalidArgumentError: It does not fit; the message is Ceph's.
+
+        """
+        kind = self._kind
+        value = kind.parse(text)
+        if kind.ordered:
+            self._check_bounds(value)
+        if self.type == "str" and self.enum_allowed and text not in self.enum_allowed:
+            allowed = ", ".join(self.enum_allowed)
+            raise refuse(f"'{text}' is not one of the permitted values: {allowed}")
+        return kind.text(value)
+
+    def parse(self, text: str) -> Value:
+        """What a module reads where ``text`` is stored.
+
+        Text that was stored by force and never normalised (``4K``) is read all the same.
+
+        Raises:
+            ValueError: It cannot be read as this option's type.
+
+        """
+        kind = self._kind
+        try:
+            return kind.read(kind.text(kind.parse(text)))
+        except InvalidArgumentError:
+            return kind.read(text)
+
+    def describe(self) -> dict[str, Any]:
+        """The option as ``config help`` and ``get('config_options')`` show it."""
+        return {
+            "name": self.name,
+            "type": self.type,
+            "level": self.level,
+            "desc": self.desc,
+            "long_desc": self.long_desc,
+            "default": self.default_text,
+            "daemon_default": "",
+            "tags": list(self.tags),
+            "services": ["mgr"],
+            "see_also": list(self.see_also),
+            "enum_values": list(self.enum_allowed),
+            "min": _shown(self.min),
+            "max": _shown(self.max),
+            "can_update_at_runtime": self.runtime,
+            "flags": ["runtime"] if self.runtime else [],
+        }
+
+    def in_map(self) -> dict[str, Any]:
+        """The option as ``mgr_map`` shows it in ``module_options``: every value a text."""
+        return {
+            "name": self.short_name,
+            "type": self.type,
+            "level": self.level,
+            "flags": RUNTIME_FLAG if self.runtime else 0,
+            "default_value": _shown(self.default),
+            "min": _shown(self.min),
+            "max": _shown(self.max),
+            "enum_allowed": list(self.enum_allowed),
+            "desc": self.desc,
+            "long_desc": self.long_desc,
+            "tags": list(self.tags),
+            "see_also": list(self.see_also),
+        }
+
+    @property
+    def _kind(self) -> Kind:
+        return kind_of(self.type)
+
+    def _check_bounds(self, value: Value) -> None:
+        low, high = self._bound(self.min), self._bound(self.max)
+        shown = self._kind.text(value)
+        # Written as "not (a <= b)" so that a NaN, which compares as nothing, is refused.
+        if low is not None and not float(low) <= float(value):
+            raise refuse(f"Value '{shown}' is below minimum {self._kind.text(low)}")
+        if high is not None and not float(value) <= float(high):
+            raise refuse(f"Value '{shown}' exceeds maximum {self._kind.text(high)}")
+
+    def _bound(self, declared: Value | None) -> Value | None:
+        try:
+            return None if declared is None else self._kind.parse(str(declared))
+        except InvalidArgumentError:
+            return None
+
+
+class Schemas:
+    """Every option that is known: the manager's own, and those of each module on disk."""
+
+    def __init__(self, native: Iterable[OptionSpec] = ()) -> None:
+        """Know ``native``, the manager's own options."""
+        self._native = {spec.name: spec for spec in native}
+        self._modules: dict[str, Mapping[str, OptionSpec]] = {}
+        self.version = 0
+        """Grows with every change; whoever caches typed values compares it."""
+
+    @property
+    def native(self) -> Mapping[str, OptionSpec]:
+        """The manager's own options, by name."""
+        return MappingProxyType(self._native)
+
+    def put(self, module: str, declarations: Iterable[Mapping[str, Any]]) -> None:
+        """Know the ``MODULE_OPTIONS`` of ``module``, instead of what was known of it.
+
+        Raises:
+            InvalidArgumentError: An entry has no name. Nothing changed.
+
+        """
+        specs = [OptionSpec.from_declaration(entry, module=module) for entry in declarations]
+        self._modules[module] = MappingProxyType({spec.short_name: spec for spec in specs})
+        self.version += 1
+
+    def drop(self, module: str) -> None:
+        """Forget the options of ``module``."""
+        if self._modules.pop(module, None) is not None:
+            self.version += 1
+
+    def of(self, module: str) -> Mapping[str, OptionSpec]:
+        """The options of ``module`` by short name; empty for an unknown module."""
+        return self._modules.get(module, {})
+
+    def find(self, name: str) -> OptionSpec | None:
+        """The option called ``name``, also in its localized form ``mgr/<module>/<id>/<option>``."""
+        if not name.startswith(MODULE_PREFIX):
+            return self._native.get(name)
+        module, _, short = name.removeprefix(MODULE_PREFIX).partition("/")
+        specs = self.of(module)
+        # The segment in the middle is a manager's id; that manager need not exist now.
+        return specs.get(short) or specs.get(short.partition("/")[2])
+
+    def names(self) -> list[str]:
+        """Every option: the manager's own, then ``mgr/<module>/<option>``."""
+        options = [spec.name for specs in self._modules.values() for spec in specs.values()]
+        return [*sorted(self._native), *sorted(options)]
+
+    def nearest(self, name: str) -> str:
+        """The known name most like ``name``; empty if none is."""
+        return next(iter(difflib.get_close_matches(name, self.names(), n=1)), "")
+
+
+def _scalar(value: object) -> Value | None:
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        return ()
+    return tuple(str(entry) for entry in value if isinstance(entry, str | int))
+
+
+def _shown(value: Value | None) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,216 @@
+"""Which value holds: options as they are stored, by section, and what this manager makes of them.
+
+The most specific section wins: ``global`` < ``mgr`` < ``mgr.<id>``, and likewise for any other
+kind of daemon. An empty text means "as declared": it hides less specific values and stands for
+the default. What is removed is gone at once, for every manager.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from mgr.config.kinds import Value
+from mgr.config.kv import checked_key, checked_value
+from mgr.config.schema import MODULE_PREFIX, OptionSpec, Schemas
+from mgr.errors import InvalidArgumentError
+from mgr.store.api import Put, Record
+from mgr.store.keys import Keys
+
+GLOBAL: Final = "global"
+OURS: Final = "mgr"
+TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_.:-]*)?")
+TYPE_ORDER: Final = (GLOBAL, "mon", OURS, "osd", "mds", "client")
+"""How sections are listed; other types follow in alphabetical order."""
+
+_UNREAD: Final = object()
+
+
+class Setting(NamedTuple):
+    """One stored option."""
+
+    section: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What was stored at one moment. Replaced as a whole: any thread may read it, unlocked."""
+
+    sections: Mapping[str, Mapping[str, str]]
+    effective: Mapping[str, str]
+    schemas_version: int
+    typed: dict[tuple[str, str, bool], Value | None] = field(default_factory=dict)
+
+
+class ConfigValues:
+    """Every stored option of the cluster. The loop feeds it; any thread reads it."""
+
+    def __init__(self, manager_id: str, schemas: Schemas, keys: Keys) -> None:
+        """Answer for the manager ``manager_id``."""
+        self._manager_id = manager_id
+        self._keys = keys
+        self.schemas = schemas
+        self._now = _Snapshot({}, {}, schemas.version)
+
+    @property
+    def effective_values(self) -> Mapping[str, str]:
+        """What is stored and holds for this manager, by full option name. Never changes."""
+        return self._now.effective
+
+    def load(self, records: Mapping[str, Record]) -> frozenset[str]:
+        """Take ``records``, everything under ``keys.config``, as the truth.
+
+        Returns the names whose value changed for this manager, removed ones included.
+        """
+        sections: dict[str, dict[str, str]] = {}
+        for key, record in records.items():
+            section, _, name = key.removeprefix(self._keys.config).partition("/")
+            sections.setdefault(section, {})[name] = record.value
+        chain = sections_of(f"{OURS}.{self._manager_id}")
+        effective = {name: setting.value for name, setting in _merged(sections, chain).items()}
+        before = self._now.effective
+        self._now = _Snapshot(sections, effective, self.schemas.version)
+        return frozenset(
+            name
+            for name in before.keys() | effective.keys()
+            if before.get(name, "") != effective.get(name, "")
+        )
+
+    def effective(self, name: str) -> str | None:
+        """The stored text that holds for this manager; None where the default does."""
+        return self._now.effective.get(name) or None
+
+    def typed(self, module: str, name: str, *, localized: bool = False) -> Value | None:
+        """The stored value of ``mgr/<module>/<name>``, as ``module`` declared it.
+
+        None where nothing is stored or nothing of that name is declared. With ``localized``,
+        ``mgr/<module>/<manager id>/<name>`` is preferred.
+
+        Raises:
+            ValueError: The stored text cannot be read as the declared type.
+
+        """
+        now = self._now
+        if now.schemas_version != self.schemas.version:
+            now = self._now = _Snapshot(now.sections, now.effective, self.schemas.version)
+        key = (module, name, localized)
+        # Threads that meet here compute the same value twice, which does no harm.
+        known = now.typed.get(key, _UNREAD)
+        if known is _UNREAD:
+            known = now.typed[key] = self._read(now, module, name, localized=localized)
+        return known  # type: ignore[return-value]  # _UNREAD was replaced
+
+    def native(self, name: str) -> Value | None:
+        """An option of the manager itself, typed; its default where nothing is stored.
+
+        Raises:
+            KeyError: The manager has no such option.
+
+        """
+        spec = self.schemas.native.get(name)
+        if spec is None:
+            raise KeyError(f"option not found: {name}")
+        text = self.effective(name) or spec.default_text
+        return spec.parse(text) if text or spec.type == "str" else None
+
+    def entity(self, who: str) -> dict[str, Setting]:
+        """What ``who`` (``mgr``, ``mgr.a``, ``osd.3``) sees: the most specific setting of each.
+
+        Raises:
+            InvalidArgumentError: ``who`` is no section.
+
+        """
+        chain = sections_of(who)
+        return dict(sorted(_merged(self._now.sections, chain).items()))
+
+    def stored(self, section: str, name: str) -> str | None:
+        """The text stored in exactly this section; None if there is none."""
+        return self._now.sections.get(section, {}).get(name)
+
+    def dump(self) -> list[Setting]:
+        """Everything stored: ``global``, then type by type, each before its ids."""
+        return [
+            Setting(section, name, value)
+            for section, options in sorted(self._now.sections.items(), key=_section_rank)
+            for name, value in sorted(options.items())
+        ]
+
+    def prepare(self, who: str, name: str, value: str, *, force: bool = False) -> Put:
+        """The write that stores ``name`` for ``who``, checked and normalised.
+
+        With ``force``, an unknown option or a value that does not fit is stored as it is.
+
+        Raises:
+            InvalidArgumentError: No such option, target or value; says which.
+
+        """
+        sections_of(who)
+        spec = self.schemas.find(name)
+        if spec is not None and spec.fixed:
+            raise InvalidArgumentError(f"{name} is special and cannot be stored by the mon")
+        if not force:
+            value = self._checked(who, name, spec).normalise(value)
+        return Put(self._keys.option(who, checked_key(name)), checked_value(value))
+
+    def _checked(self, who: str, name: str, spec: OptionSpec | None) -> OptionSpec:
+        if spec is None:
+            raise InvalidArgumentError(f"unrecognized config option '{name}'{self._hint(name)}")
+        ours = who in {GLOBAL, OURS} or who.startswith(f"{OURS}.")
+        if name.startswith(MODULE_PREFIX) and not ours:
+            # Only managers read module options: elsewhere the value would never be seen.
+            raise InvalidArgumentError(
+                f"unrecognized config target '{who}': options of modules are read from "
+                f"{GLOBAL}, {OURS} and {OURS}.<id>"
+            )
+        return spec
+
+    def _hint(self, name: str) -> str:
+        nearest = self.schemas.nearest(name)
+        return f"; did you mean '{nearest}'?" if nearest else ""
+
+    def _read(self, now: _Snapshot, module: str, name: str, *, localized: bool) -> Value | None:
+        spec = self.schemas.of(module).get(name)
+        if spec is None:
+            return None
+        text = ""
+        if localized:
+            text = now.effective.get(f"{MODULE_PREFIX}{module}/{self._manager_id}/{name}", "")
+        text = text or now.effective.get(f"{MODULE_PREFIX}{module}/{name}", "")
+        return spec.parse(text) if text else None
+
+
+def sections_of(who: str) -> tuple[str, ...]:
+    """The sections that ``who`` reads, least specific first.
+
+    Raises:
+        InvalidArgumentError: ``who`` is neither ``global`` nor a type nor ``<type>.<id>``.
+
+    """
+    if not TARGET.fullmatch(who):
+        raise InvalidArgumentError(f"unrecognized config target '{who}'")
+    kind, dot, _ = who.partition(".")
+    if kind == GLOBAL:
+        if dot:
+            raise InvalidArgumentError(f"unrecognized config target '{who}'")
+        return (GLOBAL,)
+    return (GLOBAL, kind, who) if dot else (GLOBAL, kind)
+
+
+def _merged(
+    sections: Mapping[str, Mapping[str, str]], chain: tuple[str, ...]
+) -> dict[str, Setting]:
+    return {
+        name: Setting(section, name, value)
+        for section in chain
+        for name, value in sections.get(section, {}).items()
+    }
+
+
+def _section_rank(item: tuple[str, Any]) -> tuple[int, str, str]:
+    kind, _, identity = item[0].partition(".")
+    rank = TYPE_ORDER.index(kind) if kind in TYPE_ORDER else len(TYPE_ORDER)
+    return rank, kind, identity

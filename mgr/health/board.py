@@ -1,0 +1,151 @@
+"""All health checks, who raised them, which are muted, and the state that follows.
+
+Checks live with the term: modules raise theirs again after a failover. Mutes are stored. When a
+mute falls by itself the board shows that at once and says what is to become of its record; the
+caller writes it (``settlements``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from mgr.health.check import Check, Severity
+from mgr.health.mute import Mute, after
+
+OURS: Final = "mgr"
+"""The manager itself as a source of checks. It comes after all modules."""
+
+log = logging.getLogger(__name__)
+
+
+class Board:
+    """Every check that is raised now. Only the event loop touches it."""
+
+    def __init__(self) -> None:
+        """Begin with nothing raised and nothing muted."""
+        self._sources: dict[str, tuple[Check, ...]] = {}
+        self._checks: dict[str, Check] = {}
+        self._seen: set[str] = set()
+        self._stored: Mapping[str, Mute] = {}
+        self._mutes: dict[str, Mute] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """What is raised, by code, muted or not."""
+        return self._checks
+
+    @property
+    def mutes(self) -> Mapping[str, Mute]:
+        """What is muted, by code, raised or not."""
+        return self._mutes
+
+    def set(self, source: str, checks: Iterable[Check]) -> None:
+        """Replace what ``source`` (a module, or ``OURS``) raises."""
+        raised = tuple(checks)
+        if self._sources.get(source, ()) != raised:
+            self._sources[source] = raised
+            self._merge()
+
+    def clear(self, source: str) -> None:
+        """Take back everything that ``source`` raised: its module stopped."""
+        if self._sources.pop(source, ()):
+            self._merge()
+
+    def load_mutes(self, stored: Mapping[str, Mute]) -> None:
+        """Take ``stored``, the records under ``keys.mutes`` by code, as the truth.
+
+        A mute that fell here and whose record is still the same stays fallen: its removal is on
+        the way.
+        """
+        kept = {
+            code: self._mutes.get(code) if self._stored.get(code) == mute else mute
+            for code, mute in stored.items()
+        }
+        self._stored = dict(stored)
+        before = self._mutes
+        self._mutes = {code: mute for code, mute in kept.items() if mute is not None}
+        self._let_fall()
+        if self._mutes != before:
+            self._announce()
+
+    def settlements(self) -> dict[str, Mute | None]:
+        """What the stored mutes should become, by code: None is to be deleted, else written."""
+        return {
+            code: self._mutes.get(code)
+            for code, mute in self._stored.items()
+            if self._mutes.get(code) != mute
+        }
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every change of checks or mutes."""
+        self._listeners.append(listener)
+
+    def status(self) -> Severity:
+        """The worst check that is not muted."""
+        return max(
+            (check.severity for code, check in self._checks.items() if code not in self._mutes),
+            default=Severity.OK,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """The document without details: ``health`` in JSON."""
+        return self._document(detailed=False)
+
+    def detail(self) -> dict[str, Any]:
+        """The document with details: ``health detail`` in JSON."""
+        return self._document(detailed=True)
+
+    def as_document(self) -> dict[str, Any]:
+        """What a module reads as ``get('health')``, before it is made JSON text."""
+        return self.detail()
+
+    def _document(self, *, detailed: bool) -> dict[str, Any]:
+        checks = {}
+        for code, check in self._checks.items():
+            shown: dict[str, Any] = {
+                "severity": str(check.severity),
+                "summary": {"message": check.summary, "count": check.count},
+            }
+            if detailed:
+                shown["detail"] = [{"message": line} for line in check.detail]
+            checks[code] = shown | {"muted": code in self._mutes}
+        mutes = [
+            {"code": code}
+            | ({"ttl": mute.until} if mute.until else {})
+            | {"sticky": mute.sticky, "summary": mute.summary, "count": mute.count}
+            for code, mute in sorted(self._mutes.items())
+        ]
+        return {"status": str(self.status()), "checks": checks, "mutes": mutes}
+
+    def _merge(self) -> None:
+        merged: dict[str, Check] = {}
+        for source in sorted(self._sources, key=lambda name: (name == OURS, name)):
+            for check in self._sources[source]:
+                known = merged.get(check.code)
+                merged[check.code] = known.merged_with(check) if known else check
+        if merged == self._checks:
+            return
+        self._checks = dict(sorted(merged.items()))
+        self._seen |= merged.keys()
+        self._let_fall()
+        self._announce()
+
+    def _let_fall(self) -> None:
+        for code, mute in tuple(self._mutes.items()):
+            check = self._checks.get(code)
+            if check is None and code not in self._seen:
+                # This manager has just taken over: whoever raises the check had no time yet.
+                continue
+            left = after(mute, check)
+            if left is None:
+                log.info("mute fell", extra={"code": code})
+                del self._mutes[code]
+            else:
+                self._mutes[code] = left
+
+    def _announce(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,82 @@
+"""The manager's own checks, as functions of what it knows; in Ceph's words where it has any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from mgr.health.check import Check, Severity
+
+MODULE_ERROR: Final = "MGR_MODULE_ERROR"
+MODULE_DEPENDENCY: Final = "MGR_MODULE_DEPENDENCY"
+NO_STANDBY: Final = "MGR_NO_STANDBY"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleState:
+    """What the health of an enabled module is judged by.
+
+    Attributes:
+        name: The module.
+        cannot_run: Why ``can_run`` said no; empty: it can run.
+        error: Why it does not run although it could: it did not load, its constructor or its
+            ``serve`` raised, it did not start in time. Empty: it runs, or is about to.
+
+    """
+
+    name: str
+    cannot_run: str = ""
+    error: str = ""
+
+
+def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
+    """The checks that the enabled modules' states give rise to; none if all are well."""
+    states = sorted(enabled, key=lambda state: state.name)
+    dependencies = [(state.name, state.cannot_run) for state in states if state.cannot_run]
+    # A module that cannot run is reported once, as that: its error is the consequence.
+    errors = [(state.name, state.error) for state in states if state.error and not state.cannot_run]
+    found = []
+    if dependencies:
+        found.append(
+            _about(
+                MODULE_DEPENDENCY,
+                Severity.WARN,
+                dependencies,
+                one="has failed dependency",
+                many="mgr modules have failed dependencies",
+            )
+        )
+    if errors:
+        found.append(
+            _about(
+                MODULE_ERROR,
+                Severity.ERR,
+                errors,
+                one="has failed",
+                many="mgr modules have failed",
+            )
+        )
+    return found
+
+
+def standby_checks(active: str, standbys: int) -> list[Check]:
+    """A warning while nobody could follow the active manager."""
+    if standbys:
+        return []
+    return [
+        Check(
+            code=NO_STANDBY,
+            severity=Severity.WARN,
+            summary="no standby mgr",
+            detail=(f"mgr.{active} is active and no other manager would follow it",),
+        )
+    ]
+
+
+def _about(
+    code: str, severity: Severity, failures: list[tuple[str, str]], *, one: str, many: str
+) -> Check:
+    lines = tuple(f"Module '{name}' {one}: {why}" for name, why in failures)
+    summary = lines[0] if len(lines) == 1 else f"{len(lines)} {many}"
+    return Check(code=code, severity=severity, summary=summary, count=len(lines), detail=lines)
