@@ -1,0 +1,168 @@
+"""One tick of a candidate: look at what is known, decide, try."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from mgr.clock import Clock
+from mgr.election.timing import Timing
+from mgr.errors import OutcomeUnknownError
+from mgr.store.api import (
+    ABSENT,
+    Changed,
+    Compare,
+    Created,
+    Current,
+    Interrupted,
+    LeaseId,
+    Listed,
+    Modified,
+    News,
+    Put,
+    Record,
+    Revision,
+    Store,
+)
+from mgr.store.keys import Keys
+
+
+@dataclass(slots=True)
+class Sight:
+    """One key as its feed last showed it.
+
+    Attributes:
+        record: The key; None while it is absent.
+        known: Whether the feed was current when it last spoke. Unknown is neither here nor gone.
+        revision: The newest revision the feed told of. What is older says nothing new.
+        changed_s: When it last appeared or vanished, on the clock.
+
+    """
+
+    key: str
+    record: Record | None = None
+    known: bool = False
+    revision: Revision = ABSENT
+    changed_s: float = float("-inf")
+
+    def take(self, news: News, now_s: float) -> None:
+        """Bring up to date what is known."""
+        match news:
+            case Interrupted():
+                self.known = False
+                return
+            case Listed(records=records):
+                self._see(next((r for r in records if r.key == self.key), None), now_s)
+            case Changed(put=put, deleted=deleted):
+                if self.key in deleted:
+                    self._see(None, now_s)
+                self._see(next((r for r in put if r.key == self.key), self.record), now_s)
+            case Current():
+                pass
+        self.known = True
+        self.revision = news.revision
+
+    def look(self, record: Record | None, now_s: float) -> None:
+        """Take in what a read showed, before the feed tells it."""
+        # What is no newer than the feed may have been deleted since, and the feed, which told
+        # of that already, would never correct it. Absence is corrected by the next attempt.
+        if record is None or record.mod_revision > self.revision:
+            self._see(record, now_s)
+
+    def unchanged(self) -> Compare:
+        """The comparison that holds while the key is as it was seen."""
+        if self.record is None:
+            return Created(self.key, ABSENT)
+        return Modified(self.key, self.record.mod_revision)
+
+    def _see(self, record: Record | None, now_s: float) -> None:
+        if (record is None) != (self.record is None):
+            self.changed_s = now_s
+        self.record = record
+
+
+class Candidate:
+    """Tries for the leader key. Level, not edge: each tick looks at what is true now."""
+
+    def __init__(
+        self, store: Store, keys: Keys, clock: Clock, name: str, dice: random.Random
+    ) -> None:
+        """Campaign for manager ``name``."""
+        self.leader = Sight(keys.leader)
+        self.transfer = Sight(keys.transfer)
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+        self._name = name
+        self._dice = dice
+
+    def hesitation_s(self, timing: Timing) -> float | None:
+        """How long to wait before trying; None while somebody leads, so far as is known.
+
+        A successor named by ``transfer`` tries at once and the others leave it a head start.
+        """
+        if self.leader.record is not None and self.leader.known:
+            return None
+        wanted = self.transfer.record
+        if wanted is None:
+            return self._dice.uniform(0, timing.jitter_s_max)
+        if wanted.value == self._name:
+            return 0.0
+        waited_s = self._clock.now() - self.leader.changed_s
+        return max(0.0, timing.transfer_head_start_s - waited_s)
+
+    def held_by(self, lease: LeaseId) -> bool:
+        """Whether the feed shows the leader key hanging on ``lease``: an attempt came through."""
+        return self.leader.record is not None and self.leader.record.lease == lease
+
+    async def campaign(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
+        """Try once to make the leader key; its create revision, or None if that failed.
+
+        An unclear answer is read back, never sent again blindly: the first attempt may have
+        come through. One that comes through even later is found by ``held_by``.
+
+        Raises:
+            LeaseExpiredError: The lease is gone; nothing was done.
+            StoreUnavailableError: Nothing is known; look again.
+
+        """
+        try:
+            outcome = await self._store.commit(
+                [Put(self._keys.leader, value, lease)],
+                # A transfer that was not heard of yet makes the attempt fail, instead of
+                # snatching the office from the named successor; the answer tells of it.
+                when=(Created(self._keys.leader, ABSENT), self.transfer.unchanged()),
+                otherwise_get=(self._keys.leader, self._keys.transfer),
+                timeout_s=timing.request_s,
+            )
+        except OutcomeUnknownError:
+            return await self.claim(value, lease, timing)
+        if outcome.succeeded:
+            return outcome.revision
+        now_s = self._clock.now()
+        leader, transfer = outcome.found
+        self.leader.look(leader, now_s)
+        self.transfer.look(transfer, now_s)
+        return None
+
+    async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
+        """Read the leader key back: its create revision if it hangs on ``lease``, or None.
+
+        A key made by an earlier attempt is put right: it may name a worker that is gone.
+
+        Raises:
+            StoreUnavailableError: Nothing is known; look again.
+
+        """
+        record = await self._store.get(self._keys.leader, timeout_s=timing.request_s)
+        self.leader.look(record, self._clock.now())
+        if record is None or record.lease != lease:
+            return None
+        if record.value == value:
+            return record.create_revision
+        outcome = await self._store.commit(
+            [Put(self._keys.leader, value, lease)],
+            when=[Created(self._keys.leader, record.create_revision)],
+            timeout_s=timing.request_s,
+        )
+        return record.create_revision if outcome.succeeded else None
