@@ -1,0 +1,204 @@
+"""The descriptor language: one line of text says which words and arguments a command takes.
+
+``hello count name=by,type=CephInt,req=false`` is the prefix ``hello count`` and one argument.
+Words hold neither comma nor equals sign; arguments are ``key=value`` pairs joined by commas.
+Keys: ``name`` and ``type`` (always), ``req=false`` (may be left out), ``n`` (how many values;
+``N``: any number), ``positional=false`` (only as ``--name value``), and those that the type
+takes: ``range``, ``strings``, ``goodchars``. A lone ``--`` makes all that follow positional=false.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from mgr.argument.cluster_types import BY_NAME
+from mgr.argument.types import CephArgtype, CephBool
+from mgr.errors import InvalidArgumentError
+
+END_OF_POSITIONALS: Final = "--"
+_OWN_KEYS: Final = frozenset({"name", "type", "req", "positional", "n"})
+_FALSE: Final = frozenset({"false", "False"})
+
+
+class JsonFormat(InvalidArgumentError):  # noqa: N818 - Ceph's name, which code written for it catches
+    """A descriptor that cannot be read: a mistake of the command's author."""
+
+
+class Flag(enum.IntFlag):
+    """What Ceph's clients are told of a command, as numbers."""
+
+    NONE = 0
+    NOFORWARD = 1
+    OBSOLETE = 2
+    DEPRECATED = 4
+    MGR = 8
+    POLL = 16
+    HIDDEN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a command.
+
+    Attributes:
+        name: Its key in the request.
+        type: Checks and converts one value.
+        required: It must be given.
+        positional: It may be given as a bare word; otherwise only as ``--name``.
+        count: How many values it takes; 0 is one or more (none, if it is not required).
+        attributes: As written, in order: the text is made of them again.
+
+    """
+
+    name: str
+    type: CephArgtype
+    required: bool = True
+    positional: bool = True
+    count: int = 1
+    attributes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_list(self) -> bool:
+        """Its value is a list."""
+        return self.count != 1
+
+    @property
+    def is_flag(self) -> bool:
+        """``--name`` alone says true."""
+        return isinstance(self.type, CephBool)
+
+    def to_text(self) -> str:
+        """The descriptor's word."""
+        return ",".join(f"{key}={value}" for key, value in self.attributes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which clients are told: ``req`` and ``positional`` as booleans."""
+        described: dict[str, Any] = dict(self.attributes)
+        if "req" in described:
+            described["req"] = self.required
+        if "positional" in described or not self.positional:
+            described["positional"] = self.positional
+        return described
+
+    def usage(self) -> str:
+        """How it stands in a usage line: ``<name:hint>``, ``[--flag]``, ``[<name>...]``."""
+        hint = self.type.hint
+        shown = f"<{self.name}:{hint}>" if hint else f"<{self.name}>"
+        if not self.positional:
+            keyword = f"--{self.name.replace('_', '-')}"
+            shown = keyword if self.is_flag else f"{keyword} {shown}"
+        shown = f"{shown}..." if self.is_list else shown
+        return shown if self.required else f"[{shown}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What one command takes.
+
+    Attributes:
+        prefix: The literal words, joined by a blank: what a request calls the command.
+        arguments: In the order in which bare words fill them.
+
+    """
+
+    prefix: str
+    arguments: tuple[Argument, ...] = ()
+
+    @staticmethod
+    def parse(text: str) -> Signature:
+        """Read a descriptor.
+
+        Raises:
+            JsonFormat: It cannot be read; names the word.
+
+        """
+        return _parse(text)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The literal words."""
+        return tuple(self.prefix.split())
+
+    def argument(self, name: str) -> Argument | None:
+        """The argument called ``name``, if there is one."""
+        return next((each for each in self.arguments if each.name == name), None)
+
+    def to_text(self) -> str:
+        """The descriptor; ``parse`` gives the same signature again."""
+        return " ".join([self.prefix, *(each.to_text() for each in self.arguments)])
+
+    def to_json(self) -> list[Any]:
+        """The value of ``sig`` in what Ceph's clients are told."""
+        return [*self.words, *(each.to_json() for each in self.arguments)]
+
+    def usage(self) -> str:
+        """One line for people: ``hello [<person>] [--shout]``."""
+        return " ".join([self.prefix, *(each.usage() for each in self.arguments)])
+
+
+# The same few hundred texts are read again by every client that asks for the list.
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Signature:
+    prefix: list[str] = []
+    arguments: list[Argument] = []
+    positional = True
+    for word in text.split():
+        if "," in word or "=" in word:
+            arguments.append(_argument(word, positional=positional))
+        elif word == END_OF_POSITIONALS and arguments:
+            positional = False
+        elif arguments:
+            raise JsonFormat(f"command {text!r}: the word {word!r} stands behind an argument")
+        else:
+            prefix.append(word)
+    if not prefix:
+        raise JsonFormat(f"command {text!r} has no words of its own")
+    names = [each.name for each in arguments]
+    if len(names) != len(set(names)):
+        raise JsonFormat(f"command {text!r}: two arguments of one name")
+    return Signature(" ".join(prefix), tuple(arguments))
+
+
+def _argument(word: str, *, positional: bool) -> Argument:
+    attributes = tuple(
+        (key, value) for key, _, value in (pair.partition("=") for pair in word.split(",") if pair)
+    )
+    keys = dict(attributes)
+    if not positional and "positional" not in keys:
+        attributes += (("positional", "false"),)
+    for wanted in ("name", "type"):
+        if not keys.get(wanted):
+            raise JsonFormat(f"argument {word!r} has no {wanted}")
+    required = keys.get("req") not in _FALSE
+    positional = positional and keys.get("positional") not in _FALSE
+    if required and not positional:
+        raise JsonFormat(f"argument {word!r}: positional=false needs req=false")
+    return Argument(
+        name=keys["name"],
+        type=_type(word, keys),
+        required=required,
+        positional=positional,
+        count=_count(word, keys.get("n", "1")),
+        attributes=attributes,
+    )
+
+
+def _type(word: str, keys: dict[str, str]) -> CephArgtype:
+    kind = BY_NAME.get(keys["type"])
+    if kind is None:
+        raise JsonFormat(f"argument {word!r}: unknown type {keys['type']}")
+    try:
+        return kind(**{key: value for key, value in keys.items() if key not in _OWN_KEYS})
+    except (TypeError, ValueError) as error:
+        raise JsonFormat(f"argument {word!r}: {error}") from None
+
+
+def _count(word: str, text: str) -> int:
+    if text in {"N", "n"}:
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise JsonFormat(f"argument {word!r}: n={text} is no number of values")
+    return int(text)

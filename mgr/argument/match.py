@@ -1,0 +1,282 @@
+"""Do these words and values fit this command? As Ceph's client decides it.
+
+Words fill arguments from left to right; ``--name value``, ``--name=value`` and, for a boolean,
+``--name`` may stand anywhere behind the prefix, with dashes for underscores. Values may also come
+by name and typed, from a program. What does not fit raises an ``ArgumentError`` that names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from mgr.argument.descriptor import Argument, Signature
+from mgr.argument.types import (
+    CONFIRMATIONS,
+    ArgumentError,
+    ArgumentMissing,
+    ArgumentNumber,
+    ArgumentPrefix,
+    ArgumentTooFew,
+    ArgumentValid,
+    CephChoices,
+    CephString,
+)
+
+CLOSEST_MAX: Final = 10
+ENVELOPE: Final = frozenset(
+    {"format", "target", "poll", "width", "session_id", "period", "print_header"}
+)
+"""What a client may send along with any command, whether the command declares it or not."""
+
+_KEYWORD: Final = re.compile(r"--([A-Za-z0-9_-]+)(?:=(.*))?", re.DOTALL)
+_SIMILAR_MIN: Final = 0.6
+
+
+def match(
+    words: Sequence[str], arguments: Mapping[str, Any], signature: Signature
+) -> dict[str, Any]:
+    """Return the request: ``prefix`` and a typed value for each argument that was given.
+
+    Args:
+        words: The prefix's words, then bare values and keyword forms.
+        arguments: Further values by name, typed or as text.
+        signature: What the command takes.
+
+    Raises:
+        ArgumentPrefix: The words are not those of this command.
+        ArgumentMissing: A required argument was not given.
+        ArgumentError: Anything else that does not fit.
+
+    """
+    own = signature.words
+    if tuple(words[: len(own)]) != own:
+        raise ArgumentPrefix(f"no match for {' '.join(words)}")
+    request: dict[str, Any] = {"prefix": signature.prefix}
+    _take_named(arguments, signature, request)
+    _Words(words[len(own) :], signature, request).take()
+    for argument in signature.arguments:
+        _check_count(argument, request)
+    return request
+
+
+def find(
+    words: Sequence[str], arguments: Mapping[str, Any], signatures: Iterable[Signature]
+) -> tuple[Signature, dict[str, Any]] | None:
+    """Return the signature that takes these words, and the request; None if none has the words.
+
+    Several may share a beginning (``config`` and ``config set``) or even the whole prefix: those
+    that match most words are tried, longest prefix first, then fewest required arguments.
+
+    Raises:
+        ArgumentError: The words are those of a command, the values do not fit it.
+
+    """
+    fitting = [each for each in signatures if tuple(words[: len(each.words)]) == each.words]
+    if not fitting:
+        return None
+    scores = {id(each): _score(words, each, partial=False) for each in fitting}
+    best = max(scores.values())
+    tried = [each for each in fitting if scores[id(each)] == best]
+    # A literal word is meant before a value: ``hello count`` is never ``hello`` with a person.
+    tried.sort(key=lambda each: (-len(each.words), sum(a.required for a in each.arguments)))
+    failure: ArgumentError | None = None
+    for signature in tried:
+        try:
+            return signature, match(words, arguments, signature)
+        except (ArgumentMissing, ArgumentTooFew) as error:
+            # Another one with the same words may want less.
+            failure = failure or error
+    assert failure is not None, "a signature either matches or says why not"  # noqa: S101
+    raise failure
+
+
+def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signature]:
+    """Name at most ``CLOSEST_MAX`` commands that unknown ``words`` may have meant, best first.
+
+    Those that share most leading words, the last of which may be cut short; if none shares any,
+    those that are spelled alike.
+    """
+    every = list(signatures)
+    typed = " ".join(word for word in words if not word.startswith("--"))
+    scores = {id(each): _score(words, each, partial=True) for each in every}
+    best = max(scores.values(), default=0)
+    if best > 0:
+        every = [each for each in every if scores[id(each)] == best]
+    ranked = sorted(
+        ((_likeness(typed, each.prefix), each) for each in every),
+        key=lambda pair: (-pair[0], pair[1].prefix),
+    )
+    return [each for likeness, each in ranked if best > 0 or likeness >= _SIMILAR_MIN][:CLOSEST_MAX]
+
+
+class _Words:
+    """Words on their way into a request."""
+
+    def __init__(self, words: Sequence[str], signature: Signature, request: dict[str, Any]) -> None:
+        self._left = list(words)
+        self._signature = signature
+        self._request = request
+        self._by_words: set[str] = set()
+        self._refused: ArgumentError | None = None
+
+    def take(self) -> None:
+        """Fill the arguments in order; every word must find a place."""
+        for argument in self._signature.arguments:
+            self._fill(argument)
+        while self._left and self._take_keyword():
+            pass
+        if self._left:
+            raise self._refused or self._surplus(self._left[0])
+
+    def _fill(self, argument: Argument) -> None:
+        seen = 0
+        while argument.count == 0 or seen < argument.count:
+            while self._left and self._take_keyword():
+                pass
+            if not self._left or (not seen and argument.name in self._request):
+                return
+            word = self._left[0]
+            if not argument.positional or _is_stray_keyword(word, argument):
+                raise self._refused or self._surplus(word)
+            try:
+                values = _parsed(argument, word, bare=True)
+            except ArgumentError as error:
+                if argument.required and not seen:
+                    raise
+                # Not for this optional argument: it may fit the next one.
+                self._refused = error
+                return
+            self._refused = None
+            del self._left[0]
+            self._store(argument, values)
+            seen += 1
+
+    def _take_keyword(self) -> bool:
+        found = _KEYWORD.fullmatch(self._left[0])
+        argument = found and self._signature.argument(found[1].replace("-", "_"))
+        if not found or not argument:
+            return False
+        value = found[2]
+        if value is None and argument.is_flag:
+            value = "true"
+        elif value is None:
+            if len(self._left) == 1:
+                raise ArgumentMissing(f"{self._left[0]} needs a value: {argument.usage()}")
+            value = self._left.pop(1)
+        del self._left[0]
+        self._store(argument, _parsed(argument, value, bare=False))
+        return True
+
+    def _store(self, argument: Argument, values: list[Any]) -> None:
+        _refuse_twice(argument, self._request, self._by_words)
+        self._by_words.add(argument.name)
+        if argument.is_list:
+            self._request.setdefault(argument.name, []).extend(values)
+        else:
+            # The last keyword wins, as on every command line.
+            self._request[argument.name] = values[-1]
+
+    def _surplus(self, word: str) -> ArgumentError:
+        known = [f"--{each.name.replace('_', '-')}" for each in self._signature.arguments]
+        near = (
+            difflib.get_close_matches(word.partition("=")[0], known, 1) if word[:2] == "--" else []
+        )
+        wanted = f"; did you mean {near[0]}?" if near else f"; usage: {self._signature.usage()}"
+        return ArgumentValid(f"Unexpected argument '{word}'{wanted}")
+
+
+def _take_named(
+    arguments: Mapping[str, Any], signature: Signature, request: dict[str, Any]
+) -> None:
+    for name, value in arguments.items():
+        argument = signature.argument(name)
+        if argument is not None:
+            request[name] = _accepted(argument, value)
+        elif name in ENVELOPE:
+            request[name] = value
+        else:
+            near = difflib.get_close_matches(name, [each.name for each in signature.arguments], 1)
+            wanted = f"did you mean {near[0]}?" if near else f"usage: {signature.usage()}"
+            raise ArgumentValid(f"Unexpected argument '{name}'; {wanted}")
+
+
+def _accepted(argument: Argument, value: Any) -> Any:
+    try:
+        if not argument.is_list:
+            return argument.type.accept(value)
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return [argument.type.accept(each) for each in values]
+    except ArgumentError as error:
+        raise _named(argument, error) from None
+
+
+def _parsed(argument: Argument, text: str, *, bare: bool) -> list[Any]:
+    """The values in one word. Lists may be joined by commas, except bare free text."""
+    whole = not argument.is_list or (bare and type(argument.type) is CephString)
+    try:
+        return [argument.type.parse(each) for each in ([text] if whole else text.split(","))]
+    except ArgumentError as error:
+        raise _named(argument, error) from None
+
+
+def _named(argument: Argument, error: ArgumentError) -> ArgumentError:
+    return type(error)(f"{argument.name}: {error}")
+
+
+def _refuse_twice(argument: Argument, request: Mapping[str, Any], by_words: set[str]) -> None:
+    if argument.name in request and argument.name not in by_words:
+        raise ArgumentValid(f"{argument.name}: given by name and among the words")
+
+
+def _check_count(argument: Argument, request: Mapping[str, Any]) -> None:
+    given = argument.name in request
+    if not given and not argument.required:
+        return
+    if not given:
+        raise ArgumentMissing(f"missing required parameter {argument.usage()}")
+    if not argument.is_list:
+        return
+    seen = len(request[argument.name])
+    if argument.count and seen != argument.count:
+        raise ArgumentNumber(f"saw {seen} of {argument.usage()}, expected {argument.count}")
+    if not seen and argument.required:
+        raise ArgumentNumber(f"saw 0 of {argument.usage()}, expected at least 1")
+
+
+def _is_stray_keyword(word: str, argument: Argument) -> bool:
+    # A mistyped option must not slip in as somebody's value. Ceph spells some confirmations
+    # as words that begin like options.
+    may_be_value = isinstance(argument.type, CephChoices) or word in CONFIRMATIONS
+    return word.startswith("--") and not may_be_value
+
+
+def _score(words: Sequence[str], signature: Signature, *, partial: bool) -> int:
+    """How many of the signature's words and arguments the words fill, from the left."""
+    left = list(words)
+    score = 0
+    for own in signature.words:
+        if not left:
+            return score
+        word = left.pop(0)
+        if word != own:
+            return score + (partial and not left and bool(word) and own.startswith(word))
+        score += 1
+    for argument in signature.arguments:
+        if not left:
+            break
+        try:
+            _parsed(argument, left[0], bare=True)
+        except ArgumentError:
+            if argument.required:
+                break
+            continue
+        score += 1
+        del left[: argument.count or len(left)]
+    return score
+
+
+def _likeness(typed: str, prefix: str) -> float:
+    return difflib.SequenceMatcher(None, typed, prefix).ratio()
