@@ -13,6 +13,7 @@ from mgr.errors import UnknownCommandError
 
 BUILTIN: Final = "mgr"
 """What the manager calls itself among the modules; its own commands win over any module's."""
+CLOSEST_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +49,91 @@ class Command:
     def mutates(self) -> bool:
         """Whether it may change something."""
         return "w" in self.perm
+
+
+class Registry:
+    """Every command of every module, found by the words it begins with.
+
+    The index is made when a module's commands are put or dropped; finding one costs a dictionary
+    lookup for each word of the longest prefix.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._modules: dict[str, tuple[Command, ...]] = {}
+        self._index: dict[str, Command] = {}
+        self._prefix_words_max = 0
+        self._etag = ""
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever ``all`` does; the same commands give the same tag on any manager."""
+        if not self._etag:
+            text = "\n".join(
+                f"{each.module}\t{each.perm}\t{each.poll}\t{each.hidden}\t"
+                f"{each.signature.to_text()}\t{each.help}"
+                for each in self.all()
+            )
+            self._etag = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+        return self._etag
+
+    def all(self) -> list[Command]:
+        """Every command that can be reached, by prefix."""
+        return [self._index[prefix] for prefix in sorted(self._index)]
+
+    def put(self, module: str, commands: Iterable[Command]) -> list[str]:
+        """Register the commands of ``module``, instead of those it had.
+
+        A prefix belongs to one module: the manager itself first, then modules by name. Returns
+        the prefixes of ``module`` that another one keeps from being reached.
+        """
+        self._modules[module] = tuple(commands)
+        self._rebuild()
+        return sorted(
+            each.prefix for each in self._modules[module] if self._index[each.prefix] is not each
+        )
+
+    def drop(self, module: str) -> None:
+        """Forget the commands of ``module``; what they kept from being reached can be."""
+        if self._modules.pop(module, None) is not None:
+            self._rebuild()
+
+    def find(
+        self, words: Sequence[str], arguments: Mapping[str, Any] | None = None
+    ) -> tuple[Command, dict[str, Any]]:
+        """The command that ``words`` begin with (the longest prefix wins) and its arguments.
+
+        The dictionary holds ``prefix`` and every argument that was given, typed.
+
+        Raises:
+            UnknownCommandError: No command begins so; the message names the closest ones.
+            InvalidArgumentError: Arguments are missing, surplus or do not fit.
+
+        """
+        for count in range(min(len(words), self._prefix_words_max), 0, -1):
+            prefix = " ".join(words[:count])
+            command = self._index.get(prefix)
+            if command is None:
+                continue
+            if not arguments and count == len(words) and not command.signature.arguments:
+                return command, {"prefix": prefix}
+            return command, match(words, arguments or {}, command.signature)
+        raise UnknownCommandError(self._unknown(words))
+
+    def _unknown(self, words: Sequence[str]) -> str:
+        shown = " ".join(words)
+        near = closest(words, [each.signature for each in self.all() if not each.hidden])
+        if not near:
+            return f"no command '{shown}'"
+        named = ", ".join(f"'{signature.prefix}'" for signature in near[:CLOSEST_MAX])
+        return f"no command '{shown}'; closest: {named}"
+
+    def _rebuild(self) -> None:
+        owners = sorted(self._modules, key=lambda module: (module != BUILTIN, module))
+        index: dict[str, Command] = {}
+        for module in owners:
+            # Within a module the later declaration of a prefix replaces the earlier one.
+            index = {each.prefix: each for each in self._modules[module]} | index
+        self._index = index
+        self._prefix_words_max = max((len(prefix.split()) for prefix in index), default=0)
+        self._etag = ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mgr.errors import InvalidArgumentError, InvalidKeyError, TooLargeError
+from mgr.errors import InvalidArgumentError, TooLargeError
+from mgr.store.limits import encoded_key
 
 KEY_BYTES_MAX: Final = 4096
 ENTRY_BYTES_MAX: Final = 64 << 10
@@ -22,13 +23,7 @@ def checked_key(key: str) -> str:
         TooLargeError: It is longer than ``KEY_BYTES_MAX`` bytes.
 
     """
-    if not key:
-        raise InvalidKeyError("a key may not be empty")
-    if "\0" in key:
-        raise InvalidKeyError(f"key {key!r} holds a NUL: use a key without")
-    size = _size(key)
-    if size is None:
-        raise InvalidKeyError(f"key {key!r} cannot be encoded as UTF-8")
+    size = len(encoded_key(key))
     if size > KEY_BYTES_MAX:
         raise TooLargeError(f"key of {size} bytes: keys are limited to {KEY_BYTES_MAX} bytes")
     return key
@@ -42,9 +37,10 @@ def checked_value(value: str, *, bytes_max: int = ENTRY_BYTES_MAX) -> str:
         InvalidArgumentError: It cannot be encoded as UTF-8.
 
     """
-    size = _size(value)
-    if size is None:
-        raise InvalidArgumentError("the value cannot be encoded as UTF-8")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("the value cannot be written as UTF-8") from None
     if size > bytes_max:
         raise TooLargeError(
             f"error: entry size limited to {bytes_max} bytes. "
@@ -66,10 +62,3 @@ def decoded(data: bytes, what: str) -> str:
         raise InvalidArgumentError(
             f"{what} is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}"
         ) from None
-
-
-def _size(text: str) -> int | None:
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError:
-        return None

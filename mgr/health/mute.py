@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+
 import msgspec
 
 from mgr.health.check import Check

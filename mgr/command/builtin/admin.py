@@ -1,0 +1,121 @@
+"""What the manager's own commands work with: the collaborators, and no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mgr.clock import Clock
+from mgr.cluster.log import ClusterLog
+from mgr.command.registry import Registry
+from mgr.config.values import ConfigValues
+from mgr.health.board import Board
+from mgr.store.api import NO_LEASE, Compare, Grant, LeaseId, Operation, Record, Revision
+from mgr.store.keys import Keys
+
+
+class View(Protocol):
+    """The mirror, read."""
+
+    def get(self, key: str) -> Record | None:
+        """One key as last seen."""
+        ...
+
+    def under(self, prefix: str) -> dict[str, Record]:
+        """Every key that begins with ``prefix``, in key order."""
+        ...
+
+    def age_s(self) -> float:
+        """Seconds since it was last proven current."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes that end with the term: ``mgr.store.fenced``."""
+
+    async def put(self, key: str, value: str, lease: LeaseId = NO_LEASE) -> Revision:
+        """Write one key."""
+        ...
+
+    async def delete(self, key: str) -> Revision:
+        """Remove one key."""
+        ...
+
+    async def commit(self, ops: Sequence[Operation], when: Sequence[Compare] = ()) -> Revision:
+        """Do all of ``ops`` in one transaction."""
+        ...
+
+
+class Leases(Protocol):
+    """Makes leases: any ``Store``."""
+
+    async def grant(self, ttl_s: int) -> Grant:
+        """Make a lease of at least ``ttl_s`` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleInfo:
+    """A module that this manager has on disk.
+
+    Attributes:
+        always_on: It runs unless it is forced off; it cannot be disabled.
+        can_run: What its ``can_run`` said, or it could be imported at all.
+        error: Why it cannot run, or why it failed; empty if all is well.
+        default_enabled: It is enabled where no record says otherwise.
+
+    """
+
+    name: str
+    always_on: bool = False
+    can_run: bool = True
+    error: str = ""
+    default_enabled: bool = False
+
+
+class Catalogue(Protocol):
+    """The modules on this manager's disk."""
+
+    def modules(self) -> Mapping[str, ModuleInfo]:
+        """Every module by name, enabled or not."""
+        ...
+
+
+class Resign(Protocol):
+    """Gives up the office."""
+
+    async def __call__(self, *, reason: str, successor: str = "") -> None:
+        """Ask the guard to hand over, to ``successor`` if named. Returns before it has begun.
+
+        Raises:
+            NotFoundError: ``successor`` is no warm standby.
+
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Administration:
+    """The collaborators of the built-in commands, made by the active's role.
+
+    Attributes:
+        version: Of this manager, as ``version`` prints it.
+        mgr_map: Makes the document that ``get('mgr_map')`` returns.
+
+    """
+
+    manager_id: str
+    version: str
+    keys: Keys
+    mirror: View
+    fenced: Writer
+    leases: Leases
+    config: ConfigValues
+    board: Board
+    log: ClusterLog
+    modules: Catalogue
+    registry: Registry
+    clock: Clock
+    mgr_map: Callable[[], Mapping[str, Any]]
+    resign: Resign
