@@ -1,0 +1,270 @@
+"""mgr-demo: an etcd and three managers on this machine, and what to try with them.
+
+For a first look, and nothing else: one etcd has no second to survive it. Data and logs stay in
+one folder; a second start finds what the first one left. Whatever is started here ends with
+it, even when the demo itself is killed: then the kernel kills what it started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from mgr.client import AsyncClient, Status
+from mgr.clock import CLOCK
+from mgr.demo.machine import (
+    ETCD_PORT,
+    GRPC_PORTS,
+    HELLO_PORTS,
+    HOST,
+    HOSTS,
+    HTTP_PORTS,
+    DemoError,
+    Etcd,
+    etcd_command,
+    find_etcd,
+    program,
+    refuse_taken_ports,
+)
+from mgr.demo.text import ended, short, what_to_try, worker_of
+from mgr.errors import MgrError
+
+START_LIMIT_S: Final = 30.0
+"""An etcd, three interpreters and an election, on a slow machine, the first time."""
+STOP_LIMIT_S: Final = 8.0
+"""A hand-over drains for two seconds; whoever takes longer than this is killed."""
+LOOK_EVERY_S: Final = 0.1
+RESTART_PAUSE_S: Final = 1.0
+QUICK_ENDS_MAX: Final = 3
+"""A manager that ends so often before anybody led cannot start at all."""
+
+# Asks the kernel to be killed with its parent, makes sure that this parent still lives, and
+# becomes the program. A process of its own, because Python code between fork and exec may hang
+# in a program with threads, and ours has gRPC's.
+LAUNCHER: Final = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+@click.command(help=(__doc__ or "").partition("\n\n")[2])
+@click.option("--dir", "folder", default=".demo", show_default=True, help="Where data and logs go")
+@click.option("--once", is_flag=True, help="Start, run one command, stop: for tests")
+def main(folder: str, *, once: bool) -> None:
+    """Start all of it, wait for Ctrl-C, stop all of it; exit status 1 if it could not start."""
+    try:
+        refuse_taken_ports()
+        demo = Demo(Path(folder).absolute(), find_etcd(), program("mgrd"))
+        asyncio.run(demo.run(once=once))
+    except DemoError as error:
+        click.echo(f"mgr-demo: {error}", err=True)
+        sys.exit(1)
+
+
+class Demo:
+    """One run: what was started, and why it stops."""
+
+    def __init__(self, folder: Path, etcd: Etcd, mgrd: str) -> None:
+        """Keep data and logs under ``folder``."""
+        self.folder = folder
+        self.etcd = etcd
+        self.mgrd = mgrd
+        self.told = False
+        self.failure: DemoError | None = None
+        self.processes: dict[str, Process] = {}
+
+    async def run(self, *, once: bool) -> None:
+        """Start, tell, wait for a signal, stop.
+
+        Raises:
+            DemoError: Something cannot start or ended; nothing is left running.
+
+        """
+        work = asyncio.current_task()
+        if work is None:
+            raise AssertionError("a coroutine runs in a task")
+        _on_signals(work.cancel)
+        try:
+            # A signal cancels; whatever was being waited for, stopping comes next.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serve(once=once)
+        except* DemoError as errors:
+            self.failure = _first(errors)
+        finally:
+            # A second Ctrl-C must not interrupt the stopping: it is bounded anyway.
+            _on_signals(lambda: None)
+            await self._stop()
+        if self.failure:
+            raise self.failure
+
+    async def _serve(self, *, once: bool) -> None:
+        click.echo(f"etcd {self.etcd.version}, data and logs in {short(self.folder)}")
+        if not self.etcd.trusted:
+            click.echo(
+                "This etcd is known to be faulty under failure: single node, development only.\n"
+                "With etcd 3.5.28 or newer on PATH, the demo takes that one."
+            )
+        data = self.folder / "etcd"
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_etcd(etcd_command(self.etcd, data)))
+            await _listening(ETCD_PORT)
+            keepers = [group.create_task(self._keep_running(name)) for name in GRPC_PORTS]
+            async with AsyncClient(HOSTS) as client:
+                await self._introduce(client)
+                if not once:
+                    await self._follow(client)
+            for keeper in keepers:
+                keeper.cancel()
+            raise asyncio.CancelledError
+
+    # -- processes -----------------------------------------------------------------------------
+
+    async def _spawn(self, name: str, command: Sequence[str]) -> Process:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid())),
+                *command,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A group of its own: Ctrl-C reaches the demo alone, which stops them in order.
+                process_group=0,
+            )
+        self.processes[name] = process
+        return process
+
+    async def _run_etcd(self, command: Sequence[str]) -> None:
+        process = await self._spawn("etcd", command)
+        await process.wait()
+        raise DemoError(f"etcd ended: {self._last_words('etcd')}")
+
+    async def _keep_running(self, name: str) -> None:
+        """Start a manager, and start it again whenever it ends: what systemd would do."""
+        for ends in range(1, sys.maxsize):
+            process = await self._spawn(name, self._mgrd_command(name))
+            status = await process.wait()
+            if not self.told and ends == QUICK_ENDS_MAX:
+                raise DemoError(f"manager {name} cannot start: {self._last_words(name)}")
+            if self.told:
+                click.echo(f"manager {name} {ended(status)}; starting it again")
+            await asyncio.sleep(RESTART_PAUSE_S)
+
+    def _mgrd_command(self, name: str) -> list[str]:
+        command = [self.mgrd, "--id", name, "--cluster", "demo", "--etcd", f"{HOST}:{ETCD_PORT}"]
+        command += ["--grpc-listen", f"{HOST}:{GRPC_PORTS[name]}"]
+        command += ["--http-listen", f"{HOST}:{HTTP_PORTS[name]}"]
+        return command if self.etcd.trusted else [*command, "--etcd-untrusted"]
+
+    def _last_words(self, name: str) -> str:
+        path = self.folder / f"{name}.log"
+        lines = path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        return f"{lines[-1][:300]} ({short(path)})"
+
+    async def _stop(self) -> None:
+        """End everything: the managers together, then etcd, which they need to say goodbye."""
+        etcd = self.processes.pop("etcd", None)
+        async with asyncio.TaskGroup() as group:
+            for process in self.processes.values():
+                group.create_task(_end(process))
+        if etcd:
+            await _end(etcd)
+
+    # -- what the user sees --------------------------------------------------------------------
+
+    async def _introduce(self, client: AsyncClient) -> None:
+        status = await self._settled(client)
+        for name, port in HELLO_PORTS.items():
+            await _said(client, "config", "set", "mgr", f"mgr/hello/{name}/port", str(port))
+        await _said(client, "mgr", "module", "enable", "hello")
+        hello = await _said(client, "hello")
+        self.told = True
+        click.echo(f"the module hello says: {hello.strip()}\n")
+        click.echo(what_to_try(status, self.processes[status.active.name].pid))
+
+    async def _settled(self, client: AsyncClient) -> Status:
+        """Wait until one manager is active and the others stand by."""
+        limit = CLOCK.now() + START_LIMIT_S
+        error: MgrError | None = None
+        while CLOCK.now() < limit:
+            try:
+                status = await client.status()
+                if status.active.name and len(status.standbys) == len(GRPC_PORTS) - 1:
+                    return status
+            except MgrError as unanswered:
+                error = unanswered
+            await asyncio.sleep(LOOK_EVERY_S)
+        raise DemoError(
+            f"nobody leads after {START_LIMIT_S:g} s; see {short(self.folder)}/*.log"
+        ) from error
+
+    async def _follow(self, client: AsyncClient) -> None:
+        """Print who leads at every change, until cancelled."""
+        before: str | None = None
+        async for active in client.watch_active():
+            name = active.name if active else ""
+            if before is not None and name != before:
+                click.echo(self._news(name))
+            before = name
+
+    def _news(self, name: str) -> str:
+        if not name:
+            return "nobody leads"
+        worker = worker_of(self.processes[name].pid)
+        return f"{name} is active; its worker is process {worker}"
+
+
+async def _said(client: AsyncClient, *words: str) -> str:
+    """Run a command that must succeed; what it printed."""
+    answer = await client.execute(list(words), timeout_s=START_LIMIT_S)
+    if answer.retval:
+        raise DemoError(f"{' '.join(words)}: {answer.stderr}")
+    return answer.stdout
+
+
+async def _listening(port: int) -> None:
+    """Wait until something listens on ``port``; whoever should listen reports its own end."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(HOST, port)
+        except OSError:
+            await asyncio.sleep(LOOK_EVERY_S)
+        else:
+            writer.close()
+            return
+
+
+async def _end(process: Process) -> None:
+    """Ask a process to end, then make it."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_LIMIT_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _on_signals(deed: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, deed)
+
+
+def _first(errors: BaseExceptionGroup[DemoError]) -> DemoError:
+    while True:
+        error = errors.exceptions[0]
+        if not isinstance(error, BaseExceptionGroup):
+            return error
+        errors = error

@@ -1,0 +1,61 @@
+"""What the demo tells its user: who leads, where, and what to try."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from mgr.client import Status
+from mgr.demo.machine import HELLO_PORTS, HOST, HOSTS
+
+
+def what_to_try(status: Status, guard: int) -> str:
+    """Who leads, where, and five things to do; ``guard`` is the active's ``mgrd`` process."""
+    active = status.active
+    standby = status.standbys[0]
+    page = f"http://{HOST}:{HELLO_PORTS[standby.name]}/"
+    binaries = shlex.quote(str(Path(sys.executable).parent))
+    others = "".join(
+        f"{other.name} stands by: gRPC {other.grpc_address}, HTTP {other.http_address}\n"
+        for other in status.standbys
+    )
+    return f"""\
+{active.name} leads, term {active.term}: gRPC {active.grpc_address}, HTTP {active.http_address}
+{others}
+In another terminal:
+
+  export PATH={binaries}:$PATH MGR_HOSTS={",".join(HOSTS)}
+
+  1. Ask the module hello:
+       mgrctl hello Ada
+  2. Change one of its options, and ask again:
+       mgrctl config set mgr mgr/hello/place Rome; mgrctl hello
+  3. Kill the active's worker (its guard is process {guard}), and see another lead:
+       kill -9 {worker_of(guard)}; mgrctl mgr stat
+  4. Ask a standby for the module's page; it sends you to the active:
+       curl -L {page}
+  5. Follow the cluster log:
+       mgrctl -w
+
+Ctrl-C stops all of it; the data stay for the next start."""
+
+
+def worker_of(guard: int) -> int:
+    """The process id of a guard's worker; the guard's own while it has none."""
+    try:
+        children = Path(f"/proc/{guard}/task/{guard}/children").read_text(encoding="ascii").split()
+    except OSError:
+        children = []
+    return int(children[-1]) if children else guard
+
+
+def ended(status: int) -> str:
+    """How a process ended, in words."""
+    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def short(path: Path) -> str:
+    """A path as one would type it here."""
+    return os.path.relpath(path)
