@@ -27,6 +27,10 @@ THREAD_NAME_MAX: Final = 15
 """What the kernel keeps of a thread's name; ``top -H`` and ``py-spy`` show no more."""
 
 
+class LeftError(RuntimeError):
+    """A module raised what would end the process (an exit, an interrupt). It ends the call."""
+
+
 class _Job(NamedTuple):
     """One call for the command thread, and where its result is awaited."""
 
@@ -82,12 +86,14 @@ class Bridge:
             future.cancel()
             raise OutcomeUnknownError(f"no answer within {timeout_s} s") from None
 
-    def to_module(self, call: Callable[[], T]) -> asyncio.Future[T]:
+    def to_module(self, call: Callable[[], T], *, always: bool = False) -> asyncio.Future[T]:
         """From the loop: run ``call`` on the command thread, after what was handed over before.
 
         Cancel the future and a call that has not begun is left out; one that has begun goes on.
-        Whatever ``call`` raises comes out of the future; what would end the process (an exit, an
-        interrupt) comes out as ``ModuleFailedError``.
+        Whatever ``call`` raises comes out of the future; what would end the process comes out as
+        ``LeftError``. ``ModuleFailedError`` comes out if the bridge is closed before it began.
+
+        With ``always``, the length of the queue is no reason to refuse: for the host's own few.
 
         Raises:
             OverloadedError: ``waiting_max`` calls wait already. Nothing was queued.
@@ -96,7 +102,7 @@ class Bridge:
         """
         if self._closed:
             raise ModuleFailedError(f"Module '{self._module}' was stopped")
-        if self._waiting >= self._waiting_max:
+        if self._waiting >= self._waiting_max and not always:
             raise OverloadedError(
                 f"Module '{self._module}' has {self._waiting} commands waiting: retry later"
             )
@@ -191,6 +197,6 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
     else:
         # A SystemExit raised into the loop would end the worker, a StopIteration confuses it:
         # neither is a module's to decide.
-        stand_in = ModuleFailedError(f"{type(error).__name__}: {error}")
+        stand_in = LeftError(f"{type(error).__name__}: {error}")
         stand_in.__cause__ = error
         answer.set_exception(stand_in)

@@ -1,4 +1,4 @@
-"""Which modules there are, and what each declares. Nothing here is raised by a bad module.
+"""Which modules there are, and what each declares. A bad module is recorded, never raised.
 
 Three places, first name wins and a second claimant is an error that names both: bundled
 (``modules.<name>``), installed distributions (entry-point group ``mgr.modules``), and folders
@@ -8,13 +8,51 @@ other, and nothing installed is shadowed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+import importlib
+import importlib.metadata
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeVar
 
-from mgr.config.schema import OptionSpec
+import modules
+from mgr.host.bridge import aside
 from mgr.link import ModuleReport
-from mgr.module_api.command import CommandDeclaration
+from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
+from mgr.store.keys import NAME
+
+ENTRY_POINTS: Final = "mgr.modules"
+FILE: Final = "module.py"
+"""What makes a folder a module."""
+
+C = TypeVar("C", bound=type)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place that claims to hold a module.
+
+    Attributes:
+        name: What operators would call it.
+        package: What is imported.
+        place: Where it comes from, for messages.
+        rival: The place that has the name already; empty if none.
+
+    """
+
+    name: str
+    package: str
+    place: str
+    rival: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,25 +61,25 @@ class Found:
 
     Attributes:
         name: What operators call it.
-        file: Where it stands, for messages; where it was looked for, if it cannot be imported.
+        place: Where it stands, for messages.
         active: Its class; None if it did not load, and ``error`` says why.
         standby: Its standby class, if it has one.
         can_run: What its ``can_run()`` says; False if it did not load.
         error: Why it did not load or cannot run; empty otherwise.
         commands: What it can be asked.
-        options: Its options by name, those of ``standby`` included.
+        options: Its option declarations; one that only its standby class has is a text.
         notify_types: The notifications it wants.
 
     """
 
     name: str
-    file: str
+    place: str
     active: type[MgrModule] | None = None
     standby: type[MgrStandbyModule] | None = None
     can_run: bool = False
     error: str = ""
     commands: tuple[CommandDeclaration, ...] = ()
-    options: Mapping[str, OptionSpec] = field(default_factory=dict)
+    options: tuple[Mapping[str, Any], ...] = ()
     notify_types: frozenset[str] = frozenset()
 
     @property
@@ -54,12 +92,57 @@ Catalogue = Mapping[str, Found]
 """Every module of this host by name, in ascending order."""
 
 
-def find_modules(module_path: Sequence[str]) -> Catalogue:
-    """Import every module that can be found. Blocks for as long as that takes; never raises.
+class _UnfitError(Exception):
+    """A package that was imported and is no module; the text says why."""
 
-    Not for the loop's thread: importing takes seconds where modules import much.
+
+async def find_modules(module_path: Sequence[str], *, limit_s: float) -> Catalogue:
+    """Import every module that can be found, one after the other, off the loop's thread.
+
+    One that is not imported after ``limit_s`` is recorded as such and the next one is imported:
+    its thread stays behind.
     """
-    raise NotImplementedError
+    found: dict[str, Found] = {}
+    for candidate in await aside("find-modules", lambda: list(candidates(module_path))):
+        loading = aside("import-modules", lambda wanted=candidate: load(wanted))
+        try:
+            async with asyncio.timeout(limit_s):
+                one = await loading
+        except TimeoutError:
+            why = f"still being imported after {limit_s:g} s ({candidate.place})"
+            one = Found(name=candidate.name, place=candidate.place, error=why)
+        if one.error:
+            log.warning("module unusable", extra={"module_name": one.name, "error": one.error})
+        found[one.name] = one
+    return dict(sorted(found.items()))
+
+
+def candidates(module_path: Sequence[str]) -> Iterator[Candidate]:
+    """Say which modules there are, without importing one. Appends to ``sys.path``."""
+    claimed: dict[str, Candidate] = {}
+    rivals: dict[str, str] = {}
+    for candidate in _places(module_path):
+        first = claimed.setdefault(candidate.name, candidate)
+        if first is not candidate:
+            rivals[candidate.name] = candidate.place
+    for name, candidate in claimed.items():
+        yield replace(candidate, rival=rivals.get(name, ""))
+
+
+def load(candidate: Candidate) -> Found:
+    """Import one module and read what it declares. Blocks; raises nothing."""
+    found = Found(name=candidate.name, place=candidate.place)
+    if candidate.rival:
+        both = f"{candidate.place} and {candidate.rival}"
+        return replace(found, error=f"two modules are called {candidate.name!r}: {both}")
+    try:
+        package = importlib.import_module(candidate.package)
+        active, standby = _classes(package, candidate)
+        return _declared(found, active, standby)
+    except _UnfitError as error:
+        return replace(found, error=str(error))
+    except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included
+        return replace(found, error=_told(error))
 
 
 def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
@@ -68,3 +151,141 @@ def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
         ModuleReport(name=found.name, can_run=found.can_run, error=found.error)
         for found in catalogue.values()
     )
+
+
+def _places(module_path: Sequence[str]) -> Iterator[Candidate]:
+    for folder in modules.__path__:
+        yield from _folders(Path(folder), "modules.")
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        owner = point.dist.name if point.dist else "an installed distribution"
+        yield Candidate(point.name, point.module, f"{point.module} of {owner}")
+    for folder in module_path:
+        path = Path(folder).absolute()
+        if not path.is_dir():
+            log.error("no such folder in module_path", extra={"folder": folder})
+            continue
+        if str(path) not in sys.path:
+            sys.path.append(str(path))
+        yield from _folders(path, "")
+
+
+def _folders(folder: Path, prefix: str) -> Iterator[Candidate]:
+    for place in sorted(folder.iterdir()):
+        if (place / FILE).is_file() and NAME.fullmatch(place.name):
+            yield Candidate(place.name, prefix + place.name, str(place / FILE))
+
+
+def _classes(
+    package: ModuleType, candidate: Candidate
+) -> tuple[type[MgrModule], type[MgrStandbyModule] | None]:
+    # Ceph looks at the package only. Where that is silent the file that makes a folder a module
+    # is asked, so that __init__.py need not repeat a name.
+    active = _only(MgrModule, package, candidate.package)
+    if active is None:
+        package = importlib.import_module(f"{candidate.package}.module")
+        active = _only(MgrModule, package, candidate.package)
+    if active is None:
+        raise _UnfitError(f"no subclass of MgrModule in {candidate.place}")
+    return active, _only(MgrStandbyModule, package, candidate.package)
+
+
+def _only(base: C, package: ModuleType, home: str) -> C | None:
+    """The one proper subclass of ``base`` that ``package`` shows; its own before imported ones."""
+    shown = {
+        thing
+        for thing in vars(package).values()
+        if inspect.isclass(thing) and issubclass(thing, base) and thing is not base
+    }
+    own = {one for one in shown if one.__module__ == home or one.__module__.startswith(f"{home}.")}
+    chosen = own or shown
+    # A class whose subclass stands beside it is that one's base, not a second module.
+    chosen = {c for c in chosen if not any(o is not c and issubclass(o, c) for o in chosen)}
+    if len(chosen) > 1:
+        names = ", ".join(sorted(one.__name__ for one in chosen))
+        raise _UnfitError(
+            f"more than one subclass of {base.__name__} in {package.__name__}: {names}"
+        )
+    return next(iter(chosen), None)
+
+
+def _declared(
+    found: Found, active: type[MgrModule], standby: type[MgrStandbyModule] | None
+) -> Found:
+    name = found.name
+    for register in (active._register_commands, active._register_options):  # noqa: SLF001 - Ceph's names
+        _tried(register, name)
+    if standby is not None:
+        _tried(standby._register_options, name)  # noqa: SLF001 - Ceph's name
+    table = getattr(active, "COMMANDS", None)
+    if not _are_tables(table, ("cmd", "desc", "perm")):
+        raise _UnfitError("Missing or invalid COMMANDS attribute")
+    options = getattr(active, "MODULE_OPTIONS", None)
+    if not _are_tables(options, ("name",)):
+        raise _UnfitError("Missing or invalid MODULE_OPTIONS attribute")
+    can_run, why = _may_run(active, name)
+    return replace(
+        found,
+        active=active,
+        standby=standby,
+        can_run=can_run,
+        error=why,
+        commands=tuple(collect_commands(active)),
+        options=(*options, *_of_standby_only(standby, options)),
+        notify_types=_notify_types(active, name),
+    )
+
+
+def _tried(register: Any, name: str) -> None:
+    try:
+        register(name)
+    except Exception:  # a module may override it; Ceph goes on without
+        log.exception("registration raised", extra={"module_name": name})
+
+
+def _are_tables(value: object, needed: Sequence[str]) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(entry, Mapping) and all(key in entry for key in needed) for entry in value
+    )
+
+
+def _of_standby_only(
+    standby: type[MgrStandbyModule] | None, options: Sequence[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    # Types come from the active class: what only the standby class declares is a text.
+    known = {entry["name"] for entry in options}
+    declared = getattr(standby, "MODULE_OPTIONS", None) or []
+    for entry in declared if _are_tables(declared, ("name",)) else ():
+        if entry["name"] not in known:
+            yield {**entry, "type": "str"}
+
+
+def _notify_types(active: type[MgrModule], name: str) -> frozenset[str]:
+    wanted = getattr(active, "NOTIFY_TYPES", None) or []
+    if not isinstance(wanted, list | tuple) or not all(isinstance(one, str) for one in wanted):
+        log.error("NOTIFY_TYPES is not a list of names", extra={"module_name": name})
+        return frozenset()
+    return frozenset(str(getattr(one, "value", one)) for one in wanted)
+
+
+def _may_run(active: type[MgrModule], name: str) -> tuple[bool, str]:
+    try:
+        answer: object = active.can_run()
+    except Exception:  # the module's code
+        log.exception("can_run raised", extra={"module_name": name})
+        return False, ""
+    match answer:
+        case (bool(can), str(why)) if isinstance(answer, tuple):
+            return can, "" if can else why
+        case _:
+            return False, "wrong type returned from can_run"
+
+
+def _told(error: BaseException) -> str:
+    """What went wrong, and in which line of whose file."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    # The import machinery stands around the module's frames, and may be the innermost.
+    places = [f"{f.filename}:{f.lineno}" for f in frames if not f.filename.startswith("<frozen")]
+    text = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+    return f"{text} ({places[-1]})"

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Final, TypeVar
-
-import msgspec
+from typing import Final
 
 from mgr.clock import Clock
-from mgr.election.leader import Leader, Presence
-from mgr.store.api import Record
+from mgr.election.leader import Leader, Presence, decode
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
 LOOK_EVERY_S: Final = 0.5
 """How often ``changes`` looks at the view's age, which changes without any news."""
-
-S = TypeVar("S", bound=msgspec.Struct)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ class ClusterView:
         if self.age_s() > self._lease_ttl_s:
             return None
         record = self._mirror.get(self._keys.leader)
-        leader = _decoded(record, Leader)
+        leader = decode(record.value, Leader) if record else None
         if record is None or leader is None:
             return None
         return LeaderView(
@@ -77,7 +69,7 @@ class ClusterView:
     def presences(self) -> list[Presence]:
         """Every manager that is alive, the active included, by name."""
         records = self._mirror.under(self._keys.managers).values()
-        return [found for record in records if (found := _decoded(record, Presence)) is not None]
+        return [found for record in records if (found := decode(record.value, Presence))]
 
     def services(self) -> dict[str, str]:
         """Addresses that the active's modules published; empty while nobody leads.
@@ -95,7 +87,7 @@ class ClusterView:
             if record.mod_revision > leader.term
         }
 
-    async def changes(self) -> AsyncIterator[LeaderView | None]:
+    async def changes(self) -> AsyncGenerator[LeaderView | None, None]:
         """Say who leads, at once and then at every change; changes that meet are merged."""
         news = asyncio.Event()
         forget = self._mirror.subscribe(self._keys.leader, lambda _: news.set())
@@ -113,14 +105,3 @@ class ClusterView:
                     yield now
         finally:
             forget()
-
-
-def _decoded(record: Record | None, kind: type[S]) -> S | None:
-    if record is None:
-        return None
-    try:
-        return msgspec.json.decode(record.value, type=kind)
-    except msgspec.MsgspecError as error:
-        # Another release's, or somebody's hand in etcd: unknown is safer than a crash.
-        log.warning("unreadable record", extra={"key": record.key, "error": str(error)})
-        return None

@@ -11,7 +11,7 @@ from mgr.errors import (
     OverloadedError,
     TermLostError,
 )
-from mgr.host.bridge import Bridge, aside, thread_name
+from mgr.host.bridge import Bridge, LeftError, aside, thread_name
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_a_module_cannot_end_the_process_by_raising(bridge, fatal):
     def leave():
         raise fatal
 
-    with pytest.raises(ModuleFailedError, match=type(fatal).__name__):
+    with pytest.raises(LeftError, match=type(fatal).__name__):
         await bridge.to_module(leave)
 
 
@@ -114,7 +114,7 @@ async def test_a_crossing_that_takes_too_long_is_cancelled_and_its_outcome_is_un
         finally:
             cancelled.set()
 
-    with pytest.raises(OutcomeUnknownError, match="no answer within 0.01 s"):
+    with pytest.raises(OutcomeUnknownError, match=r"no answer within 0\.01 s"):
         await bridge.to_module(lambda: bridge.to_loop(work(), timeout_s=0.01))
 
     await cancelled.wait()

@@ -1,0 +1,54 @@
+"""What waits to be told to one module: bounded, and merged where only the last state counts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+ENTRIES_MAX: Final = 256
+"""Log entries that wait for one module; the oldest make room."""
+TAGS_MAX: Final = 256
+"""Tags (finished commands and the like) that wait for one module."""
+
+NotifyId = str | Mapping[str, Any]
+
+
+class News:
+    """Notifications that one module has not been told yet. Only the loop touches it."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to tell."""
+        self._config = False
+        # A dictionary for its order: the same kind and id again changes nothing.
+        self._kinds: dict[tuple[str, str], None] = {}
+        self._entries: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=ENTRIES_MAX)
+        self.dropped = 0
+        """Notifications that were lost because the module did not keep up."""
+
+    def __bool__(self) -> bool:
+        return bool(self._config or self._kinds or self._entries)
+
+    def add(self, kind: str, notify_id: NotifyId) -> None:
+        """Remember one notification."""
+        if isinstance(notify_id, str):
+            if len(self._kinds) >= TAGS_MAX and (kind, notify_id) not in self._kinds:
+                del self._kinds[next(iter(self._kinds))]
+                self.dropped += 1
+            self._kinds[kind, notify_id] = None
+            return
+        if len(self._entries) == self._entries.maxlen:
+            self.dropped += 1
+        self._entries.append((kind, notify_id))
+
+    def add_config(self) -> None:
+        """Remember that options changed."""
+        self._config = True
+
+    def take(self) -> tuple[bool, list[tuple[str, NotifyId]]]:
+        """Everything there is, and forget it: did options change, and what else happened."""
+        config, self._config = self._config, False
+        told: list[tuple[str, NotifyId]] = [*self._kinds, *self._entries]
+        self._kinds.clear()
+        self._entries.clear()
+        return config, told

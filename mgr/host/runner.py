@@ -1,0 +1,358 @@
+"""One module in its threads: constructs, serves, asks, restarts and stops it.
+
+Decides nothing: ``life.py`` says what is to be done at each event, this file does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+from mgr.clock import Clock
+from mgr.errors import ModuleFailedError, ModuleNotReadyError, OverloadedError
+from mgr.host.bridge import Bridge, aside, thread_name
+from mgr.host.life import COMES, ENDED, WORKS, Action, Event, Phase, step
+from mgr.host.news import News, NotifyId
+
+NOT_INITIALISED: Final = "Module failed to initialize."
+"""Ceph's words for a module whose constructor does not return."""
+
+log = logging.getLogger(__name__)
+
+
+class Servant(Protocol):
+    """What both kinds of module have."""
+
+    def serve(self) -> None:
+        """Do the module's own work until told to stop."""
+        ...
+
+    def shutdown(self) -> None:
+        """Let ``serve`` return."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a module may take, and how often it is tried. All seconds but ``commands_max``.
+
+    Attributes:
+        stop_s: For ``shutdown()`` and what still runs; then the module is abandoned.
+        pause_s: Before the first restart; doubled with each further one.
+        pause_max_s: Where the doubling ends.
+        probation_s: A restarted module that lives this long counts as well again.
+        commands_max: Calls that may wait for its command thread.
+
+    """
+
+    stop_s: float = 2.0
+    pause_s: float = 1.0
+    pause_max_s: float = 60.0
+    probation_s: float = 10.0
+    commands_max: int = 256
+
+
+class ModuleRunner:
+    """Runs one module from its construction to its end. Use it on the loop only."""
+
+    def __init__(
+        self,
+        name: str,
+        construct: Callable[[Bridge], Servant],
+        *,
+        limits: Limits,
+        clock: Clock,
+        changed: Callable[[ModuleRunner, Event], None],
+    ) -> None:
+        """Make instances with ``construct``, on the module's thread; tell ``changed`` of events."""
+        self.name = name
+        self.phase = Phase.STARTING
+        self.error = ""
+        """Why it is reported: empty while it is well."""
+        self.restarts = 0
+        self.instance: Servant | None = None
+        self._construct = construct
+        self._limits = limits
+        self._clock = clock
+        self._changed = changed
+        self._bridge = Bridge(name, waiting_max=limits.commands_max)
+        self._serving: asyncio.Future[None] | None = None
+        self._constructing: asyncio.Future[Servant] | None = None
+        self._failures = 0
+        self._stop_s = limits.stop_s
+        self._deeds: set[asyncio.Task[None]] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self._turn = asyncio.Event()
+        self._news = News()
+        self._telling: asyncio.Task[None] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether its construction has come to an end, good or bad, or is past its limit."""
+        return self.phase is not Phase.STARTING
+
+    async def live(self) -> None:
+        """Construct the module and keep it serving until it was stopped. Run it as a task."""
+        if self.phase in ENDED:
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._do(Action.CONSTRUCT)
+                await self.until(lambda: self.phase in ENDED)
+                for deed in self._deeds:
+                    deed.cancel()
+        finally:
+            self._group = None
+            self._bridge.close()
+
+    async def until(self, state: Callable[[], bool]) -> None:
+        """Wait until ``state`` holds, looked at after each event. The caller brings a limit."""
+        while not state():
+            await self._turn.wait()
+
+    def load_limit_passed(self) -> None:
+        """Report the module if it still is being constructed."""
+        self._happened(Event.LOAD_LIMIT_PASSED)
+
+    async def stop(self, *, limit_s: float | None = None) -> bool:
+        """Ask the module to stop, within ``limit_s`` seconds; whether it did. Raises nothing.
+
+        A module that did not is abandoned: cut off from everything, its threads left behind.
+        """
+        if limit_s is not None:
+            self._stop_s = limit_s
+        self._happened(Event.STOP)
+        await self.until(lambda: self.phase in ENDED)
+        return self.phase is Phase.STOPPED
+
+    # -- commands ---------------------------------------------------------------------------
+
+    async def ready(self, *, until_s: float) -> None:
+        """Return once it takes commands.
+
+        Raises:
+            ModuleNotReadyError: It is still being constructed at the moment ``until_s``.
+            ModuleFailedError: It failed.
+
+        """
+        while self.phase not in WORKS:
+            if self.phase not in COMES:
+                raise ModuleFailedError(
+                    f"Module '{self.name}' has experienced an error and cannot handle commands: "
+                    f"{self.error or self.phase.value}"
+                )
+            try:
+                async with asyncio.timeout(max(0.0, until_s - self._clock.now())):
+                    await self._turn.wait()
+            except TimeoutError:
+                raise ModuleNotReadyError(
+                    f"Module '{self.name}' did not initialize in time"
+                ) from None
+
+    async def run(
+        self, command: Any, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
+    ) -> object:
+        """Run ``command`` on the module's command thread; what its handler returned.
+
+        Implements ``mgr.command.dispatch.Runner``; see there for what is raised.
+        """
+        if self.phase not in WORKS:
+            await self.ready(until_s=deadline_s)
+        handle: Any = getattr(self.instance, "_handle_command")  # noqa: B009 - Ceph's name, which only active modules have
+        clock, name = self._clock, self.name
+
+        def call() -> object:
+            if clock.now() >= deadline_s:
+                raise OverloadedError(
+                    f"Module '{name}' was busy until the deadline of {command.prefix!r} had "
+                    "passed: it was not begun"
+                )
+            return handle(inbuf, arguments)
+
+        return await self._bridge.to_module(call)
+
+    # -- notifications ----------------------------------------------------------------------
+
+    def notify(self, kind: str, notify_id: NotifyId = "") -> None:
+        """Tell the module of ``kind``, on its command thread, after what waits there already."""
+        self._news.add(kind, notify_id)
+        self._tell()
+
+    def notify_config(self) -> None:
+        """Tell the module that options changed; several changes may be told as one."""
+        self._news.add_config()
+        self._tell()
+
+    def _tell(self) -> None:
+        # What comes before the module is there waits for it: its constructor may have read an
+        # option just before it changed.
+        if self._telling or not self._news or self.phase not in WORKS:
+            return
+        self._telling = self._start(self._deliver())
+
+    async def _deliver(self) -> None:
+        with contextlib.suppress(ModuleFailedError):  # stopped meanwhile: nobody is to be told
+            while self._news and self.phase in WORKS:
+                # In two hops, so that all that comes while the thread is busy is one batch.
+                await self._in_order()
+                told = partial(_tell, self.instance, *self._news.take())
+                await self._bridge.to_module(told, always=True)
+        self._telling = None
+
+    # -- deeds ------------------------------------------------------------------------------
+
+    def _happened(self, event: Event) -> None:
+        before = self.phase
+        self.phase, actions = step(before, event)
+        for action in actions:
+            self._do(action)
+        if self.phase is not before:
+            fields = {"module_name": self.name, "phase": self.phase.value, "error": self.error}
+            log.info("module changed phase", extra=fields)
+        self._changed(self, event)
+        turned, self._turn = self._turn, asyncio.Event()
+        turned.set()
+        self._tell()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Action.REPORT:
+                self.error = self.error or NOT_INITIALISED
+            case Action.CLEAR:
+                self.error = ""
+                self._failures = 0
+            case Action.CUT_OFF:
+                self.instance = None
+                self._bridge.close()
+            case Action.CONSTRUCT:
+                self._start(self._bring_up())
+            case Action.SERVE:
+                self._start(self._serve())
+            case Action.PAUSE:
+                self._start(self._pause())
+            case Action.WATCH:
+                self._start(self._watch())
+            case Action.SHUT_DOWN if self._group is None:
+                # Stopped before it ever began to live: there is nothing to shut down.
+                self._happened(Event.STOPPED)
+            case Action.SHUT_DOWN:
+                self._start(self._shut_down())
+
+    def _start(self, deed: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        if self._group is None:
+            raise AssertionError("a deed is done while the module lives")
+        task = self._group.create_task(deed)
+        self._deeds.add(task)
+        task.add_done_callback(self._deeds.discard)
+        return task
+
+    async def _bring_up(self) -> None:
+        if self.instance is not None:
+            await self._dismiss(self._limits.stop_s)
+            self.instance = self._serving = None
+            if self._telling is not None:
+                # It may wait for a thread that never returns.
+                self._telling.cancel()
+                self._telling = None
+            self._bridge.close()
+            self._bridge = Bridge(self.name, waiting_max=self._limits.commands_max)
+        bridge = self._bridge
+        self._constructing = bridge.to_module(lambda: self._construct(bridge))
+        try:
+            self.instance = await asyncio.shield(self._constructing)
+        except Exception as error:  # the module's code
+            log.exception("constructor raised", extra={"module_name": self.name})
+            self.error = _words(error)
+            self._happened(Event.CONSTRUCTOR_RAISED)
+        else:
+            self._happened(Event.CONSTRUCTED)
+
+    async def _serve(self) -> None:
+        if self.instance is None:
+            raise AssertionError("SERVE comes after CONSTRUCTED")
+        self._serving = self._bridge.start_serving(self.instance.serve)
+        try:
+            await asyncio.shield(self._serving)
+        except Exception as error:  # the module's code
+            log.exception("serve raised", extra={"module_name": self.name})
+            self.error = _words(error)
+            self._happened(Event.SERVE_RAISED)
+
+    async def _pause(self) -> None:
+        longest = self._limits.pause_max_s
+        # The exponent is bounded: a module that fails for a year must not overflow a float.
+        await asyncio.sleep(min(longest, self._limits.pause_s * 2 ** min(self._failures, 32)))
+        self._failures += 1
+        self.restarts += 1
+        self._happened(Event.PAUSE_OVER)
+
+    async def _watch(self) -> None:
+        await asyncio.sleep(self._limits.probation_s)
+        self._happened(Event.PROBATION_OVER)
+
+    async def _shut_down(self) -> None:
+        stopped = await self._dismiss(self._stop_s)
+        if not stopped:
+            log.error(
+                "module did not stop and is abandoned: its threads stay behind",
+                extra={"module_name": self.name, "limit_s": self._stop_s},
+            )
+        self._happened(Event.STOPPED if stopped else Event.STOP_LIMIT_PASSED)
+
+    async def _dismiss(self, limit_s: float) -> bool:
+        """Ask the instance to stop and wait for its threads; whether all came to an end."""
+        end_s = self._clock.now() + limit_s
+        # Half of the time for what runs. Then it is asked all the same: a command may wait for
+        # the very thing that shutdown() brings.
+        idle = await self._ended(self._in_order(), end_s - limit_s / 2)
+        if self._constructing is not None and self._constructing.done() and self.instance is None:
+            self.instance = _result_of(self._constructing)
+        if self.instance is None:
+            return idle
+        stopping = aside(thread_name(self.name, "stop"), self.instance.shutdown)
+        asked = await self._ended(stopping, end_s)
+        if asked and (error := stopping.exception()):
+            log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)
+        served = self._serving is None or await self._ended(self._serving, end_s)
+        idle = await self._ended(self._in_order(), end_s)
+        return asked and served and idle
+
+    def _in_order(self) -> asyncio.Future[None]:
+        """Ends when every call that the command thread has by now is over."""
+        return self._bridge.to_module(lambda: None, always=True)
+
+    async def _ended(self, future: asyncio.Future[Any], until_s: float) -> bool:
+        # Given up, it may still fail one day, and nobody will be there to hear it.
+        future.add_done_callback(lambda late: late.cancelled() or late.exception())
+        done, _ = await asyncio.wait({future}, timeout=max(0.0, until_s - self._clock.now()))
+        return bool(done)
+
+
+def _tell(instance: Any, config: bool, told: list[tuple[str, NotifyId]]) -> None:  # noqa: FBT001 - runs as a closure
+    """On the module's thread: one batch of notifications; none keeps the next from coming."""
+    if config:
+        try:
+            instance._config_notify()  # noqa: SLF001 - Ceph's name
+        except Exception:  # the module's code
+            instance.log.exception("config_notify raised")
+    for kind, notify_id in told:
+        try:
+            instance.notify(kind, notify_id)
+        except Exception:  # the module's code
+            instance.log.exception("notify raised for %s", kind)
+
+
+def _result_of(constructing: asyncio.Future[Servant]) -> Servant | None:
+    if constructing.cancelled() or constructing.exception() is not None:
+        return None
+    return constructing.result()
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
