@@ -11,7 +11,7 @@ whether the work was done: the caller reads again, it does not assume.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol
 
@@ -144,16 +144,17 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """Nothing changed, and this is known: the feed was current at ``revision`` just now."""
+    """The feed was complete at most a second ago; ``revision`` is the newest it has told of."""
 
     revision: Revision
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The feed broke; what follows is unknown until ``Listed`` or ``Changed`` comes again.
+    """The feed broke; what is true now is unknown until ``Current`` or ``Listed`` comes again.
 
-    It means "unknown", never "deleted" and never "unchanged".
+    It means "unknown", never "deleted" and never "unchanged". ``Changed`` may come before: it
+    is what was missed, and does not prove that nothing else was.
     """
 
     why: str
@@ -232,13 +233,14 @@ class Store(Protocol):
         """End the lease and delete its keys; no error where it is gone already."""
         ...
 
-    def follow(self, prefix: str) -> AsyncIterator[News]:
+    def follow(self, prefix: str) -> AsyncGenerator[News, None]:
         """List ``prefix``, then report every change, for ever.
 
         Survives reconnects, lost endpoints and compaction; never ends by itself (close it with
-        ``aclose``). The first news is ``Listed``. No committed change is left out, none comes
-        twice, except that ``Listed`` may stand for many. While nothing changes, ``Current``
-        comes at least once a second; a silence of three seconds is reported as ``Interrupted``.
+        ``aclose``). The first news is ``Listed``, or ``Interrupted`` until the store answers. No
+        committed change is left out, none comes twice, except that ``Listed`` may stand for
+        many. ``Current`` comes about once a second, whether anything changes or not; a silence
+        of three seconds is reported as ``Interrupted``.
         """
         ...
 

@@ -1,0 +1,328 @@
+"""The store's promises in a dictionary, on any clock: for tests, simulations and trying out.
+
+Nothing here waits: a method that is awaited is done before anything else runs, so a
+simulation on a manual clock is the same every time. Leases end by the clock: on one that says
+when it was moved (``when_moved``) at that moment, on any other with the next call or, at the
+latest, a second later where a feed is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, runtime_checkable
+
+from mgr.clock import Clock
+from mgr.errors import LeaseExpiredError, StoreUnavailableError
+from mgr.store.api import (
+    ABSENT,
+    NO_LEASE,
+    Changed,
+    Compare,
+    Created,
+    Current,
+    Delete,
+    DeletePrefix,
+    Grant,
+    Interrupted,
+    LeaseId,
+    Listed,
+    Listing,
+    News,
+    Operation,
+    Outcome,
+    Put,
+    Record,
+    Revision,
+    StoreStatus,
+)
+from mgr.store.limits import check_commit, encoded_key
+
+VERSION: Final = "3.6.99"
+"""What ``status`` says: an etcd that may be trusted, as this dictionary may."""
+TTL_FLOOR_S: Final = 2
+"""Shortest lease, as with an etcd of default timing."""
+CURRENT_EVERY_S: Final = 1.0
+PENDING_MAX: Final = 1000
+"""News one feed keeps for a slow reader; beyond, a fresh ``Listed`` stands for them all."""
+
+
+@runtime_checkable
+class MovedClock(Protocol):
+    """A clock moved by hand, which tells of it."""
+
+    def when_moved(self, call: Callable[[], None]) -> None:
+        """Call ``call`` after every move."""
+        ...
+
+
+@dataclass(slots=True)
+class _Lease:
+    ttl_s: int
+    ends_at: float
+
+
+@dataclass(slots=True)
+class _Feed:
+    prefix: str
+    position: Revision
+    told_at: float
+    pending: deque[News] = field(default_factory=deque)
+    missed: list[Changed] = field(default_factory=list)
+    cut: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def offer(self, news: News) -> None:
+        self.pending.append(news)
+        self.wake.set()
+
+
+class MemoryStore:
+    """See ``mgr.store.api.Store``. Shared by everybody who is to see the same data."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.cluster_id = 1
+        self._clock = clock
+        self._records: dict[str, Record] = {}
+        self._leases: dict[LeaseId, _Lease] = {}
+        self._leases_granted = 0
+        self._revision = Revision(1)
+        self._compacted = Revision(0)
+        self._feeds: list[_Feed] = []
+        self._closed = False
+        if isinstance(clock, MovedClock):
+            clock.when_moved(self.tick)
+
+    # -- the store's promises -----------------------------------------------------------------
+
+    async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
+        """See ``Store.get``."""
+        encoded_key(key)
+        self._begin(timeout_s)
+        return self._records.get(key)
+
+    async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
+        """See ``Store.list``."""
+        encoded_key(prefix)
+        self._begin(timeout_s)
+        return Listing(self._under(prefix), self._revision)
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        *,
+        when: Sequence[Compare] = (),
+        otherwise_get: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """See ``Store.commit``."""
+        check_commit(operations, when, otherwise_get)
+        self._begin(timeout_s)
+        if not all(self._holds(compare) for compare in when):
+            found = tuple(self._records.get(key) for key in otherwise_get)
+            return Outcome(succeeded=False, revision=self._revision, found=found)
+        for operation in operations:
+            if isinstance(operation, Put) and operation.lease != NO_LEASE:
+                self._lease(operation.lease, f"put {operation.key!r}")
+        self._apply(operations)
+        return Outcome(succeeded=True, revision=self._revision)
+
+    async def create(
+        self, key: str, value: str, *, lease: LeaseId, timeout_s: float | None = None
+    ) -> Revision | None:
+        """See ``Store.create``."""
+        outcome = await self.commit(
+            (Put(key, value, lease),),
+            when=(Created(key, ABSENT),),
+            otherwise_get=(key,),
+            timeout_s=timeout_s,
+        )
+        if outcome.succeeded:
+            return outcome.revision
+        [holder] = outcome.found
+        return holder.create_revision if holder and holder.lease == lease else None
+
+    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
+        """See ``Store.grant``."""
+        self._begin(timeout_s)
+        ttl_s = max(ttl_s, TTL_FLOOR_S)
+        self._leases_granted += 1
+        lease = LeaseId(self._leases_granted)
+        self._leases[lease] = _Lease(ttl_s, self._clock.now() + ttl_s)
+        return Grant(lease, float(ttl_s))
+
+    async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
+        """See ``Store.renew``."""
+        self._begin(timeout_s)
+        held = self._lease(lease, "renew")
+        held.ends_at = self._clock.now() + held.ttl_s
+        return float(held.ttl_s)
+
+    async def revoke(self, lease: LeaseId, *, timeout_s: float | None = None) -> None:
+        """See ``Store.revoke``."""
+        self._begin(timeout_s)
+        self._end_lease(lease)
+
+    async def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+        """See ``Store.follow``."""
+        encoded_key(prefix)
+        self._begin(None)
+        feed = _Feed(prefix, self._revision, self._clock.now())
+        feed.offer(Listed(self._under(prefix), self._revision))
+        self._feeds.append(feed)
+        try:
+            while not self._closed:
+                while feed.pending:
+                    yield feed.pending.popleft()
+                feed.wake.clear()
+                # A second of real time: only a clock that says nothing of its moves needs it.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CURRENT_EVERY_S):
+                        await feed.wake.wait()
+                self.tick()
+        finally:
+            self._feeds.remove(feed)
+
+    async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
+        """See ``Store.status``."""
+        self._begin(timeout_s)
+        return StoreStatus(VERSION, self.cluster_id, self._revision)
+
+    async def close(self) -> None:
+        """See ``Store.close``."""
+        self._closed = True
+        for feed in self._feeds:
+            feed.wake.set()
+
+    # -- what only a dictionary offers: time and trouble at will --------------------------------
+
+    def tick(self) -> None:
+        """End the leases whose time is over; tell feeds that waited a second that they are current.
+
+        Called by every method, and by a clock that says when it was moved.
+        """
+        now = self._clock.now()
+        for lease in [lease for lease, held in self._leases.items() if held.ends_at <= now]:
+            self._end_lease(lease)
+        for feed in self._feeds:
+            if not feed.cut and now - feed.told_at >= CURRENT_EVERY_S:
+                self._tell_current(feed)
+
+    def break_feeds(self, why: str = "the feed was broken on purpose") -> None:
+        """Interrupt every feed for a moment; nothing is lost."""
+        self.cut_feeds(why)
+        self.mend_feeds()
+
+    def cut_feeds(self, why: str = "the feed was cut on purpose") -> None:
+        """Interrupt every feed until ``mend_feeds``."""
+        for feed in self._feeds:
+            if not feed.cut:
+                feed.cut = True
+                feed.offer(Interrupted(why))
+
+    def mend_feeds(self) -> None:
+        """Let cut feeds catch up: with what they missed, or by ``Listed`` if that was compacted."""
+        for feed in self._feeds:
+            if feed.cut:
+                feed.cut = False
+                missed, feed.missed = feed.missed, []
+                if missed and missed[0].revision <= self._compacted:
+                    self._relist(feed)
+                for changed in missed if missed and missed[0].revision > self._compacted else ():
+                    self._tell_changed(feed, changed)
+                self._tell_current(feed)
+
+    def compact(self) -> None:
+        """Forget history: a feed that missed something cannot catch up change by change."""
+        self._compacted = self._revision
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _begin(self, timeout_s: float | None) -> None:
+        if self._closed:
+            raise StoreUnavailableError("the store was closed")
+        if timeout_s is not None and timeout_s <= 0:
+            raise StoreUnavailableError(f"no answer within {timeout_s} s")
+        self.tick()
+
+    def _under(self, prefix: str) -> tuple[Record, ...]:
+        return tuple(self._records[key] for key in sorted(self._records) if key.startswith(prefix))
+
+    def _holds(self, compare: Compare) -> bool:
+        record = self._records.get(compare.key)
+        if record is None:
+            return compare.revision == ABSENT
+        actual = record.create_revision if isinstance(compare, Created) else record.mod_revision
+        return actual == compare.revision
+
+    def _lease(self, lease: LeaseId, deed: str) -> _Lease:
+        try:
+            return self._leases[lease]
+        except KeyError:
+            raise LeaseExpiredError(f"{deed}: lease {lease:x} is gone") from None
+
+    def _end_lease(self, lease: LeaseId) -> None:
+        if self._leases.pop(lease, None) is not None:
+            held = [record.key for record in self._records.values() if record.lease == lease]
+            self._apply([Delete(key) for key in held])
+
+    def _apply(self, operations: Iterable[Operation]) -> None:
+        """Do all ``operations`` at one new revision, if they change anything; tell the feeds."""
+        revision = Revision(self._revision + 1)
+        changes: dict[str, Record | None] = {}
+        for operation in operations:
+            if isinstance(operation, Put):
+                before = self._records.get(operation.key)
+                made = before.create_revision if before else revision
+                changes[operation.key] = Record(
+                    operation.key, operation.value, made, revision, operation.lease
+                )
+            else:
+                changes |= dict.fromkeys(self._doomed(operation))
+        if not changes:
+            return
+        self._revision = revision
+        for key, record in changes.items():
+            if record is None:
+                del self._records[key]
+            else:
+                self._records[key] = record
+        for feed in self._feeds:
+            self._report(feed, changes)
+
+    def _doomed(self, operation: Delete | DeletePrefix) -> Sequence[str]:
+        if isinstance(operation, Delete):
+            return (operation.key,) if operation.key in self._records else ()
+        return [key for key in self._records if key.startswith(operation.prefix)]
+
+    def _report(self, feed: _Feed, changes: dict[str, Record | None]) -> None:
+        seen = {key: changes[key] for key in sorted(changes) if key.startswith(feed.prefix)}
+        if not seen:
+            return
+        changed = Changed(
+            put=tuple(record for record in seen.values() if record is not None),
+            deleted=tuple(key for key, record in seen.items() if record is None),
+            revision=self._revision,
+        )
+        if feed.cut:
+            feed.missed.append(changed)
+        elif len(feed.pending) >= PENDING_MAX:
+            self._relist(feed)
+        else:
+            self._tell_changed(feed, changed)
+
+    def _tell_changed(self, feed: _Feed, changed: Changed) -> None:
+        feed.position = changed.revision
+        feed.offer(changed)
+
+    def _tell_current(self, feed: _Feed) -> None:
+        feed.told_at = self._clock.now()
+        feed.offer(Current(feed.position))
+
+    def _relist(self, feed: _Feed) -> None:
+        feed.pending.clear()
+        feed.position = self._revision
+        feed.offer(Listed(self._under(feed.prefix), self._revision))
