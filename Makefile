@@ -114,6 +114,10 @@ PATH="$(CURDIR)/$(GENERATOR)/bin:$$PATH" $(GENERATOR)/bin/python -m grpc_tools.p
     proto/mgr/rpc/v1/*.proto
 endef
 
+.PHONY: docs
+docs: $(INSTALLED)  ## write the pages that are made from code
+	@$(BIN)/python -m tests.docs.pages
+
 .PHONY: lock
 lock:  ## choose the newest versions that pyproject.toml allows and write constraints.txt
 	@$(PYTHON) -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install -q uv

@@ -1,0 +1,89 @@
+"""Documentation that cannot drift: what is written from code is as the code says it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import DOCS, PAGES
+from tests.support.tree import COMMITTED, ROOT, name_of
+
+ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
+MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
+HEADINGS = ("Context", "Decision", "Rejected", "Consequences")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_generated_page_is_what_its_generator_writes(page):
+    """Otherwise: ``make docs``."""
+    assert (DOCS / page).read_text() == PAGES[page]()
+
+
+@pytest.mark.parametrize("path", ADRS, ids=name_of)
+def test_a_decision_record_has_its_number_and_its_headings(path):
+    """What was decided, what was rejected, what follows."""
+    text = path.read_text()
+    number = int(path.name[:4])
+
+    assert text.startswith((f"# {number}. ", f"# {number} ", f"# ADR {number}"))
+    found = re.findall(r"^## (\w+)", text, re.MULTILINE)
+    assert [heading for heading in HEADINGS if heading not in found] == []
+
+
+def test_no_two_decision_records_have_one_number():
+    """A number is a name: code refers to it."""
+    numbers = [int(path.name[:4]) for path in ADRS]
+
+    assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=name_of)
+def test_every_link_to_a_file_leads_somewhere(path):
+    """Relative links of every page."""
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
+
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def paths_in(text: str) -> set[str]:
+    """Everything in backquotes that looks like a path of this tree."""
+    tops = "|".join(sorted({p.name for p in ROOT.iterdir() if p.is_dir() and p.name[0] != "."}))
+    return set(re.findall(rf"`((?:{tops})/[\w./-]*)`", text))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(
+    name_of(path) for path in MARKDOWN if path.is_relative_to(DOCS)
+)])  # fmt: skip
+def test_every_path_that_a_page_names_exists(page):
+    """The map of the README above all: a newcomer follows it."""
+    named = paths_in((ROOT / page).read_text())
+
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def test_every_setting_has_a_meaning():
+    """A row of the table without words would be worse than none."""
+    rows = (DOCS / "reference/settings.md").read_text().splitlines()[8:]
+
+    assert rows
+    assert [row for row in rows if re.search(r"\|\s*\|", row)] == []
+
+
+def test_the_readme_begins_with_two_commands():
+    """The first screen is all that most people read."""
+    first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:20])
+
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+def test_every_target_that_a_page_names_exists():
+    """``make`` targets in prose and in shell blocks."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+    for page in MARKDOWN:
+        named = set(re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert {a or b for a, b in named} <= targets, name_of(Path(page))

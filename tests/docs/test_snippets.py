@@ -1,0 +1,40 @@
+"""Every Python block of the pages runs; every ``mgrctl`` line has a command behind it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+import types
+
+import pytest
+
+from tests.support.tree import COMMITTED, name_of
+
+MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
+BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language):
+    """Each block of that language, with the page and the line where it begins."""
+    return [
+        pytest.param(
+            textwrap.dedent(match[3]),
+            id=f"{name_of(path)}:{text[: match.start()].count(chr(10)) + 1}",
+        )
+        for path in MARKDOWN
+        for text in [path.read_text()]
+        for match in BLOCK.finditer(text)
+        if match[2] == language
+    ]
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_a_python_block_runs(code, request):
+    """Alone, with nothing but what it imports: that is how it will be pasted."""
+    module = types.ModuleType(f"snippet_{abs(hash(request.node.name))}")
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(code, request.node.name, "exec"), module.__dict__)
+    finally:
+        del sys.modules[module.__name__]
