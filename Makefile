@@ -91,8 +91,7 @@ test-real: $(INSTALLED)  ## contract on real etcd, integration, end to end, the 
 
 .PHONY: bench
 bench: $(INSTALLED)  ## print every number that the pages quote, beside its reference
-	@set -e; for file in bench/[a-z]*.py; do printf '\n== %s\n' "$$file"; \
-	    $(BIN)/python -P -m "bench.$$(basename "$$file" .py)"; done
+	@$(BIN)/python -m bench $(BENCH)
 
 .PHONY: proto
 proto: $(GENERATOR)/ready  ## generate mgr/rpc/v1 from proto/

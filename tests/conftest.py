@@ -1,0 +1,39 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+SLOW_CALLBACK_S = 0.25
+"""The loop complains above 0.1 s; between the two, a busy machine may be to blame."""
+
+
+class SlowCallbacks(logging.Handler):
+    """Collects asyncio's complaints about callbacks that kept the loop from turning."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.found = []
+
+    def emit(self, record):
+        took = re.search(r"took ([0-9.]+) seconds", message := record.getMessage())
+        if took and float(took[1]) > SLOW_CALLBACK_S:
+            self.found.append(message)
+
+
+@pytest.fixture(autouse=True)
+def no_callback_blocks_the_loop(request):
+    """Nothing slow between two renewals: what blocks the loop of a fast test fails it."""
+    slow = SlowCallbacks()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(slow)
+    try:
+        yield
+    finally:
+        logger.removeHandler(slow)
+    real = {"etcd", "e2e", "slow"} & {mark.name for mark in request.node.iter_markers()}
+    if slow.found and not real:
+        pytest.fail("the loop was blocked: " + "; ".join(slow.found))
