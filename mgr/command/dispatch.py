@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import asyncio
+import errno
+import hashlib
+import logging
+import math
+import re
+import traceback
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from mgr.clock import Clock
+from mgr.command.registry import Command, Registry
+from mgr.config.kv import decoded
+from mgr.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    MgrError,
+    ModuleFailedError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
+    NotActiveError,
+    OutcomeUnknownError,
+    OverloadedError,
+    StoreUnavailableError,
+    TermLostError,
+)
+
+HELD_MAX: Final = 4096
+"""Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+NOTHING_RAN: Final = (
+    NotActiveError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
+    ModuleFailedError,
+    OverloadedError,
+)
+"""What a runner raises without having called the command."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +86,9 @@ class Runner(Protocol):
     """Runs the commands of one module; ``mgr`` is one too.
 
     Both methods raise ``ModuleNotEnabledError``, ``ModuleNotReadyError``, ``ModuleFailedError``
-    or ``OverloadedError`` only while *nothing ran*. Whatever else comes out of ``run`` is taken
-    as raised by the command itself.
+    or ``OverloadedError`` only while *nothing ran*: a retry will run the command. Should the
+    command's own code raise one of these, the runner wraps it in something else. Whatever else
+    comes out of ``run`` is taken as raised by the command itself.
     """
 
     async def ready(self, *, until_s: float) -> None:
@@ -59,7 +102,7 @@ class Runner(Protocol):
         ...
 
     async def run(
-        self, command: Any, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
+        self, command: Command, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
     ) -> object:
         """Run ``command``; what its handler returned: an ``Answer`` or a tuple of three.
 
@@ -120,3 +163,279 @@ class Journal(Protocol):
     async def forget(self, request_id: str) -> None:
         """Nothing ran: a retry may begin anew."""
         ...
+
+
+class _Job(NamedTuple):
+    """One command on its way: everything that running it takes."""
+
+    command: Command
+    runner: Runner
+    arguments: dict[str, Any]
+    inbuf: str
+    deadline_s: float
+
+
+class _Attempt(NamedTuple):
+    """A mutating command under way, and what a second caller with its id must match."""
+
+    digest: str
+    task: asyncio.Task[Answer | Exception]
+
+
+@dataclass(kw_only=True, eq=False)
+class Dispatcher:
+    """Runs commands for as long as this manager's term lasts.
+
+    Cancelling ``execute`` means that its caller went away: a command that has not begun is not
+    begun; a mutating one that has begun goes on, and its result is recorded for a retry.
+
+    Attributes:
+        runner_of: A module's runner, asked for at each command; it may refuse as a runner does.
+        tasks: Mutating commands run here, so that they outlive their callers.
+        hold_s: A command is held at most this long before it begins.
+
+    """
+
+    registry: Registry
+    runner_of: Callable[[str], Runner]
+    gate: Gate
+    journal: Journal
+    clock: Clock
+    tasks: asyncio.TaskGroup
+    hold_s: float
+    _held: int = field(default=0, init=False)
+    _running: int = field(default=0, init=False)
+    _stopped_running: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
+
+    @property
+    def running(self) -> int:
+        """Commands under way; held ones are not."""
+        return self._running
+
+    async def execute(self, request: Request) -> Answer:
+        """Find, validate, admit and run one command.
+
+        Raises:
+            UnknownCommandError: There is no such command. Nothing ran.
+            InvalidArgumentError: Its arguments do not fit. Nothing ran.
+            NotActiveError: This manager may not run it, or not in time. Nothing ran.
+            ModuleNotEnabledError: Its module is switched off. Nothing ran.
+            ModuleNotReadyError: Its module did not start in time. Nothing ran.
+            ModuleFailedError: Its module failed or cannot run. Nothing ran.
+            OverloadedError: Too many commands wait. Nothing ran.
+            TermLostError: The term ended while it ran: it may have run in part.
+            MayHaveRunError: An earlier attempt of this request may have run in part.
+            DeadlineExceededError: The caller's time ran out; the message says whether it began.
+            StoreUnavailableError: The store was silent; ``OutcomeUnknownError`` if it had begun.
+
+        """
+        command, arguments = self.registry.find(request.words, request.arguments)
+        inbuf = decoded(request.input, "the input") if request.input else ""
+        deadline_s = math.inf if request.deadline_s is None else request.deadline_s
+        now_s = self.clock.now()
+        if now_s >= deadline_s:
+            raise _too_late(command)
+        runner = await self._admitted(command, until_s=min(deadline_s, now_s + self.hold_s))
+        job = _Job(command, runner, arguments, inbuf, deadline_s)
+        if not command.mutates:
+            return await self._within(job, self._run(job))
+        if not request.request_id:
+            return await self._outcome(job, self.tasks.create_task(self._settle(self._change(job))))
+        return await self._outcome(job, self._attempt(request.request_id, job))
+
+    async def idle(self, *, until_s: float) -> bool:
+        """Wait until nothing runs, at most until the moment ``until_s``; whether nothing does."""
+        while self._running:
+            left_s = until_s - self.clock.now()
+            if left_s <= 0:
+                return False
+            self._stopped_running.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._stopped_running.wait()
+            except TimeoutError:
+                return not self._running
+        return True
+
+    # -- before it begins -----------------------------------------------------------------------
+
+    async def _admitted(self, command: Command, *, until_s: float) -> Runner:
+        if self._held >= HELD_MAX:
+            raise OverloadedError(f"{self._held} commands wait already: retry later")
+        self._held += 1
+        try:
+            while True:
+                if not self.gate.admits():
+                    await self.gate.admitted(until_s=until_s)
+                runner = self.runner_of(command.module)
+                await runner.ready(until_s=until_s)
+                # The gate may have shut while the module started.
+                if self.gate.admits():
+                    return runner
+        finally:
+            self._held -= 1
+
+    def _attempt(self, request_id: str, job: _Job) -> asyncio.Task[Answer | Exception]:
+        if not REQUEST_ID.fullmatch(request_id):
+            raise InvalidArgumentError(
+                f"request id {request_id!r}: use 1 to 128 of A-Z a-z 0-9 _ . : -"
+            )
+        digest = _digest(job)
+        under_way = self._attempts.get(request_id)
+        if under_way is None:
+            once = self._once(request_id, digest, job)
+            under_way = _Attempt(digest, self.tasks.create_task(self._settle(once)))
+            self._attempts[request_id] = under_way
+            under_way.task.add_done_callback(lambda _: self._attempts.pop(request_id, None))
+        elif under_way.digest != digest:
+            raise InvalidArgumentError(
+                f"request id {request_id} is in use for another command: make a new id for each"
+            )
+        return under_way.task
+
+    # -- running --------------------------------------------------------------------------------
+
+    async def _once(self, request_id: str, digest: str, job: _Job) -> Answer:
+        earlier = await self.journal.begin(request_id, digest, idempotent=job.command.idempotent)
+        if earlier is not None:
+            return earlier
+        if self.clock.now() >= job.deadline_s:
+            await self.journal.forget(request_id)
+            raise _too_late(job.command)
+        try:
+            answer = await self._run(job)
+        except NOTHING_RAN:
+            await self.journal.forget(request_id)
+            raise
+        except StoreUnavailableError as error:
+            raise _unclear(job.command, error) from None
+        # Recording is a guarded write: if it succeeds, the term held until after the command.
+        if not await self.journal.finish(request_id, answer):
+            await self._still_ours(job)
+        return answer
+
+    async def _change(self, job: _Job) -> Answer:
+        try:
+            answer = await self._run(job)
+        except StoreUnavailableError as error:
+            raise _unclear(job.command, error) from None
+        await self._still_ours(job)
+        return answer
+
+    async def _still_ours(self, job: _Job) -> None:
+        # What a command changed in a module's memory ends with the term. To call it done when a
+        # successor leads, which never heard of it, would be a lie. A read needs no such check:
+        # it began under the open gate, and what it saw held then.
+        if not self.gate.holds():
+            until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
+            await self.gate.held(until_s=until_s)
+
+    async def _run(self, job: _Job) -> Answer:
+        self._running += 1
+        term = self.gate.term
+        try:
+            result = await job.runner.run(
+                job.command, job.arguments, job.inbuf, deadline_s=job.deadline_s
+            )
+        except MgrError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge of module code: it may raise anything
+            return Answer(-errno.EINVAL, "", _traceback(error), term)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._stopped_running.set()
+        return shaped(result, job.command, term)
+
+    # -- waiting for it -------------------------------------------------------------------------
+
+    async def _settle(self, work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
+        # An error is this command's outcome, not the end of the task group it runs in.
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001 - handed on to the callers
+            return error
+
+    async def _outcome(self, job: _Job, task: asyncio.Task[Answer | Exception]) -> Answer:
+        outcome = await self._within(job, _shielded(task))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _within(self, job: _Job, work: Coroutine[Any, Any, T]) -> T:
+        if job.deadline_s == math.inf:
+            return await work
+        try:
+            async with asyncio.timeout(max(0.0, job.deadline_s - self.clock.now())):
+                return await work
+        except TimeoutError:
+            raise DeadlineExceededError(
+                f"'{job.command.prefix}' was begun and is not finished: its outcome is unknown"
+            ) from None
+
+
+def shaped(result: object, command: Command, term: int) -> Answer:
+    """The answer in ``result``, whatever a handler returned.
+
+    A tuple of an int and two texts is one; anything else becomes ``EINVAL`` with a text that says
+    what was returned. Text that cannot be UTF-8 has the offending characters escaped.
+    """
+    if isinstance(result, Answer):
+        return result if result.term else replace(result, term=term)
+    if isinstance(result, tuple) and len(result) == 3:
+        retval, stdout, stderr = result
+        if isinstance(retval, int) and isinstance(stdout, str) and isinstance(stderr, str):
+            return Answer(int(retval), _encodable(stdout), _encodable(stderr), term)
+        got = ", ".join(type(element).__name__ for element in result)
+        wrong = f"a tuple of ({got})"
+    else:
+        wrong = type(result).__name__
+    text = (
+        f"command '{command.prefix}' of module '{command.module}' returned {wrong} "
+        "instead of (retval: int, stdout: str, stderr: str)"
+    )
+    log.error("wrong type of result", extra={"module_name": command.module, "error": text})
+    return Answer(-errno.EINVAL, "", text, term)
+
+
+async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer | Exception:
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled():
+            raise TermLostError("this manager gave up its office while the command ran") from None
+        raise
+
+
+def _too_late(command: Command) -> DeadlineExceededError:
+    return DeadlineExceededError(
+        f"'{command.prefix}' was not begun: its caller's time was over. Nothing ran"
+    )
+
+
+def _unclear(command: Command, error: StoreUnavailableError) -> StoreUnavailableError:
+    """The error for a mutating command during which the store fell silent."""
+    if command.idempotent or isinstance(error, OutcomeUnknownError):
+        return error
+    unclear = OutcomeUnknownError(f"'{command.prefix}' may have run in part: {error}")
+    unclear.__cause__ = error
+    return unclear
+
+
+def _digest(job: _Job) -> str:
+    what = msgspec.json.encode([job.arguments, job.inbuf], enc_hook=repr, order="deterministic")
+    return hashlib.sha256(what).hexdigest()[:16]
+
+
+def _encodable(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _traceback(error: Exception) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as second:  # noqa: BLE001 - a module's exception may not even be printable
+        return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"

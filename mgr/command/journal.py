@@ -1,0 +1,311 @@
+"""At most once: which mutating commands began, in which term, and how they ended.
+
+A request id stands for one intention. Before its command runs, ``requests/<id>`` is written as
+*started*, which succeeds for one attempt only; afterwards the result is written over it. Each
+write is guarded by the term, so a manager that lost its office can neither begin a command here
+nor record a result. A later attempt finds
+
+- nothing: it runs;
+- a result: it gets that result;
+- *started* in a term that is over: nobody knows how far it came, so it is not run again,
+  unless its author declared it idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Final, Protocol
+
+import msgspec
+
+from mgr.clock import Clock
+from mgr.command.dispatch import Answer
+from mgr.errors import (
+    ConflictError,
+    InvalidArgumentError,
+    LeaseExpiredError,
+    MayHaveRunError,
+    OutcomeUnknownError,
+    StoreError,
+    StoreUnavailableError,
+)
+from mgr.store.api import (
+    ABSENT,
+    Compare,
+    Created,
+    Delete,
+    Grant,
+    LeaseId,
+    Modified,
+    Operation,
+    Put,
+    Record,
+    Revision,
+)
+from mgr.store.keys import Keys
+
+LIFE_S: Final = 600
+"""An entry lives at least this long: a client retries for seconds, an operator for minutes."""
+LEASE_TTL_S: Final = 2 * LIFE_S
+"""Entries share a lease that is never renewed. After half its life new entries get a new one, so
+each lives between one and two ``LIFE_S``, and nothing is left to clean up or to keep alive."""
+ENTRIES_MAX: Final = 10_000
+"""Results kept. More, and the oldest go before their time: a flood of commands must not fill
+every manager's memory."""
+OUTPUT_BYTES_MAX: Final = 64 << 10
+"""A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
+REMEMBERED_MAX: Final = 1024
+
+log = logging.getLogger(__name__)
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_field="state"):
+    """The command began in ``term``; what it was is told by ``digest``."""
+
+    term: int
+    digest: str
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="state"):
+    """The command ended in ``term``; ``omitted`` bytes of output were too much to keep."""
+
+    term: int
+    digest: str
+    retval: int
+    stdout: str
+    stderr: str
+    omitted: int = 0
+
+
+_DECODER: Final[msgspec.json.Decoder[Started | Done]] = msgspec.json.Decoder(Started | Done)
+
+
+class View(Protocol):
+    """The mirror, read."""
+
+    def get(self, key: str) -> Record | None:
+        """One key as last seen."""
+        ...
+
+    def under(self, prefix: str) -> dict[str, Record]:
+        """Every key that begins with ``prefix``."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes that end with the term."""
+
+    async def commit(self, ops: Sequence[Operation], when: Sequence[Compare] = ()) -> Revision:
+        """Do all of ``ops`` if every compare holds."""
+        ...
+
+
+class Store(Protocol):
+    """What the journal asks of the store itself."""
+
+    async def get(self, key: str) -> Record | None:
+        """Read linearizably."""
+        ...
+
+    async def grant(self, ttl_s: int) -> Grant:
+        """Make a lease."""
+        ...
+
+
+class _Fate(Enum):
+    NEVER_RAN = auto()
+
+
+class Journal:
+    """The table of one term. It trusts the mirror, which has seen every earlier term's writes.
+
+    (An entry of an earlier term was written before its leader key went, so before this term's
+    create revision, and the mirror reached that before the first command.)
+    """
+
+    def __init__(
+        self, fenced: Writer, keys: Keys, mirror: View, store: Store, *, term: int, clock: Clock
+    ) -> None:
+        self._fenced = fenced
+        self._keys = keys
+        self._mirror = mirror
+        self._store = store
+        self._term = term
+        self._clock = clock
+        self._lease: LeaseId | None = None
+        self._lease_fresh_until_s = 0.0
+        self._granting = asyncio.Lock()
+        # What this worker knows of its own attempts and the store does not.
+        self._remembered: OrderedDict[str, Answer | _Fate] = OrderedDict()
+        records = mirror.under(keys.requests).values()
+        oldest_first = sorted(records, key=lambda record: record.mod_revision)
+        self._finished = deque(
+            record.key for record in oldest_first if isinstance(_decoded(record), Done)
+        )
+
+    async def begin(self, request_id: str, digest: str, *, idempotent: bool) -> Answer | None:
+        """Record that ``request_id`` starts; the earlier answer instead, if there is one.
+
+        Raises:
+            MayHaveRunError: An earlier attempt began and its result is not known.
+            InvalidArgumentError: The id was used for another command.
+            StoreUnavailableError: Not recorded. Nothing ran: retry.
+            FencedError: The term is over. Nothing ran here.
+
+        """
+        key = self._keys.request(request_id)
+        record = self._mirror.get(key)
+        started = _encoded(Started(term=self._term, digest=digest))
+        for _ in range(3):
+            if record is not None:
+                earlier = self._earlier(request_id, record, digest, idempotent=idempotent)
+                if earlier is not None:
+                    return earlier
+            unchanged: Compare = (
+                Created(key, ABSENT) if record is None else Modified(key, record.mod_revision)
+            )
+            try:
+                await self._write(key, started, when=(unchanged,))
+            except ConflictError:
+                record = await self._store.get(key)
+            except OutcomeUnknownError as error:
+                # Recorded or not, this attempt does not run: the next one may.
+                self._remember(request_id, _Fate.NEVER_RAN)
+                raise StoreUnavailableError(
+                    f"request {request_id} was not begun: {error}"
+                ) from error
+            else:
+                self._remembered.pop(request_id, None)
+                return None
+        raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
+
+    async def finish(self, request_id: str, answer: Answer) -> bool:
+        """Record what ``request_id`` answered; whether the store has it.
+
+        If it has not, this worker still remembers: a retry in the same term gets the answer.
+
+        Raises:
+            FencedError: The term is over: what ran may be undone or repeated by a successor.
+
+        """
+        key = self._keys.request(request_id)
+        record = self._mirror.get(key)
+        begun = _decoded(record) if record else None
+        done = _encoded(_result(answer, self._term, begun.digest if begun else ""))
+        surplus = self._finished.popleft() if len(self._finished) >= ENTRIES_MAX else None
+        drop = (Delete(surplus),) if surplus and surplus != key else ()
+        try:
+            await self._write(key, done, also=drop)
+        except StoreError as error:
+            log.warning(
+                "a command's result could not be recorded",
+                extra={"request_id": request_id, "error": str(error)},
+            )
+            self._remember(request_id, answer)
+            return False
+        self._finished.append(key)
+        return True
+
+    async def forget(self, request_id: str) -> None:
+        """Nothing ran after all: the next attempt may begin. Never raises for a silent store."""
+        self._remember(request_id, _Fate.NEVER_RAN)
+        try:
+            await self._fenced.commit([Delete(self._keys.request(request_id))])
+        except StoreError as error:
+            log.warning(
+                "a request that never ran could not be forgotten",
+                extra={"request_id": request_id, "error": str(error)},
+            )
+
+    def _earlier(
+        self, request_id: str, record: Record, digest: str, *, idempotent: bool
+    ) -> Answer | None:
+        entry = _decoded(record)
+        if entry is None:
+            raise MayHaveRunError(request_id, term=0)
+        if entry.digest != digest:
+            raise InvalidArgumentError(
+                f"request id {request_id} was used for another command: make a new id for each"
+            )
+        if isinstance(entry, Done):
+            return _answer(entry)
+        if entry.term == self._term:
+            known = self._remembered.get(request_id)
+            if isinstance(known, Answer):
+                return known
+            if known is _Fate.NEVER_RAN:
+                return None
+        if idempotent:
+            return None
+        raise MayHaveRunError(request_id, term=entry.term)
+
+    def _remember(self, request_id: str, what: Answer | _Fate) -> None:
+        self._remembered[request_id] = what
+        self._remembered.move_to_end(request_id)
+        # Whatever is forgotten here is answered "may have run", which is always safe.
+        while len(self._remembered) > REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
+
+    async def _write(
+        self,
+        key: str,
+        value: str,
+        *,
+        when: Sequence[Compare] = (),
+        also: Sequence[Operation] = (),
+    ) -> None:
+        try:
+            await self._fenced.commit([Put(key, value, await self._current_lease()), *also], when)
+        except LeaseExpiredError:
+            # Somebody revoked it by hand, or etcd was restored from a backup.
+            self._lease = None
+            await self._fenced.commit([Put(key, value, await self._current_lease()), *also], when)
+
+    async def _current_lease(self) -> LeaseId:
+        async with self._granting:
+            # The moment before the request counts: the lease began to run some time after it.
+            asked_at_s = self._clock.now()
+            if self._lease is None or asked_at_s >= self._lease_fresh_until_s:
+                granted = await self._store.grant(LEASE_TTL_S)
+                self._lease = granted.lease
+                self._lease_fresh_until_s = asked_at_s + granted.ttl_s - LIFE_S
+            return self._lease
+
+
+def _result(answer: Answer, term: int, digest: str) -> Done:
+    size = len(answer.stdout.encode()) + len(answer.stderr.encode())
+    kept = size <= OUTPUT_BYTES_MAX
+    return Done(
+        term=term,
+        digest=digest,
+        retval=answer.retval,
+        stdout=answer.stdout if kept else "",
+        stderr=answer.stderr if kept else "",
+        omitted=0 if kept else size,
+    )
+
+
+def _answer(done: Done) -> Answer:
+    stderr = done.stderr
+    if done.omitted:
+        stderr = (
+            f"this request ran once, in term {done.term}, and answered {done.retval}; its output "
+            f"of {done.omitted} bytes was too long to be kept"
+        )
+    return Answer(done.retval, done.stdout, stderr, term=done.term)
+
+
+def _encoded(entry: Started | Done) -> str:
+    return msgspec.json.encode(entry).decode()
+
+
+def _decoded(record: Record) -> Started | Done | None:
+    try:
+        return _DECODER.decode(record.value)
+    except msgspec.MsgspecError as error:
+        log.warning("unreadable record", extra={"key": record.key, "error": str(error)})
+        return None
