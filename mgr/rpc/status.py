@@ -58,10 +58,19 @@ FIELDS: Final[dict[type[MgrError], tuple[str, ...]]] = {
 BARE: Final[dict[StatusCode, type[MgrError]]] = {
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
     StatusCode.INVALID_ARGUMENT: errors.InvalidArgumentError,
-    StatusCode.UNAVAILABLE: errors.UnreachableError,
+    # The connection broke, or somebody cut the call off: what was sent may have run.
+    StatusCode.UNAVAILABLE: errors.OutcomeUnknownError,
+    StatusCode.CANCELLED: errors.OutcomeUnknownError,
     StatusCode.RESOURCE_EXHAUSTED: errors.OverloadedError,
 }
 """What a status without our ``ErrorInfo`` means: it came from gRPC itself, on either side."""
+
+NEVER_SENT: Final = ("failed to connect", "DNS resolution failed", "connections to all backends")
+"""How gRPC's own texts begin when a call did not leave this machine. Any other: it may have."""
+
+MESSAGE_BYTES_MAX: Final = 1600
+FIELD_BYTES_MAX: Final = 400
+"""A status travels twice in the trailers, once percent-encoded; clients take 8 KiB in all."""
 
 _NUMBERS: Final[dict[int, StatusCode]] = {code.value[0]: code for code in StatusCode}
 
@@ -76,11 +85,18 @@ def status_of(error: MgrError) -> status_pb2.Status:
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
-        metadata={name: str(getattr(error, name) or "") for name in _fields(type(error))},
+        metadata={
+            name: _short(str(getattr(error, name) or ""), FIELD_BYTES_MAX)
+            for name in _fields(type(error))
+        },
     )
     detail = any_pb2.Any()
     detail.Pack(info)
-    return status_pb2.Status(code=code_of(error).value[0], message=str(error), details=[detail])
+    return status_pb2.Status(
+        code=code_of(error).value[0],
+        message=_short(str(error), MESSAGE_BYTES_MAX),
+        details=[detail],
+    )
 
 
 def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
@@ -94,21 +110,21 @@ def error_of(failed: grpc.aio.AioRpcError) -> MgrError:
     A failure of gRPC itself (nobody listens, the deadline passed, a message was too large)
     becomes the class of the same meaning.
     """
-    for key, value in failed.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            try:
-                return error_in(status_pb2.Status.FromString(value))
-            except DecodeError:
-                break  # not ours: judged by its code below
-    return _bare(failed.code(), failed.details() or "")
+    status = _status_in(failed)
+    return error_in(status) if status else _bare(failed.code(), failed.details() or "")
+
+
+def from_manager(failed: grpc.aio.AioRpcError) -> bool:
+    """Whether a manager said this, not gRPC on either side or something between."""
+    status = _status_in(failed)
+    return status is not None and _info_in(status) is not None
 
 
 def error_in(status: status_pb2.Status) -> MgrError:
     """Read the error out of a status that arrived as a message."""
-    info = error_details_pb2.ErrorInfo()
-    for detail in status.details:
-        if detail.Unpack(info) and info.domain == DOMAIN:
-            return _rebuilt(info, status.message)
+    info = _info_in(status)
+    if info is not None:
+        return _rebuilt(info, status.message)
     return _bare(_NUMBERS.get(status.code, StatusCode.UNKNOWN), status.message)
 
 
@@ -121,6 +137,24 @@ def families(root: type[MgrError] = MgrError) -> Iterator[type[MgrError]]:
 
 def _fields(family: type[MgrError]) -> tuple[str, ...]:
     return next((FIELDS[parent] for parent in family.__mro__ if parent in FIELDS), ())
+
+
+def _status_in(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    for key, value in failed.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None  # not ours: judged by its code
+    return None
+
+
+def _info_in(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
+    return None
 
 
 def _rebuilt(info: error_details_pb2.ErrorInfo, message: str) -> MgrError:
@@ -146,5 +180,12 @@ def _rebuilt(info: error_details_pb2.ErrorInfo, message: str) -> MgrError:
 def _bare(code: StatusCode, details: str) -> MgrError:
     if code is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         return errors.TooLargeError(f"message above the limit: {details}")
+    if code is StatusCode.UNAVAILABLE and details.startswith(NEVER_SENT):
+        return errors.UnreachableError(details.rpartition(": ")[2])
     family = BARE.get(code, errors.InternalError)
     return family(details or code.name.lower().replace("_", " "))
+
+
+def _short(text: str, limit: int) -> str:
+    data = text.encode(errors="replace")
+    return text if len(data) <= limit else data[:limit].decode(errors="ignore") + "…"

@@ -1,0 +1,206 @@
+"""One call's way to the active, through switches, wrong addresses and managers that are gone.
+
+A call is repeated only where that is safe: nothing ran (NOT_ACTIVE, nobody listens), or the
+manager can tell a repetition by its request id (the connection broke, the term ended). While
+an answer is long in coming the other managers are asked who leads: the call is given up not
+when it is slow, but when somebody leads in a newer term.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import grpc
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from mgr.client.peers import Peer, Peers
+from mgr.client.search import PAUSE, Search, Sighting, wait_at_most
+from mgr.clock import Clock
+from mgr.errors import (
+    DeadlineExceededError,
+    MayHaveRunError,
+    MgrError,
+    NotActiveError,
+    OutcomeUnknownError,
+    TermLostError,
+    UnreachableError,
+)
+from mgr.rpc.status import error_of, from_manager
+
+HINTS_MAX: Final = 3
+"""Managers that name each other are not followed for ever."""
+STALL_S: Final = 1.0
+"""An answer is waited for this long before others are asked whether its manager still leads."""
+
+A = TypeVar("A")
+Send = Callable[[Peer, float], "grpc.aio.UnaryUnaryCall[Any, A]"]
+
+
+class Elsewhere(Exception):  # noqa: N818 - no failure: the next attempt may well succeed
+    """This attempt came to nothing, and another one is safe."""
+
+
+class Guide:
+    """What a client remembers between calls: the managers, and who led last."""
+
+    def __init__(self, peers: Peers, clock: Clock, *, reach_s: float) -> None:
+        """Give up after ``reach_s`` without any answer from any manager."""
+        self.peers = peers
+        self.clock = clock
+        self.reach_s = reach_s
+        self.active: Sighting | None = None
+
+
+class Errand(Generic[A]):
+    """One call. ``unclear``: an attempt may have run without an answer."""
+
+    def __init__(
+        self, guide: Guide, send: Send[A], *, timeout_s: float, repeatable: bool = True
+    ) -> None:
+        """Call ``send`` with the active and the seconds that are left.
+
+        Without ``repeatable`` it is given up as soon as it may have run.
+        """
+        self.unclear = False
+        self._guide = guide
+        self._send = send
+        self._timeout_s = timeout_s
+        self._deadline_s = guide.clock.now() + timeout_s
+        self._repeatable = repeatable
+        self._why: dict[str, str] = {}
+        self._passed = 0
+        """The highest term that turned out to be no help."""
+
+    async def run(self) -> A:
+        """Bring back the answer.
+
+        Raises:
+            UnreachableError: Nothing ran; for each manager the error says why.
+            DeadlineExceededError: It may have run, and nobody could say in time.
+            OutcomeUnknownError: It may have run and is not ``repeatable``.
+            MgrError: What the active refused it with.
+
+        """
+        if self._guide.active is not None:
+            # The usual case: one call, and nothing else is set up.
+            with contextlib.suppress(Elsewhere):
+                return await self._round(self._guide.active)
+        async with Search(self._guide.peers) as search:
+            return await self._persist(search)
+
+    async def _persist(self, search: Search) -> A:
+        async def pause(seconds: float) -> None:
+            await wait_at_most(seconds, search, self._passed)
+
+        begun_s = self._guide.clock.now()
+
+        def hopeless(_: RetryCallState) -> bool:
+            now = self._guide.clock.now()
+            alone = not search.answered and now >= begun_s + self._guide.reach_s
+            return alone or now >= self._deadline_s
+
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(Elsewhere),
+                wait=PAUSE,
+                stop=hopeless,
+                sleep=pause,
+                reraise=True,
+            ):
+                with attempt:
+                    return await self._round(self._next(search))
+        except Elsewhere:
+            raise self._giving_up(search) from None
+        raise AssertionError("the loop returns or raises")
+
+    def _next(self, search: Search) -> Sighting:
+        if search.best is None:
+            raise Elsewhere
+        return search.best
+
+    async def _round(self, sighting: Sighting) -> A:
+        """Ask one manager, and those that it names."""
+        for _ in range(HINTS_MAX + 1):
+            self._passed = max(self._passed, sighting.term)
+            try:
+                answer = await self._ask(sighting)
+            except NotActiveError as refused:
+                self._why[sighting.address] = str(refused)
+                if refused.active_address in {None, sighting.address}:
+                    break
+                sighting = Sighting(refused.term, str(refused.active_address), refused.active_name)
+                self._guide.peers.learn(sighting.address)
+            else:
+                self._guide.active = sighting
+                return answer
+        self._guide.active = None
+        raise Elsewhere
+
+    async def _ask(self, sighting: Sighting) -> A:
+        remaining_s = self._deadline_s - self._guide.clock.now()
+        if remaining_s <= 0:
+            raise Elsewhere
+        peer = self._guide.peers.at(sighting.address)
+        call = self._send(peer, remaining_s)
+        try:
+            if not await self._ended(call, sighting.term):
+                raise self._unclear(peer, "gives no answer, and another manager leads by now")
+            return await call
+        except grpc.aio.AioRpcError as failed:
+            raise self._judged(failed, peer) from None
+        finally:
+            call.cancel()
+
+    async def _ended(self, call: grpc.aio.UnaryUnaryCall[Any, A], term: int) -> bool:
+        """Wait for ``call`` to end; False if a newer term begins before."""
+        news = asyncio.Event()
+        call.add_done_callback(lambda _: news.set())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STALL_S):
+                await news.wait()
+        if not call.done():
+            async with Search(self._guide.peers) as search, asyncio.TaskGroup() as tasks:
+                newer = tasks.create_task(search.newer(term))
+                newer.add_done_callback(lambda _: news.set())
+                await news.wait()
+                newer.cancel()
+        return call.done()
+
+    def _judged(self, failed: grpc.aio.AioRpcError, peer: Peer) -> Exception:
+        """Decide what a failure means: an answer of its own, or another attempt."""
+        error = error_of(failed)
+        if from_manager(failed):
+            over = isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError)
+            return self._unclear(peer, str(error)) if over else error
+        if isinstance(error, UnreachableError):
+            self._why[peer.address] = str(error)
+            return Elsewhere()
+        if isinstance(error, DeadlineExceededError) and not peer.connected():
+            self._why[peer.address] = "no connection"
+            return Elsewhere()
+        if isinstance(error, (OutcomeUnknownError, DeadlineExceededError)):
+            return self._unclear(peer, str(error))
+        return error
+
+    def _unclear(self, peer: Peer, why: str) -> Exception:
+        """It may have run: asked again only where the manager knows a repetition."""
+        self._why[peer.address] = why
+        if not self._repeatable:
+            return OutcomeUnknownError(f"{peer.address}: {why}; whether it was done is unknown")
+        self.unclear = True
+        return Elsewhere()
+
+    def _giving_up(self, search: Search) -> MgrError:
+        tried = search.silent | self._why
+        waited = f"within {self._timeout_s:g} s"
+        if self.unclear:
+            reasons = "; ".join(f"{address}: {why}" for address, why in tried.items())
+            return DeadlineExceededError(
+                f"no answer {waited}: whether the command ran is unknown ({reasons})"
+            )
+        if not search.answered:
+            return UnreachableError("no manager answered", tried=tried)
+        return UnreachableError(f"no active manager {waited}", tried=tried)

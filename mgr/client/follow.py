@@ -1,0 +1,86 @@
+"""The cluster log, followed through failovers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+import grpc
+
+from mgr.client.answer import PRIORITIES, Line, Missing, line_in
+from mgr.client.errand import Guide
+from mgr.client.peers import Peer
+from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
+from mgr.errors import InvalidArgumentError, NotActiveError, OutcomeUnknownError, UnreachableError
+from mgr.rpc.status import error_of
+from mgr.rpc.v1.manager_pb2 import FollowLogRequest, FollowLogResponse
+
+SILENCE_MAX_S: Final = 12.0
+"""The server shows every 5 s that the stream lives; after two such spans it does not."""
+ALL_LINES: Final = 1000
+"""After a switch the successor's whole log is new; the manager keeps no more than this."""
+
+
+async def follow_log(
+    guide: Guide, *, past: int, lowest: str, channel: str
+) -> AsyncGenerator[Line | Missing, None]:
+    """Yield the last ``past`` lines, then each that comes, from whoever is active.
+
+    Raises:
+        InvalidArgumentError: There is no priority ``lowest``.
+        UnreachableError: No manager answers.
+
+    """
+    if lowest not in PRIORITIES:
+        raise InvalidArgumentError(f"{lowest!r} is none of {', '.join(PRIORITIES)}")
+    request = FollowLogRequest(past=past, channel=channel)
+    request.priority = PRIORITIES.index(lowest) + 1  # type: ignore[assignment]  # an int on the wire
+    seen = (0, 0)
+    async with Search(guide.peers) as search:
+        while True:
+            peer = await _active(guide, search)
+            async with contextlib.aclosing(_lines(peer, request)) as lines:
+                async for line in lines:
+                    if isinstance(line, Line):
+                        if (line.term, line.sequence) <= seen:
+                            continue
+                        seen = (line.term, line.sequence)
+                        request.past = ALL_LINES
+                    yield line
+            await wait_at_most(PAUSE_MAX_S, search, seen[0])
+
+
+async def _active(guide: Guide, search: Search) -> Peer:
+    until_s = guide.clock.now() + guide.reach_s
+    while search.best is None:
+        if not search.answered and guide.clock.now() > until_s:
+            raise UnreachableError("no manager answered", tried=search.silent)
+        await wait_at_most(PAUSE_MAX_S, search, 0)
+    return guide.peers.at(search.best.address)
+
+
+async def _lines(peer: Peer, request: FollowLogRequest) -> AsyncGenerator[Line | Missing, None]:
+    stream = peer.manager.FollowLog(request)
+    messages = aiter(stream)
+    try:
+        while (message := await _next(messages)) is not None:
+            if message.HasField("entry"):
+                yield line_in(message.entry)
+            elif message.HasField("dropped"):
+                yield Missing(message.dropped)
+    except grpc.aio.AioRpcError as failed:
+        error = error_of(failed)
+        if not isinstance(error, (NotActiveError, OutcomeUnknownError, UnreachableError)):
+            raise error from None
+    finally:
+        stream.cancel()
+
+
+async def _next(messages: AsyncIterator[FollowLogResponse]) -> FollowLogResponse | None:
+    try:
+        async with asyncio.timeout(SILENCE_MAX_S):
+            return await anext(messages, None)
+    except TimeoutError:
+        return None

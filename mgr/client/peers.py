@@ -1,0 +1,114 @@
+"""The managers a client knows: their addresses and one channel to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import grpc
+
+from mgr.errors import InvalidSettingError
+from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
+from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
+
+DEFAULT_PORT: Final = 7400
+CONNECT_MS: Final = 2_000
+PING_TIMEOUT_MS: Final = 1_500
+
+OPTIONS: Final = (
+    # Without a bound on pings a frozen manager is noticed after a minute (ecosystem.md, 4).
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+    ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A manager that comes back is found again within a tenth of a second, not twenty.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_metadata_size", 64 << 10),
+    # Each peer is one address: what a proxy setting of the shell would do here is harm.
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def addresses_in(hosts: str | Iterable[str]) -> tuple[str, ...]:
+    """Read ``host[:port]``, several separated by commas or given one by one; 7400 by default.
+
+    Raises:
+        InvalidSettingError: One cannot be an address, or there is none.
+
+    """
+    parts = hosts.split(",") if isinstance(hosts, str) else list(hosts)
+    found = tuple(dict.fromkeys(_address(part.strip()) for part in parts if part.strip()))
+    if not found:
+        raise InvalidSettingError("no manager is named: give host:port, several separated by ','")
+    return found
+
+
+class Peer:
+    """One manager's channel, connected on first use."""
+
+    def __init__(self, address: str) -> None:
+        """Speak to ``address``."""
+        self.address = address
+        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self.commands = CommandServiceStub(self.channel)
+        self.manager = ManagerServiceStub(self.channel)
+
+    def connected(self) -> bool:
+        """Whether a request given to the channel can have left this machine."""
+        return self.channel.get_state() in {
+            grpc.ChannelConnectivity.READY,
+            grpc.ChannelConnectivity.IDLE,
+        }
+
+
+class Peers:
+    """Every manager heard of, in the order in which it was."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        """Begin with the ``addresses`` that the user gave."""
+        self._known: dict[str, Peer | None] = dict.fromkeys(addresses)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address known by now."""
+        return tuple(self._known)
+
+    def learn(self, address: str) -> None:
+        """Remember one more."""
+        if address:
+            self._known.setdefault(address, None)
+
+    def at(self, address: str) -> Peer:
+        """The manager at ``address``."""
+        peer = self._known.get(address)
+        if peer is None:
+            peer = self._known[address] = Peer(address)
+        return peer
+
+    async def close(self) -> None:
+        """Close every channel; what is under way on them fails."""
+        for address, peer in self._known.items():
+            if peer is not None:
+                self._known[address] = None
+                await peer.channel.close()
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(DEFAULT_PORT)
+    inner = host.removeprefix("[").removesuffix("]")
+    bracketed = host != inner
+    number = int(port) if port.isascii() and port.isdecimal() else 0
+    if (
+        not 0 < number < 65536
+        or not inner
+        or (":" in inner) is not bracketed
+        or any(sign in inner for sign in "/ @?#")
+    ):
+        raise InvalidSettingError(f"{text!r} is not host:port (IPv6: [host]:port)")
+    return f"{host}:{number}"

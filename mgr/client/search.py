@@ -1,0 +1,158 @@
+"""Who leads? Asks every manager at once and hears of each change as it happens.
+
+Each manager keeps a stream open for as long as the search lasts, so a switch is known one
+message after it happened, also when the old active is frozen and says nothing. The highest
+term wins: terms grow for ever, and a manager that is cut off can only know older ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import grpc
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from mgr.client.peers import Peer, Peers
+from mgr.rpc.status import error_of
+from mgr.rpc.v1.manager_pb2 import WatchActiveRequest, WatchActiveResponse
+
+PAUSE_MAX_S: Final = 0.1
+PAUSE: Final = wait_exponential_jitter(initial=0.005, max=PAUSE_MAX_S, jitter=0.005)
+"""Between two attempts: 5 ms at first, since a failover takes few, at most 100 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Somebody said that this manager leads."""
+
+    term: int
+    address: str
+    name: str = ""
+    http_address: str = ""
+    firsthand: bool = False
+    """It said so itself: ``address`` is known to work from here."""
+
+
+class _Ended(Exception):  # noqa: N818 - no error: managers close their streams at a hand-over
+    """A manager's stream is over; it is opened again after a pause."""
+
+
+class Search:
+    """Follows who leads, within an ``async with`` block.
+
+    Attributes:
+        best: The active of the highest term heard of so far.
+        answered: At least one manager answered since the block began.
+        silent: For each address that is no help now: why.
+
+    """
+
+    def __init__(self, peers: Peers) -> None:
+        """Ask ``peers``, and whoever they name."""
+        self.best: Sighting | None = None
+        self.answered = False
+        self.silent: dict[str, str] = {}
+        self._peers = peers
+        self._asked: set[str] = set()
+        self._tasks = asyncio.TaskGroup()
+        self._followers: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._ask_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for follower in self._followers:
+            follower.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def heard(self) -> None:
+        """Wait for the next piece of news, whatever it is."""
+        news = self._news
+        await news.wait()
+
+    async def newer(self, term: int) -> Sighting:
+        """Wait for an active of a term above ``term``."""
+        while self.best is None or self.best.term <= term:
+            await self.heard()
+        return self.best
+
+    async def changes(self) -> AsyncGenerator[Sighting, None]:
+        """Each new active, the first at once if it is known."""
+        term = 0
+        while True:
+            sighting = await self.newer(term)
+            term = sighting.term
+            yield sighting
+
+    def _ask_all(self) -> None:
+        for address in self._peers.addresses:
+            if address not in self._asked:
+                self._asked.add(address)
+                self._followers.append(self._tasks.create_task(self._follow(address)))
+
+    async def _follow(self, address: str) -> None:
+        peer = self._peers.at(address)
+        async for attempt in AsyncRetrying(wait=PAUSE, retry=retry_if_exception_type(_Ended)):
+            with attempt:
+                try:
+                    await self._listen(peer)
+                except grpc.aio.AioRpcError as failed:
+                    self.silent[address] = str(error_of(failed))
+                self._tell()
+                raise _Ended
+
+    async def _listen(self, peer: Peer) -> None:
+        stream = peer.manager.WatchActive(WatchActiveRequest())
+        try:
+            async for message in stream:
+                self._note(peer.address, message)
+        finally:
+            stream.cancel()
+
+    def _note(self, address: str, message: WatchActiveResponse) -> None:
+        self.answered = True
+        for standby in message.standbys:
+            self._peers.learn(standby.grpc_address)
+        if message.HasField("active"):
+            active = message.active
+            firsthand = active.name == message.name
+            self._peers.learn(active.grpc_address)
+            self.silent[address] = f"says that {active.name} leads"
+            sighting = Sighting(
+                term=active.term,
+                address=address if firsthand else active.grpc_address,
+                name=active.name,
+                http_address=active.http_address,
+                firsthand=firsthand,
+            )
+            self._see(sighting)
+        else:
+            self.silent[address] = "says that nobody leads"
+        self._ask_all()
+        self._tell()
+
+    def _see(self, sighting: Sighting) -> None:
+        best = self.best
+        better = best is None or sighting.term > best.term
+        # What it says of itself came by a way that works from here; what others say of it is
+        # the address it advertises, which may lead nowhere (a container's, another network's).
+        if better or (best and best.term == sighting.term and sighting.firsthand):
+            self.best = sighting
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+async def wait_at_most(seconds: float, search: Search, term: int) -> None:
+    """Pause for ``seconds``, or until an active of a term above ``term`` is known."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await search.newer(term)

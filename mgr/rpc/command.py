@@ -1,0 +1,133 @@
+"""The command service: translates between the wire and the role; decides nothing."""
+
+# ruff: noqa: N802 - the methods are named by the proto
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+
+from mgr.clock import Clock
+from mgr.command.dispatch import Answer, Request
+from mgr.command.registry import Command
+from mgr.errors import DeadlineExceededError, InvalidArgumentError
+from mgr.host.role import Role
+from mgr.rpc.session import Session
+from mgr.rpc.streams import Streams
+from mgr.rpc.v1 import command_pb2, command_pb2_grpc
+from mgr.rpc.wire import arguments_in
+
+FOREVER_S: Final = 1e9
+"""gRPC says "no deadline" as some 9e18 seconds."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CommandServicer(command_pb2_grpc.CommandServiceServicer):
+    """See ``proto/mgr/rpc/v1/command.proto``."""
+
+    def __init__(self, role_of: Callable[[], Role], clock: Clock, streams: Streams) -> None:
+        """Ask ``role_of`` anew at each call: the role changes while connections stay."""
+        self._role_of = role_of
+        self._clock = clock
+        self._streams = streams
+        self._described: dict[str, command_pb2.DescribeCommandsResponse] = {}
+
+    async def Execute(
+        self, request: command_pb2.ExecuteRequest, context: Context
+    ) -> command_pb2.ExecuteResponse:
+        """Run one command."""
+        remaining_s = context.time_remaining()
+        waits = remaining_s < FOREVER_S
+        return await self.execute(
+            request,
+            deadline_s=self._clock.now() + remaining_s if waits else None,
+            origin=context.peer(),
+        )
+
+    # The writer's way of serving a stream; the stubs know the generator's only, which cannot
+    # answer one command while it waits for the next.
+    async def Session(self, _: object, context: Context) -> None:  # type: ignore[override]
+        """Run many commands over one stream."""
+        await Session(self.execute, context, self._clock, self._streams).run()
+
+    async def DescribeCommands(
+        self, request: command_pb2.DescribeCommandsRequest, _: Context
+    ) -> command_pb2.DescribeCommandsResponse:
+        """Say what commands there are."""
+        commands, etag = self._role_of().describe()
+        if request.etag and request.etag == etag:
+            return command_pb2.DescribeCommandsResponse(etag=etag)
+        if etag not in self._described:
+            self._described = {etag: _description(commands, etag)}
+        return self._described[etag]
+
+    async def execute(
+        self,
+        request: command_pb2.ExecuteRequest,
+        *,
+        deadline_s: float | None,
+        origin: str,
+    ) -> command_pb2.ExecuteResponse:
+        """Run ``request`` before the moment ``deadline_s`` of this manager's clock.
+
+        Raises:
+            MgrError: As ``Role.execute`` says.
+            DeadlineExceededError: It came too late; nothing ran.
+
+        """
+        if deadline_s is not None and deadline_s <= self._clock.now():
+            raise DeadlineExceededError("the caller's time had run out on arrival: nothing ran")
+        if not request.words:
+            raise InvalidArgumentError("no command given")
+        answer = await self._role_of().execute(
+            Request(
+                words=tuple(request.words),
+                arguments=arguments_in(request.arguments) if request.arguments else {},
+                input=_utf8(request.input),
+                request_id=request.request_id,
+                deadline_s=deadline_s,
+                origin=origin,
+            )
+        )
+        return _response(answer)
+
+
+def _utf8(data: bytes) -> bytes:
+    if data:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidArgumentError(
+                f"the input is not UTF-8: byte {data[error.start]:#04x} at {error.start}"
+            ) from None
+    return data
+
+
+def _response(answer: Answer) -> command_pb2.ExecuteResponse:
+    # A module may put lone surrogates into its texts; they must not cost the whole answer.
+    return command_pb2.ExecuteResponse(
+        retval=answer.retval,
+        stdout=answer.stdout.encode(errors="replace"),
+        stderr=answer.stderr.encode(errors="replace").decode(),
+        term=answer.term,
+    )
+
+
+def _description(commands: Sequence[Command], etag: str) -> command_pb2.DescribeCommandsResponse:
+    return command_pb2.DescribeCommandsResponse(
+        etag=etag,
+        commands=[
+            command_pb2.CommandDescription(
+                signature=command.signature.to_text(),
+                help=command.help,
+                perm=command.perm,
+                poll=command.poll,
+                module=command.module,
+                hidden=command.hidden,
+            )
+            for command in commands
+        ],
+    )

@@ -1,0 +1,71 @@
+"""``grpc.health.v1``: the process lives, and whether our services are served here, now.
+
+Not the servicer of grpcio-health-checking: that one changes its answer in a coroutine, and
+between the gate's shutting and the loop's next turn it would still say SERVING. Here the
+change is one plain call, made together with the gate's.
+"""
+
+# ruff: noqa: N802 - the methods are named by the proto
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mgr.errors import MgrError
+from mgr.rpc.interceptor import refuse
+from mgr.rpc.streams import Streams
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Status = health_pb2.HealthCheckResponse.ServingStatus
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped base
+    """Answers and announces. The empty name means the process and is always SERVING."""
+
+    def __init__(self, services: Iterable[str], streams: Streams) -> None:
+        """Begin with every service NOT_SERVING."""
+        self._status: dict[str, Any] = {"": SERVING} | dict.fromkeys(services, NOT_SERVING)
+        self._changed = asyncio.Event()
+        self._streams = streams
+
+    def set_serving(self, *, serving: bool) -> None:
+        """Change what is answered from this moment on, and tell the watchers."""
+        for service in self._status.keys() - {""}:
+            self._status[service] = SERVING if serving else NOT_SERVING
+        # A fresh event for the next change: each watcher wakes exactly once for this one.
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def Check(
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        """See ``grpc.health.v1``."""
+        status = self._status.get(request.service)
+        if status is None:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}"
+            )
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        """See ``grpc.health.v1``: the state at once, then each change."""
+        said = None
+        try:
+            with self._streams.endable():
+                while True:
+                    changed = self._changed
+                    status = self._status.get(request.service, SERVICE_UNKNOWN)
+                    if status != said:
+                        said = status
+                        await context.write(health_pb2.HealthCheckResponse(status=status))
+                    await changed.wait()
+        except MgrError as error:
+            await refuse(context, error)

@@ -1,0 +1,111 @@
+"""The edge: whatever a servicer raises leaves the process as a status, here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from mgr.errors import InternalError, InvalidArgumentError, MgrError
+from mgr.rpc.status import code_of, status_of, trailers_of
+
+OURS: Final = "/mgr.rpc.v1."
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[Any, Context], Awaitable[Any]]
+H = TypeVar("H")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Stands for a message that could not be read: bytes that are not UTF-8, a cut message."""
+
+    why: str
+
+    def error(self) -> InvalidArgumentError:
+        """What the client is told."""
+        return InvalidArgumentError(f"unreadable request: {self.why}")
+
+
+class StatusInterceptor(grpc.aio.ServerInterceptor):
+    """Turns ``MgrError`` into its status, and everything else into INTERNAL and a log line."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[Any], Awaitable[Any]],
+        handler_call_details: Any,
+    ) -> Any:
+        """Wrap the handlers of our own services; health and reflection speak for themselves."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or not method.startswith(OURS):
+            return handler
+        if method not in self._wrapped:
+            self._wrapped[method] = _wrapped(handler)
+        return self._wrapped[method]
+
+
+async def refuse(context: Context, error: MgrError) -> NoReturn:
+    """End the call with the status of ``error``."""
+    status = status_of(error)
+    await context.abort(code_of(error), status.message, trailers_of(status))
+    raise AssertionError("abort always raises")
+
+
+def internal(doing: str, error: Exception) -> InternalError:
+    """Log ``error`` with its traceback; what the client hears has none."""
+    log.error("a call failed unexpectedly", exc_info=error, extra={"doing": doing})
+    return InternalError("internal error: the manager's log has the reason")
+
+
+def _wrapped(handler: Any) -> Any:
+    kind, maker = _kind(handler)
+    return maker(
+        _edge(getattr(handler, kind)),
+        request_deserializer=_lenient(handler.request_deserializer),
+        response_serializer=handler.response_serializer,
+    )
+
+
+def _kind(handler: Any) -> tuple[str, Callable[..., Any]]:
+    if handler.request_streaming:
+        return "stream_stream", grpc.stream_stream_rpc_method_handler
+    if handler.response_streaming:
+        return "unary_stream", grpc.unary_stream_rpc_method_handler
+    return "unary_unary", grpc.unary_unary_rpc_method_handler
+
+
+def _edge(behaviour: Behaviour) -> Behaviour:
+    async def edge(request: Any, context: Context) -> Any:
+        try:
+            if type(request) is Malformed:
+                raise request.error()  # noqa: TRY301 - one way out for all refusals
+            return await behaviour(request, context)
+        except MgrError as error:
+            await refuse(context, error)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the RPC edge: only a status may pass it
+            await refuse(context, internal(behaviour.__qualname__, error))
+
+    return edge
+
+
+def _lenient(deserialize: Callable[[bytes], H]) -> Callable[[bytes], H | Malformed]:
+    # Left alone, gRPC answers a message that cannot be read with UNKNOWN and a Python error.
+    def read(data: bytes) -> H | Malformed:
+        try:
+            return deserialize(data)
+        except (DecodeError, UnicodeDecodeError) as error:
+            return Malformed(str(error))
+
+    return read

@@ -1,0 +1,201 @@
+"""The manager service: what a manager knows of the cluster, and the cluster log."""
+
+# ruff: noqa: N802 - the methods are named by the proto
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mgr.cluster.log import CAPACITY, Dropped, Entry, Filter, Priority
+from mgr.errors import InvalidArgumentError, NotActiveError
+from mgr.host.role import Role
+from mgr.host.view import ClusterView, LeaderView
+from mgr.rpc.streams import Streams
+from mgr.rpc.v1 import manager_pb2, manager_pb2_grpc
+
+HEARTBEAT_S: Final = 5.0
+"""A log stream with nothing to say shows this often that it lives."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answers."""
+
+    name: str
+    cluster: str
+    version: str
+    incarnation: str
+
+
+class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
+    """See ``proto/mgr/rpc/v1/manager.proto``."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        role_of: Callable[[], Role],
+        view: ClusterView,
+        streams: Streams,
+        note_of: Callable[[], str],
+    ) -> None:
+        """Answer as ``identity``; ``note_of`` says why it stands as it stands."""
+        self._identity = identity
+        self._role_of = role_of
+        self._view = view
+        self._streams = streams
+        self._note_of = note_of
+
+    async def GetStatus(
+        self, _request: manager_pb2.GetStatusRequest, _context: Context
+    ) -> manager_pb2.GetStatusResponse:
+        """Say what this manager is and what it knows."""
+        leader = self._view.leader()
+        return manager_pb2.GetStatusResponse(
+            name=self._identity.name,
+            cluster=self._identity.cluster,
+            version=self._identity.version,
+            incarnation=self._identity.incarnation,
+            phase=self._role_of().part,
+            note=self._note_of(),
+            active=_active(leader),
+            standbys=self._standbys(leader),
+            view_age=_duration(self._view.age_s()),
+        )
+
+    # Streams are served by the writer's way: cancelling the task then reaches the handler,
+    # wherever it waits. The stubs know generators only.
+    async def WatchActive(  # type: ignore[override]
+        self, _request: manager_pb2.WatchActiveRequest, context: Context
+    ) -> None:
+        """Say who leads, at once and then at every change."""
+        with self._streams.endable():
+            async with contextlib.aclosing(self._view.changes()) as changes:
+                async for leader in changes:
+                    await context.write(
+                        manager_pb2.WatchActiveResponse(
+                            active=_active(leader),
+                            view_age=_duration(self._view.age_s()),
+                            name=self._identity.name,
+                            standbys=self._standbys(leader),
+                        )
+                    )
+
+    async def Fail(
+        self, request: manager_pb2.FailRequest, _context: Context
+    ) -> manager_pb2.FailResponse:
+        """Give up the office."""
+        message = await self._role_of().fail(request.name, request.successor)
+        return manager_pb2.FailResponse(message=message)
+
+    async def FollowLog(  # type: ignore[override]
+        self, request: manager_pb2.FollowLogRequest, context: Context
+    ) -> None:
+        """Send the last lines, the marker, then what comes."""
+        log = self._role_of().log
+        leader = self._view.leader()
+        if log is None:
+            raise refusal(leader, self._identity.name)
+        term = leader.term if leader else 0
+        with (
+            self._streams.endable(),
+            log.subscribe(_filter(request), past=min(request.past, CAPACITY)) as reader,
+        ):
+            for entry in reader.past:
+                await context.write(_line(entry, term))
+            await context.write(manager_pb2.FollowLogResponse(caught_up=manager_pb2.Caught()))
+            while True:
+                message = manager_pb2.FollowLogResponse()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        message = _news(await reader.next(), term)
+                await context.write(message)
+
+    def _standbys(self, leader: LeaderView | None) -> list[manager_pb2.Standby]:
+        return [
+            manager_pb2.Standby(
+                name=presence.name,
+                grpc_address=presence.grpc_address,
+                http_address=presence.http_address,
+                version=presence.version,
+                warm=presence.warm,
+            )
+            for presence in self._view.presences()
+            if leader is None or presence.name != leader.name
+        ]
+
+
+def refusal(leader: LeaderView | None, name: str) -> NotActiveError:
+    """Compose what manager ``name`` answers where only the active can."""
+    if leader is None or leader.name == name:
+        # Its own name means that it was the active a moment ago: no way to send anybody.
+        return NotActiveError(None)
+    return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+
+
+def _active(leader: LeaderView | None) -> manager_pb2.Active | None:
+    if leader is None:
+        return None
+    return manager_pb2.Active(
+        name=leader.name,
+        term=leader.term,
+        grpc_address=leader.grpc_address,
+        http_address=leader.http_address,
+        since=_timestamp(datetime.fromisoformat(leader.since)) if leader.since else None,
+    )
+
+
+def _filter(request: manager_pb2.FollowLogRequest) -> Filter:
+    # The wire's 0 is "unspecified", so its numbers stand one above those of Priority.
+    try:
+        lowest = Priority(max(request.priority - 1, 0))
+    except ValueError:
+        raise InvalidArgumentError(f"there is no priority {request.priority}") from None
+    return Filter(lowest=lowest, channel=request.channel)
+
+
+def _news(news: Entry | Dropped, term: int) -> manager_pb2.FollowLogResponse:
+    if isinstance(news, Dropped):
+        return manager_pb2.FollowLogResponse(dropped=news.count)
+    return _line(news, term)
+
+
+def _line(entry: Entry, term: int) -> manager_pb2.FollowLogResponse:
+    return manager_pb2.FollowLogResponse(
+        entry=manager_pb2.LogEntry(
+            sequence=entry.sequence,
+            at=_timestamp(entry.at),
+            name=entry.name,
+            channel=entry.channel,
+            priority=entry.priority + 1,  # type: ignore[arg-type]  # the enum is an int on the wire
+            message=entry.message,
+            term=term,
+        )
+    )
+
+
+def _timestamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def _duration(seconds: float) -> Duration | None:
+    # A mirror that was never current is infinitely old; the wire says that by saying nothing.
+    if not math.isfinite(seconds):
+        return None
+    span = Duration()
+    span.FromNanoseconds(int(seconds * 1e9))
+    return span

@@ -1,0 +1,130 @@
+"""The gRPC server of a worker: open from its first second, whichever part it plays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from mgr.clock import Clock
+from mgr.errors import InvalidSettingError, NotActiveError
+from mgr.host.role import Role
+from mgr.host.view import ClusterView
+from mgr.rpc.command import CommandServicer
+from mgr.rpc.health import HealthServicer
+from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.manager import Identity, ManagerServicer, refusal
+from mgr.rpc.streams import Streams
+from mgr.rpc.v1 import command_pb2, command_pb2_grpc, manager_pb2, manager_pb2_grpc
+from mgr.settings import Settings, reachable, split_address
+
+SERVICES: Final = (
+    command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name,
+    manager_pb2.DESCRIPTOR.services_by_name["ManagerService"].full_name,
+)
+"""Ours, as ``grpc.health.v1`` and reflection name them."""
+
+KEEPALIVE_MS: Final = 10_000
+PING_TIMEOUT_MS: Final = 2_000
+"""A peer that answers no ping for this long is gone. gRPC's own default is a minute."""
+CLIENT_PING_MS_MIN: Final = 4_000
+"""Clients may ping every 5 s; with gRPC's default (5 min) they would be cut off for it."""
+
+
+class GrpcServer:
+    """A running server. ``address`` is what clients are told, its port the one that was bound."""
+
+    def __init__(
+        self, server: grpc.aio.Server, address: str, health: HealthServicer, streams: Streams
+    ) -> None:
+        """Made by ``serve``."""
+        self.address = address
+        self._server = server
+        self._health = health
+        self._streams = streams
+
+    def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name asks the question
+        """Say in ``grpc.health.v1`` whether our services are served here. At once; idempotent."""
+        self._health.set_serving(serving=serving)
+
+    async def close(self, grace_s: float) -> None:
+        """Take no new calls, let running ones finish for ``grace_s``, then cancel them.
+
+        Streams end at once, UNAVAILABLE with the address of the new active if there is one; a
+        session answers what it has taken first.
+        """
+        self._health.set_serving(serving=False)
+        self._streams.end()
+        await self._server.stop(grace_s)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    role_of: Callable[[], Role],
+    view: ClusterView,
+    clock: Clock,
+    incarnation: str = "",
+    note_of: Callable[[], str] = str,
+) -> GrpcServer:
+    """Listen on ``settings.grpc_listen``.
+
+    ``role_of`` is asked at every call, so the same port serves a standby and, after its
+    promotion, the active. ``note_of`` says why the manager stands as it stands, "" for nothing.
+
+    Raises:
+        InvalidSettingError: The address cannot be bound; the message names it.
+
+    """
+
+    def refused() -> NotActiveError:
+        return refusal(view.leader(), settings.id)
+
+    streams = Streams(refused)
+    health = HealthServicer(SERVICES, streams)
+    identity = Identity(settings.id, settings.cluster, metadata.version("mgr"), incarnation)
+    server = grpc.aio.server(interceptors=[StatusInterceptor()], options=_options(settings))
+    command_pb2_grpc.add_CommandServiceServicer_to_server(
+        CommandServicer(role_of, clock, streams), server
+    )
+    manager_pb2_grpc.add_ManagerServiceServicer_to_server(
+        ManagerServicer(identity, role_of=role_of, view=view, streams=streams, note_of=note_of),
+        server,
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
+    port = _bind(server, settings.grpc_listen)
+    await server.start()
+    address = reachable(settings.grpc_listen, settings.grpc_advertise, port)
+    return GrpcServer(server, address, health, streams)
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> int:
+    host, port = split_address(listen, "grpc_listen")
+    try:
+        return server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except RuntimeError:
+        # gRPC says no more than that it failed.
+        raise InvalidSettingError(
+            f"grpc_listen: cannot listen on {listen}: the port is taken or the address is not "
+            "this machine's"
+        ) from None
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        # Off, or a second manager would share the port in silence and get half of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.grpc_message_bytes_max),
+        ("grpc.max_concurrent_streams", settings.grpc_streams_max),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_MS_MIN),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

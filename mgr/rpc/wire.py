@@ -1,0 +1,57 @@
+"""Typed arguments on the wire: Python values to ``Value`` messages and back. Both ends use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mgr.errors import InvalidArgumentError
+from mgr.rpc.v1.command_pb2 import Value, ValueList
+
+INTEGER_MAX = (1 << 63) - 1
+
+
+def value_of(name: str, value: object) -> Value:
+    """Put one argument into its message.
+
+    Raises:
+        InvalidArgumentError: It is of no kind that a command can take: text, integer, real,
+            truth, or a list of these.
+
+    """
+    # bool first: it is an int to Python, and a command sees the difference.
+    if isinstance(value, bool):
+        return Value(truth=value)
+    if isinstance(value, int):
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:
+            raise InvalidArgumentError(f"{name}: {value} does not fit into 64 bits")
+        return Value(integer=value)
+    if isinstance(value, float):
+        return Value(real=value)
+    if isinstance(value, str):
+        try:
+            return Value(text=value)
+        except UnicodeEncodeError:
+            raise InvalidArgumentError(f"{name}: not encodable as UTF-8") from None
+    if isinstance(value, (list, tuple)):
+        return Value(list=ValueList(values=[value_of(name, each) for each in value]))
+    raise InvalidArgumentError(f"{name}: a {type(value).__name__} cannot be an argument")
+
+
+def arguments_in(messages: Mapping[str, Value]) -> dict[str, Any]:
+    """Read the arguments of a request.
+
+    Raises:
+        InvalidArgumentError: One of them is of no kind.
+
+    """
+    return {name: _value_in(name, message) for name, message in messages.items()}
+
+
+def _value_in(name: str, message: Value) -> Any:
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise InvalidArgumentError(f"{name}: an argument without a value")
+    if kind == "list":
+        return [_value_in(name, each) for each in message.list.values]
+    return getattr(message, kind)
