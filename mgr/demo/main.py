@@ -19,7 +19,8 @@ from typing import Final
 
 import click
 
-from mgr.client import AsyncClient, Status
+from mgr.client.aio import AsyncClient
+from mgr.client.answer import Manager
 from mgr.clock import CLOCK
 from mgr.demo.machine import (
     ETCD_PORT,
@@ -116,16 +117,15 @@ class Demo:
         data = self.folder / "etcd"
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._run_etcd(etcd_command(self.etcd, data)))
+            keepers = [group.create_task(self._run_etcd(etcd_command(self.etcd, data)))]
             await _listening(ETCD_PORT)
-            keepers = [group.create_task(self._keep_running(name)) for name in GRPC_PORTS]
+            keepers += [group.create_task(self._keep_running(name)) for name in GRPC_PORTS]
             async with AsyncClient(HOSTS) as client:
                 await self._introduce(client)
                 if not once:
                     await self._follow(client)
             for keeper in keepers:
                 keeper.cancel()
-            raise asyncio.CancelledError
 
     # -- processes -----------------------------------------------------------------------------
 
@@ -182,24 +182,25 @@ class Demo:
     # -- what the user sees --------------------------------------------------------------------
 
     async def _introduce(self, client: AsyncClient) -> None:
-        status = await self._settled(client)
+        """Enable the tutorial's module and tell what there is to try."""
+        active, standbys = await self._settled(client)
         for name, port in HELLO_PORTS.items():
             await _said(client, "config", "set", "mgr", f"mgr/hello/{name}/port", str(port))
         await _said(client, "mgr", "module", "enable", "hello")
         hello = await _said(client, "hello")
         self.told = True
         click.echo(f"the module hello says: {hello.strip()}\n")
-        click.echo(what_to_try(status, self.processes[status.active.name].pid))
+        click.echo(what_to_try(active, standbys, self._pid(active.name)))
 
-    async def _settled(self, client: AsyncClient) -> Status:
+    async def _settled(self, client: AsyncClient) -> tuple[Manager, tuple[Manager, ...]]:
         """Wait until one manager is active and the others stand by."""
         limit = CLOCK.now() + START_LIMIT_S
         error: MgrError | None = None
         while CLOCK.now() < limit:
             try:
                 status = await client.status()
-                if status.active.name and len(status.standbys) == len(GRPC_PORTS) - 1:
-                    return status
+                if status.active and len(status.standbys) == len(GRPC_PORTS) - 1:
+                    return status.active, status.standbys
             except MgrError as unanswered:
                 error = unanswered
             await asyncio.sleep(LOOK_EVERY_S)
@@ -208,19 +209,16 @@ class Demo:
         ) from error
 
     async def _follow(self, client: AsyncClient) -> None:
-        """Print who leads at every change, until cancelled."""
-        before: str | None = None
+        """Print each new active, until cancelled."""
+        first = True
         async for active in client.watch_active():
-            name = active.name if active else ""
-            if before is not None and name != before:
-                click.echo(self._news(name))
-            before = name
+            if not first:
+                worker = worker_of(self._pid(active.name))
+                click.echo(f"{active.name} leads, term {active.term}; its worker: {worker}")
+            first = False
 
-    def _news(self, name: str) -> str:
-        if not name:
-            return "nobody leads"
-        worker = worker_of(self.processes[name].pid)
-        return f"{name} is active; its worker is process {worker}"
+    def _pid(self, name: str) -> int:
+        return self.processes[name].pid
 
 
 async def _said(client: AsyncClient, *words: str) -> str:
@@ -228,7 +226,7 @@ async def _said(client: AsyncClient, *words: str) -> str:
     answer = await client.execute(list(words), timeout_s=START_LIMIT_S)
     if answer.retval:
         raise DemoError(f"{' '.join(words)}: {answer.stderr}")
-    return answer.stdout
+    return answer.text
 
 
 async def _listening(port: int) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from mgr.client import Status
+from mgr.client.answer import Manager
 from mgr.demo.machine import HELLO_PORTS, HOST, HOSTS
 
 
-def what_to_try(status: Status, guard: int) -> str:
+def what_to_try(active: Manager, standbys: Sequence[Manager], guard: int) -> str:
     """Who leads, where, and five things to do; ``guard`` is the active's ``mgrd`` process."""
-    active = status.active
-    standby = status.standbys[0]
+    standby = standbys[0]
     page = f"http://{HOST}:{HELLO_PORTS[standby.name]}/"
     binaries = shlex.quote(str(Path(sys.executable).parent))
     others = "".join(
         f"{other.name} stands by: gRPC {other.grpc_address}, HTTP {other.http_address}\n"
-        for other in status.standbys
+        for other in standbys
     )
     return f"""\
 {active.name} leads, term {active.term}: gRPC {active.grpc_address}, HTTP {active.http_address}
