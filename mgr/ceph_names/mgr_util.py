@@ -1,0 +1,66 @@
+"""Names that ceph-mgr modules import from ``mgr_util``. Their home is ``mgr.module_api``."""
+
+from mgr.module_api.address import (
+    PortAlreadyInUse,
+    ServerConfigException,
+    build_url,
+    get_default_addr,
+    test_port_allocation,
+)
+from mgr.module_api.display import (
+    BLACK,
+    BLUE,
+    BOLD_SEQ,
+    COLOR_DARK_SEQ,
+    COLOR_SEQ,
+    CYAN,
+    GRAY,
+    GREEN,
+    MAGENTA,
+    RED,
+    RESET_SEQ,
+    UNDERLINE_SEQ,
+    YELLOW,
+    bold,
+    colorize,
+    format_bytes,
+    format_dimless,
+    format_units,
+    to_pretty_timedelta,
+)
+from mgr.module_api.rate import get_most_recent_rate, get_time_series_rates
+from mgr.module_api.section import merge_dicts, name_to_config_section
+from mgr.module_api.timer import RTimer, profile_method
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "BOLD_SEQ",
+    "COLOR_DARK_SEQ",
+    "COLOR_SEQ",
+    "CYAN",
+    "GRAY",
+    "GREEN",
+    "MAGENTA",
+    "RED",
+    "RESET_SEQ",
+    "UNDERLINE_SEQ",
+    "YELLOW",
+    "PortAlreadyInUse",
+    "RTimer",
+    "ServerConfigException",
+    "bold",
+    "build_url",
+    "colorize",
+    "format_bytes",
+    "format_dimless",
+    "format_units",
+    "get_default_addr",
+    "get_most_recent_rate",
+    "get_time_series_rates",
+    "merge_dicts",
+    "name_to_config_section",
+    "profile_method",
+    "test_port_allocation",
+    "to_pretty_timedelta",
+]

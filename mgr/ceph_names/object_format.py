@@ -1,0 +1,53 @@
+"""Names that ceph-mgr modules import from ``object_format``. Their home is ``mgr.module_api``."""
+
+from mgr.module_api.format import (
+    DEFAULT_JSON_INDENT,
+    CommonFormatter,
+    Format,
+    JSONDataProvider,
+    JSONFormatter,
+    ObjectFormatAdapter,
+    SimpleData,
+    SimpleDataProvider,
+    YAMLDataProvider,
+    YAMLFormatter,
+)
+from mgr.module_api.responder import (
+    ConstantResponderBase,
+    EmptyResponder,
+    ErrorResponse,
+    ErrorResponseBase,
+    ErrorResponseHandler,
+    Responder,
+    ReturnValueAdapter,
+    ReturnValueProvider,
+    StatusValueAdapter,
+    StatusValueProvider,
+    UnknownFormat,
+    UnsupportedFormat,
+)
+
+__all__ = [
+    "DEFAULT_JSON_INDENT",
+    "CommonFormatter",
+    "ConstantResponderBase",
+    "EmptyResponder",
+    "ErrorResponse",
+    "ErrorResponseBase",
+    "ErrorResponseHandler",
+    "Format",
+    "JSONDataProvider",
+    "JSONFormatter",
+    "ObjectFormatAdapter",
+    "Responder",
+    "ReturnValueAdapter",
+    "ReturnValueProvider",
+    "SimpleData",
+    "SimpleDataProvider",
+    "StatusValueAdapter",
+    "StatusValueProvider",
+    "UnknownFormat",
+    "UnsupportedFormat",
+    "YAMLDataProvider",
+    "YAMLFormatter",
+]

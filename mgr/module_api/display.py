@@ -1,0 +1,73 @@
+"""Numbers, spans and colours as people read them on a terminal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, GRAY = range(8)
+
+RESET_SEQ: Final = "\033[0m"
+COLOR_SEQ: Final = "\033[1;%dm"
+COLOR_DARK_SEQ: Final = "\033[0;%dm"
+BOLD_SEQ: Final = "\033[1m"
+UNDERLINE_SEQ: Final = "\033[4m"
+
+_UNITS: Final = " kMGTPE"
+_DAY_S: Final = 86400
+_SPANS: Final = (
+    (timedelta(seconds=120), 1, "s"),
+    (timedelta(minutes=120), 60, "m"),
+    (timedelta(hours=48), 3600, "h"),
+    (timedelta(days=14), _DAY_S, "d"),
+    (timedelta(weeks=12), 7 * _DAY_S, "w"),
+    (timedelta(days=2 * 365), 30 * _DAY_S, "M"),
+)
+
+
+def colorize(msg: str, color: int, dark: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's
+    """``msg`` in one of the eight colours, on a terminal."""
+    return (COLOR_DARK_SEQ if dark else COLOR_SEQ) % (30 + color) + msg + RESET_SEQ
+
+
+def bold(msg: str) -> str:
+    """``msg`` in bold, on a terminal."""
+    return BOLD_SEQ + msg + RESET_SEQ
+
+
+def format_units(n: float, width: int, colored: bool, decimal: bool) -> str:  # noqa: FBT001 - Ceph's
+    """``n`` in ``width`` characters, the last of which is a unit (blank, k, M, ... E).
+
+    ``decimal`` counts in thousands, otherwise in 1024s.
+    """
+    factor = 1000 if decimal else 1024
+    unit = 0
+    while len(str(int(n) // factor**unit)) > width - 1 and unit < len(_UNITS) - 1:
+        unit += 1
+    if unit:
+        number = f"{n / float(factor**unit):f}"[: width - 1]
+        if number.endswith("."):
+            number = " " + number[:-1]
+    else:
+        number = f"{int(n):{width - 1}d}"
+    if not colored:
+        return number + _UNITS[unit]
+    return bold(colorize(number, YELLOW if n else BLACK)) + bold(colorize(_UNITS[unit], YELLOW))
+
+
+def format_dimless(n: float, width: int, colored: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's
+    """A count in ``width`` characters."""
+    return format_units(n, width, colored, decimal=True)
+
+
+def format_bytes(n: float, width: int, colored: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's
+    """A number of bytes in ``width`` characters."""
+    return format_units(n, width, colored, decimal=False)
+
+
+def to_pretty_timedelta(n: timedelta) -> str:
+    """A span as one whole number and a unit: s, m, h, d, w, M (months), y."""
+    for limit, unit_s, letter in _SPANS:
+        if n < limit:
+            return f"{int(n.total_seconds()) // unit_s}{letter}"
+    return f"{n.days // 365}y"

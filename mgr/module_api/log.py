@@ -1,0 +1,177 @@
+"""A module's log: a logger of its own, which writes to the manager's log.
+
+And, if its options say so, to a file of its own and to the cluster log. What is logged is
+decided by ``log_level``, or, where that is empty, by the manager's ``debug_mgr``.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import IntEnum
+from typing import Any, Final
+
+_FILE_FORMAT: Final = "%(asctime)s [%(threadName)s] [%(levelname)-4s] [%(name)s] %(message)s"
+
+
+class ClusterLogPrio(IntEnum):
+    """How grave a line of the cluster log is."""
+
+    DEBUG = 0
+    INFO = 1
+    SEC = 2
+    WARN = 3
+    ERROR = 4
+
+
+PRIORITIES: Final = {
+    logging.DEBUG: ClusterLogPrio.DEBUG,
+    logging.INFO: ClusterLogPrio.INFO,
+    logging.WARNING: ClusterLogPrio.WARN,
+    logging.ERROR: ClusterLogPrio.ERROR,
+    logging.CRITICAL: ClusterLogPrio.ERROR,
+}
+
+
+class ManagerLogHandler(logging.Handler):
+    """Hands a module's records to the manager's log, whatever the level of the root logger."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record where the manager writes its own."""
+        logging.getLogger().handle(record)
+
+
+class ClusterLogHandler(logging.Handler):
+    """Writes a module's messages to the cluster log, in the channel named after the module."""
+
+    def __init__(self, module_inst: Any) -> None:
+        super().__init__()
+        self._module = module_inst
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message.
+
+        Raises:
+            KeyError: The level is none of the five standard ones.
+
+        """
+        priority = PRIORITIES[record.levelno]
+        self._module.cluster_log(self._module.module_name, priority, self.format(record))
+
+
+class FileHandler(logging.FileHandler):
+    """A file beside the manager's ``log_file``: ``mgr.log`` makes ``mgr.<module>.log``.
+
+    Made when the first line is written.
+
+    Raises:
+        ValueError: The manager has no log file.
+
+    """
+
+    def __init__(self, module_inst: Any) -> None:
+        base = str(module_inst.get_ceph_option("log_file") or "")
+        if not base:
+            raise ValueError("the manager's log_file is empty")
+        stem, dot, _ = base.rpartition(".log")
+        name = module_inst.module_name
+        self.path = f"{stem}.{name}.log" if dot else f"{base}.{name}"
+        super().__init__(self.path, delay=True)
+        self.setFormatter(logging.Formatter(_FILE_FORMAT))
+
+
+class MgrModuleLoggingMixin:
+    """The part of a module that owns its logger."""
+
+    module_name: str
+    log_to_file = False
+    log_to_cluster = False
+
+    def _configure_logging(
+        self,
+        mgr_level: str,
+        module_level: str,
+        cluster_level: str,
+        log_to_file: bool,  # noqa: FBT001 - ceph-mgr's signature
+        log_to_cluster: bool,  # noqa: FBT001 - as above
+    ) -> None:
+        """Give the logger its handlers, in place of those of an earlier instance."""
+        self._logger = self._module_logger = logging.getLogger(self.module_name)
+        self._unconfigure_logging()
+        self._logger.propagate = False
+        self._mgr_log_handler = ManagerLogHandler()
+        self._cluster_log_handler = ClusterLogHandler(self)
+        self._file_log_handler: FileHandler | None = None
+        self._logger.addHandler(self._mgr_log_handler)
+        self._logs_to = (False, False)
+        self._switch_logs(to_file=log_to_file, to_cluster=log_to_cluster)
+        self._set_log_level(mgr_level, module_level, cluster_level)
+
+    def _unconfigure_logging(self) -> None:
+        """Take every handler of ours off the logger."""
+        for handler in list(self._logger.handlers):
+            if isinstance(handler, (ManagerLogHandler, ClusterLogHandler, FileHandler)):
+                self._logger.removeHandler(handler)
+                handler.close()
+
+    def _set_log_level(self, mgr_level: str, module_level: str, cluster_level: str) -> None:
+        """Apply ``debug_mgr``, ``log_level`` and ``log_to_cluster_level``, as they are written."""
+        level = module_level.upper() if module_level else self._ceph_log_level_to_python(mgr_level)
+        self._mgr_log_handler.setLevel(level)
+        if self._file_log_handler:
+            self._file_log_handler.setLevel(level)
+        self._cluster_log_handler.setLevel(cluster_level.upper() or logging.NOTSET)
+        # As low as the lowest handler: what nobody wants is not even made into a record.
+        self._logger.setLevel(min(handler.level for handler in self._logger.handlers) or 1)
+
+    def _enable_file_log(self) -> None:
+        self.log_to_file = True
+        try:
+            handler = FileHandler(self)
+        except ValueError as error:
+            self._logger.warning("no log file of this module's own: %s", error)
+            return
+        self._file_log_handler = handler
+        handler.setLevel(self._mgr_log_handler.level)
+        self._logger.addHandler(handler)
+
+    def _disable_file_log(self) -> None:
+        self.log_to_file = False
+        if self._file_log_handler is not None:
+            self._logger.removeHandler(self._file_log_handler)
+            self._file_log_handler.close()
+            self._file_log_handler = None
+
+    def _enable_cluster_log(self) -> None:
+        self.log_to_cluster = True
+        self._logger.addHandler(self._cluster_log_handler)
+
+    def _disable_cluster_log(self) -> None:
+        self.log_to_cluster = False
+        self._logger.removeHandler(self._cluster_log_handler)
+
+    def _switch_logs(self, *, to_file: bool, to_cluster: bool) -> None:
+        # Not compared with self.log_to_*: modules that set an attribute for each of their options
+        # overwrite those with the new value before anybody looked.
+        was_to_file, was_to_cluster = self._logs_to
+        self._logs_to = (to_file, to_cluster)
+        if to_file != was_to_file:
+            (self._enable_file_log if to_file else self._disable_file_log)()
+        if to_cluster != was_to_cluster:
+            (self._enable_cluster_log if to_cluster else self._disable_cluster_log)()
+
+    @staticmethod
+    def _ceph_log_level_to_python(log_level: str) -> str:
+        """The Python level for a ``debug_mgr`` such as ``1/5``; CRITICAL if it makes no sense."""
+        try:
+            number = int(str(log_level).partition("/")[0])
+        except ValueError:
+            return "CRITICAL"
+        for limit, name in ((0, "CRITICAL"), (1, "WARNING"), (4, "INFO")):
+            if number <= limit:
+                return name
+        return "DEBUG"
+
+    def getLogger(self, name: str | None = None) -> logging.Logger:  # noqa: N802 - Ceph's
+        """The module's logger, or its child ``name``."""
+        return self._logger.getChild(name) if name else self._logger

@@ -1,0 +1,266 @@
+"""Responders: a command returns an object or raises, and becomes ``(retval, stdout, stderr)``.
+
+``@Responder()`` below ``@CLICommand(...)`` gives a command a ``--format`` and lets it return plain
+data. A command says no by raising ``ErrorResponse``. Any other exception passes through.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, Protocol
+
+from mgr.module_api.format import CommonFormatter, ObjectFormatAdapter
+
+P = ParamSpec("P")
+MgrResponse = tuple[int, str, str]
+
+
+class ReturnValueProvider(Protocol):
+    """An object that knows the return value of the command that returned it."""
+
+    def mgr_return_value(self) -> int:
+        """0, or a negative errno."""
+        ...
+
+
+class StatusValueProvider(Protocol):
+    """An object that has words for people beside its data."""
+
+    def mgr_status_value(self) -> str:
+        """The words."""
+        ...
+
+
+class ReturnValueAdapter:
+    """The return value of any object: what it says, or ``default``."""
+
+    def __init__(self, obj: Any, default: int = 0) -> None:
+        self.obj = obj
+        self.default_return_value = default
+
+    def mgr_return_value(self) -> int:
+        """What the object says, as a number; the default if it says nothing."""
+        if callable(getattr(self.obj, "mgr_return_value", None)):
+            return int(self.obj.mgr_return_value())
+        return self.default_return_value
+
+
+class StatusValueAdapter:
+    """The words of any object: what it says, or ``default``."""
+
+    def __init__(self, obj: Any, default: str = "") -> None:
+        self.obj = obj
+        self.default_status = default
+
+    def mgr_status_value(self) -> str:
+        """What the object says, as text; the default if it says nothing."""
+        if callable(getattr(self.obj, "mgr_status_value", None)):
+            return str(self.obj.mgr_status_value())
+        return self.default_status
+
+
+class ErrorResponseBase(Exception):  # noqa: N818 - Ceph's name, as those below
+    """Root of the exceptions that are answers."""
+
+    def format_response(self) -> MgrResponse:
+        """The answer."""
+        raise NotImplementedError
+
+
+class UnknownFormat(ErrorResponseBase):
+    """``--format`` is none that exists."""
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(format_name)
+        self.format_name = format_name
+
+    def format_response(self) -> MgrResponse:
+        """-EINVAL, with the name."""
+        return -errno.EINVAL, "", f"Unknown format name: {self.format_name}"
+
+
+class UnsupportedFormat(ErrorResponseBase):
+    """``--format`` exists, and this command does not offer it."""
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(format_name)
+        self.format_name = format_name
+
+    def format_response(self) -> MgrResponse:
+        """-EINVAL, with the name."""
+        return -errno.EINVAL, "", f"Unsupported format: {self.format_name}"
+
+
+class ErrorResponse(ErrorResponseBase):
+    """A command says no: words, and a negative errno (-EINVAL where none is given)."""
+
+    def __init__(self, status: str, return_value: int | None = None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.return_value = -errno.EINVAL if return_value is None else return_value
+
+    def format_response(self) -> MgrResponse:
+        """The answer."""
+        return self.return_value, "", self.status
+
+    def mgr_return_value(self) -> int:
+        """The return value of the answer."""
+        return self.return_value
+
+    @property
+    def errno(self) -> int:
+        """The return value without its sign."""
+        return abs(self.return_value)
+
+    def __repr__(self) -> str:
+        return f"ErrorResponse({self.status!r}, {self.return_value!r})"
+
+    @classmethod
+    def wrap(cls, exc: Exception, return_value: int | None = None) -> ErrorResponseBase:
+        """Make an answer of any exception: its text, and its ``errno`` if it has one.
+
+        One that is an answer already comes back as it is. As in ceph-mgr, an ``errno`` of 0
+        makes the answer a success.
+
+        Raises:
+            TypeError: Its ``errno`` is None, as that of ``OSError("text")`` is.
+
+        """
+        if isinstance(exc, ErrorResponseBase):
+            return exc
+        if return_value is None:
+            try:
+                return_value = -int(exc.errno)  # type: ignore[attr-defined] # that is the question
+            except (AttributeError, ValueError):
+                return_value = -errno.EINVAL
+        answer = cls(str(exc), return_value=return_value)
+        answer.__cause__ = exc
+        return answer
+
+
+class Responder:
+    """Decorator: formats what a command returns; adds ``--format`` to its arguments.
+
+    The function never sees ``format``. An unknown format is refused before it is called.
+    """
+
+    def __init__(self, formatter: Callable[[Any], CommonFormatter] | None = None) -> None:
+        self.formatter = formatter
+        self.default_format = "json"
+
+    def __call__(self, f: Callable[..., Any]) -> Callable[..., MgrResponse]:
+        """Decorate ``f``."""
+
+        @wraps(f)
+        def _format_response(*args: Any, **kwargs: Any) -> MgrResponse:
+            format_req = kwargs.pop("format", None)
+            try:
+                self._dry_run(format_req)
+                result = f(*args, **kwargs)
+                body = self._formatted(result, format_req)
+                retval = self._return_value(result)
+                status = self._return_status(result)
+            except ErrorResponseBase as error:
+                return error.format_response()
+            return retval, body, status
+
+        # Read by CLICommand: arguments of the command that the function does not have.
+        _format_response.extra_args = {"format": str}  # type: ignore[attr-defined] # as said
+        return _format_response
+
+    def _formatter(self, obj: Any) -> CommonFormatter:
+        return ObjectFormatAdapter(obj) if self.formatter is None else self.formatter(obj)
+
+    def _retval_provider(self, obj: Any) -> ReturnValueProvider:
+        return ReturnValueAdapter(obj)
+
+    def _statusval_provider(self, obj: Any) -> StatusValueProvider:
+        return StatusValueAdapter(obj)
+
+    def _get_format_func(self, obj: Any, format_req: str | None = None) -> Callable[[], str]:
+        formatter = self._formatter(obj)
+        wanted = self.default_format if format_req is None else format_req
+        name = str(wanted).replace("-", "_")
+        if name not in formatter.valid_formats():
+            raise UnknownFormat(wanted)
+        function: Callable[[], str] | None = getattr(formatter, f"format_{name}", None)
+        if function is None:
+            raise UnsupportedFormat(wanted)
+        return function
+
+    def _dry_run(self, format_req: str | None = None) -> None:
+        self._get_format_func({}, format_req)
+
+    def _formatted(self, obj: Any, format_req: str | None = None) -> str:
+        return self._get_format_func(obj, format_req)()
+
+    def _return_value(self, obj: Any) -> int:
+        return self._retval_provider(obj).mgr_return_value()
+
+    def _return_status(self, obj: Any) -> str:
+        return self._statusval_provider(obj).mgr_status_value()
+
+
+class ErrorResponseHandler:
+    """Decorator: the command returns its three values itself, and may raise ``ErrorResponse``."""
+
+    def __call__(self, f: Callable[P, MgrResponse]) -> Callable[P, MgrResponse]:
+        """Decorate ``f``."""
+
+        @wraps(f)
+        def _format_response(*args: P.args, **kwargs: P.kwargs) -> MgrResponse:
+            try:
+                retval, body, status = f(*args, **kwargs)
+            except ErrorResponseBase as error:
+                return error.format_response()
+            return retval, body, status
+
+        return _format_response
+
+
+class ConstantResponderBase:
+    """Decorator whose answer does not depend on what the command returned. Override at will."""
+
+    def mgr_return_value(self) -> int:
+        """The return value of each answer."""
+        return 0
+
+    def mgr_body_value(self) -> str:
+        """The data of each answer."""
+        return ""
+
+    def mgr_status_value(self) -> str:
+        """The words of each answer."""
+        return ""
+
+    def process_response(self, result: Any) -> None:
+        """Look at what the command returned. May raise ``ErrorResponse``."""
+
+    def __call__(self, f: Callable[P, Any]) -> Callable[P, MgrResponse]:
+        """Decorate ``f``."""
+
+        @wraps(f)
+        def _format_response(*args: P.args, **kwargs: P.kwargs) -> MgrResponse:
+            try:
+                self.process_response(f(*args, **kwargs))
+            except ErrorResponseBase as error:
+                return error.format_response()
+            return self.mgr_return_value(), self.mgr_body_value(), self.mgr_status_value()
+
+        return _format_response
+
+
+class EmptyResponder(ConstantResponderBase):
+    """Decorator for a command that returns nothing and says nothing."""
+
+    def process_response(self, result: Any) -> None:
+        """Insist on None: an author who returns data meant ``Responder``.
+
+        Raises:
+            ValueError: The command returned something.
+
+        """
+        if result is not None:
+            raise ValueError("EmptyResponder expects None from wrapped functions")
