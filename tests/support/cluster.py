@@ -1,0 +1,213 @@
+"""A real cluster on this machine: several ``mgrd`` processes over a given etcd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mgr.client import Client
+from mgr.clock import CLOCK
+from mgr.errors import MgrError
+from tests.support import process
+
+T = TypeVar("T")
+
+MGRD = Path(sys.executable).with_name("mgrd")
+"""The installed console script: what users start."""
+
+
+class Manager:
+    """One ``mgrd``: its guard, and through it its worker."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, addresses: tuple[str, str]):
+        self.name = name
+        self.log = log
+        self.grpc_address, self.http_address = addresses
+        self._command = command
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def guard_pid(self) -> int:
+        """The parent process."""
+        assert self._guard is not None, f"{self.name} was not started"
+        return self._guard.pid
+
+    @property
+    def worker_pid(self) -> int:
+        """The child process; waits for one where the last has just gone."""
+        return wait_for(
+            lambda: next(iter(process.children(self.guard_pid)), None), f"worker of {self.name}"
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether the guard exists."""
+        return self._guard is not None and self._guard.poll() is None
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        self._guard = process.start(self._command, log=self.log)
+
+    def signal(self, number: signal.Signals, *, worker: bool = False) -> None:
+        """Send a signal to the guard, or to the worker."""
+        os.kill(self.worker_pid if worker else self.guard_pid, number)
+
+    def wait(self, timeout_s: float = 10) -> int:
+        """Wait until the guard has ended; its exit status."""
+        assert self._guard is not None
+        return self._guard.wait(timeout_s)
+
+    def stop(self) -> None:
+        """End guard and worker, whatever state they are in."""
+        if self._guard is None:
+            return
+        workers = process.children(self._guard.pid)
+        for pid in workers:
+            # A worker frozen by a test would keep its guard waiting.
+            _signal_quietly(pid, signal.SIGCONT)
+        process.end(self._guard)
+        for pid in workers:
+            if not process.gone(pid):
+                _signal_quietly(pid, signal.SIGKILL)
+
+
+class Cluster:
+    """Use as a context manager: everything is started on entry and gone after the exit."""
+
+    def __init__(
+        self,
+        directory: Path,
+        etcd: Sequence[str],
+        *,
+        names: Sequence[str] = ("a", "b", "c"),
+        **settings: Any,
+    ):
+        self.name = f"t{uuid.uuid4().hex[:8]}"
+        self.etcd = tuple(etcd)
+        self.directory = directory
+        self._settings = settings
+        self.managers = {name: self._manager(name) for name in names}
+
+    def _manager(self, name: str) -> Manager:
+        grpc, http = (f"127.0.0.1:{process.free_port()}" for _ in range(2))
+        settings = {
+            "id": name,
+            "cluster": self.name,
+            "etcd": ",".join(self.etcd),
+            "grpc_listen": grpc,
+            "http_listen": http,
+            **self._settings,
+        }
+        flags = [
+            part
+            for key, value in settings.items()
+            for part in (f"--{key.replace('_', '-')}", str(value))
+        ]
+        return Manager(name, [str(MGRD), *flags], self.directory / f"{name}.log", (grpc, http))
+
+    def __enter__(self) -> Cluster:
+        try:
+            for manager in self.managers.values():
+                manager.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stop()
+        if kind is not None:
+            sys.stderr.write(self.logs())
+
+    def stop(self) -> None:
+        """End every process."""
+        for manager in self.managers.values():
+            manager.stop()
+
+    def logs(self, lines: int = 60) -> str:
+        """The last lines of every manager's log, for a failed test."""
+        parts = []
+        for manager in self.managers.values():
+            if manager.log.exists():
+                tail = manager.log.read_text(errors="replace").splitlines()[-lines:]
+                parts.append("\n".join([f"---- {manager.name}", *tail, ""]))
+        return "\n".join(parts)
+
+    @property
+    def hosts(self) -> list[str]:
+        """Every manager's gRPC address."""
+        return [manager.grpc_address for manager in self.managers.values()]
+
+    def client(self) -> Client:
+        """A client that knows all managers; close it."""
+        return Client(self.hosts)
+
+    def active(self, timeout_s: float = 20) -> Manager:
+        """Wait until one manager is active and answers; that one."""
+        with self.client() as client:
+            return wait_for(lambda: self._active(client), "an active manager", timeout_s)
+
+    def _active(self, client: Client) -> Manager | None:
+        try:
+            answer = client.execute(["mgr", "stat"], timeout_s=1)
+            status = client.status()
+        except MgrError:
+            return None
+        # Both must agree, or the office is just moving.
+        name = status.active.name
+        return self.managers.get(name) if name and name in answer.stdout else None
+
+    def settled(self, timeout_s: float = 20) -> Manager:
+        """Wait until one is active and all others that run are warm standbys; the active."""
+        running = sum(manager.running for manager in self.managers.values())
+
+        def look() -> Manager | None:
+            active = self._active(client)
+            warm = sum(s.warm for s in client.status().standbys) if active else 0
+            return active if warm == running - 1 else None
+
+        with self.client() as client:
+            return wait_for(look, "one active and warm standbys", timeout_s)
+
+    def run(self, *words: str, timeout_s: float = 10, **arguments: Any) -> Any:
+        """Run one command through a fresh client; its answer."""
+        with self.client() as client:
+            return client.execute(list(words), arguments, timeout_s=timeout_s)
+
+    def enable(self, *modules: str) -> None:
+        """Enable modules and wait until each runs."""
+        for module in modules:
+            answer = self.run("mgr", "module", "enable", module)
+            assert answer.retval == 0, answer
+
+
+def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = 20) -> T:
+    """Ask ``look`` until it gives something; fails by name after ``timeout_s``."""
+    end = process.deadline(timeout_s)
+    pause = threading.Event()
+    while True:
+        found = look()
+        if found:
+            return found
+        if CLOCK.now() > end:
+            raise TimeoutError(f"waited {timeout_s} s for {what}")
+        pause.wait(0.02)
+
+
+def _signal_quietly(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def lines(log: Path) -> Iterator[str]:
+    """The lines of a log as they stand now."""
+    return iter(log.read_text(errors="replace").splitlines())
