@@ -9,10 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-THREADED = {"threading", "_thread", "concurrent", "queue", "multiprocessing"}
-MAY_THREAD = {
-    "mgr/host/bridge.py": "where threads and loop meet (docs/adr)",
-}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -26,19 +22,6 @@ def imported(path: Path) -> Iterator[str]:
 
 def sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-
-
-def test_threads_are_imported_in_the_bridge_only():
-    """Whoever reads one file knows every crossing. Modules and their interface have threads."""
-    own = [p for p in sources("mgr", "standby") if not p.is_relative_to(ROOT / "mgr/module_api")]
-
-    found = {
-        str(path.relative_to(ROOT))
-        for path in own
-        if any(name.partition(".")[0] in THREADED for name in imported(path))
-    }
-
-    assert found <= set(MAY_THREAD)
 
 
 def test_cephs_names_only_pass_on_what_the_module_api_has():
