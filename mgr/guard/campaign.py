@@ -1,0 +1,116 @@
+"""A standby looks for an empty office and takes it; an active watches that it keeps its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Final
+
+from mgr.election.candidate import Candidate, Sight
+from mgr.election.machine import WAITING, Event, Phase
+from mgr.election.office import Office
+from mgr.election.session import Session
+from mgr.errors import LeaseExpiredError, StoreError
+from mgr.guard.state import Given, State, Tell, Term
+from mgr.guard.waiting import woken
+
+LOOK_EVERY_S: Final = 0.5
+"""How often to look without being woken: the net under a feed that is silent."""
+RETRY_S: Final = 0.1
+"""Pause after an attempt that failed."""
+
+
+class Campaign:
+    """Level, not edge: news only makes the next look come sooner."""
+
+    def __init__(
+        self,
+        given: Given,
+        state: State,
+        session: Session,
+        value: Callable[[], str],
+        tell: Tell,
+    ) -> None:
+        """Write ``value``, asked anew for each attempt, into the leader key."""
+        self.news = asyncio.Event()
+        """Set it to look at once."""
+        self._given = given
+        self._state = state
+        self._session = session
+        self._value = value
+        self._tell = tell
+        me = given.me
+        # Any seed will do that differs between managers.
+        dice = random.Random(f"{me.boot_id} {me.pid} {given.name}")  # noqa: S311
+        self._candidate = Candidate(given.store, given.keys, given.clock, given.name, dice)
+
+    async def run(self) -> None:
+        """Follow who leads, and try whenever nobody does; for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(self._candidate.leader))
+            tasks.create_task(self._follow(self._candidate.transfer))
+            tasks.create_task(self._look())
+
+    async def _follow(self, sight: Sight) -> None:
+        while True:
+            with contextlib.suppress(StoreError):
+                async with contextlib.aclosing(self._given.store.follow(sight.key)) as feed:
+                    async for news in feed:
+                        sight.take(news, self._given.clock.now())
+                        self.news.set()
+                        self._check_loss()
+            sight.known = False
+            await asyncio.sleep(RETRY_S)
+
+    def _check_loss(self) -> None:
+        # The feed tells facts: what it says after the term began, happened after it.
+        leader, term = self._candidate.leader, self._state.provable
+        if term is None or not leader.known or leader.revision <= term.office.term:
+            return
+        if leader.record is None or leader.record.create_revision != term.office.term:
+            self._tell(Event.LOST)
+
+    async def _look(self) -> None:
+        while True:
+            self.news.clear()
+            pause_s = LOOK_EVERY_S
+            try:
+                if self._state.phase in WAITING and self._session.alive:
+                    pause_s = await self._tick()
+            except LeaseExpiredError:
+                self._session.forget()
+                self._tell(Event.LOST)
+            except StoreError:
+                pause_s = RETRY_S
+            await woken(self.news, pause_s)
+
+    async def _tick(self) -> float:
+        """Look, decide, try; how long to wait until the next look."""
+        session, candidate = self._session, self._candidate
+        # The renewal before the attempt is what counts, not one that was sent while it was
+        # under way: the key may have been made before that one, and be gone after it.
+        deadline_s, timing, lease = session.deadline_s, session.timing, session.lease
+        if candidate.held_by(lease):
+            # An attempt came through that was given up as lost, perhaps long after its time.
+            term = await candidate.claim(self._value(), lease, timing)
+        elif await self._hesitate():
+            term = await candidate.campaign(self._value(), lease, timing)
+        else:
+            return LOOK_EVERY_S
+        if term is None:
+            return RETRY_S
+        office = Office(self._given.store, self._given.keys, self._given.name, term)
+        self._state.taken = Term(office, deadline_s)
+        self._tell(Event.WON)
+        return LOOK_EVERY_S
+
+    async def _hesitate(self) -> bool:
+        """Wait as long as a fair candidate does; whether the office is still there to be taken."""
+        hesitation_s = self._candidate.hesitation_s(self._session.timing)
+        if hesitation_s is None or self._state.phase is not Phase.STANDBY:
+            return False
+        await asyncio.sleep(hesitation_s)
+        vacant = self._candidate.hesitation_s(self._session.timing) is not None
+        return vacant and self._state.phase is Phase.STANDBY

@@ -1,0 +1,205 @@
+"""What the election's actions mean: each deed is awaited, and may answer with an event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mgr.election.fitness import Fitness
+from mgr.election.leader import Fence, Presence, Reason
+from mgr.election.machine import Action, Event
+from mgr.election.session import Session
+from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
+from mgr.guard.crew import Crew
+from mgr.guard.presence import Place
+from mgr.guard.state import Given, State, Term
+from mgr.link import Drain, Extend, Lead, Released
+
+RETRY_S: Final = 0.05
+"""Pause after a first unanswered request; it doubles up to ``RETRY_S_MAX``."""
+RETRY_S_MAX: Final = 1.0
+DRAIN_SLACK_S: Final = 1.0
+"""What a drain may take beyond its budget: stopping the modules comes after the commands."""
+PART_SLACK_S: Final = 1.0
+STOP_PATIENCE_S: Final = 3.0
+"""How long a manager that stops tries to give its office back to a store that is silent."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deeds:
+    """Does what the machine answered. A deed is cancelled when another one replaces it."""
+
+    given: Given
+    state: State
+    session: Session
+    place: Place
+    fitness: Fitness
+    crew: Crew
+    presence: Callable[[], Presence]
+
+    async def do(self, action: Action) -> Event | None:
+        """Do ``action``; the event it led to, or None if that comes another way."""
+        deeds: Mapping[Action, Callable[[], Awaitable[Event | None]]] = {
+            Action.JOIN: self._join,
+            Action.WARM: self._warm,
+            Action.LEAD: self._lead,
+            Action.DRAIN: self._drain,
+            Action.RELEASE: self._release,
+            Action.PART: self._part,
+            Action.RETIRE: self._retire,
+            Action.KILL: self._kill,
+            Action.REVOKE: self._revoke,
+        }
+        return await deeds[action]()
+
+    def extend(self) -> None:
+        """Tell the worker how far the proof reaches; not before it was told to lead."""
+        term = self.state.taken
+        if term is not None and term.told:
+            self.crew.tell(Extend(term=term.office.term, deadline_s=term.deadline_s))
+
+    async def _join(self) -> Event:
+        self.state.taken = None
+        trouble = _Trouble("joining the cluster")
+        while True:
+            try:
+                self.fitness.examine(await self.given.store.status(timeout_s=self._request_s))
+                await self.session.open()
+                await self.place.claim(self.presence())
+            except NameTakenError as error:
+                self.state.failure = error
+                return Event.NAME_TAKEN
+            except LeaseExpiredError:
+                self.session.forget()
+            except StoreError as error:
+                await trouble.pause(error)
+            else:
+                trouble.over()
+                return Event.JOINED
+
+    async def _warm(self) -> Event | None:
+        await self.crew.warm()
+        # One that outlived the loss of a lease has said it before; another will say it.
+        return Event.READY if self.crew.ready is not None else None
+
+    async def _lead(self) -> Event | None:
+        term = self._held()
+        trouble = _Trouble("signing for the term")
+        while True:
+            try:
+                quiesced = await term.office.sign(timeout_s=self._request_s)
+                break
+            except StoreError as error:
+                await trouble.pause(error)
+        if quiesced is None:
+            return Event.LOST
+        term.told = True
+        self.crew.tell(
+            Lead(
+                term=term.office.term,
+                deadline_s=term.deadline_s,
+                predecessor_quiesced=quiesced,
+                lease=self.session.lease,
+            )
+        )
+        return None
+
+    async def _drain(self) -> Event:
+        term = self._held()
+        wishes = self.state.wishes
+        if wishes.successor:
+            # Before the drain, so that everybody knows when the key is given back.
+            try:
+                await term.office.nominate(wishes.successor, timeout_s=self._request_s)
+            except StoreError as error:
+                log.warning("the successor could not be named", extra={"error": str(error)})
+        if not term.told:
+            return Event.DRAINED
+        drain_s = self.given.settings.drain_s
+        self.crew.tell(Drain(term=term.office.term, budget_s=drain_s))
+        await asyncio.sleep(drain_s + DRAIN_SLACK_S)
+        return Event.OVERDUE
+
+    async def _release(self) -> Event:
+        term = self._held()
+        fence = Fence(
+            term=term.office.term,
+            name=self.given.name,
+            reason=self._reason(),
+            # A release follows a complete drain or the death of all its processes, nothing else.
+            quiesced=True,
+        )
+        trouble = _Trouble("giving the office back")
+        give_up_s = self.given.clock.now() + STOP_PATIENCE_S
+        while True:
+            try:
+                await term.office.release(fence, timeout_s=self._request_s)
+            except StoreError as error:
+                if self.state.wishes.stopping and self.given.clock.now() > give_up_s:
+                    log.warning("the office was not given back: its lease has to run out")
+                    return Event.ABANDONED
+                await trouble.pause(error)
+            else:
+                log.info(
+                    "office given back", extra={"term": term.office.term, "reason": fence.reason}
+                )
+                return Event.RELEASED
+
+    async def _part(self) -> Event | None:
+        released = Released(term=self._held().office.term)
+        return await self._end(
+            self.crew.end(released, patience_s=self.given.settings.hold_s + PART_SLACK_S)
+        )
+
+    async def _retire(self) -> Event | None:
+        why = self.state.wishes.why or "the term is over"
+        return None if await self.crew.retire(why) else Event.GONE
+
+    async def _kill(self) -> Event | None:
+        return None if self.crew.kill() else Event.GONE
+
+    async def _revoke(self) -> None:
+        try:
+            await self.session.close()
+        except StoreError as error:
+            log.warning("the lease has to run out", extra={"error": str(error)})
+
+    @property
+    def _request_s(self) -> float:
+        return self.session.timing.request_s
+
+    def _reason(self) -> Reason:
+        if self.crew.worker is not None:
+            return "resigned"
+        return "watchdog" if self.crew.starved else "reaped"
+
+    def _held(self) -> Term:
+        if self.state.taken is None:
+            raise AssertionError("this deed needs an office")
+        return self.state.taken
+
+
+class _Trouble:
+    """Pauses between attempts, and says once that there is trouble and once that it is over."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._pause_s = RETRY_S
+        self._told = ""
+
+    async def pause(self, error: StoreError) -> None:
+        kind = type(error).__name__
+        if kind != self._told:
+            self._told = kind
+            log.warning("%s: the store fails, retrying", self._doing, extra={"error": str(error)})
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, RETRY_S_MAX)
+
+    def over(self) -> None:
+        if self._told:
+            log.info("%s: the store answers again", self._doing)

@@ -1,0 +1,61 @@
+"""Which process on which machine this manager is."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgr.clock import timestamp
+from mgr.election.leader import Presence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """A process. Fields as in ``Presence``; ``version`` is the release it runs."""
+
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    pid_started: int
+    started_at: str
+    version: str
+
+    @classmethod
+    def of_this_process(cls, version: str) -> Identity:
+        """Ask the kernel."""
+        pid = os.getpid()
+        return cls(
+            host=socket.gethostname(),
+            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+            pid_namespace=str(Path("/proc/self/ns/pid").readlink()),
+            pid=pid,
+            pid_started=process_started(pid) or 0,
+            started_at=timestamp(),
+            version=version,
+        )
+
+    def outlived(self, other: Presence) -> bool:
+        """Whether ``other`` was certainly left behind by a process that is over, or by this one.
+
+        Only a process of this very kernel and namespace can be judged. Of any other, silence
+        proves nothing and its lease has to decide.
+        """
+        if (other.boot_id, other.pid_namespace) != (self.boot_id, self.pid_namespace):
+            return False
+        if (other.pid, other.pid_started) == (self.pid, self.pid_started):
+            return True
+        return process_started(other.pid) != other.pid_started
+
+
+def process_started(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if it is over or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name in parentheses may hold anything, blanks and parentheses included.
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(fields[18])

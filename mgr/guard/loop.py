@@ -1,0 +1,241 @@
+"""The guard: composition root of the parent process. It decides who leads; it runs no module.
+
+``_on`` is the only place where the phase changes. Everything else either tells it what happened
+or does what it answered. What runs in this process can be read off ``run``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from mgr.clock import Clock
+from mgr.election.fitness import Fitness
+from mgr.election.machine import WAITING, Action, Event, Phase, UnexpectedEventError, step
+from mgr.election.session import Session
+from mgr.election.timing import Timing
+from mgr.errors import StoreError
+from mgr.guard.campaign import Campaign
+from mgr.guard.crew import Crew, Patience, StartWorker
+from mgr.guard.deeds import Deeds
+from mgr.guard.identity import Identity
+from mgr.guard.notify_systemd import Notifier
+from mgr.guard.presence import Place
+from mgr.guard.records import Records, Signboard
+from mgr.guard.renewals import Renewals
+from mgr.guard.state import Given, State, Term
+from mgr.link import Drained, Fenced, FromWorker, Ready, Resign, Standing, Started
+from mgr.settings import Settings
+from mgr.store.api import Store
+
+EXAMINE_EVERY_S: Final = 10.0
+START_SLACK_S: Final = 15.0
+"""What starting a worker may take beyond the load limit: interpreter, imports, first listing."""
+
+log = logging.getLogger(__name__)
+
+
+class Guard:
+    """One manager, from joining to being stopped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        start_worker: StartWorker,
+        me: Identity,
+        notifier: Notifier,
+    ) -> None:
+        """Be manager ``settings.id``, running as ``me``, with workers from ``start_worker``.
+
+        Raises:
+            InvalidSettingError: The lease is too short for its margins.
+
+        """
+        given = Given(settings, store, clock, me)
+        self._given = given
+        self._notifier = notifier
+        self._state = State()
+        self._session = Session(store, clock, Timing.of_lease(settings.lease_ttl_s))
+        self._place = Place(given, self._session)
+        self._renewals = Renewals(given, self._state, self._session, self._place, self._on)
+        patience = Patience(
+            watchdog_s=settings.watchdog_s,
+            start_s=settings.module_load_s + START_SLACK_S,
+            excused=self._renewals.silent,
+        )
+        self._crew = Crew(start_worker, clock, patience, self._said, self._gone)
+        records = Records(given, self._state, self._session, self._crew)
+        self._signboard = Signboard(records, self._place, self._state, self._on)
+        self._campaign = Campaign(given, self._state, self._session, records.leader, self._on)
+        self._fitness = Fitness(untrusted=settings.etcd_untrusted)
+        self._deeds = Deeds(
+            given,
+            self._state,
+            self._session,
+            self._place,
+            self._fitness,
+            self._crew,
+            records.presence,
+        )
+        self._deed: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+
+    @property
+    def phase(self) -> Phase:
+        """The part this manager plays."""
+        return self._state.phase
+
+    @property
+    def term(self) -> Term | None:
+        """The office held; None in a phase that holds none."""
+        return self._state.term
+
+    async def run(self) -> None:
+        """Be a manager until stopped.
+
+        Raises:
+            NameTakenError: Another live manager has this name; nothing was changed.
+
+        """
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                loops = [
+                    self._tasks.create_task(loop)
+                    for loop in (
+                        self._campaign.run(),
+                        self._renewals.run(),
+                        self._signboard.run(),
+                        self._crew.watch(),
+                        self._examine(),
+                        self._reassure(),
+                    )
+                ]
+                self._begin(Action.JOIN)
+                await self._over.wait()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            # Whatever broke: no worker without its guard.
+            self._crew.kill()
+            self._renewals.close()
+        if self._state.failure is not None:
+            raise self._state.failure
+
+    def stop(self) -> None:
+        """Hand over if there is something to hand over, then stop; asked again: at once."""
+        wishes = self._state.wishes
+        wishes.halting = wishes.stopping
+        wishes.stopping = True
+        wishes.why = "the manager stops"
+        self._notifier.say("STOPPING=1")
+        self._on(self._wish())
+
+    # -- the machine ------------------------------------------------------------------------------
+
+    def _on(self, event: Event) -> None:
+        """Something happened: change the phase and begin what follows from it."""
+        state = self._state
+        before = state.phase
+        state.phase, action = step(before, event)
+        if action is Action.EXTEND:
+            self._deeds.extend()
+        elif action is not None:
+            self._begin(action)
+        if state.phase is not before:
+            self._entered(before, event)
+        if state.wishes.stopping and state.phase in WAITING:
+            self._on(self._wish())
+        elif state.phase is Phase.STANDBY and self._fitness.trouble:
+            log.error("not fit to lead", extra={"why": self._fitness.trouble})
+            self._on(Event.UNFIT)
+
+    def _begin(self, action: Action) -> None:
+        replaced = self._deed
+        self._deed = self._tasks.create_task(self._do(action))
+        # A deed that ends with an event is itself the one being replaced, and done anyway.
+        if replaced is not None and replaced is not asyncio.current_task():
+            replaced.cancel()
+
+    async def _do(self, action: Action) -> None:
+        event = await self._deeds.do(action)
+        if event is not None:
+            self._on(event)
+        elif action is Action.REVOKE:
+            self._over.set()
+
+    def _wish(self) -> Event:
+        return Event.HALT if self._state.wishes.halting else Event.STOP
+
+    def _entered(self, before: Phase, event: Event) -> None:
+        phase, term = self._state.phase, self._state.term
+        self._renewals.set_alarm()
+        self._campaign.news.set()
+        self._signboard.stale.set()
+        if phase is Phase.STARTING:
+            self._state.wishes.successor = ""
+            self._renewals.now.set()
+        fields = {"phase": phase.name, "before": before.name, "because": event.name}
+        log.info("phase changed", extra=fields | ({"term": term.office.term} if term else {}))
+        note = self._fitness.trouble if phase is Phase.BLOCKED else ""
+        self._crew.tell(Standing(phase=phase.name.lower(), note=note))
+        self._notifier.say(f"STATUS={phase.name.lower()} {note}".rstrip())
+        if phase in {Phase.STANDBY, Phase.BLOCKED}:
+            self._notifier.say("READY=1")
+
+    # -- the worker -------------------------------------------------------------------------------
+
+    def _gone(self) -> None:
+        self._on(Event.GONE)
+
+    def _said(self, message: FromWorker) -> None:
+        event = self._meaning(message)
+        if event is None:
+            return
+        try:
+            self._on(event)
+        except UnexpectedEventError as error:
+            # The worker's word decides nothing out of its turn.
+            log.error("the worker speaks out of turn", extra={"error": str(error)})  # noqa: TRY400
+
+    def _meaning(self, message: FromWorker) -> Event | None:
+        taken, wishes = self._state.taken, self._state.wishes
+        term = taken.office.term if taken is not None else None
+        match message:
+            case Ready():
+                return Event.READY
+            case Started(term=of) if of == term:
+                return Event.STARTED
+            case Drained(term=of, quiesced=quiesced) if of == term:
+                return Event.DRAINED if quiesced else Event.OVERDUE
+            case Fenced(term=of) if of == term:
+                return Event.LOST
+            case Resign(reason=reason, successor=successor):
+                log.info("asked to resign", extra={"reason": reason, "successor": successor})
+                wishes.successor = successor
+                wishes.why = reason
+                return Event.RESIGN
+            case _:
+                return None
+
+    # -- what looks again and again ---------------------------------------------------------------
+
+    async def _examine(self) -> None:
+        while True:
+            await asyncio.sleep(EXAMINE_EVERY_S)
+            if self._state.phase not in WAITING:
+                continue
+            with contextlib.suppress(StoreError):
+                status = await self._given.store.status(timeout_s=self._session.timing.request_s)
+                self._fitness.examine(status)
+                if self._state.phase in {Phase.STANDBY, Phase.BLOCKED}:
+                    self._on(Event.UNFIT if self._fitness.trouble else Event.FIT)
+
+    async def _reassure(self) -> None:
+        """Tell systemd, as often as it wants, that this loop turns."""
+        while self._notifier.watchdog_every_s is not None:
+            self._notifier.say("WATCHDOG=1")
+            await asyncio.sleep(self._notifier.watchdog_every_s)

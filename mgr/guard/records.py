@@ -1,0 +1,102 @@
+"""What this manager shows of itself: its presence, and its name in the leader key."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from mgr.clock import timestamp
+from mgr.election.leader import Leader, Presence, encode
+from mgr.election.machine import LEADING, WAITING, Event
+from mgr.election.session import Session
+from mgr.errors import StoreError
+from mgr.guard.crew import Crew
+from mgr.guard.presence import Place
+from mgr.guard.state import Given, State, Tell
+from mgr.link import Ready
+from mgr.store.api import Revision
+
+RETRY_S: Final = 0.1
+_NOT_WARM: Final = Ready(grpc_address="", http_address="")
+
+
+class Records:
+    """Made from what is true now, whenever they are asked for."""
+
+    def __init__(self, given: Given, state: State, session: Session, crew: Crew) -> None:
+        self._given = given
+        self._state = state
+        self._session = session
+        self._crew = crew
+
+    def presence(self) -> Presence:
+        """Return the value of this manager's presence key."""
+        me, ready = self._given.me, self._crew.ready or _NOT_WARM
+        usable = self._state.phase in WAITING | LEADING
+        return Presence(
+            name=self._given.name,
+            incarnation=self._incarnation,
+            host=me.host,
+            boot_id=me.boot_id,
+            pid_namespace=me.pid_namespace,
+            pid=me.pid,
+            pid_started=me.pid_started,
+            grpc_address=ready.grpc_address,
+            http_address=ready.http_address,
+            version=me.version,
+            modules=ready.modules,
+            warm=usable and self._crew.ready is not None,
+            started_at=me.started_at,
+        )
+
+    def leader(self) -> str:
+        """Return the value of the leader key, should it become ours now."""
+        ready = self._crew.ready or _NOT_WARM
+        return encode(
+            Leader(
+                name=self._given.name,
+                incarnation=self._incarnation,
+                grpc_address=ready.grpc_address,
+                http_address=ready.http_address,
+                version=self._given.me.version,
+                since=timestamp(),
+                lease_ttl_s=self._session.timing.ttl_s,
+            )
+        )
+
+    @property
+    def _incarnation(self) -> str:
+        return self._crew.worker.incarnation if self._crew.worker is not None else ""
+
+
+class Signboard:
+    """Keeps the presence in the store as it should be. Nothing waits for it."""
+
+    def __init__(self, records: Records, place: Place, state: State, tell: Tell) -> None:
+        self.stale = asyncio.Event()
+        """Set it when something of the presence may have changed."""
+        self._records = records
+        self._place = place
+        self._state = state
+        self._tell = tell
+
+    async def run(self) -> None:
+        """Write the presence whenever it is not as it should be; for ever."""
+        shown: tuple[Revision, Presence] | None = None
+        while True:
+            self.stale.clear()
+            wanted = (self._place.created, self._records.presence())
+            if self._place.created and wanted != shown:
+                try:
+                    shown = wanted
+                    await self._update(wanted[1])
+                except StoreError:
+                    shown = None
+                    await asyncio.sleep(RETRY_S)
+                    continue
+            await self.stale.wait()
+
+    async def _update(self, presence: Presence) -> None:
+        # Lost while leading: the office decides, not the board; it is put up again afterwards.
+        if not await self._place.update(presence) and self._state.phase in WAITING:
+            self._tell(Event.LOST)

@@ -1,0 +1,81 @@
+"""What the guard's parts share: the phase, the office held, what operators want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mgr.clock import Clock
+from mgr.election.machine import LEADING, PROVABLE, Event, Phase
+from mgr.election.office import Office
+from mgr.errors import NameTakenError
+from mgr.guard.identity import Identity
+from mgr.settings import Settings
+from mgr.store.api import Store
+from mgr.store.keys import Keys
+
+Tell = Callable[[Event], None]
+"""Tells the machine what happened. The phase may be another one when it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a guard is given at its start."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    me: Identity
+
+    @property
+    def name(self) -> str:
+        """What this manager is called."""
+        return self.settings.id
+
+    @property
+    def keys(self) -> Keys:
+        """Where things stand in the store."""
+        return Keys(self.settings.cluster)
+
+
+@dataclass(slots=True)
+class Term:
+    """An office, and how far its proof reaches on the clock."""
+
+    office: Office
+    deadline_s: float
+    told: bool = False
+    """The worker knows of it: from now on something may run in its name."""
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What operators want."""
+
+    successor: str = ""
+    """Who is to lead next; empty: anybody."""
+    why: str = ""
+    stopping: bool = False
+    halting: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """Changed by the guard's loop only. Parts read it, and tell the machine what happened."""
+
+    phase: Phase = Phase.JOINING
+    taken: Term | None = None
+    """The office last taken, until it is certainly given back."""
+    wishes: Wishes = field(default_factory=Wishes)
+    failure: NameTakenError | None = None
+    """Why this manager cannot be in the cluster at all."""
+
+    @property
+    def term(self) -> Term | None:
+        """The office held; None in a phase that holds none."""
+        return self.taken if self.phase in LEADING else None
+
+    @property
+    def provable(self) -> Term | None:
+        """The office whose proof matters; None in a phase that rests on none."""
+        return self.taken if self.phase in PROVABLE else None
