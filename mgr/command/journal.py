@@ -99,8 +99,10 @@ class View(Protocol):
 class Writer(Protocol):
     """Writes that end with the term."""
 
-    async def commit(self, ops: Sequence[Operation], when: Sequence[Compare] = ()) -> Revision:
-        """Do all of ``ops`` if every compare holds."""
+    async def commit(
+        self, operations: Sequence[Operation], when: Sequence[Compare] = ()
+    ) -> Revision:
+        """Do all of ``operations`` if every compare holds."""
         ...
 
 

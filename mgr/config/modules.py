@@ -37,3 +37,10 @@ def decode(value: str) -> Switch | None:
     except msgspec.MsgspecError as error:
         log.warning("unreadable module record", extra={"value": value, "error": str(error)})
         return None
+
+
+def is_on(switch: Switch | None, *, always_on: bool, default: bool) -> bool:
+    """Whether a module is to run; ``default`` says it where there is no record."""
+    if switch is None:
+        return always_on or default
+    return not switch.forced_off if always_on else switch.enabled

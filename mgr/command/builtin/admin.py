@@ -42,8 +42,10 @@ class Writer(Protocol):
         """Remove one key."""
         ...
 
-    async def commit(self, ops: Sequence[Operation], when: Sequence[Compare] = ()) -> Revision:
-        """Do all of ``ops`` in one transaction."""
+    async def commit(
+        self, operations: Sequence[Operation], when: Sequence[Compare] = ()
+    ) -> Revision:
+        """Do all of ``operations`` in one transaction."""
         ...
 
 

@@ -1,0 +1,121 @@
+"""What a built-in command is, and the runner that runs them on the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mgr.argument.descriptor import Signature
+from mgr.command.dispatch import Answer
+from mgr.command.registry import Command
+from mgr.command.render import checked_format, render
+from mgr.errors import (
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+    NotPermittedError,
+)
+
+ANSWERED: Final = (InvalidArgumentError, NotFoundError, NotPermittedError, ConflictError)
+"""Errors that are a command's "no": it ran, changed nothing, and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler is given: the validated arguments, and what ``-i`` held."""
+
+    arguments: Mapping[str, Any]
+    inbuf: str = ""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The argument, or ``default`` where it was not given."""
+        return self.arguments.get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a handler says.
+
+    Attributes:
+        data: For every format; None: nothing.
+        plain: For people; None: the data as pretty JSON.
+        note: A sentence beside the data (stderr).
+        retval: 0 or a negative errno.
+        raw: Given out as it is if the format is plain: not even a newline is added.
+
+    """
+
+    data: Any = None
+    plain: str | None = None
+    note: str = ""
+    retval: int = 0
+    raw: bool = False
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinCommand:
+    """A command of the manager itself and what answers it."""
+
+    command: Command
+    handler: Handler
+
+
+def builtin(
+    signature: str, text: str, perm: str, handler: Handler, *, once: bool = False
+) -> BuiltinCommand:
+    """Declare a command; with ``once``, running it twice is not as good as running it once."""
+    command = Command(Signature.parse(signature), text, perm, idempotent=not once)
+    return BuiltinCommand(command, handler)
+
+
+def alias(signature: str, of: BuiltinCommand) -> BuiltinCommand:
+    """An older name of a command: works, and is left out of help."""
+    command = Command(
+        Signature.parse(signature),
+        f"{of.command.help} (deprecated: use '{of.command.prefix}')",
+        of.command.perm,
+        idempotent=of.command.idempotent,
+        hidden=True,
+    )
+    return BuiltinCommand(command, of.handler)
+
+
+class Builtins:
+    """The manager's own commands: a ``Runner``, always ready. Handlers run on the event loop."""
+
+    def __init__(self, commands: Iterable[BuiltinCommand]) -> None:
+        """Run these; each prefix once."""
+        self._handlers = {each.command.prefix: each for each in commands}
+
+    @property
+    def commands(self) -> list[Command]:
+        """What to put into the registry."""
+        return [each.command for each in self._handlers.values()]
+
+    async def ready(self, *, until_s: float) -> None:
+        """At once."""
+
+    async def run(
+        self,
+        command: Command,
+        arguments: dict[str, Any],
+        inbuf: str,
+        *,
+        deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
+    ) -> Answer:
+        """Run the handler; the format is checked first, so that a bad one changes nothing."""
+        try:
+            form = checked_format(arguments.get("format"))
+            reply = await self._handlers[command.prefix].handler(Call(arguments, inbuf))
+        except ANSWERED as error:
+            return Answer(-error.errno, "", str(error))
+        if reply.raw and form == "plain":
+            return Answer(reply.retval, reply.plain or "", reply.note)
+        return Answer(reply.retval, render(reply.data, form, plain=reply.plain), reply.note)

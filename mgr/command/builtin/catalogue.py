@@ -1,0 +1,23 @@
+"""Every command of the manager itself, from all nouns."""
+
+from __future__ import annotations
+
+from mgr.command.builtin import (
+    config,
+    config_key,
+    descriptions,
+    health,
+    log,
+    manager,
+    module,
+    status,
+)
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import Builtins
+
+NOUNS = (manager, module, config, config_key, health, status, log, descriptions)
+
+
+def builtins(admin: Administration) -> Builtins:
+    """The runner of all built-in commands; its ``commands`` go into the registry as ``mgr``."""
+    return Builtins(command for noun in NOUNS for command in noun.commands(admin))

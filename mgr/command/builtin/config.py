@@ -1,0 +1,211 @@
+"""``config``: options of the manager and its modules, by section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.render import table
+from mgr.config.schema import OptionSpec
+from mgr.config.values import Setting, sections_of
+from mgr.errors import InvalidArgumentError, NotFoundError
+
+WHO = "name=who,type=CephString"
+HEADINGS = ("WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO")
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Config(admin)
+    return [
+        builtin(
+            f"config set {WHO} name=name,type=CephString name=value,type=CephObjectname "
+            "name=force,type=CephBool,req=false,positional=false",
+            "Set a configuration option for one or more entities",
+            "rw",
+            noun.set,
+        ),
+        builtin(
+            f"config rm {WHO} name=name,type=CephString",
+            "Clear a configuration option for one or more entities",
+            "rw",
+            noun.rm,
+        ),
+        builtin(
+            f"config get {WHO} name=key,type=CephString,req=false",
+            "Show configuration option(s) for an entity",
+            "r",
+            noun.get,
+        ),
+        builtin("config dump", "Show all configuration option(s)", "r", noun.dump),
+        builtin("config ls", "List available configuration options", "r", noun.ls),
+        builtin(
+            "config help name=key,type=CephString",
+            "Describe a configuration option",
+            "r",
+            noun.help,
+        ),
+        builtin(
+            f"config show {WHO} name=key,type=CephString,req=false",
+            "Show the configuration that holds for a daemon",
+            "r",
+            noun.show,
+        ),
+        builtin(
+            f"config show-with-defaults {WHO}",
+            "Show the configuration that holds for a daemon, defaults included",
+            "r",
+            noun.show_with_defaults,
+        ),
+    ]
+
+
+class _Config:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+        self._values = admin.config
+        self._schemas = admin.config.schemas
+
+    async def set(self, call: Call) -> Reply:
+        who, name = call["who"], _normal(call["name"])
+        put = self._values.prepare(who, name, call["value"], force=bool(call.get("force")))
+        if self._values.stored(who, name) != put.value:
+            await self._admin.fenced.put(put.key, put.value)
+        return Reply()
+
+    async def rm(self, call: Call) -> Reply:
+        who, name = call["who"], _normal(call["name"])
+        sections_of(who)
+        if self._values.stored(who, name) is not None:
+            await self._admin.fenced.delete(self._admin.keys.option(who, name))
+        return Reply()
+
+    async def get(self, call: Call) -> Reply:
+        entity = self._entity(call["who"])
+        if call.get("key") is None:
+            data = {
+                name: {
+                    "value": setting.value,
+                    "section": setting.section,
+                    "mask": {},
+                    "can_update_at_runtime": self._runtime(name),
+                }
+                for name, setting in entity.items()
+            }
+            return Reply(data, plain=self._table(list(entity.values())))
+        value = self._holding(call["key"], entity)
+        return Reply(value, plain=f"{value}\n")
+
+    async def dump(self, _call: Call) -> Reply:
+        settings = self._values.dump()
+        data = [
+            {
+                "section": setting.section,
+                "name": setting.name,
+                "value": setting.value,
+                "level": self._level(setting.name),
+                "can_update_at_runtime": self._runtime(setting.name),
+                "mask": "",
+            }
+            for setting in settings
+        ]
+        return Reply(data, plain=self._table(settings))
+
+    async def ls(self, _call: Call) -> Reply:
+        names = self._schemas.names()
+        return Reply(names, plain="\n".join(names))
+
+    async def help(self, call: Call) -> Reply:
+        key = _normal(call["key"])
+        spec = self._schemas.find(key)
+        if spec is None:
+            raise NotFoundError(f"configuration option '{key}' not recognized{self._meant(key)}")
+        return Reply(spec.describe(), plain=_explained(spec))
+
+    async def show(self, call: Call) -> Reply:
+        entity = self._entity(call["who"])
+        if call.get("key") is not None:
+            value = self._holding(call["key"], entity)
+            return Reply(value, plain=f"{value}\n")
+        return _shown({name: (setting.value, "mon") for name, setting in entity.items()})
+
+    async def show_with_defaults(self, call: Call) -> Reply:
+        known = {name: self._schemas.find(name) for name in self._schemas.names()}
+        values = {name: (spec.default_text, "default") for name, spec in known.items() if spec}
+        entity = self._entity(call["who"])
+        values |= {name: (each.value, "mon") for name, each in entity.items() if each.value}
+        return _shown(dict(sorted(values.items())))
+
+    def _entity(self, who: str) -> dict[str, Setting]:
+        try:
+            return self._values.entity(who)
+        except InvalidArgumentError:
+            raise InvalidArgumentError(f"unrecognized entity '{who}'") from None
+
+    def _holding(self, key: str, entity: Mapping[str, Setting]) -> str:
+        key = _normal(key)
+        spec = self._schemas.find(key)
+        setting = entity.get(key)
+        if spec is None and setting is None:
+            raise NotFoundError(f"unrecognized key '{key}'{self._meant(key)}")
+        return (setting.value if setting else "") or (spec.default_text if spec else "")
+
+    def _meant(self, key: str) -> str:
+        near = self._schemas.nearest(key)
+        return f"; did you mean '{near}'?" if near else ""
+
+    def _level(self, name: str) -> str:
+        spec = self._schemas.find(name)
+        return spec.level if spec else "unknown"
+
+    def _runtime(self, name: str) -> bool:
+        spec = self._schemas.find(name)
+        return spec.runtime if spec else False
+
+    def _table(self, settings: list[Setting]) -> str:
+        return table(
+            HEADINGS,
+            (
+                (
+                    setting.section,
+                    "",
+                    self._level(setting.name),
+                    setting.name,
+                    setting.value,
+                    "" if self._runtime(setting.name) else "*",
+                )
+                for setting in settings
+            ),
+        )
+
+
+def _normal(name: str) -> str:
+    return "_".join(name.split())
+
+
+def _shown(values: Mapping[str, tuple[str, str]]) -> Reply:
+    data = [
+        {"name": name, "value": value, "source": source} for name, (value, source) in values.items()
+    ]
+    rows = [(each["name"], each["value"], each["source"]) for each in data]
+    return Reply(data, plain=table(("NAME", "VALUE", "SOURCE"), rows))
+
+
+def _explained(spec: OptionSpec) -> str:
+    lines = [f"{spec.name} - {spec.desc}", f"  ({spec.type}, {spec.level})"]
+    if spec.default is not None:
+        lines.append(f"  Default: {spec.default_text}")
+    if spec.enum_allowed:
+        lines.append(f"  Possible values:  {' '.join(spec.enum_allowed)}")
+    bounds: list[tuple[str, Any]] = [("Minimum", spec.min), ("Maximum", spec.max)]
+    lines += [f"  {word}: {bound}" for word, bound in bounds if bound is not None]
+    lines.append(f"  Can update at runtime: {str(spec.runtime).lower()}")
+    if spec.tags:
+        lines.append(f"  Tags: {', '.join(spec.tags)}")
+    if spec.see_also:
+        lines.append(f"  See also: [{','.join(spec.see_also)}]")
+    if spec.long_desc:
+        lines += ["", spec.long_desc]
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+"""``config-key``: the key/value store. A module's key ``k`` is ``mgr/<module>/k`` here."""
+
+from __future__ import annotations
+
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, alias, builtin
+from mgr.config.kv import ENTRY_BYTES_MAX, checked_key, checked_value
+from mgr.config.native import ENTRY_LIMIT
+from mgr.errors import NotFoundError
+
+# Keys and values are of any alphabet: a CephString would take ASCII only.
+KEY = "name=key,type=CephObjectname"
+VALUE = "name=val,type=CephObjectname,req=false"
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _ConfigKey(admin)
+    put = builtin(f"config-key set {KEY} {VALUE}", "set <key> to value <val>", "rw", noun.set)
+    remove = builtin(f"config-key rm {KEY}", "rm <key>", "rw", noun.rm)
+    listing = builtin("config-key ls", "list keys", "r", noun.ls)
+    return [
+        builtin(f"config-key get {KEY}", "get <key>", "r", noun.get),
+        put,
+        alias(f"config-key put {KEY} {VALUE}", put),
+        remove,
+        alias(f"config-key del {KEY}", remove),
+        builtin(f"config-key exists {KEY}", "check for <key>'s existence", "r", noun.exists),
+        listing,
+        alias("config-key list", listing),
+        builtin(
+            f"config-key dump {KEY},req=false",
+            "dump keys and values (with optional prefix)",
+            "r",
+            noun.dump,
+        ),
+    ]
+
+
+class _ConfigKey:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+
+    async def get(self, call: Call) -> Reply:
+        value = self._all().get(call["key"])
+        if value is None:
+            raise NotFoundError(f"key '{call['key']}' doesn't exist")
+        return Reply(value, plain=value, raw=True)
+
+    async def set(self, call: Call) -> Reply:
+        key = checked_key(call["key"])
+        value = call.get("val", call.inbuf)
+        limit = self._admin.config.native(ENTRY_LIMIT)
+        checked_value(value, bytes_max=int(limit or ENTRY_BYTES_MAX))
+        await self._admin.fenced.put(self._admin.keys.entry(key), value)
+        return Reply(note=f"set {key}")
+
+    async def rm(self, call: Call) -> Reply:
+        key = checked_key(call["key"])
+        if key in self._all():
+            await self._admin.fenced.delete(self._admin.keys.entry(key))
+        return Reply(note="key deleted")
+
+    async def exists(self, call: Call) -> Reply:
+        key = call["key"]
+        if key not in self._all():
+            raise NotFoundError(f"key '{key}' doesn't exist")
+        return Reply(note=f"key '{key}' exists")
+
+    async def ls(self, _call: Call) -> Reply:
+        return Reply(list(self._all()))
+
+    async def dump(self, call: Call) -> Reply:
+        return Reply(self._all(call.get("key", "")))
+
+    def _all(self, beginning: str = "") -> dict[str, str]:
+        prefix = self._admin.keys.kv
+        records = self._admin.mirror.under(prefix + beginning)
+        return {key.removeprefix(prefix): record.value for key, record in records.items()}

@@ -1,0 +1,69 @@
+"""``log``: write to the cluster log, and read what it held last."""
+
+from __future__ import annotations
+
+from mgr.cluster.log import AUDIT_CHANNEL, DEFAULT_CHANNEL, Filter, Priority
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+
+LAST = 20
+LEVELS = {
+    "debug": Priority.DEBUG,
+    "info": Priority.INFO,
+    "sec": Priority.SECURITY,
+    "warn": Priority.WARNING,
+    "error": Priority.ERROR,
+}
+ALL_CHANNELS = "*"
+AUTHOR = "client.admin"
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Log(admin)
+    channels = f"{ALL_CHANNELS}|{DEFAULT_CHANNEL}|{AUDIT_CHANNEL}"
+    return [
+        builtin(
+            "log name=logtext,type=CephObjectname,n=N",
+            "log supplied text to the cluster log",
+            "rw",
+            noun.write,
+            once=True,
+        ),
+        builtin(
+            "log last name=num,type=CephInt,range=1,req=false "
+            f"name=level,type=CephChoices,strings={'|'.join(LEVELS)},req=false "
+            f"name=channel,type=CephChoices,strings={channels},req=false",
+            "print last few lines of the cluster log",
+            "r",
+            noun.last,
+        ),
+    ]
+
+
+class _Log:
+    def __init__(self, admin: Administration) -> None:
+        self._log = admin.log
+
+    async def write(self, call: Call) -> Reply:
+        self._log.add(" ".join(call["logtext"]), name=AUTHOR)
+        return Reply()
+
+    async def last(self, call: Call) -> Reply:
+        channel = call.get("channel", DEFAULT_CHANNEL)
+        wanted = Filter(
+            LEVELS[call.get("level", "info")], "" if channel == ALL_CHANNELS else channel
+        )
+        entries = self._log.last(call.get("num", LAST), wanted)
+        data = [
+            {
+                "name": entry.name,
+                "stamp": entry.at.isoformat(),
+                "seq": entry.sequence,
+                "channel": entry.channel,
+                "priority": f"[{entry.priority.tag}]",
+                "message": entry.message,
+            }
+            for entry in entries
+        ]
+        return Reply(data, plain="\n".join(map(str, entries)))

@@ -1,0 +1,184 @@
+"""``mgr module``: which modules there are and which run.
+
+Switching one writes its record; the host follows the record, and no other module notices.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from mgr.command.builtin.admin import Administration, ModuleInfo
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.render import table
+from mgr.config.modules import Switch, decode, encode, is_on
+from mgr.election.leader import Presence
+from mgr.election.leader import decode as decode_election
+from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
+from mgr.store.keys import NAME
+
+NAMED = "name=module,type=CephString"
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Modules(admin)
+    return [
+        builtin("mgr module ls", "list active mgr modules", "r", noun.ls),
+        builtin(
+            f"mgr module enable {NAMED} name=force,type=CephBool,req=false,positional=false",
+            "enable mgr module",
+            "rw",
+            noun.enable,
+        ),
+        builtin(f"mgr module disable {NAMED}", "disable mgr module", "rw", noun.disable),
+        builtin(
+            f"mgr module force disable {NAMED} "
+            "name=yes_i_really_mean_it,type=CephBool,req=false,positional=false",
+            "force disable an always-on mgr module",
+            "rw",
+            noun.force_disable,
+        ),
+    ]
+
+
+class _Modules:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+
+    async def ls(self, _call: Call) -> Reply:
+        found = self._admin.modules.modules()
+        switches = self._switches()
+        always_on = sorted(name for name, info in found.items() if info.always_on)
+        forced_off = sorted(name for name, switch in switches.items() if switch.forced_off)
+        enabled = sorted(
+            name for name in found.keys() | switches.keys() if self._runs(name, found, switches)
+        )
+        available = {
+            each["name"]: each for each in self._admin.mgr_map().get("available_modules", ())
+        }
+        data = {
+            "always_on_modules": always_on,
+            "force_disabled_modules": forced_off,
+            "enabled_modules": [name for name in enabled if name not in always_on],
+            "disabled_modules": [
+                available.get(name, {"name": name})
+                for name in sorted(found)
+                if name not in enabled and name not in always_on
+            ],
+        }
+        rows = [(name, "on (always on)") for name in always_on if name not in forced_off]
+        rows += [
+            (name, "off (always on but force-disabled)") for name in always_on if name in forced_off
+        ]
+        rows += [(name, "on") for name in data["enabled_modules"]]
+        rows += [(str(info["name"]), "-") for info in data["disabled_modules"]]
+        remarks = [_remark(found.get(name)) for name, _ in rows]
+        lines = [(*row, remark) for row, remark in zip(rows, remarks, strict=True)]
+        return Reply(data, plain=table(("MODULE", "", ""), lines))
+
+    async def enable(self, call: Call) -> Reply:
+        name, force = _name(call), bool(call.get("force"))
+        found = self._admin.modules.modules()
+        info = found.get(name)
+        switches = self._switches()
+        if not force:
+            self._refuse_unsupported(name, found)
+        if info is not None and info.always_on:
+            if switches.get(name, Switch()).forced_off:
+                await self._switch(name, Switch(enabled=True))
+                return Reply()
+            return Reply(note=f"module '{name}' is already enabled (always-on)")
+        if self._runs(name, found, switches):
+            return Reply(note=f"module '{name}' is already enabled")
+        await self._switch(name, Switch(enabled=True))
+        return Reply()
+
+    async def disable(self, call: Call) -> Reply:
+        name = _name(call)
+        found = self._admin.modules.modules()
+        info = found.get(name)
+        if info is not None and info.always_on:
+            raise NotPermittedError(
+                f"module '{name}' cannot be disabled (always-on), use "
+                "'ceph mgr module force disable' command to disable an always-on module"
+            )
+        if not self._runs(name, found, self._switches()):
+            # Unknown names too: what is not there does not run, and Ceph says the same.
+            return Reply(note=f"module '{name}' is already disabled{_meant(name, found)}")
+        await self._switch(name, Switch(enabled=False))
+        return Reply()
+
+    async def force_disable(self, call: Call) -> Reply:
+        name = _name(call)
+        found = self._admin.modules.modules()
+        info = found.get(name)
+        if info is None or not info.always_on:
+            raise InvalidArgumentError(f'Always-on module named "{name}" does not exist')
+        if self._switches().get(name, Switch()).forced_off:
+            return Reply(note=f'Module "{name}" is already disabled')
+        if not call.get("yes_i_really_mean_it"):
+            raise NotPermittedError(
+                f"module '{name}' is always on: other parts rely on it. "
+                "Pass --yes-i-really-mean-it to disable it all the same"
+            )
+        await self._switch(name, Switch(forced_off=True))
+        return Reply()
+
+    def _refuse_unsupported(self, name: str, found: Mapping[str, ModuleInfo]) -> None:
+        info = found.get(name)
+        lacking = [] if info else [self._admin.manager_id]
+        records = self._admin.mirror.under(self._admin.keys.managers).values()
+        for record in records:
+            presence = decode_election(record.value, Presence)
+            if presence is None or presence.name == self._admin.manager_id or not presence.warm:
+                continue
+            if name not in {report.name for report in presence.modules}:
+                lacking.append(presence.name)
+        if lacking:
+            where = "" if info is None else f" (not on {', '.join(sorted(lacking))})"
+            raise NotFoundError(
+                f"all mgr daemons do not support module '{name}'{where}, "
+                f"pass --force to force enablement{_meant(name, found) if info is None else ''}"
+            )
+        if info is not None and not info.can_run:
+            raise NotFoundError(
+                f"module '{name}' reports that it cannot run on the active manager daemon: "
+                f"{info.error} (pass --force to force enablement)"
+            )
+
+    async def _switch(self, name: str, switch: Switch) -> None:
+        await self._admin.fenced.put(self._admin.keys.module(name), encode(switch))
+
+    def _switches(self) -> dict[str, Switch]:
+        prefix = self._admin.keys.modules
+        records = self._admin.mirror.under(prefix)
+        return {
+            key.removeprefix(prefix): switch
+            for key, record in records.items()
+            if (switch := decode(record.value)) is not None
+        }
+
+    @staticmethod
+    def _runs(name: str, found: Mapping[str, ModuleInfo], switches: Mapping[str, Switch]) -> bool:
+        info = found.get(name, ModuleInfo(name=name))
+        return is_on(switches.get(name), always_on=info.always_on, default=info.default_enabled)
+
+
+def _name(call: Call) -> str:
+    name: str = call["module"]
+    if not NAME.fullmatch(name):
+        raise InvalidArgumentError(f"'{name}' cannot be the name of a module")
+    return name
+
+
+def _meant(name: str, found: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, found, n=1)
+    return f"; did you mean '{near[0]}'?" if near and near[0] != name else ""
+
+
+def _remark(info: ModuleInfo | None) -> str:
+    if info is None:
+        return "not on this manager"
+    return info.error.strip().splitlines()[-1] if info.error.strip() else ""

@@ -1,0 +1,66 @@
+"""``status``: the cluster on one screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.health import detailed
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Status(admin)
+    return [
+        builtin("status", "show cluster status", "r", noun.show),
+    ]
+
+
+class _Status:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+
+    async def show(self, _call: Call) -> Reply:
+        found = self._admin.mgr_map()
+        age_s = self._admin.mirror.age_s()
+        data = {
+            "cluster": self._admin.keys.cluster,
+            "health": self._admin.board.summary(),
+            "mgrmap": {
+                "available": found["available"],
+                "active_name": found["active_name"],
+                "active_change": found["active_change"],
+                "term": found["active_gid"],
+                "standbys": [each["name"] for each in found["standbys"]],
+                "num_standbys": len(found["standbys"]),
+                "modules": found["modules"],
+                "services": found["services"],
+            },
+            # How old the picture is from which reads are answered: it grows while etcd is away.
+            "view_age_s": round(age_s, 3),
+        }
+        return Reply(data, plain=self._text(data))
+
+    def _text(self, data: dict[str, Any]) -> str:
+        mgrmap = data["mgrmap"]
+        state = "active" if mgrmap["available"] else "active (starting)"
+        standbys = ", ".join(mgrmap["standbys"])
+        waiting = f"standbys: {standbys}" if standbys else "no standbys"
+        health = detailed(self._admin.board)
+        term = f"term {mgrmap['term']}, since {mgrmap['active_change']}"
+        lines = [
+            "  cluster:",
+            f"    id:     {data['cluster']}",
+            f"    health: {health[0]}",
+            *(f"            {line}" for line in health[1:] if not line.startswith(" ")),
+            "",
+            "  services:",
+            f"    mgr: {mgrmap['active_name']}({state}, {term}), {waiting}",
+        ]
+        if mgrmap["modules"]:
+            lines += ["", "  modules:", f"    {', '.join(mgrmap['modules'])}"]
+        if mgrmap["services"]:
+            lines += ["", "  addresses:"]
+            lines += [f"    {name}: {uri}" for name, uri in sorted(mgrmap["services"].items())]
+        return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""One answer in every format: plain, JSON, YAML, XML. Every command of the manager has all."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from mgr.errors import InvalidArgumentError
+
+PLAIN: Final = "plain"
+FORMATS: Final = (PLAIN, "json", "json-pretty", "yaml", "xml", "xml-pretty")
+INDENT: Final = 4
+
+_XML_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# Characters that no XML 1.0 document may hold, not even escaped.
+_XML_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def checked_format(name: object) -> str:
+    """Return the format called ``name``; plain where None was asked for.
+
+    Raises:
+        InvalidArgumentError: There is none of that name; the message lists them.
+
+    """
+    if name is None:
+        return PLAIN
+    if name not in FORMATS:
+        raise InvalidArgumentError(f"unknown format '{name}': use one of {', '.join(FORMATS)}")
+    return str(name)
+
+
+def render(data: Any, form: str, *, plain: str | None = None) -> str:
+    """Return ``data`` in ``form``; as plain text ``plain``, or pretty JSON where that is None.
+
+    ``data`` is made of mappings, sequences, text, numbers, booleans and None; None alone gives
+    no text in any format. Whatever is not empty ends with a newline.
+    """
+    if form == PLAIN and plain is not None:
+        return _ended(plain)
+    if data is None:
+        return ""
+    simple = _simple(data)
+    if form == "json":
+        return _ended(msgspec.json.encode(simple).decode())
+    if form == "yaml":
+        return _ended(
+            yaml.safe_dump(
+                simple, sort_keys=False, allow_unicode=True, default_flow_style=False
+            ).removesuffix("...\n")
+        )
+    if form.startswith("xml"):
+        pretty = form == "xml-pretty"
+        return _ended("".join(_xml("result", simple, 0 if pretty else None)))
+    return _ended(msgspec.json.format(msgspec.json.encode(simple), indent=INDENT).decode())
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns that line up, two blanks apart, without blanks at line ends."""
+    lines = [list(map(str, row)) for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _ended(text: str) -> str:
+    return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _simple(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _simple(value) for key, value in data.items()}
+    if isinstance(data, str | int | float) or data is None:
+        return data
+    if isinstance(data, Iterable):
+        return [_simple(value) for value in data]
+    return str(data)
+
+
+def _xml(name: str, value: Any, depth: int | None) -> Iterable[str]:
+    # A key that is no XML name (mgr/hello/place) becomes an attribute of a neutral element.
+    proper = _XML_NAME.fullmatch(name) is not None
+    start = name if proper else f'entry name="{_escaped(name)}"'
+    end = name if proper else "entry"
+    pad = "" if depth is None else " " * INDENT * depth
+    line = "" if depth is None else "\n"
+    deeper = None if depth is None else depth + 1
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else [("item", each) for each in value]
+        yield f"{pad}<{start}>{line}"
+        for key, each in inner:
+            yield from _xml(key, each, deeper)
+        yield f"{pad}</{end}>{line}"
+    else:
+        yield f"{pad}<{start}>{_escaped(_scalar(value))}</{end}>{line}"
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_XML_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
