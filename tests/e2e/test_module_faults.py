@@ -1,0 +1,154 @@
+"""Modules do everything they should not; the others serve and the manager comes back."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+
+from tests.support.cluster import wait_for
+
+GOOD = """
+    from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule
+
+    class Module(MgrModule):
+        @CLIReadCommand("good ask")
+        def ask(self) -> HandleCommandResult:
+            \"\"\"Answer\"\"\"
+            return HandleCommandResult(stdout="well")
+"""
+
+FAULTY = {
+    "unparsable": """
+        def broken(:
+    """,
+    "raises_in_import": """
+        raise RuntimeError("not on this machine")
+    """,
+    "raises_in_constructor": """
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                raise RuntimeError("not today")
+    """,
+    "raises_in_serve": """
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            def serve(self):
+                raise RuntimeError("served enough")
+    """,
+}
+
+HARMFUL = {
+    "leaves": """
+        import os
+        from mgr_module import CLIWriteCommand, HandleCommandResult, MgrModule
+
+        class Module(MgrModule):
+            @CLIWriteCommand("leaves now")
+            def now(self) -> HandleCommandResult:
+                \"\"\"End the process\"\"\"
+                os._exit(3)
+    """,
+    "stays": """
+        import threading
+        from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule
+
+        class Module(MgrModule):
+            def shutdown(self):
+                threading.Event().wait()
+
+            @CLIReadCommand("stays ask")
+            def ask(self) -> HandleCommandResult:
+                \"\"\"Answer\"\"\"
+                return HandleCommandResult(stdout="still here")
+    """,
+}
+
+
+@pytest.fixture
+def modules(tmp_path):
+    """A folder with all of these."""
+    folder = tmp_path / "modules"
+    for name, code in {"good": GOOD, **FAULTY, **HARMFUL}.items():
+        package = folder / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "module.py").write_text(textwrap.dedent(code))
+    return folder
+
+
+@pytest.fixture
+def cluster(start, modules):
+    running = start(module_path=modules)
+    running.settled()
+    running.enable("good")
+    return running
+
+
+def health(cluster):
+    return cluster.run("health", "detail").text
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_module_that_cannot_work_is_named_and_harms_nobody(cluster, name):
+    """In health and in ``mgr module ls``; the active stays, the others answer."""
+    active = cluster.settled()
+    worker = active.worker_pid
+
+    cluster.run("mgr", "module", "enable", name, force=True)
+
+    wait_for(lambda: name in health(cluster), f"{name} in health")
+    assert name in cluster.run("mgr", "module", "ls").text
+    assert cluster.run("good", "ask").text == "well"
+    assert cluster.active().name == active.name
+    assert active.worker_pid == worker
+
+
+def test_a_module_that_ends_its_process_costs_one_worker(cluster):
+    """Another manager leads, and the command is not run again: its caller learns that."""
+    first = cluster.settled()
+    cluster.enable("leaves")
+    workers = {m.name: m.worker_pid for m in cluster.managers.values()}
+
+    with pytest.raises(Exception, match="may have run"):
+        cluster.run("leaves", "now", timeout_s=20)
+
+    second = cluster.settled()
+    died = [m.name for m in cluster.managers.values() if m.worker_pid != workers[m.name]]
+    assert died == [first.name]
+    assert second.name != first.name
+    assert cluster.run("good", "ask").text == "well"
+
+
+def test_a_module_that_never_stops_does_not_keep_the_office(cluster):
+    """Its worker is killed when its time is up; only then is the office given up."""
+    first = cluster.settled()
+    cluster.enable("stays")
+    worker = first.worker_pid
+
+    assert cluster.run("mgr", "fail").retval == 0
+
+    second = wait_for(
+        lambda: active if (active := cluster.active()).name != first.name else None, "a successor"
+    )
+    assert cluster.run("stays", "ask").text == "still here"
+    cluster.settled()
+    assert first.worker_pid != worker
+    assert second.running
+
+
+def test_a_faulty_module_is_not_in_the_way_of_disabling_it(cluster):
+    """Disabled, it is gone from health."""
+    cluster.run("mgr", "module", "enable", "raises_in_serve", force=True)
+    wait_for(lambda: "raises_in_serve" in health(cluster), "the module in health")
+
+    assert cluster.run("mgr", "module", "disable", "raises_in_serve").retval == 0
+
+    wait_for(lambda: "raises_in_serve" not in health(cluster), "health without it")
+    listed = json.loads(cluster.run("mgr", "module", "ls", format="json").text)
+    assert "raises_in_serve" not in listed["enabled_modules"]
