@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
+IGNORED = re.compile(r"(^|/)(\.(?!ci/|gitignore|pre-commit)|__pycache__|build|dist|[^/]*\.egg-info)")
+"""Where git cannot be asked (an unpacked archive): what .gitignore means, roughly."""
+
+
 def committed() -> list[Path]:
     """What git would ship: committed or about to be."""
     git = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
-    return sorted(path for name in names.stdout.splitlines() if (path := ROOT / name).is_file())
+    try:
+        said = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        found = (str(path.relative_to(ROOT)) for path in ROOT.rglob("*"))
+        said = "\n".join(name for name in found if not IGNORED.search(name))
+    return sorted(path for name in said.splitlines() if (path := ROOT / name).is_file())
 
 
 def is_generated(path: Path) -> bool:
