@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
@@ -32,7 +33,7 @@ ENTRY_POINTS: Final = "mgr.modules"
 FILE: Final = "module.py"
 """What makes a folder a module."""
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C")
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ async def find_modules(module_path: Sequence[str], *, limit_s: float) -> Catalog
     """
     found: dict[str, Found] = {}
     for candidate in await aside("find-modules", lambda: list(candidates(module_path))):
-        loading = aside("import-modules", lambda wanted=candidate: load(wanted))
+        loading = aside("import-modules", partial(load, candidate))
         try:
             async with asyncio.timeout(limit_s):
                 one = await loading
@@ -189,7 +190,7 @@ def _classes(
     return active, _only(MgrStandbyModule, package, candidate.package)
 
 
-def _only(base: C, package: ModuleType, home: str) -> C | None:
+def _only(base: type[C], package: ModuleType, home: str) -> type[C] | None:
     """The one proper subclass of ``base`` that ``package`` shows; its own before imported ones."""
     shown = {
         thing
@@ -216,11 +217,10 @@ def _declared(
         _tried(register, name)
     if standby is not None:
         _tried(standby._register_options, name)  # noqa: SLF001 - Ceph's name
-    table = getattr(active, "COMMANDS", None)
-    if not _are_tables(table, ("cmd", "desc", "perm")):
+    if _tables(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
         raise _UnfitError("Missing or invalid COMMANDS attribute")
-    options = getattr(active, "MODULE_OPTIONS", None)
-    if not _are_tables(options, ("name",)):
+    options = _tables(active, "MODULE_OPTIONS", ("name",))
+    if options is None:
         raise _UnfitError("Missing or invalid MODULE_OPTIONS attribute")
     can_run, why = _may_run(active, name)
     return replace(
@@ -242,10 +242,13 @@ def _tried(register: Any, name: str) -> None:
         log.exception("registration raised", extra={"module_name": name})
 
 
-def _are_tables(value: object, needed: Sequence[str]) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(entry, Mapping) and all(key in entry for key in needed) for entry in value
-    )
+def _tables(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, Any]] | None:
+    """The list of declarations called ``name``; None if it is none, or one lacks a key."""
+    value = getattr(owner, name, None)
+    if not isinstance(value, list | tuple):
+        return None
+    fits = all(isinstance(one, Mapping) and all(key in one for key in needed) for one in value)
+    return list(value) if fits else None
 
 
 def _of_standby_only(
@@ -253,8 +256,8 @@ def _of_standby_only(
 ) -> Iterator[Mapping[str, Any]]:
     # Types come from the active class: what only the standby class declares is a text.
     known = {entry["name"] for entry in options}
-    declared = getattr(standby, "MODULE_OPTIONS", None) or []
-    for entry in declared if _are_tables(declared, ("name",)) else ():
+    declared = _tables(standby, "MODULE_OPTIONS", ("name",)) if standby else None
+    for entry in declared or ():
         if entry["name"] not in known:
             yield {**entry, "type": "str"}
 

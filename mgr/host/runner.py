@@ -92,9 +92,9 @@ class ModuleRunner:
         self._telling: asyncio.Task[None] | None = None
 
     @property
-    def settled(self) -> bool:
-        """Whether its construction has come to an end, good or bad, or is past its limit."""
-        return self.phase is not Phase.STARTING
+    def news_dropped(self) -> int:
+        """Notifications that were lost because the module did not keep up."""
+        return self._news.dropped
 
     async def live(self) -> None:
         """Construct the module and keep it serving until it was stopped. Run it as a task."""
@@ -115,6 +115,10 @@ class ModuleRunner:
         """Wait until ``state`` holds, looked at after each event. The caller brings a limit."""
         while not state():
             await self._turn.wait()
+
+    async def loaded(self) -> None:
+        """Wait until its construction has ended, good or bad, or is past its limit."""
+        await self.until(lambda: self.phase is not Phase.STARTING)
 
     def load_limit_passed(self) -> None:
         """Report the module if it still is being constructed."""
@@ -313,9 +317,10 @@ class ModuleRunner:
         idle = await self._ended(self._in_order(), end_s - limit_s / 2)
         if self._constructing is not None and self._constructing.done() and self.instance is None:
             self.instance = _result_of(self._constructing)
-        if self.instance is None:
+        if (instance := self.instance) is None:
             return idle
-        stopping = aside(thread_name(self.name, "stop"), self.instance.shutdown)
+        # Looked up on its thread: a standby class may lack it, which is one way of raising.
+        stopping = aside(thread_name(self.name, "stop"), lambda: instance.shutdown())  # noqa: PLW0108
         asked = await self._ended(stopping, end_s)
         if asked and (error := stopping.exception()):
             log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)

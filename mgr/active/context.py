@@ -1,0 +1,164 @@
+"""What a module of the active manager can reach, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from mgr.active.maps import Documents
+from mgr.active.remote import Remote
+from mgr.cluster.log import ClusterLog, Priority
+from mgr.command.dispatch import Answer, Request
+from mgr.config.kv import checked_key, checked_value
+from mgr.config.native import ENTRY_LIMIT
+from mgr.errors import InvalidArgumentError, MgrError
+from mgr.health.board import Board
+from mgr.health.check import Check
+from mgr.host.bridge import Bridge
+from mgr.host.context import ReadingContext
+from mgr.host.manager import Manager
+from mgr.store.api import LeaseId
+from mgr.store.fenced import FencedStore
+
+WRITE_S: Final = 6.0
+"""How long a module waits for a write. Longer than the write itself may take, so that what
+comes out is the store's own word."""
+CROSSING_S: Final = 5.0
+"""For what only touches memory: the loop is asked to do it between two other things."""
+COMMAND_S: Final = 30.0
+"""For a command that one module has the manager run."""
+
+T = TypeVar("T")
+
+
+class Execute(Protocol):
+    """Runs a command as a client's would be."""
+
+    async def __call__(self, request: Request) -> Answer:
+        """See ``mgr.command.dispatch``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What the active's modules share. Only the loop touches any of it but ``documents``.
+
+    Attributes:
+        lease: The node lease, on which published addresses hang.
+
+    """
+
+    manager: Manager
+    fenced: FencedStore
+    lease: LeaseId
+    documents: Documents
+    board: Board
+    log: ClusterLog
+    remote: Remote
+    execute: Execute
+
+
+class ActiveContext(ReadingContext):
+    """One module's reach: implements ``mgr.module_api.context.ModuleContext``."""
+
+    def __init__(self, reach: Reach, module: str, bridge: Bridge) -> None:
+        """Cross by ``bridge``; once that is closed, every write raises ``TermLostError``."""
+        super().__init__(reach.manager, module)
+        self._reach = reach
+        self._bridge = bridge
+        self._keys = reach.manager.keys
+        self._fenced = reach.fenced
+        self.get = reach.documents.get
+
+    def get_term(self) -> int:
+        """See ``mgr.module_api.context``."""
+        return self._fenced.term
+
+    def set_option(
+        self, module: str, name: str, value: str | None, *, localized: bool = False
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        middle = f"{self.manager_id}/" if localized else ""
+        full = f"mgr/{module}/{middle}{name}"
+        if value is None:
+            self._write(self._fenced.delete(self._keys.option("mgr", full)))
+            return
+        try:
+            put = self._reach.manager.config.prepare("mgr", full, value)
+        except InvalidArgumentError as error:
+            raise ValueError(str(error)) from None
+        self._write(self._fenced.commit([put]))
+
+    def set_store(self, key: str, value: str | None) -> None:
+        """See ``mgr.module_api.context``."""
+        stored_as = self._keys.module_entry(self._module, checked_key(key))
+        if value is None:
+            self._write(self._fenced.delete(stored_as))
+            return
+        limit = self._reach.manager.config.native(ENTRY_LIMIT)
+        self._write(self._fenced.put(stored_as, checked_value(value, bytes_max=int(limit or 0))))
+
+    def get_store_prefix(self, prefix: str) -> dict[str, str]:
+        """See ``mgr.module_api.context``."""
+        own = self._prefix
+        found = self._manager.mirror.under(own + prefix)
+        return {key.removeprefix(own): record.value for key, record in found.items()}
+
+    def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
+        """See ``mgr.module_api.context``."""
+        raised = [Check.from_module(code, described) for code, described in checks.items()]
+
+        async def replace() -> None:
+            self._reach.board.set(self._module, raised)
+
+        self._cross(replace())
+
+    def set_uri(self, uri: str) -> None:
+        """See ``mgr.module_api.context``."""
+        if uri:
+            self._write(self._fenced.put(self._service, uri, self._reach.lease))
+        else:
+            self._write(self._fenced.delete(self._service))
+
+    def cluster_log(self, channel: str, priority: int, message: str) -> None:
+        """See ``mgr.module_api.context``."""
+        grade = Priority(min(max(priority, Priority.DEBUG), Priority.ERROR))
+
+        async def write() -> None:
+            name = f"mgr.{self.manager_id}"
+            self._reach.log.add(message, name=name, priority=grade, channel=channel)
+
+        self._cross(write())
+
+    def have_store_connection(self) -> bool:
+        """See ``mgr.module_api.context``."""
+        return self._manager.mirror.current
+
+    def remote(
+        self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """See ``mgr.module_api.context``."""
+        return self._reach.remote.call(module, method, args, kwargs)
+
+    def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
+        """See ``mgr.module_api.context``."""
+        rest = dict(arguments)
+        request = Request(
+            words=str(rest.pop("prefix", "")).split(),
+            arguments=rest,
+            input=(inbuf or "").encode(),
+            deadline_s=self._manager.clock.now() + COMMAND_S,
+            origin=f"module {self._module}",
+        )
+        try:
+            answer = self._bridge.to_loop(self._reach.execute(request), timeout_s=COMMAND_S)
+        except MgrError as error:
+            return -error.errno, "", str(error)
+        return answer.retval, answer.stdout, answer.stderr
+
+    def _write(self, work: Coroutine[Any, Any, object]) -> None:
+        self._bridge.to_loop(work, timeout_s=WRITE_S)
+
+    def _cross(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._bridge.to_loop(work, timeout_s=CROSSING_S)

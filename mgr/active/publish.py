@@ -1,0 +1,117 @@
+"""Keeps the documents that modules read in step with what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mgr.active import maps
+from mgr.active.document import shared
+from mgr.active.maps import Documents
+from mgr.active.modules import ActiveModules
+from mgr.election.leader import Leader, decode
+from mgr.health.board import Board
+from mgr.host.context import mgr_ips
+from mgr.host.enabled import forced_off_modules
+from mgr.host.manager import Manager
+from mgr.host.view import LeaderView
+from mgr.module_api.release import RELEASE
+
+MAP: Final = "mgr_map"
+HEALTH: Final = "health"
+CONFIG: Final = ("config", "modified_config_options")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the documents are made of."""
+
+    manager: Manager
+    modules: ActiveModules
+    board: Board
+    term: int
+    http_address: str
+    available: Callable[[], bool]
+
+
+class Publisher:
+    """Makes ``documents`` and makes each anew when what it shows has changed."""
+
+    def __init__(self, sources: Sources) -> None:
+        """Publish everything once."""
+        self._sources = sources
+        manager = sources.manager
+        # The largest part of the map by far, and what is on this host's disk does not change.
+        self._available_modules = shared(
+            maps.available_modules(manager.catalogue, manager.config.schemas.of)
+        )
+        native = manager.config.schemas.native
+        self.documents = Documents(
+            {
+                MAP: self._mgr_map,
+                HEALTH: lambda: maps.health(sources.board.as_document()),
+                "mgr_ips": lambda: mgr_ips(sources.http_address),
+                "config": lambda: maps.config(
+                    {name: spec.default_text for name, spec in native.items()},
+                    manager.config.effective_values,
+                ),
+                "config_options": lambda: {
+                    "options": [spec.describe() for spec in native.values()]
+                },
+                "modified_config_options": lambda: {
+                    "options": sorted({setting.name for setting in manager.config.dump()})
+                },
+            }
+        )
+
+    def follow(self) -> list[Callable[[], None]]:
+        """Watch everything the documents show; returns what ends that."""
+        mirror, keys = self._sources.manager.mirror, self._sources.manager.keys
+        self._sources.board.on_change(lambda: self.documents.changed(HEALTH))
+        shown_in_map = (keys.leader, keys.managers, keys.services, keys.modules)
+        return [
+            mirror.subscribe(keys.config, lambda _: self.documents.changed(*CONFIG)),
+            *(mirror.subscribe(prefix, self.map_changed) for prefix in shown_in_map),
+        ]
+
+    def map_changed(self, _changes: object = None) -> None:
+        """Make ``mgr_map`` anew."""
+        self.documents.changed(MAP)
+
+    def mgr_map(self) -> dict[str, Any]:
+        """``mgr_map`` as it is at this moment. On the loop only."""
+        found: dict[str, Any] = self.documents.current(MAP)
+        return found
+
+    def _mgr_map(self) -> dict[str, Any]:
+        sources, manager = self._sources, self._sources.manager
+        return maps.mgr_map(
+            epoch=manager.mirror.revision,
+            available=sources.available(),
+            leader=self._leader(),
+            presences=manager.view.presences(),
+            enabled=sources.modules.wanted,
+            forced_off=forced_off_modules(manager.mirror, manager.keys),
+            available_modules=self._available_modules,
+            services=manager.view.services(),
+            always_on={RELEASE: []},
+        )
+
+    def _leader(self) -> LeaderView:
+        # Not the view's: that one says "nobody" while the store is silent, and a map that a
+        # module reads should go on showing what was last known.
+        manager = self._sources.manager
+        record = manager.mirror.get(manager.keys.leader)
+        leader = decode(record.value, Leader) if record else None
+        if leader is None:
+            return LeaderView(manager.id, manager.incarnation, "", "", "", self._sources.term, "")
+        return LeaderView(
+            name=leader.name,
+            incarnation=leader.incarnation,
+            grpc_address=leader.grpc_address,
+            http_address=leader.http_address,
+            version=leader.version,
+            term=self._sources.term,
+            since=leader.since,
+        )

@@ -1,0 +1,347 @@
+"""The active's part: what it starts when its term begins, and how it gives everything back.
+
+Commands are taken from the first moment on and held for those modules that are not there yet: a
+failover is a pause and not an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mgr.active.context import ActiveContext, Reach
+from mgr.active.modules import ActiveModules
+from mgr.active.mutes import MuteKeeper
+from mgr.active.notify import announce
+from mgr.active.publish import Publisher, Sources
+from mgr.active.remote import Remote
+from mgr.argument.descriptor import Signature
+from mgr.cluster.log import ClusterLog, Priority
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.catalogue import builtins
+from mgr.command.dispatch import Answer, Dispatcher, Gate, Request, Runner
+from mgr.command.journal import Journal
+from mgr.command.registry import BUILTIN, Command, Registry
+from mgr.errors import (
+    FencedError,
+    InvalidArgumentError,
+    MgrError,
+    NotFoundError,
+    StoreError,
+    TermLostError,
+)
+from mgr.health.board import OURS, Board
+from mgr.health.manager import module_checks, standby_checks
+from mgr.host.bridge import Bridge
+from mgr.host.finder import Found
+from mgr.host.life import Event
+from mgr.host.manager import Manager, version
+from mgr.host.runner import Limits, Servant
+from mgr.store.api import Delete, LeaseId, Revision
+from mgr.store.fenced import FencedStore
+
+COMMANDS_SHARE: Final = 0.6
+"""The part of a drain's budget that running commands get; the rest is for the modules to stop."""
+WITHDRAW_S: Final = 0.5
+"""For taking back published addresses at the end. Left there, they end with the term anyway."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """The term as the guard handed it over, and the way back to the guard.
+
+    Attributes:
+        gate: May this worker answer now?
+        lease: The node lease, for keys that must end with this manager.
+        resign: Asks the guard for a hand-over: why, and to whom (empty: to anybody).
+        fenced: Told once, when the store says that the term is over.
+
+    """
+
+    term: int
+    lease: int
+    http_address: str
+    gate: Gate
+    resign: Callable[[str, str], None]
+    fenced: Callable[[FencedError], None]
+
+
+class ActiveRole:
+    """Implements ``mgr.host.role.Role`` for one term. Made once, never used for another."""
+
+    def __init__(self, manager: Manager, office: Office, tasks: asyncio.TaskGroup) -> None:
+        """Make every part; commands are taken from here on. Everything runs in ``tasks``."""
+        self._manager = manager
+        self._office = office
+        self._tasks = tasks
+        self._available = False
+        self._draining = False
+        self._lost = ""
+        self._callers: set[asyncio.Task[Any]] = set()
+        self.log = ClusterLog()
+        self._board = Board()
+        self._fenced = FencedStore(
+            manager.store,
+            manager.keys,
+            Revision(office.term),
+            mirror=manager.mirror,
+            on_fenced=office.fenced,
+        )
+        self._modules = ActiveModules(
+            manager,
+            self._construct,
+            tasks=tasks,
+            limits=Limits(
+                stop_s=manager.settings.drain_s, commands_max=manager.settings.commands_max
+            ),
+            changed=self._module_changed,
+            stopped=self._module_stopped,
+        )
+        self._publisher = Publisher(
+            Sources(
+                manager=manager,
+                modules=self._modules,
+                board=self._board,
+                term=office.term,
+                http_address=office.http_address,
+                available=lambda: self._available,
+            )
+        )
+        self._reach = Reach(
+            manager=manager,
+            fenced=self._fenced,
+            lease=LeaseId(office.lease),
+            documents=self._publisher.documents,
+            board=self._board,
+            log=self.log,
+            remote=Remote(self._modules.instance_of),
+            execute=self.execute,
+        )
+        self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
+        self._registry = Registry()
+        self._builtin = self._register()
+        self._dispatcher = Dispatcher(
+            registry=self._registry,
+            runner_of=self._runner_of,
+            gate=office.gate,
+            journal=Journal(
+                self._fenced,
+                manager.keys,
+                manager.mirror,
+                manager.store,
+                term=office.term,
+                clock=manager.clock,
+            ),
+            clock=manager.clock,
+            tasks=tasks,
+            hold_s=manager.settings.hold_s,
+        )
+
+    async def start(self) -> None:
+        """Start the modules; returns when each is constructed, or its time is up."""
+        manager = self._manager
+        name = f"mgr.{manager.id}"
+        self.log.add(f"Activating manager daemon {manager.id}", name=name)
+        if failed := [f.name for f in manager.catalogue.values() if not f.loaded]:
+            line = f"Failed to load ceph-mgr modules: {', '.join(failed)}"
+            self.log.add(line, name=name, priority=Priority.ERROR)
+        mirror, keys = manager.mirror, manager.keys
+        # The order is that of cause and effect: first the modules change, then what shows them.
+        mirror.subscribe(keys.modules, self._modules.look)
+        mirror.subscribe(keys.modules, self._judge)
+        mirror.subscribe(keys.managers, self._judge)
+        mirror.subscribe(keys.config, self._modules.notify_config)
+        self._mutes.follow()
+        self._publisher.follow()
+        announce(self._modules, self._board, self.log)
+        self._tasks.create_task(self._mutes.run(), name="mutes")
+        self._tasks.create_task(self._sweep(), name="sweep")
+        await self._modules.start()
+        self._judge()
+        self._available = True
+        self._publisher.map_changed()
+        self.log.add(f"Manager daemon {manager.id} is now available", name=name)
+
+    @property
+    def part(self) -> str:
+        """What this manager is doing, in one word."""
+        if self._draining:
+            return "draining"
+        if not self._office.gate.holds():
+            return "suspended"
+        return "active" if self._available else "starting"
+
+    async def execute(self, request: Request) -> Answer:
+        """See ``mgr.command.dispatch``.
+
+        Raises:
+            TermLostError: The office was lost (``abort``) while it was held or ran.
+
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a command is run by a task")
+        self._callers.add(task)
+        began_s = self._manager.clock.now()
+        outcome = "ok"
+        try:
+            answer = await self._dispatcher.execute(request)
+        except asyncio.CancelledError:
+            outcome = "CANCELLED"
+            if not self._lost:
+                raise
+            # Cancelled by ``abort``, not by whoever waits for this task: that one gets a word.
+            task.uncancel()
+            raise TermLostError(self._lost) from None
+        except MgrError as error:
+            outcome = error.reason
+            raise
+        else:
+            outcome = "ok" if answer.retval >= 0 else "said_no"
+            return answer
+        finally:
+            self._callers.discard(task)
+            seconds = self._manager.clock.now() - began_s
+            self._manager.metrics.count_command(outcome, seconds)
+
+    def describe(self) -> tuple[Sequence[Command], str]:
+        """Every command there is, those of disabled modules included, and their tag."""
+        return self._registry.all(), self._registry.etag
+
+    async def fail(self, name: str, successor: str) -> str:
+        """Ask the guard for a hand-over.
+
+        Raises:
+            NotFoundError: ``name`` is not the active, or ``successor`` is no warm standby.
+
+        """
+        own = self._manager.id
+        if name not in {"", own}:
+            raise NotFoundError(f"manager {name!r} is not the active one: {own!r} is")
+        await self._resign(reason="mgr fail", successor=successor)
+        return f"{own} gives up the office" + (f" to {successor}" if successor else "")
+
+    async def drain(self, budget_s: float) -> bool:
+        """Let running commands finish and stop the modules, within ``budget_s`` seconds.
+
+        The gate must have been told to drain. True: nothing of this term runs any more.
+        """
+        self._draining = True
+        clock = self._manager.clock
+        end_s = clock.now() + budget_s
+        finished = await self._dispatcher.idle(until_s=clock.now() + budget_s * COMMANDS_SHARE)
+        stopped = await self._modules.drain(limit_s=end_s - clock.now())
+        await self._withdraw(*self._published())
+        log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
+        return finished and stopped
+
+    def abort(self, why: str) -> None:
+        """Answer every command that is held or runs with ``TermLostError``, now."""
+        self._lost = why
+        for caller in tuple(self._callers):
+            caller.cancel()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _construct(self, found: Found, bridge: Bridge) -> Servant:
+        """On the module's own thread."""
+        if found.active is None:
+            raise AssertionError("only loaded modules are constructed")
+        return found.active(found.name, ActiveContext(self._reach, found.name, bridge), 0)
+
+    def _runner_of(self, module: str) -> Runner:
+        return self._builtin if module == BUILTIN else self._modules.runner_of(module)
+
+    def _register(self) -> Runner:
+        for found in self._manager.catalogue.values():
+            commands = [command for each in found.commands if (command := _command(found, each))]
+            hidden = self._registry.put(found.name, commands)
+            if hidden:
+                fields = {"module_name": found.name, "prefixes": hidden}
+                log.warning("commands that another module has already", extra=fields)
+        manager = self._manager
+        admin = Administration(
+            manager_id=manager.id,
+            version=version(),
+            keys=manager.keys,
+            mirror=manager.mirror,
+            fenced=self._fenced,
+            leases=manager.store,
+            config=manager.config,
+            board=self._board,
+            log=self.log,
+            modules=self._modules,
+            registry=self._registry,
+            clock=manager.clock,
+            mgr_map=self._publisher.mgr_map,
+            resign=self._resign,
+        )
+        runner = builtins(admin)
+        self._registry.put(BUILTIN, runner.commands)
+        return runner
+
+    async def _resign(self, *, reason: str, successor: str = "") -> None:
+        warm = {p.name for p in self._manager.view.presences() if p.warm} - {self._manager.id}
+        if successor and successor not in warm:
+            known = ", ".join(sorted(warm)) or "there is none"
+            raise NotFoundError(f"manager {successor!r} is no warm standby: {known}")
+        self._office.resign(reason, successor)
+
+    def _module_changed(self, module: str, event: Event) -> None:
+        if event is Event.SERVE_RAISED:
+            own = f"mgr.{self._manager.id}"
+            error = self._modules.error_of(module)
+            line = f"Unhandled exception from module '{module}' while running on {own}: {error}"
+            self.log.add(line, name=own, priority=Priority.ERROR)
+        self._judge()
+
+    def _module_stopped(self, module: str) -> None:
+        self._board.clear(module)
+        self._judge()
+        self._publisher.map_changed()
+        self._tasks.create_task(self._withdraw(self._manager.keys.service(module)))
+
+    def _judge(self, _changes: object = None) -> None:
+        own = self._manager.id
+        standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
+        checks = [*module_checks(self._modules.states()), *standby_checks(own, standbys)]
+        self._board.set(OURS, checks)
+
+    def _published(self) -> list[str]:
+        services = self._manager.mirror.under(self._manager.keys.services)
+        return [key for key, record in services.items() if record.mod_revision > self._office.term]
+
+    async def _sweep(self) -> None:
+        """Remove addresses of earlier terms: their lease lives on where their manager does."""
+        services = self._manager.mirror.under(self._manager.keys.services)
+        await self._withdraw(*(services.keys() - set(self._published())))
+
+    async def _withdraw(self, *services: str) -> None:
+        there = [key for key in services if self._manager.mirror.get(key)]
+        if there:
+            with contextlib.suppress(StoreError, TermLostError):
+                await self._fenced.commit([Delete(key) for key in there], timeout_s=WITHDRAW_S)
+
+
+def _command(found: Found, declared: Any) -> Command | None:
+    try:
+        signature = Signature.parse(declared.signature_text)
+    except InvalidArgumentError as error:
+        fields = {"module_name": found.name, "command": declared.signature_text}
+        log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - the text says it all
+        return None
+    return Command(
+        signature=signature,
+        help=declared.desc,
+        perm=declared.perm,
+        poll=declared.poll,
+        module=found.name,
+        idempotent=declared.idempotent,
+        hidden=declared.hidden,
+    )

@@ -1,0 +1,36 @@
+"""Which modules are to run: what the store says, and what holds where it says nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mgr.config.modules import decode, is_on
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+
+DEFAULT_ENABLED: Final = frozenset({"status"})
+"""Modules that run where no record says otherwise: so a new cluster answers more than its own."""
+
+
+def enabled_modules(mirror: Mirror, keys: Keys) -> list[str]:
+    """Every module that is to run, by name, whether or not it is on this host."""
+    enabled = set(DEFAULT_ENABLED)
+    for key, record in mirror.under(keys.modules).items():
+        name = key.removeprefix(keys.modules)
+        switch = decode(record.value)
+        if switch is None:
+            continue
+        if is_on(switch, always_on=False, default=name in DEFAULT_ENABLED):
+            enabled.add(name)
+        else:
+            enabled.discard(name)
+    return sorted(enabled)
+
+
+def forced_off_modules(mirror: Mirror, keys: Keys) -> list[str]:
+    """Every module that an operator forced off, by name."""
+    return [
+        key.removeprefix(keys.modules)
+        for key, record in mirror.under(keys.modules).items()
+        if (switch := decode(record.value)) is not None and switch.forced_off
+    ]

@@ -1,0 +1,90 @@
+"""What both parts of a manager work with, made once by the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+
+from mgr.clock import Clock
+from mgr.config.native import native_options
+from mgr.config.schema import Schemas
+from mgr.config.values import ConfigValues
+from mgr.errors import InvalidArgumentError
+from mgr.host.finder import Catalogue
+from mgr.host.view import ClusterView
+from mgr.metrics import Metrics
+from mgr.settings import Settings
+from mgr.store.api import Store
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manager:
+    """One manager on one host, whichever part it plays.
+
+    Attributes:
+        catalogue: The modules on this host.
+        config: The stored options; ``follow_config`` keeps them up to date.
+        incarnation: What this worker is called; new with every worker.
+
+    """
+
+    settings: Settings
+    incarnation: str
+    store: Store
+    mirror: Mirror
+    keys: Keys
+    clock: Clock
+    catalogue: Catalogue
+    config: ConfigValues
+    view: ClusterView
+    metrics: Metrics
+
+    @property
+    def id(self) -> str:
+        """The ``x`` of ``mgr.x``."""
+        return self.settings.id
+
+
+def version() -> str:
+    """Of the installed distribution."""
+    return metadata.version("mgr")
+
+
+def facts(settings: Settings, host: str) -> dict[str, str]:
+    """What modules may ask and nobody can set."""
+    return {
+        "cluster": settings.cluster,
+        "name": f"mgr.{settings.id}",
+        "host": host,
+        "fsid": settings.cluster,
+        "mgr_module_path": ",".join(settings.module_path),
+        "mon_mgr_beacon_grace": str(settings.lease_ttl_s),
+    }
+
+
+def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schemas:
+    """The manager's own options and those of every module on this host."""
+    schemas = Schemas(native_options(facts(settings, host)))
+    for found in catalogue.values():
+        try:
+            schemas.put(found.name, found.options)
+        except InvalidArgumentError:
+            # The finder refuses a module with such a declaration.
+            raise AssertionError(f"{found.name} was found with an option without a name") from None
+    return schemas
+
+
+def follow_config(config: ConfigValues, mirror: Mirror, keys: Keys) -> None:
+    """Keep ``config`` as the mirror shows it, from now on.
+
+    Call it before anybody else subscribes to ``keys.config``: whoever is told after it reads
+    the new values already.
+    """
+
+    def load(_changes: object) -> None:
+        config.load(mirror.under(keys.config))
+
+    mirror.subscribe(keys.config, load)
+    load(())

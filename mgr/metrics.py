@@ -1,0 +1,91 @@
+"""What a worker counts and measures, for Prometheus. One registry a worker, none global."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
+
+PARTS: Final = ("standby", "starting", "active", "suspended", "draining")
+COMMAND_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
+LAG_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
+
+
+class Metrics:
+    """Every figure, under the name it has at ``/metrics``."""
+
+    def __init__(self) -> None:
+        """Begin with everything at nought."""
+        self.registry = CollectorRegistry()
+        self._part = Enum(
+            "mgr_part",
+            "The part this manager plays",
+            states=list(PARTS),
+            registry=self.registry,
+        )
+        self.term = Gauge(
+            "mgr_term", "Term in which this worker leads, 0 if in none", registry=self.registry
+        )
+        self.loop_lag_s = Histogram(
+            "mgr_loop_lag_seconds",
+            "How late the event loop's heartbeat was",
+            buckets=LAG_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._mirror_age_s = Gauge(
+            "mgr_mirror_age_seconds",
+            "Seconds since the copy of the store was last proven current",
+            registry=self.registry,
+        )
+        self._module_up = Gauge(
+            "mgr_module_up",
+            "1 while the module takes commands",
+            ["module"],
+            registry=self.registry,
+        )
+        self.module_restarts = Counter(
+            "mgr_module_restarts",
+            "How often the module was constructed anew after a failure",
+            ["module"],
+            registry=self.registry,
+        )
+        self.news_dropped = Gauge(
+            "mgr_module_news_dropped",
+            "Notifications the module did not keep up with",
+            ["module"],
+            registry=self.registry,
+        )
+        self._commands = Counter(
+            "mgr_commands",
+            "Commands by outcome: ok, said_no, or the reason of the error",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._command_s = Histogram(
+            "mgr_command_seconds",
+            "From a command's arrival to its answer, time in which it was held included",
+            buckets=COMMAND_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def measure_mirror(self, age_s: Callable[[], float]) -> None:
+        """Ask ``age_s`` whenever the metrics are read."""
+        self._mirror_age_s.set_function(age_s)
+
+    def set_part(self, part: str) -> None:
+        """Say which of ``PARTS`` this manager plays."""
+        self._part.state(part)
+
+    def count_command(self, outcome: str, seconds: float) -> None:
+        """Count one command and how long it took."""
+        self._commands.labels(outcome).inc()
+        self._command_s.observe(seconds)
+
+    def set_module_up(self, module: str, *, up: bool) -> None:
+        """Say whether ``module`` takes commands."""
+        self._module_up.labels(module).set(1 if up else 0)
+
+    def forget_module(self, module: str) -> None:
+        """Show ``module`` no longer: it was disabled."""
+        self._module_up.remove(module)
