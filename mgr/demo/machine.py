@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mgr.election.fitness import is_trusted
+
 HOST: Final = "127.0.0.1"
 ETCD_PORT: Final = 7421
 ETCD_PEER_PORT: Final = 7422
@@ -20,9 +22,6 @@ GRPC_PORTS: Final = {"a": 7401, "b": 7402, "c": 7403}
 HTTP_PORTS: Final = {"a": 7481, "b": 7482, "c": 7483}
 HELLO_PORTS: Final = {"a": 7491, "b": 7492, "c": 7493}
 HOSTS: Final = tuple(f"{HOST}:{port}" for port in GRPC_PORTS.values())
-
-TRUSTED_ETCD: Final = {(3, 5): 28, (3, 6): 9}
-"""First patch release of each series whose leases and reads have no known defect."""
 
 
 class DemoError(Exception):
@@ -67,13 +66,8 @@ def _examined(path: str) -> Etcd | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    match = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", answer.stdout)
-    if not match:
-        return None
-    major, minor, patch = map(int, match.groups())
-    first = TRUSTED_ETCD.get((major, minor))
-    trusted = patch >= first if first is not None else (major, minor) > max(TRUSTED_ETCD)
-    return Etcd(path, f"{major}.{minor}.{patch}", trusted)
+    match = re.search(r"etcd Version: (\S+)", answer.stdout)
+    return Etcd(path, match[1], is_trusted(match[1])) if match else None
 
 
 def etcd_command(etcd: Etcd, data: Path) -> list[str]:
