@@ -141,6 +141,7 @@ class Journal:
         self._lease: LeaseId | None = None
         self._lease_fresh_until_s = 0.0
         self._granting = asyncio.Lock()
+        self._begun: dict[str, str] = {}
         # What this worker knows of its own attempts and the store does not.
         self._remembered: OrderedDict[str, Answer | _Fate] = OrderedDict()
         records = mirror.under(keys.requests).values()
@@ -182,6 +183,7 @@ class Journal:
                 ) from error
             else:
                 self._remembered.pop(request_id, None)
+                self._begun[request_id] = digest
                 return None
         raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
 
@@ -195,9 +197,7 @@ class Journal:
 
         """
         key = self._keys.request(request_id)
-        record = self._mirror.get(key)
-        begun = _decoded(record) if record else None
-        done = _encoded(_result(answer, self._term, begun.digest if begun else ""))
+        done = _encoded(_result(answer, self._term, self._begun.pop(request_id, "")))
         surplus = self._finished.popleft() if len(self._finished) >= ENTRIES_MAX else None
         drop = (Delete(surplus),) if surplus and surplus != key else ()
         try:
@@ -214,6 +214,7 @@ class Journal:
 
     async def forget(self, request_id: str) -> None:
         """Nothing ran after all: the next attempt may begin. Never raises for a silent store."""
+        self._begun.pop(request_id, None)
         self._remember(request_id, _Fate.NEVER_RAN)
         try:
             await self._fenced.commit([Delete(self._keys.request(request_id))])

@@ -1,0 +1,71 @@
+"""A manager's term in a dictionary: the real store in memory, mirror and guarded writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from mgr.store.api import LeaseId, Revision
+from mgr.store.fenced import FencedStore
+from mgr.store.keys import Keys
+from mgr.store.memory import MemoryStore
+from mgr.store.mirror import Mirror
+from tests.support.clock import ManualClock
+
+LEASE_TTL_S = 5
+
+
+@dataclass
+class Office:
+    """One term: what the active manager's parts are given."""
+
+    store: MemoryStore
+    keys: Keys
+    clock: ManualClock
+    mirror: Mirror
+    fenced: FencedStore
+    term: Revision
+    lease: LeaseId
+    tasks: asyncio.TaskGroup
+
+    async def depose(self) -> Revision:
+        """Let another manager take over, behind this one's back; the new term."""
+        await self.store.revoke(self.lease)
+        grant = await self.store.grant(LEASE_TTL_S)
+        term = await self.store.create(self.keys.leader, "b", lease=grant.lease)
+        assert term is not None
+        return term
+
+    async def succeed(self) -> Office:
+        """End this term and begin the next one on the same store, with a mirror of its own."""
+        return await _office(self.store, self.clock, self.tasks, after=self)
+
+
+@contextlib.asynccontextmanager
+async def office(store=None, clock: ManualClock | None = None) -> AsyncIterator[Office]:
+    """Lead for as long as the context lasts; ``store`` may wrap a ``MemoryStore``."""
+    clock = clock or ManualClock()
+    before = asyncio.all_tasks()
+    async with asyncio.TaskGroup() as tasks:
+        held = await _office(store or MemoryStore(clock), clock, tasks)
+        try:
+            yield held
+        finally:
+            # Mirrors follow for ever, and a command of a test may wait for ever on purpose.
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+
+
+async def _office(store, clock, tasks, after: Office | None = None) -> Office:
+    if after is not None:
+        await store.revoke(after.lease)
+    keys = Keys("test")
+    mirror = Mirror(store, keys.root, clock)
+    tasks.create_task(mirror.run())
+    lease = (await store.grant(LEASE_TTL_S)).lease
+    term = await store.create(keys.leader, "a", lease=lease)
+    await mirror.reached(term, 1)
+    fenced = FencedStore(store, keys, term, mirror=mirror)
+    return Office(store, keys, clock, mirror, fenced, term, lease, tasks)
