@@ -185,7 +185,7 @@ class Demo:
         """Enable the tutorial's module and tell what there is to try."""
         active, standbys = await self._settled(client)
         for name, port in HELLO_PORTS.items():
-            await _said(client, "config", "set", "mgr", f"mgr/hello/{name}/port", str(port))
+            await _said(client, "config", "set", "mgr", f"mgr/hello/{name}/server_port", str(port))
         await _said(client, "mgr", "module", "enable", "hello")
         hello = await _said(client, "hello")
         self.told = True

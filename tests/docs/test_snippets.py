@@ -35,6 +35,7 @@ def test_a_python_block_runs(code, request):
     module = types.ModuleType(f"snippet_{abs(hash(request.node.name))}")
     sys.modules[module.__name__] = module
     try:
-        exec(compile(code, request.node.name, "exec"), module.__dict__)
+        # Without this file's own __future__ imports: annotations of commands are no texts.
+        exec(compile(code, request.node.name, "exec", dont_inherit=True), module.__dict__)
     finally:
         del sys.modules[module.__name__]

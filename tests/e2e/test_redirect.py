@@ -29,7 +29,7 @@ def hello(cluster):
     """The module's page on every manager, each on a port of its own; its addresses by name."""
     ports = {name: process.free_port() for name in cluster.managers}
     for name, port in ports.items():
-        set_port = cluster.run("config", "set", "mgr", f"mgr/hello/{name}/port", str(port))
+        set_port = cluster.run("config", "set", "mgr", f"mgr/hello/{name}/server_port", str(port))
         assert set_port.retval == 0, set_port
     cluster.enable("hello")
     pages = {name: f"http://127.0.0.1:{port}/" for name, port in ports.items()}
