@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import DOCS, PAGES
-from tests.support.tree import COMMITTED, ROOT, name_of
+from tests.support.tree import COMMITTED, PYTHON, ROOT, name_of
 
 ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
+SETTINGS_OF_CLIENTS = {"MGR_HOSTS"}
+"""Names that begin like a health code and are variables."""
 HEADINGS = ("Context", "Decision", "Rejected", "Consequences")
 
 
@@ -69,6 +71,17 @@ def test_every_setting_has_a_meaning():
 
     assert rows
     assert [row for row in rows if re.search(r"\|\s*\|", row)] == []
+
+
+def test_every_health_code_is_explained():
+    """And none that nobody raises."""
+    code = re.compile(r"[\"'](MGR_[A-Z]+(?:_[A-Z]+)+)[\"']")
+    product = [p for p in PYTHON if p.relative_to(ROOT).parts[0] in {"mgr", "standby", "modules"}]
+    raised = {found for path in product for found in code.findall(path.read_text())}
+
+    page = (DOCS / "reference/health.md").read_text()
+
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == raised - SETTINGS_OF_CLIENTS
 
 
 def test_the_readme_begins_with_two_commands():

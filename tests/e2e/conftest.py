@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.etcd import Etcd
 
 HERE = Path(__file__).parent
 
@@ -17,13 +16,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
-
-
-@pytest.fixture(scope="session")
-def etcd(tmp_path_factory):
-    """One etcd for all: each cluster has keys of its own."""
-    with Etcd(tmp_path_factory.mktemp("etcd")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support import process
 from tests.support.cluster import Cluster, wait_for
-from tests.support.etcd import Etcd
 
 
 def curl(*arguments):
@@ -86,14 +85,11 @@ def test_a_managers_own_port_tells_a_load_balancer_who_is_active(cluster):
     assert led.headers["cache-control"] == "no-store"
 
 
-def test_with_no_active_a_manager_asks_for_patience(tmp_path):
+def test_with_no_active_a_manager_asks_for_patience(own_etcd, tmp_path):
     """Etcd gone, the view older than the lease: 503 with ``Retry-After``, never a guess."""
-    with (
-        Etcd(tmp_path / "etcd") as etcd,
-        Cluster(tmp_path, etcd.endpoints, lease_ttl_s=2) as cluster,
-    ):
+    with Cluster(tmp_path, own_etcd.endpoints, lease_ttl_s=2) as cluster:
         active = cluster.settled()
-        etcd.stop()
+        own_etcd.kill()
         pages = [f"http://{m.http_address}/" for m in cluster.managers.values()]
 
         def refuses(page):

@@ -63,9 +63,7 @@ def apt_get(*words: str, options: tuple[str, ...] = (), limit_s: float = 240) ->
     patience = ("-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=3")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        return run(
-            "apt-get", "-q", *patience, *options, *words, limit_s=limit_s, environment=quiet
-        )
+        return run("apt-get", "-q", *patience, *options, *words, limit_s=limit_s, environment=quiet)
     except RuntimeError as error:
         raise UnavailableError(str(error)) from None
 
@@ -102,13 +100,13 @@ class Release:
     def version(self, package: str) -> str:
         """The upstream version that the release has; empty if it has none."""
         self._know()
-        shown = run("apt-cache", *self._options(), "show", "--no-all-versions", package, check=False)
+        shown = run(
+            "apt-cache", *self._options(), "show", "--no-all-versions", package, check=False
+        )
         found = re.search(r"^Version: (?:\d+:)?([0-9.]+)", shown, re.MULTILINE)
         return found[1] if found else ""
 
-    def unpack(
-        self, *packages: str, wanted: Callable[[str], bool], version: str = ""
-    ) -> Path:
+    def unpack(self, *packages: str, wanted: Callable[[str], bool], version: str = "") -> Path:
         """Fetch packages with what they need and unpack those ``wanted``; the folder of it.
 
         apt checks signatures and sums; nothing is installed, no script of a package is run.

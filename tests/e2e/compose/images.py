@@ -128,7 +128,7 @@ def _stand_in_haproxy(engine: Engine, name: str) -> None:
     tree = release.unpack(
         "haproxy",
         "bash",
-        wanted=lambda package: package.startswith(("lib", "haproxy", "bash")),
+        wanted=lambda package: package.startswith(("lib", "zlib", "haproxy", "bash")),
         version=version,
     )
     with tempfile.TemporaryDirectory() as folder:

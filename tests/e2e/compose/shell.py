@@ -37,9 +37,7 @@ def run(
     words = [str(word) for word in command]
     done = _completed(words, limit_s, environment, data)
     if check and done.returncode != 0:
-        raise RuntimeError(
-            f"{' '.join(words)} ended with {done.returncode}:\n{_tail(done.stdout)}"
-        )
+        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}:\n{_tail(done.stdout)}")
     return done.stdout
 
 
@@ -71,9 +69,7 @@ def _completed(
         )
     except subprocess.TimeoutExpired as late:
         printed = late.stdout.decode(errors="replace") if late.stdout else ""
-        raise RuntimeError(
-            f"{' '.join(words)} took over {limit_s} s:\n{_tail(printed)}"
-        ) from None
+        raise RuntimeError(f"{' '.join(words)} took over {limit_s} s:\n{_tail(printed)}") from None
 
 
 def _tail(text: str) -> str:
