@@ -19,7 +19,6 @@ from mgr.argument.types import (
     ArgumentMissing,
     ArgumentNumber,
     ArgumentPrefix,
-    ArgumentTooFew,
     ArgumentValid,
     CephChoices,
     CephString,
@@ -60,37 +59,6 @@ def match(
     for argument in signature.arguments:
         _check_count(argument, request)
     return request
-
-
-def find(
-    words: Sequence[str], arguments: Mapping[str, Any], signatures: Iterable[Signature]
-) -> tuple[Signature, dict[str, Any]] | None:
-    """Return the signature that takes these words, and the request; None if none has the words.
-
-    Several may share a beginning (``config`` and ``config set``) or even the whole prefix: those
-    that match most words are tried, longest prefix first, then fewest required arguments.
-
-    Raises:
-        ArgumentError: The words are those of a command, the values do not fit it.
-
-    """
-    fitting = [each for each in signatures if tuple(words[: len(each.words)]) == each.words]
-    if not fitting:
-        return None
-    scores = {id(each): _score(words, each, partial=False) for each in fitting}
-    best = max(scores.values())
-    tried = [each for each in fitting if scores[id(each)] == best]
-    # A literal word is meant before a value: ``hello count`` is never ``hello`` with a person.
-    tried.sort(key=lambda each: (-len(each.words), sum(a.required for a in each.arguments)))
-    failure: ArgumentError | None = None
-    for signature in tried:
-        try:
-            return signature, match(words, arguments, signature)
-        except (ArgumentMissing, ArgumentTooFew) as error:
-            # Another one with the same words may want less.
-            failure = failure or error
-    assert failure is not None, "a signature either matches or says why not"  # noqa: S101
-    raise failure
 
 
 def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signature]:

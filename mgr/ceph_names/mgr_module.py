@@ -1,6 +1,6 @@
 """Names that ceph-mgr modules import from ``mgr_module``. Their home is ``mgr.module_api``."""
 
-from mgr.argument.types import CephArgtype
+from mgr.module_api import CephArgtype
 from mgr.module_api.command import (
     ERROR_MSG_EMPTY_INPUT_FILE,
     ERROR_MSG_NO_INPUT_FILE,

@@ -1,5 +1,6 @@
 """What a module is written against: the public face of the product."""
 
+from mgr.argument.types import CephArgtype
 from mgr.module_api.command import (
     CLICheckNonemptyFileInput,
     CLICommand,
@@ -20,6 +21,7 @@ __all__ = [
     "CLICommandBase",
     "CLIReadCommand",
     "CLIWriteCommand",
+    "CephArgtype",
     "ClusterLogPrio",
     "CommandResult",
     "EmptyResponder",

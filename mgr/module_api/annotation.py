@@ -174,7 +174,9 @@ def _of_type(annotation: Any, attributes: dict[str, str], *, positional: bool) -
         inner = _unwrapped_optional(parts)
         optional = {"name": attributes["name"], "req": "false", **attributes}
         return _of_type(inner, optional, positional=positional)
-    raise ValueError(f"unknown type '{annotation}': '{attributes}'")
+    hint = " (written as text: remove `from __future__ import annotations`)"
+    why = hint if isinstance(annotation, str) else ""
+    raise ValueError(f"unknown type '{annotation}': '{attributes}'{why}")
 
 
 def _unwrapped_optional(parts: tuple[Any, ...]) -> Any:

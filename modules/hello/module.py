@@ -1,0 +1,168 @@
+"""Hello: the tutorial. Options, commands, stored data, a health check, a page, a waiting half.
+
+Read it from top to bottom beside docs/modules.md. It imports nothing of the manager but
+``mgr_module``, ``object_format`` and ``mgr_util``, the names that Ceph's modules import.
+No ``from __future__ import annotations`` here: commands are derived from annotations.
+"""
+
+import errno
+from typing import Any
+
+from mgr_module import (
+    CLICommand,
+    CLIReadCommand,
+    HandleCommandResult,
+    MgrModule,
+    MgrStandbyModule,
+    Option,
+)
+from mgr_util import build_url
+from object_format import ErrorResponse, Responder
+
+from .page import Page, Reply, elsewhere, greeting
+
+SERVER_OPTIONS = (
+    Option(
+        "server_addr",
+        desc="Address the page listens on; empty: this manager's own. Read when the module starts",
+    ),
+    Option(
+        "server_port",
+        type="uint",
+        default=0,
+        min=0,
+        max=65535,
+        desc="Port of the page; 0: any free one. Read when the module starts",
+    ),
+)
+EVERY_INTERFACE = ("::", "0.0.0.0")  # noqa: S104 - recognised, not bound to
+COUNT = "count"
+"""Key under which it is stored how often somebody was counted."""
+
+
+def sentence(who: str, *, emphatic: bool) -> str:
+    """What is said to ``who``."""
+    return f"Hello, {who}{'!' if emphatic else ''}"
+
+
+class Module(MgrModule):
+    """The active half: greets, counts, and serves a page."""
+
+    MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
+        *SERVER_OPTIONS,
+        Option("place", default="World", runtime=True, desc="Whom to greet by default"),
+        Option("emphatic", type="bool", default=True, runtime=True, desc="End with a mark"),
+    ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Prepare the page; ``serve`` opens it."""
+        super().__init__(*args, **kwargs)
+        self._page = Page(self._reply)
+        self.config_notify()
+
+    # -- commands ---------------------------------------------------------------------------
+
+    @CLIReadCommand("hello")
+    def hello(self, person_name: str = "") -> HandleCommandResult:
+        """Say hello."""
+        return HandleCommandResult(stdout=self._sentence(person_name))
+
+    @CLICommand("hello count", perm="rw")
+    def count(self, by: int = 1) -> HandleCommandResult:
+        """Count, and say how far it got. Not idempotent: each request counts once."""
+        if by < 1:
+            why = f"cannot count by {by}: use 1 or more"
+            return HandleCommandResult(-errno.EINVAL, "", why)
+        total = self._count() + by
+        self.set_store(COUNT, str(total))
+        return HandleCommandResult(stdout=str(total))
+
+    @CLICommand("hello reset", perm="rw", idempotent=True)
+    def reset(self) -> HandleCommandResult:
+        """Begin to count anew. Idempotent: a retry after a failover does no harm."""
+        self.set_store(COUNT, None)
+        return HandleCommandResult(stderr="begun anew")
+
+    @CLIReadCommand("hello show")
+    @Responder()
+    def show(self, item: str = "") -> dict[str, Any]:
+        """Show what the module knows, all of it or one item."""
+        known = {
+            "place": self.get_module_option("place"),
+            "emphatic": self.get_module_option("emphatic"),
+            "count": self._count(),
+            "manager": self.get_mgr_id(),
+            "term": self.get_term(),
+        }
+        if not item:
+            return known
+        if item not in known:
+            raise ErrorResponse(f"no item {item!r}: there are {', '.join(known)}", -errno.ENOENT)
+        return {item: known[item]}
+
+    # -- the module's life ------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Serve the page until told to stop."""
+        host, port = _listen_on(self)
+        self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
+
+    def shutdown(self) -> None:
+        """Let ``serve`` return."""
+        self._page.close()
+
+    def config_notify(self) -> None:
+        """Warn as long as there is nobody to greet."""
+        check = {
+            "severity": "warning",
+            "summary": "hello has nobody to greet",
+            "count": 1,
+            "detail": ["option mgr/hello/place is blank; set it to a name"],
+        }
+        blank = not str(self.get_module_option("place")).strip()
+        self.set_health_checks({"MGR_HELLO_NOBODY": check} if blank else {})
+
+    # -- what it does -----------------------------------------------------------------------
+
+    def _sentence(self, who: str = "") -> str:
+        place = str(self.get_module_option("place"))
+        return sentence(who or place, emphatic=bool(self.get_module_option("emphatic")))
+
+    def _count(self) -> int:
+        return int(self.get_store(COUNT) or 0)
+
+    def _reply(self, path: str) -> Reply:
+        self.log.debug("page %s", path)
+        return greeting(self._sentence(), manager=self.get_mgr_id())
+
+
+class StandbyModule(MgrStandbyModule):
+    """The waiting half: sends everybody to the active manager's page."""
+
+    MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Prepare the page; ``serve`` opens it."""
+        super().__init__(*args, **kwargs)
+        self._page = Page(lambda path: elsewhere(self.get_active_uri(), path))
+
+    def serve(self) -> None:
+        """Redirect until told to stop."""
+        host, port = _listen_on(self)
+        self._page.run(host, port, ready=lambda bound: self.log.info("redirects on %d", bound))
+
+    def shutdown(self) -> None:
+        """Let ``serve`` return."""
+        self._page.close()
+
+
+def _url(module: MgrModule, host: str, port: int) -> str:
+    # Nobody can reach "every interface": the manager's own address stands for it.
+    reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
+    return build_url(reached_as, "http", port, "/")
+
+
+def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
+    # Localized: each manager may have a port of its own, so that three can share a machine.
+    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
+    return str(host), int(module.get_localized_module_option("server_port") or 0)

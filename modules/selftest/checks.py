@@ -1,0 +1,235 @@
+"""What the module interface promises, tried from inside a running module.
+
+Each check takes the module, leaves nothing behind and raises ``Broken`` if a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol
+
+from mgr_module import ClusterLogPrio
+
+LOOKS: Final = 300
+PAUSE_S: Final = 0.01
+"""Documents are published a moment after what they show: looked at so often, so far apart."""
+
+URI: Final = "http://selftest.invalid/"
+CODE: Final = "MGR_SELFTEST"
+
+
+class Broken(Exception):  # noqa: N818 - reads as what it is: "Broken: option ..."
+    """A promise of the interface is not kept; says which."""
+
+
+class Subject(Protocol):
+    """What the checks need of a module: ``MgrModule``, and a method to be called by others."""
+
+    module_name: str
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything that ``MgrModule`` has."""
+        ...
+
+
+def options_are_typed(module: Subject) -> None:
+    """A value reads back as its declared type; a removed one as its default, as written."""
+    for name, text, value in (
+        ("text", "über", "über"),
+        ("number", "42", 42),
+        ("size", "4K", 4096),
+        ("real", "1.5", 1.5),
+        ("truth", "true", True),
+        ("pause", "2m", 120.0),
+    ):
+        default = module.MODULE_OPTION_DEFAULTS[name]
+        module.set_module_option(name, text)
+        _same(f"option {name}", module.get_module_option(name), value)
+        module.set_module_option(name, None)
+        _same(f"option {name}, removed", module.get_module_option(name, "unused"), default)
+
+
+def options_are_bounded(module: Subject) -> None:
+    """What does not fit is refused, and nothing changed."""
+    for name, bad in (("number", "101"), ("number", "many"), ("mood", "sad")):
+        refused = partial(module.set_module_option, name, bad)
+        _raises(ValueError, f"{name}={bad}", refused)
+        _same(f"option {name}", module.get_module_option(name), module.MODULE_OPTION_DEFAULTS[name])
+
+
+def options_are_declared(module: Subject) -> None:
+    """One that is not raises, by name."""
+    _raises(RuntimeError, "undeclared", lambda: module.get_module_option("undeclared"))
+    _raises(RuntimeError, "undeclared", lambda: module.set_module_option("undeclared", "1"))
+
+
+def options_are_localized(module: Subject) -> None:
+    """The localized getter prefers this manager's own value; the plain one does not see it."""
+    module.set_module_option("text", "everywhere")
+    module.set_localized_module_option("text", "here")
+    try:
+        _same("localized", module.get_localized_module_option("text"), "here")
+        _same("plain", module.get_module_option("text"), "everywhere")
+        module.set_localized_module_option("text", None)
+        _same("localized, removed", module.get_localized_module_option("text"), "everywhere")
+    finally:
+        module.set_localized_module_option("text", None)
+        module.set_module_option("text", None)
+
+
+def store_keeps(module: Subject) -> None:
+    """What was stored is read at once; None removes it; a wrong type is refused."""
+    key = "check/one"
+    for value in ("", "plain", "über\nzwei", "x" * 60_000):
+        module.set_store(key, value)
+        _same("store", module.get_store(key), value)
+    module.set_store(key, None)
+    _same("store, removed", module.get_store(key, "default"), "default")
+    _raises(TypeError, "a number", lambda: module.set_store(key, 1))
+    _raises(ValueError, "a NUL", lambda: module.set_store(key, "a\0b"))
+
+
+def store_has_prefixes(module: Subject) -> None:
+    """All keys that begin so, whole, ascending, and no others."""
+    wanted = {"check/a": "1", "check/b/c": "2"}
+    for key, value in {**wanted, "chess": "3"}.items():
+        module.set_store(key, value)
+    try:
+        found = module.get_store_prefix("check/")
+        _same("prefix", list(found.items()), list(wanted.items()))
+    finally:
+        for key in (*wanted, "chess"):
+            module.set_store(key, None)
+
+
+def store_is_localized(module: Subject) -> None:
+    """This manager's own value first, then the plain one, then the default."""
+    _same("neither", module.get_localized_store("check/l", "default"), "default")
+    module.set_store("check/l", "everywhere")
+    module.set_localized_store("check/l", "here")
+    try:
+        _same("localized", module.get_localized_store("check/l"), "here")
+        _same("plain", module.get_store("check/l"), "everywhere")
+    finally:
+        module.set_localized_store("check/l", None)
+        module.set_store("check/l", None)
+
+
+def health_is_shown(module: Subject) -> None:
+    """A check is on the board with its severity and summary, and gone when it is cleared."""
+
+    def shown() -> Any:
+        return json.loads(module.get("health")["json"])["checks"].get(CODE, {}).get("severity")
+
+    check = {"severity": "warning", "summary": "a test", "count": 1, "detail": ["one line"]}
+    module.set_health_checks({CODE: check})
+    _becomes("health check", shown, "HEALTH_WARN")
+    module.set_health_checks({})
+    _becomes("health check, cleared", shown, None)
+
+
+def remote_copies(module: Subject) -> None:
+    """A call returns what the method returned; neither side shares an object with the other."""
+    mine = {"list": [1, 2, 3]}
+    returned = module.remote(module.module_name, "echo", mine, word="x")
+    _same("remote", returned, [mine, "x"])
+    if returned[0] is mine:
+        raise Broken("remote: the callee got the caller's own object")
+
+
+def remote_fails_by_kind(module: Subject) -> None:
+    """No module: ImportError. No method: NameError. Raised: RuntimeError with the traceback."""
+    own = module.module_name
+    _raises(ImportError, "no module", lambda: module.remote("no-such-module", "echo"))
+    _raises(NameError, "no method", lambda: module.remote(own, "no_such_method"))
+    text = _raises(RuntimeError, "raised", lambda: module.remote(own, "fail", "on purpose"))
+    if "on purpose" not in text or "Traceback" not in text:
+        raise Broken(f"remote: the error holds no traceback: {text!r}")
+
+
+def cluster_log_takes_lines(module: Subject) -> None:
+    """Every priority is taken; a plain number is not."""
+    for priority in ClusterLogPrio:
+        module.cluster_log("cluster", priority, f"selftest says {priority.name}")
+    _raises(AttributeError, "a number", lambda: module.cluster_log("cluster", 1, "x"))
+
+
+def uri_is_published(module: Subject) -> None:
+    """The address is among the cluster's services, and gone when it is withdrawn."""
+
+    def published() -> Any:
+        return module.get("mgr_map")["services"].get(module.module_name)
+
+    module.set_uri(URI)
+    _becomes("uri", published, URI)
+    module.set_uri("")
+    _becomes("uri, withdrawn", published, None)
+
+
+def documents_are_there(module: Subject) -> None:
+    """The documents that every cluster has are; an unknown name is None."""
+    for name in ("mgr_map", "mgr_ips", "health", "config"):
+        if not isinstance(module.get(name), dict):
+            raise Broken(f"get({name!r}) is no dictionary")
+    _same("get('no such document')", module.get("no such document"), None)
+
+
+def identity_is_known(module: Subject) -> None:
+    """Name, version, term and connection say what they should."""
+    for what, holds in {
+        "the manager has a name": module.get_mgr_id(),
+        "the third word of the version is a number": module.version.split()[2][:1].isdigit(),
+        "what is read is current": module.have_mon_connection(),
+        "the term is positive": module.get_term() > 0,
+    }.items():
+        if not holds:
+            raise Broken(f"not so: {what}")
+    _raises(KeyError, "an unknown option", lambda: module.get_ceph_option("no_such_option"))
+
+
+CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
+    check.__name__: check
+    for check in (
+        options_are_typed,
+        options_are_bounded,
+        options_are_declared,
+        options_are_localized,
+        store_keeps,
+        store_has_prefixes,
+        store_is_localized,
+        health_is_shown,
+        remote_copies,
+        remote_fails_by_kind,
+        cluster_log_takes_lines,
+        uri_is_published,
+        documents_are_there,
+        identity_is_known,
+    )
+}
+"""By name, in the order in which they are run."""
+
+
+def _same(what: str, found: object, wanted: object) -> None:
+    if found != wanted or type(found) is not type(wanted):
+        raise Broken(f"{what}: expected {wanted!r}, found {found!r}")
+
+
+def _raises(kind: type[Exception], what: str, deed: Callable[[], object]) -> str:
+    """Return the text of what ``deed`` raised, which must be of ``kind``."""
+    try:
+        deed()
+    except kind as error:
+        return str(error)
+    raise Broken(f"{what}: expected {kind.__name__}, nothing was raised")
+
+
+def _becomes(what: str, look: Callable[[], object], wanted: object) -> None:
+    never = threading.Event()
+    for _ in range(LOOKS):
+        if look() == wanted:
+            return
+        never.wait(PAUSE_S)
+    _same(what, look(), wanted)

@@ -1,0 +1,1 @@
+"""Shows the cluster's managers and modules as tables."""

@@ -1,0 +1,38 @@
+"""What the map of managers says, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Row = dict[str, object]
+
+
+def managers(mgr_map: Mapping[str, Any]) -> list[Row]:
+    """Every manager, the active one first: name, state, address (only that one's is known)."""
+    rows: list[Row] = []
+    if mgr_map["active_name"]:
+        state = "active" if mgr_map["available"] else "active (starting)"
+        address = str(mgr_map["active_addr"]).partition("/")[0]
+        rows.append({"name": mgr_map["active_name"], "state": state, "address": address})
+    standbys = sorted(mgr_map["standbys"], key=lambda each: str(each["name"]))
+    rows += [{"name": each["name"], "state": "standby", "address": ""} for each in standbys]
+    return rows
+
+
+def modules(mgr_map: Mapping[str, Any]) -> list[Row]:
+    """Every module on the active manager's disk, by name: state, address, what ails it."""
+    always_on = {name for names in mgr_map["always_on_modules"].values() for name in names}
+    enabled = set(mgr_map["modules"])
+    rows: list[Row] = []
+    for each in sorted(mgr_map["available_modules"], key=lambda each: str(each["name"])):
+        name = each["name"]
+        if not each["can_run"]:
+            state = "cannot run"
+        elif name in always_on:
+            state = "always on"
+        else:
+            state = "enabled" if name in enabled else "disabled"
+        uri = mgr_map["services"].get(name, "")
+        rows.append({"module": name, "state": state, "uri": uri, "note": each["error_string"]})
+    return rows

@@ -1,0 +1,25 @@
+"""Rows as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """One line a row under a line of headings, columns padded; empty if there are no rows.
+
+    The columns are those of the first row.
+    """
+    if not rows:
+        return ""
+    columns = list(rows[0])
+    cells = [
+        [column.upper() for column in columns],
+        *([str(row.get(column, "")) for column in columns] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    )
+    return "\n".join(line.rstrip() for line in padded)
