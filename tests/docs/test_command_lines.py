@@ -1,0 +1,47 @@
+"""Every ``mgrctl`` line of the pages has a command behind it that takes these words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from mgr.command.registry import BUILTIN, Registry
+from tests.docs.pages import bundled_modules, module_commands, own_commands
+from tests.support.tree import COMMITTED, name_of
+
+MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
+OF_THE_CLIENT = ("-w", "--help", "--version", "completion")
+"""What mgrctl answers itself."""
+
+
+def lines():
+    """Each line with the page and line where it stands: from shell blocks and from prose."""
+    for path in MARKDOWN:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            shell = re.findall(r"(?:^|; )\s*(mgrctl [^#;|`]+)", line)
+            prose = re.findall(r"`(mgrctl [^`]+)`", line)
+            for words in {found.strip() for found in [*shell, *prose]}:
+                yield pytest.param(words, id=f"{name_of(path)}:{number}:{words}")
+
+
+@pytest.fixture(scope="module")
+def registry():
+    found = Registry()
+    found.put(BUILTIN, own_commands())
+    for module in bundled_modules():
+        found.put(module.name, list(module_commands(module)))
+    return found
+
+
+@pytest.mark.parametrize("line", list(lines()))
+def test_a_command_line_of_a_page_is_understood(line, registry):
+    """As the server would: its words are found and its arguments fit."""
+    words = shlex.split(line)[1:]
+    if words[0] in OF_THE_CLIENT:
+        return
+
+    command, _ = registry.find(words, {})
+
+    assert command.prefix
