@@ -1,0 +1,111 @@
+"""What it means when etcd, or the way to it, says no."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+import grpc
+
+from mgr.errors import (
+    AccessDeniedError,
+    InvalidArgumentError,
+    LeaseExpiredError,
+    OutcomeUnknownError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    TooLargeError,
+)
+from mgr.store.api import OPERATIONS_MAX, VALUE_BYTES_MAX
+
+Code = grpc.StatusCode
+
+
+class CompactedError(StoreError):
+    """The revision asked for is forgotten. Ask for the newest; never leaves the store."""
+
+
+class ReplyTooLargeError(StoreError):
+    """A reply above our own limit for one message. Ask for less at a time."""
+
+
+class Verdict(Enum):
+    """What to do after a failed attempt."""
+
+    UNDONE = auto()
+    """Surely nothing was done; another endpoint may do it."""
+    UNCLEAR = auto()
+    """No answer, or one that leaves open whether it was done."""
+    LOGIN = auto()
+    """Nothing was done, since the token is not (or no longer) good."""
+    FINAL = auto()
+    """Etcd has understood and refused."""
+
+
+BEFORE_ANYTHING: Final = (
+    "failed to connect to all addresses",
+    "etcdserver: no leader",
+    "etcdserver: too many requests",
+    "etcdserver: not capable",
+    "etcdserver: rpc not supported for learner",
+)
+"""Said before a request is looked at."""
+BAD_TOKEN: Final = (
+    "invalid auth token",
+    "auth: revision in header is old",
+    "revision of auth store is old",
+    "user name is empty",
+)
+REFUSALS: Final[tuple[tuple[str, type[StoreError | InvalidArgumentError], str], ...]] = (
+    ("requested lease not found", LeaseExpiredError, ""),
+    (
+        "database space exceeded",
+        StoreFullError,
+        "; compact and defragment etcd, or raise its quota",
+    ),
+    ("request is too large", TooLargeError, f"; the limit is {VALUE_BYTES_MAX} bytes"),
+    ("too many operations", TooLargeError, f"; the limit is {OPERATIONS_MAX}"),
+    ("required revision has been compacted", CompactedError, ""),
+    ("message larger than max", ReplyTooLargeError, ""),
+    ("authentication failed", AccessDeniedError, ""),
+    *((words, AccessDeniedError, "; etcd wants a login") for words in BAD_TOKEN),
+)
+BY_CODE: Final[dict[grpc.StatusCode, type[StoreError | InvalidArgumentError]]] = {
+    Code.PERMISSION_DENIED: AccessDeniedError,
+    Code.UNAUTHENTICATED: AccessDeniedError,
+    Code.INVALID_ARGUMENT: InvalidArgumentError,
+}
+WITHOUT_ANSWER: Final = (
+    Code.UNAVAILABLE,
+    Code.DEADLINE_EXCEEDED,
+    Code.CANCELLED,
+    Code.UNKNOWN,
+    Code.INTERNAL,
+    Code.ABORTED,
+    Code.DATA_LOSS,
+)
+
+
+def verdict(code: grpc.StatusCode, details: str) -> Verdict:
+    """Say what an attempt that ended with ``code`` and ``details`` leaves to be done."""
+    if any(words in details for words in BAD_TOKEN):
+        return Verdict.LOGIN
+    if any(words in details for words in BEFORE_ANYTHING):
+        return Verdict.UNDONE
+    return Verdict.UNCLEAR if code in WITHOUT_ANSWER else Verdict.FINAL
+
+
+def unanswered(deed: str, details: str, *, maybe_done: bool) -> StoreUnavailableError:
+    """Return the error for ``deed`` when no endpoint answered it in time."""
+    if maybe_done:
+        return OutcomeUnknownError(f"{deed}: sent, but not answered: {details}")
+    return StoreUnavailableError(f"{deed}: etcd does not answer: {details}")
+
+
+def refused(deed: str, code: grpc.StatusCode, details: str) -> StoreError | InvalidArgumentError:
+    """Return the error for ``deed`` when etcd has understood and refused it."""
+    for words, error, advice in REFUSALS:
+        if words in details:
+            return error(f"{deed}: {details}{advice}")
+    return BY_CODE.get(code, StoreError)(f"{deed}: {details}")
