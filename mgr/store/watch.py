@@ -1,0 +1,284 @@
+"""A feed that survives reconnects, lost endpoints and compaction: list, then follow.
+
+Theory of operation
+-------------------
+``position`` is the newest revision the owner has been told of. It moves only by a listing and
+by events; never by what a stream says when it is opened (a replay would be lost), nor by
+progress answers (before etcd 3.5.8 they could overtake events). A stream begins *at* the
+position, not after it, and what is already known is dropped: etcd leaves progress requests
+unanswered while its own revision is below a stream's start.
+
+A stream that lives is not a stream that works: a frozen member, or one cut off from its leader,
+keeps it open in silence. So every stream requires a leader, is asked for progress about once a
+second, and is given up after ``SILENCE_S`` without a word, for one on another endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any, Final
+
+import grpc
+
+from mgr.clock import Clock
+from mgr.errors import MgrError
+from mgr.store import etcd3_stubs
+from mgr.store.api import (
+    Changed,
+    Current,
+    Interrupted,
+    LeaseId,
+    Listed,
+    News,
+    Record,
+    Revision,
+    Store,
+)
+from mgr.store.channel import FailoverChannel, Stream
+from mgr.store.refusal import Verdict, verdict
+
+SILENCE_S: Final = 3.0
+FIRST_ASK_S: Final = 0.15
+"""Etcd answers for a stream that has caught up, which it lets one do every 0.1 s."""
+ASK_EVERY_S: Final = 0.9
+FRESH_S: Final = 1.0
+"""An answer to a question older than this says nothing of now."""
+OPEN_WITHIN_S: Final = 2.0
+BACK_OFF_S: Final = 0.05
+BACK_OFF_MAX_S: Final = 1.0
+
+WATCH: Final = etcd3_stubs.method("Watch", "Watch")
+NOTHING_YET: Final = Revision(0)
+DELETED: Final = 1
+"""``Event.type`` of a deletion."""
+
+
+class Watch:
+    """One feed of one prefix."""
+
+    def __init__(self, store: Store, channel: FailoverChannel, prefix: str, clock: Clock) -> None:
+        self._store = store
+        self._channel = channel
+        self._prefix = prefix
+        self._clock = clock
+        self._position = NOTHING_YET
+        self._failures = 0
+
+    async def news(self) -> AsyncGenerator[News, None]:
+        """See ``Store.follow``."""
+        while not self._channel.closed:
+            try:
+                if self._position == NOTHING_YET:
+                    listing = await self._store.list(self._prefix)
+                    self._position = listing.revision
+                    yield Listed(listing.records, listing.revision)
+                session = _Session(self._prefix, self._position, self._clock)
+                await session.open(self._channel)
+                try:
+                    while True:
+                        news = await session.read()
+                        if news is not None:
+                            self._position = news.revision
+                            if isinstance(news, Current):
+                                self._failures = 0
+                            yield news
+                finally:
+                    session.close()
+            except _CompactedError:
+                self._position = NOTHING_YET
+                continue
+            except _SetBackError as error:
+                self._position = NOTHING_YET
+                why = str(error)
+            except (MgrError, _BrokenError) as error:
+                why = str(error)
+            if not self._channel.closed:
+                yield Interrupted(why)
+                await asyncio.sleep(self._back_off_s())
+
+    def _back_off_s(self) -> float:
+        longest = min(BACK_OFF_S * 2.0**self._failures, BACK_OFF_MAX_S)
+        self._failures = min(self._failures + 1, 10)
+        # Not all managers at once, or an etcd that comes back is run over.
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+
+class _BrokenError(Exception):
+    """This stream is of no use any more."""
+
+
+class _CompactedError(_BrokenError):
+    """Etcd has forgotten what comes after the position."""
+
+
+class _SetBackError(_BrokenError):
+    """Etcd is behind the position: a member that lags, or a restored backup."""
+
+
+class _Session:
+    """One stream, from its opening to its end."""
+
+    def __init__(self, prefix: str, position: Revision, clock: Clock) -> None:
+        self._prefix = prefix.encode()
+        self._position = position
+        self._clock = clock
+        self._stream: Stream
+        self._heard_at = clock.now()
+        self._silence: asyncio.TimerHandle | None = None
+        self._silent = False
+        self._asked_at: float | None = None
+        self._fragments: list[Any] = []
+
+    async def open(self, channel: FailoverChannel) -> None:
+        """Begin; raises ``StoreUnavailableError`` where no endpoint can be reached."""
+        self._stream = await channel.stream(
+            WATCH,
+            self._requests(),
+            deed=f"watch {self._prefix.decode()!r}",
+            timeout_s=OPEN_WITHIN_S,
+        )
+        self._expect_a_word()
+
+    async def read(self) -> Changed | Current | None:
+        """Return the next news, None for a message that is none.
+
+        Raises:
+            _BrokenError: The stream is of no use any more; open another one.
+
+        """
+        answer = await self._next()
+        self._expect_a_word()
+        if answer.canceled:
+            self._give_up(answer)
+        if answer.created:
+            if answer.header.revision < self._position:
+                raise _SetBackError(
+                    f"etcd at {self._stream.address} is at revision {answer.header.revision}; "
+                    f"{self._position} was seen before"
+                )
+            return None
+        if answer.events:
+            self._fragments += answer.events
+            return None if answer.fragment else self._changed()
+        return self._current()
+
+    def close(self) -> None:
+        """End the stream, if it was opened."""
+        if self._silence is not None:
+            self._silence.cancel()
+        self._stream.close()
+
+    async def _requests(self) -> AsyncGenerator[Any, None]:
+        """What is said to etcd, as long as the stream lives. Runs in a task of gRPC's own."""
+        create = {
+            "key": self._prefix,
+            "range_end": range_end(self._prefix),
+            "start_revision": self._position,
+            "fragment": True,
+        }
+        yield WATCH.request(create_request=create)
+        await asyncio.sleep(FIRST_ASK_S)
+        while True:
+            # The oldest question counts: whichever is answered, the answer is younger than it.
+            if self._asked_at is None:
+                self._asked_at = self._clock.now()
+            yield WATCH.request(progress_request={})
+            await asyncio.sleep(ASK_EVERY_S)
+
+    async def _next(self) -> Any:
+        try:
+            answer = await self._stream.read()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not this task was cancelled but the stream: by the timer or with its endpoint.
+            why = "was silent" if self._silent else "failed another request"
+            raise _BrokenError(f"etcd at {self._stream.address} {why}") from None
+        except grpc.aio.AioRpcError as error:
+            self._note(verdict(error.code(), error.details() or ""))
+            raise _BrokenError(f"{error.details()} (etcd at {self._stream.address})") from error
+        if answer is grpc.aio.EOF:
+            raise _BrokenError(f"etcd at {self._stream.address} ended the stream")
+        if self._clock.now() - self._heard_at > SILENCE_S:
+            # This process slept, and woke to what had piled up. The timer did not see it: its
+            # clock stands still in a suspended machine.
+            raise _BrokenError(f"nothing was heard for {self._clock.now() - self._heard_at:.1f} s")
+        return answer
+
+    def _expect_a_word(self) -> None:
+        self._heard_at = self._clock.now()
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = asyncio.get_running_loop().call_later(SILENCE_S, self._give_up_waiting)
+
+    def _give_up_waiting(self) -> None:
+        self._silent = True
+        self._stream.blame()
+
+    def _give_up(self, answer: Any) -> None:
+        if answer.compact_revision:
+            raise _CompactedError(f"revisions below {answer.compact_revision} are compacted")
+        reason = answer.cancel_reason or "no reason given"
+        self._note(verdict(grpc.StatusCode.OK, reason))
+        raise _BrokenError(f"etcd at {self._stream.address} cancelled the watch: {reason}")
+
+    def _note(self, judged: Verdict) -> None:
+        """Let the next stream do better: with another token, or on another endpoint."""
+        if judged is Verdict.LOGIN:
+            self._stream.forget_token()
+        elif judged in (Verdict.UNCLEAR, Verdict.UNDONE):
+            self._stream.blame()
+
+    def _changed(self) -> Changed | None:
+        events, self._fragments = self._fragments, []
+        changed = changed_of(event for event in events if event.kv.mod_revision > self._position)
+        if changed is not None:
+            self._position = changed.revision
+        return changed
+
+    def _current(self) -> Current | None:
+        asked_at, self._asked_at = self._asked_at, None
+        if asked_at is None or self._clock.now() - asked_at > FRESH_S:
+            return None
+        return Current(self._position)
+
+
+def changed_of(events: Iterable[Any]) -> Changed | None:
+    """Return what ``events`` come to, key by key; None if there are none."""
+    last: dict[str, Record | None] = {}
+    revision = NOTHING_YET
+    for event in events:
+        record = record_of(event.kv)
+        last[record.key] = None if event.type == DELETED else record
+        revision = record.mod_revision
+    if not last:
+        return None
+    return Changed(
+        put=tuple(record for record in last.values() if record is not None),
+        deleted=tuple(key for key, record in last.items() if record is None),
+        revision=revision,
+    )
+
+
+def record_of(kv: Any) -> Record:
+    """Return one of etcd's key-values as a record.
+
+    Bytes that are not UTF-8, which somebody else wrote, become lone surrogates: readable,
+    never a reason to fail, and refused where they are to be written.
+    """
+    return Record(
+        key=kv.key.decode("utf-8", "surrogateescape"),
+        value=kv.value.decode("utf-8", "surrogateescape"),
+        create_revision=Revision(kv.create_revision),
+        mod_revision=Revision(kv.mod_revision),
+        lease=LeaseId(kv.lease),
+    )
+
+
+def range_end(prefix: bytes) -> bytes:
+    r"""Return the first key behind all that begin with ``prefix``; ``\0`` if there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"
