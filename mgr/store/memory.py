@@ -166,25 +166,10 @@ class MemoryStore:
         self._begin(timeout_s)
         self._end_lease(lease)
 
-    async def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    def follow(self, prefix: str) -> AsyncGenerator[News, None]:
         """See ``Store.follow``."""
         encoded_key(prefix)
-        self._begin(None)
-        feed = _Feed(prefix, self._revision, self._clock.now())
-        feed.offer(Listed(self._under(prefix), self._revision))
-        self._feeds.append(feed)
-        try:
-            while not self._closed:
-                while feed.pending:
-                    yield feed.pending.popleft()
-                feed.wake.clear()
-                # A second of real time: only a clock that says nothing of its moves needs it.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CURRENT_EVERY_S):
-                        await feed.wake.wait()
-                self.tick()
-        finally:
-            self._feeds.remove(feed)
+        return self._follow(prefix)
 
     async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
         """See ``Store.status``."""
@@ -247,6 +232,26 @@ class MemoryStore:
         if timeout_s is not None and timeout_s <= 0:
             raise StoreUnavailableError(f"no answer within {timeout_s} s")
         self.tick()
+
+    async def _follow(self, prefix: str) -> AsyncGenerator[News, None]:
+        if self._closed:
+            return
+        self.tick()
+        feed = _Feed(prefix, self._revision, self._clock.now())
+        feed.offer(Listed(self._under(prefix), self._revision))
+        self._feeds.append(feed)
+        try:
+            while not self._closed:
+                while feed.pending:
+                    yield feed.pending.popleft()
+                feed.wake.clear()
+                # A second of real time: only a clock that says nothing of its moves needs it.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CURRENT_EVERY_S):
+                        await feed.wake.wait()
+                self.tick()
+        finally:
+            self._feeds.remove(feed)
 
     def _under(self, prefix: str) -> tuple[Record, ...]:
         return tuple(self._records[key] for key in sorted(self._records) if key.startswith(prefix))

@@ -1,0 +1,248 @@
+"""The store's promises over etcd."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, Final
+
+from mgr.clock import CLOCK, Clock
+from mgr.errors import LeaseExpiredError, StoreError
+from mgr.store import etcd3_stubs
+from mgr.store.api import (
+    ABSENT,
+    Compare,
+    Created,
+    Delete,
+    Grant,
+    LeaseId,
+    Listing,
+    News,
+    Operation,
+    Outcome,
+    Put,
+    Record,
+    Revision,
+    StoreStatus,
+)
+from mgr.store.channel import EtcdLogin, EtcdTls, FailoverChannel, Request
+from mgr.store.limits import check_commit, encoded_key
+from mgr.store.refusal import CompactedError, ReplyTooLargeError
+from mgr.store.watch import Watch, range_end, record_of
+
+__all__ = ["EtcdLogin", "EtcdStore", "EtcdTls"]
+
+TIMEOUT_S: Final = 2.0
+PAGE_RECORDS: Final = 1000
+
+RANGE: Final = etcd3_stubs.method("KV", "Range")
+TXN: Final = etcd3_stubs.method("KV", "Txn")
+GRANT: Final = etcd3_stubs.method("Lease", "LeaseGrant")
+REVOKE: Final = etcd3_stubs.method("Lease", "LeaseRevoke")
+RENEW: Final = etcd3_stubs.method("Lease", "LeaseKeepAlive")
+TIME_TO_LIVE: Final = etcd3_stubs.method("Lease", "LeaseTimeToLive")
+STATUS: Final = etcd3_stubs.method("Maintenance", "Status")
+COMPARE: Final = etcd3_stubs.message("Compare")
+OPERATION: Final = etcd3_stubs.message("RequestOp")
+EQUAL: Final = etcd3_stubs.enum_value("Compare", "EQUAL")
+CREATE: Final = etcd3_stubs.enum_value("Compare", "CREATE")
+MOD: Final = etcd3_stubs.enum_value("Compare", "MOD")
+
+
+class EtcdStore:
+    """See ``mgr.store.api.Store``. Make and use it on one event loop."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: EtcdTls | None = None,
+        login: EtcdLogin | None = None,
+        timeout_s: float = TIMEOUT_S,
+        clock: Clock = CLOCK,
+    ) -> None:
+        """Use ``endpoints`` (``host:port``); nothing is sent yet, an absent etcd is no error.
+
+        ``timeout_s`` is for one call with all its attempts, where the call says nothing else.
+
+        Raises:
+            InvalidSettingError: There is no endpoint.
+
+        """
+        self._channel = FailoverChannel(endpoints, tls=tls, login=login)
+        self._timeout_s = timeout_s
+        self._clock = clock
+
+    async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
+        """See ``Store.get``."""
+        message = RANGE.request(key=encoded_key(key))
+        answer = await self._ask(Request(RANGE, message, f"get {key!r}"), timeout_s)
+        return record_of(answer.kvs[0]) if answer.kvs else None
+
+    async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
+        """See ``Store.list``. In pages, all of one revision."""
+        first = encoded_key(prefix)
+        page_max = PAGE_RECORDS
+        while True:
+            try:
+                return await self._list(first, prefix, page_max, timeout_s)
+            except CompactedError:
+                continue
+            except ReplyTooLargeError:
+                if page_max == 1:
+                    raise
+                page_max = max(1, page_max // 8)
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        *,
+        when: Sequence[Compare] = (),
+        otherwise_get: Sequence[str] = (),
+        timeout_s: float | None = None,
+    ) -> Outcome:
+        """See ``Store.commit``. One without operations is a read: asked again where unclear."""
+        check_commit(operations, when, otherwise_get)
+        request = _transaction(operations, when, otherwise_get, repeatable=not operations)
+        return _outcome(await self._ask(request, timeout_s))
+
+    async def create(
+        self, key: str, value: str, *, lease: LeaseId, timeout_s: float | None = None
+    ) -> Revision | None:
+        """See ``Store.create``."""
+        operations = (Put(key, value, lease),)
+        check_commit(operations)
+        request = _transaction(operations, (Created(key, ABSENT),), (key,), repeatable=True)
+        outcome = _outcome(await self._ask(request, timeout_s))
+        if outcome.succeeded:
+            return outcome.revision
+        [holder] = outcome.found
+        return holder.create_revision if holder and holder.lease == lease else None
+
+    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
+        """See ``Store.grant``."""
+        # We choose the number, so that a lost answer can be asked for again.
+        lease = LeaseId(secrets.randbits(62) + 1)
+        message = GRANT.request(ID=lease, TTL=ttl_s)
+        try:
+            answer = await self._ask(Request(GRANT, message, f"grant {ttl_s} s"), timeout_s)
+        except StoreError as error:
+            if "lease already exists" not in str(error):
+                raise
+            message = TIME_TO_LIVE.request(ID=lease)
+            request = Request(TIME_TO_LIVE, message, f"look at lease {lease:x}")
+            answer = await self._ask(request, timeout_s)
+            return Grant(lease, float(answer.grantedTTL))
+        return Grant(lease, float(answer.TTL))
+
+    async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
+        """See ``Store.renew``."""
+        deed = f"renew lease {lease:x}"
+        # A stream in etcd's protocol; closed after one message, it is a unary call, and moves to
+        # another endpoint like one. A stream kept open would not.
+        answer = await self._ask(Request(RENEW, RENEW.request(ID=lease), deed), timeout_s)
+        if answer.TTL <= 0:
+            raise LeaseExpiredError(f"{deed}: it is gone")
+        return float(answer.TTL)
+
+    async def revoke(self, lease: LeaseId, *, timeout_s: float | None = None) -> None:
+        """See ``Store.revoke``."""
+        request = Request(REVOKE, REVOKE.request(ID=lease), f"revoke lease {lease:x}")
+        try:
+            await self._ask(request, timeout_s)
+        except LeaseExpiredError:
+            return
+
+    def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+        """See ``Store.follow``."""
+        encoded_key(prefix)
+        return Watch(self, self._channel, prefix, self._clock).news()
+
+    async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
+        """See ``Store.status``: what the endpoint in use says of itself."""
+        answer = await self._ask(Request(STATUS, STATUS.request(), "status"), timeout_s)
+        header = answer.header
+        return StoreStatus(answer.version, header.cluster_id, Revision(header.revision))
+
+    async def close(self) -> None:
+        """See ``Store.close``."""
+        await self._channel.close()
+
+    async def _ask(self, request: Request, timeout_s: float | None) -> Any:
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        return await self._channel.ask(request, timeout_s=limit_s)
+
+    async def _list(
+        self, first: bytes, prefix: str, page_max: int, timeout_s: float | None
+    ) -> Listing:
+        records: list[Record] = []
+        end = range_end(first)
+        revision = 0
+        while True:
+            message = RANGE.request(key=first, range_end=end, limit=page_max, revision=revision)
+            answer = await self._ask(Request(RANGE, message, f"list {prefix!r}"), timeout_s)
+            revision = revision or answer.header.revision
+            records += map(record_of, answer.kvs)
+            if not answer.more:
+                return Listing(tuple(records), Revision(revision))
+            first = answer.kvs[-1].key + b"\0"
+
+
+def _transaction(
+    operations: Sequence[Operation],
+    when: Sequence[Compare],
+    otherwise_get: Sequence[str],
+    *,
+    repeatable: bool,
+) -> Request:
+    message = TXN.request(
+        compare=[_compare(compare) for compare in when],
+        success=[_operation(operation) for operation in operations],
+        failure=[OPERATION(request_range={"key": key.encode()}) for key in otherwise_get],
+    )
+    return Request(TXN, message, _deed(operations, when), repeatable=repeatable)
+
+
+def _deed(operations: Sequence[Operation], when: Sequence[Compare]) -> str:
+    """Name a transaction after the first key it changes, or else asks about."""
+    if not operations:
+        return f"prove {when[0].key!r}" if when else "prove nothing"
+    first = operations[0]
+    name = (
+        f"put {first.key!r}"
+        if isinstance(first, Put)
+        else f"delete {first.key if isinstance(first, Delete) else first.prefix + '*'!r}"
+    )
+    return name if len(operations) == 1 else f"{name} and {len(operations) - 1} more"
+
+
+def _compare(compare: Compare) -> Any:
+    key = compare.key.encode()
+    if isinstance(compare, Created):
+        return COMPARE(result=EQUAL, target=CREATE, key=key, create_revision=compare.revision)
+    return COMPARE(result=EQUAL, target=MOD, key=key, mod_revision=compare.revision)
+
+
+def _operation(operation: Operation) -> Any:
+    if isinstance(operation, Put):
+        put = {
+            "key": operation.key.encode(),
+            "value": operation.value.encode(),
+            "lease": operation.lease,
+        }
+        return OPERATION(request_put=put)
+    if isinstance(operation, Delete):
+        return OPERATION(request_delete_range={"key": operation.key.encode()})
+    first = operation.prefix.encode()
+    return OPERATION(request_delete_range={"key": first, "range_end": range_end(first)})
+
+
+def _outcome(answer: Any) -> Outcome:
+    found = () if answer.succeeded else tuple(_found(answer.responses))
+    return Outcome(answer.succeeded, Revision(answer.header.revision), found)
+
+
+def _found(responses: Any) -> Iterator[Record | None]:
+    for response in responses:
+        kvs = response.response_range.kvs
+        yield record_of(kvs[0]) if kvs else None
