@@ -7,6 +7,14 @@ import re
 
 import pytest
 
+from tests.support.etcd import (  # noqa: F401 - fixtures are found by their names
+    etcd,
+    etcd_cluster,
+    etcd_directory,
+    etcd_program,
+    own_etcd,
+)
+
 SLOW_CALLBACK_S = 0.25
 """The loop complains above 0.1 s; between the two, a busy machine may be to blame."""
 

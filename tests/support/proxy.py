@@ -1,0 +1,118 @@
+"""A cable to cut: a TCP proxy whose behaviour a test changes while connections are open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from enum import Enum, auto
+from typing import Self
+
+
+class Mode(Enum):
+    """What happens to bytes, in connections old and new."""
+
+    PASS = auto()
+    PAUSE = auto()
+    """Nothing is carried, nothing is closed: a frozen host, a firewall that drops."""
+    REQUESTS_ONLY = auto()
+    """Bytes reach the server, none come back."""
+    ANSWERS_ONLY = auto()
+    """Bytes come back, none reach the server."""
+    REFUSE = auto()
+    """New connections are reset at once; old ones go on."""
+
+
+class Proxy:
+    """Use as ``async with Proxy("127.0.0.1:2379") as proxy``; connect to ``proxy.address``."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target.rpartition(":")[::2]
+        self._server: asyncio.Server
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._mode = Mode.PASS
+        self.delay_s = 0.0
+        self.carried_bytes = 0
+
+    @property
+    def address(self) -> str:
+        """Where clients connect."""
+        host, port = self._server.sockets[0].getsockname()
+        return f"{host}:{port}"
+
+    @property
+    def mode(self) -> Mode:
+        """What happens to bytes now; what was held is carried once it may."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def reset(self) -> None:
+        """Break every open connection, as a rebooted host does."""
+        for writer in tuple(self._writers):
+            _reset(writer)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.reset()
+        self.mode = Mode.PASS
+        async with asyncio.timeout(5):
+            await self._idle.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._mode is Mode.REFUSE:
+            _reset(writer)
+            return
+        ends = {writer}
+        self._writers |= ends
+        self._idle.clear()
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            ends.add(far_writer)
+            self._writers |= ends
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._carry(reader, far_writer, Mode.REQUESTS_ONLY))
+                both.create_task(self._carry(far_reader, writer, Mode.ANSWERS_ONLY))
+        except OSError:
+            pass  # the server is not there: this shows as a connection that ends at once
+        finally:
+            self._writers -= ends
+            for end in ends:
+                end.transport.abort()
+            if not self._writers:
+                self._idle.set()
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, one_way: Mode
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                while self._mode not in (Mode.PASS, Mode.REFUSE, one_way):
+                    await self._changed.wait()
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                self.carried_bytes += len(data)
+                writer.write(data)
+                await writer.drain()
+        # One side hung up: so does the other.
+        writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    # A linger of zero turns the close into a reset.
+    raw = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
