@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1 import manager_pb2
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
 from mgr.rpc.wire import value_of
@@ -104,12 +105,15 @@ def request_of(
         InvalidArgumentError: An argument or a word cannot be sent.
 
     """
-    return ExecuteRequest(
-        words=[value_of("word", word).text for word in words],
-        arguments={name: value_of(name, value) for name, value in (arguments or {}).items()},
-        input=data,
-        request_id=request_id,
-    )
+    try:
+        return ExecuteRequest(
+            words=words,
+            arguments={name: value_of(name, value) for name, value in (arguments or {}).items()},
+            input=data,
+            request_id=request_id,
+        )
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(f"{error.object!r} is not encodable as UTF-8") from None
 
 
 def answer_in(message: ExecuteResponse) -> Answer:

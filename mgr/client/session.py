@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import uuid
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -33,12 +32,13 @@ Stream = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
 class _Command:
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "message", "sent")
+    __slots__ = ("answer", "message", "stream")
 
     def __init__(self, message: SessionRequest) -> None:
         self.message = message
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.sent = False
+        self.stream: Stream | None = None
+        """The stream it was last sent on."""
 
 
 class Session:
@@ -54,23 +54,29 @@ class Session:
         self._timeout_s = timeout_s
         self._numbers = itertools.count(1)
         self._open: dict[int, _Command] = {}
-        self._outbox: deque[SessionRequest] = deque()
-        self._wake = asyncio.Event()
+        self._stream: Stream | None = None
+        """Where new commands go; None while they wait for an active to be found."""
+        # gRPC takes one message at a time for a stream; callers queue up here.
+        self._writing = asyncio.Lock()
         self._search = Search(guide.peers)
         self._hint: Sighting | None = None
         self._why: dict[str, str] = {}
         self._passed = 0
-        self._tasks = contextlib.AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+        self._runner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._tasks.enter_async_context(self._search)
-        group = await self._tasks.enter_async_context(asyncio.TaskGroup())
-        self._tasks.callback(group.create_task(self._run()).cancel)
+        await self._search.__aenter__()
+        await self._tasks.__aenter__()
+        self._runner = self._tasks.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
         # What the block raised is its caller's business: the task group would wrap it.
-        await self._tasks.aclose()
+        await self._tasks.__aexit__(None, None, None)
+        await self._search.__aexit__(None, None, None)
 
     async def execute(
         self,
@@ -88,23 +94,33 @@ class Session:
         message = SessionRequest(id=number, execute=request_of(words, arguments, data, chosen_id))
         message.timeout.FromNanoseconds(int(limit_s * 1e9))
         command = self._open[number] = _Command(message)
-        self._post(message)
         try:
             async with asyncio.timeout(limit_s):
+                if self._stream is not None:
+                    # Straight from here: a writing task of its own costs a turn of the loop.
+                    await self._put(command, self._stream)
                 return await command.answer
         except TimeoutError:
             raise self._late(command, limit_s) from None
         finally:
             del self._open[number]
-            if command.answer.cancelled():
-                self._post(SessionRequest(id=number, cancel=Cancel()))
+            if not command.answer.done() or command.answer.cancelled():
+                self._tasks.create_task(self._withdraw(command))
 
-    def _post(self, message: SessionRequest) -> None:
-        self._outbox.append(message)
-        self._wake.set()
+    async def _put(self, command: _Command, stream: Stream) -> None:
+        # A failure is the reader's to see: it moves, and all that is open is sent again.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            async with self._writing:
+                command.stream = stream
+                await stream.write(command.message)
+
+    async def _withdraw(self, command: _Command) -> None:
+        if command.stream is not None and command.stream is self._stream:
+            command.message = SessionRequest(id=command.message.id, cancel=Cancel())
+            await self._put(command, command.stream)
 
     def _late(self, command: _Command, limit_s: float) -> MgrError:
-        if command.sent:
+        if command.stream is not None:
             return DeadlineExceededError(
                 f"no answer within {limit_s:g} s: whether the command ran is unknown"
             )
@@ -133,14 +149,15 @@ class Session:
         sighting = self._next()
         self._passed = max(self._passed, sighting.term)
         stream = self._guide.peers.at(sighting.address).commands.Session()
-        self._outbox = deque(command.message for command in self._open.values())
-        self._wake.set()
         async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._write(stream))
-            follower = tasks.create_task(self._leave_for_newer(stream, sighting.term))
-            answers = await self._read(stream, sighting, writer)
-            writer.cancel()
-            follower.cancel()
+            helpers = (
+                tasks.create_task(self._send_open(stream)),
+                tasks.create_task(self._leave_for_newer(stream, sighting.term)),
+            )
+            answers = await self._read(stream, sighting)
+            self._stream = None
+            for helper in helpers:
+                helper.cancel()
         stream.cancel()
         if not answers:
             raise Elsewhere
@@ -153,22 +170,19 @@ class Session:
             raise Elsewhere
         return max(known, key=lambda seen: seen.term)
 
-    async def _write(self, stream: Stream) -> None:
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            while True:
-                await self._wake.wait()
-                while self._outbox:
-                    message = self._outbox.popleft()
-                    if command := self._open.get(message.id):
-                        command.sent = True
-                    await stream.write(message)
-                self._wake.clear()
+    async def _send_open(self, stream: Stream) -> None:
+        """Send what waits for an answer, then let new commands through."""
+        while unsent := [each for each in self._open.values() if each.stream is not stream]:
+            for command in unsent:
+                await self._put(command, stream)
+        if not stream.done():
+            self._stream = stream
 
     async def _leave_for_newer(self, stream: Stream, term: int) -> None:
         await self._search.newer(term)
         stream.cancel()
 
-    async def _read(self, stream: Stream, sighting: Sighting, writer: asyncio.Task[None]) -> int:
+    async def _read(self, stream: Stream, sighting: Sighting) -> int:
         """Hand out answers until the stream ends; how many there were."""
         answers = 0
         moving = False
@@ -176,11 +190,13 @@ class Session:
             while isinstance(message := await stream.read(), SessionResponse):
                 if self._handed_out(message, sighting):
                     answers += 1
+                    await asyncio.sleep(0)
                 elif not moving:
                     # Nothing more is said here; what runs there is still answered.
                     moving = True
-                    writer.cancel()
-                    await stream.done_writing()
+                    self._stream = None
+                    async with self._writing:
+                        await stream.done_writing()
         except grpc.aio.AioRpcError as failed:
             self._why[sighting.address] = str(error_of(failed))
         except asyncio.CancelledError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import metadata
 from typing import Final
 
 import grpc
@@ -69,6 +68,7 @@ async def serve(
     view: ClusterView,
     clock: Clock,
     incarnation: str = "",
+    version: str = "",
     note_of: Callable[[], str] = str,
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``.
@@ -86,7 +86,7 @@ async def serve(
 
     streams = Streams(refused)
     health = HealthServicer(SERVICES, streams)
-    identity = Identity(settings.id, settings.cluster, metadata.version("mgr"), incarnation)
+    identity = Identity(settings.id, settings.cluster, version, incarnation)
     server = grpc.aio.server(interceptors=[StatusInterceptor()], options=_options(settings))
     command_pb2_grpc.add_CommandServiceServicer_to_server(
         CommandServicer(role_of, clock, streams), server

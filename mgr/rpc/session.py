@@ -72,6 +72,7 @@ class Session:
                     if type(message) is Malformed:
                         return message.error()
                     await self._take(message, tasks)
+                    await asyncio.sleep(0)
         except MgrError as error:
             return error
         return None
