@@ -9,8 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-
-IGNORED = re.compile(r"(^|/)(\.(?!ci/|gitignore|pre-commit)|__pycache__|build|dist|[^/]*\.egg-info)")
+IGNORED = re.compile(r"(^|/)(\.(?!ci/|gitignore|pre-commit)|__pycache__|build|dist|.*\.egg-info)")
 """Where git cannot be asked (an unpacked archive): what .gitignore means, roughly."""
 
 
