@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from mgr.errors import ModuleFailedError, OutcomeUnknownError, OverloadedError, TermLostError
 
@@ -171,6 +172,24 @@ def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
 
     threading.Thread(target=body, name=name, daemon=True).start()
     return ended
+
+
+def keep_modules_from_exiting() -> None:
+    """From now on, ``os._exit`` raises in every thread but this one; call it once, here.
+
+    A module that calls it would end the worker with all other modules, and as it would do the
+    same on the next manager, go through the whole fleet. Raised instead, it is that module's
+    crash. A child process that a module forked is let go: only this one is kept.
+    """
+    really_exit, worker = os._exit, os.getpid()
+    main_thread = threading.get_ident()
+
+    def exit_if_ours(status: int) -> NoReturn:
+        if os.getpid() != worker or threading.get_ident() == main_thread:
+            really_exit(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = exit_if_ours
 
 
 def thread_name(module: str, purpose: str) -> str:

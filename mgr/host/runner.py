@@ -26,14 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class Servant(Protocol):
-    """What both kinds of module have."""
+    """What both kinds of module have for certain; ``shutdown`` a standby half may lack."""
 
     def serve(self) -> None:
         """Do the module's own work until told to stop."""
-        ...
-
-    def shutdown(self) -> None:
-        """Let ``serve`` return."""
         ...
 
 
@@ -317,9 +313,10 @@ class ModuleRunner:
         idle = await self._ended(self._in_order(), end_s - limit_s / 2)
         if self._constructing is not None and self._constructing.done() and self.instance is None:
             self.instance = _result_of(self._constructing)
-        if (instance := self.instance) is None:
+        instance: Any = self.instance
+        if instance is None:
             return idle
-        # Looked up on its thread: a standby class may lack it, which is one way of raising.
+        # Looked up on its thread: a class that lacks it has a shutdown() that raises.
         stopping = aside(thread_name(self.name, "stop"), lambda: instance.shutdown())  # noqa: PLW0108
         asked = await self._ended(stopping, end_s)
         if asked and (error := stopping.exception()):

@@ -21,6 +21,7 @@ class Module:
     def __init__(self):
         self.stop = threading.Event()
         self.told = []
+        self.heard = threading.Event()
 
     def serve(self):
         self.stop.wait()
@@ -33,9 +34,11 @@ class Module:
 
     def notify(self, kind, notify_id):
         self.told.append((kind, notify_id))
+        self.heard.set()
 
     def _config_notify(self):
         self.told.append("config")
+        self.heard.set()
 
 
 class Host:
@@ -339,7 +342,8 @@ async def test_notifications_of_one_kind_that_meet_are_told_once(host):
     runner.notify("clog", {"seq": 2})
     go.set()
     await busy
-    await runner.stop()
+    await asyncio.to_thread(module.heard.wait, 5)
+    await ask(runner)
 
     assert module.told == [
         "config",
@@ -358,8 +362,7 @@ async def test_a_notification_that_comes_during_construction_is_told_after_it(ho
 
     runner.notify_config()
     go.set()
-    await until(runner, Phase.RUNNING)
-    await runner.stop()
+    await asyncio.to_thread(module.heard.wait, 5)
 
     assert module.told == ["config"]
 
@@ -389,9 +392,7 @@ async def test_a_restarted_module_is_told_news_though_the_first_one_hangs():
         runner.notify("first")
         await until(runner, Phase.PROBATION)
         runner.notify("second")
-        # The answer of a later command: what was told before it has been told.
-        await ask(runner)
-        await ask(runner)
+        await asyncio.to_thread(made[1].heard.wait, 5)
         await runner.stop()
     never.set()
 

@@ -1,0 +1,57 @@
+"""The worker process, started by its guard: ``python -m mgr.worker --link-fd N``.
+
+Small on purpose: it answers to the guard within the first tenth of a second, and everything
+heavy (gRPC, HTTP, the modules) is imported beside the heartbeat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import logging
+import socket
+from typing import NoReturn
+
+import msgspec
+
+from mgr.clock import CLOCK
+from mgr.host.bridge import aside, keep_modules_from_exiting
+from mgr.link import Begin, from_guard, open_link
+from mgr.settings import Settings
+from mgr.worker.tether import Tether, die_with_parent, dump_stacks_on_signal, end
+
+log = logging.getLogger(__name__)
+
+
+def main() -> NoReturn:
+    """Serve the guard at the other end of ``--link-fd`` until told to go."""
+    parser = argparse.ArgumentParser(prog="mgr.worker", description=__doc__)
+    parser.add_argument("--link-fd", type=int, required=True, help="socket to the guard")
+    link = socket.socket(fileno=parser.parse_args().link_fd)
+    die_with_parent()
+    dump_stacks_on_signal()
+    keep_modules_from_exiting()
+    try:
+        asyncio.run(_serve(link))
+    except Exception:  # the edge of the process: say it, then make room for a clean worker
+        log.critical("the worker ends", exc_info=True)
+    end(1)
+
+
+async def _serve(link: socket.socket) -> None:
+    reader, writer = await open_link(link)
+    begin = from_guard(await reader.readline())
+    if not isinstance(begin, Begin):
+        raise TypeError(f"the guard began with {begin}")
+    settings = msgspec.json.decode(begin.settings, type=Settings)
+    tether = Tether(reader, writer, CLOCK)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(tether.beat(settings.watchdog_s), name="heartbeat")
+        tasks.create_task(tether.hear(), name="link")
+        loop = await aside("import-worker", lambda: importlib.import_module("mgr.worker.loop"))
+        await loop.run(settings, begin.incarnation, tether, tasks)
+
+
+if __name__ == "__main__":
+    main()

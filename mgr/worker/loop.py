@@ -1,0 +1,266 @@
+"""The worker: composition root of the child process, and the only file that knows all of it.
+
+What the guard says decides what this worker does; what runs in the process can be read off
+``run`` and ``_lead``. A worker leads at most once: it ends by exiting, never by stepping back,
+because the threads of its modules cannot be ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from mgr.active.role import ActiveRole, Office
+from mgr.clock import CLOCK
+from mgr.config.values import ConfigValues
+from mgr.errors import FencedError, StoreUnavailableError
+from mgr.host.finder import find_modules, reports
+from mgr.host.manager import Manager, follow_config, known_options
+from mgr.host.role import Role
+from mgr.host.view import ClusterView
+from mgr.http import server as http
+from mgr.link import (
+    Drain,
+    Drained,
+    Extend,
+    Fenced,
+    FromGuard,
+    Lead,
+    Ready,
+    Released,
+    Resign,
+    Retire,
+    Standing,
+    Started,
+)
+from mgr.metrics import Metrics
+from mgr.rpc import server as grpc
+from mgr.settings import Settings
+from mgr.store.api import Revision
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+from mgr.worker.etcd import connect
+from mgr.worker.gate import Gate
+from mgr.worker.tether import Tether, end
+from standby.role import StandbyRole
+
+GOODBYE_S: Final = 0.5
+"""How long answers may take to leave once the office is given back."""
+ABORT_S: Final = 0.1
+"""The same when it was lost: the guard kills a worker that takes half a second."""
+LOOK_EVERY_S: Final = 0.5
+"""How often to look whether the gate has shut by itself, at most."""
+WAIT_S: Final = 10.0
+"""After this, say in the log what is waited for, and wait on."""
+FIRST: Final = Revision(1)
+"""Any revision: every etcd is at this one or later."""
+
+log = logging.getLogger(__name__)
+
+
+async def run(
+    settings: Settings, incarnation: str, tether: Tether, tasks: asyncio.TaskGroup
+) -> None:
+    """Warm up, say so, and from then on do what the guard says. Everything runs in ``tasks``."""
+    keys = Keys(settings.cluster)
+    store = connect(settings)
+    mirror = Mirror(store, keys.root, CLOCK)
+    tasks.create_task(mirror.run(), name="mirror")
+    catalogue = await find_modules(settings.module_path, limit_s=settings.module_load_s)
+    await _seen(mirror, FIRST)
+    options = known_options(settings, socket.gethostname(), catalogue)
+    config = ConfigValues(settings.id, options, keys)
+    follow_config(config, mirror, keys)
+    manager = Manager(
+        settings=settings,
+        incarnation=incarnation,
+        store=store,
+        mirror=mirror,
+        keys=keys,
+        clock=CLOCK,
+        catalogue=catalogue,
+        config=config,
+        view=ClusterView(mirror, keys, CLOCK, settings.lease_ttl_s),
+        metrics=Metrics(),
+    )
+    await Worker(manager, tether, tasks).open()
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The open ports."""
+
+    grpc: grpc.GrpcServer
+    http: http.HttpServer
+
+
+class Worker:
+    """A warm worker: waits, perhaps leads, and exits."""
+
+    def __init__(self, manager: Manager, tether: Tether, tasks: asyncio.TaskGroup) -> None:
+        """Wait as a standby; ``open`` lets others see it."""
+        self._manager = manager
+        self._tether = tether
+        self._tasks = tasks
+        self._gate = Gate(CLOCK, manager.view.leader)
+        self._standby = StandbyRole(manager, tasks)
+        self._active: ActiveRole | None = None
+        self._servers: Servers | None = None
+        self._serving = False
+        self._draining = False
+        self._note = ""
+        manager.metrics.measure_mirror(manager.mirror.age_s)
+        tether.on_lag = manager.metrics.loop_lag_s.observe
+
+    async def open(self) -> None:
+        """Open the ports, start the standby's part and say that this worker is warm."""
+        manager = self._manager
+        opened = self._servers = Servers(
+            await grpc.serve(
+                manager.settings,
+                role_of=self._role,
+                view=manager.view,
+                clock=CLOCK,
+                incarnation=manager.incarnation,
+                note_of=lambda: self._note,
+            ),
+            await http.serve(
+                manager.settings,
+                role_of=self._role,
+                view=manager.view,
+                registry=manager.metrics.registry,
+                tasks=self._tasks,
+            ),
+        )
+        self._tether.on_message = self._heard
+        self._tasks.create_task(self._announce(), name="announce")
+        self._tasks.create_task(self._standby.run(opened.http.address), name="standby")
+        self._tether.say(
+            Ready(
+                grpc_address=opened.grpc.address,
+                http_address=opened.http.address,
+                modules=reports(manager.catalogue),
+            )
+        )
+        log.info("warm", extra={"grpc": opened.grpc.address, "http": opened.http.address})
+
+    def _role(self) -> Role:
+        return self._active or self._standby
+
+    # -- what the guard says --------------------------------------------------------------------
+
+    def _heard(self, message: FromGuard) -> None:
+        match message:
+            case Lead():
+                self._gate.extend(message.term, message.deadline_s)
+                self._tasks.create_task(self._lead(message), name="lead")
+            case Extend():
+                self._gate.extend(message.term, message.deadline_s)
+            case Drain():
+                self._draining = True
+                self._gate.drain()
+                self._tasks.create_task(self._drain(message), name="drain")
+            case Released():
+                self._tasks.create_task(self._part(message), name="part")
+            case Retire():
+                self._tasks.create_task(self._retire(message.reason), name="retire")
+            case Standing():
+                self._note = message.note
+
+    async def _lead(self, lead: Lead) -> None:
+        """Become the active: see all that was written before, then take commands."""
+        log.info("leading", extra={"term": lead.term, "quiesced": lead.predecessor_quiesced})
+        self._manager.metrics.term.set(lead.term)
+        stopping = self._tasks.create_task(self._standby.stop(), name="stop standby")
+        await _seen(self._manager.mirror, Revision(lead.term))
+        await stopping
+        if self._draining or self._servers is None:
+            return
+        office = Office(
+            term=lead.term,
+            lease=lead.lease,
+            http_address=self._servers.http.address,
+            gate=self._gate,
+            resign=lambda why, to: self._tether.say(Resign(reason=why, successor=to)),
+            fenced=self._fenced,
+        )
+        self._active = ActiveRole(self._manager, office, self._tasks)
+        self._show()
+        await self._active.start()
+        self._tether.say(Started(term=lead.term))
+        self._show()
+
+    def _fenced(self, error: FencedError) -> None:
+        """The store has judged: a successor exists. Nothing is answered any more."""
+        self._gate.end(str(error))
+        self._tether.say(Fenced(term=error.term))
+
+    async def _drain(self, drain: Drain) -> None:
+        quiesced = self._active is None or await self._active.drain(drain.budget_s)
+        self._tether.say(Drained(term=drain.term, quiesced=quiesced))
+
+    async def _part(self, released: Released) -> NoReturn:
+        """Send whoever is held to the successor, once there is one, and go."""
+        if any(p.warm and p.name != self._manager.id for p in self._manager.view.presences()):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._manager.settings.hold_s):
+                    await self._succeeded(released.term)
+        self._gate.end("the office was given back")
+        await self._close(GOODBYE_S)
+        end(0, with_group=True)
+
+    async def _succeeded(self, term: int) -> None:
+        async for leader in self._manager.view.changes():
+            if leader is not None and leader.term > term:
+                return
+
+    async def _retire(self, reason: str) -> NoReturn:
+        log.warning("retiring", extra={"reason": reason})
+        self._gate.end(reason)
+        if self._active is not None:
+            self._active.abort(reason)
+        await self._close(ABORT_S)
+        end(0, with_group=True)
+
+    async def _close(self, grace_s: float) -> None:
+        """Let answers leave, for ``grace_s``; whatever does not work any more does not matter."""
+        if self._servers is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * grace_s):
+                await self._servers.grpc.close(grace_s)
+                await self._servers.http.close()
+
+    # -- what others see ------------------------------------------------------------------------
+
+    async def _announce(self) -> None:
+        """Keep what health says in step with the gate, also when that shuts by the clock."""
+        while True:
+            self._show()
+            left_s = self._gate.deadline_s - CLOCK.now()
+            look_s = min(left_s, LOOK_EVERY_S) if left_s > 0 else LOOK_EVERY_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(look_s):
+                    await self._gate.changed()
+
+    def _show(self) -> None:
+        serving = self._active is not None and self._gate.admits()
+        if serving != self._serving and self._servers is not None:
+            self._serving = serving
+            self._servers.grpc.set_serving(serving)
+        self._manager.metrics.set_part(self._role().part)
+
+
+async def _seen(mirror: Mirror, revision: Revision) -> None:
+    """Wait until ``mirror`` shows everything up to ``revision``; for ever if it must be."""
+    while True:
+        try:
+            await mirror.reached(revision, WAIT_S)
+        except StoreUnavailableError as error:
+            log.warning("waiting for the store", extra={"error": str(error)})
+        else:
+            return

@@ -1,0 +1,19 @@
+"""What a standby says to whoever takes it for the active: always a refusal, always current."""
+
+from __future__ import annotations
+
+from mgr.errors import NotActiveError
+from mgr.host.view import ClusterView
+
+
+def refusal(view: ClusterView, own_name: str) -> NotActiveError:
+    """The error for a caller, naming the active if one is known and it is another manager.
+
+    A view older than the lease names nobody: a redirect to a manager that may be dead and
+    replaced is a lie. Neither does one that still names this manager itself, whose last worker
+    led a moment ago.
+    """
+    leader = view.leader()
+    if leader is None or leader.name == own_name:
+        return NotActiveError(None)
+    return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)

@@ -1,0 +1,145 @@
+"""The standby's part: warm and waiting, its modules' standby halves running, nobody served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, NoReturn
+
+from mgr.errors import NotFoundError
+from mgr.host.bridge import Bridge
+from mgr.host.enabled import enabled_modules
+from mgr.host.finder import Found
+from mgr.host.life import Event
+from mgr.host.manager import Manager
+from mgr.host.runner import Limits, ModuleRunner, Servant
+from standby.context import StandbyContext
+from standby.redirect import refusal
+
+STOP_S: Final = 0.5
+"""What a module's standby half gets to stop when this manager is promoted. Commands wait
+meanwhile, so it is short: one that does not stop in it is abandoned."""
+
+log = logging.getLogger(__name__)
+
+
+class StandbyRole:
+    """Implements ``mgr.host.role.Role`` for a manager that waits."""
+
+    part: Final = "standby"
+    log: Final = None
+
+    def __init__(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
+        """Refuse from here on; run modules in ``tasks`` once ``run`` is."""
+        self._manager = manager
+        self._tasks = tasks
+        self._http_address = ""
+        self._runners: dict[str, ModuleRunner] = {}
+        self._going: set[str] = set()
+        self._stopping = False
+
+    async def run(self, http_address: str) -> None:
+        """Run the standby halves of enabled modules, from the first sight of an active on.
+
+        A manager that never saw another one active has nobody to send anyone to. This one is
+        itself reached at ``http_address``.
+        """
+        self._http_address = http_address
+        manager = self._manager
+        async for leader in manager.view.changes():
+            if self._stopping:
+                return
+            if leader is not None and leader.name != manager.id:
+                break
+        manager.mirror.subscribe(manager.keys.modules, self.look)
+        self.look()
+
+    def look(self, _changes: object = None) -> None:
+        """Start what should run and does not; stop what runs and should not."""
+        if self._stopping:
+            return
+        manager = self._manager
+        wanted = [
+            found
+            for name in enabled_modules(manager.mirror, manager.keys)
+            if (found := manager.catalogue.get(name)) and found.standby and found.can_run
+        ]
+        for found in wanted:
+            if found.name not in self._runners:
+                self._launch(found)
+        for name in self._runners.keys() - {found.name for found in wanted} - self._going:
+            self._going.add(name)
+            self._tasks.create_task(self._disable(name))
+
+    async def stop(self) -> bool:
+        """Stop all of it, within ``STOP_S``; whether every module did. For good."""
+        self._stopping = True
+        runners = tuple(self._runners.values())
+        async with asyncio.TaskGroup() as stops:
+            ends = [stops.create_task(runner.stop(limit_s=STOP_S)) for runner in runners]
+        return all(end.result() for end in ends)
+
+    # -- what the servers ask -------------------------------------------------------------------
+
+    async def execute(self, request: object) -> NoReturn:  # noqa: ARG002 - whatever was asked
+        """Refuse, and say where the active manager is.
+
+        Raises:
+            NotActiveError: Always.
+
+        """
+        raise refusal(self._manager.view, self._manager.id)
+
+    def describe(self) -> tuple[Sequence[NoReturn], NoReturn]:
+        """Refuse: only the active knows which commands there are.
+
+        Raises:
+            NotActiveError: Always.
+
+        """
+        raise refusal(self._manager.view, self._manager.id)
+
+    async def fail(self, name: str, successor: str) -> NoReturn:  # noqa: ARG002 - whoever it were
+        """Refuse: there is no office here to give up.
+
+        Raises:
+            NotActiveError: The active was meant, by name or as the active.
+            NotFoundError: This manager was meant.
+
+        """
+        if name == self._manager.id:
+            raise NotFoundError(f"manager {name!r} is a standby: it has no office to give up")
+        raise refusal(self._manager.view, self._manager.id)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _launch(self, found: Found) -> None:
+        runner = ModuleRunner(
+            found.name,
+            partial(self._construct, found),
+            limits=Limits(stop_s=STOP_S),
+            clock=self._manager.clock,
+            changed=self._happened,
+        )
+        self._runners[found.name] = runner
+        self._tasks.create_task(runner.live(), name=f"standby {found.name}")
+
+    def _construct(self, found: Found, _bridge: Bridge) -> Servant:
+        """On the module's own thread."""
+        if found.standby is None:
+            raise AssertionError("only modules with a standby half are constructed")
+        context = StandbyContext(self._manager, found.name, self._http_address)
+        return found.standby(found.name, context)
+
+    def _happened(self, runner: ModuleRunner, event: Event) -> None:
+        if event is Event.SERVE_RAISED:
+            fields = {"module_name": runner.name, "error": runner.error}
+            log.error("standby half of a module failed", extra=fields)
+
+    async def _disable(self, name: str) -> None:
+        await self._runners[name].stop()
+        del self._runners[name]
+        self._going.discard(name)
+        self.look()
