@@ -1,0 +1,193 @@
+"""What the manager's HTTP port answers. Reads the view and the role; decides nothing.
+
+Every address in a redirect was published by the active itself. None is taken from the request:
+a ``Host`` header would send a client wherever its sender liked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from mgr.host.role import Role
+from mgr.host.view import ClusterView, LeaderView
+
+NO_STORE: Final = {"Cache-Control": "no-store"}
+"""Who leads changes at any moment: no answer of this port may be kept."""
+RETRY: Final = NO_STORE | {"Retry-After": "1"}
+SERVING: Final = "active"
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem }}
+h1 {{ font-size: 1.4rem }} h2 {{ font-size: 1.1rem; margin-top: 2rem }}
+table {{ border-collapse: collapse }} td {{ padding: .15rem 1.5rem .15rem 0 }}
+</style></head><body>
+<h1>{title}</h1>
+<p>Active manager of cluster <b>{cluster}</b>, term {term}, since {since}.</p>
+<h2>Pages of modules</h2>
+{services}
+<h2>Standbys</h2>
+{standbys}
+</body></html>
+"""
+
+
+class Pages:
+    """The answers, each to its path."""
+
+    def __init__(
+        self,
+        name: str,
+        cluster: str,
+        *,
+        role_of: Callable[[], Role],
+        view: ClusterView,
+        registry: CollectorRegistry,
+        fresh_s: float,
+    ) -> None:
+        """Speak for manager ``name``; a view older than ``fresh_s`` is not ready."""
+        self._name = name
+        self._cluster = cluster
+        self._role_of = role_of
+        self._view = view
+        self._registry = registry
+        self._fresh_s = fresh_s
+
+    def application(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/livez", self.livez),
+                Route("/readyz", self.readyz),
+                Route("/active", self.active),
+                Route("/metrics", self.metrics),
+                Route("/services/{module}", self.service, methods=_METHODS),
+                Route("/{path:path}", self.rest, methods=_METHODS),
+            ]
+        )
+
+    async def livez(self, _: Request) -> Response:
+        """Say that the process turns its event loop."""
+        return PlainTextResponse("ok\n", headers=NO_STORE)
+
+    async def readyz(self, _: Request) -> Response:
+        """Say whether what this manager knows of the cluster is current."""
+        age_s = self._view.age_s()
+        if age_s <= self._fresh_s:
+            return PlainTextResponse("ok\n", headers=NO_STORE)
+        why = f"not ready: last heard of etcd {age_s:.1f} s ago\n"
+        return PlainTextResponse(why, status_code=503, headers=RETRY)
+
+    async def active(self, _: Request) -> Response:
+        """Say whether this manager is the one to talk to, in a way a load balancer understands."""
+        leader = self._view.leader()
+        known = {
+            "active": leader.name if leader else None,
+            "address": leader.http_address if leader else None,
+            "term": leader.term if leader else 0,
+        }
+        if self._serves(leader):
+            return JSONResponse(known, headers=NO_STORE)
+        return JSONResponse(known, status_code=503, headers=NO_STORE if leader else RETRY)
+
+    async def metrics(self, _: Request) -> Response:
+        """Show this manager's metrics in the Prometheus text format."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def service(self, request: Request) -> Response:
+        """Lead to the page that a module published; any manager knows it."""
+        module = request.path_params["module"]
+        if self._view.leader() is None:
+            return _nobody()
+        uri = self._view.services().get(module, "")
+        if not is_page(uri):
+            return _unknown(f"module {module!r} has published no page")
+        return Response(status_code=307, headers=NO_STORE | {"Location": quote(uri, safe=_URI)})
+
+    async def rest(self, request: Request) -> Response:
+        """Show the index on the active; lead there from a standby."""
+        leader = self._view.leader()
+        if self._serves(leader):
+            if request.url.path == "/":
+                return HTMLResponse(self._index(leader), headers=NO_STORE)
+            return _unknown(f"there is no page {request.url.path!r} here")
+        if leader is None or leader.name == self._name or not leader.http_address:
+            # The view may name this manager before it serves, or after: no way to send anybody.
+            return _nobody()
+        return Response(
+            status_code=307,
+            headers=NO_STORE | {"Location": f"http://{leader.http_address}{_target(request)}"},
+        )
+
+    def _serves(self, leader: LeaderView | None) -> bool:
+        return leader is not None and leader.name == self._name and self._role_of().part == SERVING
+
+    def _index(self, leader: LeaderView | None) -> str:
+        pages = [
+            f'<tr><td>{escape(module)}</td><td><a href="{escape(uri)}">{escape(uri)}</a></td></tr>'
+            for module, uri in sorted(self._view.services().items())
+            if is_page(uri)
+        ]
+        waiting = [
+            f"<tr><td>{escape(each.name)}</td><td>{escape(each.grpc_address)}</td>"
+            f"<td>{'warm' if each.warm else 'warming up'}</td></tr>"
+            for each in self._view.presences()
+            if each.name != self._name
+        ]
+        return _PAGE.format(
+            title=f"mgr.{escape(self._name)}",
+            cluster=escape(self._cluster),
+            term=leader.term if leader else 0,
+            since=escape(leader.since) if leader else "",
+            services=_table(pages, "No module has published a page."),
+            standbys=_table(waiting, "None: if this manager fails, nobody follows."),
+        )
+
+
+def is_page(uri: str) -> bool:
+    """Whether ``uri`` may be followed: http or https, with a host. Never ``javascript:``."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+
+
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+"""A 307 keeps method and body, so every method is sent on, not only those that read."""
+_URI: Final = ":/?#[]@!$&'()*+,;=%-._~"
+"""What may stand in an address as it is; anything else, a line break above all, is encoded."""
+
+
+def _target(request: Request) -> str:
+    # As the client encoded it, so that %2F stays %2F. One slash in front and not two: behind
+    # "http://host:port" two would still be that host, but not every client reads it so.
+    raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    path = "/" + quote(raw.decode("latin-1").lstrip("/\\"), safe=_URI.replace("?", ""))
+    query: bytes = request.scope["query_string"]
+    return f"{path}?{quote(query.decode('latin-1'), safe=_URI)}" if query else path
+
+
+def _nobody() -> Response:
+    return PlainTextResponse(
+        "no manager is active just now: retry\n", status_code=503, headers=RETRY
+    )
+
+
+def _unknown(what: str) -> Response:
+    return PlainTextResponse(f"{what}\n", status_code=404, headers=NO_STORE)
+
+
+def _table(rows: list[str], otherwise: str) -> str:
+    return f"<table>{''.join(rows)}</table>" if rows else f"<p>{otherwise}</p>"
