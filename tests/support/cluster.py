@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,9 +11,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from mgr.client import Client
+from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from tests.support import process
@@ -112,7 +113,7 @@ class Cluster:
         ]
         return Manager(name, [str(MGRD), *flags], self.directory / f"{name}.log", (grpc, http))
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         try:
             for manager in self.managers.values():
                 manager.start()
@@ -161,8 +162,8 @@ class Cluster:
         except MgrError:
             return None
         # Both must agree, or the office is just moving.
-        name = status.active.name
-        return self.managers.get(name) if name and name in answer.stdout else None
+        name = status.active.name if status.active else ""
+        return self.managers.get(name) if name and f'"{name}"' in answer.text else None
 
     def settled(self, timeout_s: float = 20) -> Manager:
         """Wait until one is active and all others that run are warm standbys; the active."""
@@ -202,10 +203,8 @@ def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = 20) -> 
 
 
 def _signal_quietly(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def lines(log: Path) -> Iterator[str]:

@@ -37,7 +37,7 @@ def start(
             stderr=subprocess.STDOUT,
             env=None if environment is None else {**os.environ, **environment},
             process_group=0,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no Python after it
         )
 
 
