@@ -140,15 +140,16 @@ def span_s(text: str) -> int:
 
 ADDRESS: Final = re.compile(
     r"(?:(?P<kind>v1|v2|any):)?"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]+|[0-9A-Fa-f:]+?)"
-    r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<nonce>[0-9]+))?"
+    # A port needs brackets around an IPv6 host; without them all colons are the host's.
+    r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]+)(?::(?P<port>[0-9]{1,5}))?|(?P<bare>[0-9A-Fa-f:.]+))"
+    r"(?:/(?P<nonce>[0-9]+))?"
 )
 
 
 def _address(text: str) -> Value:
     # Canonical as Ceph prints it: type, host, port and nonce are all there.
     found = ADDRESS.fullmatch(text)
-    host = _host(found["host"]) if found else None
+    host = _host(found["host"] or found["bare"]) if found else None
     if not found or host is None or int(found["port"] or 0) > 65535:
         raise refuse(f"'{text}' is not an address: [v1:|v2:]host[:port][/nonce]")
     port, nonce = int(found["port"] or 0), int(found["nonce"] or 0)

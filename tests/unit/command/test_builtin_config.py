@@ -1,0 +1,269 @@
+"""``config`` and ``config-key``: what is taken, what is refused, what is shown."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from tests.support.desk import desk
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "text"),
+    [
+        (
+            ("mgr", "mgr/hello/plaice", "x"),
+            errno.EINVAL,
+            "unrecognized config option 'mgr/hello/plaice'; did you mean 'mgr/hello/place'?",
+        ),
+        (("m/gr", "mgr/hello/place", "x"), errno.EINVAL, "unrecognized config target 'm/gr'"),
+        (("global.x", "debug_mgr", "x"), errno.EINVAL, "unrecognized config target 'global.x'"),
+        (
+            ("osd", "mgr/hello/place", "x"),
+            errno.EINVAL,
+            (
+                "unrecognized config target 'osd': options of modules are read from global, mgr "
+                "and mgr.<id>"
+            ),
+        ),
+        (("mgr", "fsid", "x"), errno.EINVAL, "fsid is special and cannot be stored by the mon"),
+        (
+            ("mgr", "mgr/hello/times", "many"),
+            errno.EINVAL,
+            "error parsing value: Expected option value to be integer, got 'many'",
+        ),
+        (
+            ("mgr", "mgr/hello/times", "11"),
+            errno.EINVAL,
+            "error parsing value: Value '11' exceeds maximum 10",
+        ),
+        (
+            ("mgr", "mgr/hello/mood", "mad"),
+            errno.EINVAL,
+            "error parsing value: 'mad' is not one of the permitted values: glad, sad",
+        ),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_and_nothing_changes(words, error, text):
+    """One line that names the thing and the nearest right one."""
+    async with desk() as at:
+        answer = await at.run("config", "set", *words)
+        stored = at.office.mirror.under(at.office.keys.config)
+
+    assert (answer.retval, answer.stdout, answer.stderr) == (-error, "", text)
+    assert not stored
+
+
+async def test_a_value_is_stored_normalised_and_holds_at_once():
+    """No sign, no unit: whoever reads it needs no parser."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mgr/hello/times", "+7")
+        shown = await at.run("config", "get", "mgr.a", "mgr/hello/times")
+
+        assert at.stored(at.office.keys.option("mgr", "mgr/hello/times")) == "7"
+        assert at.values.typed("hello", "times") == 7
+    assert shown.stdout == "7\n"
+
+
+async def test_force_stores_what_nobody_knows():
+    """An option of a module that comes later; a value that does not fit."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mgr/other/x y", "1", "--force")
+        await at.run("config", "set", "mgr", "mgr/hello/times", "99", "--force")
+
+        assert at.stored(at.office.keys.option("mgr", "mgr/other/x_y")) == "1"
+        assert at.values.typed("hello", "times") == 99
+
+
+async def test_setting_the_same_value_again_writes_nothing():
+    """No notification, no revision."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
+        before = await at.office.store.status()
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
+
+        assert await at.office.store.status() == before
+
+
+async def test_rm_takes_the_value_away_and_is_content_with_nothing_there():
+    """What is removed is gone at once: the default holds again."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
+        first = await at.run("config", "rm", "mgr", "mgr/hello/place")
+        second = await at.run("config", "rm", "mgr", "mgr/hello/place")
+        shown = await at.run("config", "get", "mgr", "mgr/hello/place")
+
+    assert (first.retval, second.retval) == (0, 0)
+    assert shown.stdout == "world\n"
+
+
+async def test_get_names_what_it_does_not_know():
+    """ENOENT for a key, EINVAL for an entity."""
+    async with desk() as at:
+        key = await at.run("config", "get", "mgr", "mgr/hello/plac")
+        who = await at.run("config", "get", "m/gr")
+
+    assert key.retval == -errno.ENOENT
+    assert key.stderr == "unrecognized key 'mgr/hello/plac'; did you mean 'mgr/hello/place'?"
+    assert (who.retval, who.stderr) == (-errno.EINVAL, "unrecognized entity 'm/gr'")
+
+
+async def test_an_entity_sees_the_most_specific_value():
+    """``global`` < ``mgr`` < ``mgr.<id>``; the section says where a value comes from."""
+    async with desk() as at:
+        for who, value in (("global", "G"), ("mgr", "M"), ("mgr.b", "B")):
+            await at.run("config", "set", who, "mgr/hello/place", value)
+        seen = {
+            who: (await at.json("config", "get", who))["mgr/hello/place"]
+            for who in ("global", "mgr.a", "mgr.b", "osd.3")
+        }
+
+    assert {who: (each["section"], each["value"]) for who, each in seen.items()} == {
+        "global": ("global", "G"),
+        "mgr.a": ("mgr", "M"),
+        "mgr.b": ("mgr.b", "B"),
+        "osd.3": ("global", "G"),
+    }
+    assert seen["mgr.a"]["can_update_at_runtime"] is True
+
+
+async def test_dump_lists_sections_in_order():
+    """Global first, then type by type; a star marks what needs a restart."""
+    async with desk() as at:
+        for who in ("osd.1", "mgr.a", "global", "mgr", "zoo"):
+            await at.run("config", "set", who, "mgr_tick_period", "3")
+        await at.run("config", "set", "mgr", "mgr/hello/times", "2")
+        data = await at.json("config", "dump")
+        plain = (await at.run("config", "dump")).stdout.splitlines()
+
+    assert [each["section"] for each in data] == ["global", "mgr", "mgr", "mgr.a", "osd.1", "zoo"]
+    assert plain[0].split() == ["WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO"]
+    assert plain[2].split() == ["mgr", "basic", "mgr/hello/times", "2", "*"]
+
+
+async def test_help_and_ls_know_every_option():
+    """What ``ls`` names, ``help`` explains."""
+    async with desk() as at:
+        names = (await at.run("config", "ls")).stdout.split()
+        for name in names:
+            assert (await at.run("config", "help", name)).retval == 0
+        text = (await at.run("config", "help", "mgr/hello/times")).stdout
+        unknown = await at.run("config", "help", "fsidd")
+        mood = await at.json("config", "help", "mgr/hello/mood")
+
+    assert names[-3:] == ["mgr/hello/mood", "mgr/hello/place", "mgr/hello/times"]
+    assert text.splitlines() == [
+        "mgr/hello/times - ",
+        "  (uint, basic)",
+        "  Default: 1",
+        "  Minimum: 1",
+        "  Maximum: 10",
+        "  Can update at runtime: false",
+    ]
+    assert unknown.retval == -errno.ENOENT
+    assert "'fsidd' not recognized; did you mean 'fsid'?" in unknown.stderr
+    assert mood["see_also"] == ["mgr/hello/place"]
+
+
+async def test_show_says_what_holds_and_where_from():
+    """With and without defaults."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
+        shown = await at.json("config", "show", "mgr.a")
+        one = await at.run("config", "show", "mgr.a", "mgr/hello/place")
+        every = {
+            each["name"]: (each["value"], each["source"])
+            for each in await at.json("config", "show-with-defaults", "mgr.a")
+        }
+
+    assert shown == [{"name": "mgr/hello/place", "value": "Rome", "source": "mon"}]
+    assert one.stdout == "Rome\n"
+    assert every["mgr/hello/place"] == ("Rome", "mon")
+    assert every["mgr/hello/times"] == ("1", "default")
+    assert every["fsid"] == ("f-s-i-d", "default")
+
+
+# -- config-key ------------------------------------------------------------------------------
+
+
+async def test_a_key_is_set_read_listed_and_removed():
+    """The texts are Ceph's; ``get`` gives the value as it is, without a newline."""
+    async with desk() as at:
+        texts = [
+            (await at.run(*words, inbuf=inbuf)).stderr
+            for *words, inbuf in (
+                ("config-key", "set", "mgr/hello/a", "Grüße", ""),
+                ("config-key", "set", "b", "from a file"),
+                ("config-key", "put", "c", ""),
+                ("config-key", "exists", "b", ""),
+                ("config-key", "rm", "c", ""),
+                ("config-key", "del", "c", ""),
+            )
+        ]
+        value = (await at.run("config-key", "get", "mgr/hello/a")).stdout
+        listed = await at.run("config-key", "ls")
+        dumped = await at.json("config-key", "dump", "mgr/")
+
+        assert at.stored(at.office.keys.module_entry("hello", "a")) == "Grüße"
+    assert texts == [
+        "set mgr/hello/a",
+        "set b",
+        "set c",
+        "key 'b' exists",
+        "key deleted",
+        "key deleted",
+    ]
+    assert value == "Grüße"
+    assert json.loads(listed.stdout) == ["b", "mgr/hello/a"]
+    assert listed.stdout.startswith("[\n")
+    assert dumped == {"mgr/hello/a": "Grüße"}
+
+
+@pytest.mark.parametrize("verb", ["get", "exists"])
+async def test_an_absent_key_is_enoent(verb):
+    """And named."""
+    async with desk() as at:
+        answer = await at.run("config-key", verb, "nope")
+
+    assert (answer.retval, answer.stderr) == (-errno.ENOENT, "key 'nope' doesn't exist")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error", "text"),
+    [
+        ("a\0b", "x", errno.EINVAL, "NUL"),
+        ("", "x", errno.EINVAL, "empty"),
+        ("a\udcff", "x", errno.EINVAL, "UTF-8"),
+        ("a", "\udcff", errno.EINVAL, "UTF-8"),
+        ("k" * 5000, "x", errno.EFBIG, "limited to 4096 bytes"),
+        (
+            "a",
+            "x" * 65537,
+            errno.EFBIG,
+            (
+                "error: entry size limited to 65536 bytes. "
+                "Use 'mon config key max entry size' to manually adjust"
+            ),
+        ),
+    ],
+)
+async def test_what_cannot_be_stored_is_refused_before_it_is_sent(key, value, error, text):
+    """The limit is in the message."""
+    async with desk() as at:
+        answer = await at.run("config-key", "set", key, value)
+        stored = at.office.mirror.under(at.office.keys.kv)
+
+    assert answer.retval == -error
+    assert text in answer.stderr
+    assert not stored
+
+
+async def test_the_limit_of_a_value_can_be_adjusted_as_its_message_says():
+    """The option that the message names exists."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mon config key max entry size", "128K")
+        answer = await at.run("config-key", "set", "a", "x" * 65537)
+
+    assert answer.retval == 0

@@ -1,0 +1,343 @@
+"""``mgr``, ``mgr module``, ``health``, ``status``, ``log``: the manager's own answers."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import msgspec
+import pytest
+import yaml
+
+from mgr.cluster.log import Priority
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.catalogue import NOUNS
+from mgr.command.render import FORMATS
+from mgr.config.modules import Switch
+from mgr.health.check import Check, Severity
+from tests.support.desk import desk
+
+NOISE = Check(
+    code="NOISE", severity=Severity.WARN, summary="2 are loud", count=2, detail=("x", "y")
+)
+
+
+def switch(at, module):
+    return msgspec.json.decode(at.stored(at.office.keys.module(module)), type=Switch)
+
+
+async def test_stat_and_dump_show_the_map():
+    """Only the current epoch is kept."""
+    async with desk() as at:
+        await at.join("b")
+        stat = await at.json("mgr", "stat")
+        dump = await at.json("mgr", "dump", "41")
+        old = await at.run("mgr", "dump", "40")
+
+    assert stat == {"epoch": 41, "available": True, "active_name": "a", "num_standby": 1}
+    assert dump["services"] == {"hello": "http://a/hello"}
+    assert (old.retval, old.stderr) == (-errno.ENOENT, "there is no map for epoch 40")
+
+
+@pytest.mark.parametrize(
+    ("words", "resigned"),
+    [
+        ((), [("admin", "")]),
+        (("a",), [("admin", "")]),
+        (("mgr.a", "--successor", "b"), [("admin", "b")]),
+        (("7",), [("admin", "")]),
+    ],
+)
+async def test_fail_gives_up_the_office(words, resigned):
+    """By name, with or without ``mgr.``, by number, to a named successor."""
+    async with desk() as at:
+        answer = await at.run("mgr", "fail", *words)
+
+    assert answer.retval == 0
+    assert at.resigned == resigned
+
+
+async def test_fail_of_somebody_else_does_nothing_and_says_so():
+    """An unknown name is 0 as in Ceph; a standby has no office to give up."""
+    async with desk() as at:
+        await at.join("b")
+        unknown = await at.run("mgr", "fail", "x")
+        standby = await at.run("mgr", "fail", "b")
+        successor = await at.run("mgr", "fail", "--successor=nobody")
+
+    assert (unknown.retval, unknown.stderr) == (0, "Daemon not found 'x', already failed?")
+    assert standby.retval == -errno.EINVAL
+    assert "'b' is a standby" in standby.stderr
+    assert successor.retval == -errno.ENOENT
+    assert at.resigned == []
+
+
+def test_fail_is_not_idempotent_and_everything_else_is():
+    """A retry of ``mgr fail`` after the failover must not depose the successor."""
+
+    class Nothing:
+        def __getattr__(self, name):
+            return self
+
+    admin = Administration(**dict.fromkeys(Administration.__dataclass_fields__, Nothing()))
+    every = [each.command for noun in NOUNS for each in noun.commands(admin)]
+
+    once = {each.prefix for each in every if each.mutates and not each.idempotent}
+    assert once == {"mgr fail", "log"}
+    assert {each.perm for each in every} == {"r", "rw"}
+
+
+async def test_metadata_names_every_manager():
+    """One by name, all without."""
+    async with desk() as at:
+        await at.join("b")
+        every = await at.json("mgr", "metadata")
+        one = await at.json("mgr", "metadata", "mgr.b")
+        missing = await at.run("mgr", "metadata", "x")
+        versions = await at.json("mgr", "versions")
+        hosts = await at.json("mgr", "count-metadata", "hostname")
+
+    assert [each["name"] for each in every] == ["a", "b"]
+    assert one["hostname"] == "host-b"
+    assert (missing.retval, missing.stderr) == (-errno.ENOENT, "mgr.x does not exist")
+    assert versions == {"1.2.3": 2}
+    assert hosts == {"host-a": 1, "host-b": 1}
+
+
+async def test_module_ls_says_what_runs():
+    """Always on, on, off, and why one cannot run."""
+    async with desk() as at:
+        await at.run("mgr", "module", "enable", "hello")
+        await at.run("mgr", "module", "enable", "lame", "--force")
+        data = await at.json("mgr", "module", "ls")
+        plain = (await at.run("mgr", "module", "ls")).stdout.splitlines()
+        await at.run("mgr", "module", "disable", "status")
+        after = await at.json("mgr", "module", "ls")
+
+    assert data["always_on_modules"] == ["devicehealth"]
+    assert data["enabled_modules"] == ["hello", "lame", "status"]
+    assert data["disabled_modules"] == []
+    assert [line.split() for line in plain] == [
+        ["MODULE"],
+        ["devicehealth", "on", "(always", "on)"],
+        ["hello", "on"],
+        ["lame", "on", "no", "numpy"],
+        ["status", "on"],
+    ]
+    assert [each["name"] for each in after["disabled_modules"]] == ["status"]
+
+
+async def test_enabling_writes_the_modules_record():
+    """Again is no error; disabling writes that it is off."""
+    async with desk() as at:
+        first = await at.run("mgr", "module", "enable", "hello")
+        assert switch(at, "hello").enabled
+        again = await at.run("mgr", "module", "enable", "hello")
+        await at.run("mgr", "module", "disable", "hello")
+        assert not switch(at, "hello").enabled
+        off = await at.run("mgr", "module", "disable", "hello")
+
+    assert (first.retval, first.stderr) == (0, "")
+    assert (again.retval, again.stderr) == (0, "module 'hello' is already enabled")
+    assert (off.retval, off.stderr) == (0, "module 'hello' is already disabled")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "text"),
+    [
+        (
+            "helo",
+            errno.ENOENT,
+            (
+                "all mgr daemons do not support module 'helo', pass --force to force enablement; "
+                "did you mean 'hello'?"
+            ),
+        ),
+        (
+            "lame",
+            errno.ENOENT,
+            (
+                "module 'lame' reports that it cannot run on the active manager daemon: no numpy "
+                "(pass --force to force enablement)"
+            ),
+        ),
+        ("../leader", errno.EINVAL, "'../leader' cannot be the name of a module"),
+    ],
+)
+async def test_a_module_that_cannot_run_is_not_enabled(name, error, text):
+    """Unknown, unable, or no name at all: nothing is written."""
+    async with desk() as at:
+        answer = await at.run("mgr", "module", "enable", name)
+        stored = at.office.mirror.under(at.office.keys.modules)
+
+    assert (answer.retval, answer.stderr) == (-error, text)
+    assert not stored
+
+
+async def test_a_module_that_a_standby_lacks_is_not_enabled_without_force():
+    """After a failover it would be gone; the message says where it is missing."""
+    async with desk() as at:
+        await at.join("b", modules=["status"])
+        await at.join("c", modules=[], warm=False)
+        refused = await at.run("mgr", "module", "enable", "hello")
+        forced = await at.run("mgr", "module", "enable", "hello", "--force")
+
+    assert refused.retval == -errno.ENOENT
+    assert "module 'hello' (not on b)" in refused.stderr
+    assert forced.retval == 0
+
+
+async def test_an_always_on_module_goes_off_only_by_force():
+    """And comes back with ``enable``."""
+    async with desk() as at:
+        plain = await at.run("mgr", "module", "disable", "devicehealth")
+        already = await at.run("mgr", "module", "enable", "devicehealth")
+        unsure = await at.run("mgr", "module", "force", "disable", "devicehealth")
+        other = await at.run("mgr", "module", "force", "disable", "hello")
+        sure = await at.run(
+            "mgr", "module", "force", "disable", "devicehealth", "--yes-i-really-mean-it"
+        )
+        assert switch(at, "devicehealth").forced_off
+        again = await at.run("mgr", "module", "force", "disable", "devicehealth")
+        await at.run("mgr", "module", "enable", "devicehealth")
+        assert not switch(at, "devicehealth").forced_off
+
+    assert plain.retval == unsure.retval == -errno.EPERM
+    assert already.stderr == "module 'devicehealth' is already enabled (always-on)"
+    assert other.stderr == 'Always-on module named "hello" does not exist'
+    assert sure.retval == 0
+    assert again.stderr == 'Module "devicehealth" is already disabled'
+
+
+async def test_health_shows_and_hides():
+    """Muted checks leave the state and stay visible."""
+    async with desk() as at:
+        well = await at.run("health")
+        at.board.set("noise", [NOISE])
+        ill = await at.run("health", "detail")
+        await at.run("health", "mute", "NOISE", "1h")
+        muted = await at.run("health", "detail")
+        lease = at.office.mirror.get(at.office.keys.mute("NOISE")).lease
+        await at.run("health", "unmute", "NOISE")
+        again = await at.json("health")
+
+    assert well.stdout == "HEALTH_OK\n"
+    assert ill.stdout.splitlines() == [
+        "HEALTH_WARN 2 are loud",
+        "[WRN] NOISE: 2 are loud",
+        "    x",
+        "    y",
+    ]
+    assert muted.stdout.startswith("HEALTH_OK (muted: NOISE)\n(MUTED until ")
+    assert lease
+    assert again["status"] == "HEALTH_WARN"
+    assert "detail" not in again["checks"]["NOISE"]
+
+
+async def test_a_mute_with_a_time_limit_ends_in_the_store():
+    """No clock is compared: the key hangs on a lease of that length."""
+    async with desk() as at:
+        at.board.set("noise", [NOISE])
+        await at.run("health", "mute", "NOISE", "10m")
+        lease = at.office.mirror.get(at.office.keys.mute("NOISE")).lease
+        assert 600 <= await at.office.store.renew(lease) < 660
+
+
+@pytest.mark.parametrize("ttl", ["soon", "0", "-1", "99999y", ""])
+async def test_a_mute_needs_a_span_that_makes_sense(ttl):
+    """The message shows how to write one."""
+    async with desk() as at:
+        at.board.set("noise", [NOISE])
+        answer = await at.run("health", "mute", "NOISE", ttl)
+
+    assert answer.retval == -errno.EINVAL
+    assert "write 10m, 4h or 1d12h" in answer.stderr
+
+
+async def test_what_is_not_raised_is_muted_only_if_sticky():
+    """A spelling mistake would silence nothing."""
+    async with desk() as at:
+        loose = await at.run("health", "mute", "NOISE")
+        sticky = await at.run("health", "mute", "NOISE", "--sticky")
+        assert at.board.mutes["NOISE"].sticky
+        await at.run("health", "unmute")
+        assert not at.board.mutes
+
+    assert loose.retval == -errno.ENOENT
+    assert loose.stderr == "health alert NOISE is not currently raised"
+    assert sticky.retval == 0
+
+
+async def test_status_is_the_cluster_on_one_screen():
+    """State, who leads, who waits, what runs."""
+    async with desk() as at:
+        await at.join("b")
+        at.board.set("noise", [NOISE])
+        plain = (await at.run("status")).stdout
+        data = await at.json("status")
+
+    assert "health: HEALTH_WARN 2 are loud" in plain
+    assert "mgr: a(active, term 7, since 2026-01-01T00:00:00), standbys: b" in plain
+    assert "hello: http://a/hello" in plain
+    assert data["mgrmap"]["standbys"] == ["b"]
+    assert data["view_age_s"] == 0
+
+
+async def test_log_writes_and_last_reads():
+    """Words are joined; debug lines and other channels only when asked for."""
+    async with desk() as at:
+        await at.run("log", "maintenance", "begins", "für", "Köln")
+        at.log.add("noise", name="mgr.a", priority=Priority.DEBUG)
+        at.log.add("who", name="mgr.a", channel="audit")
+        last = await at.json("log", "last")
+        every = await at.json("log", "last", "5", "debug", "*")
+        one = (await at.run("log", "last", "1", "info", "*")).stdout
+
+    assert [each["message"] for each in last] == ["maintenance begins für Köln"]
+    assert [each["message"] for each in every] == ["maintenance begins für Köln", "noise", "who"]
+    assert one.endswith(" mgr.a [INF] who\n")
+
+
+async def test_descriptions_are_in_the_form_that_ceph_reads():
+    """One entry a command, flags as numbers."""
+    async with desk() as at:
+        found = await at.json("get_command_descriptions")
+
+    by_words = {
+        " ".join(word for word in each["sig"] if isinstance(word, str)): each
+        for each in found.values()
+    }
+    assert next(iter(found)) == "cmd000"
+    assert by_words["mgr dump"]["sig"][2] == {
+        "name": "epoch",
+        "type": "CephInt",
+        "range": "0",
+        "req": False,
+    }
+    assert by_words["mgr dump"]["flags"] == 8
+    assert by_words["config-key put"]["flags"] == 8 | 32
+    assert all(each["module"] == "mgr" and each["help"] for each in found.values())
+
+
+async def test_every_command_speaks_every_format():
+    """None fails in any, and an unknown one changes nothing."""
+    async with desk() as at:
+        at.board.set("noise", [NOISE])
+        lines = ["mgr stat", "mgr dump", "mgr services", "mgr metadata", "mgr versions", "version"]
+        lines += ["mgr module ls", "config ls", "config dump", "config get mgr", "status"]
+        lines += ["config help fsid", "config-key ls", "config-key dump", "health", "health detail"]
+        lines += ["log last", "get_command_descriptions", "config show mgr.a"]
+        for line in lines:
+            for form in FORMATS:
+                answer = await at.run(*line.split(), format=form)
+                assert answer.retval == 0, (line, form)
+                if form.startswith("json"):
+                    json.loads(answer.stdout)
+                elif form == "yaml":
+                    yaml.safe_load(answer.stdout)
+        refused = await at.run("mgr", "module", "enable", "hello", format="toml")
+        stored = at.office.mirror.under(at.office.keys.modules)
+
+    assert refused.retval == -errno.EINVAL
+    assert "unknown format 'toml': use one of plain, json" in refused.stderr
+    assert not stored
