@@ -21,7 +21,7 @@ from mgr.rpc.status import error_of
 from mgr.rpc.v1.manager_pb2 import WatchActiveRequest, WatchActiveResponse
 
 PAUSE_MAX_S: Final = 0.1
-PAUSE: Final = wait_exponential_jitter(initial=0.005, max=PAUSE_MAX_S, jitter=0.005)
+PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=PAUSE_MAX_S, jitter=0.005)
 """Between two attempts: 5 ms at first, since a failover takes few, at most 100 ms."""
 
 
