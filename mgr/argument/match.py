@@ -88,7 +88,7 @@ class _Words:
         self._signature = signature
         self._request = request
         self._by_words: set[str] = set()
-        self._refused: ArgumentError | None = None
+        self._refused: list[ArgumentError] = []
 
     def take(self) -> None:
         """Fill the arguments in order; every word must find a place."""
@@ -97,7 +97,7 @@ class _Words:
         while self._left and self._take_keyword():
             pass
         if self._left:
-            raise self._refused or self._surplus(self._left[0])
+            raise self._misfit(self._left[0])
 
     def _fill(self, argument: Argument) -> None:
         seen = 0
@@ -108,16 +108,16 @@ class _Words:
                 return
             word = self._left[0]
             if not argument.positional or _is_stray_keyword(word, argument):
-                raise self._refused or self._surplus(word)
+                raise self._misfit(word)
             try:
                 values = _parsed(argument, word, bare=True)
             except ArgumentError as error:
                 if argument.required and not seen:
                     raise
                 # Not for this optional argument: it may fit the next one.
-                self._refused = error
+                self._refused.append(error)
                 return
-            self._refused = None
+            self._refused.clear()
             del self._left[0]
             self._store(argument, values)
             seen += 1
@@ -147,7 +147,10 @@ class _Words:
             # The last keyword wins, as on every command line.
             self._request[argument.name] = values[-1]
 
-    def _surplus(self, word: str) -> ArgumentError:
+    def _misfit(self, word: str) -> ArgumentError:
+        if self._refused:
+            # Every optional argument that it might have been meant for, in order.
+            return type(self._refused[0])("; ".join(map(str, self._refused)))
         known = [f"--{each.name.replace('_', '-')}" for each in self._signature.arguments]
         near = (
             difflib.get_close_matches(word.partition("=")[0], known, 1) if word[:2] == "--" else []
