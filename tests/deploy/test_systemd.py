@@ -1,0 +1,100 @@
+"""The unit is one that systemd takes, gives away little, and fits what mgrd does."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from configparser import RawConfigParser
+
+import pytest
+
+from mgr.settings import Settings
+from tests.support.tree import ROOT
+
+UNIT = ROOT / "deploy/systemd/mgrd.service"
+EXPOSURE_MAX = 1.5
+"""Of 10: what systemd-analyze calls OK; the rest is the network, which a manager needs."""
+
+
+def analysed(*words):
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("no systemd-analyze on this machine (Debian: apt-get install systemd)")
+    done = subprocess.run(
+        [program, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout + done.stderr
+
+
+class Repeating(dict):
+    """systemd allows a key twice; for these tests the lines are joined."""
+
+    def __setitem__(self, key, value):
+        if isinstance(value, list) and key in self:
+            self[key].extend(value)
+        else:
+            super().__setitem__(key, value)
+
+
+@pytest.fixture(scope="module")
+def service():
+    """The settings of the section Service."""
+    parser = RawConfigParser(dict_type=Repeating, strict=False)
+    parser.optionxform = str
+    parser.read_string(UNIT.read_text())
+    return dict(parser["Service"])
+
+
+def seconds(value):
+    return float(value.removesuffix("s"))
+
+
+def test_systemd_takes_the_unit(tmp_path):
+    """No unknown section, key or value; only the program is not on the machine that tests."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/mgr/bin/mgrd", "/bin/true"))
+
+    assert analysed("verify", "--man=no", str(copy)).strip() == ""
+
+
+def test_a_wrong_key_would_be_seen(tmp_path):
+    """The test above can fail."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("WatchdogSec=", "WatchDogSec="))
+
+    assert "WatchDogSec" in analysed("verify", "--man=no", str(copy))
+
+
+def test_the_unit_gives_away_little():
+    """The measure is systemd's own: of what the service could do if it were taken over."""
+    shown = analysed("security", "--offline=yes", "--no-pager", str(UNIT))
+
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", shown)
+
+    assert found, shown
+    assert float(found[1]) <= EXPOSURE_MAX, shown
+
+
+def test_the_guard_is_told_to_stop_and_has_the_time_to(service):
+    """SIGTERM to the guard alone, and longer than a hand-over drains."""
+    assert service["KillMode"] == "mixed"
+    assert seconds(service["TimeoutStopSec"]) > 2 * Settings().drain_s
+
+
+def test_systemds_watchdog_is_slower_than_the_guards():
+    """A frozen worker is the guard's to kill; systemd's dog is for the guard."""
+    limit_s = float(re.search(r"^WatchdogSec=(\d+)", UNIT.read_text(), re.MULTILINE)[1])
+
+    assert limit_s > 2 * Settings().watchdog_s
+
+
+def test_the_units_program_and_file_are_those_that_the_page_installs(service):
+    """deploy/README.md tells how to put them there."""
+    page = (ROOT / "deploy/README.md").read_text()
+
+    program, flag, file = service["ExecStart"].split()
+
+    assert flag == "--config"
+    assert program.removesuffix("/bin/mgrd") in page
+    assert file in page
