@@ -89,7 +89,7 @@ def test_nothing_committed_names_one_machine():
     """A path of somebody's machine, or its package mirror, works there only."""
     mine = Path(__file__)
     places = re.compile(r"/(?:home|root|Users)/|/work/|/tmp/w/|/var/cache/container|/opt/pypi")
-    mirrors = re.compile(r"index-url|extra-index|find-links|--trusted-host")
+    mirrors = re.compile(r"(?:index-url|find-links)[ =]+(?:https?|file):|--trusted-host")
 
     found = [
         f"{name_of(path)}:{number}: {line.strip()}"
