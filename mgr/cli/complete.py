@@ -1,0 +1,62 @@
+"""What may stand next on the command line. Imports grpc only to fetch a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mgr.argument.descriptor import Argument, Signature
+from mgr.argument.types import CephBool, CephChoices
+from mgr.cli.table import Table, is_fresh, load, path
+from mgr.cli.where import habits, hosts
+from mgr.errors import MgrError
+
+
+def candidates(
+    words: Sequence[str],
+    incomplete: str,
+    given: str | None,
+    fetch: Callable[[str, Path], Table],
+) -> list[tuple[str, str]]:
+    """Return what may come after ``words``, each with a line of help; none if nobody answers."""
+    try:
+        where = hosts(given, os.environ, habits(os.environ))
+        file = path(where, os.environ)
+        table = load(file) if is_fresh(file) else fetch(where, file)
+    except MgrError:
+        # A shell that completes must not be told of trouble in the middle of a line.
+        return []
+    return suggestions(table, words, incomplete)
+
+
+def suggestions(table: Table, words: Sequence[str], incomplete: str) -> list[tuple[str, str]]:
+    """Next words of commands that begin with ``words``; values of a command that is complete."""
+    found: dict[str, str] = {}
+    for signature, entry in table.shown():
+        own = signature.words
+        count = len(words)
+        if count < len(own) and own[:count] == tuple(words):
+            last = count + 1 == len(own)
+            found.setdefault(own[count], entry.help if last else "")
+        elif own == tuple(words[: len(own)]):
+            for value in _values(signature, words[len(own) :]):
+                found.setdefault(value, entry.help)
+    return [(word, text) for word, text in found.items() if word.startswith(incomplete)]
+
+
+def _values(signature: Signature, given: Sequence[str]) -> list[str]:
+    positional = [argument for argument in signature.arguments if argument.positional]
+    bare = [word for word in given if not word.startswith("--")]
+    found = _of(positional[len(bare)]) if len(bare) < len(positional) else []
+    for argument in signature.arguments:
+        flag = f"--{argument.name.replace('_', '-')}"
+        if not argument.positional and flag not in given:
+            found.append(flag)
+    return found
+
+
+def _of(argument: Argument) -> list[str]:
+    if isinstance(argument.type, CephChoices):
+        return list(argument.type.strings)
+    return ["true", "false"] if isinstance(argument.type, CephBool) else []

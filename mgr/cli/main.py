@@ -1,0 +1,221 @@
+"""``mgrctl``: the words of ``ceph``, sent to whoever is active.
+
+Flags may stand before the words. Behind the first word, everything belongs to the command but
+for the flags that Ceph's client takes anywhere (``-f -i -o -p -h``). Help and completion must
+be instant: nothing here imports grpc.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from mgr.cli import show, table, where
+from mgr.errors import InvalidArgumentError, MgrError
+
+FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
+SHELLS: Final = ("bash", "zsh", "fish")
+LOWEST: Final = ("debug", "info", "sec", "warn", "error")
+PRIORITIES: Final = dict(
+    zip(LOWEST, ("debug", "info", "security", "warning", "error"), strict=True)
+)
+TIMEOUT_S: Final = 10.0
+COMPLETE_VARIABLE: Final = "_MGRCTL_COMPLETE"
+
+EPILOG: Final = """\b
+Examples:
+  mgrctl status
+  mgrctl -f json-pretty mgr dump
+  mgrctl config set mgr mgr/hello/place Rome
+  mgrctl help config
+  mgrctl -w
+\b
+Exit status: 0, or the errno of the answer; 255 nothing ran (nobody answered, no active),
+110 the outcome is unknown, 130 interrupted."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. The exit status is the errno of its answer, or 0.
+
+    255 means that nothing ran: no manager answered, or none is active. It is no errno, so a
+    script can tell "it said no" from "nobody was there". 110 means that nobody can know.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    form = ""
+    try:
+        options = dict(_parsed(arguments))
+        form = options.get("format") or ""
+        return _done(options) if options else 0
+    except click.UsageError as error:
+        return show.failure(InvalidArgumentError(error.format_message()), form)
+    except MgrError as error:
+        return show.failure(error, form)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return show.INTERRUPTED
+    except BrokenPipeError:
+        # ``mgrctl ... | head``: no error, but the interpreter must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return show.PIPE_CLOSED
+
+
+def _anywhere() -> list[click.Option]:
+    return [
+        click.Option(["-f", "--format"], type=click.Choice(FORMATS), help="Form of the answer."),
+        click.Option(["-i", "--in-file"], metavar="FILE", help="Input of the command; - is stdin."),
+        click.Option(["-o", "--out-file"], metavar="FILE", help="Where the answer goes."),
+        click.Option(
+            ["-p", "--period"],
+            type=float,
+            metavar="SECONDS",
+            help="Pause of commands that repeat; 0: once.  [default: 1]",
+        ),
+    ]
+
+
+def _in_front() -> list[click.Parameter]:
+    watched = [
+        click.Option([f"--watch-{name}"], is_flag=True, help=f"Follow it from {name} upwards.")
+        for name in LOWEST
+    ]
+    return [
+        click.Option(
+            ["-m", "--mgr", "hosts"],
+            metavar="HOST:PORT,...",
+            help="Managers to ask, one is enough.  [env: MGR_HOSTS; default: 127.0.0.1:7400]",
+        ),
+        *_anywhere(),
+        click.Option(["-s", "--status"], is_flag=True, help="Short for the command status."),
+        click.Option(["-w", "--watch"], is_flag=True, help="Follow the cluster log."),
+        *watched,
+        click.Option(
+            ["--watch-channel"],
+            metavar="CHANNEL",
+            default="cluster",
+            help="Follow this channel; * is every one.  [default: cluster]",
+        ),
+        click.Option(
+            ["-t", "--timeout", "timeout_s"],
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="How long to wait in all.  [default: 10]",
+        ),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Say who answered and how fast."),
+        click.Option(["--version"], is_flag=True, help="Say which version this is."),
+        click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=_completed),
+    ]
+
+
+def _parsed(arguments: list[str]) -> dict[str, Any]:
+    """Read the command line; empty when click has answered it itself (help, completion)."""
+    front = click.Command(
+        "mgrctl",
+        params=_in_front(),
+        callback=lambda **options: options,
+        help="Speak to the active manager of a cluster. 'mgrctl help' lists its commands.",
+        epilog=EPILOG,
+        options_metavar="[OPTIONS]",
+        context_settings={
+            "allow_interspersed_args": False,
+            "help_option_names": ["-h", "--help"],
+        },
+    )
+    options = front.main(
+        arguments,
+        prog_name="mgrctl",
+        complete_var=COMPLETE_VARIABLE,
+        standalone_mode=False,
+    )
+    if not isinstance(options, dict):
+        return {}
+    behind = click.Command(
+        "mgrctl",
+        params=[
+            *_anywhere(),
+            click.Option(["-h", "--help"], is_flag=True),
+            click.Argument(["words"], nargs=-1, type=click.UNPROCESSED),
+        ],
+        callback=lambda **options: options,
+        add_help_option=False,
+        # What is not ours belongs to the command, dashes and all.
+        context_settings={"ignore_unknown_options": True},
+    )
+    later = behind.main(list(options["words"]), prog_name="mgrctl", standalone_mode=False)
+    return options | {name: value for name, value in later.items() if value not in (None, False)}
+
+
+def _done(options: dict[str, Any]) -> int:
+    words: tuple[str, ...] = options["words"]
+    if options["version"]:
+        sys.stdout.write(f"mgrctl {metadata.version('mgr')}\n")
+        return 0
+    if words[:1] == ("completion",) and len(words) <= 2:
+        return _completion(words[1:])
+    known = where.habits(os.environ)
+    hosts = where.hosts(options["hosts"], os.environ, known)
+    wish_of = {
+        "words": words,
+        "hosts": hosts,
+        "table": table.path(hosts, os.environ),
+        "format": options["format"] or known.format,
+        "in_file": options["in_file"],
+        "out_file": options["out_file"],
+        "period_s": 1.0 if options["period"] is None else options["period"],
+        "timeout_s": options["timeout_s"] or known.timeout_s or TIMEOUT_S,
+        "verbose": options["verbose"],
+    }
+    from mgr.cli import run  # noqa: PLC0415 - imports grpc: a tenth of a second that help saves
+
+    lowest = next((name for name in LOWEST if options[f"watch_{name}"]), "")
+    if options["watch"] or lowest:
+        if words:
+            raise InvalidArgumentError("-w follows the cluster log and takes no command")
+        channel = options["watch_channel"]
+        return run.watch(
+            run.Wish(**wish_of),
+            lowest=PRIORITIES[lowest or "info"],
+            channel="" if channel == "*" else channel,
+        )
+    if options["status"]:
+        wish_of["words"] = ("status", *words)
+    if options.get("help") or words[:1] == ("help",):
+        wish_of["words"] = words[1:] if words[:1] == ("help",) else words
+        return run.explain(run.Wish(**wish_of))
+    if not wish_of["words"]:
+        raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
+    return run.execute(run.Wish(**wish_of))
+
+
+def _completion(shells: tuple[str, ...]) -> int:
+    if len(shells) != 1 or shells[0] not in SHELLS:
+        raise InvalidArgumentError(f"name a shell: mgrctl completion {'|'.join(SHELLS)}")
+    kind = get_completion_class(shells[0])
+    if kind is None:
+        raise AssertionError("click knows the three shells")
+    nothing = click.Command("mgrctl")
+    sys.stdout.write(kind(nothing, {}, "mgrctl", COMPLETE_VARIABLE).source())
+    return 0
+
+
+def _completed(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
+
+    found = candidates(
+        context.params.get("words") or (), incomplete, context.params.get("hosts"), _fetch
+    )
+    return [CompletionItem(word, help=text) for word, text in found]
+
+
+def _fetch(hosts: str, file: Any) -> table.Table:
+    from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
+
+    return fetch(hosts, file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

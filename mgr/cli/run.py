@@ -1,0 +1,198 @@
+"""What ``mgrctl`` does once it knows what is wanted: ask, repeat, follow. Imports grpc."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mgr.cli import show
+from mgr.cli.table import Entry, Table, keep, load, touch
+from mgr.client.aio import AsyncClient
+from mgr.client.answer import Answer, Line, Missing
+from mgr.clock import CLOCK
+from mgr.errors import InvalidArgumentError
+
+FETCH_S: Final = 1.0
+"""Completion waits no longer for a table than a person at a prompt does."""
+PAST_LINES: Final = 10
+TAGS: Final = {
+    "debug": "DBG",
+    "info": "INF",
+    "security": "SEC",
+    "warning": "WRN",
+    "error": "ERR",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What was typed, read."""
+
+    words: tuple[str, ...]
+    hosts: str
+    table: Path
+    format: str = ""
+    in_file: str | None = None
+    out_file: str | None = None
+    period_s: float = 1.0
+    timeout_s: float = 10.0
+    verbose: bool = False
+
+
+def execute(wish: Wish) -> int:
+    """Run one command; return the exit status.
+
+    Raises:
+        MgrError: Nothing ran, or the outcome is unknown.
+
+    """
+    return asyncio.run(_execute(wish))
+
+
+def explain(wish: Wish) -> int:
+    """Print the commands that begin with the words, all without any; return the exit status.
+
+    Raises:
+        UnknownCommandError: None begins so; the message names the closest ones.
+
+    """
+    table = asyncio.run(_fetched(wish.hosts, wish.table, wish.timeout_s))
+    asked = wish.words
+    found = [pair for pair in table.shown() if pair[0].words[: len(asked)] == asked]
+    if not found:
+        table.found(asked, {})
+    show.commands(found)
+    return 0
+
+
+def watch(wish: Wish, *, lowest: str, channel: str) -> int:
+    """Print the cluster log until interrupted."""
+    return asyncio.run(_watch(wish, lowest, channel))
+
+
+def fetch(hosts: str, file: Path) -> Table:
+    """Ask for the commands there are, quickly or not at all; for completion.
+
+    Raises:
+        MgrError: Nobody answered in time.
+
+    """
+    return asyncio.run(_fetched(hosts, file, FETCH_S))
+
+
+async def _fetched(hosts: str, file: Path, timeout_s: float) -> Table:
+    async with AsyncClient(hosts, timeout_s=timeout_s) as client:
+        return await _table(client, file)
+
+
+async def _table(client: AsyncClient, file: Path) -> Table:
+    known = load(file)
+    commands, etag = await client.describe(etag=known.etag)
+    if commands is None:
+        touch(file)
+        return known
+    table = Table(
+        etag=etag,
+        commands=tuple(
+            Entry(
+                signature=each.signature,
+                help=each.help,
+                perm=each.perm,
+                poll=each.poll,
+                module=each.module,
+                hidden=each.hidden,
+            )
+            for each in commands
+        ),
+    )
+    keep(file, table)
+    return table
+
+
+async def _execute(wish: Wish) -> int:
+    data = _input(wish.in_file)
+    arguments: dict[str, Any] = {"format": wish.format} if wish.format else {}
+    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s) as client:
+        table = await _table(client, wish.table)
+        entry = table.found(wish.words, arguments)
+        if entry.poll:
+            return await _poll(client, wish, arguments, data)
+        begun_s = CLOCK.now()
+        answer = await client.execute(wish.words, arguments, data=data)
+        if wish.verbose:
+            took_ms = (CLOCK.now() - begun_s) * 1e3
+            sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
+        return _printed(answer, wish)
+
+
+async def _poll(client: AsyncClient, wish: Wish, arguments: dict[str, Any], data: bytes) -> int:
+    """Repeat the command as Ceph's client does, until it says no or the user does."""
+    size = shutil.get_terminal_size()
+    arguments |= {
+        "poll": True,
+        "width": size.columns,
+        "session_id": str(uuid.uuid4()),
+        "period": wish.period_s,
+    }
+    header_every = max(size.lines - 3, 1)
+    count = 0
+    while True:
+        arguments["print_header"] = count % header_every == 0
+        answer = await client.execute(wish.words, arguments, data=data)
+        status = _printed(answer, wish)
+        if status or wish.period_s <= 0:
+            return status
+        count += 1
+        await asyncio.sleep(wish.period_s)
+
+
+async def _watch(wish: Wish, lowest: str, channel: str) -> int:
+    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s) as client:
+        async for event in client.follow_log(past=PAST_LINES, lowest=lowest, channel=channel):
+            sys.stdout.write(_line(event, wish.format) + "\n")
+            sys.stdout.flush()
+    return 0
+
+
+def _line(event: Line | Missing, form: str) -> str:
+    if form.startswith("json"):
+        if isinstance(event, Missing):
+            return json.dumps({"missing": event.count})
+        return json.dumps(
+            {
+                "stamp": event.at.isoformat(),
+                "name": event.name,
+                "channel": event.channel,
+                "priority": event.priority,
+                "message": event.message,
+                "term": event.term,
+                "seq": event.sequence,
+            }
+        )
+    if isinstance(event, Missing):
+        return f"... {event.count} lines are missing: this reader was too slow"
+    return f"{event.at.isoformat()} {event.name} [{TAGS[event.priority]}] {event.message}"
+
+
+def _printed(answer: Answer, wish: Wish) -> int:
+    if answer.retval < 0:
+        return show.refusal(answer.retval, answer.stderr, wish.format)
+    # A positive number is success: a few modules return one by mistake, and Ceph's own client
+    # takes it so.
+    show.answer(answer.stdout, answer.stderr, wish.out_file)
+    return 0
+
+
+def _input(file: str | None) -> bytes:
+    if file is None:
+        return b""
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidArgumentError(f"cannot read {file}: {error.strerror}") from None

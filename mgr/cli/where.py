@@ -1,0 +1,57 @@
+"""Which managers ``mgrctl`` speaks to, and its habits: flag, environment, file, default."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mgr.errors import InvalidSettingError
+
+HOSTS_VARIABLE: Final = "MGR_HOSTS"
+DEFAULT_HOSTS: Final = "127.0.0.1:7400"
+FILE: Final = Path("mgr", "config.toml")
+
+
+class Habits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a config file of ``mgrctl`` may say.
+
+    Attributes:
+        hosts: Managers to ask, ``host:port``.
+        format: The output format used without ``-f``.
+        timeout_s: How long a command may take in all.
+
+    """
+
+    hosts: tuple[str, ...] = ()
+    format: str = ""
+    timeout_s: float = 0.0
+
+
+def habits(environment: Mapping[str, str]) -> Habits:
+    """Read the first config file there is: the user's, then the machine's.
+
+    Raises:
+        InvalidSettingError: It cannot be read; the message names the file and the place in it.
+
+    """
+    own = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "."), ".config")
+    for folder in (Path(own), Path("/etc")):
+        file = folder / FILE
+        try:
+            return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Habits)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise InvalidSettingError(f"{file}: {error}") from None
+    return Habits()
+
+
+def hosts(given: str | None, environment: Mapping[str, str], known: Habits) -> str:
+    """Return the managers to ask, comma-separated: the flag's, else the next source's."""
+    return given or environment.get(HOSTS_VARIABLE) or ",".join(known.hosts) or DEFAULT_HOSTS
