@@ -242,9 +242,9 @@ class MemoryStore:
         self._feeds.append(feed)
         try:
             while not self._closed:
+                feed.wake.clear()
                 while feed.pending:
                     yield feed.pending.popleft()
-                feed.wake.clear()
                 # A second of real time: only a clock that says nothing of its moves needs it.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CURRENT_EVERY_S):
