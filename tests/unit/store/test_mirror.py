@@ -1,0 +1,263 @@
+import asyncio
+
+import pytest
+
+from mgr.errors import StoreUnavailableError
+from mgr.store.api import Changed, Current, Delete, Interrupted, Listed, Put, Record
+from mgr.store.memory import MemoryStore
+from mgr.store.mirror import Change, Mirror
+from tests.support.clock import ManualClock
+
+P = "/mgr/c/"
+
+
+class FeedStore:
+    """A store that has nothing but a feed, which the test writes by hand."""
+
+    def __init__(self):
+        self._news = asyncio.Queue()
+
+    async def follow(self, prefix):
+        while True:
+            yield await self._news.get()
+
+    async def tell(self, *news):
+        """Let the feed say this, and be heard."""
+        for item in news:
+            self._news.put_nowait(item)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+def record(key, value, revision, *, created=None):
+    return Record(f"{P}{key}", value, created or revision, revision)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+async def fed(clock):
+    """A mirror and the store that feeds it, by hand."""
+    store = FeedStore()
+    mirror = Mirror(store, P, clock)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(mirror.run())
+        yield mirror, store
+        running.cancel()
+
+
+@pytest.fixture
+async def live(clock):
+    """A mirror over a dictionary, running."""
+    store = MemoryStore(clock)
+    mirror = Mirror(store, P, clock)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(mirror.run())
+        yield mirror, store
+        running.cancel()
+
+
+async def turns():
+    """Let everything that can run, run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_the_copy_is_what_the_store_holds(live):
+    """What was there, what came, what went."""
+    mirror, store = live
+    await store.commit([Put(f"{P}b", "1"), Put(f"{P}a/2", "2"), Put("/mgr/d/x", "no")])
+    await turns()
+    made = await store.commit([Put(f"{P}a/1", "3"), Delete(f"{P}b")])
+
+    await mirror.reached(made.revision, 1)
+
+    assert [(key, r.value) for key, r in mirror.under(P).items()] == [
+        (f"{P}a/1", "3"),
+        (f"{P}a/2", "2"),
+    ]
+    assert list(mirror.under(f"{P}a/2")) == [f"{P}a/2"]
+    assert mirror.under(f"{P}z") == {}
+    assert mirror.get(f"{P}b") is None
+    assert mirror.get(f"{P}a/1") == await store.get(f"{P}a/1")
+
+
+async def test_an_empty_copy_is_not_current(fed):
+    """Before the first listing nothing is known, least of all absence."""
+    mirror, _ = fed
+    assert (mirror.current, mirror.age_s(), mirror.revision) == (False, float("inf"), 0)
+
+
+async def test_the_age_counts_from_the_last_proof(fed, clock):
+    """A listing or a word of the feed proves; a change does not: it may be an old one."""
+    mirror, store = fed
+    await store.tell(Listed((), 5))
+    assert (mirror.current, mirror.age_s()) == (True, 0)
+
+    clock.advance(2)
+    await store.tell(Changed((record("k", "1", 6),), (), 6))
+    assert mirror.age_s() == 2
+
+    await store.tell(Current(6))
+    assert mirror.age_s() == 0
+
+    clock.advance(3.1)
+    assert not mirror.current
+
+
+async def test_an_interrupted_copy_is_not_current_until_it_is_proven(fed):
+    """What piled up while the feed was broken does not make it so."""
+    mirror, store = fed
+    await store.tell(Listed((record("k", "1", 5),), 5), Interrupted("cable"))
+    assert not mirror.current
+    assert mirror.get(f"{P}k").value == "1"
+
+    await store.tell(Changed((record("k", "2", 7),), (), 7))
+    assert not mirror.current
+
+    await store.tell(Current(7))
+    assert mirror.current
+
+
+async def test_waiting_for_a_revision_has_a_limit(fed):
+    """The error says how far the copy is."""
+    mirror, store = fed
+    await store.tell(Listed((), 5))
+    with pytest.raises(StoreUnavailableError, match="at revision 5 and did not reach 6"):
+        await mirror.reached(6, 0.01)
+
+
+async def test_waiting_ends_when_the_revision_is_seen(fed):
+    """Several wait, each for its own."""
+    mirror, store = fed
+    reached = []
+
+    async def wait(revision):
+        await mirror.reached(revision, 5)
+        reached.append(revision)
+
+    async with asyncio.TaskGroup() as group:
+        for revision in (9, 7, 8):
+            group.create_task(wait(revision))
+        await store.tell(Listed((), 7))
+        assert reached == [7]
+        await store.tell(Changed((record("k", "", 9),), (), 9))
+        assert sorted(reached) == [7, 8, 9]
+
+
+async def test_an_own_write_is_visible_at_once(fed):
+    """The feed's echo of it is no second change."""
+    mirror, store = fed
+    seen = []
+    await store.tell(Listed((record("old", "x", 3),), 5))
+    mirror.subscribe(P, seen.extend)
+
+    mirror.note_own([record("k", "mine", 6)], [f"{P}old"], 6)
+    assert (mirror.get(f"{P}k").value, mirror.get(f"{P}old")) == ("mine", None)
+    assert mirror.revision == 5
+
+    await store.tell(Changed((record("k", "mine", 6),), (f"{P}old",), 6))
+    assert seen == [Change(f"{P}k", record("k", "mine", 6)), Change(f"{P}old", None)]
+
+
+async def test_no_key_goes_backwards(fed):
+    """Older news of a key, late from the feed, do not undo an own write: be it put or deletion."""
+    mirror, store = fed
+    await store.tell(Listed((record("k", "1", 5), record("d", "1", 5)), 5))
+    mirror.note_own([record("k", "8", 8, created=5)], [f"{P}d"], 8)
+
+    await store.tell(Changed((record("k", "6", 6, created=5), record("d", "6", 6)), (), 6))
+    await store.tell(Changed((), (f"{P}k",), 7))
+    assert (mirror.get(f"{P}k").value, mirror.get(f"{P}d")) == ("8", None)
+
+    await store.tell(Listed((record("k", "7", 7), record("d", "7", 7)), 7))
+    assert (mirror.get(f"{P}k").value, mirror.get(f"{P}d")) == ("8", None)
+
+    await store.tell(Changed((record("d", "9", 9),), (f"{P}k",), 9))
+    assert (mirror.get(f"{P}k"), mirror.get(f"{P}d").value) == (None, "9")
+
+
+async def test_a_fresh_listing_tells_the_difference(fed):
+    """Who subscribed hears what changed meanwhile, and nothing that did not."""
+    mirror, store = fed
+    await store.tell(Listed((record("a", "1", 3), record("b", "1", 4)), 5))
+    seen = []
+    mirror.subscribe(P, seen.extend)
+
+    await store.tell(Listed((record("a", "1", 3), record("c", "2", 8)), 9))
+
+    assert seen == [Change(f"{P}c", record("c", "2", 8)), Change(f"{P}b", None)]
+    assert mirror.revision == 9
+
+
+async def test_a_store_set_back_replaces_everything(fed):
+    """After a restored backup the revisions of the old life mean nothing."""
+    mirror, store = fed
+    await store.tell(Listed((record("a", "new", 50), record("b", "new", 60)), 60))
+    seen = []
+    mirror.subscribe(P, seen.extend)
+
+    await store.tell(Listed((record("a", "old", 10),), 20))
+
+    assert {key: r.value for key, r in mirror.under(P).items()} == {f"{P}a": "old"}
+    assert seen == [Change(f"{P}b", None), Change(f"{P}a", record("a", "old", 10))]
+    assert mirror.revision == 20
+
+
+async def test_subscribers_hear_of_their_prefix_once_it_is_readable(fed):
+    """In one call for what came together; no longer once they have unsubscribed."""
+    mirror, store = fed
+    heard = []
+
+    def listen(changes):
+        heard.append([(c.key, mirror.get(c.key) == c.record) for c in changes])
+
+    unsubscribe = mirror.subscribe(f"{P}a/", listen)
+    await store.tell(Listed((record("a/1", "", 3), record("b", "", 3), record("a/2", "", 4)), 5))
+    assert heard == [[(f"{P}a/1", True), (f"{P}a/2", True)]]
+
+    unsubscribe()
+    unsubscribe()
+    await store.tell(Changed((record("a/1", "", 6),), (), 6))
+    assert len(heard) == 1
+
+
+async def test_a_reader_of_a_moment_keeps_it(fed):
+    """What ``under`` returned does not change under its reader's hands."""
+    mirror, store = fed
+    await store.tell(Listed((record("a", "1", 3),), 5))
+    moment = mirror.under(P)
+    await store.tell(Changed((record("b", "2", 6),), (f"{P}a",), 6))
+    assert list(moment) == [f"{P}a"]
+    assert list(mirror.under(P)) == [f"{P}b"]
+
+
+@pytest.mark.parametrize("many", [1, 8, 9, 500])
+async def test_keys_stay_sorted_however_many_change_at_once(fed, many):
+    """Few and many changes take different ways to the same order."""
+    mirror, store = fed
+    await store.tell(Listed((record("m", "", 1),), 1))
+    records = tuple(record(f"{number:03}", "", 2) for number in reversed(range(many)))
+    await store.tell(Changed(records, (f"{P}m",), 2))
+    assert list(mirror.under(P)) == sorted(r.key for r in records)
+    await store.tell(Changed((), tuple(r.key for r in records), 3))
+    assert mirror.under(P) == {}
+
+
+async def test_the_copy_survives_a_broken_feed(live):
+    """It is readable meanwhile, and right afterwards."""
+    mirror, store = live
+    await store.commit([Put(f"{P}k", "1")])
+    await turns()
+    store.cut_feeds()
+    await store.commit([Put(f"{P}k", "2")])
+    store.compact()
+    await turns()
+    assert (mirror.current, mirror.get(f"{P}k").value) == (False, "1")
+
+    store.mend_feeds()
+    await turns()
+    assert (mirror.current, mirror.get(f"{P}k").value) == (True, "2")
