@@ -299,6 +299,21 @@ async def test_a_module_that_cannot_take_commands_refuses_itself(refusal):
     assert term_has_no_request(it)
 
 
+async def test_the_gate_is_looked_at_again_when_the_module_is_ready():
+    """It may have shut while the module was starting."""
+
+    class Slow(Counter):
+        async def ready(self, *, until_s):
+            it.gate.shut()
+
+    async with bench(hold_s=0.01) as it:
+        it.counter = Slow()
+        with pytest.raises(NotActiveError):
+            await it.execute("counter", "show")
+
+    assert it.counter.calls == 0
+
+
 async def test_too_many_held_commands_are_refused(monkeypatch):
     """Every queue has a length."""
     monkeypatch.setattr("mgr.command.dispatch.HELD_MAX", 1)
@@ -420,6 +435,49 @@ async def test_a_command_whose_term_was_lost_is_not_called_done():
                 it.gate.shut()
                 it.counter.pause.set()
             assert isinstance(lost.result(), TermLostError)
+
+
+async def test_a_result_that_is_not_recorded_needs_an_open_gate():
+    """The record would have proven the term; without it the clock must."""
+
+    class Unrecorded:
+        async def begin(self, *_, **__):
+            return None
+
+        async def finish(self, *_):
+            it.gate.shut()
+            return False
+
+    async with bench(hold_s=0.01) as it:
+        it.dispatcher.journal = Unrecorded()
+        with pytest.raises(TermLostError):
+            await it.execute(*ADD, request_id="r1")
+
+
+async def test_a_command_whose_time_ran_out_before_its_start_was_recorded_does_not_run():
+    """The store took too long; a retry finds the id free."""
+
+    class Slow:
+        def __init__(self, journal):
+            self.journal = journal
+            self.go = asyncio.Event()
+
+        async def begin(self, *args, **fields):
+            await self.go.wait()
+            return await self.journal.begin(*args, **fields)
+
+    async with bench() as it:
+        slow = it.dispatcher.journal = Slow(it.journal)
+        slow.forget, slow.finish = it.journal.forget, it.journal.finish
+        with pytest.raises(DeadlineExceededError):
+            await it.execute(*ADD, within_s=0.01, request_id="r1")
+        task = it.dispatcher._attempts["r1"].task
+        slow.go.set()
+        assert isinstance(await task, DeadlineExceededError)
+        assert it.counter.calls == 0
+        answer = await it.execute(*ADD, request_id="r1")
+
+    assert answer.stdout == "1"
 
 
 async def test_a_term_that_is_proven_again_in_time_lets_the_answer_out():

@@ -131,6 +131,27 @@ async def test_an_own_start_without_a_known_end_is_not_run_again():
             await book.begin("r1", DIGEST, idempotent=False)
 
 
+async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
+    """The store has the last word: a start is made only where there is nothing yet."""
+
+    class Behind:
+        def get(self, key):
+            return None
+
+        def under(self, prefix):
+            return {}
+
+    async with office() as term:
+        book = journal(term)
+        await book.begin("r1", DIGEST, idempotent=False)
+        await book.finish("r1", Answer(0, "done"))
+        book._mirror = Behind()
+
+        again = await book.begin("r1", DIGEST, idempotent=False)
+
+    assert again.stdout == "done"
+
+
 async def test_a_deposed_manager_begins_nothing_and_records_nothing():
     """Both writes carry the proof of the term."""
     async with office() as term:

@@ -124,6 +124,7 @@ def test_a_fallen_mute_stays_fallen_while_its_record_is_being_removed():
     """News of other mutes does not raise the dead; a new mute of the same code counts."""
     board = muted(raised(check()))
     board.set("m", [check(count=2)])
+    board.set("m", [check(count=1)])
     old = Mute(count=1, summary="x")
     board.load_mutes({"X": old, "Y": Mute(sticky=True)})
     assert list(board.mutes) == ["Y"]
