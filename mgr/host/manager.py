@@ -48,8 +48,11 @@ class Manager:
 
 
 def version() -> str:
-    """Of the installed distribution."""
-    return metadata.version("mgr")
+    """Of the installed distribution; ``0`` in a checkout that is not installed."""
+    try:
+        return metadata.version("mgr")
+    except metadata.PackageNotFoundError:
+        return "0"
 
 
 def facts(settings: Settings, host: str) -> dict[str, str]:

@@ -1,0 +1,228 @@
+"""Finding and loading modules: folders with real files, loaded for real."""
+
+import re
+import sys
+from textwrap import dedent
+
+import pytest
+
+from mgr.host.finder import Candidate, candidates, find_modules, load, reports
+
+GOOD = """
+from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule, MgrStandbyModule, Option
+
+
+class Module(MgrModule):
+    MODULE_OPTIONS = [Option("place", default="World")]
+    NOTIFY_TYPES = ["health"]
+    COMMANDS = [{"cmd": "old way", "desc": "Old", "perm": "r"}]
+
+    @CLIReadCommand("good day")
+    def day(self) -> HandleCommandResult:
+        "Say it"
+        return HandleCommandResult(stdout="day")
+
+
+class Waiting(MgrStandbyModule):
+    MODULE_OPTIONS = [Option("port", type="int", default=1), Option("place")]
+
+    def serve(self):
+        pass
+
+    def shutdown(self):
+        pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of modules; what was imported from it is forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def write(folder):
+    """Write a module's file; ``package`` is what its ``__init__`` says."""
+
+    def write_module(name, text, package="from .module import *"):
+        (folder / name).mkdir()
+        (folder / name / "module.py").write_text(dedent(text))
+        (folder / name / "__init__.py").write_text(package)
+
+    return write_module
+
+
+async def found(folder, name):
+    return (await find_modules([str(folder)], limit_s=5))[name]
+
+
+async def test_a_dropped_in_module_is_found_and_read(folder, write):
+    """Class, standby class, commands, options and wanted notifications."""
+    write("finder_good", GOOD)
+
+    module = await found(folder, "finder_good")
+
+    assert module.error == ""
+    assert module.can_run
+    assert module.active.__name__ == "Module"
+    assert module.standby.__name__ == "Waiting"
+    assert {each.signature_text.strip() for each in module.commands} >= {"old way", "good day"}
+    assert module.notify_types == {"health"}
+    types = {each["name"]: each.get("type", "str") for each in module.options}
+    assert types["place"] == "str"
+    assert types["port"] == "str"
+    assert "log_level" in types
+
+
+async def test_a_silent_package_is_asked_through_its_module_file(folder, write):
+    """``__init__.py`` need not repeat a name."""
+    write("finder_silent", GOOD, package='"""Only words."""')
+
+    assert (await found(folder, "finder_silent")).loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import no_such_thing_here", "No module named 'no_such_thing_here'"),
+        ("def broken(:", "invalid syntax"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("x = 1", "no subclass of MgrModule"),
+        (
+            "from mgr_module import MgrModule\nclass A(MgrModule): pass\nclass B(MgrModule): pass",
+            "more than one subclass of MgrModule .*: A, B",
+        ),
+        (
+            "from mgr_module import MgrModule\nclass A(MgrModule): COMMANDS = 7",
+            "Missing or invalid COMMANDS attribute",
+        ),
+        (
+            "from mgr_module import MgrModule\nclass A(MgrModule): COMMANDS = [{'cmd': 'x'}]",
+            "Missing or invalid COMMANDS attribute",
+        ),
+        (
+            "from mgr_module import MgrModule\nclass A(MgrModule): MODULE_OPTIONS = [{}]",
+            "Missing or invalid MODULE_OPTIONS attribute",
+        ),
+    ],
+)
+async def test_a_module_that_cannot_load_is_recorded_with_the_reason(folder, write, text, why):
+    """Nothing that a module does at import is raised, and the others load."""
+    write("finder_bad", text)
+    write("finder_good", GOOD)
+
+    modules = await find_modules([str(folder)], limit_s=5)
+
+    bad = modules["finder_bad"]
+    assert not bad.loaded
+    assert not bad.can_run
+    assert re.search(why, bad.error), bad.error
+    assert modules["finder_good"].loaded
+    assert next(r for r in reports(modules) if r.name == "finder_bad").error == bad.error
+
+
+async def test_an_import_error_names_file_and_line(folder, write):
+    """The author looks at the right place first."""
+    write("finder_line", "x = 1\nimport no_such_thing_here")
+
+    module = await found(folder, "finder_line")
+
+    assert module.error.endswith(f"({folder}/finder_line/module.py:2)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "can_run", "error"),
+    [
+        ("(True, 'fine')", True, ""),
+        ("(False, 'no disk')", False, "no disk"),
+        ("True", False, "wrong type returned from can_run"),
+        ("(1, '')", False, "wrong type returned from can_run"),
+        ("[True, '']", False, "wrong type returned from can_run"),
+        ("1 / 0", False, ""),
+    ],
+)
+async def test_can_run_decides_and_is_not_trusted(folder, write, answer, can_run, error):
+    """A tuple of bool and str, nothing else; whatever it raises means no."""
+    write(
+        "finder_can",
+        f"""
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            @staticmethod
+            def can_run():
+                return {answer}
+        """,
+    )
+
+    module = await found(folder, "finder_can")
+
+    assert module.loaded
+    assert (module.can_run, module.error) == (can_run, error)
+
+
+async def test_a_base_class_beside_its_subclass_is_no_second_module(folder, write):
+    """Mix-ins that derive from MgrModule are common."""
+    write(
+        "finder_base",
+        """
+        from mgr_module import MgrModule
+
+        class Base(MgrModule): pass
+        class Module(Base): pass
+        """,
+    )
+
+    assert (await found(folder, "finder_base")).active.__name__ == "Module"
+
+
+async def test_an_import_that_never_ends_is_given_up(folder, write):
+    """One module cannot keep a manager from becoming warm."""
+    write("finder_hangs", "import threading\nthreading.Event().wait(3)")
+    write("finder_later", GOOD)
+
+    modules = await find_modules([str(folder)], limit_s=0.2)
+
+    assert "still being imported after 0.2 s" in modules["finder_hangs"].error
+    assert modules["finder_later"].loaded
+
+
+def test_a_second_claimant_of_a_name_is_an_error_that_names_both():
+    """Which of two would run must not depend on luck."""
+    module = load(Candidate("twin", "twin", "/a/twin/module.py", rival="/b/twin/module.py"))
+
+    assert not module.loaded
+    assert module.error == "two modules are called 'twin': /a/twin/module.py and /b/twin/module.py"
+
+
+def test_a_folder_that_claims_a_bundled_name_makes_it_unusable(folder, write):
+    """First name wins the name, and the operator is told of both places."""
+    write("status", GOOD)
+
+    [claimed] = [c for c in candidates([str(folder)]) if c.name == "status"]
+
+    assert claimed.package == "modules.status"
+    assert claimed.rival == str(folder / "status" / "module.py")
+
+
+async def test_a_folder_that_is_missing_is_survived(folder):
+    """A typing error in module_path does not stop a manager."""
+    modules = await find_modules([str(folder / "nowhere")], limit_s=5)
+
+    assert "status" in modules
+
+
+def test_folders_are_appended_so_that_nothing_installed_is_shadowed(folder, write):
+    """A module called like a library does not become that library."""
+    write("json", GOOD)
+
+    list(candidates([str(folder)]))
+
+    assert sys.path[-1] == str(folder)

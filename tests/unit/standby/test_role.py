@@ -1,0 +1,225 @@
+"""The standby's part: refuses, and runs standby halves while another manager leads."""
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from mgr.clock import CLOCK
+from mgr.config.modules import Switch, encode
+from mgr.config.values import ConfigValues
+from mgr.election.leader import Leader
+from mgr.election.leader import encode as encode_record
+from mgr.errors import NotActiveError, NotFoundError
+from mgr.host.manager import Manager, follow_config, known_options
+from mgr.host.view import ClusterView
+from mgr.metrics import Metrics
+from mgr.module_api.module import MgrModule, MgrStandbyModule
+from mgr.settings import Settings
+from mgr.store.api import Put
+from mgr.store.keys import Keys
+from mgr.store.memory import MemoryStore
+from mgr.store.mirror import Mirror
+from standby.role import StandbyRole
+from tests.unit.active.conftest import described, option
+
+TTL_S = 60
+
+
+class World:
+    """A store, and a standby ``b`` over it."""
+
+    def __init__(self, tasks, *found):
+        self.tasks = tasks
+        self.keys = Keys("mgr")
+        self.store = MemoryStore(CLOCK)
+        self.mirror = Mirror(self.store, self.keys.root, CLOCK)
+        self.following = tasks.create_task(self.mirror.run())
+        catalogue = {one.name: one for one in found}
+        settings = Settings(id="b")
+        config = ConfigValues("b", known_options(settings, "host", catalogue), self.keys)
+        follow_config(config, self.mirror, self.keys)
+        self.manager = Manager(
+            settings=settings,
+            incarnation="i",
+            store=self.store,
+            mirror=self.mirror,
+            keys=self.keys,
+            clock=CLOCK,
+            catalogue=catalogue,
+            config=config,
+            view=ClusterView(self.mirror, self.keys, CLOCK, TTL_S),
+            metrics=Metrics(),
+        )
+        self.role = StandbyRole(self.manager, tasks)
+        self.running = tasks.create_task(self.role.run("10.0.0.2:7480"))
+
+    async def put(self, key, value):
+        revision = (await self.store.commit([Put(key, value)])).revision
+        await self.mirror.reached(revision, 5)
+
+    async def switch(self, module, *, on):
+        await self.put(self.keys.module(module), encode(Switch(enabled=on)))
+
+    async def lead(self, name):
+        """Let ``name`` become the active."""
+        lease = (await self.store.grant(TTL_S)).lease
+        record = Leader(
+            name=name,
+            incarnation="i",
+            grpc_address="10.0.0.1:7400",
+            http_address="10.0.0.1:7480",
+            version="1",
+            since="",
+            lease_ttl_s=TTL_S,
+        )
+        term = await self.store.create(self.keys.leader, encode_record(record), lease=lease)
+        await self.mirror.reached(term, 5)
+        return term
+
+
+@contextlib.asynccontextmanager
+async def world_of(*found):
+    async with asyncio.TaskGroup() as tasks:
+        world = World(tasks, *found)
+        await world.put(f"{world.keys.root}start", "")
+        try:
+            yield world
+        finally:
+            await world.role.stop()
+            world.following.cancel()
+            world.running.cancel()
+
+
+class Halves:
+    """A module whose standby half says when it starts and stops."""
+
+    def __init__(self, name="web", *, obeys=True):
+        started, stopped = self.started, self.stopped = threading.Event(), threading.Event()
+        never = self.never = threading.Event()
+        instances = self.instances = []
+
+        class Waiting(MgrStandbyModule):
+            MODULE_OPTIONS = option("port", "int", default=1)
+
+            def __init__(self, *args):
+                super().__init__(*args)
+                self.stop = threading.Event()
+                instances.append(self)
+
+            def serve(self):
+                started.set()
+                (self.stop if obeys else never).wait()
+
+            def shutdown(self):
+                stopped.set()
+                self.stop.set()
+
+        Waiting._register_options(name)
+        declared = {"MODULE_OPTIONS": option("port", "int", default=1)}
+        self.found = described(name, type("Module", (MgrModule,), declared), Waiting)
+
+
+async def test_a_standby_refuses_and_names_the_active():
+    """Commands, descriptions and hand-overs alike, with address, name and term."""
+    async with world_of() as world:
+        term = await world.lead("a")
+
+        with pytest.raises(NotActiveError) as refused:
+            await world.role.execute(None)
+        with pytest.raises(NotActiveError):
+            world.role.describe()
+        with pytest.raises(NotActiveError):
+            await world.role.fail("a", "")
+
+    error = refused.value
+    assert (error.active_address, error.active_name, error.term) == ("10.0.0.1:7400", "a", term)
+
+
+async def test_a_standby_names_nobody_while_nobody_leads():
+    """Nor itself, whose last worker led a moment ago."""
+    async with world_of() as world:
+        with pytest.raises(NotActiveError, match="nobody leads yet"):
+            await world.role.execute(None)
+        await world.lead("b")
+        with pytest.raises(NotActiveError, match="nobody leads yet"):
+            await world.role.execute(None)
+
+
+async def test_a_standby_has_no_office_to_give_up():
+    """Asked by its own name it says so instead of sending the caller away."""
+    async with world_of() as world:
+        with pytest.raises(NotFoundError, match="'b' is a standby"):
+            await world.role.fail("b", "")
+
+
+async def test_standby_halves_run_while_another_manager_leads():
+    """They read options and the active's address, and nothing else."""
+    web = Halves()
+    async with world_of(web.found) as world:
+        await world.switch("web", on=True)
+        await world.lead("a")
+        await asyncio.to_thread(web.started.wait, 5)
+        [instance] = web.instances
+        await world.put(world.keys.service("web"), "http://active")
+        await world.put(world.keys.option("mgr", "mgr/web/port"), "80")
+        await world.put(world.keys.module_entry("web", "k"), "v")
+
+        assert instance.get_active_uri() == "http://active"
+        assert instance.get_module_option("port") == 80
+        assert instance.get_store("k") == "v"
+        assert instance.get("mgr_ips") == {"ips": ["10.0.0.2"]}
+        assert instance.get("mgr_map") is None
+
+
+async def test_a_standby_that_never_saw_an_active_starts_none():
+    """There is nobody to send anyone to; and its own office is none to wait beside."""
+    web = Halves()
+    async with world_of(web.found) as world:
+        await world.switch("web", on=True)
+        await world.lead("b")
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        assert web.instances == []
+
+
+async def test_disabling_a_module_stops_its_standby_half():
+    """In place, as on the active."""
+    web = Halves()
+    async with world_of(web.found) as world:
+        await world.switch("web", on=True)
+        await world.lead("a")
+        await asyncio.to_thread(web.started.wait, 5)
+
+        await world.switch("web", on=False)
+
+        assert await asyncio.to_thread(web.stopped.wait, 5)
+
+
+async def test_promotion_does_not_wait_for_a_standby_half_that_hangs():
+    """It is abandoned; the modules of the active are waiting."""
+    web = Halves(obeys=False)
+    async with world_of(web.found) as world:
+        await world.switch("web", on=True)
+        await world.lead("a")
+        await asyncio.to_thread(web.started.wait, 5)
+        began_s = CLOCK.now()
+
+        assert await world.role.stop() is False
+
+        assert CLOCK.now() - began_s < 5
+        web.never.set()
+
+
+async def test_nothing_starts_after_promotion():
+    """A record that arrives late changes nothing."""
+    web = Halves()
+    async with world_of(web.found) as world:
+        await world.lead("a")
+        assert await world.role.stop() is True
+
+        await world.switch("web", on=True)
+
+        assert web.instances == []
