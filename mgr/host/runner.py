@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from mgr.clock import Clock
+from mgr.command.dispatch import NOTHING_RAN
 from mgr.errors import ModuleFailedError, ModuleNotReadyError, OverloadedError
 from mgr.host.bridge import Bridge, aside, thread_name
 from mgr.host.life import COMES, ENDED, WORKS, Action, Event, Phase, step
@@ -173,7 +174,12 @@ class ModuleRunner:
                     f"Module '{name}' was busy until the deadline of {command.prefix!r} had "
                     "passed: it was not begun"
                 )
-            return handle(inbuf, arguments)
+            try:
+                return handle(inbuf, arguments)
+            except (*NOTHING_RAN, SystemExit, StopIteration) as error:
+                # The command has begun. Passed on as it is, this would read as a refusal, and a
+                # retry would run the command a second time.
+                raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
         return await self._bridge.to_module(call)
 

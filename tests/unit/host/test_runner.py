@@ -211,6 +211,21 @@ async def test_a_module_that_leaves_by_exit_harms_only_itself(host):
     assert runner.error == "SystemExit: 3"
 
 
+@pytest.mark.parametrize("raised", [SystemExit(3), OverloadedError("me"), StopIteration()])
+async def test_a_command_that_began_never_looks_like_a_refusal(host, raised):
+    """A refusal says that nothing ran, and a retry would run the command a second time."""
+
+    class Leaving(Module):
+        def _handle_command(self, inbuf, arguments):
+            raise raised
+
+    runner = host.run(Leaving)
+    await runner.ready(until_s=soon())
+
+    with pytest.raises(RuntimeError, match=type(raised).__name__):
+        await ask(runner)
+
+
 async def test_stopping_waits_for_serve(host):
     """Stopped means that nothing of the module runs."""
     ended = []
