@@ -11,7 +11,14 @@
 #   chaos show           what is in force
 set -eu
 
-drop() { nft add rule inet chaos "$1" "$2" dport "{ $3 }" $4 drop; nft add rule inet chaos "$1" "$2" sport "{ $3 }" $4 drop; }
+# drop CHAIN PORTS [CONDITION]: from and to these ports.
+drop() {
+    for end in dport sport; do
+        # The condition is several words of nft's, or none.
+        # shellcheck disable=SC2086
+        nft add rule inet chaos "$1" tcp "$end" "{ $2 }" ${3:-} drop
+    done
+}
 
 table() {
     nft add table inet chaos
@@ -39,23 +46,26 @@ case ${1:-} in
         else
             list=$(ports "$2")
             table
-            drop in tcp "$list" ''
-            drop out tcp "$list" ''
+            drop in "$list"
+            drop out "$list"
         fi
         ;;
     lose)
         percent=${2:?percent}
         list=$(ports "${3:?what}")
         table
-        drop in tcp "$list" "numgen random mod 100 < $percent"
-        drop out tcp "$list" "numgen random mod 100 < $percent"
+        drop in "$list" "numgen random mod 100 < $percent"
+        drop out "$list" "numgen random mod 100 < $percent"
         ;;
     slow) tc qdisc replace dev "$(device)" root tbf rate "${2:?rate}" burst 4kb latency 400ms ;;
     heal)
         nft delete table inet chaos 2>/dev/null || true
         tc qdisc delete dev "$(device)" root 2>/dev/null || true
         ;;
-    show) nft list ruleset; tc qdisc show ;;
+    show)
+        nft list table inet chaos 2>/dev/null || echo "nothing is cut"
+        tc qdisc show dev "$(device)"
+        ;;
     stay)
         trap 'exit 0' TERM INT
         sleep infinity & wait

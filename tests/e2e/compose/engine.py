@@ -40,9 +40,17 @@ class Engine:
     ours: bool
     environment: dict[str, str] = field(default_factory=dict)
 
-    def docker(self, *words: str | Path, limit_s: float = 60, check: bool = True) -> str:
-        """Run ``docker WORDS``; what it printed."""
-        return run("docker", *words, limit_s=limit_s, check=check, environment=self.environment)
+    def docker(
+        self, *words: str | Path, limit_s: float = 60, check: bool = True, data: str = ""
+    ) -> str:
+        """Run ``docker WORDS`` with ``data`` as its input; what it printed."""
+        return run(
+            *("docker", *words),
+            limit_s=limit_s,
+            check=check,
+            environment=self.environment,
+            data=data,
+        )
 
     def versions(self) -> str:
         """What runs here, for the record."""
