@@ -147,6 +147,6 @@ def run(cls: Any, name: str = "test", **options: object) -> tuple[Any, Context]:
     return module, context
 
 
-def command(module: Any, prefix: str, inbuf: str = "", **arguments: Any) -> Any:
+def command(module: Any, prefix: str, inbuf: str = "", /, **arguments: Any) -> Any:
     """Have a module answer one command, as the host does."""
     return module._handle_command(inbuf, {"prefix": prefix, **arguments})

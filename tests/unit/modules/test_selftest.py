@@ -1,0 +1,233 @@
+"""The selftest module: it finds what is broken, and breaks things when it is told to."""
+
+import errno
+import json
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from modules.selftest import faults
+from modules.selftest.checks import CHECKS, Broken
+from modules.selftest.module import Module
+from tests.support.context import command, run
+
+PATIENCE_S = 10
+
+
+@pytest.fixture
+def selftest():
+    return run(Module, "selftest")[0]
+
+
+@pytest.fixture
+def context(selftest):
+    return selftest._context
+
+
+def test_every_check_passes_where_the_promises_are_kept(selftest, context):
+    """The tests' own context keeps them; nothing is left behind."""
+    retval, text, words = command(selftest, "mgr self-test run")
+
+    assert (retval, words) == (0, "")
+    assert json.loads(text) == dict.fromkeys(CHECKS, "ok")
+    assert context.store == context.stored_options == context.health == {}
+    assert context.uri == ""
+    assert selftest.self_test() is None
+
+
+def drop_writes(context):
+    context.set_store = lambda _key, _value: None
+
+
+def untyped(context):
+    real = context.get_option
+
+    def get_option(*args, **kwargs):
+        value = real(*args, **kwargs)
+        return None if value is None else str(value)
+
+    context.get_option = get_option
+
+
+def unlocalized(context):
+    real = context.get_option
+    context.get_option = lambda module, name, **_: real(module, name)
+
+
+def unsorted(context):
+    real = context.get_store_prefix
+    context.get_store_prefix = lambda prefix: dict(reversed(real(prefix).items()))
+
+
+def unchecked(context):
+    def set_option(module, name, value, *, localized=False):
+        context.stored_options[f"{module}/{name}"] = value
+
+    context.set_option = set_option
+
+
+def by_reference(context):
+    def remote(module, method, args, kwargs):
+        return getattr(context.neighbours[module], method)(*args, **kwargs)
+
+    context.remote = remote
+
+
+@pytest.mark.parametrize(
+    ("break_it", "caught_by"),
+    [
+        (drop_writes, "store_keeps"),
+        (untyped, "options_are_typed"),
+        (unlocalized, "options_are_localized"),
+        (unsorted, "store_has_prefixes"),
+        (unchecked, "options_are_bounded"),
+        (by_reference, "remote_copies"),
+        (by_reference, "remote_fails_by_kind"),
+    ],
+)
+def test_a_broken_promise_is_found(selftest, context, break_it, caught_by):
+    """The command answers with EIO, the check's name, and what was expected."""
+    break_it(context)
+
+    retval, text, words = command(selftest, "mgr self-test run", check=caught_by)
+
+    assert retval == -errno.EIO
+    assert words == "1 of 1 checks failed"
+    assert json.loads(text)[caught_by] != "ok"
+    with pytest.raises(Broken):
+        selftest.self_test()
+
+
+def test_an_unknown_check_is_refused(selftest):
+    """With the names of those there are."""
+    retval, _, words = command(selftest, "mgr self-test run", check="x")
+
+    assert retval == -errno.ENOENT
+    assert words.startswith("no check 'x': there are options_are_typed, ")
+    assert set(json.loads(command(selftest, "mgr self-test ls")[1])) == set(CHECKS)
+
+
+def test_another_modules_own_test_is_run(selftest):
+    """What it raises is reported, not passed on."""
+    assert command(selftest, "mgr self-test module", module="selftest").stdout == "Self-test OK"
+    retval, _, words = command(selftest, "mgr self-test module", module="nobody")
+    assert (retval, words) == (-errno.EIO, "Test failed: Module not found")
+
+
+def test_options_are_shown_as_a_module_reads_them(selftest, context):
+    """Localized or not."""
+    context.set_option("selftest", "text", "here", localized=True)
+
+    assert command(selftest, "mgr self-test config get", key="text").stdout == "unset"
+    assert command(selftest, "mgr self-test config get_localized", key="text").stdout == "here"
+    assert command(selftest, "mgr self-test python-version").stdout.startswith("3.")
+
+
+def test_health_checks_are_raised_and_cleared(selftest, context):
+    """By name or all at once; what is no JSON is refused."""
+    checks = json.dumps({"A": {"severity": "warning"}, "B": {}})
+    assert command(selftest, "mgr self-test health set", checks=checks) == (0, "", "")
+    assert sorted(context.health) == ["A", "B"]
+    command(selftest, "mgr self-test health clear", checks=["A"])
+    assert sorted(context.health) == ["B"]
+    command(selftest, "mgr self-test health clear")
+    assert context.health == {}
+    for bad in ("{", "[]"):
+        assert command(selftest, "mgr self-test health set", checks=bad)[0] == -errno.EINVAL
+
+
+def test_a_cluster_log_line_is_written(selftest, context):
+    """With a priority by name."""
+    ask = {"channel": "cluster", "message": "hey"}
+
+    assert command(selftest, "mgr self-test cluster-log", priority="error", **ask) == (0, "", "")
+    assert context.cluster_lines == [("cluster", 4, "hey")]
+    refused = command(selftest, "mgr self-test cluster-log", priority="loud", **ask)
+    assert refused[2].startswith("no priority 'loud': use debug,")
+
+
+def test_tokens_are_counted(selftest):
+    """How often each was applied, whichever command did it."""
+    assert command(selftest, "selftest append", token="a")[1] == "1"
+    assert command(selftest, "selftest append", token="a")[1] == "2"
+    assert command(selftest, "selftest put", token="b/c")[1] == "1"
+
+    assert json.loads(command(selftest, "selftest applied")[1]) == {"a": 2, "b/c": 1}
+    assert command(selftest, "selftest append", token="")[0] == -errno.EINVAL
+    command(selftest, "selftest forget")
+    assert command(selftest, "selftest applied")[1] == "{}"
+
+
+def test_only_what_is_declared_idempotent_is():
+    """The difference is what tests of failover look at."""
+    commands = Module.CLICommand.COMMANDS
+
+    assert commands["selftest put"].idempotent
+    assert not commands["selftest append"].idempotent
+
+
+@pytest.fixture
+def thread():
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+def test_it_spins_until_it_is_told_to_stop(selftest, thread):
+    """One workload at a time."""
+    served = thread.submit(selftest.serve)
+    assert command(selftest, "mgr self-test background start", workload="spin") == (0, "", "")
+    refused = command(selftest, "mgr self-test background start", workload="throw")
+    assert refused == (-errno.EBUSY, "", "already at work: spin")
+
+    command(selftest, "mgr self-test background stop")
+    selftest.shutdown()
+
+    assert served.result(PATIENCE_S) is None
+
+
+def test_it_throws_when_it_is_told_to(selftest, thread):
+    """Out of ``serve``, where the host sees it."""
+    served = thread.submit(selftest.serve)
+
+    command(selftest, "mgr self-test background start", workload="throw")
+
+    assert isinstance(served.exception(PATIENCE_S), RuntimeError)
+
+
+def test_it_can_hold_the_interpreter_lock(selftest):
+    """A thread that would tick does not, as long as it lasts."""
+    ticks = []
+    stop = threading.Event()
+
+    def tick():
+        while not stop.wait(0.001):
+            ticks.append(1)
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    before = len(ticks)
+    command(selftest, "selftest block", secs=0.3)
+    during = len(ticks) - before
+    stop.set()
+    thread.join(PATIENCE_S)
+
+    assert during < 100
+
+
+def test_it_can_end_its_process():
+    """At once, with a status of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "from modules.selftest.faults import crash; crash()"],
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+    assert ended.returncode == faults.CRASH_STATUS
+
+
+def test_it_can_keep_its_thread_busy(selftest):
+    """For as long as was asked."""
+    assert command(selftest, "selftest sleep", secs=0.01) == (0, "", "")
