@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 import pytest
 
+from mgr_util import ServerConfigException
 from modules.hello.module import Module, StandbyModule
 from modules.hello.page import Page, elsewhere, greeting
 from tests.support.context import Context, command, run
