@@ -34,6 +34,8 @@ HINTS_MAX: Final = 3
 """Managers that name each other are not followed for ever."""
 STALL_S: Final = 1.0
 """An answer is waited for this long before others are asked whether its manager still leads."""
+ATTEMPT_S_MIN: Final = 0.01
+"""With less time left nothing is sent: it could only end as one more "outcome unknown"."""
 
 A = TypeVar("A")
 Send = Callable[[Peer, float], "grpc.aio.UnaryUnaryCall[Any, A]"]
@@ -141,7 +143,7 @@ class Errand(Generic[A]):
 
     async def _ask(self, sighting: Sighting) -> A:
         remaining_s = self._deadline_s - self._guide.clock.now()
-        if remaining_s <= 0:
+        if remaining_s < ATTEMPT_S_MIN:
             raise Elsewhere
         peer = self._guide.peers.at(sighting.address)
         call = self._send(peer, remaining_s)

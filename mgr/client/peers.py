@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,8 +16,10 @@ DEFAULT_PORT: Final = 7400
 CONNECT_MS: Final = 2_000
 PING_TIMEOUT_MS: Final = 1_500
 
+_HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.%]*:[0-9A-Za-z:.%]*\]")
+
 OPTIONS: Final = (
-    # Without a bound on pings a frozen manager is noticed after a minute (ecosystem.md, 4).
+    # Without a bound on pings a frozen manager is noticed after a minute.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
@@ -98,17 +101,8 @@ class Peers:
 
 
 def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
-        host, port = text, str(DEFAULT_PORT)
-    inner = host.removeprefix("[").removesuffix("]")
-    bracketed = host != inner
-    number = int(port) if port.isascii() and port.isdecimal() else 0
-    if (
-        not 0 < number < 65536
-        or not inner
-        or (":" in inner) is not bracketed
-        or any(sign in inner for sign in "/ @?#")
-    ):
+    alone = _HOST.fullmatch(text)
+    host, port = (text, str(DEFAULT_PORT)) if alone else text.rpartition(":")[::2]
+    if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidSettingError(f"{text!r} is not host:port (IPv6: [host]:port)")
-    return f"{host}:{number}"
+    return f"{host}:{int(port)}"

@@ -20,7 +20,7 @@ from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 from mgr.rpc.wire import arguments_in
 
 FOREVER_S: Final = 1e9
-"""gRPC says "no deadline" as some 9e18 seconds."""
+"""A deadline further away than this is none."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,11 +39,10 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         self, request: command_pb2.ExecuteRequest, context: Context
     ) -> command_pb2.ExecuteResponse:
         """Run one command."""
-        remaining_s = context.time_remaining()
-        waits = remaining_s < FOREVER_S
+        patience_s = _patience_s(context)
         return await self.execute(
             request,
-            deadline_s=self._clock.now() + remaining_s if waits else None,
+            deadline_s=None if patience_s is None else self._clock.now() + patience_s,
             origin=context.peer(),
         )
 
@@ -93,6 +92,12 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
             )
         )
         return _response(answer)
+
+
+def _patience_s(context: Any) -> float | None:
+    # "No deadline" is None in some releases of grpcio and some 9e18 seconds in others.
+    remaining_s = context.time_remaining()
+    return remaining_s if remaining_s is not None and remaining_s < FOREVER_S else None
 
 
 def _utf8(data: bytes) -> bytes:

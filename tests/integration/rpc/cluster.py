@@ -1,0 +1,245 @@
+"""Managers of a pretended cluster: real servers and streams, roles and views set by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from mgr.argument.descriptor import Signature
+from mgr.clock import CLOCK
+from mgr.cluster.log import ClusterLog
+from mgr.command.dispatch import Answer
+from mgr.command.registry import Command
+from mgr.election.leader import Presence
+from mgr.errors import NotActiveError
+from mgr.host.view import LeaderView
+from mgr.rpc.server import serve
+from mgr.settings import Settings
+
+COMMANDS = (
+    Command(Signature.parse("echo name=text,type=CephString"), "Say it again", "r"),
+    Command(Signature.parse("count"), "Add one", "rw"),
+)
+
+
+@dataclass
+class View:
+    """What a manager knows; keeps the promises of ``mgr.host.view.ClusterView``."""
+
+    now: LeaderView | None = None
+    waiting: list[Presence] = field(default_factory=list)
+    age: float = 0.01
+    published: dict[str, str] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def leader(self):
+        return self.now
+
+    def presences(self):
+        return self.waiting
+
+    def age_s(self):
+        return self.age
+
+    def services(self):
+        return self.published if self.now else {}
+
+    async def changes(self):
+        said = self.now
+        yield said
+        while True:
+            await self.news.wait()
+            if self.now != said:
+                said = self.now
+                yield said
+
+    def set(self, leader):
+        self.now = leader
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
+
+class Ledger:
+    """What the cluster's store would hold: which request was applied, and its answer."""
+
+    def __init__(self):
+        self.count = 0
+        self.answers = {}
+
+
+class Active:
+    """The role of a manager that leads: answers, and remembers by request id."""
+
+    part = "active"
+
+    def __init__(self, name, term, ledger):
+        self.name = name
+        self.term = term
+        self.ledger = ledger
+        self.log = ClusterLog()
+        self.begun = []
+        self.cancelled = []
+        self.requests = []
+        self.hold = asyncio.Event()
+        self.hold.set()
+        self.fails = []
+
+    async def execute(self, request):
+        self.requests.append(request)
+        words = list(request.words)
+        if words[0] == "wait":
+            self.begun.append(words[1])
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(words[1])
+                raise
+        await self.hold.wait()
+        if words[0] == "boom":
+            raise RuntimeError("a secret of the inside")
+        if words[0] == "raise":
+            raise self.fails.pop(0)
+        if words[0] == "count":
+            if request.request_id not in self.ledger.answers:
+                self.ledger.count += 1
+                self.ledger.answers[request.request_id] = str(self.ledger.count)
+            return Answer(0, self.ledger.answers[request.request_id], "", self.term)
+        if words[0] == "refuse":
+            return Answer(-22, "", "no", self.term)
+        return Answer(0, " ".join(words[1:]) or request.input.decode(), self.name, self.term)
+
+    def describe(self):
+        return COMMANDS, f"etag-{self.name}"
+
+    async def fail(self, name, successor):
+        return f"{name or self.name} gives way to {successor or 'anyone'}"
+
+
+class Standby:
+    """The role of a manager that waits: always the same refusal, always current."""
+
+    part = "standby"
+    log = None
+
+    def __init__(self, view):
+        self.view = view
+        self.asked = 0
+
+    async def execute(self, request):
+        self.asked += 1
+        raise self.refusal()
+
+    def describe(self):
+        raise self.refusal()
+
+    async def fail(self, name, successor):
+        raise self.refusal()
+
+    def refusal(self):
+        leader = self.view.leader()
+        if leader is None:
+            return NotActiveError(None)
+        return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+
+
+class Manager:
+    """One manager: a real gRPC server before a role and a view."""
+
+    def __init__(self, name, ledger):
+        self.name = name
+        self.ledger = ledger
+        self.view = View()
+        self.role = Standby(self.view)
+        self.server = None
+
+    async def start(self, listen="127.0.0.1:0", **settings):
+        self.server = await serve(
+            Settings(id=self.name, grpc_listen=listen, **settings),
+            role_of=lambda: self.role,
+            view=self.view,
+            clock=CLOCK,
+            incarnation=f"{self.name}-1",
+        )
+        return self
+
+    @property
+    def address(self):
+        return self.server.address
+
+    def lead(self, term):
+        self.role = Active(self.name, term, self.ledger)
+        self.server.set_serving(True)
+        return self.role
+
+    def leader_view(self, term, address=None):
+        return LeaderView(
+            name=self.name,
+            incarnation=f"{self.name}-1",
+            grpc_address=address or self.address,
+            http_address="127.0.0.1:1",
+            version="1",
+            term=term,
+            since="2026-01-01T00:00:00+00:00",
+        )
+
+    def presence(self):
+        return Presence(
+            name=self.name,
+            incarnation=f"{self.name}-1",
+            host="h",
+            boot_id="b",
+            pid_namespace="n",
+            pid=1,
+            pid_started=1,
+            grpc_address=self.address,
+            http_address="127.0.0.1:1",
+            version="1",
+            warm=True,
+        )
+
+
+class Cluster:
+    """Several managers that agree on who leads, unless told otherwise."""
+
+    def __init__(self, managers):
+        self.managers = {manager.name: manager for manager in managers}
+
+    def __getitem__(self, name):
+        return self.managers[name]
+
+    @property
+    def hosts(self):
+        return [manager.address for manager in self.managers.values()]
+
+    def promote(self, name, term, *, among=None):
+        """Let ``name`` lead, and those ``among`` the managers know it."""
+        role = self[name].lead(term)
+        for other in among or self.managers:
+            manager = self[other]
+            manager.view.waiting = [each.presence() for each in self.managers.values()]
+            manager.view.set(self[name].leader_view(term))
+            if other != name:
+                manager.role = Standby(manager.view)
+        return role
+
+
+@contextlib.asynccontextmanager
+async def cluster(*names, **settings):
+    """Run managers of these names; none leads yet."""
+    ledger = Ledger()
+    managers = [Manager(name, ledger) for name in names]
+    try:
+        for manager in managers:
+            await manager.start(**settings)
+        yield Cluster(managers)
+    finally:
+        for manager in managers:
+            if manager.server:
+                await manager.server.close(0)
+
+
+async def until(condition):
+    """Wait for what must become true; the suite's limit is the limit."""
+    while not condition():  # noqa: ASYNC110 - many conditions, none of which tells of itself
+        await asyncio.sleep(0.01)
