@@ -43,7 +43,7 @@ from mgr.settings import Settings
 from mgr.store.api import Revision
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
-from mgr.worker.etcd import connect
+from mgr.connection import connect
 from mgr.worker.gate import Gate
 from mgr.worker.tether import Tether, end
 from standby.role import StandbyRole
@@ -211,7 +211,7 @@ class Worker:
                     await self._succeeded(released.term)
         self._gate.end("the office was given back")
         await self._close(GOODBYE_S)
-        end(0, with_group=True)
+        end(0)
 
     async def _succeeded(self, term: int) -> None:
         async for leader in self._manager.view.changes():
@@ -224,7 +224,7 @@ class Worker:
         if self._active is not None:
             self._active.abort(reason)
         await self._close(ABORT_S)
-        end(0, with_group=True)
+        end(0)
 
     async def _close(self, grace_s: float) -> None:
         """Let answers leave, for ``grace_s``; whatever does not work any more does not matter."""

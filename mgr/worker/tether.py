@@ -63,7 +63,7 @@ class Tether:
 def _heard_early(message: FromGuard) -> None:
     """While nothing has begun there is nothing to hold on to, and only one order to follow."""
     if isinstance(message, Retire):
-        end(0, with_group=True)
+        end(0)
 
 
 def die_with_parent() -> None:
@@ -87,7 +87,8 @@ def end(status: int, *, with_group: bool = False) -> NoReturn:
     """Flush what was logged and end the process, now.
 
     Not by ``sys.exit``: the interpreter would wait for threads of modules, which it cannot end.
-    ``with_group`` kills what modules started as well, where this process leads its group.
+    What modules started is the guard's to kill; ``with_group`` does it where there is no guard
+    any more and this process leads its group.
     """
     logging.shutdown()
     sys.stdout.flush()

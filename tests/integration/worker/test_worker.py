@@ -1,0 +1,349 @@
+"""A worker process from its first line to its exit, as its guard and its clients see it."""
+
+import asyncio
+import os
+import signal
+from itertools import pairwise
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mgr.clock import CLOCK
+from mgr.election.leader import Presence, encode
+from mgr.errors import ModuleNotEnabledError, NotActiveError, UnreachableError
+from mgr.link import Drain, Drained, Extend, Fenced, Heartbeat, Released, Resign, Retire
+from mgr.rpc.v1 import command_pb2, command_pb2_grpc
+from mgr.store.api import Put
+
+pytestmark = [pytest.mark.etcd, pytest.mark.timeout(60)]
+
+SERVICE = command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+OBEDIENT = """
+import threading
+from mgr_module import CLIReadCommand, CLIWriteCommand, HandleCommandResult, MgrModule
+
+
+class Module(MgrModule):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._stop = threading.Event()
+
+    def serve(self):
+        self._stop.wait()
+
+    def shutdown(self):
+        self._stop.set()
+
+    @CLIReadCommand("obey say")
+    def say(self, word: str = "yes") -> HandleCommandResult:
+        return HandleCommandResult(stdout=word)
+
+    @CLIWriteCommand("obey store")
+    def store(self, word: str) -> HandleCommandResult:
+        self.set_store("word", word)
+        return HandleCommandResult(stdout=self.get_store("word"))
+
+    @CLIReadCommand("obey wait")
+    def wait(self, seconds: float) -> HandleCommandResult:
+        self._stop.wait(seconds)
+        return HandleCommandResult(stdout="waited")
+"""
+
+
+async def health(worker):
+    """What ``grpc.health.v1`` says of the command service."""
+    async with grpc.aio.insecure_channel(worker.opened.grpc_address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=2)
+        return answer.status
+
+
+async def active(workers, folder, *, span_s=600, **settings):
+    """A worker that leads for ``span_s`` seconds, with the obedient module enabled."""
+    folder("obey", OBEDIENT)
+    worker = await workers(module_path=(folder.path,), **settings)
+    await worker.switch("obey")
+    await worker.ready()
+    await worker.lead(span_s=span_s)
+    return worker
+
+
+async def announce(worker):
+    """Write the presence of a warm standby, as its guard does."""
+    presence = Presence(
+        name=worker.name,
+        incarnation="i",
+        host="h",
+        boot_id="",
+        pid_namespace="",
+        pid=1,
+        pid_started=1,
+        grpc_address=worker.opened.grpc_address,
+        http_address=worker.opened.http_address,
+        version="1",
+        warm=True,
+    )
+    await worker.store.commit([Put(worker.keys.manager(worker.name), encode(presence))])
+
+
+async def test_a_worker_is_warm_and_waits(workers):
+    """It says what it has, opens its ports and refuses, naming nobody."""
+    worker = await workers()
+
+    ready = await worker.ready()
+
+    assert {report.name for report in ready.modules} >= {"hello", "status", "selftest"}
+    assert all(report.error == "" for report in ready.modules)
+    assert await health(worker) == NOT_SERVING
+    with pytest.raises((NotActiveError, UnreachableError)):
+        await worker.ask("mgr", "stat", timeout_s=0.5)
+
+
+async def test_a_worker_shows_from_its_first_moment_that_it_lives(workers, folder):
+    """Heartbeats come while modules are imported, however long that takes."""
+    folder("slow", "import threading\nthreading.Event().wait(1.5)\n")
+    worker = await workers(module_path=(folder.path,), watchdog_s=0.3)
+    await worker.hear(Heartbeat)
+    worker.said.clear()
+
+    await worker.ready()
+
+    beats = [message for message in worker.said if isinstance(message, Heartbeat)]
+    gaps = [b.sent_s - a.sent_s for a, b in pairwise(beats)]
+    assert len(beats) > 10
+    assert max(gaps) < 1.0
+
+
+async def test_a_led_worker_answers_and_says_so(workers, folder):
+    """Its own commands and those of modules, over gRPC; health and HTTP agree."""
+    worker = await active(workers, folder)
+
+    said = await worker.ask("obey", "say", word="hello")
+    stored = await worker.ask("obey", "store", word="x")
+    stat = await worker.ask("mgr", "stat")
+
+    assert (said.retval, said.stdout) == (0, "hello")
+    assert (stored.retval, stored.stdout) == (0, "x")
+    assert '"available"' in stat.stdout
+    assert await health(worker) == SERVING
+    async with httpx.AsyncClient() as web:
+        page = await web.get(f"http://{worker.opened.http_address}/active")
+        metrics = await web.get(f"http://{worker.opened.http_address}/metrics")
+    assert page.status_code == 200
+    assert 'mgr_part{mgr_part="active"} 1.0' in metrics.text
+    assert 'mgr_module_up{module="obey"} 1.0' in metrics.text
+
+
+async def test_past_its_deadline_a_worker_stops_serving_by_itself(workers, folder):
+    """No message says so. Commands are held, and go on when the same term is proven again."""
+    worker = await active(workers, folder, span_s=1.0)
+    assert await health(worker) == SERVING
+
+    async def shut():
+        return await health(worker) == NOT_SERVING
+
+    await worker.until(shut)
+    async with asyncio.TaskGroup() as callers:
+        held = callers.create_task(worker.ask("obey", "say"))
+        await asyncio.sleep(0.1)
+        assert not held.done()
+        worker.say(Extend(term=worker.term, deadline_s=CLOCK.now() + 60))
+
+    assert held.result().stdout == "yes"
+    assert await health(worker) == SERVING
+
+
+async def test_a_module_is_enabled_and_disabled_in_place(workers, folder):
+    """Within a fraction of a second, and no other module notices."""
+    folder("other", OBEDIENT.replace("obey", "other"))
+    worker = await active(workers, folder)
+    began_s = CLOCK.now()
+    answer = await worker.ask("mgr", "module", "enable", module="other")
+    assert answer.retval == 0, answer
+    assert (await worker.ask("other", "say")).stdout == "yes"
+    assert CLOCK.now() - began_s < 2
+
+    answer = await worker.ask("mgr", "module", "disable", module="other")
+    assert answer.retval == 0, answer
+
+    async def refused():
+        try:
+            await worker.ask("other", "say")
+        except ModuleNotEnabledError as error:
+            return str(error)
+        return None
+
+    assert "mgr module enable other" in await worker.until(refused)
+    assert (await worker.ask("obey", "say")).stdout == "yes"
+
+
+FAULTS = {
+    "importing": "import no_such_thing_here",
+    "syntax": "def broken(:",
+    "constructor": """
+        from mgr_module import MgrModule
+        class Module(MgrModule):
+            def __init__(self, *args):
+                super().__init__(*args)
+                raise OSError("port taken")
+        """,
+    "serving": """
+        from mgr_module import MgrModule
+        class Module(MgrModule):
+            def serve(self):
+                raise ValueError("boom")
+        """,
+    "leaving": """
+        import os
+        from mgr_module import MgrModule
+        class Module(MgrModule):
+            def serve(self):
+                os._exit(7)
+        """,
+    "stopping": """
+        import threading
+        from mgr_module import MgrModule
+        class Module(MgrModule):
+            def serve(self):
+                threading.Event().wait()
+            def shutdown(self):
+                threading.Event().wait()
+        """,
+}
+
+
+async def test_bad_modules_are_named_and_harm_nobody(workers, folder):
+    """Import, syntax, constructor, serve and exit: each in health and in the list."""
+    for name, text in FAULTS.items():
+        folder(name, text)
+    folder("obey", OBEDIENT)
+    worker = await workers(module_path=(folder.path,), drain_s=0.3)
+    await worker.ready()
+    for name in (*FAULTS, "obey"):
+        await worker.switch(name)
+    await worker.lead()
+
+    async def reported():
+        text = (await worker.ask("health", "detail")).stdout
+        expected = ("no_such_thing_here", "invalid syntax", "port taken", "boom", "os._exit(7)")
+        return text if all(each in text for each in expected) else None
+
+    detail = await worker.until(reported)
+    listed = (await worker.ask("mgr", "module", "ls")).stdout
+
+    for name in ("importing", "syntax", "constructor", "serving", "leaving"):
+        assert f"Module '{name}' has failed" in detail
+    assert "no_such_thing_here" in listed
+    assert (await worker.ask("obey", "say")).stdout == "yes"
+    assert worker.process.returncode is None
+
+    # The one that never stops is left behind, and the hand-over knows.
+    worker.say(Drain(term=worker.term, budget_s=0.5))
+    assert (await worker.hear(Drained)).quiesced is False
+
+
+async def test_a_hand_over_finishes_what_runs_and_sends_the_rest_to_the_successor(workers, folder):
+    """The running command is answered, the held one gets the new address, the worker exits."""
+    worker = await active(workers, folder, drain_s=3.0)
+    heir = await workers(id="b", module_path=(folder.path,))
+    await heir.ready()
+
+    async with asyncio.TaskGroup() as callers:
+        running = callers.create_task(worker.ask("obey", "wait", seconds=0.5))
+        await asyncio.sleep(0.2)
+        worker.say(Drain(term=worker.term, budget_s=3.0))
+        held = callers.create_task(worker.ask("obey", "say", timeout_s=8))
+        drained = await worker.hear(Drained)
+        assert await health(worker) == NOT_SERVING
+        await announce(heir)
+        await worker.release()
+        worker.say(Released(term=worker.term))
+        await heir.lead()
+
+    assert drained.quiesced is True
+    assert running.result().stdout == "waited"
+    assert held.result().stdout == "yes"
+    assert await worker.exited() == 0
+
+
+async def test_a_lone_worker_that_gave_back_its_office_does_not_linger(workers, folder):
+    """There is nobody to send anyone to."""
+    worker = await active(workers, folder)
+    worker.say(Drain(term=worker.term, budget_s=1.0))
+    assert (await worker.hear(Drained)).quiesced is True
+    await worker.release()
+    began_s = CLOCK.now()
+    worker.say(Released(term=worker.term))
+
+    assert await worker.exited() == 0
+    assert CLOCK.now() - began_s < 2
+
+
+async def refused_directly(worker, *words):
+    """Ask this very worker, once: our client would look for another one. How it refused."""
+    async with grpc.aio.insecure_channel(worker.opened.grpc_address) as channel:
+        request = command_pb2.ExecuteRequest(words=words)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await command_pb2_grpc.CommandServiceStub(channel).Execute(request, timeout=5)
+    return refused.value.code()
+
+
+async def test_a_retired_worker_is_gone_at_once(workers, folder):
+    """Though a command runs that will not end: its caller learns that the term was lost."""
+    worker = await active(workers, folder)
+    async with asyncio.TaskGroup() as callers:
+        caller = callers.create_task(refused_directly(worker, "obey", "wait", "30"))
+        await asyncio.sleep(0.2)
+        worker.say(Retire(reason="deposed"))
+        assert await worker.exited(within_s=1) == 0
+
+    assert caller.result() is grpc.StatusCode.ABORTED
+
+
+async def test_a_refused_write_is_reported_to_the_guard(workers, folder):
+    """The store has judged: a successor exists."""
+    worker = await active(workers, folder)
+    await worker.release()
+
+    assert await refused_directly(worker, "obey", "store", "late") is grpc.StatusCode.ABORTED
+
+    assert (await worker.hear(Fenced)).term == worker.term
+
+
+async def test_mgr_fail_asks_the_guard(workers, folder):
+    """The worker holds no leader key: it can only ask."""
+    worker = await active(workers, folder)
+
+    answer = await worker.ask("mgr", "fail")
+
+    assert answer.retval == 0, answer
+    assert (await worker.hear(Resign)).successor == ""
+
+
+async def test_a_worker_dies_with_its_guard(workers):
+    """End-of-file on the link is enough."""
+    worker = await workers()
+    await worker.ready()
+
+    worker.writer.close()
+
+    assert await worker.exited() in {1, -signal.SIGKILL}
+
+
+async def test_a_worker_dumps_its_stacks_when_asked(workers):
+    """Before a silent worker is killed, its log names what it was doing."""
+    worker = await workers()
+    await worker.ready()
+
+    os.kill(worker.process.pid, signal.SIGUSR1)
+
+    async def dumped():
+        return "Current thread" in worker.log.read_text()
+
+    await worker.until(dumped)
+    assert worker.process.returncode is None
