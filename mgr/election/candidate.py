@@ -51,22 +51,22 @@ class Sight:
             case Interrupted():
                 self.known = False
                 return
-            case Listed(records=records):
+            case Listed(records=records, revision=revision):
+                # A fresh start, whatever was known: the store may have been restored.
+                self.revision = revision
                 self._see(next((r for r in records if r.key == self.key), None), now_s)
-            case Changed(put=put, deleted=deleted):
-                if self.key in deleted:
-                    self._see(None, now_s)
-                self._see(next((r for r in put if r.key == self.key), self.record), now_s)
-            case Current():
-                pass
+            case Changed(put=put, revision=revision) if revision > self.revision:
+                self.revision = revision
+                gone = None if self.key in news.deleted else self.record
+                self._see(next((r for r in put if r.key == self.key), gone), now_s)
+            case _:
+                self.revision = max(self.revision, news.revision)
         self.known = True
-        self.revision = news.revision
 
-    def look(self, record: Record | None, now_s: float) -> None:
-        """Take in what a read showed, before the feed tells it."""
-        # What is no newer than the feed may have been deleted since, and the feed, which told
-        # of that already, would never correct it. Absence is corrected by the next attempt.
-        if record is None or record.mod_revision > self.revision:
+    def look(self, record: Record | None, revision: Revision, now_s: float) -> None:
+        """Take in how a transaction found the key at ``revision``, if the feed is not as far."""
+        if revision > self.revision:
+            self.revision = revision
             self._see(record, now_s)
 
     def unchanged(self) -> Compare:
@@ -140,9 +140,8 @@ class Candidate:
         if outcome.succeeded:
             return outcome.revision
         now_s = self._clock.now()
-        leader, transfer = outcome.found
-        self.leader.look(leader, now_s)
-        self.transfer.look(transfer, now_s)
+        for sight, record in zip((self.leader, self.transfer), outcome.found, strict=True):
+            sight.look(record, outcome.revision, now_s)
         return None
 
     async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
@@ -155,7 +154,6 @@ class Candidate:
 
         """
         record = await self._store.get(self._keys.leader, timeout_s=timing.request_s)
-        self.leader.look(record, self._clock.now())
         if record is None or record.lease != lease:
             return None
         if record.value == value:

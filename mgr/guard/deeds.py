@@ -151,10 +151,9 @@ class Deeds:
                 return Event.RELEASED
 
     async def _part(self) -> Event | None:
-        released = Released(term=self._held().office.term)
-        return await self._end(
-            self.crew.end(released, patience_s=self.given.settings.hold_s + PART_SLACK_S)
-        )
+        order = Released(term=self._held().office.term)
+        patience_s = self.given.settings.hold_s + PART_SLACK_S
+        return None if await self.crew.end(order, patience_s=patience_s) else Event.GONE
 
     async def _retire(self) -> Event | None:
         why = self.state.wishes.why or "the term is over"

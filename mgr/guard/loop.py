@@ -101,27 +101,28 @@ class Guard:
             NameTakenError: Another live manager has this name; nothing was changed.
 
         """
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                loops = [
-                    self._tasks.create_task(loop)
-                    for loop in (
-                        self._campaign.run(),
-                        self._renewals.run(),
-                        self._signboard.run(),
-                        self._crew.watch(),
-                        self._examine(),
-                        self._reassure(),
-                    )
-                ]
-                self._begin(Action.JOIN)
+        async with asyncio.TaskGroup() as self._tasks:
+            loops = [
+                self._tasks.create_task(loop)
+                for loop in (
+                    self._campaign.run(),
+                    self._renewals.run(),
+                    self._signboard.run(),
+                    self._crew.watch(),
+                    self._examine(),
+                    self._reassure(),
+                )
+            ]
+            self._begin(Action.JOIN)
+            try:
                 await self._over.wait()
+            finally:
+                # Whatever broke: no worker without its guard, and nothing follows from its end.
+                self._state.phase = Phase.STOPPED
+                self._crew.kill()
+                self._renewals.close()
                 for loop in loops:
                     loop.cancel()
-        finally:
-            # Whatever broke: no worker without its guard.
-            self._crew.kill()
-            self._renewals.close()
         if self._state.failure is not None:
             raise self._state.failure
 

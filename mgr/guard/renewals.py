@@ -11,6 +11,7 @@ from mgr.errors import LeaseExpiredError, StoreError
 from mgr.guard.presence import Place
 from mgr.guard.state import Given, State, Tell, Term
 from mgr.guard.waiting import woken
+from mgr.store.api import Revision
 
 RETRY_S: Final = 0.1
 """Pause after an attempt that nobody answered. The attempt itself took its time-out."""
@@ -32,6 +33,7 @@ class Renewals:
         self._session = session
         self._place = place
         self._tell = tell
+        self._answered = True
         self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -39,9 +41,9 @@ class Renewals:
         while True:
             self.now.clear()
             began_s = self._clock.now()
-            answered = not self._session.alive or await self._prove()
+            self._answered = not self._session.alive or await self._prove()
             every_s = self._session.timing.renew_every_s
-            pause_s = every_s - (self._clock.now() - began_s) if answered else RETRY_S
+            pause_s = every_s - (self._clock.now() - began_s) if self._answered else RETRY_S
             await woken(self.now, max(pause_s, 0.0))
 
     def silent(self) -> bool:
@@ -76,9 +78,9 @@ class Renewals:
         term = self._state.provable
         try:
             if term is not None:
-                deadline_s = await self._session.prove(self._leader_key, term.office.term)
+                deadline_s = await self._look_and_renew(self._leader_key, term.office.term)
             elif self._state.phase in WAITING and self._place.created:
-                deadline_s = await self._session.prove(self._place.key, self._place.created)
+                deadline_s = await self._look_and_renew(self._place.key, self._place.created)
             else:
                 await self._session.renew()
                 return True
@@ -89,6 +91,13 @@ class Renewals:
             return False
         self._judge(term, deadline_s)
         return True
+
+    async def _look_and_renew(self, key: str, created: Revision) -> float | None:
+        # Where requests arrive and answers do not, renewing would keep a lease alive for ever
+        # that its holder cannot use: it looks first, and what is not answered is not renewed.
+        if not self._answered and not await self._session.holds(key, created):
+            return None
+        return await self._session.prove(key, created)
 
     def _judge(self, term: Term | None, deadline_s: float | None) -> None:
         # While the answer was under way the office may have begun or ended: then it is about

@@ -1,0 +1,124 @@
+"""``mgrd``: reads the settings, then *is* the guard, which starts the worker.
+
+Exit status: 0, stopped as asked; otherwise the errno of what is said in one line on standard
+error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 13 (EACCES) etcd refused
+the credentials; 2, the command line cannot be read; 70, a bug, with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import click
+import msgspec
+
+from mgr import logs
+from mgr.clock import CLOCK
+from mgr.errors import MgrError
+from mgr.connection import connect
+from mgr.guard.child import Child
+from mgr.guard.crew import Listener
+from mgr.guard.identity import Identity
+from mgr.guard.loop import Guard
+from mgr.guard.notify_systemd import Notifier
+from mgr.link import Begin
+from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
+
+EXIT_BUG: Final = 70
+"""``EX_SOFTWARE`` of sysexits.h: no errno has this number on Linux that we ever use."""
+WORKER: Final = (sys.executable, "-P", "-m", "mgr.worker")
+"""``-P``: a folder ``modules`` in the working directory must not be imported by accident."""
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run ``mgrd``."""
+    command(prog_name="mgrd")
+
+
+def release() -> str:
+    """Return the version that is installed."""
+    try:
+        return version("mgr")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _flags(function: Any) -> Any:
+    """Give ``function`` one flag for each setting, and the two that are no settings."""
+    for name, kind, default, words in reversed(list(describe())):
+        shown = ",".join(default) if isinstance(default, tuple) else str(default)
+        flag = click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            metavar=kind.upper().replace(" ", "-"),
+            help=f"{words}.  [{ENVIRONMENT_PREFIX}{name.upper()}; default: {shown or 'none'}]",
+        )
+        function = flag(function)
+    config = click.option(
+        "--config", type=click.Path(), help="A TOML file with settings of these names."
+    )
+    return click.version_option(release(), message="%(prog)s %(version)s")(config(function))
+
+
+@click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@_flags
+def command(config: str | None, **flags: str | None) -> None:
+    """Run one manager of a cluster.
+
+    Later wins: defaults, the file, MGR_* environment variables, flags. SIGTERM hands over and
+    stops; a second one stops at once.
+    """
+    try:
+        settings = load(
+            file=config,
+            environment=os.environ,
+            flags={name: value for name, value in flags.items() if value is not None},
+        )
+        logs.set_up(
+            level=settings.log_level,
+            form=settings.log_format,
+            manager=settings.id,
+            part="guard",
+        )
+        asyncio.run(serve(settings))
+    except MgrError as error:
+        sys.stderr.write(f"mgrd: {error}\n")
+        sys.exit(error.errno)
+    except Exception:  # the edge of the process
+        log.critical("the guard failed", exc_info=True)
+        sys.exit(EXIT_BUG)
+
+
+async def serve(settings: Settings) -> None:
+    """Be manager ``settings.id`` until a signal says otherwise.
+
+    Raises:
+        MgrError: It cannot be; nothing was changed.
+
+    """
+    store = connect(settings)
+    begin = functools.partial(Begin, settings=msgspec.Raw(msgspec.json.encode(settings)))
+
+    def start_worker(incarnation: str, listener: Listener) -> Child:
+        return Child(WORKER, begin(incarnation=incarnation), listener)
+
+    me = Identity.of_this_process(release())
+    guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, guard.stop)
+    log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
+    try:
+        await guard.run()
+    finally:
+        await store.close()
+    log.info("manager stopped")

@@ -1,0 +1,75 @@
+"""Where log lines go and what they look like. Everybody else only uses ``logging``.
+
+A line is a constant sentence plus fields (``extra=``): a text for people ends with them as
+``name=value``, JSON has them as keys. Both go to standard error, a line each.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+from pythonjsonlogger.json import JsonFormatter
+
+_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+"""What every record has; the rest are its fields."""
+_LINE_JOINT: Final = "\n    "
+"""A line of a longer message begins so, that nobody takes it for a record of its own."""
+
+
+def set_up(*, level: str, form: str, manager: str, part: str) -> None:
+    """Log to standard error from now on; ``part`` of ``manager`` is named in every line.
+
+    ``level`` and ``form`` as the settings ``log_level`` and ``log_format``. May be called again.
+    """
+    formatter: logging.Formatter
+    if form == "json":
+        formatter = JsonFormatter(
+            "{levelname}{name}{message}",
+            style="{",
+            timestamp=True,
+            rename_fields={"levelname": "level", "name": "logger"},
+            static_fields={"manager": manager, "part": part},
+        )
+    else:
+        formatter = TextFormatter(manager, part)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def flush_all() -> None:
+    """Let everything logged so far be written. To be called before ``os._exit``."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-31T12:00:00.000Z INFO    a/guard mgr.guard.loop: phase changed phase=ACTIVE``."""
+
+    def __init__(self, manager: str, part: str) -> None:
+        super().__init__()
+        self._who = f"{manager}/{part}"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See ``logging.Formatter``."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        stamp = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
+        fields = "".join(f" {k}={_shown(v)}" for k, v in vars(record).items() if k not in _OWN)
+        line = f"{stamp} {record.levelname:<7} {self._who} {record.name}: {record.getMessage()}"
+        parts = [line + fields]
+        if record.exc_info:
+            parts.append(self.formatException(record.exc_info))
+        if record.stack_info:
+            parts.append(self.formatStack(record.stack_info))
+        return "\n".join(parts).replace("\n", _LINE_JOINT)
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    plain = text and text.isprintable() and not set(text) & set(' "=')
+    return text if plain else repr(text)
