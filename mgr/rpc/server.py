@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mgr.clock import Clock
 from mgr.errors import InvalidSettingError, NotActiveError
+from mgr.host.manager import version
 from mgr.host.role import Role
 from mgr.host.view import ClusterView
 from mgr.rpc.command import CommandServicer
@@ -68,7 +69,6 @@ async def serve(
     view: ClusterView,
     clock: Clock,
     incarnation: str = "",
-    version: str = "",
     note_of: Callable[[], str] = str,
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``.
@@ -86,7 +86,7 @@ async def serve(
 
     streams = Streams(refused)
     health = HealthServicer(SERVICES, streams)
-    identity = Identity(settings.id, settings.cluster, version, incarnation)
+    identity = Identity(settings.id, settings.cluster, version(), incarnation)
     server = grpc.aio.server(interceptors=[StatusInterceptor()], options=_options(settings))
     command_pb2_grpc.add_CommandServiceServicer_to_server(
         CommandServicer(role_of, clock, streams), server
