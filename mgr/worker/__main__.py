@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import msgspec
 
+from mgr import logs
 from mgr.clock import CLOCK
 from mgr.host.bridge import aside, keep_modules_from_exiting
 from mgr.link import Begin, from_guard, open_link
@@ -45,6 +46,9 @@ async def _serve(link: socket.socket) -> None:
     if not isinstance(begin, Begin):
         raise TypeError(f"the guard began with {begin}")
     settings = msgspec.json.decode(begin.settings, type=Settings)
+    logs.set_up(
+        level=settings.log_level, form=settings.log_format, manager=settings.id, part="worker"
+    )
     tether = Tether(reader, writer, CLOCK)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(tether.beat(settings.watchdog_s), name="heartbeat")

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from mgr.active.role import ActiveRole, Office
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
+from mgr.connection import connect
 from mgr.errors import FencedError, StoreUnavailableError
 from mgr.host.finder import find_modules, reports
 from mgr.host.manager import Manager, follow_config, known_options

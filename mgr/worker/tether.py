@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from mgr import logs
 from mgr.clock import Clock
 from mgr.link import FromGuard, Heartbeat, Message, Retire, encode, from_guard
 
@@ -90,7 +91,7 @@ def end(status: int, *, with_group: bool = False) -> NoReturn:
     What modules started is the guard's to kill; ``with_group`` does it where there is no guard
     any more and this process leads its group.
     """
-    logging.shutdown()
+    logs.flush_all()
     sys.stdout.flush()
     sys.stderr.flush()
     if with_group and os.getpgrp() == os.getpid():

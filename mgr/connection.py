@@ -1,0 +1,31 @@
+"""The connection to etcd, from the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgr.errors import InvalidSettingError
+from mgr.settings import Settings
+from mgr.store.etcd import EtcdLogin, EtcdStore, EtcdTls
+
+
+def connect(settings: Settings) -> EtcdStore:
+    """Make the store; nothing is sent yet. On the event loop.
+
+    Raises:
+        InvalidSettingError: A file named in the settings cannot be read.
+
+    """
+    tls = login = None
+    if settings.etcd_ca:
+        tls = EtcdTls.read(settings.etcd_ca, settings.etcd_cert, settings.etcd_key)
+    if settings.etcd_user:
+        login = EtcdLogin(settings.etcd_user, _password(settings.etcd_password_file))
+    return EtcdStore(settings.etcd, tls=tls, login=login, timeout_s=settings.etcd_timeout_s)
+
+
+def _password(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
