@@ -44,7 +44,6 @@ from mgr.settings import Settings
 from mgr.store.api import Revision
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
-from mgr.connection import connect
 from mgr.worker.gate import Gate
 from mgr.worker.tether import Tether, end
 from standby.role import StandbyRole
