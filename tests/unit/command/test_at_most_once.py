@@ -68,6 +68,8 @@ async def test_what_a_dead_manager_began_is_not_run_by_its_successor():
         for words, name in ((ADD, "r1"), (("counter", "set"), "r2")):
             with pytest.raises(DeadlineExceededError):
                 await it.execute(*words, within_s=0.01, request_id=name)
+            await it.counter.begun.wait()
+            it.counter.begun.clear()
 
         heir = Bench(await it.term.succeed())
         with pytest.raises(MayHaveRunError):
@@ -154,6 +156,7 @@ async def test_a_command_whose_time_ran_out_before_its_start_was_recorded_does_n
         with pytest.raises(DeadlineExceededError):
             await it.execute(*ADD, within_s=0.01, request_id="r1")
         task = it.dispatcher._attempts["r1"].task
+        it.clock.advance(1)
         slow.go.set()
         assert isinstance(await task, DeadlineExceededError)
         assert it.counter.calls == 0
