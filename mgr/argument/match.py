@@ -194,7 +194,8 @@ def _parsed(argument: Argument, text: str, *, bare: bool) -> list[Any]:
 
 
 def _named(argument: Argument, error: ArgumentError) -> ArgumentError:
-    return type(error)(f"{argument.name}: {error}")
+    # Behind Ceph's own words, which scripts match on.
+    return type(error)(f"{error} (argument {argument.name})")
 
 
 def _refuse_twice(argument: Argument, request: Mapping[str, Any], by_words: set[str]) -> None:

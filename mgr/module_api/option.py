@@ -22,7 +22,7 @@ class Option(dict[str, Any]):
     """One entry of ``MODULE_OPTIONS``: a plain dictionary of what was given.
 
     ``type`` is one of str, int, uint, size, float, bool, secs, millisecs, addr, addrvec, uuid.
-    ``min`` and ``max`` count only together. ``runtime`` says that a change takes effect at once.
+    ``min`` and ``max`` are inclusive. ``runtime`` says that a change takes effect at once.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - ceph-mgr's signature
