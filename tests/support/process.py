@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,7 +15,13 @@ from typing import Final
 
 from mgr.clock import CLOCK
 
+# Between fork and exec gRPC would tidy up its threads in the child, and hang there now and then:
+# what is started here never returns to gRPC.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 _PR_SET_PDEATHSIG: Final = 1
+_PORTS: Final = range(20_000, 32_000)
+_GIVEN: Final[set[int]] = set()
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -71,11 +79,18 @@ def gone(pid: int) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody uses.
+
+    Given out once, and outside of what the kernel gives to connections: until its server
+    listens, nobody else takes it.
+    """
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
 
 
 def resident_mib(pid: int) -> float:
