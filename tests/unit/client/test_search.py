@@ -1,0 +1,62 @@
+"""Which of several pieces of news about the active is believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.client.peers import Peers
+from mgr.client.search import Search
+from mgr.rpc.v1.manager_pb2 import Active, Standby, WatchActiveResponse
+
+
+class Quiet(Search):
+    """Hears what the test says, and asks nobody."""
+
+    def _ask_all(self):
+        self.asked = self._peers.addresses
+
+    def hear(self, speaker, said_by, active="", term=0, address="", standbys=()):
+        message = WatchActiveResponse(name=speaker)
+        if active:
+            message.active.CopyFrom(Active(name=active, term=term, grpc_address=address))
+        message.standbys.extend(Standby(grpc_address=each) for each in standbys)
+        self._note(said_by, message)
+
+
+@pytest.fixture
+def search():
+    return Quiet(Peers(["a:1", "b:1"]))
+
+
+def test_the_highest_term_wins(search):
+    """A manager that is cut off can only know an older one."""
+    search.hear("b", "b:1", active="c", term=7, address="c:1")
+    search.hear("a", "a:1", active="a", term=5, address="a:1")
+
+    assert (search.best.name, search.best.term) == ("c", 7)
+
+
+def test_the_active_itself_knows_the_best_way_to_it(search):
+    """It was asked by an address that works; what it advertises may not work from here."""
+    search.hear("b", "b:1", active="a", term=5, address="inside:7400")
+    search.hear("a", "a:1", active="a", term=5, address="inside:7400")
+    search.hear("b", "b:1", active="a", term=5, address="inside:7400")
+
+    assert search.best.address == "a:1"
+
+
+def test_nobody_leads_takes_nothing_back(search):
+    """Another manager may know better; a term that is over is passed by the next one only."""
+    search.hear("a", "a:1", active="a", term=5, address="a:1")
+    search.hear("b", "b:1")
+
+    assert search.best.term == 5
+    assert search.silent["b:1"] == "says that nobody leads"
+    assert search.answered
+
+
+def test_standbys_are_learned_and_asked(search):
+    """A client that was told of one manager survives the loss of that one."""
+    search.hear("a", "a:1", active="a", term=5, address="a:1", standbys=["c:1", ""])
+
+    assert search.asked == ("a:1", "b:1", "c:1")

@@ -1,0 +1,73 @@
+"""The command service translates, and starts nothing that came too late."""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.command.dispatch import Answer
+from mgr.errors import DeadlineExceededError, InvalidArgumentError
+from mgr.rpc.command import CommandServicer
+from mgr.rpc.v1.command_pb2 import ExecuteRequest
+from mgr.rpc.wire import value_of
+from tests.support.clock import ManualClock
+
+
+class Role:
+    """Answers everything, and keeps what it was asked."""
+
+    def __init__(self, answer=None):
+        self.answer = answer or Answer()
+        self.requests = []
+
+    async def execute(self, request):
+        self.requests.append(request)
+        return self.answer
+
+
+def service(role):
+    return CommandServicer(lambda: role, ManualClock(1000.0), None)
+
+
+async def test_a_request_is_handed_on_whole():
+    """Words, typed arguments, input, id, the moment and where it came from."""
+    role = Role(Answer(0, "out", "err", 7))
+    request = ExecuteRequest(
+        words=["hello", "Rome"],
+        arguments={"times": value_of("times", 3)},
+        input="Grüße".encode(),
+        request_id="r-1",
+    )
+
+    answer = await service(role).execute(request, deadline_s=1005.0, origin="ipv4:1.2.3.4:5")
+
+    (asked,) = role.requests
+    assert (asked.words, asked.arguments) == (("hello", "Rome"), {"times": 3})
+    assert (asked.input, asked.request_id) == ("Grüße".encode(), "r-1")
+    assert (asked.deadline_s, asked.origin) == (1005.0, "ipv4:1.2.3.4:5")
+    assert (answer.stdout, answer.stderr, answer.term) == (b"out", "err", 7)
+
+
+@pytest.mark.parametrize("deadline_s", [999.9, 1000.0])
+async def test_a_command_that_came_too_late_never_starts(deadline_s):
+    """Its caller has gone: nobody would hear of what it did."""
+    role = Role()
+
+    with pytest.raises(DeadlineExceededError, match="nothing ran"):
+        await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=deadline_s, origin="")
+
+    assert role.requests == []
+
+
+async def test_no_words_are_no_command():
+    """And say so."""
+    with pytest.raises(InvalidArgumentError, match="no command given"):
+        await service(Role()).execute(ExecuteRequest(), deadline_s=None, origin="")
+
+
+async def test_a_lone_surrogate_does_not_cost_the_answer():
+    """A module decoded a file name as Python does; the wire takes UTF-8 only."""
+    role = Role(Answer(0, "a\udcffb", "c\udcffd", 1))
+
+    answer = await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=None, origin="")
+
+    assert (answer.stdout, answer.stderr) == (b"a?b", "c?d")
