@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from mgr.store.api import (
     Revision,
     Store,
 )
+
+log = logging.getLogger(__name__)
 
 CURRENT_WITHIN_S: Final = 3.0
 """A feed says at least once a second that it is current; after three silent ones it is not."""
@@ -160,6 +163,8 @@ class Mirror:
 
     def _take(self, news: News) -> None:
         if isinstance(news, Interrupted):
+            if not self._interrupted:
+                log.warning("the copy of the store is not current", extra={"why": news.why})
             self._interrupted = True
             return
         if isinstance(news, Listed):
@@ -175,6 +180,8 @@ class Mirror:
         if isinstance(news, Listed | Current):
             # ``Changed`` proves nothing: it may be what piled up while the feed was broken.
             self._proven_at = self._clock.now()
+            if self._interrupted:
+                log.info("the copy of the store is current", extra={"revision": self._revision})
             self._interrupted = False
         self._tell(changes)
 
