@@ -7,7 +7,7 @@ import pytest
 
 from mgr.clock import CLOCK
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError, TooLargeError
-from mgr.store import etcd
+from mgr.store import etcd, etcd3_stubs
 from mgr.store.api import Changed, Current, Interrupted, Listed, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
@@ -17,6 +17,8 @@ from tests.support.proxy import Mode
 from tests.support.reader import Reader
 
 pytestmark = pytest.mark.etcd
+
+COMPACT = etcd3_stubs.method("KV", "Compact")
 
 
 @pytest.fixture
@@ -191,26 +193,46 @@ async def test_a_listing_larger_than_one_message_comes_in_pages(connect, own_etc
     assert [r.key for r in listing.records] == [f"/big/{number:02}" for number in range(30)]
 
 
-async def test_a_listing_survives_compaction_between_its_pages(connect, own_etcd, monkeypatch):
-    """It begins anew, at a newer revision, and is again of one revision."""
+async def paged(store, monkeypatch, meddle):
+    """List ``/p/`` in pages of ten; ``meddle`` runs between the first and the second."""
     monkeypatch.setattr(etcd, "PAGE_RECORDS", 10)
-    store = connect(own_etcd.endpoints)
-    await store.commit([Put(f"/p/{number:02}", "1") for number in range(30)])
-    channel, asked = store._channel, []
-    ask = channel.ask
+    ask, asked = store._channel.ask, []
 
-    async def meddle(request, *, timeout_s):
+    async def meddled(request, *, timeout_s):
         asked.append(request)
         if len(asked) == 2:
-            await store.commit([Put("/p/29", "2")])
-            compact = etcd.etcd3_stubs.method("KV", "Compact")
-            revision = (await store.status()).revision
-            message = compact.request(revision=revision)
-            await ask(etcd.Request(compact, message, "compact"), timeout_s=2)
+            await meddle(ask)
         return await ask(request, timeout_s=timeout_s)
 
-    channel.ask = meddle
-    listing = await store.list("/p/")
+    monkeypatch.setattr(store._channel, "ask", meddled)
+    return await store.list("/p/")
+
+
+async def test_the_pages_of_a_listing_are_of_one_revision(connect, own_etcd, monkeypatch):
+    """What is written between two pages is not in it, nor is half of it."""
+    store, other = connect(own_etcd.endpoints), connect(own_etcd.endpoints)
+    made = await store.commit([Put(f"/p/{number:02}", "1") for number in range(30)])
+
+    async def meddle(_):
+        await other.commit([Put("/p/00", "2"), Put("/p/29", "2"), Put("/p/30", "2")])
+
+    listing = await paged(store, monkeypatch, meddle)
+
+    assert {record.value for record in listing.records} == {"1"}
+    assert (len(listing.records), listing.revision) == (30, made.revision)
+
+
+async def test_a_listing_survives_compaction_between_its_pages(connect, own_etcd, monkeypatch):
+    """It begins anew, at a newer revision, and is again of one revision."""
+    store, other = connect(own_etcd.endpoints), connect(own_etcd.endpoints)
+    await store.commit([Put(f"/p/{number:02}", "1") for number in range(30)])
+
+    async def meddle(ask):
+        made = await other.commit([Put("/p/29", "2")])
+        message = COMPACT.request(revision=made.revision)
+        await ask(etcd.Request(COMPACT, message, "compact"), timeout_s=2)
+
+    listing = await paged(store, monkeypatch, meddle)
 
     assert len(listing.records) == 30
     assert listing.records[-1].value == "2"
