@@ -26,6 +26,7 @@ PRIORITIES: Final = dict(
     zip(LOWEST, ("debug", "info", "security", "warning", "error"), strict=True)
 )
 TIMEOUT_S: Final = 10.0
+_WORDLESS: Final = frozenset({"watch", "status", "help", *(f"watch_{name}" for name in LOWEST)})
 COMPLETE_VARIABLE: Final = "_MGRCTL_COMPLETE"
 
 EPILOG: Final = """\b
@@ -156,6 +157,8 @@ def _done(options: dict[str, Any]) -> int:
         return 0
     if words[:1] == ("completion",) and len(words) <= 2:
         return _completion(words[1:])
+    if not words and not _works_without_words(options):
+        raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
     known = where.habits(os.environ)
     hosts = where.hosts(options["hosts"], os.environ, known)
     wish_of = {
@@ -186,9 +189,11 @@ def _done(options: dict[str, Any]) -> int:
     if options.get("help") or words[:1] == ("help",):
         wish_of["words"] = words[1:] if words[:1] == ("help",) else words
         return run.explain(run.Wish(**wish_of))
-    if not wish_of["words"]:
-        raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
     return run.execute(run.Wish(**wish_of))
+
+
+def _works_without_words(options: dict[str, Any]) -> bool:
+    return any(value for name, value in options.items() if name in _WORDLESS)
 
 
 def _completion(shells: tuple[str, ...]) -> int:

@@ -174,9 +174,9 @@ def _target(request: Request) -> str:
     # As the client encoded it, so that %2F stays %2F. One slash in front and not two: behind
     # "http://host:port" two would still be that host, but not every client reads it so.
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
-    path = "/" + quote(raw.decode("latin-1").lstrip("/\\"), safe=_URI.replace("?", ""))
+    path = "/" + quote(raw.lstrip(b"/"), safe=_URI.replace("?", ""))
     query: bytes = request.scope["query_string"]
-    return f"{path}?{quote(query.decode('latin-1'), safe=_URI)}" if query else path
+    return f"{path}?{quote(query, safe=_URI)}" if query else path
 
 
 def _nobody() -> Response:

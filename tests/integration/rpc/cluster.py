@@ -20,6 +20,14 @@ from mgr.settings import Settings
 COMMANDS = (
     Command(Signature.parse("echo name=text,type=CephString"), "Say it again", "r"),
     Command(Signature.parse("count"), "Add one", "rw"),
+    Command(Signature.parse("take"), "Say what was put in", "r", hidden=True),
+    Command(Signature.parse("tick"), "Count to three", "r", poll=True, hidden=True),
+    Command(
+        Signature.parse("push name=force,type=CephBool,req=false,positional=false"),
+        "Push",
+        "r",
+        hidden=True,
+    ),
 )
 
 
@@ -84,6 +92,7 @@ class Active:
         self.hold = asyncio.Event()
         self.hold.set()
         self.fails = []
+        self.said = None
 
     async def execute(self, request):
         self.requests.append(request)
@@ -100,6 +109,11 @@ class Active:
             raise RuntimeError("a secret of the inside")
         if words[0] == "raise":
             raise self.fails.pop(0)
+        if self.said:
+            return self.said
+        if words[0] == "tick":
+            count = len(self.requests)
+            return Answer(0, str(count)) if count < 4 else Answer(-11, "", "enough")
         if words[0] == "count":
             if request.request_id not in self.ledger.answers:
                 self.ledger.count += 1

@@ -9,7 +9,6 @@ import pytest
 
 from mgr.client.aio import AsyncClient
 from mgr.errors import DeadlineExceededError, NotFoundError
-from mgr.rpc.session import IN_FLIGHT_MAX
 from mgr.rpc.v1.command_pb2 import Cancel, ExecuteRequest, SessionRequest
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from tests.integration.rpc.cluster import until
@@ -99,16 +98,17 @@ async def test_a_number_still_open_is_refused(stream):
     assert (answer.id, answer.error.message) == (1, "request 1 is still open")
 
 
-async def test_a_stream_has_a_bounded_number_of_open_commands(stream, three):
+async def test_a_stream_has_a_bounded_number_of_open_commands(stream, three, monkeypatch):
     """One more is refused and not begun: a client cannot fill the manager's memory."""
-    for number in range(IN_FLIGHT_MAX + 1):
+    monkeypatch.setattr("mgr.rpc.session.IN_FLIGHT_MAX", 5)
+    for number in range(6):
         await stream.write(wait_for(str(number), number))
 
     answer = await stream.read()
 
-    assert answer.id == IN_FLIGHT_MAX
+    assert answer.id == 5
     assert answer.error.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-    assert len(three["a"].role.begun) == IN_FLIGHT_MAX
+    assert len(three["a"].role.begun) == 5
 
 
 async def test_a_session_carries_many_commands_at_once(client, three):

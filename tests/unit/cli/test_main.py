@@ -1,0 +1,133 @@
+"""``mgrctl``: words, flags, exit status, and what goes where."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mgr.cli.main import main
+from tests.support.tree import ROOT
+
+NOBODY = "127.0.0.1:1"
+
+
+def mgrctl(*words, hosts=NOBODY, env=None):
+    """Run the real program."""
+    return subprocess.run(
+        [sys.executable, "-m", "mgr.cli.main", *words],
+        capture_output=True,
+        cwd=ROOT,
+        env=os.environ | {"MGR_HOSTS": hosts} | (env or {}),
+        timeout=30,
+        check=False,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("completion", "bash"),
+        ("completion", "zsh"),
+        ("completion", "fish"),
+        (),
+        ("-f", "jsno", "x"),
+    ],
+)
+def test_what_needs_no_manager_does_not_wait_for_grpc(words):
+    """Help and completion must be instant; importing grpc takes a quarter of a second."""
+    code = (
+        "import sys; from mgr.cli.main import main; main(sys.argv[1:]); "
+        "sys.exit('grpc' in sys.modules or 'rich' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert done.returncode == 0
+
+
+def test_nobody_answered_is_no_errno(capsys):
+    """255, every endpoint and its reason, nothing on stdout."""
+    status = main(["-m", f"{NOBODY},127.0.0.1:2", "-t", "1", "status"])
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (255, "")
+    assert err.startswith("Error EHOSTUNREACH: no manager answered")
+    assert NOBODY in err
+    assert "127.0.0.1:2" in err
+    assert "refused" in err
+
+
+def test_errors_are_json_where_json_was_asked_for(capsys):
+    """On stderr: stdout is the answer, and there is none."""
+    status = main(["-m", NOBODY, "-t", "1", "status", "-f", "json"])
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (255, "")
+    assert json.loads(err)["error"]["code"] == "UNREACHABLE"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "no command given"),
+        (["-f", "jsno", "x"], "'jsno' is not one of"),
+        (["--frmat", "json", "x"], "--format"),
+        (["-t", "0", "x"], "-t"),
+        (["-t", "soon", "x"], "'soon' is not a valid float"),
+        (["-m", "a:b", "x"], "'a:b' is not host:port"),
+        (["-m", " , ", "x"], "no manager is named"),
+        (["completion"], "name a shell"),
+        (["completion", "tcsh"], "bash|zsh|fish"),
+        (["-w", "status"], "takes no command"),
+        (["-i", "/no/such/file", "x"], "cannot read /no/such/file"),
+    ],
+)
+def test_what_was_typed_wrong_is_named(words, text, capsys):
+    """One line on stderr, and EINVAL as the exit status."""
+    status = main(words)
+
+    out, err = capsys.readouterr()
+    assert (status, out) == (22, "")
+    assert err.startswith("Error EINVAL: ")
+    assert text in err
+
+
+def test_a_bad_config_file_is_named(home, capsys):
+    """With what is wrong in it."""
+    file = home / "config/mgr/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text("hosts = 7\n")
+
+    assert main(["status"]) == 22
+    assert f"{file}: Expected `array`, got `int` - at `$.hosts`" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so(monkeypatch):
+    """130, as shells expect."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mgr.cli.main._done", interrupted)
+
+    assert main(["status"]) == 130
+
+
+def test_the_program_exits_with_what_main_returns():
+    """The module is a program as well."""
+    done = mgrctl("-t", "1", "status")
+
+    assert done.returncode == 255
+    assert done.stdout == ""
