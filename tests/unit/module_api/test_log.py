@@ -118,6 +118,7 @@ def test_the_cluster_log_is_switched_on_and_off(context):
     module = make(context)
     context.stored_options["logging-test/log_to_cluster"] = "true"
     context.stored_options["logging-test/log_to_cluster_level"] = "warning"
+    module.config_notify()  # by itself, before it was told: now its attribute says "on"
     module._config_notify()
 
     all_levels(module)
