@@ -21,8 +21,8 @@ import msgspec
 
 from mgr import logs
 from mgr.clock import CLOCK
-from mgr.errors import MgrError
 from mgr.connection import connect
+from mgr.errors import MgrError
 from mgr.guard.child import Child
 from mgr.guard.crew import Listener
 from mgr.guard.identity import Identity

@@ -33,13 +33,17 @@ class Begin(Message, frozen=True, kw_only=True, tag="begin"):
 class Lead(Message, frozen=True, kw_only=True, tag="lead"):
     """You are the active: start the modules, open the gate until ``deadline_s``.
 
-    ``lease`` is the node lease, for keys that must end with this manager (``services/``).
+    ``lease`` is the node lease, for keys that must end with this manager (``services/``). Writes
+    may begin at once, the store judges them; effects outside it must wait for ``effects_from_s``,
+    until when a predecessor without a death certificate may act. Already over if
+    ``predecessor_quiesced``.
     """
 
     term: int
     deadline_s: float
     predecessor_quiesced: bool
     lease: int
+    effects_from_s: float = 0.0
 
 
 class Extend(Message, frozen=True, kw_only=True, tag="extend"):

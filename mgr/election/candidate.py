@@ -13,7 +13,6 @@ from mgr.store.api import (
     Changed,
     Compare,
     Created,
-    Current,
     Interrupted,
     LeaseId,
     Listed,

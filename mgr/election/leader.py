@@ -81,7 +81,9 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     nobody mistakes an older term's certificate for its own predecessor's.
 
     Attributes:
-        quiesced: Nothing of that term acts any more: it drained, or its processes are dead.
+        quiesced: Nothing of that term, or of any before it, acts any more: it drained, or its
+            processes are dead, and it had outwaited its own predecessors.
+        window_s: How long after the end of that term something may still act; 0 if quiesced.
 
     """
 
@@ -89,6 +91,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     reason: Reason
     quiesced: bool
+    window_s: float
 
 
 _ENCODER: Final = msgspec.json.Encoder()

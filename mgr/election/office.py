@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from mgr.election.leader import Fence, decode, encode
-from mgr.store.api import Created, Delete, Put, Revision, Store
+from mgr.election.leader import Fence, Reason, decode, encode
+from mgr.store.api import Created, Delete, Operation, Put, Record, Revision, Store
 from mgr.store.keys import Keys
 
 TRANSFER_TTL_S: Final = 10
@@ -26,29 +26,34 @@ class Office:
         self._keys = keys
         self._name = name
         self._guard = Created(keys.leader, term)
-        self._predecessor_quiesced: bool | None = None
+        self._inherited_s: float | None = None
 
-    async def sign(self, *, timeout_s: float) -> bool | None:
-        """Open this term's fence record; whether the term before is certainly over.
+    async def sign(self, window_s: float, *, timeout_s: float) -> float | None:
+        """Open this term's fence record: it may act for ``window_s`` after its key is gone.
 
-        None if the office is lost. To be done before the first deed outside the store: from then
-        on a successor that finds no death certificate knows that it must wait.
+        Returns for how long, counted from the winning, earlier terms may still act: 0 if they are
+        certainly over; None if the office is lost. To be done before the first deed outside the
+        store: from then on a successor that finds no death certificate knows that it must wait.
 
         Raises:
             StoreUnavailableError: Nothing is known; ask again.
 
         """
-        if self._predecessor_quiesced is None:
+        if self._inherited_s is None:
             # Read once: asked again after a lost answer, the record may be this term's own.
             record = await self._store.get(self._keys.fence, timeout_s=timeout_s)
-            fence = None if record is None else decode(record.value, Fence)
-            # No record at all: the first term ever. An unreadable one certifies nothing.
-            self._predecessor_quiesced = record is None or (fence is not None and fence.quiesced)
-        opened = Fence(term=self.term, name=self._name, reason="leading", quiesced=False)
+            self._inherited_s = _window_s(record, window_s)
+        opened = Fence(
+            term=self.term,
+            name=self._name,
+            reason="leading",
+            quiesced=False,
+            window_s=max(window_s, self._inherited_s),
+        )
         outcome = await self._store.commit(
             [Put(self._keys.fence, encode(opened))], when=[self._guard], timeout_s=timeout_s
         )
-        return self._predecessor_quiesced if outcome.succeeded else None
+        return self._inherited_s if outcome.succeeded else None
 
     async def nominate(self, successor: str, *, timeout_s: float) -> None:
         """Ask the others to leave the office to ``successor`` for a moment.
@@ -64,8 +69,11 @@ class Office:
             timeout_s=timeout_s,
         )
 
-    async def release(self, fence: Fence, *, timeout_s: float) -> bool:
+    async def release(self, reason: Reason, *, left_s: float | None, timeout_s: float) -> bool:
         """Delete the key and write how the term ended, in one transaction.
+
+        To be done when nothing of *this* term acts any more. ``left_s`` says how long earlier
+        terms may still act; None, for a term that never signed, leaves their record as it is.
 
         False if the key was not ours any more: lost, or given back by an earlier attempt whose
         answer was lost. Both answers are final.
@@ -74,9 +82,24 @@ class Office:
             StoreUnavailableError: Nothing is known; ask again.
 
         """
-        outcome = await self._store.commit(
-            [Delete(self._keys.leader), Put(self._keys.fence, encode(fence))],
-            when=[self._guard],
-            timeout_s=timeout_s,
-        )
+        deeds: list[Operation] = [Delete(self._keys.leader)]
+        if left_s is not None:
+            fence = Fence(
+                term=self.term,
+                name=self._name,
+                reason=reason,
+                quiesced=left_s <= 0,
+                window_s=max(left_s, 0.0),
+            )
+            deeds.append(Put(self._keys.fence, encode(fence)))
+        outcome = await self._store.commit(deeds, when=[self._guard], timeout_s=timeout_s)
         return outcome.succeeded
+
+
+def _window_s(record: Record | None, unknown_s: float) -> float:
+    if record is None:
+        # The first term ever.
+        return 0.0
+    fence = decode(record.value, Fence)
+    # What cannot be read certifies nothing.
+    return unknown_s if fence is None else fence.window_s

@@ -78,6 +78,14 @@ class Timing:
         """How long after a renewal was *sent* an active may act on it."""
         return self.ttl_s * (1 - CLOCK_RATE_ERROR) - self.margin_s
 
+    @property
+    def window_s(self) -> float:
+        """How long after the end of its key a manager that was not heard of may still act.
+
+        It renewed before that end, and its clock is not slower than ``CLOCK_RATE_ERROR``.
+        """
+        return self.ttl_s * (1 + CLOCK_RATE_ERROR)
+
     def deadline_s(self, sent_s: float) -> float:
         """The moment until which a proof that was sent at ``sent_s`` may be acted on.
 

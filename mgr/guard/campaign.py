@@ -102,7 +102,7 @@ class Campaign:
         if term is None:
             return RETRY_S
         office = Office(self._given.store, self._given.keys, self._given.name, term)
-        self._state.taken = Term(office, deadline_s)
+        self._state.taken = Term(office, deadline_s, won_s=self._given.clock.now())
         self._tell(Event.WON)
         return LOOK_EVERY_S
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mgr.election.fitness import Fitness
-from mgr.election.leader import Fence, Presence, Reason
+from mgr.election.leader import Presence, Reason
 from mgr.election.machine import Action, Event
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
@@ -60,7 +60,7 @@ class Deeds:
     def extend(self) -> None:
         """Tell the worker how far the proof reaches; not before it was told to lead."""
         term = self.state.taken
-        if term is not None and term.told:
+        if term is not None and term.effects_from_s is not None:
             self.crew.tell(Extend(term=term.office.term, deadline_s=term.deadline_s))
 
     async def _join(self) -> Event:
@@ -92,19 +92,21 @@ class Deeds:
         trouble = _Trouble("signing for the term")
         while True:
             try:
-                quiesced = await term.office.sign(timeout_s=self._request_s)
+                window_s = self.session.timing.window_s
+                inherited_s = await term.office.sign(window_s, timeout_s=self._request_s)
                 break
             except StoreError as error:
                 await trouble.pause(error)
-        if quiesced is None:
+        if inherited_s is None:
             return Event.LOST
-        term.told = True
+        term.effects_from_s = term.won_s + inherited_s
         self.crew.tell(
             Lead(
                 term=term.office.term,
                 deadline_s=term.deadline_s,
-                predecessor_quiesced=quiesced,
+                predecessor_quiesced=not inherited_s,
                 lease=self.session.lease,
+                effects_from_s=term.effects_from_s,
             )
         )
         return None
@@ -118,7 +120,7 @@ class Deeds:
                 await term.office.nominate(wishes.successor, timeout_s=self._request_s)
             except StoreError as error:
                 log.warning("the successor could not be named", extra={"error": str(error)})
-        if not term.told:
+        if term.effects_from_s is None:
             return Event.DRAINED
         drain_s = self.given.settings.drain_s
         self.crew.tell(Drain(term=term.office.term, budget_s=drain_s))
@@ -126,28 +128,21 @@ class Deeds:
         return Event.OVERDUE
 
     async def _release(self) -> Event:
-        term = self._held()
-        fence = Fence(
-            term=term.office.term,
-            name=self.given.name,
-            reason=self._reason(),
-            # A release follows a complete drain or the death of all its processes, nothing else.
-            quiesced=True,
-        )
+        term, reason = self._held(), self._reason()
         trouble = _Trouble("giving the office back")
         give_up_s = self.given.clock.now() + STOP_PATIENCE_S
         while True:
+            now_s = self.given.clock.now()
+            left_s = None if term.effects_from_s is None else term.effects_from_s - now_s
             try:
-                await term.office.release(fence, timeout_s=self._request_s)
+                await term.office.release(reason, left_s=left_s, timeout_s=self._request_s)
             except StoreError as error:
-                if self.state.wishes.stopping and self.given.clock.now() > give_up_s:
+                if self.state.wishes.stopping and now_s > give_up_s:
                     log.warning("the office was not given back: its lease has to run out")
                     return Event.ABANDONED
                 await trouble.pause(error)
             else:
-                log.info(
-                    "office given back", extra={"term": term.office.term, "reason": fence.reason}
-                )
+                log.info("office given back", extra={"term": term.office.term, "reason": reason})
                 return Event.RELEASED
 
     async def _part(self) -> Event | None:

@@ -40,12 +40,20 @@ class Given:
 
 @dataclass(slots=True)
 class Term:
-    """An office, and how far its proof reaches on the clock."""
+    """An office and its moments on the clock.
+
+    Attributes:
+        deadline_s: How far its proof reaches.
+        won_s: When it was won; its predecessor's key was gone before.
+        effects_from_s: Until when earlier terms may act. None while it is not signed for: then
+            the worker was not told either, and nothing runs in its name.
+
+    """
 
     office: Office
     deadline_s: float
-    told: bool = False
-    """The worker knows of it: from now on something may run in its name."""
+    won_s: float
+    effects_from_s: float | None = None
 
 
 @dataclass(slots=True)

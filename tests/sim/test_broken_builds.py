@@ -1,0 +1,121 @@
+"""A safety property that no test can lose is not tested: each is broken here on purpose.
+
+Every scenario runs twice. As built, the judge finds nothing; with one protection taken out, it
+does. So the scenarios bite, and the judge sees.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.election import machine
+from mgr.election.machine import Action, Event, Phase, Step
+from mgr.election.office import Office
+from mgr.election.timing import Timing
+from mgr.store.api import Delete
+from tests.support.simulation import KEYS, Simulation, Unguarded, ViolationError, Weather
+
+TTL_S = 5
+
+
+def sound(_monkeypatch):
+    """Everything as built."""
+    return {}
+
+
+def without_the_guard_compare(_monkeypatch):
+    """Writes do not carry the proof of their term."""
+    return {"broken_store": Unguarded}
+
+
+def without_the_local_deadline(monkeypatch):
+    """An active believes in itself for ever."""
+    monkeypatch.setattr(Timing, "deadline_s", lambda _timing, _sent_s: float("inf"))
+    return {}
+
+
+def with_release_before_kill(monkeypatch):
+    """A worker that will not drain is not killed before the key is given back."""
+    broken = dict(machine.TRANSITIONS)
+    broken[Phase.DRAINING, Event.OVERDUE] = Step(Phase.HANDING_OVER, Action.RELEASE)
+    monkeypatch.setattr(machine, "TRANSITIONS", broken)
+    return {}
+
+
+def with_certificates_for_strangers(monkeypatch):
+    """A term certifies as over what it had not outwaited itself."""
+    release = Office.release
+
+    async def hasty(office, reason, *, left_s, timeout_s):
+        del left_s
+        return await release(office, reason, left_s=0.0, timeout_s=timeout_s)
+
+    monkeypatch.setattr(Office, "release", hasty)
+    return {}
+
+
+def a_write_is_held_up_on_its_way(world):
+    """It arrives when a successor leads."""
+    before = world.settle()
+    before.wire.weather = Weather.LATE
+    world.run(0.5)
+    before.wire.weather = Weather.FINE
+    before.worker.die("SIGKILL")
+    world.run(TTL_S)
+
+
+def the_active_is_cut_off(world):
+    """Nothing comes back, and its modules go on."""
+    before = world.settle()
+    before.wire.weather = Weather.REQUEST_LOST
+    world.run(3 * TTL_S)
+
+
+def a_module_does_not_stop(world):
+    """It goes on acting while the manager is to hand over."""
+    before = world.settle()
+    before.worker.stubborn = True
+    world.resign(before.name)
+    world.run(TTL_S)
+
+
+def a_short_term_follows_an_unheard_of_end(world):
+    """The key of a manager that is cut off is deleted by hand, and its successor resigns soon."""
+    before = world.settle()
+    before.wire.weather = Weather.REQUEST_LOST
+    world.push(Delete(KEYS.leader))
+    world.until(lambda: set(world.active) - {before.name}, 2)
+    [successor] = set(world.active) - {before.name}
+    world.resign(successor)
+    world.run(TTL_S)
+
+
+BREAKS = [
+    (without_the_guard_compare, a_write_is_held_up_on_its_way, "a write of term"),
+    (without_the_local_deadline, the_active_is_cut_off, "acts in term"),
+    (with_release_before_kill, a_module_does_not_stop, "certified as over"),
+    (with_certificates_for_strangers, a_short_term_follows_an_unheard_of_end, "acts in term"),
+]
+
+
+@pytest.mark.parametrize(("broken", "scenario", "finding"), BREAKS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_protection_taken_out_is_found_out(monkeypatch, broken, scenario, finding, seed):
+    """The judge reports what the missing protection let happen."""
+    with (
+        Simulation("a", "b", "c", seed=seed, **broken(monkeypatch)) as world,
+        pytest.raises(ViolationError, match=finding),
+    ):
+        scenario(world)
+
+
+@pytest.mark.parametrize("scenario", [scenario for _, scenario, _ in BREAKS])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_scenario_harms_nothing_as_built(monkeypatch, scenario, seed):
+    """With every protection in its place the judge finds nothing, and one leads in the end."""
+    with Simulation("a", "b", "c", seed=seed, **sound(monkeypatch)) as world:
+        scenario(world)
+
+        world.clear_up()
+        world.run(2 * TTL_S)
+        assert len(world.active) == 1

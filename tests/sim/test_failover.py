@@ -1,0 +1,300 @@
+"""Named faults on virtual time: each says what breaks and what must be true afterwards."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from mgr.election.leader import Fence, decode
+from mgr.election.machine import Phase
+from mgr.store.api import Delete
+from tests.support.simulation import KEYS, SimManager, Simulation, Weather
+
+TTL_S = 5
+
+
+def fence_of(world):
+    """Return the fence record."""
+    return decode(world.loop.run_until_complete(world.store.get(KEYS.fence)).value, Fence)
+
+
+def test_a_worker_that_dies_is_replaced_within_milliseconds():
+    """Its guard reaps it and gives the key back: no lease has to run out."""
+    with Simulation("a", "b", "c") as world:
+        before = world.settle()
+
+        before.worker.die("SIGKILL")
+        took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 0.9)
+
+        assert took_s < 0.03
+        world.until(lambda: world.active, 3)
+        assert world.active != [before.name]
+
+
+def test_the_death_of_a_worker_is_certified():
+    """The successor reads that nothing of the term before acts any more."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        term = before.guard.term.office.term
+
+        before.worker.die("SIGKILL")
+        world.until(lambda: world.leader_name() is None, 0.9)
+
+        assert fence_of(world) == Fence(
+            term=term, name=before.name, reason="reaped", quiesced=True, window_s=0
+        )
+        world.settle()
+
+
+def test_a_leader_that_died_stands_by_again_with_a_fresh_worker():
+    """The guard outlives its worker and starts a clean one."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        old = before.worker
+
+        old.die("SIGKILL")
+        world.run(5)
+
+        assert before.guard.phase is Phase.STANDBY
+        assert before.worker is not old
+        assert before.worker.incarnation != old.incarnation
+
+
+def test_a_frozen_worker_is_killed_by_its_guard():
+    """The watchdog turns "perhaps alive" into "certainly dead", after a dump of its stacks."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+
+        world.freeze(f"{before.name}/worker", 60)
+        took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 5)
+
+        assert 1.9 < took_s < 2.6
+        assert world.dumps == 1
+        world.run(5)
+
+
+@pytest.mark.parametrize("weather", [Weather.REQUEST_LOST, Weather.ANSWER_LOST])
+def test_a_leader_cut_off_from_the_store_is_replaced(weather):
+    """Whichever way the cable breaks, it suspends itself first and somebody else leads then."""
+    with Simulation("a", "b", "c") as world:
+        before = world.settle()
+
+        before.wire.weather = weather
+        world.until(lambda: before.guard.phase is Phase.SUSPENDED, TTL_S)
+        assert world.leader_name() == before.name
+        world.run(2 * TTL_S)
+
+        assert before.name not in world.active
+        assert len(world.active) == 1
+
+
+def test_a_short_outage_of_the_store_is_a_pause_not_a_failover():
+    """Suspended past its deadline, the active resumes the same term with its modules warm."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        term, worker = before.guard.term.office.term, before.worker
+        world.run(0.1)
+
+        # Renewals arrive, so the lease lives, and nobody hears the answers.
+        before.wire.weather = Weather.ANSWER_LOST
+        world.until(lambda: before.guard.phase is Phase.SUSPENDED, TTL_S)
+        before.wire.weather = Weather.FINE
+        world.until(lambda: before.guard.phase is Phase.ACTIVE, 2)
+
+        assert before.guard.term.office.term == term
+        assert before.worker is worker
+        assert not worker.dead
+
+
+def test_a_manager_frozen_for_a_minute_finds_itself_replaced():
+    """Guard and worker sleep and wake together; neither acts nor writes in the old term."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+
+        world.freeze(before.name, 60)
+        world.run(59)
+        [successor] = [name for name in world.active if name != before.name]
+        world.run(10)
+
+        assert world.active == [successor]
+        assert before.guard.phase is Phase.STANDBY
+
+
+def test_a_guard_that_dies_takes_its_worker_along_and_its_lease_runs_out():
+    """The backstop: the lease, and after it a successor that waits for no certificate."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+
+        before.kill()
+        took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 2 * TTL_S)
+
+        assert before.worker.dead
+        assert took_s < TTL_S + 1
+        world.run(10)
+
+
+def test_a_restarted_guard_takes_its_name_over_at_once():
+    """Its predecessor died on the same host: there is no lease to wait for."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        before.kill()
+
+        before.start()
+        took_s = world.until(lambda: world.leader_name() is not None, 1)
+
+        assert took_s < 0.1
+        world.settle()
+
+
+def test_two_managers_of_one_name_do_not_both_run():
+    """The second waits out the lease, then refuses and says who has the name."""
+    with Simulation("a", "b") as world:
+        world.settle()
+
+        imposter = SimManager("a", world, host="another")
+        world.until(lambda: imposter.failure is not None, TTL_S + 3)
+
+        assert "manager 'a' is running already" in str(imposter.failure)
+        assert "on host a " in str(imposter.failure)
+        assert not imposter.running
+        world.settle()
+
+
+def test_a_leader_key_deleted_by_hand_ends_the_term_at_once():
+    """The watch tells it; the worker retires; a later term begins."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        term = before.guard.term.office.term
+
+        world.push(Delete(KEYS.leader))
+        world.until(lambda: before.worker.dead, 0.6)
+        world.run(2 * TTL_S)
+
+        assert world.leader().create_revision > term
+        assert len(world.active) == 1
+
+
+def test_a_resignation_hands_over_to_the_named_successor():
+    """Not to whoever is quickest, twenty times in a row."""
+    with Simulation("a", "b", "c") as world:
+        for _ in range(20):
+            before = world.settle()
+            names = sorted(set(world.managers) - {before.name})
+            wanted = world.dice.choice(names)
+
+            world.resign(before.name, wanted)
+            took_s = world.until(lambda wanted=wanted: world.leader_name() == wanted, 0.9)
+
+            assert took_s < 0.05
+
+
+def test_a_successor_that_does_not_exist_holds_nobody_up():
+    """The others leave it a head start of 200 ms, no more."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+
+        world.resign(before.name, "nobody")
+        took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 0.9)
+
+        assert 0.15 < took_s < 0.4
+        world.settle()
+
+
+def test_a_worker_that_will_not_drain_is_killed_before_the_key_is_given_back():
+    """Its modules go on acting until the kill: nobody else leads before that."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        before.worker.stubborn = True
+
+        world.resign(before.name)
+        took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 10)
+
+        assert took_s > 2
+        assert fence_of(world).quiesced or world.leader_name()
+        world.settle()
+
+
+def test_a_stopped_manager_hands_over_and_leaves_nothing_behind():
+    """SIGTERM: drain, give the key back, give the lease back, end."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+
+        before.stop()
+        world.until(lambda: world.leader_name() not in {before.name, None}, 0.9)
+        world.until(lambda: not before.running, 8)
+
+        listing = world.loop.run_until_complete(world.store.list(KEYS.managers))
+        assert [r.key for r in listing.records] == [
+            KEYS.manager(n) for n in world.managers if n != before.name
+        ]
+        assert before.worker.dead
+
+
+def test_a_second_signal_stops_at_once():
+    """No drain, no patience; still the worker is dead before the key is free."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        before.worker.stubborn = True
+
+        before.stop()
+        world.run(0.1)
+        before.stop()
+
+        assert world.until(lambda: not before.running, 0.9) < 0.1
+
+
+def test_a_manager_stops_although_the_store_is_away():
+    """It gives up after a moment; its lease runs out by itself."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        before.wire.weather = Weather.REQUEST_LOST
+
+        before.stop()
+
+        world.until(lambda: not before.running, 15)
+
+
+def test_managers_wait_for_a_store_that_is_away_when_they_start():
+    """Nobody leads by belief, and everything begins by itself."""
+    with Simulation("a", "b") as world:
+        for manager in world.managers.values():
+            manager.wire.weather = Weather.REQUEST_LOST
+        world.run(30)
+        assert world.active == []
+
+        for manager in world.managers.values():
+            manager.wire.weather = Weather.FINE
+        world.settle()
+
+
+def test_an_attempt_that_came_through_late_is_found_and_used():
+    """The answer to the creation of the key is lost: the winner must not block everybody."""
+    with Simulation("a") as world:
+        manager = world.managers["a"]
+        world.until(lambda: manager.guard.phase is Phase.WARMING, 5)
+        world.run(0.1)
+
+        manager.wire.weather = Weather.ANSWER_LOST
+        world.until(lambda: world.leader_name() == "a", 5)
+        manager.wire.weather = Weather.FINE
+
+        world.until(lambda: world.active == ["a"], 5)
+
+
+def test_a_worker_that_crashes_again_and_again_is_started_ever_more_rarely():
+    """Three crashes are free; then the pauses grow, and it does not campaign meanwhile."""
+    with Simulation("a", "b") as world:
+        world.settle()
+        a = world.managers["a"]
+        starts = []
+        for _ in range(8):
+            world.until(lambda: a.guard.phase in {Phase.STANDBY, Phase.ACTIVE}, 60)
+            starts.append(world.clock.now())
+            a.worker.die("SIGSEGV")
+            world.run(0.01)
+        gaps = [later - earlier for earlier, later in pairwise(starts)]
+
+        assert max(gaps[:2]) < 1.5
+        assert gaps[-1] > 15
+        assert gaps[2:] == sorted(gaps[2:])

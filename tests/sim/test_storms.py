@@ -1,0 +1,90 @@
+"""A minute of changing weather, fifty times. On failure, the seed is the reproduction."""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.guard.deeds import PART_SLACK_S
+from mgr.store.api import Delete
+from tests.support.simulation import KEYS, Simulation, Weather
+
+STORM_S = 60
+CALM_S = 10
+"""Two leases."""
+
+
+def clouds(world, name):
+    """Everything that can happen to manager ``name``."""
+    manager, dice = world.managers[name], world.dice
+    seconds = dice.uniform(0.5, 12)
+
+    def lose(weather):
+        manager.wire.weather = weather
+
+    def clear():
+        manager.wire.weather = Weather.FINE
+
+    def crash_guard():
+        manager.kill()
+        world.later(dice.uniform(0.1, 8), manager.start)
+
+    def restart():
+        manager.stop()
+        world.later(14, lambda: None if manager.running else manager.start())
+
+    def stubborn_resignation():
+        manager.worker.stubborn = True
+        world.resign(name)
+
+    def cut(weather):
+        lose(weather)
+        world.later(seconds, clear)
+
+    return [
+        lambda: cut(Weather.REQUEST_LOST),
+        lambda: cut(Weather.ANSWER_LOST),
+        lambda: cut(Weather.LATE),
+        lambda: world.freeze(name, seconds),
+        lambda: world.freeze(f"{name}/worker", seconds),
+        lambda: manager.worker.die("SIGSEGV"),
+        crash_guard,
+        restart,
+        lambda: world.resign(name),
+        lambda: world.resign(name, dice.choice(list(world.managers))),
+        stubborn_resignation,
+    ]
+
+
+def change_the_weather(world):
+    """Let something happen, to one manager, to all, or to the store."""
+    dice = world.dice
+    name = dice.choice([n for n, m in world.managers.items() if m.running and m.worker])
+    outages = [clouds(world, n)[0] for n in world.managers]
+    hands = [
+        lambda: world.push(Delete(KEYS.leader)),
+        lambda: [outage() for outage in outages],
+        world.store.break_feeds,
+    ]
+    # The active is where it hurts.
+    leader = world.leader_name()
+    if leader in world.managers and world.managers[leader].running and dice.random() < 0.6:
+        name = leader
+    dice.choice(clouds(world, name) * 2 + hands)()
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_storm_lets_two_managers_act_and_calm_yields_one(seed):
+    """Whatever happens: no overlap, no late write, terms grow; and then one leads again."""
+    names = ("a", "b", "c", "d", "e")[: 2 + seed % 4]
+    with Simulation(*names, seed=seed) as world:
+        world.settle()
+        end_s = world.clock.now() + STORM_S
+        while world.clock.now() < end_s:
+            world.run(world.dice.uniform(0.2, 6))
+            if any(m.running and m.worker for m in world.managers.values()):
+                change_the_weather(world)
+        world.clear_up()
+        world.run(CALM_S + PART_SLACK_S)
+
+        assert len(world.active) == 1, world.phases
+        assert world.judge.writes > 20

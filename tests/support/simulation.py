@@ -1,0 +1,504 @@
+"""Whole managers on virtual time, in any weather, before a judge.
+
+The guard and the election are the real ones. For etcd there is a dictionary behind a lossy wire,
+for a worker something that acts like one. The judge sees every effect and every write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator, Callable, Sequence
+from enum import Enum, auto
+from typing import Self
+
+from mgr.election.leader import Fence, Leader, decode
+from mgr.election.machine import Phase
+from mgr.errors import FencedError, MgrError, OutcomeUnknownError, StoreUnavailableError
+from mgr.guard.crew import Listener
+from mgr.guard.identity import Identity
+from mgr.guard.loop import Guard
+from mgr.guard.notify_systemd import Notifier
+from mgr.link import (
+    Drain,
+    Drained,
+    Extend,
+    Fenced,
+    Heartbeat,
+    Lead,
+    Message,
+    Ready,
+    Released,
+    Resign,
+    Retire,
+    Started,
+)
+from mgr.settings import Settings
+from mgr.store.api import Created, Delete, Interrupted, News, Put, Revision, Store
+from mgr.store.fenced import FencedStore
+from mgr.store.keys import Keys
+from mgr.store.memory import MemoryStore
+from tests.support.virtual import VirtualClock, VirtualLoop, context_of
+
+KEYS = Keys("sim")
+LATENCY_S = 0.002
+SILENCE_S = 3.0
+"""A feed that hears nothing for so long says so."""
+READS = frozenset({"get", "list", "status"})
+
+
+class Weather(Enum):
+    """What becomes of a manager's requests."""
+
+    FINE = auto()
+    REQUEST_LOST = auto()
+    ANSWER_LOST = auto()
+    LATE = auto()
+    """Reads are answered; of a write the caller gives up, and then it arrives after all."""
+
+
+class ViolationError(AssertionError):
+    """Two managers acted, or a write came too late, or a certificate lied."""
+
+
+class Judge:
+    """Sees what the outside world sees, and fails at the first instant that must not be."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.effects: list[tuple[float, str, int]] = []
+        self.writes = 0
+        self.violation: ViolationError | None = None
+        self._last_term = 0
+        self._acting: dict[int, str] = {}
+        self._certified: set[int] = set()
+
+    def effect(self, now_s: float, worker: str, term: int) -> None:
+        """A worker did something outside the store."""
+        if term in self._certified:
+            self._fail(f"{worker} acts in term {term}, which was certified as over")
+        if self.effects and term < self.effects[-1][2]:
+            self._fail(f"{worker} acts in term {term} after {self.effects[-1][1:]} did")
+        if self._acting.setdefault(term, worker) != worker:
+            self._fail(f"{worker} and {self._acting[term]} both act in term {term}")
+        self.effects.append((now_s, worker, term))
+
+    def commit(self, operations: Sequence[object], leader_created: int) -> None:
+        """The store did ``operations``; the leader key was made at ``leader_created`` before."""
+        for operation in operations:
+            if not isinstance(operation, Put):
+                continue
+            if operation.key.startswith(KEYS.kv):
+                self.writes += 1
+                if int(operation.value) != leader_created:
+                    self._fail(
+                        f"a write of term {operation.value} was done in term {leader_created}"
+                    )
+            if operation.key == KEYS.fence:
+                fence = decode(operation.value, Fence)
+                if fence.quiesced:
+                    self._certified.add(fence.term)
+
+    def began(self, term: int) -> None:
+        """A worker was told to lead."""
+        if term <= self._last_term:
+            self._fail(f"term {term} begins after term {self._last_term}")
+        self._last_term = term
+
+    def _fail(self, what: str) -> None:
+        self.violation = self.violation or ViolationError(what)
+
+
+class Wire:
+    """A manager's way to the store: takes its time, and loses what the weather says."""
+
+    def __init__(self, inner: MemoryStore, judge: Judge, loop: VirtualLoop, dice: random.Random):
+        self._weather = Weather.FINE
+        self._fine = asyncio.Event()
+        self._fine.set()
+        self._inner = inner
+        self._judge = judge
+        self._loop = loop
+        self._dice = dice
+
+    @property
+    def weather(self) -> Weather:
+        """What becomes of the requests that are sent now."""
+        return self._weather
+
+    @weather.setter
+    def weather(self, weather: Weather) -> None:
+        self._weather = weather
+        if weather is Weather.FINE:
+            self._fine.set()
+        else:
+            self._fine.clear()
+
+    def __getattr__(self, name):
+        async def call(*args, timeout_s=2.0, **kwargs):
+            unclear = StoreUnavailableError if name in READS else OutcomeUnknownError
+            weather = self.weather
+            if weather is Weather.LATE and name in READS:
+                weather = Weather.FINE
+            if weather is Weather.LATE:
+                late_s = self._dice.uniform(timeout_s, 4 * timeout_s)
+                # Nobody's process: what is on the wire arrives whoever froze or died.
+                self._loop.call_later(
+                    late_s, self._arrive, name, args, kwargs, context=context_of("the wire")
+                )
+            if weather in {Weather.REQUEST_LOST, Weather.LATE}:
+                await asyncio.sleep(timeout_s)
+                raise unclear(f"{name}: no answer within {timeout_s} s")
+            await asyncio.sleep(LATENCY_S * self._dice.uniform(0.2, 1))
+            answer = await self._deliver(name, args, kwargs)
+            if Weather.ANSWER_LOST in {weather, self.weather}:
+                await asyncio.sleep(timeout_s)
+                raise unclear(f"{name}: no answer within {timeout_s} s")
+            await asyncio.sleep(LATENCY_S * self._dice.uniform(0.2, 1))
+            return answer
+
+        return call
+
+    async def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+        """News, unless the weather is bad; then a word of it after a silence."""
+        while True:
+            await self._fine.wait()
+            async with contextlib.aclosing(self._inner.follow(prefix)) as feed:
+                async for news in feed:
+                    if self.weather is not Weather.FINE:
+                        break
+                    await asyncio.sleep(LATENCY_S * self._dice.uniform(0.2, 1))
+                    yield news
+            await asyncio.sleep(SILENCE_S)
+            yield Interrupted("silence")
+
+    async def _deliver(self, name, args, kwargs):
+        leader = await self._inner.get(KEYS.leader)
+        answer = await getattr(self._inner, name)(*args, **kwargs)
+        if name == "commit" and answer.succeeded:
+            self._judge.commit(args[0], 0 if leader is None else leader.create_revision)
+        return answer
+
+    def _arrive(self, name, args, kwargs) -> None:
+        # The dictionary never waits, so one push brings it to its end.
+        delivery = self._deliver(name, args, kwargs)
+        with contextlib.suppress(StopIteration, MgrError):
+            delivery.send(None)
+
+
+class Unguarded:
+    """A store with which writes do not carry the proof of their term: a broken build."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def commit(self, operations, *, when=(), **kwargs):
+        """Commit without comparing the leader key."""
+        when = [c for c in when if not (isinstance(c, Created) and c.key == KEYS.leader)]
+        return await self._inner.commit(operations, when=when, **kwargs)
+
+
+class SimWorker:
+    """A worker as seen from outside: starts, beats, leads, writes, acts, drains, dies."""
+
+    def __init__(self, manager: SimManager, incarnation: str, listener: Listener) -> None:
+        self.incarnation = incarnation
+        self.pid = 0
+        self.stubborn = False
+        """Its modules do not stop when asked."""
+        self._world = manager.world
+        self._manager = manager
+        self._listener = listener
+        self._name = f"{manager.name}/{incarnation}"
+        self._mine = context_of(f"{manager.name}/worker")
+        self._guards = context_of(manager.name)
+        self._term: Lead | None = None
+        self._deadline_s = float("-inf")
+        self._acts_from_s = float("inf")
+        self._draining = False
+        self.dead = False
+        loop = self._world.loop
+        self._tasks = [
+            loop.create_task(body(), context=self._mine) for body in (self._beat, self._start)
+        ]
+
+    # -- what the guard calls: other process, so everything hops --
+
+    def tell(self, message: Message) -> None:
+        self._world.loop.call_soon(self._hear, message, context=self._mine)
+
+    def dump_stacks(self) -> None:
+        self._world.dumps += 1
+
+    def kill(self) -> None:
+        self.die("SIGKILL")
+
+    def die(self, how: str) -> None:
+        """End at once, frozen or not; the guard is told."""
+        if self.dead:
+            return
+        self.dead = True
+        for task in self._tasks:
+            task.cancel()
+        self._world.loop.thaw(f"{self._manager.name}/worker")
+        self._world.loop.call_soon(self._listener.gone, how, context=self._guards)
+
+    # -- the worker's own life --
+
+    def say(self, message: Message) -> None:
+        """Tell the guard."""
+        self._world.loop.call_soon(self._pass_on, message, context=self._guards)
+
+    def _pass_on(self, message: Message) -> None:
+        if not self.dead:
+            self._listener.said(message)
+
+    async def _beat(self) -> None:
+        while True:
+            self.say(Heartbeat(sent_s=self._world.clock.now()))
+            await asyncio.sleep(0.5)
+
+    async def _start(self) -> None:
+        await asyncio.sleep(self._world.dice.uniform(0.3, 1.0))
+        self.say(Ready(grpc_address=f"{self._manager.name}:1", http_address=""))
+
+    def _hear(self, message: Message) -> None:
+        if self.dead:
+            return
+        match message:
+            case Lead():
+                self._lead(message)
+            case Extend(term=term, deadline_s=deadline_s):
+                if self._term is not None and term == self._term.term:
+                    self._deadline_s = max(self._deadline_s, deadline_s)
+            case Drain(term=term):
+                if not self.stubborn:
+                    self._draining = True
+                    self.say(Drained(term=term, quiesced=True))
+            case Retire() | Released():
+                if not self.stubborn:
+                    self.die("exit status 0")
+
+    def _lead(self, lead: Lead) -> None:
+        world = self._world
+        world.judge.began(lead.term)
+        self._term = lead
+        self._deadline_s = lead.deadline_s
+        self._acts_from_s = lead.effects_from_s
+        store = world.broken_store(self._manager.wire)
+        fenced = FencedStore(
+            store, KEYS, Revision(lead.term), on_fenced=lambda _: self.say(Fenced(term=lead.term))
+        )
+        for body in (self._announce(lead.term), self._act(lead.term), self._write(fenced)):
+            self._tasks.append(world.loop.create_task(body, context=self._mine))
+
+    async def _announce(self, term: int) -> None:
+        await asyncio.sleep(self._world.dice.uniform(0.05, 1.0))
+        self.say(Started(term=term))
+
+    async def _act(self, term: int) -> None:
+        """Effects outside the store: only the gate stands before them, and it asks nobody."""
+        while not self._draining:
+            now_s = self._world.clock.now()
+            if self._acts_from_s <= now_s < self._deadline_s:
+                self._world.judge.effect(now_s, self._name, term)
+            await asyncio.sleep(0.1)
+
+    async def _write(self, fenced: FencedStore) -> None:
+        """Writes: the store judges them, so they are tried whatever the gate says."""
+        number = 0
+        while not self._draining:
+            number += 1
+            key = KEYS.entry(f"{fenced.term}/{number}")
+            with contextlib.suppress(MgrError):
+                try:
+                    await fenced.put(key, str(fenced.term), timeout_s=1.0)
+                except FencedError:
+                    return
+            await asyncio.sleep(0.4)
+
+
+class SimManager:
+    """One manager: the real guard over a wire, with simulated workers."""
+
+    def __init__(self, name: str, world: Simulation, *, host: str = "") -> None:
+        self.name = name
+        self.world = world
+        self.host = host or name
+        self.wire = Wire(world.store, world.judge, world.loop, world.dice)
+        self.worker: SimWorker | None = None
+        self.failure: BaseException | None = None
+        self._starts = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start the guard as a new process."""
+        self._starts += 1
+        me = Identity(
+            host=self.host,
+            boot_id=self.host,
+            pid_namespace="",
+            pid=self._starts,
+            pid_started=self._starts,
+            started_at="",
+            version="1",
+        )
+        settings = Settings(id=self.name, cluster="sim", lease_ttl_s=self.world.ttl_s)
+        self.guard = Guard(
+            settings, self.wire, self.world.clock, self._start_worker, me, Notifier({})
+        )
+        self.task = self.world.loop.create_task(self._run(), context=context_of(self.name))
+
+    async def _run(self) -> None:
+        try:
+            await self.guard.run()
+        except MgrError as error:
+            self.failure = error
+
+    def _start_worker(self, incarnation: str, listener: Listener) -> SimWorker:
+        self.worker = SimWorker(self, incarnation, listener)
+        return self.worker
+
+    @property
+    def running(self) -> bool:
+        """Whether the guard's process exists."""
+        return not self.task.done()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.world.loop.call_soon(self.guard.stop, context=context_of(self.name))
+
+    def kill(self) -> None:
+        """SIGKILL of the guard: the kernel kills its worker with it."""
+        self.task.cancel()
+        if self.worker is not None:
+            self.worker.die("parent-death signal")
+
+
+class Simulation:
+    """Several managers. Use as a context manager; ``run`` fails at the first violation."""
+
+    def __init__(
+        self,
+        *names: str,
+        seed: int = 0,
+        ttl_s: int = 5,
+        broken_store: Callable[[Store], Store] = lambda store: store,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.loop = VirtualLoop(self.clock)
+        self.dice = random.Random(seed)
+        self.ttl_s = ttl_s
+        self.broken_store = broken_store
+        self.dumps = 0
+        self.store = MemoryStore(self.clock)
+        self.judge = Judge(self.store)
+        self.managers = {name: SimManager(name, self) for name in names}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self.managers:
+            self.loop.thaw(name)
+            self.loop.thaw(f"{name}/worker")
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(_all_done(tasks))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    def run(self, seconds: float) -> None:
+        """Let ``seconds`` pass.
+
+        Raises:
+            ViolationError: Something happened that must never happen.
+
+        """
+        end_s = self.clock.now() + seconds
+        while self.clock.now() < end_s - 1e-6:
+            step_s = min(0.5, end_s - self.clock.now())
+            self.loop.run_until_complete(asyncio.sleep(step_s))
+            if self.judge.violation is not None:
+                raise self.judge.violation
+            for manager in self.managers.values():
+                if manager.task.done() and not manager.task.cancelled():
+                    manager.task.result()
+
+    def until(self, condition: Callable[[], object], limit_s: float) -> float:
+        """Let time pass until ``condition`` holds; how long it took."""
+        began_s = self.clock.now()
+        while not condition():
+            if self.clock.now() - began_s > limit_s:
+                raise TimeoutError(f"not within {limit_s} s: {self.phases}")
+            self.run(0.001 if limit_s < 1 else 0.02)
+        return self.clock.now() - began_s
+
+    @property
+    def phases(self) -> dict[str, str]:
+        """Every manager's phase, for messages."""
+        return {name: m.guard.phase.name for name, m in self.managers.items()}
+
+    @property
+    def active(self) -> list[str]:
+        """Who believes to be the active."""
+        return [n for n, m in self.managers.items() if m.running and m.guard.phase is Phase.ACTIVE]
+
+    def settle(self) -> SimManager:
+        """Let time pass until exactly one is active and all others stand by; the active."""
+        waiting = {Phase.STANDBY, Phase.ACTIVE}
+        self.until(
+            lambda: (
+                len(self.active) == 1
+                and all(m.guard.phase in waiting for m in self.managers.values() if m.running)
+            ),
+            60,
+        )
+        return self.managers[self.active[0]]
+
+    def push(self, *operations: Put | Delete) -> None:
+        """An operator's hand in the store."""
+        self.loop.run_until_complete(self.store.commit(operations))
+
+    def leader(self):
+        """The leader key as it stands."""
+        return self.loop.run_until_complete(self.store.get(KEYS.leader))
+
+    def leader_name(self) -> str | None:
+        """Return the name in the leader key; None if nobody leads."""
+        record = self.leader()
+        return decode(record.value, Leader).name if record else None
+
+    def later(self, seconds: float, call: Callable[[], object]) -> None:
+        """Let ``call`` happen after ``seconds``, whoever is frozen then."""
+        self.loop.call_later(seconds, call, context=context_of("the world"))
+
+    def clear_up(self) -> None:
+        """Mend every cable, wake everybody, start who was stopped."""
+        for name, manager in self.managers.items():
+            manager.wire.weather = Weather.FINE
+            self.loop.thaw(name)
+            self.loop.thaw(f"{name}/worker")
+            if not manager.running:
+                manager.start()
+
+    def resign(self, name: str, successor: str = "") -> None:
+        """An operator asks manager ``name`` to resign."""
+        worker = self.managers[name].worker
+        if worker is not None and not worker.dead:
+            worker.say(Resign(reason="asked", successor=successor))
+
+    def freeze(self, process: str, seconds: float) -> None:
+        """Stop a guard with its worker (``a``) or a worker (``a/worker``) for ``seconds``."""
+        self.loop.freeze(process)
+        self.later(seconds, lambda: self.loop.thaw(process))
+
+
+async def _all_done(tasks: set[asyncio.Task[object]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=60)
