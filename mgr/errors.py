@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno as _errno
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class MgrError(Exception):
@@ -238,3 +238,13 @@ class DeadlineExceededError(MgrError):
 
     errno = _errno.ETIMEDOUT
     reason = "DEADLINE_EXCEEDED"
+
+
+NOTHING_RAN: Final = (
+    NotActiveError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
+    ModuleFailedError,
+    OverloadedError,
+)
+"""With one of these a command is refused before it began: asking again is safe."""

@@ -19,13 +19,10 @@ from mgr.clock import Clock
 from mgr.command.registry import Command, Registry
 from mgr.config.kv import decoded
 from mgr.errors import (
+    NOTHING_RAN,
     DeadlineExceededError,
     InvalidArgumentError,
     MgrError,
-    ModuleFailedError,
-    ModuleNotEnabledError,
-    ModuleNotReadyError,
-    NotActiveError,
     OutcomeUnknownError,
     OverloadedError,
     StoreUnavailableError,
@@ -35,14 +32,6 @@ from mgr.errors import (
 HELD_MAX: Final = 4096
 """Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-NOTHING_RAN: Final = (
-    NotActiveError,
-    ModuleNotEnabledError,
-    ModuleNotReadyError,
-    ModuleFailedError,
-    OverloadedError,
-)
-"""What a runner raises without having called the command."""
 
 T = TypeVar("T")
 

@@ -14,8 +14,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from mgr.clock import Clock
-from mgr.command.dispatch import NOTHING_RAN
-from mgr.errors import ModuleFailedError, ModuleNotReadyError, OverloadedError
+from mgr.errors import NOTHING_RAN, ModuleFailedError, ModuleNotReadyError, OverloadedError
 from mgr.host.bridge import Bridge, aside, thread_name
 from mgr.host.life import COMES, ENDED, WORKS, Action, Event, Phase, step
 from mgr.host.news import News, NotifyId
