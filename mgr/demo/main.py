@@ -163,7 +163,7 @@ class Demo:
         command = [self.mgrd, "--id", name, "--cluster", "demo", "--etcd", f"{HOST}:{ETCD_PORT}"]
         command += ["--grpc-listen", f"{HOST}:{GRPC_PORTS[name]}"]
         command += ["--http-listen", f"{HOST}:{HTTP_PORTS[name]}"]
-        return command if self.etcd.trusted else [*command, "--etcd-untrusted"]
+        return command if self.etcd.trusted else [*command, "--etcd-untrusted", "true"]
 
     def _last_words(self, name: str) -> str:
         path = self.folder / f"{name}.log"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,20 +23,15 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def start(etcd, tmp_path):
     """Start a cluster with these settings; ended with the test, its logs shown if that failed."""
-    clusters = []
+    with contextlib.ExitStack() as running:
 
-    def started(**settings):
-        cluster = Cluster(tmp_path, etcd.endpoints, **settings)
-        clusters.append(cluster)
-        return cluster.__enter__()
+        def started(**settings):
+            cluster = running.enter_context(Cluster(tmp_path, etcd.endpoints, **settings))
+            # Captured, and shown by pytest for a failed test only.
+            running.callback(lambda: sys.stderr.write(cluster.logs()))
+            return cluster
 
-    failed = True
-    try:
         yield started
-        failed = False
-    finally:
-        for cluster in clusters:
-            cluster.__exit__(RuntimeError if failed else None)
 
 
 @pytest.fixture

@@ -127,6 +127,7 @@ def test_killing_the_demo_leaves_nothing_behind(demo):
     os.kill(running.pid, signal.SIGKILL)
 
     wait_for(lambda: all(process.gone(pid) for pid in family), "every process to die")
+    wait_for(all_free, "the ports to be free")
 
 
 def descendants(pid):
