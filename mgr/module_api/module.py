@@ -7,6 +7,7 @@ may be called from any thread of the module.
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -51,7 +52,7 @@ class _Declares(MgrModuleLoggingMixin):
             self._register_options(module_name)
 
     @property
-    def log(self) -> Any:
+    def log(self) -> logging.Logger:
         """The module's logger."""
         return self._logger
 

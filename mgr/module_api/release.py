@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from enum import IntEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -36,6 +37,8 @@ RELEASE: Final = "tentacle"
 """The release whose interface this is. ``CephReleases`` names it ``maximum``, as there."""
 
 
+# Looked up on disk, and asked again by each module that is constructed on promotion.
+@functools.cache
 def version_line() -> str:
     """A line of the form in which daemons say their version: the third word is the number."""
     try:

@@ -80,7 +80,12 @@ def test_a_repeated_argument_gathers_a_list(signature, line, wanted):
         (GREET, "hello --whoo ann", ArgumentValid, "Unexpected argument '--whoo'"),
         (GREET, "hello --whoo ann", ArgumentValid, "did you mean --who?"),
         (GREET, "hello ann --times", ArgumentMissing, "--times needs a value"),
-        (GREET, "hello ann --times x", ArgumentValid, "x doesn't represent an int (argument times)"),
+        (
+            GREET,
+            "hello ann --times x",
+            ArgumentValid,
+            "x doesn't represent an int (argument times)",
+        ),
         (GREET, "help ann", ArgumentPrefix, "no match for help ann"),
         (MANY, "add", ArgumentMissing, "missing required parameter <what>"),
         (PAIR, "pair 1", ArgumentNumber, "saw 1 of <two:int>..., expected 2"),
