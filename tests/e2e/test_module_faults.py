@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 
+from mgr.errors import MayHaveRunError, MgrError
 from tests.support.cluster import wait_for
 
 GOOD = """
@@ -41,18 +42,35 @@ FAULTY = {
             def serve(self):
                 raise RuntimeError("served enough")
     """,
+    "exits_in_serve": """
+        import os
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            def serve(self):
+                os._exit(3)
+    """,
 }
 
 HARMFUL = {
-    "leaves": """
-        import os
+    "dies": """
+        import os, signal
         from mgr_module import CLIWriteCommand, HandleCommandResult, MgrModule
 
         class Module(MgrModule):
-            @CLIWriteCommand("leaves now")
+            @CLIWriteCommand("dies now")
             def now(self) -> HandleCommandResult:
-                \"\"\"End the process\"\"\"
-                os._exit(3)
+                \"\"\"Kill the process: what a crash in C code does\"\"\"
+                os.kill(os.getpid(), signal.SIGKILL)
+    """,
+    "computes": """
+        from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule
+
+        class Module(MgrModule):
+            @CLIReadCommand("computes now")
+            def now(self) -> HandleCommandResult:
+                \"\"\"Hold the interpreter lock for seconds, in one call into C\"\"\"
+                return HandleCommandResult(stdout=str((3**30_000_000) % 7))
     """,
     "stays": """
         import threading
@@ -109,20 +127,36 @@ def test_a_module_that_cannot_work_is_named_and_harms_nobody(cluster, name):
     assert active.worker_pid == worker
 
 
-def test_a_module_that_ends_its_process_costs_one_worker(cluster):
+def test_a_command_that_kills_its_worker_costs_one_worker(cluster):
     """Another manager leads, and the command is not run again: its caller learns that."""
     first = cluster.settled()
-    cluster.enable("leaves")
+    cluster.enable("dies")
     workers = {m.name: m.worker_pid for m in cluster.managers.values()}
 
-    with pytest.raises(Exception, match="may have run"):
-        cluster.run("leaves", "now", timeout_s=20)
+    with pytest.raises(MayHaveRunError):
+        cluster.run("dies", "now", timeout_s=20)
 
     second = cluster.settled()
     died = [m.name for m in cluster.managers.values() if m.worker_pid != workers[m.name]]
     assert died == [first.name]
     assert second.name != first.name
     assert cluster.run("good", "ask").text == "well"
+
+
+def test_a_module_that_holds_the_interpreter_is_named_by_its_stack(start, modules):
+    """Nothing else of the worker runs meanwhile; it is killed, and the log says by whose fault."""
+    cluster = start(module_path=modules, watchdog_s=0.6)
+    first = cluster.settled()
+    cluster.enable("good", "computes")
+
+    # A read: asked again after the kill, it would compute on the next manager as well.
+    with pytest.raises(MgrError):
+        cluster.run("computes", "now", timeout_s=1)
+
+    wait_for(lambda: cluster.active().name != first.name, "a successor")
+    said = first.log.read_text()
+    assert "computes/module.py" in said
+    assert "silent too long: killed" in said
 
 
 def test_a_module_that_never_stops_does_not_keep_the_office(cluster):
