@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import logging
 import math
 import re
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -228,7 +229,8 @@ class Dispatcher:
         runner = await self._admitted(command, until_s=min(deadline_s, now_s + self.hold_s))
         job = _Job(command, runner, arguments, inbuf, deadline_s)
         if not command.mutates:
-            return await self._within(job, self._run(job))
+            with self._under_way():
+                return await self._within(job, self._run(job))
         if not request.request_id:
             return await self._outcome(job, self.tasks.create_task(self._settle(self._change(job))))
         return await self._outcome(job, self._attempt(request.request_id, job))
@@ -321,7 +323,6 @@ class Dispatcher:
             await self.gate.held(until_s=until_s)
 
     async def _run(self, job: _Job) -> Answer:
-        self._running += 1
         term = self.gate.term
         try:
             result = await job.runner.run(
@@ -331,10 +332,6 @@ class Dispatcher:
             raise
         except Exception as error:  # noqa: BLE001 - the edge of module code: it may raise anything
             return Answer(-errno.EINVAL, "", _traceback(error), term)
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._stopped_running.set()
         return shaped(result, job.command, term)
 
     # -- waiting for it -------------------------------------------------------------------------
@@ -342,9 +339,22 @@ class Dispatcher:
     async def _settle(self, work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
         # An error is this command's outcome, not the end of the task group it runs in.
         try:
-            return await work
+            with self._under_way():
+                return await work
         except Exception as error:  # noqa: BLE001 - handed on to the callers
             return error
+
+    @contextlib.contextmanager
+    def _under_way(self) -> Iterator[None]:
+        # From before its start is recorded until its result is: a hand-over that looked only at
+        # the run itself would stop the module, or give the office back, in between.
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._stopped_running.set()
 
     async def _outcome(self, job: _Job, task: asyncio.Task[Answer | Exception]) -> Answer:
         outcome = await self._within(job, _shielded(task))

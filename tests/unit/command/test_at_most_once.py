@@ -197,6 +197,36 @@ async def test_a_command_that_finishes_while_draining_is_answered():
     assert it.dispatcher.running == 0
 
 
+@pytest.mark.parametrize("step", ["begin", "finish"])
+async def test_a_hand_over_waits_until_a_command_is_recorded(step):
+    """Modules are not stopped under a command that is about to run, nor is its result lost."""
+
+    class Slow:
+        def __init__(self, journal):
+            self.begin, self.finish, self.forget = journal.begin, journal.finish, journal.forget
+            self.reached, self.go = asyncio.Event(), asyncio.Event()
+            self.at_once = getattr(journal, step)
+            setattr(self, step, self.slowly)
+
+        async def slowly(self, *args, **fields):
+            self.reached.set()
+            await self.go.wait()
+            return await self.at_once(*args, **fields)
+
+    async with bench() as it:
+        slow = it.dispatcher.journal = Slow(it.journal)
+        async with asyncio.TaskGroup() as callers:
+            running = callers.create_task(it.execute(*ADD, request_id="r1"))
+            await slow.reached.wait()
+            it.gate.draining = True
+            now_s = it.clock.now()
+            assert not await it.dispatcher.idle(until_s=now_s + 0.01)
+            slow.go.set()
+            assert await it.dispatcher.idle(until_s=now_s + 5)
+
+    assert running.result().stdout == "1"
+
+
 async def test_a_manager_that_gives_up_tells_those_who_wait():
     """Its tasks are cancelled; callers hear that the command may have run."""
     async with bench() as it:
