@@ -1,0 +1,210 @@
+"""One tick of a candidate."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from mgr.election.candidate import Candidate, Sight
+from mgr.election.timing import Timing
+from mgr.errors import LeaseExpiredError, StoreUnavailableError
+from mgr.store.api import Changed, Current, Delete, Interrupted, LeaseId, Listed, Put, Record
+from mgr.store.keys import Keys
+from mgr.store.memory import MemoryStore
+from tests.support.clock import ManualClock
+from tests.support.lossy import LossyStore, Lost
+
+KEYS = Keys("c")
+TIMING = Timing.of_lease(5)
+
+
+class Scene:
+    """A candidate, the store, and what its feeds would show now."""
+
+    def __init__(self, name="a"):
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.wire = LossyStore(self.store)
+        self.candidate = Candidate(self.wire, KEYS, self.clock, name, random.Random(1))
+
+    async def look(self):
+        """Bring the candidate's feeds up to date."""
+        for sight in (self.candidate.leader, self.candidate.transfer):
+            listing = await self.store.list(sight.key)
+            sight.take(Listed(listing.records, listing.revision), self.clock.now())
+
+    async def campaign(self, value="me"):
+        """Campaign on a fresh lease; the term and the lease."""
+        lease = (await self.store.grant(5)).lease
+        return await self.candidate.campaign(value, lease, TIMING), lease
+
+    async def somebody_leads(self):
+        """Another holds the key."""
+        lease = (await self.store.grant(5)).lease
+        return await self.store.create(KEYS.leader, "them", lease=lease)
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+async def test_whoever_finds_the_office_empty_takes_it(scene):
+    """Its term is the key's create revision."""
+    await scene.look()
+
+    term, lease = await scene.campaign()
+
+    record = await scene.store.get(KEYS.leader)
+    assert (record.create_revision, record.lease, record.value) == (term, lease, "me")
+
+
+async def test_whoever_comes_second_learns_who_leads(scene):
+    """From the answer, before the feed tells it."""
+    await scene.look()
+    await scene.somebody_leads()
+
+    term, _ = await scene.campaign()
+
+    assert term is None
+    assert scene.candidate.leader.record.value == "them"
+    assert scene.candidate.hesitation_s(TIMING) is None
+
+
+async def test_a_creation_whose_answer_was_lost_is_read_back(scene):
+    """Otherwise a winner that never heard of it would block everybody."""
+    await scene.look()
+    losses = iter([Lost.ANSWER, Lost.NOTHING])
+    scene.wire.losing = lambda: next(losses)
+
+    term, _ = await scene.campaign()
+
+    assert term == (await scene.store.get(KEYS.leader)).create_revision
+
+
+async def test_a_creation_that_never_arrived_is_not_sent_again_blindly(scene):
+    """It is read back, found undone, and the next tick decides anew."""
+    await scene.look()
+    losses = iter([Lost.REQUEST, Lost.NOTHING])
+    scene.wire.losing = lambda: next(losses)
+
+    term, _ = await scene.campaign()
+
+    assert term is None
+    assert await scene.store.get(KEYS.leader) is None
+
+
+async def test_a_store_that_is_silent_decides_nothing(scene):
+    """Neither won nor lost."""
+    await scene.look()
+    scene.wire.lose(Lost.REQUEST)
+
+    with pytest.raises(StoreUnavailableError):
+        await scene.campaign()
+
+
+async def test_an_attempt_that_came_through_late_is_recognised_and_put_right(scene):
+    """It carries this manager's lease and an older worker's name."""
+    await scene.look()
+    lease = (await scene.store.grant(5)).lease
+    made = await scene.store.create(KEYS.leader, "my old worker", lease=lease)
+    await scene.look()
+
+    assert scene.candidate.held_by(lease)
+    assert await scene.candidate.claim("my worker", lease, TIMING) == made
+
+    assert (await scene.store.get(KEYS.leader)).value == "my worker"
+
+
+async def test_a_lease_that_is_gone_wins_nothing(scene):
+    """It is an error of its own, since the manager has to join again."""
+    await scene.look()
+
+    with pytest.raises(LeaseExpiredError):
+        await scene.candidate.campaign("me", LeaseId(99), TIMING)
+
+
+async def test_a_named_successor_does_not_hesitate(scene):
+    """The others leave it a head start."""
+    await scene.store.commit([Put(KEYS.transfer, "a")])
+    await scene.look()
+
+    assert scene.candidate.hesitation_s(TIMING) == 0
+
+
+async def test_others_leave_a_named_successor_a_head_start_once(scene):
+    """Counted from the moment they saw the office fall empty."""
+    await scene.somebody_leads()
+    await scene.store.commit([Put(KEYS.transfer, "b")])
+    await scene.look()
+    await scene.store.commit([Delete(KEYS.leader)])
+    await scene.look()
+
+    assert scene.candidate.hesitation_s(TIMING) == pytest.approx(0.2)
+    scene.clock.advance(0.15)
+    assert scene.candidate.hesitation_s(TIMING) == pytest.approx(0.05)
+    scene.clock.advance(1)
+    assert scene.candidate.hesitation_s(TIMING) == 0
+
+
+async def test_a_transfer_not_heard_of_yet_is_respected_all_the_same(scene):
+    """The attempt fails in the store, and its answer tells of the transfer."""
+    await scene.look()
+    await scene.store.commit([Put(KEYS.transfer, "b")])
+
+    term, _ = await scene.campaign()
+
+    assert term is None
+    assert scene.candidate.transfer.record.value == "b"
+    scene.clock.advance(1)
+    term, _ = await scene.campaign()
+    assert term is not None
+
+
+def test_an_interrupted_feed_means_unknown():
+    """Neither there nor gone; a candidate then tries, and the store decides."""
+    sight = Sight("/k")
+    record = Record("/k", "v", 5, 5)
+    sight.take(Listed((record,), 5), 0.0)
+
+    sight.take(Interrupted("cut"), 1.0)
+
+    assert not sight.known
+    assert sight.record == record
+    sight.take(Current(5), 2.0)
+    assert sight.known
+
+
+def test_news_from_before_a_look_change_nothing():
+    """A transaction showed revision 9; the feed is still telling of 7."""
+    sight = Sight("/k")
+    sight.take(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
+    sight.look(None, 9, 1.0)
+
+    sight.take(Changed(put=(Record("/k", "w", 5, 7),), deleted=(), revision=7), 2.0)
+
+    assert sight.record is None
+
+
+def test_a_look_from_before_the_news_changes_nothing():
+    """A late answer must not bring back what the feed told to be gone: nobody would correct it."""
+    sight = Sight("/k")
+    sight.take(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
+    sight.take(Changed(put=(), deleted=("/k",), revision=8), 1.0)
+
+    sight.look(Record("/k", "v", 5, 5), 7, 2.0)
+
+    assert sight.record is None
+    assert sight.changed_s == 1.0
+
+
+def test_a_fresh_listing_replaces_what_was_known():
+    """Even at a lower revision: the store was restored from a backup."""
+    sight = Sight("/k")
+    sight.take(Listed((), 100), 0.0)
+
+    sight.take(Listed((Record("/k", "v", 5, 5), Record("/k2", "v", 5, 5)), 7), 1.0)
+
+    assert sight.record.key == "/k"
+    assert sight.revision == 7
