@@ -8,6 +8,7 @@ import pytest
 
 from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
+from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store.api import Delete
 from tests.support.simulation import KEYS, SimManager, Simulation, Weather
 
@@ -298,3 +299,65 @@ def test_a_worker_that_crashes_again_and_again_is_started_ever_more_rarely():
         assert max(gaps[:2]) < 1.5
         assert gaps[-1] > 15
         assert gaps[2:] == sorted(gaps[2:])
+
+
+def test_a_word_of_the_worker_out_of_turn_decides_nothing():
+    """It is logged; guard and worker go on."""
+    with Simulation("a", "b") as world:
+        active = world.settle()
+        term = active.guard.term.office.term
+
+        active.worker.say(Drained(term=term, quiesced=True))
+        active.worker.say(Started(term=term - 1))
+        active.worker.say(Fenced(term=term - 1))
+        world.run(1)
+
+        assert world.active == [active.name]
+        assert not active.worker.dead
+
+
+def test_a_worker_that_was_fenced_is_over():
+    """The store refused a write of its term: nothing more definite can be heard."""
+    with Simulation("a", "b") as world:
+        active = world.settle()
+
+        active.worker.say(Fenced(term=active.guard.term.office.term))
+        world.run(0.1)
+
+        assert active.worker.dead
+        world.settle()
+
+
+def test_a_worker_that_never_becomes_warm_is_replaced():
+    """Its loop turns and it is not ready: that counts as silence, after the limit of a start."""
+    with Simulation("a") as world:
+        manager = world.managers["a"]
+        world.until(lambda: manager.worker is not None, 1)
+        stuck = manager.worker
+        stuck.say = lambda _message: None
+
+        world.run(34)
+        assert not stuck.dead
+        world.run(4)
+
+        assert stuck.dead
+        world.settle()
+
+
+def test_a_worker_that_cannot_become_warm_for_want_of_a_store_is_left_alone():
+    """Killing it would not bring the store back."""
+    with Simulation("a") as world:
+        manager = world.managers["a"]
+        world.until(lambda: manager.worker is not None, 1)
+        waiting = manager.worker
+        said, waiting.say = waiting.say, lambda _message: None
+        manager.wire.weather = Weather.REQUEST_LOST
+
+        world.run(120)
+        assert not waiting.dead
+
+        manager.wire.weather = Weather.FINE
+        waiting.say = said
+        waiting.say(Ready(grpc_address="a:1", http_address=""))
+        world.settle()
+        assert not waiting.dead
