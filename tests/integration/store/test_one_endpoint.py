@@ -64,6 +64,19 @@ async def test_an_interrupted_write_is_of_unknown_outcome(connect, proxy, etcd, 
     proxy.mode = Mode.PASS
 
 
+async def test_a_write_that_found_no_connection_was_surely_not_sent(connect, proxy, etcd, prefix):
+    """Something takes the connection and says nothing: handed to gRPC, nobody could tell."""
+    proxy.mode = Mode.PAUSE
+    with pytest.raises(StoreUnavailableError, match="cannot connect") as caught:
+        await connect([proxy.address]).commit([Put(f"{prefix}k", "1")], timeout_s=0.7)
+    assert not isinstance(caught.value, OutcomeUnknownError)
+
+    both = connect([proxy.address, *etcd.endpoints])
+    began = CLOCK.now()
+    assert (await both.commit([Put(f"{prefix}k", "2")])).succeeded
+    assert CLOCK.now() - began < 1
+
+
 async def test_a_write_whose_connection_is_reset_is_of_unknown_outcome(connect, proxy, prefix):
     """The reset says nothing of what reached the other side before."""
     store = connect([proxy.address])
