@@ -9,6 +9,7 @@ import pytest
 from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
 from mgr.link import Drained, Fenced, Ready, Started
+from mgr.store import memory
 from mgr.store.api import Delete
 from tests.support.simulation import KEYS, SimManager, Simulation, Weather
 
@@ -320,11 +321,12 @@ def test_a_worker_that_was_fenced_is_over():
     """The store refused a write of its term: nothing more definite can be heard."""
     with Simulation("a", "b") as world:
         active = world.settle()
+        worker = active.worker
 
-        active.worker.say(Fenced(term=active.guard.term.office.term))
+        worker.say(Fenced(term=active.guard.term.office.term))
         world.run(0.1)
 
-        assert active.worker.dead
+        assert worker.dead
         world.settle()
 
 
@@ -361,3 +363,32 @@ def test_a_worker_that_cannot_become_warm_for_want_of_a_store_is_left_alone():
         waiting.say(Ready(grpc_address="a:1", http_address=""))
         world.settle()
         assert not waiting.dead
+
+
+def test_an_etcd_too_old_is_not_led_on_and_an_upgrade_is_noticed(monkeypatch):
+    """The managers stand by and say why; nobody has to restart them afterwards."""
+    monkeypatch.setattr(memory, "VERSION", "3.5.1")
+    with Simulation("a", "b") as world:
+        a = world.managers["a"]
+        world.run(20)
+        assert world.phases == {"a": "BLOCKED", "b": "BLOCKED"}
+        assert world.leader() is None
+        assert a.worker.standing.phase == "blocked"
+        assert "etcd 3.5.1" in a.worker.standing.note
+
+        monkeypatch.setattr(memory, "VERSION", "3.6.14")
+        world.run(20)
+
+        assert len(world.active) == 1
+
+
+def test_systemd_hears_of_readiness_of_each_phase_and_of_the_end():
+    """READY once it is warm, STATUS always, STOPPING when it was told to go."""
+    with Simulation("a") as world:
+        manager = world.settle()
+        manager.stop()
+        world.until(lambda: not manager.running, 8)
+
+        told = manager.systemd.told
+        assert told.index("STATUS=warming") < told.index("READY=1") < told.index("STATUS=active")
+        assert told.index("STATUS=active") < told.index("STOPPING=1")

@@ -32,6 +32,7 @@ from mgr.link import (
     Released,
     Resign,
     Retire,
+    Standing,
     Started,
 )
 from mgr.settings import Settings
@@ -210,6 +211,8 @@ class SimWorker:
         self.pid = 0
         self.stubborn = False
         """Its modules do not stop when asked."""
+        self.standing: Standing | None = None
+        """What it was told last about its manager's phase."""
         self._world = manager.world
         self._manager = manager
         self._listener = listener
@@ -270,6 +273,8 @@ class SimWorker:
         if self.dead:
             return
         match message:
+            case Standing():
+                self.standing = message
             case Lead():
                 self._lead(message)
             case Extend(term=term, deadline_s=deadline_s):
@@ -322,6 +327,18 @@ class SimWorker:
             await asyncio.sleep(0.4)
 
 
+class Systemd(Notifier):
+    """What systemd would have been told."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.told: list[str] = []
+
+    def say(self, *states: str) -> None:
+        """Remember it."""
+        self.told += states
+
+
 class SimManager:
     """One manager: the real guard over a wire, with simulated workers."""
 
@@ -348,8 +365,9 @@ class SimManager:
             version="1",
         )
         settings = Settings(id=self.name, cluster="sim", lease_ttl_s=self.world.ttl_s)
+        self.systemd = Systemd()
         self.guard = Guard(
-            settings, self.wire, self.world.clock, self._start_worker, me, Notifier({})
+            settings, self.wire, self.world.clock, self._start_worker, me, self.systemd
         )
         self.task = self.world.loop.create_task(self._run(), context=context_of(self.name))
 
