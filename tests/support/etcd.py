@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from tests.support.fetch_etcd import NoEtcdError, Program
 READY_WITHIN_S: Final = 20.0
 ASK_EVERY_S: Final = 0.02
 MEMORY: Final = Path("/dev/shm")
+DATA: Final = "mgr-test-etcd-"
+"""What directories with data are called; then the id of the run's process, then anything."""
 
 
 class Etcd:
@@ -184,19 +187,31 @@ class EtcdCluster:
 
 
 @pytest.fixture(scope="session")
-def etcd_program() -> Program:
+def etcd_program(pytestconfig: pytest.Config) -> Program:
     """An etcd that runs here; skips, saying why, where there is none."""
     try:
-        return fetch_etcd.find()
+        program = fetch_etcd.find()
     except NoEtcdError as error:
         pytest.skip(f"NO ETCD, so nothing that needs one is tested: {error}")
+    if program.warning:
+        capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(
+                f"\n*** THESE TESTS RUN ON AN OLD ETCD {program.version} WITH KNOWN DEFECTS: "
+                f"{program.warning}\n"
+            )
+    return program
 
 
 @pytest.fixture(scope="session")
 def etcd_directory() -> Iterator[Path]:
     """A directory for etcds' data: in memory where the machine has such a place."""
-    place = MEMORY if os.access(MEMORY, os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="mgr-test-etcd-", dir=place))
+    place = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for left in place.glob(f"{DATA}*"):
+        # Of a run that was killed: its etcds died with it, their data did not.
+        if process.gone(int(left.name.removeprefix(DATA).partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix=f"{DATA}{os.getpid()}-", dir=place))
     yield directory
     shutil.rmtree(directory)
 

