@@ -113,7 +113,11 @@ class Errand(Generic[A]):
                 reraise=True,
             ):
                 with attempt:
-                    return await self._round(self._next(search))
+                    sighting = self._next(search)
+                    if sighting.term > self._passed:
+                        # Somebody new: it may be ready in a moment, so be quick again.
+                        attempt.retry_state.attempt_number = 1
+                    return await self._round(sighting)
         except Elsewhere:
             raise self._giving_up(search) from None
         raise AssertionError("the loop returns or raises")
