@@ -7,77 +7,21 @@ may be called from any thread of the module.
 
 from __future__ import annotations
 
-import logging
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mgr.clock import CLOCK
 from mgr.module_api import release
 from mgr.module_api.command import CLICommandBase, decorated_commands, register_commands
 from mgr.module_api.context import ModuleContext, OptionValue, StandbyContext
+from mgr.module_api.declared import Declared
+from mgr.module_api.errand import Errands
 from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
-from mgr.module_api.log import MgrModuleLoggingMixin
-from mgr.module_api.option import names_of, register_options
-from mgr.module_api.result import HandleCommandResult, MonCommandFailed
+from mgr.module_api.own_options import OwnOptions
+from mgr.module_api.own_store import OwnStore, localized_store
 
 
-class _Declares(MgrModuleLoggingMixin):
-    """What the two halves of a module share: declared options, and who they are."""
-
-    MODULE_OPTIONS: ClassVar[Sequence[Mapping[str, Any]]]
-    MODULE_OPTION_DEFAULTS: ClassVar[dict[str, Any]]
-    _option_names: ClassVar[frozenset[str]]
-
-    module_name: str
-    _context: StandbyContext
-
-    @classmethod
-    def _register_options(cls, module_name: str) -> None:  # noqa: ARG003 - ceph-mgr's signature
-        """Append the options that every module has. The host calls this when it loads the module.
-
-        Raises:
-            ValueError: ``MODULE_OPTIONS`` is no list of dictionaries with a ``name``.
-
-        """
-        register_options(cls)
-        cls._option_names = names_of(cls.MODULE_OPTIONS)
-
-    def _take(self, module_name: str, context: StandbyContext) -> None:
-        self.module_name = module_name
-        self._context = context
-        if "_option_names" not in vars(type(self)):
-            # Constructed by hand, in a test: no host has loaded the class.
-            self._register_options(module_name)
-
-    @property
-    def log(self) -> logging.Logger:
-        """The module's logger."""
-        return self._logger
-
-    def get_mgr_id(self) -> str:
-        """The name of this manager: the ``x`` of ``mgr.x``."""
-        return self._context.manager_id
-
-    def get_hostname(self) -> str:
-        """The name of this host."""
-        return socket.gethostname()
-
-    def get_mgr_ip(self) -> str:
-        """The first address of this manager; the host's name if it has none."""
-        ips = (self.get("mgr_ips") or {}).get("ips") or [self.get_hostname()]
-        return str(ips[0])
-
-    def get(self, data_name: str) -> Any:
-        """The document called ``data_name``; None, and a line in the log, if there is none."""
-        document = self._context.get(data_name)
-        if document is None:
-            self.log.error("get: there is no %r here", data_name)
-        return document
-
-
-class MgrModule(_Declares):
+class MgrModule(OwnOptions, OwnStore, Errands):
     """The active half of a module. One instance lives while its manager is the active one.
 
     Set ``COMMANDS`` or decorate methods with ``CLICommand``; set ``MODULE_OPTIONS`` and
@@ -89,8 +33,6 @@ class MgrModule(_Declares):
     CLICommand: ClassVar[type[CLICommandBase]]
     ClusterLogPrio = Priority
     MGR_POOL_NAME = ".mgr"
-
-    _context: ModuleContext
 
     def __init__(
         self,
@@ -211,122 +153,6 @@ class MgrModule(_Declares):
         """
         return self._context.get_term()
 
-    # -- options ----------------------------------------------------------------------------
-
-    def get_module_option(self, key: str, default: OptionValue = None) -> Any:
-        """The value of option ``key``: as stored, else as declared, else ``default``.
-
-        A stored value has the declared type; a declared default is returned as written.
-
-        Raises:
-            RuntimeError: The option is not declared.
-            ValueError: What is stored does not fit the declaration.
-
-        """
-        if key not in self._option_names:
-            self._validate_module_option(key)
-        value = self._context.get_option(self.module_name, key)
-        return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
-
-    def get_localized_module_option(self, key: str, default: OptionValue = None) -> Any:
-        """As ``get_module_option``; the value stored for this manager alone comes first."""
-        self._validate_module_option(key)
-        return self._get_module_option(key, default, self.get_mgr_id())
-
-    def get_module_option_ex(self, module: str, key: str, default: OptionValue = None) -> Any:
-        """As ``get_module_option`` of another module, whose declared default does not count."""
-        if module == self.module_name:
-            self._validate_module_option(key)
-        value = self._context.get_option(module, key)
-        return default if value is None else value
-
-    def get_ceph_option(self, key: str) -> OptionValue:
-        """The value of one of the manager's own options.
-
-        Raises:
-            KeyError: There is none of this name.
-
-        """
-        try:
-            return self._context.get_native_option(key)
-        except KeyError:
-            raise KeyError(f"option not found: {key}") from None
-
-    def set_module_option(self, key: str, val: Any) -> None:
-        """Store option ``key``; None reverts it to its default. Returns once it is stored.
-
-        Raises:
-            RuntimeError: The option is not declared.
-            ValueError: The value does not fit the declaration. Nothing changed.
-
-        """
-        self._validate_module_option(key)
-        self._set_module_option(key, val)
-
-    def set_localized_module_option(self, key: str, val: Any) -> None:
-        """As ``set_module_option``, for this manager alone."""
-        self._validate_module_option(key)
-        text = None if val is None else str(val)
-        self._context.set_option(self.module_name, key, text, localized=True)
-
-    def set_module_option_ex(self, module: str, key: str, val: Any) -> None:
-        """Store an option of another module. None is stored as the text ``None``, as in ceph-mgr.
-
-        Raises:
-            ValueError: The value does not fit the declaration. Nothing changed.
-
-        """
-        if module == self.module_name:
-            self._validate_module_option(key)
-        self._context.set_option(module, key, str(val))
-
-    def _validate_module_option(self, key: str) -> None:
-        # The list is looked at, not the set: a module may have added to it since.
-        if key not in names_of(self.MODULE_OPTIONS):
-            owner = type(self).__name__
-            raise RuntimeError(f"Config option '{key}' is not in {owner}.MODULE_OPTIONS")
-
-    def _get_module_option(self, key: str, default: Any, localized_prefix: str = "") -> Any:
-        localized = bool(localized_prefix)
-        value = self._context.get_option(self.module_name, key, localized=localized)
-        return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
-
-    def _set_module_option(self, key: str, val: Any) -> None:
-        self._context.set_option(self.module_name, key, None if val is None else str(val))
-
-    # -- key/value store --------------------------------------------------------------------
-
-    def get_store(self, key: str, default: str | None = None) -> str | None:
-        """The value stored under ``key`` of this module, or ``default``."""
-        value = self._context.get_store(key)
-        return default if value is None else value
-
-    def set_store(self, key: str, val: str | None) -> None:
-        """Store ``val`` under ``key`` of this module; None removes it. Returns once it is stored.
-
-        Raises:
-            TypeError: ``val`` is neither text nor None.
-            ValueError: There is a NUL in the key or the value.
-
-        """
-        if val is not None and not isinstance(val, str):
-            raise TypeError(f"set_store({key!r}): expected text or None, got {type(val).__name__}")
-        if "\0" in key or (val and "\0" in val):
-            raise ValueError("embedded null character")
-        self._context.set_store(key, val)
-
-    def get_store_prefix(self, key_prefix: str) -> dict[str, str]:
-        """What is stored under keys of this module that begin so: whole keys, ascending."""
-        return self._context.get_store_prefix(key_prefix)
-
-    def get_localized_store(self, key: str, default: str | None = None) -> str | None:
-        """The value stored for this manager alone, else for all, else ``default``."""
-        return _localized_store(self._context, key, default)
-
-    def set_localized_store(self, key: str, val: str | None) -> None:
-        """As ``set_store``, for this manager alone."""
-        self.set_store(f"{self.get_mgr_id()}/{key}", val)
-
     # -- to the outside ---------------------------------------------------------------------
 
     def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -359,39 +185,8 @@ class MgrModule(_Declares):
         """
         return self._context.remote(module_name, method_name, args, kwargs)
 
-    def mon_command(
-        self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
-    ) -> HandleCommandResult:
-        """Run one of the manager's own commands and wait for its answer.
 
-        Raises:
-            KeyError: There is no ``prefix``.
-
-        """
-        prefix = cmd_dict["prefix"]
-        began_at = CLOCK.now()
-        result = HandleCommandResult(*self._context.mon_command(cmd_dict, inbuf))
-        took_s = CLOCK.now() - began_at
-        self.log.debug("mon_command: %r -> %d in %.3fs", prefix, result.retval, took_s)
-        return result
-
-    def check_mon_command(
-        self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
-    ) -> HandleCommandResult:
-        """As ``mon_command``, for one that must succeed.
-
-        Raises:
-            MonCommandFailed: It did not; the text says why.
-
-        """
-        result = self.mon_command(cmd_dict, inbuf)
-        if result.retval:
-            why = f"{result.stderr} retval: {result.retval}"
-            raise MonCommandFailed(f"{cmd_dict['prefix']} failed: {why}")
-        return result
-
-
-class MgrStandbyModule(_Declares):
+class MgrStandbyModule(Declared):
     """The waiting half of a module: it may read, serve, and send everybody to the active half.
 
     One instance lives while another manager is the active one. It must define ``shutdown``.
@@ -435,16 +230,8 @@ class MgrStandbyModule(_Declares):
 
     def get_localized_store(self, key: str, default: str | None = None) -> str | None:
         """The value stored for this manager alone, else for all, else ``default``."""
-        return _localized_store(self._context, key, default)
+        return localized_store(self._context, key, default)
 
     def get_active_uri(self) -> str:
         """The address that the active half of this module published; empty if none is known."""
         return self._context.get_active_uri()
-
-
-def _localized_store(context: StandbyContext, key: str, default: str | None) -> str | None:
-    for candidate in (f"{context.manager_id}/{key}", key):
-        value = context.get_store(candidate)
-        if value is not None:
-            return value
-    return default

@@ -1,0 +1,72 @@
+"""What the two halves of a module share, and what the parts of the active half rest on."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from mgr.module_api.context import ModuleContext, StandbyContext
+from mgr.module_api.log import MgrModuleLoggingMixin
+from mgr.module_api.option import names_of, register_options
+
+
+class Declared(MgrModuleLoggingMixin):
+    """What both halves have: declared options, and who and where they are."""
+
+    MODULE_OPTIONS: ClassVar[Sequence[Mapping[str, Any]]]
+    MODULE_OPTION_DEFAULTS: ClassVar[dict[str, Any]]
+    _option_names: ClassVar[frozenset[str]]
+
+    module_name: str
+    _context: StandbyContext
+
+    @classmethod
+    def _register_options(cls, module_name: str) -> None:  # noqa: ARG003 - ceph-mgr's signature
+        """Append the options that every module has. The host calls this when it loads the module.
+
+        Raises:
+            ValueError: ``MODULE_OPTIONS`` is no list of dictionaries with a ``name``.
+
+        """
+        register_options(cls)
+        cls._option_names = names_of(cls.MODULE_OPTIONS)
+
+    def _take(self, module_name: str, context: StandbyContext) -> None:
+        self.module_name = module_name
+        self._context = context
+        if "_option_names" not in vars(type(self)):
+            # Constructed by hand, in a test: no host has loaded the class.
+            self._register_options(module_name)
+
+    @property
+    def log(self) -> logging.Logger:
+        """The module's logger."""
+        return self._logger
+
+    def get_mgr_id(self) -> str:
+        """The name of this manager: the ``x`` of ``mgr.x``."""
+        return self._context.manager_id
+
+    def get_hostname(self) -> str:
+        """The name of this host."""
+        return socket.gethostname()
+
+    def get_mgr_ip(self) -> str:
+        """The first address of this manager; the host's name if it has none."""
+        ips = (self.get("mgr_ips") or {}).get("ips") or [self.get_hostname()]
+        return str(ips[0])
+
+    def get(self, data_name: str) -> Any:
+        """The document called ``data_name``; None, and a line in the log, if there is none."""
+        document = self._context.get(data_name)
+        if document is None:
+            self.log.error("get: there is no %r here", data_name)
+        return document
+
+
+class ActiveHalf(Declared):
+    """Root of the parts that ``MgrModule`` is made of, one subject each."""
+
+    _context: ModuleContext

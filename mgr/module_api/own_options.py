@@ -1,0 +1,94 @@
+"""Options as the active half of a module reads and sets them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgr.module_api.context import OptionValue
+from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.option import names_of
+
+
+class OwnOptions(ActiveHalf):
+    """The part of ``MgrModule`` about options: its own, other modules', the manager's."""
+
+    def get_module_option(self, key: str, default: OptionValue = None) -> Any:
+        """The value of option ``key``: as stored, else as declared, else ``default``.
+
+        A stored value has the declared type; a declared default is returned as written.
+
+        Raises:
+            RuntimeError: The option is not declared.
+            ValueError: What is stored does not fit the declaration.
+
+        """
+        if key not in self._option_names:
+            self._validate_module_option(key)
+        value = self._context.get_option(self.module_name, key)
+        return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
+
+    def get_localized_module_option(self, key: str, default: OptionValue = None) -> Any:
+        """As ``get_module_option``; the value stored for this manager alone comes first."""
+        self._validate_module_option(key)
+        return self._get_module_option(key, default, self.get_mgr_id())
+
+    def get_module_option_ex(self, module: str, key: str, default: OptionValue = None) -> Any:
+        """As ``get_module_option`` of another module, whose declared default does not count."""
+        if module == self.module_name:
+            self._validate_module_option(key)
+        value = self._context.get_option(module, key)
+        return default if value is None else value
+
+    def get_ceph_option(self, key: str) -> OptionValue:
+        """The value of one of the manager's own options.
+
+        Raises:
+            KeyError: There is none of this name.
+
+        """
+        try:
+            return self._context.get_native_option(key)
+        except KeyError:
+            raise KeyError(f"option not found: {key}") from None
+
+    def set_module_option(self, key: str, val: Any) -> None:
+        """Store option ``key``; None reverts it to its default. Returns once it is stored.
+
+        Raises:
+            RuntimeError: The option is not declared.
+            ValueError: The value does not fit the declaration. Nothing changed.
+
+        """
+        self._validate_module_option(key)
+        self._set_module_option(key, val)
+
+    def set_localized_module_option(self, key: str, val: Any) -> None:
+        """As ``set_module_option``, for this manager alone."""
+        self._validate_module_option(key)
+        text = None if val is None else str(val)
+        self._context.set_option(self.module_name, key, text, localized=True)
+
+    def set_module_option_ex(self, module: str, key: str, val: Any) -> None:
+        """Store an option of another module. None is stored as the text ``None``, as in ceph-mgr.
+
+        Raises:
+            ValueError: The value does not fit the declaration. Nothing changed.
+
+        """
+        if module == self.module_name:
+            self._validate_module_option(key)
+        self._context.set_option(module, key, str(val))
+
+    def _validate_module_option(self, key: str) -> None:
+        # The list is looked at, not the set: a module may have added to it since.
+        if key not in names_of(self.MODULE_OPTIONS):
+            owner = type(self).__name__
+            raise RuntimeError(f"Config option '{key}' is not in {owner}.MODULE_OPTIONS")
+
+    def _get_module_option(self, key: str, default: Any, localized_prefix: str = "") -> Any:
+        localized = bool(localized_prefix)
+        value = self._context.get_option(self.module_name, key, localized=localized)
+        return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
+
+    def _set_module_option(self, key: str, val: Any) -> None:
+        self._context.set_option(self.module_name, key, None if val is None else str(val))
