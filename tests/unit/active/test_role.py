@@ -308,6 +308,28 @@ async def test_what_does_not_end_in_the_budget_is_not_called_quiesced(active, st
             await caller
 
 
+async def test_a_command_of_the_managers_own_is_waited_for_as_well(active):
+    """It may be in the middle of a write: then the office is not quiet yet."""
+    inside, go = asyncio.Event(), asyncio.Event()
+    async with active() as cluster:
+        commit = cluster.store.commit
+
+        async def slow(*args, **kwargs):
+            inside.set()
+            await go.wait()
+            return await commit(*args, **kwargs)
+
+        cluster.store.commit = slow
+        caller = cluster.tasks.create_task(cluster.ask("config-key", "set", "k", "v"))
+        await inside.wait()
+        cluster.gate.drain()
+
+        assert await cluster.role.drain(0.2) is False
+
+        go.set()
+        assert (await caller).retval == 0
+
+
 async def test_a_lost_term_aborts_what_is_held_and_what_runs(active):
     """Callers learn at once that nobody can know, instead of waiting for nothing."""
     inside, go = threading.Event(), threading.Event()
