@@ -13,6 +13,11 @@ from tests.support.reader import Reader
 
 pytestmark = pytest.mark.etcd
 
+MOVE_S = 1.5
+"""One attempt, and what a busy machine adds to it."""
+AT_ONCE_S = 0.6
+"""Surely no attempt was waited for in vain."""
+
 STATUS = etcd3_stubs.method("Maintenance", "Status")
 
 
@@ -72,16 +77,16 @@ async def write_through(store, keys, *, retry):
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-async def test_a_follower_in_use_that_fails_costs_less_than_a_second(store, etcd_cluster, how):
+async def test_a_follower_in_use_that_fails_costs_about_a_second_at_most(store, etcd_cluster, how):
     """The next read is answered by another endpoint; so are all after it, at once."""
     _, (follower, _) = await leader_of(store, etcd_cluster)
     await use(store, follower)
 
     getattr(follower, how)()
 
-    assert await seconds_until(store.get("/k")) < 1.0
-    assert await seconds_until(store.get("/k")) < 0.2
-    assert await seconds_until(store.commit([Put("/k", "")])) < 0.2
+    assert await seconds_until(store.get("/k")) < MOVE_S
+    assert await seconds_until(store.get("/k")) < AT_ONCE_S
+    assert await seconds_until(store.commit([Put("/k", "")])) < AT_ONCE_S
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
@@ -100,7 +105,7 @@ async def test_a_feed_moves_on_with_its_endpoint(store, etcd_cluster, how):
         await write_through(store, keys[10:], retry=True)
         await reader.until(lambda: len(reader.known) == 20)
 
-        assert CLOCK.now() - failed_at < 2
+        assert CLOCK.now() - failed_at < 4
         assert [r.key for news in reader.of(Changed) for r in news.put] == keys
         assert reader.count(Listed) == 1
 
@@ -112,11 +117,11 @@ async def test_a_feed_alone_finds_out_that_its_endpoint_is_frozen(store, etcd_cl
     async with Reader(store.follow("/f/")) as reader:
         await reader.until(lambda: reader.count(Current) >= 1)
         follower.freeze()
-        await reader.until(lambda: reader.count(Interrupted) >= 1, within_s=4)
+        await reader.until(lambda: reader.count(Interrupted) >= 1, within_s=6)
         other = type(store)(healthy.endpoints)
         await other.commit([Put("/f/k", "")])
         await other.close()
-        await reader.until(lambda: bool(reader.known), within_s=2)
+        await reader.until(lambda: bool(reader.known), within_s=5)
 
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
@@ -148,7 +153,7 @@ async def test_a_write_to_a_frozen_endpoint_is_of_unknown_outcome(store, etcd_cl
     with pytest.raises(OutcomeUnknownError):
         await store.commit([Put("/k", "maybe")], timeout_s=0.5)
 
-    assert await seconds_until(store.get("/k")) < 0.2
+    assert await seconds_until(store.get("/k")) < AT_ONCE_S
 
 
 async def test_a_dead_endpoint_costs_a_write_nothing(store, etcd_cluster):
@@ -158,7 +163,7 @@ async def test_a_dead_endpoint_costs_a_write_nothing(store, etcd_cluster):
     follower.kill()
     await asyncio.sleep(0.2)  # the kernel tells us that the peer is gone
 
-    assert await seconds_until(store.commit([Put("/k", "1")])) < 0.5
+    assert await seconds_until(store.commit([Put("/k", "1")])) < AT_ONCE_S
 
 
 async def test_without_a_majority_nothing_is_promised(store, etcd_cluster):
@@ -185,4 +190,4 @@ async def test_no_endpoint_is_locked_out(store, etcd_cluster):
     channel = store._channel
     for endpoint in channel._endpoints:
         channel.blame(endpoint)
-    assert await seconds_until(store.get("/k")) < 0.2
+    assert await seconds_until(store.get("/k")) < AT_ONCE_S
