@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Self
 
-from mgr.client import Client
+import httpx
+
+from mgr.client.blocking import Client
 from mgr.clock import CLOCK
-from mgr.errors import MgrError
+from mgr.errors import MayHaveRunError, MgrError, OutcomeUnknownError, StoreUnavailableError
 
 PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One answered command: what it counted to, and in which term."""
+
+    count: int
+    term: int
+    unclear: int
+    """Calls just before it of which nobody knows whether they were applied."""
 
 
 @dataclass
@@ -22,14 +35,17 @@ class Caller:
 
     hosts: tuple[str, ...]
     pause_s: float = 0.005
-    counts: list[int] = field(default_factory=list)
-    terms: list[int] = field(default_factory=list)
-    spans_s: list[float] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """Answers that etcd is silent: nothing was applied."""
+    longest_s: float = 0.0
+    """Of all calls, whatever became of them."""
     failures: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._call, name="caller", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="caller", daemon=True)
         self._thread.start()
         return self
 
@@ -38,34 +54,100 @@ class Caller:
         self._thread.join(PATIENCE_S + 5)
         assert not self._thread.is_alive(), "the caller waits for ever"
 
-    def _call(self) -> None:
+    def _run(self) -> None:
         with Client(self.hosts, timeout_s=PATIENCE_S, reach_s=PATIENCE_S) as client:
             while not self._stop.wait(self.pause_s):
-                begun = CLOCK.now()
-                try:
-                    answer = client.execute(["hello", "count"])
-                except MgrError as error:
-                    self.failures.append(f"{type(error).__name__}: {error}")
-                    continue
-                self.spans_s.append(CLOCK.now() - begun)
-                self.terms.append(answer.term)
-                if answer.retval == 0:
-                    self.counts.append(int(answer.text))
-                else:
-                    self.failures.append(answer.stderr)
+                self._call(client)
 
-    def check(self) -> None:
-        """Every call was answered, applied exactly once, and by ever later terms."""
+    def _call(self, client: Client) -> None:
+        known = len(self.unclear)
+        begun = CLOCK.now()
+        try:
+            answer = client.execute(["hello", "count"])
+        except (MayHaveRunError, OutcomeUnknownError) as error:
+            self.unclear.append(str(error))
+        except StoreUnavailableError as error:
+            self.refused.append(str(error))
+        except MgrError as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+        else:
+            if answer.retval != 0:
+                self.failures.append(answer.stderr)
+                return
+            earlier = sum(call.unclear for call in self.calls)
+            self.calls.append(Call(int(answer.text), answer.term, known - earlier))
+        finally:
+            self.longest_s = max(self.longest_s, CLOCK.now() - begun)
+
+    def check(self, *, unclear_max: int = 0, refused_max: int = 0) -> None:
+        """Nothing failed, each command was applied exactly once, terms only grew.
+
+        A command that was running when the active was lost may be ``unclear``: its client is
+        told that it may have run, and it has, once, or has not. One that reached an active
+        whose etcd had just gone may be refused; it was not applied.
+        """
         assert not self.failures, self.failures[:3]
-        assert self.counts, "no call was made"
-        first = self.counts[0]
-        assert self.counts == list(range(first, first + len(self.counts)))
-        assert self.terms == sorted(self.terms)
+        assert len(self.unclear) <= unclear_max, self.unclear
+        assert len(self.refused) <= refused_max, self.refused
+        assert len(self.calls) > 1, "no calls were made"
+        for before, after in pairwise(self.calls):
+            applied = after.count - before.count
+            assert 1 <= applied <= 1 + after.unclear, (before, after)
+            assert after.term >= before.term, (before, after)
+
+    def told(self) -> str:
+        """The figures, for the record."""
+        unclear = (
+            f" {len(self.unclear)} was running when the active was lost, and its client was told"
+            " that it may have run."
+            if self.unclear
+            else ""
+        )
+        sent = len(self.calls) + len(self.unclear) + len(self.refused)
+        return (
+            f"Meanwhile a client outside sent {sent} commands: "
+            f"{len(self.refused)} failed, none was applied twice, none that was answered was "
+            f"lost.{unclear} The longest took {self.longest_s * 1000:.0f} ms."
+        )
+
+
+@dataclass
+class Asking:
+    """GETs one address without pause while the block runs; knows for how long it was refused."""
+
+    url: str
+    last: str = ""
+    refused_s: float = 0.0
+    """The longest time without an answer that was a yes."""
+    asked: int = 0
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="asking", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        yes_at = CLOCK.now()
+        with httpx.Client(timeout=2) as client:
+            while not self._stop.wait(0.01):
+                self.asked += 1
+                try:
+                    answer = client.get(self.url)
+                except httpx.TransportError:
+                    continue
+                if answer.status_code == 200:
+                    now = CLOCK.now()
+                    self.refused_s = max(self.refused_s, now - yes_at)
+                    self.last, yes_at = answer.json()["active"], now
 
     def told(self) -> str:
         """The figures, for the record."""
         return (
-            f"{len(self.counts)} commands from a client outside meanwhile, "
-            f"{len(self.failures)} failed, each applied once; "
-            f"the longest took {max(self.spans_s) * 1000:.0f} ms."
+            f"Of {self.asked} requests to the load balancer the longest time without a yes was "
+            f"{self.refused_s * 1000:.0f} ms."
         )

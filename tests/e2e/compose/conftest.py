@@ -11,10 +11,9 @@ import pytest
 from tests.e2e.compose import images
 from tests.e2e.compose.engine import running_engine
 from tests.e2e.compose.shell import UnavailableError, say
-from tests.e2e.compose.stack import CHAOS, COMPOSE, PAGES, Stack
+from tests.e2e.compose.stack import CHAOS, COMPOSE, NAMES, UP, USE, Stack
 
 HERE = Path(__file__).parent
-UP_LIMIT_S = 240
 WHY = pytest.StashKey[str]()
 
 
@@ -76,13 +75,10 @@ def stack(engine, unavailable):
     try:
         say("up --build --wait")
         running.transcript.section("Up")
-        running.typed(f"{COMPOSE} up -d --build --wait", limit_s=UP_LIMIT_S)
+        running.as_told(UP)
         running.settled()
         running.transcript.section("A module with a page")
-        running.mgrctl("config set mgr mgr/hello/server_addr 0.0.0.0")
-        for number, name in enumerate(PAGES, start=1):
-            running.mgrctl(f"config set mgr mgr/hello/{name}/server_port 744{number}")
-        running.mgrctl("mgr module enable hello")
+        running.as_told(USE)
         yield running
     except BaseException:
         say(running.typed(f"{COMPOSE} logs --no-color --tail 40", check=False))
@@ -109,5 +105,5 @@ def engine_logs(stack):
     return stack.engine.docker("ps", "-a") + "".join(
         f"---- {name}\n"
         + stack.engine.docker("logs", "--tail", "40", stack.container(name), check=False)
-        for name in PAGES
+        for name in NAMES
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-from mgr.client import Client
+from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from tests.e2e.compose.engine import Engine
@@ -22,11 +24,13 @@ from tests.support.tree import ROOT
 COMPOSE: Final = "docker compose -f deploy/compose.yaml"
 CHAOS: Final = f"{COMPOSE} -f deploy/compose.chaos.yaml"
 
-GRPC: Final = {f"mgr{n}": f"127.0.0.1:741{n}" for n in (1, 2, 3)}
-HTTP: Final = {f"mgr{n}": f"http://127.0.0.1:743{n}" for n in (1, 2, 3)}
-PAGES: Final = {f"mgr{n}": f"http://127.0.0.1:744{n}/" for n in (1, 2, 3)}
-BALANCED_GRPC: Final = "127.0.0.1:7400"
-BALANCED_HTTP: Final = "http://127.0.0.1:7480"
+README: Final = ROOT / "deploy/README.md"
+UP, LOOK, USE, KILL = range(4)
+"""Its blocks of commands, in their order."""
+
+NAMES: Final = ("mgr1", "mgr2", "mgr3")
+PREFIXES: Final = range(74, 80)
+"""What the published ports may begin with: the files' default, or the next where one is taken."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,16 @@ class Stack:
         self.project = f"mgr-test-{os.getpid()}"
         self.transcript = Transcript(self.project)
         # The files' own image names stay the user's: a test must not replace what they run.
+        ports = free_prefix()
+        self.grpc = {f"mgr{n}": f"127.0.0.1:{ports}1{n}" for n in (1, 2, 3)}
+        self.http = {f"mgr{n}": f"http://127.0.0.1:{ports}3{n}" for n in (1, 2, 3)}
+        self.pages = {f"mgr{n}": f"http://127.0.0.1:{ports}4{n}/" for n in (1, 2, 3)}
+        self.balanced_grpc = f"127.0.0.1:{ports}00"
+        self.balanced_http = f"http://127.0.0.1:{ports}80"
         self.environment = {
             **engine.environment,
             **settings,
+            "MGR_PORTS": str(ports),
             "COMPOSE_PROJECT_NAME": self.project,
             "MGR_IMAGE": "mgr-test",
             "CHAOS_IMAGE": "mgr-test-chaos",
@@ -66,7 +77,7 @@ class Stack:
         """
         begun = CLOCK.now()
         done = subprocess.run(
-            ["bash", "-c", line],
+            ["bash", "-ec", line],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
@@ -80,6 +91,18 @@ class Stack:
         self.transcript.typed(line.replace(self.project, "mgr"), done.stdout, CLOCK.now() - begun)
         assert not check or done.returncode == 0, f"{line}\n{done.stdout}"
         return done.stdout
+
+    def as_told(self, block: int) -> str:
+        """Run the n-th block of commands of deploy/README.md, as it stands there."""
+        blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+        ports = self.environment["MGR_PORTS"]
+        here = blocks[block].strip().replace(":74", f":{ports}").replace(" 74", f" {ports}")
+        return self.typed(here, limit_s=240)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every manager's published gRPC address."""
+        return tuple(self.grpc.values())
 
     def compose(self, words: str, *, limit_s: float = 60) -> str:
         """Run ``docker compose -f deploy/compose.yaml WORDS``."""
@@ -95,7 +118,7 @@ class Stack:
 
     def client(self, *hosts: str) -> Client:
         """A client outside the network, which knows ``hosts`` or else every manager; close it."""
-        return Client(hosts or tuple(GRPC.values()))
+        return Client(hosts or self.hosts)
 
     def execute(self, *words: str, **arguments: Any) -> Any:
         """Run one command from outside; its answer."""
@@ -105,7 +128,7 @@ class Stack:
     def seen(self, manager: str) -> Seen | None:
         """What a manager answers on its published port; None: nothing."""
         try:
-            answer = httpx.get(f"{HTTP[manager]}/active", timeout=1)
+            answer = httpx.get(f"{self.http[manager]}/active", timeout=1)
         except httpx.TransportError:
             return None
         known = answer.json()
@@ -113,7 +136,17 @@ class Stack:
 
     def leading(self) -> list[str]:
         """Every manager that says from outside that it leads."""
-        return [name for name in HTTP if (seen := self.seen(name)) and seen.leads]
+        return [name for name in NAMES if (seen := self.seen(name)) and seen.leads]
+
+    def never_leads(self, manager: str, *, until: str, timeout_s: float = 30) -> None:
+        """Ask ``manager`` until it names ``until`` as the active; fail if it ever names itself."""
+
+        def look() -> bool:
+            seen = self.seen(manager)
+            assert seen is None or not seen.leads, f"{manager} answers as the active"
+            return seen is not None and seen.active == until
+
+        wait_for(look, f"{manager} to name {until}", timeout_s)
 
     def active(self, *, other_than: str = "", timeout_s: float = 30) -> str:
         """Wait until one manager leads and answers a command; its name."""
@@ -139,3 +172,15 @@ class Stack:
             return active if len(warm) == 2 else None
 
         return wait_for(look, "one active and two warm standbys", timeout_s)
+
+
+def free_prefix() -> int:
+    """The first prefix under which every port that is to be published is free."""
+
+    def free(port: int) -> bool:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    ends = ("00", "80", *(f"{kind}{n}" for kind in (1, 3, 4) for n in (1, 2, 3)))
+    return next(p for p in PREFIXES if all(free(int(f"{p}{end}")) for end in ends))

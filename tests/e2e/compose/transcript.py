@@ -11,6 +11,12 @@ VARIABLE: Final = "MGR_TRANSCRIPT"
 """File to write the page to; unset: none is written."""
 LINES_MAX: Final = 14
 
+NOISE: Final = re.compile(
+    r"#\d+ | (Container|Volume|Network) .* "
+    r"(Running|Waiting|Healthy|Created?|Recreated?|\w+ing)$"
+)
+"""Lines of the build, and those on the way to a state: where it fails, the test shows them."""
+
 HEAD: Final = """\
 # A transcript: three managers in containers, broken on purpose
 
@@ -52,7 +58,8 @@ class Transcript:
 
     def _cleaned(self, text: str) -> list[str]:
         bare = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).replace(self._project, "mgr")
-        return [line.rstrip() for line in bare.splitlines() if line.strip()]
+        lines = [line.rstrip() for line in bare.splitlines() if line.strip()]
+        return [line for line in lines if not NOISE.match(line)]
 
     def _shortened(self, lines: list[str]) -> list[str]:
         if len(lines) <= LINES_MAX:
