@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 
 import pytest
@@ -43,5 +44,7 @@ def no_callback_blocks_the_loop(request):
     finally:
         logger.removeHandler(slow)
     real = {"etcd", "e2e", "slow"} & {mark.name for mark in request.node.iter_markers()}
-    if slow.found and not real:
+    # More runnable processes than cores: somebody else had the processor.
+    crowded = os.getloadavg()[0] > (os.cpu_count() or 1) + 1
+    if slow.found and not real and not crowded:
         pytest.fail("the loop was blocked: " + "; ".join(slow.found))
