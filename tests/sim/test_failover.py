@@ -167,11 +167,13 @@ def test_a_leader_key_deleted_by_hand_ends_the_term_at_once():
     """The watch tells it; the worker retires; a later term begins."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        term = before.guard.term.office.term
+        term, worker = before.guard.term.office.term, before.worker
 
         world.push(Delete(KEYS.leader))
-        world.until(lambda: before.worker.dead, 0.6)
+        took_s = world.until(lambda: worker.dead, 0.6)
         world.run(2 * TTL_S)
+
+        assert took_s < 0.02
 
         assert world.leader().create_revision > term
         assert len(world.active) == 1
