@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed-$(LOCK)
 GENERATOR_LOCK := $(shell sha256sum proto/requirements.txt | cut -c1-12)
 GENERATOR := $(CACHE)/generator-$(GENERATOR_LOCK)
 
-CODE := mgr standby modules tests bench
+CODE := $(wildcard mgr standby modules tests bench)
 FAST := not etcd and not e2e and not slow
 PYTEST := $(BIN)/python -P -m pytest -q
 

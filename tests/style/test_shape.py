@@ -6,8 +6,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.support.tree import (
     COMMITTED,
     PYTHON,
@@ -74,15 +72,19 @@ def test_no_large_file_is_committed():
     assert [name_of(path) for path in COMMITTED if path.stat().st_size > FILE_BYTES_MAX] == []
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=name_of)
-def test_a_text_file_ends_with_one_newline_and_has_no_trailing_blanks(path):
+def test_text_files_end_with_one_newline_and_no_line_with_blanks():
     """Otherwise the next change shows lines that nobody touched."""
-    if is_generated(path):
-        pytest.skip("as the generator wrote it")
-    text = path.read_bytes().decode("utf-8")
+    found = []
+    for path in COMMITTED:
+        text = path.read_text(encoding="utf-8")
+        if is_generated(path) or not text:
+            continue
+        if not text.endswith("\n") or text.endswith("\n\n"):
+            found.append(f"{name_of(path)}: its end")
+        blanks = [n for n, line in enumerate(text.split("\n"), 1) if line != line.rstrip(" \t\r")]
+        found += [f"{name_of(path)}:{number}" for number in blanks]
 
-    assert not text or (text.endswith("\n") and not text.endswith("\n\n"))
-    assert [n for n, line in enumerate(text.split("\n"), 1) if line != line.rstrip(" \t\r")] == []
+    assert found == []
 
 
 def test_nothing_committed_names_one_machine():
