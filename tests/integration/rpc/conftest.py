@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 
 from mgr.client.aio import AsyncClient
 from tests.integration.rpc.cluster import cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_is_up():
+    """The first channel of a process starts gRPC's core, which no test should pay for."""
+    grpc.insecure_channel("127.0.0.1:1").close()
 
 
 @pytest.fixture

@@ -117,8 +117,7 @@ async def test_a_session_carries_many_commands_at_once(client, three):
 
     async with client.session() as session, asyncio.TaskGroup() as tasks:
         asked = {
-            text: tasks.create_task(session.execute(["echo", text]))
-            for text in map(str, range(40))
+            text: tasks.create_task(session.execute(["echo", text])) for text in map(str, range(40))
         }
 
     assert all(task.result().text == text for text, task in asked.items())
