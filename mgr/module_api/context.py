@@ -109,7 +109,8 @@ class ModuleContext(StandbyContext, Protocol):
         Raises:
             ImportError: No such module is running.
             NameError: It has no such method.
-            RuntimeError: The method raised; the text is its traceback.
+            RuntimeError: The method raised. It is of the type that the method raised as well,
+                where that can be copied; else its text is the traceback.
 
         """
         ...

@@ -180,7 +180,8 @@ class MgrModule(OwnOptions, OwnStore, Errands):
         Raises:
             ImportError: No such module is running.
             NameError: It has no such method.
-            RuntimeError: The method raised; the text is its traceback.
+            RuntimeError: The method raised. It is of the type that the method raised as well,
+                where that can be copied; else its text is the traceback.
 
         """
         return self._context.remote(module_name, method_name, args, kwargs)
