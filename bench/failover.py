@@ -1,0 +1,224 @@
+"""How long nobody leads and nobody answers, for each way of losing the active manager.
+
+A client repeats a mutating command, one after another, through every fault. Each intention
+has a token; afterwards the store tells how often each was applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from bench.report import Report
+from bench.setting import Setting
+from mgr.clock import CLOCK
+from mgr.errors import MgrError
+from mgr.store.api import Changed, Created, LeaseId, Listed, Put
+from mgr.store.etcd import EtcdStore
+from mgr.store.keys import Keys
+from tests.support.cluster import Cluster, Manager, wait_for
+
+RUNS = 20
+TTL_RUNS = 5
+
+
+@dataclass
+class Observer:
+    """Follows the leader key and remembers when it changed hands (boot clock)."""
+
+    endpoints: tuple[str, ...]
+    key: str
+    deleted: list[float] = field(default_factory=list)
+    created: list[float] = field(default_factory=list)
+    at_once: int = 0
+    """How often both came in one message: less than a millisecond apart, counted as 0."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._stop = asyncio.Event()
+        self._thread.start()
+        self._ready.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+
+    async def _run(self) -> None:
+        store = EtcdStore(self.endpoints)
+        async with asyncio.TaskGroup() as tasks:
+            follower = tasks.create_task(self._follow(store))
+            await self._stop.wait()
+            follower.cancel()
+        await store.close()
+
+    async def _follow(self, store: EtcdStore) -> None:
+        async for news in store.follow(self.key):
+            now = CLOCK.now()
+            if isinstance(news, Listed):
+                self._ready.set()
+            elif isinstance(news, Changed):
+                if news.deleted:
+                    self.deleted.append(now)
+                if any(record.create_revision == record.mod_revision for record in news.put):
+                    if len(self.deleted) == len(self.created):
+                        self.deleted.append(now)
+                        self.at_once += 1
+                    self.created.append(now)
+
+
+@dataclass
+class Load:
+    """A retrying client that never stops asking; remembers each answer and its time."""
+
+    cluster: Cluster
+    answered: list[tuple[float, float, int]] = field(default_factory=list)
+    acknowledged: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        number = 0
+        with self.cluster.client() as client:
+            while not self._stop.wait(0.002):
+                number += 1
+                token = f"t{number}"
+                begun = CLOCK.now()
+                try:
+                    answer = client.execute(["probe", "apply", token], timeout_s=20)
+                except MgrError as error:
+                    kind = self.unknown.add if error.reason in UNCLEAR else self.failed.append
+                    kind(token)
+                    continue
+                self.answered.append((begun, CLOCK.now(), answer.term))
+                if answer.retval == 0:
+                    self.acknowledged.add(token)
+                else:
+                    self.failed.append(f"{token}: {answer.stderr}")
+
+    def first_after(self, moment: float, term: int) -> float | None:
+        """When the first answer of a later term came; None if there is none yet."""
+        return next(
+            (end for _, end, its in self.answered[-2000:] if end > moment and its > term), None
+        )
+
+
+UNCLEAR = {"TERM_LOST", "FENCED", "MAY_HAVE_RUN", "DEADLINE_EXCEEDED", "OUTCOME_UNKNOWN"}
+
+Fault = Callable[[Cluster, Manager], None]
+
+FAULTS: dict[str, tuple[Fault, dict[str, object], str]] = {
+    "kill -9 of the worker": (
+        lambda _, active: active.signal(signal.SIGKILL, worker=True),
+        {},
+        "p50 <= 50, p99 <= 250",
+    ),
+    "SIGTERM of the manager": (lambda _, active: active.signal(signal.SIGTERM), {}, ""),
+    "mgr fail": (lambda cluster, _: cluster.run("mgr", "fail"), {}, ""),
+    "SIGSTOP of the worker, watchdog 0.3 s": (
+        lambda _, active: active.signal(signal.SIGSTOP, worker=True),
+        {"watchdog_s": 0.3},
+        "",
+    ),
+    "SIGSTOP of the worker, watchdog 2 s (default)": (
+        lambda _, active: active.signal(signal.SIGSTOP, worker=True),
+        {},
+        "",
+    ),
+}
+KEY_TARGETS = {
+    "kill -9 of the worker": "p50 <= 15",
+    "SIGSTOP of the worker, watchdog 0.3 s": "p99 <= 350",
+}
+PLANNED = {"SIGTERM of the manager", "mgr fail"}
+
+
+def _measure(report: Report, what: str) -> None:
+    fault, settings, target = FAULTS[what]
+    answered, key, gaps = [], [], []
+    with Setting(**settings) as setting:
+        cluster = setting.cluster
+        cluster.settled()
+        cluster.enable("probe")
+        cluster.run("probe", "nop")
+        leader = Keys(cluster.name).leader
+        with Observer(cluster.etcd, leader) as seen, Load(cluster) as load:
+            for _ in range(RUNS):
+                active = cluster.settled()
+                wait_for(lambda: load.answered, "the load to begin")
+                term = load.answered[-1][2]
+                changes = len(seen.created)
+                begun = CLOCK.now()
+                fault(cluster, active)
+                first = wait_for(lambda: load.first_after(begun, term), "an answer", 30)  # noqa: B023
+                wait_for(lambda: len(seen.created) > changes, "the new leader key")  # noqa: B023
+                answered.append((first - begun) * 1e3)
+                key.append((seen.created[changes] - begun) * 1e3)
+                gaps.append((seen.created[changes] - seen.deleted[changes]) * 1e3)
+                if what == "SIGTERM of the manager":
+                    active.wait()
+                    active.start()
+        counts = json.loads(cluster.run("probe", "counts", timeout_s=30).stdout)
+    report.add(f"{what} -> first command answered", answered, target=target)
+    report.add(f"{what} -> standby holds the key", key, target=KEY_TARGETS.get(what, ""))
+    if what in PLANNED:
+        report.add(f"{what}: nobody holds the key", gaps, target="p99 <= 20")
+    twice = [token for token, count in counts.items() if count > 1]
+    lost = [token for token in load.acknowledged if token not in counts]
+    report.notes.append(
+        f"{what}: {len(load.acknowledged)} commands acknowledged, {len(twice)} applied twice, "
+        f"{len(lost)} lost, {len(load.failed)} failed, {len(load.unknown)} answered 'unknown' "
+        f"(of these {sum(token in counts for token in load.unknown)} had been applied)"
+    )
+
+
+async def _lease_alone(endpoints: tuple[str, ...], ttl_s: int) -> list[float]:
+    """What everybody gets from an etcd lease: the holder vanishes, a waiter takes the key."""
+    found = []
+    store = EtcdStore(endpoints)
+    for number in range(TTL_RUNS):
+        key = f"/bench/lock/{number}"
+        holder = (await store.grant(ttl_s)).lease
+        waiter = (await store.grant(60)).lease
+        await store.create(key, "holder", lease=holder)
+        begun = CLOCK.now()
+        async for news in store.follow(key):
+            if isinstance(news, Changed) and news.deleted:
+                break
+        await _take(store, key, waiter)
+        found.append((CLOCK.now() - begun) * 1e3)
+    await store.close()
+    return found
+
+
+async def _take(store: EtcdStore, key: str, lease: LeaseId) -> None:
+    outcome = await store.commit([Put(key, "waiter", lease)], when=[Created(key, 0)])
+    assert outcome.succeeded
+
+
+def run() -> Report:
+    """Measure every fault, then the lease alone."""
+    report = Report("Failover", "python -m bench failover")
+    for what in FAULTS:
+        _measure(report, what)
+    with Setting(names=()) as setting:
+        alone = asyncio.run(_lease_alone(setting.cluster.etcd, 5))
+    report.add("reference: an etcd lease of 5 s alone -> the next holds the key", alone)
+    return report

@@ -1,0 +1,33 @@
+"""Where a benchmark runs: a real etcd in memory and a cluster of real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.support.cluster import Cluster
+from tests.support.etcd import Etcd
+
+MODULES = Path(__file__).parent / "modules"
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""A benchmark of the product should not measure this machine's disk."""
+
+
+class Setting(contextlib.ExitStack):
+    """An etcd and a cluster with the probe module; both are gone after the exit."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        directory = Path(
+            self.enter_context(tempfile.TemporaryDirectory(prefix="mgr-bench-", dir=MEMORY))
+        )
+        try:
+            self.etcd = self.enter_context(Etcd(directory / "etcd"))
+            self.cluster = self.enter_context(
+                Cluster(directory, self.etcd.endpoints, module_path=MODULES, **settings)
+            )
+        except BaseException:
+            self.close()
+            raise
