@@ -21,6 +21,8 @@ from mgr.errors import (
 )
 from tests.integration.rpc.cluster import Standby, cluster, until
 
+pytestmark = pytest.mark.slow  # real servers, and waits that are the point
+
 
 def unused():
     with socket.socket() as free:

@@ -13,6 +13,8 @@ from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.manager_pb2 import FollowLogRequest
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 
+pytestmark = pytest.mark.slow  # real servers, and waits that are the point
+
 
 @pytest.fixture
 async def manager(three):

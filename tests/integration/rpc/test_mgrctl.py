@@ -15,6 +15,8 @@ from mgr.command.dispatch import Answer
 from tests.integration.rpc.cluster import until
 from tests.support.tree import ROOT
 
+pytestmark = pytest.mark.slow  # real servers, and waits that are the point
+
 
 @pytest.fixture
 def mgrctl(three, tmp_path):

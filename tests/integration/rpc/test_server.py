@@ -17,6 +17,8 @@ from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 from tests.integration.rpc.cluster import Ledger, Manager, until
 
+pytestmark = pytest.mark.slow  # real servers, and waits that are the point
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -13,6 +13,8 @@ from mgr.rpc.v1.command_pb2 import Cancel, ExecuteRequest, SessionRequest
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from tests.integration.rpc.cluster import until
 
+pytestmark = pytest.mark.slow  # real servers, and waits that are the point
+
 
 def wait_for(name, number):
     return SessionRequest(id=number, execute=ExecuteRequest(words=["wait", name]))
