@@ -103,6 +103,7 @@ class Demo:
         finally:
             # A second Ctrl-C must not interrupt the stopping: it is bounded anyway.
             _on_signals(lambda: None)
+            click.echo("\nstopping")
             await self._stop()
         if self.failure:
             raise self.failure
