@@ -126,22 +126,7 @@ class ActiveRole:
         self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
         self._registry = Registry()
         self._builtin = self._register()
-        self._dispatcher = Dispatcher(
-            registry=self._registry,
-            runner_of=self._runner_of,
-            gate=office.gate,
-            journal=Journal(
-                self._fenced,
-                manager.keys,
-                manager.mirror,
-                manager.store,
-                term=office.term,
-                clock=manager.clock,
-            ),
-            clock=manager.clock,
-            tasks=tasks,
-            hold_s=manager.settings.hold_s,
-        )
+        self._dispatcher = self._make_dispatcher()
 
     async def start(self) -> None:
         """Start the modules; returns when each is constructed, or its time is up."""
@@ -285,6 +270,26 @@ class ActiveRole:
         runner = builtins(admin)
         self._registry.put(BUILTIN, runner.commands)
         return runner
+
+    def _make_dispatcher(self) -> Dispatcher:
+        manager, term = self._manager, self._office.term
+        journal = Journal(
+            self._fenced,
+            manager.keys,
+            manager.mirror,
+            manager.store,
+            term=term,
+            clock=manager.clock,
+        )
+        return Dispatcher(
+            registry=self._registry,
+            runner_of=self._runner_of,
+            gate=self._office.gate,
+            journal=journal,
+            clock=manager.clock,
+            tasks=self._tasks,
+            hold_s=manager.settings.hold_s,
+        )
 
     async def _resign(self, *, reason: str, successor: str = "") -> None:
         warm = {p.name for p in self._manager.view.presences() if p.warm} - {self._manager.id}

@@ -17,6 +17,7 @@ import msgspec
 
 from mgr import logs
 from mgr.clock import CLOCK
+from mgr.errors import MgrError
 from mgr.host.bridge import aside, keep_modules_from_exiting
 from mgr.link import Begin, from_guard, open_link
 from mgr.settings import Settings
@@ -35,8 +36,11 @@ def main() -> NoReturn:
     keep_modules_from_exiting()
     try:
         asyncio.run(_serve(link))
-    except Exception:  # the edge of the process: say it, then make room for a clean worker
-        log.critical("the worker ends", exc_info=True)
+    except* MgrError as errors:
+        why = "; ".join(str(error) for error in errors.exceptions)
+        log.critical("the worker cannot run", extra={"error": why})
+    except* Exception:  # the edge of the process: say it, then make room for a clean worker
+        log.critical("the worker failed", exc_info=True)
     end(1)
 
 

@@ -40,9 +40,7 @@ class Worker:
         self.settings = Settings(
             id=self.name,
             etcd=endpoints,
-            grpc_listen="127.0.0.1:0",
-            http_listen="127.0.0.1:0",
-            **settings,
+            **{"grpc_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", **settings},
         )
         self.keys = Keys(self.settings.cluster)
         self.said = []

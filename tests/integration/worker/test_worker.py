@@ -325,6 +325,19 @@ async def test_mgr_fail_asks_the_guard(workers, folder):
     assert (await worker.hear(Resign)).successor == ""
 
 
+async def test_a_port_that_is_taken_ends_the_worker_with_one_line(workers):
+    """The address is named, and no traceback hides it."""
+    first = await workers()
+    taken = (await first.ready()).grpc_address
+
+    second = await workers(id="b", grpc_listen=taken)
+
+    assert await second.exited(within_s=20) == 1
+    log = second.log.read_text()
+    assert f"cannot listen on {taken}" in log
+    assert "Traceback" not in log
+
+
 async def test_a_worker_dies_with_its_guard(workers):
     """End-of-file on the link is enough."""
     worker = await workers()

@@ -1,0 +1,54 @@
+"""Mutes between board and store, on a running active."""
+
+from mgr.health.mute import Mute, encode
+from mgr.module_api.module import MgrModule
+from tests.unit.active.conftest import described
+
+WARNING = {"severity": "warning", "summary": "odd", "count": 1}
+
+
+class Odd(MgrModule):
+    """A module to raise checks with."""
+
+
+async def raised(cluster, *, count=1):
+    """Have the module raise its check, on a thread that is not the loop's."""
+    instance = cluster.role._modules.instance_of("odd")
+    checks = {"ODD": WARNING | {"count": count}} if count else {}
+    await cluster.role._modules.runner_of("odd")._bridge.to_module(
+        lambda: instance.set_health_checks(checks)
+    )
+
+
+async def test_a_stored_mute_holds_on_every_active(active):
+    """It was written in an earlier term and is loaded by the next."""
+    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
+        await raised(cluster)
+        await cluster.put(cluster.keys.mute("ODD"), encode(Mute(summary="odd", count=1)))
+
+        assert (await cluster.health())["ODD"]["muted"] is True
+
+
+async def test_a_mute_that_falls_is_removed_from_the_store(active):
+    """Or it would come back with the next active."""
+    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
+        await raised(cluster)
+        await cluster.put(cluster.keys.mute("ODD"), encode(Mute(summary="odd", count=1)))
+
+        await raised(cluster, count=0)
+
+        await cluster.until(lambda: cluster.mirror.get(cluster.keys.mute("ODD")) is None)
+
+
+async def test_a_mute_that_goes_down_with_its_count_keeps_its_lease(active):
+    """A limit in time is the store's to keep, whoever rewrites the record."""
+    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
+        lease = (await cluster.store.grant(60)).lease
+        key = cluster.keys.mute("ODD")
+        await raised(cluster, count=5)
+        await cluster.role._fenced.put(key, encode(Mute(summary="odd", count=5)), lease)
+
+        await raised(cluster, count=2)
+
+        await cluster.until(lambda: '"count":2' in cluster.mirror.get(key).value)
+        assert cluster.mirror.get(key).lease == lease
