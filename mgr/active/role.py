@@ -19,7 +19,6 @@ from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce
 from mgr.active.publish import Publisher, Sources
 from mgr.active.remote import Remote
-from mgr.argument.descriptor import Signature
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import builtins
@@ -41,6 +40,7 @@ from mgr.host.finder import Found
 from mgr.host.life import Event
 from mgr.host.manager import Manager, version
 from mgr.host.runner import Limits, Servant
+from mgr.module_api.command import CommandDeclaration
 from mgr.store.api import Delete, LeaseId, Revision
 from mgr.store.fenced import FencedStore
 
@@ -334,19 +334,10 @@ class ActiveRole:
                 await self._fenced.commit([Delete(key) for key in there], timeout_s=WITHDRAW_S)
 
 
-def _command(found: Found, declared: Any) -> Command | None:
+def _command(found: Found, declared: CommandDeclaration) -> Command | None:
     try:
-        signature = Signature.parse(declared.signature_text)
+        return Command.of_module(found.name, declared)
     except InvalidArgumentError as error:
         fields = {"module_name": found.name, "command": declared.signature_text}
         log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - the text says it all
         return None
-    return Command(
-        signature=signature,
-        help=declared.desc,
-        perm=declared.perm,
-        poll=declared.poll,
-        module=found.name,
-        idempotent=declared.idempotent,
-        hidden=declared.hidden,
-    )

@@ -10,6 +10,7 @@ from typing import Any, Final
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import closest, match
 from mgr.errors import UnknownCommandError
+from mgr.module_api.command import CommandDeclaration
 
 BUILTIN: Final = "mgr"
 """What the manager calls itself among the modules; its own commands win over any module's."""
@@ -39,6 +40,24 @@ class Command:
     module: str = BUILTIN
     idempotent: bool = False
     hidden: bool = False
+
+    @classmethod
+    def of_module(cls, module: str, declared: CommandDeclaration) -> Command:
+        """The command that ``module`` declares.
+
+        Raises:
+            InvalidArgumentError: Its descriptor cannot be read.
+
+        """
+        return cls(
+            signature=Signature.parse(declared.signature_text),
+            help=declared.desc,
+            perm=declared.perm,
+            poll=declared.poll,
+            module=module,
+            idempotent=declared.idempotent,
+            hidden=declared.hidden,
+        )
 
     @property
     def prefix(self) -> str:

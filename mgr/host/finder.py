@@ -93,7 +93,7 @@ Catalogue = Mapping[str, Found]
 """Every module of this host by name, in ascending order."""
 
 
-class _UnfitError(Exception):
+class UnfitError(Exception):
     """A package that was imported and is no module; the text says why."""
 
 
@@ -139,11 +139,43 @@ def load(candidate: Candidate) -> Found:
     try:
         package = importlib.import_module(candidate.package)
         active, standby = _classes(package, candidate)
-        return _declared(found, active, standby)
-    except _UnfitError as error:
+        return declared(found, active, standby)
+    except UnfitError as error:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included
         return replace(found, error=_told(error))
+
+
+def declared(
+    found: Found, active: type[MgrModule], standby: type[MgrStandbyModule] | None
+) -> Found:
+    """``found`` with what these classes declare.
+
+    Raises:
+        UnfitError: A declaration makes no sense; the text says which.
+
+    """
+    name = found.name
+    for register in (active._register_commands, active._register_options):  # noqa: SLF001 - Ceph's names
+        _tried(register, name)
+    if standby is not None:
+        _tried(standby._register_options, name)  # noqa: SLF001 - Ceph's name
+    if _tables(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
+        raise UnfitError("Missing or invalid COMMANDS attribute")
+    options = _tables(active, "MODULE_OPTIONS", ("name",))
+    if options is None:
+        raise UnfitError("Missing or invalid MODULE_OPTIONS attribute")
+    can_run, why = _may_run(active, name)
+    return replace(
+        found,
+        active=active,
+        standby=standby,
+        can_run=can_run,
+        error=why,
+        commands=tuple(collect_commands(active)),
+        options=(*options, *_of_standby_only(standby, options)),
+        notify_types=_notify_types(active, name),
+    )
 
 
 def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
@@ -186,7 +218,7 @@ def _classes(
         package = importlib.import_module(f"{candidate.package}.module")
         active = _only(MgrModule, package, candidate.package)
     if active is None:
-        raise _UnfitError(f"no subclass of MgrModule in {candidate.place}")
+        raise UnfitError(f"no subclass of MgrModule in {candidate.place}")
     return active, _only(MgrStandbyModule, package, candidate.package)
 
 
@@ -203,36 +235,10 @@ def _only(base: type[C], package: ModuleType, home: str) -> type[C] | None:
     chosen = {c for c in chosen if not any(o is not c and issubclass(o, c) for o in chosen)}
     if len(chosen) > 1:
         names = ", ".join(sorted(one.__name__ for one in chosen))
-        raise _UnfitError(
+        raise UnfitError(
             f"more than one subclass of {base.__name__} in {package.__name__}: {names}"
         )
     return next(iter(chosen), None)
-
-
-def _declared(
-    found: Found, active: type[MgrModule], standby: type[MgrStandbyModule] | None
-) -> Found:
-    name = found.name
-    for register in (active._register_commands, active._register_options):  # noqa: SLF001 - Ceph's names
-        _tried(register, name)
-    if standby is not None:
-        _tried(standby._register_options, name)  # noqa: SLF001 - Ceph's name
-    if _tables(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
-        raise _UnfitError("Missing or invalid COMMANDS attribute")
-    options = _tables(active, "MODULE_OPTIONS", ("name",))
-    if options is None:
-        raise _UnfitError("Missing or invalid MODULE_OPTIONS attribute")
-    can_run, why = _may_run(active, name)
-    return replace(
-        found,
-        active=active,
-        standby=standby,
-        can_run=can_run,
-        error=why,
-        commands=tuple(collect_commands(active)),
-        options=(*options, *_of_standby_only(standby, options)),
-        notify_types=_notify_types(active, name),
-    )
 
 
 def _tried(register: Any, name: str) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from mgr import errors
-from mgr.argument.descriptor import Signature
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.registry import Command
 from mgr.errors import MgrError
@@ -130,10 +129,7 @@ def bundled_modules() -> list[Found]:
 def module_commands(module: Found) -> Iterator[Command]:
     """A module's commands as the registry would hold them."""
     for each in module.commands:
-        signature = Signature.parse(each.signature_text)
-        yield Command(
-            signature, each.desc, each.perm, each.poll, module.name, each.idempotent, each.hidden
-        )
+        yield Command.of_module(module.name, each)
 
 
 def _table(found: Iterator[Command]) -> str:

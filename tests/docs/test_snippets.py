@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import textwrap
@@ -31,11 +32,16 @@ def blocks(language):
 
 @pytest.mark.parametrize("code", blocks("python"))
 def test_a_python_block_runs(code, request):
-    """Alone, with nothing but what it imports: that is how it will be pasted."""
+    """Alone, with nothing but what it imports: that is how it will be pasted.
+
+    Its tests run too, with the fixtures that they name.
+    """
     module = types.ModuleType(f"snippet_{abs(hash(request.node.name))}")
     sys.modules[module.__name__] = module
     try:
         # Without this file's own __future__ imports: annotations of commands are no texts.
         exec(compile(code, request.node.name, "exec", dont_inherit=True), module.__dict__)
+        for test in [each for name, each in vars(module).items() if name.startswith("test_")]:
+            test(*map(request.getfixturevalue, inspect.signature(test).parameters))
     finally:
         del sys.modules[module.__name__]

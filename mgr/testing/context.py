@@ -1,0 +1,222 @@
+"""What the host provides to a module, in dictionaries: the promises of ``ModuleContext``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mgr.active import maps
+from mgr.active.document import shared
+from mgr.active.remote import Remote
+from mgr.config.kv import checked_key, checked_value
+from mgr.config.native import native_options
+from mgr.config.schema import OptionSpec
+from mgr.errors import InvalidArgumentError
+from mgr.health.board import Board
+from mgr.health.check import Check
+from mgr.host.view import LeaderView
+from mgr.module_api.context import OptionValue
+from mgr.testing.clock import STARTS_AT
+
+ADDRESS = "127.0.0.1"
+"""Where this manager is reached, as modules are told."""
+
+
+class Context:
+    """Keeps the promises of ``ModuleContext``; what a module did can be read off it.
+
+    Several modules may share a manager: give their contexts the same ``neighbours``. What a
+    successor finds is ``store`` and ``stored_options``; everything else ends with the manager.
+
+    Attributes:
+        neighbours: Running modules by name; ``remote`` reaches them.
+        stored_options: Stored text by ``<module>/<option>``, or ``<module>/<manager>/<option>``.
+        native: The manager's own options.
+        store: The module's entries.
+        documents: What ``get`` returns, before what the manager would make itself.
+        health: The checks of the module, by code.
+        uri: The address it published; ``active_uri`` is what a waiting module is told.
+        cluster_lines: What it wrote to the cluster log: channel, priority, message.
+        commands: What it asked of the manager: arguments and input.
+        answer: What ``mon_command`` says, where ``answers`` has nothing for the prefix.
+        connected: What ``have_mon_connection`` says.
+        term: The fencing token.
+        heard: Called with the kind and id of news that the module itself caused.
+
+    """
+
+    def __init__(
+        self,
+        module: str = "test",
+        cls: type | None = None,
+        *,
+        manager_id: str = "a",
+        neighbours: dict[str, Any] | None = None,
+    ) -> None:
+        """Provide for ``module``, whose options ``cls`` declares."""
+        self._manager_id = manager_id
+        self.module = module
+        self.neighbours: dict[str, Any] = {} if neighbours is None else neighbours
+        self.stored_options: dict[str, str] = {}
+        self.native: dict[str, OptionValue] = {"debug_mgr": "20/20", "log_file": ""}
+        self.store: dict[str, str] = {}
+        self.documents: dict[str, Any] = {"mgr_ips": {"ips": [ADDRESS]}}
+        self.health: dict[str, Any] = {}
+        self.uri = ""
+        self.active_uri = ""
+        self.cluster_lines: list[tuple[str, int, str]] = []
+        self.commands: list[tuple[dict[str, Any], str | None]] = []
+        self.answer: tuple[int, str, str] = (0, "", "")
+        self.answers: dict[str, tuple[int, str, str]] = {}
+        self.connected = True
+        self.term = 1
+        self.heard: Callable[[str, Any], None] = lambda _kind, _id: None
+        self._specs: dict[tuple[str, str], OptionSpec] = {}
+        if cls is not None:
+            self.declare(module, cls)
+
+    @property
+    def manager_id(self) -> str:
+        """See ``mgr.module_api.context``."""
+        return self._manager_id
+
+    def declare(self, module: str, cls: Any) -> None:
+        """Know the options of a module, as the host does once it has loaded it."""
+        cls._register_options(module)
+        for entry in cls.MODULE_OPTIONS:
+            spec = OptionSpec.from_declaration(entry)
+            self._specs[module, spec.name] = spec
+
+    # -- options ----------------------------------------------------------------------------
+
+    def get_option(self, module: str, name: str, *, localized: bool = False) -> OptionValue:
+        """See ``mgr.module_api.context``."""
+        text = self.stored_options.get(f"{module}/{self.manager_id}/{name}") if localized else None
+        text = self.stored_options.get(f"{module}/{name}") if text is None else text
+        spec = self._specs.get((module, name))
+        return text if text is None or spec is None else spec.parse(text)
+
+    def get_native_option(self, name: str) -> OptionValue:
+        """See ``mgr.module_api.context``."""
+        if name in self.native:
+            return self.native[name]
+        spec = {spec.name: spec for spec in native_options({})}[name]
+        return spec.parse(spec.default_text) if spec.default_text else ""
+
+    def set_option(
+        self, module: str, name: str, value: str | None, *, localized: bool = False
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        key = f"{module}/{self.manager_id}/{name}" if localized else f"{module}/{name}"
+        if value is None:
+            self.stored_options.pop(key, None)
+        else:
+            spec = self._specs.get((module, name))
+            try:
+                self.stored_options[key] = value if spec is None else spec.normalise(value)
+            except InvalidArgumentError as error:
+                raise ValueError(str(error)) from None
+        self.heard("config", "")
+
+    # -- entries ----------------------------------------------------------------------------
+
+    def get_store(self, key: str) -> str | None:
+        """See ``mgr.module_api.context``."""
+        return self.store.get(key)
+
+    def set_store(self, key: str, value: str | None) -> None:
+        """See ``mgr.module_api.context``."""
+        checked_key(key)
+        if value is None:
+            self.store.pop(key, None)
+        else:
+            self.store[key] = checked_value(value)
+
+    def get_store_prefix(self, prefix: str) -> dict[str, str]:
+        """See ``mgr.module_api.context``."""
+        return {key: self.store[key] for key in sorted(self.store) if key.startswith(prefix)}
+
+    # -- what is known ----------------------------------------------------------------------
+
+    def get_active_uri(self) -> str:
+        """See ``mgr.module_api.context``."""
+        return self.active_uri
+
+    def get_term(self) -> int:
+        """See ``mgr.module_api.context``."""
+        return self.term
+
+    def have_store_connection(self) -> bool:
+        """See ``mgr.module_api.context``."""
+        return self.connected
+
+    def get(self, data_name: str) -> Any:
+        """The document of that name: the test's, else the manager's. Below its top, read only."""
+        document = self.documents.get(data_name)
+        if document is None:
+            document = self._made(data_name)
+        if document is None:
+            return {} if data_name.startswith(maps.GUESSED_PREFIXES) else None
+        return dict(shared(document))
+
+    def _made(self, name: str) -> Any:
+        match name:
+            case "health":
+                return maps.health(self.board().as_document())
+            case "config":
+                return {option: str(value) for option, value in self.native.items()}
+            case "mgr_map":
+                return self._mgr_map()
+            case _:
+                return maps.EMPTY.get(name)
+
+    def board(self) -> Board:
+        """The health board with the checks of this module on it."""
+        board = Board()
+        board.set(self.module, (Check.from_module(*check) for check in self.health.items()))
+        return board
+
+    def _mgr_map(self) -> dict[str, Any]:
+        address = f"{ADDRESS}:7400"
+        since = STARTS_AT.isoformat()
+        return maps.mgr_map(
+            epoch=1,
+            available=True,
+            leader=LeaderView(self.manager_id, "", address, "", "", self.term, since),
+            presences=(),
+            enabled=sorted({self.module, *self.neighbours}),
+            forced_off=(),
+            available_modules=[
+                {"name": name, "can_run": True, "error_string": "", "module_options": {}}
+                for name in sorted({self.module, *self.neighbours})
+            ],
+            services={self.module: self.uri} if self.uri else {},
+            always_on={},
+        )
+
+    # -- to the outside ---------------------------------------------------------------------
+
+    def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
+        """See ``mgr.module_api.context``."""
+        before, self.health = self.health, dict(checks)
+        if before != self.health:
+            self.heard("health", "")
+
+    def set_uri(self, uri: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.uri = uri
+
+    def cluster_log(self, channel: str, priority: int, message: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.cluster_lines.append((channel, priority, message))
+
+    def remote(
+        self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """See ``mgr.module_api.context``."""
+        return Remote(self.neighbours.get).call(module, method, args, kwargs)
+
+    def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
+        """Note the command, and answer as the test said."""
+        self.commands.append((dict(arguments), inbuf))
+        return self.answers.get(str(arguments.get("prefix")), self.answer)

@@ -1,0 +1,322 @@
+"""A host for one module in a test: all that the manager would be; only the module runs.
+
+Commands, notifications and changed options come on the test's own thread, one after the other, so
+an exception points at its line. Only ``serve`` has a thread, while a test lets it run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Self
+
+from mgr.clock import CLOCK
+from mgr.command.dispatch import shaped
+from mgr.command.registry import Command as Declared
+from mgr.command.registry import Registry
+from mgr.errors import MgrError
+from mgr.host.finder import Candidate, Found, declared, load
+from mgr.module_api.module import MgrModule, MgrStandbyModule
+from mgr.module_api.result import HandleCommandResult
+from mgr.testing.clock import ManualClock, take_over
+from mgr.testing.context import Context
+
+PATIENCE_S: Final = 10.0
+"""How long a test waits for a thread of its module."""
+ROUNDS_MAX: Final = 100
+"""News that a module causes while it is told news, before it counts as a loop."""
+EINVAL: Final = 22
+
+Loadable = str | Path | type[MgrModule] | ModuleType
+
+
+class Host:
+    """Runs one module. Use it as the fixture ``mgr_host``, or in a ``with`` statement.
+
+    Attributes:
+        module: The running instance, once ``load`` made it.
+        context: What the module reaches, and what it left there.
+        clock: For ``take_over_time``; any code that takes a clock may have it.
+        maps: What ``get`` returns, by name; the manager's own documents where nothing is said.
+        neighbours: Other modules for ``remote``: any object, by name.
+
+    """
+
+    def __init__(self) -> None:
+        """Begin with no module."""
+        self.module: Any = None
+        self.clock = ManualClock()
+        self.maps: dict[str, Any] = {}
+        self.neighbours: dict[str, Any] = {}
+        self._found: Found | None = None
+        self._context: Context | None = None
+        self._registry = Registry()
+        self._news: list[tuple[str, Any]] = []
+        self._telling = False
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def context(self) -> Context:
+        """What the module reaches, and what it left there."""
+        if self._context is None:
+            raise AssertionError("load() a module first")
+        return self._context
+
+    # -- its life ---------------------------------------------------------------------------
+
+    def load(
+        self, what: Loadable, *, name: str = "", options: Mapping[str, object] | None = None
+    ) -> Any:
+        """Load a module as the manager does, construct it, and return the instance.
+
+        Args:
+            what: Its class, its package (or the name to import it by), or its folder.
+            name: What it is called; the name of its package where nothing is said.
+            options: Its options, as an operator would set them before it starts.
+
+        Raises:
+            ImportError: The manager would not load it; the text is what it would report.
+            ValueError: An option does not fit.
+
+        """
+        found = self._found = _find(what, name, self._cleanup)
+        if found.active is None or not found.can_run:
+            raise ImportError(f"module {found.name!r}: {found.error}")
+        self._registry.put(found.name, [Declared.of_module(found.name, c) for c in found.commands])
+        self._context = self._new_context("a", found)
+        for option, value in (options or {}).items():
+            self.context.set_option(found.name, option, str(value))
+        return self._construct()
+
+    def fail_over(self, manager_id: str = "b") -> Any:
+        """Let the manager die and another one take over; the new instance.
+
+        Options and entries are there; all else is gone, as after ``kill -9``.
+        """
+        found, before = self._loaded(), self.context
+        self._context = self._new_context(manager_id, found)
+        self.context.store = before.store
+        self.context.stored_options = before.stored_options
+        self.context.native = before.native
+        self.context.answers = before.answers
+        self.context.term = before.term + 1
+        return self._construct()
+
+    def standby(self, manager_id: str = "b") -> Any:
+        """The waiting half, on another manager; it knows the address that the active published."""
+        found = self._loaded()
+        if found.standby is None:
+            raise AssertionError(f"module {found.name!r} has no MgrStandbyModule")
+        context = self._new_context(manager_id, found)
+        context.store = self.context.store
+        context.stored_options = self.context.stored_options
+        context.active_uri = self.context.uri
+        return found.standby(found.name, context)
+
+    @contextlib.contextmanager
+    def serving(self, module: Any = None) -> Iterator[Any]:
+        """Run ``serve`` in its thread during a ``with`` block, then ask it to end, and wait.
+
+        What ``serve`` raised is raised here. ``module``: a waiting half, if not the active one.
+
+        Raises:
+            TimeoutError: It does not end when asked.
+
+        """
+        served = self.module if module is None else module
+        thread = ThreadPoolExecutor(1, thread_name_prefix=f"{served.module_name}-serve")
+        future = thread.submit(served.serve)
+        try:
+            yield served
+        finally:
+            served.shutdown()
+            done, _ = wait({future}, PATIENCE_S)
+            thread.shutdown(wait=bool(done))
+        if not done:
+            raise TimeoutError(f"serve() goes on {PATIENCE_S:g} s after shutdown()")
+        future.result()
+
+    def until(self, state: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
+        """Wait until ``state()`` holds, in real time: for what the module's threads do.
+
+        Raises:
+            TimeoutError: It does not hold after ``timeout_s``.
+
+        """
+        end_s = CLOCK.now() + timeout_s
+        while not state():
+            if CLOCK.now() > end_s:
+                raise TimeoutError(f"not within {timeout_s:g} s")
+            # A thread is at work: there is no one event to wait for.
+            wait((), 0.001)
+
+    def take_over_time(self) -> ManualClock:
+        """From now on, ``time`` and ``datetime`` in the module's own files follow the clock.
+
+        ``advance`` moves it; ``time.sleep`` moves it too, and returns. Waits of threads
+        (``Event.wait``) go on by real time.
+        """
+        package = type(self.module).__module__.rpartition(".")[0] or type(self.module).__module__
+        files = [
+            file
+            for name, file in tuple(sys.modules.items())
+            if name == package or name.startswith(f"{package}.")
+        ]
+        if type(self.module).__module__ not in sys.modules:
+            raise AssertionError("a class that stands in no file has no time to take over")
+        self._cleanup.callback(take_over(self.clock, files))
+        return self.clock
+
+    # -- what happens to it -----------------------------------------------------------------
+
+    def run(self, words: str, /, inbuf: str = "", **arguments: object) -> HandleCommandResult:
+        """Have a command answered: found by its words, checked against what it declares, run.
+
+        ``words`` are those of a command line, arguments included; ``arguments`` are further ones
+        by name. The answer is the one a client would get: an exception is its traceback.
+        """
+        try:
+            command, given = self._registry.find(shlex.split(words), arguments)
+        except MgrError as error:
+            return HandleCommandResult(-error.errno, "", str(error))
+        try:
+            result = self.module._handle_command(inbuf, given)  # noqa: SLF001 - Ceph's name
+        except Exception:  # noqa: BLE001 - the edge of module code
+            result = -EINVAL, "", traceback.format_exc()
+        answer = shaped(result, command, self.context.term)
+        self._tell()
+        return HandleCommandResult(answer.retval, answer.stdout, answer.stderr)
+
+    def notify(self, kind: str, notify_id: Any = "") -> None:
+        """Tell the module of ``kind``, if it asked for it in ``NOTIFY_TYPES``."""
+        self._note(kind, notify_id)
+        self._tell()
+
+    def set_option(self, name: str, value: object, *, localized: bool = False) -> None:
+        """Set an option as an operator would; None removes it. The module is told.
+
+        Raises:
+            ValueError: It does not fit.
+
+        """
+        text = None if value is None else str(value)
+        self.context.set_option(self._loaded().name, name, text, localized=localized)
+        self._tell()
+
+    def answer(self, prefix: str, retval: int = 0, stdout: str = "", stderr: str = "") -> None:
+        """Say what the manager answers when the module runs ``prefix`` by ``mon_command``."""
+        self.context.answers[prefix] = (retval, stdout, stderr)
+
+    # -- what it did ------------------------------------------------------------------------
+
+    @property
+    def store(self) -> dict[str, str]:
+        """The module's entries."""
+        return self.context.store
+
+    @property
+    def health(self) -> dict[str, Any]:
+        """The module's health checks, by code."""
+        return self.context.health
+
+    @property
+    def uri(self) -> str:
+        """The address the module published."""
+        return self.context.uri
+
+    @property
+    def cluster_log(self) -> list[tuple[str, int, str]]:
+        """What the module wrote to the cluster log: channel, priority, message."""
+        return self.context.cluster_lines
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _loaded(self) -> Found:
+        if self._found is None:
+            raise AssertionError("load() a module first")
+        return self._found
+
+    def _new_context(self, manager_id: str, found: Found) -> Context:
+        context = Context(
+            found.name, found.active, manager_id=manager_id, neighbours=self.neighbours
+        )
+        self.maps.setdefault("mgr_ips", context.documents["mgr_ips"])
+        context.documents = self.maps
+        return context
+
+    def _construct(self) -> Any:
+        found, context = self._loaded(), self.context
+        if found.active is None:
+            raise AssertionError("only what was loaded is constructed")
+        self.module = found.active(found.name, context, 0)
+        self.neighbours[found.name] = self.module
+        # As in the manager: what happens before it is constructed is not told.
+        context.heard = self._note
+        return self.module
+
+    def _note(self, kind: str, notify_id: Any) -> None:
+        if (kind == "config" or kind in self._loaded().notify_types) and (
+            (kind, notify_id) not in self._news
+        ):
+            self._news.append((kind, notify_id))
+
+    def _tell(self) -> None:
+        for _ in range(ROUNDS_MAX):
+            if not self._news:
+                return
+            kind, notify_id = self._news.pop(0)
+            if kind == "config":
+                self.module._config_notify()  # noqa: SLF001 - Ceph's name
+            else:
+                self.module.notify(kind, notify_id)
+        raise AssertionError(f"each {kind!r} that the module is told of causes another one")
+
+
+def _find(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> Found:
+    if isinstance(what, type):
+        package, _, last = what.__module__.rpartition(".")
+        own_name = package.rpartition(".")[2] if last == "module" else last
+        found = Found(name=name or own_name, place=f"{what.__module__}.{what.__qualname__}")
+        return declared(found, what, _standby_beside(what))
+    if isinstance(what, Path):
+        cleanup.callback(_forget, what.name)
+        cleanup.callback(_append(str(what.parent.absolute())))
+        what = what.name
+    package = what if isinstance(what, str) else what.__name__
+    return load(Candidate(name or package.rpartition(".")[2], package, package))
+
+
+def _standby_beside(cls: type[MgrModule]) -> type[MgrStandbyModule] | None:
+    file = sys.modules.get(cls.__module__)
+    halves = [
+        each
+        for each in (vars(file).values() if file else ())
+        if isinstance(each, type)
+        and issubclass(each, MgrStandbyModule)
+        and each.__module__ == cls.__module__
+    ]
+    return halves[0] if len(halves) == 1 else None
+
+
+def _forget(package: str) -> None:
+    # Another test may have a folder of this name elsewhere.
+    for name in tuple(sys.modules):
+        if name == package or name.startswith(f"{package}."):
+            del sys.modules[name]
+
+
+def _append(folder: str) -> Callable[[], None]:
+    sys.path.append(folder)
+    return lambda: sys.path.remove(folder)
