@@ -1,11 +1,18 @@
-"""The client for programs without an event loop: the same calls, one after another."""
+"""The client for programs without an event loop: the same calls, each waited for.
+
+All blocking clients of a process share one event loop, in a thread of its own that lives as
+long as the process. grpc.aio delivers the events of every loop through whichever loop is awake,
+so one loop a client would mean errors in one client when another one is closed
+(docs/adr/0014).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from mgr.client.aio import REACH_S, TIMEOUT_S, AsyncClient
 from mgr.client.answer import Answer, CommandInfo, Line, Missing, Status
@@ -13,11 +20,14 @@ from mgr.client.search import Sighting
 
 T = TypeVar("T")
 
+THREAD: Final = "mgr-client"
+
 
 class Client:
-    """``AsyncClient`` on a loop of its own; for one thread, and not inside a running loop.
+    """``AsyncClient`` for threads: any of them may use it, several at once.
 
     Use it as ``with Client(hosts) as client``. Promises and errors are those of ``AsyncClient``.
+    An interrupt (Ctrl-C) ends the call that waits. Not for the inside of a running loop.
     """
 
     def __init__(
@@ -28,8 +38,11 @@ class Client:
         reach_s: float = REACH_S,
     ) -> None:
         """Take the arguments of ``AsyncClient``."""
-        self._client = AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s)
-        self._runner = asyncio.Runner()
+
+        async def made() -> AsyncClient:
+            return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s)
+
+        self._client = _run(made())
 
     def __enter__(self) -> Self:
         return self
@@ -39,8 +52,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._run(self._client.close())
-        self._runner.close()
+        _run(self._client.close())
 
     def execute(
         self,
@@ -52,7 +64,7 @@ class Client:
         request_id: str | None = None,
     ) -> Answer:
         """Run one command on the active."""
-        return self._run(
+        return _run(
             self._client.execute(
                 words, arguments, data=data, timeout_s=timeout_s, request_id=request_id
             )
@@ -60,40 +72,66 @@ class Client:
 
     def describe(self, *, etag: str = "") -> tuple[list[CommandInfo] | None, str]:
         """Ask which commands there are."""
-        return self._run(self._client.describe(etag=etag))
+        return _run(self._client.describe(etag=etag))
 
     def fail(self, name: str = "", successor: str = "") -> str:
         """Make the active give up its office."""
-        return self._run(self._client.fail(name, successor))
+        return _run(self._client.fail(name, successor))
 
     def status(self) -> Status:
         """Ask what the cluster looks like."""
-        return self._run(self._client.status())
+        return _run(self._client.status())
 
     def statuses(self) -> dict[str, Status | str]:
         """Ask each manager named so far."""
-        return self._run(self._client.statuses())
+        return _run(self._client.statuses())
 
     def watch_active(self) -> Generator[Sighting, None, None]:
         """Yield who leads, then each successor."""
-        return self._drained(self._client.watch_active())
+        return _drained(self._client.watch_active())
 
     def follow_log(
         self, *, past: int = 0, lowest: str = "debug", channel: str = ""
     ) -> Generator[Line | Missing, None, None]:
         """Yield the last lines of the cluster log, then each that comes."""
-        return self._drained(self._client.follow_log(past=past, lowest=lowest, channel=channel))
+        return _drained(self._client.follow_log(past=past, lowest=lowest, channel=channel))
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._runner.run(work)
 
-    def _drained(self, source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        try:
-            with contextlib.suppress(StopAsyncIteration):
-                while True:
-                    yield self._run(_next(source))
-        finally:
-            self._run(_close(source))
+class _Shared:
+    """The loop of all blocking clients, started when the first of them needs it."""
+
+    def __init__(self) -> None:
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop."""
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name=THREAD, daemon=True).start()
+            return self._loop
+
+
+_SHARED: Final = _Shared()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    future = asyncio.run_coroutine_threadsafe(work, _SHARED.loop())
+    try:
+        return future.result()
+    finally:
+        # Does nothing to what is done; ends what an interrupt left behind.
+        future.cancel()
+
+
+def _drained(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    try:
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                yield _run(_next(source))
+    finally:
+        _run(_close(source))
 
 
 async def _next(source: AsyncGenerator[T, None]) -> T:
