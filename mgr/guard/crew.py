@@ -168,7 +168,11 @@ class Crew:
     async def watch(self) -> None:
         """Look after the worker's event loop, for ever."""
         while True:
-            await asyncio.sleep(self._patience.watchdog_s / LOOKS_PER_LIMIT)
+            # Never longer than a warm worker is watched: it may become warm meanwhile.
+            pause_s = self._patience.watchdog_s / LOOKS_PER_LIMIT
+            if self.worker is not None:
+                pause_s = min(self._watchdog.pause_s(self._clock.now()), pause_s)
+            await asyncio.sleep(pause_s)
             now_s = self._clock.now()
             if self.ready is None and self._patience.excused():
                 self._watchdog.heard(now_s)

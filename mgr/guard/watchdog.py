@@ -6,7 +6,9 @@ from enum import Enum, auto
 from typing import Final
 
 LOOKS_PER_LIMIT: Final = 6
-"""How often in one limit to look: a kill comes at most a sixth of the limit late."""
+"""How often in one limit to look at least."""
+GRAIN_S: Final = 0.001
+"""A look comes this long after the moment it is about: at that moment itself nothing is over."""
 GAP_MAX: Final = 0.5
 """A pause between two looks of more than this part of the limit was the guard's own."""
 
@@ -39,6 +41,11 @@ class Watchdog:
         """The worker gave a sign of life."""
         self._heard_s = now_s
         self._dumped = False
+
+    def pause_s(self, now_s: float) -> float:
+        """How long to wait before the next look, so that a verdict comes when it is due."""
+        due_s = self._heard_s + (self.limit_s if self._dumped else self.limit_s / 2)
+        return min(max(due_s - now_s, 0.0) + GRAIN_S, self.limit_s / LOOKS_PER_LIMIT)
 
     def look(self, now_s: float) -> Verdict:
         """Judge; DUMP comes once in a silence."""

@@ -71,7 +71,7 @@ def test_a_frozen_worker_is_killed_by_its_guard():
         world.freeze(f"{before.name}/worker", 60)
         took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 5)
 
-        assert 1.9 < took_s < 2.6
+        assert 1.4 < took_s < 2.1
         assert world.dumps == 1
         world.run(5)
 

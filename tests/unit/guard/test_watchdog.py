@@ -55,3 +55,15 @@ def test_a_guard_that_stood_still_does_not_blame_its_worker():
 
     assert looks(watchdog, 0.4, 60.0, 60.3) == [Verdict.WELL] * 3
     assert looks(watchdog, 60.9, 61.5, 62.1)[-1] is Verdict.KILL
+
+
+def test_a_verdict_comes_when_it_is_due_and_not_at_the_next_round():
+    """A frozen worker costs its limit, not its limit and a sixth."""
+    watchdog = Watchdog(LIMIT_S, 0.0)
+    now_s, verdict = 0.0, Verdict.WELL
+
+    while verdict is not Verdict.KILL:
+        now_s += watchdog.pause_s(now_s)
+        verdict = watchdog.look(now_s)
+
+    assert LIMIT_S < now_s < LIMIT_S + 0.003
