@@ -23,7 +23,7 @@ def lines():
         for number, line in enumerate(path.read_text().splitlines(), 1):
             shell = re.findall(r"(?:^|; )\s*(mgrctl [^#;|`]+)", line)
             prose = re.findall(r"`(mgrctl [^`]+)`", line)
-            for words in {found.strip() for found in [*shell, *prose]}:
+            for words in dict.fromkeys(found.strip() for found in [*shell, *prose]):
                 yield pytest.param(words, id=f"{name_of(path)}:{number}:{words}")
 
 
