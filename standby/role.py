@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from mgr.errors import NotFoundError
 from mgr.host.bridge import Bridge
@@ -25,6 +26,14 @@ meanwhile, so it is short: one that does not stop in it is abandoned."""
 log = logging.getLogger(__name__)
 
 
+class Active(Protocol):
+    """What this worker becomes, as far as a held call needs it."""
+
+    async def execute(self, request: Any) -> Any:
+        """Run one command."""
+        ...
+
+
 class StandbyRole:
     """Implements ``mgr.host.role.Role`` for a manager that waits."""
 
@@ -39,6 +48,8 @@ class StandbyRole:
         self._runners: dict[str, ModuleRunner] = {}
         self._going: set[str] = set()
         self._stopping = False
+        self._active: Active | None = None
+        self._promoted = asyncio.Event()
 
     async def run(self, http_address: str) -> None:
         """Run the standby halves of enabled modules, from the first sight of an active on.
@@ -83,14 +94,32 @@ class StandbyRole:
 
     # -- what the servers ask -------------------------------------------------------------------
 
-    async def execute(self, request: object) -> NoReturn:  # noqa: ARG002 - whatever was asked
+    async def execute(self, request: Any) -> Any:
         """Refuse, and say where the active manager is.
 
+        Between the moment this worker is elected and the moment it can act on it, there is
+        nobody to name: the call is held, for some milliseconds as a rule, and then run.
+
         Raises:
-            NotActiveError: Always.
+            NotActiveError: Another manager leads, or none.
 
         """
-        raise refusal(self._manager.view, self._manager.id)
+        if self._elected():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._manager.settings.hold_s):
+                    await self._promoted.wait()
+        if self._active is None:
+            raise refusal(self._manager.view, self._manager.id)
+        return await self._active.execute(request)
+
+    def promote(self, active: Active) -> None:
+        """Give held calls to ``active``, which answers from now on."""
+        self._active = active
+        self._promoted.set()
+
+    def _elected(self) -> bool:
+        leader = self._manager.view.leader()
+        return leader is not None and leader.incarnation == self._manager.incarnation
 
     def describe(self) -> tuple[Sequence[NoReturn], NoReturn]:
         """Refuse: only the active knows which commands there are.

@@ -189,6 +189,7 @@ class Worker:
             fenced=self._fenced,
         )
         self._active = ActiveRole(self._manager, office, self._tasks)
+        self._standby.promote(self._active)
         self._show()
         await self._active.start()
         self._tether.say(Started(term=lead.term))

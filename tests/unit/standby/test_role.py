@@ -62,12 +62,12 @@ class World:
     async def switch(self, module, *, on):
         await self.put(self.keys.module(module), encode(Switch(enabled=on)))
 
-    async def lead(self, name):
+    async def lead(self, name, incarnation="other"):
         """Let ``name`` become the active."""
         lease = (await self.store.grant(TTL_S)).lease
         record = Leader(
             name=name,
-            incarnation="i",
+            incarnation=incarnation,
             grpc_address="10.0.0.1:7400",
             http_address="10.0.0.1:7480",
             version="1",
@@ -145,6 +145,24 @@ async def test_a_standby_names_nobody_while_nobody_leads():
         await world.lead("b")
         with pytest.raises(NotActiveError, match="nobody leads yet"):
             await world.role.execute(None)
+
+
+async def test_a_call_between_election_and_promotion_is_held_and_then_run():
+    """Nobody else could be named: the winner is this very worker, a moment too early."""
+
+    class Active:
+        async def execute(self, request):
+            return f"ran {request}"
+
+    async with world_of() as world:
+        await world.lead("b", incarnation=world.manager.incarnation)
+        held = world.tasks.create_task(world.role.execute("it"))
+        await asyncio.sleep(0)
+        assert not held.done()
+
+        world.role.promote(Active())
+
+        assert await held == "ran it"
 
 
 async def test_a_standby_has_no_office_to_give_up():
