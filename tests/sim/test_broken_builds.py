@@ -13,7 +13,8 @@ from mgr.election.machine import Action, Event, Phase, Step
 from mgr.election.office import Office
 from mgr.election.timing import Timing
 from mgr.store.api import Delete
-from tests.support.simulation import KEYS, Simulation, Unguarded, ViolationError, Weather
+from tests.support.simulation import Simulation
+from tests.support.weather import KEYS, Unguarded, ViolationError, Weather
 
 TTL_S = 5
 

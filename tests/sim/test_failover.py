@@ -11,7 +11,8 @@ from mgr.election.machine import Phase
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
 from mgr.store.api import Delete
-from tests.support.simulation import KEYS, SimManager, Simulation, Weather
+from tests.support.simulation import SimManager, Simulation
+from tests.support.weather import KEYS, Weather
 
 TTL_S = 5
 

@@ -6,7 +6,8 @@ import pytest
 
 from mgr.guard.deeds import PART_SLACK_S
 from mgr.store.api import Delete
-from tests.support.simulation import KEYS, Simulation, Weather
+from tests.support.simulation import Simulation
+from tests.support.weather import KEYS, Weather
 
 STORM_S = 60
 CALM_S = 10
