@@ -6,7 +6,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from mgr.active.entries import commit_if
 from mgr.active.maps import Documents
+from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.command.dispatch import Answer, Request
@@ -18,7 +20,7 @@ from mgr.health.check import Check
 from mgr.host.bridge import Bridge
 from mgr.host.context import ReadingContext
 from mgr.host.manager import Manager
-from mgr.store.api import LeaseId
+from mgr.store.api import Delete, LeaseId, Put
 from mgr.store.fenced import FencedStore
 
 WRITE_S: Final = 6.0
@@ -53,6 +55,7 @@ class Reach:
     fenced: FencedStore
     lease: LeaseId
     documents: Documents
+    modules: ActiveModules
     board: Board
     log: ClusterLog
     remote: Remote
@@ -92,12 +95,29 @@ class ActiveContext(ReadingContext):
 
     def set_store(self, key: str, value: str | None) -> None:
         """See ``mgr.module_api.context``."""
-        stored_as = self._keys.module_entry(self._module, checked_key(key))
-        if value is None:
-            self._write(self._fenced.delete(stored_as))
-            return
-        limit = self._reach.manager.config.native(ENTRY_LIMIT)
-        self._write(self._fenced.put(stored_as, checked_value(value, bytes_max=int(limit or 0))))
+        self._write(self._fenced.commit([self._change(key, value)]))
+
+    def commit_store(
+        self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
+    ) -> bool:
+        """See ``mgr.module_api.context``."""
+        manager = self._reach.manager
+        committed = commit_if(
+            [self._change(key, value) for key, value in changes.items()],
+            {self._stored_as(key): value for key, value in expected.items()},
+            fenced=self._fenced,
+            mirror=manager.mirror,
+            store=manager.store,
+        )
+        return self._bridge.to_loop(committed, timeout_s=WRITE_S)
+
+    def watch_store(self, prefix: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(self._watch(prefix, on=True))
+
+    def unwatch_store(self, prefix: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(self._watch(prefix, on=False))
 
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""
@@ -156,6 +176,18 @@ class ActiveContext(ReadingContext):
         except MgrError as error:
             return -error.errno, "", str(error)
         return answer.retval, answer.stdout, answer.stderr
+
+    async def _watch(self, prefix: str, *, on: bool) -> None:
+        self._reach.modules.watch(self._module, prefix, on=on)
+
+    def _stored_as(self, key: str) -> str:
+        return self._keys.module_entry(self._module, checked_key(key))
+
+    def _change(self, key: str, value: str | None) -> Put | Delete:
+        if value is None:
+            return Delete(self._stored_as(key))
+        limit = int(self._reach.manager.config.native(ENTRY_LIMIT) or 0)
+        return Put(self._stored_as(key), checked_value(value, bytes_max=limit))
 
     def _write(self, work: Coroutine[Any, Any, object]) -> None:
         self._bridge.to_loop(work, timeout_s=WRITE_S)

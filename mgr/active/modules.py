@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -23,6 +23,7 @@ from mgr.host.life import ENDED, WORKS, Event, Phase
 from mgr.host.manager import Manager
 from mgr.host.news import NotifyId
 from mgr.host.runner import Limits, ModuleRunner, Servant
+from mgr.store.mirror import Change
 
 ABSENT: Final = "Not found or unloadable"
 """Ceph's words for an enabled module that is not on this host."""
@@ -158,6 +159,19 @@ class ActiveModules:
         for name, runner in self._runners.items():
             if kind in self._manager.catalogue[name].notify_types:
                 runner.notify(kind, notify_id)
+
+    def watch(self, module: str, prefix: str, *, on: bool) -> None:
+        """Begin or end telling ``module`` of its stored keys that begin with ``prefix``."""
+        if runner := self._runners.get(module):
+            (runner.watch if on else runner.unwatch)(prefix)
+
+    def notify_store(self, changes: Iterable[Change]) -> None:
+        """Tell each module of those of its stored keys that it watches."""
+        prefix = self._manager.keys.module_entries
+        for change in changes:
+            module, _, key = change.key.removeprefix(prefix).partition("/")
+            if runner := self._runners.get(module):
+                runner.notify_store(key)
 
     def notify_config(self, _changes: object = None) -> None:
         """Tell every module that options changed, whether or not its own did: as Ceph does."""

@@ -118,6 +118,7 @@ class ActiveRole:
             fenced=self._fenced,
             lease=LeaseId(office.lease),
             documents=self._publisher.documents,
+            modules=self._modules,
             board=self._board,
             log=self.log,
             remote=Remote(self._modules.instance_of),
@@ -142,6 +143,7 @@ class ActiveRole:
         mirror.subscribe(keys.modules, self._judge)
         mirror.subscribe(keys.managers, self._judge)
         mirror.subscribe(keys.config, self._modules.notify_config)
+        mirror.subscribe(keys.module_entries, self._modules.notify_store)
         self._mutes.follow()
         self._publisher.follow()
         announce(self._modules, self._board, self.log)

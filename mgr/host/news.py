@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mgr.module_api.notify import STORE
+
 ENTRIES_MAX: Final = 256
 """Log entries that wait for one module; the oldest make room."""
 TAGS_MAX: Final = 256
 """Tags (finished commands and the like) that wait for one module."""
+KEYS_MAX: Final = 256
+"""Changed keys that wait for one module; more are told as one, with an empty key."""
 
 NotifyId = str | Mapping[str, Any]
 
@@ -22,12 +26,13 @@ class News:
         self._config = False
         # A dictionary for its order: the same kind and id again changes nothing.
         self._kinds: dict[tuple[str, str], None] = {}
+        self._keys: dict[str, None] = {}
         self._entries: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=ENTRIES_MAX)
         self.dropped = 0
         """Notifications that were lost because the module did not keep up."""
 
     def __bool__(self) -> bool:
-        return bool(self._config or self._kinds or self._entries)
+        return bool(self._config or self._kinds or self._keys or self._entries)
 
     def add(self, kind: str, notify_id: NotifyId) -> None:
         """Remember one notification."""
@@ -41,6 +46,14 @@ class News:
             self.dropped += 1
         self._entries.append((kind, notify_id))
 
+    def add_key(self, key: str) -> None:
+        """Remember that a watched key changed. None of these is lost: too many become one."""
+        if "" in self._keys:
+            return
+        self._keys[key] = None
+        if len(self._keys) > KEYS_MAX:
+            self._keys = {"": None}
+
     def add_config(self) -> None:
         """Remember that options changed."""
         self._config = True
@@ -48,7 +61,9 @@ class News:
     def take(self) -> tuple[bool, list[tuple[str, NotifyId]]]:
         """Everything there is, and forget it: did options change, and what else happened."""
         config, self._config = self._config, False
-        told: list[tuple[str, NotifyId]] = [*self._kinds, *self._entries]
+        keys = [(STORE, key) for key in self._keys]
+        told: list[tuple[str, NotifyId]] = [*self._kinds, *keys, *self._entries]
         self._kinds.clear()
+        self._keys.clear()
         self._entries.clear()
         return config, told

@@ -85,6 +85,7 @@ class ModuleRunner:
         self._group: asyncio.TaskGroup | None = None
         self._turn = asyncio.Event()
         self._news = News()
+        self._watched: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
 
     @property
@@ -194,6 +195,20 @@ class ModuleRunner:
         self._news.add_config()
         self._tell()
 
+    def watch(self, prefix: str) -> None:
+        """Tell the present instance of changed keys that begin so, until it ends."""
+        self._watched.add(prefix)
+
+    def unwatch(self, prefix: str) -> None:
+        """Tell it no more of those; no error where it never asked."""
+        self._watched.discard(prefix)
+
+    def notify_store(self, key: str) -> None:
+        """Tell the module that its ``key`` changed, if it watches that one."""
+        if key.startswith(tuple(self._watched)):
+            self._news.add_key(key)
+            self._tell()
+
     def _tell(self) -> None:
         # What comes before the module is there waits for it: its constructor may have read an
         # option just before it changed.
@@ -267,6 +282,8 @@ class ModuleRunner:
                 self._telling = None
             self._bridge.close()
             self._bridge = Bridge(self.name, waiting_max=self._limits.commands_max)
+        # The next instance knows nothing of what this one watched, and reads anew anyway.
+        self._watched.clear()
         bridge = self._bridge
         self._constructing = bridge.to_module(lambda: self._construct(bridge))
         try:

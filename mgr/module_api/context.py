@@ -81,6 +81,28 @@ class ModuleContext(StandbyContext, Protocol):
         """Store this module's ``key``; None removes it."""
         ...
 
+    def commit_store(
+        self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
+    ) -> bool:
+        """Store all of ``changes`` in one transaction, if this module's keys stand as expected.
+
+        None removes a key, or expects it to be absent. False: they do not; nothing changed.
+
+        Raises:
+            TermLostError: The term is over. Nothing changed.
+            StoreError: It did not work, or is unknown to have worked; see ``mgr.errors``.
+
+        """
+        ...
+
+    def watch_store(self, prefix: str) -> None:
+        """From now on, notify the module of ``STORE`` with each of its keys that begins so."""
+        ...
+
+    def unwatch_store(self, prefix: str) -> None:
+        """End what ``watch_store`` began with the same prefix."""
+        ...
+
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """This module's keys that begin with ``prefix``, whole keys, ascending."""
         ...

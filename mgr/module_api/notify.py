@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
+
+STORE: Final = "store"
+"""Ours, not ceph-mgr's: a key that the module watches changed. The id is the key; empty, if more
+changed than could be told one by one. Who watches is told, whatever ``NOTIFY_TYPES`` says."""
 
 
 class NotifyType(str, Enum):  # noqa: UP042 - str() of a member prints as it does in ceph-mgr

@@ -94,9 +94,14 @@ class Keys:
         """One entry of the key/value store."""
         return f"{self.kv}{key}"
 
+    @property
+    def module_entries(self) -> str:
+        """Prefix of the modules' own entries."""
+        return f"{self.kv}mgr/"
+
     def module_entry(self, module: str, key: str) -> str:
         """A module's own entry: ``kv/mgr/<module>/<key>``."""
-        return f"{self.kv}mgr/{module}/{key}"
+        return f"{self.module_entries}{module}/{key}"
 
     @property
     def services(self) -> str:

@@ -16,6 +16,7 @@ from mgr.health.board import Board
 from mgr.health.check import Check
 from mgr.host.view import LeaderView
 from mgr.module_api.context import OptionValue
+from mgr.module_api.notify import STORE
 from mgr.testing.clock import STARTS_AT
 
 ADDRESS = "127.0.0.1"
@@ -33,6 +34,7 @@ class Context:
         stored_options: Stored text by ``<module>/<option>``, or ``<module>/<manager>/<option>``.
         native: The manager's own options.
         store: The module's entries.
+        watched: Prefixes of its entries that it asked to be told of.
         documents: What ``get`` returns, before what the manager would make itself.
         health: The checks of the module, by code.
         uri: The address it published; ``active_uri`` is what a waiting module is told.
@@ -60,6 +62,7 @@ class Context:
         self.stored_options: dict[str, str] = {}
         self.native: dict[str, OptionValue] = {"debug_mgr": "20/20", "log_file": ""}
         self.store: dict[str, str] = {}
+        self.watched: set[str] = set()
         self.documents: dict[str, Any] = {"mgr_ips": {"ips": [ADDRESS]}}
         self.health: dict[str, Any] = {}
         self.uri = ""
@@ -131,6 +134,29 @@ class Context:
             self.store.pop(key, None)
         else:
             self.store[key] = checked_value(value)
+        if key.startswith(tuple(self.watched)):
+            self.heard(STORE, key)
+
+    def commit_store(
+        self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
+    ) -> bool:
+        """See ``mgr.module_api.context``."""
+        for key, value in changes.items():
+            checked_key(key)
+            checked_value(value or "")
+        if any(self.store.get(key) != value for key, value in expected.items()):
+            return False
+        for key, value in changes.items():
+            self.set_store(key, value)
+        return True
+
+    def watch_store(self, prefix: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.watched.add(prefix)
+
+    def unwatch_store(self, prefix: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.watched.discard(prefix)
 
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""

@@ -23,6 +23,7 @@ from mgr.command.registry import Registry
 from mgr.errors import MgrError
 from mgr.host.finder import Candidate, Found, declared, load
 from mgr.module_api.module import MgrModule, MgrStandbyModule
+from mgr.module_api.notify import STORE
 from mgr.module_api.result import HandleCommandResult
 from mgr.testing.clock import ManualClock, take_over
 from mgr.testing.context import Context
@@ -267,7 +268,7 @@ class Host:
         return self.module
 
     def _note(self, kind: str, notify_id: Any) -> None:
-        if (kind == "config" or kind in self._loaded().notify_types) and (
+        if (kind in {"config", STORE} or kind in self._loaded().notify_types) and (
             (kind, notify_id) not in self._news
         ):
             self._news.append((kind, notify_id))

@@ -105,6 +105,21 @@ def store_has_prefixes(module: Subject) -> None:
             module.set_store(key, None)
 
 
+def store_compares(module: Subject) -> None:
+    """A value is set where the expected one stands, several together or none."""
+    one, two = "check/one", "check/two"
+    done = [
+        module.compare_and_set_store(one, None, "1"),
+        not module.compare_and_set_store(one, None, "2"),
+        not module.commit_store({one: "3", two: "3"}, {one: "2"}),
+        module.get_store_prefix("check/") == {one: "1"},
+        module.commit_store({one: None, two: "4"}, {one: "1", two: None}),
+        module.get_store_prefix("check/") == {two: "4"},
+        module.compare_and_set_store(two, "4", None),
+    ]
+    _same("each in turn", done, [True] * len(done))
+
+
 def store_is_localized(module: Subject) -> None:
     """This manager's own value first, then the plain one, then the default."""
     _same("neither", module.get_localized_store("check/l", "default"), "default")
@@ -199,6 +214,7 @@ CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
         options_are_localized,
         store_keeps,
         store_has_prefixes,
+        store_compares,
         store_is_localized,
         health_is_shown,
         remote_copies,

@@ -317,8 +317,10 @@ def test_another_modules_method_is_called_by_value(module):
         module.remote("nobody", "double", 2)
     with pytest.raises(NameError, match="Method not found"):
         module.remote("test", "triple", 2)
-    with pytest.raises(RuntimeError, match=r"Remote method threw exception: Traceback"):
+    with pytest.raises(RuntimeError) as caught:
         module.remote("test", "double", None)
+    assert isinstance(caught.value, TypeError)
+    assert "Remote method threw exception: Traceback" in str(caught.value.__cause__)
 
 
 # -- identity ---------------------------------------------------------------------------------

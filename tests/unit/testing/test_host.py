@@ -237,3 +237,13 @@ def test_a_folder_is_loaded_as_from_module_path(mgr_host, tmp_path):
     assert mgr_host.load(tmp_path / "one").module_name == "one"
     with pytest.raises(ImportError, match="nothing_of_this_name"):
         mgr_host.load(tmp_path / "two")
+
+
+def test_a_watched_entry_is_told_after_the_command_that_changed_it(mgr_host, module):
+    """On the same thread, so in order; others are not told."""
+    module.watch_store("count")
+
+    mgr_host.run("try count")
+    module.compare_and_set_store("other", None, "1")
+
+    assert module.told == [("store", "count")]
