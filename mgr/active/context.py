@@ -12,6 +12,7 @@ from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.command.dispatch import Answer, Request
+from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.native import ENTRY_LIMIT
 from mgr.errors import InvalidArgumentError, MgrError
@@ -53,6 +54,7 @@ class Reach:
 
     manager: Manager
     fenced: FencedStore
+    history: ConfigHistory
     lease: LeaseId
     documents: Documents
     modules: ActiveModules
@@ -85,13 +87,14 @@ class ActiveContext(ReadingContext):
         middle = f"{self.manager_id}/" if localized else ""
         full = f"mgr/{module}/{middle}{name}"
         if value is None:
-            self._write(self._fenced.delete(self._keys.option("mgr", full)))
+            gone = Delete(self._keys.option("mgr", full))
+            self._write(self._reach.history.commit([gone]))
             return
         try:
             put = self._reach.manager.config.prepare("mgr", full, value)
         except InvalidArgumentError as error:
             raise ValueError(str(error)) from None
-        self._write(self._fenced.commit([put]))
+        self._write(self._reach.history.commit([put]))
 
     def set_store(self, key: str, value: str | None) -> None:
         """See ``mgr.module_api.context``."""

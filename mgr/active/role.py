@@ -25,6 +25,7 @@ from mgr.command.builtin.catalogue import builtins
 from mgr.command.dispatch import Answer, Dispatcher, Gate, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
+from mgr.config.history import ConfigHistory
 from mgr.errors import (
     FencedError,
     InvalidArgumentError,
@@ -93,6 +94,7 @@ class ActiveRole:
             mirror=manager.mirror,
             on_fenced=office.fenced,
         )
+        self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
         self._modules = ActiveModules(
             manager,
             self._construct,
@@ -116,6 +118,7 @@ class ActiveRole:
         self._reach = Reach(
             manager=manager,
             fenced=self._fenced,
+            history=self._history,
             lease=LeaseId(office.lease),
             documents=self._publisher.documents,
             modules=self._modules,
@@ -261,6 +264,7 @@ class ActiveRole:
             fenced=self._fenced,
             leases=manager.store,
             config=manager.config,
+            history=self._history,
             board=self._board,
             log=self.log,
             modules=self._modules,

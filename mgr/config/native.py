@@ -19,7 +19,7 @@ SETTABLE: Final = (
     OptionSpec(
         name="debug_mgr",
         level=LEVELS[2],
-        default="1/5",
+        default="2/5",
         desc="How much modules log whose own log_level is unset: 0 to 20, level/memory level",
         runtime=True,
     ),

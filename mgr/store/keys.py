@@ -86,6 +86,15 @@ class Keys:
         return f"{self.config}{section}/{name}"
 
     @property
+    def changes(self) -> str:
+        """Prefix of the history of options."""
+        return f"{self.root}changes/"
+
+    def change(self, number: int) -> str:
+        """One version of the options; in key order as in the order of numbers."""
+        return f"{self.changes}{number:012d}"
+
+    @property
     def kv(self) -> str:
         """Prefix of the key/value store that ``config-key`` shows."""
         return f"{self.root}kv/"

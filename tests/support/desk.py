@@ -11,6 +11,7 @@ from mgr.command.builtin.admin import Administration, ModuleInfo
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.dispatch import Answer
 from mgr.command.registry import BUILTIN, Registry
+from mgr.config.history import ConfigHistory
 from mgr.config.native import native_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
@@ -61,6 +62,7 @@ class Desk:
                 fenced=term.fenced,
                 leases=term.store,
                 config=self.values,
+                history=ConfigHistory(term.keys, term.mirror, term.fenced),
                 board=self.board,
                 log=self.log,
                 modules=self,

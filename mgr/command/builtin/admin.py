@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from mgr.clock import Clock
 from mgr.cluster.log import ClusterLog
 from mgr.command.registry import Registry
+from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
 from mgr.store.api import NO_LEASE, Compare, Grant, LeaseId, Operation, Record, Revision
@@ -114,6 +115,7 @@ class Administration:
     fenced: Writer
     leases: Leases
     config: ConfigValues
+    history: ConfigHistory
     board: Board
     log: ClusterLog
     modules: Catalogue

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.render import table
+from mgr.config.history import Change, Version
 from mgr.config.schema import OptionSpec
 from mgr.config.values import Setting, sections_of
 from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.store.api import Delete
 
 WHO = "name=who,type=CephString"
+LOGGED = 10
+"""Versions that `config log` shows where no number is given."""
 HEADINGS = ("WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO")
 
 
@@ -59,6 +63,18 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
             "r",
             noun.show_with_defaults,
         ),
+        builtin(
+            "config log name=num,type=CephInt,range=0,req=false",
+            "Show recent history of config changes",
+            "r",
+            noun.log,
+        ),
+        builtin(
+            "config reset name=num,type=CephInt,range=0",
+            "Revert configuration to a historical version specified by <num>",
+            "rw",
+            noun.reset,
+        ),
     ]
 
 
@@ -72,14 +88,14 @@ class _Config:
         who, name = call["who"], _normal(call["name"])
         put = self._values.prepare(who, name, call["value"], force=bool(call.get("force")))
         if self._values.stored(who, name) != put.value:
-            await self._admin.fenced.put(put.key, put.value)
+            await self._admin.history.commit([put])
         return Reply()
 
     async def rm(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
         sections_of(who)
         if self._values.stored(who, name) is not None:
-            await self._admin.fenced.delete(self._admin.keys.option(who, name))
+            await self._admin.history.commit([Delete(self._admin.keys.option(who, name))])
         return Reply()
 
     async def get(self, call: Call) -> Reply:
@@ -138,6 +154,24 @@ class _Config:
         values |= {name: (each.value, "mon") for name, each in entity.items() if each.value}
         return _shown(dict(sorted(values.items())))
 
+    async def log(self, call: Call) -> Reply:
+        versions = self._admin.history.versions()[: call.get("num", LOGGED)]
+        data = [
+            {
+                "version": version.number,
+                "timestamp": version.at,
+                "name": version.text,
+                "changes": [_change(each) for each in version.changes],
+            }
+            for version in versions
+        ]
+        return Reply(data, plain="\n".join(line for each in versions for line in _logged(each)))
+
+    async def reset(self, call: Call) -> Reply:
+        if await self._admin.history.reset(call["num"]):
+            return Reply()
+        return Reply(note=f"what held after version {call['num']} holds now")
+
     def _entity(self, who: str) -> dict[str, Setting]:
         try:
             return self._values.entity(who)
@@ -183,6 +217,27 @@ class _Config:
 
 def _normal(name: str) -> str:
     return "_".join(name.split())
+
+
+def _change(change: Change) -> dict[str, str]:
+    # A section belongs to the name here, as in Ceph.
+    shown = {"name": f"{change.section}/{change.name}"}
+    if change.previous is not None:
+        shown["previous_value"] = change.previous
+    if change.value is not None:
+        shown["new_value"] = change.value
+    return shown
+
+
+def _logged(version: Version) -> Iterator[str]:
+    text = f" --- {version.text}" if version.text else ""
+    yield f"--- {version.number} --- {version.at}{text} ---"
+    for change in version.changes:
+        name = f"{change.section}/{change.name}"
+        if change.previous is not None:
+            yield f"- {name} = {change.previous}"
+        if change.value is not None:
+            yield f"+ {name} = {change.value}"
 
 
 def _shown(values: Mapping[str, tuple[str, str]]) -> Reply:

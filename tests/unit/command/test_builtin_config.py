@@ -185,6 +185,39 @@ async def test_show_says_what_holds_and_where_from():
     assert every["fsid"] == ("f-s-i-d", "default")
 
 
+async def test_log_tells_what_changed_and_reset_brings_it_back():
+    """Newest first; a name carries its section."""
+    async with desk() as at:
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Oslo")
+        await at.run("config", "rm", "mgr", "mgr/hello/place")
+        data = await at.json("config", "log")
+        plain = (await at.run("config", "log", "2")).stdout.splitlines()
+        reset = await at.run("config", "reset", "1")
+        again = await at.run("config", "reset", "1")
+        wrong = await at.run("config", "reset", "9")
+        newest = (await at.json("config", "log", "1"))[0]
+
+        assert at.values.effective("mgr/hello/place") == "Rome"
+    name = "mgr/mgr/hello/place"
+    assert [(each["version"], each["name"], each["changes"]) for each in data] == [
+        (3, "", [{"name": name, "previous_value": "Oslo"}]),
+        (2, "", [{"name": name, "previous_value": "Rome", "new_value": "Oslo"}]),
+        (1, "", [{"name": name, "new_value": "Rome"}]),
+    ]
+    assert plain == [
+        f"--- 3 --- {data[0]['timestamp']} ---",
+        f"- {name} = Oslo",
+        f"--- 2 --- {data[1]['timestamp']} ---",
+        f"- {name} = Rome",
+        f"+ {name} = Oslo",
+    ]
+    assert (reset.retval, reset.stderr) == (0, "")
+    assert (again.retval, again.stderr) == (0, "what held after version 1 holds now")
+    assert (wrong.retval, "(0 to 4)" in wrong.stderr) == (-errno.EINVAL, True)
+    assert newest["name"] == "reset to 1"
+
+
 # -- config-key ------------------------------------------------------------------------------
 
 

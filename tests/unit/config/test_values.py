@@ -119,7 +119,7 @@ def test_the_managers_own_options_are_typed_and_have_defaults():
 
     assert held.native("mgr_tick_period") == 7.0
     assert held.native("mgr_stats_period") == 5
-    assert held.native("debug_mgr") == "1/5"
+    assert held.native("debug_mgr") == "2/5"
     assert held.native("fsid") == "f"
     assert held.native("log_file") == ""
     with pytest.raises(KeyError, match="option not found: osd_max"):

@@ -1,0 +1,216 @@
+"""Every change of an option, kept for a while: for ``config log`` and ``config reset``.
+
+A change and its record are one transaction, so that neither is ever there without the other. The
+records are versions, numbered from 1 without a gap; the oldest go when there are too many
+(docs/adr/0016).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from mgr.clock import timestamp
+from mgr.errors import ConflictError, InvalidArgumentError, StoreUnavailableError
+from mgr.store.api import ABSENT, Compare, Created, Delete, Operation, Put, Record, Revision
+from mgr.store.keys import Keys
+
+VERSIONS_MAX: Final = 100
+"""Versions kept."""
+BYTES_MAX: Final = 4 << 20
+"""What all of them may take in the store and in every manager's memory, counted in characters."""
+SWEPT_MAX: Final = 16
+"""Old versions removed along with one change: a transaction holds only so much."""
+ATTEMPTS_MAX: Final = 3
+TIMEOUT_S: Final = 5.0
+"""For one change, waiting for those before it included."""
+
+log = logging.getLogger(__name__)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One option's change; None: nothing stood there."""
+
+    section: str
+    name: str
+    previous: str | None = None
+    value: str | None = None
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed in one transaction. ``at`` is wall time in ISO 8601, for people."""
+
+    number: int
+    at: str
+    text: str = ""
+    changes: tuple[Change, ...] = ()
+
+
+class View(Protocol):
+    """The mirror, read."""
+
+    def get(self, key: str) -> Record | None:
+        """One key as last seen."""
+        ...
+
+    def under(self, prefix: str) -> Mapping[str, Record]:
+        """Every key that begins with ``prefix``, in key order."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes that end with the term."""
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        when: Sequence[Compare] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> Revision:
+        """Do all of ``operations`` if every compare holds."""
+        ...
+
+
+class ConfigHistory:
+    """Writes options, and what was there before. The active's only way to change one."""
+
+    def __init__(self, keys: Keys, view: View, writer: Writer) -> None:
+        """Read by ``view``, write by ``writer``, which shows it own writes at once."""
+        self._keys = keys
+        self._view = view
+        self._writer = writer
+        self._turn = asyncio.Lock()
+
+    def versions(self) -> list[Version]:
+        """Every version that is kept, newest first."""
+        records = self._view.under(self._keys.changes)
+        return [version for _, version in reversed(list(_read(records)))]
+
+    async def commit(self, operations: Sequence[Put | Delete], text: str = "") -> None:
+        """Do ``operations``, all of options, as one version; ``text`` says what for.
+
+        What changes nothing makes no version. See ``FencedStore.commit`` for what is raised.
+        """
+        ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
+        async with self._in_turn(ends_at):
+            await self._commit(operations, text, ends_at)
+
+    async def reset(self, number: int) -> bool:
+        """Bring back what held after version ``number``, as a new version; False: it holds now.
+
+        Raises:
+            InvalidArgumentError: That version is not kept; the message says which are.
+
+        """
+        ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
+        async with self._in_turn(ends_at):
+            operations = self._back_to(number)
+            if not operations:
+                return False
+            await self._commit(operations, f"reset to {number}", ends_at)
+        return True
+
+    def _back_to(self, number: int) -> list[Put | Delete]:
+        versions = self.versions()
+        newest = versions[0].number if versions else 0
+        # The state before the oldest version can still be told; what came before it cannot.
+        oldest = versions[-1].number - 1 if versions else 0
+        if not oldest <= number <= newest:
+            raise InvalidArgumentError(
+                "must specify a valid historical version to revert to; see 'ceph config log' for "
+                f"a list of available configuration historical versions ({oldest} to {newest})"
+            )
+        wanted: dict[str, str | None] = {}
+        for version in versions:
+            if version.number > number:
+                for change in version.changes:
+                    wanted[self._keys.option(change.section, change.name)] = change.previous
+        return [
+            Delete(key) if value is None else Put(key, value)
+            for key, value in wanted.items()
+            if _value(self._view.get(key)) != value
+        ]
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self, ends_at: float) -> AsyncIterator[None]:
+        # One after the other: the next number and the previous values are read before the write.
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailableError(
+                f"earlier changes of options were not done within {TIMEOUT_S:g} s; "
+                "this one was not sent"
+            ) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    async def _commit(self, operations: Sequence[Put | Delete], text: str, ends_at: float) -> None:
+        changes = tuple(self._changes(operations))
+        loop = asyncio.get_running_loop()
+        if not changes:
+            # Written all the same: it proves that the value is the one that stands there.
+            await self._writer.commit(operations, timeout_s=ends_at - loop.time())
+            return
+        kept = self._view.under(self._keys.changes)
+        next_number = max((_number(key) for key in kept), default=0) + 1
+        for number in range(next_number, next_number + ATTEMPTS_MAX):
+            version = Version(number=number, at=timestamp(), text=text, changes=changes)
+            key = self._keys.change(number)
+            put = Put(key, msgspec.json.encode(version).decode())
+            swept = [Delete(old) for old in _too_old(kept, number)]
+            try:
+                await self._writer.commit(
+                    (*operations, put, *swept),
+                    # A version that was written without an answer is not overwritten.
+                    when=(Created(key, ABSENT),),
+                    timeout_s=ends_at - loop.time(),
+                )
+            except ConflictError:
+                continue
+            return
+        raise ConflictError("options are being changed by somebody else, past this manager")
+
+    def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[Change]:
+        for operation in operations:
+            previous = _value(self._view.get(operation.key))
+            value = operation.value if isinstance(operation, Put) else None
+            if value != previous:
+                section, _, name = operation.key.removeprefix(self._keys.config).partition("/")
+                yield Change(section=section, name=name, previous=previous, value=value)
+
+
+def _value(record: Record | None) -> str | None:
+    return None if record is None else record.value
+
+
+def _number(key: str) -> int:
+    digits = key.rpartition("/")[2]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _too_old(kept: Mapping[str, Record], newest: int) -> list[str]:
+    """The keys of versions for which there is no room beside version ``newest``."""
+    found = []
+    size = 0
+    for key in sorted(kept, reverse=True):
+        size += len(kept[key].value)
+        if _number(key) <= newest - VERSIONS_MAX or size > BYTES_MAX:
+            found.append(key)
+    return found[-SWEPT_MAX:]
+
+
+def _read(records: Mapping[str, Record]) -> Iterator[tuple[str, Version]]:
+    for key, record in records.items():
+        try:
+            yield key, msgspec.json.decode(record.value, type=Version)
+        except msgspec.MsgspecError as error:
+            log.warning("unreadable version of options", extra={"key": key, "error": str(error)})
