@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from mgr.active.database import Database
 from mgr.active.entries import commit_if
 from mgr.active.maps import Documents
 from mgr.active.modules import ActiveModules
@@ -29,6 +30,8 @@ WRITE_S: Final = 6.0
 comes out is the store's own word."""
 CROSSING_S: Final = 5.0
 """For what only touches memory: the loop is asked to do it between two other things."""
+DATABASE_S: Final = 20.0
+"""For a whole database, which takes several writes if it is large."""
 COMMAND_S: Final = 30.0
 """For a command that one module has the manager run."""
 
@@ -74,6 +77,7 @@ class ActiveContext(ReadingContext):
         self._bridge = bridge
         self._keys = reach.manager.keys
         self._fenced = reach.fenced
+        self._database = Database(reach.fenced, reach.manager.store, self._keys, module)
         self.get = reach.documents.get
 
     def get_term(self) -> int:
@@ -121,6 +125,16 @@ class ActiveContext(ReadingContext):
     def unwatch_store(self, prefix: str) -> None:
         """See ``mgr.module_api.context``."""
         self._cross(self._watch(prefix, on=False))
+
+    def load_database(self) -> bytes:
+        """See ``mgr.module_api.context``."""
+        return self._bridge.to_loop(self._database.load(), timeout_s=DATABASE_S)
+
+    def store_database(self, image: bytes) -> None:
+        """See ``mgr.module_api.context``."""
+        # What costs time is done here, on the module's thread.
+        change = self._database.change(image)
+        self._bridge.to_loop(self._database.write(change), timeout_s=DATABASE_S)
 
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""

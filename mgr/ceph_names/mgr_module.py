@@ -12,6 +12,13 @@ from mgr.module_api.command import (
     HandlerFuncType,
 )
 from mgr.module_api.context import OptionValue
+from mgr.module_api.database import (
+    MAX_DBCLEANUP_RETRIES,
+    CLIRequiresDB,
+    MgrDBNotAllowed,
+    MgrDBNotReady,
+    MgrModuleRecoverDB,
+)
 from mgr.module_api.log import (
     ClusterLogHandler,
     ClusterLogPrio,
@@ -28,10 +35,12 @@ from mgr.module_api.timer import profile_method
 __all__ = [
     "ERROR_MSG_EMPTY_INPUT_FILE",
     "ERROR_MSG_NO_INPUT_FILE",
+    "MAX_DBCLEANUP_RETRIES",
     "CLICheckNonemptyFileInput",
     "CLICommand",
     "CLICommandBase",
     "CLIReadCommand",
+    "CLIRequiresDB",
     "CLIWriteCommand",
     "CephArgtype",
     "CephReleases",
@@ -41,8 +50,11 @@ __all__ = [
     "FileHandler",
     "HandleCommandResult",
     "HandlerFuncType",
+    "MgrDBNotAllowed",
+    "MgrDBNotReady",
     "MgrModule",
     "MgrModuleLoggingMixin",
+    "MgrModuleRecoverDB",
     "MgrStandbyModule",
     "MonCommandFailed",
     "NotifyType",

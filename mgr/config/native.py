@@ -59,6 +59,13 @@ SETTABLE: Final = (
         runtime=True,
     ),
     OptionSpec(
+        name="mgr_pool",
+        type="bool",
+        default=True,
+        desc="Whether modules may have a database of their own",
+        runtime=True,
+    ),
+    OptionSpec(
         name=ENTRY_LIMIT,
         type="size",
         default=ENTRY_BYTES_MAX,

@@ -107,6 +107,27 @@ class ModuleContext(StandbyContext, Protocol):
         """This module's keys that begin with ``prefix``, whole keys, ascending."""
         ...
 
+    def load_database(self) -> bytes:
+        """This module's SQLite database as it was last kept, as of now; empty if there is none.
+
+        Raises:
+            StoreUnavailableError: The store is silent.
+
+        """
+        ...
+
+    def store_database(self, image: bytes) -> None:
+        """Keep ``image`` instead of the database that was loaded or kept before, all or nothing.
+
+        Raises:
+            TooLargeError: It is above the limit. Nothing changed.
+            ConflictError: Somebody else kept another one meanwhile. Nothing changed.
+            StoreUnavailableError: Nothing changed; ``OutcomeUnknownError`` if nobody knows.
+            TermLostError: Nothing changed, nor will it.
+
+        """
+        ...
+
     def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace this module's checks."""
         ...

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from mgr.module_api import release
 from mgr.module_api.command import CLICommandBase, decorated_commands, register_commands
 from mgr.module_api.context import ModuleContext, OptionValue, StandbyContext
+from mgr.module_api.database import ModuleDatabase
 from mgr.module_api.declared import Declared
 from mgr.module_api.errand import Errands
 from mgr.module_api.health import cleaned
@@ -21,7 +22,7 @@ from mgr.module_api.own_options import OwnOptions
 from mgr.module_api.own_store import OwnStore, localized_store
 
 
-class MgrModule(OwnOptions, OwnStore, Errands):
+class MgrModule(OwnOptions, OwnStore, ModuleDatabase, Errands):
     """The active half of a module. One instance lives while its manager is the active one.
 
     Set ``COMMANDS`` or decorate methods with ``CLICommand``; set ``MODULE_OPTIONS`` and
@@ -41,6 +42,7 @@ class MgrModule(OwnOptions, OwnStore, Errands):
         this_ptr: object = None,  # noqa: ARG002 - ceph-mgr hands over two opaque pointers
     ) -> None:
         self._take(module_name, py_modules_ptr)
+        self._prepare_db()
         self._commands = decorated_commands(type(self))
         self._mgr_ips: str | None = None
         self._configure_logging(

@@ -112,6 +112,18 @@ class Keys:
         """A module's own entry: ``kv/mgr/<module>/<key>``."""
         return f"{self.module_entries}{module}/{key}"
 
+    def database(self, module: str) -> str:
+        """Prefix of a module's database: its head, and the pages that the head names."""
+        return f"{self.root}databases/{module}/"
+
+    def database_head(self, module: str) -> str:
+        """Which pages make up a module's database."""
+        return f"{self.database(module)}head"
+
+    def database_page(self, module: str, page: str) -> str:
+        """One page of a module's database. Written once, under a name that never comes again."""
+        return f"{self.database(module)}pages/{page}"
+
     @property
     def services(self) -> str:
         """Prefix of published addresses."""

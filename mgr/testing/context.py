@@ -35,6 +35,7 @@ class Context:
         native: The manager's own options.
         store: The module's entries.
         watched: Prefixes of its entries that it asked to be told of.
+        database: The module's database, as it would be kept; empty until there is one.
         documents: What ``get`` returns, before what the manager would make itself.
         health: The checks of the module, by code.
         uri: The address it published; ``active_uri`` is what a waiting module is told.
@@ -63,6 +64,7 @@ class Context:
         self.native: dict[str, OptionValue] = {"debug_mgr": "20/20", "log_file": ""}
         self.store: dict[str, str] = {}
         self.watched: set[str] = set()
+        self.database = b""
         self.documents: dict[str, Any] = {"mgr_ips": {"ips": [ADDRESS]}}
         self.health: dict[str, Any] = {}
         self.uri = ""
@@ -161,6 +163,14 @@ class Context:
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""
         return {key: self.store[key] for key in sorted(self.store) if key.startswith(prefix)}
+
+    def load_database(self) -> bytes:
+        """See ``mgr.module_api.context``."""
+        return self.database
+
+    def store_database(self, image: bytes) -> None:
+        """See ``mgr.module_api.context``."""
+        self.database = image
 
     # -- what is known ----------------------------------------------------------------------
 

@@ -104,11 +104,12 @@ class Host:
     def fail_over(self, manager_id: str = "b") -> Any:
         """Let the manager die and another one take over; the new instance.
 
-        Options and entries are there; all else is gone, as after ``kill -9``.
+        Options, entries and the database are there; all else is gone, as after ``kill -9``.
         """
         found, before = self._loaded(), self.context
         self._context = self._new_context(manager_id, found)
         self.context.store = before.store
+        self.context.database = before.database
         self.context.stored_options = before.stored_options
         self.context.native = before.native
         self.context.answers = before.answers

@@ -1,0 +1,200 @@
+"""Keeps a module's database in the store: pages that changed, and a head that names all of them.
+
+A page is written once, under a name that never comes again, and is part of the database only
+when a head names it. The head is one record: what stands in it is the database, all of it or
+none. A write that was cut off leaves pages that no head names; the next change removes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from mgr.errors import ConflictError, TooLargeError
+from mgr.store.api import ABSENT, Delete, Modified, Operation, Put, Record, Revision, Store
+from mgr.store.fenced import FencedStore
+from mgr.store.keys import Keys
+
+PAGE_BYTES: Final = 65_536
+"""A piece of the database. It is SQLite's page size, so that a changed page is one piece."""
+IMAGE_BYTES_MAX: Final = 32 << 20
+STORED_BYTES_MAX: Final = 8 << 20
+"""Of a database, compressed, as it stands in etcd and in the memory of every manager."""
+BATCH_BYTES: Final = 1 << 20
+BATCH_OPERATIONS: Final = 100
+"""What goes into one transaction: below the store's limits, with room for the proofs."""
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """A page as the head names it: under which name it stands, what it holds, how long it is."""
+
+    name: str
+    digest: str
+    bytes: int
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The value of a database's head: how long it is, and its pages in order."""
+
+    size: int
+    pages: list[Page]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What leads from the database that is kept to another one."""
+
+    head: Head
+    pages: Sequence[Put]
+    unused: Sequence[str]
+
+
+class Database:
+    """One module's database. ``load`` it first; then ``change`` and ``write`` in turn."""
+
+    def __init__(self, fenced: FencedStore, store: Store, keys: Keys, module: str) -> None:
+        """Keep the database of ``module``."""
+        self._fenced = fenced
+        self._store = store
+        self._keys = keys
+        self._module = module
+        self._head = Head(0, [])
+        self._revision: Revision = ABSENT
+        self._strays: frozenset[str] = frozenset()
+        # No two instances of a module make the same name, not even within one term.
+        self._names = f"{fenced.term}.{secrets.token_hex(4)}"
+        self._turn = 0
+
+    async def load(self) -> bytes:
+        """The database as it is kept at this moment; empty if there is none.
+
+        From the store itself: after a write whose outcome is unknown, the mirror may be late.
+
+        Raises:
+            StoreUnavailableError: The store is silent.
+            ValueError: What is kept cannot be read. Says which page; nothing is overwritten.
+
+        """
+        listing = await self._store.list(self._keys.database(self._module))
+        records = {record.key: record for record in listing.records}
+        record = records.pop(self._keys.database_head(self._module), None)
+        head = _decoded(record) if record else Head(0, [])
+        image = b"".join(self._page(page, records) for page in head.pages)
+        if len(image) != head.size:
+            raise ValueError(f"{self._what}: {len(image)} bytes are kept, not {head.size}")
+        self._head = head
+        self._revision = record.mod_revision if record else ABSENT
+        self._strays = frozenset(records.keys() - {self._key(page) for page in head.pages})
+        return image
+
+    def change(self, image: bytes) -> Change:
+        """What must be written so that ``image`` is kept. Takes time; touches no store.
+
+        Raises:
+            TooLargeError: It is above one of the two limits; says which.
+
+        """
+        if len(image) > IMAGE_BYTES_MAX:
+            raise TooLargeError(
+                f"{self._what} has {len(image)} bytes; the limit is {IMAGE_BYTES_MAX}"
+            )
+        self._turn += 1
+        named: list[Page] = []
+        puts: list[Put] = []
+        for index in range(0, len(image), PAGE_BYTES):
+            content = image[index : index + PAGE_BYTES]
+            number = index // PAGE_BYTES
+            digest = _digest(content)
+            before = self._head.pages[number] if number < len(self._head.pages) else None
+            if before is not None and before.digest == digest:
+                named.append(before)
+                continue
+            value = base64.b64encode(zlib.compress(content)).decode()
+            page = Page(f"{self._names}.{self._turn}.{number}", digest, len(value))
+            named.append(page)
+            puts.append(Put(self._key(page), value))
+        self._check(sum(page.bytes for page in named))
+        kept = {page.name for page in named}
+        unused = [self._key(page) for page in self._head.pages if page.name not in kept]
+        return Change(Head(len(image), named), puts, [*unused, *sorted(self._strays)])
+
+    async def write(self, change: Change) -> None:
+        """Keep it: all or nothing.
+
+        Raises:
+            ConflictError: Another database is kept than was loaded. Nothing changed.
+            FencedError: The term is over. Nothing changed.
+            OutcomeUnknownError: Nobody knows whether it is kept: ``load`` it.
+            StoreUnavailableError: Nothing changed.
+
+        """
+        head = Put(
+            self._keys.database_head(self._module), msgspec.json.encode(change.head).decode()
+        )
+        *first, last = _batches(change.pages)
+        for batch in first:
+            # They mean nothing before the head names them.
+            await self._fenced.commit(batch)
+        room = BATCH_OPERATIONS - len(last)
+        removed, left = change.unused[:room], change.unused[room:]
+        removals: list[Operation] = [Delete(key) for key in removed]
+        unchanged = Modified(head.key, self._revision)
+        try:
+            self._revision = await self._fenced.commit([*last, head, *removals], (unchanged,))
+        except ConflictError:
+            raise ConflictError(f"{self._what} was changed by another instance") from None
+        self._head = change.head
+        self._strays = frozenset(left)
+
+    @property
+    def _what(self) -> str:
+        return f"the database of module {self._module!r}"
+
+    def _key(self, page: Page) -> str:
+        return self._keys.database_page(self._module, page.name)
+
+    def _page(self, page: Page, records: dict[str, Record]) -> bytes:
+        record = records.get(self._key(page))
+        if record is None:
+            raise ValueError(f"{self._what}: page {page.name} is missing")
+        content = zlib.decompress(base64.b64decode(record.value))
+        if _digest(content) != page.digest:
+            raise ValueError(f"{self._what}: page {page.name} is damaged")
+        return content
+
+    def _check(self, stored: int) -> None:
+        if stored > STORED_BYTES_MAX:
+            raise TooLargeError(
+                f"{self._what} takes {stored} bytes, compressed; the limit is {STORED_BYTES_MAX}"
+            )
+
+
+def _batches(pages: Sequence[Put]) -> Iterator[list[Operation]]:
+    """In order; the last one leaves room for the head, and may be empty."""
+    batch: list[Operation] = []
+    size = 0
+    for put in pages:
+        if batch and (size + len(put.value) > BATCH_BYTES or len(batch) >= BATCH_OPERATIONS // 2):
+            yield batch
+            batch, size = [], 0
+        batch.append(put)
+        size += len(put.value)
+    yield batch
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _decoded(record: Record) -> Head:
+    try:
+        return msgspec.json.decode(record.value, type=Head)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{record.key} cannot be read: {error}") from None
