@@ -64,13 +64,18 @@ def engine(unavailable):
 
 
 @pytest.fixture(scope="session")
-def stack(engine, unavailable):
-    """Three etcd, three managers, the load balancer, and hello with a page on each manager."""
+def image_settings(engine, unavailable):
+    """Every image that the files name is there; what Compose must be told of them."""
     try:
-        settings = images.provide(engine)
+        return images.provide(engine)
     except UnavailableError as error:
         unavailable(error)
-    running = Stack(engine, settings)
+
+
+@pytest.fixture(scope="session")
+def stack(engine, image_settings):
+    """Three etcd, three managers, the load balancer, and hello with a page on each manager."""
+    running = Stack(engine, image_settings)
     running.transcript.machine = f"{os.cpu_count()} cores, {platform.system()}; {engine.versions()}"
     try:
         say("up --build --wait")
@@ -92,12 +97,12 @@ def stack(engine, unavailable):
 
 
 @pytest.fixture(autouse=True)
-def logs_of_a_failure(request, stack):
+def logs_of_a_failure(request):
     """What the managers said, under a test that failed."""
     failed = request.session.testsfailed
     yield
-    if request.session.testsfailed > failed:
-        say(engine_logs(stack))
+    if request.session.testsfailed > failed and "stack" in request.fixturenames:
+        say(engine_logs(request.getfixturevalue("stack")))
 
 
 def engine_logs(stack):

@@ -75,22 +75,24 @@ def running_engine() -> Iterator[Engine]:
     debian.require_root()
     debian.install("docker.io", "iptables", "iproute2", "ca-certificates")
     before = _Kernel.noted()
-    daemon = _start()
     try:
-        engine = Engine(ours=True, environment={"DOCKER_HOST": SOCKET})
-        _wait_until_it_answers(engine, daemon)
-        _need_compose(engine)
-        yield engine
+        with _daemon() as daemon:
+            engine = Engine(ours=True, environment={"DOCKER_HOST": SOCKET})
+            _wait_until_it_answers(engine, daemon)
+            _need_compose(engine)
+            yield engine
     finally:
-        _stop(daemon)
         before.put_back()
 
 
-def _start() -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def _daemon() -> Iterator[subprocess.Popen[bytes]]:
     CACHE.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(STATE, ignore_errors=True)
     STATE.mkdir(mode=0o700)
     words = [
+        # Stopped in order even where the tests are killed: the kernel tells it.
+        *("setpriv", "--pdeathsig", "TERM"),
         *("dockerd", "--host", SOCKET, "--pidfile", f"{STATE}/docker.pid"),
         *("--data-root", str(CACHE / "docker"), "--exec-root", f"{STATE}/exec"),
         *("--bip", BRIDGE, "--default-address-pool", POOL, "--mtu", str(_mtu())),
@@ -98,9 +100,13 @@ def _start() -> subprocess.Popen[bytes]:
     ]
     say("starting an engine")
     with (STATE / "docker.log").open("wb") as log:
-        return subprocess.Popen(
+        daemon = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
         )
+    try:
+        yield daemon
+    finally:
+        _stop(daemon)
 
 
 def _wait_until_it_answers(engine: Engine, daemon: subprocess.Popen[bytes]) -> None:

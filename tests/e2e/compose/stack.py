@@ -77,7 +77,7 @@ class Stack:
         """
         begun = CLOCK.now()
         done = subprocess.run(
-            ["bash", "-ec", line],
+            ["timeout", "-k", "5", str(limit_s), "bash", "-ec", line],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
@@ -85,7 +85,7 @@ class Stack:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=limit_s,
+            timeout=limit_s + 10,
             check=False,
         )
         self.transcript.typed(line.replace(self.project, "mgr"), done.stdout, CLOCK.now() - begun)
@@ -97,7 +97,7 @@ class Stack:
         blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
         ports = self.environment["MGR_PORTS"]
         here = blocks[block].strip().replace(":74", f":{ports}").replace(" 74", f" {ports}")
-        return self.typed(here, limit_s=240)
+        return self.typed(here, limit_s=240 if block == UP else 90)
 
     @property
     def hosts(self) -> tuple[str, ...]:

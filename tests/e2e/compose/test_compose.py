@@ -12,9 +12,20 @@ import pytest
 import yaml
 
 from tests.e2e.compose.caller import Asking, Caller
+from tests.e2e.compose.images import named_images
 from tests.e2e.compose.stack import CHAOS, COMPOSE, KILL, LOOK, NAMES
 from tests.support.cluster import wait_for
 from tests.support.tree import ROOT
+
+
+def test_the_engine_has_every_image_that_the_files_name(engine, image_settings):
+    """Pulled, or stood in for from Debian's packages; only etcd's may be of another release."""
+    there = engine.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+
+    missing = [name for name in named_images() if name not in there]
+
+    assert [name for name in missing if "/etcd:" not in name] == []
+    assert not missing or image_settings["ETCD_IMAGE"] in there
 
 
 def test_one_manager_leads_and_every_other_names_it(stack):
@@ -185,7 +196,7 @@ def test_the_load_balancer_leads_to_the_successor_at_once(stack):
     caller.check()
     stack.transcript.saw(caller.told())
     stack.transcript.saw(asked.told())
-    assert asked.refused_s < 3
+    assert asked.refused_s < 5
     stack.settled()
 
 
