@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mgr.active.context import ActiveContext, Reach
+from mgr.active.health import HealthKeeper
 from mgr.active.modules import ActiveModules
 from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce
@@ -35,7 +36,8 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.health.board import OURS, Board
-from mgr.health.manager import module_checks, standby_checks
+from mgr.health.check import Check
+from mgr.health.manager import module_checks, option_checks, standby_checks, store_checks
 from mgr.host.bridge import Bridge
 from mgr.host.finder import Found
 from mgr.host.life import Event
@@ -44,9 +46,12 @@ from mgr.host.runner import Limits, Servant
 from mgr.module_api.command import CommandDeclaration
 from mgr.store.api import Delete, LeaseId, Revision
 from mgr.store.fenced import FencedStore
+from mgr.store.mirror import CURRENT_WITHIN_S
 
 COMMANDS_SHARE: Final = 0.6
 """The part of a drain's budget that running commands get; the rest is for the modules to stop."""
+LOOK_EVERY_S: Final = 1.0
+"""How often to look whether the store is still heard of."""
 WITHDRAW_S: Final = 0.5
 """For taking back published addresses at the end. Left there, they end with the term anyway."""
 
@@ -128,6 +133,9 @@ class ActiveRole:
             execute=self.execute,
         )
         self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
+        self._health = HealthKeeper(self._board, manager.mirror, manager.keys, self._fenced)
+        self._option_checks: list[Check] = []
+        self._store_silent = False
         self._registry = Registry()
         self._builtin = self._register()
         self._dispatcher = self._make_dispatcher()
@@ -146,12 +154,18 @@ class ActiveRole:
         mirror.subscribe(keys.modules, self._judge)
         mirror.subscribe(keys.managers, self._judge)
         mirror.subscribe(keys.config, self._modules.notify_config)
+        mirror.subscribe(keys.config, self._judge_options)
         mirror.subscribe(keys.module_entries, self._modules.notify_store)
         self._mutes.follow()
         self._publisher.follow()
         announce(self._modules, self._board, self.log)
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._sweep(), name="sweep")
+        self._modules.look()
+        self._health.inherit(self._modules.wanted)
+        self._judge_options()
+        for work in (self._health.run, self._health.grace, self._watch_store):
+            self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()
         self._judge()
         self._available = True
@@ -223,6 +237,7 @@ class ActiveRole:
         The gate must have been told to drain. True: nothing of this term runs any more.
         """
         self._draining = True
+        await self._health.close()
         clock = self._manager.clock
         end_s = clock.now() + budget_s
         finished = await self._dispatcher.idle(until_s=clock.now() + budget_s * COMMANDS_SHARE)
@@ -321,8 +336,29 @@ class ActiveRole:
     def _judge(self, _changes: object = None) -> None:
         own = self._manager.id
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
-        checks = [*module_checks(self._modules.states()), *standby_checks(own, standbys)]
+        checks = [
+            *module_checks(self._modules.states()),
+            *standby_checks(own, standbys),
+            *store_checks(silent=self._store_silent),
+            *self._option_checks,
+        ]
         self._board.set(OURS, checks)
+
+    def _judge_options(self, _changes: object = None) -> None:
+        misfits = self._manager.config.misfits()
+        self._option_checks = option_checks(
+            (f"{setting.section} {setting.name} = '{setting.value}'", why)
+            for setting, why in misfits
+        )
+        self._judge()
+
+    async def _watch_store(self) -> None:
+        while True:
+            silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
+            if silent != self._store_silent:
+                self._store_silent = silent
+                self._judge()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _published(self) -> list[str]:
         services = self._manager.mirror.under(self._manager.keys.services)

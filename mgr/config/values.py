@@ -139,6 +139,14 @@ class ConfigValues:
             for name, value in sorted(options.items())
         ]
 
+    def misfits(self) -> list[tuple[Setting, str]]:
+        """What is stored and does not fit its declaration, and why not.
+
+        It was stored by force, or fitted an earlier release of its module. Values of options that
+        nobody on this host declares are left out: nobody reads them.
+        """
+        return [(setting, why) for setting in self.dump() if (why := self._misfit(setting))]
+
     def prepare(self, who: str, name: str, value: str, *, force: bool = False) -> Put:
         """The write that stores ``name`` for ``who``, checked and normalised.
 
@@ -167,6 +175,16 @@ class ConfigValues:
                 f"{GLOBAL}, {OURS} and {OURS}.<id>"
             )
         return spec
+
+    def _misfit(self, setting: Setting) -> str:
+        spec = self.schemas.find(setting.name)
+        if spec is None or not setting.value:
+            return ""
+        try:
+            spec.normalise(setting.value)
+        except InvalidArgumentError as error:
+            return str(error)
+        return ""
 
     def _hint(self, name: str) -> str:
         nearest = self.schemas.nearest(name)

@@ -1,8 +1,9 @@
 """All health checks, who raised them, which are muted, and the state that follows.
 
-Checks live with the term: modules raise theirs again after a failover. Mutes are stored. When a
-mute falls by itself the board shows that at once and says what is to become of its record; the
-caller writes it (``settlements``).
+Checks live with the term: modules raise theirs again after a failover, and until one does, what it
+had raised before is shown as inherited. Mutes are stored. When a mute falls by itself the board
+shows that at once and says what is to become of its record; the caller writes it
+(``settlements``).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Board:
     def __init__(self) -> None:
         """Begin with nothing raised and nothing muted."""
         self._sources: dict[str, tuple[Check, ...]] = {}
+        self._inherited: set[str] = set()
         self._checks: dict[str, Check] = {}
         self._seen: set[str] = set()
         self._stored: Mapping[str, Mute] = {}
@@ -45,14 +47,34 @@ class Board:
     def set(self, source: str, checks: Iterable[Check]) -> None:
         """Replace what ``source`` (a module, or ``OURS``) raises."""
         raised = tuple(checks)
-        if self._sources.get(source, ()) != raised:
-            self._sources[source] = raised
+        self._inherited.discard(source)
+        before = self._sources.get(source, ())
+        self._sources[source] = raised
+        if before != raised:
             self._merge()
 
     def clear(self, source: str) -> None:
         """Take back everything that ``source`` raised: its module stopped."""
+        self._inherited.discard(source)
         if self._sources.pop(source, ()):
             self._merge()
+
+    def inherit(self, source: str, checks: Iterable[Check]) -> None:
+        """Show ``checks`` as raised by ``source``, until it speaks for itself or ``disown``."""
+        if source not in self._sources:
+            self.set(source, checks)
+            self._inherited.add(source)
+
+    def disown(self) -> None:
+        """Take back whatever is still shown on behalf of a source that did not speak."""
+        for source in tuple(self._inherited):
+            self.clear(source)
+
+    def raised(self) -> dict[str, tuple[Check, ...]]:
+        """What each module raises, inherited checks included; not what the manager does."""
+        return {
+            source: checks for source, checks in self._sources.items() if checks and source != OURS
+        }
 
     def load_mutes(self, stored: Mapping[str, Mute]) -> None:
         """Take ``stored``, the records under ``keys.mutes`` by code, as the truth.

@@ -11,6 +11,8 @@ from mgr.health.check import Check, Severity
 MODULE_ERROR: Final = "MGR_MODULE_ERROR"
 MODULE_DEPENDENCY: Final = "MGR_MODULE_DEPENDENCY"
 NO_STANDBY: Final = "MGR_NO_STANDBY"
+OPTION_ERROR: Final = "MGR_OPTION_ERROR"
+STORE_SILENT: Final = "MGR_STORE_SILENT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,38 @@ def standby_checks(active: str, standbys: int) -> list[Check]:
             severity=Severity.WARN,
             summary="no standby mgr",
             detail=(f"mgr.{active} is active and no other manager would follow it",),
+        )
+    ]
+
+
+def option_checks(misfits: Iterable[tuple[str, str]]) -> list[Check]:
+    """A warning while stored values do not fit: for each, which one it is, and why not."""
+    lines = tuple(f"{which}: {why}" for which, why in misfits)
+    if not lines:
+        return []
+    many = f"{len(lines)} stored options do not fit their declarations"
+    return [
+        Check(
+            code=OPTION_ERROR,
+            severity=Severity.WARN,
+            summary=f"Stored option does not fit: {lines[0]}" if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
+        )
+    ]
+
+
+def store_checks(*, silent: bool) -> list[Check]:
+    """A warning while the store has not been heard of for some seconds."""
+    if not silent:
+        return []
+    return [
+        Check(
+            code=STORE_SILENT,
+            severity=Severity.WARN,
+            summary="etcd is silent: what is shown may be old",
+            # No number of seconds: the check would change every second.
+            detail=("no etcd with a quorum was heard of; writes wait, and then fail",),
         )
     ]
 

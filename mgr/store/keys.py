@@ -143,6 +143,11 @@ class Keys:
         return f"{self.mutes}{code}"
 
     @property
+    def health(self) -> str:
+        """What modules had raised when the active last stored it."""
+        return f"{self.root}health"
+
+    @property
     def requests(self) -> str:
         """Prefix of mutating commands, begun or finished."""
         return f"{self.root}requests/"

@@ -137,8 +137,11 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster_of(*found, enabled=(), start=True, **settings):
-    """An active manager with these modules; everything is stopped in the end."""
+async def cluster_of(*found, enabled=(), start=True, stored=None, **settings):
+    """An active manager with these modules; everything is stopped in the end.
+
+    ``stored`` are keys and values that earlier terms left behind, keys without the root.
+    """
     async with asyncio.TaskGroup() as tasks:
         cluster = Cluster(tasks, *found, **settings)
         await cluster.open()
@@ -146,6 +149,8 @@ async def cluster_of(*found, enabled=(), start=True, **settings):
             await cluster.switch(name, on=False)
         for name in enabled:
             await cluster.switch(name, on=True)
+        for key, value in (stored or {}).items():
+            await cluster.put(cluster.keys.root + key, value)
         starting = tasks.create_task(cluster.role.start())
         if start:
             await starting

@@ -56,6 +56,34 @@ def test_one_code_from_several_sources_is_one_check():
     assert board.checks["X"] == check(summary="n", count=6, detail=("1", "2", "0"))
 
 
+def test_what_is_inherited_is_shown_until_its_source_speaks():
+    """Also when it says that all is well; what the manager itself says is not handed on."""
+    board = Board()
+    board.set("spoke", [])
+    for source in ("m", "n", "spoke"):
+        board.inherit(source, [check(source)])
+    board.set(OURS, [check("O")])
+    assert list(board.checks) == ["O", "m", "n"]
+    assert list(board.raised()) == ["m", "n"]
+
+    board.set("m", [])
+    assert list(board.checks) == ["O", "n"]
+    board.set("n", [check("n")])
+    board.disown()
+    assert list(board.checks) == ["O", "n"]
+
+
+def test_what_nobody_raised_again_is_disowned():
+    """A module that was stopped meanwhile has nothing left to disown."""
+    board = Board()
+    board.inherit("m", [check("X")])
+    board.inherit("n", [check("Y")])
+    board.clear("m")
+    board.disown()
+
+    assert board.checks == {}
+
+
 def test_a_muted_check_does_not_count_and_stays_visible():
     """In the shape that ``get('health')`` has."""
     board = muted(raised(check()), sticky=True, until="tomorrow")

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from mgr.health.check import Severity
-from mgr.health.manager import ModuleState, module_checks, standby_checks
+from mgr.health.manager import (
+    ModuleState,
+    module_checks,
+    option_checks,
+    standby_checks,
+    store_checks,
+)
 
 
 def test_well_modules_raise_nothing():
@@ -45,3 +51,21 @@ def test_a_manager_alone_is_a_warning():
     assert standby_checks("a", 1) == []
     [found] = standby_checks("a", 0)
     assert (found.code, found.summary) == ("MGR_NO_STANDBY", "no standby mgr")
+
+
+def test_options_that_do_not_fit_are_counted():
+    """One is told in the summary; each has a line of detail."""
+    first, second = ("mgr a = 'x'", "no number"), ("mgr b = '9'", "too large")
+
+    assert option_checks([]) == []
+    assert option_checks([first])[0].summary == "Stored option does not fit: mgr a = 'x': no number"
+    [found] = option_checks([first, second])
+    assert (found.code, found.severity, found.count) == ("MGR_OPTION_ERROR", Severity.WARN, 2)
+    assert found.detail == ("mgr a = 'x': no number", "mgr b = '9': too large")
+
+
+def test_a_silent_store_is_a_warning():
+    """The same one for as long as it lasts."""
+    assert store_checks(silent=False) == []
+    assert store_checks(silent=True) == store_checks(silent=True)
+    assert store_checks(silent=True)[0].code == "MGR_STORE_SILENT"
