@@ -6,8 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CACHE := .cache
 
-# The environment is made anew when what it holds changes, not when a file's date does.
-LOCK := $(shell cat constraints.txt pyproject.toml | sha256sum | cut -c1-12)
+# The environment is made anew when what it holds changes, not when a file's date does, nor
+# when a linter's setting does: those stand below [tool.pytest] in pyproject.toml.
+LOCK := $(shell (cat constraints.txt; sed '/^\[tool.pytest/,$$d' pyproject.toml) \
+    | sha256sum | cut -c1-12)
 INSTALLED := $(VENV)/installed-$(LOCK)
 GENERATOR_LOCK := $(shell sha256sum proto/requirements.txt | cut -c1-12)
 GENERATOR := $(CACHE)/generator-$(GENERATOR_LOCK)
@@ -26,7 +28,7 @@ endef
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(INSTALLED)  ## an embedded etcd and three managers on this machine; Ctrl-C stops them
@@ -81,11 +83,23 @@ test-fast: $(INSTALLED)  ## unit, contract (in memory), sim, docs, style
 # One tier after the other, one test at a time: these watch real processes die, and two
 # cores shared with a second test would be timed instead of the product.
 .PHONY: test-real
-test-real: $(INSTALLED)  ## contract on real etcd, integration, end to end, the wheel
-	$(call title,tests: contract on etcd)
+test-real:
+	@$(MAKE) test-etcd
+	@$(MAKE) test-integration
+	@$(MAKE) test-e2e
+
+.PHONY: test-etcd
+test-etcd: $(INSTALLED)  ## contract on real etcd, and the installed wheel
+	$(call title,tests: contract on etcd; the wheel)
 	@$(PYTEST) -m "etcd or slow" tests/unit tests/contract tests/sim tests/style
+
+.PHONY: test-integration
+test-integration: $(INSTALLED)  ## real etcd, real gRPC, real guards
 	$(call title,tests: integration)
 	@$(PYTEST) tests/integration
+
+.PHONY: test-e2e
+test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo, the compose file
 	$(call title,tests: end to end)
 	@$(PYTEST) tests/e2e
 

@@ -95,8 +95,8 @@ def test_the_readme_begins_with_two_commands():
 def test_every_target_that_a_page_names_exists():
     """``make`` targets in prose and in shell blocks."""
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
 
     for page in MARKDOWN:
-        named = set(re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        named = set(re.findall(r"`make ([a-z0-9-]+)`|^make ([a-z0-9-]+)", page.read_text(), re.MULTILINE))
         assert {a or b for a, b in named} <= targets, name_of(Path(page))

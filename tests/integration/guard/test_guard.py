@@ -215,7 +215,7 @@ async def test_an_etcd_that_is_away_is_waited_for(team, own_etcd):
 
     own_etcd.start()
     own_etcd.wait_ready()
-    await team.until(lambda: team.leads("a"))
+    await team.until(lambda: a.said("phase=ACTIVE"))
     term, worker = await team.term(), a.worker
 
     own_etcd.freeze()
