@@ -114,7 +114,8 @@ def _wait_until_it_answers(engine: Engine, daemon: subprocess.Popen[bytes]) -> N
         if daemon.poll() is not None:
             last = (STATE / "docker.log").read_text(errors="replace").splitlines()[-8:]
             raise UnavailableError("dockerd ended: " + "\n".join(last))
-        return "error" not in engine.docker("version", check=False).lower()
+        asked = engine.docker("version", "--format", "{{.Server.Version}}", check=False)
+        return asked[:1].isdigit()
 
     try:
         wait_for(answers, "dockerd to answer", timeout_s=60)

@@ -187,12 +187,15 @@ def test_the_load_balancer_leads_to_the_successor_at_once(stack):
     stack.transcript.section("Hand over, seen through the load balancer")
     first = stack.settled()
     asked = Asking(f"{stack.balanced_http}/active")
+    led_to = {httpx.get(asked.url).json()["active"] for _ in range(9)}
+    told = {httpx.get(asked.url).status_code for _ in range(9)}
 
     with Caller((stack.balanced_grpc,)) as caller, asked:
         stack.mgrctl("mgr fail")
         second = stack.active(other_than=first)
         wait_for(lambda: asked.last == second, "the load balancer to lead to the successor", 10)
 
+    assert (led_to, told) == ({first}, {200})
     caller.check()
     stack.transcript.saw(caller.told())
     stack.transcript.saw(asked.told())
