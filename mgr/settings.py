@@ -69,6 +69,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...],
         Meta(description="Folders with further modules, separated by commas"),
     ] = ()
+    bundled_skip: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Bundled modules that are left out, separated by commas, or `all`: "
+            "module_path may then have others of these names"
+        ),
+    ] = ()
     lease_ttl_s: Annotated[
         int,
         Meta(
@@ -221,7 +228,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parsed(name: str, value: Any) -> Any:
-    several = name in {"etcd", "module_path"}
+    several = name in {"etcd", "module_path", "bundled_skip"}
     if several and isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value

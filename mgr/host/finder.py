@@ -3,7 +3,8 @@
 Three places, first name wins and a second claimant is an error that names both: bundled
 (``modules.<name>``), installed distributions (entry-point group ``mgr.modules``), and folders
 dropped into ``module_path``, which is *appended* to the import path: siblings may import each
-other, and nothing installed is shadowed.
+other, and nothing installed is shadowed. Which bundled ones are left out is a setting
+(docs/adr/0019).
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from mgr.store.keys import NAME
 ENTRY_POINTS: Final = "mgr.modules"
 FILE: Final = "module.py"
 """What makes a folder a module."""
+ALL: Final = "all"
+"""Stands for every bundled module."""
+BUNDLED: Final = "modules."
+"""How their packages' names begin."""
 
 C = TypeVar("C")
 
@@ -97,14 +102,17 @@ class UnfitError(Exception):
     """A package that was imported and is no module; the text says why."""
 
 
-async def find_modules(module_path: Sequence[str], *, limit_s: float) -> Catalogue:
+async def find_modules(
+    module_path: Sequence[str], *, skip: Sequence[str] = (), limit_s: float
+) -> Catalogue:
     """Import every module that can be found, one after the other, off the loop's thread.
 
-    One that is not imported after ``limit_s`` is recorded as such and the next one is imported:
-    its thread stays behind.
+    The bundled ones named in ``skip`` are left out, with ``all`` every one of them. One that is
+    not imported after ``limit_s`` is recorded as such and the next one is imported: its thread
+    stays behind.
     """
     found: dict[str, Found] = {}
-    for candidate in await aside("find-modules", lambda: list(candidates(module_path))):
+    for candidate in await aside("find-modules", lambda: list(candidates(module_path, skip))):
         loading = aside("import-modules", partial(load, candidate))
         try:
             async with asyncio.timeout(limit_s):
@@ -118,11 +126,11 @@ async def find_modules(module_path: Sequence[str], *, limit_s: float) -> Catalog
     return dict(sorted(found.items()))
 
 
-def candidates(module_path: Sequence[str]) -> Iterator[Candidate]:
+def candidates(module_path: Sequence[str], skip: Sequence[str] = ()) -> Iterator[Candidate]:
     """Say which modules there are, without importing one. Appends to ``sys.path``."""
     claimed: dict[str, Candidate] = {}
     rivals: dict[str, str] = {}
-    for candidate in _places(module_path):
+    for candidate in _places(module_path, skip):
         first = claimed.setdefault(candidate.name, candidate)
         if first is not candidate:
             rivals[candidate.name] = candidate.place
@@ -135,7 +143,10 @@ def load(candidate: Candidate) -> Found:
     found = Found(name=candidate.name, place=candidate.place)
     if candidate.rival:
         both = f"{candidate.place} and {candidate.rival}"
-        return replace(found, error=f"two modules are called {candidate.name!r}: {both}")
+        error = f"two modules are called {candidate.name!r}: {both}"
+        if candidate.package.startswith(BUNDLED):
+            error += f"; mgrd --bundled-skip {candidate.name} leaves out ours"
+        return replace(found, error=error)
     try:
         package = importlib.import_module(candidate.package)
         active, standby = _classes(package, candidate)
@@ -186,9 +197,11 @@ def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
     )
 
 
-def _places(module_path: Sequence[str]) -> Iterator[Candidate]:
-    for folder in modules.__path__:
-        yield from _folders(Path(folder), "modules.")
+def _places(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Candidate]:
+    bundled = [one for folder in modules.__path__ for one in _folders(Path(folder), BUNDLED)]
+    if unknown := set(skip) - {ALL, *(one.name for one in bundled)}:
+        log.warning("bundled_skip names no bundled module", extra={"names": sorted(unknown)})
+    yield from (one for one in bundled if one.name not in skip and ALL not in skip)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         owner = point.dist.name if point.dist else "an installed distribution"
         yield Candidate(point.name, point.module, f"{point.module} of {owner}")

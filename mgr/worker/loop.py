@@ -70,7 +70,9 @@ async def run(
     store = connect(settings)
     mirror = Mirror(store, keys.root, CLOCK)
     tasks.create_task(mirror.run(), name="mirror")
-    catalogue = await find_modules(settings.module_path, limit_s=settings.module_load_s)
+    catalogue = await find_modules(
+        settings.module_path, skip=settings.bundled_skip, limit_s=settings.module_load_s
+    )
     await _seen(mirror, FIRST)
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)

@@ -212,6 +212,27 @@ def test_a_folder_that_claims_a_bundled_name_makes_it_unusable(folder, write):
     assert claimed.rival == str(folder / "status" / "module.py")
 
 
+async def test_a_bundled_module_gives_way_when_its_name_is_skipped(folder, write):
+    """By name or all of them; a module from the folder is then the only claimant."""
+    write("status", GOOD)
+
+    ours = await find_modules([str(folder)], limit_s=5)
+    theirs = await find_modules([str(folder)], skip=["status"], limit_s=5)
+    none = await find_modules([], skip=["all"], limit_s=5)
+
+    assert "mgrd --bundled-skip status leaves out ours" in ours["status"].error
+    assert theirs["status"].place == str(folder / "status" / "module.py")
+    assert theirs["status"].loaded
+    assert "hello" in theirs
+    assert none == {}
+
+
+async def test_a_name_that_no_bundled_module_has_is_survived(caplog):
+    """A typing error is told in the log."""
+    assert "hello" in await find_modules([], skip=["helo"], limit_s=5)
+    assert "bundled_skip names no bundled module" in caplog.text
+
+
 async def test_a_folder_that_is_missing_is_survived(folder):
     """A typing error in module_path does not stop a manager."""
     modules = await find_modules([str(folder / "nowhere")], limit_s=5)
