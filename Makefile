@@ -28,7 +28,7 @@ endef
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(INSTALLED)  ## an embedded etcd and three managers on this machine; Ctrl-C stops them
@@ -131,9 +131,13 @@ endef
 docs: $(INSTALLED)  ## write the pages that are made from code
 	@$(BIN)/python -m tests.docs.pages
 
+.PHONY: compose-transcript
+compose-transcript: $(INSTALLED)  ## drive the compose file and write down what happened
+	@MGR_TRANSCRIPT=docs/compose-transcript.md $(PYTEST) tests/e2e/compose
+
 .PHONY: lock
 lock:  ## choose the newest versions that pyproject.toml allows and write constraints.txt
-	@$(PYTHON) -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install -q uv
+	@$(PYTHON) -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install -qq uv
 	@$(CACHE)/uv/bin/uv pip compile -q --upgrade pyproject.toml --all-extras --universal \
 	    --python-version 3.11 --custom-compile-command "make lock" -o constraints.txt
 
@@ -157,11 +161,11 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "$(PYTHON) cannot make environments: on Debian, apt-get install python3-venv"; exit 1; }
-	@$(BIN)/pip install -q -c constraints.txt pip setuptools hatchling
-	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[demo,fast,dev]"
+	@$(BIN)/pip install -qq -c constraints.txt pip setuptools hatchling
+	@$(BIN)/pip install -qq --no-build-isolation -c constraints.txt -e ".[demo,fast,dev]"
 	@touch $@
 
 $(GENERATOR)/ready: proto/requirements.txt
 	@rm -rf $(GENERATOR)
-	@$(PYTHON) -m venv $(GENERATOR) && $(GENERATOR)/bin/pip install -q --no-deps -r $<
+	@$(PYTHON) -m venv $(GENERATOR) && $(GENERATOR)/bin/pip install -qq --no-deps -r $<
 	@touch $@
