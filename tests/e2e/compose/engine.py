@@ -151,6 +151,9 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
         # Its containers and containerd are in its process group or die with containerd.
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait(10)
+    # It mounts its data on itself, and does not always undo that.
+    while succeeds("mountpoint", "-q", CACHE / "docker"):
+        run("umount", CACHE / "docker")
 
 
 @dataclass
