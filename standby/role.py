@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, Protocol
 from mgr.errors import NotFoundError
 from mgr.host.bridge import Bridge
 from mgr.host.enabled import enabled_modules
-from mgr.host.finder import Found
+from mgr.host.finder import Found, always_on
 from mgr.host.life import Event
 from mgr.host.manager import Manager
 from mgr.host.runner import Limits, ModuleRunner, Servant
@@ -74,7 +74,7 @@ class StandbyRole:
         manager = self._manager
         wanted = [
             found
-            for name in enabled_modules(manager.mirror, manager.keys)
+            for name in enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
             if (found := manager.catalogue.get(name)) and found.standby and found.can_run
         ]
         for found in wanted:

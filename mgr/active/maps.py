@@ -96,6 +96,7 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
     available_modules: Any,
     services: Mapping[str, str],
     always_on: Mapping[str, Sequence[str]],
+    incarnation: int = 0,
 ) -> dict[str, Any]:
     """The map of managers, in Ceph's shape. ``available_modules`` is shared by the standbys."""
     kind, _, _ = leader.grpc_address.rpartition(":")
@@ -103,7 +104,7 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
     return {
         "epoch": epoch,
         "flags": 0,
-        "active_gid": leader.term,
+        "active_gid": incarnation or leader.term,
         "active_name": leader.name,
         "active_addrs": {"addrvec": [address] if address else []},
         "active_addr": f"{leader.grpc_address}/0",

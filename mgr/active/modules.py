@@ -9,16 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from mgr.command.builtin.admin import ModuleInfo
 from mgr.command.dispatch import Runner
-from mgr.errors import ModuleFailedError, ModuleNotEnabledError, NotFoundError
+from mgr.command.registry import Command
+from mgr.errors import (
+    InvalidArgumentError,
+    ModuleFailedError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
+    NotFoundError,
+)
 from mgr.health.manager import ModuleState
-from mgr.host.bridge import Bridge
+from mgr.host.bridge import Bridge, aside
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
-from mgr.host.finder import Found
+from mgr.host.finder import Found, always_on, load_anew
 from mgr.host.life import ENDED, WORKS, Event, Phase
 from mgr.host.manager import Manager
 from mgr.host.news import NotifyId
@@ -31,6 +39,22 @@ ABSENT: Final = "Not found or unloadable"
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Who is told of modules, on the loop.
+
+    Attributes:
+        changed: What happened to one.
+        stopped: One runs no more.
+        declared: The files of one were read anew.
+
+    """
+
+    changed: Callable[[str, Event], None]
+    stopped: Callable[[str], None]
+    declared: Callable[[Found], None]
+
+
 class ActiveModules:
     """Runs every module that is enabled. Use it on the loop; ``instance_of`` from anywhere."""
 
@@ -41,21 +65,19 @@ class ActiveModules:
         *,
         tasks: asyncio.TaskGroup,
         limits: Limits,
-        changed: Callable[[str, Event], None],
-        stopped: Callable[[str], None],
+        told: Told,
     ) -> None:
-        """Make instances with ``construct``, on their own threads.
-
-        ``changed`` is told what happened to a module, ``stopped`` that one runs no more.
-        """
+        """Make instances with ``construct``, on their own threads; tell ``told`` of them."""
+        self.clock = manager.clock
         self._manager = manager
         self._construct = construct
         self._tasks = tasks
         self._limits = limits
-        self._changed = changed
-        self._stopped = stopped
+        self._told = told
         self._runners: dict[str, ModuleRunner] = {}
         self._going: set[str] = set()
+        self._gone = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._wanted: tuple[str, ...] = ()
         self._draining = False
         # Replaced as a whole, so that any thread may read it.
@@ -71,14 +93,49 @@ class ActiveModules:
         """Start what should run and does not; stop what runs and should not."""
         if self._draining:
             return
-        self._wanted = tuple(enabled_modules(self._manager.mirror, self._manager.keys))
+        manager = self._manager
+        self._wanted = tuple(
+            enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
+        )
         for name in self._wanted:
-            found = self._manager.catalogue.get(name)
+            found = manager.catalogue.get(name)
             if found is not None and found.loaded and name not in self._runners:
                 self._launch(found)
         for name in self._runners.keys() - set(self._wanted) - self._going:
             self._going.add(name)
             self._tasks.create_task(self._disable(name))
+
+    async def reload(self, name: str) -> bool:
+        """Import the module's files as they are now and start it anew, if it is to run.
+
+        Nothing else restarts. True: it runs, or is about to. Its commands are held meanwhile.
+
+        Raises:
+            InvalidArgumentError: They cannot be imported; what ran goes on.
+
+        """
+        async with self._reloading:
+            settings = self._manager.settings
+            reading = aside(
+                "reload-module",
+                partial(load_anew, name, settings.module_path, settings.bundled_skip),
+            )
+            try:
+                async with asyncio.timeout(settings.module_load_s):
+                    found = await reading
+            except TimeoutError:
+                limit = f"{settings.module_load_s:g} s"
+                found = Found(name=name, place="", error=f"still being imported after {limit}")
+            if not found.loaded:
+                raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
+            self._manager.enter(found)
+            self._told.declared(found)
+            if name in self._runners and name not in self._going:
+                self._going.add(name)
+                await self._disable(name)
+            else:
+                self.look()
+        return name in self._wanted
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -117,7 +174,14 @@ class ActiveModules:
                 f"Module '{module}' has experienced an error and cannot handle commands: "
                 f"{found.error}"
             )
+        if module in self._going:
+            return _Successor(self, module)
         return self._runners[module]
+
+    async def gone(self, module: str) -> None:
+        """Wait until an instance of ``module`` that is being stopped is gone, or none is."""
+        while module in self._going:
+            await self._gone.wait()
 
     def instance_of(self, module: str) -> object | None:
         """The running instance of ``module``; None if there is none. From any thread."""
@@ -138,6 +202,7 @@ class ActiveModules:
         return {
             name: ModuleInfo(
                 name=name,
+                always_on=found.always_on,
                 can_run=found.can_run,
                 error=(self.error_of(name) if name in self._wanted else "") or found.error,
                 default_enabled=name in DEFAULT_ENABLED,
@@ -203,9 +268,11 @@ class ActiveModules:
         await self._runners[name].stop()
         del self._runners[name]
         self._going.discard(name)
+        gone, self._gone = self._gone, asyncio.Event()
         self._manager.metrics.forget_module(name)
-        self._stopped(name)
+        self._told.stopped(name)
         self.look()
+        gone.set()
 
     def _happened(self, runner: ModuleRunner, event: Event) -> None:
         metrics = self._manager.metrics
@@ -218,4 +285,29 @@ class ActiveModules:
             for name, each in self._runners.items()
             if each.instance is not None and each.phase not in {*ENDED, Phase.STOPPING}
         }
-        self._changed(runner.name, event)
+        self._told.changed(runner.name, event)
+
+
+class _Successor:
+    """Runs the commands of a module that is being stopped and starts anew: holds them."""
+
+    def __init__(self, modules: ActiveModules, name: str) -> None:
+        self._modules = modules
+        self._name = name
+
+    async def ready(self, *, until_s: float) -> None:
+        now_s = self._modules.clock.now()
+        try:
+            async with asyncio.timeout(max(0.0, until_s - now_s)):
+                await self._modules.gone(self._name)
+        except TimeoutError:
+            raise ModuleNotReadyError(
+                f"Module '{self._name}' is still being stopped: its next instance waits for that"
+            ) from None
+        await self._modules.runner_of(self._name).ready(until_s=until_s)
+
+    async def run(
+        self, command: Command, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
+    ) -> object:
+        runner = self._modules.runner_of(self._name)
+        return await runner.run(command, arguments, inbuf, deadline_s=deadline_s)

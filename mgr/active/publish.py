@@ -14,6 +14,7 @@ from mgr.election.leader import Leader, decode
 from mgr.health.board import Board
 from mgr.host.context import mgr_ips
 from mgr.host.enabled import forced_off_modules
+from mgr.host.finder import always_on
 from mgr.host.manager import Manager
 from mgr.host.view import LeaderView
 from mgr.module_api.release import RELEASE
@@ -42,10 +43,7 @@ class Publisher:
         """Publish everything once."""
         self._sources = sources
         manager = sources.manager
-        # The largest part of the map by far, and what is on this host's disk does not change.
-        self._available_modules = shared(
-            maps.available_modules(manager.catalogue, manager.config.schemas.of)
-        )
+        self._available_modules = self._available()
         native = manager.config.schemas.native
         self.documents = Documents(
             {
@@ -75,6 +73,11 @@ class Publisher:
             *(mirror.subscribe(prefix, self.map_changed) for prefix in shown_in_map),
         ]
 
+    def modules_changed(self) -> None:
+        """Make ``mgr_map`` anew: there are other modules on this host."""
+        self._available_modules = self._available()
+        self.map_changed()
+
     def map_changed(self, _changes: object = None) -> None:
         """Make ``mgr_map`` anew."""
         self.documents.changed(MAP)
@@ -84,18 +87,28 @@ class Publisher:
         found: dict[str, Any] = self.documents.current(MAP)
         return found
 
+    def _available(self) -> Any:
+        # The largest part of the map by far, made once: this host's disk changes rarely.
+        manager = self._sources.manager
+        return shared(maps.available_modules(manager.catalogue, manager.config.schemas.of))
+
     def _mgr_map(self) -> dict[str, Any]:
         sources, manager = self._sources, self._sources.manager
+        unasked = always_on(manager.catalogue)
+        switches = manager.mirror.under(manager.keys.modules).values()
         return maps.mgr_map(
             epoch=manager.mirror.revision,
+            # Ceph restarts its manager where modules are switched, and what was written for it
+            # waits for another incarnation. Both numbers are revisions, so it always grows.
+            incarnation=max(sources.term, *(switch.mod_revision for switch in switches), 0),
             available=sources.available(),
             leader=self._leader(),
             presences=manager.view.presences(),
-            enabled=sources.modules.wanted,
+            enabled=[name for name in sources.modules.wanted if name not in unasked],
             forced_off=forced_off_modules(manager.mirror, manager.keys),
             available_modules=self._available_modules,
             services=manager.view.services(),
-            always_on={RELEASE: []},
+            always_on={RELEASE: sorted(unasked)},
         )
 
     def _leader(self) -> LeaderView:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mgr.active.context import ActiveContext, Reach
 from mgr.active.health import HealthKeeper
-from mgr.active.modules import ActiveModules
+from mgr.active.modules import ActiveModules, Told
 from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce
 from mgr.active.publish import Publisher, Sources
@@ -100,16 +100,7 @@ class ActiveRole:
             on_fenced=office.fenced,
         )
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
-        self._modules = ActiveModules(
-            manager,
-            self._construct,
-            tasks=tasks,
-            limits=Limits(
-                stop_s=manager.settings.drain_s, commands_max=manager.settings.commands_max
-            ),
-            changed=self._module_changed,
-            stopped=self._module_stopped,
-        )
+        self._modules = self._make_modules()
         self._publisher = Publisher(
             Sources(
                 manager=manager,
@@ -264,13 +255,9 @@ class ActiveRole:
         return self._builtin if module == BUILTIN else self._modules.runner_of(module)
 
     def _register(self) -> Runner:
-        for found in self._manager.catalogue.values():
-            commands = [command for each in found.commands if (command := _command(found, each))]
-            hidden = self._registry.put(found.name, commands)
-            if hidden:
-                fields = {"module_name": found.name, "prefixes": hidden}
-                log.warning("commands that another module has already", extra=fields)
         manager = self._manager
+        for found in manager.catalogue.values():
+            self._offer(found)
         admin = Administration(
             manager_id=manager.id,
             version=version(),
@@ -291,6 +278,29 @@ class ActiveRole:
         runner = builtins(admin)
         self._registry.put(BUILTIN, runner.commands)
         return runner
+
+    def _offer(self, found: Found) -> None:
+        commands = [command for each in found.commands if (command := _command(found, each))]
+        hidden = self._registry.put(found.name, commands)
+        if hidden:
+            fields = {"module_name": found.name, "prefixes": hidden}
+            log.warning("commands that another module has already", extra=fields)
+
+    def _make_modules(self) -> ActiveModules:
+        manager = self._manager
+        return ActiveModules(
+            manager,
+            self._construct,
+            tasks=self._tasks,
+            limits=Limits(
+                stop_s=manager.settings.drain_s, commands_max=manager.settings.commands_max
+            ),
+            told=Told(
+                changed=self._module_changed,
+                stopped=self._module_stopped,
+                declared=self._module_declared,
+            ),
+        )
 
     def _make_dispatcher(self) -> Dispatcher:
         manager, term = self._manager, self._office.term
@@ -326,6 +336,11 @@ class ActiveRole:
             line = f"Unhandled exception from module '{module}' while running on {own}: {error}"
             self.log.add(line, name=own, priority=Priority.ERROR)
         self._judge()
+
+    def _module_declared(self, found: Found) -> None:
+        self._offer(found)
+        self._judge_options()
+        self._publisher.modules_changed()
 
     def _module_stopped(self, module: str) -> None:
         self._board.clear(module)

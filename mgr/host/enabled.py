@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from mgr.config.modules import decode, is_on
@@ -12,18 +13,18 @@ DEFAULT_ENABLED: Final = frozenset({"status"})
 """Modules that run where no record says otherwise: so a new cluster answers more than its own."""
 
 
-def enabled_modules(mirror: Mirror, keys: Keys) -> list[str]:
+def enabled_modules(mirror: Mirror, keys: Keys, always_on: AbstractSet[str]) -> list[str]:
     """Every module that is to run, by name, whether or not it is on this host."""
-    enabled = set(DEFAULT_ENABLED)
+    enabled = DEFAULT_ENABLED | always_on
     for key, record in mirror.under(keys.modules).items():
         name = key.removeprefix(keys.modules)
         switch = decode(record.value)
         if switch is None:
             continue
-        if is_on(switch, always_on=False, default=name in DEFAULT_ENABLED):
-            enabled.add(name)
+        if is_on(switch, always_on=name in always_on, default=name in DEFAULT_ENABLED):
+            enabled |= {name}
         else:
-            enabled.discard(name)
+            enabled -= {name}
     return sorted(enabled)
 
 

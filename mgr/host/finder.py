@@ -10,8 +10,10 @@ other, and nothing installed is shadowed. Which bundled ones are left out is a s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import logging
 import sys
@@ -68,6 +70,7 @@ class Found:
     Attributes:
         name: What operators call it.
         place: Where it stands, for messages.
+        always_on: It runs unless it is forced off; its class says so by ``ALWAYS_ON = True``.
         active: Its class; None if it did not load, and ``error`` says why.
         standby: Its standby class, if it has one.
         can_run: What its ``can_run()`` says; False if it did not load.
@@ -80,6 +83,7 @@ class Found:
 
     name: str
     place: str
+    always_on: bool = False
     active: type[MgrModule] | None = None
     standby: type[MgrStandbyModule] | None = None
     can_run: bool = False
@@ -96,6 +100,11 @@ class Found:
 
 Catalogue = Mapping[str, Found]
 """Every module of this host by name, in ascending order."""
+
+
+def always_on(catalogue: Catalogue) -> frozenset[str]:
+    """The modules that run unless they are forced off."""
+    return frozenset(found.name for found in catalogue.values() if found.always_on)
 
 
 class UnfitError(Exception):
@@ -181,6 +190,7 @@ def declared(
         found,
         active=active,
         standby=standby,
+        always_on=getattr(active, "ALWAYS_ON", False) is True,
         can_run=can_run,
         error=why,
         commands=tuple(collect_commands(active)),
@@ -189,12 +199,52 @@ def declared(
     )
 
 
+def load_anew(name: str, module_path: Sequence[str], skip: Sequence[str] = ()) -> Found:
+    """Import a module's files as they are now, also one that was not there before. Blocks.
+
+    If that fails, everything imported is as it was, and ``error`` says why. Raises nothing.
+    """
+    candidate = next((each for each in candidates(module_path, skip) if each.name == name), None)
+    if candidate is None:
+        return Found(name=name, place="", error=f"there is no module {name!r}")
+    importlib.invalidate_caches()
+    before = _forget(candidate.package)
+    found = load(candidate)
+    if not found.loaded and before:
+        _forget(candidate.package)
+        sys.modules.update(before)
+        _show_in_parent(candidate.package)
+    return found
+
+
 def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
     """What other managers must know of these modules."""
     return tuple(
         ModuleReport(name=found.name, can_run=found.can_run, error=found.error)
         for found in catalogue.values()
     )
+
+
+def _forget(package: str) -> dict[str, ModuleType]:
+    """Take ``package`` and all below it out of what is imported; what was there."""
+    gone = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name == package or name.startswith(f"{package}.")
+    }
+    for name, module in gone.items():
+        del sys.modules[name]
+        # Compiled code is told from newer files by second and size: too coarse for an author.
+        if file := getattr(module, "__file__", None):
+            with contextlib.suppress(OSError, ValueError):
+                Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
+    return gone
+
+
+def _show_in_parent(package: str) -> None:
+    parent, _, child = package.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, sys.modules[package])
 
 
 def _places(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Candidate]:

@@ -10,7 +10,7 @@ from mgr.config.native import native_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
 from mgr.errors import InvalidArgumentError
-from mgr.host.finder import Catalogue
+from mgr.host.finder import Catalogue, Found
 from mgr.host.view import ClusterView
 from mgr.metrics import Metrics
 from mgr.settings import Settings
@@ -24,7 +24,7 @@ class Manager:
     """One manager on one host, whichever part it plays.
 
     Attributes:
-        catalogue: The modules on this host.
+        catalogue: The modules on this host, by name in ascending order; changed by ``enter``.
         config: The stored options; ``follow_config`` keeps them up to date.
         incarnation: What this worker is called; new with every worker.
 
@@ -36,7 +36,7 @@ class Manager:
     mirror: Mirror
     keys: Keys
     clock: Clock
-    catalogue: Catalogue
+    catalogue: dict[str, Found]
     config: ConfigValues
     view: ClusterView
     metrics: Metrics
@@ -45,6 +45,13 @@ class Manager:
     def id(self) -> str:
         """The ``x`` of ``mgr.x``."""
         return self.settings.id
+
+    def enter(self, found: Found) -> None:
+        """Know ``found``, its options included, instead of what had its name. On the loop only."""
+        self.config.schemas.put(found.name, found.options)
+        entries = sorted({**self.catalogue, found.name: found}.items())
+        self.catalogue.clear()
+        self.catalogue.update(entries)
 
 
 def version() -> str:

@@ -84,7 +84,7 @@ async def run(
         mirror=mirror,
         keys=keys,
         clock=CLOCK,
-        catalogue=catalogue,
+        catalogue=dict(catalogue),
         config=config,
         view=ClusterView(mirror, keys, CLOCK, settings.lease_ttl_s),
         metrics=Metrics(),

@@ -16,7 +16,7 @@ from mgr.config.native import native_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
 from mgr.election.leader import Presence, encode
-from mgr.errors import NotFoundError
+from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.health.board import Board
 from mgr.health.mute import decode as decode_mute
 from mgr.link import ModuleReport
@@ -110,6 +110,11 @@ class Desk:
 
     def modules(self):
         return MODULES
+
+    async def reload(self, name):
+        if name not in MODULES:
+            raise InvalidArgumentError(f"module '{name}' was not reloaded: there is none")
+        return name == "status"
 
     def mgr_map(self):
         others = self.office.mirror.under(self.office.keys.managers)

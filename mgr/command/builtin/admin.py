@@ -35,6 +35,11 @@ class View(Protocol):
 class Writer(Protocol):
     """Writes that end with the term: ``mgr.store.fenced``."""
 
+    @property
+    def term(self) -> Revision:
+        """That term."""
+        ...
+
     async def put(self, key: str, value: str, lease: LeaseId = NO_LEASE) -> Revision:
         """Write one key."""
         ...
@@ -82,6 +87,15 @@ class Catalogue(Protocol):
 
     def modules(self) -> Mapping[str, ModuleInfo]:
         """Every module by name, enabled or not."""
+        ...
+
+    async def reload(self, name: str) -> bool:
+        """Import a module's files as they are now; whether it is to run.
+
+        Raises:
+            InvalidArgumentError: They cannot be imported; nothing changed.
+
+        """
         ...
 
 

@@ -40,6 +40,12 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
             "rw",
             noun.force_disable,
         ),
+        builtin(
+            f"mgr module reload {NAMED}",
+            "import the changed files of an mgr module and start it anew, on the active manager",
+            "rw",
+            noun.reload,
+        ),
     ]
 
 
@@ -125,6 +131,15 @@ class _Modules:
             )
         await self._switch(name, Switch(forced_off=True))
         return Reply()
+
+    async def reload(self, call: Call) -> Reply:
+        name = _name(call)
+        runs = await self._admin.modules.reload(name)
+        state = "" if runs else "; it is not enabled"
+        return Reply(
+            note=f"module '{name}' was reloaded on mgr.{self._admin.manager_id}{state}. "
+            "Standbys keep the files that they imported until they restart"
+        )
 
     def _refuse_unsupported(self, name: str, found: Mapping[str, ModuleInfo]) -> None:
         info = found.get(name)

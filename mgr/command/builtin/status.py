@@ -31,7 +31,7 @@ class _Status:
                 "available": found["available"],
                 "active_name": found["active_name"],
                 "active_change": found["active_change"],
-                "term": found["active_gid"],
+                "term": self._admin.fenced.term,
                 "standbys": [each["name"] for each in found["standbys"]],
                 "num_standbys": len(found["standbys"]),
                 "modules": found["modules"],

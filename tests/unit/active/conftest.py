@@ -52,6 +52,7 @@ def described(name, active, standby=None, *, can_run=True, error=""):
         commands=tuple(collect_commands(active)),
         options=tuple(active.MODULE_OPTIONS),
         notify_types=frozenset(getattr(active, "NOTIFY_TYPES", ())),
+        always_on=getattr(active, "ALWAYS_ON", False),
     )
 
 

@@ -81,7 +81,9 @@ async def test_the_map_of_managers_follows_what_it_shows(active):
 
     assert before["modules"] == ["reader"]
     assert before["available"] is True
-    assert (before["active_name"], before["active_gid"]) == ("a", cluster.term)
+    assert before["active_name"] == "a"
+    # What Ceph's tools wait for after they have switched a module.
+    assert after["active_gid"] > before["active_gid"] > cluster.term
     assert after["services"] == {"reader": "http://x"}
     assert after["epoch"] > before["epoch"]
     [reader] = [m for m in after["available_modules"] if m["name"] == "reader"]

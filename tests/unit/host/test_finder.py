@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from mgr.host.finder import Candidate, candidates, find_modules, load, reports
+from mgr.host.finder import Candidate, candidates, find_modules, load, load_anew, reports
 
 GOOD = """
 from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule, MgrStandbyModule, Option
@@ -247,3 +247,64 @@ def test_folders_are_appended_so_that_nothing_installed_is_shadowed(folder, writ
     list(candidates([str(folder)]))
 
     assert sys.path[-1] == str(folder)
+
+
+async def test_a_class_says_that_its_module_is_always_on(folder, write):
+    """By exactly True: no text and no number is taken for a yes."""
+    text = "from mgr_module import MgrModule\nclass Module(MgrModule):\n    ALWAYS_ON = {}\n"
+    write("finder_always", text.format("True"))
+    write("finder_perhaps", text.format("'no'"))
+
+    assert (await found(folder, "finder_always")).always_on is True
+    assert (await found(folder, "finder_perhaps")).always_on is False
+
+
+ONE = """
+from mgr_module import MgrModule
+from .depth import VALUE
+
+class Module(MgrModule):
+    COMMANDS = [{"cmd": VALUE, "desc": "Say", "perm": "r"}]
+"""
+
+
+async def test_changed_files_are_imported_anew(folder, write):
+    """All of the package, however soon after the first time and however alike they look."""
+    write("finder_anew", ONE)
+    (folder / "finder_anew" / "depth.py").write_text("VALUE = 'one'\n")
+    first = await found(folder, "finder_anew")
+    (folder / "finder_anew" / "depth.py").write_text("VALUE = 'two'\n")
+    second = load_anew("finder_anew", [str(folder)])
+
+    assert [each.commands[0].signature_text for each in (first, second)] == ["one", "two"]
+    assert second.active is not first.active
+
+
+async def test_files_that_do_not_import_leave_everything_as_it_was(folder, write):
+    """What runs may import lazily, and must find itself."""
+    write("finder_broken", GOOD)
+    first = await found(folder, "finder_broken")
+    (folder / "finder_broken" / "module.py").write_text("def broken(:\n")
+    second = load_anew("finder_broken", [str(folder)])
+
+    assert not second.loaded
+    assert "invalid syntax" in second.error
+    assert sys.modules["finder_broken.module"].Module is first.active
+    assert sys.modules["finder_broken"].Module is first.active
+
+
+def test_a_module_that_appeared_later_is_loaded(folder, write):
+    """And one that is nowhere is an error that names it."""
+    write("finder_late", GOOD)
+
+    assert load_anew("finder_late", [str(folder)]).loaded
+    assert load_anew("finder_never", [str(folder)]).error == "there is no module 'finder_never'"
+
+
+def test_a_bundled_module_stays_where_its_package_shows_it():
+    """A failed attempt puts back the parent's attribute, too."""
+    import modules.hello
+
+    before = modules.hello
+    assert load_anew("hello", ()).loaded
+    assert modules.hello is sys.modules["modules.hello"] is not before
