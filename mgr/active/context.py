@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from mgr.active.database import Database
@@ -12,6 +13,7 @@ from mgr.active.maps import Documents
 from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.progress import Event, Progress
 from mgr.command.dispatch import Answer, Request
 from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
@@ -63,6 +65,7 @@ class Reach:
     modules: ActiveModules
     board: Board
     log: ClusterLog
+    progress: Progress
     remote: Remote
     execute: Execute
 
@@ -158,6 +161,21 @@ class ActiveContext(ReadingContext):
         else:
             self._write(self._fenced.delete(self._service))
 
+    def update_progress_event(
+        self, evid: str, message: str, progress: float, *, shown: bool
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        event = Event(message, progress, shown, self._module)
+        self._cross(_done(partial(self._reach.progress.update, evid, event)))
+
+    def complete_progress_event(self, evid: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(_done(partial(self._reach.progress.complete, evid)))
+
+    def clear_all_progress_events(self) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(_done(self._reach.progress.clear))
+
     def cluster_log(self, channel: str, priority: int, message: str) -> None:
         """See ``mgr.module_api.context``."""
         grade = Priority(min(max(priority, Priority.DEBUG), Priority.ERROR))
@@ -211,3 +229,7 @@ class ActiveContext(ReadingContext):
 
     def _cross(self, work: Coroutine[Any, Any, T]) -> T:
         return self._bridge.to_loop(work, timeout_s=CROSSING_S)
+
+
+async def _done(call: Callable[[], None]) -> None:
+    call()

@@ -21,6 +21,7 @@ from mgr.active.notify import announce
 from mgr.active.publish import Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.dispatch import Answer, Dispatcher, Gate, Request, Runner
@@ -92,6 +93,7 @@ class ActiveRole:
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog()
         self._board = Board()
+        self._progress = Progress()
         self._fenced = FencedStore(
             manager.store,
             manager.keys,
@@ -120,6 +122,7 @@ class ActiveRole:
             modules=self._modules,
             board=self._board,
             log=self.log,
+            progress=self._progress,
             remote=Remote(self._modules.instance_of),
             execute=self.execute,
         )
@@ -269,6 +272,7 @@ class ActiveRole:
             history=self._history,
             board=self._board,
             log=self.log,
+            progress=self._progress,
             modules=self._modules,
             registry=self._registry,
             clock=manager.clock,
@@ -344,6 +348,7 @@ class ActiveRole:
 
     def _module_stopped(self, module: str) -> None:
         self._board.clear(module)
+        self._progress.drop(module)
         self._judge()
         self._publisher.map_changed()
         self._tasks.create_task(self._withdraw(self._manager.keys.service(module)))

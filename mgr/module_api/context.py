@@ -136,6 +136,20 @@ class ModuleContext(StandbyContext, Protocol):
         """Publish the module's service address; empty withdraws it."""
         ...
 
+    def update_progress_event(
+        self, evid: str, message: str, progress: float, *, shown: bool
+    ) -> None:
+        """Say how far something is, from 0 to 1; ``shown``: to people, too."""
+        ...
+
+    def complete_progress_event(self, evid: str) -> None:
+        """It is done. No error where it is not known."""
+        ...
+
+    def clear_all_progress_events(self) -> None:
+        """Forget every event, of whichever module."""
+        ...
+
     def cluster_log(self, channel: str, priority: int, message: str) -> None:
         """Write a line to the cluster log: 0 debug, 1 info, 2 security, 3 warning, 4 error."""
         ...

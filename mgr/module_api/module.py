@@ -20,9 +20,10 @@ from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
 from mgr.module_api.own_options import OwnOptions
 from mgr.module_api.own_store import OwnStore, localized_store
+from mgr.module_api.progress import ReportsProgress
 
 
-class MgrModule(OwnOptions, OwnStore, ModuleDatabase, Errands):
+class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Errands):
     """The active half of a module. One instance lives while its manager is the active one.
 
     Set ``COMMANDS`` or decorate methods with ``CLICommand``; set ``MODULE_OPTIONS`` and

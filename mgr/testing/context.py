@@ -38,6 +38,7 @@ class Context:
         database: The module's database, as it would be kept; empty until there is one.
         documents: What ``get`` returns, before what the manager would make itself.
         health: The checks of the module, by code.
+        progress: What it says is under way, by id, as ``status`` lists it.
         uri: The address it published; ``active_uri`` is what a waiting module is told.
         cluster_lines: What it wrote to the cluster log: channel, priority, message.
         commands: What it asked of the manager: arguments and input.
@@ -67,6 +68,7 @@ class Context:
         self.database = b""
         self.documents: dict[str, Any] = {"mgr_ips": {"ips": [ADDRESS]}}
         self.health: dict[str, Any] = {}
+        self.progress: dict[str, dict[str, Any]] = {}
         self.uri = ""
         self.active_uri = ""
         self.cluster_lines: list[tuple[str, int, str]] = []
@@ -241,6 +243,20 @@ class Context:
     def set_uri(self, uri: str) -> None:
         """See ``mgr.module_api.context``."""
         self.uri = uri
+
+    def update_progress_event(
+        self, evid: str, message: str, progress: float, *, shown: bool
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        self.progress[evid] = {"message": message, "progress": progress, "add_to_ceph_s": shown}
+
+    def complete_progress_event(self, evid: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.progress.pop(evid, None)
+
+    def clear_all_progress_events(self) -> None:
+        """See ``mgr.module_api.context``."""
+        self.progress.clear()
 
     def cluster_log(self, channel: str, priority: int, message: str) -> None:
         """See ``mgr.module_api.context``."""

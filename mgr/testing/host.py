@@ -234,6 +234,11 @@ class Host:
         return self.context.health
 
     @property
+    def progress(self) -> dict[str, dict[str, Any]]:
+        """What the module says is under way, by id."""
+        return self.context.progress
+
+    @property
     def uri(self) -> str:
         """The address the module published."""
         return self.context.uri

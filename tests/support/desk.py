@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 from mgr.cluster.log import ClusterLog
+from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration, ModuleInfo
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.dispatch import Answer
@@ -48,6 +49,7 @@ class Desk:
         self.values = ConfigValues("a", self.schemas, term.keys)
         self.board = Board()
         self.log = ClusterLog()
+        self.progress = Progress()
         self.registry = Registry()
         self.resigned = []
         self.services = {"hello": "http://a/hello"}
@@ -65,6 +67,7 @@ class Desk:
                 history=ConfigHistory(term.keys, term.mirror, term.fenced),
                 board=self.board,
                 log=self.log,
+                progress=self.progress,
                 modules=self,
                 registry=self.registry,
                 clock=term.clock,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from mgr.clock import Clock
 from mgr.cluster.log import ClusterLog
+from mgr.cluster.progress import Progress
 from mgr.command.registry import Registry
 from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
@@ -132,6 +133,7 @@ class Administration:
     history: ConfigHistory
     board: Board
     log: ClusterLog
+    progress: Progress
     modules: Catalogue
     registry: Registry
     clock: Clock

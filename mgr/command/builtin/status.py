@@ -37,6 +37,7 @@ class _Status:
                 "modules": found["modules"],
                 "services": found["services"],
             },
+            "progress_events": self._admin.progress.as_document(),
             # How old the picture is from which reads are answered: it grows while etcd is away.
             "view_age_s": round(age_s, 3),
         }
@@ -63,4 +64,10 @@ class _Status:
         if mgrmap["services"]:
             lines += ["", "  addresses:"]
             lines += [f"    {name}: {uri}" for name, uri in sorted(mgrmap["services"].items())]
+        shown = [event for event in self._admin.progress.events.values() if event.shown]
+        if shown:
+            lines += ["", "  progress:"]
+            lines += [
+                line for each in shown for line in (f"    {each.message}", f"      {each.bar()}")
+            ]
         return "\n".join(lines)

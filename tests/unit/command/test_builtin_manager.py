@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mgr.cluster.log import Priority
+from mgr.cluster.progress import Event
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import NOUNS
 from mgr.command.render import FORMATS
@@ -282,6 +283,21 @@ async def test_status_is_the_cluster_on_one_screen():
     assert "hello: http://a/hello" in plain
     assert data["mgrmap"]["standbys"] == ["b"]
     assert data["view_age_s"] == 0
+
+
+async def test_status_shows_what_is_under_way():
+    """To people only what its module wants shown; to programs all of it."""
+    async with desk() as at:
+        at.progress.update("1", Event("Moving", 0.5, shown=True, source="m"))
+        at.progress.update("2", Event("Counting", 0.1, shown=False, source="m"))
+        plain = (await at.run("status")).stdout
+        data = await at.json("status")
+
+    assert plain.rstrip().endswith(f"  progress:\n    Moving\n      [{'=' * 15}{'.' * 15}]")
+    assert data["progress_events"] == {
+        "1": {"message": "Moving", "progress": 0.5, "add_to_ceph_s": True},
+        "2": {"message": "Counting", "progress": 0.1, "add_to_ceph_s": False},
+    }
 
 
 async def test_log_writes_and_last_reads():

@@ -1,0 +1,1 @@
+"""Progress: what takes long, how far it is, and what was done lately."""

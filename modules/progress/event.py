@@ -1,0 +1,76 @@
+"""One thing that takes long: how far it is, and how that reads. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+BAR_WIDTH = 30
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing, under way or over. Moments are seconds since 1970.
+
+    Attributes:
+        id: As whoever reports it calls it.
+        refs: What it is about, for programs.
+        add_to_ceph_s: Whether ``status`` shows it to people.
+        finished_at: 0 while it is under way.
+        failure_message: Why it failed, if it did.
+
+    """
+
+    id: str
+    message: str
+    started_at: float
+    progress: float = 0.0
+    refs: tuple[str, ...] = ()
+    add_to_ceph_s: bool = False
+    finished_at: float = 0.0
+    failed: bool = False
+    failure_message: str = ""
+
+    def moved(self, message: str, progress: float) -> Event:
+        """The same, further on."""
+        return replace(self, message=message, progress=min(max(progress, 0.0), 1.0))
+
+    def ended(self, at: float, failure: str | None = None) -> Event:
+        """The same, done; or failed, if ``failure`` says why."""
+        if failure is None:
+            return replace(self, progress=1.0, finished_at=at)
+        return replace(self, finished_at=at, failed=True, failure_message=failure)
+
+    def lasted(self, now: float) -> float:
+        """Seconds from its start to its end, or to ``now``."""
+        return max(0.0, (self.finished_at or now) - self.started_at)
+
+    def as_document(self, now: float) -> dict[str, Any]:
+        """For programs, in Ceph's shape."""
+        return {**asdict(self), "refs": list(self.refs), "duration": round(self.lasted(now), 3)}
+
+
+def from_document(document: dict[str, Any]) -> Event:
+    """What ``as_document`` made of an event."""
+    known = {name: document[name] for name in Event.__dataclass_fields__ if name in document}
+    return Event(**{**known, "refs": tuple(known.get("refs", ()))})
+
+
+def under_way(event: Event, now: float) -> list[str]:
+    """Two lines for people: what, since when, how far, and how long it may take yet."""
+    lasted = event.lasted(now)
+    done = round(BAR_WIDTH * event.progress)
+    bar = f"[{'=' * done}{'.' * (BAR_WIDTH - done)}]"
+    left = f" (remaining: {_span(lasted / event.progress - lasted)})" if event.progress else ""
+    return [f"{event.message} ({_span(lasted)})", f"    {bar}{left}"]
+
+
+def over(event: Event) -> str:
+    """A line for people."""
+    text = f"[{_span(event.lasted(0))}] {event.message}"
+    return f"{text}: {event.failure_message}" if event.failed else text
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,35 @@
+"""Progress, from a module's own thread to ``status``."""
+
+import json
+
+from mgr.module_api.module import MgrModule
+from tests.unit.active.conftest import described, says
+
+
+class Mover(MgrModule):
+    COMMANDS = says("move on")
+
+    def handle_command(self, _inbuf, _cmd):
+        self.update_progress_event("1", "Moving", 7, add_to_ceph_s=True)
+        self.update_progress_event("2", "Done", 0.5, add_to_ceph_s=True)
+        self.complete_progress_event("2")
+        return 0, "", ""
+
+
+async def test_what_a_module_reports_is_in_status_until_it_stops(active):
+    """Nothing of it is left behind, as nobody would complete it."""
+    async with active(described("mover", Mover), enabled=["mover"]) as cluster:
+
+        async def events():
+            return json.loads((await cluster.ask("status", format="json")).stdout)[
+                "progress_events"
+            ]
+
+        await cluster.ask("move", "on")
+        assert await events() == {
+            "1": {"message": "Moving", "progress": 1.0, "add_to_ceph_s": True}
+        }
+
+        await cluster.switch("mover", on=False)
+        await cluster.until(lambda: cluster.role._modules.instance_of("mover") is None)
+        await cluster.until(lambda: not cluster.role._progress.events)
