@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from mgr.active.database import Database
 from mgr.active.entries import commit_if
+from mgr.active.errand import Errand, Errands, Execute
+from mgr.active.fleet import Fleet
 from mgr.active.maps import Documents
 from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.progress import Event, Progress
-from mgr.command.dispatch import Answer, Request
+from mgr.command.dispatch import Request
 from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.native import ENTRY_LIMIT
@@ -40,14 +43,6 @@ COMMAND_S: Final = 30.0
 T = TypeVar("T")
 
 
-class Execute(Protocol):
-    """Runs a command as a client's would be."""
-
-    async def __call__(self, request: Request) -> Answer:
-        """See ``mgr.command.dispatch``."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
     """What the active's modules share. Only the loop touches any of it but ``documents``.
@@ -63,6 +58,8 @@ class Reach:
     lease: LeaseId
     documents: Documents
     modules: ActiveModules
+    fleet: Fleet
+    errands: Errands
     board: Board
     log: ClusterLog
     progress: Progress
@@ -82,6 +79,16 @@ class ActiveContext(ReadingContext):
         self._fenced = reach.fenced
         self._database = Database(reach.fenced, reach.manager.store, self._keys, module)
         self.get = reach.documents.get
+        # What the fleet shows is made of what is read already: nothing of it crosses.
+        fleet = reach.fleet
+        self.get_servers = fleet.get_servers
+        self.get_metadata = fleet.get_metadata
+        self.get_daemon_status = fleet.get_daemon_status
+        self.get_daemon_health_metrics = fleet.get_daemon_health_metrics
+        self.get_perf_schema = fleet.get_perf_schema
+        self.get_counter = fleet.get_counter
+        self.get_latest_counter = fleet.get_latest_counter
+        self.get_latest_labelled_counter = fleet.get_latest_labelled_counter
 
     def get_term(self) -> int:
         """See ``mgr.module_api.context``."""
@@ -198,19 +205,55 @@ class ActiveContext(ReadingContext):
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
         """See ``mgr.module_api.context``."""
+        request = self._request(arguments, inbuf)
+        try:
+            answer = self._bridge.to_loop(self._reach.execute(request), timeout_s=COMMAND_S)
+        except MgrError as error:
+            return -error.errno, "", str(error)
+        return answer.retval, answer.stdout, answer.stderr
+
+    def send_command(
+        self,
+        arguments: Mapping[str, Any],
+        inbuf: str | None,
+        tag: str,
+        *,
+        absent: str,
+        complete: Callable[[int, str, str], None],
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        asked = absent or self._request(arguments, inbuf)
+        errand = Errand(self._module, asked, tag, complete)
+
+        async def start() -> None:
+            self._reach.errands.start(errand)
+
+        self._cross(start())
+
+    def notify_all(self, kind: str, notify_id: str) -> None:
+        """See ``mgr.module_api.context``."""
+
+        async def notify() -> None:
+            self._reach.modules.notify(kind, notify_id)
+
+        self._cross(notify())
+
+    def set_device_wear_level(self, device: str, wear_level: float) -> None:
+        """See ``mgr.module_api.context``."""
+        key = self._keys.entry(checked_key(f"device/{device}"))
+        record = self._manager.mirror.get(key)
+        known = json.loads(record.value) if record else {}
+        self._write(self._fenced.put(key, json.dumps({**known, "wear_level": wear_level})))
+
+    def _request(self, arguments: Mapping[str, Any], inbuf: str | None) -> Request:
         rest = dict(arguments)
-        request = Request(
+        return Request(
             words=str(rest.pop("prefix", "")).split(),
             arguments=rest,
             input=(inbuf or "").encode(),
             deadline_s=self._manager.clock.now() + COMMAND_S,
             origin=f"module {self._module}",
         )
-        try:
-            answer = self._bridge.to_loop(self._reach.execute(request), timeout_s=COMMAND_S)
-        except MgrError as error:
-            return -error.errno, "", str(error)
-        return answer.retval, answer.stdout, answer.stderr
 
     async def _watch(self, prefix: str, *, on: bool) -> None:
         self._reach.modules.watch(self._module, prefix, on=on)

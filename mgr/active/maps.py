@@ -13,22 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mgr.active.document import shared
+from mgr.active.empty import EMPTY, TEXTS
 from mgr.election.leader import Presence
 from mgr.host.finder import Catalogue
 from mgr.host.view import LeaderView
 
-EMPTY: Final[Mapping[str, Any]] = shared(
-    {
-        "service_map": {"epoch": 0, "modified": "", "services": {}},
-        "devices": {"devices": []},
-        "have_local_config_map": {"have_local_config_map": False},
-        "pg_ready": {"pg_ready": True},
-        "fs_map": {"epoch": 0, "filesystems": [], "standbys": []},
-    }
-)
-"""Documents of a cluster that has none of what they show."""
-
-GUESSED_PREFIXES: Final = ("osd_map", "config")
+GUESSED_PREFIXES: Final = ("osd_map", "config", "device ")
 """Ceph answers an unknown name that begins so with an empty dictionary, any other with None."""
 
 
@@ -49,7 +39,7 @@ class Documents:
         document = self._published.get(name)
         if document is not None:
             return dict(document)
-        return {} if name.startswith(GUESSED_PREFIXES) else None
+        return unpublished(name)
 
     def current(self, name: str) -> Any:
         """The document as it is at this moment, made anew if it is stale. On the loop only."""
@@ -70,6 +60,13 @@ class Documents:
     def _make(self, name: str) -> None:
         self._stale.discard(name)
         self._published[name] = shared(self._makers[name]())
+
+
+def unpublished(name: str) -> Any:
+    """What stands for a document that is not there: by the form of its name, often nothing."""
+    if name in TEXTS:
+        return TEXTS[name]
+    return {} if name.startswith(GUESSED_PREFIXES) else None
 
 
 def available_modules(catalogue: Catalogue, options: Callable[[str], Any]) -> list[dict[str, Any]]:

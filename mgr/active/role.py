@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mgr.active.context import ActiveContext, Reach
+from mgr.active.errand import Errands
+from mgr.active.fleet import Fleet
 from mgr.active.health import HealthKeeper
 from mgr.active.modules import ActiveModules, Told
 from mgr.active.mutes import MuteKeeper
@@ -120,6 +122,8 @@ class ActiveRole:
             lease=LeaseId(office.lease),
             documents=self._publisher.documents,
             modules=self._modules,
+            fleet=Fleet(manager.view),
+            errands=Errands(self.execute, self._modules, tasks),
             board=self._board,
             log=self.log,
             progress=self._progress,

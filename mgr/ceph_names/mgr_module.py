@@ -1,6 +1,9 @@
 """Names that ceph-mgr modules import from ``mgr_module``. Their home is ``mgr.module_api``."""
 
+import json
+
 from mgr.module_api import CephArgtype
+from mgr.module_api.ceph_words import NFS_GANESHA_SUPPORTED_FSALS, NFS_POOL_NAME, PG_STATES
 from mgr.module_api.command import (
     ERROR_MSG_EMPTY_INPUT_FILE,
     ERROR_MSG_NO_INPUT_FILE,
@@ -12,6 +15,8 @@ from mgr.module_api.command import (
     HandlerFuncType,
 )
 from mgr.module_api.context import OptionValue
+from mgr.module_api.counters import PerfCounterT
+from mgr.module_api.crush_map import CRUSHMap
 from mgr.module_api.database import (
     MAX_DBCLEANUP_RETRIES,
     CLIRequiresDB,
@@ -19,47 +24,71 @@ from mgr.module_api.database import (
     MgrDBNotReady,
     MgrModuleRecoverDB,
 )
+from mgr.module_api.entry import Command
+from mgr.module_api.exposure import API
+from mgr.module_api.fleet import ServerInfoT, ServiceInfoT
+from mgr.module_api.health import HealthChecksT
 from mgr.module_api.log import (
     ClusterLogHandler,
     ClusterLogPrio,
+    CPlusPlusHandler,
     FileHandler,
     MgrModuleLoggingMixin,
+    MgrRootHandler,
 )
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import NotifyType
 from mgr.module_api.option import Option, OptionLevel
+from mgr.module_api.osd_map import OSDMap, OSDMapIncremental
+from mgr.module_api.rados import bindings_of as __getattr__
 from mgr.module_api.release import CephReleases
 from mgr.module_api.result import CommandResult, HandleCommandResult, MonCommandFailed
 from mgr.module_api.timer import profile_method
 
 __all__ = [
+    "API",
     "ERROR_MSG_EMPTY_INPUT_FILE",
     "ERROR_MSG_NO_INPUT_FILE",
     "MAX_DBCLEANUP_RETRIES",
+    "NFS_GANESHA_SUPPORTED_FSALS",
+    "NFS_POOL_NAME",
+    "PG_STATES",
     "CLICheckNonemptyFileInput",
     "CLICommand",
     "CLICommandBase",
     "CLIReadCommand",
     "CLIRequiresDB",
     "CLIWriteCommand",
+    "CPlusPlusHandler",
+    "CRUSHMap",
     "CephArgtype",
     "CephReleases",
     "ClusterLogHandler",
     "ClusterLogPrio",
+    "Command",
     "CommandResult",
     "FileHandler",
     "HandleCommandResult",
     "HandlerFuncType",
+    "HealthChecksT",
     "MgrDBNotAllowed",
     "MgrDBNotReady",
     "MgrModule",
     "MgrModuleLoggingMixin",
     "MgrModuleRecoverDB",
+    "MgrRootHandler",
     "MgrStandbyModule",
     "MonCommandFailed",
     "NotifyType",
+    "OSDMap",
+    "OSDMapIncremental",
     "Option",
     "OptionLevel",
     "OptionValue",
+    "PerfCounterT",
+    "ServerInfoT",
+    "ServiceInfoT",
+    "__getattr__",
+    "json",
     "profile_method",
 ]

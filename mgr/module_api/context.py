@@ -8,7 +8,7 @@ memory; writes wait until the store has them and are then visible to every threa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 OptionValue = bool | int | float | str | None
@@ -170,6 +170,70 @@ class ModuleContext(StandbyContext, Protocol):
                 where that can be copied; else its text is the traceback.
 
         """
+        ...
+
+    def notify_all(self, kind: str, notify_id: str) -> None:
+        """Notify every module that asked for ``kind``."""
+        ...
+
+    def send_command(
+        self,
+        arguments: Mapping[str, Any],
+        inbuf: str | None,
+        tag: str,
+        *,
+        absent: str,
+        complete: Callable[[int, str, str], None],
+    ) -> None:
+        """As ``mon_command``, and return at once; then ``command`` is notified with ``tag``.
+
+        ``complete`` gets the answer, on a thread of its own: a context in another process keeps
+        it there and sends a number instead. If ``absent`` says why nobody can run the command,
+        the answer is ``-ENXIO`` and that.
+        """
+        ...
+
+    # -- the fleet: whatever comes out is the caller's own --------------------------------
+
+    def get_servers(self) -> list[dict[str, Any]]:
+        """Every host and its daemons, in the form of ``MgrModule.get_server``."""
+        ...
+
+    def get_metadata(self, kind: str, name: str) -> dict[str, str]:
+        """What a daemon said of itself; empty if it is not known."""
+        ...
+
+    def get_daemon_status(self, kind: str, name: str) -> dict[str, str] | None:
+        """What a daemon last reported; empty if it did not, None if it is not known."""
+        ...
+
+    def get_daemon_health_metrics(self) -> dict[str, list[dict[str, Any]]]:
+        """Every known daemon by name, and its health metrics."""
+        ...
+
+    def set_device_wear_level(self, device: str, wear_level: float) -> None:
+        """Store it with what else is known of the device."""
+        ...
+
+    def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:
+        """What daemons count, by daemon; an empty ``kind`` or ``name`` stands for all.
+
+        By path, or, ``labelled``, by key a list of ``{"labels", "counters"}``.
+        """
+        ...
+
+    def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
+        """The last points, from old to new: ``[time, value]`` or ``[time, sum, count]``."""
+        ...
+
+    def get_latest_counter(self, kind: str, name: str, path: str) -> list[float]:
+        """The newest point; empty if there is none."""
+        ...
+
+    def get_latest_labelled_counter(
+        self, kind: str, name: str, key: str, counter: str, labels: Sequence[tuple[str, str]]
+    ) -> list[float]:
+        """The newest point; empty if there is none."""
         ...
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -71,3 +72,23 @@ def to_pretty_timedelta(n: timedelta) -> str:
         if n < limit:
             return f"{int(n.total_seconds()) // unit_s}{letter}"
     return f"{n.days // 365}y"
+
+
+def to_pretty_iec(n: int) -> str:
+    """A number of bytes with a binary prefix; a prefix is used from ten of it on."""
+    for bits, prefix in ((60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
+        if n > 10 << bits:
+            return f"{n >> bits} {prefix}"
+    return f"{n} "
+
+
+def get_pretty_row(elems: Sequence[str], width: int) -> str:
+    """A row of a table, ``width`` characters wide, all columns alike, texts to the right."""
+    room = width // len(elems) - 2
+    return "|" + "".join(f"{elem:>{room}} |" for elem in elems)
+
+
+def get_pretty_header(elems: Sequence[str], width: int) -> str:
+    """The head of a table, as wide as its rows."""
+    line = "+" + ("-" * (width // len(elems) - 1) + "+") * len(elems)
+    return f"{line}\n{get_pretty_row(elems, width)}\n{line}\n"

@@ -1,17 +1,69 @@
-"""Commands that a module has others run."""
+"""Commands and programs that a module has others run."""
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import re
+import subprocess
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, Protocol
 
 from mgr.clock import CLOCK
 from mgr.module_api.declared import ActiveHalf
-from mgr.module_api.result import HandleCommandResult, MonCommandFailed
+from mgr.module_api.result import CommandResult, HandleCommandResult, MonCommandFailed
+
+KEYRING: Final = "/etc/ceph/keyring"
+TOOL_S: Final = 10
+"""For a program that a module starts, where it says nothing else."""
+PLACEMENT_GROUP: Final = re.compile(r"-?\d+\.[0-9a-fA-F]+")
+ELSEWHERE: Final = ("osd", "pg", "mds")
+"""Ceph's daemons that take commands. There are none of them here."""
+
+
+class Completion(Protocol):
+    """Where the answer of a command goes: a ``CommandResult``, or what is like one."""
+
+    def complete(self, r: int, outb: str, outs: str) -> None:
+        """Take return value, data and words."""
+        ...
 
 
 class Errands(ActiveHalf):
-    """The part of ``MgrModule`` that runs commands."""
+    """The part of ``MgrModule`` that has commands and programs run."""
+
+    def send_command(  # noqa: PLR0913 - ceph-mgr's signature
+        self,
+        result: Completion,
+        svc_type: str,
+        svc_id: str,
+        command: str,
+        tag: str,
+        inbuf: str | None = None,
+        *,
+        one_shot: bool = False,  # noqa: ARG002 - as above; each command goes its own way here
+    ) -> None:
+        """Run a command, JSON with a ``prefix``, and return at once.
+
+        Its answer goes to ``result.complete(retval, data, words)``, on a thread of its own; then
+        every module that asked for ``command`` is notified of ``tag``. ``mon`` stands for the
+        manager and its modules. Daemons of Ceph answer that they are not there (``ENXIO``).
+
+        Raises:
+            ValueError: There is no such type of service, or no such id can be.
+
+        """
+        if svc_type == "osd" and not svc_id.isdecimal():
+            raise ValueError(f'invalid osd_id: "{svc_id}"')
+        if svc_type == "pg" and not PLACEMENT_GROUP.fullmatch(svc_id):
+            raise ValueError(f'invalid pgid: "{svc_id}"')
+        if svc_type != "mon" and svc_type not in ELSEWHERE:
+            raise ValueError(f"unknown service type: {svc_type}")
+        absent = f"{svc_type}.{svc_id} is not known here" if svc_type in ELSEWHERE else ""
+        self._context.send_command(
+            json.loads(command), inbuf, tag, absent=absent, complete=result.complete
+        )
 
     def mon_command(
         self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
@@ -43,3 +95,83 @@ class Errands(ActiveHalf):
             why = f"{result.stderr} retval: {result.retval}"
             raise MonCommandFailed(f"{cmd_dict['prefix']} failed: {why}")
         return result
+
+    def osd_command(
+        self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
+    ) -> tuple[int, str, str]:
+        """As ``tell_command`` to the OSD whose number is under ``id``.
+
+        Raises:
+            KeyError: There is no ``id``.
+
+        """
+        return self.tell_command("osd", cmd_dict["id"], cmd_dict, inbuf)
+
+    def tell_command(
+        self,
+        daemon_type: str,
+        daemon_id: str,
+        cmd_dict: Mapping[str, Any],
+        inbuf: str | None = None,
+        one_shot: bool = False,  # noqa: FBT001, FBT002 - ceph-mgr's signature
+    ) -> tuple[int, str, str]:
+        """As ``send_command``, and wait for the answer: return value, data, words."""
+        result = CommandResult()
+        self.send_command(
+            result,
+            daemon_type,
+            str(daemon_id),
+            json.dumps(dict(cmd_dict)),
+            "",
+            inbuf,
+            one_shot=one_shot,
+        )
+        return result.wait()
+
+    def tool_exec(
+        self, args: list[str], timeout: int = TOOL_S, stdin: bytes | None = None
+    ) -> tuple[int, str, str]:
+        """Run one of Ceph's programs as this manager: status, output, errors.
+
+        The first word is taken out of ``args``, as in ceph-mgr. Too late: ``-ETIMEDOUT``.
+
+        Raises:
+            OSError: There is no such program.
+
+        """
+        program = args.pop(0)
+        keyring = os.environ.get("CEPH_KEYRING", KEYRING)
+        words = [program, "-k", keyring, "-n", f"mgr.{self.get_mgr_id()}", *args]
+        self.log.debug("exec: %s", " ".join(words))
+        try:
+            done = subprocess.run(  # noqa: S603 - the module says what; it could start it itself
+                words, timeout=timeout, capture_output=True, input=stdin, check=False
+            )
+        except subprocess.TimeoutExpired:
+            late = f"Timed out after {timeout} s: {' '.join(words)}"
+            self.log.exception("%s", late)
+            return -errno.ETIMEDOUT, "", late
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def send_rgwadmin_command(
+        self,
+        args: list[str],
+        stdout_as_json: bool = True,  # noqa: FBT001, FBT002 - ceph-mgr's signature
+    ) -> tuple[int, Any, str]:
+        """Run ``radosgw-admin``: status, output (read as JSON if it worked), errors.
+
+        Raises:
+            OSError: There is no such program.
+            subprocess.TimeoutExpired: It took more than ``TOOL_S`` seconds.
+
+        """
+        done = subprocess.run(  # noqa: S603 - as above
+            ["radosgw-admin", "-n", f"mgr.{self.get_mgr_id()}", *args],  # noqa: S607 - found where Ceph is installed
+            capture_output=True,
+            timeout=TOOL_S,
+            check=False,
+        )
+        output, errors = done.stdout.decode(), done.stderr.decode()
+        if not done.returncode and stdout_as_json:
+            return done.returncode, json.loads(output), errors
+        return done.returncode, output, errors

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+HealthChecksT = Mapping[str, Mapping[str, int | str | Sequence[str]]]
 
 _FIELDS: Final[Mapping[str, type]] = {
     "severity": str,

@@ -40,6 +40,39 @@ class ManagerLogHandler(logging.Handler):
         logging.getLogger().handle(record)
 
 
+class CPlusPlusHandler(logging.Handler):
+    """Hands texts to the module's ``_ceph_log``, as ceph-mgr formats them.
+
+    ``MgrModule`` itself has ``ManagerLogHandler``, which keeps a record's level and fields. This
+    one is for modules that give handlers to loggers of their own.
+    """
+
+    _label = ""
+
+    def __init__(self, module_inst: Any) -> None:
+        super().__init__()
+        self._module = module_inst
+        self._use_label(self._label or module_inst.module_name)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the text."""
+        self._module._ceph_log(self.format(record))  # noqa: SLF001 - Ceph's name
+
+    def _use_label(self, label: str) -> None:
+        text = f"[{label} %(levelname)-4s %(name)s] %(message)s"
+        self.setFormatter(logging.Formatter(text))
+
+
+class MgrRootHandler(CPlusPlusHandler):
+    """As ``CPlusPlusHandler``, for what no module's own logger takes."""
+
+    _label = "mgr"
+
+    def set_module(self, module_inst: Any) -> None:
+        """Write through another module from now on."""
+        self._module = module_inst
+
+
 class ClusterLogHandler(logging.Handler):
     """Writes a module's messages to the cluster log, in the channel named after the module."""
 
@@ -171,6 +204,11 @@ class MgrModuleLoggingMixin:
             if number <= limit:
                 return name
         return "DEBUG"
+
+    def _ceph_log(self, text: str) -> None:
+        """Write a line to the manager's log, whatever its level."""
+        root = logging.getLogger()
+        root.handle(root.makeRecord(self.module_name, logging.INFO, "", 0, text, (), None))
 
     def getLogger(self, name: str | None = None) -> logging.Logger:  # noqa: N802 - Ceph's
         """The module's logger, or its child ``name``."""

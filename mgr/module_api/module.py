@@ -13,17 +13,20 @@ from typing import Any, ClassVar
 from mgr.module_api import release
 from mgr.module_api.command import CLICommandBase, decorated_commands, register_commands
 from mgr.module_api.context import ModuleContext, OptionValue, StandbyContext
+from mgr.module_api.counters import Counters
 from mgr.module_api.database import ModuleDatabase
 from mgr.module_api.declared import Declared
-from mgr.module_api.errand import Errands
+from mgr.module_api.display import get_pretty_header, get_pretty_row, to_pretty_iec
+from mgr.module_api.fleet import Fleet
 from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
 from mgr.module_api.own_options import OwnOptions
 from mgr.module_api.own_store import OwnStore, localized_store
 from mgr.module_api.progress import ReportsProgress
+from mgr.module_api.rados import Rados
 
 
-class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Errands):
+class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Fleet, Counters, Rados):
     """The active half of a module. One instance lives while its manager is the active one.
 
     Set ``COMMANDS`` or decorate methods with ``CLICommand``; set ``MODULE_OPTIONS`` and
@@ -34,7 +37,6 @@ class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Errands):
     NOTIFY_TYPES: ClassVar[Sequence[str]]
     CLICommand: ClassVar[type[CLICommandBase]]
     ClusterLogPrio = Priority
-    MGR_POOL_NAME = ".mgr"
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Errands):
         self._take(module_name, py_modules_ptr)
         self._prepare_db()
         self._commands = decorated_commands(type(self))
+        self._answering = False
         self._mgr_ips: str | None = None
         self._configure_logging(
             str(self.get_ceph_option("debug_mgr")),
@@ -106,9 +109,13 @@ class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Errands):
 
     def _handle_command(self, inbuf: str, cmd: dict[str, Any]) -> Any:
         command = self._commands.get(cmd["prefix"])
-        if command is None:
-            return self.handle_command(inbuf, cmd)
-        return command.call(self, cmd, inbuf)
+        self._answering = True
+        try:
+            if command is None:
+                return self.handle_command(inbuf, cmd)
+            return command.call(self, cmd, inbuf)
+        finally:
+            self._answering = False
 
     def _config_notify(self) -> None:
         self._set_log_level(
@@ -176,6 +183,28 @@ class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Errands):
     def cluster_log(self, channel: str, priority: Priority, message: str) -> None:
         """Write a line to the cluster log; ``cluster`` and ``audit`` are the usual channels."""
         self._context.cluster_log(channel, priority.value, message)
+
+    def is_authorized(self, arguments: Mapping[str, str]) -> bool:
+        """Whether the caller of the command that is being answered may do this.
+
+        Whoever may run commands may run all of them, with any arguments. False while none is
+        being answered, and where ``arguments`` is no dictionary.
+        """
+        return self._answering and isinstance(arguments, dict)
+
+    @staticmethod
+    def to_pretty_iec(n: int) -> str:
+        """A number of bytes with a binary prefix; a prefix is used from ten of it on."""
+        return to_pretty_iec(n)
+
+    @staticmethod
+    def get_pretty_row(elems: Sequence[str], width: int) -> str:
+        """A row of a table, ``width`` characters wide."""
+        return get_pretty_row(elems, width)
+
+    def get_pretty_header(self, elems: Sequence[str], width: int) -> str:
+        """The head of a table, as wide as its rows."""
+        return get_pretty_header(elems, width)
 
     def remote(self, module_name: str, method_name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of another module, here and now. Values are copied both ways.

@@ -39,10 +39,13 @@ RELEASE: Final = "tentacle"
 
 # Looked up on disk, and asked again by each module that is constructed on promotion.
 @functools.cache
-def version_line() -> str:
-    """A line of the form in which daemons say their version: the third word is the number."""
+def version_line(number: str = "") -> str:
+    """A line of the form in which daemons say their version: the third word is the number.
+
+    That of this manager, or ``number``.
+    """
     try:
-        number = version("mgr")
+        number = number or version("mgr")
     except PackageNotFoundError:
         number = "0"
     return f"mgr version {number} (ceph-mgr interface) {RELEASE} (stable)"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr.active import maps
 from mgr.active.document import shared
+from mgr.active.empty import EMPTY
 from mgr.active.remote import Remote
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.native import native_options
@@ -18,6 +20,7 @@ from mgr.host.view import LeaderView
 from mgr.module_api.context import OptionValue
 from mgr.module_api.notify import STORE
 from mgr.testing.clock import STARTS_AT
+from mgr.testing.fleet import Fleet
 
 ADDRESS = "127.0.0.1"
 """Where this manager is reached, as modules are told."""
@@ -43,6 +46,8 @@ class Context:
         cluster_lines: What it wrote to the cluster log: channel, priority, message.
         commands: What it asked of the manager: arguments and input.
         answer: What ``mon_command`` says, where ``answers`` has nothing for the prefix.
+        fleet: The daemons that it sees; a test adds them.
+        wear_levels: What it said of devices.
         connected: What ``have_mon_connection`` says.
         term: The fencing token.
         heard: Called with the kind and id of news that the module itself caused.
@@ -75,6 +80,16 @@ class Context:
         self.commands: list[tuple[dict[str, Any], str | None]] = []
         self.answer: tuple[int, str, str] = (0, "", "")
         self.answers: dict[str, tuple[int, str, str]] = {}
+        self.wear_levels: dict[str, float] = {}
+        self.fleet = Fleet()
+        self.get_servers = self.fleet.get_servers
+        self.get_metadata = self.fleet.get_metadata
+        self.get_daemon_status = self.fleet.get_daemon_status
+        self.get_daemon_health_metrics = self.fleet.get_daemon_health_metrics
+        self.get_perf_schema = self.fleet.get_perf_schema
+        self.get_counter = self.fleet.get_counter
+        self.get_latest_counter = self.fleet.get_latest_counter
+        self.get_latest_labelled_counter = self.fleet.get_latest_labelled_counter
         self.connected = True
         self.term = 1
         self.heard: Callable[[str, Any], None] = lambda _kind, _id: None
@@ -194,7 +209,7 @@ class Context:
         if document is None:
             document = self._made(data_name)
         if document is None:
-            return {} if data_name.startswith(maps.GUESSED_PREFIXES) else None
+            return maps.unpublished(data_name)
         return dict(shared(document))
 
     def _made(self, name: str) -> Any:
@@ -206,7 +221,7 @@ class Context:
             case "mgr_map":
                 return self._mgr_map()
             case _:
-                return maps.EMPTY.get(name)
+                return EMPTY.get(name)
 
     def board(self) -> Board:
         """The health board with the checks of this module on it."""
@@ -267,6 +282,28 @@ class Context:
     ) -> Any:
         """See ``mgr.module_api.context``."""
         return Remote(self.neighbours.get).call(module, method, args, kwargs)
+
+    def notify_all(self, kind: str, notify_id: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.heard(kind, notify_id)
+
+    def send_command(
+        self,
+        arguments: Mapping[str, Any],
+        inbuf: str | None,
+        tag: str,
+        *,
+        absent: str,
+        complete: Callable[[int, str, str], None],
+    ) -> None:
+        """As ``mon_command``; completed before this returns."""
+        answer = (-errno.ENXIO, "", absent) if absent else self.mon_command(arguments, inbuf)
+        complete(*answer)
+        self.heard("command", tag)
+
+    def set_device_wear_level(self, device: str, wear_level: float) -> None:
+        """See ``mgr.module_api.context``."""
+        self.wear_levels[device] = wear_level
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
         """Note the command, and answer as the test said."""

@@ -1,4 +1,4 @@
-"""What is installed: our five names, nobody else's, and programs that start."""
+"""What is installed: our names, nobody else's, and programs that start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("mgr", "standby", "modules", "mgr_module", "object_format", "mgr_util")
+OURS = ("mgr", "standby", "modules", "mgr_module", "object_format", "mgr_util", "ceph_argparse")
 PROGRAMS = ("mgrd", "mgrctl", "mgr-demo")
 
 

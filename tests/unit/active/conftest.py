@@ -24,6 +24,7 @@ from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
 from mgr.worker.gate import Gate
+from tests.unit.active.probe import Peer, Probe
 
 TTL_S = 60
 
@@ -168,3 +169,29 @@ async def cluster_of(*found, enabled=(), start=True, stored=None, **settings):
 def active():
     """Make active managers, each for a ``with`` block: of some modules, some of them enabled."""
     return cluster_of
+
+
+@pytest.fixture
+async def cluster(active):
+    found = [described("probe", Probe), described("peer", Peer)]
+    async with active(*found, enabled=["probe", "peer"]) as made:
+        yield made
+
+
+@pytest.fixture
+def run(cluster):
+    """Run ``work(module)`` on the module's thread; what it returned, or the error it raised."""
+
+    async def on_its_thread(work):
+        def caught(module):
+            try:
+                return work(module)
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                return error
+
+        Probe.work = staticmethod(caught)
+        answer = await cluster.ask("probe", "run")
+        assert answer.retval == 0, answer
+        return Probe.result
+
+    return on_its_thread

@@ -139,7 +139,7 @@ def test_maps_are_the_tests_own_and_read_only(mgr_host, module):
     with pytest.raises(TypeError, match="shared"):
         module.get("osd_map")["osds"][0]["osd"] = 1
     assert module.get("mgr_map")["active_name"] == "a"
-    assert module.get("osd_map_crush") == {}
+    assert module.get("osd_map_of_mars") == {}
     assert module.get("nothing") is None
 
 

@@ -1,0 +1,50 @@
+"""``Command``: the way in which plug-ins of Reef's dashboard, and older code, declare commands."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from mgr.module_api.command import CLICommand, HandlerFuncType, give_to_package
+from mgr.module_api.result import HandleCommandResult
+
+
+class Command(dict[str, Any]):
+    """A command and its handler, apart from any class: nothing happens until ``register``."""
+
+    def __init__(
+        self,
+        prefix: str,
+        handler: HandlerFuncType,
+        perm: str = "rw",
+        poll: bool = False,  # noqa: FBT001, FBT002 - ceph-mgr's signature
+    ) -> None:
+        super().__init__(perm=perm, poll=poll)
+        self.prefix = prefix
+        self.handler = handler
+
+    @staticmethod
+    def returns_command_result(
+        instance: Any, f: HandlerFuncType
+    ) -> Callable[..., HandleCommandResult]:
+        """Let ``f`` take ``instance``, else the module, first, and return a result with names."""
+
+        @functools.wraps(f)
+        def wrapper(mgr: Any, *args: Any, **kwargs: Any) -> HandleCommandResult:
+            return HandleCommandResult(*f(instance or mgr, *args, **kwargs))
+
+        wrapper.__signature__ = inspect.signature(f)  # type: ignore[attr-defined] # read by inspect
+        return wrapper
+
+    def register(self, instance: Any = False) -> HandlerFuncType:  # noqa: FBT002 - as above
+        """Make it a command of the package in which the handler stands.
+
+        With ``instance``, the handler is called as a method of that, not of the module. To be
+        called while the package is imported: the host collects commands right after.
+        """
+        command = CLICommand(self.prefix, self["perm"], self["poll"])
+        handler = command(self.returns_command_result(instance, self.handler))
+        give_to_package(command, handler)
+        return handler

@@ -1,0 +1,75 @@
+"""The fleet as a module sees it: hosts, the daemons on them, and what those say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mgr.module_api.declared import ActiveHalf
+
+ServiceInfoT = dict[str, str]
+ServerInfoT = dict[str, str | list[ServiceInfoT]]
+
+
+class Fleet(ActiveHalf):
+    """The part of ``MgrModule`` about daemons. The managers are among them, as ``mgr.<id>``."""
+
+    def get_server(self, hostname: str) -> dict[str, Any]:
+        """The host and its daemons; a host that is not known has none.
+
+        ``{"hostname", "services": [{"type", "id", "ceph_version"}], "ceph_version"}``.
+        """
+        for server in self._context.get_servers():
+            if server["hostname"] == hostname:
+                return server
+        return {"hostname": hostname, "services": [], "ceph_version": ""}
+
+    def list_servers(self) -> list[dict[str, Any]]:
+        """Every host that a daemon is known on, as ``get_server`` shows it."""
+        return self._context.get_servers()
+
+    def get_metadata(
+        self, svc_type: str, svc_id: str, default: dict[str, str] | None = None
+    ) -> dict[str, str] | None:
+        """What a daemon said of itself when it joined, as text; ``default`` if it said nothing."""
+        return self._context.get_metadata(svc_type, svc_id) or default
+
+    def get_daemon_status(self, svc_type: str, svc_id: str) -> dict[str, str] | None:
+        """What a daemon last reported; empty if it did not, None if it is not known."""
+        return self._context.get_daemon_status(svc_type, svc_id)
+
+    def get_daemon_health_metrics(self) -> dict[str, list[dict[str, Any]]]:
+        """Every known daemon by name, with what it counts of its troubles: mostly nothing."""
+        return self._context.get_daemon_health_metrics()
+
+    def set_device_wear_level(self, devid: str, wear_level: float) -> None:
+        """Note how worn a device is, from 0 to 1; kept under ``device/<devid>`` for all to read."""
+        self._context.set_device_wear_level(devid, wear_level)
+
+    # Queries that only daemons of Ceph answer: refused as ceph-mgr refuses a malformed one.
+
+    def add_osd_perf_query(self, query: dict[str, Any]) -> int | None:
+        """None: there is no OSD that could be asked."""
+        self.log.error("no OSD answers performance queries here: %r", query)
+        return None
+
+    def remove_osd_perf_query(self, query_id: int) -> None:
+        """End a query; there is none."""
+
+    def get_osd_perf_counters(self, query_id: int) -> dict[str, Any] | None:  # noqa: ARG002 - there is none
+        """None: there is no such query."""
+        return None
+
+    def add_mds_perf_query(self, query: dict[str, Any]) -> int | None:
+        """None: there is no MDS that could be asked."""
+        self.log.error("no MDS answers performance queries here: %r", query)
+        return None
+
+    def remove_mds_perf_query(self, query_id: int) -> None:
+        """End a query; there is none."""
+
+    def reregister_mds_perf_queries(self) -> None:
+        """Ask again what was asked; nothing was."""
+
+    def get_mds_perf_counters(self, query_id: int) -> dict[str, Any] | None:  # noqa: ARG002 - there is none
+        """None: there is no such query."""
+        return None

@@ -1,0 +1,140 @@
+"""The map wrappers: usable on nothing, and right about what they are given."""
+
+import sys
+import types
+
+import pytest
+
+from mgr.module_api.crush_map import CRUSHMap
+from mgr.module_api.module import MgrModule
+from mgr.module_api.osd_map import OSDMap
+from mgr.module_api.rados import NoCephError
+from tests.support.context import run
+
+TREE = {
+    "devices": [{"id": 0, "name": "osd.0", "class": "ssd"}, {"id": 1, "name": "osd.1"}],
+    "buckets": [
+        {"id": -1, "name": "default", "weight": 0x30000, "items": [{"id": -2, "weight": 0x30000}]},
+        {
+            "id": -2,
+            "name": "host",
+            "weight": 0x30000,
+            "items": [{"id": 0, "weight": 0x10000}, {"id": 1, "weight": 0x20000}],
+        },
+    ],
+    "rules": [
+        {"rule_id": 7, "rule_name": "r", "steps": [{"op": "take", "item": -1}, {"op": "emit"}]}
+    ],
+}
+
+
+class Module(MgrModule):
+    """Nothing of its own."""
+
+
+@pytest.fixture
+def pair():
+    return run(Module)
+
+
+def test_an_empty_map_answers_everything(pair):
+    """So that code written for a cluster runs without one."""
+    osdmap = pair[0].get_osdmap()
+    inc = osdmap.new_incremental()
+    inc.set_crush_compat_weight_set_weights({0: 1.0})
+    crush = osdmap.get_crush()
+
+    assert (osdmap.get_epoch(), osdmap.get_crush_version(), inc.get_epoch()) == (0, 0, 1)
+    assert osdmap.get_pools() == osdmap.get_pools_by_name() == osdmap.map_pool_pgs_up(1) == {}
+    assert osdmap.calc_pg_upmaps(inc, 1) == osdmap.balance_primaries(1, inc) == 0
+    assert osdmap.get_pools_by_take(-1) == crush.find_takes() == crush.find_roots() == []
+    assert osdmap.pg_to_up_acting_osds(1, 0)["up"] == []
+    assert osdmap.pool_raw_used_rate(1) == 0
+    assert osdmap.get_ec_profile("default") is None
+    assert osdmap.get_require_osd_release() == ""
+    assert osdmap.apply_incremental(inc).get_epoch() == 1
+    assert crush.get_item_name(-1) is crush.get_item_weight(-1) is crush.get_rule("r") is None
+    assert crush.get_take_weight_osd_map(-1) == crush.device_class_counts() == {}
+    assert not CRUSHMap.have_default_choose_args(crush.dump())
+    assert CRUSHMap.get_default_choose_args(crush.dump()) == []
+
+
+def test_a_hierarchy_is_read_from_its_dump():
+    """Names, weights and what lies below what."""
+    crush = CRUSHMap(TREE)
+
+    assert (crush.get_item_name(-2), crush.get_item_name(0)) == ("host", "osd.0")
+    assert (crush.get_item_weight(-2), crush.get_item_weight(1)) == (3.0, 2.0)
+    assert (crush.find_takes(), crush.find_roots()) == ([-1], [-1])
+    assert crush.get_take_weight_osd_map(-1) == {0: pytest.approx(1 / 3), 1: pytest.approx(2 / 3)}
+    assert crush.get_osds_under(-1) == [0, 1]
+    assert (crush.get_rule_root("r"), crush.get_rule_by_id(7)["rule_name"]) == (-1, "r")
+    assert crush.device_class_counts() == {"ssd": 1, None: 1}
+
+
+def test_a_change_is_applied_to_a_copy():
+    """The map itself stays, and its dump is the caller's own."""
+    osdmap = OSDMap.build_simple(epoch=3, num_osd=2)
+    inc = osdmap.new_incremental()
+    inc.set_osd_reweights({1: 0.5})
+
+    changed = osdmap.apply_incremental(inc)
+    osdmap.dump()["osds"].clear()
+
+    assert [osd["weight"] for osd in changed.dump()["osds"]] == [1.0, 0.5]
+    assert [osd["weight"] for osd in osdmap.dump()["osds"]] == [1.0, 1.0]
+    assert changed.get_epoch() == 4
+
+
+def test_pools_are_made_by_commands(pair):
+    """Which the manager refuses where there is no Ceph."""
+    module, context = pair
+
+    assert not module.have_enough_osds()
+    module.create_mgr_pool()
+    assert [each[0]["prefix"] for each in context.commands] == [
+        "osd pool create",
+        "osd pool application enable",
+    ]
+    assert module.get_quiesce_leader_gid(1) is None
+
+
+def test_ceph_is_missed_at_its_first_use(pair, monkeypatch):
+    """With a sentence, and not when the module is imported."""
+    monkeypatch.setitem(sys.modules, "rados", None)
+
+    with pytest.raises(NoCephError, match="'rados' are not on this host"):
+        _ = pair[0].rados
+
+
+def test_a_configuration_is_missed_at_its_first_use(pair, monkeypatch, tmp_path):
+    """Bindings alone are no cluster."""
+    monkeypatch.setitem(sys.modules, "rados", types.ModuleType("rados"))
+    monkeypatch.setenv("CEPH_CONF", str(tmp_path / "none"))
+
+    with pytest.raises(NoCephError, match="cannot be read"):
+        _ = pair[0].rados
+
+
+def test_a_cluster_is_connected_once(pair, monkeypatch, tmp_path):
+    """And every part of the module has the same connection."""
+    configuration = tmp_path / "ceph.conf"
+    configuration.write_text("")
+    bindings = types.ModuleType("rados")
+    made = []
+
+    class Rados:
+        def __init__(self, **given):
+            made.append(given)
+            self.connected = 0
+
+        def connect(self):
+            self.connected += 1
+
+    bindings.Rados = Rados
+    monkeypatch.setitem(sys.modules, "rados", bindings)
+    monkeypatch.setenv("CEPH_CONF", str(configuration))
+
+    assert pair[0].rados is pair[0].rados
+    assert pair[0].rados.connected == 1
+    assert made == [{"conffile": str(configuration), "name": "mgr.a"}]
