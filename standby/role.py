@@ -17,6 +17,7 @@ from mgr.host.life import Event
 from mgr.host.manager import Manager
 from mgr.host.runner import Limits, ModuleRunner, Servant
 from standby.context import StandbyContext
+from standby.down import set_down
 from standby.redirect import refusal
 
 STOP_S: Final = 0.5
@@ -95,7 +96,7 @@ class StandbyRole:
     # -- what the servers ask -------------------------------------------------------------------
 
     async def execute(self, request: Any) -> Any:
-        """Refuse, and say where the active manager is.
+        """Refuse, and say where the active manager is; ``mgr set down`` is done if there is none.
 
         Between the moment this worker is elected and the moment it can act on it, there is
         nobody to name: the call is held, for some milliseconds as a rule, and then run.
@@ -108,9 +109,12 @@ class StandbyRole:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._manager.settings.hold_s):
                     await self._promoted.wait()
-        if self._active is None:
+        if self._active is not None:
+            return await self._active.execute(request)
+        said = await set_down(self._manager, request.words)
+        if said is None:
             raise refusal(self._manager.view, self._manager.id)
-        return await self._active.execute(request)
+        return said
 
     def promote(self, active: Active) -> None:
         """Give held calls to ``active``, which answers from now on."""

@@ -153,6 +153,7 @@ class ActiveRole:
         mirror.subscribe(keys.managers, self._judge)
         mirror.subscribe(keys.config, self._modules.notify_config)
         mirror.subscribe(keys.config, self._judge_options)
+        mirror.subscribe(keys.down, self._stand_down)
         mirror.subscribe(keys.module_entries, self._modules.notify_store)
         self._mutes.follow()
         self._publisher.follow()
@@ -166,6 +167,7 @@ class ActiveRole:
             self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()
         self._judge()
+        self._stand_down()
         self._available = True
         self._publisher.map_changed()
         self.log.add(f"Manager daemon {manager.id} is now available", name=name)
@@ -336,6 +338,10 @@ class ActiveRole:
             known = ", ".join(sorted(warm)) or "there is none"
             raise NotFoundError(f"manager {successor!r} is no warm standby: {known}")
         self._office.resign(reason, successor)
+
+    def _stand_down(self, _changes: object = None) -> None:
+        if self._manager.mirror.get(self._manager.keys.down) is not None:
+            self._office.resign("mgr set down", "")
 
     def _module_changed(self, module: str, event: Event) -> None:
         if event is Event.SERVE_RAISED:

@@ -14,13 +14,15 @@ from typing import Any, Final
 from mgr.cli import show
 from mgr.cli.table import Entry, Table, keep, load, touch
 from mgr.client.aio import AsyncClient
-from mgr.client.answer import Answer, Line, Missing
+from mgr.client.answer import Answer, Line, Missing, Status
 from mgr.clock import CLOCK
-from mgr.errors import InvalidArgumentError
+from mgr.errors import InvalidArgumentError, UnreachableError
 
 FETCH_S: Final = 1.0
 """Completion waits no longer for a table than a person at a prompt does."""
 PAST_LINES: Final = 10
+WITHOUT_ACTIVE: Final = ("mgr", "set", "down")
+"""What standbys answer, too, while nobody leads."""
 TAGS: Final = {
     "debug": "DBG",
     "info": "INF",
@@ -119,7 +121,12 @@ async def _execute(wish: Wish) -> int:
     data = _input(wish.in_file)
     arguments: dict[str, Any] = {"format": wish.format} if wish.format else {}
     async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s) as client:
-        table = await _table(client, wish.table)
+        if wish.words[: len(WITHOUT_ACTIVE)] == WITHOUT_ACTIVE:
+            return _printed(await client.execute_anywhere(wish.words, arguments), wish)
+        try:
+            table = await _table(client, wish.table)
+        except UnreachableError as error:
+            raise await _explained(client, error) from None
         entry = table.found(wish.words, arguments)
         if entry.poll:
             return await _poll(client, wish, arguments, data)
@@ -187,6 +194,17 @@ def _printed(answer: Answer, wish: Wish) -> int:
     # takes it so.
     show.answer(answer.stdout, answer.stderr, wish.out_file)
     return 0
+
+
+async def _explained(client: AsyncClient, error: UnreachableError) -> UnreachableError:
+    """``error``, and what managers say of why they do not lead."""
+    found = await client.statuses()
+    notes = {
+        f"mgr.{status.name}": status.note
+        for status in found.values()
+        if isinstance(status, Status) and status.note
+    }
+    return UnreachableError(str(error), tried=notes) if notes else error
 
 
 def _input(file: str | None) -> bytes:

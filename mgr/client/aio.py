@@ -27,7 +27,7 @@ from mgr.client.peers import Peer, Peers, addresses_in
 from mgr.client.search import Search, Sighting
 from mgr.client.session import Session
 from mgr.clock import CLOCK, Clock
-from mgr.errors import UnreachableError
+from mgr.errors import DeadlineExceededError, NotActiveError, UnreachableError
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.command_pb2 import DescribeCommandsRequest
 from mgr.rpc.v1.manager_pb2 import FailRequest, GetStatusRequest
@@ -106,6 +106,26 @@ class AsyncClient:
             timeout_s=timeout_s or self._timeout_s,
         )
         return answer_in(await errand.run())
+
+    async def execute_anywhere(
+        self, words: Sequence[str], arguments: dict[str, Any] | None = None
+    ) -> Answer:
+        """Run a command that any manager may answer while nobody leads: ``mgr set down``.
+
+        Somebody who leads is asked as by ``execute``. Raises as that does.
+        """
+        chosen_id = uuid.uuid4().hex
+        request = request_of(words, arguments, b"", chosen_id)
+        for address in self._guide.peers.addresses:
+            peer = self._guide.peers.at(address)
+            try:
+                return answer_in(await peer.commands.Execute(request, timeout=self._guide.reach_s))
+            except grpc.aio.AioRpcError as failed:
+                error = error_of(failed)
+                if isinstance(error, NotActiveError | UnreachableError | DeadlineExceededError):
+                    continue
+                raise error from None
+        return await self.execute(words, arguments, request_id=chosen_id)
 
     def session(self) -> Session:
         """Open a stream for many commands: ``async with client.session() as session``."""

@@ -89,6 +89,7 @@ class Candidate:
         """Campaign for manager ``name``."""
         self.leader = Sight(keys.leader)
         self.transfer = Sight(keys.transfer)
+        self.down = Sight(keys.down)
         self._store = store
         self._keys = keys
         self._clock = clock
@@ -96,11 +97,13 @@ class Candidate:
         self._dice = dice
 
     def hesitation_s(self, timing: Timing) -> float | None:
-        """How long to wait before trying; None while somebody leads, so far as is known.
+        """How long to wait before trying; None while somebody leads or nobody is to, as is known.
 
         A successor named by ``transfer`` tries at once and the others leave it a head start.
         """
         if self.leader.record is not None and self.leader.known:
+            return None
+        if self.down.record is not None:
             return None
         wanted = self.transfer.record
         if wanted is None:
@@ -129,9 +132,14 @@ class Candidate:
             outcome = await self._store.commit(
                 [Put(self._keys.leader, value, lease)],
                 # A transfer that was not heard of yet makes the attempt fail, instead of
-                # snatching the office from the named successor; the answer tells of it.
-                when=(Created(self._keys.leader, ABSENT), self.transfer.unchanged()),
-                otherwise_get=(self._keys.leader, self._keys.transfer),
+                # snatching the office from the named successor; the answer tells of it. So does
+                # the wish that nobody leads: once it stands there, nobody begins to.
+                when=(
+                    Created(self._keys.leader, ABSENT),
+                    self.transfer.unchanged(),
+                    Created(self._keys.down, ABSENT),
+                ),
+                otherwise_get=(self._keys.leader, self._keys.transfer, self._keys.down),
                 timeout_s=timing.request_s,
             )
         except OutcomeUnknownError:
@@ -139,7 +147,8 @@ class Candidate:
         if outcome.succeeded:
             return outcome.revision
         now_s = self._clock.now()
-        for sight, record in zip((self.leader, self.transfer), outcome.found, strict=True):
+        sights = (self.leader, self.transfer, self.down)
+        for sight, record in zip(sights, outcome.found, strict=True):
             sight.look(record, outcome.revision, now_s)
         return None
 

@@ -51,6 +51,7 @@ class Campaign:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(self._candidate.leader))
             tasks.create_task(self._follow(self._candidate.transfer))
+            tasks.create_task(self._follow(self._candidate.down))
             tasks.create_task(self._look())
 
     async def _follow(self, sight: Sight) -> None:
@@ -111,6 +112,9 @@ class Campaign:
         hesitation_s = self._candidate.hesitation_s(self._session.timing)
         if hesitation_s is None or self._state.phase is not Phase.STANDBY:
             return False
-        await asyncio.sleep(hesitation_s)
+        await woken(self.news, hesitation_s)
+        if self.news.is_set():
+            # It may be about the successor: who waits for another's head start may be named now.
+            return False
         vacant = self._candidate.hesitation_s(self._session.timing) is not None
         return vacant and self._state.phase is Phase.STANDBY

@@ -59,6 +59,11 @@ class Keys:
         return f"{self.root}transfer"
 
     @property
+    def down(self) -> str:
+        """There while operators want nobody to lead; its value says since when."""
+        return f"{self.root}down"
+
+    @property
     def managers(self) -> str:
         """Prefix of presences."""
         return f"{self.root}managers/"

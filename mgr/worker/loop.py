@@ -56,6 +56,7 @@ LOOK_EVERY_S: Final = 0.5
 """How often to look whether the gate has shut by itself, at most."""
 WAIT_S: Final = 10.0
 """After this, say in the log what is waited for, and wait on."""
+DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
 FIRST: Final = Revision(1)
 """Any revision: every etcd is at this one or later."""
 
@@ -128,7 +129,7 @@ class Worker:
                 view=manager.view,
                 clock=CLOCK,
                 incarnation=manager.incarnation,
-                note_of=lambda: self._note,
+                note_of=self._standing,
             ),
             await http.serve(
                 manager.settings,
@@ -152,6 +153,11 @@ class Worker:
 
     def _role(self) -> Role:
         return self._active or self._standby
+
+    def _standing(self) -> str:
+        """Why this manager stands as it stands, for operators."""
+        down = self._manager.mirror.get(self._manager.keys.down) is not None
+        return self._note or (DOWN if down else "")
 
     # -- what the guard says --------------------------------------------------------------------
 
@@ -208,9 +214,11 @@ class Worker:
 
     async def _part(self, released: Released) -> NoReturn:
         """Send whoever is held to the successor, once there is one, and go."""
-        if any(p.warm and p.name != self._manager.id for p in self._manager.view.presences()):
+        manager = self._manager
+        others = any(p.warm and p.name != manager.id for p in manager.view.presences())
+        if others and manager.mirror.get(manager.keys.down) is None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._manager.settings.hold_s):
+                async with asyncio.timeout(manager.settings.hold_s):
                     await self._succeeded(released.term)
         self._gate.end("the office was given back")
         await self._close(GOODBYE_S)

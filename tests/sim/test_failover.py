@@ -10,7 +10,7 @@ from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
-from mgr.store.api import Delete
+from mgr.store.api import Delete, Put
 from tests.support.simulation import SimManager, Simulation
 from tests.support.weather import KEYS, Weather
 
@@ -395,3 +395,24 @@ def test_systemd_hears_of_readiness_of_each_phase_and_of_the_end():
         told = manager.systemd.told
         assert told.index("STATUS=warming") < told.index("READY=1") < told.index("STATUS=active")
         assert told.index("STATUS=active") < told.index("STOPPING=1")
+
+
+def test_nobody_leads_while_the_managers_are_set_down():
+    """Not after a crash, not after a restart; with the record gone, one leads at once."""
+    with Simulation("a", "b", "c") as world:
+        active = world.settle()
+        world.loop.run_until_complete(world.store.commit([Put(KEYS.down, "since then")]))
+        active.worker.die("SIGKILL")
+        world.until(lambda: world.leader_name() is None, 1)
+        world.run(3)
+        world.managers["b"].kill()
+        world.run(1)
+        world.managers["b"].start()
+        world.run(20)
+        assert world.leader_name() is None
+        assert all(each.guard.phase is Phase.STANDBY for each in world.managers.values())
+
+        world.loop.run_until_complete(world.store.commit([Delete(KEYS.down)]))
+        took_s = world.until(world.leader_name, 1)
+
+    assert took_s < 0.1

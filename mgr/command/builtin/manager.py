@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from mgr.clock import timestamp
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.election.leader import Presence, decode
@@ -30,6 +31,12 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
             "rw",
             noun.fail,
             once=True,
+        ),
+        builtin(
+            "mgr set down name=down,type=CephChoices,strings=true|false",
+            "make the active manager give up its office, and nobody take it, until set to false",
+            "rw",
+            noun.set_down,
         ),
         builtin(
             "mgr services", "list service endpoints provided by mgr modules", "r", noun.services
@@ -88,6 +95,18 @@ class _Manager:
         await self._admin.resign(reason="admin", successor=successor)
         to = f" to mgr.{successor}" if successor else ""
         return Reply(note=f"mgr.{found['active_name']} gives up its office{to}")
+
+    async def set_down(self, call: Call) -> Reply:
+        key = self._admin.keys.down
+        if call["down"] == "false":
+            # Also where it is not down, so far as is known here: the wish is what stands then.
+            await self._admin.fenced.delete(key)
+            return Reply()
+        await self._admin.fenced.put(key, timestamp())
+        return Reply(
+            note=f"mgr.{self._admin.manager_id} gives up its office and nobody takes it, until "
+            "'mgr set down false'"
+        )
 
     async def services(self, _call: Call) -> Reply:
         return Reply(self._admin.mgr_map()["services"])

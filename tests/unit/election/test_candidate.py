@@ -30,7 +30,11 @@ class Scene:
 
     async def look(self):
         """Bring the candidate's feeds up to date."""
-        for sight in (self.candidate.leader, self.candidate.transfer):
+        for sight in (
+            self.candidate.leader,
+            self.candidate.transfer,
+            self.candidate.down,
+        ):
             listing = await self.store.list(sight.key)
             sight.take(Listed(listing.records, listing.revision), self.clock.now())
 
@@ -208,3 +212,26 @@ def test_a_fresh_listing_replaces_what_was_known():
 
     assert sight.record.key == "/k"
     assert sight.revision == 7
+
+
+async def test_nobody_tries_while_the_managers_are_set_down(scene):
+    """Until that record is gone."""
+    await scene.store.commit([Put(KEYS.down, "since then")])
+    await scene.look()
+    assert scene.candidate.hesitation_s(TIMING) is None
+
+    await scene.store.commit([Delete(KEYS.down)])
+    await scene.look()
+    assert scene.candidate.hesitation_s(TIMING) is not None
+
+
+async def test_an_attempt_that_has_not_heard_of_being_set_down_fails_and_learns(scene):
+    """The record is judged in the transaction: a late attempt cannot slip past it."""
+    await scene.look()
+    await scene.store.commit([Put(KEYS.down, "since then")])
+
+    term, _ = await scene.campaign()
+
+    assert term is None
+    assert await scene.store.get(KEYS.leader) is None
+    assert scene.candidate.hesitation_s(TIMING) is None

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from mgr.clock import CLOCK
+from mgr.command.dispatch import Request
 from mgr.config.modules import Switch, encode
 from mgr.config.values import ConfigValues
 from mgr.election.leader import Leader
@@ -25,6 +26,7 @@ from standby.role import StandbyRole
 from tests.unit.active.conftest import described, option
 
 TTL_S = 60
+SAY = Request(words=("hello", "say"))
 
 
 class World:
@@ -127,7 +129,7 @@ async def test_a_standby_refuses_and_names_the_active():
         term = await world.lead("a")
 
         with pytest.raises(NotActiveError) as refused:
-            await world.role.execute(None)
+            await world.role.execute(SAY)
         with pytest.raises(NotActiveError):
             world.role.describe()
         with pytest.raises(NotActiveError):
@@ -141,10 +143,10 @@ async def test_a_standby_names_nobody_while_nobody_leads():
     """Nor itself, whose last worker led a moment ago."""
     async with world_of() as world:
         with pytest.raises(NotActiveError, match="nobody leads yet"):
-            await world.role.execute(None)
+            await world.role.execute(SAY)
         await world.lead("b")
         with pytest.raises(NotActiveError, match="nobody leads yet"):
-            await world.role.execute(None)
+            await world.role.execute(SAY)
 
 
 async def test_a_call_between_election_and_promotion_is_held_and_then_run():
@@ -241,3 +243,40 @@ async def test_nothing_starts_after_promotion():
         await world.switch("web", on=True)
 
         assert web.instances == []
+
+
+async def test_managers_that_were_set_down_are_raised_by_a_standby():
+    """There is no active who could; the record is what the others look at."""
+    async with world_of() as world:
+        await world.put(world.keys.down, "since then")
+        for wish, there in (("false", False), ("true", True), ("false", False), ("false", False)):
+            said = await world.role.execute(Request(words=("mgr", "set", "down", wish)))
+            record = await world.store.get(world.keys.down)
+
+            assert (said.retval, record is not None) == (0, there)
+
+
+@pytest.mark.parametrize("words", ["mgr set down maybe", "mgr set down", "mgr set up true"])
+async def test_a_standby_does_nothing_else_while_nobody_leads(words):
+    """Whatever it is, an active will say what is wrong with it."""
+    async with world_of() as world:
+        await world.put(world.keys.down, "since then")
+        with pytest.raises(NotActiveError):
+            await world.role.execute(Request(words=tuple(words.split())))
+
+        assert await world.store.get(world.keys.down) is not None
+
+
+async def test_a_standby_leaves_it_to_an_active_that_it_has_not_seen_yet():
+    """The proof that nobody leads stands in the transaction, not before it."""
+    async with world_of() as world:
+        await world.put(world.keys.down, "since then")
+        world.following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await world.following
+        lease = (await world.store.grant(TTL_S)).lease
+        await world.store.create(world.keys.leader, "{}", lease=lease)
+
+        with pytest.raises(NotActiveError):
+            await world.role.execute(Request(words=("mgr", "set", "down", "false")))
+        assert await world.store.get(world.keys.down) is not None
