@@ -27,6 +27,7 @@ from mgr.health.check import Check
 from mgr.host.bridge import Bridge
 from mgr.host.context import ReadingContext
 from mgr.host.manager import Manager
+from mgr.module_api.context import OptionValue
 from mgr.store.api import Delete, LeaseId, Put
 from mgr.store.fenced import FencedStore
 
@@ -93,6 +94,10 @@ class ActiveContext(ReadingContext):
     def get_term(self) -> int:
         """See ``mgr.module_api.context``."""
         return self._fenced.term
+
+    def get_foreign_option(self, entity: str, name: str) -> OptionValue:
+        """See ``mgr.module_api.context``."""
+        return self._manager.config.foreign(entity, name)
 
     def set_option(
         self, module: str, name: str, value: str | None, *, localized: bool = False

@@ -7,6 +7,13 @@ from mgr.module_api.address import (
     get_default_addr,
     test_port_allocation,
 )
+from mgr.module_api.cephfs import (
+    CephfsClient,
+    CephfsConnectionException,
+    CephfsConnectionPool,
+    lock_timeout_log,
+    open_filesystem,
+)
 from mgr.module_api.display import (
     BLACK,
     BLUE,
@@ -46,6 +53,9 @@ __all__ = [
     "RESET_SEQ",
     "UNDERLINE_SEQ",
     "YELLOW",
+    "CephfsClient",
+    "CephfsConnectionException",
+    "CephfsConnectionPool",
     "PortAlreadyInUse",
     "RTimer",
     "ServerConfigException",
@@ -58,8 +68,10 @@ __all__ = [
     "get_default_addr",
     "get_most_recent_rate",
     "get_time_series_rates",
+    "lock_timeout_log",
     "merge_dicts",
     "name_to_config_section",
+    "open_filesystem",
     "profile_method",
     "test_port_allocation",
     "to_pretty_timedelta",

@@ -117,6 +117,23 @@ class ConfigValues:
         text = self.effective(name) or spec.default_text
         return spec.parse(text) if text or spec.type == "str" else None
 
+    def foreign(self, who: str, name: str) -> Value | None:
+        """As ``native``, the way ``who`` would read it.
+
+        Raises:
+            KeyError: The manager has no such option, or ``who`` is no section.
+
+        """
+        spec = self.schemas.native.get(name)
+        if spec is None:
+            raise KeyError(f"option not found: {name}")
+        try:
+            seen = self.entity(who).get(name)
+        except InvalidArgumentError:
+            raise KeyError(f"invalid entity: {who}") from None
+        text = seen.value if seen else spec.default_text
+        return spec.parse(text) if text or spec.type == "str" else None
+
     def entity(self, who: str) -> dict[str, Setting]:
         """What ``who`` (``mgr``, ``mgr.a``, ``osd.3``) sees: the most specific setting of each.
 

@@ -66,6 +66,15 @@ class ModuleContext(StandbyContext, Protocol):
         """The fencing token of this manager's term: grows for ever, never repeats."""
         ...
 
+    def get_foreign_option(self, entity: str, name: str) -> OptionValue:
+        """An option of the manager itself, as ``entity`` would read it.
+
+        Raises:
+            KeyError: No such option (``option not found: ...``), or ``invalid entity: ...``.
+
+        """
+        ...
+
     def set_option(
         self, module: str, name: str, value: str | None, *, localized: bool = False
     ) -> None:

@@ -20,13 +20,16 @@ from mgr.module_api.display import get_pretty_header, get_pretty_row, to_pretty_
 from mgr.module_api.fleet import Fleet
 from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
+from mgr.module_api.native import Native
 from mgr.module_api.own_options import OwnOptions
 from mgr.module_api.own_store import OwnStore, localized_store
 from mgr.module_api.progress import ReportsProgress
 from mgr.module_api.rados import Rados
 
 
-class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Fleet, Counters, Rados):
+class MgrModule(
+    OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Fleet, Counters, Native, Rados
+):
     """The active half of a module. One instance lives while its manager is the active one.
 
     Set ``COMMANDS`` or decorate methods with ``CLICommand``; set ``MODULE_OPTIONS`` and
@@ -73,6 +76,7 @@ class MgrModule(OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Fleet, Co
 
     def shutdown(self) -> None:
         """Make ``serve`` return, soon. Called from another thread when the module is to stop."""
+        super().shutdown()
 
     def notify(self, notify_type: str, notify_id: Any) -> None:
         """There is news of a kind listed in ``NOTIFY_TYPES``. The manager ignores what is raised.

@@ -51,6 +51,15 @@ class OwnOptions(ActiveHalf):
         except KeyError:
             raise KeyError(f"option not found: {key}") from None
 
+    def get_foreign_ceph_option(self, entity: str, key: str) -> OptionValue:
+        """The value of one of the manager's own options as ``entity`` (``mgr.b``) would read it.
+
+        Raises:
+            KeyError: There is no such option, or no such entity can be.
+
+        """
+        return self._context.get_foreign_option(entity, key)
+
     def set_module_option(self, key: str, val: Any) -> None:
         """Store option ``key``; None reverts it to its default. Returns once it is stored.
 

@@ -85,10 +85,27 @@ class Rados(Errands):
 
         """
         if self._cephfs is None:
-            library = self._bindings("cephfs").LibCephFS(rados_inst=self.rados)
-            library.init()
-            self._cephfs = library
+            self._cephfs = self.new_cephfs()
         return self._cephfs
+
+    def new_cephfs(self) -> Any:
+        """Another one, the caller's own to mount and to shut down; ours, not ceph-mgr's.
+
+        Raises:
+            NoCephError: The bindings or the configuration are not on this host.
+
+        """
+        library = self._bindings("cephfs").LibCephFS(rados_inst=self.rados)
+        library.init()
+        return library
+
+    def shutdown(self) -> None:
+        """Let go of the connections that were made at a first use. Overridden by most modules."""
+        cephfs, self._cephfs = self._cephfs, None
+        rados, self._rados = self._rados, None
+        for connection in (cephfs, rados):
+            if connection is not None:
+                connection.shutdown()
 
     def _bindings(self, name: str) -> Any:
         try:

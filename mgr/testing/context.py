@@ -125,6 +125,13 @@ class Context:
         spec = {spec.name: spec for spec in native_options({})}[name]
         return spec.parse(spec.default_text) if spec.default_text else ""
 
+    def get_foreign_option(self, entity: str, name: str) -> OptionValue:  # noqa: ARG002 - all alike here
+        """See ``mgr.module_api.context``."""
+        try:
+            return self.get_native_option(name)
+        except KeyError:
+            raise KeyError(f"option not found: {name}") from None
+
     def set_option(
         self, module: str, name: str, value: str | None, *, localized: bool = False
     ) -> None:

@@ -138,3 +138,17 @@ def test_a_write_is_prepared_normalised():
     put = values().prepare("mgr", "mgr/m/n", "4K")
 
     assert (put.key, put.value) == (KEYS.option("mgr", "mgr/m/n"), "4000")
+
+
+def test_an_option_is_read_as_another_manager_would_read_it():
+    """Its sections count, not ours; where they say nothing, the default holds."""
+    held = values()
+    held.load(stored({("mgr.b", "mgr_stats_period"): "9", ("mgr.a", "mgr_tick_period"): "4"}))
+
+    assert held.foreign("mgr.b", "mgr_stats_period") == 9
+    assert held.foreign("mgr.a", "mgr_stats_period") == 5
+    assert held.foreign("mgr.b", "mgr_tick_period") == 2
+    with pytest.raises(KeyError, match="option not found: nothing"):
+        held.foreign("mgr.b", "nothing")
+    with pytest.raises(KeyError, match="invalid entity: no one"):
+        held.foreign("no one", "mgr_stats_period")

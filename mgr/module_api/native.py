@@ -1,0 +1,83 @@
+"""Ceph's native layer under its own names, for code that reaches past ``MgrModule``.
+
+There, these are what the public methods are made of; here it is the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from mgr.module_api.declared import ActiveHalf
+
+SAME: Final[Mapping[str, str]] = {
+    "_ceph_get": "get",
+    "_ceph_get_ceph_conf_path": "get_ceph_conf_path",
+    "_ceph_get_context": "get_context",
+    "_ceph_get_daemon_health_metrics": "get_daemon_health_metrics",
+    "_ceph_get_daemon_status": "get_daemon_status",
+    "_ceph_get_foreign_option": "get_foreign_ceph_option",
+    "_ceph_get_metadata": "get_metadata",
+    "_ceph_get_mgr_id": "get_mgr_id",
+    "_ceph_get_option": "get_ceph_option",
+    "_ceph_get_osdmap": "get_osdmap",
+    "_ceph_get_rocksdb_version": "get_rocksdb_version",
+    "_ceph_get_store": "get_store",
+    "_ceph_get_store_prefix": "get_store_prefix",
+    "_ceph_have_mon_connection": "have_mon_connection",
+    "_ceph_is_authorized": "is_authorized",
+    "_ceph_lookup_release_name": "lookup_release_name",
+    "_ceph_send_command": "send_command",
+    "_ceph_set_device_wear_level": "set_device_wear_level",
+    "_ceph_set_health_checks": "set_health_checks",
+    "_ceph_set_store": "set_store",
+    "_ceph_set_uri": "set_uri",
+}
+"""Native name: the method with the same arguments and the same result."""
+
+
+class Native(ActiveHalf):
+    """The part of ``MgrModule`` that answers to native names."""
+
+    def _ceph_get_version(self) -> str:
+        return str(getattr(self, "version"))  # noqa: B009 - MgrModule has it, this part does not
+
+    def _ceph_get_release_name(self) -> str:
+        return str(getattr(self, "release_name"))  # noqa: B009 - as above
+
+    def _ceph_get_server(self, hostname: str | None) -> Any:
+        servers = self._context.get_servers()
+        if hostname is None:
+            return servers
+        return next((each for each in servers if each["hostname"] == hostname), None)
+
+    def _ceph_notify_all(self, kind: str, notify_id: str) -> None:
+        self._context.notify_all(kind, notify_id)
+
+    def _ceph_cluster_log(self, channel: str, priority: int, message: str) -> None:
+        self._context.cluster_log(channel, priority, message)
+
+    def _ceph_register_client(self, *_: Any) -> None:
+        """Nothing is registered: no cluster of Ceph refuses clients on our word."""
+
+    _ceph_unregister_client = _ceph_register_client
+
+    def _ceph_exit(self, status: int, hard: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - ceph-mgr's signature
+        """End this module, not the manager: what it raises is the module's crash."""
+        if hard:
+            os._exit(status)
+        sys.exit(status)
+
+
+def _calling(public: str) -> Callable[..., Any]:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self, public)(*args, **kwargs)
+
+    call.__name__ = public
+    return call
+
+
+for _name, _public in SAME.items():
+    setattr(Native, _name, _calling(_public))
