@@ -25,6 +25,7 @@ from mgr.errors import (
 )
 from mgr.health.manager import ModuleState
 from mgr.host.bridge import Bridge, aside
+from mgr.host.crash import Heard, unheard
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
 from mgr.host.finder import Found, always_on, load_anew
 from mgr.host.life import ENDED, WORKS, Event, Phase
@@ -80,6 +81,7 @@ class ActiveModules:
         self._reloading = asyncio.Lock()
         self._wanted: tuple[str, ...] = ()
         self._draining = False
+        self._heard: Heard = unheard
         # Replaced as a whole, so that any thread may read it.
         self._instances: Mapping[str, object] = {}
 
@@ -94,12 +96,17 @@ class ActiveModules:
         if self._draining:
             return
         manager = self._manager
+        before = self._wanted
         self._wanted = tuple(
             enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
         )
         for name in self._wanted:
             found = manager.catalogue.get(name)
-            if found is not None and found.loaded and name not in self._runners:
+            if found is None:
+                continue
+            for crash in found.crashes if name not in before else ():
+                self._heard(crash)
+            if found.loaded and name not in self._runners:
                 self._launch(found)
         for name in self._runners.keys() - set(self._wanted) - self._going:
             self._going.add(name)
@@ -217,6 +224,10 @@ class ActiveModules:
             cannot = found.error if found and found.loaded and not found.can_run else ""
             yield ModuleState(name=name, cannot_run=cannot, error=self.error_of(name))
 
+    def on_crash(self, call: Heard) -> None:
+        """Have ``call`` told of what modules raise: while they run, and when they were loaded."""
+        self._heard = call
+
     # -- news -----------------------------------------------------------------------------------
 
     def notify(self, kind: str, notify_id: NotifyId) -> None:
@@ -252,6 +263,7 @@ class ActiveModules:
             limits=self._limits,
             clock=self._manager.clock,
             changed=self._happened,
+            crashed=self._heard,
         )
         self._runners[found.name] = runner
         self._tasks.create_task(runner.live(), name=f"module {found.name}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mgr.active.context import ActiveContext, Reach
+from mgr.active.crashes import Crashes
 from mgr.active.errand import Errands
 from mgr.active.fleet import Fleet
 from mgr.active.health import HealthKeeper
@@ -115,21 +116,8 @@ class ActiveRole:
                 available=lambda: self._available,
             )
         )
-        self._reach = Reach(
-            manager=manager,
-            fenced=self._fenced,
-            history=self._history,
-            lease=LeaseId(office.lease),
-            documents=self._publisher.documents,
-            modules=self._modules,
-            fleet=Fleet(manager.view),
-            errands=Errands(self.execute, self._modules, tasks),
-            board=self._board,
-            log=self.log,
-            progress=self._progress,
-            remote=Remote(self._modules.instance_of),
-            execute=self.execute,
-        )
+        self._reach = self._make_reach()
+        self._crashes = Crashes(manager, self._fenced, self.execute)
         self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
         self._health = HealthKeeper(self._board, manager.mirror, manager.keys, self._fenced)
         self._option_checks: list[Check] = []
@@ -147,6 +135,7 @@ class ActiveRole:
             line = f"Failed to load ceph-mgr modules: {', '.join(failed)}"
             self.log.add(line, name=name, priority=Priority.ERROR)
         mirror, keys = manager.mirror, manager.keys
+        self._modules.on_crash(self._crashes.note)
         # The order is that of cause and effect: first the modules change, then what shows them.
         mirror.subscribe(keys.modules, self._modules.look)
         mirror.subscribe(keys.modules, self._judge)
@@ -160,6 +149,7 @@ class ActiveRole:
         announce(self._modules, self._board, self.log)
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._sweep(), name="sweep")
+        self._tasks.create_task(self._crashes.run(), name="crashes")
         self._modules.look()
         self._health.inherit(self._modules.wanted)
         self._judge_options()
@@ -310,6 +300,24 @@ class ActiveRole:
                 stopped=self._module_stopped,
                 declared=self._module_declared,
             ),
+        )
+
+    def _make_reach(self) -> Reach:
+        manager = self._manager
+        return Reach(
+            manager=manager,
+            fenced=self._fenced,
+            history=self._history,
+            lease=LeaseId(self._office.lease),
+            documents=self._publisher.documents,
+            modules=self._modules,
+            fleet=Fleet(manager.view),
+            errands=Errands(self.execute, self._modules, self._tasks),
+            board=self._board,
+            log=self.log,
+            progress=self._progress,
+            remote=Remote(self._modules.instance_of),
+            execute=self.execute,
         )
 
     def _make_dispatcher(self) -> Dispatcher:

@@ -9,7 +9,7 @@ from mgr.config.modules import decode, is_on
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
-DEFAULT_ENABLED: Final = frozenset({"progress", "status"})
+DEFAULT_ENABLED: Final = frozenset({"crash", "progress", "status"})
 """Modules that run where no record says otherwise: so a new cluster answers more than its own."""
 
 

@@ -27,6 +27,7 @@ from typing import Any, Final, TypeVar
 
 import modules
 from mgr.host.bridge import aside
+from mgr.host.crash import Caller, Crash
 from mgr.link import ModuleReport
 from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
@@ -78,6 +79,7 @@ class Found:
         commands: What it can be asked.
         options: Its option declarations; one that only its standby class has is a text.
         notify_types: The notifications it wants.
+        crashes: What its code raised while it was loaded.
 
     """
 
@@ -91,6 +93,7 @@ class Found:
     commands: tuple[CommandDeclaration, ...] = ()
     options: tuple[Mapping[str, Any], ...] = ()
     notify_types: frozenset[str] = frozenset()
+    crashes: tuple[Crash, ...] = ()
 
     @property
     def loaded(self) -> bool:
@@ -163,7 +166,8 @@ def load(candidate: Candidate) -> Found:
     except UnfitError as error:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included
-        return replace(found, error=_told(error))
+        crash = Crash.of(found.name, Caller.IMPORT, error)
+        return replace(found, error=_told(error), crashes=(crash,))
 
 
 def declared(
@@ -176,16 +180,17 @@ def declared(
 
     """
     name = found.name
-    for register in (active._register_commands, active._register_options):  # noqa: SLF001 - Ceph's names
-        _tried(register, name)
+    crashes: list[Crash] = []
+    _tried(active._register_commands, name, Caller.COMMANDS, crashes)  # noqa: SLF001 - Ceph's name
+    _tried(active._register_options, name, Caller.OPTIONS, crashes)  # noqa: SLF001 - as above
     if standby is not None:
-        _tried(standby._register_options, name)  # noqa: SLF001 - Ceph's name
+        _tried(standby._register_options, name, Caller.OPTIONS, crashes)  # noqa: SLF001 - as above
     if _tables(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
         raise UnfitError("Missing or invalid COMMANDS attribute")
     options = _tables(active, "MODULE_OPTIONS", ("name",))
     if options is None:
         raise UnfitError("Missing or invalid MODULE_OPTIONS attribute")
-    can_run, why = _may_run(active, name)
+    can_run, why = _may_run(active, name, crashes)
     return replace(
         found,
         active=active,
@@ -196,6 +201,7 @@ def declared(
         commands=tuple(collect_commands(active)),
         options=(*options, *_of_standby_only(standby, options)),
         notify_types=_notify_types(active, name),
+        crashes=tuple(crashes),
     )
 
 
@@ -304,11 +310,12 @@ def _only(base: type[C], package: ModuleType, home: str) -> type[C] | None:
     return next(iter(chosen), None)
 
 
-def _tried(register: Any, name: str) -> None:
+def _tried(register: Any, name: str, caller: Caller, crashes: list[Crash]) -> None:
     try:
         register(name)
-    except Exception:  # a module may override it; Ceph goes on without
+    except Exception as error:  # a module may override it; Ceph goes on without
         log.exception("registration raised", extra={"module_name": name})
+        crashes.append(Crash.of(name, caller, error))
 
 
 def _tables(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, Any]] | None:
@@ -339,11 +346,12 @@ def _notify_types(active: type[MgrModule], name: str) -> frozenset[str]:
     return frozenset(str(getattr(one, "value", one)) for one in wanted)
 
 
-def _may_run(active: type[MgrModule], name: str) -> tuple[bool, str]:
+def _may_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> tuple[bool, str]:
     try:
         answer: object = active.can_run()
-    except Exception:  # the module's code
+    except Exception as error:  # the module's code
         log.exception("can_run raised", extra={"module_name": name})
+        crashes.append(Crash.of(name, Caller.CAN_RUN, error))
         return False, ""
     match answer:
         case (bool(can), str(why)) if isinstance(answer, tuple):

@@ -14,11 +14,20 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from mgr.clock import Clock
-from mgr.errors import NOTHING_RAN, ModuleFailedError, ModuleNotReadyError, OverloadedError
+from mgr.errors import (
+    NOTHING_RAN,
+    ModuleFailedError,
+    ModuleNotReadyError,
+    OverloadedError,
+    TermLostError,
+)
 from mgr.host.bridge import Bridge, aside, thread_name
+from mgr.host.crash import Caller, Crash, Heard, unheard
 from mgr.host.life import COMES, ENDED, WORKS, Action, Event, Phase, step
 from mgr.host.news import News, NotifyId
 
+CLOG: Final = "clog"
+"""News of the cluster log, which has a caller of its own in crash reports."""
 NOT_INITIALISED: Final = "Module failed to initialize."
 """Ceph's words for a module whose constructor does not return."""
 
@@ -64,8 +73,12 @@ class ModuleRunner:
         limits: Limits,
         clock: Clock,
         changed: Callable[[ModuleRunner, Event], None],
+        crashed: Heard = unheard,
     ) -> None:
-        """Make instances with ``construct``, on the module's thread; tell ``changed`` of events."""
+        """Make instances with ``construct``, on the module's thread.
+
+        ``changed`` is told of events, ``crashed`` of what the module raised.
+        """
         self.name = name
         self.phase = Phase.STARTING
         self.error = ""
@@ -76,6 +89,7 @@ class ModuleRunner:
         self._limits = limits
         self._clock = clock
         self._changed = changed
+        self._crashed = crashed
         self._bridge = Bridge(name, waiting_max=limits.commands_max)
         self._serving: asyncio.Future[None] | None = None
         self._constructing: asyncio.Future[Servant] | None = None
@@ -222,7 +236,8 @@ class ModuleRunner:
                 # In two hops, so that all that comes while the thread is busy is one batch.
                 await self._in_order()
                 told = partial(_tell, self.instance, *self._news.take())
-                await self._bridge.to_module(told, always=True)
+                for caller, error in await self._bridge.to_module(told, always=True):
+                    self._crash(caller, error)
         self._telling = None
 
     # -- deeds ------------------------------------------------------------------------------
@@ -290,6 +305,7 @@ class ModuleRunner:
             self.instance = await asyncio.shield(self._constructing)
         except Exception as error:  # the module's code
             log.exception("constructor raised", extra={"module_name": self.name})
+            self._crash(Caller.CONSTRUCTOR, error)
             self.error = _words(error)
             self._happened(Event.CONSTRUCTOR_RAISED)
         else:
@@ -303,6 +319,7 @@ class ModuleRunner:
             await asyncio.shield(self._serving)
         except Exception as error:  # the module's code
             log.exception("serve raised", extra={"module_name": self.name})
+            self._crash(Caller.SERVE, error)
             self.error = _words(error)
             self._happened(Event.SERVE_RAISED)
 
@@ -343,9 +360,15 @@ class ModuleRunner:
         asked = await self._ended(stopping, end_s)
         if asked and (error := stopping.exception()):
             log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)
+            self._crash(Caller.SHUTDOWN, error)
         served = self._serving is None or await self._ended(self._serving, end_s)
         idle = await self._ended(self._in_order(), end_s)
         return asked and served and idle
+
+    def _crash(self, caller: Caller, error: BaseException) -> None:
+        # That the term is over is no fault of the module's, whatever it makes of it.
+        if not isinstance(error, TermLostError):
+            self._crashed(Crash.of(self.name, caller, error))
 
     def _in_order(self) -> asyncio.Future[None]:
         """Ends when every call that the command thread has by now is over."""
@@ -358,18 +381,28 @@ class ModuleRunner:
         return bool(done)
 
 
-def _tell(instance: Any, config: bool, told: list[tuple[str, NotifyId]]) -> None:  # noqa: FBT001 - runs as a closure
-    """On the module's thread: one batch of notifications; none keeps the next from coming."""
+def _tell(
+    instance: Any,
+    config: bool,  # noqa: FBT001 - runs as a closure
+    told: list[tuple[str, NotifyId]],
+) -> list[tuple[Caller, Exception]]:
+    """On the module's thread: one batch of notifications; none keeps the next from coming.
+
+    Returns what notifications raised. A ``config_notify`` that raises is no crash, as in Ceph.
+    """
     if config:
         try:
             instance._config_notify()  # noqa: SLF001 - Ceph's name
         except Exception:  # the module's code
             instance.log.exception("config_notify raised")
+    raised: list[tuple[Caller, Exception]] = []
     for kind, notify_id in told:
         try:
             instance.notify(kind, notify_id)
-        except Exception:  # the module's code
+        except Exception as error:  # the module's code
             instance.log.exception("notify raised for %s", kind)
+            raised.append((Caller.NOTIFY_CLOG if kind == CLOG else Caller.NOTIFY, error))
+    return raised
 
 
 def _result_of(constructing: asyncio.Future[Servant]) -> Servant | None:

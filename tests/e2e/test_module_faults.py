@@ -127,6 +127,19 @@ def test_a_module_that_cannot_work_is_named_and_harms_nobody(cluster, name):
     assert active.worker_pid == worker
 
 
+@pytest.mark.parametrize("name", ["unparsable", "raises_in_constructor", "exits_in_serve"])
+def test_a_fault_becomes_a_crash_report(cluster, name):
+    """Listed, told in health, and archived by whoever has seen it."""
+    cluster.run("mgr", "module", "enable", name, force=True)
+
+    wait_for(lambda: "RECENT_MGR_MODULE_CRASH" in health(cluster), "the warning")
+    (listed,) = json.loads(cluster.run("crash", "ls", format="json").text)
+    assert listed["mgr_module"] == name
+    assert "module.py" in "".join(listed["backtrace"])
+    assert cluster.run("crash", "archive", listed["crash_id"]).retval == 0
+    wait_for(lambda: "RECENT_MGR_MODULE_CRASH" not in health(cluster), "health without it")
+
+
 def test_a_command_that_kills_its_worker_costs_one_worker(cluster):
     """Another manager leads, and the command is not run again: its caller learns that."""
     first = cluster.settled()

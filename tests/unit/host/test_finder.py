@@ -233,6 +233,35 @@ async def test_a_name_that_no_bundled_module_has_is_survived(caplog):
     assert "bundled_skip names no bundled module" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "caller"),
+    [
+        ("import", "raise KeyError('x')", "PyModule::load_subclass_of"),
+        ("commands", "_register_commands = classmethod(fail)", "PyModule::load_commands"),
+        ("options", "_register_options = classmethod(fail)", "PyModule::register_options"),
+        ("can_run", "can_run = staticmethod(fail)", "PyModule::load"),
+    ],
+)
+async def test_what_a_module_raises_while_it_is_loaded_is_kept(folder, write, name, code, caller):
+    """For a crash report, should it be enabled; in ceph-mgr's words."""
+    text = """
+    from mgr_module import MgrModule
+
+    def fail(*_):
+        raise KeyError("x")
+
+    class Module(MgrModule):
+        COMMANDS = []
+        MODULE_OPTIONS = []
+        CODE
+    """
+    write(f"crash_{name}", text.replace("CODE", code))
+
+    (crash,) = (await found(folder, f"crash_{name}")).crashes
+
+    assert (crash.caller, crash.kind) == (caller, "KeyError")
+
+
 async def test_a_folder_that_is_missing_is_survived(folder):
     """A typing error in module_path does not stop a manager."""
     modules = await find_modules([str(folder / "nowhere")], limit_s=5)

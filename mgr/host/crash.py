@@ -1,0 +1,110 @@
+"""What a module's code raised where nobody asked it anything: the makings of a crash report.
+
+The names of callers are ceph-mgr's, odd as they are: tools that read its reports know them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from mgr.clock import utc_now
+from mgr.host.bridge import LeftError
+
+FRAMES_MAX: Final = 50
+"""Of each traceback; a report must fit into one entry of the store."""
+LINE_MAX: Final = 500
+
+
+class Caller(StrEnum):
+    """Who called the module when it raised."""
+
+    IMPORT = "PyModule::load_subclass_of"
+    COMMANDS = "PyModule::load_commands"
+    OPTIONS = "PyModule::register_options"
+    CAN_RUN = "PyModule::load"
+    CONSTRUCTOR = "ActivePyModule::load"
+    SERVE = "PyModuleRunner::serve"
+    NOTIFY = "ActivePyModule::notify"
+    NOTIFY_CLOG = "ActivePyModule::notify_clog"
+    SHUTDOWN = "PyModuleRunner::shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """One exception that came out of a module.
+
+    Attributes:
+        kind: The exception's type.
+        backtrace: Where it was, the innermost frame last, and what it said.
+        at: When, as wall time in ISO 8601, UTC.
+        id: Unlike that of any other report.
+
+    """
+
+    module: str
+    caller: Caller
+    kind: str
+    backtrace: tuple[str, ...]
+    at: str
+    id: str
+
+    @classmethod
+    def of(cls, module: str, caller: Caller, error: BaseException) -> Crash:
+        """Describe ``error``, which ``caller`` met in ``module``."""
+        if isinstance(error, LeftError) and error.__cause__ is not None:
+            error = error.__cause__
+        at = utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        told = traceback.TracebackException.from_exception(error, limit=-FRAMES_MAX)
+        lines = [line.rstrip("\n")[:LINE_MAX] for line in told.format()][-2 * FRAMES_MAX :]
+        return cls(module, caller, type(error).__name__, tuple(lines), at, f"{at}_{uuid.uuid4()}")
+
+    @property
+    def fault(self) -> tuple[str, ...]:
+        """The same whenever the same happens again."""
+        return (self.module, self.caller, *self.backtrace)
+
+    def report(self, entity: str, version: str) -> dict[str, Any]:
+        """The report, in Ceph's shape: what ``crash post`` takes."""
+        host = os.uname()
+        system = _os_release()
+        return {
+            "crash_id": self.id,
+            "timestamp": self.at,
+            "process_name": "mgrd",
+            "entity_name": entity,
+            "ceph_version": version,
+            "utsname_hostname": host.nodename,
+            "utsname_sysname": host.sysname,
+            "utsname_release": host.release,
+            "utsname_version": host.version,
+            "utsname_machine": host.machine,
+            "os_name": system.get("NAME", ""),
+            "os_id": system.get("ID", ""),
+            "os_version_id": system.get("VERSION_ID", ""),
+            "os_version": system.get("VERSION", ""),
+            "mgr_module": self.module,
+            "mgr_module_caller": str(self.caller),
+            "mgr_python_exception": self.kind,
+            "backtrace": list(self.backtrace),
+        }
+
+
+Heard = Callable[[Crash], None]
+
+
+def unheard(_crash: Crash) -> None:
+    """Nobody collects reports here: on a standby, which may write nothing."""
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}

@@ -1,0 +1,1 @@
+"""Crash: reports of what broke, kept, listed and told of in health."""

@@ -1,0 +1,236 @@
+"""Crash: keeps reports of what broke, and warns of recent ones until somebody archives them.
+
+The manager posts one when a module's code raises; programs and people post others with
+``crash post -i FILE``. Stored as Ceph's crash module stores them, so that either reads the
+other's. No ``from __future__ import annotations`` here: commands are derived from annotations.
+"""
+
+import errno
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mgr_module import (
+    CLICheckNonemptyFileInput,
+    CLICommand,
+    CLIReadCommand,
+    HandleCommandResult,
+    MgrModule,
+    Option,
+)
+
+from . import report
+from .report import Report
+
+PREFIX = "crash/"
+"""Of the entries that hold reports."""
+DETAILS_MAX = 30
+DAY_S = 24 * 60 * 60
+LOOK_EVERY_S = 600.0
+"""Between two looks at what has grown old."""
+
+
+class Module(MgrModule):
+    """Reads what is stored at every command: nothing can be out of date."""
+
+    MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
+        Option(
+            "warn_recent_interval",
+            type="secs",
+            default=14 * DAY_S,
+            runtime=True,
+            desc="time interval in which to warn about recent crashes",
+        ),
+        Option(
+            "retain_interval",
+            type="secs",
+            default=365 * DAY_S,
+            runtime=True,
+            desc="how long to retain crashes before pruning them",
+        ),
+    ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is kept in memory."""
+        super().__init__(*args, **kwargs)
+        self._stop = threading.Event()
+
+    # -- the module's life ------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Forget what is too old, and take warnings back in time, until told to stop."""
+        while not self._stop.is_set():
+            self._prune(timedelta(seconds=self.get_module_option("retain_interval")))
+            self._warn()
+            self._stop.wait(LOOK_EVERY_S)
+
+    def shutdown(self) -> None:
+        """Let ``serve`` return."""
+        self._stop.set()
+
+    def config_notify(self) -> None:
+        """The interval may have changed."""
+        self._warn()
+
+    # -- commands ---------------------------------------------------------------------------
+
+    @CLIReadCommand("crash info")
+    def do_info(self, id: str) -> HandleCommandResult:  # noqa: A002 - Ceph's argument
+        """Show crash dump metadata."""
+        found = self._reports().get(id)
+        if found is None:
+            return HandleCommandResult(-errno.EINVAL, "", f"crash info: {id} not found")
+        return HandleCommandResult(stdout=json.dumps(found, indent=4, sort_keys=True))
+
+    @CLICommand("crash post", perm="rw", idempotent=True)
+    @CLICheckNonemptyFileInput(desc="a crash report")
+    def do_post(self, inbuf: str) -> HandleCommandResult:
+        """Add a crash dump (use -i <jsonfile>)."""
+        try:
+            posted = report.parsed(inbuf)
+        except ValueError as error:
+            return HandleCommandResult(-errno.EINVAL, "", f"malformed crash metadata: {error}")
+        name = posted["crash_id"]
+        if self.get_store(PREFIX + name) is None:
+            if "backtrace" in posted:
+                posted["stack_sig"] = report.signature(posted)
+            self._keep(posted)
+            self._warn()
+        return HandleCommandResult()
+
+    def ls(self) -> HandleCommandResult:
+        """List every report as JSON. For other modules."""
+        return self._listed("json", new=False)
+
+    @CLIReadCommand("crash ls")
+    def do_ls(self, format: str = "") -> HandleCommandResult:  # noqa: A002 - Ceph's
+        """Show new and archived crash dumps."""
+        return self._listed(format, new=False)
+
+    @CLIReadCommand("crash ls-new")
+    def do_ls_new(self, format: str = "") -> HandleCommandResult:  # noqa: A002 - Ceph's
+        """Show new crash dumps."""
+        return self._listed(format, new=True)
+
+    @CLICommand("crash rm", perm="rw", idempotent=True)
+    def do_rm(self, id: str) -> HandleCommandResult:  # noqa: A002 - Ceph's argument
+        """Remove a saved crash <id>."""
+        if self.get_store(PREFIX + id) is not None:
+            self.set_store(PREFIX + id, None)
+            self._warn()
+        return HandleCommandResult()
+
+    @CLICommand("crash prune", perm="rw", idempotent=True)
+    def do_prune(self, keep: int) -> HandleCommandResult:
+        """Remove crashes older than <keep> days."""
+        self._prune(timedelta(days=keep))
+        self._warn()
+        return HandleCommandResult()
+
+    @CLICommand("crash archive", perm="rw", idempotent=True)
+    def do_archive(self, id: str) -> HandleCommandResult:  # noqa: A002 - Ceph's argument
+        """Acknowledge a crash and silence health warning(s)."""
+        found = self._reports().get(id)
+        if found is None:
+            return HandleCommandResult(-errno.ENOENT, "", f"crash archive: {id} not found")
+        self._archive([found])
+        return HandleCommandResult()
+
+    @CLICommand("crash archive-all", perm="rw", idempotent=True)
+    def do_archive_all(self) -> HandleCommandResult:
+        """Acknowledge all new crashes and silence health warning(s)."""
+        self._archive(self._reports().values())
+        return HandleCommandResult()
+
+    @CLIReadCommand("crash stat")
+    def do_stat(self) -> HandleCommandResult:
+        """Summarize recorded crashes."""
+        return HandleCommandResult(stdout=report.summary(self._reports(), datetime.now(UTC)))
+
+    @CLIReadCommand("crash json_report")
+    def do_json_report(self, hours: int) -> HandleCommandResult:
+        """Crashes in the last <hours> hours."""
+        edge = datetime.now(UTC) - timedelta(hours=hours)
+        recent = report.since(self._reports().values(), edge)
+        return HandleCommandResult(stdout=json.dumps(recent, sort_keys=True))
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _reports(self) -> dict[str, Report]:
+        """Every report by its id, oldest first; entries that hold none are passed over."""
+        found = []
+        for key, text in self.get_store_prefix(PREFIX).items():
+            try:
+                found.append(report.parsed(text))
+            except ValueError as error:
+                self.log.warning("entry %s holds no crash report: %s", key, error)
+        return {each["crash_id"]: each for each in sorted(found, key=report.at)}
+
+    def _listed(self, form: str, *, new: bool) -> HandleCommandResult:
+        listed = [one for one in self._reports().values() if report.is_new(one) or not new]
+        if form in {"json", "json-pretty"}:
+            indent = 4 if form == "json-pretty" else None
+            return HandleCommandResult(stdout=json.dumps(listed, indent=indent, sort_keys=True))
+        return HandleCommandResult(stdout=report.table(listed))
+
+    def _keep(self, one: Report) -> None:
+        self.set_store(PREFIX + one["crash_id"], json.dumps(one, sort_keys=True))
+
+    def _archive(self, reports: Iterable[Report]) -> None:
+        for one in filter(report.is_new, reports):
+            self._keep({**one, "archived": str(datetime.now(UTC).replace(tzinfo=None))})
+        self._warn()
+
+    def _prune(self, age: timedelta) -> None:
+        edge = datetime.now(UTC) - age
+        for name, one in self._reports().items():
+            if report.at(one) < edge:
+                self.set_store(PREFIX + name, None)
+
+    def _warn(self) -> None:
+        """Raise a check for recent reports that nobody archived, or take it back."""
+        edge = datetime.now(UTC) - timedelta(seconds=self.get_module_option("warn_recent_interval"))
+        recent = [one for one in report.since(self._reports().values(), edge) if report.is_new(one)]
+        of_modules = [one for one in recent if "mgr_module" in one]
+        others = [one for one in recent if "mgr_module" not in one]
+        checks: dict[str, dict[str, Any]] = {}
+        if others:
+            told = [
+                _told("{entity_name} crashed on host {utsname_hostname}", one) for one in others
+            ]
+            checks["RECENT_CRASH"] = _check("daemons have recently crashed", told)
+        if of_modules:
+            line = (
+                "mgr module {mgr_module} crashed in daemon {entity_name} on host {utsname_hostname}"
+            )
+            told = [_told(line, one) for one in of_modules]
+            checks["RECENT_MGR_MODULE_CRASH"] = _check("mgr modules have recently crashed", told)
+        self.set_health_checks(checks)
+
+
+def _told(line: str, one: Report) -> str:
+    return f"{line.format_map(_Known(one))} at {one['timestamp']}"
+
+
+def _check(what: str, told: list[str]) -> dict[str, Any]:
+    detail = told[:DETAILS_MAX]
+    if len(told) > DETAILS_MAX:
+        detail.append(f"and {len(told) - DETAILS_MAX} more")
+    return {
+        "severity": "warning",
+        "summary": f"{len(told)} {what}",
+        "count": len(told),
+        "detail": detail,
+    }
+
+
+class _Known(dict[str, Any]):
+    """A report, as a sentence is filled from it."""
+
+    def __init__(self, one: Mapping[str, Any]) -> None:
+        super().__init__(one)
+
+    def __missing__(self, key: str) -> str:
+        return "unknown"

@@ -1,0 +1,95 @@
+"""A crash report: what it must hold, how old it is, what makes two of them alike. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+NEEDED = ("crash_id", "timestamp")
+FORMS = ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
+ID = re.compile(r"[\w.:+-][\w.:+ -]{0,127}")
+
+Report = dict[str, Any]
+
+
+def parsed(text: str) -> Report:
+    """The report in ``text``.
+
+    Raises:
+        ValueError: It is none; says why.
+
+    """
+    report = json.loads(text)
+    if not isinstance(report, dict):
+        raise ValueError("it is no object")  # noqa: TRY004 - what is wrong is the text
+    if missing := [name for name in NEEDED if not isinstance(report.get(name), str)]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    if not ID.fullmatch(report["crash_id"]):
+        raise ValueError(f"crash_id {report['crash_id']!r} is none that can be typed")
+    at(report)
+    return report
+
+
+def at(report: Report) -> datetime:
+    """When it happened; a report without a zone was made in UTC.
+
+    Raises:
+        ValueError: Its time cannot be read.
+
+    """
+    text = report["timestamp"].rstrip("Z")
+    for form in FORMS:
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def signature(report: Report) -> str:
+    """The same for reports of the same fault: where it was, not at which address or line."""
+    lines = report.get("backtrace") or ()
+    told = hashlib.sha256(str(report.get("assert_msg") or "").encode())
+    for line in lines if isinstance(lines, list) else ():
+        text = str(line)
+        python = re.search(r'File "([^"]+)", line \d+, in (\S+)', text)
+        text = f"{python[1]} {python[2]}" if python else re.sub(r"\+?0x[0-9a-f]+|\+\d+", "", text)
+        told.update(text.encode())
+    return told.hexdigest()
+
+
+def is_new(report: Report) -> bool:
+    """Whether nobody archived it."""
+    return "archived" not in report
+
+
+def since(reports: Iterable[Report], moment: datetime) -> list[Report]:
+    """Those that happened at ``moment`` or later."""
+    return [report for report in reports if at(report) >= moment]
+
+
+def summary(reports: Mapping[str, Report], now: datetime) -> str:
+    """How many there are, and how old, for people."""
+    lines = [f"{len(reports)} crashes recorded"]
+    for days in (1, 3, 7):
+        edge = now - timedelta(days=days)
+        old = sorted(name for name, report in reports.items() if at(report) < edge)
+        if old:
+            plural = "s" if days > 1 else ""
+            lines += [f"{len(old)} older than {days} day{plural} old:", *old]
+    return "\n".join(lines)
+
+
+def table(reports: Iterable[Report]) -> str:
+    """One line a report, oldest first: id, who crashed, whether it is new."""
+    rows = [("ID", "ENTITY", "NEW")]
+    for report in reports:
+        new = "*" if is_new(report) else ""
+        rows.append((report["crash_id"], str(report.get("entity_name", "unknown")), new))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join(lines) if len(rows) > 1 else ""
