@@ -155,7 +155,8 @@ class Candidate:
     async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
         """Read the leader key back: its create revision if it hangs on ``lease``, or None.
 
-        A key made by an earlier attempt is put right: it may name a worker that is gone.
+        It is written anew, which makes it good as of now: one that an earlier attempt made may
+        name a worker that is gone, and may have been there unheard of for long.
 
         Raises:
             StoreUnavailableError: Nothing is known; look again.
@@ -164,11 +165,13 @@ class Candidate:
         record = await self._store.get(self._keys.leader, timeout_s=timing.request_s)
         if record is None or record.lease != lease:
             return None
-        if record.value == value:
-            return record.create_revision
         outcome = await self._store.commit(
             [Put(self._keys.leader, value, lease)],
-            when=[Created(self._keys.leader, record.create_revision)],
+            # Held up on its way, it must not undo what was written later.
+            when=[
+                Created(self._keys.leader, record.create_revision),
+                Modified(self._keys.leader, record.mod_revision),
+            ],
             timeout_s=timing.request_s,
         )
         return record.create_revision if outcome.succeeded else None

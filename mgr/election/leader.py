@@ -30,6 +30,8 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
         incarnation: Which worker of this manager leads; new with every worker.
         since: When it won, wall time in ISO 8601: to be printed, never compared.
         lease_ttl_s: The lease as granted; how long a silent leader may be believed in.
+        pulse_window_s: How long after a pulse it may act, on its own clock. Whoever deposes it
+            uses this number and never one of his own. 0: it has no pulse.
 
     """
 
@@ -40,6 +42,7 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     since: str
     lease_ttl_s: float
+    pulse_window_s: float = 0.0
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from mgr.election.leader import Fence, Reason, decode, encode
-from mgr.store.api import Created, Delete, Operation, Put, Record, Revision, Store
+import msgspec
+
+from mgr.election.leader import Fence, Leader, Reason, decode, encode
+from mgr.store.api import Created, Delete, Modified, Operation, Put, Record, Revision, Store
 from mgr.store.keys import Keys
 
 TRANSFER_TTL_S: Final = 10
@@ -27,6 +29,7 @@ class Office:
         self._name = name
         self._guard = Created(keys.leader, term)
         self._inherited_s: float | None = None
+        self._beats = 0
 
     async def sign(self, window_s: float, *, timeout_s: float) -> float | None:
         """Open this term's fence record: it may act for ``window_s`` after its key is gone.
@@ -43,17 +46,62 @@ class Office:
             # Read once: asked again after a lost answer, the record may be this term's own.
             record = await self._store.get(self._keys.fence, timeout_s=timeout_s)
             self._inherited_s = _window_s(record, window_s)
+        outcome = await self._store.commit(
+            [self._opened(window_s)], when=[self._guard], timeout_s=timeout_s
+        )
+        return self._inherited_s if outcome.succeeded else None
+
+    async def beat(self, *, timeout_s: float) -> bool:
+        """Give a sign of life; False if the office is lost.
+
+        Success proves that the office was held at some moment after the sending.
+
+        Raises:
+            StoreUnavailableError: Nothing is known; the deadline before stands.
+
+        """
+        self._beats += 1
+        outcome = await self._store.commit(
+            [Put(self._keys.pulse, str(self._beats))], when=[self._guard], timeout_s=timeout_s
+        )
+        return outcome.succeeded
+
+    async def adapt(self, pulse_window_s: float, window_s: float, *, timeout_s: float) -> bool:
+        """Write another window of the pulse where standbys read it, and ``window_s`` as ``sign``.
+
+        True: it stands there, and no earlier attempt that is still on its way can replace it.
+        False: it does not, and the next attempt may; a loss of the office is for others to see.
+        To be done after ``sign``.
+
+        Raises:
+            StoreUnavailableError: Either window may stand there.
+
+        """
+        record = await self._store.get(self._keys.leader, timeout_s=timeout_s)
+        leader = None if record is None else decode(record.value, Leader)
+        if record is None or leader is None:
+            return False
+        leader = msgspec.structs.replace(leader, pulse_window_s=pulse_window_s)
+        outcome = await self._store.commit(
+            [
+                Put(self._keys.leader, encode(leader), record.lease),
+                # What a successor has to wait for grows with it.
+                self._opened(window_s),
+            ],
+            when=[self._guard, Modified(self._keys.leader, record.mod_revision)],
+            timeout_s=timeout_s,
+        )
+        return outcome.succeeded
+
+    def _opened(self, window_s: float) -> Put:
         opened = Fence(
             term=self.term,
             name=self._name,
             reason="leading",
             quiesced=False,
-            window_s=max(window_s, self._inherited_s),
+            window_s=max(window_s, self._inherited_s or 0.0),
         )
-        outcome = await self._store.commit(
-            [Put(self._keys.fence, encode(opened))], when=[self._guard], timeout_s=timeout_s
-        )
-        return self._inherited_s if outcome.succeeded else None
+        return Put(self._keys.fence, encode(opened))
 
     async def nominate(self, successor: str, *, timeout_s: float) -> None:
         """Ask the others to leave the office to ``successor`` for a moment.

@@ -11,6 +11,7 @@ from typing import Final
 from mgr.election.candidate import Candidate, Sight
 from mgr.election.machine import WAITING, Event, Phase
 from mgr.election.office import Office
+from mgr.election.pulse import Rhythm
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.guard.state import Given, State, Tell, Term
@@ -44,14 +45,15 @@ class Campaign:
         me = given.me
         # Any seed will do that differs between managers.
         dice = random.Random(f"{me.boot_id} {me.pid} {given.name}")  # noqa: S311
-        self._candidate = Candidate(given.store, given.keys, given.clock, given.name, dice)
+        self.candidate = Candidate(given.store, given.keys, given.clock, given.name, dice)
+        """What is known of the office."""
 
     async def run(self) -> None:
         """Follow who leads, and try whenever nobody does; for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(self._candidate.leader))
-            tasks.create_task(self._follow(self._candidate.transfer))
-            tasks.create_task(self._follow(self._candidate.down))
+            tasks.create_task(self._follow(self.candidate.leader))
+            tasks.create_task(self._follow(self.candidate.transfer))
+            tasks.create_task(self._follow(self.candidate.down))
             tasks.create_task(self._look())
 
     async def _follow(self, sight: Sight) -> None:
@@ -67,7 +69,7 @@ class Campaign:
 
     def _check_loss(self) -> None:
         # The feed tells facts: what it says after the term began, happened after it.
-        leader, term = self._candidate.leader, self._state.provable
+        leader, term = self.candidate.leader, self._state.provable
         if term is None or not leader.known or leader.revision <= term.office.term:
             return
         if leader.record is None or leader.record.create_revision != term.office.term:
@@ -89,32 +91,39 @@ class Campaign:
 
     async def _tick(self) -> float:
         """Look, decide, try; how long to wait until the next look."""
-        session, candidate = self._session, self._candidate
-        # The renewal before the attempt is what counts, not one that was sent while it was
-        # under way: the key may have been made before that one, and be gone after it.
-        deadline_s, timing, lease = session.deadline_s, session.timing, session.lease
-        if candidate.held_by(lease):
-            # An attempt came through that was given up as lost, perhaps long after its time.
-            term = await candidate.claim(self._value(), lease, timing)
-        elif await self._hesitate():
-            term = await candidate.campaign(self._value(), lease, timing)
-        else:
+        session, candidate = self._session, self.candidate
+        timing, lease = session.timing, session.lease
+        # An attempt may have come through that was given up as lost, perhaps long ago.
+        late = candidate.held_by(lease)
+        if not late and not await self._hesitate():
             return LOOK_EVERY_S
+        # What was renewed before the attempt counts, not what was sent while it was under way:
+        # the key may have been made before that, and be gone after it.
+        rhythm = self._rhythm()
+        sent_s = self._given.clock.now()
+        deadline_s = session.deadline_s if rhythm is None else rhythm.deadline_s(sent_s)
+        attempt = candidate.claim if late else candidate.campaign
+        term = await attempt(self._value(), lease, timing)
         if term is None:
             return RETRY_S
         office = Office(self._given.store, self._given.keys, self._given.name, term)
-        self._state.taken = Term(office, deadline_s, won_s=self._given.clock.now())
+        won_s = self._given.clock.now()
+        self._state.taken = Term(office, deadline_s, won_s=won_s, rhythm=rhythm)
         self._tell(Event.WON)
         return LOOK_EVERY_S
 
+    def _rhythm(self) -> Rhythm | None:
+        cadence = self._given.cadence
+        return None if cadence is None else Rhythm(cadence, self._session.timing.ttl_s)
+
     async def _hesitate(self) -> bool:
         """Wait as long as a fair candidate does; whether the office is still there to be taken."""
-        hesitation_s = self._candidate.hesitation_s(self._session.timing)
+        hesitation_s = self.candidate.hesitation_s(self._session.timing)
         if hesitation_s is None or self._state.phase is not Phase.STANDBY:
             return False
         await woken(self.news, hesitation_s)
         if self.news.is_set():
             # It may be about the successor: who waits for another's head start may be named now.
             return False
-        vacant = self._candidate.hesitation_s(self._session.timing) is not None
+        vacant = self.candidate.hesitation_s(self._session.timing) is not None
         return vacant and self._state.phase is Phase.STANDBY

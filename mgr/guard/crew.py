@@ -105,6 +105,11 @@ class Crew:
         self._started_s = clock.now()
         self._ordered = False
 
+    def alive(self) -> bool:
+        """Whether there is a warm worker that gave a sign of life within its limit."""
+        silent_s = self._watchdog.silent_s(self._clock.now())
+        return self.ready is not None and silent_s <= self._watchdog.limit_s
+
     async def warm(self) -> None:
         """See that there is a worker, after a pause if too many crashed. It may be warm already."""
         while self.worker is None:

@@ -11,6 +11,7 @@ from typing import Final
 from mgr.election.fitness import Fitness
 from mgr.election.leader import Presence, Reason
 from mgr.election.machine import Action, Event
+from mgr.election.pulse import outwaited
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
 from mgr.guard.crew import Crew
@@ -92,7 +93,7 @@ class Deeds:
         trouble = _Trouble("signing for the term")
         while True:
             try:
-                window_s = self.session.timing.window_s
+                window_s = self._window_s(term)
                 inherited_s = await term.office.sign(window_s, timeout_s=self._request_s)
                 break
             except StoreError as error:
@@ -166,6 +167,12 @@ class Deeds:
     @property
     def _request_s(self) -> float:
         return self.session.timing.request_s
+
+    def _window_s(self, term: Term) -> float:
+        """How long after the end of its key ``term`` may act, if nothing is heard of it."""
+        if term.rhythm is not None:
+            return outwaited(term.rhythm.window_s)
+        return self.session.timing.window_s
 
     def _reason(self) -> Reason:
         if self.crew.worker is not None:

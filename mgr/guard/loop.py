@@ -23,9 +23,11 @@ from mgr.guard.deeds import Deeds
 from mgr.guard.identity import Identity
 from mgr.guard.notify_systemd import Notifier
 from mgr.guard.presence import Place
+from mgr.guard.pulses import Pulses
 from mgr.guard.records import Records, Signboard
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import Given, State, Term
+from mgr.guard.vigil import Vigil
 from mgr.link import Drained, Fenced, FromWorker, Ready, Resign, Standing, Started
 from mgr.settings import Settings
 from mgr.store.api import Store
@@ -71,6 +73,16 @@ class Guard:
         records = Records(given, self._state, self._session, self._crew)
         self._signboard = Signboard(records, self._place, self._state, self._on)
         self._campaign = Campaign(given, self._state, self._session, records.leader, self._on)
+        self._pulses = Pulses(
+            given,
+            self._state,
+            alive=self._crew.alive,
+            proven=self._renewals.set_alarm,
+            tell=self._on,
+        )
+        self._vigil = Vigil(
+            given, self._state, self._campaign.candidate.leader, self._campaign.news
+        )
         self._fitness = Fitness(untrusted=settings.etcd_untrusted)
         self._deeds = Deeds(
             given,
@@ -107,6 +119,8 @@ class Guard:
                 for loop in (
                     self._campaign.run(),
                     self._renewals.run(),
+                    self._pulses.run(),
+                    self._vigil.run(),
                     self._signboard.run(),
                     self._crew.watch(),
                     self._examine(),
@@ -179,6 +193,7 @@ class Guard:
         if phase is Phase.STARTING:
             self._state.wishes.successor = ""
             self._renewals.now.set()
+            self._pulses.now.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
         log.info("phase changed", extra=fields | ({"term": term.office.term} if term else {}))
         note = self._fitness.trouble if phase is Phase.BLOCKED else ""

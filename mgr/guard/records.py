@@ -52,6 +52,7 @@ class Records:
     def leader(self) -> str:
         """Return the value of the leader key, should it become ours now."""
         ready = self._crew.ready or _NOT_WARM
+        cadence = self._given.cadence
         return encode(
             Leader(
                 name=self._given.name,
@@ -61,6 +62,7 @@ class Records:
                 version=self._given.me.version,
                 since=timestamp(),
                 lease_ttl_s=self._session.timing.ttl_s,
+                pulse_window_s=cadence.window_s if cadence is not None else 0.0,
             )
         )
 

@@ -106,7 +106,8 @@ class Renewals:
             return
         if deadline_s is None:
             self._tell(Event.LOST)
-        elif term is not None:
+        elif term is not None and term.rhythm is None:
+            # Of a term with a pulse this proves nothing: it may be deposed before its lease ends.
             term.deadline_s = max(term.deadline_s, deadline_s)
             self._tell(Event.PROVEN)
             self.set_alarm()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mgr.clock import Clock
 from mgr.election.machine import LEADING, PROVABLE, Event, Phase
 from mgr.election.office import Office
+from mgr.election.pulse import PROFILES, Cadence, Rhythm
 from mgr.errors import NameTakenError
 from mgr.guard.identity import Identity
 from mgr.settings import Settings
@@ -33,6 +34,11 @@ class Given:
         return self.settings.id
 
     @property
+    def cadence(self) -> Cadence | None:
+        """The pulse that is set; None for none."""
+        return PROFILES[self.settings.profile]
+
+    @property
     def keys(self) -> Keys:
         """Where things stand in the store."""
         return Keys(self.settings.cluster)
@@ -45,6 +51,7 @@ class Term:
     Attributes:
         deadline_s: How far its proof reaches.
         won_s: When it was won; its predecessor's key was gone before.
+        rhythm: Its pulse; None if the lease alone proves it.
         effects_from_s: Until when earlier terms may act. None while it is not signed for: then
             the worker was not told either, and nothing runs in its name.
 
@@ -53,6 +60,7 @@ class Term:
     office: Office
     deadline_s: float
     won_s: float
+    rhythm: Rhythm | None
     effects_from_s: float | None = None
 
 

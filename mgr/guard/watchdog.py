@@ -42,6 +42,10 @@ class Watchdog:
         self._heard_s = now_s
         self._dumped = False
 
+    def silent_s(self, now_s: float) -> float:
+        """How long nothing was heard."""
+        return now_s - self._heard_s
+
     def pause_s(self, now_s: float) -> float:
         """How long to wait before the next look, so that a verdict comes when it is due."""
         due_s = self._heard_s + (self.limit_s if self._dumped else self.limit_s / 2)

@@ -54,6 +54,16 @@ class Keys:
         return f"{self.root}fence"
 
     @property
+    def pulse(self) -> str:
+        """A number that grows while the active lives. Its guard writes it; no lease."""
+        return f"{self.root}pulse"
+
+    @property
+    def deposed(self) -> str:
+        """Who deposed a silent leader last; a lease of ten seconds, one deposition each."""
+        return f"{self.root}deposed"
+
+    @property
     def transfer(self) -> str:
         """The wanted successor; a lease of ten seconds."""
         return f"{self.root}transfer"

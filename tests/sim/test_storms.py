@@ -24,6 +24,11 @@ def clouds(world, name):
 
     def clear():
         manager.wire.weather = Weather.FINE
+        manager.wire.slow_s = 0.0
+
+    def slow_down():
+        manager.wire.slow_s = dice.uniform(0.02, 0.4)
+        world.later(seconds, clear)
 
     def crash_guard():
         manager.kill()
@@ -45,6 +50,7 @@ def clouds(world, name):
         lambda: cut(Weather.REQUEST_LOST),
         lambda: cut(Weather.ANSWER_LOST),
         lambda: cut(Weather.LATE),
+        slow_down,
         lambda: world.freeze(name, seconds),
         lambda: world.freeze(f"{name}/worker", seconds),
         lambda: manager.worker.die("SIGSEGV"),
@@ -77,7 +83,8 @@ def change_the_weather(world):
 def test_no_storm_lets_two_managers_act_and_calm_yields_one(seed):
     """Whatever happens: no overlap, no late write, terms grow; and then one leads again."""
     names = ("a", "b", "c", "d", "e")[: 2 + seed % 4]
-    with Simulation(*names, seed=seed) as world:
+    profile = {0: "off", 1: "fast"}.get(seed % 10, "default")
+    with Simulation(*names, seed=seed, profile=profile) as world:
         world.settle()
         end_s = world.clock.now() + STORM_S
         while world.clock.now() < end_s:

@@ -34,7 +34,7 @@ from mgr.link import (
     Standing,
     Started,
 )
-from mgr.settings import Settings
+from mgr.settings import PROFILED, Settings
 from mgr.store.api import Delete, Put, Revision, Store
 from mgr.store.fenced import FencedStore
 from mgr.store.memory import MemoryStore
@@ -102,7 +102,7 @@ class SimWorker:
     async def _beat(self) -> None:
         while True:
             self.say(Heartbeat(sent_s=self._world.clock.now()))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(min(0.5, self._manager.settings.watchdog_s / 6))
 
     async def _start(self) -> None:
         await asyncio.sleep(self._world.dice.uniform(0.3, 1.0))
@@ -119,6 +119,7 @@ class SimWorker:
             case Extend(term=term, deadline_s=deadline_s):
                 if self._term is not None and term == self._term.term:
                     self._deadline_s = max(self._deadline_s, deadline_s)
+                    self._world.judge.believed(term, deadline_s)
             case Drain(term=term):
                 if not self.stubborn:
                     self._draining = True
@@ -130,6 +131,7 @@ class SimWorker:
     def _lead(self, lead: Lead) -> None:
         world = self._world
         world.judge.began(lead.term)
+        world.judge.believed(lead.term, lead.deadline_s)
         self._term = lead
         self._deadline_s = lead.deadline_s
         self._acts_from_s = lead.effects_from_s
@@ -203,10 +205,17 @@ class SimManager:
             started_at="",
             version="1",
         )
-        settings = Settings(id=self.name, cluster="sim", lease_ttl_s=self.world.ttl_s)
+        profile = self.world.profiles.get(self.name, self.world.profile)
+        self.settings = Settings(
+            id=self.name,
+            cluster="sim",
+            lease_ttl_s=self.world.ttl_s,
+            profile=profile,
+            **PROFILED.get(profile, {}),
+        )
         self.systemd = Systemd()
         self.guard = Guard(
-            settings, self.wire, self.world.clock, self._start_worker, me, self.systemd
+            self.settings, self.wire, self.world.clock, self._start_worker, me, self.systemd
         )
         self.task = self.world.loop.create_task(self._run(), context=context_of(self.name))
 
@@ -244,16 +253,19 @@ class Simulation:
         *names: str,
         seed: int = 0,
         ttl_s: int = 5,
+        profile: str = "default",
         broken_store: Callable[[Store], Store] = lambda store: store,
     ) -> None:
         self.clock = VirtualClock()
         self.loop = VirtualLoop(self.clock)
         self.dice = random.Random(seed)
         self.ttl_s = ttl_s
+        self.profile = profile
+        self.profiles: dict[str, str] = {}
         self.broken_store = broken_store
         self.dumps = 0
         self.store = MemoryStore(self.clock)
-        self.judge = Judge(self.store)
+        self.judge = Judge(self.clock)
         self.managers = {name: SimManager(name, self) for name in names}
 
     def __enter__(self) -> Self:
@@ -306,6 +318,11 @@ class Simulation:
         """Who believes to be the active."""
         return [n for n, m in self.managers.items() if m.running and m.guard.phase is Phase.ACTIVE]
 
+    def join(self, name: str, *, profile: str) -> None:
+        """Start one more manager, set as it likes."""
+        self.profiles[name] = profile
+        self.managers[name] = SimManager(name, self)
+
     def settle(self) -> SimManager:
         """Let time pass until exactly one is active and all others stand by; the active."""
         waiting = {Phase.STANDBY, Phase.ACTIVE}
@@ -339,6 +356,7 @@ class Simulation:
         """Mend every cable, wake everybody, start who was stopped."""
         for name, manager in self.managers.items():
             manager.wire.weather = Weather.FINE
+            manager.wire.slow_s = 0.0
             self.loop.thaw(name)
             self.loop.thaw(f"{name}/worker")
             if not manager.running:

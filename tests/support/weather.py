@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
 
+from mgr.clock import Clock
 from mgr.election.leader import Fence, decode
 from mgr.errors import MgrError, OutcomeUnknownError, StoreUnavailableError
 from mgr.store.api import Created, Interrupted, News, Put, Store
@@ -39,10 +40,12 @@ class ViolationError(AssertionError):
 class Judge:
     """Sees what the outside world sees, and fails at the first instant that must not be."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._believed: dict[int, float] = {}
         self.effects: list[tuple[float, str, int]] = []
         self.writes = 0
+        self.endings: list[Fence] = []
         self.violation: ViolationError | None = None
         self._last_term = 0
         self._acting: dict[int, str] = {}
@@ -73,6 +76,19 @@ class Judge:
                 fence = decode(operation.value, Fence)
                 if fence.quiesced:
                     self._certified.add(fence.term)
+                if fence.reason != "leading":
+                    self.endings.append(fence)
+                if fence.reason == "deposed":
+                    self._deposed(fence.term)
+
+    def believed(self, term: int, deadline_s: float) -> None:
+        """A worker was told that it may act in ``term`` until ``deadline_s``."""
+        self._believed[term] = max(deadline_s, self._believed.get(term, deadline_s))
+
+    def _deposed(self, term: int) -> None:
+        left_s = self._believed.get(term, 0.0) - self._clock.now()
+        if left_s > 0:
+            self._fail(f"term {term} was deposed {left_s:.3f} s before its deadline")
 
     def began(self, term: int) -> None:
         """A worker was told to lead."""
@@ -88,6 +104,8 @@ class Wire:
     """A manager's way to the store: takes its time, and loses what the weather says."""
 
     def __init__(self, inner: MemoryStore, judge: Judge, loop: VirtualLoop, dice: random.Random):
+        self.slow_s = 0.0
+        """How much longer than usual every request takes, whatever its time-out."""
         self._weather = Weather.FINE
         self._fine = asyncio.Event()
         self._fine.set()
@@ -124,7 +142,7 @@ class Wire:
             if weather in {Weather.REQUEST_LOST, Weather.LATE}:
                 await asyncio.sleep(timeout_s)
                 raise unclear(f"{name}: no answer within {timeout_s} s")
-            await asyncio.sleep(LATENCY_S * self._dice.uniform(0.2, 1))
+            await asyncio.sleep(self.slow_s + LATENCY_S * self._dice.uniform(0.2, 1))
             answer = await self._deliver(name, args, kwargs)
             if Weather.ANSWER_LOST in {weather, self.weather}:
                 await asyncio.sleep(timeout_s)

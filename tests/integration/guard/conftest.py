@@ -150,3 +150,11 @@ async def team(etcd, tmp_path):
     made = Team(etcd, tmp_path)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def team_of_three(etcd_cluster, tmp_path):
+    """An empty cluster on three etcds of its own."""
+    made = Team(etcd_cluster, tmp_path)
+    yield made
+    await made.close()

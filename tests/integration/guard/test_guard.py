@@ -57,8 +57,8 @@ async def test_a_frozen_worker_is_dumped_killed_and_replaced(team):
 
 
 async def test_a_killed_guard_takes_its_worker_along(team):
-    """The lease runs out; nobody certified anything."""
-    a, _ = await team.pair()
+    """Without a pulse the lease runs out; nobody certified anything."""
+    a, _ = await team.pair(profile="off")
     worker = a.worker
 
     a.signal(signal.SIGKILL)

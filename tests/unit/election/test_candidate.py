@@ -79,7 +79,7 @@ async def test_whoever_comes_second_learns_who_leads(scene):
 async def test_a_creation_whose_answer_was_lost_is_read_back(scene):
     """Otherwise a winner that never heard of it would block everybody."""
     await scene.look()
-    losses = iter([Lost.ANSWER, Lost.NOTHING])
+    losses = iter([Lost.ANSWER, Lost.NOTHING, Lost.NOTHING])
     scene.wire.losing = lambda: next(losses)
 
     term, _ = await scene.campaign()

@@ -1,0 +1,80 @@
+"""A standby listens for the leader's pulse, and deposes a leader that has none any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from mgr.election.candidate import Sight
+from mgr.election.deposition import Deposition, Silence, pulse_window_s
+from mgr.election.machine import Phase
+from mgr.errors import StoreError
+from mgr.guard.state import Given, State
+from mgr.store.api import Record, Revision
+
+IDLE_S: Final = 0.2
+"""How often to look whether there is a leader to listen to."""
+
+log = logging.getLogger(__name__)
+
+
+class Vigil:
+    """Asks for the pulse several times in a window. Nobody waits for it."""
+
+    def __init__(self, given: Given, state: State, leader: Sight, news: asyncio.Event) -> None:
+        """Listen to whom ``leader`` shows; set ``news`` when its office has become free."""
+        self._clock = given.clock
+        self._state = state
+        self._leader = leader
+        self._news = news
+        self._deposition = Deposition(given.store, given.keys, given.name)
+        self._silence: Silence | None = None
+
+    async def run(self) -> None:
+        """Listen, for ever."""
+        while True:
+            pause_s = await self._look()
+            await asyncio.sleep(pause_s)
+
+    async def _look(self) -> float:
+        """Ask once, and act on what is heard; how long to wait until the next time."""
+        leader = self._leader.record
+        window_s = 0.0 if leader is None else pulse_window_s(leader)
+        if leader is None or not window_s or self._state.phase is not Phase.STANDBY:
+            self._silence = None
+            return IDLE_S
+        try:
+            await self._listen(leader, window_s)
+        except StoreError:
+            # Unheard: the gap in what is heard will start the count anew.
+            return window_s / 10
+        silence = self._silence
+        return IDLE_S if silence is None else silence.pause_s(self._clock.now())
+
+    async def _listen(self, leader: Record, window_s: float) -> None:
+        signs = await self._deposition.signs(leader, timeout_s=window_s / 4)
+        # When it was received, not when it was asked for: the count must not begin too early.
+        now_s = self._clock.now()
+        if self._silence is None:
+            self._silence = Silence(signs, window_s, now_s)
+            return
+        self._silence.answered(signs, window_s, now_s)
+        if self._silence.is_over():
+            await self._depose(self._silence, timeout_s=window_s / 4)
+
+    async def _depose(self, silence: Silence, *, timeout_s: float) -> None:
+        ended = await self._deposition.depose(silence, timeout_s=timeout_s)
+        if ended is not None:
+            silent_s = round(silence.lasted_s(), 3)
+            log.warning(
+                "the leader was silent: deposed",
+                extra={"term": silence.signs.term, "silent_s": silent_s},
+            )
+            self._vacate(ended)
+
+    def _vacate(self, ended: Revision) -> None:
+        # The feed will tell it too; the office is free now.
+        self._leader.look(None, ended, self._clock.now())
+        self._silence = None
+        self._news.set()

@@ -1,0 +1,213 @@
+"""The pulse on virtual time: a silent manager is replaced soon, a slow store deposes nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.election import deposition
+from mgr.election.deposition import GAP_S, GAPS_PER_WINDOW, LOOKS_PER_GAP
+from mgr.election.leader import Fence, Leader, decode
+from mgr.election.machine import Phase
+from mgr.election.pulse import PROFILES
+from tests.support.simulation import Simulation
+from tests.support.weather import KEYS, Weather
+
+TTL_S = 5
+ROUND_TRIPS_S = 0.05
+"""Ten of them, on the simulated wire: reading, deposing, campaigning."""
+
+
+def expected_s(profile):
+    """The shortest and the longest time between a fault and the next leader key."""
+    cadence = PROFILES[profile]
+    look_s = max(GAP_S, cadence.window_s / GAPS_PER_WINDOW) / LOOKS_PER_GAP
+    limit_s = cadence.window_s * 1.01
+    return limit_s - cadence.every_s - ROUND_TRIPS_S, limit_s + look_s + ROUND_TRIPS_S
+
+
+def replaced(world, before, limit_s=2 * TTL_S):
+    """How long it takes until another manager holds the key."""
+    return world.until(lambda: world.leader_name() not in {before.name, None}, limit_s)
+
+
+def fence_of(world):
+    """Return the fence record."""
+    return decode(world.loop.run_until_complete(world.store.get(KEYS.fence)).value, Fence)
+
+
+def window_of(world):
+    """The window that standbys read."""
+    return decode(world.leader().value, Leader).pulse_window_s
+
+
+@pytest.mark.parametrize("profile", ["default", "fast"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_host_that_is_gone_is_replaced_within_a_window(profile, seed):
+    """Guard and worker frozen: nobody there can give the key back, and no lease is waited for."""
+    with Simulation("a", "b", "c", profile=profile, seed=seed) as world:
+        before = world.settle()
+        world.run(world.dice.uniform(0, 1))
+
+        world.freeze(before.name, 30)
+        took_s = replaced(world, before)
+
+        least_s, most_s = expected_s(profile)
+        assert least_s < took_s < most_s
+        # It wakes in a later term: the judge sees that it neither acts nor writes.
+        world.run(40)
+        assert before.guard.phase is Phase.STANDBY
+        assert len(world.active) == 1
+
+
+@pytest.mark.parametrize("weather", [Weather.REQUEST_LOST, Weather.ANSWER_LOST, Weather.LATE])
+def test_a_leader_that_is_cut_off_suspends_itself_and_is_deposed(weather):
+    """In this order; and what it sent before it heard of that changes nothing."""
+    with Simulation("a", "b", "c") as world:
+        before = world.settle()
+
+        before.wire.weather = weather
+        world.until(lambda: before.guard.phase is Phase.SUSPENDED, 2)
+        assert world.leader_name() == before.name
+        # Pulses that arrive unheard are signs of life: the lease has to run out first.
+        took_s = replaced(world, before, 3 * TTL_S)
+
+        assert weather is not Weather.REQUEST_LOST or took_s < 1
+        world.run(TTL_S)
+
+
+def test_without_a_pulse_the_lease_decides():
+    """Nothing is written to prove life, and nobody is deposed."""
+    with Simulation("a", "b", profile="off") as world:
+        before = world.settle()
+        assert world.loop.run_until_complete(world.store.get(KEYS.pulse)) is None
+
+        world.freeze(before.name, 30)
+
+        assert TTL_S - 1.1 < replaced(world, before) < TTL_S + 0.1
+        assert world.judge.endings == []
+
+
+def test_a_deposition_says_what_the_successor_must_wait_for():
+    """Nothing: the window was outwaited before. But nobody was seen dead."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        term = before.guard.term.office.term
+
+        world.freeze(before.name, 20)
+        world.run(TTL_S)
+
+        assert world.judge.endings == [
+            Fence(term=term, name=before.name, reason="deposed", quiesced=False, window_s=0)
+        ]
+
+
+def test_a_standby_uses_the_window_of_the_leader_and_not_its_own():
+    """One that is set faster does not depose a leader that is set slower."""
+    with Simulation("a", profile="default") as world:
+        before = world.settle()
+        world.join("b", profile="fast")
+        world.settle()
+
+        before.wire.weather = Weather.REQUEST_LOST
+        world.run(1.2)
+        before.wire.weather = Weather.FINE
+        world.run(TTL_S)
+
+        assert world.active == ["a"]
+
+
+@pytest.mark.parametrize("profile", ["default", "fast"])
+def test_a_store_that_was_away_for_everybody_deposes_nobody(profile):
+    """Whoever was cut off itself knows nothing of the leader: its count begins anew."""
+    with Simulation("a", "b", "c", profile=profile) as world:
+        before = world.settle()
+        term = before.guard.term.office.term
+
+        outage(world, before, PROFILES[profile].window_s)
+
+        assert world.active == [before.name]
+        assert before.guard.term.office.term == term
+
+
+def test_without_the_rule_of_own_slowness_an_outage_would_depose(monkeypatch):
+    """The rule is what the test before shows."""
+    monkeypatch.setattr(deposition, "GAP_S", 60)
+    monkeypatch.setattr(deposition, "LOOKS_PER_GAP", 400)
+    with Simulation("a", "b", "c") as world:
+        before = world.settle()
+
+        outage(world, before, 1.5)
+
+        assert [ending.reason for ending in world.judge.endings] == ["deposed"]
+
+
+def outage(world, leader, window_s):
+    """The store is away for two windows; the standbys reach it first, the leader soon after."""
+    for manager in world.managers.values():
+        manager.wire.weather = Weather.REQUEST_LOST
+    world.run(2 * window_s)
+    for manager in world.managers.values():
+        if manager is not leader:
+            manager.wire.weather = Weather.FINE
+    world.run(0.4 * window_s)
+    leader.wire.weather = Weather.FINE
+    world.run(3 * window_s)
+
+
+def test_a_standby_that_slept_deposes_nobody():
+    """What it did not hear meanwhile proves nothing."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        [standby] = set(world.managers) - {before.name}
+
+        world.freeze(standby, 3)
+        world.run(10)
+
+        assert world.active == [before.name]
+        assert world.judge.endings == []
+
+
+def test_the_window_follows_the_gaps_between_pulses():
+    """A slow store makes it longer, in the record first; when it is quick again, shorter."""
+    with Simulation("a", "b") as world:
+        active = world.settle()
+        term = active.guard.term.office.term
+
+        active.wire.slow_s = 0.6
+        world.run(6)
+        assert 3 < window_of(world) <= TTL_S
+        assert fence_of(world).window_s == pytest.approx(window_of(world) * 1.01)
+
+        active.wire.slow_s = 0.0
+        world.run(60)
+        assert window_of(world) == 1.5
+        assert fence_of(world).window_s == pytest.approx(1.515)
+        assert active.guard.term.office.term == term
+
+
+def test_nothing_is_sent_for_a_worker_that_is_silent():
+    """Its guard cannot kill it, so its manager has to be deposed."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        before.worker.kill = lambda: None
+
+        world.freeze(f"{before.name}/worker", 60)
+        took_s = replaced(world, before)
+
+        assert 2 + 1.2 < took_s < 2 + 1.8
+
+
+def test_depositions_are_rare():
+    """The second within ten seconds is left to the lease."""
+    with Simulation("a", "b", "c") as world:
+        first = world.settle()
+        world.freeze(first.name, 60)
+        replaced(world, first)
+        second = world.managers[world.leader_name()]
+        world.until(lambda: second.guard.phase is Phase.ACTIVE, 2)
+
+        world.freeze(second.name, 60)
+        took_s = replaced(world, second)
+
+        assert took_s > TTL_S - 1.1
+        assert [ending.reason for ending in world.judge.endings] == ["deposed"]
