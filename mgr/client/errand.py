@@ -32,6 +32,9 @@ from mgr.rpc.status import error_of, from_manager
 
 HINTS_MAX: Final = 3
 """Managers that name each other are not followed for ever."""
+LOSSES_MAX: Final = 1
+"""A command that was under way when its manager was lost is asked for again once. Lost with a
+second one, it may be what kills them: it is not carried to the third."""
 STALL_S: Final = 1.0
 """An answer is waited for this long before others are asked whether its manager still leads."""
 ATTEMPT_S_MIN: Final = 0.01
@@ -73,6 +76,7 @@ class Errand(Generic[A]):
         self._deadline_s = guide.clock.now() + timeout_s
         self._repeatable = repeatable
         self._why: dict[str, str] = {}
+        self._losses = 0
         self._passed = 0
         """The highest term that turned out to be no help."""
 
@@ -83,6 +87,7 @@ class Errand(Generic[A]):
             UnreachableError: Nothing ran; for each manager the error says why.
             DeadlineExceededError: It may have run, and nobody could say in time.
             OutcomeUnknownError: It may have run and is not ``repeatable``.
+            TermLostError: It was under way on two managers, and both were lost.
             MgrError: What the active refused it with.
 
         """
@@ -197,7 +202,8 @@ class Errand(Generic[A]):
         if not self._repeatable:
             return OutcomeUnknownError(f"{peer.address}: {why}; whether it was done is unknown")
         self.unclear = True
-        return Elsewhere()
+        self._losses += 1
+        return lost_too_often(why) if self._losses > LOSSES_MAX else Elsewhere()
 
     def _giving_up(self, search: Search) -> MgrError:
         tried = search.silent | self._why
@@ -210,3 +216,11 @@ class Errand(Generic[A]):
         if not search.answered:
             return UnreachableError("no manager answered", tried=tried)
         return UnreachableError(f"no active manager {waited}", tried=tried)
+
+
+def lost_too_often(why: str) -> TermLostError:
+    """The error for a command that was under way on one manager too many."""
+    return TermLostError(
+        f"{LOSSES_MAX + 1} managers were lost while this command was under way, which may be "
+        f"the reason: not asked again (the last: {why})"
+    )

@@ -13,7 +13,7 @@ import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from mgr.client.answer import Answer, answer_in, request_of
-from mgr.client.errand import Elsewhere, Guide
+from mgr.client.errand import LOSSES_MAX, Elsewhere, Guide, lost_too_often
 from mgr.client.search import PAUSE, Search, Sighting, wait_at_most
 from mgr.errors import (
     DeadlineExceededError,
@@ -32,13 +32,17 @@ Stream = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
 class _Command:
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "message", "stream")
+    __slots__ = ("answer", "losses", "message", "refused", "stream")
 
     def __init__(self, message: SessionRequest) -> None:
         self.message = message
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.stream: Stream | None = None
         """The stream it was last sent on."""
+        self.refused = False
+        """Nothing of it ran there: its manager said so."""
+        self.losses = 0
+        """How many streams broke while it was under way on them."""
 
 
 class Session:
@@ -111,7 +115,7 @@ class Session:
         # A failure is the reader's to see: it moves, and all that is open is sent again.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self._writing:
-                command.stream = stream
+                command.stream, command.refused = stream, False
                 await stream.write(command.message)
 
     async def _withdraw(self, command: _Command) -> None:
@@ -163,6 +167,9 @@ class Session:
             raise Elsewhere
         self._guide.active = sighting
 
+    def _reasons(self) -> str:
+        return "; ".join(f"{address}: {why}" for address, why in self._why.items())
+
     def _next(self) -> Sighting:
         hint, self._hint = self._hint, None
         known = [seen for seen in (hint, self._search.best, self._guide.active) if seen]
@@ -174,7 +181,13 @@ class Session:
         """Send what waits for an answer, then let new commands through."""
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
-                await self._put(command, stream)
+                command.losses += command.stream is not None and not command.refused
+                if command.losses > LOSSES_MAX:
+                    command.stream = stream
+                    if not command.answer.done():
+                        command.answer.set_exception(lost_too_often(self._reasons()))
+                else:
+                    await self._put(command, stream)
         if not stream.done():
             self._stream = stream
 
@@ -215,6 +228,8 @@ class Session:
         error = error_in(message.error)
         if isinstance(error, NotActiveError):
             self._why[sighting.address] = str(error)
+            if command:
+                command.refused = True
             if error.active_address and error.active_address != sighting.address:
                 self._hint = Sighting(error.term, error.active_address, error.active_name)
             return False

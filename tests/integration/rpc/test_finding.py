@@ -94,6 +94,43 @@ async def test_a_command_in_flight_when_the_active_dies_is_applied_once(client, 
     assert three["b"].ledger.count == 2
 
 
+@pytest.mark.parametrize("over_session", [False, True])
+async def test_a_command_that_two_managers_did_not_survive_spares_the_third(
+    client, three, over_session
+):
+    """It may be what kills them; whoever gets paged must not lose the whole cluster to a read."""
+
+    async def poison():
+        if not over_session:
+            return await client.execute(["wait", "poison"])
+        async with client.session() as session:
+            return await session.execute(["wait", "poison"])
+
+    first = three.promote("a", 5)
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(refused(poison()))
+        await until(lambda: first.begun)
+        await three["a"].server.close(0)
+        second = three.promote("b", 6, among=("b", "c"))
+        await until(lambda: second.begun)
+        await three["b"].server.close(0)
+        third = three.promote("c", 7, among=("c",))
+
+    error = asked.result()
+    assert isinstance(error, TermLostError)
+    assert "2 managers were lost" in str(error)
+    assert third.requests == []
+
+
+async def refused(work):
+    """What ``work`` raises."""
+    try:
+        await work
+    except TermLostError as error:
+        return error
+    return None
+
+
 async def test_every_repetition_carries_the_same_request_id(client, three):
     """Without that a manager could not tell a repetition from a second wish."""
     first = three.promote("a", 5)
