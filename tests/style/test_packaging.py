@@ -86,6 +86,30 @@ def test_an_installed_name_is_found_outside_the_checkout(installed, name, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+def test_whoever_installs_it_has_the_fixture_for_modules(installed, tmp_path):
+    """Beside a module of their own, with nothing configured and nothing imported for it."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/__init__.py").write_text("from .module import Module\n")
+    (tmp_path / "mine/module.py").write_text(
+        "from mgr_module import CLIReadCommand, MgrModule\n\n"
+        "class Module(MgrModule):\n"
+        "    @CLIReadCommand('mine ask')\n"
+        "    def ask(self):\n"
+        "        return 0, self.get_mgr_id(), ''\n"
+    )
+    (tmp_path / "test_mine.py").write_text(
+        "from pathlib import Path\n\n"
+        "def test_it(mgr_host):\n"
+        "    mgr_host.load(Path(__file__).parent / 'mine')\n"
+        "    assert mgr_host.run('mine ask') == (0, 'a', '')\n"
+    )
+    python = str(installed / "bin/python")
+
+    assert "1 passed" in run(python, "-P", "-m", "pytest", "-q", "test_mine.py", cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_the_wheel_holds_cephs_names_once(wheel):
     """At the top, and no second copy under ``mgr``: two copies would be two classes."""
     names = run(sys.executable, "-m", "zipfile", "-l", str(wheel)).splitlines()
