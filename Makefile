@@ -76,9 +76,10 @@ tree: $(INSTALLED)  ## the shape of the tree: lengths, names, stray files
 	@$(PYTEST) -m "$(FAST)" tests/style
 
 .PHONY: test-fast
-test-fast: $(INSTALLED)  ## unit, contract (in memory), sim, docs, style
-	$(call title,tests: unit contract sim docs style)
-	@$(PYTEST) -n 2 -m "$(FAST)" tests/unit tests/contract tests/sim tests/docs tests/style
+test-fast: $(INSTALLED)  ## unit, contract (in memory), sim, docs, style, deployment files
+	$(call title,tests: unit contract sim docs style deploy)
+	@$(PYTEST) -n 2 -m "$(FAST)" tests/unit tests/contract tests/sim tests/docs tests/style \
+	    tests/deploy
 
 # One tier after the other, one test at a time: these watch real processes die, and two
 # cores shared with a second test would be timed instead of the product.
@@ -87,6 +88,7 @@ test-real:
 	@$(MAKE) test-etcd
 	@$(MAKE) test-integration
 	@$(MAKE) test-e2e
+	@$(MAKE) test-compose
 
 .PHONY: test-etcd
 test-etcd: $(INSTALLED)  ## contract on real etcd, and the installed wheel
@@ -99,9 +101,14 @@ test-integration: $(INSTALLED)  ## real etcd, real gRPC, real guards
 	@$(PYTEST) tests/integration
 
 .PHONY: test-e2e
-test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo, the compose file
+test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo
 	$(call title,tests: end to end)
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) --ignore=tests/e2e/compose tests/e2e
+
+.PHONY: test-compose
+test-compose: $(INSTALLED)  ## the compose file in containers; skipped loudly where there are none
+	$(call title,tests: compose)
+	@$(PYTEST) tests/e2e/compose
 
 .PHONY: bench
 bench: $(INSTALLED)  ## print every number that the pages quote, beside its reference
