@@ -25,6 +25,9 @@ from mgr.testing.fleet import Fleet
 ADDRESS = "127.0.0.1"
 """Where this manager is reached, as modules are told."""
 
+HOST = "host"
+"""Where this manager runs, as the fleet shows it."""
+
 
 class Context:
     """Keeps the promises of ``ModuleContext``; what a module did can be read off it.
@@ -46,7 +49,7 @@ class Context:
         cluster_lines: What it wrote to the cluster log: channel, priority, message.
         commands: What it asked of the manager: arguments and input.
         answer: What ``mon_command`` says, where ``answers`` has nothing for the prefix.
-        fleet: The daemons that it sees; a test adds them.
+        fleet: The daemons that it sees: this manager, and what a test adds.
         wear_levels: What it said of devices.
         connected: What ``have_mon_connection`` says.
         term: The fencing token.
@@ -82,6 +85,7 @@ class Context:
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.wear_levels: dict[str, float] = {}
         self.fleet = Fleet()
+        self.fleet.add(f"mgr.{manager_id}", HOST)
         self.get_servers = self.fleet.get_servers
         self.get_metadata = self.fleet.get_metadata
         self.get_daemon_status = self.fleet.get_daemon_status

@@ -5,13 +5,14 @@ Each check takes the module, leaves nothing behind and raises ``Broken`` if a pr
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-from mgr_module import ClusterLogPrio
+from mgr_module import ClusterLogPrio, CommandResult
 
 LOOKS: Final = 300
 PAUSE_S: Final = 0.01
@@ -192,6 +193,30 @@ def documents_are_there(module: Subject) -> None:
     _same("get('no such document')", module.get("no such document"), None)
 
 
+def commands_are_sent(module: Subject) -> None:
+    """The answer of a command that was sent can be waited for, also by a command."""
+    result = CommandResult("selftest")
+    module.send_command(result, "mon", "", json.dumps({"prefix": "health"}), "selftest")
+    retval, output, _ = result.wait()
+    _same("sent", (retval, output.startswith("HEALTH_")), (0, True))
+    told = module.tell_command("osd", "0", {"prefix": "version"})
+    _same("told to a daemon that is not there", told[0], -errno.ENXIO)
+    unknown = partial(module.send_command, result, "nothing", "0", "{}", "")
+    _raises(ValueError, "an unknown type of service", unknown)
+
+
+def fleet_is_known(module: Subject) -> None:
+    """This manager is among the daemons; one that is not there has nothing to say."""
+    own = module.get_mgr_id()
+    host = module.get_metadata("mgr", own)["hostname"]
+    found = [service["id"] for service in module.get_server(host)["services"]]
+    _same("on its host", own in found, wanted=True)
+    _same("its status", module.get_daemon_status("mgr", own), {})
+    _same("nobody's metadata", module.get_metadata("osd", "no-such"), None)
+    _same("nobody's counter", module.get_unlabeled_counter("osd", "0", "op"), {"op": []})
+    _same("an empty map", module.get_osdmap().get_pools(), {})
+
+
 def identity_is_known(module: Subject) -> None:
     """Name, version, term and connection say what they should."""
     for what, holds in {
@@ -222,6 +247,8 @@ CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
         cluster_log_takes_lines,
         uri_is_published,
         documents_are_there,
+        commands_are_sent,
+        fleet_is_known,
         identity_is_known,
     )
 }

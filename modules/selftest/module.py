@@ -32,6 +32,7 @@ PRIORITIES = {
     "error": ClusterLogPrio.ERROR,
 }
 TOKENS = "token/"
+WATCHED = "watched/"
 
 SelftestCommand = CLICommandBase.make_registry_subtype("SelftestCommand")
 
@@ -87,6 +88,8 @@ class Module(MgrModule):
         self._workload: faults.Workload | None = None
         self._wake = threading.Event()
         self._stopped = False
+        self._told: list[str] = []
+        self.watch_store(WATCHED)
 
     # -- the interface from inside ----------------------------------------------------------
 
@@ -213,6 +216,12 @@ class Module(MgrModule):
         stored = self.get_store_prefix(TOKENS)
         return {key.removeprefix(TOKENS): int(count) for key, count in stored.items()}
 
+    @SelftestCommand.Read("selftest told")
+    @Responder()
+    def told(self) -> list[str]:
+        """Show the watched keys that this instance was told of, in order."""
+        return list(self._told)
+
     @SelftestCommand("selftest forget", idempotent=True)
     @EmptyResponder()
     def forget(self) -> None:
@@ -230,6 +239,11 @@ class Module(MgrModule):
             if self._workload is not None:
                 told = self._workload
                 faults.work(told, wanted=lambda: self._workload is told and not self._stopped)  # noqa: B023 - called within this round
+
+    def notify(self, notify_type: str, notify_id: Any) -> None:
+        """Remember which of the watched keys changed."""
+        if notify_type == "store":
+            self._told.append(notify_id)
 
     def shutdown(self) -> None:
         """Let ``serve`` return, unless it hangs."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from tests.support.cluster import wait_for
+
 
 def test_every_check_of_the_selftest_passes_in_a_real_manager(start):
     """What the modules' own tests assume of the host, the host does."""
@@ -17,3 +19,17 @@ def test_every_check_of_the_selftest_passes_in_a_real_manager(start):
     assert set(json.loads(answer.text).values()) == {"ok"}
     left_behind = json.loads(cluster.run("config-key", "dump", "mgr/selftest").text)
     assert left_behind == {}
+
+
+def test_a_module_is_told_of_its_keys_that_an_operator_changes(start):
+    """The next active's instance watches anew."""
+    cluster = start(names=("a", "b"))
+    cluster.active()
+    cluster.enable("selftest")
+    key = "mgr/selftest/watched/x"
+
+    for value in ("1", "2"):
+        assert cluster.run("config-key", "set", key, value).retval == 0
+        told = wait_for(lambda: json.loads(cluster.run("selftest", "told").text), "news")
+        assert told == ["watched/x"]
+        assert cluster.run("mgr", "fail").retval == 0

@@ -39,7 +39,7 @@ def test_native_calls_do_what_the_methods_do(pair):
     assert module._ceph_get_option("debug_mgr") == module.get_ceph_option("debug_mgr")
     assert module._ceph_get_version() == module.version
     assert module._ceph_get_release_name() == module.release_name
-    assert [server["hostname"] for server in module._ceph_get_server(None)] == ["one"]
+    assert [server["hostname"] for server in module._ceph_get_server(None)] == ["host", "one"]
     assert module._ceph_get_server("one")["hostname"] == "one"
     assert module._ceph_get_server("two") is None
     assert context.cluster_lines == [("audit", 3, "line")]

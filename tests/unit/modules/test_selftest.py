@@ -19,7 +19,9 @@ PATIENCE_S = 10
 
 @pytest.fixture
 def selftest():
-    return run(Module, "selftest")[0]
+    module, context = run(Module, "selftest")
+    context.answers["health"] = (0, "HEALTH_OK", "")
+    return module
 
 
 @pytest.fixture
@@ -231,3 +233,14 @@ def test_it_can_end_its_process():
 def test_it_can_keep_its_thread_busy(selftest):
     """For as long as was asked."""
     assert command(selftest, "selftest sleep", secs=0.01) == (0, "", "")
+
+
+def test_the_keys_that_it_watches_are_told_in_order(selftest, context):
+    """As it was told of them; others it does not hear of."""
+    context.heard = selftest.notify
+
+    for key in ("watched/a", "other", "watched/b"):
+        context.set_store(key, "x")
+    selftest.notify("health", "")
+
+    assert json.loads(command(selftest, "selftest told")[1]) == ["watched/a", "watched/b"]
