@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mgr.active.context import ActiveContext, Reach
@@ -23,6 +24,7 @@ from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce
 from mgr.active.publish import Publisher, Sources
 from mgr.active.remote import Remote
+from mgr.argument.tell import meant
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration
@@ -185,7 +187,7 @@ class ActiveRole:
         began_s = self._manager.clock.now()
         outcome = "ok"
         try:
-            answer = await self._dispatcher.execute(request)
+            answer = await self._run(request)
         except asyncio.CancelledError:
             outcome = "CANCELLED"
             if not self._lost:
@@ -203,6 +205,14 @@ class ActiveRole:
             self._callers.discard(task)
             seconds = self._manager.clock.now() - began_s
             self._manager.metrics.count_command(outcome, seconds)
+
+    async def _run(self, request: Request) -> Answer:
+        own = self._manager.id
+        name, words = meant(request.words, own)
+        if name != own:
+            return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
+        asked = request if words == request.words else replace(request, words=words)
+        return await self._dispatcher.execute(asked)
 
     def describe(self) -> tuple[Sequence[Command], str]:
         """Every command there is, those of disabled modules included, and their tag."""

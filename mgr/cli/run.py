@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mgr.argument.tell import meant
 from mgr.cli import show
 from mgr.cli.table import Entry, Table, keep, load, touch
 from mgr.client.aio import AsyncClient
@@ -127,7 +128,8 @@ async def _execute(wish: Wish) -> int:
             table = await _table(client, wish.table)
         except UnreachableError as error:
             raise await _explained(client, error) from None
-        entry = table.found(wish.words, arguments)
+        # Who is told is the manager's to judge.
+        entry = table.found(meant(wish.words, "")[1], arguments)
         if entry.poll:
             return await _poll(client, wish, arguments, data)
         begun_s = CLOCK.now()

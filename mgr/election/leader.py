@@ -58,6 +58,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
             later process with the same id.
         warm: The worker has its modules imported, its mirror current and its ports open.
         started_at: When the guard started, wall time in ISO 8601, for people.
+        machine: The host, by the names that ``mgr metadata`` shows.
 
     """
 
@@ -74,6 +75,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[ModuleReport, ...] = ()
     warm: bool = False
     started_at: str = ""
+    machine: dict[str, str] = {}
 
 
 class Fence(msgspec.Struct, frozen=True, kw_only=True):

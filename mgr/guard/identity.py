@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgr.clock import timestamp
 from mgr.election.leader import Presence
+from mgr.guard.host import described
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """A process. Fields as in ``Presence``; ``version`` is the release it runs."""
+    """A process. Fields as in ``Presence``; ``version`` is the release it runs.
+
+    Attributes:
+        machine: What ``mgr metadata`` tells of the host.
+
+    """
 
     host: str
     boot_id: str
@@ -22,6 +29,7 @@ class Identity:
     pid_started: int
     started_at: str
     version: str
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_this_process(cls, version: str) -> Identity:
@@ -35,6 +43,7 @@ class Identity:
             pid_started=process_started(pid) or 0,
             started_at=timestamp(),
             version=version,
+            machine=described(),
         )
 
     def outlived(self, other: Presence) -> bool:

@@ -47,6 +47,7 @@ class Records:
             modules=ready.modules,
             warm=usable and self._crew.ready is not None,
             started_at=me.started_at,
+            machine=dict(me.machine),
         )
 
     def leader(self) -> str:

@@ -101,6 +101,7 @@ class Desk:
             version="1.2.3",
             modules=tuple(ModuleReport(name=each, can_run=True) for each in modules),
             warm=warm,
+            machine={"arch": "z80"},
         )
         await self.office.fenced.put(self.office.keys.manager(name), encode(presence))
 

@@ -11,6 +11,7 @@ from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.election.leader import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.module_api.release import RELEASE, version_line
 
 
 def commands(admin: Administration) -> list[BuiltinCommand]:
@@ -140,8 +141,13 @@ class _Manager:
 
 def _described(presence: Presence) -> dict[str, Any]:
     return {
+        **presence.machine,
         "name": presence.name,
         "addr": presence.grpc_address,
+        "addrs": presence.grpc_address,
+        "ceph_release": RELEASE,
+        "ceph_version": version_line(presence.version),
+        "ceph_version_short": presence.version,
         "http_address": presence.http_address,
         "version": presence.version,
         "hostname": presence.host,

@@ -101,6 +101,8 @@ async def test_metadata_names_every_manager():
 
     assert [each["name"] for each in every] == ["a", "b"]
     assert one["hostname"] == "host-b"
+    assert one["ceph_version"].split()[:3] == ["mgr", "version", "1.2.3"]
+    assert (one["arch"], one["addrs"]) == ("z80", "b:7400")
     assert (missing.retval, missing.stderr) == (-errno.ENOENT, "mgr.x does not exist")
     assert versions == {"1.2.3": 2}
     assert hosts == {"host-a": 1, "host-b": 1}

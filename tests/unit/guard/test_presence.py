@@ -11,6 +11,7 @@ from mgr.election.leader import Presence, decode
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError
+from mgr.guard import host
 from mgr.guard import presence as presence_file
 from mgr.guard.identity import Identity, process_started
 from mgr.guard.presence import Place
@@ -192,3 +193,21 @@ def test_a_process_of_another_machine_or_namespace_cannot_be_judged():
 def test_what_this_very_process_left_under_an_earlier_lease_is_its_own():
     """It joined before and lost that lease."""
     assert ME.outlived(shown(ME))
+
+
+def test_a_manager_describes_its_host():
+    """In Ceph's words; all of it text."""
+    assert {
+        "arch",
+        "os",
+        "kernel_version",
+        "kernel_description",
+        "mem_total_kb",
+    } <= ME.machine.keys()
+    assert ME.machine["mem_total_kb"].isdecimal()
+    assert all(isinstance(value, str) for value in ME.machine.values())
+
+
+def test_a_host_without_a_proc_file_is_described_by_the_rest(tmp_path):
+    """A field that cannot be found out is left out."""
+    assert host._fields(tmp_path / "none") == {}
