@@ -67,8 +67,13 @@ class ActiveModules:
         tasks: asyncio.TaskGroup,
         limits: Limits,
         told: Told,
+        effects_from_s: float,
     ) -> None:
-        """Make instances with ``construct``, on their own threads; tell ``told`` of them."""
+        """Make instances with ``construct``, on their own threads; tell ``told`` of them.
+
+        Before ``effects_from_s`` on the clock, none that acts outside the store is made.
+        """
+        self._effects_from_s = effects_from_s
         self.clock = manager.clock
         self._manager = manager
         self._construct = construct
@@ -86,10 +91,15 @@ class ActiveModules:
         self._instances: Mapping[str, object] = {}
 
     async def start(self) -> None:
-        """Construct every enabled module, all at once; returns when each is there or late."""
+        """Construct every enabled module, all at once; returns when each is there or late.
+
+        One that must not begin yet is not waited for: its commands are.
+        """
         self.look()
-        for runner in tuple(self._runners.values()):
-            await runner.loaded()
+        catalogue = self._manager.catalogue
+        for name, runner in tuple(self._runners.items()):
+            if not self._held_s(catalogue[name]):
+                await runner.loaded()
 
     def look(self, _changes: object = None) -> None:
         """Start what should run and does not; stop what runs and should not."""
@@ -266,10 +276,24 @@ class ActiveModules:
             crashed=self._heard,
         )
         self._runners[found.name] = runner
-        self._tasks.create_task(runner.live(), name=f"module {found.name}")
-        self._tasks.create_task(self._watch_loading(runner))
+        self._tasks.create_task(self._live(found, runner), name=f"module {found.name}")
+        self._tasks.create_task(self._watch_loading(found, runner))
 
-    async def _watch_loading(self, runner: ModuleRunner) -> None:
+    def _held_s(self, found: Found) -> float:
+        """How long it must not begin yet: who led before may still act where no store judges."""
+        return max(0.0, self._effects_from_s - self.clock.now()) if found.external else 0.0
+
+    async def _live(self, found: Found, runner: ModuleRunner) -> None:
+        if held_s := self._held_s(found):
+            fields = {"module_name": found.name, "held_s": round(held_s, 3)}
+            log.info("module held: who led before may still act outside", extra=fields)
+        # Asked again: a timer may ring a moment early.
+        while held_s := self._held_s(found):  # noqa: ASYNC110 - time passes, nothing happens
+            await asyncio.sleep(held_s)
+        await runner.live()
+
+    async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:
+        await asyncio.sleep(self._held_s(found))
         try:
             async with asyncio.timeout(self._manager.settings.module_load_s):
                 await runner.loaded()

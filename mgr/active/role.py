@@ -73,6 +73,7 @@ class Office:
         lease: The node lease, for keys that must end with this manager.
         resign: Asks the guard for a hand-over: why, and to whom (empty: to anybody).
         fenced: Told once, when the store says that the term is over.
+        effects_from_s: From when on, on the clock, earlier terms certainly act no more.
 
     """
 
@@ -82,6 +83,7 @@ class Office:
     gate: Gate
     resign: Callable[[str, str], None]
     fenced: Callable[[FencedError], None]
+    effects_from_s: float = 0.0
 
 
 class ActiveRole:
@@ -305,6 +307,7 @@ class ActiveRole:
             limits=Limits(
                 stop_s=manager.settings.drain_s, commands_max=manager.settings.commands_max
             ),
+            effects_from_s=self._office.effects_from_s,
             told=Told(
                 changed=self._module_changed,
                 stopped=self._module_stopped,

@@ -34,6 +34,8 @@ from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.store.keys import NAME
 
 ENTRY_POINTS: Final = "mgr.modules"
+STORE: Final = "store"
+EXTERNAL: Final = "external"
 FILE: Final = "module.py"
 """What makes a folder a module."""
 ALL: Final = "all"
@@ -72,6 +74,7 @@ class Found:
         name: What operators call it.
         place: Where it stands, for messages.
         always_on: It runs unless it is forced off; its class says so by ``ALWAYS_ON = True``.
+        external: It acts outside the store; its class denies it by ``EFFECTS = "store"``.
         active: Its class; None if it did not load, and ``error`` says why.
         standby: Its standby class, if it has one.
         can_run: What its ``can_run()`` says; False if it did not load.
@@ -86,6 +89,7 @@ class Found:
     name: str
     place: str
     always_on: bool = False
+    external: bool = True
     active: type[MgrModule] | None = None
     standby: type[MgrStandbyModule] | None = None
     can_run: bool = False
@@ -196,6 +200,8 @@ def declared(
         active=active,
         standby=standby,
         always_on=getattr(active, "ALWAYS_ON", False) is True,
+        # Ceph's modules know nothing of this, and many act on hosts: so it must be said.
+        external=getattr(active, "EFFECTS", EXTERNAL) != STORE,
         can_run=can_run,
         error=why,
         commands=tuple(collect_commands(active)),

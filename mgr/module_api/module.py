@@ -38,6 +38,10 @@ class MgrModule(
     """
 
     NOTIFY_TYPES: ClassVar[Sequence[str]]
+    EFFECTS: ClassVar[str] = "external"
+    """``store``: all it changes goes through this interface, so the store judges it and it may
+    start at once. ``external``: it also acts elsewhere, on hosts or over other services, and must
+    not before the manager that led until now certainly acts no more."""
     CLICommand: ClassVar[type[CLICommandBase]]
     ClusterLogPrio = Priority
 

@@ -195,6 +195,7 @@ class Worker:
             gate=self._gate,
             resign=lambda why, to: self._tether.say(Resign(reason=why, successor=to)),
             fenced=self._fenced,
+            effects_from_s=lead.effects_from_s,
         )
         self._active = ActiveRole(self._manager, office, self._tasks)
         self._standby.promote(self._active)

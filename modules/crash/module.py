@@ -35,6 +35,7 @@ LOOK_EVERY_S = 600.0
 class Module(MgrModule):
     """Reads what is stored at every command: nothing can be out of date."""
 
+    EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
         Option(
             "warn_recent_interval",

@@ -48,6 +48,7 @@ def sentence(who: str, *, emphatic: bool) -> str:
 class Module(MgrModule):
     """The active half: greets, counts, and serves a page."""
 
+    EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
         *SERVER_OPTIONS,
         Option("place", default="World", runtime=True, desc="Whom to greet by default"),

@@ -24,6 +24,7 @@ VERSION = 2
 class Module(MgrModule):
     """Keeps events that other modules report; nothing runs in the background."""
 
+    EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
         Option("enabled", type="bool", default=True, runtime=True, desc="Take reports"),
         Option(

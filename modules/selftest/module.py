@@ -61,6 +61,7 @@ class Report:
 class Module(MgrModule):
     """Commands; ``serve`` does nothing until it is told to do harm."""
 
+    EFFECTS = "store"
     CLICommand = SelftestCommand
 
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it

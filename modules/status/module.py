@@ -32,6 +32,8 @@ class TableResponder(Responder):
 class Module(MgrModule):
     """Two commands; nothing runs in the background."""
 
+    EFFECTS = "store"
+
     @CLIReadCommand("mgr status")
     @TableResponder()
     def managers(self) -> list[dict[str, Any]]:

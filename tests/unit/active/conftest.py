@@ -54,6 +54,7 @@ def described(name, active, standby=None, *, can_run=True, error=""):
         options=tuple(active.MODULE_OPTIONS),
         notify_types=frozenset(getattr(active, "NOTIFY_TYPES", ())),
         always_on=getattr(active, "ALWAYS_ON", False),
+        external=active.EFFECTS == "external",
     )
 
 
@@ -70,8 +71,8 @@ class Cluster:
         self.resigned = []
         self.fenced = []
 
-    async def open(self):
-        """Become the active; modules are not started yet."""
+    async def open(self, *, held_s=0.0):
+        """Become the active, who may act outside after ``held_s``; modules are not started yet."""
         self.lease = (await self.store.grant(TTL_S)).lease
         record = Leader(
             name="a",
@@ -110,6 +111,7 @@ class Cluster:
             gate=self.gate,
             resign=lambda why, to: self.resigned.append((why, to)),
             fenced=self.fenced.append,
+            effects_from_s=CLOCK.now() + held_s,
         )
         self.role = ActiveRole(self.manager, office, self.tasks)
 
@@ -139,14 +141,14 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster_of(*found, enabled=(), start=True, stored=None, **settings):
+async def cluster_of(*found, enabled=(), start=True, stored=None, held_s=0.0, **settings):
     """An active manager with these modules; everything is stopped in the end.
 
     ``stored`` are keys and values that earlier terms left behind, keys without the root.
     """
     async with asyncio.TaskGroup() as tasks:
         cluster = Cluster(tasks, *found, **settings)
-        await cluster.open()
+        await cluster.open(held_s=held_s)
         for name in DEFAULT_ENABLED - set(enabled):
             await cluster.switch(name, on=False)
         for name in enabled:

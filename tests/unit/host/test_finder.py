@@ -337,3 +337,32 @@ def test_a_bundled_module_stays_where_its_package_shows_it():
     before = modules.hello
     assert load_anew("hello", ()).loaded
     assert modules.hello is sys.modules["modules.hello"] is not before
+
+
+async def test_a_module_acts_outside_the_store_unless_it_says_that_it_does_not(folder, write):
+    """Modules written for ceph-mgr know nothing of this: they are held back to be safe."""
+    write("silent", GOOD)
+    write(
+        "inside", GOOD.replace("    MODULE_OPTIONS", '    EFFECTS = "store"\n    MODULE_OPTIONS', 1)
+    )
+    write(
+        "outside",
+        GOOD.replace("    MODULE_OPTIONS", '    EFFECTS = "external"\n    MODULE_OPTIONS', 1),
+    )
+
+    catalogue = await find_modules([str(folder)], limit_s=10)
+
+    assert {n: catalogue[n].external for n in ("silent", "inside", "outside")} == {
+        "silent": True,
+        "inside": False,
+        "outside": True,
+    }
+
+
+async def test_no_bundled_module_is_held_back():
+    """Whatever led before: they begin the moment their manager leads."""
+    catalogue = await find_modules([], limit_s=10)
+
+    bundled = [one for one in catalogue.values() if one.active.__module__.startswith("modules.")]
+    assert bundled
+    assert [one.name for one in bundled if one.external] == []
