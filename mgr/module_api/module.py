@@ -101,8 +101,15 @@ class MgrModule(
         Returns:
             ``HandleCommandResult``, or ``(retval, stdout, stderr)``.
 
+        Raises:
+            NotImplementedError: It is not overridden, and the command has no decorated method.
+
         """
-        raise NotImplementedError
+        # Modules call each other's by name, with prefixes that have become decorated since.
+        command = self._commands.get(cmd["prefix"])
+        if command is None:
+            raise NotImplementedError
+        return command.call(self, cmd, inbuf)
 
     @staticmethod
     def can_run() -> tuple[bool, str]:

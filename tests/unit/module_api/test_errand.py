@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from mgr.module_api.command import CLIReadCommand
 from mgr.module_api.module import MgrModule
 from mgr.module_api.result import CommandResult, MonCommandFailed
 from tests.support.context import run
@@ -106,3 +107,20 @@ def test_rgw_admin_is_found_where_ceph_is(pair, tmp_path, monkeypatch):
 
     assert pair[0].send_rgwadmin_command(["user", "ls"]) == (0, [1], "")
     assert pair[0].send_rgwadmin_command(["user", "ls"], stdout_as_json=False)[1] == "[1]\n"
+
+
+def test_a_decorated_command_is_reached_by_another_modules_call(pair):
+    """Modules call ``handle_command`` of each other, and commands have become decorated since."""
+
+    class Other(MgrModule):
+        @CLIReadCommand("other say")
+        def say(self, word: str):
+            return 0, word, ""
+
+    module, context = pair
+    context.neighbours["other"] = run(Other, "other")[0]
+    said = {"prefix": "other say", "word": "hello"}
+
+    assert module.remote("other", "handle_command", "", said) == (0, "hello", "")
+    with pytest.raises(NotImplementedError):
+        module.remote("other", "handle_command", "", {"prefix": "other sing"})
