@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from bench.report import Report
 from bench.setting import Setting
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
-from mgr.store.api import Changed, Created, LeaseId, Listed, Put
+from mgr.store.api import Changed, Created, Delete, LeaseId, Listed, Put
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from tests.support.cluster import Cluster, Manager, wait_for
@@ -124,6 +125,32 @@ UNCLEAR = {"TERM_LOST", "FENCED", "MAY_HAVE_RUN", "DEADLINE_EXCEEDED", "OUTCOME_
 
 Fault = Callable[[Cluster, Manager], None]
 
+HOST_GONE = "host gone (guard and worker frozen), fast profile"
+
+
+def _to_all(manager: Manager, number: signal.Signals) -> None:
+    worker = manager.worker_pid
+    os.kill(manager.guard_pid, number)
+    os.kill(worker, number)
+
+
+def _mend(cluster: Cluster, what: str, active: Manager) -> None:
+    """Have three managers again that can lead."""
+    if what == "SIGTERM of the manager":
+        active.wait()
+        active.start()
+    elif what == HOST_GONE:
+        _to_all(active, signal.SIGCONT)
+        asyncio.run(_forget_deposition(cluster))
+
+
+async def _forget_deposition(cluster: Cluster) -> None:
+    # There is one deposition in ten seconds; the runs are not to wait for each other.
+    store = EtcdStore(cluster.etcd)
+    await store.commit([Delete(Keys(cluster.name).deposed)])
+    await store.close()
+
+
 FAULTS: dict[str, tuple[Fault, dict[str, object], str]] = {
     "kill -9 of the worker": (
         lambda _, active: active.signal(signal.SIGKILL, worker=True),
@@ -142,8 +169,14 @@ FAULTS: dict[str, tuple[Fault, dict[str, object], str]] = {
         {},
         "",
     ),
+    HOST_GONE: (
+        lambda _, active: _to_all(active, signal.SIGSTOP),
+        {"profile": "fast"},
+        "",
+    ),
 }
 KEY_TARGETS = {
+    HOST_GONE: "p99 <= 700",
     "kill -9 of the worker": "p50 <= 15",
     "SIGSTOP of the worker, watchdog 0.3 s": "p99 <= 350",
 }
@@ -172,9 +205,7 @@ def _measure(report: Report, what: str) -> None:
                 answered.append((first - begun) * 1e3)
                 key.append((seen.created[changes] - begun) * 1e3)
                 gaps.append((seen.created[changes] - seen.deleted[changes]) * 1e3)
-                if what == "SIGTERM of the manager":
-                    active.wait()
-                    active.start()
+                _mend(cluster, what, active)
         counts = json.loads(cluster.run("probe", "counts", timeout_s=30).stdout)
     report.add(f"{what} -> first command answered", answered, target=target)
     report.add(f"{what} -> standby holds the key", key, target=KEY_TARGETS.get(what, ""))
