@@ -58,7 +58,7 @@ class View(Protocol):
         """One key as last seen."""
         ...
 
-    def under(self, prefix: str) -> Mapping[str, Record]:
+    def under(self, prefix: str) -> dict[str, Record]:
         """Every key that begins with ``prefix``, in key order."""
         ...
 
@@ -161,12 +161,14 @@ class ConfigHistory:
             await self._writer.commit(operations, timeout_s=ends_at - loop.time())
             return
         kept = self._view.under(self._keys.changes)
-        next_number = max((_number(key) for key in kept), default=0) + 1
+        # In key order; what is no number, somebody's hand in the store, comes after all numbers.
+        next_number = next(filter(None, map(_number, reversed(kept))), 0) + 1
         for number in range(next_number, next_number + ATTEMPTS_MAX):
             version = Version(number=number, at=timestamp(), text=text, changes=changes)
             key = self._keys.change(number)
             put = Put(key, msgspec.json.encode(version).decode())
-            swept = [Delete(old) for old in _too_old(kept, number)]
+            last = self._keys.change(max(number - VERSIONS_MAX, 0))
+            swept = [Delete(old) for old in _too_old(kept, last)]
             try:
                 await self._writer.commit(
                     (*operations, put, *swept),
@@ -197,15 +199,16 @@ def _number(key: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _too_old(kept: Mapping[str, Record], newest: int) -> list[str]:
-    """The keys of versions for which there is no room beside version ``newest``."""
-    found = []
-    size = 0
-    for key in sorted(kept, reverse=True):
-        size += len(kept[key].value)
-        if _number(key) <= newest - VERSIONS_MAX or size > BYTES_MAX:
-            found.append(key)
-    return found[-SWEPT_MAX:]
+def _too_old(kept: Mapping[str, Record], last: str) -> list[str]:
+    """The keys, the oldest first, up to ``last`` and as many more as there is no room for."""
+    size = sum(len(record.value) for record in kept.values())
+    found: list[str] = []
+    for key, record in kept.items():
+        if len(found) == SWEPT_MAX or (key > last and size <= BYTES_MAX):
+            break
+        found.append(key)
+        size -= len(record.value)
+    return found
 
 
 def _read(records: Mapping[str, Record]) -> Iterator[tuple[str, Version]]:

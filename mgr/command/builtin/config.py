@@ -8,6 +8,7 @@ from typing import Any
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.render import table
+from mgr.config.conf import read_conf, write_conf
 from mgr.config.history import Change, Version
 from mgr.config.schema import OptionSpec
 from mgr.config.values import Setting, sections_of
@@ -63,18 +64,7 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
             "r",
             noun.show_with_defaults,
         ),
-        builtin(
-            "config log name=num,type=CephInt,range=0,req=false",
-            "Show recent history of config changes",
-            "r",
-            noun.log,
-        ),
-        builtin(
-            "config reset name=num,type=CephInt,range=0",
-            "Revert configuration to a historical version specified by <num>",
-            "rw",
-            noun.reset,
-        ),
+        *_of_history(noun),
     ]
 
 
@@ -172,6 +162,23 @@ class _Config:
             return Reply()
         return Reply(note=f"what held after version {call['num']} holds now")
 
+    async def assimilate(self, call: Call) -> Reply:
+        puts, left = [], []
+        for line in read_conf(call.inbuf):
+            section, name, _ = line
+            try:
+                put = self._values.prepare(*line)
+            except InvalidArgumentError:
+                left.append(line)
+            else:
+                if self._values.stored(section, name) != put.value:
+                    puts.append(put)
+        if puts:
+            # All or nothing, and one version to go back behind.
+            await self._admin.history.commit(puts, "assimilate-conf")
+        text = write_conf(left)
+        return Reply(text, plain=text.rstrip("\n"))
+
     def _entity(self, who: str) -> dict[str, Setting]:
         try:
             return self._values.entity(who)
@@ -213,6 +220,29 @@ class _Config:
                 for setting in settings
             ),
         )
+
+
+def _of_history(noun: _Config) -> list[BuiltinCommand]:
+    return [
+        builtin(
+            "config log name=num,type=CephInt,range=0,req=false",
+            "Show recent history of config changes",
+            "r",
+            noun.log,
+        ),
+        builtin(
+            "config reset name=num,type=CephInt,range=0",
+            "Revert configuration to a historical version specified by <num>",
+            "rw",
+            noun.reset,
+        ),
+        builtin(
+            "config assimilate-conf",
+            "Assimilate options from a conf (-i FILE), and return what could not be",
+            "rw",
+            noun.assimilate,
+        ),
+    ]
 
 
 def _normal(name: str) -> str:

@@ -218,6 +218,51 @@ async def test_log_tells_what_changed_and_reset_brings_it_back():
     assert newest["name"] == "reset to 1"
 
 
+CONF = """
+[global]
+    fsid = 1234       ; special: stays in the file
+[mgr]
+    debug mgr = 5/5
+    mgr/hello/times = 3
+    mgr/hello/mood = mad
+[mon]
+    nobody = knows
+"""
+
+
+async def test_a_conf_is_assimilated_in_one_version_and_the_rest_is_returned():
+    """What is not known or does not fit comes back, to be kept in the file."""
+    async with desk() as at:
+        left = await at.run("config", "assimilate-conf", inbuf=CONF)
+        again = await at.run("config", "assimilate-conf", inbuf=CONF)
+        log = await at.json("config", "log")
+
+        assert at.values.native("debug_mgr") == "5/5"
+        assert at.values.typed("hello", "times") == 3
+    assert left.stdout.split("\n") == [
+        "[global]",
+        "fsid = 1234",
+        "",
+        "[mgr]",
+        "mgr/hello/mood = mad",
+        "",
+        "[mon]",
+        "nobody = knows",
+        "",
+    ]
+    assert again.stdout == left.stdout
+    assert [(each["name"], len(each["changes"])) for each in log] == [("assimilate-conf", 2)]
+
+
+async def test_what_is_no_conf_is_refused():
+    """With the line that cannot be read."""
+    async with desk() as at:
+        answer = await at.run("config", "assimilate-conf", inbuf="place = nowhere")
+
+    assert answer.retval == -errno.EINVAL
+    assert "line: 1" in answer.stderr
+
+
 # -- config-key ------------------------------------------------------------------------------
 
 
