@@ -412,3 +412,32 @@ async def test_a_restarted_module_is_told_news_though_the_first_one_hangs():
     never.set()
 
     assert ("second", "") in made[1].told
+
+
+async def test_a_watch_ends_with_the_instance_that_asked(host):
+    """The next one reads anew, and asks for itself."""
+    made = []
+
+    class Fails(Module):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+        def serve(self):
+            if len(made) == 1:
+                self.heard.wait(5)
+                raise ValueError("boom")
+            super().serve()
+
+    runner = host.run(Fails, Limits(stop_s=0.2, pause_s=0.001, probation_s=60))
+    await until(runner, Phase.RUNNING)
+    runner.watch("job/")
+    runner.notify_store("other")
+    runner.notify_store("job/1")
+    await until(runner, Phase.PROBATION)
+    runner.notify_store("job/2")
+    runner.notify("health")
+    await asyncio.to_thread(made[1].heard.wait, 5)
+
+    assert made[0].told == [("store", "job/1")]
+    assert made[1].told == [("health", "")]
