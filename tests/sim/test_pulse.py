@@ -143,6 +143,9 @@ def test_without_the_rule_of_own_slowness_an_outage_would_depose(monkeypatch):
 
 def outage(world, leader, window_s):
     """The store is away for two windows; the standbys reach it first, the leader soon after."""
+    leader.wire.weather = Weather.REQUEST_LOST
+    # So that everybody has seen its last pulse.
+    world.run(0.2 * window_s)
     for manager in world.managers.values():
         manager.wire.weather = Weather.REQUEST_LOST
     world.run(2 * window_s)

@@ -1,4 +1,4 @@
-"""A minute of changing weather, fifty times. On failure, the seed is the reproduction."""
+"""Forty-five seconds of changing weather, fifty times. On failure, the seed is the reproduction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mgr.store.api import Delete
 from tests.support.simulation import Simulation
 from tests.support.weather import KEYS, Weather
 
-STORM_S = 60
+STORM_S = 45
 CALM_S = 10
 """Two leases."""
 
