@@ -99,8 +99,9 @@ class Team:
         return None if found is None else found.name
 
     async def term(self):
-        """The leader key's create revision."""
-        return (await self.store.get(self.keys.leader)).create_revision
+        """The leader key's create revision; 0 while nobody leads."""
+        record = await self.store.get(self.keys.leader)
+        return record.create_revision if record else 0
 
     async def fence(self):
         """How the newest term stands."""
