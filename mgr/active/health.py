@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
-from mgr.errors import StoreError, TermLostError
+from mgr.errors import InvalidArgumentError, StoreError, TermLostError
 from mgr.health.board import Board
 from mgr.health.last import decode, encode
 from mgr.store.fenced import FencedStore
@@ -82,6 +82,9 @@ class HealthKeeper:
             await self._fenced.put(self._keys.health, value)
         except TermLostError:
             self._closed = True
+        except InvalidArgumentError as error:
+            # Too much, most likely. It is shown all the same; a successor waits to be told.
+            log.warning("health not kept", extra={"error": str(error)})
         except StoreError as error:
             log.warning("health not written", extra={"error": str(error)})
             self._changed.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from mgr.errors import StoreError, TermLostError
 from mgr.health.board import Board
@@ -13,6 +14,9 @@ from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
+
+WRITTEN_MAX: Final = 100
+"""Mutes written in one transaction, which holds only so much."""
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +66,10 @@ class MuteKeeper:
     def _operations(self) -> Sequence[Operation]:
         operations: list[Operation] = []
         for code, mute in self._board.settlements().items():
+            if len(operations) == WRITTEN_MAX:
+                # The rest in the next transaction.
+                self._fell.set()
+                break
             key = self._keys.mute(code)
             record = self._mirror.get(key)
             if mute is None:

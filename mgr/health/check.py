@@ -44,7 +44,7 @@ class Check:
 
     @classmethod
     def from_module(cls, code: str, described: Mapping[str, Any]) -> Check:
-        """Read what a module passed to ``set_health_checks``; never raises.
+        """Read what a module passed to ``set_health_checks``; it is text that can be stored.
 
         A severity that is neither ``warning`` nor ``error`` is taken as a warning: a check that
         somebody raised must not vanish for a spelling.
@@ -52,11 +52,12 @@ class Check:
         detail = described.get("detail")
         count = described.get("count")
         return cls(
-            code=str(code),
+            code=_storable(code),
             severity=Severity.ERR if described.get("severity") == "error" else Severity.WARN,
-            summary=str(described.get("summary", "")),
-            count=count if isinstance(count, int) else 0,
-            detail=tuple(map(str, detail)) if isinstance(detail, list | tuple) else (),
+            summary=_storable(described.get("summary", "")),
+            # True is an int to Python, and another thing in the record.
+            count=int(count) if isinstance(count, int) else 0,
+            detail=tuple(map(_storable, detail)) if isinstance(detail, list | tuple) else (),
         )
 
     def merged_with(self, other: Check) -> Check:
@@ -68,3 +69,8 @@ class Check:
             count=self.count + other.count,
             detail=self.detail + other.detail,
         )
+
+
+def _storable(text: object) -> str:
+    """``text`` with what is no UTF-8 escaped: a file's name, for one, may hold lone surrogates."""
+    return str(text).encode(errors="backslashreplace").decode()

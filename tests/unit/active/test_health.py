@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from mgr.active import health
 from mgr.active.health import HealthKeeper
 from mgr.active.mutes import MuteKeeper
@@ -198,3 +200,28 @@ async def test_a_silent_store_is_shown_and_forgotten(active, monkeypatch):
             cut.setattr(cluster.mirror, "age_s", lambda: 60.0)
             await cluster.until(lambda: "MGR_STORE_SILENT" in codes.checks)
         await cluster.until(lambda: "MGR_STORE_SILENT" not in codes.checks)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"summary": "no file \udcff"},
+        {"summary": "fine", "detail": ["\udcff"]},
+        {"summary": "x" * 2_000_000},
+    ],
+)
+async def test_whatever_a_module_says_of_its_health_harms_nobody(described):
+    """A text that cannot be stored would otherwise end the worker, on one manager after another."""
+    async with office() as term:
+        old = Active(term, term.tasks)
+        old.board.set("one", [Check.from_module("ODD", described)])
+        await old.keeper.close()
+
+        assert not old.running.done()
+
+
+def test_a_check_that_counts_with_true_can_be_read_back():
+    """To Python it is a 1."""
+    check = Check.from_module("ODD", {"summary": "odd", "count": True})
+
+    assert decode(encode({"one": (check,)})) == {"one": (check,)}

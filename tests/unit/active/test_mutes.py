@@ -1,7 +1,14 @@
 """Mutes between board and store, on a running active."""
 
+import asyncio
+
+from mgr.active import mutes
+from mgr.active.mutes import MuteKeeper
+from mgr.health.board import Board
+from mgr.health.check import Check
 from mgr.health.mute import Mute, encode
 from mgr.module_api.module import MgrModule
+from tests.support.office import office
 from tests.unit.active.conftest import described
 
 WARNING = {"severity": "warning", "summary": "odd", "count": 1}
@@ -52,3 +59,22 @@ async def test_a_mute_that_goes_down_with_its_count_keeps_its_lease(active):
 
         await cluster.until(lambda: '"count":2' in cluster.mirror.get(key).value)
         assert cluster.mirror.get(key).lease == lease
+
+
+async def test_any_number_of_mutes_may_fall_at_once(monkeypatch):
+    """One transaction holds only so much; what it cannot hold must not end the worker."""
+    monkeypatch.setattr(mutes, "WRITTEN_MAX", 2)
+    async with office() as term:
+        board = Board()
+        board.set("one", [Check.from_module(f"ODD_{n}", WARNING) for n in range(5)])
+        for n in range(5):
+            await term.fenced.put(term.keys.mute(f"ODD_{n}"), encode(Mute(summary="odd", count=1)))
+        keeper = MuteKeeper(board, term.mirror, term.keys, term.fenced)
+        keeper.follow()
+        term.tasks.create_task(keeper.run())
+
+        board.set("one", [])
+
+        async with asyncio.timeout(5):
+            while term.mirror.under(term.keys.mutes):  # noqa: ASYNC110 - the store is asked
+                await asyncio.sleep(0)
