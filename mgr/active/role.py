@@ -305,7 +305,9 @@ class ActiveRole:
             self._construct,
             tasks=self._tasks,
             limits=Limits(
-                stop_s=manager.settings.drain_s, commands_max=manager.settings.commands_max
+                stop_s=manager.settings.drain_s,
+                commands_max=manager.settings.commands_max,
+                holds=self._office.gate.holds,
             ),
             effects_from_s=self._office.effects_from_s,
             told=Told(

@@ -24,6 +24,7 @@ from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     MgrError,
+    NotActiveError,
     OutcomeUnknownError,
     OverloadedError,
     StoreUnavailableError,
@@ -75,8 +76,8 @@ class Answer:
 class Runner(Protocol):
     """Runs the commands of one module; ``mgr`` is one too.
 
-    Both methods raise ``ModuleNotEnabledError``, ``ModuleNotReadyError``, ``ModuleFailedError``
-    or ``OverloadedError`` only while *nothing ran*: a retry will run the command. Should the
+    Both methods raise what ``NOTHING_RAN`` lists, ``ModuleNotReadyError`` or ``NotActiveError``
+    for instance, only while *nothing ran*: a retry will run the command. Should the
     command's own code raise one of these, the runner wraps it in something else. Whatever else
     comes out of ``run`` is taken as raised by the command itself.
     """
@@ -323,6 +324,14 @@ class Dispatcher:
             await self.gate.held(until_s=until_s)
 
     async def _run(self, job: _Job) -> Answer:
+        # Recording the start took its time, and a process may have slept meanwhile. What begins
+        # under a shut gate acts beside a successor.
+        while not self.gate.holds():
+            try:
+                until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
+                await self.gate.held(until_s=until_s)
+            except TermLostError:
+                raise NotActiveError(None) from None
         term = self.gate.term
         try:
             result = await job.runner.run(

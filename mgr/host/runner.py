@@ -18,6 +18,7 @@ from mgr.errors import (
     NOTHING_RAN,
     ModuleFailedError,
     ModuleNotReadyError,
+    NotActiveError,
     OverloadedError,
     TermLostError,
 )
@@ -44,7 +45,9 @@ class Servant(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a module may take, and how often it is tried. All seconds but ``commands_max``.
+    """How long a module may take, how often it is tried, and when it may begin with a command.
+
+    Spans are seconds.
 
     Attributes:
         stop_s: For ``shutdown()`` and what still runs; then the module is abandoned.
@@ -52,6 +55,7 @@ class Limits:
         pause_max_s: Where the doubling ends.
         probation_s: A restarted module that lives this long counts as well again.
         commands_max: Calls that may wait for its command thread.
+        holds: Asked on that thread: may a command begin at this instant?
 
     """
 
@@ -60,6 +64,7 @@ class Limits:
     pause_max_s: float = 60.0
     probation_s: float = 10.0
     commands_max: int = 256
+    holds: Callable[[], bool] = lambda: True
 
 
 class ModuleRunner:
@@ -180,9 +185,12 @@ class ModuleRunner:
         if self.phase not in WORKS:
             await self.ready(until_s=deadline_s)
         handle: Any = getattr(self.instance, "_handle_command")  # noqa: B009 - Ceph's name, which only active modules have
-        clock, name = self._clock, self.name
+        clock, name, holds = self._clock, self.name, self._limits.holds
 
         def call() -> object:
+            # It waited for the thread, perhaps through a pause of the whole process.
+            if not holds():
+                raise NotActiveError(None)
             if clock.now() >= deadline_s:
                 raise OverloadedError(
                     f"Module '{name}' was busy until the deadline of {command.prefix!r} had "

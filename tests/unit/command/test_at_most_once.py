@@ -10,6 +10,7 @@ from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     MayHaveRunError,
+    NotActiveError,
     OutcomeUnknownError,
     OverloadedError,
     StoreUnavailableError,
@@ -163,6 +164,48 @@ async def test_a_command_whose_time_ran_out_before_its_start_was_recorded_does_n
         answer = await it.execute(*ADD, request_id="r1")
 
     assert answer.stdout == "1"
+
+
+class Shuts:
+    """A journal, during whose first write the term runs out."""
+
+    def __init__(self, it):
+        self.it = it
+        self.forget, self.finish = it.journal.forget, it.journal.finish
+
+    async def begin(self, *args, **fields):
+        earlier = await self.it.journal.begin(*args, **fields)
+        self.it.gate.shut()
+        return earlier
+
+
+async def test_a_command_does_not_begin_once_the_term_is_unproven():
+    """Frozen while its start was recorded, it would act beside a successor."""
+    async with bench(hold_s=0.01) as it:
+        it.dispatcher.journal = Shuts(it)
+        with pytest.raises(NotActiveError):
+            await it.execute(*ADD, request_id="r1")
+        assert it.counter.calls == 0
+        it.gate.open()
+        it.dispatcher.journal = it.journal
+        answer = await it.execute(*ADD, request_id="r1")
+
+    assert answer.stdout == "1"
+
+
+async def test_a_command_begins_when_the_term_is_proven_again():
+    """An election within etcd is a pause: nobody is refused for it."""
+    async with bench() as it:
+        it.dispatcher.journal = Shuts(it)
+        async with asyncio.TaskGroup() as callers:
+            waiting = callers.create_task(it.execute(*ADD, request_id="r1"))
+            async with asyncio.timeout(5):
+                while it.gate.is_open:  # noqa: ASYNC110 - the journal shuts it
+                    await asyncio.sleep(0)
+            assert it.counter.calls == 0
+            it.gate.open()
+
+    assert waiting.result().stdout == "1"
 
 
 async def test_a_term_that_is_proven_again_in_time_lets_the_answer_out():

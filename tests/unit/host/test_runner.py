@@ -2,12 +2,18 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from mgr.clock import CLOCK
-from mgr.errors import ModuleFailedError, ModuleNotReadyError, OverloadedError
+from mgr.errors import (
+    ModuleFailedError,
+    ModuleNotReadyError,
+    NotActiveError,
+    OverloadedError,
+)
 from mgr.host.life import Event, Phase
 from mgr.host.runner import NOT_INITIALISED, Limits, ModuleRunner
 
@@ -336,6 +342,22 @@ async def test_a_command_whose_moment_has_passed_is_not_begun(host):
 
     with pytest.raises(OverloadedError, match="was not begun"):
         await runner.run(COMMAND, {"prefix": "hello"}, "", deadline_s=CLOCK.now())
+    assert ran == []
+
+
+async def test_a_command_that_waited_past_the_end_of_the_term_is_not_begun(host):
+    """The gate is looked at on the module's thread: the process may have slept in the queue."""
+    ran = []
+
+    class Counts(Module):
+        def _handle_command(self, _inbuf, _arguments):
+            ran.append(1)
+
+    runner = host.run(Counts, limits=replace(QUICK, holds=lambda: False))
+    await runner.ready(until_s=soon())
+
+    with pytest.raises(NotActiveError):
+        await runner.run(COMMAND, {"prefix": "hello"}, "", deadline_s=soon())
     assert ran == []
 
 
