@@ -96,6 +96,8 @@ class ClusterLog:
     ) -> Entry:
         """Write a line that ``name`` (``mgr.a``, ``client.admin``) says; the line as kept."""
         self._sequence += 1
+        # A line that cannot be sent would end the stream of everybody who follows.
+        message = message.encode(errors="backslashreplace").decode()
         entry = Entry(self._sequence, self._now(), name, channel, priority, message)
         self._entries.append(entry)
         for reader in self._readers:

@@ -340,7 +340,7 @@ class Dispatcher:
         except MgrError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge of module code: it may raise anything
-            return Answer(-errno.EINVAL, "", _traceback(error), term)
+            return Answer(-errno.EINVAL, "", _encodable(_traceback(error)), term)
         return shaped(result, job.command, term)
 
     # -- waiting for it -------------------------------------------------------------------------
@@ -390,7 +390,12 @@ def shaped(result: object, command: Command, term: int) -> Answer:
     what was returned. Text that cannot be UTF-8 has the offending characters escaped.
     """
     if isinstance(result, Answer):
-        return result if result.term else replace(result, term=term)
+        return replace(
+            result,
+            stdout=_encodable(result.stdout),
+            stderr=_encodable(result.stderr),
+            term=result.term or term,
+        )
     if isinstance(result, tuple) and len(result) == 3:
         retval, stdout, stderr = result
         if isinstance(retval, int) and isinstance(stdout, str) and isinstance(stderr, str):

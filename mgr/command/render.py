@@ -78,12 +78,20 @@ def _ended(text: str) -> str:
 
 def _simple(data: Any) -> Any:
     if isinstance(data, Mapping):
-        return {str(key): _simple(value) for key, value in data.items()}
-    if isinstance(data, str | int | float) or data is None:
+        return {_text(str(key)): _simple(value) for key, value in data.items()}
+    if isinstance(data, str):
+        return _text(data)
+    if isinstance(data, int | float) or data is None:
         return data
     if isinstance(data, Iterable):
         return [_simple(value) for value in data]
-    return str(data)
+    return _text(str(data))
+
+
+def _text(text: str) -> str:
+    # What somebody else wrote into the store may be no UTF-8, and comes as lone surrogates. One
+    # such value must not cost the answer.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _xml(name: str, value: Any, depth: int | None) -> Iterable[str]:

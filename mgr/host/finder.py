@@ -41,6 +41,8 @@ FILE: Final = "module.py"
 ALL: Final = "all"
 """Stands for every bundled module."""
 BUNDLED: Final = "modules."
+ERROR_MAX: Final = 2000
+"""Characters of a module's error that other managers are told: it stands in each one's presence."""
 """How their packages' names begin."""
 
 C = TypeVar("C")
@@ -230,11 +232,17 @@ def load_anew(name: str, module_path: Sequence[str], skip: Sequence[str] = ()) -
 
 
 def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
-    """What other managers must know of these modules."""
+    """What other managers must know of these modules; short, and text that can be sent."""
     return tuple(
-        ModuleReport(name=found.name, can_run=found.can_run, error=found.error)
+        ModuleReport(
+            name=_plain(found.name), can_run=found.can_run, error=_plain(found.error[:ERROR_MAX])
+        )
         for found in catalogue.values()
     )
+
+
+def _plain(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _forget(package: str) -> dict[str, ModuleType]:

@@ -23,7 +23,8 @@ class ReportsProgress(Declared):
         With ``add_to_ceph_s`` it is shown to people in ``status``. Not stored: a successor's
         module reports again.
         """
-        done = min(max(float(progress), 0.0), 1.0)
+        # In this order, what is no number counts as nothing done.
+        done = min(max(0.0, float(progress)), 1.0)
         self._context.update_progress_event(evid, desc, done, shown=bool(add_to_ceph_s))
 
     def complete_progress_event(self, evid: str) -> None:

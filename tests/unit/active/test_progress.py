@@ -33,3 +33,21 @@ async def test_what_a_module_reports_is_in_status_until_it_stops(active):
         await cluster.switch("mover", on=False)
         await cluster.until(lambda: cluster.role._modules.instance_of("mover") is None)
         await cluster.until(lambda: not cluster.role._progress.events)
+
+
+async def test_a_progress_that_is_no_number_is_none(active):
+    """One module's division of zero by zero must not cost everybody ``status``."""
+
+    class Lost(MgrModule):
+        COMMANDS = says("lose way")
+
+        def handle_command(self, _inbuf, _cmd):
+            self.update_progress_event("1", "Lost", float("nan"), add_to_ceph_s=True)
+            return 0, "", ""
+
+    async with active(described("lost", Lost), enabled=["lost"]) as cluster:
+        await cluster.ask("lose", "way")
+        answer = await cluster.ask("status")
+
+    assert answer.retval == 0
+    assert "Lost" in answer.stdout

@@ -40,6 +40,13 @@ def test_a_line_reads_like_cephs():
     assert str(entry) == "2026-01-01T12:00:00+00:00 mgr.a [WRN] hello"
 
 
+def test_a_line_can_always_be_sent():
+    """A module may log the name of a file, which need not be UTF-8."""
+    entry = ClusterLog().add("no file \udcff", name="mgr.a")
+
+    assert entry.message == "no file \\udcff"
+
+
 def test_lines_are_chosen_by_priority_and_channel():
     """At least so grave; one channel or all."""
     kept = log()

@@ -93,6 +93,18 @@ async def test_a_module_that_took_nothing_leaves_the_request_free():
     assert answer.stdout == "1"
 
 
+async def test_an_exception_with_any_text_is_recorded():
+    """The name of a file need not be UTF-8; the record of the result is."""
+    async with bench() as it:
+        it.counter.failure = ValueError("no file \udcff")
+        first = await it.execute(*ADD, request_id="r1")
+        second = await it.execute(*ADD, request_id="r1")
+
+    assert "no file \\udcff" in first.stderr
+    assert second.stderr == first.stderr
+    assert it.counter.calls == 1
+
+
 async def test_an_error_after_the_begin_is_no_licence_to_run_again():
     """The store fell silent inside the command: it may have done half of its work."""
     async with bench() as it:

@@ -33,6 +33,15 @@ def test_xml_is_well_formed_whatever_the_keys_are():
     assert ET.fromstring(render("a\0b", "xml")).text == "a\N{REPLACEMENT CHARACTER}b"
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_text_that_is_no_utf8_does_not_cost_the_answer(form):
+    """Somebody else wrote it into the store; an operator who looks must be able to see it."""
+    said = render({"odd\udcfe": ["\udcff"], "even": "fine"}, form)
+
+    assert "fine" in said
+    assert said.encode()
+
+
 def test_plain_text_is_for_people():
     """Where there is none, pretty JSON; nothing at all stays nothing in every format."""
     assert render(DATA, "plain", plain="hello") == "hello\n"

@@ -137,6 +137,15 @@ async def test_an_import_error_names_file_and_line(folder, write):
     assert module.error.endswith(f"({folder}/finder_line/module.py:2)")
 
 
+async def test_whatever_an_import_says_can_be_told_to_others(folder, write):
+    """It goes into the manager's presence; what could not be written would end the manager."""
+    write("finder_odd", "raise ValueError('\\udcff' * 2_000_000)")
+    [report] = reports({"finder_odd": await found(folder, "finder_odd")})
+
+    assert report.error.encode()
+    assert len(report.error) < 20_000
+
+
 @pytest.mark.parametrize(
     ("answer", "can_run", "error"),
     [
