@@ -192,10 +192,11 @@ def test_a_module_that_never_stops_does_not_keep_the_office(cluster):
 def test_a_faulty_module_is_not_in_the_way_of_disabling_it(cluster):
     """Disabled, it is gone from health."""
     cluster.run("mgr", "module", "enable", "raises_in_serve", force=True)
-    wait_for(lambda: "raises_in_serve" in health(cluster), "the module in health")
+    wait_for(lambda: "MGR_MODULE_ERROR" in health(cluster), "the module in health")
 
     assert cluster.run("mgr", "module", "disable", "raises_in_serve").retval == 0
 
-    wait_for(lambda: "raises_in_serve" not in health(cluster), "health without it")
+    # What it did stays there as a recent crash, until somebody archives that.
+    wait_for(lambda: "MGR_MODULE_ERROR" not in health(cluster), "health without it")
     listed = json.loads(cluster.run("mgr", "module", "ls", format="json").text)
     assert "raises_in_serve" not in listed["enabled_modules"]
