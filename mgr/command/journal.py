@@ -56,6 +56,10 @@ each lives between one and two ``LIFE_S``, and nothing is left to clean up or to
 ENTRIES_MAX: Final = 10_000
 """Results kept. More, and the oldest go before their time: a flood of commands must not fill
 every manager's memory."""
+KEPT_MAX: Final = 16 << 20
+"""What all results may take, in characters, for the same reason: many of them may be long."""
+DROPPED_MAX: Final = 16
+"""Old results removed along with one new one: a transaction holds only so much."""
 OUTPUT_BYTES_MAX: Final = 64 << 10
 """A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
 REMEMBERED_MAX: Final = 1024
@@ -146,9 +150,13 @@ class Journal:
         self._remembered: OrderedDict[str, Answer | _Fate] = OrderedDict()
         records = mirror.under(keys.requests).values()
         oldest_first = sorted(records, key=lambda record: record.mod_revision)
+        # With the length of each, and of all.
         self._finished = deque(
-            record.key for record in oldest_first if isinstance(_decoded(record), Done)
+            (record.key, len(record.value))
+            for record in oldest_first
+            if isinstance(_decoded(record), Done)
         )
+        self._kept = sum(size for _, size in self._finished)
 
     async def begin(self, request_id: str, digest: str, *, idempotent: bool) -> Answer | None:
         """Record that ``request_id`` starts; the earlier answer instead, if there is one.
@@ -198,10 +206,9 @@ class Journal:
         """
         key = self._keys.request(request_id)
         done = _encoded(_result(answer, self._term, self._begun.pop(request_id, "")))
-        surplus = self._finished.popleft() if len(self._finished) >= ENTRIES_MAX else None
-        drop = (Delete(surplus),) if surplus and surplus != key else ()
+        surplus = self._no_room_for(len(done))
         try:
-            await self._write(key, done, also=drop)
+            await self._write(key, done, also=[Delete(old) for old in surplus if old != key])
         except StoreError as error:
             log.warning(
                 "a command's result could not be recorded",
@@ -209,7 +216,8 @@ class Journal:
             )
             self._remember(request_id, answer)
             return False
-        self._finished.append(key)
+        self._finished.append((key, len(done)))
+        self._kept += len(done)
         return True
 
     async def forget(self, request_id: str) -> None:
@@ -223,6 +231,17 @@ class Journal:
                 "a request that never ran could not be forgotten",
                 extra={"request_id": request_id, "error": str(error)},
             )
+
+    def _no_room_for(self, size: int) -> list[str]:
+        """Forget the oldest results, as many as must make room; their keys."""
+        surplus: list[str] = []
+        while self._finished and len(surplus) < DROPPED_MAX:
+            if len(self._finished) < ENTRIES_MAX and self._kept + size <= KEPT_MAX:
+                break
+            old, freed = self._finished.popleft()
+            self._kept -= freed
+            surplus.append(old)
+        return surplus
 
     def _earlier(
         self, request_id: str, record: Record, digest: str, *, idempotent: bool

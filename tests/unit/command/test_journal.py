@@ -250,3 +250,17 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
         left = [key.rpartition("/")[2] for key in term.mirror.under(term.keys.requests)]
 
     assert left == ["r2", "r3", "started"]
+
+
+async def test_long_results_make_room_sooner(monkeypatch):
+    """All of them stand in etcd and in every manager's memory."""
+    monkeypatch.setattr("mgr.command.journal.KEPT_MAX", 1000)
+    async with office() as term:
+        for name in ("r1", "r2", "r3", "r4"):
+            # One that begins anew counts what stands there, as a successor does.
+            book = journal(term)
+            await book.begin(name, DIGEST, idempotent=False)
+            await book.finish(name, Answer(0, "x" * 300, ""))
+        left = [key.rpartition("/")[2] for key in term.mirror.under(term.keys.requests)]
+
+    assert left == ["r3", "r4"]
