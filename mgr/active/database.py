@@ -18,7 +18,17 @@ from typing import Final
 import msgspec
 
 from mgr.errors import ConflictError, TooLargeError
-from mgr.store.api import ABSENT, Delete, Modified, Operation, Put, Record, Revision, Store
+from mgr.store.api import (
+    ABSENT,
+    UNREADABLE,
+    Delete,
+    Modified,
+    Operation,
+    Put,
+    Record,
+    Revision,
+    Store,
+)
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 
@@ -196,5 +206,5 @@ def _digest(content: bytes) -> str:
 def _decoded(record: Record) -> Head:
     try:
         return msgspec.json.decode(record.value, type=Head)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ValueError(f"{record.key} cannot be read: {error}") from None

@@ -35,6 +35,7 @@ from mgr.errors import (
 )
 from mgr.store.api import (
     ABSENT,
+    UNREADABLE,
     Compare,
     Created,
     Delete,
@@ -328,6 +329,6 @@ def _encoded(entry: Started | Done) -> str:
 def _decoded(record: Record) -> Started | Done | None:
     try:
         return _DECODER.decode(record.value)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("unreadable record", extra={"key": record.key, "error": str(error)})
         return None

@@ -17,7 +17,17 @@ import msgspec
 
 from mgr.clock import timestamp
 from mgr.errors import ConflictError, InvalidArgumentError, StoreUnavailableError
-from mgr.store.api import ABSENT, Compare, Created, Delete, Operation, Put, Record, Revision
+from mgr.store.api import (
+    ABSENT,
+    UNREADABLE,
+    Compare,
+    Created,
+    Delete,
+    Operation,
+    Put,
+    Record,
+    Revision,
+)
 from mgr.store.keys import Keys
 
 VERSIONS_MAX: Final = 100
@@ -215,5 +225,5 @@ def _read(records: Mapping[str, Record]) -> Iterator[tuple[str, Version]]:
     for key, record in records.items():
         try:
             yield key, msgspec.json.decode(record.value, type=Version)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.warning("unreadable version of options", extra={"key": key, "error": str(error)})

@@ -19,6 +19,8 @@ Value = bool | int | float | str
 
 SI: Final = {suffix: 10 ** (3 * power) for power, suffix in enumerate("KMGTPE", 1)}
 IEC: Final = {suffix: 2 ** (10 * power) for power, suffix in enumerate("KMGTPE", 1)}
+DIGITS_MAX: Final = 100
+"""A longer number fits nowhere. Python itself refuses some thousand digits, with a ValueError."""
 INT64: Final = (-(2**63), 2**63 - 1)
 UINT64: Final = (0, 2**64 - 1)
 
@@ -66,7 +68,13 @@ def refuse(why: str) -> InvalidArgumentError:
 def _whole(text: str, bounds: tuple[int, int]) -> int:
     if not re.fullmatch(r"\s*[+-]?[0-9]+", text):
         raise refuse(f"Expected option value to be integer, got '{text}'")
-    return _within(int(text), text, bounds)
+    return _within(_number(text), text, bounds)
+
+
+def _number(digits: str) -> int:
+    if len(digits) > DIGITS_MAX:
+        raise refuse(f"The option value '{digits[:DIGITS_MAX]}...' seems to be invalid")
+    return int(digits)
 
 
 def _within(value: int, text: str, bounds: tuple[int, int]) -> int:
@@ -98,7 +106,7 @@ def _size(text: str) -> Value:
     prefix = re.fullmatch(r"(?:([KMGTPE])i?)?B?", unit)
     if not prefix:
         raise refuse(f"strict_iecstrtoll: unit prefix not recognized '{unit}' ")
-    return _within(int(digits) * IEC.get(prefix[1], 1), text, UINT64)
+    return _within(_number(digits) * IEC.get(prefix[1], 1), text, UINT64)
 
 
 def _real(text: str) -> Value:
@@ -132,7 +140,7 @@ def span_s(text: str) -> int:
         digits, unit = found.groups()
         if unit not in SPANS:
             raise refuse(f"unrecogized unit '{unit}'")  # Ceph's own spelling
-        total = _within(total + int(digits) * SPANS[unit], text, INT64)
+        total = _within(total + _number(digits) * SPANS[unit], text, INT64)
         rest = rest[found.end() :]
         if not rest:
             return total
@@ -150,9 +158,9 @@ def _address(text: str) -> Value:
     # Canonical as Ceph prints it: type, host, port and nonce are all there.
     found = ADDRESS.fullmatch(text)
     host = _host(found["host"] or found["bare"]) if found else None
-    if not found or host is None or int(found["port"] or 0) > 65535:
+    if not found or host is None or _number(found["port"] or "0") > 65535:
         raise refuse(f"'{text}' is not an address: [v1:|v2:]host[:port][/nonce]")
-    port, nonce = int(found["port"] or 0), int(found["nonce"] or 0)
+    port, nonce = _number(found["port"] or "0"), _number(found["nonce"] or "0")
     return f"{found['kind'] or 'v2'}:{host}:{port}/{nonce}"
 
 

@@ -9,6 +9,8 @@ import logging
 
 import msgspec
 
+from mgr.store.api import UNREADABLE
+
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ def decode(value: str) -> Switch | None:
     """Read a record's value; None (logged) where it cannot be read: then nothing is decided."""
     try:
         return msgspec.json.decode(value, type=Switch)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("unreadable module record", extra={"value": value, "error": str(error)})
         return None
 

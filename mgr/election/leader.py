@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from mgr.link import ModuleReport
+from mgr.store.api import UNREADABLE
 
 Reason = Literal["leading", "resigned", "reaped", "watchdog", "deposed", "admin"]
 """Why a term ended; ``leading`` while it has not.
@@ -111,5 +112,5 @@ def decode(value: str, kind: type[R]) -> R | None:
     """Read a record of ``kind``; None if it cannot be read: unknown is safer than a crash."""
     try:
         return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None

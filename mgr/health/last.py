@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from mgr.health.check import Check
+from mgr.store.api import UNREADABLE
 
 BYTES_MAX: Final = 64 << 10
 """More is stored without details: the successor's modules will tell them again."""
@@ -36,6 +37,6 @@ def decode(value: str) -> Raised:
     """Read a record's value; empty (logged) where it cannot be read: then nothing is known."""
     try:
         return msgspec.json.decode(value, type=dict[str, tuple[Check, ...]])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("unreadable health record", extra={"error": str(error)})
         return {}

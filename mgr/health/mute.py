@@ -7,6 +7,7 @@ import logging
 import msgspec
 
 from mgr.health.check import Check
+from mgr.store.api import UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def decode(value: str) -> Mute | None:
     """Read a record's value; None (logged) where it cannot be read: then nothing is muted."""
     try:
         return msgspec.json.decode(value, type=Mute)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         log.warning("unreadable mute", extra={"value": value, "error": str(error)})
         return None
 

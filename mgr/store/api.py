@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol
 
+import msgspec
+
 LeaseId = NewType("LeaseId", int)
 Revision = NewType("Revision", int)
 """Grows by one with every committed transaction that changes something; never repeats."""
@@ -22,6 +24,9 @@ Revision = NewType("Revision", int)
 NO_LEASE: Final = LeaseId(0)
 ABSENT: Final = Revision(0)
 """The create revision of a key that does not exist."""
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError)
+"""What decoding a record's value may raise. Anybody who reaches the store may write anything."""
 
 VALUE_BYTES_MAX: Final = 1_400_000
 """One transaction's keys and values. Etcd refuses requests above 1.5 MiB."""
