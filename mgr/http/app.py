@@ -31,10 +31,12 @@ _PAGE: Final = """<!doctype html>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem }}
 h1 {{ font-size: 1.4rem }} h2 {{ font-size: 1.1rem; margin-top: 2rem }}
+time {{ white-space: nowrap }}
 table {{ border-collapse: collapse }} td {{ padding: .15rem 1.5rem .15rem 0 }}
 </style></head><body>
 <h1>{title}</h1>
-<p>Active manager of cluster <b>{cluster}</b>, term {term}, since {since}.</p>
+<p>Active manager of cluster <b>{cluster}</b>, term {term},
+since <time datetime="{since}">{since_shown}</time>.</p>
 <h2>Pages of modules</h2>
 {services}
 <h2>Standbys</h2>
@@ -150,9 +152,15 @@ class Pages:
             cluster=escape(self._cluster),
             term=leader.term if leader else 0,
             since=escape(leader.since) if leader else "",
+            since_shown=escape(_seconds(leader.since)) if leader else "",
             services=_table(pages, "No module has published a page."),
             standbys=_table(waiting, "None: if this manager fails, nobody follows."),
         )
+
+
+def _seconds(since: str) -> str:
+    """An ISO time as people read it: whole seconds, and the zone by name."""
+    return since.partition(".")[0].partition("+")[0].replace("T", " ") + " UTC"
 
 
 def is_page(uri: str) -> bool:

@@ -49,7 +49,7 @@ def leads(name, http="10.0.0.9:7480"):
         http_address=http,
         version="1",
         term=7,
-        since="2026-01-01",
+        since="2026-01-01T09:40:30.171072+00:00",
     )
 
 
@@ -194,6 +194,7 @@ async def test_the_actives_front_page_says_what_there_is():
 
     assert page.status_code == 200
     assert '<a href="http://d/">' in page.text
+    assert ">2026-01-01 09:40:30 UTC<" in page.text
     assert "&lt;b&gt;" in page.text
     assert "<b>b" not in page.text
     assert "javascript" not in page.text
