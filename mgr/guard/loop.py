@@ -195,7 +195,10 @@ class Guard:
             self._renewals.now.set()
             self._pulses.now.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
-        log.info("phase changed", extra=fields | ({"term": term.office.term} if term else {}))
+        # An active that may not answer is what somebody who greps for warnings looks for.
+        level = logging.WARNING if phase is Phase.SUSPENDED else logging.INFO
+        extra = fields | ({"term": term.office.term} if term else {})
+        log.log(level, "phase changed", extra=extra)
         note = self._fitness.trouble if phase is Phase.BLOCKED else ""
         self._crew.tell(Standing(phase=phase.name.lower(), note=note))
         self._notifier.say(f"STATUS={phase.name.lower()} {note}".rstrip())

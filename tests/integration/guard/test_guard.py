@@ -222,6 +222,7 @@ async def test_an_etcd_that_is_away_is_waited_for(team, own_etcd):
     # frozen may find the lease at its end, and to lose the term is then right.
     own_etcd.kill()
     await team.until(lambda: a.said("phase=SUSPENDED"))
+    assert a.said("WARNING a/guard mgr.guard.loop: phase changed phase=SUSPENDED")
     own_etcd.start()
     own_etcd.wait_ready()
     await team.until(lambda: a.said("phase=ACTIVE before=SUSPENDED"))
