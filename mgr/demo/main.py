@@ -194,13 +194,14 @@ class Demo:
         click.echo(what_to_try(active, standbys, self._pid(active.name)))
 
     async def _settled(self, client: AsyncClient) -> tuple[Manager, tuple[Manager, ...]]:
-        """Wait until one manager is active and the others stand by."""
+        """Wait until one manager is active and the others stand by, each with its addresses."""
         limit = CLOCK.now() + START_LIMIT_S
         error: MgrError | None = None
         while CLOCK.now() < limit:
             try:
                 status = await client.status()
-                if status.active and len(status.standbys) == len(GRPC_PORTS) - 1:
+                reachable = [other for other in status.standbys if other.grpc_address]
+                if status.active and len(reachable) == len(GRPC_PORTS) - 1:
                     return status.active, status.standbys
             except MgrError as unanswered:
                 error = unanswered

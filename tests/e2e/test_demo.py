@@ -96,15 +96,16 @@ def shell(export, line):
 
 
 def test_a_second_start_finds_what_the_first_one_left(demo):
-    """The data are in the folder; the managers and etcd come back to them."""
+    """The data are in the folder; everybody comes back to them, each standby with its address."""
     first = demo()
     export = next(line for line in ready(first).splitlines() if "export " in line)
     shell(export, "mgrctl config-key set kept yes")
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
 
-    ready(demo())
+    told = ready(demo())
 
+    assert len(re.findall(r"stands by: gRPC \S+:\d+, HTTP \S+:\d+$", told, re.MULTILINE)) == 2
     assert shell(export, "mgrctl config-key get kept").strip() == "yes"
 
 
