@@ -29,6 +29,7 @@ import modules
 from mgr.host.bridge import aside
 from mgr.host.crash import Caller, Crash
 from mgr.link import ModuleReport
+from mgr.module_api import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.store.keys import NAME
@@ -146,6 +147,7 @@ async def find_modules(
 
 def candidates(module_path: Sequence[str], skip: Sequence[str] = ()) -> Iterator[Candidate]:
     """Say which modules there are, without importing one. Appends to ``sys.path``."""
+    bindings.offer()
     claimed: dict[str, Candidate] = {}
     rivals: dict[str, str] = {}
     for candidate in _places(module_path, skip):

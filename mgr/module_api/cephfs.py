@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from mgr.clock import CLOCK
-from mgr.module_api.rados import NoCephError
+from mgr.module_api.bindings import NoCephError
 
 M = TypeVar("M")
 

@@ -12,6 +12,8 @@ import json
 import os
 from typing import Any, Final
 
+from mgr.module_api import bindings
+from mgr.module_api.bindings import NoCephError
 from mgr.module_api.errand import Errands
 from mgr.module_api.osd_map import OSDMap
 
@@ -19,26 +21,19 @@ CONFIGURATION: Final = "/etc/ceph/ceph.conf"
 REDIRECTS_MAX: Final = 5
 
 
-BINDINGS: Final = ("rados", "cephfs")
-
-
-def bindings_of(name: str) -> Any:
+def attribute(name: str) -> Any:
     """``mgr_module.rados`` and ``mgr_module.cephfs``: imported when they are asked for.
 
     Raises:
         AttributeError: It is not on this host, or is none of these.
 
     """
-    if name in BINDINGS:
+    if name in bindings.NAMES:
         try:
             return importlib.import_module(name)
         except ImportError:
             raise AttributeError(f"Ceph's Python bindings {name!r} are not on this host") from None
     raise AttributeError(f"module 'mgr_module' has no attribute {name!r}")
-
-
-class NoCephError(RuntimeError):
-    """A module wants to reach a Ceph cluster, and this host knows of none."""
 
 
 class Rados(Errands):
@@ -68,8 +63,7 @@ class Rados(Errands):
 
         """
         if self._rados is None:
-            bindings = self._bindings("rados")
-            cluster = bindings.Rados(
+            cluster = self._bindings("rados").Rados(
                 conffile=self.get_ceph_conf_path(), name=f"mgr.{self.get_mgr_id()}"
             )
             cluster.connect()
@@ -109,13 +103,13 @@ class Rados(Errands):
 
     def _bindings(self, name: str) -> Any:
         try:
-            bindings = importlib.import_module(name)
+            found = bindings.bindings_of(name)
         except ImportError:
             raise NoCephError(f"Ceph's Python bindings {name!r} are not on this host") from None
         if not os.access(self.get_ceph_conf_path(), os.R_OK):
             path = self.get_ceph_conf_path()
             raise NoCephError(f"no Ceph cluster is known here: {path!r} cannot be read")
-        return bindings
+        return found
 
     def get_osdmap(self) -> OSDMap:
         """The map of OSDs, to be asked and changed; the caller's own."""

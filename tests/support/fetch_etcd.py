@@ -8,24 +8,23 @@ warning, since its leases and reads have known defects.
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from tests.support import debian
 
 TRUSTED: Final = {(3, 5): 28, (3, 6): 9}
 """First release of each series without the defects in docs/failover.md."""
 SUITES: Final = ("forky", "trixie")
 PACKAGE: Final = "etcd-server"
-CACHE: Final = Path(__file__).parents[2] / ".cache" / "etcd"
-PATIENCE_S: Final = 120
+CACHE: Final = debian.CACHE / "etcd"
 
 
 class NoEtcdError(Exception):
@@ -103,72 +102,8 @@ def bundled() -> Program | None:
 
 
 def fetched(suite: str) -> Path:
-    """Return etcd out of Debian ``suite``'s package; fetched once, by one process at a time."""
-    home = CACHE / suite
-    program = home / "root" / "usr" / "bin" / "etcd"
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            with tempfile.TemporaryDirectory(dir=home) as work:
-                _download(suite, Path(work))
-                [package] = Path(work).glob("*.deb")
-                _run(["dpkg", "-x", str(package), f"{work}/root"], Path(work))
-                Path(work, "root").rename(home / "root")
-    return program
-
-
-def _download(suite: str, work: Path) -> None:
-    for folder in ("lists/partial", "cache/archives/partial", "parts"):
-        (work / folder).mkdir(parents=True)
-    (work / "sources.list").write_text(_sources(suite))
-    apart = {
-        "Dir::Etc::SourceList": work / "sources.list",
-        "Dir::Etc::SourceParts": work / "parts",
-        "Dir::State::Lists": work / "lists",
-        "Dir::Cache": work / "cache",
-        "Acquire::Languages": "none",
-        "Acquire::Retries": "3",
-        # Unpacked by whoever runs the tests, who need not be root.
-        "APT::Sandbox::User": "root",
-    }
-    options = [part for key, value in apart.items() for part in ("-o", f"{key}={value}")]
-    _run(["apt-get", "-q", *options, "update"], work)
-    _run(["apt-get", "-q", *options, "download", PACKAGE], work)
-
-
-def _sources(suite: str) -> str:
-    """Return this machine's own Debian mirrors as source lines for another release."""
-    release = Path("/etc/os-release").read_text()
-    here = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
-    targets = _run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)",
-            "Created-By: Packages",
-        ],
-        Path("/"),
-    )
-    lines = {}
-    for target in targets.splitlines():
-        origin, uri, codename, component = target.split("|")
-        if origin == "Debian" and component == "main" and here and codename.startswith(here[1]):
-            lines[f"deb {uri} {suite}{codename.removeprefix(here[1])} main\n"] = None
-    if not lines:
-        raise OSError("this machine names no Debian mirror")
-    return "".join(lines)
-
-
-def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise OSError(f"{command[0]}: {' '.join(last) or done.returncode}")
-    return done.stdout
+    """Return etcd out of Debian ``suite``'s package; fetched once."""
+    return debian.unpacked(suite, [PACKAGE], CACHE / suite) / "usr" / "bin" / "etcd"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""Ceph's Python bindings, or what stands for them on a host without Ceph.
+
+Many modules name ``rados``, ``rbd`` or ``cephfs`` in their first lines and use them rarely or
+never. Where the real ones are on the import path they are taken; where not, the name can be
+imported, its classes can be named, caught and derived from, and making one says what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Final
+
+NAMES: Final = ("rados", "rbd", "cephfs")
+
+
+class NoCephError(RuntimeError):
+    """A module wants to reach a Ceph cluster, and this host knows of none."""
+
+
+class StandIn(ModuleType):
+    """A module that has every class one asks for, and no use for any."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        made: Any = 0 if name.isupper() else _absent(self.__name__, name)
+        setattr(self, name, made)
+        return made
+
+
+class _Offer(MetaPathFinder, Loader):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the import machinery's
+        target: ModuleType | None = None,  # noqa: ARG002 - as above
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in NAMES else None
+
+    def create_module(self, spec: ModuleSpec) -> StandIn:
+        return StandIn(spec.name, f"Stands for Ceph's {spec.name!r}, which is not on this host.")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: what it has, it makes when it is asked."""
+
+
+_OFFER: Final = _Offer()
+
+
+def offer() -> None:
+    """Let the three names be imported from now on; the real ones come first."""
+    if _OFFER not in sys.meta_path:
+        sys.meta_path.append(_OFFER)
+
+
+def bindings_of(name: str) -> ModuleType:
+    """The real bindings.
+
+    Raises:
+        ImportError: They are not on this host.
+
+    """
+    module = importlib.import_module(name)
+    if isinstance(module, StandIn):
+        raise ImportError(f"no module named {name!r}", name=name)  # noqa: TRY004 - what an import says
+    return module
+
+
+def _absent(bindings: str, name: str) -> type[Exception]:
+    def refuse(self: Exception, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - any constructor's
+        raise NoCephError(f"Ceph's Python bindings {bindings!r} are not on this host")
+
+    # An exception, since most of these are caught somewhere.
+    return type(name, (Exception,), {"__init__": refuse, "__module__": bindings})
