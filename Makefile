@@ -87,6 +87,7 @@ test-fast: $(INSTALLED)  ## unit, contract (in memory), sim, docs, style, deploy
 test-real:
 	@$(MAKE) test-etcd
 	@$(MAKE) test-integration
+	@$(MAKE) test-conformance
 	@$(MAKE) test-e2e
 	@$(MAKE) test-compose
 
@@ -99,6 +100,15 @@ test-etcd: $(INSTALLED)  ## contract on real etcd, and the installed wheel
 test-integration: $(INSTALLED)  ## real etcd, real gRPC, real guards
 	$(call title,tests: integration)
 	@$(PYTEST) tests/integration
+
+.PHONY: test-conformance
+test-conformance: $(INSTALLED)  ## modules of ceph-mgr that nobody here wrote, unmodified
+	$(call title,tests: conformance)
+	@$(PYTEST) tests/conformance
+
+.PHONY: conformance-page
+conformance-page: $(INSTALLED)  ## run every module of three releases and write down what became of it
+	@$(BIN)/python -m tests.conformance.page
 
 .PHONY: test-e2e
 test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo
@@ -169,7 +179,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "$(PYTHON) cannot make environments: on Debian, apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install -qq -c constraints.txt pip setuptools hatchling
-	@$(BIN)/pip install -qq --no-build-isolation -c constraints.txt -e ".[demo,fast,dev]"
+	@$(BIN)/pip install -qq --no-build-isolation -c constraints.txt -e ".[demo,fast,dev,conformance]"
 	@touch $@
 
 $(GENERATOR)/ready: proto/requirements.txt

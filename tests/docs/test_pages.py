@@ -22,6 +22,16 @@ def test_a_generated_page_is_what_its_generator_writes(page):
     assert (DOCS / page).read_text() == PAGES[page]()
 
 
+def test_the_conformance_page_has_a_whole_row_for_every_module():
+    """Its shape only: it is written by ``make conformance-page``, from what the network has."""
+    page = (DOCS / "reference/conformance.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+
+    row = re.compile(r"\| `\w+` \| (yes|no) \| (yes|no) \| \d+ \| \d+ \| \d+ \| .*\S \|")
+    assert len(rows) > 20
+    assert [line for line in rows if not row.fullmatch(line)] == []
+
+
 @pytest.mark.parametrize("path", ADRS, ids=name_of)
 def test_a_decision_record_has_its_number_and_its_headings(path):
     """What was decided, what was rejected, what follows."""
