@@ -251,4 +251,9 @@ class Mirror:
         for prefix, callback in tuple(self._subscribers):
             theirs = [change for change in changes if change.key.startswith(prefix)]
             if theirs:
-                callback(theirs)
+                try:
+                    callback(theirs)
+                except Exception:
+                    # Every manager sees every record: one that a subscriber chokes on must not
+                    # end the worker of each of them, one after the other.
+                    log.exception("a change could not be acted on", extra={"prefix": prefix})

@@ -261,3 +261,20 @@ async def test_the_copy_survives_a_broken_feed(live):
     store.mend_feeds()
     await turns()
     assert (mirror.current, mirror.get(f"{P}k").value) == (True, "2")
+
+
+async def test_a_subscriber_that_raises_keeps_no_other_from_hearing(fed, caplog):
+    """Every manager sees the same record; it must not end the worker of each in turn."""
+    mirror, feed = fed
+    heard = []
+
+    def choke(_changes):
+        raise ValueError("what is this?")
+
+    mirror.subscribe(P, choke)
+    mirror.subscribe(P, heard.extend)
+    await feed.tell(Changed(put=(record("k", "odd", 9),), deleted=(), revision=9))
+
+    assert [change.key for change in heard] == [f"{P}k"]
+    assert mirror.get(f"{P}k").value == "odd"
+    assert "a change could not be acted on" in caplog.text
