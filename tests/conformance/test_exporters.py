@@ -129,3 +129,33 @@ def test_prometheus_is_scraped(running):
             return ""
 
     assert "ceph_health_status" in wait_for(scraped, "metrics", 30)
+
+
+def test_prometheus_of_a_standby_leads_to_the_active(pacific, etcd, tmp_path):
+    """Its front page names the active's address; its metrics are empty, so nothing counts twice."""
+    ports = {name: process.free_port() for name in ("a", "b")}
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    for name in ("prometheus", "orchestrator"):
+        (folder / name).symlink_to(pacific.modules / name)
+    path = f"{folder},{pacific.module_path.split(',')[1]}"
+    settings = {"names": tuple(ports), "module_path": path, "bundled_skip": "all"}
+    with Cluster(tmp_path, etcd.endpoints, **settings) as cluster:
+        active = cluster.settled(60).name
+        for name, port in ports.items():
+            option = f"mgr/prometheus/{name}/server_port"
+            assert cluster.run("config", "set", "mgr", option, str(port)).retval == 0
+        configured(cluster, "prometheus", server_addr="127.0.0.1")
+        [standby] = set(ports) - {active}
+
+        def read(page):
+            try:
+                at = f"http://127.0.0.1:{ports[standby]}{page}"
+                with urllib.request.urlopen(at, timeout=5) as answer:
+                    return answer.read().decode(), answer.url
+            except OSError:
+                return None
+
+        front = wait_for(lambda: read("/"), "the standby's front page", 30)
+        assert str(ports[active]) in "".join(front)
+        assert read("/metrics")[0] == ""
