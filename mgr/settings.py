@@ -7,6 +7,7 @@ A field ``etcd_ca`` is ``etcd_ca = ...`` in the file, ``MGR_ETCD_CA`` and ``--et
 
 from __future__ import annotations
 
+import difflib
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -140,6 +141,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             checked_name("id", self.id)
         if not self.etcd:
             raise InvalidSettingError("etcd: name at least one address")
+        for address in self.etcd:
+            split_address(address, "etcd")
         for field in ("grpc_listen", "http_listen"):
             split_address(getattr(self, field), field)
         for field in ("grpc_advertise", "http_advertise"):
@@ -191,8 +194,10 @@ def load(
             {name: _parsed(name, value) for name, value in merged.items()}, Settings, strict=False
         )
     except msgspec.ValidationError as error:
-        cause = error.__cause__
-        raise InvalidSettingError(f"settings: {cause or error}") from None
+        if isinstance(error.__cause__, InvalidSettingError):
+            raise error.__cause__ from None
+        what, _, path = str(error).partition(" - at `$.")
+        raise InvalidSettingError(f"{path.rstrip('`') or 'settings'}: {what}") from None
 
 
 def split_address(address: str, what: str) -> tuple[str, int]:
@@ -230,7 +235,9 @@ def _from_file(file: str) -> dict[str, Any]:
         raise InvalidSettingError(f"{file}: {error}") from None
     for name in values:
         if name not in FIELDS:
-            raise InvalidSettingError(f"{file}: there is no setting {name!r}")
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InvalidSettingError(f"{file}: there is no setting {name!r}{hint}")
     return values
 
 

@@ -206,7 +206,9 @@ async def _explained(client: AsyncClient, error: UnreachableError) -> Unreachabl
         for status in found.values()
         if isinstance(status, Status) and status.note
     }
-    return UnreachableError(str(error), tried=notes) if notes else error
+    if notes:
+        return UnreachableError(str(error), tried=notes)
+    return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
 
 
 def _input(file: str | None) -> bytes:

@@ -256,7 +256,9 @@ class ModuleRunner:
         for action in actions:
             self._do(action)
         if self.phase is not before:
-            fields = {"module_name": self.name, "phase": self.phase.value, "error": self.error}
+            fields = {"module_name": self.name, "phase": self.phase.value}
+            if self.error:
+                fields["error"] = self.error
             log.info("module changed phase", extra=fields)
         self._changed(self, event)
         turned, self._turn = self._turn, asyncio.Event()
