@@ -33,7 +33,7 @@ from mgr.rpc.status import error_of, from_manager
 HINTS_MAX: Final = 3
 """Managers that name each other are not followed for ever."""
 LOSSES_MAX: Final = 1
-"""A command that was under way when its manager was lost is asked for again once. Lost with a
+"""A command that was under way when its term ended is asked for again in the next. Lost with a
 second one, it may be what kills them: it is not carried to the third."""
 STALL_S: Final = 1.0
 """An answer is waited for this long before others are asked whether its manager still leads."""
@@ -76,7 +76,8 @@ class Errand(Generic[A]):
         self._deadline_s = guide.clock.now() + timeout_s
         self._repeatable = repeatable
         self._why: dict[str, str] = {}
-        self._losses = 0
+        self._lost: set[int] = set()
+        """The terms in which it was under way when contact was lost."""
         self._passed = 0
         """The highest term that turned out to be no help."""
 
@@ -158,10 +159,11 @@ class Errand(Generic[A]):
         call = self._send(peer, remaining_s)
         try:
             if not await self._ended(call, sighting.term):
-                raise self._unclear(peer, "gives no answer, and another manager leads by now")
+                why = "gives no answer, and another manager leads by now"
+                raise self._unclear(peer, sighting.term, why)
             return await call
         except grpc.aio.AioRpcError as failed:
-            raise self._judged(failed, peer) from None
+            raise self._judged(failed, peer, sighting.term) from None
         finally:
             call.cancel()
 
@@ -180,12 +182,12 @@ class Errand(Generic[A]):
                 newer.cancel()
         return call.done()
 
-    def _judged(self, failed: grpc.aio.AioRpcError, peer: Peer) -> Exception:
+    def _judged(self, failed: grpc.aio.AioRpcError, peer: Peer, term: int) -> Exception:
         """Decide what a failure means: an answer of its own, or another attempt."""
         error = error_of(failed)
         if from_manager(failed):
             over = isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError)
-            return self._unclear(peer, str(error)) if over else error
+            return self._unclear(peer, term, str(error)) if over else error
         if isinstance(error, UnreachableError):
             self._why[peer.address] = str(error)
             return Elsewhere()
@@ -193,17 +195,17 @@ class Errand(Generic[A]):
             self._why[peer.address] = "no connection"
             return Elsewhere()
         if isinstance(error, (OutcomeUnknownError, DeadlineExceededError)):
-            return self._unclear(peer, str(error))
+            return self._unclear(peer, term, str(error))
         return error
 
-    def _unclear(self, peer: Peer, why: str) -> Exception:
+    def _unclear(self, peer: Peer, term: int, why: str) -> Exception:
         """It may have run: asked again only where the manager knows a repetition."""
         self._why[peer.address] = why
         if not self._repeatable:
             return OutcomeUnknownError(f"{peer.address}: {why}; whether it was done is unknown")
         self.unclear = True
-        self._losses += 1
-        return lost_too_often(why) if self._losses > LOSSES_MAX else Elsewhere()
+        self._lost.add(term)
+        return lost_too_often(why) if len(self._lost) > LOSSES_MAX else Elsewhere()
 
     def _giving_up(self, search: Search) -> MgrError:
         tried = search.silent | self._why

@@ -32,17 +32,17 @@ Stream = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
 class _Command:
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "losses", "message", "refused", "stream")
+    __slots__ = ("answer", "lost", "message", "stream", "term")
 
     def __init__(self, message: SessionRequest) -> None:
         self.message = message
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.stream: Stream | None = None
         """The stream it was last sent on."""
-        self.refused = False
-        """Nothing of it ran there: its manager said so."""
-        self.losses = 0
-        """How many streams broke while it was under way on them."""
+        self.term: int | None = None
+        """The term it is under way in, as far as is known; None: nothing of it runs."""
+        self.lost: set[int] = set()
+        """The terms in which it was under way when contact was lost."""
 
 
 class Session:
@@ -115,7 +115,7 @@ class Session:
         # A failure is the reader's to see: it moves, and all that is open is sent again.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self._writing:
-                command.stream, command.refused = stream, False
+                command.stream, command.term = stream, self._passed
                 await stream.write(command.message)
 
     async def _withdraw(self, command: _Command) -> None:
@@ -181,8 +181,9 @@ class Session:
         """Send what waits for an answer, then let new commands through."""
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
-                command.losses += command.stream is not None and not command.refused
-                if command.losses > LOSSES_MAX:
+                if command.term is not None:
+                    command.lost.add(command.term)
+                if len(command.lost) > LOSSES_MAX:
                     command.stream = stream
                     if not command.answer.done():
                         command.answer.set_exception(lost_too_often(self._reasons()))
@@ -211,7 +212,12 @@ class Session:
                     async with self._writing:
                         await stream.done_writing()
         except grpc.aio.AioRpcError as failed:
-            self._why[sighting.address] = str(error_of(failed))
+            error = error_of(failed)
+            self._why[sighting.address] = str(error)
+            if isinstance(error, UnreachableError):
+                # Nobody took the stream: nothing that was written to it ran.
+                for command in self._open.values():
+                    command.term = None
         except asyncio.CancelledError:
             # gRPC's way of saying that the stream was cancelled here, by _leave_for_newer.
             if not stream.cancelled() or _cancelling():
@@ -229,7 +235,7 @@ class Session:
         if isinstance(error, NotActiveError):
             self._why[sighting.address] = str(error)
             if command:
-                command.refused = True
+                command.term = None
             if error.active_address and error.active_address != sighting.address:
                 self._hint = Sighting(error.term, error.active_address, error.active_name)
             return False

@@ -69,10 +69,12 @@ async def test_managers_that_name_each_other_are_not_followed_for_ever(three):
         three[name].view.set(three[other].leader_view(5))
 
     async with AsyncClient(three["a"].address, timeout_s=0.5) as client:
-        with pytest.raises(UnreachableError, match=r"no active manager within 0.5 s") as raised:
+        # The second, if the time was over in the very moment in which one was being asked.
+        with pytest.raises((UnreachableError, DeadlineExceededError), match=r"0.5 s") as raised:
             await client.execute(["echo"])
 
-    assert {three["a"].address, three["b"].address} <= raised.value.tried.keys()
+    assert three["a"].address in str(raised.value)
+    assert three["b"].address in str(raised.value)
 
 
 async def test_a_command_in_flight_when_the_active_dies_is_applied_once(client, three):
