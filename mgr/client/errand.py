@@ -33,8 +33,8 @@ from mgr.rpc.status import error_of, from_manager
 HINTS_MAX: Final = 3
 """Managers that name each other are not followed for ever."""
 LOSSES_MAX: Final = 1
-"""A command that was under way when its term ended is asked for again in the next. Lost with a
-second one, it may be what kills them: it is not carried to the third."""
+"""A command that was under way when the connection broke is asked for again in the next term.
+Where that breaks as well, it may be what kills managers: it is not carried to the third."""
 STALL_S: Final = 1.0
 """An answer is waited for this long before others are asked whether its manager still leads."""
 ATTEMPT_S_MIN: Final = 0.01
@@ -77,7 +77,7 @@ class Errand(Generic[A]):
         self._repeatable = repeatable
         self._why: dict[str, str] = {}
         self._lost: set[int] = set()
-        """The terms in which it was under way when contact was lost."""
+        """The terms in which the connection broke under it."""
         self._passed = 0
         """The highest term that turned out to be no help."""
 
@@ -159,8 +159,7 @@ class Errand(Generic[A]):
         call = self._send(peer, remaining_s)
         try:
             if not await self._ended(call, sighting.term):
-                why = "gives no answer, and another manager leads by now"
-                raise self._unclear(peer, sighting.term, why)
+                raise self._unclear(peer, "gives no answer, and another manager leads by now")
             return await call
         except grpc.aio.AioRpcError as failed:
             raise self._judged(failed, peer, sighting.term) from None
@@ -187,25 +186,28 @@ class Errand(Generic[A]):
         error = error_of(failed)
         if from_manager(failed):
             over = isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError)
-            return self._unclear(peer, term, str(error)) if over else error
+            return self._unclear(peer, str(error)) if over else error
         if isinstance(error, UnreachableError):
             self._why[peer.address] = str(error)
             return Elsewhere()
         if isinstance(error, DeadlineExceededError) and not peer.connected():
             self._why[peer.address] = "no connection"
             return Elsewhere()
-        if isinstance(error, (OutcomeUnknownError, DeadlineExceededError)):
-            return self._unclear(peer, term, str(error))
+        if isinstance(error, OutcomeUnknownError):
+            self._lost.add(term)
+            too_often = self._repeatable and len(self._lost) > LOSSES_MAX
+            return lost_too_often(str(error)) if too_often else self._unclear(peer, str(error))
+        if isinstance(error, DeadlineExceededError):
+            return self._unclear(peer, str(error))
         return error
 
-    def _unclear(self, peer: Peer, term: int, why: str) -> Exception:
+    def _unclear(self, peer: Peer, why: str) -> Exception:
         """It may have run: asked again only where the manager knows a repetition."""
         self._why[peer.address] = why
         if not self._repeatable:
             return OutcomeUnknownError(f"{peer.address}: {why}; whether it was done is unknown")
         self.unclear = True
-        self._lost.add(term)
-        return lost_too_often(why) if len(self._lost) > LOSSES_MAX else Elsewhere()
+        return Elsewhere()
 
     def _giving_up(self, search: Search) -> MgrError:
         tried = search.silent | self._why

@@ -20,6 +20,7 @@ from mgr.errors import (
     MayHaveRunError,
     MgrError,
     NotActiveError,
+    OutcomeUnknownError,
     TermLostError,
     UnreachableError,
 )
@@ -32,17 +33,17 @@ Stream = grpc.aio.StreamStreamCall[SessionRequest, SessionResponse]
 class _Command:
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "lost", "message", "stream", "term")
+    __slots__ = ("answer", "lost", "message", "stream", "under_way")
 
     def __init__(self, message: SessionRequest) -> None:
         self.message = message
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.stream: Stream | None = None
         """The stream it was last sent on."""
-        self.term: int | None = None
-        """The term it is under way in, as far as is known; None: nothing of it runs."""
+        self.under_way = False
+        """It may be running there: it was sent and not refused."""
         self.lost: set[int] = set()
-        """The terms in which it was under way when contact was lost."""
+        """The terms in which the connection broke under it."""
 
 
 class Session:
@@ -115,7 +116,7 @@ class Session:
         # A failure is the reader's to see: it moves, and all that is open is sent again.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self._writing:
-                command.stream, command.term = stream, self._passed
+                command.stream, command.under_way = stream, True
                 await stream.write(command.message)
 
     async def _withdraw(self, command: _Command) -> None:
@@ -181,8 +182,6 @@ class Session:
         """Send what waits for an answer, then let new commands through."""
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
-                if command.term is not None:
-                    command.lost.add(command.term)
                 if len(command.lost) > LOSSES_MAX:
                     command.stream = stream
                     if not command.answer.done():
@@ -214,10 +213,10 @@ class Session:
         except grpc.aio.AioRpcError as failed:
             error = error_of(failed)
             self._why[sighting.address] = str(error)
-            if isinstance(error, UnreachableError):
-                # Nobody took the stream: nothing that was written to it ran.
+            if isinstance(error, OutcomeUnknownError):
                 for command in self._open.values():
-                    command.term = None
+                    if command.stream is stream and command.under_way:
+                        command.lost.add(sighting.term)
         except asyncio.CancelledError:
             # gRPC's way of saying that the stream was cancelled here, by _leave_for_newer.
             if not stream.cancelled() or _cancelling():
@@ -235,7 +234,7 @@ class Session:
         if isinstance(error, NotActiveError):
             self._why[sighting.address] = str(error)
             if command:
-                command.term = None
+                command.under_way = False
             if error.active_address and error.active_address != sighting.address:
                 self._hint = Sighting(error.term, error.active_address, error.active_name)
             return False
