@@ -90,7 +90,7 @@ def test_text_files_end_with_one_newline_and_no_line_with_blanks():
 def test_nothing_committed_names_one_machine():
     """A path of somebody's machine, or its package mirror, works there only."""
     mine = Path(__file__)
-    places = re.compile(r"/(?:home|root|Users)/|/work/|/tmp/w/|/var/cache/container|/opt/pypi")
+    places = re.compile(r"/(?:home|root|Users|work)/")
     mirrors = re.compile(r"(?:index-url|find-links)[ =]+(?:https?|file):|--trusted-host")
 
     found = [
