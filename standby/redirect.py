@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mgr.errors import NotActiveError
 from mgr.host.view import ClusterView
+from mgr.host.view import refusal as view_refusal
 
 
 def refusal(view: ClusterView, own_name: str) -> NotActiveError:
@@ -13,7 +14,4 @@ def refusal(view: ClusterView, own_name: str) -> NotActiveError:
     replaced is a lie. Neither does one that still names this manager itself, whose last worker
     led a moment ago.
     """
-    leader = view.leader()
-    if leader is None or leader.name == own_name:
-        return NotActiveError(None)
-    return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+    return view_refusal(view.leader(), own_name)

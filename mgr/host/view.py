@@ -14,6 +14,7 @@ from typing import Final
 
 from mgr.clock import Clock
 from mgr.election.leader import Leader, Presence, decode
+from mgr.errors import NotActiveError
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
@@ -105,3 +106,14 @@ class ClusterView:
                     yield now
         finally:
             forget()
+
+
+def refusal(leader: LeaderView | None, own_name: str) -> NotActiveError:
+    """The error of manager ``own_name`` for a caller that only the active can serve.
+
+    It names the active if one is known and it is another manager. Its own name means that its
+    last worker led a moment ago: no way to send anybody.
+    """
+    if leader is None or leader.name == own_name:
+        return NotActiveError(None)
+    return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)

@@ -17,9 +17,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.cluster.log import CAPACITY, Dropped, Entry, Filter, Priority
-from mgr.errors import InvalidArgumentError, NotActiveError
+from mgr.errors import InvalidArgumentError
 from mgr.host.role import Role
-from mgr.host.view import ClusterView, LeaderView
+from mgr.host.view import ClusterView, LeaderView, refusal
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import manager_pb2, manager_pb2_grpc
 
@@ -135,14 +135,6 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
             for presence in self._view.presences()
             if leader is None or presence.name != leader.name
         ]
-
-
-def refusal(leader: LeaderView | None, name: str) -> NotActiveError:
-    """Compose what manager ``name`` answers where only the active can."""
-    if leader is None or leader.name == name:
-        # Its own name means that it was the active a moment ago: no way to send anybody.
-        return NotActiveError(None)
-    return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
 
 
 def _active(leader: LeaderView | None) -> manager_pb2.Active | None:

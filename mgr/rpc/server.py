@@ -13,11 +13,11 @@ from mgr.clock import Clock
 from mgr.errors import InvalidSettingError, NotActiveError
 from mgr.host.manager import version
 from mgr.host.role import Role
-from mgr.host.view import ClusterView
+from mgr.host.view import ClusterView, refusal
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
-from mgr.rpc.manager import Identity, ManagerServicer, refusal
+from mgr.rpc.manager import Identity, ManagerServicer
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.settings import Settings, reachable, split_address
