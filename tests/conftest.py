@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 
 import pytest
 
@@ -18,6 +19,15 @@ from tests.support.etcd import (  # noqa: F401 - fixtures are found by their nam
 
 SLOW_CALLBACK_S = 0.5
 """The loop complains above 0.1 s; between the two, a busy machine may be to blame."""
+
+
+def pytest_configure():
+    """Interrupts interrupt, also where the tests run in the background of a shell.
+
+    Such a shell has its children ignore SIGINT, and theirs inherit it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SlowCallbacks(logging.Handler):
