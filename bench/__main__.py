@@ -7,7 +7,14 @@ import os
 import sys
 from typing import Final
 
-NAMES: Final = ("command", "options_and_store", "module_enable", "database", "failover")
+NAMES: Final = (
+    "command",
+    "options_and_store",
+    "between_modules",
+    "module_enable",
+    "database",
+    "failover",
+)
 
 
 # Processes are started while clients are open, by fork and exec: there is nothing to prepare.

@@ -11,8 +11,8 @@ from mgr.clock import CLOCK
 TARGETS = {
     "get_module_option": "<= 1",
     "get_store": "<= 1",
-    "get('mgr_map')": "<= 10",
-    "get('config')": "<= 10",
+    "get('mgr_map')": "<= 10; ceph-mgr: 1000",
+    "get('config')": "<= 10; ceph-mgr: 1450",
     "set_store": "<= 1.5 x put",
     "set_module_option": "<= 1.5 x put",
 }

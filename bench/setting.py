@@ -18,7 +18,7 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 class Setting(contextlib.ExitStack):
     """An etcd and a cluster with the probe module; both are gone after the exit."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, module_path: str | Path = MODULES, **settings: Any) -> None:
         super().__init__()
         directory = Path(
             self.enter_context(tempfile.TemporaryDirectory(prefix="mgr-bench-", dir=MEMORY))
@@ -26,7 +26,7 @@ class Setting(contextlib.ExitStack):
         try:
             self.etcd = self.enter_context(Etcd(directory / "etcd"))
             self.cluster = self.enter_context(
-                Cluster(directory, self.etcd.endpoints, module_path=MODULES, **settings)
+                Cluster(directory, self.etcd.endpoints, module_path=module_path, **settings)
             )
         except BaseException:
             self.close()

@@ -1,6 +1,8 @@
 """Measures what a module pays for the host's services, in the very process that pays it."""
 
 import json
+import pickle
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +13,12 @@ from mgr.store.etcd3_stubs import method
 from mgr_module import CLIReadCommand, CLIWriteCommand, HandleCommandResult, MgrModule, Option
 
 BATCH = 200
+LOOK_EVERY_S = 0.005
+TOLD_WITHIN_S = 5.0
 
 
 class Module(MgrModule):
-    """``probe`` commands; see bench/options_and_store.py and bench/failover.py."""
+    """``probe`` commands; see the benchmarks that ask for them."""
 
     MODULE_OPTIONS = (Option("place", default="World", runtime=True), Option("number", type="int"))
 
@@ -55,18 +59,59 @@ class Module(MgrModule):
     @CLIReadCommand("probe reads")
     def reads(self, batches: int = 50) -> HandleCommandResult:
         """Microseconds per call of the reads, each the mean of a batch."""
-        plain = {"place": "Rome"}
+        plain, document = {"place": "Rome"}, dict(self.get("mgr_map"))
         self.set_store("read", "x" * 100)
         calls: dict[str, Callable[[], Any]] = {
             "reference: plain dict.get in a function": lambda: plain.get("place"),
             "get_module_option": lambda: self.get_module_option("place"),
             "get_store": lambda: self.get_store("read"),
+            "reference: a copy of mgr_map's top dictionary": lambda: dict(document),
             "get('mgr_map')": lambda: self.get("mgr_map"),
             "get('config')": lambda: self.get("config"),
         }
         return HandleCommandResult(
             stdout=json.dumps({what: _batches(call, batches) for what, call in calls.items()})
         )
+
+    @CLIReadCommand("probe remotes")
+    def remotes(self, module: str, batches: int = 50) -> HandleCommandResult:
+        """Microseconds per call of another module, each the mean of a batch."""
+        value = {"name": "osd.1", "state": ["up", "in"], "weight": 1.0}
+        calls: dict[str, Callable[[], Any]] = {
+            "reference: pickling argument and result": lambda: _twice_copied(value),
+            "remote()": lambda: self.remote(module, "echo", value),
+        }
+        return HandleCommandResult(
+            stdout=json.dumps({what: _batches(call, batches) for what, call in calls.items()})
+        )
+
+    @CLIReadCommand("probe fanout")
+    def fanout(self, ears: str, rounds: int = 200) -> HandleCommandResult:
+        """Milliseconds until the first and the last of ``ears`` knows of a line of the log."""
+        names = ears.split(",")
+        series: dict[str, list[float]] = {}
+        for number in range(rounds):
+            line = f"heard by all, {number}"
+            begun = time.perf_counter()
+            self.cluster_log("cluster", self.ClusterLogPrio.DEBUG, line)
+            told = sorted(self._told(name, line) - begun for name in names)
+            woken = _woken(len(names))
+            for what, at_s in (("reference: threads woken", woken), ("notify", told)):
+                for part, value_s in (
+                    ("first", at_s[0]),
+                    ("last", at_s[-1]),
+                    ("first to last", at_s[-1] - at_s[0]),
+                ):
+                    series.setdefault(f"{what}, {part}", []).append(value_s * 1e3)
+        return HandleCommandResult(stdout=json.dumps(series))
+
+    def _told(self, ear: str, line: str) -> float:
+        pause, give_up = threading.Event(), time.perf_counter() + TOLD_WITHIN_S
+        while (at := self.remote(ear, "heard", line)) is None:
+            if time.perf_counter() > give_up:
+                raise TimeoutError(f"{ear} was not told of {line!r}")
+            pause.wait(LOOK_EVERY_S)
+        return float(at)
 
     @CLIWriteCommand("probe writes")
     def writes(self, endpoint: str, rounds: int = 200) -> HandleCommandResult:
@@ -93,6 +138,29 @@ def _batches(call: Callable[[], Any], batches: int) -> list[float]:
             call()
         found.append((time.perf_counter() - begun) / BATCH * 1e6)
     return found
+
+
+def _twice_copied(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(value))))
+
+
+def _woken(count: int) -> list[float]:
+    """Seconds until each of ``count`` waiting threads runs, once each was told to; ascending."""
+    calls, at = [threading.Event() for _ in range(count)], []
+
+    def wait(call: threading.Event) -> None:
+        call.wait()
+        at.append(time.perf_counter())
+
+    threads = [threading.Thread(target=wait, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    begun = time.perf_counter()
+    for call in calls:
+        call.set()
+    for thread in threads:
+        thread.join()
+    return sorted(each - begun for each in at)
 
 
 def _plain_put(endpoint: str) -> Callable[[str], Any]:

@@ -1,0 +1,34 @@
+"""What modules pay for each other: a call by ``remote()``, and news that eight of them want."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from bench.report import Report
+from bench.setting import MODULES, Setting
+
+EAR = Path(__file__).parent / "ear"
+EARS = tuple(f"ear{number}" for number in range(8))
+
+
+def run() -> Report:
+    """Start one manager with eight listening modules, let its probe measure, report."""
+    report = Report("From module to module", "python -m bench between_modules")
+    with tempfile.TemporaryDirectory(prefix="mgr-bench-ears-") as folder:
+        for ear in EARS:
+            (Path(folder) / ear).symlink_to(EAR)
+        with Setting(names=("a",), module_path=f"{MODULES},{folder}") as setting:
+            setting.cluster.active()
+            setting.cluster.enable("probe", *EARS)
+            calls = setting.cluster.run("probe", "remotes", EARS[0], timeout_s=60)
+            told = setting.cluster.run("probe", "fanout", ",".join(EARS), timeout_s=60)
+    for what, samples in json.loads(calls.stdout).items():
+        target = "" if what.startswith("reference") else "ceph-mgr: 11"
+        report.add(what, samples, unit="us", target=target)
+    for what, samples in json.loads(told.stdout).items():
+        target = "ceph-mgr: 2" if what.startswith("notify") and "to last" in what else ""
+        report.add(what, samples, target=target)
+    report.notes.append("the reference wakes eight waiting threads of the same process, one each")
+    return report
