@@ -95,6 +95,13 @@ class NameTakenError(MgrError):
     reason = "NAME_TAKEN"
 
 
+class ReplacedError(MgrError):
+    """Another program joined under this daemon's name: the newer one stays."""
+
+    errno = _errno.EEXIST
+    reason = "REPLACED"
+
+
 class UnfitToLeadError(MgrError):
     """This manager may not lead: etcd too old, wrong cluster, revision went backwards."""
 

@@ -9,6 +9,7 @@ from typing import Final
 import grpc
 
 from mgr.errors import InvalidSettingError
+from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 
@@ -59,6 +60,7 @@ class Peer:
         self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self.commands = CommandServiceStub(self.channel)
         self.manager = ManagerServiceStub(self.channel)
+        self.cluster = ClusterServiceStub(self.channel)
 
     def connected(self) -> bool:
         """Whether a request given to the channel can have left this machine."""

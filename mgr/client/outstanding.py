@@ -1,0 +1,171 @@
+"""Commands that wait for their answers while the stream that carries them comes and goes.
+
+A stream's owner says where to write and hands in what it reads. When a stream is lost, all that
+is open is sent again on the next one, under the same request ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from mgr.client.answer import Answer, answer_in, request_of
+from mgr.client.errand import LOSSES_MAX, lost_too_often
+from mgr.client.search import Sighting
+from mgr.errors import (
+    DeadlineExceededError,
+    MayHaveRunError,
+    MgrError,
+    NotActiveError,
+    OutcomeUnknownError,
+    TermLostError,
+    UnreachableError,
+)
+from mgr.rpc.status import error_in
+from mgr.rpc.v1.command_pb2 import Cancel, SessionRequest, SessionResponse
+
+Stream = grpc.aio.StreamStreamCall[Any, Any]
+Write = Callable[[Stream, SessionRequest], Awaitable[None]]
+
+
+class _Command:
+    """A command that waits for its answer."""
+
+    __slots__ = ("answer", "lost", "message", "stream", "under_way")
+
+    def __init__(self, message: SessionRequest) -> None:
+        self.message = message
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.stream: Stream | None = None
+        """The stream it was last sent on."""
+        self.under_way = False
+        """It may be running there: it was sent and not refused."""
+        self.lost: set[int] = set()
+        """The terms in which the connection broke under it."""
+
+
+class Outstanding:
+    """The commands without an answer.
+
+    Attributes:
+        stream: Where new commands go; None while they wait for an active to be found.
+        hint: Whom a manager named instead of itself, if one did.
+        why: For each address that was no help: why.
+        writing: Held while something is written: gRPC takes one message at a time for a stream.
+
+    """
+
+    def __init__(self, write: Write, tasks: asyncio.TaskGroup) -> None:
+        """Send by ``write``; withdraw what is given up in ``tasks``."""
+        self.stream: Stream | None = None
+        self.hint: Sighting | None = None
+        self.why: dict[str, str] = {}
+        self.writing = asyncio.Lock()
+        self._write = write
+        self._tasks = tasks
+        self._numbers = itertools.count(1)
+        self._open: dict[int, _Command] = {}
+
+    async def execute(
+        self,
+        words: Sequence[str],
+        arguments: dict[str, Any] | None,
+        *,
+        data: bytes,
+        limit_s: float,
+        request_id: str | None,
+        silent: Mapping[str, str],
+    ) -> Answer:
+        """Run one command; promises and errors are those of ``AsyncClient.execute``.
+
+        ``silent`` says of managers why they are no help, for the error.
+        """
+        chosen_id = uuid.uuid4().hex if request_id is None else request_id
+        number = next(self._numbers)
+        message = SessionRequest(id=number, execute=request_of(words, arguments, data, chosen_id))
+        message.timeout.FromNanoseconds(int(limit_s * 1e9))
+        command = self._open[number] = _Command(message)
+        try:
+            async with asyncio.timeout(limit_s):
+                if self.stream is not None:
+                    # Straight from here: a writing task of its own costs a turn of the loop.
+                    await self._put(command, self.stream)
+                return await command.answer
+        except TimeoutError:
+            raise self._late(command, limit_s, silent) from None
+        finally:
+            del self._open[number]
+            if not command.answer.done() or command.answer.cancelled():
+                self._tasks.create_task(self._withdraw(command))
+
+    async def send_all(self, stream: Stream) -> None:
+        """Send what waits for an answer on ``stream``, then let new commands through."""
+        while unsent := [each for each in self._open.values() if each.stream is not stream]:
+            for command in unsent:
+                if len(command.lost) > LOSSES_MAX:
+                    command.stream = stream
+                    if not command.answer.done():
+                        command.answer.set_exception(lost_too_often(self._reasons()))
+                else:
+                    await self._put(command, stream)
+        if not stream.done():
+            self.stream = stream
+
+    def lost(self, stream: Stream, sighting: Sighting, error: MgrError) -> None:
+        """``stream`` ended with ``error``: what was under way on it may have run."""
+        self.why[sighting.address] = str(error)
+        if isinstance(error, OutcomeUnknownError):
+            for command in self._open.values():
+                if command.stream is stream and command.under_way:
+                    command.lost.add(sighting.term)
+
+    def hand_out(self, message: SessionResponse, sighting: Sighting) -> bool:
+        """Give an answer to who waits for it; False if it must be asked elsewhere."""
+        command = self._open.get(message.id)
+        if message.WhichOneof("kind") == "response":
+            if command and not command.answer.done():
+                command.answer.set_result(answer_in(message.response))
+            return True
+        error = error_in(message.error)
+        if isinstance(error, NotActiveError):
+            self.why[sighting.address] = str(error)
+            if command:
+                command.under_way = False
+            if error.active_address and error.active_address != sighting.address:
+                self.hint = Sighting(error.term, error.active_address, error.active_name)
+            return False
+        if isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError):
+            return False
+        if command and not command.answer.done():
+            command.answer.set_exception(error)
+        return True
+
+    async def _put(self, command: _Command, stream: Stream) -> None:
+        # A failure is the reader's to see: it moves, and all that is open is sent again.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            async with self.writing:
+                command.stream, command.under_way = stream, True
+                await self._write(stream, command.message)
+
+    async def _withdraw(self, command: _Command) -> None:
+        if command.stream is not None and command.stream is self.stream:
+            command.message = SessionRequest(id=command.message.id, cancel=Cancel())
+            await self._put(command, command.stream)
+
+    def _late(self, command: _Command, limit_s: float, silent: Mapping[str, str]) -> MgrError:
+        if command.stream is not None:
+            return DeadlineExceededError(
+                f"no answer within {limit_s:g} s: whether the command ran is unknown"
+            )
+        return UnreachableError(
+            f"no active manager within {limit_s:g} s", tried={**silent, **self.why}
+        )
+
+    def _reasons(self) -> str:
+        return "; ".join(f"{address}: {why}" for address, why in self.why.items())
