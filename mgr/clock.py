@@ -32,6 +32,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def wall_s() -> float:
+    """Wall time in seconds since 1970: of points and stamps, never compared to decide anything."""
+    return utc_now().timestamp()
+
+
 def timestamp() -> str:
     """Wall time as ISO 8601 with microseconds, the form that Ceph prints."""
     return utc_now().isoformat(timespec="microseconds")

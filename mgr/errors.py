@@ -209,6 +209,35 @@ class NotPermittedError(MgrError):
     reason = "NOT_PERMITTED"
 
 
+# -- daemons that report ------------------------------------------------------------------------
+
+
+class ReportRefusedError(MgrError):
+    """A daemon said what cannot be; its stream ends. The same again is refused again."""
+
+    errno = _errno.EINVAL
+    reason = "REPORT_REFUSED"
+
+    def __init__(self, rule: str, message: str) -> None:
+        """Name the ``rule`` in a word, for metrics, and say what was wrong."""
+        self.rule = rule
+        super().__init__(message)
+
+
+class ReportLimitError(ReportRefusedError):
+    """A daemon reports more, or more often, than it may; its stream ends."""
+
+    errno = _errno.EFBIG
+    reason = "REPORT_LIMIT"
+
+
+class ReplacedError(MgrError):
+    """Another program joined under this daemon's name and took its place."""
+
+    errno = _errno.EEXIST
+    reason = "REPLACED"
+
+
 # -- modules ----------------------------------------------------------------------------------
 
 

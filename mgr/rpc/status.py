@@ -47,12 +47,16 @@ CODES: Final[dict[type[MgrError], StatusCode]] = {
     errors.ModuleFailedError: StatusCode.FAILED_PRECONDITION,
     errors.OverloadedError: StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceededError: StatusCode.DEADLINE_EXCEEDED,
+    errors.ReportRefusedError: StatusCode.INVALID_ARGUMENT,
+    errors.ReportLimitError: StatusCode.RESOURCE_EXHAUSTED,
+    errors.ReplacedError: StatusCode.ALREADY_EXISTS,
 }
 
 FIELDS: Final[dict[type[MgrError], tuple[str, ...]]] = {
     NotActiveError: ("active_address", "active_name", "term"),
     errors.FencedError: ("key", "term"),
     errors.MayHaveRunError: ("term",),
+    errors.ReportRefusedError: ("rule",),
 }
 """Attributes that travel as ``ErrorInfo.metadata`` under their own names."""
 

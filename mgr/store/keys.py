@@ -163,6 +163,15 @@ class Keys:
         return f"{self.root}health"
 
     @property
+    def daemons(self) -> str:
+        """Prefix of the daemons that joined."""
+        return f"{self.root}daemons/"
+
+    def daemon(self, name: str) -> str:
+        """What the daemon ``<type>.<id>`` said of itself when it joined."""
+        return f"{self.daemons}{name}"
+
+    @property
     def requests(self) -> str:
         """Prefix of mutating commands, begun or finished."""
         return f"{self.root}requests/"

@@ -1,0 +1,228 @@
+"""Performance counters: what a daemon declares once, and the last points that it reported.
+
+A report is one row of numbers, kept as it came: no Python object is made for a value until somebody
+reads it. Only the event loop writes; every thread may read, without a lock: a row never changes
+once it is in its ring, and a ring's schema never changes at all.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+from itertools import accumulate
+from struct import Struct
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from mgr.errors import ReportRefusedError
+
+POINTS_MAX: Final = 20
+"""Points kept of every counter, as in the original."""
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Kind(IntEnum):
+    """What a counter's values mean. The numbers are those of the wire."""
+
+    GAUGE = 1
+    COUNTER = 2
+    AVERAGE = 3
+    HISTOGRAM = 4
+
+
+class Unit(IntEnum):
+    """What a counter's values are counted in. The numbers are those of the wire."""
+
+    NONE = 0
+    BYTES = 1
+    SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """One counter as it was declared.
+
+    Attributes:
+        priority: 10 critical, 8 interesting, 5 useful, 2 uninteresting, 0 for debugging.
+        labels: Ascending; none: the counter is read by its path alone.
+        bounds: Of a histogram: upper bounds of its buckets, without the infinite one.
+
+    """
+
+    group: str
+    name: str
+    kind: Kind = Kind.GAUGE
+    description: str = ""
+    nick: str = ""
+    unit: Unit = Unit.NONE
+    priority: int = 5
+    labels: Labels = ()
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """What it is read by, where it has no labels."""
+        return f"{self.group}.{self.name}"
+
+    @property
+    def width(self) -> int:
+        """How many values it has in a row."""
+        if self.kind is Kind.HISTOGRAM:
+            return len(self.bounds) + 2  # the infinite bucket, and the sum
+        return 2 if self.kind is Kind.AVERAGE else 1
+
+
+class Slot(NamedTuple):
+    """A counter and where its values stand in a row."""
+
+    counter: Counter
+    start: int
+    stop: int
+
+
+class Schema:
+    """What a daemon counts, in the order in which its reports give the values. Immutable."""
+
+    __slots__ = ("__weakref__", "_by_labels", "_by_path", "_pack", "digest", "slots", "width")
+
+    def __init__(self, counters: Sequence[Counter], digest: bytes = b"") -> None:
+        """Lay ``counters`` out; ``digest`` names this very schema.
+
+        Raises:
+            ReportRefusedError: Two of them cannot be told apart.
+
+        """
+        self.digest: Final = digest
+        starts = accumulate((each.width for each in counters), initial=1)  # the time comes first
+        self.slots: Final = tuple(
+            Slot(each, start, start + each.width)
+            for each, start in zip(counters, starts, strict=False)
+        )
+        self.width: Final = self.slots[-1].stop - 1 if self.slots else 0
+        self._pack = Struct(f"{self.width + 1}d").pack
+        self._by_path = {s.counter.path: s for s in self.slots if not s.counter.labels}
+        self._by_labels = {
+            (s.counter.group, s.counter.name, s.counter.labels): s for s in self.slots
+        }
+        if len(self._by_labels) < len(self.slots):
+            seen: set[tuple[str, Labels]] = set()
+            for slot in self.slots:
+                which = (slot.counter.path, slot.counter.labels)
+                if which in seen:
+                    raise ReportRefusedError("schema", f"{slot.counter.path!r} is declared twice")
+                seen.add(which)
+
+    def slot(self, path: str) -> Slot | None:
+        """The counter without labels that is read by ``path``."""
+        return self._by_path.get(path)
+
+    def labelled(self, group: str, name: str, labels: Sequence[tuple[str, str]]) -> Slot | None:
+        """The counter with exactly these labels, in whatever order."""
+        return self._by_labels.get((group, name, tuple(sorted(labels))))
+
+    def row(self, at: float, values: Sequence[float]) -> array[float]:
+        """The moment ``at`` and the values, which fit, as they are kept."""
+        # Twice as fast as an array made of numbers.
+        return array("d", self._pack(at, *values))
+
+    def check(self, values: Sequence[float]) -> None:
+        """Refuse a row that cannot be one of this schema.
+
+        Raises:
+            ReportRefusedError: Too many or too few values, or one is no number and must be.
+
+        """
+        if len(values) != self.width:
+            raise ReportRefusedError(
+                "values", f"{len(values)} values where {self.width} were declared"
+            )
+        # The sum of a hundred numbers costs less than looking at each of them.
+        if not math.isfinite(sum(values)):
+            self._check_each(values)
+
+    def _check_each(self, values: Sequence[float]) -> None:
+        for counter, start, stop in self.slots:
+            if counter.kind is Kind.GAUGE:
+                continue
+            if not all(map(math.isfinite, values[start - 1 : stop - 1])):
+                raise ReportRefusedError(
+                    "values", f"{counter.path!r} is no number: only gauges may be infinite or NaN"
+                )
+
+
+EMPTY: Final = Schema(())
+
+
+class Schemas:
+    """Every schema in use, once: ten thousand daemons of one kind share one object."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
+
+    def extended(
+        self, before: Schema, declaration: bytes, counters: Callable[[], Sequence[Counter]]
+    ) -> Schema:
+        """``before`` and what ``declaration`` adds to it, read by ``counters`` if it is new here.
+
+        Raises:
+            ReportRefusedError: See ``Schema``, and whatever ``counters`` refuses.
+
+        """
+        digest = blake2b(before.digest + declaration, digest_size=16).digest()
+        known = self._known.get(digest)
+        if known is None:
+            added = counters()
+            known = Schema([*(slot.counter for slot in before.slots), *added], digest)
+            self._known[digest] = known
+        return known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class Ring:
+    """The last points of everything that one daemon counts."""
+
+    __slots__ = ("_rows", "schema")
+
+    def __init__(self, schema: Schema = EMPTY, rows: deque[array[float]] | None = None) -> None:
+        """Keep rows of ``schema``, beside those that are there."""
+        self.schema: Final = schema
+        self._rows: deque[array[float]] = deque(maxlen=POINTS_MAX) if rows is None else rows
+
+    def add(self, at: float, values: Sequence[float]) -> None:
+        """Keep ``values``, which fit the schema, as of the moment ``at``."""
+        self._rows.append(self.schema.row(at, values))
+
+    def extended(self, schema: Schema) -> Ring:
+        """This ring under a schema that begins like its own; what is new has no points yet."""
+        return Ring(schema, self._rows)
+
+    def points(self, slot: Slot) -> list[list[float]]:
+        """The time and values of each row, from old to new. From any thread."""
+        start, stop = slot.start, slot.stop
+        # Copied in one step of the interpreter: the loop may add a row meanwhile.
+        rows = tuple(self._rows)
+        if stop == start + 1:
+            return [[row[0], row[start]] for row in rows if stop <= len(row)]
+        return [[row[0], *row[start:stop]] for row in rows if stop <= len(row)]
+
+    def latest(self, slot: Slot) -> list[float]:
+        """The time and values of the newest row, nothing if there is none. From any thread."""
+        try:
+            row = self._rows[-1]
+        except IndexError:
+            return []
+        return [row[0], *row[slot.start : slot.stop]] if slot.stop <= len(row) else []
+
+
+def labels_of(labels: Mapping[str, str]) -> Labels:
+    """Labels in the form in which a counter has them."""
+    return tuple(sorted(labels.items()))

@@ -1,0 +1,157 @@
+"""One daemon as the active knows it. Written by the loop; every thread may read.
+
+What a thread reads is replaced as a whole and never changed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, Protocol
+
+from mgr.cluster.counters import Ring
+from mgr.cluster.member import Member
+from mgr.errors import MgrError
+
+
+class State(IntEnum):
+    """Where a daemon is. The numbers are those of the wire."""
+
+    REPORTING = 1
+    AWAITED = 2
+    """Known from an earlier term, not yet back in this one."""
+    SILENT = 3
+    """Its grace has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How daemons are to report, as they are told it.
+
+    Attributes:
+        period_s: Between two reports.
+        lowest_priority: Of the counters that are to be declared.
+
+    """
+
+    period_s: float = 5.0
+    lowest_priority: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that health adds up over all daemons."""
+
+    code: str
+    value: int
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device as one daemon reports it; ``wear_level`` from 0 to 1, None where nobody knows."""
+
+    id: str
+    name: str
+    path: str
+    wear_level: float | None = None
+    daemons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a daemon answered to a command: 0 or a negative errno, data, words for people."""
+
+    retval: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A command for a daemon: words, further arguments by name, and what ``-i`` held."""
+
+    words: Sequence[str]
+    arguments: Mapping[str, Any]
+    input: bytes = b""
+    request_id: str = ""
+
+
+class Line(Protocol):
+    """The stream to a daemon that is here."""
+
+    def configure(self, wanted: Wanted) -> None:
+        """Tell it how to report from now on. At once: what cannot be sent ends the line."""
+        ...
+
+    async def tell(self, order: Order, *, timeout_s: float) -> Said:
+        """Have it run a command.
+
+        Raises:
+            OutcomeUnknownError: It went away, or did not answer within ``timeout_s``.
+            OverloadedError: Too many are under way; it was not sent.
+
+        """
+        ...
+
+    def end(self, error: MgrError) -> None:
+        """End the stream; the daemon hears ``error``."""
+        ...
+
+
+class Daemon:
+    """What is known of one daemon.
+
+    Attributes:
+        name: ``<kind>.<id>``.
+        line: The stream it reports on; None: it has none now.
+        incarnation: Which start of its program was here last; empty: none in this term.
+        commands: Descriptors of what ``tell`` reaches, as it gave them.
+        reported_at: Wall time of its last report; None if there was none in this term.
+        heard_s: When it was last heard of, on the manager's clock.
+        clock_off_s: How far its clock was ahead of the manager's when it opened.
+        contested_s: When another program last took its name from a living stream.
+
+    """
+
+    __slots__ = (
+        "clock_off_s",
+        "commands",
+        "contested_s",
+        "devices",
+        "heard_s",
+        "id",
+        "incarnation",
+        "kind",
+        "line",
+        "member",
+        "messages_left",
+        "metrics",
+        "name",
+        "reported_at",
+        "ring",
+        "state",
+        "status",
+        "task_status",
+    )
+
+    def __init__(self, name: str, member: Member, *, heard_s: float, messages: float = 0.0) -> None:
+        """Known, and no more than that."""
+        self.name: Final = name
+        self.kind, _, self.id = name.partition(".")
+        self.member = member
+        self.state = State.AWAITED
+        self.line: Line | None = None
+        self.incarnation = ""
+        self.commands: tuple[str, ...] = ()
+        self.ring = Ring()
+        self.status: Mapping[str, str] = {}
+        self.task_status: Mapping[str, str] = {}
+        self.metrics: tuple[Metric, ...] = ()
+        self.devices: tuple[Device, ...] = ()
+        self.reported_at: float | None = None
+        self.heard_s = heard_s
+        self.clock_off_s = 0.0
+        self.contested_s: float | None = None
+        self.messages_left = messages

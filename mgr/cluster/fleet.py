@@ -1,0 +1,436 @@
+"""The fleet: every daemon that reports, or did, or is waited for. State only: no I/O, no task.
+
+A daemon is known from its first ``open`` until it leaves (``close``), is removed, or is silent for
+too long. That it exists is stored and survives a failover; what it counts lives in memory and comes
+back with its next report (docs/adr/0025). Right after a failover everybody is awaited, and nobody
+is called silent before the whole fleet has had its time to come back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from mgr.clock import Clock, timestamp, wall_s
+from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
+from mgr.cluster.counters import Counter, Ring, Schemas
+from mgr.cluster.daemon import Daemon, Device, Line, Metric, State, Wanted
+from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.member import Member
+from mgr.cluster.rules import (
+    COMMANDS_MAX,
+    MESSAGES_AT_ONCE,
+    MESSAGES_PER_PERIOD,
+    check_count,
+    checked_devices,
+    checked_metrics,
+    checked_name,
+    checked_text,
+    checked_texts,
+)
+from mgr.errors import (
+    DeadlineExceededError,
+    ReplacedError,
+    ReportLimitError,
+)
+
+ARRIVALS_PER_S: Final = 1000
+"""How many daemons may come back in a second: what the spread of a fleet is made of."""
+REJOIN_MIN_S: Final = 1.0
+CLOCK_OFF_S: Final = 60.0
+"""A daemon's clock that is this far off is reported."""
+CONTESTED_S: Final = 300.0
+"""How long health shows that two programs had one name."""
+NAMED_MAX: Final = 10
+"""Daemons named in one line of the cluster log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What operators can change, at any time.
+
+    Attributes:
+        grace_periods: Periods without a report after which a daemon is silent.
+        prune_s: Seconds of silence after which it is forgotten.
+
+    """
+
+    wanted: Wanted = field(default_factory=Wanted)
+    grace_periods: int = 3
+    prune_s: float = 86_400.0
+    daemons_max: int = 50_000
+    counters_max: int = 10_000
+
+    @property
+    def grace_s(self) -> float:
+        """The same in seconds."""
+        return self.grace_periods * self.wanted.period_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a daemon introduces itself; see ``Open`` in cluster.proto.
+
+    Attributes:
+        clock: Its wall time in seconds since 1970; None: it did not say.
+
+    """
+
+    kind: str
+    id: str
+    host: str = ""
+    version: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    incarnation: str = ""
+    clock: float | None = None
+    commands: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What health is made of, as of the last ``look``.
+
+    Attributes:
+        silent: Who is, by name: the host.
+        contested: Whose name two programs had.
+        clocks: Whose clock is off, by name: by how many seconds.
+        metrics: By code, each daemon that reports it above zero.
+
+    """
+
+    silent: Mapping[str, str] = field(default_factory=dict)
+    contested: tuple[str, ...] = ()
+    clocks: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[tuple[str, Metric], ...]] = field(default_factory=dict)
+
+
+class Fleet:
+    """Every daemon of one term, by name. Changed on the loop only; readable from any thread.
+
+    Attributes:
+        daemons: Read it by key, or copy it (``list(fleet.daemons.values())``) to walk over it.
+        generation: Grows whenever somebody comes, goes or says something else of itself.
+        status_generation: Grows whenever a status, a task status or a device list changes.
+
+    """
+
+    def __init__(self, clock: Clock, log: ClusterLog, *, term: int, name: str) -> None:
+        """Begin with nobody, in ``term``; lines in ``log`` are said by ``name`` (``mgr.a``)."""
+        self.term: Final = term
+        self.tuning = Tuning()
+        self.daemons: dict[str, Daemon] = {}
+        self.generation = 0
+        self.status_generation = 0
+        self.findings = Findings()
+        self.counts: Mapping[State, int] = {}
+        self._clock = clock
+        self._log = log
+        self._name = name
+        self._schemas = Schemas()
+        self._fill_until_s = clock.now()
+        self._awaited: set[str] = set()
+        self._on_member: list[Callable[[str], None]] = []
+
+    # -- who there is ---------------------------------------------------------------------------
+
+    def expect(self, members: Mapping[str, Member]) -> None:
+        """Await ``members``, by name: those that were there before this term."""
+        now_s = self._clock.now()
+        for name, member in members.items():
+            self.daemons[name] = Daemon(name, member, heard_s=now_s, messages=MESSAGES_AT_ONCE)
+        self._awaited = set(members)
+        self._fill_until_s = now_s + self.rejoin_within_s + self.tuning.grace_s
+        self.generation += 1
+        self.look()
+
+    def on_member(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each name whose member is new, other than before, or gone."""
+        self._on_member.append(listener)
+
+    @property
+    def filling(self) -> bool:
+        """Whether daemons from before a failover may still be on their way."""
+        return bool(self._awaited) and self._clock.now() < self._fill_until_s
+
+    @property
+    def awaited(self) -> int:
+        """How many of them are not back."""
+        return len(self._awaited)
+
+    @property
+    def rejoin_within_s(self) -> float:
+        """Over how many seconds daemons that lost the manager should spread their return."""
+        return max(REJOIN_MIN_S, len(self.daemons) / ARRIVALS_PER_S)
+
+    # -- what a daemon says ---------------------------------------------------------------------
+
+    def open(self, opening: Opening, line: Line) -> Daemon:
+        """Let a daemon in. A stream that it, or another program of its name, has is ended.
+
+        Raises:
+            ReportRefusedError: It says what cannot be.
+            ReportLimitError: There are too many daemons, or it says too much of itself.
+
+        """
+        name = checked_name(opening.kind, opening.id)
+        checked_text("host", opening.host)
+        checked_text("version", opening.version)
+        checked_text("incarnation", opening.incarnation)
+        metadata = checked_texts("metadata", opening.metadata)
+        if len(opening.commands) > COMMANDS_MAX:
+            raise ReportLimitError("commands", f"more than {COMMANDS_MAX} commands")
+        daemon = self.daemons.get(name)
+        if daemon is None:
+            daemon = self._admit(name)
+        else:
+            self._supersede(daemon, opening, line)
+        if daemon.incarnation != opening.incarnation:
+            self._begin_anew(daemon, opening.incarnation)
+        daemon.line = line
+        daemon.commands = tuple(opening.commands)
+        daemon.heard_s = self._clock.now()
+        daemon.clock_off_s = 0.0 if opening.clock is None else opening.clock - wall_s()
+        self._here(daemon)
+        self._note_clock(daemon)
+        self._introduce(
+            daemon,
+            Member(
+                host=opening.host,
+                version=opening.version,
+                metadata=metadata,
+                since=daemon.member.since or timestamp(),
+            ),
+        )
+        return daemon
+
+    def declare(
+        self,
+        daemon: Daemon,
+        line: Line,
+        declaration: bytes,
+        counters: Callable[[], Sequence[Counter]],
+        *,
+        count: int,
+        anew: bool,
+    ) -> None:
+        """Take ``count`` declared counters, which ``declaration`` names and ``counters`` reads.
+
+        Points of counters that are declared as before stay.
+
+        Raises:
+            ReportRefusedError: See ``Schema`` and ``mgr.cluster.rules``.
+            ReportLimitError: Too many counters, or too many messages.
+            ReplacedError: The stream is over.
+
+        """
+        self._heard(daemon, line)
+        before = NOTHING_DECLARED if anew else daemon.ring.schema
+        check_count(before, count, self.tuning.counters_max)
+        schema = self._schemas.extended(before, declaration, counters)
+        if schema is not daemon.ring.schema:
+            daemon.ring = Ring(schema) if anew else daemon.ring.extended(schema)
+
+    def report(self, daemon: Daemon, line: Line, values: Sequence[float]) -> None:
+        """Take the values of all counters; none: it only shows that it lives.
+
+        Raises:
+            ReportRefusedError: They do not fit what was declared.
+            ReportLimitError: Reports come too fast.
+            ReplacedError: The stream is over.
+
+        """
+        self._heard(daemon, line)
+        if values:
+            ring = daemon.ring
+            ring.schema.check(values)
+            daemon.reported_at = at = wall_s()
+            ring.add(at, values)
+        else:
+            daemon.reported_at = wall_s()
+
+    def set_status(self, daemon: Daemon, status: Mapping[str, str]) -> None:
+        """Replace its status. Raises as ``checked_texts`` does, like the others below."""
+        before, daemon.status = daemon.status, checked_texts("status", status)
+        self._compare(before, daemon.status)
+
+    def set_task_status(self, daemon: Daemon, status: Mapping[str, str]) -> None:
+        """Replace the status of its tasks."""
+        before, daemon.task_status = daemon.task_status, checked_texts("task_status", status)
+        self._compare(before, daemon.task_status)
+
+    def set_metrics(self, daemon: Daemon, metrics: Sequence[Metric]) -> None:
+        """Replace its health metrics; health shows them after the next ``look``."""
+        daemon.metrics = checked_metrics(metrics)
+
+    def set_devices(self, daemon: Daemon, devices: Sequence[Device]) -> None:
+        """Replace the devices that it knows of."""
+        before, daemon.devices = daemon.devices, checked_devices(devices)
+        self._compare(before, daemon.devices)
+
+    def lost(self, daemon: Daemon, line: Line) -> None:
+        """Its stream ended without a word: it is missed once its grace has passed."""
+        if daemon.line is line:
+            daemon.line = None
+
+    def close(self, daemon: Daemon, line: Line) -> None:
+        """It leaves for good."""
+        if daemon.line is line:
+            self.forget(daemon.name)
+
+    def forget(self, name: str) -> bool:
+        """Know it no longer; whether it was known. Its stream is the caller's business."""
+        daemon = self.daemons.pop(name, None)
+        if daemon is None:
+            return False
+        daemon.line = None
+        self._awaited.discard(name)
+        self._tell(name)
+        return True
+
+    # -- time passes ----------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Find out who is silent and who is forgotten; call it every second or so."""
+        now_s = self._clock.now()
+        tuning = self.tuning
+        grace_s, prune_s = tuning.grace_s, max(tuning.prune_s, tuning.grace_s)
+        filled = now_s >= self._fill_until_s
+        fallen, pruned = [], []
+        for daemon in list(self.daemons.values()):
+            age_s = now_s - daemon.heard_s
+            if age_s > prune_s:
+                pruned.append(daemon.name)
+                self._prune(daemon, age_s)
+            elif daemon.state is not State.SILENT:
+                awaited = daemon.state is State.AWAITED
+                if filled if awaited else age_s > grace_s:
+                    fallen.append(daemon.name)
+                    daemon.state = State.SILENT
+        if filled:
+            self._awaited.clear()
+        self._say("silent", fallen, Priority.WARNING)
+        self._say("forgotten after a long silence", pruned, Priority.WARNING)
+        self.counts = Tally(daemon.state for daemon in self.daemons.values())
+        self.findings = self._found(now_s)
+
+    def _found(self, now_s: float) -> Findings:
+        silent: dict[str, str] = {}
+        clocks: dict[str, float] = {}
+        contested: list[str] = []
+        metrics: dict[str, list[tuple[str, Metric]]] = {}
+        for name, daemon in self.daemons.items():
+            if daemon.state is State.SILENT:
+                silent[name] = daemon.member.host
+            if daemon.contested_s is not None:
+                if now_s - daemon.contested_s > CONTESTED_S:
+                    daemon.contested_s = None
+                else:
+                    contested.append(name)
+            if daemon.state is State.REPORTING:
+                if abs(daemon.clock_off_s) >= CLOCK_OFF_S:
+                    clocks[name] = daemon.clock_off_s
+                for metric in daemon.metrics:
+                    if metric.value:
+                        metrics.setdefault(metric.code, []).append((name, metric))
+        return Findings(
+            silent=silent,
+            contested=tuple(contested),
+            clocks=clocks,
+            metrics={code: tuple(found) for code, found in metrics.items()},
+        )
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _admit(self, name: str) -> Daemon:
+        if len(self.daemons) >= self.tuning.daemons_max:
+            raise ReportLimitError(
+                "daemons", f"{self.tuning.daemons_max} daemons are known, and no more are let in"
+            )
+        unknown = Member(host="", version="", metadata={}, since="")
+        now_s = self._clock.now()
+        daemon = Daemon(name, unknown, heard_s=now_s, messages=MESSAGES_AT_ONCE)
+        self.daemons[name] = daemon
+        return daemon
+
+    def _supersede(self, daemon: Daemon, opening: Opening, line: Line) -> None:
+        older = daemon.line
+        if older is None or older is line:
+            return
+        if daemon.incarnation != opening.incarnation:
+            daemon.contested_s = self._clock.now()
+            self._add(
+                f"{daemon.name} on '{opening.host}' takes the place of another program of that "
+                f"name, on '{daemon.member.host}'",
+                Priority.WARNING,
+            )
+        daemon.line = None
+        older.end(ReplacedError(f"another stream was opened for {daemon.name}"))
+
+    def _begin_anew(self, daemon: Daemon, incarnation: str) -> None:
+        daemon.incarnation = incarnation
+        daemon.ring = Ring()
+        daemon.reported_at = None
+        daemon.metrics = ()
+        if daemon.status or daemon.task_status or daemon.devices:
+            self.status_generation += 1
+        daemon.status, daemon.task_status, daemon.devices = {}, {}, ()
+
+    def _introduce(self, daemon: Daemon, member: Member) -> None:
+        if member != daemon.member:
+            daemon.member = member
+            self._tell(daemon.name)
+
+    def _heard(self, daemon: Daemon, line: Line) -> None:
+        if daemon.line is not line:
+            raise ReplacedError(f"another stream was opened for {daemon.name}, or it was removed")
+        now_s = self._clock.now()
+        rate = MESSAGES_PER_PERIOD / self.tuning.wanted.period_s
+        left = daemon.messages_left + (now_s - daemon.heard_s) * rate
+        if left < 1:
+            raise ReportLimitError(
+                "rate", f"reports every {self.tuning.wanted.period_s:g} s were asked for"
+            )
+        daemon.messages_left = min(left, MESSAGES_AT_ONCE) - 1
+        daemon.heard_s = now_s
+        if daemon.state is not State.REPORTING:
+            self._here(daemon)
+
+    def _here(self, daemon: Daemon) -> None:
+        if daemon.state is State.SILENT:
+            self._add(f"{daemon.name} reports again", Priority.INFO)
+        daemon.state = State.REPORTING
+        self._awaited.discard(daemon.name)
+
+    def _note_clock(self, daemon: Daemon) -> None:
+        off_s = daemon.clock_off_s
+        if abs(off_s) >= CLOCK_OFF_S:
+            which = "ahead" if off_s > 0 else "behind"
+            self._add(f"the clock of {daemon.name} is {abs(off_s):.0f} s {which}", Priority.WARNING)
+
+    def _prune(self, daemon: Daemon, age_s: float) -> None:
+        line = daemon.line
+        self.forget(daemon.name)
+        if line is not None:
+            line.end(
+                DeadlineExceededError(f"no report for {age_s:.0f} s: {daemon.name} is forgotten")
+            )
+
+    def _compare(self, before: object, now: object) -> None:
+        if now != before:
+            self.status_generation += 1
+
+    def _tell(self, name: str) -> None:
+        self.generation += 1
+        for listener in self._on_member:
+            listener(name)
+
+    def _say(self, what: str, names: Iterable[str], priority: Priority) -> None:
+        if names := sorted(names):
+            more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+            are = "is" if len(names) == 1 else "are"
+            self._add(f"{', '.join(names[:NAMED_MAX])}{more} {are} {what}", priority)
+
+    def _add(self, message: str, priority: Priority) -> None:
+        self._log.add(message, name=self._name, priority=priority)

@@ -1,0 +1,177 @@
+"""What a daemon may say: names, lengths and numbers, each refused with the rule's name.
+
+Whoever breaks a rule is told so and disconnected; nobody else is touched, and nothing of the
+message is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Final
+
+from mgr.cluster.counters import Counter, Kind, Schema
+from mgr.cluster.daemon import Device, Metric
+from mgr.errors import ReportLimitError, ReportRefusedError
+
+KIND: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RESERVED: Final = "mgr"
+"""The managers' own type."""
+ID_MAX: Final = 128
+TEXT_MAX: Final = 255
+"""Characters of a host's name, a version, a counter's name, a label."""
+TEXTS_BYTES_MAX: Final = 16 << 10
+"""Of a daemon's metadata, or of its status. Metadata is in etcd, and in every standby's memory."""
+COMMANDS_MAX: Final = 256
+DESCRIPTION_MAX: Final = 1024
+LABELS_MAX: Final = 16
+BOUNDS_MAX: Final = 64
+METRICS_MAX: Final = 32
+METRIC: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
+OUR_CHECKS: Final = "MGR_"
+DEVICES_MAX: Final = 512
+MESSAGES_PER_PERIOD: Final = 4
+"""A daemon may report this often on the average, for a status that changed in between."""
+MESSAGES_AT_ONCE: Final = 32
+MESSAGE_BYTES_MAX: Final = 4 << 20
+"""Of one message of a report stream."""
+
+_LINES: Final = {ord("\n"): " ", ord("\t"): " ", ord("\r"): " "}
+
+
+def checked_name(kind: str, ident: str) -> str:
+    """The name ``<kind>.<id>``, if a daemon may have it.
+
+    Raises:
+        ReportRefusedError: It may not; the message says why.
+
+    """
+    if not KIND.fullmatch(kind) or kind == RESERVED:
+        raise ReportRefusedError(
+            "name", f"type {kind!r}: use 1 to 64 of A-Z a-z 0-9 _ - and not {RESERVED!r}"
+        )
+    plain = ident.isprintable() and not set(ident) & {" ", "/"}
+    if not ident or len(ident) > ID_MAX or not plain:
+        raise ReportRefusedError(
+            "name", f"id {ident!r}: use 1 to {ID_MAX} printable characters, no blank, no slash"
+        )
+    return f"{kind}.{ident}"
+
+
+def checked_text(what: str, text: str) -> str:
+    """``text``, if it is short and printable.
+
+    Raises:
+        ReportRefusedError: It is not.
+
+    """
+    if len(text) > TEXT_MAX or not text.isprintable():
+        raise ReportRefusedError(
+            "text", f"{what}: use at most {TEXT_MAX} characters, none of them a control character"
+        )
+    return text
+
+
+def checked_texts(what: str, texts: Mapping[str, str]) -> dict[str, str]:
+    """``texts`` as a dictionary of one's own, if they are small and safe to print.
+
+    Raises:
+        ReportRefusedError: A control character that is neither a tab nor the end of a line.
+        ReportLimitError: Too much.
+
+    """
+    own = dict(texts)
+    whole = "".join((*own, *own.values()))
+    if len(whole.encode()) > TEXTS_BYTES_MAX:
+        raise ReportLimitError("texts", f"{what}: more than {TEXTS_BYTES_MAX} bytes")
+    if not whole.isprintable() and not whole.translate(_LINES).isprintable():
+        raise ReportRefusedError("texts", f"{what}: a control character")
+    return own
+
+
+def checked_counter(counter: Counter) -> Counter:
+    """``counter``, if it can be one.
+
+    Raises:
+        ReportRefusedError: A name that cannot be, or bounds that do not ascend.
+        ReportLimitError: Too many labels or buckets.
+
+    """
+    if not counter.group or not counter.name:
+        raise ReportRefusedError("schema", f"counter {counter.path!r}: group and name are needed")
+    words = (
+        counter.group,
+        counter.name,
+        counter.nick,
+        *(w for pair in counter.labels for w in pair),
+    )
+    for word in words:
+        checked_text(f"counter {counter.path!r}", word)
+    if len(counter.description) > DESCRIPTION_MAX:
+        raise ReportLimitError("schema", f"{counter.path!r}: description above {DESCRIPTION_MAX}")
+    if len(counter.labels) > LABELS_MAX:
+        raise ReportLimitError("labels", f"{counter.path!r}: more than {LABELS_MAX} labels")
+    if len(counter.bounds) > BOUNDS_MAX:
+        raise ReportLimitError("schema", f"{counter.path!r}: more than {BOUNDS_MAX} buckets")
+    ascending = all(a < b for a, b in pairwise(counter.bounds))
+    if not ascending or not all(map(math.isfinite, counter.bounds)):
+        raise ReportRefusedError("schema", f"{counter.path!r}: bounds must be numbers, ascending")
+    if counter.bounds and counter.kind is not Kind.HISTOGRAM:
+        raise ReportRefusedError("schema", f"{counter.path!r}: only a histogram has bounds")
+    return counter
+
+
+def check_count(before: Schema, added: int, counters_max: int) -> None:
+    """Refuse a declaration before it is even read.
+
+    Raises:
+        ReportLimitError: With what was declared before, these are too many counters.
+
+    """
+    if len(before.slots) + added > counters_max:
+        raise ReportLimitError(
+            "counters", f"{len(before.slots) + added} counters; a daemon may have {counters_max}"
+        )
+
+
+def checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """``metrics``, if health can show them.
+
+    Raises:
+        ReportRefusedError: A name that no check may have, or one that is there twice.
+        ReportLimitError: Too many.
+
+    """
+    if len(metrics) > METRICS_MAX:
+        raise ReportLimitError("metrics", f"more than {METRICS_MAX} health metrics")
+    for metric in metrics:
+        if not METRIC.fullmatch(metric.code) or metric.code.startswith(OUR_CHECKS):
+            raise ReportRefusedError(
+                "metrics", f"health metric {metric.code!r}: use A-Z 0-9 _, not {OUR_CHECKS}..."
+            )
+        checked_text(metric.code, metric.summary)
+    if len({metric.code for metric in metrics}) < len(metrics):
+        raise ReportRefusedError("metrics", "a health metric is there twice")
+    return tuple(metrics)
+
+
+def checked_devices(devices: Sequence[Device]) -> tuple[Device, ...]:
+    """``devices``, if they are few and can be printed.
+
+    Raises:
+        ReportRefusedError: Text that cannot be printed, or a wear level out of range.
+        ReportLimitError: Too many.
+
+    """
+    if len(devices) > DEVICES_MAX:
+        raise ReportLimitError("devices", f"more than {DEVICES_MAX} devices")
+    for device in devices:
+        for word in (device.id, device.name, device.path, *device.daemons[:DEVICES_MAX]):
+            checked_text("device", word)
+        if not device.id or len(device.daemons) > DEVICES_MAX:
+            raise ReportRefusedError("devices", "a device needs an id, and not too many daemons")
+        if device.wear_level is not None and not 0 <= device.wear_level <= 1:
+            raise ReportRefusedError("devices", f"{device.id}: wear level beyond 0 to 1")
+    return tuple(devices)
