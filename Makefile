@@ -96,6 +96,7 @@ test-real:
 	@$(MAKE) test-integration
 	@$(MAKE) test-conformance
 	@$(MAKE) test-e2e
+	@$(MAKE) test-matrix
 	@$(MAKE) test-compose
 
 .PHONY: test-etcd
@@ -121,6 +122,11 @@ conformance-page: $(INSTALLED)  ## run every module of three releases and write 
 test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo
 	$(call title,tests: end to end)
 	$(call tests,--ignore=tests/e2e/compose tests/e2e)
+
+.PHONY: test-matrix
+test-matrix: $(INSTALLED)  ## the fault matrix, its fast rows; a thousand late writes
+	$(call title,tests: fault matrix)
+	$(call tests,tests/matrix)
 
 .PHONY: test-compose
 test-compose: $(INSTALLED)  ## the compose file in containers; skipped loudly where there are none

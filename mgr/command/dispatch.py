@@ -30,6 +30,7 @@ from mgr.errors import (
     StoreUnavailableError,
     TermLostError,
 )
+from mgr.failpoint import Point, reach
 
 HELD_MAX: Final = 4096
 """Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
@@ -333,6 +334,7 @@ class Dispatcher:
             except TermLostError:
                 raise NotActiveError(None) from None
         term = self.gate.term
+        reach(Point.COMMAND)
         try:
             result = await job.runner.run(
                 job.command, job.arguments, job.inbuf, deadline_s=job.deadline_s

@@ -14,6 +14,7 @@ from mgr.election.office import Office
 from mgr.election.pulse import Rhythm
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, StoreError
+from mgr.failpoint import Point, reach
 from mgr.guard.state import Given, State, Tell, Term
 from mgr.guard.waiting import woken
 
@@ -108,6 +109,7 @@ class Campaign:
             return RETRY_S
         office = Office(self._given.store, self._given.keys, self._given.name, term)
         won_s = self._given.clock.now()
+        reach(Point.WON)
         self._state.taken = Term(office, deadline_s, won_s=won_s, rhythm=rhythm)
         self._tell(Event.WON)
         return LOOK_EVERY_S

@@ -14,6 +14,7 @@ from mgr.election.machine import Action, Event
 from mgr.election.pulse import outwaited
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
+from mgr.failpoint import Point, reach
 from mgr.guard.crew import Crew
 from mgr.guard.presence import Place
 from mgr.guard.state import Given, State, Term
@@ -132,6 +133,7 @@ class Deeds:
         term, reason = self._held(), self._reason()
         trouble = _Trouble("giving the office back")
         give_up_s = self.given.clock.now() + STOP_PATIENCE_S
+        reach(Point.RELEASE)
         while True:
             now_s = self.given.clock.now()
             left_s = None if term.effects_from_s is None else term.effects_from_s - now_s

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from mgr.election.machine import Event
 from mgr.election.pulse import Rhythm, outwaited
 from mgr.errors import StoreError
+from mgr.failpoint import Point, reach
 from mgr.guard.state import Given, State, Tell, Term
 from mgr.guard.waiting import woken
 
@@ -58,6 +59,7 @@ class Pulses:
     async def _beat(self, term: Term, rhythm: Rhythm) -> None:
         # The moment before the request counts: a standby counts from after it was done.
         sent_s = self._clock.now()
+        reach(Point.PULSE)
         try:
             held = await term.office.beat(timeout_s=rhythm.request_s)
         except StoreError:

@@ -21,6 +21,7 @@ from mgr.errors import (
     StoreUnavailableError,
     TooLargeError,
 )
+from mgr.failpoint import Point, reach
 from mgr.store.api import (
     ABSENT,
     NO_LEASE,
@@ -163,6 +164,7 @@ class FencedStore:
         pause_s = 0.0
         trouble: StoreUnavailableError | None = None
         while (left_s := ends_at - loop.time()) > 0:
+            reach(Point.WRITE)
             try:
                 outcome = await self._store.commit(
                     write.operations,

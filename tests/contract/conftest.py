@@ -12,7 +12,7 @@ from mgr.store.channel import Request
 from mgr.store.etcd import EtcdStore
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.proxy import Mode, Proxy
+from tests.support.faults.proxy import Mode, Proxy
 
 COMPACT = etcd3_stubs.method("KV", "Compact")
 

@@ -25,8 +25,9 @@ _GIVEN: Final[set[int]] = set()
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
-    # Between fork and exec: nothing but a system call may happen here.
+def die_with_parent() -> None:
+    """Have the kernel kill this process with its parent; for between fork and exec."""
+    # Nothing but a system call may happen there.
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -45,7 +46,7 @@ def start(
             stderr=subprocess.STDOUT,
             env=None if environment is None else {**os.environ, **environment},
             process_group=0,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, no Python after it
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, no Python after it
         )
 
 

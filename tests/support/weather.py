@@ -195,5 +195,5 @@ class Unguarded:
 
     async def commit(self, operations, *, when=(), **kwargs):
         """Commit without comparing the leader key."""
-        when = [c for c in when if not (isinstance(c, Created) and c.key == KEYS.leader)]
+        when = [c for c in when if not (isinstance(c, Created) and c.key.endswith("/leader"))]
         return await self._inner.commit(operations, when=when, **kwargs)

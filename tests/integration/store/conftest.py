@@ -3,7 +3,7 @@
 import pytest
 
 from mgr.store.etcd import EtcdStore
-from tests.support.proxy import Proxy
+from tests.support.faults.proxy import Proxy
 
 
 @pytest.fixture

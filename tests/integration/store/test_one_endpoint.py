@@ -13,7 +13,7 @@ from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 from tests.support.etcd import Etcd
-from tests.support.proxy import Mode
+from tests.support.faults.proxy import Mode
 from tests.support.reader import Reader
 
 pytestmark = pytest.mark.etcd
