@@ -26,10 +26,11 @@ OPTIONS: Final = (
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
-    # A manager that comes back is found again within a tenth of a second, not twenty.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # How long one attempt to connect may take, whatever the name says.
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    # gRPC's pool shares a connection's pauses between all channels of a process; ``Peers``
+    # makes a new channel in order to be rid of them.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_metadata_size", 64 << 10),
     # Each peer is one address: what a proxy setting of the shell would do here is harm.
@@ -62,6 +63,10 @@ class Peer:
         self.manager = ManagerServiceStub(self.channel)
         self.cluster = ClusterServiceStub(self.channel)
 
+    def lost(self) -> bool:
+        """Whether the last attempt to connect failed, and gRPC lets time pass before the next."""
+        return self.channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
     def connected(self) -> bool:
         """Whether a request given to the channel can have left this machine."""
         return self.channel.get_state() in {
@@ -88,9 +93,14 @@ class Peers:
             self._known.setdefault(address, None)
 
     def at(self, address: str) -> Peer:
-        """The manager at ``address``."""
+        """The manager at ``address``; to be asked for anew at each attempt.
+
+        A channel that could not connect refuses every call until a pause is over that grows to
+        seconds, also when its manager has come back meanwhile: it may lead by now. Such a one is
+        replaced, so that each attempt connects. Who attempts again and again makes the pauses.
+        """
         peer = self._known.get(address)
-        if peer is None:
+        if peer is None or peer.lost():
             peer = self._known[address] = Peer(address)
         return peer
 

@@ -98,11 +98,10 @@ class Search:
                 self._followers.append(self._tasks.create_task(self._follow(address)))
 
     async def _follow(self, address: str) -> None:
-        peer = self._peers.at(address)
         async for attempt in AsyncRetrying(wait=PAUSE, retry=retry_if_exception_type(_Ended)):
             with attempt:
                 try:
-                    await self._listen(peer)
+                    await self._listen(self._peers.at(address))
                 except grpc.aio.AioRpcError as failed:
                     self.silent[address] = str(error_of(failed))
                 self._tell()

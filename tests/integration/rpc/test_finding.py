@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import grpc
 import pytest
 
 from mgr.client.aio import AsyncClient
+from mgr.client.peers import Peers
 from mgr.clock import CLOCK
 from mgr.errors import (
     DeadlineExceededError,
@@ -19,6 +21,7 @@ from mgr.errors import (
     TooLargeError,
     UnreachableError,
 )
+from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from tests.integration.rpc.cluster import Standby, cluster, until
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
@@ -131,6 +134,23 @@ async def refused(work):
     except TermLostError as error:
         return error
     return None
+
+
+async def test_a_manager_that_comes_back_is_reached_by_the_next_attempt(three):
+    """Nobody waits for a pause that began while it was away: it may lead by now."""
+    address = three["a"].address
+    peers = Peers([address])
+    await three["a"].server.close(0)
+    for _ in range(4):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await peers.at(address).manager.GetStatus(GetStatusRequest(), timeout=5)
+
+    await three["a"].start(address)
+
+    # gRPC by itself waits most of a second by now.
+    answer = await peers.at(address).manager.GetStatus(GetStatusRequest(), timeout=5)
+    assert answer.name == "a"
+    await peers.close()
 
 
 async def test_every_repetition_carries_the_same_request_id(client, three):
