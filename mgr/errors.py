@@ -95,13 +95,6 @@ class NameTakenError(MgrError):
     reason = "NAME_TAKEN"
 
 
-class ReplacedError(MgrError):
-    """Another program joined under this daemon's name: the newer one stays."""
-
-    errno = _errno.EEXIST
-    reason = "REPLACED"
-
-
 class UnfitToLeadError(MgrError):
     """This manager may not lead: etcd too old, wrong cluster, revision went backwards."""
 
@@ -232,7 +225,7 @@ class ReportLimitError(ReportRefusedError):
 
 
 class ReplacedError(MgrError):
-    """Another program joined under this daemon's name and took its place."""
+    """Another program joined under this daemon's name: the newer one stays."""
 
     errno = _errno.EEXIST
     reason = "REPLACED"

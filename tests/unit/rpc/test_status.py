@@ -25,6 +25,8 @@ ARGUMENTS = {
     errors.NotActiveError: (("b:7400",), {"active_name": "b", "term": 7}),
     errors.FencedError: (("/mgr/x/config/a",), {"term": 7}),
     errors.MayHaveRunError: (("r-1",), {"term": 7}),
+    errors.ReportRefusedError: (("name", "no such name"), {}),
+    errors.ReportLimitError: (("rate", "too often"), {}),
 }
 PRODUCT = [family for family in families() if family.__module__ == "mgr.errors"]
 
@@ -49,7 +51,7 @@ def test_every_error_comes_back_as_its_own_class(family):
 
     assert type(back) is family
     assert str(back) == str(error)
-    for name in ("active_address", "active_name", "term"):
+    for name in ("active_address", "active_name", "term", "rule"):
         assert getattr(back, name, None) == getattr(error, name, None)
 
 
