@@ -94,6 +94,8 @@ class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     can_run: bool
     error: str = ""
+    outdated: str = ""
+    """Why its code is not that which the active reloaded; empty if it is."""
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):
@@ -102,6 +104,12 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     grpc_address: str
     http_address: str
     modules: tuple[ModuleReport, ...] = ()
+
+
+class Modules(Message, frozen=True, kw_only=True, tag="modules"):
+    """The modules on this manager's disk were read anew: what ``Ready`` said of them is old."""
+
+    modules: tuple[ModuleReport, ...]
 
 
 class Started(Message, frozen=True, kw_only=True, tag="started"):
@@ -131,7 +139,7 @@ class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
 
 
 FromGuard = Begin | Lead | Extend | Drain | Released | Retire | Standing
-FromWorker = Heartbeat | Ready | Started | Drained | Resign | Fenced
+FromWorker = Heartbeat | Ready | Modules | Started | Drained | Resign | Fenced
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FROM_GUARD: Final[msgspec.json.Decoder[FromGuard]] = msgspec.json.Decoder(FromGuard)

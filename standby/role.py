@@ -85,6 +85,12 @@ class StandbyRole:
             self._going.add(name)
             self._tasks.create_task(self._disable(name))
 
+    def renew(self, name: str) -> None:
+        """Start the standby half of ``name`` anew, if it runs: its code was read anew."""
+        if name in self._runners and name not in self._going and not self._stopping:
+            self._going.add(name)
+            self._tasks.create_task(self._disable(name))
+
     async def stop(self) -> bool:
         """Stop all of it, within ``STOP_S``; whether every module did. For good."""
         self._stopping = True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from mgr.command.builtin.admin import ModuleInfo
+from mgr.command.builtin.admin import ModuleInfo, Reloaded
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
 from mgr.errors import (
@@ -24,13 +24,14 @@ from mgr.errors import (
     NotFoundError,
 )
 from mgr.health.manager import ModuleState
-from mgr.host.bridge import Bridge, aside
+from mgr.host.bridge import Bridge
 from mgr.host.crash import Heard, unheard
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
-from mgr.host.finder import Found, always_on, load_anew
+from mgr.host.finder import Found, always_on
 from mgr.host.life import ENDED, WORKS, Event, Phase
 from mgr.host.manager import Manager
 from mgr.host.news import NotifyId
+from mgr.host.reload import read_anew
 from mgr.host.runner import Limits, ModuleRunner, Servant
 from mgr.store.mirror import Change
 
@@ -122,27 +123,17 @@ class ActiveModules:
             self._going.add(name)
             self._tasks.create_task(self._disable(name))
 
-    async def reload(self, name: str) -> bool:
+    async def reload(self, name: str) -> Reloaded:
         """Import the module's files as they are now and start it anew, if it is to run.
 
-        Nothing else restarts. True: it runs, or is about to. Its commands are held meanwhile.
+        Nothing else restarts. Its commands are held meanwhile.
 
         Raises:
             InvalidArgumentError: They cannot be imported; what ran goes on.
 
         """
         async with self._reloading:
-            settings = self._manager.settings
-            reading = aside(
-                "reload-module",
-                partial(load_anew, name, settings.module_path, settings.bundled_skip),
-            )
-            try:
-                async with asyncio.timeout(settings.module_load_s):
-                    found = await reading
-            except TimeoutError:
-                limit = f"{settings.module_load_s:g} s"
-                found = Found(name=name, place="", error=f"still being imported after {limit}")
+            found = await read_anew(self._manager.settings, name)
             if not found.loaded:
                 raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
             self._manager.enter(found)
@@ -152,7 +143,7 @@ class ActiveModules:
                 await self._disable(name)
             else:
                 self.look()
-        return name in self._wanted
+        return Reloaded(runs=name in self._wanted, digest=found.digest)
 
     @property
     def wanted(self) -> tuple[str, ...]:

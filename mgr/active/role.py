@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -43,7 +43,13 @@ from mgr.errors import (
 )
 from mgr.health.board import OURS, Board
 from mgr.health.check import Check
-from mgr.health.manager import module_checks, option_checks, standby_checks, store_checks
+from mgr.health.manager import (
+    module_checks,
+    option_checks,
+    outdated_checks,
+    standby_checks,
+    store_checks,
+)
 from mgr.host.bridge import Bridge
 from mgr.host.finder import Found
 from mgr.host.life import Event
@@ -392,10 +398,21 @@ class ActiveRole:
         checks = [
             *module_checks(self._modules.states()),
             *standby_checks(own, standbys),
+            *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent),
             *self._option_checks,
         ]
         self._board.set(OURS, checks)
+
+    def _outdated(self) -> Iterator[tuple[str, str, str]]:
+        own = self._manager.id
+        for found in self._manager.catalogue.values():
+            if found.outdated:
+                yield own, found.name, found.outdated
+        for presence in self._manager.view.presences():
+            for report in presence.modules if presence.name != own else ():
+                if report.outdated:
+                    yield presence.name, report.name, report.outdated
 
     def _judge_options(self, _changes: object = None) -> None:
         misfits = self._manager.config.misfits()

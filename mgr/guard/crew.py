@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from mgr.clock import Clock
 from mgr.guard.budget import CrashBudget
 from mgr.guard.watchdog import LOOKS_PER_LIMIT, Verdict, Watchdog
-from mgr.link import FromWorker, Heartbeat, Message, Ready, Retire
+from mgr.link import FromWorker, Heartbeat, Message, Modules, Ready, Retire
 
 RETIRE_S: Final = 0.5
 """How long a worker may take to flush its log and exit before it is killed."""
@@ -92,7 +94,7 @@ class Crew:
         """Begin without a worker."""
         self.worker: Worker | None = None
         self.ready: Ready | None = None
-        """What the worker said when it was warm; None before."""
+        """What the worker said when it was warm, kept up to date; None before."""
         self.starved = False
         """The last worker was killed by the watchdog."""
         self._start = start
@@ -158,6 +160,8 @@ class Crew:
         if isinstance(message, Ready):
             self.ready = message
             self._watchdog = Watchdog(self._patience.watchdog_s, self._clock.now())
+        if isinstance(message, Modules) and self.ready is not None:
+            self.ready = msgspec.structs.replace(self.ready, modules=message.modules)
         self._said(message)
 
     def gone(self, how: str) -> None:

@@ -28,7 +28,7 @@ from mgr.guard.records import Records, Signboard
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import Given, State, Term
 from mgr.guard.vigil import Vigil
-from mgr.link import Drained, Fenced, FromWorker, Ready, Resign, Standing, Started
+from mgr.link import Drained, Fenced, FromWorker, Modules, Ready, Resign, Standing, Started
 from mgr.settings import Settings
 from mgr.store.api import Store
 
@@ -211,6 +211,8 @@ class Guard:
         self._on(Event.GONE)
 
     def _said(self, message: FromWorker) -> None:
+        if isinstance(message, Modules):
+            self._signboard.stale.set()
         event = self._meaning(message)
         if event is None:
             return

@@ -11,6 +11,7 @@ from mgr.health.check import Check, Severity
 MODULE_ERROR: Final = "MGR_MODULE_ERROR"
 MODULE_DEPENDENCY: Final = "MGR_MODULE_DEPENDENCY"
 NO_STANDBY: Final = "MGR_NO_STANDBY"
+MODULE_OUTDATED: Final = "MGR_MODULE_OUTDATED"
 OPTION_ERROR: Final = "MGR_OPTION_ERROR"
 STORE_SILENT: Final = "MGR_STORE_SILENT"
 
@@ -72,6 +73,26 @@ def standby_checks(active: str, standbys: int) -> list[Check]:
             severity=Severity.WARN,
             summary="no standby mgr",
             detail=(f"mgr.{active} is active and no other manager would follow it",),
+        )
+    ]
+
+
+def outdated_checks(modules: Iterable[tuple[str, str, str]]) -> list[Check]:
+    """A warning while managers have other code than was reloaded: each manager, module and why."""
+    lines = tuple(
+        f"mgr.{manager} did not follow the reload of module '{name}': {why}"
+        for manager, name, why in modules
+    )
+    if not lines:
+        return []
+    many = f"{len(lines)} reloads were not followed"
+    return [
+        Check(
+            code=MODULE_OUTDATED,
+            severity=Severity.WARN,
+            summary=lines[0] if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
         )
     ]
 

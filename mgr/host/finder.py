@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -86,6 +87,8 @@ class Found:
         options: Its option declarations; one that only its standby class has is a text.
         notify_types: The notifications it wants.
         crashes: What its code raised while it was loaded.
+        digest: Tells its source files from others; empty unless they were read anew.
+        outdated: Why it is not what the active reloaded; empty if it is.
 
     """
 
@@ -101,6 +104,8 @@ class Found:
     options: tuple[Mapping[str, Any], ...] = ()
     notify_types: frozenset[str] = frozenset()
     crashes: tuple[Crash, ...] = ()
+    digest: str = ""
+    outdated: str = ""
 
     @property
     def loaded(self) -> bool:
@@ -230,14 +235,17 @@ def load_anew(name: str, module_path: Sequence[str], skip: Sequence[str] = ()) -
         _forget(candidate.package)
         sys.modules.update(before)
         _show_in_parent(candidate.package)
-    return found
+    return replace(found, digest=_digest(candidate.package)) if found.loaded else found
 
 
 def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
     """What other managers must know of these modules; short, and text that can be sent."""
     return tuple(
         ModuleReport(
-            name=_plain(found.name), can_run=found.can_run, error=_plain(found.error[:ERROR_MAX])
+            name=_plain(found.name),
+            can_run=found.can_run,
+            error=_plain(found.error[:ERROR_MAX]),
+            outdated=_plain(found.outdated[:ERROR_MAX]),
         )
         for found in catalogue.values()
     )
@@ -261,6 +269,16 @@ def _forget(package: str) -> dict[str, ModuleType]:
             with contextlib.suppress(OSError, ValueError):
                 Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
     return gone
+
+
+def _digest(package: str) -> str:
+    """The same for the same source files, wherever their folder stands."""
+    found = hashlib.sha256()
+    for folder in map(Path, sys.modules[package].__path__):
+        for file in sorted(folder.rglob("*.py")):
+            with contextlib.suppress(OSError):
+                found.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+    return found.hexdigest()
 
 
 def _show_in_parent(package: str) -> None:

@@ -92,6 +92,15 @@ class Keys:
         return f"{self.modules}{name}"
 
     @property
+    def reloads(self) -> str:
+        """Prefix of what was reloaded."""
+        return f"{self.root}reloads/"
+
+    def reload(self, name: str) -> str:
+        """One module that was reloaded, written each time; its value is its files' digest."""
+        return f"{self.reloads}{name}"
+
+    @property
     def config(self) -> str:
         """Prefix of options: ``config/<section>/<option>``. A section holds no slash."""
         return f"{self.root}config/"

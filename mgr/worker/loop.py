@@ -21,6 +21,7 @@ from mgr.connection import connect
 from mgr.errors import FencedError, StoreUnavailableError
 from mgr.host.finder import find_modules, reports
 from mgr.host.manager import Manager, follow_config, known_options
+from mgr.host.reload import Reloads
 from mgr.host.role import Role
 from mgr.host.view import ClusterView
 from mgr.http import server as http
@@ -31,6 +32,7 @@ from mgr.link import (
     Fenced,
     FromGuard,
     Lead,
+    Modules,
     Ready,
     Released,
     Resign,
@@ -71,10 +73,12 @@ async def run(
     store = connect(settings)
     mirror = Mirror(store, keys.root, CLOCK)
     tasks.create_task(mirror.run(), name="mirror")
+    # Before the imports, so that what is reloaded while they go on is known to be newer.
+    await _seen(mirror, FIRST)
+    since = mirror.revision
     catalogue = await find_modules(
         settings.module_path, skip=settings.bundled_skip, limit_s=settings.module_load_s
     )
-    await _seen(mirror, FIRST)
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
     follow_config(config, mirror, keys)
@@ -90,7 +94,7 @@ async def run(
         view=ClusterView(mirror, keys, CLOCK, settings.lease_ttl_s),
         metrics=Metrics(),
     )
-    await Worker(manager, tether, tasks).open()
+    await Worker(manager, tether, tasks, Reloads(manager, since)).open()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +108,15 @@ class Servers:
 class Worker:
     """A warm worker: waits, perhaps leads, and exits."""
 
-    def __init__(self, manager: Manager, tether: Tether, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, manager: Manager, tether: Tether, tasks: asyncio.TaskGroup, reloads: Reloads
+    ) -> None:
         """Wait as a standby; ``open`` lets others see it."""
         self._manager = manager
         self._tether = tether
         self._tasks = tasks
         self._gate = Gate(CLOCK, manager.view.leader)
+        self._reloads = reloads
         self._standby = StandbyRole(manager, tasks)
         self._active: ActiveRole | None = None
         self._servers: Servers | None = None
@@ -142,6 +149,7 @@ class Worker:
         self._tether.on_message = self._heard
         self._tasks.create_task(self._announce(), name="announce")
         self._tasks.create_task(self._standby.run(opened.http.address), name="standby")
+        self._tasks.create_task(self._follow_reloads(), name="reloads")
         self._tether.say(
             Ready(
                 grpc_address=opened.grpc.address,
@@ -186,6 +194,8 @@ class Worker:
         stopping = self._tasks.create_task(self._standby.stop(), name="stop standby")
         await _seen(self._manager.mirror, Revision(lead.term))
         await stopping
+        # As a rule nothing is left to be done; a failover must not go back to old code.
+        await self._reloads.catch_up()
         if self._draining or self._servers is None:
             return
         office = Office(
@@ -246,6 +256,19 @@ class Worker:
             async with asyncio.timeout(2 * grace_s):
                 await self._servers.grpc.close(grace_s)
                 await self._servers.http.close()
+
+    async def _follow_reloads(self) -> None:
+        """Have the code that the active has, for as long as another one is active."""
+        manager, news = self._manager, asyncio.Event()
+        manager.mirror.subscribe(manager.keys.reloads, lambda _: news.set())
+        while self._active is None:
+            news.clear()
+            done = await self._reloads.catch_up()
+            for name in (name for name, read in done.items() if read):
+                self._standby.renew(name)
+            if done:
+                self._tether.say(Modules(modules=reports(manager.catalogue)))
+            await news.wait()
 
     # -- what others see ------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.progress import Progress
-from mgr.command.builtin.admin import Administration, ModuleInfo
+from mgr.command.builtin.admin import Administration, ModuleInfo, Reloaded
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.dispatch import Answer
 from mgr.command.registry import BUILTIN, Registry
@@ -118,7 +118,7 @@ class Desk:
     async def reload(self, name):
         if name not in MODULES:
             raise InvalidArgumentError(f"module '{name}' was not reloaded: there is none")
-        return name == "status"
+        return Reloaded(runs=name == "status", digest=f"files of {name}")
 
     def mgr_map(self):
         others = self.office.mirror.under(self.office.keys.managers)

@@ -83,6 +83,20 @@ class ModuleInfo:
     default_enabled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A module whose files were imported anew.
+
+    Attributes:
+        runs: It is to run, and does so or is about to.
+        digest: Tells its files from others.
+
+    """
+
+    runs: bool
+    digest: str
+
+
 class Catalogue(Protocol):
     """The modules on this manager's disk."""
 
@@ -90,8 +104,8 @@ class Catalogue(Protocol):
         """Every module by name, enabled or not."""
         ...
 
-    async def reload(self, name: str) -> bool:
-        """Import a module's files as they are now; whether it is to run.
+    async def reload(self, name: str) -> Reloaded:
+        """Import a module's files as they are now.
 
         Raises:
             InvalidArgumentError: They cannot be imported; nothing changed.

@@ -42,7 +42,7 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
         ),
         builtin(
             f"mgr module reload {NAMED}",
-            "import the changed files of an mgr module and start it anew, on the active manager",
+            "import the changed files of an mgr module and start it anew, on every manager",
             "rw",
             noun.reload,
         ),
@@ -133,12 +133,14 @@ class _Modules:
         return Reply()
 
     async def reload(self, call: Call) -> Reply:
-        name = _name(call)
-        runs = await self._admin.modules.reload(name)
-        state = "" if runs else "; it is not enabled"
+        name, admin = _name(call), self._admin
+        done = await admin.modules.reload(name)
+        # Standbys follow this record. It comes last: they are not sent after what does not import.
+        await admin.fenced.put(admin.keys.reload(name), done.digest)
+        state = "" if done.runs else "; it is not enabled"
         return Reply(
-            note=f"module '{name}' was reloaded on mgr.{self._admin.manager_id}{state}. "
-            "Standbys keep the files that they imported until they restart"
+            note=f"module '{name}' was reloaded on mgr.{admin.manager_id}{state}. Standbys follow, "
+            "each with its own files; health names those that could not"
         )
 
     def _refuse_unsupported(self, name: str, found: Mapping[str, ModuleInfo]) -> None:

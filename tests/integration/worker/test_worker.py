@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from itertools import pairwise
+from pathlib import Path
 
 import grpc
 import httpx
@@ -13,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mgr.clock import CLOCK
 from mgr.election.leader import Presence, encode
 from mgr.errors import ModuleNotEnabledError, NotActiveError, UnreachableError
-from mgr.link import Drain, Drained, Extend, Fenced, Heartbeat, Released, Resign, Retire
+from mgr.link import Drain, Drained, Extend, Fenced, Heartbeat, Modules, Released, Resign, Retire
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 from mgr.store.api import Put
 
@@ -215,6 +216,25 @@ FAULTS = {
                 threading.Event().wait()
         """,
 }
+
+
+async def test_a_standby_follows_a_reload_and_leads_with_the_new_code(workers, folder):
+    """Also if it is promoted while it still reads them; and it says that its modules changed."""
+    folder("obey", OBEDIENT)
+    worker = await workers(module_path=(folder.path,))
+    await worker.switch("obey")
+    await worker.ready()
+    file = Path(folder.path) / "obey" / "module.py"
+    newer = OBEDIENT.replace('word: str = "yes"', 'word: str = "renewed"')
+    file.write_text(f"{newer}\nthreading.Event().wait(0.5)\n")
+
+    await worker.store.commit([Put(worker.keys.reload("obey"), "other files")])
+    await worker.lead()
+    news = await worker.hear(Modules)
+
+    [report] = [one for one in news.modules if one.name == "obey"]
+    assert "not those that the active" in report.outdated
+    assert (await worker.ask("obey", "say")).stdout == "renewed"
 
 
 async def test_bad_modules_are_named_and_harm_nobody(workers, folder):

@@ -3,14 +3,19 @@
 import asyncio
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from mgr.config.modules import Switch, encode
+from mgr.election.leader import encode as encode_record
 from mgr.errors import ModuleNotReadyError
-from mgr.host.finder import find_modules
+from mgr.host.finder import find_modules, load_anew
+from mgr.link import ModuleReport
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import described, says
+from tests.unit.active.test_reach import PRESENCE
 
 TEXT = """
 from mgr_module import CLIReadCommand, MgrModule, Option
@@ -65,9 +70,11 @@ async def test_a_module_is_reloaded_in_place(active, write):
         second = await cluster.ask("reloaded", "say")
         options = await cluster.ask("config", "ls")
         shown = cluster.role._publisher.mgr_map()["available_modules"]
+        record = cluster.mirror.get(cluster.keys.reload("reloaded"))
 
+    assert record.value == load_anew("reloaded", [path]).digest
     assert (first.stdout, second.stdout) == ("one", "two")
-    assert "Standbys keep the files" in answer.stderr
+    assert "Standbys follow" in answer.stderr
     assert "mgr/reloaded/new" in options.stdout
     assert "mgr/reloaded/old" not in options.stdout
     [entry] = [each for each in shown if each["name"] == "reloaded"]
@@ -86,9 +93,27 @@ async def test_files_that_do_not_import_change_nothing(active, write):
         said = await cluster.ask("reloaded", "say")
 
         assert cluster.role._modules.instance_of("reloaded") is before
+        assert cluster.mirror.get(cluster.keys.reload("reloaded")) is None
     assert answer.retval == -22
     assert "module 'reloaded' was not reloaded: invalid syntax" in answer.stderr
     assert said.stdout == "one"
+
+
+async def test_a_manager_that_did_not_follow_is_named(active):
+    """A standby by its presence, the active itself if it was elected as it was."""
+    hello = replace(described("hello", type("Hello", (MgrModule,), {})), outdated="why")
+    other = ModuleReport(name="hello", can_run=True, outdated="its files differ")
+    async with active(hello) as cluster:
+        one = (await cluster.health())["MGR_MODULE_OUTDATED"]
+        await cluster.put(
+            cluster.keys.manager("b"),
+            encode_record(structs.replace(PRESENCE, name="b", modules=(other,))),
+        )
+        both = (await cluster.health())["MGR_MODULE_OUTDATED"]
+
+    assert one["summary"]["message"] == ("mgr.a did not follow the reload of module 'hello': why")
+    assert both["summary"]["count"] == 2
+    assert "mgr.b" in both["detail"][1]["message"]
 
 
 async def test_a_module_that_appeared_can_be_reloaded_and_enabled(active, write):

@@ -218,6 +218,23 @@ async def test_disabling_a_module_stops_its_standby_half():
         assert await asyncio.to_thread(web.stopped.wait, 5)
 
 
+async def test_a_standby_half_whose_code_was_read_anew_starts_anew():
+    """With the class that the catalogue has by now; one that does not run stays so."""
+    web, newer = Halves(), Halves()
+    async with world_of(web.found) as world:
+        world.role.renew("web")
+        await world.switch("web", on=True)
+        await world.lead("a")
+        await asyncio.to_thread(web.started.wait, 5)
+
+        world.manager.enter(newer.found)
+        world.role.renew("web")
+
+        assert await asyncio.to_thread(web.stopped.wait, 5)
+        assert await asyncio.to_thread(newer.started.wait, 5)
+        assert len(web.instances) == len(newer.instances) == 1
+
+
 async def test_promotion_does_not_wait_for_a_standby_half_that_hangs():
     """It is abandoned; the modules of the active are waiting."""
     web = Halves(obeys=False)

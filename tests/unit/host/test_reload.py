@@ -1,0 +1,115 @@
+"""A worker that does not lead has the code that the active has."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+
+import pytest
+
+from mgr.host.finder import find_modules, load_anew, reports
+from mgr.host.reload import OTHER_FILES, Reloads
+from mgr.settings import Settings
+from tests.unit.standby.test_role import world_of
+
+TEXT = """
+from mgr_module import MgrModule
+
+class Module(MgrModule):
+    TEXT = "{text}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the module ``followed``, and what changes it; forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    place = tmp_path / "followed"
+    place.mkdir()
+    (place / "__init__.py").write_text("from .module import Module\n")
+
+    def write(text, *, broken=False):
+        (place / "module.py").write_text("def broken(:\n" if broken else TEXT.format(text=text))
+        return str(tmp_path)
+
+    write("old")
+    write.path = str(tmp_path)
+    yield write
+    for name in [name for name in sys.modules if name.startswith("followed")]:
+        del sys.modules[name]
+
+
+async def standby(folder, world):
+    """Make ``world`` a standby that knows the module; what lets it follow."""
+    world.manager.catalogue.update(await find_modules([folder.path], limit_s=5))
+    settings = Settings(id="b", module_path=(folder.path,))
+    return Reloads(replace(world.manager, settings=settings), world.mirror.revision)
+
+
+async def reloaded(world, digest):
+    """The active reloads the module, whose files have ``digest`` on its host."""
+    await world.put(world.keys.reload("followed"), digest)
+
+
+def text(world):
+    """What stands in the code that this standby would run."""
+    return world.manager.catalogue["followed"].active.TEXT
+
+
+async def test_a_standby_reads_anew_what_the_active_reloaded(folder):
+    """Once for each reload; earlier ones it has seen when it imported."""
+    async with world_of() as world:
+        await reloaded(world, "long ago")
+        follower = await standby(folder, world)
+        assert await follower.catch_up() == {}
+
+        digest = load_anew("followed", [folder("new")]).digest
+        await reloaded(world, digest)
+        done = await follower.catch_up(), await follower.catch_up()
+
+        assert done == ({"followed": True}, {})
+        assert text(world) == "new"
+        assert world.manager.catalogue["followed"].outdated == ""
+
+
+async def test_files_that_do_not_import_are_reported_and_change_nothing(folder):
+    """The old code would still run; others learn from the presence that it is old."""
+    async with world_of() as world:
+        follower = await standby(folder, world)
+        folder("", broken=True)
+        await reloaded(world, "of mended files")
+        done = await follower.catch_up()
+
+        assert (done, text(world)) == ({"followed": False}, "old")
+        [report] = [r for r in reports(world.manager.catalogue) if r.name == "followed"]
+        assert report.can_run
+        assert "invalid syntax" in report.outdated
+
+        digest = load_anew("followed", [folder("mended")]).digest
+        await reloaded(world, digest)
+        await follower.catch_up()
+
+        assert text(world) == "mended"
+        assert world.manager.catalogue["followed"].outdated == ""
+
+
+async def test_files_that_were_not_copied_are_reported(folder):
+    """They import without an error, and are the old ones all the same."""
+    async with world_of() as world:
+        follower = await standby(folder, world)
+        await reloaded(world, "of the active's files")
+        await follower.catch_up()
+
+        assert world.manager.catalogue["followed"].outdated == OTHER_FILES
+
+
+def test_a_digest_tells_files_and_not_places(folder, tmp_path):
+    """The same release stands elsewhere on another host."""
+    here = load_anew("followed", [folder("one")]).digest
+    shutil.copytree(tmp_path / "followed", tmp_path / "elsewhere" / "followed")
+    shutil.rmtree(tmp_path / "followed")
+    sys.path.remove(str(tmp_path))
+    there = load_anew("followed", [str(tmp_path / "elsewhere")]).digest
+
+    assert here == there
