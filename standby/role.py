@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
+from mgr.config.native import STANDBY_MODULES
 from mgr.errors import NotFoundError
 from mgr.host.bridge import Bridge
 from mgr.host.enabled import enabled_modules
@@ -66,18 +67,14 @@ class StandbyRole:
             if leader is not None and leader.name != manager.id:
                 break
         manager.mirror.subscribe(manager.keys.modules, self.look)
+        manager.mirror.subscribe(manager.keys.config, self.look)
         self.look()
 
     def look(self, _changes: object = None) -> None:
         """Start what should run and does not; stop what runs and should not."""
         if self._stopping:
             return
-        manager = self._manager
-        wanted = [
-            found
-            for name in enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
-            if (found := manager.catalogue.get(name)) and found.standby and found.can_run
-        ]
+        wanted = self._wanted()
         for found in wanted:
             if found.name not in self._runners:
                 self._launch(found)
@@ -153,6 +150,16 @@ class StandbyRole:
         raise refusal(self._manager.view, self._manager.id)
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _wanted(self) -> list[Found]:
+        manager = self._manager
+        if not manager.config.native(STANDBY_MODULES):
+            return []
+        return [
+            found
+            for name in enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
+            if (found := manager.catalogue.get(name)) and found.standby and found.can_run
+        ]
 
     def _launch(self, found: Found) -> None:
         runner = ModuleRunner(

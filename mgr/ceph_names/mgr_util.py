@@ -11,6 +11,7 @@ from mgr.module_api.cephfs import (
     CephfsClient,
     CephfsConnectionException,
     CephfsConnectionPool,
+    Module_T,
     lock_timeout_log,
     open_filesystem,
 )
@@ -28,6 +29,7 @@ from mgr.module_api.display import (
     RESET_SEQ,
     UNDERLINE_SEQ,
     YELLOW,
+    CLIWarning,
     bold,
     colorize,
     format_bytes,
@@ -35,9 +37,20 @@ from mgr.module_api.display import (
     format_units,
     to_pretty_timedelta,
 )
+from mgr.module_api.earmark import CephFSEarmarkResolver
 from mgr.module_api.rate import get_most_recent_rate, get_time_series_rates
 from mgr.module_api.section import merge_dicts, name_to_config_section
 from mgr.module_api.timer import RTimer, profile_method
+from mgr.module_api.tls import (
+    certificate_days_to_expire,
+    create_self_signed_cert,
+    get_cert_issuer_info,
+    parse_combined_pem_file,
+    password_hash,
+    verify_cacrt,
+    verify_tls,
+    verify_tls_files,
+)
 
 __all__ = [
     "BLACK",
@@ -53,18 +66,24 @@ __all__ = [
     "RESET_SEQ",
     "UNDERLINE_SEQ",
     "YELLOW",
+    "CLIWarning",
+    "CephFSEarmarkResolver",
     "CephfsClient",
     "CephfsConnectionException",
     "CephfsConnectionPool",
+    "Module_T",
     "PortAlreadyInUse",
     "RTimer",
     "ServerConfigException",
     "bold",
     "build_url",
+    "certificate_days_to_expire",
     "colorize",
+    "create_self_signed_cert",
     "format_bytes",
     "format_dimless",
     "format_units",
+    "get_cert_issuer_info",
     "get_default_addr",
     "get_most_recent_rate",
     "get_time_series_rates",
@@ -72,7 +91,12 @@ __all__ = [
     "merge_dicts",
     "name_to_config_section",
     "open_filesystem",
+    "parse_combined_pem_file",
+    "password_hash",
     "profile_method",
     "test_port_allocation",
     "to_pretty_timedelta",
+    "verify_cacrt",
+    "verify_tls",
+    "verify_tls_files",
 ]

@@ -1,4 +1,4 @@
-"""The manager's own options: few, and each means something.
+"""The options that are no module's: those of the manager, few, and what Ceph's modules read.
 
 Modules read them with ``get_ceph_option``; whatever is not here is a ``KeyError``, as it would
 be for an option that Ceph does not know. The *facts* were decided when the manager started:
@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from mgr.config.ceph_options import READ_BY_MODULES
 from mgr.config.kv import ENTRY_BYTES_CEILING, ENTRY_BYTES_MAX
 from mgr.config.schema import LEVELS, OptionSpec
 
 ENTRY_LIMIT: Final = "mon_config_key_max_entry_size"
+STANDBY_MODULES: Final = "mgr_standby_modules"
 
 SETTABLE: Final = (
     OptionSpec(
@@ -66,6 +68,13 @@ SETTABLE: Final = (
         runtime=True,
     ),
     OptionSpec(
+        name=STANDBY_MODULES,
+        type="bool",
+        default=True,
+        desc="Whether standbys run the standby halves of modules",
+        runtime=True,
+    ),
+    OptionSpec(
         name=ENTRY_LIMIT,
         type="size",
         default=ENTRY_BYTES_MAX,
@@ -94,4 +103,4 @@ def native_options(facts: Mapping[str, str]) -> tuple[OptionSpec, ...]:
         OptionSpec(name=name, level=LEVELS[1], default=facts.get(name, ""), desc=desc, fixed=True)
         for name, desc in FACTS.items()
     )
-    return (*SETTABLE, *fixed)
+    return (*SETTABLE, *READ_BY_MODULES, *fixed)

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 from mgr.clock import CLOCK
 from mgr.module_api.bindings import NoCephError
 
-M = TypeVar("M")
+Module_T = TypeVar("Module_T")
 
 GIVEN_BACK_S: Final = 30.0
 SLOW_LOCK_S: Final = 30.0
@@ -70,7 +70,7 @@ class CephfsConnectionPool:
             connection.users += 1
             return connection.handle
 
-    def put_fs_handle(self, fs_name: str) -> None:
+    def put_fs_handle(self, fs_name: str, fs_handle: object = None) -> None:  # noqa: ARG002 - one a name
         """Give it back."""
         with self.lock:
             if fs_name in self.connections:
@@ -108,10 +108,10 @@ class CephfsConnectionPool:
         return handle
 
 
-class CephfsClient(Generic[M]):
+class CephfsClient(Generic[Module_T]):
     """What modules that work on file systems derive from or keep."""
 
-    def __init__(self, mgr: M) -> None:
+    def __init__(self, mgr: Module_T) -> None:
         """Work for ``mgr``, a module."""
         self.mgr = mgr
         self.stopping = threading.Event()

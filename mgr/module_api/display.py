@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 BLACK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYAN, GRAY = range(8)
 
@@ -24,6 +24,16 @@ _SPANS: Final = (
     (timedelta(weeks=12), 7 * _DAY_S, "w"),
     (timedelta(days=2 * 365), 30 * _DAY_S, "M"),
 )
+
+
+class CLIWarning(str):
+    """A line that warns whoever sent a command."""
+
+    __slots__ = ()
+
+    def __new__(cls, content: str) -> Self:
+        """Say first that it is a warning."""
+        return super().__new__(cls, f"WARNING: {content}")
 
 
 def colorize(msg: str, color: int, dark: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's

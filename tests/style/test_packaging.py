@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = ("mgr", "standby", "modules", "mgr_module", "object_format", "mgr_util", "ceph_argparse")
+OURS = (
+    "mgr", "standby", "modules", "mgr_module", "object_format", "mgr_util", "ceph_argparse",
+    "cherrypy_mgr",
+)  # fmt: skip
 PROGRAMS = ("mgrd", "mgrctl", "mgr-demo")
 
 

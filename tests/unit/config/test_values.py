@@ -126,6 +126,19 @@ def test_the_managers_own_options_are_typed_and_have_defaults():
         held.native("osd_max")
 
 
+def test_what_modules_of_ceph_read_at_their_start_has_its_value():
+    """As numbers, texts and bytes; what an operator of Ceph had set is taken over."""
+    held = values()
+    held.load(stored({("mon", "mon_target_pg_per_osd"): "200"}))
+
+    assert held.native("target_max_misplaced_ratio") == 0.05
+    assert held.native("mon_osd_min_in_ratio") == 0.75
+    assert held.native("device_failure_prediction_mode") == "none"
+    assert held.native("osd_memory_target") == 4 << 30
+    assert held.native("mon_target_pg_per_osd") == 100
+    assert held.foreign("mon", "mon_target_pg_per_osd") == 200
+
+
 @pytest.mark.parametrize("who", ["", "mgr/", ".a", "mgr.", "a b", "mgr/host:x", "global.a", "é"])
 def test_a_target_is_a_type_or_a_daemon(who):
     """It becomes part of a key: no slash gets in."""

@@ -7,13 +7,14 @@ import types
 import pytest
 
 import ceph_argparse
+import cherrypy_mgr
 import mgr.module_api
 import mgr_module
 import mgr_util
 import object_format
 from mgr.module_api import command, display, module, responder
 
-FILES = (mgr_module, object_format, mgr_util, ceph_argparse)
+FILES = (mgr_module, object_format, mgr_util, ceph_argparse, cherrypy_mgr)
 THEIRS = [
     "API",
     "CLICheckNonemptyFileInput",

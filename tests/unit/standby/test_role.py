@@ -235,6 +235,22 @@ async def test_a_standby_half_whose_code_was_read_anew_starts_anew():
         assert len(web.instances) == len(newer.instances) == 1
 
 
+async def test_standby_halves_are_switched_off_and_on_by_an_option():
+    """``mgr_standby_modules``, whichever way it is changed while they run."""
+    web = Halves()
+    async with world_of(web.found) as world:
+        await world.switch("web", on=True)
+        await world.lead("a")
+        assert await asyncio.to_thread(web.started.wait, 5)
+
+        await world.put(world.keys.option("mgr", "mgr_standby_modules"), "false")
+        assert await asyncio.to_thread(web.stopped.wait, 5)
+        web.started.clear()
+        await world.put(world.keys.option("mgr", "mgr_standby_modules"), "true")
+
+        assert await asyncio.to_thread(web.started.wait, 5)
+
+
 async def test_promotion_does_not_wait_for_a_standby_half_that_hangs():
     """It is abandoned; the modules of the active are waiting."""
     web = Halves(obeys=False)
