@@ -135,6 +135,7 @@ test-compose: $(INSTALLED)  ## the compose file in containers; skipped loudly wh
 
 .PHONY: bench
 bench: $(INSTALLED)  ## print every number that the pages quote, beside its reference
+	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[plot]"
 	@$(BIN)/python -m bench $(BENCH)
 
 .PHONY: proto
