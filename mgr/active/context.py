@@ -12,16 +12,16 @@ from mgr.active.database import Database
 from mgr.active.entries import commit_if
 from mgr.active.errand import Errand, Errands, Execute
 from mgr.active.fleet import Fleet
-from mgr.active.maps import Documents
 from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Event, Progress
 from mgr.command.dispatch import Request
 from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.native import ENTRY_LIMIT
-from mgr.errors import InvalidArgumentError, MgrError
+from mgr.errors import ConflictError, InvalidArgumentError, MgrError, NotPermittedError
 from mgr.health.board import Board
 from mgr.health.check import Check
 from mgr.host.bridge import Bridge
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What the active's modules share. Only the loop touches any of it but ``documents``.
+    """What the active's modules share. Only the loop touches any of it but what ``maps`` reads.
 
     Attributes:
         lease: The node lease, on which published addresses hang.
@@ -57,7 +57,7 @@ class Reach:
     fenced: FencedStore
     history: ConfigHistory
     lease: LeaseId
-    documents: Documents
+    maps: Maps
     modules: ActiveModules
     fleet: Fleet
     errands: Errands
@@ -79,7 +79,8 @@ class ActiveContext(ReadingContext):
         self._keys = reach.manager.keys
         self._fenced = reach.fenced
         self._database = Database(reach.fenced, reach.manager.store, self._keys, module)
-        self.get = reach.documents.get
+        self.get = reach.maps.read
+        self.get_map = reach.maps.published
         # What the fleet shows is made of what is read already: nothing of it crosses.
         fleet = reach.fleet
         self.get_servers = fleet.get_servers
@@ -140,6 +141,14 @@ class ActiveContext(ReadingContext):
     def unwatch_store(self, prefix: str) -> None:
         """See ``mgr.module_api.context``."""
         self._cross(self._watch(prefix, on=False))
+
+    def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
+        """See ``mgr.module_api.context``."""
+        return self._change_map(self._reach.maps.set(name, text, expected_version))
+
+    def remove_map(self, name: str, expected_version: int | None) -> bool | None:
+        """See ``mgr.module_api.context``."""
+        return self._change_map(self._reach.maps.remove(name, expected_version))
 
     def load_database(self) -> bytes:
         """See ``mgr.module_api.context``."""
@@ -271,6 +280,14 @@ class ActiveContext(ReadingContext):
             return Delete(self._stored_as(key))
         limit = int(self._reach.manager.config.native(ENTRY_LIMIT) or 0)
         return Put(self._stored_as(key), checked_value(value, bytes_max=limit))
+
+    def _change_map(self, work: Coroutine[Any, Any, T]) -> T | None:
+        try:
+            return self._bridge.to_loop(work, timeout_s=WRITE_S)
+        except ConflictError:
+            return None
+        except (InvalidArgumentError, NotPermittedError) as error:
+            raise ValueError(str(error)) from None
 
     def _write(self, work: Coroutine[Any, Any, object]) -> None:
         self._bridge.to_loop(work, timeout_s=WRITE_S)

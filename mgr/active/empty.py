@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mgr.active.document import shared
+from mgr.cluster.document import shared
 
 _NO_TIME: Final = "0.000000"
 _NO_IO: Final = dict.fromkeys(

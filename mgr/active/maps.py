@@ -12,14 +12,19 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mgr.active.document import shared
 from mgr.active.empty import EMPTY, TEXTS
+from mgr.cluster.document import shared
 from mgr.election.leader import Presence
 from mgr.host.finder import Catalogue
 from mgr.host.view import LeaderView
+from mgr.module_api.notify import STORE, NotifyType
 
 GUESSED_PREFIXES: Final = ("osd_map", "config", "device ")
 """Ceph answers an unknown name that begins so with an empty dictionary, any other with None."""
+KEPT_FREE: Final = ("mgr_", "pg_")
+"""Names that begin so may be documents of a later release."""
+NOTIFIED: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
+"""What modules are notified of as it is: a map of such a name could not be told from it."""
 
 
 class Documents:
@@ -40,6 +45,11 @@ class Documents:
         if document is not None:
             return dict(document)
         return unpublished(name)
+
+    def reserved(self, name: str) -> bool:
+        """Whether a map must not be published under ``name``."""
+        known = name in self._published or name in TEXTS or name in NOTIFIED
+        return known or name.startswith((*GUESSED_PREFIXES, *KEPT_FREE))
 
     def current(self, name: str) -> Any:
         """The document as it is at this moment, made anew if it is stale. On the loop only."""

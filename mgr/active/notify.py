@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from mgr.cluster.log import ClusterLog, Entry
+from mgr.cluster.maps import UNVERSIONED
 from mgr.health.board import Board
 from mgr.host.news import NotifyId
+from mgr.store.mirror import Change
 
 HEALTH: Final = "health"
 CLOG: Final = "clog"
@@ -24,6 +27,13 @@ def announce(audience: Audience, board: Board, log: ClusterLog) -> None:
     """Tell ``audience`` of every change of ``board`` and every line of ``log``, from now on."""
     board.on_change(lambda: audience.notify(HEALTH, ""))
     log.listen(lambda entry: audience.notify(CLOG, described(entry)))
+
+
+def announce_maps(audience: Audience, prefix: str, changes: Sequence[Change]) -> None:
+    """Tell ``audience`` of maps that changed, each with its version; 0: it is gone."""
+    for change in changes:
+        version = change.record.mod_revision if change.record else UNVERSIONED
+        audience.notify(change.key.removeprefix(prefix), version)
 
 
 def described(entry: Entry) -> dict[str, Any]:

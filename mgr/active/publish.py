@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mgr.active import maps
-from mgr.active.document import shared
 from mgr.active.maps import Documents
 from mgr.active.modules import ActiveModules
+from mgr.cluster.document import shared
 from mgr.election.leader import Leader, decode
 from mgr.health.board import Board
 from mgr.host.context import mgr_ips

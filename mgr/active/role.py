@@ -12,6 +12,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from mgr.active.context import ActiveContext, Reach
@@ -21,11 +22,12 @@ from mgr.active.fleet import Fleet
 from mgr.active.health import HealthKeeper
 from mgr.active.modules import ActiveModules, Told
 from mgr.active.mutes import MuteKeeper
-from mgr.active.notify import announce
+from mgr.active.notify import announce, announce_maps
 from mgr.active.publish import Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.argument.tell import meant
 from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import builtins
@@ -126,6 +128,7 @@ class ActiveRole:
                 available=lambda: self._available,
             )
         )
+        self.maps = Maps(manager.mirror, manager.keys, self._fenced, self._publisher.documents)
         self._reach = self._make_reach()
         self._crashes = Crashes(manager, self._fenced, self.execute)
         self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
@@ -157,6 +160,7 @@ class ActiveRole:
         self._mutes.follow()
         self._publisher.follow()
         announce(self._modules, self._board, self.log)
+        mirror.subscribe(keys.maps, partial(announce_maps, self._modules, keys.maps))
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._sweep(), name="sweep")
         self._tasks.create_task(self._crashes.run(), name="crashes")
@@ -287,6 +291,7 @@ class ActiveRole:
             board=self._board,
             log=self.log,
             progress=self._progress,
+            maps=self.maps,
             modules=self._modules,
             registry=self._registry,
             clock=manager.clock,
@@ -330,7 +335,7 @@ class ActiveRole:
             fenced=self._fenced,
             history=self._history,
             lease=LeaseId(self._office.lease),
-            documents=self._publisher.documents,
+            maps=self.maps,
             modules=self._modules,
             fleet=Fleet(manager.view),
             errands=Errands(self.execute, self._modules, self._tasks),

@@ -15,7 +15,8 @@ TAGS_MAX: Final = 256
 KEYS_MAX: Final = 256
 """Changed keys that wait for one module; more are told as one, with an empty key."""
 
-NotifyId = str | Mapping[str, Any]
+NotifyId = str | int | Mapping[str, Any]
+"""Text: a tag. A number: a version, of which only the last one counts. Else an entry."""
 
 
 class News:
@@ -26,16 +27,20 @@ class News:
         self._config = False
         # A dictionary for its order: the same kind and id again changes nothing.
         self._kinds: dict[tuple[str, str], None] = {}
+        self._versions: dict[str, int] = {}
         self._keys: dict[str, None] = {}
         self._entries: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=ENTRIES_MAX)
         self.dropped = 0
         """Notifications that were lost because the module did not keep up."""
 
     def __bool__(self) -> bool:
-        return bool(self._config or self._kinds or self._keys or self._entries)
+        return bool(self._config or self._kinds or self._versions or self._keys or self._entries)
 
     def add(self, kind: str, notify_id: NotifyId) -> None:
         """Remember one notification."""
+        if isinstance(notify_id, int):
+            self._versions[kind] = notify_id
+            return
         if isinstance(notify_id, str):
             if len(self._kinds) >= TAGS_MAX and (kind, notify_id) not in self._kinds:
                 del self._kinds[next(iter(self._kinds))]
@@ -62,8 +67,14 @@ class News:
         """Everything there is, and forget it: did options change, and what else happened."""
         config, self._config = self._config, False
         keys = [(STORE, key) for key in self._keys]
-        told: list[tuple[str, NotifyId]] = [*self._kinds, *keys, *self._entries]
+        told: list[tuple[str, NotifyId]] = [
+            *self._kinds,
+            *self._versions.items(),
+            *keys,
+            *self._entries,
+        ]
         self._kinds.clear()
+        self._versions.clear()
         self._keys.clear()
         self._entries.clear()
         return config, told

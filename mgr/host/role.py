@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mgr.cluster.log import ClusterLog
+from mgr.cluster.maps import Maps
 from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
 
@@ -21,6 +22,11 @@ class Role(Protocol):
     @property
     def log(self) -> ClusterLog | None:
         """The cluster log; None on a standby, which has none to show."""
+        ...
+
+    @property
+    def maps(self) -> Maps | None:
+        """The maps; None on a standby, whose copy nobody is to act on."""
         ...
 
     async def execute(self, request: Request) -> Answer:

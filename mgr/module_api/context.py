@@ -116,6 +116,28 @@ class ModuleContext(StandbyContext, Protocol):
         """This module's keys that begin with ``prefix``, whole keys, ascending."""
         ...
 
+    def get_map(self, name: str) -> tuple[int, Any]:
+        """A published map's version and the map, read only; 0 and None where there is none."""
+        ...
+
+    def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
+        """Publish a JSON object; its version, or None if another version than expected is there.
+
+        0 expects that there is none, None expects nothing.
+
+        Raises:
+            ValueError: The name is taken or is none, or the text cannot be published.
+
+        """
+        ...
+
+    def remove_map(self, name: str, expected_version: int | None) -> bool | None:
+        """Withdraw a map: whether there was one; None if another version than expected is there.
+
+        ``expected_version`` as for ``set_map``.
+        """
+        ...
+
     def load_database(self) -> bytes:
         """This module's SQLite database as it was last kept, as of now; empty if there is none.
 

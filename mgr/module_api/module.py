@@ -21,6 +21,7 @@ from mgr.module_api.fleet import Fleet
 from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
 from mgr.module_api.native import Native
+from mgr.module_api.own_maps import OwnMaps
 from mgr.module_api.own_options import OwnOptions
 from mgr.module_api.own_store import OwnStore, localized_store
 from mgr.module_api.progress import ReportsProgress
@@ -28,7 +29,7 @@ from mgr.module_api.rados import Rados
 
 
 class MgrModule(
-    OwnOptions, OwnStore, ModuleDatabase, ReportsProgress, Fleet, Counters, Native, Rados
+    OwnOptions, OwnStore, OwnMaps, ModuleDatabase, ReportsProgress, Fleet, Counters, Native, Rados
 ):
     """The active half of a module. One instance lives while its manager is the active one.
 

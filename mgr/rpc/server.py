@@ -18,13 +18,22 @@ from mgr.rpc.command import CommandServicer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.manager import Identity, ManagerServicer
+from mgr.rpc.maps import MapServicer
 from mgr.rpc.streams import Streams
-from mgr.rpc.v1 import command_pb2, command_pb2_grpc, manager_pb2, manager_pb2_grpc
+from mgr.rpc.v1 import (
+    cluster_pb2,
+    cluster_pb2_grpc,
+    command_pb2,
+    command_pb2_grpc,
+    manager_pb2,
+    manager_pb2_grpc,
+)
 from mgr.settings import Settings, reachable, split_address
 
 SERVICES: Final = (
     command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name,
     manager_pb2.DESCRIPTOR.services_by_name["ManagerService"].full_name,
+    cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
 )
 """Ours, as ``grpc.health.v1`` and reflection name them."""
 
@@ -93,6 +102,10 @@ async def serve(
     )
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(identity, role_of=role_of, view=view, streams=streams, note_of=note_of),
+        server,
+    )
+    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(
+        MapServicer(settings.id, role_of=role_of, view=view, streams=streams),  # type: ignore[abstract]  # what daemons ask is UNIMPLEMENTED
         server,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)

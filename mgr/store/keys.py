@@ -167,6 +167,15 @@ class Keys:
         return f"{self.mutes}{code}"
 
     @property
+    def maps(self) -> str:
+        """Prefix of published maps."""
+        return f"{self.root}maps/"
+
+    def map(self, name: str) -> str:
+        """One published map; the revision of its last change is its version."""
+        return f"{self.maps}{name}"
+
+    @property
     def health(self) -> str:
         """What modules had raised when the active last stored it."""
         return f"{self.root}health"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr.active import maps
-from mgr.active.document import shared
 from mgr.active.empty import EMPTY
 from mgr.active.remote import Remote
+from mgr.cluster.document import shared
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.native import native_options
 from mgr.config.schema import OptionSpec
@@ -43,6 +44,7 @@ class Context:
         watched: Prefixes of its entries that it asked to be told of.
         database: The module's database, as it would be kept; empty until there is one.
         documents: What ``get`` returns, before what the manager would make itself.
+        versions: Of those documents that were published, by name; ``last_version`` is the newest.
         health: The checks of the module, by code.
         progress: What it says is under way, by id, as ``status`` lists it.
         uri: The address it published; ``active_uri`` is what a waiting module is told.
@@ -75,6 +77,8 @@ class Context:
         self.watched: set[str] = set()
         self.database = b""
         self.documents: dict[str, Any] = {"mgr_ips": {"ips": [ADDRESS]}}
+        self.versions: dict[str, int] = {}
+        self.last_version = 0
         self.health: dict[str, Any] = {}
         self.progress: dict[str, dict[str, Any]] = {}
         self.uri = ""
@@ -191,6 +195,40 @@ class Context:
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""
         return {key: self.store[key] for key in sorted(self.store) if key.startswith(prefix)}
+
+    # -- maps -------------------------------------------------------------------------------
+
+    def get_map(self, name: str) -> tuple[int, Any]:
+        """See ``mgr.module_api.context``."""
+        version = self.versions.get(name, 0)
+        return (version, shared(self.documents[name])) if version else (0, None)
+
+    def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
+        """See ``mgr.module_api.context``."""
+        version, document = self.get_map(name)
+        if expected_version not in {None, version}:
+            return None
+        if document == json.loads(text):
+            return version
+        return self.publish(name, json.loads(text))
+
+    def remove_map(self, name: str, expected_version: int | None) -> bool | None:
+        """See ``mgr.module_api.context``."""
+        version, _ = self.get_map(name)
+        if version and expected_version not in {None, version}:
+            return None
+        if version:
+            del self.documents[name], self.versions[name]
+            self.heard(name, 0)
+        return bool(version)
+
+    def publish(self, name: str, document: Mapping[str, Any]) -> int:
+        """Let somebody publish a map, without the manager's checks; its version."""
+        self.documents[name] = document
+        self.last_version += 1
+        self.versions[name] = self.last_version
+        self.heard(name, self.last_version)
+        return self.last_version
 
     def load_database(self) -> bytes:
         """See ``mgr.module_api.context``."""

@@ -217,6 +217,12 @@ class Host:
         self.context.set_option(self._loaded().name, name, text, localized=localized)
         self._tell()
 
+    def publish(self, name: str, document: Mapping[str, Any]) -> int:
+        """Publish a map as another module or a client would; its version. The module is told."""
+        version = self.context.publish(name, document)
+        self._tell()
+        return version
+
     def answer(self, prefix: str, retval: int = 0, stdout: str = "", stderr: str = "") -> None:
         """Say what the manager answers when the module runs ``prefix`` by ``mon_command``."""
         self.context.answers[prefix] = (retval, stdout, stderr)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 from mgr.cluster.log import ClusterLog
+from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration, ModuleInfo, Reloaded
 from mgr.command.builtin.catalogue import builtins
@@ -68,6 +69,7 @@ class Desk:
                 board=self.board,
                 log=self.log,
                 progress=self.progress,
+                maps=Maps(term.mirror, term.keys, term.fenced, self),
                 modules=self,
                 registry=self.registry,
                 clock=term.clock,
@@ -119,6 +121,12 @@ class Desk:
         if name not in MODULES:
             raise InvalidArgumentError(f"module '{name}' was not reloaded: there is none")
         return Reloaded(runs=name == "status", digest=f"files of {name}")
+
+    def get(self, name):
+        return self.mgr_map() if name == "mgr_map" else None
+
+    def reserved(self, name):
+        return name == "mgr_map"
 
     def mgr_map(self):
         others = self.office.mirror.under(self.office.keys.managers)

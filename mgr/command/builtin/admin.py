@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from mgr.clock import Clock
 from mgr.cluster.log import ClusterLog
+from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.registry import Registry
 from mgr.config.history import ConfigHistory
@@ -148,6 +149,7 @@ class Administration:
     board: Board
     log: ClusterLog
     progress: Progress
+    maps: Maps
     modules: Catalogue
     registry: Registry
     clock: Clock

@@ -9,13 +9,14 @@ from mgr.command.builtin import (
     health,
     log,
     manager,
+    map,  # noqa: A004 - a noun like the others
     module,
     status,
 )
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import Builtins
 
-NOUNS = (manager, module, config, config_key, health, status, log, descriptions)
+NOUNS = (manager, module, config, config_key, map, health, status, log, descriptions)
 
 
 def builtins(admin: Administration) -> Builtins:

@@ -138,7 +138,7 @@ class ClusterServiceServicer:
 
     def WatchMaps(self, request, context):
         """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-        between, never the last one.
+        between, never the last one. Every 5 s without news an empty message shows that it lives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

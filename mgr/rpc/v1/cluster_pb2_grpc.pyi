@@ -57,7 +57,7 @@ class ClusterServiceStub:
     """Withdraws a map. It is no error that there is none."""
     WatchMaps: _grpc.UnaryStreamMultiCallable[_cluster_pb2.WatchMapsRequest, _cluster_pb2.WatchMapsResponse]
     """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-    between, never the last one.
+    between, never the last one. Every 5 s without news an empty message shows that it lives.
     """
 
 @_typing.type_check_only
@@ -89,7 +89,7 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     """Withdraws a map. It is no error that there is none."""
     WatchMaps: _aio.UnaryStreamMultiCallable[_cluster_pb2.WatchMapsRequest, _cluster_pb2.WatchMapsResponse]  # type: ignore[assignment]
     """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-    between, never the last one.
+    between, never the last one. Every 5 s without news an empty message shows that it lives.
     """
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,7 +166,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cluster_pb2.WatchMapsResponse], _abc.AsyncIterator[_cluster_pb2.WatchMapsResponse]]:
         """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-        between, never the last one.
+        between, never the last one. Every 5 s without news an empty message shows that it lives.
         """
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -135,6 +135,7 @@ class Standby:
 
     part = "standby"
     log = None
+    maps = None
 
     def __init__(self, view):
         self.view = view

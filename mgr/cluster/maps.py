@@ -1,0 +1,314 @@
+"""Published maps: named, versioned documents that any client may publish and every module reads.
+
+A map's version is the store's revision of its last change. So versions grow with every change,
+across removals and failovers too, and nobody has to count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Protocol, Self
+
+import msgspec
+
+from mgr.cluster.document import shared
+from mgr.errors import (
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+    NotPermittedError,
+    TooLargeError,
+)
+from mgr.store.api import ABSENT, Compare, Delete, Modified, Put, Revision
+from mgr.store.fenced import FencedStore
+from mgr.store.keys import NAME, Keys
+from mgr.store.mirror import Change, Mirror
+
+BYTES_MAX: Final = 1 << 20
+"""Of one map, as JSON. etcd takes 1.5 MiB in one request."""
+MAPS_MAX: Final = 1000
+TOTAL_BYTES_MAX: Final = 64 << 20
+"""Of all maps together: every manager keeps them in memory."""
+DEPTH_MAX: Final = 64
+"""Dictionaries and lists inside one another; deeper ones end the recursion of those who read."""
+UNVERSIONED: Final = 0
+"""The version of a document of the manager itself, and of a map that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map as it is now, or was. ``text`` is JSON."""
+
+    name: str
+    version: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A map that was there and is no more."""
+
+    name: str
+
+
+class Own(Protocol):
+    """The documents that the manager makes itself."""
+
+    def get(self, name: str) -> Any:
+        """One of them; None where there is none. From any thread."""
+        ...
+
+    def reserved(self, name: str) -> bool:
+        """Whether nobody else may publish under ``name``."""
+        ...
+
+
+class Maps:
+    """All maps of the cluster. Use it on the loop; ``read`` from any thread."""
+
+    def __init__(self, mirror: Mirror, keys: Keys, fenced: FencedStore, own: Own) -> None:
+        """Keep maps in the store; ``own`` come before them."""
+        self._mirror = mirror
+        self._keys = keys
+        self._fenced = fenced
+        self._own = own
+        self._prefix = keys.maps
+        self._making: set[str] = set()
+        self._read: dict[str, tuple[int, Any]] = {}
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def read(self, name: str) -> Any:
+        """The document as modules get it; None where there is none.
+
+        A published map is read only as a whole, and the same object until it is changed.
+        """
+        document = self._own.get(name)
+        return self.published(name)[1] if document is None else document
+
+    def published(self, name: str) -> tuple[int, Any]:
+        """The version and the document of a published map; 0 and None where there is none.
+
+        From any thread. What costs time is done once a version, by whoever asks first.
+        """
+        record = self._mirror.get(self._prefix + name)
+        if record is None:
+            self._read.pop(name, None)
+            return UNVERSIONED, None
+        known = self._read.get(name)
+        if known is None or known[0] != record.mod_revision:
+            # Two threads that meet here make the same twice, and one of them is kept.
+            known = self._read[name] = (
+                record.mod_revision,
+                shared(msgspec.json.decode(record.value)),
+            )
+        return known
+
+    def get(self, name: str) -> Map:
+        """A published map, or a document of the manager itself, which is made of what is now.
+
+        Raises:
+            NotFoundError: There is none.
+
+        """
+        own = self._own.get(name)
+        if own is not None:
+            return Map(name, UNVERSIONED, json.dumps(own))
+        found = self.find(name)
+        if found is None:
+            raise NotFoundError(f"there is no map '{name}'")
+        return found
+
+    def find(self, name: str) -> Map | None:
+        """A published map, if there is one of that name."""
+        record = self._mirror.get(self._prefix + name)
+        return None if record is None else Map(name, record.mod_revision, record.value)
+
+    def all(self, beginning: str = "") -> Iterator[Map]:
+        """Every published map whose name begins so, by name."""
+        start = len(self._prefix)
+        for key, record in self._mirror.under(self._prefix + beginning).items():
+            yield Map(key[start:], record.mod_revision, record.value)
+
+    def watch(self, beginning: str = "") -> Watch:
+        """What happens from now on to maps whose names begin so: ``with maps.watch() as watch``."""
+        return Watch(self, self._mirror, self._prefix, beginning)
+
+    # -- changing ---------------------------------------------------------------------------
+
+    async def set(self, name: str, text: str, expected_version: int | None = None) -> int:
+        """Publish ``text`` under ``name``; the version that it has.
+
+        The same text again changes nothing. With ``expected_version``, only if that version is
+        there now; 0 for none.
+
+        Raises:
+            InvalidArgumentError: It is no name, or the text is no JSON object.
+            TooLargeError: The map, or all maps together, would be above the limit.
+            NotPermittedError: The name is one of the manager's own documents.
+            ConflictError: Another version is there.
+            MgrError: What writes raise; see ``mgr.store.fenced``.
+
+        """
+        self._check_name(name)
+        size = _check_text(name, text)
+        known = self.find(name)
+        self._check_version(name, known, expected_version)
+        if known is not None and known.text == text:
+            return known.version
+        self._check_room(name, size - (len(known.text) if known else 0), new=known is None)
+        key = self._keys.map(name)
+        self._making.add(name)
+        try:
+            return await self._fenced.commit([Put(key, text)], _when(key, expected_version))
+        except ConflictError:
+            self._refuse(name, expected_version)
+        finally:
+            self._making.discard(name)
+
+    async def remove(self, name: str, expected_version: int | None = None) -> bool:
+        """Withdraw a map; False if there is none. ``expected_version`` as for ``set``.
+
+        Raises:
+            ConflictError: Another version is there.
+            MgrError: What writes raise; see ``mgr.store.fenced``.
+
+        """
+        known = self.find(name)
+        if known is None:
+            return False
+        self._check_version(name, known, expected_version)
+        key = self._keys.map(name)
+        try:
+            await self._fenced.commit([Delete(key)], _when(key, expected_version))
+        except ConflictError:
+            self._refuse(name, expected_version)
+        return True
+
+    def _check_name(self, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise InvalidArgumentError(
+                f"map {name!r}: use 1 to 63 of A-Z a-z 0-9 _ . - and begin with a letter or digit"
+            )
+        if self._own.reserved(name):
+            raise NotPermittedError(f"'{name}' is a name of the manager itself: take another one")
+
+    def _check_version(self, name: str, known: Map | None, expected: int | None) -> None:
+        if expected is not None and expected != (known.version if known else UNVERSIONED):
+            self._refuse(name, expected)
+
+    def _check_room(self, name: str, more: int, *, new: bool) -> None:
+        names = self._mirror.under(self._prefix)
+        if new and len(names) + len(self._making - {name}) >= MAPS_MAX:
+            raise TooLargeError(f"there are {MAPS_MAX} maps: remove one before you publish another")
+        total = sum(len(record.value) for record in names.values()) + more
+        if total > TOTAL_BYTES_MAX:
+            raise TooLargeError(
+                f"with '{name}' all maps together would have {total} characters; the limit is "
+                f"{TOTAL_BYTES_MAX}"
+            )
+
+    def _refuse(self, name: str, expected: int | None) -> NoReturn:
+        now = self.find(name)
+        there = f"is at version {now.version}" if now else "is not there"
+        raise ConflictError(f"map '{name}' {there}; version {expected} was expected")
+
+
+class Watch:
+    """What changed since it was last asked. Who asks rarely sees the last state, and no queue."""
+
+    def __init__(self, maps: Maps, mirror: Mirror, prefix: str, beginning: str) -> None:
+        """Made by ``Maps.watch``."""
+        self._maps = maps
+        self._mirror = mirror
+        self._prefix = prefix
+        self._beginning = beginning
+        self._changed: dict[str, None] = {}
+        self._told: set[str] = set()
+        self._news = asyncio.Event()
+        self._forget: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._forget = self._mirror.subscribe(self._prefix + self._beginning, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget()
+
+    def first(self) -> Iterator[Map]:
+        """Each map that is there, as it is when its turn comes. Take it before ``next``."""
+        for name in [each.name for each in self._maps.all(self._beginning)]:
+            found = self._maps.find(name)
+            if found is not None:
+                # Read just now: older news of it is no news.
+                self._changed.pop(name, None)
+                self._told.add(name)
+                yield found
+
+    async def next(self) -> Map | Gone:
+        """Wait for a change; the map as it is by now."""
+        while not self._changed:
+            self._news.clear()
+            await self._news.wait()
+        name = next(iter(self._changed))
+        del self._changed[name]
+        found = self._maps.find(name)
+        if found is not None:
+            self._told.add(name)
+            return found
+        self._told.discard(name)
+        return Gone(name)
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            name = change.key.removeprefix(self._prefix)
+            if change.record is None and name not in self._told:
+                # Came and went unseen. Kept, such names would add up without limit.
+                self._changed.pop(name, None)
+            else:
+                self._changed[name] = None
+        if self._changed:
+            self._news.set()
+
+
+def _when(key: str, expected: int | None) -> tuple[Compare, ...]:
+    if expected is None:
+        return ()
+    return (Modified(key, Revision(expected) if expected else ABSENT),)
+
+
+def _check_text(name: str, text: str) -> int:
+    """Return how many bytes ``text`` has, if it may be published."""
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"map '{name}' cannot be written as UTF-8") from None
+    if len(encoded) > BYTES_MAX:
+        raise TooLargeError(f"map '{name}' has {len(encoded)} bytes; the limit is {BYTES_MAX}")
+    try:
+        document = msgspec.json.decode(encoded)
+    except RecursionError:
+        raise _too_deep(name) from None
+    except msgspec.DecodeError as error:
+        raise InvalidArgumentError(f"map '{name}' is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidArgumentError(f"map '{name}' is no JSON object: it must begin with '{{'")
+    level: list[Any] = [document]
+    for _ in range(DEPTH_MAX):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return len(encoded)
+    raise _too_deep(name)
+
+
+def _inside(outer: Any) -> Iterator[Any]:
+    for each in outer.values() if isinstance(outer, dict) else outer:
+        if isinstance(each, dict | list):
+            yield each
+
+
+def _too_deep(name: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"map '{name}' is nested deeper than {DEPTH_MAX} levels")

@@ -1,0 +1,63 @@
+"""``map``: documents that clients publish and modules read."""
+
+from __future__ import annotations
+
+import json
+
+from mgr.cluster.maps import UNVERSIONED
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.render import table
+from mgr.errors import InvalidArgumentError
+
+NAME = "name=name,type=CephObjectname"
+EXPECTED = "name=expected_version,type=CephInt,range=0,req=false,positional=false"
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Map(admin)
+    return [
+        builtin(
+            f"map set {NAME} {EXPECTED}",
+            "publish the JSON object in -i <file> as a map, if <expected_version> is there "
+            "(0: if there is none)",
+            "rw",
+            noun.set,
+            once=True,
+        ),
+        builtin(f"map get {NAME}", "show a map, or a document of the manager", "r", noun.get),
+        builtin("map ls", "list published maps and their versions", "r", noun.ls),
+        builtin(f"map rm {NAME} {EXPECTED}", "withdraw a map", "rw", noun.rm, once=True),
+    ]
+
+
+class _Map:
+    def __init__(self, admin: Administration) -> None:
+        self._maps = admin.maps
+
+    async def set(self, call: Call) -> Reply:
+        name = call["name"]
+        if not call.inbuf:
+            raise InvalidArgumentError("the map itself is missing: give it with -i <file>")
+        version = await self._maps.set(name, call.inbuf, call.get("expected_version"))
+        note = f"map '{name}' is at version {version}"
+        return Reply({"name": name, "version": version}, plain="", note=note)
+
+    async def get(self, call: Call) -> Reply:
+        found = self._maps.get(call["name"])
+        note = "" if found.version == UNVERSIONED else f"version {found.version}"
+        return Reply(json.loads(found.text), note=note)
+
+    async def ls(self, _call: Call) -> Reply:
+        listed = [
+            {"name": each.name, "version": each.version, "bytes": len(each.text.encode())}
+            for each in self._maps.all()
+        ]
+        rows = [tuple(each.values()) for each in listed]
+        return Reply(listed, plain=table(("NAME", "VERSION", "BYTES"), rows))
+
+    async def rm(self, call: Call) -> Reply:
+        name = call["name"]
+        removed = await self._maps.remove(name, call.get("expected_version"))
+        return Reply(note=f"map '{name}' is removed" if removed else f"there is no map '{name}'")

@@ -1,0 +1,107 @@
+"""The cluster service's half about maps: translates between the wire and ``mgr.cluster.maps``."""
+
+# ruff: noqa: N802 - the methods are named by the proto
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+
+from mgr.cluster.maps import Gone, Map, Maps
+from mgr.errors import InvalidArgumentError
+from mgr.host.role import Role
+from mgr.host.view import ClusterView, refusal
+from mgr.rpc.streams import Streams
+from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2
+
+HEARTBEAT_S: Final = 5.0
+"""A stream with nothing to say shows this often that it lives."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
+    """See ``proto/mgr/rpc/v1/cluster.proto``."""
+
+    def __init__(
+        self, name: str, *, role_of: Callable[[], Role], view: ClusterView, streams: Streams
+    ) -> None:
+        """Answer as manager ``name``; ask ``role_of`` anew at each call."""
+        self._name = name
+        self._role_of = role_of
+        self._view = view
+        self._streams = streams
+
+    async def GetMap(
+        self, request: cluster_pb2.GetMapRequest, _context: Context
+    ) -> cluster_pb2.GetMapResponse:
+        """Show one map."""
+        return cluster_pb2.GetMapResponse(map=_message(self._maps().get(request.name)))
+
+    async def ListMaps(
+        self, _request: cluster_pb2.ListMapsRequest, _context: Context
+    ) -> cluster_pb2.ListMapsResponse:
+        """List published maps, without their documents."""
+        listed = [cluster_pb2.Map(name=m.name, version=m.version) for m in self._maps().all()]
+        return cluster_pb2.ListMapsResponse(maps=listed)
+
+    async def SetMap(
+        self, request: cluster_pb2.SetMapRequest, _context: Context
+    ) -> cluster_pb2.SetMapResponse:
+        """Publish a map."""
+        try:
+            text = request.document.decode()
+        except UnicodeDecodeError as error:
+            where = f"byte {error.start}"
+            raise InvalidArgumentError(f"map '{request.name}' is not UTF-8: {where}") from None
+        version = await self._maps().set(request.name, text, _expected(request))
+        return cluster_pb2.SetMapResponse(version=version)
+
+    async def RemoveMap(
+        self, request: cluster_pb2.RemoveMapRequest, _context: Context
+    ) -> cluster_pb2.RemoveMapResponse:
+        """Withdraw a map."""
+        await self._maps().remove(request.name, _expected(request))
+        return cluster_pb2.RemoveMapResponse()
+
+    # By the writer's way, as in ``mgr.rpc.manager``.
+    async def WatchMaps(  # type: ignore[override]
+        self, request: cluster_pb2.WatchMapsRequest, context: Context
+    ) -> None:
+        """Send each map, the marker, then what changes."""
+        with self._streams.endable(), self._maps().watch(request.prefix) as watch:
+            for each in watch.first():
+                await context.write(cluster_pb2.WatchMapsResponse(map=_message(each)))
+            await context.write(cluster_pb2.WatchMapsResponse(caught_up=manager_pb2.Caught()))
+            while True:
+                message = cluster_pb2.WatchMapsResponse()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        message = _news(await watch.next())
+                await context.write(message)
+
+    def _maps(self) -> Maps:
+        maps = self._role_of().maps
+        if maps is None:
+            raise refusal(self._view.leader(), self._name)
+        return maps
+
+
+def _expected(request: cluster_pb2.SetMapRequest | cluster_pb2.RemoveMapRequest) -> int | None:
+    return request.expected_version if request.HasField("expected_version") else None
+
+
+def _message(found: Map) -> cluster_pb2.Map:
+    return cluster_pb2.Map(
+        name=found.name, version=found.version, document=found.text.encode(errors="replace")
+    )
+
+
+def _news(news: Map | Gone) -> cluster_pb2.WatchMapsResponse:
+    if isinstance(news, Gone):
+        return cluster_pb2.WatchMapsResponse(removed=news.name)
+    return cluster_pb2.WatchMapsResponse(map=_message(news))

@@ -1,0 +1,150 @@
+"""Maps over gRPC: published, read, watched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import grpc
+import pytest
+
+from mgr.clock import CLOCK
+from mgr.cluster.maps import Maps
+from mgr.errors import ConflictError, InvalidArgumentError, NotActiveError, NotFoundError
+from mgr.rpc.status import error_of
+from mgr.rpc.v1.cluster_pb2 import (
+    GetMapRequest,
+    ListMapsRequest,
+    RemoveMapRequest,
+    SetMapRequest,
+    WatchMapsRequest,
+)
+from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
+from mgr.store.fenced import FencedStore
+from mgr.store.keys import Keys
+from mgr.store.memory import MemoryStore
+from mgr.store.mirror import Mirror
+
+pytestmark = pytest.mark.slow  # real servers
+
+
+class Own:
+    """The manager's documents: one."""
+
+    def get(self, name):
+        return {"epoch": 3} if name == "mgr_map" else None
+
+    def reserved(self, name):
+        return name == "mgr_map"
+
+
+@contextlib.asynccontextmanager
+async def leading(three, name="a"):
+    """Let one of ``three`` lead with real maps; a stub of its service and those maps."""
+    store, keys = MemoryStore(CLOCK), Keys("test")
+    mirror = Mirror(store, keys.root, CLOCK)
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(mirror.run())
+        term = await store.create(keys.leader, name, lease=(await store.grant(60)).lease)
+        await mirror.reached(term, 5)
+        role = three.promote(name, term)
+        role.maps = Maps(mirror, keys, FencedStore(store, keys, term, mirror=mirror), Own())
+        async with grpc.aio.insecure_channel(three[name].address) as channel:
+            yield ClusterServiceStub(channel), role.maps
+        following.cancel()
+
+
+async def refused(call):
+    """The error that a call ends with."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    return error_of(failed.value)
+
+
+async def test_a_map_is_published_read_listed_and_withdrawn(three):
+    """Byte for byte what was published."""
+    async with leading(three) as (stub, _):
+        made = await stub.SetMap(SetMapRequest(name="racks", document=b'{"a":  1}'))
+        got = (await stub.GetMap(GetMapRequest(name="racks"))).map
+        [listed] = (await stub.ListMaps(ListMapsRequest())).maps
+        own = (await stub.GetMap(GetMapRequest(name="mgr_map"))).map
+        await stub.RemoveMap(RemoveMapRequest(name="racks"))
+        await stub.RemoveMap(RemoveMapRequest(name="racks"))
+        gone = await refused(stub.GetMap(GetMapRequest(name="racks")))
+
+    assert (got.name, got.version, got.document) == ("racks", made.version, b'{"a":  1}')
+    assert (listed.name, listed.version, listed.document) == ("racks", made.version, b"")
+    assert (own.version, own.document) == (0, b'{"epoch": 3}')
+    assert isinstance(gone, NotFoundError)
+
+
+async def test_a_refusal_says_what_it_is_by_its_class(three):
+    """Another version than expected, no JSON, no UTF-8; 0 is a version that can be expected."""
+    async with leading(three) as (stub, _):
+        await stub.SetMap(SetMapRequest(name="racks", document=b"{}", expected_version=0))
+        again = SetMapRequest(name="racks", document=b"{ }", expected_version=0)
+        found = [
+            await refused(stub.SetMap(again)),
+            await refused(stub.SetMap(SetMapRequest(name="racks", document=b"[]"))),
+            await refused(stub.SetMap(SetMapRequest(name="racks", document=b"\xff"))),
+            await refused(stub.RemoveMap(RemoveMapRequest(name="racks", expected_version=0))),
+        ]
+
+    assert [type(error) for error in found] == [
+        ConflictError,
+        InvalidArgumentError,
+        InvalidArgumentError,
+        ConflictError,
+    ]
+
+
+async def test_a_watch_sends_what_is_there_a_marker_and_what_comes(three):
+    """Late readers begin with the last version of each."""
+    async with leading(three) as (stub, maps):
+        await maps.set("racks", '{"a": 1}')
+        stream = stub.WatchMaps(WatchMapsRequest(prefix="ra"))
+        first = [await stream.read(), await stream.read()]
+        version = await maps.set("racks", '{"a": 2}')
+        await maps.set("other", "{}")
+        second = await stream.read()
+        await maps.remove("racks")
+        third = await stream.read()
+        stream.cancel()
+
+    assert first[0].map.document == b'{"a": 1}'
+    assert first[1].HasField("caught_up")
+    assert (second.map.version, second.map.document) == (version, b'{"a": 2}')
+    assert third.removed == "racks"
+
+
+async def test_a_reader_that_stops_reading_misses_versions_but_not_the_last(three):
+    """What it is not sent is not kept for it: a megabyte a version would add up."""
+    versions = 60
+    async with leading(three) as (stub, maps):
+        stream = stub.WatchMaps(WatchMapsRequest())
+        assert (await stream.read()).HasField("caught_up")
+        for number in range(versions):
+            version = await maps.set("racks", f'{{"n": {number}, "x": "{"x" * 300_000}"}}')
+
+        seen = []
+        while not seen or seen[-1] != version:
+            message = await stream.read()
+            seen.append(message.map.version)
+        stream.cancel()
+
+    assert seen == sorted(seen)
+    assert len(seen) < versions
+
+
+async def test_a_standby_names_the_active_instead(three):
+    """Its copy may be older than it knows."""
+    async with leading(three, "b"), grpc.aio.insecure_channel(three["a"].address) as channel:
+        stub = ClusterServiceStub(channel)
+        errors = [
+            await refused(stub.GetMap(GetMapRequest(name="racks"))),
+            await refused(stub.SetMap(SetMapRequest(name="racks", document=b"{}"))),
+            await refused(stub.WatchMaps(WatchMapsRequest()).read()),
+        ]
+
+    assert {type(error) for error in errors} == {NotActiveError}
+    assert {error.active_address for error in errors} == {three["b"].address}
