@@ -1,8 +1,9 @@
 """``mgrd``: reads the settings, then *is* the guard, which starts the worker.
 
 Exit status: 0, stopped as asked; otherwise the errno of what is said in one line on standard
-error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 13 (EACCES) etcd refused
-the credentials; 2, the command line cannot be read; 70, a bug, with its traceback.
+error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 98 (EADDRINUSE) a port is
+taken, 13 (EACCES) etcd refused the credentials; 2, the command line cannot be read; 70, a bug, with
+its traceback.
 """
 
 from __future__ import annotations

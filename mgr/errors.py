@@ -169,6 +169,13 @@ class InvalidSettingError(InvalidArgumentError):
     reason = "INVALID_SETTING"
 
 
+class CannotListenError(InvalidSettingError):
+    """A port is taken, or the address is not this host's. The message names the setting."""
+
+    errno = _errno.EADDRINUSE
+    reason = "CANNOT_LISTEN"
+
+
 class InvalidKeyError(InvalidArgumentError):
     """A key with a NUL, not encodable as UTF-8, or empty."""
 

@@ -106,6 +106,12 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     modules: tuple[ModuleReport, ...] = ()
 
 
+class Unable(Message, frozen=True, kw_only=True, tag="unable"):
+    """The last word of a worker that will not become warm: it cannot listen, and ``why``."""
+
+    why: str
+
+
 class Modules(Message, frozen=True, kw_only=True, tag="modules"):
     """The modules on this manager's disk were read anew: what ``Ready`` said of them is old."""
 
@@ -139,7 +145,7 @@ class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
 
 
 FromGuard = Begin | Lead | Extend | Drain | Released | Retire | Standing
-FromWorker = Heartbeat | Ready | Modules | Started | Drained | Resign | Fenced
+FromWorker = Heartbeat | Ready | Unable | Modules | Started | Drained | Resign | Fenced
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FROM_GUARD: Final[msgspec.json.Decoder[FromGuard]] = msgspec.json.Decoder(FromGuard)

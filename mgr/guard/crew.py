@@ -95,6 +95,8 @@ class Crew:
         self.worker: Worker | None = None
         self.ready: Ready | None = None
         """What the worker said when it was warm, kept up to date; None before."""
+        self.was_ready = False
+        """Some worker was warm since this manager started."""
         self.starved = False
         """The last worker was killed by the watchdog."""
         self._start = start
@@ -159,6 +161,7 @@ class Crew:
             return
         if isinstance(message, Ready):
             self.ready = message
+            self.was_ready = True
             self._watchdog = Watchdog(self._patience.watchdog_s, self._clock.now())
         if isinstance(message, Modules) and self.ready is not None:
             self.ready = msgspec.structs.replace(self.ready, modules=message.modules)

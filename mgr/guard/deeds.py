@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mgr.clock import Clock, timestamp
 from mgr.election.fitness import Fitness
 from mgr.election.leader import Presence, Reason
 from mgr.election.machine import Action, Event
@@ -23,6 +24,9 @@ from mgr.link import Drain, Extend, Lead, Released
 RETRY_S: Final = 0.05
 """Pause after a first unanswered request; it doubles up to ``RETRY_S_MAX``."""
 RETRY_S_MAX: Final = 1.0
+TELL_AGAIN_S: Final = 5.0
+"""After this somebody who waits is told again why; then after twice as long, and so on."""
+TELL_AGAIN_S_MAX: Final = 600.0
 DRAIN_SLACK_S: Final = 1.0
 """What a drain may take beyond its budget: stopping the modules comes after the commands."""
 PART_SLACK_S: Final = 1.0
@@ -67,7 +71,7 @@ class Deeds:
 
     async def _join(self) -> Event:
         self.state.taken = None
-        trouble = _Trouble("joining the cluster")
+        trouble = _Trouble("joining the cluster", self.given.clock)
         while True:
             try:
                 self.fitness.examine(await self.given.store.status(timeout_s=self._request_s))
@@ -91,7 +95,7 @@ class Deeds:
 
     async def _lead(self) -> Event | None:
         term = self._held()
-        trouble = _Trouble("signing for the term")
+        trouble = _Trouble("signing for the term", self.given.clock)
         while True:
             try:
                 window_s = self._window_s(term)
@@ -131,7 +135,7 @@ class Deeds:
 
     async def _release(self) -> Event:
         term, reason = self._held(), self._reason()
-        trouble = _Trouble("giving the office back")
+        trouble = _Trouble("giving the office back", self.given.clock)
         give_up_s = self.given.clock.now() + STOP_PATIENCE_S
         reach(Point.RELEASE)
         while True:
@@ -188,21 +192,30 @@ class Deeds:
 
 
 class _Trouble:
-    """Pauses between attempts, and says once that there is trouble and once that it is over."""
+    """Pauses between attempts; says ever more seldom that there is trouble, then that it ended."""
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, clock: Clock) -> None:
         self._doing = doing
+        self._clock = clock
         self._pause_s = RETRY_S
-        self._told = ""
+        self._kind = ""
+        self._since, self._since_s = "", 0.0
+        self._again_s = 0.0
 
     async def pause(self, error: StoreError) -> None:
-        kind = type(error).__name__
-        if kind != self._told:
-            self._told = kind
-            log.warning("%s: the store fails, retrying", self._doing, extra={"error": str(error)})
+        kind, now_s = type(error).__name__, self._clock.now()
+        if not self._since:
+            self._since, self._since_s = timestamp(), now_s
+        if kind != self._kind or now_s >= self._again_s:
+            self._kind = kind
+            lasted_s = now_s - self._since_s
+            self._again_s = now_s + min(max(lasted_s, TELL_AGAIN_S), TELL_AGAIN_S_MAX)
+            fields = {"since": self._since, "for_s": round(lasted_s), "error": str(error)}
+            log.warning("%s: the store fails, retrying", self._doing, extra=fields)
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, RETRY_S_MAX)
 
     def over(self) -> None:
-        if self._told:
-            log.info("%s: the store answers again", self._doing)
+        if self._since:
+            fields = {"after_s": round(self._clock.now() - self._since_s)}
+            log.info("%s: the store answers again", self._doing, extra=fields)

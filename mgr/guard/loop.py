@@ -16,7 +16,7 @@ from mgr.election.fitness import Fitness
 from mgr.election.machine import WAITING, Action, Event, Phase, UnexpectedEventError, step
 from mgr.election.session import Session
 from mgr.election.timing import Timing
-from mgr.errors import StoreError
+from mgr.errors import CannotListenError, StoreError
 from mgr.guard.campaign import Campaign
 from mgr.guard.crew import Crew, Patience, StartWorker
 from mgr.guard.deeds import Deeds
@@ -28,7 +28,7 @@ from mgr.guard.records import Records, Signboard
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import Given, State, Term
 from mgr.guard.vigil import Vigil
-from mgr.link import Drained, Fenced, FromWorker, Modules, Ready, Resign, Standing, Started
+from mgr.link import Drained, Fenced, FromWorker, Modules, Ready, Resign, Standing, Started, Unable
 from mgr.settings import Settings
 from mgr.store.api import Store
 
@@ -111,6 +111,7 @@ class Guard:
 
         Raises:
             NameTakenError: Another live manager has this name; nothing was changed.
+            CannotListenError: The first worker found its port taken.
 
         """
         async with asyncio.TaskGroup() as self._tasks:
@@ -211,8 +212,11 @@ class Guard:
         self._on(Event.GONE)
 
     def _said(self, message: FromWorker) -> None:
-        if isinstance(message, Modules):
-            self._signboard.stale.set()
+        match message:
+            case Modules():
+                self._signboard.stale.set()
+            case Unable(why=why):
+                self._give_up(why)
         event = self._meaning(message)
         if event is None:
             return
@@ -221,6 +225,15 @@ class Guard:
         except UnexpectedEventError as error:
             # The worker's word decides nothing out of its turn.
             log.error("the worker speaks out of turn", extra={"error": str(error)})  # noqa: TRY400
+
+    def _give_up(self, why: str) -> None:
+        """A worker cannot listen. At the first start somebody is there to mend a setting.
+
+        Later it is an accident that may pass, and the next worker tries again.
+        """
+        if not self._crew.was_ready:
+            self._state.failure = CannotListenError(why)
+            self.stop()
 
     def _meaning(self, message: FromWorker) -> Event | None:
         taken, wishes = self._state.taken, self._state.wishes

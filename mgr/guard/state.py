@@ -9,7 +9,7 @@ from mgr.clock import Clock
 from mgr.election.machine import LEADING, PROVABLE, Event, Phase
 from mgr.election.office import Office
 from mgr.election.pulse import PROFILES, Cadence, Rhythm
-from mgr.errors import NameTakenError
+from mgr.errors import CannotListenError, NameTakenError
 from mgr.guard.identity import Identity
 from mgr.settings import Settings
 from mgr.store.api import Store
@@ -83,7 +83,7 @@ class State:
     taken: Term | None = None
     """The office last taken, until it is certainly given back."""
     wishes: Wishes = field(default_factory=Wishes)
-    failure: NameTakenError | None = None
+    failure: NameTakenError | CannotListenError | None = None
     """Why this manager cannot be in the cluster at all."""
 
     @property

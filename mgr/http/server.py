@@ -12,7 +12,7 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from mgr.errors import InvalidSettingError
+from mgr.errors import CannotListenError
 from mgr.host.role import Role
 from mgr.host.view import ClusterView
 from mgr.http.app import Pages
@@ -61,7 +61,7 @@ async def serve(
     """Listen on ``settings.http_listen``; the server runs in ``tasks`` until closed.
 
     Raises:
-        InvalidSettingError: The address cannot be bound; the message names it.
+        CannotListenError: The address cannot be bound; the message names it.
 
     """
     listener = _bound(settings.http_listen)
@@ -100,7 +100,7 @@ def _bound(listen: str) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise InvalidSettingError(f"http_listen: {listen}: {error.strerror}") from None
+        raise CannotListenError(f"http_listen: {listen}: {error.strerror}") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -109,7 +109,7 @@ def _bound(listen: str) -> socket.socket:
         listener.settimeout(0)
     except OSError as error:
         listener.close()
-        raise InvalidSettingError(
+        raise CannotListenError(
             f"http_listen: cannot listen on {listen}: {error.strerror}"
         ) from None
     return listener

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mgr.clock import Clock
-from mgr.errors import InvalidSettingError, NotActiveError
+from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.manager import version
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, refusal
@@ -86,7 +86,7 @@ async def serve(
     promotion, the active. ``note_of`` says why the manager stands as it stands, "" for nothing.
 
     Raises:
-        InvalidSettingError: The address cannot be bound; the message names it.
+        CannotListenError: The address cannot be bound; the message names it.
 
     """
 
@@ -123,7 +123,7 @@ def _bind(server: grpc.aio.Server, listen: str) -> int:
         return server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError:
         # gRPC says no more than that it failed.
-        raise InvalidSettingError(
+        raise CannotListenError(
             f"grpc_listen: cannot listen on {listen}: the port is taken or the address is not "
             "this machine's"
         ) from None

@@ -17,9 +17,9 @@ import msgspec
 
 from mgr import logs
 from mgr.clock import CLOCK
-from mgr.errors import MgrError
+from mgr.errors import CannotListenError, MgrError
 from mgr.host.bridge import aside, keep_modules_from_exiting
-from mgr.link import Begin, from_guard, open_link
+from mgr.link import Begin, Unable, from_guard, open_link
 from mgr.settings import Settings
 from mgr.worker.tether import Tether, die_with_parent, dump_stacks_on_signal, end
 
@@ -58,7 +58,11 @@ async def _serve(link: socket.socket) -> None:
         tasks.create_task(tether.beat(settings.watchdog_s), name="heartbeat")
         tasks.create_task(tether.hear(), name="link")
         loop = await aside("import-worker", lambda: importlib.import_module("mgr.worker.loop"))
-        await loop.run(settings, begin.incarnation, tether, tasks)
+        try:
+            await loop.run(settings, begin.incarnation, tether, tasks)
+        except CannotListenError as error:
+            tether.say(Unable(why=str(error)))
+            raise
 
 
 if __name__ == "__main__":

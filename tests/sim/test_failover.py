@@ -8,6 +8,7 @@ import pytest
 
 from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
+from mgr.errors import CannotListenError
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
 from mgr.store.api import Delete, Put
@@ -303,6 +304,53 @@ def test_a_worker_that_crashes_again_and_again_is_started_ever_more_rarely():
         assert max(gaps[:2]) < 1.5
         assert gaps[-1] > 15
         assert gaps[2:] == sorted(gaps[2:])
+
+
+def test_a_port_taken_at_the_first_start_ends_the_manager():
+    """Somebody has just typed it: he reads which setting it is, and the name is free again."""
+    with Simulation("a") as world:
+        a = world.managers["a"]
+        a.port_taken = True
+        world.until(lambda: not a.running, 10)
+
+        assert isinstance(a.failure, CannotListenError)
+        assert str(a.failure) == "grpc_listen: taken"
+        assert world.loop.run_until_complete(world.store.get(KEYS.manager("a"))) is None
+
+
+def test_a_port_taken_later_is_waited_for():
+    """It may be the worker before, or a passing connection: nobody stands beside it."""
+    with Simulation("a", "b") as world:
+        world.settle()
+        a = world.managers["a"]
+        a.port_taken = True
+        a.worker.die("SIGKILL")
+        world.run(20)
+        assert a.running
+
+        a.port_taken = False
+
+        assert world.settle()
+
+
+def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(caplog):
+    """With the time since when, and once more when it is back: a log that says why nothing is."""
+    caplog.set_level("INFO", "mgr.guard")
+    with Simulation("a") as world:
+        a = world.managers["a"]
+        a.wire.weather = Weather.REQUEST_LOST
+        world.run(400)
+        a.wire.weather = Weather.FINE
+        world.settle()
+
+    said = [one for one in caplog.records if one.message.startswith("joining the cluster")]
+    lasted = [one.for_s for one in said[:-1]]
+    assert len({one.since for one in said[:-1]}) == 1
+    assert lasted[0] == 0
+    assert 5 <= len(lasted) <= 10
+    assert all(later >= 1.8 * earlier for earlier, later in pairwise(lasted[1:]))
+    assert said[-1].message == "joining the cluster: the store answers again"
+    assert said[-1].after_s >= 400
 
 
 def test_a_word_of_the_worker_out_of_turn_decides_nothing():

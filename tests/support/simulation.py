@@ -33,6 +33,7 @@ from mgr.link import (
     Retire,
     Standing,
     Started,
+    Unable,
 )
 from mgr.settings import PROFILED, Settings
 from mgr.store.api import Delete, Put, Revision, Store
@@ -106,6 +107,10 @@ class SimWorker:
 
     async def _start(self) -> None:
         await asyncio.sleep(self._world.dice.uniform(0.3, 1.0))
+        if self._manager.port_taken:
+            self.say(Unable(why="grpc_listen: taken"))
+            self._world.loop.call_soon(self.die, "exit status 1", context=self._mine)
+            return
         self.say(Ready(grpc_address=f"{self._manager.name}:1", http_address=""))
 
     def _hear(self, message: Message) -> None:
@@ -190,6 +195,7 @@ class SimManager:
         self.wire = Wire(world.store, world.judge, world.loop, world.dice)
         self.worker: SimWorker | None = None
         self.failure: BaseException | None = None
+        self.port_taken = False
         self._starts = 0
         self.start()
 

@@ -14,7 +14,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mgr.clock import CLOCK
 from mgr.election.leader import Presence, encode
 from mgr.errors import ModuleNotEnabledError, NotActiveError, UnreachableError
-from mgr.link import Drain, Drained, Extend, Fenced, Heartbeat, Modules, Released, Resign, Retire
+from mgr.link import (
+    Drain,
+    Drained,
+    Extend,
+    Fenced,
+    Heartbeat,
+    Modules,
+    Released,
+    Resign,
+    Retire,
+    Unable,
+)
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 from mgr.store.api import Put
 
@@ -352,6 +363,7 @@ async def test_a_port_that_is_taken_ends_the_worker_with_one_line(workers):
 
     second = await workers(id="b", grpc_listen=taken)
 
+    assert f"grpc_listen: cannot listen on {taken}" in (await second.hear(Unable)).why
     assert await second.exited(within_s=20) == 1
     log = second.log.read_text()
     assert f"cannot listen on {taken}" in log
