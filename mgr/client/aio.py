@@ -23,6 +23,7 @@ from mgr.client.answer import (
 )
 from mgr.client.errand import Errand, Guide
 from mgr.client.follow import follow_log
+from mgr.client.maps import Maps
 from mgr.client.peers import Peer, Peers, addresses_in
 from mgr.client.search import Search, Sighting
 from mgr.client.session import Session
@@ -42,6 +43,10 @@ class AsyncClient:
     Safe for any number of concurrent calls of one event loop. Every method raises the classes
     of ``mgr.errors``: what the active refused a call with, or ``UnreachableError`` (nothing
     ran) and ``DeadlineExceededError`` (the outcome is unknown) when there was no answer.
+
+    Attributes:
+        maps: Documents that modules read, published and watched: see ``mgr.client.maps``.
+
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class AsyncClient:
         """
         self._guide = Guide(Peers(addresses_in(hosts)), clock, reach_s=reach_s)
         self._timeout_s = timeout_s
+        self.maps: Final = Maps(self._guide, timeout_s=timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from mgr.client.aio import REACH_S, TIMEOUT_S, AsyncClient
 from mgr.client.answer import Answer, CommandInfo, Line, Missing, Status
+from mgr.client.maps import Gone, Map, Maps
 from mgr.client.search import Sighting
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Client:
             return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s)
 
         self._client = _run(made())
+        self.maps: Final = BlockingMaps(self._client.maps)
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +97,36 @@ class Client:
     ) -> Generator[Line | Missing, None, None]:
         """Yield the last lines of the cluster log, then each that comes."""
         return _drained(self._client.follow_log(past=past, lowest=lowest, channel=channel))
+
+
+class BlockingMaps:
+    """``mgr.client.maps.Maps`` for threads: the same promises and errors."""
+
+    def __init__(self, maps: Maps) -> None:
+        """Made by ``Client``."""
+        self._maps = maps
+
+    def get(self, name: str) -> Map | None:
+        """A published map or a document of the manager; None where there is none."""
+        return _run(self._maps.get(name))
+
+    def versions(self) -> dict[str, int]:
+        """The version of every published map, by name."""
+        return _run(self._maps.versions())
+
+    def set(
+        self, name: str, document: Mapping[str, Any], *, expected_version: int | None = None
+    ) -> int:
+        """Publish ``document``; the version that it has then."""
+        return _run(self._maps.set(name, document, expected_version=expected_version))
+
+    def remove(self, name: str, *, expected_version: int | None = None) -> None:
+        """Withdraw a map; no error where there is none."""
+        _run(self._maps.remove(name, expected_version=expected_version))
+
+    def watch(self, prefix: str = "") -> Generator[Map | Gone, None, None]:
+        """Yield each map whose name begins so, then every change."""
+        return _drained(self._maps.watch(prefix))
 
 
 class _Shared:

@@ -40,7 +40,7 @@ async def follow_log(
     seen = (0, 0)
     async with Search(guide.peers) as search:
         while True:
-            peer = await _active(guide, search)
+            peer = await active_peer(guide, search)
             async with contextlib.aclosing(_lines(peer, request)) as lines:
                 async for line in lines:
                     if isinstance(line, Line):
@@ -52,7 +52,13 @@ async def follow_log(
             await wait_at_most(PAUSE_MAX_S, search, seen[0])
 
 
-async def _active(guide: Guide, search: Search) -> Peer:
+async def active_peer(guide: Guide, search: Search) -> Peer:
+    """Wait until ``search`` has found who leads; that manager.
+
+    Raises:
+        UnreachableError: No manager answers.
+
+    """
     until_s = guide.clock.now() + guide.reach_s
     while search.best is None:
         if not search.answered and guide.clock.now() > until_s:

@@ -8,6 +8,8 @@ import contextlib
 import grpc
 import pytest
 
+from mgr.client.blocking import Client
+from mgr.client.maps import Gone, Map
 from mgr.clock import CLOCK
 from mgr.cluster.maps import Maps
 from mgr.errors import ConflictError, InvalidArgumentError, NotActiveError, NotFoundError
@@ -39,18 +41,20 @@ class Own:
 
 
 @contextlib.asynccontextmanager
-async def leading(three, name="a"):
+async def leading(three, name="a", store=None):
     """Let one of ``three`` lead with real maps; a stub of its service and those maps."""
-    store, keys = MemoryStore(CLOCK), Keys("test")
+    store, keys = store or MemoryStore(CLOCK), Keys("test")
     mirror = Mirror(store, keys.root, CLOCK)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(mirror.run())
-        term = await store.create(keys.leader, name, lease=(await store.grant(60)).lease)
+        lease = (await store.grant(60)).lease
+        term = await store.create(keys.leader, name, lease=lease)
         await mirror.reached(term, 5)
         role = three.promote(name, term)
         role.maps = Maps(mirror, keys, FencedStore(store, keys, term, mirror=mirror), Own())
         async with grpc.aio.insecure_channel(three[name].address) as channel:
             yield ClusterServiceStub(channel), role.maps
+        await store.revoke(lease)
         following.cancel()
 
 
@@ -148,3 +152,62 @@ async def test_a_standby_names_the_active_instead(three):
 
     assert {type(error) for error in errors} == {NotActiveError}
     assert {error.active_address for error in errors} == {three["b"].address}
+
+
+async def test_the_client_publishes_reads_and_withdraws(three, client):
+    """Documents go in and come out as dictionaries."""
+    async with leading(three):
+        version = await client.maps.set("racks", {"a": ["ä"]}, expected_version=0)
+        got = await client.maps.get("racks")
+        listed = await client.maps.versions()
+        with pytest.raises(ConflictError):
+            await client.maps.set("racks", {}, expected_version=0)
+        await client.maps.remove("racks", expected_version=version)
+
+        assert got == Map("racks", version, {"a": ["ä"]})
+        assert listed == {"racks": version}
+        assert await client.maps.get("racks") is None
+        assert (await client.maps.get("mgr_map")).version == 0
+
+
+async def test_a_watching_client_goes_on_with_the_successor(three, client):
+    """What happened meanwhile is made up for; nothing comes twice."""
+    store, seen = MemoryStore(CLOCK), []
+    watching = contextlib.aclosing(client.maps.watch("ra"))
+    async with watching as news:
+        async with leading(three, "a", store) as (_, maps):
+            await maps.set("racks", '{"a": 1}')
+            await maps.set("rails", "{}")
+            await maps.set("ramps", "{}")
+            seen += [await anext(news), await anext(news), await anext(news)]
+        await three["a"].server.close(0)
+        async with leading(three, "b", store) as (_, maps):
+            await maps.remove("rails")
+            await maps.set("racks", '{"a": 2}')
+            after = [await anext(news), await anext(news)]
+            await maps.set("rafts", "{}")
+            after.append(await anext(news))
+
+    assert [each.name for each in seen] == ["racks", "rails", "ramps"]
+    assert sorted(each.name for each in after) == ["racks", "rafts", "rails"]
+    assert Gone("rails") in after
+    assert {"a": 2} in [each.document for each in after if isinstance(each, Map)]
+
+
+async def test_a_program_without_a_loop_has_the_same_calls(three):
+    """From a thread."""
+
+    def work(hosts):
+        with Client(hosts, timeout_s=5) as client:
+            version = client.maps.set("racks", {"a": 1})
+            with contextlib.closing(client.maps.watch()) as news:
+                first = next(news)
+            listed = client.maps.versions()
+            client.maps.remove("racks")
+            return version, first, listed, client.maps.get("racks")
+
+    async with leading(three):
+        version, first, listed, after = await asyncio.to_thread(work, three.hosts)
+
+    assert first == Map("racks", version, {"a": 1})
+    assert (listed, after) == ({"racks": version}, None)

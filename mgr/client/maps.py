@@ -1,0 +1,162 @@
+"""Maps, read, published and followed through failovers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from mgr.client.errand import Errand, Guide
+from mgr.client.follow import active_peer
+from mgr.client.peers import Peer
+from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
+from mgr.errors import NotActiveError, NotFoundError, OutcomeUnknownError, UnreachableError
+from mgr.rpc.status import error_of
+from mgr.rpc.v1 import cluster_pb2
+
+SILENCE_MAX_S: Final = 12.0
+"""The server shows every 5 s that the stream lives; after two such spans it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map as it was read. ``version`` 0: a document of the manager itself."""
+
+    name: str
+    version: int
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A map that was seen before is not there any more."""
+
+    name: str
+
+
+class Maps:
+    """What ``AsyncClient.maps`` is. Each call raises as the client's calls do."""
+
+    def __init__(self, guide: Guide, *, timeout_s: float) -> None:
+        """Find the active with ``guide``; a call may take ``timeout_s``."""
+        self._guide = guide
+        self._timeout_s = timeout_s
+
+    async def get(self, name: str) -> Map | None:
+        """A published map or a document of the manager; None where there is none."""
+        request = cluster_pb2.GetMapRequest(name=name)
+        errand = self._errand(lambda peer, left_s: peer.cluster.GetMap(request, timeout=left_s))
+        try:
+            return _map_in((await errand.run()).map)
+        except NotFoundError:
+            return None
+
+    async def versions(self) -> dict[str, int]:
+        """The version of every published map, by name."""
+        request = cluster_pb2.ListMapsRequest()
+        errand = self._errand(lambda peer, left_s: peer.cluster.ListMaps(request, timeout=left_s))
+        return {each.name: each.version for each in (await errand.run()).maps}
+
+    async def set(
+        self, name: str, document: Mapping[str, Any], *, expected_version: int | None = None
+    ) -> int:
+        """Publish ``document``; the version that it has then.
+
+        Repeated through failovers as often as it takes. Not so with ``expected_version``, which
+        is to be there (0: none): a repetition could not tell its own first attempt from another
+        publisher's.
+
+        Raises:
+            ConflictError: Another version is there.
+            InvalidArgumentError: It is no name, or no document that may be published.
+            OutcomeUnknownError: The connection broke under a conditional one: read, then decide.
+
+        """
+        text = json.dumps(dict(document), allow_nan=False, ensure_ascii=False)
+        request = cluster_pb2.SetMapRequest(
+            name=name, document=text.encode(), expected_version=expected_version
+        )
+        errand = self._errand(
+            lambda peer, left_s: peer.cluster.SetMap(request, timeout=left_s),
+            repeatable=expected_version is None,
+        )
+        return int((await errand.run()).version)
+
+    async def remove(self, name: str, *, expected_version: int | None = None) -> None:
+        """Withdraw a map; no error where there is none. ``expected_version`` as for ``set``."""
+        request = cluster_pb2.RemoveMapRequest(name=name, expected_version=expected_version)
+        errand = self._errand(
+            lambda peer, left_s: peer.cluster.RemoveMap(request, timeout=left_s),
+            repeatable=expected_version is None,
+        )
+        await errand.run()
+
+    async def watch(self, prefix: str = "") -> AsyncGenerator[Map | Gone, None]:
+        """Yield each map whose name begins so, then every change, from whoever is active.
+
+        Who takes them slowly misses versions in between, never the last one. After a failover
+        nothing comes twice, and what happened meanwhile is made up for. Never ends by itself.
+
+        Raises:
+            UnreachableError: No manager answers.
+
+        """
+        request = cluster_pb2.WatchMapsRequest(prefix=prefix)
+        seen: dict[str, int] = {}
+        async with Search(self._guide.peers) as search:
+            while True:
+                peer = await active_peer(self._guide, search)
+                async with contextlib.aclosing(_news(peer, request, seen)) as news:
+                    async for each in news:
+                        yield each
+                await wait_at_most(PAUSE_MAX_S, search, 0)
+
+    def _errand(self, send: Any, *, repeatable: bool = True) -> Errand[Any]:
+        return Errand(self._guide, send, timeout_s=self._timeout_s, repeatable=repeatable)
+
+
+async def _news(
+    peer: Peer, request: cluster_pb2.WatchMapsRequest, seen: dict[str, int]
+) -> AsyncGenerator[Map | Gone, None]:
+    """Yield what one manager says that is not in ``seen``, which is kept up to date."""
+    stream = peer.cluster.WatchMaps(request)
+    messages = aiter(stream)
+    listed: set[str] = set()
+    try:
+        while (message := await _next(messages)) is not None:
+            if message.HasField("map"):
+                listed.add(message.map.name)
+                if message.map.version > seen.get(message.map.name, 0):
+                    seen[message.map.name] = message.map.version
+                    yield _map_in(message.map)
+            elif message.HasField("caught_up"):
+                for name in sorted(seen.keys() - listed):
+                    del seen[name]
+                    yield Gone(name)
+            elif message.HasField("removed") and seen.pop(message.removed, 0):
+                yield Gone(message.removed)
+    except grpc.aio.AioRpcError as failed:
+        error = error_of(failed)
+        if not isinstance(error, (NotActiveError, OutcomeUnknownError, UnreachableError)):
+            raise error from None
+    finally:
+        stream.cancel()
+
+
+async def _next(
+    messages: AsyncIterator[cluster_pb2.WatchMapsResponse],
+) -> cluster_pb2.WatchMapsResponse | None:
+    try:
+        async with asyncio.timeout(SILENCE_MAX_S):
+            return await anext(messages, None)
+    except TimeoutError:
+        return None
+
+
+def _map_in(message: cluster_pb2.Map) -> Map:
+    return Map(message.name, message.version, json.loads(message.document))
