@@ -7,6 +7,7 @@ imported, its classes can be named, caught and derived from, and making one says
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,24 @@ NAMES: Final = ("rados", "rbd", "cephfs")
 
 class NoCephError(RuntimeError):
     """A module wants to reach a Ceph cluster, and this host knows of none."""
+
+    errno = errno.ENOENT
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def no_ceph(why: str) -> NoCephError:
+    """The error to raise; it is a ``rados.ObjectNotFound`` as well.
+
+    Where there is no cluster there is no pool and no object: a module that looks for one which
+    need not be there hears in its own words that it is not.
+    """
+    not_found = getattr(sys.modules.get("rados"), "ObjectNotFound", None)
+    if not_found is None:
+        return NoCephError(why)
+    made: NoCephError = type("NoCephError", (NoCephError, not_found), {})(why)
+    return made
 
 
 class StandIn(ModuleType):
@@ -73,7 +92,7 @@ def bindings_of(name: str) -> ModuleType:
 
 def _absent(bindings: str, name: str) -> type[Exception]:
     def refuse(self: Exception, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - any constructor's
-        raise NoCephError(f"Ceph's Python bindings {bindings!r} are not on this host")
+        raise no_ceph(f"Ceph's Python bindings {bindings!r} are not on this host")
 
     # An exception, since most of these are caught somewhere.
     return type(name, (Exception,), {"__init__": refuse, "__module__": bindings})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import socket
 from collections.abc import Mapping, Sequence
@@ -70,3 +71,14 @@ class ActiveHalf(Declared):
     """Root of the parts that ``MgrModule`` is made of, one subject each."""
 
     _context: ModuleContext
+
+    def get(self, data_name: str, mutable: bool = False) -> Any:  # noqa: FBT001, FBT002 - ceph-mgr's signature
+        """The document called ``data_name``; None, and a line in the log, if there is none.
+
+        Below its top it is shared and read only; with ``mutable`` all of it is the caller's own.
+        """
+        document = super().get(data_name)
+        return copy.deepcopy(document) if mutable else document
+
+    def erase(self, data_name: str) -> None:
+        """Nothing is to be dropped: what is published is made anew as soon as it has changed."""

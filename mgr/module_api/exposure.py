@@ -2,10 +2,65 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Any, ClassVar, Final, TypeVar, Union, get_args, get_type_hints
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+READING: Final = (
+    "db_ready",
+    "get",
+    "get_ceph_conf_path",
+    "get_ceph_option",
+    "get_counter_latest",
+    "get_counter_latest_avg",
+    "get_daemon_status",
+    "get_foreign_ceph_option",
+    "get_hostname",
+    "get_kv",
+    "get_latest_counter",
+    "get_latest_unlabeled_counter",
+    "get_localized_store",
+    "get_mds_perf_counters",
+    "get_mgr_ip",
+    "get_osd_perf_counters",
+    "get_perf_counters",
+    "get_perf_schema",
+    "get_server",
+    "get_store",
+    "get_store_prefix",
+    "get_unlabeled_counter",
+    "get_unlabeled_counter_latest",
+    "get_unlabeled_counter_latest_avg",
+    "get_unlabeled_perf_counters",
+    "get_unlabeled_perf_schema",
+    "have_enough_osds",
+    "have_mon_connection",
+    "list_servers",
+    "lookup_release_name",
+    "pool_exists",
+    "remote",
+    "reregister_mds_perf_queries",
+    "send_rgwadmin_command",
+    "set_uri",
+)
+WRITING: Final = (
+    "appify_pool",
+    "clear_all_progress_events",
+    "complete_progress_event",
+    "create_mgr_pool",
+    "create_pool",
+    "remove_mds_perf_query",
+    "remove_osd_perf_query",
+    "rename_pool",
+    "set_device_wear_level",
+    "set_localized_module_option",
+    "set_localized_store",
+    "set_store",
+)
+"""Methods of ``MgrModule`` that ceph-mgr marks, and which of them need more than reading there."""
 
 
 class _Mark:
@@ -50,3 +105,22 @@ class API:
 
     perm = _Perm
     expose = _Expose(True)  # noqa: FBT003 - the value of the mark
+
+
+def expose(owner: type) -> None:
+    """Mark the methods of ``owner``, which is ``MgrModule``, that ceph-mgr marks."""
+    for name in (*READING, *WRITING):
+        method = API.expose(getattr(owner, name))
+        if name in WRITING:
+            API.perm("w")(method)
+        # Whoever publishes them makes commands of their annotations: those must be types for it.
+        plain = inspect.unwrap(method)
+        hints = get_type_hints(plain)
+        plain.__annotations__ = {name: _of_a_command(hint) for name, hint in hints.items()}
+
+
+def _of_a_command(hint: Any) -> Any:
+    """The same type as commands can have it: an ``Optional``, a text where anything fits."""
+    if isinstance(hint, UnionType):
+        return Union[tuple(_of_a_command(part) for part in get_args(hint))]  # noqa: UP007 - the form they know
+    return str if hint is Any else hint

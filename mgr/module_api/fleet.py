@@ -44,32 +44,3 @@ class Fleet(ActiveHalf):
     def set_device_wear_level(self, devid: str, wear_level: float) -> None:
         """Note how worn a device is, from 0 to 1; kept under ``device/<devid>`` for all to read."""
         self._context.set_device_wear_level(devid, wear_level)
-
-    # Queries that only daemons of Ceph answer: refused as ceph-mgr refuses a malformed one.
-
-    def add_osd_perf_query(self, query: dict[str, Any]) -> int | None:
-        """None: there is no OSD that could be asked."""
-        self.log.error("no OSD answers performance queries here: %r", query)
-        return None
-
-    def remove_osd_perf_query(self, query_id: int) -> None:
-        """End a query; there is none."""
-
-    def get_osd_perf_counters(self, query_id: int) -> dict[str, Any] | None:  # noqa: ARG002 - there is none
-        """None: there is no such query."""
-        return None
-
-    def add_mds_perf_query(self, query: dict[str, Any]) -> int | None:
-        """None: there is no MDS that could be asked."""
-        self.log.error("no MDS answers performance queries here: %r", query)
-        return None
-
-    def remove_mds_perf_query(self, query_id: int) -> None:
-        """End a query; there is none."""
-
-    def reregister_mds_perf_queries(self) -> None:
-        """Ask again what was asked; nothing was."""
-
-    def get_mds_perf_counters(self, query_id: int) -> dict[str, Any] | None:  # noqa: ARG002 - there is none
-        """None: there is no such query."""
-        return None

@@ -17,6 +17,7 @@ from mgr.module_api.counters import Counters
 from mgr.module_api.database import ModuleDatabase
 from mgr.module_api.declared import Declared
 from mgr.module_api.display import get_pretty_header, get_pretty_row, to_pretty_iec
+from mgr.module_api.exposure import expose
 from mgr.module_api.fleet import Fleet
 from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
@@ -24,12 +25,22 @@ from mgr.module_api.native import Native
 from mgr.module_api.own_maps import OwnMaps
 from mgr.module_api.own_options import OwnOptions
 from mgr.module_api.own_store import OwnStore, localized_store
+from mgr.module_api.perf_query import PerfQueries
 from mgr.module_api.progress import ReportsProgress
 from mgr.module_api.rados import Rados
 
 
 class MgrModule(
-    OwnOptions, OwnStore, OwnMaps, ModuleDatabase, ReportsProgress, Fleet, Counters, Native, Rados
+    OwnOptions,
+    OwnStore,
+    OwnMaps,
+    ModuleDatabase,
+    ReportsProgress,
+    Fleet,
+    Counters,
+    PerfQueries,
+    Native,
+    Rados,
 ):
     """The active half of a module. One instance lives while its manager is the active one.
 
@@ -54,6 +65,7 @@ class MgrModule(
     ) -> None:
         self._take(module_name, py_modules_ptr)
         self._prepare_db()
+        self._prepare_queries()
         self._commands = decorated_commands(type(self))
         self._answering = False
         self._mgr_ips: str | None = None
@@ -284,3 +296,6 @@ class MgrStandbyModule(Declared):
     def get_active_uri(self) -> str:
         """The address that the active half of this module published; empty if none is known."""
         return self._context.get_active_uri()
+
+
+expose(MgrModule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mgr.module_api.context import OptionValue
@@ -101,3 +102,6 @@ class OwnOptions(ActiveHalf):
 
     def _set_module_option(self, key: str, val: Any) -> None:
         self._context.set_option(self.module_name, key, None if val is None else str(val))
+
+    def _set_localized(self, key: str, val: Any, setter: Callable[[str, Any], None]) -> None:
+        setter(f"{self.get_mgr_id()}/{key}", val)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 from mgr.module_api.context import StandbyContext
 from mgr.module_api.declared import ActiveHalf
@@ -14,6 +14,9 @@ NOTHING: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 class OwnStore(ActiveHalf):
     """The part of ``MgrModule`` about what must survive it."""
+
+    SHARED_STORE: ClassVar[Sequence[str]] = ()
+    """How keys begin that other modules may read. Ours, not ceph-mgr's."""
 
     def get_store(self, key: str, default: str | None = None) -> str | None:
         """The value stored under ``key`` of this module, or ``default``."""
@@ -42,6 +45,22 @@ class OwnStore(ActiveHalf):
     def set_localized_store(self, key: str, val: str | None) -> None:
         """As ``set_store``, for this manager alone."""
         self.set_store(f"{self.get_mgr_id()}/{key}", val)
+
+    def get_store_ex(self, module: str, key: str, default: str | None = None) -> str | None:
+        """The value that another running module has under ``key``, or ``default``.
+
+        Raises:
+            ImportError: No such module is running.
+            PermissionError: It does not share this key; see ``SHARED_STORE``.
+
+        """
+        shared: str | None = self._context.remote(module, "_shared_entry", (key,), {})
+        return default if shared is None else shared
+
+    def _shared_entry(self, key: str) -> str | None:
+        if not key.startswith(tuple(self.SHARED_STORE)):
+            raise PermissionError(f"module {self.module_name!r} does not share {key!r}")
+        return self.get_store(key)
 
     # -- ours, not ceph-mgr's: docs/adr/0015 ------------------------------------------------
 

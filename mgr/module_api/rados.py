@@ -13,7 +13,6 @@ import os
 from typing import Any, Final
 
 from mgr.module_api import bindings
-from mgr.module_api.bindings import NoCephError
 from mgr.module_api.errand import Errands
 from mgr.module_api.osd_map import OSDMap
 
@@ -105,10 +104,11 @@ class Rados(Errands):
         try:
             found = bindings.bindings_of(name)
         except ImportError:
-            raise NoCephError(f"Ceph's Python bindings {name!r} are not on this host") from None
-        if not os.access(self.get_ceph_conf_path(), os.R_OK):
-            path = self.get_ceph_conf_path()
-            raise NoCephError(f"no Ceph cluster is known here: {path!r} cannot be read")
+            why = f"Ceph's Python bindings {name!r} are not on this host"
+            raise bindings.no_ceph(why) from None
+        path = self.get_ceph_conf_path()
+        if not os.access(path, os.R_OK):
+            raise bindings.no_ceph(f"no Ceph cluster is known here: {path!r} cannot be read")
         return found
 
     def get_osdmap(self) -> OSDMap:

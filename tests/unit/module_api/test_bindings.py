@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import types
@@ -10,6 +11,8 @@ import pytest
 
 from mgr.module_api import bindings
 from mgr.module_api.bindings import NoCephError
+from mgr.module_api.module import MgrModule
+from tests.support.context import run
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +59,34 @@ def test_the_real_ones_come_first(tmp_path, monkeypatch):
 
     assert bindings.bindings_of("rbd").RBD == "real"
     assert isinstance(sys.modules["rbd"], types.ModuleType)
+
+
+def test_a_host_without_ceph_has_no_pool_either():
+    """A module that looks for one which need not be there takes it for missing, and goes on."""
+    rados = importlib.import_module("rados")
+
+    with pytest.raises(rados.ObjectNotFound, match="'rados' are not on this host") as raised:
+        _ = run(MgrModule)[0].rados
+    assert isinstance(raised.value, NoCephError)
+    assert raised.value.errno == errno.ENOENT
+
+
+def test_so_it_is_with_bindings_that_know_of_no_cluster(monkeypatch):
+    """Whose errors have an errno and a text of their own."""
+
+    class ObjectNotFound(Exception):  # noqa: N818 - Ceph's name
+        def __str__(self):
+            return f"[errno {self.number}]"
+
+    real = types.ModuleType("rados")
+    real.ObjectNotFound = ObjectNotFound
+    monkeypatch.setitem(sys.modules, "rados", real)
+    monkeypatch.setenv("CEPH_CONF", "/nowhere/ceph.conf")
+
+    with pytest.raises(ObjectNotFound, match=r"'/nowhere/ceph\.conf' cannot be read"):
+        _ = run(MgrModule)[0].rados
+
+
+def test_where_nobody_named_the_bindings_the_error_is_plain():
+    """There is nobody who could catch it by another name."""
+    assert type(bindings.no_ceph("so")) is NoCephError

@@ -442,3 +442,34 @@ def test_a_standby_must_serve_and_shut_down(waiting):
 def test_a_standby_changes_nothing(name):
     """Only the active half may."""
     assert not hasattr(MgrStandbyModule, name)
+
+
+def test_a_document_can_be_had_to_change_it():
+    """Of later branches: ``mutable``; what is published stays as it is."""
+    module, context = run(Module)
+    context.documents["service_map"] = {"services": {}}
+
+    module.get("service_map", mutable=True)["services"]["x"] = 1
+    module.erase("service_map")
+
+    assert module.get("service_map") == {"services": {}}
+
+
+def test_another_modules_entry_is_read_if_it_shares_it():
+    """By the beginning of its key; else it is refused, and a module that is not there is none."""
+
+    class Open(MgrModule):
+        SHARED_STORE = ("public/",)
+
+    module, context = run(Module)
+    other, _ = run(Open, "other")
+    context.neighbours["other"] = other
+    other.set_store("public/a", "1")
+    other.set_store("own", "2")
+
+    assert module.get_store_ex("other", "public/a") == "1"
+    assert module.get_store_ex("other", "public/b", "none") == "none"
+    with pytest.raises(PermissionError, match="does not share 'own'"):
+        module.get_store_ex("other", "own")
+    with pytest.raises(ImportError):
+        module.get_store_ex("nobody", "public/a")

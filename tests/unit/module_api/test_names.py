@@ -130,3 +130,25 @@ def test_methods_can_be_marked_as_public():
 
     assert (mgr_module.API.expose.get(marked), mgr_module.API.perm.get(marked)) == (True, "w")
     assert (mgr_module.API.expose.get(plain), mgr_module.API.perm.get(plain)) == (False, "r")
+
+
+def test_what_ceph_mgr_publishes_of_a_module_can_be_published_here():
+    """Each marked method makes a command; a subclass that overrides one publishes it anew."""
+    marked = {
+        name: method
+        for name, method in inspect.getmembers(mgr_module.MgrModule, inspect.isfunction)
+        if mgr_module.API.expose.get(method)
+    }
+
+    made = {
+        name: mgr_module.CLICommand(f"mgr cli {name}", mgr_module.API.perm.get(method))
+        for name, method in marked.items()
+    }
+    for name, method in marked.items():
+        made[name].store_func_metadata(method)
+
+    assert made["get_store"].dump_cmd()["cmd"] == (
+        "mgr cli get_store name=key,type=CephString name=default,req=false,type=CephString"
+    )
+    assert (made["get_store"].perm, made["set_store"].perm) == ("r", "w")
+    assert len(marked) >= 46
