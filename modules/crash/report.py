@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -70,6 +71,11 @@ def is_new(report: Report) -> bool:
 def since(reports: Iterable[Report], moment: datetime) -> list[Report]:
     """Those that happened at ``moment`` or later."""
     return [report for report in reports if at(report) >= moment]
+
+
+def by_process(reports: Iterable[Report]) -> dict[str, int]:
+    """How many of them each program has, by its name."""
+    return dict(Counter(str(report.get("process_name") or "unknown") for report in reports))
 
 
 def summary(reports: Mapping[str, Report], now: datetime) -> str:

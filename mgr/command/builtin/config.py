@@ -12,6 +12,7 @@ from mgr.config.conf import read_conf, write_conf
 from mgr.config.history import Change, Version
 from mgr.config.schema import OptionSpec
 from mgr.config.values import Setting, sections_of
+from mgr.election.leader import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.store.api import Delete
 
@@ -179,6 +180,16 @@ class _Config:
         text = write_conf(left)
         return Reply(text, plain=text.rstrip("\n"))
 
+    async def minimal_conf(self, _call: Call) -> Reply:
+        fsid = str(self._values.native("fsid"))
+        records = self._admin.mirror.under(self._admin.keys.managers).values()
+        presences = [found for each in records if (found := decode(each.value, Presence))]
+        addresses = " ".join(sorted(each.grpc_address for each in presences))
+        # The managers stand where Ceph has its monitors: whom a client asks first.
+        lines = [("global", "fsid", fsid), ("global", "mon_host", addresses)]
+        text = f"# minimal ceph.conf for {fsid}\n{write_conf(lines)}"
+        return Reply(text, plain=text.rstrip("\n"))
+
     def _entity(self, who: str) -> dict[str, Setting]:
         try:
             return self._values.entity(who)
@@ -241,6 +252,12 @@ def _of_history(noun: _Config) -> list[BuiltinCommand]:
             "Assimilate options from a conf (-i FILE), and return what could not be",
             "rw",
             noun.assimilate,
+        ),
+        builtin(
+            "config generate-minimal-conf",
+            "Generate a minimal conf: what the cluster is called and where it is reached",
+            "r",
+            noun.minimal_conf,
         ),
     ]
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from mgr.config.conf import read_conf
 from tests.support.desk import desk
 
 
@@ -297,6 +298,20 @@ async def test_a_key_is_set_read_listed_and_removed():
     assert json.loads(listed.stdout) == ["b", "mgr/hello/a"]
     assert listed.stdout.startswith("[\n")
     assert dumped == {"mgr/hello/a": "Grüße"}
+
+
+async def test_a_minimal_conf_says_where_the_managers_are():
+    """It can be read back; hosts that join are given it."""
+    async with desk() as at:
+        await at.join("b")
+        await at.join("a")
+        answer = await at.run("config", "generate-minimal-conf")
+
+    assert answer.stdout.startswith("# minimal ceph.conf for f-s-i-d\n[global]\n")
+    assert read_conf(answer.stdout) == [
+        ("global", "fsid", "f-s-i-d"),
+        ("global", "mon_host", "a:7400 b:7400"),
+    ]
 
 
 @pytest.mark.parametrize("verb", ["get", "exists"])

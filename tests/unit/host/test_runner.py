@@ -204,6 +204,24 @@ async def test_a_serve_that_raises_is_reported_and_the_module_made_anew(host):
     assert Event.SERVE_RAISED in host.events
 
 
+async def test_a_module_that_failed_still_tests_itself(host):
+    """By the one command that says what is wrong with it; any other is refused."""
+
+    class Dies(Module):
+        def serve(self):
+            raise ValueError("boom")
+
+    runner = host.run(Dies, Limits(pause_s=60))
+    await until(runner, Phase.BROKEN)
+    test = SimpleNamespace(prefix="hello self-test")
+
+    answer = await runner.run(test, {"prefix": test.prefix}, "", deadline_s=soon())
+
+    assert answer == (0, "hello self-test", "")
+    with pytest.raises(ModuleFailedError, match="boom"):
+        await ask(runner)
+
+
 async def test_a_module_that_leaves_by_exit_harms_only_itself(host):
     """``sys.exit()`` in serve is a crash of the module, not the end of the manager."""
 
