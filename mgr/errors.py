@@ -32,11 +32,23 @@ class NotActiveError(MgrError):
     errno = _errno.EAGAIN
     reason = "NOT_ACTIVE"
 
-    def __init__(self, active_address: str | None, *, active_name: str = "", term: int = 0) -> None:
-        """Remember whom to ask instead; ``None`` while nobody leads."""
+    def __init__(
+        self,
+        active_address: str | None,
+        *,
+        active_name: str = "",
+        term: int = 0,
+        age_s: float = 0.0,
+    ) -> None:
+        """Remember whom to ask instead; ``None`` while nobody leads.
+
+        ``age_s`` seconds ago it was certain that this one leads: of two hints the one of the
+        higher term is right, and of one term the younger.
+        """
         self.active_address = active_address
         self.active_name = active_name
         self.term = term
+        self.age_s = age_s
         where = f"ask {active_address}" if active_address else "nobody leads yet: retry"
         super().__init__(f"this manager is not active; {where}")
 

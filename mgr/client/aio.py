@@ -21,8 +21,9 @@ from mgr.client.answer import (
     request_of,
     status_in,
 )
-from mgr.client.errand import Errand, Guide
+from mgr.client.errand import Errand
 from mgr.client.follow import follow_log
+from mgr.client.guide import Guide
 from mgr.client.maps import Maps
 from mgr.client.peers import Peer, Peers, addresses_in
 from mgr.client.search import Search, Sighting

@@ -1,9 +1,11 @@
 """One call's way to the active, through switches, wrong addresses and managers that are gone.
 
 A call is repeated only where that is safe: nothing ran (NOT_ACTIVE, nobody listens), or the
-manager can tell a repetition by its request id (the connection broke, the term ended). While
-an answer is long in coming the other managers are asked who leads: the call is given up not
-when it is slow, but when somebody leads in a newer term.
+manager can tell a repetition by its request id (the connection broke, the term ended).
+
+What is hedged is the question, not the command (docs/adr/0026): all managers are asked who leads,
+at once where nobody knows, and else as soon as an answer is long in coming. The call is given
+up not when it is slow, but when somebody leads in a newer term.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from typing import Any, Final, Generic, TypeVar
 import grpc
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from mgr.client.peers import Peer, Peers
-from mgr.client.search import PAUSE, Search, Sighting, wait_at_most
-from mgr.clock import Clock
+from mgr.client.guide import Guide
+from mgr.client.losses import Losses
+from mgr.client.peers import Peer
+from mgr.client.search import PAUSE, Search, SearchOverError, Sighting, wait_at_most
 from mgr.errors import (
     DeadlineExceededError,
     MayHaveRunError,
@@ -32,11 +35,11 @@ from mgr.rpc.status import error_of, from_manager
 
 HINTS_MAX: Final = 3
 """Managers that name each other are not followed for ever."""
-LOSSES_MAX: Final = 1
-"""A command that was under way when the connection broke is asked for again in the next term.
-Where that breaks as well, it may be what kills managers: it is not carried to the third."""
-STALL_S: Final = 1.0
+HEDGE_S: Final = 0.2
 """An answer is waited for this long before others are asked whether its manager still leads."""
+LAST_WORD_S: Final = 0.05
+"""A call that somebody newer makes hopeless may end by itself, with an answer or a hint that is
+on its way."""
 ATTEMPT_S_MIN: Final = 0.01
 """With less time left nothing is sent: it could only end as one more "outcome unknown"."""
 
@@ -46,17 +49,6 @@ Send = Callable[[Peer, float], "grpc.aio.UnaryUnaryCall[Any, A]"]
 
 class Elsewhere(Exception):  # noqa: N818 - no failure: the next attempt may well succeed
     """This attempt came to nothing, and another one is safe."""
-
-
-class Guide:
-    """What a client remembers between calls: the managers, and who led last."""
-
-    def __init__(self, peers: Peers, clock: Clock, *, reach_s: float) -> None:
-        """Give up after ``reach_s`` without any answer from any manager."""
-        self.peers = peers
-        self.clock = clock
-        self.reach_s = reach_s
-        self.active: Sighting | None = None
 
 
 class Errand(Generic[A]):
@@ -73,13 +65,14 @@ class Errand(Generic[A]):
         self._guide = guide
         self._send = send
         self._timeout_s = timeout_s
-        self._deadline_s = guide.clock.now() + timeout_s
+        self._begun_s = guide.clock.now()
         self._repeatable = repeatable
         self._why: dict[str, str] = {}
-        self._lost: set[int] = set()
-        """The terms in which the connection broke under it."""
+        self._losses = Losses()
         self._passed = 0
         """The highest term that turned out to be no help."""
+        self._answered = False
+        """At least one of those who were asked who leads answered."""
 
     async def run(self) -> A:
         """Bring back the answer.
@@ -96,19 +89,20 @@ class Errand(Generic[A]):
             # The usual case: one call, and nothing else is set up.
             with contextlib.suppress(Elsewhere):
                 return await self._round(self._guide.active)
-        async with Search(self._guide.peers) as search:
-            return await self._persist(search)
+        while True:
+            with contextlib.suppress(SearchOverError):
+                async with self._guide.search() as search:
+                    return await self._persist(search)
 
     async def _persist(self, search: Search) -> A:
         async def pause(seconds: float) -> None:
             await wait_at_most(seconds, search, self._passed)
 
-        begun_s = self._guide.clock.now()
-
         def hopeless(_: RetryCallState) -> bool:
-            now = self._guide.clock.now()
-            alone = not search.answered and now >= begun_s + self._guide.reach_s
-            return alone or now >= self._deadline_s
+            self._answered |= search.answered
+            waited_s = self._guide.clock.now() - self._begun_s
+            alone = not self._answered and waited_s >= self._guide.reach_s
+            return alone or waited_s >= self._timeout_s
 
         try:
             async for attempt in AsyncRetrying(
@@ -129,12 +123,17 @@ class Errand(Generic[A]):
         raise AssertionError("the loop returns or raises")
 
     def _next(self, search: Search) -> Sighting:
-        if search.best is None:
+        known = [seen for seen in (self._guide.active, search.best) if seen]
+        if not known:
             raise Elsewhere
-        return search.best
+        best = max(known, key=lambda seen: seen.term)
+        if best.term <= self._passed and not self._guide.budget.take():
+            raise Elsewhere
+        return best
 
     async def _round(self, sighting: Sighting) -> A:
         """Ask one manager, and those that it names."""
+        first = sighting
         for _ in range(HINTS_MAX + 1):
             self._passed = max(self._passed, sighting.term)
             try:
@@ -143,16 +142,19 @@ class Errand(Generic[A]):
                 self._why[sighting.address] = str(refused)
                 if refused.active_address in {None, sighting.address}:
                     break
+                if 0 < refused.term < self._passed:
+                    # It has not heard yet what is known here.
+                    break
                 sighting = Sighting(refused.term, str(refused.active_address), refused.active_name)
                 self._guide.peers.learn(sighting.address)
             else:
-                self._guide.active = sighting
+                self._guide.answered(sighting)
                 return answer
-        self._guide.active = None
+        self._guide.no_help(first)
         raise Elsewhere
 
     async def _ask(self, sighting: Sighting) -> A:
-        remaining_s = self._deadline_s - self._guide.clock.now()
+        remaining_s = self._begun_s + self._timeout_s - self._guide.clock.now()
         if remaining_s < ATTEMPT_S_MIN:
             raise Elsewhere
         peer = self._guide.peers.at(sighting.address)
@@ -168,18 +170,26 @@ class Errand(Generic[A]):
 
     async def _ended(self, call: grpc.aio.UnaryUnaryCall[Any, A], term: int) -> bool:
         """Wait for ``call`` to end; False if a newer term begins before."""
-        news = asyncio.Event()
-        call.add_done_callback(lambda _: news.set())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STALL_S):
-                await news.wait()
-        if not call.done():
-            async with Search(self._guide.peers) as search, asyncio.TaskGroup() as tasks:
-                newer = tasks.create_task(search.newer(term))
-                newer.add_done_callback(lambda _: news.set())
-                await news.wait()
+        ended = asyncio.Event()
+        call.add_done_callback(lambda _: ended.set())
+        # Where others are being asked anyway, what they say is heard from the beginning.
+        if self._guide.searching or not await _within(HEDGE_S, ended):
+            async with asyncio.TaskGroup() as tasks:
+                newer = tasks.create_task(self._superseded(term, ended))
+                await ended.wait()
                 newer.cancel()
         return call.done()
+
+    async def _superseded(self, term: int, ended: asyncio.Event) -> None:
+        """Set ``ended`` when somebody leads in a term above ``term``."""
+        while not ended.is_set():
+            with contextlib.suppress(SearchOverError):
+                async with self._guide.search() as search:
+                    await search.newer(term)
+                    await _within(LAST_WORD_S, ended)
+                    ended.set()
+            # It was another call's search, which has found who leads: most likely this call's.
+            await _within(HEDGE_S, ended)
 
     def _judged(self, failed: grpc.aio.AioRpcError, peer: Peer, term: int) -> Exception:
         """Decide what a failure means: an answer of its own, or another attempt."""
@@ -194,9 +204,9 @@ class Errand(Generic[A]):
             self._why[peer.address] = "no connection"
             return Elsewhere()
         if isinstance(error, OutcomeUnknownError):
-            self._lost.add(term)
-            too_often = self._repeatable and len(self._lost) > LOSSES_MAX
-            return lost_too_often(str(error)) if too_often else self._unclear(peer, str(error))
+            self._losses.note(term)
+            too_often = self._repeatable and self._losses.too_many
+            return self._losses.error(str(error)) if too_often else self._unclear(peer, str(error))
         if isinstance(error, DeadlineExceededError):
             return self._unclear(peer, str(error))
         return error
@@ -217,14 +227,14 @@ class Errand(Generic[A]):
             return DeadlineExceededError(
                 f"no answer {waited}: whether the command ran is unknown ({reasons})"
             )
-        if not search.answered:
+        if not self._answered:
             return UnreachableError("no manager answered", tried=tried)
         return UnreachableError(f"no active manager {waited}", tried=tried)
 
 
-def lost_too_often(why: str) -> TermLostError:
-    """The error for a command that was under way on one manager too many."""
-    return TermLostError(
-        f"{LOSSES_MAX + 1} managers were lost while this command was under way, which may be "
-        f"the reason: not asked again (the last: {why})"
-    )
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Wait for ``event``; whether it came."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()

@@ -10,7 +10,7 @@ from typing import Final
 import grpc
 
 from mgr.client.answer import PRIORITIES, Line, Missing, line_in
-from mgr.client.errand import Guide
+from mgr.client.guide import Guide
 from mgr.client.peers import Peer
 from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
 from mgr.errors import InvalidArgumentError, NotActiveError, OutcomeUnknownError, UnreachableError

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import grpc
 
-from mgr.client.errand import Errand, Guide
+from mgr.client.errand import Errand
 from mgr.client.follow import active_peer
+from mgr.client.guide import Guide
 from mgr.client.peers import Peer
 from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
 from mgr.errors import NotActiveError, NotFoundError, OutcomeUnknownError, UnreachableError

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from mgr.client.answer import Answer, answer_in, request_of
-from mgr.client.errand import LOSSES_MAX, lost_too_often
+from mgr.client.losses import Losses
 from mgr.client.search import Sighting
 from mgr.errors import (
     DeadlineExceededError,
@@ -37,7 +37,7 @@ Write = Callable[[Stream, SessionRequest], Awaitable[None]]
 class _Command:
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "lost", "message", "stream", "under_way")
+    __slots__ = ("answer", "losses", "message", "stream", "under_way")
 
     def __init__(self, message: SessionRequest) -> None:
         self.message = message
@@ -46,8 +46,7 @@ class _Command:
         """The stream it was last sent on."""
         self.under_way = False
         """It may be running there: it was sent and not refused."""
-        self.lost: set[int] = set()
-        """The terms in which the connection broke under it."""
+        self.losses = Losses()
 
 
 class Outstanding:
@@ -108,10 +107,10 @@ class Outstanding:
         """Send what waits for an answer on ``stream``, then let new commands through."""
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
-                if len(command.lost) > LOSSES_MAX:
+                if command.losses.too_many:
                     command.stream = stream
                     if not command.answer.done():
-                        command.answer.set_exception(lost_too_often(self._reasons()))
+                        command.answer.set_exception(command.losses.error(self._reasons()))
                 else:
                     await self._put(command, stream)
         if not stream.done():
@@ -123,7 +122,7 @@ class Outstanding:
         if isinstance(error, OutcomeUnknownError):
             for command in self._open.values():
                 if command.stream is stream and command.under_way:
-                    command.lost.add(sighting.term)
+                    command.losses.note(sighting.term)
 
     def hand_out(self, message: SessionResponse, sighting: Sighting) -> bool:
         """Give an answer to who waits for it; False if it must be asked elsewhere."""

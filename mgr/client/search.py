@@ -37,6 +37,10 @@ class Sighting:
     """It said so itself: ``address`` is known to work from here."""
 
 
+class SearchOverError(Exception):
+    """Who began this search has ended it; who shared it begins another one."""
+
+
 class _Ended(Exception):  # noqa: N818 - no error: managers close their streams at a hand-over
     """A manager's stream is over; it is opened again after a pause."""
 
@@ -61,6 +65,7 @@ class Search:
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
+        self._over = False
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -68,17 +73,27 @@ class Search:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._over = True
+        self._tell()
         for follower in self._followers:
             follower.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     async def heard(self) -> None:
-        """Wait for the next piece of news, whatever it is."""
-        news = self._news
-        await news.wait()
+        """Wait for the next piece of news, whatever it is.
+
+        Raises:
+            SearchOverError: The search has ended: there is no more news.
+
+        """
+        if not self._over:
+            news = self._news
+            await news.wait()
+        if self._over:
+            raise SearchOverError
 
     async def newer(self, term: int) -> Sighting:
-        """Wait for an active of a term above ``term``."""
+        """Wait for an active of a term above ``term``. Raises as ``heard`` does."""
         while self.best is None or self.best.term <= term:
             await self.heard()
         return self.best

@@ -10,7 +10,8 @@ import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type
 
 from mgr.client.answer import Answer
-from mgr.client.errand import Elsewhere, Guide
+from mgr.client.errand import Elsewhere
+from mgr.client.guide import Guide
 from mgr.client.outstanding import Outstanding, Stream
 from mgr.client.search import PAUSE, Search, Sighting, wait_at_most
 from mgr.rpc.status import error_of
@@ -100,7 +101,7 @@ class Session:
         stream.cancel()
         if not answers:
             raise Elsewhere
-        self._guide.active = sighting
+        self._guide.answered(sighting)
 
     def _next(self) -> Sighting:
         hint, self._outstanding.hint = self._outstanding.hint, None

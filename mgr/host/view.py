@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mgr.clock import Clock
@@ -33,6 +33,8 @@ class LeaderView:
     version: str
     term: int
     since: str
+    age_s: float = field(default=0.0, compare=False)
+    """How old the picture is that shows it."""
 
 
 class ClusterView:
@@ -51,7 +53,8 @@ class ClusterView:
 
     def leader(self) -> LeaderView | None:
         """The active; None while nobody leads *or* the view is older than the lease."""
-        if self.age_s() > self._lease_ttl_s:
+        age_s = self.age_s()
+        if age_s > self._lease_ttl_s:
             return None
         record = self._mirror.get(self._keys.leader)
         leader = decode(record.value, Leader) if record else None
@@ -65,6 +68,7 @@ class ClusterView:
             version=leader.version,
             term=record.create_revision,
             since=leader.since,
+            age_s=round(age_s, 3),
         )
 
     def presences(self) -> list[Presence]:
@@ -116,4 +120,11 @@ def refusal(leader: LeaderView | None, own_name: str) -> NotActiveError:
     """
     if leader is None or leader.name == own_name:
         return NotActiveError(None)
-    return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+    return hint(leader)
+
+
+def hint(leader: LeaderView) -> NotActiveError:
+    """The error that sends a caller to ``leader``."""
+    return NotActiveError(
+        leader.grpc_address, active_name=leader.name, term=leader.term, age_s=leader.age_s
+    )

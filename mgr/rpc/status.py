@@ -52,12 +52,15 @@ CODES: Final[dict[type[MgrError], StatusCode]] = {
 }
 
 FIELDS: Final[dict[type[MgrError], tuple[str, ...]]] = {
-    NotActiveError: ("active_address", "active_name", "term"),
+    NotActiveError: ("active_address", "active_name", "term", "age_s"),
     errors.FencedError: ("key", "term"),
     errors.MayHaveRunError: ("term",),
     errors.ReportRefusedError: ("rule",),
 }
 """Attributes that travel as ``ErrorInfo.metadata`` under their own names."""
+
+NUMERIC: Final[dict[str, type[int | float]]] = {"term": int, "age_s": float}
+"""Those of them that are no texts; 0 travels as nothing."""
 
 BARE: Final[dict[StatusCode, type[MgrError]]] = {
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
@@ -174,8 +177,8 @@ def _rebuilt(info: error_details_pb2.ErrorInfo, message: str) -> MgrError:
     Exception.__init__(error, message)
     for name in fields:
         text = info.metadata.get(name, "")
-        value = int(text or 0) if name == "term" else text
-        setattr(error, name, value)
+        number = NUMERIC.get(name)
+        setattr(error, name, text if number is None else number(text or 0))
     if isinstance(error, NotActiveError):
         error.active_address = error.active_address or None
     return error

@@ -8,7 +8,7 @@ from typing import Final
 
 from mgr.clock import Clock
 from mgr.errors import NotActiveError, TermLostError
-from mgr.host.view import LeaderView
+from mgr.host.view import LeaderView, hint
 
 NEVER: Final = float("-inf")
 
@@ -109,7 +109,7 @@ class Gate:
         leader = self._leader()
         if leader is None or leader.term == self._term:
             return NotActiveError(None)
-        return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+        return hint(leader)
 
     async def _change(self, until_s: float) -> bool:
         left_s = until_s - self._clock.now()

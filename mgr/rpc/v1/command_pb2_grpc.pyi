@@ -35,7 +35,7 @@ class CommandServiceStub:
     docs/reference/errors.md, among them:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-                         `active_name`, `term` say whom to ask. Nothing ran: safe to retry.
+                         `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
       ABORTED            TERM_LOST, FENCED, MAY_HAVE_RUN: the office was lost meanwhile.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
@@ -64,7 +64,7 @@ class CommandServiceAsyncStub(CommandServiceStub):
     docs/reference/errors.md, among them:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-                         `active_name`, `term` say whom to ask. Nothing ran: safe to retry.
+                         `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
       ABORTED            TERM_LOST, FENCED, MAY_HAVE_RUN: the office was lost meanwhile.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
@@ -89,7 +89,7 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
     docs/reference/errors.md, among them:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-                         `active_name`, `term` say whom to ask. Nothing ran: safe to retry.
+                         `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
       ABORTED            TERM_LOST, FENCED, MAY_HAVE_RUN: the office was lost meanwhile.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.

@@ -13,7 +13,7 @@ from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
 from mgr.election.leader import Presence
 from mgr.errors import NotActiveError
-from mgr.host.view import LeaderView
+from mgr.host.view import LeaderView, hint
 from mgr.rpc.server import serve
 from mgr.settings import Settings
 
@@ -40,6 +40,7 @@ class View:
     age: float = 0.01
     published: dict[str, str] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    watched: int = 0
 
     def leader(self):
         return self.now
@@ -54,6 +55,7 @@ class View:
         return self.published if self.now else {}
 
     async def changes(self):
+        self.watched += 1
         said = self.now
         yield said
         while True:
@@ -155,7 +157,7 @@ class Standby:
         leader = self.view.leader()
         if leader is None:
             return NotActiveError(None)
-        return NotActiveError(leader.grpc_address, active_name=leader.name, term=leader.term)
+        return hint(leader)
 
 
 class Manager:
@@ -196,6 +198,7 @@ class Manager:
             version="1",
             term=term,
             since="2026-01-01T00:00:00+00:00",
+            age_s=self.view.age,
         )
 
     def presence(self):

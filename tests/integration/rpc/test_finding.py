@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from mgr.client.aio import AsyncClient
+from mgr.client.budget import REPEATS_MAX, REPEATS_PER_S
 from mgr.client.peers import Peers
 from mgr.clock import CLOCK
 from mgr.errors import (
@@ -22,7 +23,7 @@ from mgr.errors import (
     UnreachableError,
 )
 from mgr.rpc.v1.manager_pb2 import GetStatusRequest
-from tests.integration.rpc.cluster import Standby, cluster, until
+from tests.integration.rpc.cluster import Standby, View, cluster, until
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
@@ -134,6 +135,51 @@ async def refused(work):
     except TermLostError as error:
         return error
     return None
+
+
+async def test_calls_that_look_for_the_active_look_together(client, three):
+    """However many there are, each manager is asked once who leads."""
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(client.execute(["echo", "x"])) for _ in range(50)]
+        await until(lambda: all(each.view.watched for each in three.managers.values()))
+        three.promote("b", 6)
+
+    assert all(each.result().text == "x" for each in asking)
+    assert [each.view.watched for each in three.managers.values()] == [1, 1, 1]
+
+
+async def test_a_call_that_looked_on_with_another_one_looks_alone_after_it(client, three):
+    """The one that began the search gives up first, and the other one is none the worse."""
+
+    async def hasty():
+        with pytest.raises(UnreachableError):
+            await client.execute(["echo"], timeout_s=0.2)
+
+    async with asyncio.TaskGroup() as tasks:
+        begun = tasks.create_task(hasty())
+        await until(lambda: three["a"].view.watched)
+        asking = tasks.create_task(client.execute(["echo", "x"]))
+        await begun
+        three.promote("b", 6)
+
+    assert asking.result().term == 6
+
+
+async def test_a_manager_that_refuses_is_not_stormed(client, three):
+    """Twenty calls that wait for it to recover ask little more often than one."""
+    three.promote("a", 5)
+    three["a"].role = refusing = Standby(View())
+
+    async def waiting():
+        # The second, if the time was over in the very moment in which it was being asked.
+        with pytest.raises((UnreachableError, DeadlineExceededError)):
+            await client.execute(["echo"], timeout_s=1)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(waiting())
+
+    assert refusing.asked <= 20 + REPEATS_MAX + 2 * REPEATS_PER_S
 
 
 async def test_a_manager_that_comes_back_is_reached_by_the_next_attempt(three):

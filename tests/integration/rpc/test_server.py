@@ -30,7 +30,7 @@ async def channel(three):
 
 
 async def test_a_standby_refuses_with_one_hint_that_every_client_can_read(channel, three):
-    """UNAVAILABLE, and one ErrorInfo with address, name and term of the active."""
+    """UNAVAILABLE, and one ErrorInfo with address, name and term of the active, and the age."""
     three.promote("b", 6)
 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -46,6 +46,7 @@ async def test_a_standby_refuses_with_one_hint_that_every_client_can_read(channe
         "active_address": three["b"].address,
         "active_name": "b",
         "term": "6",
+        "age_s": "0.01",
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from mgr.client.errand import HINTS_MAX, Elsewhere, Errand, Guide
+from mgr.client.errand import HINTS_MAX, Elsewhere, Errand
+from mgr.client.guide import Guide
 from mgr.client.peers import Peers
 from mgr.client.search import Sighting
 from mgr.errors import NotActiveError
@@ -78,6 +79,28 @@ async def test_a_manager_without_a_better_idea_is_asked_once(hint):
         await one._round(Sighting(5, "a:1"))
 
     assert managers.asked == ["a:1"]
+
+
+async def test_a_hint_that_is_older_than_what_is_known_is_not_followed():
+    """A manager that has not heard of the newest term would send its callers back."""
+    managers = Managers(lambda _: NotActiveError("b:1", term=5))
+    _, one = errand(managers)
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(9, "a:1"))
+
+    assert managers.asked == ["a:1"]
+
+
+async def test_an_answer_of_an_old_term_is_not_remembered_over_a_newer_one():
+    """A call that was long under way may come back when the successor is known already."""
+    managers = Managers(lambda _: "done")
+    guide, one = errand(managers)
+    guide.answered(Sighting(9, "b:1"))
+
+    assert await one._round(Sighting(5, "a:1")) == "done"
+
+    assert guide.active == Sighting(9, "b:1")
 
 
 async def test_who_answered_is_asked_first_the_next_time():

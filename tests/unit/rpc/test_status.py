@@ -22,7 +22,7 @@ from mgr.rpc.status import (
 )
 
 ARGUMENTS = {
-    errors.NotActiveError: (("b:7400",), {"active_name": "b", "term": 7}),
+    errors.NotActiveError: (("b:7400",), {"active_name": "b", "term": 7, "age_s": 0.25}),
     errors.FencedError: (("/mgr/x/config/a",), {"term": 7}),
     errors.MayHaveRunError: (("r-1",), {"term": 7}),
     errors.ReportRefusedError: (("name", "no such name"), {}),
@@ -51,7 +51,7 @@ def test_every_error_comes_back_as_its_own_class(family):
 
     assert type(back) is family
     assert str(back) == str(error)
-    for name in ("active_address", "active_name", "term", "rule"):
+    for name in ("active_address", "active_name", "term", "age_s", "rule"):
         assert getattr(back, name, None) == getattr(error, name, None)
 
 

@@ -1,0 +1,34 @@
+"""What may be killing managers is not carried to the next one."""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.client.losses import Losses
+from mgr.errors import TermLostError
+
+
+@pytest.mark.parametrize(
+    ("terms", "too_many"), [((), False), ((5,), False), ((5, 5), False), ((5, 6), True)]
+)
+def test_two_terms_lost_are_too_many(terms, too_many):
+    """A connection that broke twice in one term says nothing of the command."""
+    losses = Losses()
+
+    for term in terms:
+        losses.note(term)
+
+    assert losses.too_many is too_many
+
+
+def test_its_caller_is_told_why_it_is_not_asked_again():
+    """As a lost term: what it did is unknown."""
+    losses = Losses()
+    losses.note(5)
+    losses.note(6)
+
+    error = losses.error("the connection broke")
+
+    assert isinstance(error, TermLostError)
+    assert "2 managers were lost" in str(error)
+    assert "the connection broke" in str(error)
