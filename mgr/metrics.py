@@ -69,6 +69,8 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._daemons, self._fleet_refused = _of_fleet(self.registry)
+
     def measure_mirror(self, age_s: Callable[[], float]) -> None:
         """Ask ``age_s`` whenever the metrics are read."""
         self._mirror_age_s.set_function(age_s)
@@ -82,6 +84,14 @@ class Metrics:
         self._commands.labels(outcome).inc()
         self._command_s.observe(seconds)
 
+    def set_daemons(self, state: str, count: int) -> None:
+        """Say how many daemons are in ``state``."""
+        self._daemons.labels(state).set(count)
+
+    def count_refused(self, rule: str) -> None:
+        """Count a daemon that broke ``rule``."""
+        self._fleet_refused.labels(rule).inc()
+
     def set_module_up(self, module: str, *, up: bool) -> None:
         """Say whether ``module`` takes commands."""
         self._module_up.labels(module).set(1 if up else 0)
@@ -89,3 +99,14 @@ class Metrics:
     def forget_module(self, module: str) -> None:
         """Show ``module`` no longer: it was disabled."""
         self._module_up.remove(module)
+
+
+def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Counter]:
+    daemons = Gauge("mgr_daemons", "Daemons of the fleet by state", ["state"], registry=registry)
+    refused = Counter(
+        "mgr_fleet_refused",
+        "Streams of daemons that were ended for what came in on them, by rule",
+        ["reason"],
+        registry=registry,
+    )
+    return daemons, refused

@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 32 << 20
     grpc_streams_max: Annotated[
         int, Meta(ge=10, le=100_000, description="Concurrent calls and streams of one connection")
-    ] = 1000
+    ] = 20_000
     commands_max: Annotated[
         int, Meta(ge=1, le=100_000, description="Commands waiting for one module; more: EBUSY")
     ] = 256

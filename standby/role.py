@@ -41,6 +41,7 @@ class StandbyRole:
 
     part: Final = "standby"
     log: Final = None
+    fleet: Final = None
     maps: Final = None
 
     def __init__(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from mgr.active.database import Database
 from mgr.active.entries import commit_if
 from mgr.active.errand import Errand, Errands, Execute
-from mgr.active.fleet import Fleet
+from mgr.active.fleet import FleetReader
 from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
@@ -59,7 +59,7 @@ class Reach:
     lease: LeaseId
     maps: Maps
     modules: ActiveModules
-    fleet: Fleet
+    fleet: FleetReader
     errands: Errands
     board: Board
     log: ClusterLog

@@ -18,14 +18,16 @@ from typing import Any, Final
 from mgr.active.context import ActiveContext, Reach
 from mgr.active.crashes import Crashes
 from mgr.active.errand import Errands
-from mgr.active.fleet import Fleet
+from mgr.active.fleet import FleetReader
 from mgr.active.health import HealthKeeper
+from mgr.active.members import Members
 from mgr.active.modules import ActiveModules, Told
 from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce, announce_maps
 from mgr.active.publish import Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.argument.tell import meant
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
@@ -45,6 +47,7 @@ from mgr.errors import (
 )
 from mgr.health.board import OURS, Board
 from mgr.health.check import Check
+from mgr.health.fleet import fleet_checks
 from mgr.health.manager import (
     module_checks,
     option_checks,
@@ -117,6 +120,14 @@ class ActiveRole:
             on_fenced=office.fenced,
         )
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
+        self.fleet = Fleet(
+            manager.clock,
+            self.log,
+            term=office.term,
+            name=f"mgr.{manager.id}",
+            refused=manager.metrics.count_refused,
+        )
+        self._members = Members(self.fleet, manager, self._fenced, self._judge)
         self._modules = self._make_modules()
         self._publisher = Publisher(
             Sources(
@@ -158,6 +169,7 @@ class ActiveRole:
         mirror.subscribe(keys.down, self._stand_down)
         mirror.subscribe(keys.module_entries, self._modules.notify_store)
         self._mutes.follow()
+        self._members.follow()
         self._publisher.follow()
         announce(self._modules, self._board, self.log)
         mirror.subscribe(keys.maps, partial(announce_maps, self._modules, keys.maps))
@@ -167,7 +179,15 @@ class ActiveRole:
         self._modules.look()
         self._health.inherit(self._modules.wanted)
         self._judge_options()
-        for work in (self._health.run, self._health.grace, self._watch_store):
+        members = self._members
+        for work in (
+            self._health.run,
+            self._health.grace,
+            self._watch_store,
+            members.watch,
+            members.write,
+            members.tell,
+        ):
             self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()
         self._judge()
@@ -337,7 +357,7 @@ class ActiveRole:
             lease=LeaseId(self._office.lease),
             maps=self.maps,
             modules=self._modules,
-            fleet=Fleet(manager.view),
+            fleet=FleetReader(manager.view, self.fleet),
             errands=Errands(self.execute, self._modules, self._tasks),
             board=self._board,
             log=self.log,
@@ -405,6 +425,7 @@ class ActiveRole:
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent),
+            *fleet_checks(self.fleet.findings),
             *self._option_checks,
         ]
         self._board.set(OURS, checks)

@@ -68,7 +68,7 @@ class Said:
     stderr: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Order:
     """A command for a daemon: words, further arguments by name, and what ``-i`` held."""
 

@@ -2,7 +2,7 @@
 
 A daemon is known from its first ``open`` until it leaves (``close``), is removed, or is silent for
 too long. That it exists is stored and survives a failover; what it counts lives in memory and comes
-back with its next report (docs/adr/0025). Right after a failover everybody is awaited, and nobody
+back with its next report (docs/adr/0026). Right after a failover everybody is awaited, and nobody
 is called silent before the whole fleet has had its time to come back.
 """
 
@@ -32,8 +32,11 @@ from mgr.cluster.rules import (
 )
 from mgr.errors import (
     DeadlineExceededError,
+    MgrError,
+    NotActiveError,
     ReplacedError,
     ReportLimitError,
+    ReportRefusedError,
 )
 
 ARRIVALS_PER_S: Final = 1000
@@ -116,8 +119,19 @@ class Fleet:
 
     """
 
-    def __init__(self, clock: Clock, log: ClusterLog, *, term: int, name: str) -> None:
-        """Begin with nobody, in ``term``; lines in ``log`` are said by ``name`` (``mgr.a``)."""
+    def __init__(
+        self,
+        clock: Clock,
+        log: ClusterLog,
+        *,
+        term: int,
+        name: str,
+        refused: Callable[[str], None],
+    ) -> None:
+        """Begin with nobody, in ``term``; lines in ``log`` are said by ``name`` (``mgr.a``).
+
+        ``refused`` is told the rule that a daemon broke.
+        """
         self.term: Final = term
         self.tuning = Tuning()
         self.daemons: dict[str, Daemon] = {}
@@ -128,6 +142,7 @@ class Fleet:
         self._clock = clock
         self._log = log
         self._name = name
+        self._refused = refused
         self._schemas = Schemas()
         self._fill_until_s = clock.now()
         self._awaited: set[str] = set()
@@ -288,6 +303,13 @@ class Fleet:
         self._awaited.discard(name)
         self._tell(name)
         return True
+
+    def ended(self, error: MgrError) -> None:
+        """A stream was ended with ``error``: count it if the daemon is to blame."""
+        if isinstance(error, ReportRefusedError):
+            self._refused(error.rule)
+        elif not isinstance(error, NotActiveError):
+            self._refused(error.reason.lower())
 
     # -- time passes ----------------------------------------------------------------------------
 

@@ -17,6 +17,13 @@ from mgr.config.schema import LEVELS, OptionSpec
 ENTRY_LIMIT: Final = "mon_config_key_max_entry_size"
 STANDBY_MODULES: Final = "mgr_standby_modules"
 
+STATS_PERIOD: Final = "mgr_stats_period"
+STATS_THRESHOLD: Final = "mgr_stats_threshold"
+DAEMON_GRACE: Final = "mgr_daemon_grace"
+DAEMON_PRUNE: Final = "mgr_daemon_prune"
+DAEMONS_MAX: Final = "mgr_daemons_max"
+COUNTERS_MAX: Final = "mgr_daemon_counters_max"
+
 SETTABLE: Final = (
     OptionSpec(
         name="debug_mgr",
@@ -35,7 +42,7 @@ SETTABLE: Final = (
         runtime=True,
     ),
     OptionSpec(
-        name="mgr_stats_period",
+        name=STATS_PERIOD,
         type="int",
         default=5,
         min=1,
@@ -45,7 +52,7 @@ SETTABLE: Final = (
         runtime=True,
     ),
     OptionSpec(
-        name="mgr_stats_threshold",
+        name=STATS_THRESHOLD,
         type="uint",
         default=5,
         max=11,
@@ -57,7 +64,43 @@ SETTABLE: Final = (
         type="float",
         default=60,
         min=1,
-        desc="Seconds after which a service daemon that reports nothing is forgotten",
+        desc="Seconds after which a daemon that reports nothing is no longer in the service map",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=DAEMON_GRACE,
+        type="uint",
+        default=3,
+        min=2,
+        max=1000,
+        level=LEVELS[0],
+        desc="Periods without a report after which a daemon is called silent",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=DAEMON_PRUNE,
+        type="secs",
+        default=86_400,
+        min=60,
+        desc="Seconds of silence after which a daemon is forgotten",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=DAEMONS_MAX,
+        type="uint",
+        default=50_000,
+        min=1,
+        max=1_000_000,
+        desc="Daemons that may be known; one more is refused",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=COUNTERS_MAX,
+        type="uint",
+        default=10_000,
+        min=1,
+        max=100_000,
+        desc="Counters that one daemon may declare",
         runtime=True,
     ),
     OptionSpec(

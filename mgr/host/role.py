@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.command.dispatch import Answer, Request
@@ -27,6 +28,11 @@ class Role(Protocol):
     @property
     def maps(self) -> Maps | None:
         """The maps; None on a standby, whose copy nobody is to act on."""
+        ...
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """The daemons; None on a standby, to which none reports."""
         ...
 
     async def execute(self, request: Request) -> Answer:

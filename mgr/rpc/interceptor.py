@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -10,10 +11,13 @@ from typing import Any, Final, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
-from mgr.errors import InternalError, InvalidArgumentError, MgrError
+from mgr.cluster.rules import MESSAGE_BYTES_MAX
+from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
 from mgr.rpc.status import code_of, status_of, trailers_of
 
 OURS: Final = "/mgr.rpc.v1."
+REPORT: Final = f"{OURS}ClusterService/Report"
+"""Its messages come by the thousand from whoever connects: they have a limit of their own."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -24,13 +28,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Stands for a message that could not be read: bytes that are not UTF-8, a cut message."""
+    """Stands for a message that was not read: not UTF-8, cut, too large; ``error`` says which."""
 
-    why: str
-
-    def error(self) -> InvalidArgumentError:
-        """What the client is told."""
-        return InvalidArgumentError(f"unreadable request: {self.why}")
+    error: MgrError
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
@@ -50,7 +50,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(OURS):
             return handler
         if method not in self._wrapped:
-            self._wrapped[method] = _wrapped(handler)
+            bytes_max = MESSAGE_BYTES_MAX if method == REPORT else math.inf
+            self._wrapped[method] = _wrapped(handler, bytes_max)
         return self._wrapped[method]
 
 
@@ -67,11 +68,11 @@ def internal(doing: str, error: Exception) -> InternalError:
     return InternalError("internal error: the manager's log has the reason")
 
 
-def _wrapped(handler: Any) -> Any:
+def _wrapped(handler: Any, bytes_max: float) -> Any:
     kind, maker = _kind(handler)
     return maker(
         _edge(getattr(handler, kind)),
-        request_deserializer=_lenient(handler.request_deserializer),
+        request_deserializer=_lenient(handler.request_deserializer, bytes_max),
         response_serializer=handler.response_serializer,
     )
 
@@ -88,7 +89,7 @@ def _edge(behaviour: Behaviour) -> Behaviour:
     async def edge(request: Any, context: Context) -> Any:
         try:
             if type(request) is Malformed:
-                raise request.error()  # noqa: TRY301 - one way out for all refusals
+                raise request.error  # noqa: TRY301 - one way out for all refusals
             return await behaviour(request, context)
         except MgrError as error:
             await refuse(context, error)
@@ -100,12 +101,17 @@ def _edge(behaviour: Behaviour) -> Behaviour:
     return edge
 
 
-def _lenient(deserialize: Callable[[bytes], H]) -> Callable[[bytes], H | Malformed]:
+def _lenient(
+    deserialize: Callable[[bytes], H], bytes_max: float
+) -> Callable[[bytes], H | Malformed]:
     # Left alone, gRPC answers a message that cannot be read with UNKNOWN and a Python error.
     def read(data: bytes) -> H | Malformed:
+        if len(data) > bytes_max:
+            why = f"a message of {len(data)} bytes; the limit is {bytes_max}"
+            return Malformed(ReportLimitError("size", why))
         try:
             return deserialize(data)
         except (DecodeError, UnicodeDecodeError) as error:
-            return Malformed(str(error))
+            return Malformed(InvalidArgumentError(f"unreadable request: {error}"))
 
     return read

@@ -14,11 +14,11 @@ from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.manager import version
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, refusal
+from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.manager import Identity, ManagerServicer
-from mgr.rpc.maps import MapServicer
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import (
     cluster_pb2,
@@ -97,15 +97,21 @@ async def serve(
     health = HealthServicer(SERVICES, streams)
     identity = Identity(settings.id, settings.cluster, version(), incarnation)
     server = grpc.aio.server(interceptors=[StatusInterceptor()], options=_options(settings))
-    command_pb2_grpc.add_CommandServiceServicer_to_server(
-        CommandServicer(role_of, clock, streams), server
-    )
+    commands = CommandServicer(role_of, clock, streams)
+    command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(identity, role_of=role_of, view=view, streams=streams, note_of=note_of),
         server,
     )
     cluster_pb2_grpc.add_ClusterServiceServicer_to_server(
-        MapServicer(settings.id, role_of=role_of, view=view, streams=streams),  # type: ignore[abstract]  # what daemons ask is UNIMPLEMENTED
+        ClusterServicer(
+            settings.id,
+            role_of=role_of,
+            view=view,
+            streams=streams,
+            clock=clock,
+            execute=commands.execute,
+        ),
         server,
     )
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -135,6 +141,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.grpc_message_bytes_max),
         ("grpc.max_concurrent_streams", settings.grpc_streams_max),
+        # A fleet comes back at once. Left alone, gRPC sheds what is above a thousand.
+        ("grpc.server.max_pending_requests", settings.grpc_streams_max),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * settings.grpc_streams_max),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),

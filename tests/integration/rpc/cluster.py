@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from mgr.argument.descriptor import Signature
 from mgr.clock import CLOCK
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
@@ -88,6 +89,8 @@ class Active:
         self.term = term
         self.ledger = ledger
         self.log = ClusterLog()
+        self.refused = []
+        self.fleet = Fleet(CLOCK, self.log, term=term, name=name, refused=self.refused.append)
         self.begun = []
         self.cancelled = []
         self.requests = []
@@ -138,6 +141,7 @@ class Standby:
     part = "standby"
     log = None
     maps = None
+    fleet = None
 
     def __init__(self, view):
         self.view = view

@@ -102,7 +102,7 @@ async def test_a_number_still_open_is_refused(stream):
 
 async def test_a_stream_has_a_bounded_number_of_open_commands(stream, three, monkeypatch):
     """One more is refused and not begun: a client cannot fill the manager's memory."""
-    monkeypatch.setattr("mgr.rpc.session.IN_FLIGHT_MAX", 5)
+    monkeypatch.setattr("mgr.rpc.calls.IN_FLIGHT_MAX", 5)
     for number in range(6):
         await stream.write(wait_for(str(number), number))
 

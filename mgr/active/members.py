@@ -1,0 +1,169 @@
+"""Who is in the fleet, kept: loaded when the term begins, written when it changes, looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from mgr.cluster.daemon import State, Wanted
+from mgr.cluster.fleet import Fleet, Tuning
+from mgr.cluster.member import decode, encode
+from mgr.config.native import (
+    COUNTERS_MAX,
+    DAEMON_GRACE,
+    DAEMON_PRUNE,
+    DAEMONS_MAX,
+    STATS_PERIOD,
+    STATS_THRESHOLD,
+)
+from mgr.errors import InvalidArgumentError, StoreError, TermLostError
+from mgr.host.manager import Manager
+from mgr.store.api import Delete, Operation, Put
+from mgr.store.fenced import FencedStore
+
+LOOK_EVERY_S: Final = 1.0
+WRITTEN_MAX: Final = 100
+"""Daemons written in one transaction, which holds only so much."""
+WRITTEN_BYTES_MAX: Final = 512 << 10
+GATHER_S: Final = 0.05
+"""A fleet that joins is written in large pieces: what comes within this goes together."""
+AGAIN_S: Final = 1.0
+TOLD_AT_ONCE: Final = 100
+"""Daemons told of a new period before the loop may do something else."""
+
+log = logging.getLogger(__name__)
+
+
+class Members:
+    """Keeps the fleet's members and the store's the same, and the fleet in tune."""
+
+    def __init__(
+        self, fleet: Fleet, manager: Manager, fenced: FencedStore, changed: Callable[[], None]
+    ) -> None:
+        """Await everybody who is stored; ``changed`` is called when health may look different."""
+        self._fleet = fleet
+        self._manager = manager
+        self._fenced = fenced
+        self._changed = changed
+        # In order, each name once: never longer than the fleet is large.
+        self._unwritten: dict[str, None] = {}
+        self._news = asyncio.Event()
+        self._retuned = asyncio.Event()
+        fleet.tuning = self._tuning()
+        self._load()
+        fleet.on_member(self._note)
+
+    def follow(self) -> None:
+        """Change the fleet's tuning with the options, from now on."""
+        self._manager.mirror.subscribe(self._manager.keys.config, self._tune)
+
+    async def watch(self) -> None:
+        """Look after the fleet, for as long as the term lasts."""
+        fleet, metrics = self._fleet, self._manager.metrics
+        while True:
+            before = fleet.findings, fleet.counts, fleet.filling
+            fleet.look()
+            if before != (fleet.findings, fleet.counts, fleet.filling):
+                self._changed()
+                for state in State:
+                    metrics.set_daemons(state.name.lower(), fleet.counts.get(state, 0))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def write(self) -> None:
+        """Write what changed, for as long as the term lasts."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(GATHER_S)
+            operations = self._operations()
+            try:
+                if operations:
+                    await self._fenced.commit(list(operations.values()))
+            except TermLostError:
+                return
+            except InvalidArgumentError as error:
+                # It is in memory all the same; after a failover it is new, and not awaited.
+                log.error("daemons not stored: %s", error)  # noqa: TRY400 - the text says it all
+            except StoreError as error:
+                log.warning("daemons not written", extra={"error": str(error)})
+                self._unwritten = dict.fromkeys(operations) | self._unwritten
+                self._news.set()
+                await asyncio.sleep(AGAIN_S)
+
+    async def tell(self) -> None:
+        """Tell every daemon how to report whenever that changes."""
+        while True:
+            await self._retuned.wait()
+            self._retuned.clear()
+            wanted = self._fleet.tuning.wanted
+            for number, daemon in enumerate(list(self._fleet.daemons.values())):
+                if daemon.line is not None:
+                    daemon.line.configure(wanted)
+                if number % TOLD_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        mirror, prefix = self._manager.mirror, self._manager.keys.daemons
+        found = {
+            key.removeprefix(prefix): member
+            for key, record in mirror.under(prefix).items()
+            if (member := decode(record.value)) is not None
+        }
+        self._fleet.expect(found)
+
+    def _note(self, name: str) -> None:
+        self._unwritten[name] = None
+        self._news.set()
+
+    def _operations(self) -> dict[str, Operation]:
+        """What the next transaction does, by the name of the daemon."""
+        keys, mirror = self._manager.keys, self._manager.mirror
+        operations: dict[str, Operation] = {}
+        size = 0
+        for name in tuple(self._unwritten):
+            if len(operations) == WRITTEN_MAX or size > WRITTEN_BYTES_MAX:
+                return operations
+            del self._unwritten[name]
+            key = keys.daemon(name)
+            record = mirror.get(key)
+            daemon = self._fleet.daemons.get(name)
+            if daemon is None:
+                if record is not None:
+                    operations[name] = Delete(key)
+                continue
+            value = encode(daemon.member)
+            if record is None or record.value != value:
+                operations[name] = Put(key, value)
+                size += len(value)
+        self._news.clear()
+        return operations
+
+    def _tune(self, _changes: object = None) -> None:
+        tuning = self._tuning()
+        before, self._fleet.tuning = self._fleet.tuning, tuning
+        if before.wanted != tuning.wanted:
+            self._retuned.set()
+
+    def _tuning(self) -> Tuning:
+        return Tuning(
+            wanted=Wanted(
+                period_s=self._number(STATS_PERIOD),
+                lowest_priority=int(self._number(STATS_THRESHOLD)),
+            ),
+            grace_periods=int(self._number(DAEMON_GRACE)),
+            prune_s=self._number(DAEMON_PRUNE),
+            daemons_max=int(self._number(DAEMONS_MAX)),
+            counters_max=int(self._number(COUNTERS_MAX)),
+        )
+
+    def _number(self, option: str) -> float:
+        config = self._manager.config
+        try:
+            value = config.native(option)
+        except ValueError:
+            # Stored by force and unreadable, which health shows: the default holds.
+            value = config.schemas.native[option].default
+        return float(value or 0)  # never empty: each has a default

@@ -1,0 +1,124 @@
+"""What the fleet's state means for health, as functions of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+from mgr.health.check import Check, Severity
+
+SILENT: Final = "MGR_DAEMON_SILENT"
+DUPLICATE: Final = "MGR_DAEMON_DUPLICATE"
+CLOCK: Final = "MGR_DAEMON_CLOCK"
+
+NAMED_MAX: Final = 10
+"""Daemons named in a summary."""
+DETAILS_MAX: Final = 100
+"""Lines of detail: a fleet has ten thousand daemons, and a reader one screen."""
+
+
+class Metric(Protocol):
+    """A number that a daemon reports for health."""
+
+    @property
+    def value(self) -> int:
+        """How many of what is wrong."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What is wrong, in words."""
+        ...
+
+
+class Findings(Protocol):
+    """What ``mgr.cluster.fleet`` found."""
+
+    @property
+    def silent(self) -> Mapping[str, str]:
+        """Who is silent, by name: the host."""
+        ...
+
+    @property
+    def contested(self) -> Sequence[str]:
+        """Whose name two programs had."""
+        ...
+
+    @property
+    def clocks(self) -> Mapping[str, float]:
+        """By name, how many seconds a clock is ahead."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, Sequence[tuple[str, Metric]]]:
+        """By code, who reports it, and what."""
+        ...
+
+
+def fleet_checks(found: Findings) -> list[Check]:
+    """The checks that the daemons give rise to; none if all are well."""
+    checks = [
+        _about(
+            SILENT,
+            [
+                f"{name} on {host or 'an unknown host'} is silent"
+                for name, host in found.silent.items()
+            ],
+            one="has not reported for its grace",
+            many="daemons have not reported for their grace",
+            names=found.silent,
+        ),
+        _about(
+            DUPLICATE,
+            [f"{name} was taken from a program that was still there" for name in found.contested],
+            one="is the name of two programs",
+            many="names of daemons are those of two programs",
+            names=found.contested,
+        ),
+        _about(
+            CLOCK,
+            # Rounded: a check whose text changes is a change of health.
+            [f"the clock of {name} is {off_s:+.0f} s off" for name, off_s in found.clocks.items()],
+            one="has a clock that is off",
+            many="daemons have clocks that are off",
+            names=found.clocks,
+        ),
+        *(_sum(code, metrics) for code, metrics in sorted(found.metrics.items())),
+    ]
+    return [check for check in checks if check is not None]
+
+
+def _about(
+    code: str, lines: Sequence[str], *, one: str, many: str, names: Iterable[str]
+) -> Check | None:
+    if not lines:
+        return None
+    only = len(lines) == 1
+    return Check(
+        code=code,
+        severity=Severity.WARN,
+        summary=f"{next(iter(names))} {one}" if only else f"{len(lines)} {many}",
+        count=len(lines),
+        detail=_cut(lines),
+    )
+
+
+def _sum(code: str, metrics: Sequence[tuple[str, Metric]]) -> Check:
+    worst = max((metric for _, metric in metrics), key=lambda metric: metric.value)
+    words = worst.summary or code.lower().replace("_", " ")
+    total = sum(metric.value for _, metric in metrics)
+    names = ",".join(name for name, _ in metrics[:NAMED_MAX])
+    more = ",..." if len(metrics) > NAMED_MAX else ""
+    return Check(
+        code=code,
+        severity=Severity.WARN,
+        summary=f"{total} {words}, daemons [{names}{more}]",
+        count=total,
+        detail=_cut([f"{name}: {each.value} {each.summary or words}" for name, each in metrics]),
+    )
+
+
+def _cut(lines: Sequence[str]) -> tuple[str, ...]:
+    if len(lines) <= DETAILS_MAX:
+        return tuple(lines)
+    return (*lines[:DETAILS_MAX], f"and {len(lines) - DETAILS_MAX} more")

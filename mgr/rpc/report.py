@@ -1,0 +1,254 @@
+"""One daemon's stream: its reports go to the fleet, commands travel both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Final
+
+import grpc
+
+from mgr.clock import Clock
+from mgr.cluster.daemon import Daemon, Order, Said, Wanted
+from mgr.cluster.fleet import Fleet
+from mgr.errors import MgrError, OutcomeUnknownError, OverloadedError, ReportRefusedError
+from mgr.rpc.calls import Calls, Execute
+from mgr.rpc.fleet_wire import (
+    counters_in,
+    devices_in,
+    metrics_in,
+    opening_in,
+    order_of,
+    said_in,
+    span,
+)
+from mgr.rpc.interceptor import Malformed
+from mgr.rpc.streams import Streams
+from mgr.rpc.v1 import cluster_pb2
+from mgr.rpc.v1.command_pb2 import SessionResponse
+
+OPEN_S: Final = 10.0
+"""A stream on which nobody introduces himself ends after this."""
+WRITE_S: Final = 10.0
+"""A daemon that takes no message for this long does not read: its stream ends."""
+WAITING_MAX: Final = 256
+"""Messages that wait to be taken by a daemon; one more ends its stream."""
+COMMANDS_MAX: Final = 256
+"""Commands that a daemon has not answered; one more is refused."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """A daemon that is here, for as long as its stream. Implements ``mgr.cluster.daemon.Line``."""
+
+    def __init__(
+        self, fleet: Fleet, context: Context, *, execute: Execute, clock: Clock, streams: Streams
+    ) -> None:
+        """Serve the stream of ``context``; what the daemon asks is run with ``execute``."""
+        self._fleet = fleet
+        self._context = context
+        self._streams = streams
+        self._calls = Calls(execute, self._answer, clock=clock, origin=context.peer())
+        self._daemon: Daemon | None = None
+        self._sequence = 0
+        self._asked: dict[int, asyncio.Future[Said]] = {}
+        self._commands = 0
+        self._waiting: deque[cluster_pb2.ReportResponse] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        # gRPC takes one message at a time for a stream; tasks that answer queue up here.
+        self._writing = asyncio.Lock()
+        self._serving: asyncio.Task[Any] | None = None
+        self._ended: MgrError | None = None
+
+    async def run(self) -> None:
+        """Serve until the stream ends.
+
+        Raises:
+            MgrError: Why the stream ends, if not by the daemon's wish.
+
+        """
+        ended: MgrError | None = None
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                ended = await self._serve()
+                if ended is not None:
+                    raise ended  # cancels what still runs or waits to be written
+        except* MgrError:
+            pass
+        if ended is not None:
+            self._fleet.ended(ended)
+            fields = {"peer": self._context.peer(), "error": str(ended)}
+            if self._daemon is not None:
+                fields["daemon"] = self._daemon.name
+            log.info("a daemon's stream was ended", extra=fields)
+            raise ended
+
+    # -- what the fleet asks of a line ----------------------------------------------------------
+
+    def configure(self, wanted: Wanted) -> None:
+        """See ``mgr.cluster.daemon``."""
+        self._send(
+            cluster_pb2.ReportResponse(
+                configure=cluster_pb2.Configure(
+                    period=span(wanted.period_s),
+                    lowest_priority=wanted.lowest_priority,
+                    rejoin_within=span(self._fleet.rejoin_within_s),
+                    term=self._fleet.term,
+                )
+            )
+        )
+
+    async def tell(self, order: Order, *, timeout_s: float) -> Said:
+        """See ``mgr.cluster.daemon``."""
+        if len(self._asked) >= COMMANDS_MAX:
+            raise OverloadedError(f"{COMMANDS_MAX} commands of this daemon are not answered")
+        self._commands += 1
+        number = self._commands
+        command = cluster_pb2.DaemonCommand(
+            id=number, execute=order_of(order), timeout=span(timeout_s)
+        )
+        answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        self._send(cluster_pb2.ReportResponse(command=command))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise OutcomeUnknownError(
+                f"no answer within {timeout_s:g} s: whether it ran is unknown"
+            ) from None
+        finally:
+            self._asked.pop(number, None)
+
+    def end(self, error: MgrError) -> None:
+        """See ``mgr.cluster.daemon``."""
+        if self._serving is not None and self._ended is None:
+            self._ended = error
+            self._serving.cancel()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def _serve(self) -> MgrError | None:
+        self._serving = asyncio.current_task()
+        try:
+            with self._streams.endable():
+                await self._converse()
+        except MgrError as error:
+            return error
+        except asyncio.CancelledError:
+            if self._ended is None or self._serving is None:
+                raise  # the daemon went away
+            self._serving.uncancel()
+            return self._ended
+        finally:
+            self._serving = None
+            self._leave()
+        return None
+
+    async def _converse(self) -> None:
+        daemon = self._daemon = await self._open()
+        self.configure(self._fleet.tuning.wanted)
+        while (message := await self._context.read()) is not grpc.aio.EOF:
+            if type(message) is Malformed:
+                raise message.error
+            kind = message.WhichOneof("kind")
+            if kind == "report":
+                self._report(daemon, message.report)
+            elif kind == "close":
+                self._fleet.close(daemon, self)
+                return
+            else:
+                await self._take(daemon, kind, message)
+
+    async def _open(self) -> Daemon:
+        try:
+            async with asyncio.timeout(OPEN_S):
+                message = await self._context.read()
+        except TimeoutError:
+            raise ReportRefusedError("open", f"nothing was opened within {OPEN_S:g} s") from None
+        if type(message) is Malformed:
+            raise message.error
+        if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
+            raise ReportRefusedError("open", "the first message must be an open")
+        return self._fleet.open(opening_in(message.open), self)
+
+    def _report(self, daemon: Daemon, report: cluster_pb2.Report) -> None:
+        self._sequence += 1
+        if report.sequence != self._sequence:
+            raise ReportRefusedError(
+                "sequence", f"report {report.sequence} where {self._sequence} was due"
+            )
+        fleet = self._fleet
+        fleet.report(daemon, self, report.values[:])
+        if report.HasField("status"):
+            fleet.set_status(daemon, report.status.texts)
+        if report.HasField("task_status"):
+            fleet.set_task_status(daemon, report.task_status.texts)
+        if report.HasField("health_metrics"):
+            fleet.set_metrics(daemon, metrics_in(report.health_metrics))
+        if report.HasField("devices"):
+            fleet.set_devices(daemon, devices_in(report.devices))
+
+    async def _take(
+        self, daemon: Daemon, kind: str | None, message: cluster_pb2.ReportRequest
+    ) -> None:
+        if kind == "declare":
+            declare = message.declare
+            self._fleet.declare(
+                daemon,
+                self,
+                declare.SerializeToString(deterministic=True),
+                lambda: counters_in(declare),
+                count=len(declare.counters),
+                anew=declare.anew,
+            )
+        elif kind == "call":
+            await self._calls.take(message.call, self._tasks)
+        elif kind == "result":
+            # One that nobody waits for any more came too late.
+            answer = self._asked.get(message.result.id)
+            if answer is not None and not answer.done():
+                answer.set_result(said_in(message.result.response))
+        else:
+            raise ReportRefusedError("open", f"a message that does not belong here: {kind}")
+
+    def _leave(self) -> None:
+        if self._daemon is not None:
+            self._fleet.lost(self._daemon, self)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(
+                    OutcomeUnknownError("it went away: whether the command ran is unknown")
+                )
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def _send(self, message: cluster_pb2.ReportResponse) -> None:
+        if len(self._waiting) >= WAITING_MAX:
+            self.end(OverloadedError(f"{WAITING_MAX} messages were not read"))
+            return
+        self._waiting.append(message)
+        if self._writer is None:
+            self._writer = self._tasks.create_task(self._write_waiting())
+
+    async def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                await self._write(self._waiting.popleft())
+        finally:
+            self._writer = None
+
+    async def _answer(self, answer: SessionResponse) -> None:
+        await self._write(cluster_pb2.ReportResponse(answer=answer))
+
+    async def _write(self, message: cluster_pb2.ReportResponse) -> None:
+        async with self._writing:
+            try:
+                async with asyncio.timeout(WRITE_S):
+                    await self._context.write(message)
+            except TimeoutError:
+                self.end(OverloadedError(f"a message was not read within {WRITE_S:g} s"))

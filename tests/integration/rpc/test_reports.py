@@ -1,0 +1,348 @@
+"""Daemons report over real streams to the state of a manager that leads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mgr.clock import wall_s
+from mgr.cluster.daemon import Order, State, Wanted
+from mgr.cluster.fleet import Tuning
+from mgr.cluster.rules import MESSAGES_AT_ONCE
+from mgr.errors import (
+    NotActiveError,
+    OutcomeUnknownError,
+    ReplacedError,
+    ReportLimitError,
+    ReportRefusedError,
+)
+from mgr.rpc.v1 import cluster_pb2 as pb
+from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionRequest
+from tests.integration.rpc.cluster import cluster, until
+from tests.integration.rpc.reporting import counter, daemons
+
+
+@pytest.fixture
+async def active():
+    async with cluster("a") as managers:
+        managers.promote("a", 7)
+        yield managers["a"]
+
+
+@pytest.fixture
+async def fleet(active):
+    return active.role.fleet
+
+
+@pytest.fixture
+async def stub(active):
+    async with daemons(active.address) as stub:
+        yield stub
+
+
+async def test_a_report_becomes_a_point_of_each_counter(fleet, stub):
+    """Read by path, with the time of its arrival."""
+    stream = stub.stream()
+    configure = await stream.open(metadata={"arch": "z80"})
+    await stream.declare(counter("queue"), counter("wait", pb.COUNTER_KIND_AVERAGE))
+    await stream.report(3, 1.5, 4)
+    await stream.report(4, 2.5, 6, status=pb.Texts(texts={"mood": "glad"}))
+    await stream.settle()
+
+    daemon = fleet.daemons["rgw.a"]
+    schema = daemon.ring.schema
+    points = daemon.ring.points(schema.slot("rgw.queue"))
+
+    assert configure.period.ToSeconds() == 5
+    assert [values for _, *values in points] == [[3.0], [4.0]]
+    assert wall_s() - points[-1][0] < 5
+    assert daemon.ring.latest(schema.slot("rgw.wait"))[1:] == [2.5, 6.0]
+    assert daemon.member.metadata == {"arch": "z80"}
+    assert daemon.state is State.REPORTING
+
+
+async def test_daemons_of_one_kind_share_one_schema(fleet, stub):
+    """Ten thousand of them hold it once."""
+    for ident in ("a", "b"):
+        stream = stub.stream()
+        await stream.open(ident=ident)
+        await stream.declare(counter("queue", labels={"zone": "eu", "pool": "x"}))
+        await stream.report(1)
+        await stream.settle()
+
+    a, b = (fleet.daemons[name].ring.schema for name in ("rgw.a", "rgw.b"))
+
+    assert a is b
+    assert a.slot("rgw.queue") is None
+    assert a.labelled("rgw", "queue", [("zone", "eu"), ("pool", "x")]) is not None
+
+
+async def test_what_was_declared_later_comes_after_what_was_declared_before(fleet, stub):
+    """Older points stay, those of the new counter begin with the next report."""
+    stream = stub.stream()
+    await stream.open()
+    await stream.declare(counter("one"))
+    await stream.report(1)
+    await stream.declare(counter("two"), anew=False)
+    await stream.report(2, 20)
+    await stream.settle()
+
+    ring = fleet.daemons["rgw.a"].ring
+    points = {
+        name: [values for _, *values in ring.points(ring.schema.slot(f"rgw.{name}"))]
+        for name in ("one", "two")
+    }
+
+    assert points == {"one": [[1.0], [2.0]], "two": [[20.0]]}
+
+
+async def test_a_daemon_that_comes_back_keeps_its_points(fleet, stub):
+    """The same program over a new stream: a broken connection is no new beginning."""
+    for value in (1, 2):
+        stream = stub.stream()
+        await stream.open(rejoins=value > 1)
+        await stream.declare(counter("queue"))
+        await stream.report(value)
+        await stream.settle()
+        await stream.end()
+        await until(lambda: fleet.daemons["rgw.a"].line is None)
+
+    daemon = fleet.daemons["rgw.a"]
+    points = daemon.ring.points(daemon.ring.schema.slot("rgw.queue"))
+
+    assert [values for _, *values in points] == [[1.0], [2.0]]
+
+
+async def test_a_daemon_that_leaves_is_forgotten_and_one_that_vanishes_is_missed(fleet, stub):
+    """Only a close says that it will not come back."""
+    leaves, vanishes = stub.stream(), stub.stream()
+    await leaves.open(ident="leaves")
+    await vanishes.open(ident="vanishes")
+
+    await leaves.send(close=pb.Close())
+    await vanishes.end()
+    await until(lambda: fleet.daemons["rgw.vanishes"].line is None)
+
+    assert await leaves.call.code() is grpc.StatusCode.OK
+    assert set(fleet.daemons) == {"rgw.vanishes"}
+
+
+async def test_the_newer_of_two_programs_with_one_name_wins(fleet, stub):
+    """The older hears why; health and log know of it."""
+    older, newer = stub.stream(), stub.stream()
+    await older.open(incarnation="i1")
+    await newer.open(incarnation="i2", host="h2")
+
+    refusal = await older.refusal()
+    await newer.declare(counter("queue"))
+    await newer.report(7)
+    await newer.settle()
+    daemon = fleet.daemons["rgw.a"]
+    fleet.look()
+
+    assert type(refusal) is ReplacedError
+    assert daemon.incarnation == "i2"
+    assert daemon.line is not None
+    assert fleet.findings.contested == ("rgw.a",)
+
+
+async def test_a_program_that_opens_again_replaces_itself_in_silence(fleet, stub):
+    """A half-open connection of its own is nobody's fault."""
+    older, newer = stub.stream(), stub.stream()
+    await older.open()
+    await newer.open()
+
+    assert type(await older.refusal()) is ReplacedError
+    fleet.look()
+    assert fleet.findings.contested == ()
+
+
+def opens(**more):
+    return lambda stream: stream.open(**more)
+
+
+def declares(*counters):
+    return lambda stream: stream.declare(*counters)
+
+
+def reports(*values):
+    return lambda stream: stream.report(*values)
+
+
+LIES = {
+    "name": [opens(ident="a\x1bb")],
+    "texts": [opens(metadata={"k": "v" * 20_000})],
+    "counters": [opens(), declares(*[counter(f"c{number}") for number in range(10_001)])],
+    "schema": [opens(), declares(counter("a"), counter("a"))],
+    "values": [opens(), declares(counter("a")), reports(1, 2)],
+    "labels": [opens(), declares(counter("a", labels={str(n): "" for n in range(20)}))],
+    "rate": [opens(), *[reports()] * (MESSAGES_AT_ONCE + 1)],
+    "size": [opens(), reports(*[1.0] * 600_000)],
+}
+
+
+@pytest.mark.parametrize("rule", LIES)
+async def test_a_daemon_that_lies_is_refused_and_nobody_else_is_touched(rule, active, fleet, stub):
+    """It hears which rule it broke, the rule is counted, and another daemon reports on."""
+    fleet.tuning = Tuning(wanted=Wanted(period_s=3600))
+    honest, liar = stub.stream(), stub.stream()
+    await honest.open(ident="honest")
+    await honest.declare(counter("queue"))
+
+    # The refusal may overtake what is still to be sent.
+    with contextlib.suppress(AssertionError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        for lie in LIES[rule]:
+            await lie(liar)
+    refusal = await liar.refusal()
+    await honest.report(1)
+    await honest.settle()
+
+    assert fleet.daemons["rgw.honest"].reported_at
+    assert isinstance(refusal, ReportRefusedError)
+    assert refusal.rule == rule
+    assert active.role.refused == [rule]
+    over = rule in {"texts", "counters", "labels", "rate", "size"}
+    assert isinstance(refusal, ReportLimitError) is over
+
+
+async def test_a_gauge_may_be_no_number_and_a_counter_may_not(fleet, stub):
+    """NaN is a way to say "unknown"; a total that is NaN is a fault."""
+    gauge, total = stub.stream(), stub.stream()
+    await gauge.open(ident="gauge")
+    await gauge.declare(counter("a"))
+    await gauge.report(math.nan)
+    await total.open(ident="total")
+    await total.declare(counter("a", pb.COUNTER_KIND_COUNTER))
+    await total.report(math.inf)
+
+    await gauge.settle()
+
+    assert (await total.refusal()).rule == "values"
+    assert fleet.daemons["rgw.gauge"].reported_at
+
+
+async def test_a_clock_that_is_an_hour_off_is_said(fleet, stub):
+    """The daemon is let in; its clock is not used for anything."""
+    now = Timestamp()
+    now.FromSeconds(int(wall_s()) + 3600)
+    await stub.stream().open(now=now)
+
+    fleet.look()
+
+    assert 3500 < fleet.findings.clocks["rgw.a"] < 3700
+    assert "s ahead" in fleet._log.last(1)[0].message
+
+
+async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stub):
+    """With a time limit; who goes away meanwhile leaves the outcome unknown."""
+    stream = stub.stream()
+    await stream.open()
+    line = fleet.daemons["rgw.a"].line
+
+    async with asyncio.TaskGroup() as tasks:
+        told = tasks.create_task(line.tell(Order(("hi",), {}), timeout_s=5))
+        command = (await stream.hear()).command
+        answer = ExecuteResponse(retval=-2, stdout=b"out", stderr="err")
+        await stream.send(result=pb.CommandResult(id=command.id, response=answer))
+
+    assert list(command.execute.words) == ["hi"]
+    assert (told.result().retval, told.result().stdout) == (-2, "out")
+
+    with pytest.raises(OutcomeUnknownError, match="no answer within"):
+        await line.tell(Order(("hi",), {}), timeout_s=0.01)
+    async with asyncio.TaskGroup() as tasks:
+        told = tasks.create_task(
+            _failure(line.tell(Order(words=("x",), arguments={}), timeout_s=5))
+        )
+        await stream.hear()
+        await stream.hear()
+        await stream.end()
+    assert isinstance(told.result(), OutcomeUnknownError)
+
+
+async def _failure(work):
+    try:
+        return await work
+    except OutcomeUnknownError as error:
+        return error
+
+
+async def test_a_daemon_runs_commands_of_the_manager(stub):
+    """Over its own stream, answered as a session answers."""
+    stream = stub.stream()
+    await stream.open()
+
+    ask = SessionRequest(id=7, execute=ExecuteRequest(words=["echo", "hello"]))
+    await stream.send(call=ask)
+    answer = (await stream.hear()).answer
+
+    assert (answer.id, answer.response.stdout) == (7, b"hello")
+
+
+async def test_a_stream_that_does_not_open_is_ended(monkeypatch, stub):
+    """It costs a place for ten seconds and no more."""
+    monkeypatch.setattr("mgr.rpc.report.OPEN_S", 0.05)
+
+    refusal = await stub.stream().refusal()
+
+    assert (type(refusal), refusal.rule) == (ReportRefusedError, "open")
+
+
+async def test_a_standby_sends_daemons_to_the_active():
+    """With the hint that every other service of a standby gives."""
+    async with cluster("a", "b") as managers:
+        managers.promote("a", 7)
+        async with daemons(managers["b"].address) as stub:
+            refusal = await stub.stream().refusal()
+            with pytest.raises(grpc.aio.AioRpcError) as listed:
+                await stub.ListDaemons(pb.ListDaemonsRequest())
+
+        assert isinstance(refusal, NotActiveError)
+        assert refusal.active_address == managers["a"].address
+        assert listed.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_office_goes_and_streams_end_with_the_hint(active, fleet, stub):
+    """A daemon needs no time-out to learn of a failover."""
+    stream = stub.stream()
+    await stream.open()
+    active.view.set(None)
+
+    async with asyncio.TaskGroup() as tasks:
+        closing = tasks.create_task(active.server.close(1))
+        refusal = await stream.refusal()
+        await closing
+
+    assert isinstance(refusal, NotActiveError)
+    assert fleet.daemons["rgw.a"].line is None
+    assert active.role.refused == []
+
+
+async def test_daemons_and_counters_are_listed(stub, fleet):
+    """By type and host, by path, newest or all."""
+    for ident, host in (("b", "h1"), ("a", "h2")):
+        stream = stub.stream()
+        await stream.open(ident=ident, host=host)
+        await stream.declare(counter("queue"), counter("age"))
+        await stream.report(1, 2)
+        await stream.report(3, 4)
+        await stream.settle()
+
+    listed = await stub.ListDaemons(pb.ListDaemonsRequest(type="rgw"))
+    here = await stub.ListDaemons(pb.ListDaemonsRequest(host="h2"))
+    series = await stub.GetCounters(pb.GetCountersRequest(type="rgw", path="rgw.queue"))
+    latest = await stub.GetCounters(pb.GetCountersRequest(type="rgw", id="a", latest=True))
+
+    assert [d.id for d in listed.daemons] == ["a", "b"]
+    assert listed.daemons[0].state == pb.DAEMON_STATE_REPORTING
+    assert [d.id for d in here.daemons] == ["a"]
+    assert [[p.values[0] for p in each.points] for each in series.series] == [[1, 3], [1, 3]]
+    assert {s.counter.name: s.points[0].values[0] for s in latest.series} == {"queue": 3, "age": 4}
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await stub.GetCounters(pb.GetCountersRequest(type="rgw", id="nobody"))
+    assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
