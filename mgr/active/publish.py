@@ -44,6 +44,8 @@ class Publisher:
         self._sources = sources
         manager = sources.manager
         self._available_modules = self._available()
+        self._shown: dict[str, Any] = {}
+        self._epoch = 0
         native = manager.config.schemas.native
         self.documents = Documents(
             {
@@ -93,11 +95,19 @@ class Publisher:
         return shared(maps.available_modules(manager.catalogue, manager.config.schemas.of))
 
     def _mgr_map(self) -> dict[str, Any]:
+        shown = self._uncounted_map()
+        if shown != self._shown:
+            # A revision, so that it goes on growing under the next active without being stored.
+            self._epoch = max(self._sources.manager.mirror.revision, self._epoch + 1)
+            self._shown = shown
+        return {**shown, "epoch": self._epoch}
+
+    def _uncounted_map(self) -> dict[str, Any]:
         sources, manager = self._sources, self._sources.manager
         unasked = always_on(manager.catalogue)
         switches = manager.mirror.under(manager.keys.modules).values()
         return maps.mgr_map(
-            epoch=manager.mirror.revision,
+            epoch=0,
             # Ceph restarts its manager where modules are switched, and what was written for it
             # waits for another incarnation. Both numbers are revisions, so it always grows.
             incarnation=max(sources.term, *(switch.mod_revision for switch in switches), 0),

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from mgr.argument.descriptor import Argument, Signature
 from mgr.argument.types import CephBool, CephChoices
 from mgr.cli.table import Table, is_fresh, load, path
 from mgr.cli.where import habits, hosts
 from mgr.errors import MgrError
+
+OWN: Final = {
+    "help": "List commands: all, or those that begin so",
+    "tell": "Ask one manager by name, or nobody",
+    "completion": "Print what makes a shell complete",
+}
+"""Words that ``mgrctl`` reads itself."""
+FOR_PROGRAMS: Final = frozenset({("get_command_descriptions",)})
 
 
 def candidates(
@@ -31,27 +40,39 @@ def candidates(
 
 
 def suggestions(table: Table, words: Sequence[str], incomplete: str) -> list[tuple[str, str]]:
-    """Next words of commands that begin with ``words``; values of a command that is complete."""
+    """Next words of commands that begin with ``words``; values of a command that is complete.
+
+    Flags are offered to whoever begins one: a shell types what is the only choice.
+    """
     found: dict[str, str] = {}
+    match tuple(words):
+        case ():
+            found |= OWN
+        case ("tell",):
+            found["mgr"] = "The active manager; mgr.<id>: only if it is this one"
+        case ("help", *asked) | ("tell", _, *asked):
+            words = asked
     for signature, entry in table.shown():
         own = signature.words
+        if own in FOR_PROGRAMS:
+            continue
         count = len(words)
         if count < len(own) and own[:count] == tuple(words):
             last = count + 1 == len(own)
             found.setdefault(own[count], entry.help if last else "")
         elif own == tuple(words[: len(own)]):
-            for value in _values(signature, words[len(own) :]):
+            for value in _values(signature, words[len(own) :], flags=incomplete.startswith("-")):
                 found.setdefault(value, entry.help)
     return [(word, text) for word, text in found.items() if word.startswith(incomplete)]
 
 
-def _values(signature: Signature, given: Sequence[str]) -> list[str]:
+def _values(signature: Signature, given: Sequence[str], *, flags: bool) -> list[str]:
     positional = [argument for argument in signature.arguments if argument.positional]
     bare = [word for word in given if not word.startswith("--")]
     found = _of(positional[len(bare)]) if len(bare) < len(positional) else []
     for argument in signature.arguments:
         flag = f"--{argument.name.replace('_', '-')}"
-        if not argument.positional and flag not in given:
+        if flags and not argument.positional and flag not in given:
             found.append(flag)
     return found
 

@@ -73,7 +73,12 @@ class Table(msgspec.Struct, frozen=True):
                 signature, entry = hit
                 match(words, arguments, signature)
                 return entry
-        near = closest(words, [signature for signature, _ in self.shown()])
+        shown = [signature for signature, _ in self.shown()]
+        if below := [each for each in shown if each.words[: len(words)] == tuple(words)]:
+            # Nothing was mistyped: somebody asks what there is.
+            named = "".join(f"\n  {signature.usage()}" for signature in below)
+            raise UnknownCommandError(f"'{' '.join(words)}' begins these commands:{named}")
+        near = closest(words, shown)
         named = "".join(f"\n  {signature.usage()}" for signature in near)
         hint = f"; closest:{named}" if named else "; see: mgrctl help"
         raise UnknownCommandError(f"no command '{' '.join(words)}'{hint}")

@@ -8,7 +8,7 @@ the default. What is removed is gone at once, for every manager.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -164,21 +164,33 @@ class ConfigValues:
         """
         return [(setting, why) for setting in self.dump() if (why := self._misfit(setting))]
 
-    def prepare(self, who: str, name: str, value: str, *, force: bool = False) -> Put:
+    def prepare(
+        self,
+        who: str,
+        name: str,
+        value: str,
+        *,
+        force: bool = False,
+        joined: Collection[str] = (),
+    ) -> Put:
         """The write that stores ``name`` for ``who``, checked and normalised.
 
-        With ``force``, an unknown option or a value that does not fit is stored as it is.
+        With ``force``, an unknown option, an unknown kind of daemon or a value that does not fit
+        is stored as it is. ``joined`` are the kinds of daemons that are known beside Ceph's.
 
         Raises:
             InvalidArgumentError: No such option, target or value; says which.
 
         """
-        sections_of(who)
+        kind = sections_of(who)[-1].partition(".")[0]
+        if not force and kind not in {*TYPE_ORDER, *joined}:
+            # Stored there it would never be read, and nobody would be told of the slip.
+            raise InvalidArgumentError(f"{_unknown(who)}; --force stores it all the same")
         spec = self.schemas.find(name)
         if spec is not None and spec.fixed:
             raise InvalidArgumentError(f"{name} is special and cannot be stored by the mon")
         if not force:
-            value = self._checked(who, name, spec).normalise(value)
+            value = _normalised(self._checked(who, name, spec), value)
         return Put(self._keys.option(who, checked_key(name)), checked_value(value))
 
     def _checked(self, who: str, name: str, spec: OptionSpec | None) -> OptionSpec:
@@ -226,13 +238,28 @@ def sections_of(who: str) -> tuple[str, ...]:
 
     """
     if not TARGET.fullmatch(who):
-        raise InvalidArgumentError(f"unrecognized config target '{who}'")
+        raise InvalidArgumentError(_unknown(who))
     kind, dot, _ = who.partition(".")
     if kind == GLOBAL:
         if dot:
-            raise InvalidArgumentError(f"unrecognized config target '{who}'")
+            raise InvalidArgumentError(_unknown(who))
         return (GLOBAL,)
     return (GLOBAL, kind, who) if dot else (GLOBAL, kind)
+
+
+def _unknown(who: str) -> str:
+    return (
+        f"unrecognized config target '{who}': use {GLOBAL}, {OURS}, {OURS}.<id>, or <type> or "
+        "<type>.<id> of daemons that have joined"
+    )
+
+
+def _normalised(spec: OptionSpec, value: str) -> str:
+    try:
+        return spec.normalise(value)
+    except InvalidArgumentError as error:
+        # Behind Ceph's own words, which scripts match on.
+        raise InvalidArgumentError(f"{error} (option {spec.name})") from None
 
 
 def _merged(

@@ -136,7 +136,7 @@ class Desk:
             "available": True,
             "active_name": "a",
             "active_gid": 7,
-            "active_change": "2026-01-01T00:00:00",
+            "active_change": "2026-01-01T00:00:00.123456+00:00",
             "standbys": [{"name": name, "gid": 100} for name in names if name != "a"],
             "modules": ["status"],
             "services": self.services,

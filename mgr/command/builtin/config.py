@@ -77,7 +77,8 @@ class _Config:
 
     async def set(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
-        put = self._values.prepare(who, name, call["value"], force=bool(call.get("force")))
+        force = bool(call.get("force"))
+        put = self._values.prepare(who, name, call["value"], force=force, joined=self._joined())
         if self._values.stored(who, name) != put.value:
             await self._admin.history.commit([put])
         return Reply()
@@ -168,7 +169,7 @@ class _Config:
         for line in read_conf(call.inbuf):
             section, name, _ = line
             try:
-                put = self._values.prepare(*line)
+                put = self._values.prepare(*line, joined=self._joined())
             except InvalidArgumentError:
                 left.append(line)
             else:
@@ -189,6 +190,12 @@ class _Config:
         lines = [("global", "fsid", fsid), ("global", "mon_host", addresses)]
         text = f"# minimal ceph.conf for {fsid}\n{write_conf(lines)}"
         return Reply(text, plain=text.rstrip("\n"))
+
+    def _joined(self) -> frozenset[str]:
+        """The kinds of daemons that joined the cluster."""
+        prefix = self._admin.keys.daemons
+        found = self._admin.mirror.under(prefix)
+        return frozenset(key.removeprefix(prefix).partition(".")[0] for key in found)
 
     def _entity(self, who: str) -> dict[str, Setting]:
         try:

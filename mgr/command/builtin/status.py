@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from mgr.command.builtin.admin import Administration
@@ -49,7 +50,7 @@ class _Status:
         standbys = ", ".join(mgrmap["standbys"])
         waiting = f"standbys: {standbys}" if standbys else "no standbys"
         health = detailed(self._admin.board)
-        term = f"term {mgrmap['term']}, since {mgrmap['active_change']}"
+        term = f"term {mgrmap['term']}, since {_to_the_second(mgrmap['active_change'])}"
         lines = [
             "  cluster:",
             f"    id:     {data['cluster']}",
@@ -71,3 +72,12 @@ class _Status:
                 line for each in shown for line in (f"    {each.message}", f"      {each.bar()}")
             ]
         return "\n".join(lines)
+
+
+def _to_the_second(stamp: str) -> str:
+    """For people; programs get all of it."""
+    try:
+        return datetime.fromisoformat(stamp).isoformat(timespec="seconds")
+    except ValueError:
+        # Nobody has won yet, or a later release writes it otherwise.
+        return stamp

@@ -29,6 +29,7 @@ TABLE = Table(
         entry("config secret", hidden=True),
         entry("health name=detail,type=CephChoices,strings=detail,req=false", "How it is"),
         entry("mgr fail name=to,type=CephString,req=false,positional=false"),
+        entry("get_command_descriptions"),
         entry("rot name=x,type=CephFromTheFuture"),
     ),
 )
@@ -48,6 +49,17 @@ def test_unknown_words_name_the_closest_commands():
     assert "secret" not in str(raised.value)
 
 
+def test_the_beginning_of_commands_lists_all_of_them():
+    """However many: somebody wants to know what there is."""
+    many = Table(commands=tuple(entry(f"mgr do{number:02}") for number in range(20)))
+    with pytest.raises(UnknownCommandError) as raised:
+        many.found(["mgr"], {})
+
+    first, *lines = str(raised.value).splitlines()
+    assert first == "'mgr' begins these commands:"
+    assert lines == [f"  mgr do{number:02}" for number in range(20)]
+
+
 def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent():
     """With the name of what is missing."""
     with pytest.raises(InvalidArgumentError, match="who"):
@@ -62,12 +74,17 @@ def test_a_command_in_a_newer_language_is_left_out():
 @pytest.mark.parametrize(
     ("words", "incomplete", "next_words"),
     [
-        ([], "", ["config", "health", "mgr"]),
-        ([], "c", ["config"]),
+        ([], "", ["help", "tell", "completion", "config", "health", "mgr"]),
+        ([], "co", ["completion", "config"]),
+        (["help"], "", ["config", "health", "mgr"]),
+        (["help", "config"], "", ["get", "set"]),
+        (["tell"], "", ["mgr"]),
+        (["tell", "mgr.a", "config"], "", ["get", "set"]),
         (["config"], "", ["get", "set"]),
         (["config"], "se", ["set"]),
         (["health"], "", ["detail"]),
-        (["mgr", "fail"], "", ["--to"]),
+        (["mgr", "fail"], "", []),
+        (["mgr", "fail"], "-", ["--to"]),
         (["mgr", "fail", "--to", "b"], "", []),
         (["nothing"], "", []),
     ],

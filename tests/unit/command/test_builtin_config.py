@@ -10,6 +10,11 @@ import pytest
 from mgr.config.conf import read_conf
 from tests.support.desk import desk
 
+UNKNOWN = (
+    "unrecognized config target '{}': use global, mgr, mgr.<id>, or <type> or <type>.<id> of "
+    "daemons that have joined"
+)
+
 
 @pytest.mark.parametrize(
     ("words", "error", "text"),
@@ -19,8 +24,13 @@ from tests.support.desk import desk
             errno.EINVAL,
             "unrecognized config option 'mgr/hello/plaice'; did you mean 'mgr/hello/place'?",
         ),
-        (("m/gr", "mgr/hello/place", "x"), errno.EINVAL, "unrecognized config target 'm/gr'"),
-        (("global.x", "debug_mgr", "x"), errno.EINVAL, "unrecognized config target 'global.x'"),
+        (("m/gr", "mgr/hello/place", "x"), errno.EINVAL, UNKNOWN.format("m/gr")),
+        (("global.x", "debug_mgr", "x"), errno.EINVAL, UNKNOWN.format("global.x")),
+        (
+            ("mgrr.a", "debug_mgr", "5"),
+            errno.EINVAL,
+            f"{UNKNOWN.format('mgrr.a')}; --force stores it all the same",
+        ),
         (
             ("osd", "mgr/hello/place", "x"),
             errno.EINVAL,
@@ -33,17 +43,23 @@ from tests.support.desk import desk
         (
             ("mgr", "mgr/hello/times", "many"),
             errno.EINVAL,
-            "error parsing value: Expected option value to be integer, got 'many'",
+            (
+                "error parsing value: Expected option value to be integer, got 'many' "
+                "(option mgr/hello/times)"
+            ),
         ),
         (
             ("mgr", "mgr/hello/times", "11"),
             errno.EINVAL,
-            "error parsing value: Value '11' exceeds maximum 10",
+            "error parsing value: Value '11' exceeds maximum 10 (option mgr/hello/times)",
         ),
         (
             ("mgr", "mgr/hello/mood", "mad"),
             errno.EINVAL,
-            "error parsing value: 'mad' is not one of the permitted values: glad, sad",
+            (
+                "error parsing value: 'mad' is not one of the permitted values: glad, sad "
+                "(option mgr/hello/mood)"
+            ),
         ),
     ],
 )
@@ -133,6 +149,7 @@ async def test_an_entity_sees_the_most_specific_value():
 async def test_dump_lists_sections_in_order():
     """Global first, then type by type; a star marks what needs a restart."""
     async with desk() as at:
+        await at.office.fenced.put(at.office.keys.daemon("zoo.1"), "{}")
         for who in ("osd.1", "mgr.a", "global", "mgr", "zoo"):
             await at.run("config", "set", who, "mgr_tick_period", "3")
         await at.run("config", "set", "mgr", "mgr/hello/times", "2")

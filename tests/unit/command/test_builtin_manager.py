@@ -284,7 +284,7 @@ async def test_status_is_the_cluster_on_one_screen():
         data = await at.json("status")
 
     assert "health: HEALTH_WARN 2 are loud" in plain
-    assert "mgr: a(active, term 2, since 2026-01-01T00:00:00), standbys: b" in plain
+    assert "mgr: a(active, term 2, since 2026-01-01T00:00:00+00:00), standbys: b" in plain
     assert "hello: http://a/hello" in plain
     assert data["mgrmap"]["standbys"] == ["b"]
     assert data["view_age_s"] == 0
