@@ -14,6 +14,7 @@ from mgr.active.errand import Errand, Errands, Execute
 from mgr.active.fleet import FleetReader
 from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
+from mgr.active.rows import RowReader
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Event, Progress
@@ -60,6 +61,7 @@ class Reach:
     maps: Maps
     modules: ActiveModules
     fleet: FleetReader
+    rows: RowReader
     errands: Errands
     board: Board
     log: ClusterLog
@@ -88,6 +90,8 @@ class ActiveContext(ReadingContext):
         self.get_daemon_status = fleet.get_daemon_status
         self.get_daemon_health_metrics = fleet.get_daemon_health_metrics
         self.get_perf_schema = fleet.get_perf_schema
+        self.get_daemons = reach.rows.get_daemons
+        self.get_counter_rows = reach.rows.get_counter_rows
         self.get_counter = fleet.get_counter
         self.get_latest_counter = fleet.get_latest_counter
         self.get_latest_labelled_counter = fleet.get_latest_labelled_counter

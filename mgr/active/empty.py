@@ -102,13 +102,9 @@ _MON_STATUS: Final = {
 
 EMPTY: Final[Mapping[str, Any]] = shared(
     {
-        "service_map": {"epoch": 0, "modified": "", "services": {}},
-        "devices": {"devices": []},
         "have_local_config_map": {"have_local_config_map": False},
         "mon_map": {**_MON_MAP, "quorum": []},
         "mon_status": {"json": json.dumps(_MON_STATUS)},
-        "osd_metadata": {},
-        "mds_metadata": {},
         "fs_map": {
             "epoch": 0,
             "default_fscid": -1,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mgr.active.empty import EMPTY, TEXTS
+from mgr.active.inventory import METADATA, OF_FLEET
 from mgr.cluster.document import shared
 from mgr.election.leader import Presence
 from mgr.host.finder import Catalogue
@@ -30,9 +31,15 @@ NOTIFIED: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
 class Documents:
     """What is published now. ``get`` may be called from any thread."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
-        """Publish what each of ``makers`` returns, under its name."""
+    def __init__(
+        self, makers: Mapping[str, Callable[[], Any]], of_fleet: Callable[[str], Any]
+    ) -> None:
+        """Publish what each of ``makers`` returns, under its name.
+
+        ``of_fleet`` has those about daemons, which are made by whoever reads them.
+        """
         self._makers = makers
+        self._of_fleet = of_fleet
         self._loop = asyncio.get_running_loop()
         self._stale: set[str] = set()
         self._published: dict[str, Any] = dict(EMPTY)
@@ -44,12 +51,14 @@ class Documents:
         document = self._published.get(name)
         if document is not None:
             return dict(document)
-        return unpublished(name)
+        document = self._of_fleet(name)
+        return unpublished(name) if document is None else document
 
     def reserved(self, name: str) -> bool:
         """Whether a map must not be published under ``name``."""
-        known = name in self._published or name in TEXTS or name in NOTIFIED
-        return known or name.startswith((*GUESSED_PREFIXES, *KEPT_FREE))
+        known = name in self._published or name in TEXTS or name in NOTIFIED or name in OF_FLEET
+        begins = name.startswith((*GUESSED_PREFIXES, *KEPT_FREE))
+        return known or begins or name.endswith(METADATA)
 
     def current(self, name: str) -> Any:
         """The document as it is at this moment, made anew if it is stale. On the loop only."""

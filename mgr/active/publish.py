@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mgr.active import maps
+from mgr.active.inventory import Inventory
 from mgr.active.maps import Documents
 from mgr.active.modules import ActiveModules
 from mgr.cluster.document import shared
+from mgr.cluster.fleet import Fleet
 from mgr.election.leader import Leader, decode
 from mgr.health.board import Board
 from mgr.host.context import mgr_ips
@@ -31,6 +33,7 @@ class Sources:
     manager: Manager
     modules: ActiveModules
     board: Board
+    fleet: Fleet
     term: int
     http_address: str
     available: Callable[[], bool]
@@ -62,7 +65,8 @@ class Publisher:
                 "modified_config_options": lambda: {
                     "options": sorted({setting.name for setting in manager.config.dump()})
                 },
-            }
+            },
+            Inventory(sources.fleet, manager.mirror, manager.keys).get,
         )
 
     def follow(self) -> list[Callable[[], None]]:

@@ -26,6 +26,7 @@ from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce, announce_maps
 from mgr.active.publish import Publisher, Sources
 from mgr.active.remote import Remote
+from mgr.active.rows import RowReader
 from mgr.argument.tell import meant
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog, Priority
@@ -134,6 +135,7 @@ class ActiveRole:
                 manager=manager,
                 modules=self._modules,
                 board=self._board,
+                fleet=self.fleet,
                 term=office.term,
                 http_address=office.http_address,
                 available=lambda: self._available,
@@ -358,6 +360,7 @@ class ActiveRole:
             maps=self.maps,
             modules=self._modules,
             fleet=FleetReader(manager.view, self.fleet),
+            rows=RowReader(self.fleet),
             errands=Errands(self.execute, self._modules, self._tasks),
             board=self._board,
             log=self.log,

@@ -201,6 +201,13 @@ class Ring:
         """Keep ``values``, which fit the schema, as of the moment ``at``."""
         self._rows.append(self.schema.row(at, values))
 
+    def newest(self) -> array[float] | None:
+        """The newest row, the time first; None if there is none. From any thread."""
+        try:
+            return self._rows[-1]
+        except IndexError:
+            return None
+
     def extended(self, schema: Schema) -> Ring:
         """This ring under a schema that begins like its own; what is new has no points yet."""
         return Ring(schema, self._rows)

@@ -392,6 +392,7 @@ class Fleet:
 
     def _begin_anew(self, daemon: Daemon, incarnation: str) -> None:
         daemon.incarnation = incarnation
+        self.generation += 1
         daemon.ring = Ring()
         daemon.reported_at = None
         daemon.metrics = ()

@@ -253,6 +253,14 @@ class ModuleContext(StandbyContext, Protocol):
         """
         ...
 
+    def get_daemons(self) -> list[dict[str, Any]]:
+        """Every daemon that reports, and who it is: see ``MgrModule.get_daemons``."""
+        ...
+
+    def get_counter_rows(self, kind: str, lowest_priority: int) -> list[dict[str, Any]]:
+        """The newest values of all counters: see ``MgrModule.get_counter_rows``."""
+        ...
+
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
         """The last points, from old to new: ``[time, value]`` or ``[time, sum, count]``."""
         ...

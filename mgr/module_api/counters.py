@@ -174,6 +174,20 @@ class Counters(ActiveHalf):
         }
         return {"labels": family["labels"], "counters": counters}
 
+    # -- all at once: ours, not ceph-mgr's --------------------------------------------------
+
+    def get_counter_rows(self, svc_type: str = "", prio_limit: int = 0) -> list[dict[str, Any]]:
+        """The newest values of all daemons of a type (of all types) as rows of numbers.
+
+        One entry for all daemons that count the same: ``{"counters", "rows"}``. ``rows`` holds,
+        by daemon, the time of its report and then its values. ``counters`` says what they are:
+        ``path``, ``kind`` (``gauge``, ``counter``, ``average``, ``histogram``), ``description``,
+        ``unit`` (``bytes``, ``seconds`` or nothing), ``priority``, ``labels``, ``bounds``, and the
+        values' place, ``row[start:stop]``: one; or sum and count; or each bucket's own count and
+        then the sum. Read only: rows are shared, and what a million values cost is a dictionary.
+        """
+        return self._context.get_counter_rows(svc_type, prio_limit)
+
     # -- for exporters ----------------------------------------------------------------------
 
     def _stattype_to_str(self, stattype: int) -> str:

@@ -41,6 +41,14 @@ class Fleet(ActiveHalf):
         """Every known daemon by name, with what it counts of its troubles: mostly nothing."""
         return self._context.get_daemon_health_metrics()
 
+    def get_daemons(self) -> list[dict[str, Any]]:
+        """Ours, not ceph-mgr's: every daemon that reports or is waited for, managers left out.
+
+        ``name``, ``type``, ``id``, ``hostname``, ``version``, ``state`` (``reporting``; ``awaited``
+        after a failover; ``silent``), ``since``, ``reported_at`` (seconds since 1970, or None).
+        """
+        return self._context.get_daemons()
+
     def set_device_wear_level(self, devid: str, wear_level: float) -> None:
         """Note how worn a device is, from 0 to 1; kept under ``device/<devid>`` for all to read."""
         self._context.set_device_wear_level(devid, wear_level)

@@ -95,6 +95,8 @@ class Context:
         self.get_daemon_status = self.fleet.get_daemon_status
         self.get_daemon_health_metrics = self.fleet.get_daemon_health_metrics
         self.get_perf_schema = self.fleet.get_perf_schema
+        self.get_daemons = self.fleet.get_daemons
+        self.get_counter_rows = self.fleet.get_counter_rows
         self.get_counter = self.fleet.get_counter
         self.get_latest_counter = self.fleet.get_latest_counter
         self.get_latest_labelled_counter = self.fleet.get_latest_labelled_counter
@@ -270,7 +272,7 @@ class Context:
             case "mgr_map":
                 return self._mgr_map()
             case _:
-                return EMPTY.get(name)
+                return EMPTY.get(name) or self.fleet.document(name)
 
     def board(self) -> Board:
         """The health board with the checks of this module on it."""

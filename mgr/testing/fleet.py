@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from mgr.module_api.counters import Counters
 from mgr.module_api.release import version_line
+from mgr.testing.clock import STARTS_AT
 
 POINTS_MAX: Final = 20
 """What a manager keeps of each counter."""
+KINDS: Final = {
+    Counters.PERFCOUNTER_COUNTER: "counter",
+    Counters.PERFCOUNTER_LONGRUNAVG: "average",
+    Counters.PERFCOUNTER_HISTOGRAM: "histogram",
+}
 
 
 class Fleet:
@@ -19,6 +27,7 @@ class Fleet:
         """Begin without a daemon."""
         self._metadata: dict[str, dict[str, str]] = {}
         self._status: dict[str, dict[str, str]] = {}
+        self._states: dict[str, str] = {}
         self._schemas: dict[tuple[str, bool], dict[str, Any]] = {}
         self._points: dict[tuple[object, ...], list[list[float]]] = {}
 
@@ -32,9 +41,28 @@ class Fleet:
         """A daemon says how it is."""
         self._status[daemon] = status
 
-    def declare(self, daemon: str, path: str, *, type: int = 0, priority: int = 5) -> None:  # noqa: A002 - ceph-mgr's word
-        """A daemon counts something."""
-        schema = {"description": "", "type": type, "priority": priority, "units": 1}
+    def set_state(self, daemon: str, state: str) -> None:
+        """A daemon is ``reporting``, as it is at first, ``awaited`` or ``silent``."""
+        self._states[daemon] = state
+
+    def declare(
+        self,
+        daemon: str,
+        path: str,
+        *,
+        type: int = 0,  # noqa: A002 - ceph-mgr's word
+        priority: int = 5,
+        description: str = "",
+        bounds: Sequence[float] = (),
+    ) -> None:
+        """A daemon counts something; ``bounds`` are those of a histogram's buckets."""
+        schema = {
+            "description": description,
+            "type": type,
+            "priority": priority,
+            "units": 1,
+            **({"bounds": list(bounds)} if bounds else {}),
+        }
         self._schemas.setdefault((daemon, False), {})[path] = schema
 
     def declare_labelled(self, daemon: str, key: str, families: list[dict[str, Any]]) -> None:
@@ -78,6 +106,35 @@ class Fleet:
         """See ``mgr.module_api.context``."""
         return {daemon: [] for daemon in self._metadata}
 
+    def document(self, name: str) -> dict[str, Any] | None:
+        """``service_map``, ``devices`` (there are none) or the metadata of a type."""
+        daemons = [daemon.partition(".") for daemon in self._metadata]
+        kinds = sorted({kind for kind, _, _ in daemons} - {"mgr"})
+        if name == "service_map":
+            services = {kind: {"daemons": self._services(kind)} for kind in kinds}
+            return {"epoch": 1, "modified": STARTS_AT.isoformat(), "services": services}
+        if name == "devices":
+            return {"devices": []}
+        kind = name.removesuffix("_metadata")
+        if kind != name and kind in {*kinds, "osd", "mds"}:
+            return {each: self.get_metadata(kind, each) for of, _, each in daemons if of == kind}
+        return None
+
+    def _services(self, kind: str) -> dict[str, Any]:
+        services: dict[str, Any] = {"summary": ""}
+        for daemon, said in self._metadata.items():
+            of, _, name = daemon.partition(".")
+            if of == kind:
+                services[name] = {
+                    "start_epoch": 1,
+                    "start_stamp": STARTS_AT.isoformat(),
+                    "gid": 1,
+                    "addr": said["hostname"],
+                    "metadata": dict(said),
+                    "task_status": {},
+                }
+        return services
+
     def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:
         """See ``mgr.module_api.context``."""
         return {
@@ -87,6 +144,50 @@ class Fleet:
             and (not kind or daemon.partition(".")[0] == kind)
             and (not name or daemon.partition(".")[2] == name)
         }
+
+    def get_daemons(self) -> list[dict[str, Any]]:
+        """See ``mgr.module_api.context``."""
+        return [
+            {
+                "name": daemon,
+                "type": daemon.partition(".")[0],
+                "id": daemon.partition(".")[2],
+                "hostname": said["hostname"],
+                "version": said.get("ceph_version", version_line()),
+                "state": self._states.get(daemon, "reporting"),
+                "since": STARTS_AT.isoformat(),
+                "reported_at": None,
+            }
+            for daemon, said in self._metadata.items()
+            if not daemon.startswith("mgr.")
+        ]
+
+    def get_counter_rows(self, kind: str, lowest_priority: int) -> list[dict[str, Any]]:
+        """See ``mgr.module_api.context``. No two daemons share an entry here."""
+        found = []
+        for daemon in self._metadata:
+            if kind not in {"", daemon.partition(".")[0]}:
+                continue
+            row, counters = array("d", [0.0]), []
+            for path, labels, schema in self._counted(daemon):
+                place = (*path, *labels.items())
+                points = self._points.get((daemon, *place))
+                if points and schema["priority"] >= lowest_priority:
+                    at, *values = points[-1]
+                    row[0] = max(row[0], at)
+                    row.extend(values)
+                    counters.append(_column(".".join(path), labels, schema, len(row), len(values)))
+            if counters:
+                found.append({"counters": counters, "rows": {daemon: row}})
+        return found
+
+    def _counted(self, daemon: str) -> Iterator[tuple[tuple[str, ...], dict[str, str], Any]]:
+        for path, schema in self._schemas.get((daemon, False), {}).items():
+            yield (path,), {}, schema
+        for key, families in self._schemas.get((daemon, True), {}).items():
+            for family in families:
+                for name, schema in family["counters"].items():
+                    yield (key, name), family["labels"], schema
 
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
         """See ``mgr.module_api.context``."""
@@ -103,3 +204,20 @@ class Fleet:
         """See ``mgr.module_api.context``."""
         points = self._points.get((f"{kind}.{name}", key, counter, *labels), [])
         return list(points[-1]) if points else []
+
+
+def _column(
+    path: str, labels: dict[str, str], schema: dict[str, Any], stop: int, width: int
+) -> dict[str, Any]:
+    meant = schema.get("type", 0) & Counters.PERFCOUNTER_TYPE_MASK
+    return {
+        "path": path,
+        "kind": KINDS.get(meant, "gauge"),
+        "description": schema.get("description", ""),
+        "unit": "",
+        "priority": schema["priority"],
+        "labels": dict(labels),
+        "bounds": schema.get("bounds", []),
+        "start": stop - width,
+        "stop": stop,
+    }

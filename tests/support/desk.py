@@ -53,6 +53,7 @@ class Desk:
         self.progress = Progress()
         self.registry = Registry()
         self.resigned = []
+        self.documents = {}
         self.services = {"hello": "http://a/hello"}
         self._follow(term.keys.config, self.values.load)
         self._follow(term.keys.mutes, self._load_mutes)
@@ -123,7 +124,7 @@ class Desk:
         return Reloaded(runs=name == "status", digest=f"files of {name}")
 
     def get(self, name):
-        return self.mgr_map() if name == "mgr_map" else None
+        return {"mgr_map": self.mgr_map(), **self.documents}.get(name)
 
     def reserved(self, name):
         return name == "mgr_map"

@@ -6,6 +6,7 @@ from mgr.command.builtin import (
     config,
     config_key,
     descriptions,
+    device,
     health,
     log,
     manager,
@@ -16,7 +17,7 @@ from mgr.command.builtin import (
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import Builtins
 
-NOUNS = (manager, module, config, config_key, map, health, status, log, descriptions)
+NOUNS = (manager, module, config, config_key, map, device, health, status, log, descriptions)
 
 
 def builtins(admin: Administration) -> Builtins:

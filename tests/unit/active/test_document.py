@@ -133,7 +133,9 @@ async def test_options_are_shown_as_text(active):
     ("name", "expected"),
     [
         ("mgr_ips", {"ips": ["10.0.0.1"]}),
-        ("service_map", {"epoch": 0, "modified": "", "services": {}}),
+        ("devices", {"devices": []}),
+        ("osd_metadata", {}),
+        ("rgw_metadata", None),
         ("osd_map_of_mars", {}),
         ("config_of_mars", {}),
         ("mars", None),

@@ -1,0 +1,167 @@
+"""``device``: disks and the like that daemons report, and how long they are expected to last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mgr.clock import timestamp
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.render import table
+from mgr.config.kv import checked_key
+from mgr.errors import InvalidArgumentError, NotFoundError
+
+STORED: Final = "device/"
+DEVID: Final = "name=devid,type=CephString"
+EXPECTED: Final = ("life_expectancy_min", "life_expectancy_max", "life_expectancy_stamp")
+
+Device = dict[str, Any]
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Device(admin)
+    return [
+        builtin("device ls", "Show devices", "r", noun.ls),
+        builtin(f"device info {DEVID}", "Show information about a device", "r", noun.info),
+        builtin(
+            "device ls-by-daemon name=who,type=CephString",
+            "Show devices associated with a daemon",
+            "r",
+            noun.by_daemon,
+        ),
+        builtin(
+            "device ls-by-host name=host,type=CephString",
+            "Show devices on a host",
+            "r",
+            noun.by_host,
+        ),
+        builtin(
+            f"device set-life-expectancy {DEVID} name=from,type=CephString "
+            "name=to,type=CephString,req=false",
+            "Set predicted device life expectancy",
+            "rw",
+            noun.expect,
+        ),
+        builtin(
+            f"device rm-life-expectancy {DEVID}",
+            "Clear predicted device life expectancy",
+            "rw",
+            noun.unexpect,
+        ),
+    ]
+
+
+class _Device:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+
+    async def ls(self, _call: Call) -> Reply:
+        return _listed(self._all())
+
+    async def info(self, call: Call) -> Reply:
+        device = self._known(call["devid"])
+        facts = (
+            ("device", device["devid"]),
+            ("attachment", " ".join(_places(device))),
+            ("daemons", " ".join(device["daemons"])),
+            ("wear", _wear(device)),
+            ("life expectancy", _expectancy(device)),
+        )
+        return Reply(device, plain="\n".join(f"{name} {fact}" for name, fact in facts if fact))
+
+    async def by_daemon(self, call: Call) -> Reply:
+        who = call["who"]
+        return _listed([device for device in self._all() if who in device["daemons"]])
+
+    async def by_host(self, call: Call) -> Reply:
+        host = call["host"]
+        return _listed(
+            [
+                device
+                for device in self._all()
+                if any(place["host"] == host for place in device["location"])
+            ]
+        )
+
+    async def expect(self, call: Call) -> Reply:
+        devid = self._known(call["devid"])["devid"]
+        earliest = _moment(call["from"])
+        latest = _moment(call.get("to", call["from"]))
+        if latest < earliest:
+            raise InvalidArgumentError("the end of a life expectancy lies before its beginning")
+        said = dict(zip(EXPECTED, (earliest, latest, timestamp()), strict=True))
+        await self._store(devid, {**self._stored(devid), **said})
+        return Reply()
+
+    async def unexpect(self, call: Call) -> Reply:
+        devid = self._known(call["devid"])["devid"]
+        said = self._stored(devid)
+        await self._store(devid, {key: said[key] for key in said if key not in EXPECTED})
+        return Reply()
+
+    def _all(self) -> Sequence[Device]:
+        devices: Sequence[Device] = self._admin.maps.read("devices")["devices"]
+        return devices
+
+    def _known(self, devid: str) -> Device:
+        for device in self._all():
+            if device["devid"] == devid:
+                return device
+        raise NotFoundError(f"device {devid} not found")
+
+    def _stored(self, devid: str) -> dict[str, Any]:
+        record = self._admin.mirror.get(self._admin.keys.entry(STORED + devid))
+        try:
+            said = json.loads(record.value) if record else {}
+        except ValueError:
+            said = {}
+        return said if isinstance(said, dict) else {}
+
+    async def _store(self, devid: str, said: dict[str, Any]) -> None:
+        key = self._admin.keys.entry(checked_key(STORED + devid))
+        if said:
+            await self._admin.fenced.put(key, json.dumps(said))
+        else:
+            await self._admin.fenced.delete(key)
+
+
+def _moment(text: str) -> str:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidArgumentError(f"'{text}' is no date: say 2027-12-31") from None
+    return at.replace(tzinfo=at.tzinfo or UTC).isoformat()
+
+
+def _places(device: Device) -> list[str]:
+    return [f"{place['host']}:{place['dev']}" for place in device["location"]]
+
+
+def _wear(device: Device) -> str:
+    return f"{device['wear_level']:.0%}" if "wear_level" in device else ""
+
+
+def _expectancy(device: Device) -> str:
+    if EXPECTED[0] not in device:
+        return ""
+    earliest, latest = (str(device[key]).partition("T")[0] for key in EXPECTED[:2])
+    return earliest if earliest == latest else f"{earliest} to {latest}"
+
+
+def _listed(devices: Sequence[Device]) -> Reply:
+    rows = [
+        (
+            device["devid"],
+            " ".join(_places(device)),
+            " ".join(device["daemons"]),
+            _wear(device),
+            _expectancy(device),
+        )
+        for device in devices
+    ]
+    headings = ("DEVICE", "HOST:DEV", "DAEMONS", "WEAR", "LIFE EXPECTANCY")
+    return Reply(devices, plain=table(headings, rows))
