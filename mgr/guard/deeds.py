@@ -10,7 +10,7 @@ from typing import Final
 
 from mgr.clock import Clock, timestamp
 from mgr.election.fitness import Fitness
-from mgr.election.leader import Presence, Reason
+from mgr.election.leader import Presence, Reason, decode
 from mgr.election.machine import Action, Event
 from mgr.election.pulse import outwaited
 from mgr.election.session import Session
@@ -30,6 +30,9 @@ TELL_AGAIN_S_MAX: Final = 600.0
 DRAIN_SLACK_S: Final = 1.0
 """What a drain may take beyond its budget: stopping the modules comes after the commands."""
 PART_SLACK_S: Final = 1.0
+MAKE_WAY_S: Final = 0.5
+"""A manager that gave its office up to another one starts its next worker after this. Starting takes
+a second of a processor, which the modules of the successor can use better."""
 STOP_PATIENCE_S: Final = 3.0
 """How long a manager that stops tries to give its office back to a store that is silent."""
 
@@ -89,9 +92,23 @@ class Deeds:
                 return Event.JOINED
 
     async def _warm(self) -> Event | None:
+        await self._make_way()
         await self.crew.warm()
         # One that outlived the loss of a lease has said it before; another will say it.
         return Event.READY if self.crew.ready is not None else None
+
+    async def _make_way(self) -> None:
+        """Let a successor start its modules first, if there is somebody who can be one."""
+        left_s = self.state.left_s + MAKE_WAY_S - self.given.clock.now()
+        if left_s <= 0 or self.crew.worker is not None:
+            return
+        try:
+            found = await self.given.store.list(self.given.keys.managers, timeout_s=self._request_s)
+        except StoreError:
+            return
+        others = (decode(record.value, Presence) for record in found.records)
+        if any(other and other.warm and other.name != self.given.name for other in others):
+            await asyncio.sleep(left_s)
 
     async def _lead(self) -> Event | None:
         term = self._held()
@@ -149,6 +166,7 @@ class Deeds:
                     return Event.ABANDONED
                 await trouble.pause(error)
             else:
+                self.state.left_s = self.given.clock.now()
                 log.info("office given back", extra={"term": term.office.term, "reason": reason})
                 return Event.RELEASED
 

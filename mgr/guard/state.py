@@ -82,6 +82,8 @@ class State:
     phase: Phase = Phase.JOINING
     taken: Term | None = None
     """The office last taken, until it is certainly given back."""
+    left_s: float = float("-inf")
+    """When this manager last gave an office back."""
     wishes: Wishes = field(default_factory=Wishes)
     failure: NameTakenError | CannotListenError | None = None
     """Why this manager cannot be in the cluster at all."""

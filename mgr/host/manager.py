@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -54,6 +55,7 @@ class Manager:
         self.catalogue.update(entries)
 
 
+@functools.cache
 def version() -> str:
     """Of the installed distribution; ``0`` in a checkout that is not installed."""
     try:

@@ -9,6 +9,7 @@ import pytest
 from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
 from mgr.errors import CannotListenError
+from mgr.guard.deeds import MAKE_WAY_S
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
 from mgr.store.api import Delete, Put
@@ -63,6 +64,30 @@ def test_a_leader_that_died_stands_by_again_with_a_fresh_worker():
         assert before.guard.phase is Phase.STANDBY
         assert before.worker is not old
         assert before.worker.incarnation != old.incarnation
+
+
+def test_a_worker_is_started_anew_when_the_successor_had_time_to_start():
+    """A second of processor for an interpreter and its imports would come out of the failover."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        old = before.worker
+
+        old.die("SIGKILL")
+
+        anew_s = world.until(lambda: before.worker not in {old, None}, 5)
+        assert world.leader_name() not in {before.name, None}
+        assert MAKE_WAY_S <= anew_s < MAKE_WAY_S + 0.1
+
+
+def test_a_worker_with_nobody_to_make_way_for_is_started_at_once():
+    """The only manager hurries: it is its own successor."""
+    with Simulation("a") as world:
+        before = world.settle()
+        old = before.worker
+
+        old.die("SIGKILL")
+
+        assert world.until(lambda: before.worker not in {old, None}, 5) < 0.1
 
 
 def test_a_frozen_worker_is_killed_by_its_guard():
