@@ -205,7 +205,7 @@ async def test_a_write_that_stays_unclear_says_so(fenced, cable):
     """Never "done", never "not done"."""
     cable.losing = losing(*([Lost.NOTHING] * (fenced._mirror is None)), *[Lost.ANSWER] * 99)
     with pytest.raises(OutcomeUnknownError, match=K):
-        await fenced.put(K, "1", timeout_s=0.05)
+        await fenced.put(K, "1", timeout_s=0.5)
 
 
 async def test_a_write_that_was_surely_not_sent_says_so(fenced, cable, store):
