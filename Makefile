@@ -138,6 +138,14 @@ bench: $(INSTALLED)  ## print every number that the pages quote, beside its refe
 	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[plot]"
 	@$(BIN)/python -m bench $(BENCH)
 
+.PHONY: matrix
+matrix: $(INSTALLED)  ## every row of the fault matrix (RUNS=, ROWS=1,4), and its table in docs/failover.md
+	@$(BIN)/python -m tests.matrix $(if $(ROWS),--rows $(ROWS),--write) $(if $(RUNS),--runs $(RUNS))
+
+.PHONY: soak
+soak: $(INSTALLED)  ## random faults under load (SEED=, MINUTES=30), and 10 000 late writes
+	@$(BIN)/python -m tests.matrix.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
 .PHONY: proto
 proto: $(GENERATOR)/ready  ## generate mgr/rpc/v1 from proto/
 	@$(call generate,.)

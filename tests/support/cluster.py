@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -27,11 +27,19 @@ MGRD = Path(sys.executable).with_name("mgrd")
 class Manager:
     """One ``mgrd``: its guard, and through it its worker."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, addresses: tuple[str, str]):
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        addresses: tuple[str, str],
+        environment: Mapping[str, str] | None = None,
+    ):
         self.name = name
         self.log = log
         self.grpc_address, self.http_address = addresses
         self._command = command
+        self._environment = environment
         self._guard: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,7 +62,12 @@ class Manager:
 
     def start(self) -> None:
         """Start it; returns at once."""
-        self._guard = process.start(self._command, log=self.log)
+        self._guard = process.start(self._command, log=self.log, environment=self._environment)
+
+    def twin(self, log: Path) -> Manager:
+        """Another one, of the same name and on the same addresses, not started."""
+        addresses = (self.grpc_address, self.http_address)
+        return Manager(self.name, self._command, log, addresses, self._environment)
 
     def signal(self, number: signal.Signals, *, worker: bool = False) -> None:
         """Send a signal to the guard, or to the worker."""
@@ -88,16 +101,29 @@ class Cluster:
         etcd: Sequence[str],
         *,
         names: Sequence[str] = ("a", "b", "c"),
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+        environments: Mapping[str, Mapping[str, str]] | None = None,
+        hosts: Mapping[str, str] | None = None,
+        within: Mapping[str, Sequence[str]] | None = None,
         **settings: Any,
     ):
+        """Set ``settings`` for all; ``own`` and ``environments`` are for single managers.
+
+        So is ``within``, put before the command of one that runs on a host of its own.
+        """
         self.name = f"t{uuid.uuid4().hex[:8]}"
         self.etcd = tuple(etcd)
         self.directory = directory
         self._settings = settings
+        self._own = own or {}
+        self._environments = environments or {}
+        self._hosts = hosts or {}
+        self._within = within or {}
         self.managers = {name: self._manager(name) for name in names}
 
     def _manager(self, name: str) -> Manager:
-        grpc, http = (f"127.0.0.1:{process.free_port()}" for _ in range(2))
+        host = self._hosts.get(name, "127.0.0.1")
+        grpc, http = (f"{host}:{process.free_port()}" for _ in range(2))
         settings = {
             "id": name,
             "cluster": self.name,
@@ -105,13 +131,16 @@ class Cluster:
             "grpc_listen": grpc,
             "http_listen": http,
             **self._settings,
+            **self._own.get(name, {}),
         }
         flags = [
             part
             for key, value in settings.items()
             for part in (f"--{key.replace('_', '-')}", str(value))
         ]
-        return Manager(name, [str(MGRD), *flags], self.directory / f"{name}.log", (grpc, http))
+        log, environment = self.directory / f"{name}.log", self._environments.get(name)
+        command = [*self._within.get(name, ()), str(MGRD), *flags]
+        return Manager(name, command, log, (grpc, http), environment)
 
     def __enter__(self) -> Self:
         try:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -22,6 +22,7 @@ from tests.support.fetch_etcd import NoEtcdError, Program
 READY_WITHIN_S: Final = 20.0
 ASK_EVERY_S: Final = 0.02
 MEMORY: Final = Path("/dev/shm")
+MEMBERS: Final = ("e1", "e2", "e3")
 DATA: Final = "mgr-test-etcd-"
 """What directories with data are called; then the id of the run's process, then anything."""
 
@@ -37,16 +38,22 @@ class Etcd:
         program: Program | None = None,
         flags: Mapping[str, str] | None = None,
         scheme: str = "http",
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
     ) -> None:
-        """Keep data and log in ``directory``; ``flags`` add to etcd's own, without dashes."""
+        """Keep data and log in ``directory``; ``flags`` add to etcd's own, without dashes.
+
+        ``within`` is put before its command: that of a network namespace where ``host`` is.
+        """
         self.name = name
         self.directory = directory
         self.program = program or fetch_etcd.find()
-        self.address = f"127.0.0.1:{process.free_port()}"
-        self.peer = f"http://127.0.0.1:{process.free_port()}"
+        self.address = f"{host}:{process.free_port()}"
+        self.peer = f"http://{host}:{process.free_port()}"
         self.cluster = f"{name}={self.peer}"
         self._scheme = scheme
         self._flags = dict(flags or {})
+        self._within = tuple(within)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,6 +72,11 @@ class Etcd:
         assert self._process is not None, f"{self.name} was not started"
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether its process exists, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it over the data it had; returns at once."""
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -81,7 +93,8 @@ class Etcd:
             "unsafe-no-fsync": "true",
             **self._flags,
         }
-        command = [self.program.path, *(f"--{flag}={value}" for flag, value in flags.items())]
+        words = (f"--{flag}={value}" for flag, value in flags.items())
+        command = [*self._within, self.program.path, *words]
         self._process = process.start(command, log=self.log)
 
     def wait_ready(self) -> None:
@@ -145,11 +158,25 @@ class EtcdCluster:
         *,
         program: Program | None = None,
         flags: Mapping[str, str] | None = None,
+        hosts: Mapping[str, str] | None = None,
+        within: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Keep data and logs in ``directory``; ``flags`` as for ``Etcd``."""
+        """Keep data and logs in ``directory``; ``flags`` as for ``Etcd``.
+
+        ``hosts`` and ``within`` are as for ``Etcd``, by the members' names: e1, e2, e3.
+        """
         program = program or fetch_etcd.find()
-        names = ("e1", "e2", "e3")
-        self.members = [Etcd(directory, name=name, program=program, flags=flags) for name in names]
+        self.members = [
+            Etcd(
+                directory,
+                name=name,
+                program=program,
+                flags=flags,
+                host=(hosts or {}).get(name, "127.0.0.1"),
+                within=(within or {}).get(name, ()),
+            )
+            for name in MEMBERS
+        ]
         everybody = ",".join(member.cluster for member in self.members)
         for member in self.members:
             member.cluster = everybody

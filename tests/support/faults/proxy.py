@@ -36,6 +36,9 @@ class Proxy:
         self._idle.set()
         self._mode = Mode.PASS
         self.delay_s = 0.0
+        """Every piece of either direction takes so long."""
+        self.bytes_per_s = float("inf")
+        """A thin cable: what a piece takes grows with its length."""
         self.carried_bytes = 0
 
     @property
@@ -101,8 +104,8 @@ class Proxy:
             while data := await reader.read(65536):
                 while self._mode not in (Mode.PASS, Mode.REFUSE, one_way):
                     await self._changed.wait()
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                if self.delay_s or self.bytes_per_s < float("inf"):
+                    await asyncio.sleep(self.delay_s + len(data) / self.bytes_per_s)
                 self.carried_bytes += len(data)
                 writer.write(data)
                 await writer.drain()

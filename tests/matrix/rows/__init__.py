@@ -1,0 +1,1 @@
+"""The rows, by what is broken. tests/matrix/table.py collects them."""

@@ -1,0 +1,220 @@
+"""Rows 21 to 34: etcd is lost, frozen, slow, full, compacted, and written to by hand."""
+
+from __future__ import annotations
+
+import threading
+from random import Random
+
+import grpc
+
+from mgr.clock import CLOCK
+from mgr.store import etcd3_stubs
+from mgr.store.api import Delete
+from tests.matrix.row import CHANGES, HELD, KEY, Figures, Row, failover, measured, stands
+from tests.support import process
+from tests.support.cluster import Manager, wait_for
+from tests.support.faults.breaking import heal
+from tests.support.faults.lab import Lab
+
+COMPACT = etcd3_stubs.method("KV", "Compact")
+DEFRAGMENT = etcd3_stubs.method("Maintenance", "Defragment")
+RANGE = etcd3_stubs.method("KV", "Range")
+REVOKE = etcd3_stubs.method("Lease", "LeaseRevoke")
+QUORUM_LOST_S = 10.0
+COMPACTIONS = 5
+STUTTER_S = 0.5
+STUTTERS = 6
+
+
+def leader_of_etcd(lab: Lab):
+    name = lab.etcd_leader()
+    return next(member for member in lab.etcd.members if member.name == name)
+
+
+def kill_leader(lab: Lab, active: Manager) -> None:
+    leader_of_etcd(lab).kill()
+
+
+def freeze_leader(lab: Lab, active: Manager) -> None:
+    leader_of_etcd(lab).freeze()
+
+
+def kill_both(lab: Lab, dice: Random) -> Figures:
+    """The host that both were on is gone."""
+    del dice
+    active, leader = lab.settled(), leader_of_etcd(lab)
+
+    def inject() -> None:
+        leader.kill()
+        active.signal(process.signal.SIGKILL)
+
+    return measured(lab, inject)
+
+
+def lose_quorum(lab: Lab, dice: Random) -> Figures:
+    """Nobody leads by belief; with the quorum the same active goes on, in the same term."""
+    active = lab.settled()
+    term = lab.chronicle.reigns[-1].term
+    lost = dice.sample(lab.etcd.members, 2)
+    for member in lost:
+        member.freeze()
+    lab.pause(QUORUM_LOST_S)
+    begun_s = CLOCK.now()
+    for member in lost:
+        member.thaw()
+    first = wait_for(lambda: lab.record.first_after(begun_s, term - 1), "an answer", 30)
+    lab.settled()
+    same = lab.chronicle.reigns[-1].term == term
+    assert same or active.name != lab.chronicle.reigns[-1].name
+    return {"resumed": (first.ended_s - begun_s) * 1e3, CHANGES: 0 if same else 1}
+
+
+def stutter(lab: Lab, active: Manager) -> None:
+    """Its leader stops for half a second, again and again, as for a slow disk."""
+    leader = leader_of_etcd(lab)
+    for _ in range(STUTTERS):
+        leader.freeze()
+        lab.pause(STUTTER_S)
+        leader.thaw()
+        lab.pause(2 * STUTTER_S)
+
+
+def compact(lab: Lab, active: Manager) -> None:
+    """Compacted up to now and defragmented, once a second, under load."""
+    for number in range(COMPACTIONS):
+        lab.chronicle.catch_up()
+        member = lab.etcd.members[number % 3]
+        with grpc.insecure_channel(member.address) as channel:
+            compacted = {"revision": lab.chronicle.revision, "physical": True}
+            ask(channel, COMPACT, **compacted)
+            ask(channel, DEFRAGMENT)
+        threading.Event().wait(1)
+
+
+def revoke_lease(lab: Lab, active: Manager) -> None:
+    """An operator's hand, with etcdctl."""
+    with grpc.insecure_channel(lab.etcd.endpoints[0]) as channel:
+        [leader] = ask(channel, RANGE, key=lab.keys.leader.encode()).kvs
+        ask(channel, REVOKE, ID=leader.lease)
+
+
+def delete_key(lab: Lab, active: Manager) -> None:
+    lab.in_store(Delete(lab.keys.leader))
+
+
+def ask(channel, method, **fields):
+    call = channel.unary_unary(
+        method.path,
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.response.FromString,
+    )
+    return call(method.request(**fields), timeout=10)
+
+
+def duplicate(lab: Lab, dice: Random) -> Figures:
+    """A second manager of a standby's name waits out a lease, and refuses by name."""
+    del dice
+    lab.settled()
+    count, standby = len(lab.chronicle.reigns), lab.standby()
+    second = standby.twin(lab.directory / "twin.log")
+    second.start()
+    status = second.wait(30)
+    assert status, "the second one runs"
+    assert "is running already" in second.log.read_text()
+    heal(lab)
+    return {CHANGES: len(lab.chronicle.reigns) - count}
+
+
+ROWS = (
+    Row(
+        number=21,
+        fault="kill -9 of etcd's leader",
+        holds="the active stays; commands are held for the election",
+        run=stands(kill_leader, lasts_s=2.5),
+        fast=True,
+        targets={CHANGES: 0, HELD: 1600},
+    ),
+    Row(
+        number=22,
+        fault="SIGSTOP of etcd's leader, CONT after 10 s",
+        holds="the same; what it answers late proves nothing",
+        run=stands(freeze_leader, lasts_s=10),
+        runs=5,
+        targets={CHANGES: 0, HELD: 2000},
+    ),
+    Row(
+        number=23,
+        fault="etcd's leader and the active's guard killed together",
+        holds="a new active after the election",
+        run=kill_both,
+        targets={KEY: 2500},
+    ),
+    Row(
+        number=24,
+        fault="two of three etcds frozen for 10 s",
+        holds="nobody leads by belief; the same active resumes if its lease lives",
+        run=lose_quorum,
+        runs=5,
+        targets={"resumed": 2000},
+    ),
+    Row(
+        number=25,
+        fault="an etcd is isolated from its peers, its clients with it",
+        holds="streams that require a leader break, clients move on",
+        elsewhere="tests/integration/store/test_three_endpoints.py",
+    ),
+    Row(
+        number=26,
+        fault="etcd's leader stutters: 0.5 s in every 1.5 s",
+        holds="no flap",
+        run=stands(stutter, lasts_s=1),
+        runs=5,
+        targets={CHANGES: 0},
+        not_here="a slow fsync itself: etcd is a static program, nothing can be loaded before it, "
+        "and this kernel has no delaying block device. Stopped and continued instead",
+    ),
+    Row(
+        number=27,
+        fault="etcd is out of space",
+        holds="writes are refused by name (`StoreFullError`), the active stays",
+        elsewhere="tests/integration/store/test_one_endpoint.py",
+    ),
+    Row(
+        number=28,
+        fault="compaction and defragmentation once a second, under load",
+        holds="feeds list anew, no event is missed",
+        run=stands(compact, lasts_s=0),
+        runs=3,
+        targets={CHANGES: 0},
+    ),
+    Row(
+        number=31,
+        fault="an operator revokes the active's lease",
+        holds="it retires at the news; the next one waits out the window before it acts outside",
+        run=failover(revoke_lease),
+        fast=True,
+        targets={KEY: 250},
+    ),
+    Row(
+        number=32,
+        fault="an operator deletes the leader key",
+        holds="the same",
+        run=failover(delete_key),
+        fast=True,
+        targets={KEY: 250},
+    ),
+    Row(
+        number=33,
+        fault="etcd is restored from an older snapshot",
+        holds="managers stand by as `BLOCKED`, with the reason",
+        elsewhere="tests/sim/test_failover.py",
+    ),
+    Row(
+        number=34,
+        fault="a second manager with the name of a live one",
+        holds="it refuses: who, where, since when",
+        run=duplicate,
+        runs=3,
+        targets={CHANGES: 0},
+    ),
+)

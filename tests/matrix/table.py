@@ -1,0 +1,112 @@
+"""All rows, run by the number and written down as the table of docs/failover.md."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from tests.matrix.row import COUNTS, Place, Row
+from tests.matrix.rows import etcd, machine, network, processes
+from tests.support.faults.breaking import heal
+from tests.support.faults.lab import Lab
+from tests.support.faults.namespaces import unavailable
+
+ROWS: Final[tuple[Row, ...]] = tuple(
+    sorted((*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS), key=lambda row: row.number)
+)
+RUNS_PER_LAB: Final = 5
+"""Then a fresh one: a manager whose workers keep crashing pauses longer and longer before the
+next, and it is not these pauses that are measured."""
+HEADINGS: Final = ("#", "fault", "must hold", "runs", "measured", "p50", "p99", "max", "target")
+
+
+@dataclass
+class Result:
+    """What the runs of one row showed.
+
+    Attributes:
+        figures: Samples by name.
+        wrong: What did not hold, in words.
+
+    """
+
+    row: Row
+    runs: int = 0
+    figures: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    wrong: list[str] = field(default_factory=list)
+
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """The lines of the table: one for each figure."""
+        row = self.row
+        head = (str(row.number), row.fault, row.holds, str(self.runs or "-"))
+        if not self.runs:
+            said = f"`{row.elsewhere}`" if row.elsewhere else "not injected here"
+            why = f"{said}; {row.not_here}" if row.elsewhere and row.not_here else said
+            yield (*head, why if row.elsewhere else f"{said}: {row.not_here}", *[""] * 4)
+            return
+        for name, samples in self.figures.items():
+            target = row.targets.get(name)
+            limit = "" if target is None else f"{'= ' if not target else '≤ '}{target:g}"
+            unit = "" if name in COUNTS else " (ms)"
+            spread = [f"{percentile(samples, share):.4g}" for share in (0.5, 0.99, 1.0)]
+            yield (*head, f"{name}{unit}", *spread, limit)
+            head = ("", "", "", "")
+
+    def missed(self) -> list[str]:
+        """Targets that were not met."""
+        return [
+            f"{name}: p99 {percentile(self.figures[name], 0.99):.4g}, target {target:g}"
+            for name, target in self.row.targets.items()
+            if self.figures.get(name) and percentile(self.figures[name], 0.99) > target
+        ]
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The smallest sample that ``share`` of all do not exceed (nearest rank)."""
+    ordered = sorted(samples)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def run(row: Row, runs: int, seed: int) -> Result:
+    """Do ``row`` so often, in as many laboratories as it takes, each judged at its end."""
+    result = Result(row)
+    if row.run is None or (row.place is Place.NAMESPACES and unavailable()):
+        return result
+    dice = Random(seed)
+    while result.runs < runs and not result.wrong:
+        with Lab(**row.place.settings()) as lab:
+            for _ in range(min(RUNS_PER_LAB, runs - result.runs)):
+                once(result, lab, dice)
+                if result.wrong:
+                    break
+            result.wrong += lab.judged()
+    return result
+
+
+def once(result: Result, lab: Lab, dice: Random) -> None:
+    """Do a row once in ``lab`` and leave it healed."""
+    row = result.row
+    assert row.run is not None
+    try:
+        figures = row.run(lab, dice)
+    except (AssertionError, TimeoutError) as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        result.wrong.append(f"{type(error).__name__}: {error} ({place.name})")
+        figures = {}
+    result.runs += 1
+    for name, figure in figures.items():
+        result.figures[name].append(figure)
+    heal(lab)
+    lab.forget_deposition()
+
+
+def written(results: Iterable[Result]) -> str:
+    """The table in Markdown."""
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS)]
+    lines += [cells for result in results for cells in result.cells()]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,0 +1,200 @@
+"""Every way in which the laboratory can be broken while it runs.
+
+A fault is a function of the laboratory and of dice; it begins when it is called. ``heal`` ends
+whatever there is, so that nothing has to be remembered of what was done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from mgr.errors import MgrError, StoreError
+from mgr.failpoint import Point
+from mgr.store.api import Delete
+from tests.support import process
+from tests.support.cluster import Manager, wait_for
+from tests.support.faults.lab import NAMES, Lab
+from tests.support.faults.proxy import Mode
+
+Fault = Callable[[Lab, Random], None]
+
+DELAY_S_MAX: Final = 0.2
+HEAD_START_S: Final = 0.05
+STOPPED_WITHIN_S: Final = 3.0
+
+
+def heal(lab: Lab) -> None:
+    """Mend cables, wake and start everybody. Returns before they have recovered."""
+    lab.heal_network()
+    managers = lab.cluster.managers.values()
+    for manager in managers:
+        lab.disarm(manager.name)
+        for worker in process.children(manager.guard_pid):
+            _signal(worker, signal.SIGCONT)
+    # A guard that wakes first kills its silent worker before that can do any harm.
+    lab.pause(HEAD_START_S)
+    for manager in managers:
+        _signal(manager.guard_pid, signal.SIGCONT)
+        if not manager.running:
+            manager.start()
+    for member in lab.etcd.members:
+        if member.running:
+            member.thaw()
+        else:
+            member.start()
+
+
+def victim(lab: Lab, dice: Random) -> Manager:
+    """The active mostly, as far as it is known; else anybody."""
+    reigning = lab.chronicle.reigns[-1].name
+    name = reigning if dice.random() < 0.75 else dice.choice(NAMES)
+    return lab.cluster.managers[name]
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+def kill_worker(lab: Lab, dice: Random) -> None:
+    """SIGKILL, SIGSEGV or SIGABRT of a worker."""
+    number = dice.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+    for pid in process.children(victim(lab, dice).guard_pid):
+        _signal(pid, number)
+
+
+def freeze_worker(lab: Lab, dice: Random) -> None:
+    """SIGSTOP of a worker: its watchdog sees to it."""
+    for pid in process.children(victim(lab, dice).guard_pid):
+        _signal(pid, signal.SIGSTOP)
+
+
+def kill_guard(lab: Lab, dice: Random) -> None:
+    """SIGKILL of a guard, and with it of its worker."""
+    _signal(victim(lab, dice).guard_pid, signal.SIGKILL)
+
+
+def freeze_guard(lab: Lab, dice: Random) -> None:
+    """SIGSTOP of a guard: its worker goes on alone."""
+    _signal(victim(lab, dice).guard_pid, signal.SIGSTOP)
+
+
+def freeze_host(lab: Lab, dice: Random) -> None:
+    """SIGSTOP of guard and worker: a paused virtual machine."""
+    manager = victim(lab, dice)
+    for pid in (manager.guard_pid, *process.children(manager.guard_pid)):
+        _signal(pid, signal.SIGSTOP)
+
+
+def freeze_at_a_failpoint(lab: Lab, dice: Random) -> None:
+    """A worker stops between a check and its deed, and its guard before it can kill it."""
+    manager = victim(lab, dice)
+    point = lab.arm(manager.name, dice.choice([Point.WRITE, Point.COMMAND]))
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: not point.exists(), "the failpoint to be reached", STOPPED_WITHIN_S)
+        _signal(manager.guard_pid, signal.SIGSTOP)
+
+
+def guard_at_a_failpoint(lab: Lab, dice: Random) -> None:
+    """A guard stops or dies in the middle of winning, beating or giving back."""
+    manager = victim(lab, dice)
+    point = dice.choice([Point.PULSE, Point.WON, Point.RELEASE])
+    lab.arm(manager.name, point, dice.choice(["SIGSTOP", "SIGKILL"]))
+    if point is not Point.PULSE:
+        for pid in process.children(manager.guard_pid):
+            _signal(pid, signal.SIGKILL)
+
+
+def stop_manager(lab: Lab, dice: Random) -> None:
+    """SIGTERM: hand over and end."""
+    _signal(victim(lab, dice).guard_pid, signal.SIGTERM)
+
+
+def fail_over(lab: Lab, dice: Random) -> None:
+    """``mgr fail``, to anybody."""
+    del dice
+    with contextlib.suppress(MgrError):
+        lab.cluster.run("mgr", "fail", timeout_s=5)
+
+
+def break_module(lab: Lab, dice: Random) -> None:
+    """A module crashes its worker, holds the interpreter, or blocks the loop."""
+    lab.break_module(dice.choice(["segfault", "abort", "exit", "hog", "block"]))
+
+
+# -- cables ---------------------------------------------------------------------------------------
+
+
+def cut(lab: Lab, dice: Random) -> None:
+    """A manager is cut off from every etcd, both ways or one."""
+    mode = dice.choice([Mode.PAUSE, Mode.REQUESTS_ONLY, Mode.ANSWERS_ONLY])
+    lab.cables.set(victim(lab, dice).name, mode)
+
+
+def reset(lab: Lab, dice: Random) -> None:
+    """Every connection of a manager to etcd breaks."""
+    lab.cables.reset(victim(lab, dice).name)
+
+
+def slow(lab: Lab, dice: Random) -> None:
+    """A manager's way to etcd takes long."""
+    lab.cables.slow(victim(lab, dice).name, dice.uniform(0.01, DELAY_S_MAX))
+
+
+# -- etcd -----------------------------------------------------------------------------------------
+
+
+def kill_etcd(lab: Lab, dice: Random) -> None:
+    """SIGKILL of one etcd: the leader or another."""
+    lab.etcd.members[dice.randrange(3)].kill()
+
+
+def freeze_etcd(lab: Lab, dice: Random) -> None:
+    """SIGSTOP of one etcd."""
+    lab.etcd.members[dice.randrange(3)].freeze()
+
+
+def lose_quorum(lab: Lab, dice: Random) -> None:
+    """Two etcds stop."""
+    for member in dice.sample(lab.etcd.members, 2):
+        member.freeze()
+
+
+def delete_leader_key(lab: Lab, dice: Random) -> None:
+    """An operator's hand."""
+    del dice
+    with contextlib.suppress(StoreError):
+        lab.in_store(Delete(lab.keys.leader))
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    fault.__name__: fault
+    for fault in (
+        kill_worker,
+        freeze_worker,
+        kill_guard,
+        freeze_guard,
+        freeze_host,
+        freeze_at_a_failpoint,
+        guard_at_a_failpoint,
+        stop_manager,
+        fail_over,
+        break_module,
+        cut,
+        reset,
+        slow,
+        kill_etcd,
+        freeze_etcd,
+        lose_quorum,
+        delete_leader_key,
+    )
+}
+"""What a soak chooses from."""
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

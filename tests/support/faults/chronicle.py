@@ -1,0 +1,206 @@
+"""Everything that ever happened to a cluster's keys, as etcd tells it, judged as it comes.
+
+Etcd gives every transaction a number and replays from any of them, so that what is judged here is
+not what somebody happened to see: it is all there was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import grpc
+
+from mgr.clock import CLOCK
+from mgr.election.leader import Fence, Leader, decode
+from mgr.store import etcd3_stubs
+from mgr.store.keys import Keys
+from tests.support.cluster import wait_for
+
+WATCH = etcd3_stubs.method("Watch", "Watch")
+RANGE = etcd3_stubs.method("KV", "Range")
+DELETED = 1
+OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 1000),
+    ("grpc.keepalive_timeout_ms", 1000),
+)
+LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """One term: its number, whose, and when it was seen to begin (boot clock)."""
+
+    term: int
+    name: str
+    seen_s: float
+
+
+@dataclass
+class Chronicle:
+    """Follows one cluster. Use as a context manager.
+
+    Attributes:
+        endings: When each leader key was seen to vanish.
+        pulses: When each pulse was seen.
+        deposed: Terms that a standby ended.
+        violations: What must never have happened, in words.
+
+    """
+
+    endpoints: Sequence[str]
+    keys: Keys
+    reigns: list[Reign] = field(default_factory=list)
+    endings: list[float] = field(default_factory=list)
+    pulses: list[float] = field(default_factory=list)
+    deposed: set[int] = field(default_factory=set)
+    violations: list[str] = field(default_factory=list)
+    writes: int = 0
+    revision: int = 0
+    _leads: int = 0
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._call: Any = None
+        self._thread = threading.Thread(target=self._run, name="chronicle")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._call is not None:
+            self._call.cancel()
+        self._thread.join(10)
+
+    def catch_up(self, timeout_s: float = 30) -> None:
+        """Wait until all that has happened by now was judged."""
+        now = self._newest()
+        wait_for(lambda: self.revision >= now, "the chronicle to catch up", timeout_s)
+
+    def _newest(self) -> int:
+        for address in self.endpoints:
+            with grpc.insecure_channel(address) as channel:
+                read = _call(channel.unary_unary, RANGE)
+                try:
+                    # Of this cluster: what was written elsewhere is not heard of.
+                    last = read(
+                        RANGE.request(
+                            key=self.keys.root.encode(),
+                            range_end=_end(self.keys.root),
+                            sort_order=2,
+                            sort_target=3,
+                            limit=1,
+                        ),
+                        timeout=5,
+                    )
+                except grpc.RpcError:
+                    continue
+                return max((pair.mod_revision for pair in last.kvs), default=0)
+        raise TimeoutError("no etcd tells how far it is")
+
+    # -- following --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        for address in itertools.cycle(self.endpoints):
+            if self._stop.is_set():
+                return
+            try:
+                self._follow(address)
+            except grpc.RpcError:
+                self._stop.wait(0.05)
+
+    def _follow(self, address: str) -> None:
+        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+            watch = _call(channel.stream_stream, WATCH)
+            self._call = watch(self._requests(), metadata=(("hasleader", "true"),))
+            for answer in self._call:
+                if answer.compact_revision:
+                    self.violations.append("the chronicle has a gap: compacted before it was read")
+                    self.revision = answer.compact_revision
+                if answer.canceled:
+                    return
+                now_s = CLOCK.now()
+                for _, events in itertools.groupby(answer.events, lambda e: e.kv.mod_revision):
+                    self._transaction(list(events), now_s)
+
+    def _requests(self) -> Iterator[Any]:
+        root = self.keys.root
+        yield WATCH.request(
+            create_request={
+                "key": root.encode(),
+                "range_end": _end(root),
+                "start_revision": self.revision + 1,
+            }
+        )
+        self._stop.wait()
+
+    # -- judging ----------------------------------------------------------------------------------
+
+    def _transaction(self, events: Iterable[Any], now_s: float) -> None:
+        """Judge the events of one revision by who led before it."""
+        led = self._leads
+        for event in events:
+            key = event.kv.key.decode()
+            self.revision = event.kv.mod_revision
+            if event.type == DELETED:
+                if key == self.keys.leader:
+                    self._leads = 0
+                    self.endings.append(now_s)
+                continue
+            self._put(key, event.kv, led, now_s)
+
+    def _put(self, key: str, pair: Any, led: int, now_s: float) -> None:
+        keys = self.keys
+        if key == keys.leader:
+            if pair.create_revision == pair.mod_revision:
+                self._begins(pair, now_s)
+        elif key == keys.pulse:
+            self.pulses.append(now_s)
+        elif key == keys.fence:
+            fence = decode(pair.value.decode(), Fence)
+            if fence is not None and fence.reason == "deposed":
+                self.deposed.add(fence.term)
+        elif key.startswith((keys.kv, keys.config, keys.requests, keys.modules, keys.services)):
+            self.writes += 1
+            if not led:
+                self.violations.append(f"{key} was written while nobody led")
+            elif (term := self._written_in(key, pair.value)) not in {None, led}:
+                self.violations.append(f"{key}: a write of term {term} landed in term {led}")
+
+    def _written_in(self, key: str, value: bytes) -> int | None:
+        """The term that a record says it was written in; None if it does not say."""
+        if key.startswith(self.keys.requests):
+            return int(json.loads(value)["term"])
+        if key.startswith(self.keys.module_entry(LEDGER, "")):
+            return int(value.partition(b" ")[0])
+        return None
+
+    def _begins(self, pair: Any, now_s: float) -> None:
+        leader = decode(pair.value.decode(), Leader)
+        term = pair.create_revision
+        if self._leads:
+            self.violations.append(f"term {term} begins while term {self._leads} lasts")
+        if self.reigns and term <= self.reigns[-1].term:
+            self.violations.append(f"term {term} begins after term {self.reigns[-1].term}")
+        if len(self.endings) < len(self.reigns):
+            # Both in one message: less than a millisecond apart.
+            self.endings.append(now_s)
+        self._leads = term
+        self.reigns.append(Reign(term, leader.name if leader else "", now_s))
+
+
+def _end(prefix: str) -> bytes:
+    return prefix[:-1].encode() + bytes([ord(prefix[-1]) + 1])
+
+
+def _call(make: Any, method: Any) -> Any:
+    return make(
+        method.path,
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.response.FromString,
+    )

@@ -1,0 +1,238 @@
+"""The laboratory: three etcds, three managers, clients, and everybody who watches them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from mgr.clock import CLOCK
+from mgr.errors import MgrError
+from mgr.failpoint import VARIABLE, Point
+from mgr.store import etcd3_stubs
+from mgr.store.api import Delete, Operation
+from mgr.store.etcd import EtcdStore
+from mgr.store.keys import Keys
+from tests.support.cluster import Cluster, Manager, wait_for
+from tests.support.etcd import MEMBERS, MEMORY, EtcdCluster
+from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.load import Load, Record
+from tests.support.faults.namespaces import Namespaces
+from tests.support.faults.sink import Sink
+from tests.support.faults.verdict import judge
+from tests.support.faults.wires import Wires
+
+ETCD: Final = {"heartbeat-interval": "50", "election-timeout": "500"}
+"""For a quick network: what the fast profile is meant for."""
+NAMES: Final = ("a", "b", "c")
+MODULES: Final = Path(__file__).parent / "modules"
+TEN_DAYS_S: Final = 864_000
+CLOCKS: Final = {
+    name: ("unshare", "--time", "--boottime", str(days * TEN_DAYS_S))
+    for name, days in (("b", 1), ("c", 2))
+}
+STATUS = etcd3_stubs.method("Maintenance", "Status")
+SECRET: Final = "hunter2-do-not-log"
+"""Stored as a value; nobody may write it into a log."""
+
+
+class Lab(contextlib.ExitStack):
+    """Use as a context manager. ``judged`` tells what must never have happened and did.
+
+    With ``wired``, a manager reaches the etcds over ``cables`` of its own, the bundle with its
+    name. With ``namespaces``, every etcd and manager has a host of its own on ``net``. With
+    ``clocks``, two of the managers live in time namespaces: their boot clocks show other days.
+    """
+
+    def __init__(
+        self,
+        *,
+        wired: bool = False,
+        namespaces: bool = False,
+        clocks: bool = False,
+        clients: int = 2,
+        pause_s: float = 0.005,
+        etcd_flags: Mapping[str, str] | None = None,
+        environments: Mapping[str, Mapping[str, str]] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Start everything; ``settings`` are the managers'."""
+        super().__init__()
+        self.record = Record()
+        self._mends: list[Callable[[], None]] = []
+        try:
+            self.directory = Path(self.enter_context(_directory()))
+            hosts: dict[str, str] = {}
+            within: dict[str, tuple[str, ...]] = CLOCKS if clocks else {}
+            if namespaces:
+                self.net = self.enter_context(Namespaces((*MEMBERS, *NAMES)))
+                self._mends.append(self.net.heal)
+                hosts = self.net.addresses
+                within = {name: self.net.within(name) for name in (*MEMBERS, *NAMES)}
+            flags = {**ETCD, **(etcd_flags or {})}
+            self.etcd = self.enter_context(
+                EtcdCluster(self.directory / "etcd", flags=flags, hosts=hosts, within=within)
+            )
+            self.sink = self.enter_context(Sink(self.directory))
+            own = self._cabled() if wired else {}
+            self.cluster = self.enter_context(
+                Cluster(
+                    self.directory,
+                    self.etcd.endpoints,
+                    names=NAMES,
+                    own=own,
+                    environments=self._environments(environments or {}),
+                    hosts=hosts,
+                    within=within,
+                    **{"profile": "fast", "module_path": MODULES, **settings},
+                )
+            )
+            self._settle()
+            self.load = self.enter_context(
+                Load(self.record, self.cluster.client, clients=clients, pause_s=pause_s)
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def _cabled(self) -> dict[str, dict[str, str]]:
+        """Lay the cables; the settings of each manager that has them."""
+        self.cables = self.enter_context(Wires(dict.fromkeys(NAMES, self.etcd.endpoints)))
+        self._mends.append(self.cables.mend)
+        return {name: {"etcd": ",".join(self.cables.addresses(name))} for name in NAMES}
+
+    def _environments(self, given: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+        return {name: {VARIABLE: str(self._points(name)), **given.get(name, {})} for name in NAMES}
+
+    def _settle(self) -> None:
+        self.keys = Keys(self.cluster.name)
+        self.chronicle = self.enter_context(Chronicle(self.etcd.endpoints, self.keys))
+        self.cluster.settled(40)
+        self.cluster.enable("ledger")
+        self.cluster.run("config", "set", "mgr", "mgr/ledger/sink", str(self.sink.path))
+        self.cluster.run("config-key", "set", "secret", SECRET)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def settled(self) -> Manager:
+        """Wait until one is active, the others are warm and clients are answered; the active."""
+        active = self.cluster.settled(60)
+        since_s = CLOCK.now()
+        wait_for(lambda: self.record.first_after(since_s, 0), "an answer", 30)
+        return active
+
+    def standby(self) -> Manager:
+        """Some manager that is not the active."""
+        active = self.cluster.settled(60)
+        return next(m for m in self.cluster.managers.values() if m is not active)
+
+    def etcd_leader(self) -> str:
+        """The name of the etcd that leads."""
+        return wait_for(self._etcd_leader, "a leader among the etcds")
+
+    def _etcd_leader(self) -> str | None:
+        for member in self.etcd.members:
+            with grpc.insecure_channel(member.address) as channel:
+                ask = channel.unary_unary(
+                    STATUS.path,
+                    request_serializer=STATUS.request.SerializeToString,
+                    response_deserializer=STATUS.response.FromString,
+                )
+                with contextlib.suppress(grpc.RpcError):
+                    said = ask(STATUS.request(), timeout=0.5)
+                    if said.leader and said.leader == said.header.member_id:
+                        return member.name
+        return None
+
+    # -- breaking ---------------------------------------------------------------------------------
+
+    def arm(self, name: str, point: Point, signal_name: str = "SIGSTOP") -> Path:
+        """Have manager ``name`` send itself a signal at ``point``, once; gone when it did."""
+        file = self._points(name) / point
+        file.write_text(signal_name, encoding="ascii")
+        return file
+
+    def disarm(self, name: str) -> None:
+        """Have manager ``name`` pass every point again."""
+        for point in Point:
+            (self._points(name) / point).unlink(missing_ok=True)
+
+    def break_module(self, how: str) -> None:
+        """Ask the active's ledger to break; returns at once."""
+
+        def ask() -> None:
+            with contextlib.suppress(MgrError), self.cluster.client() as client:
+                client.execute(["ledger", "break"], {"how": how}, timeout_s=5)
+
+        thread = threading.Thread(target=ask, name=f"break {how}")
+        thread.start()
+        self.callback(thread.join)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, with everybody at work."""
+        threading.Event().wait(seconds)
+
+    def in_store(self, *operations: Operation) -> None:
+        """An operator's hand in the store."""
+        asyncio.run(_committed(self.etcd.endpoints, operations))
+
+    def forget_deposition(self) -> None:
+        """There is one deposition in ten seconds; runs are not to wait for each other."""
+        self.in_store(Delete(self.keys.deposed))
+
+    # -- judging ----------------------------------------------------------------------------------
+
+    def judged(self) -> list[str]:
+        """Stop the clients, let everything recover, and tell every violation."""
+        self.load.__exit__(None, None, None)
+        self.cluster.settled(60)
+        counts = json.loads(self.cluster.run("ledger", "counts", timeout_s=30).stdout)
+        self.chronicle.catch_up()
+        return judge(
+            self.record,
+            self.chronicle,
+            counts,
+            self.sink.effects,
+            final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
+            logs={name: m.log for name, m in self.cluster.managers.items()},
+            secret=SECRET,
+        )
+
+    def heal_network(self) -> None:
+        """Mend every cable and switch."""
+        for mend in self._mends:
+            mend()
+
+    def _points(self, name: str) -> Path:
+        folder = self.directory / f"points-{name}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+def signal_all(manager: Manager, number: signal.Signals) -> None:
+    """Send a signal to guard and worker: a host that freezes, or goes on."""
+    worker = manager.worker_pid
+    os.kill(manager.guard_pid, number)
+    os.kill(worker, number)
+
+
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="mgr-lab-", dir=place, ignore_cleanup_errors=True)
+
+
+async def _committed(endpoints: tuple[str, ...], operations: tuple[Operation, ...]) -> None:
+    store = EtcdStore(endpoints)
+    try:
+        await store.commit(operations)
+    finally:
+        await store.close()

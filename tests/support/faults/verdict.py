@@ -1,0 +1,81 @@
+"""What must hold after every run, whatever was done to the cluster meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mgr.client.answer import Answer
+from mgr.clock import CLOCK
+from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.load import Record
+from tests.support.faults.sink import Effect
+from tests.support.linearizable import Operation, violations
+
+
+def judge(
+    record: Record,
+    chronicle: Chronicle,
+    counts: Mapping[str, int],
+    effects: Sequence[Effect],
+    *,
+    final: Callable[[str], Answer],
+    logs: Mapping[str, Path],
+    secret: str,
+) -> list[str]:
+    """Every violation in words; none is the only good answer.
+
+    ``counts`` and ``final`` are read from the cluster after it has recovered.
+    """
+    history = [*record.operations, *(_read(key, final) for key in _last_keys(record))]
+    return [
+        *chronicle.violations,
+        *(f"entry {key} is not linearizable" for key in violations(history)),
+        *_acts(record, counts),
+        *_effects(record, effects),
+        *_terms(record, chronicle),
+        *(f"{name} logged a secret" for name, log in logs.items() if secret in log.read_text()),
+    ]
+
+
+def _last_keys(record: Record) -> set[str]:
+    """The keys written last; to read all of a long run would take as long as the run."""
+    return {each.key for each in record.operations[-2000:]}
+
+
+def _read(key: str, final: Callable[[str], Answer]) -> Operation:
+    begun_s = CLOCK.now()
+    answer = final(key)
+    value = answer.text if answer.retval == 0 else None
+    return Operation(key=key, action="get", value=value, begun_s=begun_s, ended_s=CLOCK.now())
+
+
+def _acts(record: Record, counts: Mapping[str, int]) -> list[str]:
+    twice = [f"act {token} was done {n} times" for token, n in counts.items() if n > 1]
+    lost = [
+        f"act {token} was acknowledged and is lost"
+        for token, acknowledged in record.tokens.items()
+        if acknowledged and token not in counts
+    ]
+    unasked = [f"act {token} was done and had failed" for token in set(counts) - set(record.tokens)]
+    return [*twice, *lost, *unasked]
+
+
+def _effects(record: Record, effects: Sequence[Effect]) -> list[str]:
+    """No act that was acknowledged touched the outside after a newer term had."""
+    found, newest = [], 0
+    for effect in effects:
+        late = effect.term < newest
+        if late and effect.accepted:
+            found.append(f"the sink took {effect.token} of term {effect.term} after {newest}")
+        if late and record.tokens.get(effect.token):
+            found.append(f"act {effect.token} of term {effect.term} came late, acknowledged")
+        newest = max(newest, effect.term)
+    return found
+
+
+def _terms(record: Record, chronicle: Chronicle) -> list[str]:
+    """Whoever answered a mutating command held the office: no success comes from a standby."""
+    reigns = {reign.term for reign in chronicle.reigns}
+    strange = {each.term for each in record.answered} - reigns
+    return [f"commands were answered in term {term}, which never was" for term in sorted(strange)]
