@@ -23,6 +23,7 @@ from mgr.module_api.release import RELEASE
 
 MAP: Final = "mgr_map"
 HEALTH: Final = "health"
+FLEET_STATUS: Final = "fleet_status"
 CONFIG: Final = ("config", "modified_config_options")
 
 
@@ -53,6 +54,7 @@ class Publisher:
         self.documents = Documents(
             {
                 MAP: self._mgr_map,
+                FLEET_STATUS: sources.fleet.as_document,
                 HEALTH: lambda: maps.health(sources.board.as_document()),
                 "mgr_ips": lambda: mgr_ips(sources.http_address),
                 "config": lambda: maps.config(

@@ -24,10 +24,10 @@ from mgr.active.members import Members
 from mgr.active.modules import ActiveModules, Told
 from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce, announce_maps
-from mgr.active.publish import Publisher, Sources
+from mgr.active.publish import FLEET_STATUS, Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
-from mgr.argument.tell import meant
+from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.maps import Maps
@@ -128,7 +128,7 @@ class ActiveRole:
             name=f"mgr.{manager.id}",
             refused=manager.metrics.count_refused,
         )
-        self._members = Members(self.fleet, manager, self._fenced, self._judge)
+        self._members = Members(self.fleet, manager, self._fenced, self._fleet_changed)
         self._modules = self._make_modules()
         self._publisher = Publisher(
             Sources(
@@ -242,6 +242,9 @@ class ActiveRole:
 
     async def _run(self, request: Request) -> Answer:
         own = self._manager.id
+        if told := to_daemon(request.words, request.arguments):
+            asked = replace(request, words=(TELL,), arguments=told)
+            return await self._dispatcher.execute(asked)
         name, words = meant(request.words, own)
         if name != own:
             return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
@@ -313,6 +316,7 @@ class ActiveRole:
             board=self._board,
             log=self.log,
             progress=self._progress,
+            fleet=self.fleet,
             maps=self.maps,
             modules=self._modules,
             registry=self._registry,
@@ -419,6 +423,10 @@ class ActiveRole:
         self._judge()
         self._publisher.map_changed()
         self._tasks.create_task(self._withdraw(self._manager.keys.service(module)))
+
+    def _fleet_changed(self) -> None:
+        self._publisher.documents.changed(FLEET_STATUS)
+        self._judge()
 
     def _judge(self, _changes: object = None) -> None:
         own = self._manager.id

@@ -1,14 +1,17 @@
-"""``tell mgr[.<id>] <command>``: a command for one manager by name.
+"""``tell <daemon> <command>``: a command for one daemon, or one manager, by name.
 
-In Ceph this reaches a socket with commands of its own. Here a manager that does not lead has none,
-so it is the active's commands, and the way to be sure who answers. Two of Ceph's forms name nobody:
-``config get <key>`` and ``config show`` are about the manager that is told.
+A daemon gets its words over the stream on which it reports; what they mean is its own business.
+
+In Ceph, ``tell mgr[.<id>]`` reaches a socket with commands of its own. Here a manager that does not
+lead has none, so it is the active's commands, and the way to be sure who answers. Two of Ceph's
+forms name nobody: ``config get <key>`` and ``config show`` are about the manager that is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from mgr.errors import InvalidArgumentError
 
@@ -19,20 +22,34 @@ ABOUT_ITSELF: Final[dict[tuple[str, ...], int]] = {("config", "show"): 0, ("conf
 """Commands that, with so many words behind them, are about the manager that is told."""
 
 
+def to_daemon(words: Sequence[str], arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arguments of the command ``tell`` if ``words`` tell a daemon something; else None.
+
+    What the daemon is told passes through: none of it is taken for an argument of ``tell``.
+    """
+    if len(words) < 3 or words[0] != TELL:
+        return None
+    kind, dot, name = words[1].partition(".")
+    if kind == OURS or not dot or not name:
+        return None
+    told: dict[str, Any] = {"target": words[1], "args": list(words[2:])}
+    return told | {"typed": json.dumps(dict(arguments))} if arguments else told
+
+
 def meant(words: Sequence[str], active: str) -> tuple[str, tuple[str, ...]]:
     """Whom ``words`` are for, and what they then ask; words that are no ``tell``: the active.
 
     Raises:
-        InvalidArgumentError: They tell something that is no manager, or nothing.
+        InvalidArgumentError: They tell nobody by name, or nothing.
 
     """
     if not words or words[0] != TELL:
         return active, tuple(words)
     if len(words) < 3:
-        raise InvalidArgumentError("write: tell mgr[.<id>] <command>")
+        raise InvalidArgumentError("write: tell mgr[.<id>] <command> or tell <type>.<id> <command>")
     kind, _, name = words[1].partition(".")
     if kind != OURS:
-        raise InvalidArgumentError(f"'{words[1]}' takes no commands: write mgr or mgr.<id>")
+        raise InvalidArgumentError(f"'{words[1]}' is nobody's name: write <type>.<id>")
     name = active if name in ANYBODY else name
     asked = tuple(words[2:])
     if ABOUT_ITSELF.get(asked[:2]) == len(asked) - 2:

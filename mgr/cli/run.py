@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.argument.tell import meant
+from mgr.argument.tell import meant, to_daemon
 from mgr.cli import show
 from mgr.cli.table import Entry, Table, keep, load, touch
 from mgr.client.aio import AsyncClient
@@ -128,8 +128,11 @@ async def _execute(wish: Wish) -> int:
             table = await _table(client, wish.table)
         except UnreachableError as error:
             raise await _explained(client, error) from None
-        # Who is told is the manager's to judge.
-        entry = table.found(meant(wish.words, "")[1], arguments)
+        # Who is told is the manager's to judge, and what a daemon is told is the daemon's.
+        if told := to_daemon(wish.words, arguments):
+            entry = table.found(("tell",), told)
+        else:
+            entry = table.found(meant(wish.words, "")[1], arguments)
         if entry.poll:
             return await _poll(client, wish, arguments, data)
         begun_s = CLOCK.now()

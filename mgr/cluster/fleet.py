@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
@@ -178,6 +178,11 @@ class Fleet:
     def rejoin_within_s(self) -> float:
         """Over how many seconds daemons that lost the manager should spread their return."""
         return max(REJOIN_MIN_S, len(self.daemons) / ARRIVALS_PER_S)
+
+    def as_document(self) -> dict[str, Any]:
+        """How complete the picture is, as of the last ``look``: ``get('fleet_status')``."""
+        known = {state.name.lower(): self.counts.get(state, 0) for state in State}
+        return {"filling": self.filling, "known": sum(known.values()), **known}
 
     # -- what a daemon says ---------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
@@ -51,6 +52,7 @@ class Desk:
         self.board = Board()
         self.log = ClusterLog()
         self.progress = Progress()
+        self.fleet = Fleet(term.clock, self.log, term=term.term, name="mgr.a", refused=print)
         self.registry = Registry()
         self.resigned = []
         self.documents = {}
@@ -70,6 +72,7 @@ class Desk:
                 board=self.board,
                 log=self.log,
                 progress=self.progress,
+                fleet=self.fleet,
                 maps=Maps(term.mirror, term.keys, term.fenced, self),
                 modules=self,
                 registry=self.registry,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mgr.clock import Clock
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
@@ -150,6 +151,7 @@ class Administration:
     log: ClusterLog
     progress: Progress
     maps: Maps
+    fleet: Fleet
     modules: Catalogue
     registry: Registry
     clock: Clock

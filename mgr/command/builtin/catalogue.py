@@ -5,6 +5,7 @@ from __future__ import annotations
 from mgr.command.builtin import (
     config,
     config_key,
+    daemon,
     descriptions,
     device,
     health,
@@ -17,7 +18,19 @@ from mgr.command.builtin import (
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import Builtins
 
-NOUNS = (manager, module, config, config_key, map, device, health, status, log, descriptions)
+NOUNS = (
+    manager,
+    module,
+    config,
+    config_key,
+    map,
+    daemon,
+    device,
+    health,
+    status,
+    log,
+    descriptions,
+)
 
 
 def builtins(admin: Administration) -> Builtins:

@@ -23,7 +23,7 @@ async def test_what_another_manager_is_told_is_not_done(active):
     async with active() as cluster:
         answer = await cluster.ask("tell", "mgr.b", "mgr", "set", "down", "true")
         with pytest.raises(InvalidArgumentError):
-            await cluster.ask("tell", "osd.1", "status")
+            await cluster.ask("tell", "osd", "status")
 
         assert cluster.mirror.get(cluster.keys.down) is None
     assert answer.retval == -errno.ENXIO

@@ -1,0 +1,153 @@
+"""``daemon``, ``node``, ``service`` and ``tell``: the fleet, as operators see it."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mgr.cluster.daemon import Daemon, Order, State
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.render import table
+from mgr.election.leader import Presence, decode
+from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
+
+TELL_S: Final = 30.0
+"""A daemon that does not answer a command for so long is given up."""
+MANAGERS: Final = "mgr"
+EVERY: Final = "all"
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of these nouns."""
+    noun = _Daemons(admin)
+    return [
+        builtin(
+            "daemon ls name=type,type=CephString,req=false "
+            "name=host,type=CephString,req=false,positional=false",
+            "list daemons: where they run and when they last reported",
+            "r",
+            noun.ls,
+        ),
+        builtin(
+            "daemon rm name=name,type=CephString",
+            "forget a daemon (<type>.<id>) that does not report any more",
+            "rw",
+            noun.rm,
+        ),
+        builtin(
+            "node ls name=type,type=CephString,req=false",
+            "list all nodes in cluster, or those with daemons of <type>",
+            "r",
+            noun.nodes,
+        ),
+        builtin("service dump", "dump service map", "r", noun.service_map),
+        builtin("service status", "dump service state", "r", noun.service_status),
+        builtin(
+            "tell name=target,type=CephString name=args,type=CephString,n=N "
+            "name=typed,type=CephString,req=false,positional=false",
+            "send a command to a specific daemon",
+            "rw",
+            noun.tell,
+            once=True,
+        ),
+    ]
+
+
+class _Daemons:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+        self._fleet = admin.fleet
+
+    async def ls(self, call: Call) -> Reply:
+        kind, host = call.get("type", ""), call.get("host", "")
+        listed = [
+            {
+                "name": daemon.name,
+                "type": daemon.kind,
+                "id": daemon.id,
+                "hostname": daemon.member.host,
+                "version": daemon.member.version,
+                "state": daemon.state.name.lower(),
+                "last_report": _stamp(daemon.reported_at),
+                "since": daemon.member.since,
+            }
+            for daemon in self._sorted()
+            if kind in {"", daemon.kind} and host in {"", daemon.member.host}
+        ]
+        shown = ("name", "hostname", "state", "version", "last_report")
+        rows = [tuple(each[field] or "-" for field in shown) for each in listed]
+        headings = ("NAME", "HOST", "STATE", "VERSION", "LAST REPORT")
+        awaited = self._fleet.awaited if self._fleet.filling else 0
+        note = f"{awaited} awaited since the failover" if awaited else ""
+        return Reply(listed, plain=table(headings, rows), note=note)
+
+    async def rm(self, call: Call) -> Reply:
+        daemon = self._found(call["name"])
+        if daemon.state is State.REPORTING and daemon.line is not None:
+            raise NotPermittedError(f"{daemon.name} reports: stop it first")
+        self._fleet.forget(daemon.name)
+        return Reply(note=f"{daemon.name} is forgotten")
+
+    async def nodes(self, call: Call) -> Reply:
+        wanted = call.get("type", EVERY)
+        found: dict[str, dict[str, list[str]]] = {}
+        for record in self._admin.mirror.under(self._admin.keys.managers).values():
+            if presence := decode(record.value, Presence):
+                hosts = found.setdefault(MANAGERS, {})
+                hosts.setdefault(presence.host, []).append(presence.name)
+        for daemon in self._sorted():
+            hosts = found.setdefault(daemon.kind, {})
+            hosts.setdefault(daemon.member.host, []).append(daemon.id)
+        return Reply(found if wanted == EVERY else found.get(wanted, {}))
+
+    async def service_map(self, _call: Call) -> Reply:
+        return Reply(json.loads(self._admin.maps.get("service_map").text))
+
+    async def service_status(self, _call: Call) -> Reply:
+        found: dict[str, dict[str, Any]] = {}
+        for daemon in self._sorted():
+            stamp = _stamp(daemon.reported_at)
+            found.setdefault(daemon.kind, {})[daemon.id] = {
+                "status_stamp": stamp,
+                "last_beacon": stamp,
+                "status": dict(daemon.status),
+            }
+        return Reply(found)
+
+    async def tell(self, call: Call) -> Reply:
+        daemon = self._found(call["target"])
+        if daemon.line is None:
+            last = _stamp(daemon.reported_at) or "not yet heard of by this manager"
+            return Reply(
+                retval=-errno.EHOSTUNREACH, note=f"{daemon.name} is away; last report: {last}"
+            )
+        order = Order(call["args"], _typed(call.get("typed", "")), call.inbuf.encode())
+        said = await daemon.line.tell(order, timeout_s=TELL_S)
+        return Reply(plain=said.stdout, note=said.stderr, retval=said.retval, raw=True)
+
+    def _found(self, name: str) -> Daemon:
+        daemon = self._fleet.daemons.get(name)
+        if daemon is None:
+            raise NotFoundError(f"there is no daemon '{name}'")
+        return daemon
+
+    def _sorted(self) -> Iterable[Daemon]:
+        return sorted(self._fleet.daemons.values(), key=lambda daemon: daemon.name)
+
+
+def _typed(text: str) -> dict[str, Any]:
+    try:
+        typed = json.loads(text or "{}")
+    except ValueError:
+        raise InvalidArgumentError("typed: not JSON") from None
+    if not isinstance(typed, dict):
+        raise InvalidArgumentError("typed: not a JSON object")
+    return typed
+
+
+def _stamp(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

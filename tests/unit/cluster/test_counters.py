@@ -1,0 +1,109 @@
+"""Counters: schemas that are shared, rings of points."""
+
+import gc
+
+import pytest
+
+from mgr.cluster.counters import EMPTY, POINTS_MAX, Counter, Kind, Ring, Schema, Schemas
+from mgr.errors import ReportRefusedError
+
+GAUGE = Counter(group="g", name="gauge")
+AVERAGE = Counter(group="g", name="wait", kind=Kind.AVERAGE)
+HISTOGRAM = Counter(group="g", name="size", kind=Kind.HISTOGRAM, bounds=(1.0, 10.0))
+
+
+def test_each_kind_has_its_number_of_values():
+    """In the order of declaration, without gaps."""
+    schema = Schema([GAUGE, AVERAGE, HISTOGRAM])
+
+    assert schema.width == 1 + 2 + 4
+    assert [(slot.start, slot.stop) for slot in schema.slots] == [(1, 2), (2, 4), (4, 8)]
+
+
+def test_a_ring_keeps_the_last_points():
+    """Twenty, from old to new; the newest alone costs no walk."""
+    ring = Ring(Schema([GAUGE, AVERAGE]))
+    for number in range(POINTS_MAX + 5):
+        ring.add(100.0 + number, [number, 2.0 * number, 3.0])
+
+    gauge, average = ring.schema.slots
+    points = ring.points(gauge)
+
+    assert len(points) == POINTS_MAX
+    assert points[0] == [105.0, 5.0]
+    assert ring.latest(average) == [124.0, 48.0, 3.0]
+
+
+def test_a_ring_without_rows_has_no_points():
+    """Empty, not an error: a daemon has declared and not yet reported."""
+    ring = Ring(Schema([GAUGE]))
+
+    assert ring.points(ring.schema.slots[0]) == []
+    assert ring.latest(ring.schema.slots[0]) == []
+
+
+def test_what_was_added_to_a_schema_has_no_points_from_before():
+    """The others keep theirs."""
+    schemas = Schemas()
+    ring = Ring(schemas.extended(EMPTY, b"1", lambda: [GAUGE]))
+    ring.add(1.0, [7.0])
+    ring = ring.extended(schemas.extended(ring.schema, b"2", lambda: [AVERAGE]))
+
+    gauge, average = ring.schema.slots
+
+    assert ring.points(gauge) == [[1.0, 7.0]]
+    assert ring.points(average) == []
+    assert ring.latest(average) == []
+
+
+def test_equal_declarations_are_read_once_and_share_one_schema():
+    """And it goes with the last daemon that has it."""
+    schemas = Schemas()
+    first = schemas.extended(EMPTY, b"same", lambda: [GAUGE])
+
+    again = schemas.extended(EMPTY, b"same", lambda: pytest.fail("read twice"))
+    other = schemas.extended(EMPTY, b"other", lambda: [GAUGE])
+
+    assert again is first
+    assert other is not first
+    del first, again, other
+    gc.collect()
+    assert len(schemas) == 0
+
+
+def test_labels_are_a_name_of_their_own():
+    """Read by labels in any order; by path only what has none."""
+    eu = Counter(group="g", name="ops", labels=(("pool", "a"), ("zone", "eu")))
+    us = Counter(group="g", name="ops", labels=(("pool", "a"), ("zone", "us")))
+    schema = Schema([eu, us, GAUGE])
+
+    assert schema.slot("g.ops") is None
+    assert schema.slot("g.gauge").counter is GAUGE
+    assert schema.labelled("g", "ops", [("zone", "us"), ("pool", "a")]).counter is us
+    assert schema.labelled("g", "ops", [("zone", "us")]) is None
+
+
+def test_two_counters_that_cannot_be_told_apart_are_refused():
+    """The second would hide the first."""
+    with pytest.raises(ReportRefusedError, match=r"'g\.gauge' is declared twice"):
+        Schema([GAUGE, AVERAGE, GAUGE])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.0], [1.0, 2.0, 3.0, 4.0], [1.0, float("nan"), 3.0], [1.0, 2.0, float("inf")], []],
+)
+def test_a_row_that_does_not_fit_is_refused(values):
+    """Too short, too long, or no number where there must be one."""
+    with pytest.raises(ReportRefusedError) as refused:
+        Schema([GAUGE, AVERAGE]).check(values)
+    assert refused.value.rule == "values"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.5, 1e308])
+def test_a_gauge_may_be_anything(value):
+    """Also numbers whose sum overflows."""
+    Schema([GAUGE, AVERAGE, GAUGE_TOO]).check([value, 1.0, 2.0, value])
+
+
+GAUGE_TOO = Counter(group="g", name="gauge2")

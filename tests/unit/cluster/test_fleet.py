@@ -1,0 +1,312 @@
+"""The fleet: who is there, who is silent, who is forgotten, as time passes."""
+
+import pytest
+
+from mgr.cluster.counters import Counter
+from mgr.cluster.daemon import Metric, State, Wanted
+from mgr.cluster.fleet import CONTESTED_S, Fleet, Opening, Tuning
+from mgr.cluster.log import ClusterLog
+from mgr.cluster.member import Member, decode, encode
+from mgr.cluster.rules import MESSAGES_AT_ONCE
+from mgr.errors import (
+    DeadlineExceededError,
+    NotActiveError,
+    ReplacedError,
+    ReportLimitError,
+    ReportRefusedError,
+)
+from tests.support.clock import ManualClock
+
+PERIOD_S = 5
+GRACE_S = 3 * PERIOD_S
+
+
+class Line:
+    """A stream that remembers what it was told."""
+
+    def __init__(self):
+        self.wanted = []
+        self.ended = None
+
+    def configure(self, wanted):
+        self.wanted.append(wanted)
+
+    def end(self, error):
+        self.ended = error
+
+
+def member(host="h1"):
+    return Member(host=host, version="1", metadata={"arch": "z80"}, since="2026-01-01T00:00:00")
+
+
+def opening(ident="a", **more):
+    return Opening(**({"kind": "rgw", "id": ident, "host": "h1", "incarnation": "i1"} | more))
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def cluster_log():
+    return ClusterLog()
+
+
+@pytest.fixture
+def fleet(clock, cluster_log):
+    fleet = Fleet(clock, cluster_log, term=7, name="mgr.a", refused=lambda _: None)
+    fleet.tuning = Tuning(wanted=Wanted(period_s=PERIOD_S), prune_s=3600)
+    return fleet
+
+
+def lines(log):
+    return [entry.message for entry in log.last(100)]
+
+
+def test_a_daemon_is_silent_once_its_grace_has_passed_and_not_before(fleet, clock, cluster_log):
+    """Said once; when it reports again, that is said, too."""
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    clock.advance(GRACE_S)
+    fleet.look()
+    assert daemon.state is State.REPORTING
+
+    clock.advance(0.1)
+    fleet.look()
+    fleet.look()
+    assert (daemon.state, fleet.findings.silent) == (State.SILENT, {"rgw.a": "h1"})
+
+    fleet.report(daemon, line, [])
+    fleet.look()
+    assert (daemon.state, fleet.findings.silent) == (State.REPORTING, {})
+    assert lines(cluster_log) == ["rgw.a is silent", "rgw.a reports again"]
+
+
+def test_a_stream_that_ends_leaves_a_daemon_its_grace(fleet, clock):
+    """A connection that breaks for a second is no news."""
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    fleet.lost(daemon, line)
+
+    clock.advance(GRACE_S)
+    fleet.look()
+    assert daemon.state is State.REPORTING
+    clock.advance(1)
+    fleet.look()
+    assert daemon.state is State.SILENT
+
+
+def test_a_daemon_that_is_silent_for_too_long_is_forgotten(fleet, clock):
+    """Its record goes, and a stream that it may still have ends."""
+    gone = []
+    line = Line()
+    fleet.open(opening(), line)
+    fleet.on_member(gone.append)
+
+    clock.advance(3601)
+    fleet.look()
+
+    assert fleet.daemons == {}
+    assert gone == ["rgw.a"]
+    assert isinstance(line.ended, DeadlineExceededError)
+
+
+def test_after_a_failover_the_fleet_is_awaited_before_it_is_missed(fleet, clock):
+    """While it fills, nobody who was there before is called silent."""
+    fleet.expect({"rgw.a": member(), "rgw.b": member()})
+    assert fleet.filling
+    assert fleet.daemons["rgw.a"].state is State.AWAITED
+
+    fleet.open(opening("a"), Line())
+    clock.advance(GRACE_S)
+    fleet.look()
+    assert fleet.filling
+    assert fleet.findings.silent == {}
+    assert fleet.as_document() == {
+        "filling": True, "known": 2, "reporting": 1, "awaited": 1, "silent": 0,
+    }  # fmt: skip
+
+    clock.advance(fleet.rejoin_within_s)
+    fleet.look()
+    assert not fleet.filling
+    assert "rgw.b" in fleet.findings.silent
+
+
+def test_the_picture_is_full_as_soon_as_everybody_is_back(fleet):
+    """Not only when the limit passes."""
+    fleet.expect({"rgw.a": member()})
+    fleet.open(opening(), Line())
+
+    assert not fleet.filling
+
+
+def test_a_daemon_removed_while_it_is_awaited_is_awaited_no_longer(fleet):
+    """Or the picture would fill until the limit."""
+    fleet.expect({"rgw.a": member()})
+
+    assert fleet.forget("rgw.a")
+    assert not fleet.filling
+    assert not fleet.forget("rgw.a")
+
+
+def test_what_a_daemon_says_of_itself_is_told_when_it_changed(fleet):
+    """A fleet that comes back unchanged writes nothing."""
+    told = []
+    fleet.expect({"rgw.a": member()})
+    fleet.on_member(told.append)
+
+    fleet.open(opening(version="1", metadata={"arch": "z80"}), Line())
+    assert told == []
+    fleet.open(opening(version="2", metadata={"arch": "z80"}), Line())
+    assert told == ["rgw.a"]
+    assert fleet.daemons["rgw.a"].member.since == "2026-01-01T00:00:00"
+
+
+def test_a_contest_over_a_name_is_shown_for_a_while(fleet, clock):
+    """The newer session has the name, and the older stream changes nothing any more."""
+    older, newer = Line(), Line()
+    daemon = fleet.open(opening(incarnation="i1"), older)
+    fleet.open(opening(incarnation="i2"), newer)
+    fleet.look()
+    assert fleet.findings.contested == ("rgw.a",)
+    assert isinstance(older.ended, ReplacedError)
+
+    with pytest.raises(ReplacedError):
+        fleet.report(daemon, older, [])
+    fleet.close(daemon, older)
+    fleet.lost(daemon, older)
+    assert daemon.line is newer
+
+    clock.advance(CONTESTED_S + 1)
+    fleet.look()
+    assert fleet.findings.contested == ()
+
+
+def test_another_start_of_the_program_counts_from_nothing(fleet):
+    """Points of two lives in one series would show counters that fall."""
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    counters = [Counter(group="g", name="n")]
+    fleet.declare(daemon, line, b"x", lambda: counters, count=1, anew=True)
+    fleet.report(daemon, line, [1.0])
+    fleet.set_status(daemon, {"mood": "glad"})
+    schema = daemon.ring.schema
+
+    again = Line()
+    fleet.open(opening(incarnation="i2"), again)
+    fleet.declare(daemon, again, b"x", lambda: counters, count=1, anew=True)
+
+    assert daemon.ring.schema is schema
+    assert daemon.ring.points(schema.slots[0]) == []
+    assert daemon.status == {}
+
+
+def test_reports_that_come_too_fast_are_refused(fleet, clock):
+    """Some at once are fine, and four a period for ever."""
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    for _ in range(100):
+        clock.advance(PERIOD_S / 4)
+        fleet.report(daemon, line, [])
+    for _ in range(MESSAGES_AT_ONCE - 1):
+        fleet.report(daemon, line, [])
+    with pytest.raises(ReportLimitError, match="every 5 s were asked for"):
+        fleet.report(daemon, line, [])
+
+
+def test_there_is_room_for_so_many_daemons(fleet):
+    """One more is refused; one who is known is not."""
+    fleet.tuning = Tuning(daemons_max=1)
+    fleet.open(opening("a"), Line())
+
+    with pytest.raises(ReportLimitError, match="1 daemons are known"):
+        fleet.open(opening("b"), Line())
+    fleet.open(opening("a"), Line())
+
+
+@pytest.mark.parametrize(
+    ("more", "rule"),
+    [
+        ({"kind": "mgr"}, "name"),
+        ({"kind": "a.b"}, "name"),
+        ({"kind": ""}, "name"),
+        ({"id": ""}, "name"),
+        ({"id": "a b"}, "name"),
+        ({"id": "a/b"}, "name"),
+        ({"id": "a\x07"}, "name"),
+        ({"id": "a" * 129}, "name"),
+        ({"host": "h\n"}, "text"),
+        ({"version": "v" * 256}, "text"),
+        ({"metadata": {"k": "\x1b[2J"}}, "texts"),
+        ({"metadata": {"k": "v" * 20_000}}, "texts"),
+        ({"commands": ["x"] * 257}, "commands"),
+    ],
+)
+def test_who_says_what_cannot_be_is_not_let_in(fleet, more, rule):
+    """Nothing of him is kept."""
+    with pytest.raises(ReportRefusedError) as refused:
+        fleet.open(opening(**more), Line())
+
+    assert refused.value.rule == rule
+    assert fleet.daemons == {}
+
+
+def test_health_metrics_are_gathered_by_name(fleet, clock):
+    """Of those that are here: a silent daemon's number is old."""
+    here, silent = Line(), Line()
+    fleet.set_metrics(fleet.open(opening("b"), silent), [Metric("SLOW_OPS", 5, "slow ops")])
+    clock.advance(GRACE_S + 1)
+    daemon = fleet.open(opening("a"), here)
+    fleet.set_metrics(daemon, [Metric("SLOW_OPS", 3, "slow ops"), Metric("NONE_AT_ALL", 0, "")])
+    fleet.look()
+
+    assert fleet.findings.metrics == {"SLOW_OPS": (("rgw.a", daemon.metrics[0]),)}
+
+
+@pytest.mark.parametrize("code", ["slow", "MGR_DOWN", "", "A" * 64])
+def test_a_health_metric_takes_no_name_that_it_should_not(fleet, code):
+    """Those of the manager's own checks, for one."""
+    daemon = fleet.open(opening(), Line())
+    with pytest.raises(ReportRefusedError):
+        fleet.set_metrics(daemon, [Metric(code, 1, "x")])
+
+
+def test_generations_grow_with_what_they_stand_for(fleet):
+    """Who reads documents made of the fleet makes them anew only then."""
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    generation, status = fleet.generation, fleet.status_generation
+
+    fleet.report(daemon, line, [])
+    fleet.set_status(daemon, {})
+    assert (fleet.generation, fleet.status_generation) == (generation, status)
+    fleet.set_status(daemon, {"a": "b"})
+    assert (fleet.generation, fleet.status_generation) == (generation, status + 1)
+    fleet.close(daemon, line)
+    assert fleet.generation == generation + 1
+
+
+def test_only_what_a_daemon_is_to_blame_for_is_counted(clock, cluster_log):
+    """A failover ends streams, too."""
+    rules = []
+    fleet = Fleet(clock, cluster_log, term=7, name="mgr.a", refused=rules.append)
+
+    fleet.ended(ReportRefusedError("name", "no"))
+    fleet.ended(ReplacedError("no"))
+    fleet.ended(NotActiveError(None))
+
+    assert rules == ["name", "replaced"]
+
+
+def test_a_large_fleet_is_asked_to_spread_its_return(fleet):
+    """A thousand a second."""
+    assert fleet.rejoin_within_s == 1
+    fleet.expect({f"rgw.{number}": member() for number in range(10_000)})
+    assert fleet.rejoin_within_s == 10
+
+
+def test_a_member_is_the_same_after_it_was_stored():
+    """And what cannot be read is nobody."""
+    assert decode(encode(member())) == member()
+    assert decode("{]") is None
