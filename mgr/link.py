@@ -36,7 +36,8 @@ class Lead(Message, frozen=True, kw_only=True, tag="lead"):
     ``lease`` is the node lease, for keys that must end with this manager (``services/``). Writes
     may begin at once, the store judges them; effects outside it must wait for ``effects_from_s``,
     until when a predecessor without a death certificate may act. Already over if
-    ``predecessor_quiesced``.
+    ``predecessor_quiesced``. ``ended`` says in words how the last term ended, and whether that
+    was ``planned``; empty for the first term ever.
     """
 
     term: int
@@ -44,6 +45,8 @@ class Lead(Message, frozen=True, kw_only=True, tag="lead"):
     predecessor_quiesced: bool
     lease: int
     effects_from_s: float = 0.0
+    ended: str = ""
+    planned: bool = True
 
 
 class Extend(Message, frozen=True, kw_only=True, tag="extend"):

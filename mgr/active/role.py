@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from mgr.active.chronicle import Chronicle
 from mgr.active.context import ActiveContext, Reach
 from mgr.active.crashes import Crashes
 from mgr.active.errand import Errands
@@ -29,7 +30,7 @@ from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
 from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration
@@ -86,6 +87,8 @@ class Office:
         resign: Asks the guard for a hand-over: why, and to whom (empty: to anybody).
         fenced: Told once, when the store says that the term is over.
         effects_from_s: From when on, on the clock, earlier terms certainly act no more.
+        ended: How the last term ended, for the cluster log; empty: this is the first.
+        planned: Whether that was a hand-over.
 
     """
 
@@ -96,6 +99,8 @@ class Office:
     resign: Callable[[str, str], None]
     fenced: Callable[[FencedError], None]
     effects_from_s: float = 0.0
+    ended: str = ""
+    planned: bool = True
 
 
 class ActiveRole:
@@ -111,6 +116,7 @@ class ActiveRole:
         self._lost = ""
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog()
+        self.chronicle = Chronicle(self.log, manager.id, manager.clock)
         self._board = Board()
         self._progress = Progress()
         self._fenced = FencedStore(
@@ -154,12 +160,9 @@ class ActiveRole:
 
     async def start(self) -> None:
         """Start the modules; returns when each is constructed, or its time is up."""
-        manager = self._manager
-        name = f"mgr.{manager.id}"
-        self.log.add(f"Activating manager daemon {manager.id}", name=name)
-        if failed := [f.name for f in manager.catalogue.values() if not f.loaded]:
-            line = f"Failed to load ceph-mgr modules: {', '.join(failed)}"
-            self.log.add(line, name=name, priority=Priority.ERROR)
+        manager, office = self._manager, self._office
+        unloaded = [found.name for found in manager.catalogue.values() if not found.loaded]
+        self.chronicle.begins(office.ended, planned=office.planned, unloaded=unloaded)
         mirror, keys = manager.mirror, manager.keys
         self._modules.on_crash(self._crashes.note)
         # The order is that of cause and effect: first the modules change, then what shows them.
@@ -196,7 +199,7 @@ class ActiveRole:
         self._stand_down()
         self._available = True
         self._publisher.map_changed()
-        self.log.add(f"Manager daemon {manager.id} is now available", name=name)
+        self.chronicle.available()
 
     @property
     def part(self) -> str:
@@ -406,10 +409,7 @@ class ActiveRole:
 
     def _module_changed(self, module: str, event: Event) -> None:
         if event is Event.SERVE_RAISED:
-            own = f"mgr.{self._manager.id}"
-            error = self._modules.error_of(module)
-            line = f"Unhandled exception from module '{module}' while running on {own}: {error}"
-            self.log.add(line, name=own, priority=Priority.ERROR)
+            self.chronicle.failed(module, self._modules.error_of(module))
         self._judge()
 
     def _module_declared(self, found: Found) -> None:

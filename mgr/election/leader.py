@@ -6,6 +6,7 @@ release does not know is ignored, so that two releases can stand in one cluster.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -20,6 +21,15 @@ Reason = Literal["leading", "resigned", "reaped", "watchdog", "deposed", "admin"
 silent and therefore killed. ``admin``: ended by an operator's hand. ``deposed``: a standby found
 the leader silent; the only ending that is no proof of death.
 """
+
+_ENDINGS: Final[Mapping[Reason, str]] = {
+    "leading": "lost the office without a word: its lease is gone",
+    "resigned": "handed the office over",
+    "reaped": "lost its worker, which died",
+    "watchdog": "lost its worker, which stood still and was killed",
+    "deposed": "was silent and was deposed",
+    "admin": "was put out of office by an operator",
+}
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -90,6 +100,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
         quiesced: Nothing of that term, or of any before it, acts any more: it drained, or its
             processes are dead, and it had outwaited its own predecessors.
         window_s: How long after the end of that term something may still act; 0 if quiesced.
+        why: Who wanted a hand-over, for people; empty if nobody did.
 
     """
 
@@ -98,6 +109,17 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     quiesced: bool
     window_s: float
+    why: str = ""
+
+    @property
+    def planned(self) -> bool:
+        """Whether that was a hand-over."""
+        return self.reason == "resigned"
+
+    def story(self) -> str:
+        """How that term ended, in one line for operators."""
+        why = f": {self.why}" if self.why else ""
+        return f"mgr.{self.name} {_ENDINGS[self.reason]}{why}"
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from mgr.election.leader import Fence, Leader, Reason, decode, encode
-from mgr.store.api import Created, Delete, Modified, Operation, Put, Record, Revision, Store
+from mgr.store.api import Created, Delete, Modified, Operation, Put, Revision, Store
 from mgr.store.keys import Keys
 
 TRANSFER_TTL_S: Final = 10
@@ -28,6 +28,8 @@ class Office:
         self._keys = keys
         self._name = name
         self._guard = Created(keys.leader, term)
+        self.predecessor: Fence | None = None
+        """How the term before stood when this one signed; None before that, and if unknown."""
         self._inherited_s: float | None = None
         self._beats = 0
 
@@ -45,7 +47,10 @@ class Office:
         if self._inherited_s is None:
             # Read once: asked again after a lost answer, the record may be this term's own.
             record = await self._store.get(self._keys.fence, timeout_s=timeout_s)
-            self._inherited_s = _window_s(record, window_s)
+            self.predecessor = None if record is None else decode(record.value, Fence)
+            # The first term ever has nobody to wait for; what cannot be read certifies nothing.
+            unknown_s = 0.0 if record is None else window_s
+            self._inherited_s = self.predecessor.window_s if self.predecessor else unknown_s
         outcome = await self._store.commit(
             [self._opened(window_s)], when=[self._guard], timeout_s=timeout_s
         )
@@ -117,11 +122,14 @@ class Office:
             timeout_s=timeout_s,
         )
 
-    async def release(self, reason: Reason, *, left_s: float | None, timeout_s: float) -> bool:
+    async def release(
+        self, reason: Reason, *, left_s: float | None, timeout_s: float, why: str = ""
+    ) -> bool:
         """Delete the key and write how the term ended, in one transaction.
 
         To be done when nothing of *this* term acts any more. ``left_s`` says how long earlier
         terms may still act; None, for a term that never signed, leaves their record as it is.
+        ``why`` is for people.
 
         False if the key was not ours any more: lost, or given back by an earlier attempt whose
         answer was lost. Both answers are final.
@@ -138,16 +146,8 @@ class Office:
                 reason=reason,
                 quiesced=left_s <= 0,
                 window_s=max(left_s, 0.0),
+                why=why,
             )
             deeds.append(Put(self._keys.fence, encode(fence)))
         outcome = await self._store.commit(deeds, when=[self._guard], timeout_s=timeout_s)
         return outcome.succeeded
-
-
-def _window_s(record: Record | None, unknown_s: float) -> float:
-    if record is None:
-        # The first term ever.
-        return 0.0
-    fence = decode(record.value, Fence)
-    # What cannot be read certifies nothing.
-    return unknown_s if fence is None else fence.window_s

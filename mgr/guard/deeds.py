@@ -123,6 +123,7 @@ class Deeds:
         if inherited_s is None:
             return Event.LOST
         term.effects_from_s = term.won_s + inherited_s
+        before = term.office.predecessor
         self.crew.tell(
             Lead(
                 term=term.office.term,
@@ -130,6 +131,8 @@ class Deeds:
                 predecessor_quiesced=not inherited_s,
                 lease=self.session.lease,
                 effects_from_s=term.effects_from_s,
+                ended=before.story() if before is not None else "",
+                planned=before is None or before.planned,
             )
         )
         return None
@@ -152,6 +155,7 @@ class Deeds:
 
     async def _release(self) -> Event:
         term, reason = self._held(), self._reason()
+        why = self.state.wishes.why if reason == "resigned" else ""
         trouble = _Trouble("giving the office back", self.given.clock)
         give_up_s = self.given.clock.now() + STOP_PATIENCE_S
         reach(Point.RELEASE)
@@ -159,7 +163,7 @@ class Deeds:
             now_s = self.given.clock.now()
             left_s = None if term.effects_from_s is None else term.effects_from_s - now_s
             try:
-                await term.office.release(reason, left_s=left_s, timeout_s=self._request_s)
+                await term.office.release(reason, left_s=left_s, timeout_s=self._request_s, why=why)
             except StoreError as error:
                 if self.state.wishes.stopping and now_s > give_up_s:
                     log.warning("the office was not given back: its lease has to run out")

@@ -186,6 +186,8 @@ class Worker:
                 self._tasks.create_task(self._retire(message.reason), name="retire")
             case Standing():
                 self._note = message.note
+                if self._active is not None:
+                    self._active.chronicle.stands(message.phase)
 
     async def _lead(self, lead: Lead) -> None:
         """Become the active: see all that was written before, then take commands."""
@@ -206,6 +208,8 @@ class Worker:
             resign=lambda why, to: self._tether.say(Resign(reason=why, successor=to)),
             fenced=self._fenced,
             effects_from_s=lead.effects_from_s,
+            ended=lead.ended,
+            planned=lead.planned,
         )
         self._active = ActiveRole(self._manager, office, self._tasks)
         self._standby.promote(self._active)
@@ -241,7 +245,9 @@ class Worker:
                 return
 
     async def _retire(self, reason: str) -> NoReturn:
-        log.warning("retiring", extra={"reason": reason})
+        # Losing an office is survived; ending a standby is an operator's everyday work.
+        level = logging.INFO if self._active is None else logging.WARNING
+        log.log(level, "retiring", extra={"reason": reason})
         self._gate.end(reason)
         if self._active is not None:
             self._active.abort(reason)

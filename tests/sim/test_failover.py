@@ -52,6 +52,26 @@ def test_the_death_of_a_worker_is_certified():
         world.settle()
 
 
+@pytest.mark.parametrize(
+    ("end", "ended", "planned"),
+    [
+        (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
+        (lambda before: before.stop(), "handed the office over: the manager stops", True),
+    ],
+)
+def test_a_successor_is_told_how_the_term_before_ended(end, ended, planned):
+    """The record of it is overwritten by its own, so the guard passes it on."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        assert before.worker._term.ended == ""
+
+        end(before)
+        world.until(lambda: world.active not in ([], [before.name]), 9)
+
+        told = world.managers[world.active[0]].worker._term
+        assert (told.ended, told.planned) == (f"mgr.{before.name} {ended}", planned)
+
+
 def test_a_leader_that_died_stands_by_again_with_a_fresh_worker():
     """The guard outlives its worker and starts a clean one."""
     with Simulation("a", "b") as world:

@@ -93,7 +93,7 @@ class _Manager:
         if who not in {"", found["active_name"], str(found["active_gid"])}:
             return Reply(note=f"Daemon not found '{who}', already failed?")
         successor = str(call.get("successor", "")).removeprefix("mgr.")
-        await self._admin.resign(reason="admin", successor=successor)
+        await self._admin.resign(reason="mgr fail", successor=successor)
         to = f" to mgr.{successor}" if successor else ""
         return Reply(note=f"mgr.{found['active_name']} gives up its office{to}")
 

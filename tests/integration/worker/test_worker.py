@@ -24,6 +24,7 @@ from mgr.link import (
     Released,
     Resign,
     Retire,
+    Standing,
     Unable,
 )
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
@@ -160,14 +161,19 @@ async def test_past_its_deadline_a_worker_stops_serving_by_itself(workers, folde
         return await health(worker) == NOT_SERVING
 
     await worker.until(shut)
+    worker.say(Standing(phase="suspended"))
     async with asyncio.TaskGroup() as callers:
         held = callers.create_task(worker.ask("obey", "say"))
         await asyncio.sleep(0.1)
         assert not held.done()
         worker.say(Extend(term=worker.term, deadline_s=CLOCK.now() + 60))
+        worker.say(Standing(phase="active"))
 
     assert held.result().stdout == "yes"
     assert await health(worker) == SERVING
+    story = (await worker.ask("log", "last")).stdout
+    assert "a is suspended" in story
+    assert "a is active again after" in story
 
 
 async def test_a_module_is_enabled_and_disabled_in_place(workers, folder):

@@ -44,10 +44,10 @@ async def test_stat_and_dump_show_the_map():
 @pytest.mark.parametrize(
     ("words", "resigned"),
     [
-        ((), [("admin", "")]),
-        (("a",), [("admin", "")]),
-        (("mgr.a", "--successor", "b"), [("admin", "b")]),
-        (("7",), [("admin", "")]),
+        ((), [("mgr fail", "")]),
+        (("a",), [("mgr fail", "")]),
+        (("mgr.a", "--successor", "b"), [("mgr fail", "b")]),
+        (("7",), [("mgr fail", "")]),
     ],
 )
 async def test_fail_gives_up_the_office(words, resigned):
