@@ -31,7 +31,7 @@ DRAIN_SLACK_S: Final = 1.0
 """What a drain may take beyond its budget: stopping the modules comes after the commands."""
 PART_SLACK_S: Final = 1.0
 MAKE_WAY_S: Final = 0.5
-"""A manager that gave its office up to another one starts its next worker after this. Starting takes
+"""A manager that gave its office up to another one starts its next worker after this. A start takes
 a second of a processor, which the modules of the successor can use better."""
 STOP_PATIENCE_S: Final = 3.0
 """How long a manager that stops tries to give its office back to a store that is silent."""

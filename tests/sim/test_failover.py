@@ -8,7 +8,6 @@ import pytest
 
 from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
-from mgr.errors import CannotListenError
 from mgr.guard.deeds import MAKE_WAY_S
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
@@ -50,26 +49,6 @@ def test_the_death_of_a_worker_is_certified():
             term=term, name=before.name, reason="reaped", quiesced=True, window_s=0
         )
         world.settle()
-
-
-@pytest.mark.parametrize(
-    ("end", "ended", "planned"),
-    [
-        (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
-        (lambda before: before.stop(), "handed the office over: the manager stops", True),
-    ],
-)
-def test_a_successor_is_told_how_the_term_before_ended(end, ended, planned):
-    """The record of it is overwritten by its own, so the guard passes it on."""
-    with Simulation("a", "b") as world:
-        before = world.settle()
-        assert before.worker._term.ended == ""
-
-        end(before)
-        world.until(lambda: world.active not in ([], [before.name]), 9)
-
-        told = world.managers[world.active[0]].worker._term
-        assert (told.ended, told.planned) == (f"mgr.{before.name} {ended}", planned)
 
 
 def test_a_leader_that_died_stands_by_again_with_a_fresh_worker():
@@ -349,53 +328,6 @@ def test_a_worker_that_crashes_again_and_again_is_started_ever_more_rarely():
         assert max(gaps[:2]) < 1.5
         assert gaps[-1] > 15
         assert gaps[2:] == sorted(gaps[2:])
-
-
-def test_a_port_taken_at_the_first_start_ends_the_manager():
-    """Somebody has just typed it: he reads which setting it is, and the name is free again."""
-    with Simulation("a") as world:
-        a = world.managers["a"]
-        a.port_taken = True
-        world.until(lambda: not a.running, 10)
-
-        assert isinstance(a.failure, CannotListenError)
-        assert str(a.failure) == "grpc_listen: taken"
-        assert world.loop.run_until_complete(world.store.get(KEYS.manager("a"))) is None
-
-
-def test_a_port_taken_later_is_waited_for():
-    """It may be the worker before, or a passing connection: nobody stands beside it."""
-    with Simulation("a", "b") as world:
-        world.settle()
-        a = world.managers["a"]
-        a.port_taken = True
-        a.worker.die("SIGKILL")
-        world.run(20)
-        assert a.running
-
-        a.port_taken = False
-
-        assert world.settle()
-
-
-def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(caplog):
-    """With the time since when, and once more when it is back: a log that says why nothing is."""
-    caplog.set_level("INFO", "mgr.guard")
-    with Simulation("a") as world:
-        a = world.managers["a"]
-        a.wire.weather = Weather.REQUEST_LOST
-        world.run(400)
-        a.wire.weather = Weather.FINE
-        world.settle()
-
-    said = [one for one in caplog.records if one.message.startswith("joining the cluster")]
-    lasted = [one.for_s for one in said[:-1]]
-    assert len({one.since for one in said[:-1]}) == 1
-    assert lasted[0] == 0
-    assert 5 <= len(lasted) <= 10
-    assert all(later >= 1.8 * earlier for earlier, later in pairwise(lasted[1:]))
-    assert said[-1].message == "joining the cluster: the store answers again"
-    assert said[-1].after_s >= 400
 
 
 def test_a_word_of_the_worker_out_of_turn_decides_nothing():

@@ -1,0 +1,78 @@
+"""What operators are told on virtual time: at a start that fails, and why the active changed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from mgr.errors import CannotListenError
+from tests.support.simulation import Simulation
+from tests.support.weather import KEYS, Weather
+
+
+@pytest.mark.parametrize(
+    ("end", "ended", "planned"),
+    [
+        (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
+        (lambda before: before.stop(), "handed the office over: the manager stops", True),
+    ],
+)
+def test_a_successor_is_told_how_the_term_before_ended(end, ended, planned):
+    """The record of it is overwritten by its own, so the guard passes it on."""
+    with Simulation("a", "b") as world:
+        before = world.settle()
+        assert before.worker._term.ended == ""
+
+        end(before)
+        world.until(lambda: world.active not in ([], [before.name]), 9)
+
+        told = world.managers[world.active[0]].worker._term
+        assert (told.ended, told.planned) == (f"mgr.{before.name} {ended}", planned)
+
+
+def test_a_port_taken_at_the_first_start_ends_the_manager():
+    """Somebody has just typed it: he reads which setting it is, and the name is free again."""
+    with Simulation("a") as world:
+        a = world.managers["a"]
+        a.port_taken = True
+        world.until(lambda: not a.running, 10)
+
+        assert isinstance(a.failure, CannotListenError)
+        assert str(a.failure) == "grpc_listen: taken"
+        assert world.loop.run_until_complete(world.store.get(KEYS.manager("a"))) is None
+
+
+def test_a_port_taken_later_is_waited_for():
+    """It may be the worker before, or a passing connection: nobody stands beside it."""
+    with Simulation("a", "b") as world:
+        world.settle()
+        a = world.managers["a"]
+        a.port_taken = True
+        a.worker.die("SIGKILL")
+        world.run(20)
+        assert a.running
+
+        a.port_taken = False
+
+        assert world.settle()
+
+
+def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(caplog):
+    """With the time since when, and once more when it is back: a log that says why nothing is."""
+    caplog.set_level("INFO", "mgr.guard")
+    with Simulation("a") as world:
+        a = world.managers["a"]
+        a.wire.weather = Weather.REQUEST_LOST
+        world.run(400)
+        a.wire.weather = Weather.FINE
+        world.settle()
+
+    said = [one for one in caplog.records if one.message.startswith("joining the cluster")]
+    lasted = [one.for_s for one in said[:-1]]
+    assert len({one.since for one in said[:-1]}) == 1
+    assert lasted[0] == 0
+    assert 5 <= len(lasted) <= 10
+    assert all(later >= 1.8 * earlier for earlier, later in pairwise(lasted[1:]))
+    assert said[-1].message == "joining the cluster: the store answers again"
+    assert said[-1].after_s >= 400
