@@ -83,6 +83,7 @@ class ActiveContext(ReadingContext):
         self._database = Database(reach.fenced, reach.manager.store, self._keys, module)
         self.get = reach.maps.read
         self.get_map = reach.maps.published
+        self.get_map_versions = reach.maps.versions
         # What the fleet shows is made of what is read already: nothing of it crosses.
         fleet = reach.fleet
         self.get_servers = fleet.get_servers

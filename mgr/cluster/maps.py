@@ -133,6 +133,10 @@ class Maps:
         for key, record in self._mirror.under(self._prefix + beginning).items():
             yield Map(key[start:], record.mod_revision, record.value)
 
+    def versions(self) -> dict[str, int]:
+        """The version of every published map, by name. From any thread."""
+        return {each.name: each.version for each in self.all()}
+
     def watch(self, beginning: str = "") -> Watch:
         """What happens from now on to maps whose names begin so: ``with maps.watch() as watch``."""
         return Watch(self, self._mirror, self._prefix, beginning)

@@ -120,6 +120,10 @@ class ModuleContext(StandbyContext, Protocol):
         """A published map's version and the map, read only; 0 and None where there is none."""
         ...
 
+    def get_map_versions(self) -> dict[str, int]:
+        """The version of every published map, by name."""
+        ...
+
     def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
         """Publish a JSON object; its version, or None if another version than expected is there.
 

@@ -24,6 +24,10 @@ class OwnMaps(ActiveHalf):
         """
         return self._context.get_map(name)
 
+    def get_map_versions(self) -> dict[str, int]:
+        """The version of every published map, by name."""
+        return self._context.get_map_versions()
+
     def set_map(self, name: str, document: Mapping[str, Any]) -> int:
         """Publish ``document`` for all to read; the version that it has then.
 

@@ -205,6 +205,10 @@ class Context:
         version = self.versions.get(name, 0)
         return (version, shared(self.documents[name])) if version else (0, None)
 
+    def get_map_versions(self) -> dict[str, int]:
+        """See ``mgr.module_api.context``."""
+        return dict(self.versions)
+
     def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
         """See ``mgr.module_api.context``."""
         version, document = self.get_map(name)

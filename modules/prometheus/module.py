@@ -1,0 +1,194 @@
+"""Prometheus: exports what every daemon counts, who is up, health, and versions of maps.
+
+Each manager listens; what a standby answers is an option. No ``from __future__ import annotations``
+here: commands are derived from annotations.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from mgr_module import MgrModule, MgrStandbyModule, Option
+from mgr_util import build_url
+
+from .page import METRICS, Page, Reply, elsewhere, index, plain
+from .scrape import Scrapes, Source, Stale, pieces
+from .text import CONTENT_TYPE
+
+EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
+REDIRECT, EMPTY, ERROR = "redirect", "default", "error"
+
+SERVER_OPTIONS: Final = [
+    Option(
+        "server_addr",
+        default="",
+        desc="the address on which to listen; empty: this manager's first address",
+    ),
+    Option("server_port", type="int", default=9283, min=0, max=65535, desc="the port to listen on"),
+    Option(
+        "standby_behaviour",
+        default=EMPTY,
+        enum_allowed=[EMPTY, ERROR, REDIRECT],
+        runtime=True,
+        desc="what standbys answer: an empty text, an error, or where the active is",
+    ),
+    Option(
+        "standby_error_status_code",
+        type="int",
+        default=500,
+        min=400,
+        max=599,
+        runtime=True,
+        desc="the HTTP status of that error",
+    ),
+]
+
+
+class Module(MgrModule):
+    """Answers scrapes. Nothing is collected while nobody asks."""
+
+    EFFECTS = "store"
+    MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
+        *SERVER_OPTIONS,
+        Option(
+            "scrape_interval",
+            type="float",
+            default=15.0,
+            min=0.1,
+            runtime=True,
+            desc="for how many seconds a text is answered again before the next is made",
+        ),
+        Option(
+            "cache",
+            type="bool",
+            default=True,
+            runtime=True,
+            desc="if false, a text is made for each scrape",
+        ),
+        Option(
+            "stale_cache_strategy",
+            default="log",
+            enum_allowed=["log", "fail"],
+            runtime=True,
+            desc="while the next text is made: answer the last one, or with an error",
+        ),
+        Option(
+            "exclude_perf_counters",
+            type="bool",
+            default=False,
+            runtime=True,
+            desc="leave out what daemons count",
+        ),
+        Option(
+            "stats_threshold",
+            type="int",
+            default=5,
+            min=0,
+            max=11,
+            runtime=True,
+            desc="the lowest priority of the counters that are exported",
+        ),
+        Option(
+            "metadata_labels",
+            default="",
+            runtime=True,
+            desc="what of a daemon's metadata mgr_daemon_info shows: names, separated by commas",
+        ),
+    ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is collected yet."""
+        super().__init__(*args, **kwargs)
+        self._page = Page(self._reply)
+        self._scrapes = Scrapes(lambda: list(pieces(self._source())))
+
+    def serve(self) -> None:
+        """Answer until told to stop."""
+        host, port = _listen_on(self)
+        self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
+
+    def shutdown(self) -> None:
+        """Let ``serve`` return."""
+        self._page.close()
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _reply(self, path: str) -> Reply:
+        if path == "/":
+            return index()
+        if path != METRICS:
+            return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
+        interval_s = self.get_module_option("scrape_interval")
+        old_will_do = self.get_module_option("stale_cache_strategy") == "log"
+        try:
+            text = self._scrapes.read(
+                interval_s if self.get_module_option("cache") else 0, old_will_do=old_will_do
+            )
+        except Stale:
+            why = "the last text is old, and the next one is being made\n"
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE, why, Retry_After="1")
+        return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE}, text)
+
+    def _source(self) -> Source:
+        daemons = self.get_daemons()
+        wanted = (name.strip() for name in self.get_module_option("metadata_labels").split(","))
+        names = [name for name in wanted if name]
+        counters = (
+            []
+            if self.get_module_option("exclude_perf_counters")
+            else self.get_counter_rows(prio_limit=self.get_module_option("stats_threshold"))
+        )
+        return Source(
+            health=self.get("health"),
+            daemons=daemons,
+            metadata={each["name"]: self._metadata(each, names) for each in daemons if names},
+            maps=self.get_map_versions(),
+            counters=counters,
+        )
+
+    def _metadata(self, daemon: Mapping[str, Any], names: list[str]) -> dict[str, str]:
+        known = self.get_metadata(daemon["type"], daemon["id"]) or {}
+        return {f"metadata_{name}": known.get(name, "") for name in names}
+
+
+class StandbyModule(MgrStandbyModule):
+    """The waiting half: has nothing to export, or a scrape of every manager would count twice."""
+
+    MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Prepare the page; ``serve`` opens it."""
+        super().__init__(*args, **kwargs)
+        self._page = Page(self._reply)
+
+    def serve(self) -> None:
+        """Answer as configured until told to stop."""
+        host, port = _listen_on(self)
+        self._page.run(host, port, ready=lambda bound: self.log.info("answers on %d", bound))
+
+    def shutdown(self) -> None:
+        """Let ``serve`` return."""
+        self._page.close()
+
+    def _reply(self, path: str) -> Reply:
+        if path not in {"/", METRICS}:
+            return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
+        behaviour = self.get_module_option("standby_behaviour")
+        if behaviour == ERROR:
+            status = self.get_module_option("standby_error_status_code")
+            return plain(status, "this manager is a standby\n")
+        if behaviour == REDIRECT or path == "/":
+            return elsewhere(self.get_active_uri(), path)
+        return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
+
+
+def _url(module: MgrModule, host: str, port: int) -> str:
+    # Nobody can reach "every interface": the manager's own address stands for it.
+    reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
+    return build_url(reached_as, "http", port, "/")
+
+
+def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
+    # Localized: each manager may have a port of its own, so that three can share a machine.
+    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
+    return str(host), int(module.get_localized_module_option("server_port"))

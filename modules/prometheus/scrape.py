@@ -1,0 +1,149 @@
+"""One scrape: everything that is exported, collected at most once an interval."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from .text import Families, family_text
+
+STATUSES: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
+
+Labels = Mapping[str, str]
+
+
+class Source(NamedTuple):
+    """What is exported of, as the module reads it."""
+
+    health: Mapping[str, Any]
+    daemons: Sequence[Mapping[str, Any]]
+    metadata: Mapping[str, Labels]
+    maps: Mapping[str, int]
+    counters: Iterable[Mapping[str, Any]]
+
+
+def pieces(source: Source) -> Iterator[bytes]:
+    """The whole text, family by family."""
+    yield from _cluster(source)
+    yield from _daemons(source)
+    families = Families()
+    for entry in source.counters:
+        families.add(entry)
+    yield from families.texts()
+    yield family_text(
+        "mgr_prometheus_left_out",
+        "gauge",
+        "Samples left out: another counter has their name, or one of another kind",
+        [({}, families.left_out)],
+    )
+
+
+def _cluster(source: Source) -> Iterator[bytes]:
+    health = json.loads(source.health["json"])
+    yield family_text(
+        "mgr_health_status",
+        "gauge",
+        "Health of the cluster: 0 ok, 1 warning, 2 error",
+        [({}, STATUSES.get(health["status"], 2))],
+    )
+    yield family_text(
+        "mgr_health_check",
+        "gauge",
+        "Checks that are raised, and how many things each is about",
+        [
+            (
+                {
+                    "code": code,
+                    "severity": check["severity"].removeprefix("HEALTH_").lower(),
+                    "muted": str(check["muted"]).lower(),
+                },
+                max(1, check["summary"]["count"]),
+            )
+            for code, check in health["checks"].items()
+        ],
+    )
+    yield family_text(
+        "mgr_map_version",
+        "gauge",
+        "Version of each published map",
+        [({"map": name}, version) for name, version in source.maps.items()],
+    )
+
+
+def _daemons(source: Source) -> Iterator[bytes]:
+    yield family_text(
+        "mgr_daemon_up",
+        "gauge",
+        "Whether the daemon reports: 1; 0 if it is silent, or awaited after a failover",
+        [
+            (
+                {"daemon": each["name"], "type": each["type"], "hostname": each["hostname"]},
+                each["state"] == "reporting",
+            )
+            for each in source.daemons
+        ],
+    )
+    yield family_text(
+        "mgr_daemon_info",
+        "gauge",
+        "What the daemon is: always 1",
+        [
+            (
+                {
+                    "daemon": each["name"],
+                    "type": each["type"],
+                    "hostname": each["hostname"],
+                    "version": each["version"],
+                    **source.metadata.get(each["name"], {}),
+                },
+                1,
+            )
+            for each in source.daemons
+        ],
+    )
+
+
+class Stale(Exception):  # noqa: N818 - no failure: somebody is at work on it
+    """The text is older than an interval, and another request is making the next one."""
+
+
+class Scrapes:
+    """The last text, made anew for the first who asks after an interval. From any thread."""
+
+    def __init__(self, collect: Callable[[], list[bytes]]) -> None:
+        """Make texts by ``collect``."""
+        self._collect = collect
+        self._making = threading.Lock()
+        self._made: tuple[datetime, list[bytes]] | None = None
+
+    def read(self, interval_s: float, *, old_will_do: bool) -> list[bytes]:
+        """The text, at most ``interval_s`` old; 0: made for this request.
+
+        While somebody makes the next one, ``old_will_do`` takes the last one; without it, as
+        where there is none yet, this is what happens:
+
+        Raises:
+            Stale: There is an older one.
+
+        """
+        made = self._made
+        if made and 0 <= _age_s(made[0]) < interval_s:
+            return made[1]
+        if not self._making.acquire(blocking=made is None or not interval_s):
+            if made and old_will_do:
+                return made[1]
+            raise Stale
+        try:
+            made = self._made
+            if not made or not 0 <= _age_s(made[0]) < interval_s:
+                made = self._made = datetime.now(UTC), self._collect()
+            return made[1]
+        finally:
+            self._making.release()
+
+
+def _age_s(at: datetime) -> float:
+    return (datetime.now(UTC) - at).total_seconds()
