@@ -40,11 +40,17 @@ def mgrctl(three, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        if until_seen:
-            while until_seen not in (line := await program.stdout.readline()):
-                assert line, "it ended before"
-            program.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(program.communicate(data), 30)
+        try:
+            async with asyncio.timeout(30):
+                if until_seen:
+                    while until_seen not in (line := await program.stdout.readline()):
+                        assert line, "it ended before"
+                    program.send_signal(signal.SIGINT)
+                out, err = await program.communicate(data)
+        finally:
+            if program.returncode is None:
+                program.kill()
+                await program.wait()
         return program.returncode, out.decode(), err.decode()
 
     return run
