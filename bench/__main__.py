@@ -14,6 +14,7 @@ NAMES: Final = (
     "module_enable",
     "database",
     "failover",
+    "fleet",
 )
 
 

@@ -21,7 +21,7 @@ class Series:
     Attributes:
         what: The figure in words; a reference begins with ``reference:``.
         samples: At least one, in ``unit``.
-        unit: ``ms``, ``us``, ``/s``, ``MiB`` or ``count``.
+        unit: ``ms``, ``us``, ``s``, ``/s``, ``KiB``, ``MiB``, ``%`` or ``count``.
         target: What DESIGN promises, in words; empty for a reference.
 
     """

@@ -1,0 +1,183 @@
+"""One server and the simulated daemons that report to it: what it costs that server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bench import cores
+from mgr.clock import CLOCK
+from tests.support import process
+
+PERIOD_S: Final = 5.0
+POINTS: Final = 20
+"""What a ring holds: so many reports of each daemon, and the memory is what it will be."""
+IDLE_S: Final = 2.0
+WINDOW_S: Final = 10.0
+QUIET_S: Final = 0.5
+QUIET_SHARE: Final = 0.05
+"""Of a core above what it takes when idle: a server that needs less has done its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many daemons, how many counters each has, and how many share a connection."""
+
+    daemons: int
+    counters: int = 100
+    streams: int = 1000
+
+
+class Simulated:
+    """A running process of bench/daemons.py."""
+
+    def __init__(self, running: subprocess.Popen[str]) -> None:
+        self.pid = running.pid
+        self._running = running
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Have it obey one line; its answer."""
+        assert self._running.stdin
+        assert self._running.stdout
+        self._running.stdin.write(line + "\n")
+        self._running.stdin.flush()
+        answer = self._running.stdout.readline()
+        assert answer, f"the simulated daemons ended at {line!r}"
+        return json.loads(answer)
+
+
+@contextlib.contextmanager
+def simulated(addresses: Sequence[str], shape: Shape) -> Iterator[Simulated]:
+    """Start daemons that know managers at ``addresses`` and have not joined yet."""
+    numbers = (shape.daemons, shape.counters, shape.streams)
+    flags = zip(("--daemons", "--counters", "--streams"), map(str, numbers), strict=True)
+    with _program(
+        "bench.daemons",
+        *(f"{name}={value}" for name, value in flags),
+        f"--period={PERIOD_S}",
+        *addresses,
+    ) as running:
+        cores.pin(cores.OTHERS, [running.pid])
+        yield Simulated(running)
+
+
+@contextlib.contextmanager
+def bare_server() -> Iterator[tuple[int, str]]:
+    """Start bench/floor.py; its process id and address."""
+    with _program("bench.floor") as running:
+        assert running.stdout
+        port = int(running.stdout.readline())
+        cores.pin(cores.SERVER, [running.pid])
+        yield running.pid, f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def _program(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", name, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a server pays for a fleet.
+
+    Attributes:
+        join_s: Until all were there; they come at up to 1 000 a second.
+        join_us: CPU for one of them.
+        stream_kib: Memory for one that has joined and reported nothing.
+        full_kib: Memory for one whose ring is full.
+        burst_us: CPU for one report when all come at once.
+        report_us: CPU for one report at one a period, less what the idle server takes.
+        share: Of its core, at one a period, with everything.
+        client_share: Of the other core, by the simulated daemons meanwhile.
+        late_ms: How late they sent.
+
+    """
+
+    join_s: float = 0.0
+    join_us: float = 0.0
+    stream_kib: float = 0.0
+    full_kib: float = 0.0
+    burst_us: float = 0.0
+    report_us: float = 0.0
+    share: float = 0.0
+    client_share: float = 0.0
+    late_ms: list[float] = field(default_factory=list)
+
+
+class Probe:
+    """Watches the server ``pid`` while daemons come, fill their rings and report."""
+
+    def __init__(self, pid: int, fleet: Simulated, shape: Shape) -> None:
+        self.cost = Cost()
+        self._pid = pid
+        self._fleet = fleet
+        self._daemons = shape.daemons
+        self._idle, _ = self._shares(IDLE_S)
+
+    def join(self) -> None:
+        """Let all come."""
+        memory_mib, used_s = process.resident_mib(self._pid), cores.cpu_s(self._pid)
+        self._before_mib = memory_mib
+        self.cost.join_s = self._fleet.ask("join")["seconds"]
+        self.cost.join_us = (self._quiet() - used_s) / self._daemons * 1e6
+        self.cost.stream_kib = self._grown_kib()
+
+    def fill(self) -> None:
+        """Let all fill their rings at once."""
+        used_s = cores.cpu_s(self._pid)
+        self._fleet.ask(f"fill {POINTS}")
+        self.cost.burst_us = (self._quiet() - used_s) / self._daemons / POINTS * 1e6
+        self.cost.full_kib = self._grown_kib()
+
+    def report(self) -> None:
+        """Let each report once a period, and look at a window of that."""
+        self._fleet.ask("report")
+        pause(PERIOD_S)
+        before = self._fleet.ask("stat")["sent"]
+        self.cost.share, self.cost.client_share = self._shares(WINDOW_S)
+        after = self._fleet.ask("stat")
+        self.cost.report_us = (
+            (self.cost.share - self._idle) * WINDOW_S / (after["sent"] - before) * 1e6
+        )
+        self.cost.late_ms = after["late_ms"]
+
+    def _grown_kib(self) -> float:
+        return (process.resident_mib(self._pid) - self._before_mib) * 1024 / self._daemons
+
+    def _shares(self, seconds: float) -> tuple[float, float]:
+        """The share of a core that server and daemons take for a while."""
+        begun = CLOCK.now()
+        server_s, daemons_s = cores.cpu_s(self._pid), cores.cpu_s(self._fleet.pid)
+        pause(seconds)
+        passed_s = CLOCK.now() - begun
+        return (
+            (cores.cpu_s(self._pid) - server_s) / passed_s,
+            (cores.cpu_s(self._fleet.pid) - daemons_s) / passed_s,
+        )
+
+    def _quiet(self) -> float:
+        """Wait until the server has done what it was given; its CPU by then, in seconds."""
+        while True:
+            share, _ = self._shares(QUIET_S)
+            if share < self._idle + QUIET_SHARE:
+                return cores.cpu_s(self._pid)
+
+
+def pause(seconds: float) -> None:
+    """Let time pass: what is measured goes on by itself."""
+    threading.Event().wait(seconds)
