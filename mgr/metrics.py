@@ -105,7 +105,7 @@ def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Counter]:
     daemons = Gauge("mgr_daemons", "Daemons of the fleet by state", ["state"], registry=registry)
     refused = Counter(
         "mgr_fleet_refused",
-        "Streams of daemons that were ended for what came in on them, by rule",
+        "Streams of daemons that did not end as they should, by the rule that was broken",
         ["reason"],
         registry=registry,
     )

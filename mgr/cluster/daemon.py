@@ -112,6 +112,7 @@ class Daemon:
         heard_s: When it was last heard of, on the manager's clock.
         clock_off_s: How far its clock was ahead of the manager's when it opened.
         contested_s: When another program last took its name from a living stream.
+        ousted: The incarnations that lost it so, lately.
 
     """
 
@@ -129,6 +130,7 @@ class Daemon:
         "messages_left",
         "metrics",
         "name",
+        "ousted",
         "reported_at",
         "ring",
         "state",
@@ -154,4 +156,5 @@ class Daemon:
         self.heard_s = heard_s
         self.clock_off_s = 0.0
         self.contested_s: float | None = None
+        self.ousted: tuple[str, ...] = ()
         self.messages_left = messages

@@ -17,6 +17,7 @@ from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
 from mgr.cluster.counters import Counter, Ring, Schemas
 from mgr.cluster.daemon import Daemon, Device, Line, Metric, State, Wanted
+from mgr.cluster.findings import CLOCK_OFF_S, Findings, findings_in
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.member import Member
 from mgr.cluster.rules import (
@@ -42,10 +43,10 @@ from mgr.errors import (
 ARRIVALS_PER_S: Final = 1000
 """How many daemons may come back in a second: what the spread of a fleet is made of."""
 REJOIN_MIN_S: Final = 1.0
-CLOCK_OFF_S: Final = 60.0
-"""A daemon's clock that is this far off is reported."""
 CONTESTED_S: Final = 300.0
 """How long health shows that two programs had one name."""
+OUSTED_MAX: Final = 8
+"""Programs remembered that lost a daemon's name; they do not get it back in this time."""
 NAMED_MAX: Final = 10
 """Daemons named in one line of the cluster log."""
 
@@ -89,24 +90,6 @@ class Opening:
     incarnation: str = ""
     clock: float | None = None
     commands: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """What health is made of, as of the last ``look``.
-
-    Attributes:
-        silent: Who is, by name: the host.
-        contested: Whose name two programs had.
-        clocks: Whose clock is off, by name: by how many seconds.
-        metrics: By code, each daemon that reports it above zero.
-
-    """
-
-    silent: Mapping[str, str] = field(default_factory=dict)
-    contested: tuple[str, ...] = ()
-    clocks: Mapping[str, float] = field(default_factory=dict)
-    metrics: Mapping[str, tuple[tuple[str, Metric], ...]] = field(default_factory=dict)
 
 
 class Fleet:
@@ -192,6 +175,7 @@ class Fleet:
         Raises:
             ReportRefusedError: It says what cannot be.
             ReportLimitError: There are too many daemons, or it says too much of itself.
+            ReplacedError: It has lost its name to another program a moment ago.
 
         """
         name = checked_name(opening.kind, opening.id)
@@ -316,6 +300,13 @@ class Fleet:
         elif not isinstance(error, NotActiveError):
             self._refused(error.reason.lower())
 
+    def broke_off(self) -> None:
+        """A stream ended without a word: the daemon died, the network did, or gRPC cut it off.
+
+        The last is what happens to a message above ``grpc_message_bytes_max``.
+        """
+        self._refused("broke_off")
+
     # -- time passes ----------------------------------------------------------------------------
 
     def look(self) -> None:
@@ -327,6 +318,8 @@ class Fleet:
         fallen, pruned = [], []
         for daemon in list(self.daemons.values()):
             age_s = now_s - daemon.heard_s
+            if daemon.contested_s is not None and now_s - daemon.contested_s > CONTESTED_S:
+                daemon.contested_s, daemon.ousted = None, ()
             if age_s > prune_s:
                 pruned.append(daemon.name)
                 self._prune(daemon, age_s)
@@ -340,33 +333,7 @@ class Fleet:
         self._say("silent", fallen, Priority.WARNING)
         self._say("forgotten after a long silence", pruned, Priority.WARNING)
         self.counts = Tally(daemon.state for daemon in self.daemons.values())
-        self.findings = self._found(now_s)
-
-    def _found(self, now_s: float) -> Findings:
-        silent: dict[str, str] = {}
-        clocks: dict[str, float] = {}
-        contested: list[str] = []
-        metrics: dict[str, list[tuple[str, Metric]]] = {}
-        for name, daemon in self.daemons.items():
-            if daemon.state is State.SILENT:
-                silent[name] = daemon.member.host
-            if daemon.contested_s is not None:
-                if now_s - daemon.contested_s > CONTESTED_S:
-                    daemon.contested_s = None
-                else:
-                    contested.append(name)
-            if daemon.state is State.REPORTING:
-                if abs(daemon.clock_off_s) >= CLOCK_OFF_S:
-                    clocks[name] = daemon.clock_off_s
-                for metric in daemon.metrics:
-                    if metric.value:
-                        metrics.setdefault(metric.code, []).append((name, metric))
-        return Findings(
-            silent=silent,
-            contested=tuple(contested),
-            clocks=clocks,
-            metrics={code: tuple(found) for code, found in metrics.items()},
-        )
+        self.findings = findings_in(self.daemons.values())
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -382,11 +349,16 @@ class Fleet:
         return daemon
 
     def _supersede(self, daemon: Daemon, opening: Opening, line: Line) -> None:
+        if opening.incarnation in daemon.ousted:
+            # It may not have heard why its stream ended. Let in, it would take the name back, and
+            # lose it again.
+            raise ReplacedError(f"another program has the name {daemon.name}")
         older = daemon.line
         if older is None or older is line:
             return
         if daemon.incarnation != opening.incarnation:
             daemon.contested_s = self._clock.now()
+            daemon.ousted = (*daemon.ousted, daemon.incarnation)[-OUSTED_MAX:]
             self._add(
                 f"{daemon.name} on '{opening.host}' takes the place of another program of that "
                 f"name, on '{daemon.member.host}'",

@@ -12,7 +12,13 @@ import grpc
 from mgr.clock import Clock
 from mgr.cluster.daemon import Daemon, Order, Said, Wanted
 from mgr.cluster.fleet import Fleet
-from mgr.errors import MgrError, OutcomeUnknownError, OverloadedError, ReportRefusedError
+from mgr.errors import (
+    MgrError,
+    OutcomeUnknownError,
+    OverloadedError,
+    ReportLimitError,
+    ReportRefusedError,
+)
 from mgr.rpc.calls import Calls, Execute
 from mgr.rpc.fleet_wire import (
     counters_in,
@@ -141,6 +147,7 @@ class Membership:
             return error
         except asyncio.CancelledError:
             if self._ended is None or self._serving is None:
+                self._fleet.broke_off()
                 raise  # the daemon went away
             self._serving.uncancel()
             return self._ended
@@ -163,6 +170,7 @@ class Membership:
                 return
             else:
                 await self._take(daemon, kind, message)
+        self._fleet.broke_off()
 
     async def _open(self) -> Daemon:
         try:
@@ -229,7 +237,7 @@ class Membership:
 
     def _send(self, message: cluster_pb2.ReportResponse) -> None:
         if len(self._waiting) >= WAITING_MAX:
-            self.end(OverloadedError(f"{WAITING_MAX} messages were not read"))
+            self.end(ReportLimitError("unread", f"{WAITING_MAX} messages were not read"))
             return
         self._waiting.append(message)
         if self._writer is None:
@@ -247,8 +255,11 @@ class Membership:
 
     async def _write(self, message: cluster_pb2.ReportResponse) -> None:
         async with self._writing:
+            if self._ended is not None:
+                return  # gRPC still holds the message that was not read, and takes no other
             try:
                 async with asyncio.timeout(WRITE_S):
                     await self._context.write(message)
             except TimeoutError:
-                self.end(OverloadedError(f"a message was not read within {WRITE_S:g} s"))
+                why = f"a message was not read within {WRITE_S:g} s"
+                self.end(ReportLimitError("unread", why))

@@ -105,7 +105,7 @@ class _Daemons:
         return Reply(found if wanted == EVERY else found.get(wanted, {}))
 
     async def service_map(self, _call: Call) -> Reply:
-        return Reply(json.loads(self._admin.maps.get("service_map").text))
+        return Reply(self._admin.maps.read("service_map"))
 
     async def service_status(self, _call: Call) -> Reply:
         found: dict[str, dict[str, Any]] = {}

@@ -68,9 +68,13 @@ class Stream:
 
 
 @contextlib.asynccontextmanager
-async def daemons(address):
-    """Opens streams to ``address``, all over one connection."""
-    async with grpc.aio.insecure_channel(address) as channel:
+async def daemons(address, *, window=True):
+    """Opens streams to ``address``, all over one connection.
+
+    Without a ``window`` that grows by itself, it takes 64 KiB that are not read, and no more.
+    """
+    options = [] if window else [("grpc.http2.bdp_probe", 0)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
         stub = ClusterServiceStub(channel)
         stub.stream = lambda: Stream(stub.Report())
         yield stub

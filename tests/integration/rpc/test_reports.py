@@ -346,3 +346,39 @@ async def test_daemons_and_counters_are_listed(stub, fleet):
     with pytest.raises(grpc.aio.AioRpcError) as unknown:
         await stub.GetCounters(pb.GetCountersRequest(type="rgw", id="nobody"))
     assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_report_beyond_what_the_manager_takes_is_refused(active, fleet, stub):
+    """Fifty megabytes never reach Python: gRPC says so, and the others report on."""
+    honest, liar = stub.stream(), stub.stream()
+    await honest.open(ident="honest")
+    await liar.open(ident="liar")
+
+    await liar.report(*[1.0] * 6_600_000)
+    await honest.report()
+    await honest.settle()
+
+    assert await liar.call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await until(lambda: fleet.daemons["rgw.liar"].line is None)
+    assert active.role.refused == ["broke_off"]
+
+
+async def test_a_daemon_that_does_not_read_is_disconnected(monkeypatch, active, fleet):
+    """What it was told does not pile up; others are told at once."""
+    monkeypatch.setattr("mgr.rpc.report.WRITE_S", 0.2)
+    async with (
+        daemons(active.address, window=False) as deaf_stub,
+        daemons(active.address) as stub,
+    ):
+        deaf, other = deaf_stub.stream(), stub.stream()
+        await deaf.open(ident="deaf")
+        await other.open(ident="other")
+
+        line, order = fleet.daemons["rgw.deaf"].line, Order(("x" * 100_000,), {})
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(40):
+                tasks.create_task(_failure(line.tell(order, timeout_s=5)))
+            await until(lambda: fleet.daemons["rgw.deaf"].line is None)
+            fleet.daemons["rgw.other"].line.configure(Wanted(period_s=9))
+            assert (await other.hear()).configure.period.ToSeconds() == 9
+    assert active.role.refused == ["unread"]

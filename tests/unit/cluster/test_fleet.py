@@ -178,9 +178,14 @@ def test_a_contest_over_a_name_is_shown_for_a_while(fleet, clock):
     fleet.lost(daemon, older)
     assert daemon.line is newer
 
+    with pytest.raises(ReplacedError):
+        fleet.open(opening(incarnation="i1"), Line())
+    assert daemon.line is newer
+
     clock.advance(CONTESTED_S + 1)
     fleet.look()
     assert fleet.findings.contested == ()
+    fleet.open(opening(incarnation="i1"), Line())
 
 
 def test_another_start_of_the_program_counts_from_nothing(fleet):

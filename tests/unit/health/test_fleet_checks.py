@@ -1,7 +1,7 @@
 """What health says of the fleet."""
 
 from mgr.cluster.daemon import Metric
-from mgr.cluster.fleet import Findings
+from mgr.cluster.findings import Findings
 from mgr.health.check import Severity
 from mgr.health.fleet import CLOCK, DETAILS_MAX, DUPLICATE, SILENT, fleet_checks
 

@@ -1,0 +1,56 @@
+"""What one sees who looks over a fleet: who is silent, whose clock is off, what adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mgr.cluster.daemon import Daemon, Metric, State
+
+CLOCK_OFF_S: Final = 60.0
+"""A daemon's clock that is this far off is reported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What health is made of.
+
+    Attributes:
+        silent: Who is, by name: the host.
+        contested: Whose name two programs had.
+        clocks: Whose clock is off, by name: by how many seconds.
+        metrics: By code, each daemon that reports it above zero.
+
+    """
+
+    silent: Mapping[str, str] = field(default_factory=dict)
+    contested: tuple[str, ...] = ()
+    clocks: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, tuple[tuple[str, Metric], ...]] = field(default_factory=dict)
+
+
+def findings_in(daemons: Iterable[Daemon]) -> Findings:
+    """What there is to say of ``daemons``. A silent one's numbers are old, and left out."""
+    silent: dict[str, str] = {}
+    clocks: dict[str, float] = {}
+    contested: list[str] = []
+    metrics: dict[str, list[tuple[str, Metric]]] = {}
+    for daemon in daemons:
+        if daemon.contested_s is not None:
+            contested.append(daemon.name)
+        if daemon.state is State.SILENT:
+            silent[daemon.name] = daemon.member.host
+        if daemon.state is not State.REPORTING:
+            continue
+        if abs(daemon.clock_off_s) >= CLOCK_OFF_S:
+            clocks[daemon.name] = daemon.clock_off_s
+        for metric in daemon.metrics:
+            if metric.value:
+                metrics.setdefault(metric.code, []).append((daemon.name, metric))
+    return Findings(
+        silent=silent,
+        contested=tuple(contested),
+        clocks=clocks,
+        metrics={code: tuple(found) for code, found in metrics.items()},
+    )
