@@ -1,1 +1,32 @@
-"""The Python client: finds the active manager, follows hints, retries what is safe."""
+"""The Python client: finds the active manager, follows hints, retries what is safe.
+
+``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` are members of the
+fleet. Each is imported when it is first asked for: a program pays for what it uses.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mgr.client.aio import AsyncClient
+    from mgr.client.blocking import Client
+    from mgr.client.daemon import AsyncDaemon, Daemon
+    from mgr.client.standing import Device
+
+__all__ = ["AsyncClient", "AsyncDaemon", "Client", "Daemon", "Device"]
+
+_HOMES: Final = {
+    "AsyncClient": "mgr.client.aio",
+    "AsyncDaemon": "mgr.client.daemon",
+    "Client": "mgr.client.blocking",
+    "Daemon": "mgr.client.daemon",
+    "Device": "mgr.client.standing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -43,7 +43,7 @@ class Client:
         async def made() -> AsyncClient:
             return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s)
 
-        self._client = _run(made())
+        self._client = run(made())
         self.maps: Final = BlockingMaps(self._client.maps)
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        _run(self._client.close())
+        run(self._client.close())
 
     def execute(
         self,
@@ -66,7 +66,7 @@ class Client:
         request_id: str | None = None,
     ) -> Answer:
         """Run one command on the active."""
-        return _run(
+        return run(
             self._client.execute(
                 words, arguments, data=data, timeout_s=timeout_s, request_id=request_id
             )
@@ -74,19 +74,19 @@ class Client:
 
     def describe(self, *, etag: str = "") -> tuple[list[CommandInfo] | None, str]:
         """Ask which commands there are."""
-        return _run(self._client.describe(etag=etag))
+        return run(self._client.describe(etag=etag))
 
     def fail(self, name: str = "", successor: str = "") -> str:
         """Make the active give up its office."""
-        return _run(self._client.fail(name, successor))
+        return run(self._client.fail(name, successor))
 
     def status(self) -> Status:
         """Ask what the cluster looks like."""
-        return _run(self._client.status())
+        return run(self._client.status())
 
     def statuses(self) -> dict[str, Status | str]:
         """Ask each manager named so far."""
-        return _run(self._client.statuses())
+        return run(self._client.statuses())
 
     def watch_active(self) -> Generator[Sighting, None, None]:
         """Yield who leads, then each successor."""
@@ -108,21 +108,21 @@ class BlockingMaps:
 
     def get(self, name: str) -> Map | None:
         """A published map or a document of the manager; None where there is none."""
-        return _run(self._maps.get(name))
+        return run(self._maps.get(name))
 
     def versions(self) -> dict[str, int]:
         """The version of every published map, by name."""
-        return _run(self._maps.versions())
+        return run(self._maps.versions())
 
     def set(
         self, name: str, document: Mapping[str, Any], *, expected_version: int | None = None
     ) -> int:
         """Publish ``document``; the version that it has then."""
-        return _run(self._maps.set(name, document, expected_version=expected_version))
+        return run(self._maps.set(name, document, expected_version=expected_version))
 
     def remove(self, name: str, *, expected_version: int | None = None) -> None:
         """Withdraw a map; no error where there is none."""
-        _run(self._maps.remove(name, expected_version=expected_version))
+        run(self._maps.remove(name, expected_version=expected_version))
 
     def watch(self, prefix: str = "") -> Generator[Map | Gone, None, None]:
         """Yield each map whose name begins so, then every change."""
@@ -145,11 +145,13 @@ class _Shared:
             return self._loop
 
 
-_SHARED: Final = _Shared()
+SHARED: Final = _Shared()
+"""Also of blocking daemons."""
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    future = asyncio.run_coroutine_threadsafe(work, _SHARED.loop())
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do ``work`` on the shared loop and wait for it."""
+    future = asyncio.run_coroutine_threadsafe(work, SHARED.loop())
     try:
         return future.result()
     finally:
@@ -161,9 +163,9 @@ def _drained(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     try:
         with contextlib.suppress(StopAsyncIteration):
             while True:
-                yield _run(_next(source))
+                yield run(_next(source))
     finally:
-        _run(_close(source))
+        run(_close(source))
 
 
 async def _next(source: AsyncGenerator[T, None]) -> T:

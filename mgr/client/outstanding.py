@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
@@ -31,10 +31,20 @@ from mgr.rpc.status import error_in
 from mgr.rpc.v1.command_pb2 import Cancel, SessionRequest, SessionResponse
 
 Stream = grpc.aio.StreamStreamCall[Any, Any]
-Write = Callable[[Stream, SessionRequest], Awaitable[None]]
 
 
-class _Command:
+class Carrier(Protocol):
+    """A stream, or what stands for one."""
+
+    def done(self) -> bool:
+        """Whether it is over."""
+        ...
+
+
+C = TypeVar("C", bound=Carrier)
+
+
+class _Command(Generic[C]):
     """A command that waits for its answer."""
 
     __slots__ = ("answer", "losses", "message", "stream", "under_way")
@@ -42,14 +52,14 @@ class _Command:
     def __init__(self, message: SessionRequest) -> None:
         self.message = message
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.stream: Stream | None = None
+        self.stream: C | None = None
         """The stream it was last sent on."""
         self.under_way = False
         """It may be running there: it was sent and not refused."""
         self.losses = Losses()
 
 
-class Outstanding:
+class Outstanding(Generic[C]):
     """The commands without an answer.
 
     Attributes:
@@ -60,16 +70,18 @@ class Outstanding:
 
     """
 
-    def __init__(self, write: Write, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, write: Callable[[C, SessionRequest], Awaitable[None]], tasks: asyncio.TaskGroup
+    ) -> None:
         """Send by ``write``; withdraw what is given up in ``tasks``."""
-        self.stream: Stream | None = None
+        self.stream: C | None = None
         self.hint: Sighting | None = None
         self.why: dict[str, str] = {}
         self.writing = asyncio.Lock()
         self._write = write
         self._tasks = tasks
         self._numbers = itertools.count(1)
-        self._open: dict[int, _Command] = {}
+        self._open: dict[int, _Command[C]] = {}
 
     async def execute(
         self,
@@ -89,7 +101,7 @@ class Outstanding:
         number = next(self._numbers)
         message = SessionRequest(id=number, execute=request_of(words, arguments, data, chosen_id))
         message.timeout.FromNanoseconds(int(limit_s * 1e9))
-        command = self._open[number] = _Command(message)
+        command = self._open[number] = _Command[C](message)
         try:
             async with asyncio.timeout(limit_s):
                 if self.stream is not None:
@@ -103,7 +115,7 @@ class Outstanding:
             if not command.answer.done() or command.answer.cancelled():
                 self._tasks.create_task(self._withdraw(command))
 
-    async def send_all(self, stream: Stream) -> None:
+    async def send_all(self, stream: C) -> None:
         """Send what waits for an answer on ``stream``, then let new commands through."""
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
@@ -116,7 +128,7 @@ class Outstanding:
         if not stream.done():
             self.stream = stream
 
-    def lost(self, stream: Stream, sighting: Sighting, error: MgrError) -> None:
+    def lost(self, stream: C, sighting: Sighting, error: MgrError) -> None:
         """``stream`` ended with ``error``: what was under way on it may have run."""
         self.why[sighting.address] = str(error)
         if isinstance(error, OutcomeUnknownError):
@@ -145,19 +157,19 @@ class Outstanding:
             command.answer.set_exception(error)
         return True
 
-    async def _put(self, command: _Command, stream: Stream) -> None:
+    async def _put(self, command: _Command[C], stream: C) -> None:
         # A failure is the reader's to see: it moves, and all that is open is sent again.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self.writing:
                 command.stream, command.under_way = stream, True
                 await self._write(stream, command.message)
 
-    async def _withdraw(self, command: _Command) -> None:
+    async def _withdraw(self, command: _Command[C]) -> None:
         if command.stream is not None and command.stream is self.stream:
             command.message = SessionRequest(id=command.message.id, cancel=Cancel())
             await self._put(command, command.stream)
 
-    def _late(self, command: _Command, limit_s: float, silent: Mapping[str, str]) -> MgrError:
+    def _late(self, command: _Command[C], limit_s: float, silent: Mapping[str, str]) -> MgrError:
         if command.stream is not None:
             return DeadlineExceededError(
                 f"no answer within {limit_s:g} s: whether the command ran is unknown"

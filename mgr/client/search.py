@@ -15,6 +15,7 @@ from typing import Final, Self
 
 import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity.wait import wait_base
 
 from mgr.client.peers import Peer, Peers
 from mgr.rpc.status import error_of
@@ -55,12 +56,13 @@ class Search:
 
     """
 
-    def __init__(self, peers: Peers) -> None:
-        """Ask ``peers``, and whoever they name."""
+    def __init__(self, peers: Peers, *, pause: wait_base = PAUSE) -> None:
+        """Ask ``peers``, and whoever they name; each again after ``pause`` if it is no help."""
         self.best: Sighting | None = None
         self.answered = False
         self.silent: dict[str, str] = {}
         self._peers = peers
+        self._pause = pause
         self._asked: set[str] = set()
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
@@ -113,7 +115,7 @@ class Search:
                 self._followers.append(self._tasks.create_task(self._follow(address)))
 
     async def _follow(self, address: str) -> None:
-        async for attempt in AsyncRetrying(wait=PAUSE, retry=retry_if_exception_type(_Ended)):
+        async for attempt in AsyncRetrying(wait=self._pause, retry=retry_if_exception_type(_Ended)):
             with attempt:
                 try:
                     await self._listen(self._peers.at(address))

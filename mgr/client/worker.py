@@ -1,0 +1,84 @@
+"""A thread for what a program's own code does: it may take long, and the loop must not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from mgr.errors import OverloadedError
+
+T = TypeVar("T")
+
+WAITING_MAX: Final = 64
+
+
+class Worker:
+    """Runs one thing after another on a thread of its own, which starts with the first.
+
+    A daemon thread: a handler that never returns must not keep the program from ending.
+    """
+
+    def __init__(self, name: str, *, waiting_max: int = WAITING_MAX) -> None:
+        """Let at most ``waiting_max`` things wait."""
+        self._name = name
+        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(waiting_max)
+        self._thread: threading.Thread | None = None
+
+    def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Run ``call`` soon; on the loop. What nobody waits for any more is not begun.
+
+        Raises:
+            OverloadedError: Too much is waiting. It is not run.
+
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def body() -> None:
+            if future.cancelled():
+                return
+            settle: Callable[[], None]
+            try:
+                settle = functools.partial(future.set_result, call())
+            except BaseException as caught:  # noqa: BLE001 - the program's code may raise anything
+                settle = functools.partial(future.set_exception, _tame(caught))
+            # The loop may be closed by now: then nobody waits either.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_unless_cancelled, future, settle)
+
+        try:
+            self._waiting.put_nowait(body)
+        except queue.Full:
+            raise OverloadedError(f"{self._waiting.maxsize} calls are waiting already") from None
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        return future
+
+    def close(self) -> None:
+        """Begin nothing that still waits. What is under way is not waited for."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+
+    def _run(self) -> None:
+        while (body := self._waiting.get()) is not None:
+            body()
+
+
+def _unless_cancelled(future: asyncio.Future[Any], settle: Callable[[], None]) -> None:
+    if not future.cancelled():
+        settle()
+
+
+def _tame(error: BaseException) -> Exception:
+    # Not SystemExit and the like as they are: they would end the loop, not the handler.
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,214 @@
+"""When a program comes back: hours of it on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+
+import grpc
+import pytest
+
+from mgr.client.membership import PAUSE_S_MAX, REFUSED_PAUSE_S, Membership, Patience
+from mgr.client.program import Program
+from mgr.client.search import Sighting
+from mgr.errors import ReportRefusedError, UnreachableError
+from mgr.rpc.v1.cluster_pb2 import Configure, ReportResponse
+from tests.support.virtual import VirtualClock, VirtualLoop
+
+WITHIN_S = 10.0
+
+
+class Stream:
+    """A stream to a manager that takes everything, until the road is cut."""
+
+    def __init__(self, road):
+        self.road = road
+        self.over = asyncio.Event()
+        self.answers = []
+
+    def done(self):
+        return self.over.is_set()
+
+    def cancel(self):
+        self.over.set()
+
+    async def write(self, message):
+        if not self.over.is_set() and message.HasField("open"):
+            self.road.arrivals.append((asyncio.get_running_loop().time(), message.open))
+            configure = Configure()
+            configure.period.FromSeconds(5)
+            configure.rejoin_within.FromSeconds(int(WITHIN_S))
+            self.answers.append(ReportResponse(configure=configure))
+
+    async def done_writing(self):
+        self.over.set()
+
+    async def read(self):
+        if self.answers and self.answers[0] is not None:
+            answer, self.answers[0] = self.answers[0], None
+            return answer
+        await self.over.wait()
+        return grpc.aio.EOF
+
+    async def code(self):
+        return grpc.StatusCode.OK
+
+
+class Road:
+    """To one manager, which may be gone."""
+
+    def __init__(self):
+        self.arrivals = []
+        self.streams = []
+        self.attempts = 0
+        self.best = Sighting(5, "a:1")
+        self.silent = {}
+        self.open = True
+        self.news = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def search(self):
+        yield self
+
+    async def newer(self, term):
+        while self.best is None or self.best.term <= term:
+            await self.news.wait()
+
+    def lead(self, term):
+        self.best = Sighting(term, "b:1")
+        self.open = True
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+
+    def report(self, address):
+        self.attempts += 1
+        self.streams.append(Stream(self))
+        if not self.open:
+            self.streams[-1].cancel()
+        return self.streams[-1]
+
+    def cut(self):
+        for stream in self.streams:
+            stream.cancel()
+
+
+def in_virtual_time(scenario):
+    loop = VirtualLoop(VirtualClock())
+    try:
+        loop.run_until_complete(scenario)
+    finally:
+        loop.close()
+
+
+def programs(road, count):
+    rng = random.Random(7)
+    return [
+        Membership(
+            Program("web", str(each), host="h", version="", metadata=None, on_replaced=None),
+            road,
+            patience=Patience(uniform=rng.uniform),
+        )
+        for each in range(count)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def running(memberships):
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(each.run()) for each in memberships]
+        try:
+            yield
+        finally:
+            for task in started:
+                task.cancel()
+
+
+def test_a_fleet_does_not_come_back_in_one_second():
+    """Arrivals are spread evenly over what the manager said."""
+    road = Road()
+
+    async def scenario():
+        async with running(programs(road, 100)):
+            await asyncio.sleep(60)
+            road.arrivals.clear()
+            road.cut()
+            lost_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(WITHIN_S + 1)
+            after = sorted(at - lost_s for at, _ in road.arrivals)
+            assert len(after) == 100
+            assert after[-1] <= WITHIN_S
+            each_second = [sum(n <= at < n + 1 for at in after) for n in range(10)]
+            assert max(each_second) < 25
+            assert all(opening.rejoins for _, opening in road.arrivals)
+
+    in_virtual_time(scenario())
+
+
+def test_a_fleet_that_waited_for_an_active_is_spread_as_well():
+    """All of them hear of the new one in the same moment."""
+    road = Road()
+
+    async def scenario():
+        async with running(programs(road, 100)):
+            await asyncio.sleep(60)
+            road.best = None
+            road.cut()
+            await asyncio.sleep(60)
+            road.arrivals.clear()
+            road.lead(6)
+            begun_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(WITHIN_S + PAUSE_S_MAX)
+            after = sorted(at - begun_s for at, _ in road.arrivals)
+            assert len(after) == 100
+            assert after[20] > 0.5
+            assert after[-1] <= WITHIN_S + 0.1
+
+    in_virtual_time(scenario())
+
+
+def test_nobody_there_is_asked_seldom():
+    """An hour without a manager is some seven hundred attempts, not a million."""
+    road = Road()
+    road.open = False
+
+    async def scenario():
+        async with running(programs(road, 1)):
+            await asyncio.sleep(3600)
+
+    in_virtual_time(scenario())
+
+    assert 600 < road.attempts < 1600
+
+
+def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
+    """A stream that lives for a moment is a failure, though it was opened."""
+    road = Road()
+
+    async def scenario():
+        async with running(programs(road, 1)):
+            for _ in range(6000):
+                await asyncio.sleep(0.1)
+                road.cut()
+
+    in_virtual_time(scenario())
+
+    assert road.attempts < 300
+
+
+@pytest.mark.parametrize("times", range(1, 20))
+def test_pauses_grow_to_a_limit(times):
+    """And never to nothing."""
+    patience = Patience(uniform=lambda _, high: high)
+
+    pauses = [patience.after_failure_s(UnreachableError("x")) for _ in range(times)]
+
+    assert pauses == sorted(pauses)
+    assert pauses[-1] <= PAUSE_S_MAX
+
+
+def test_a_refusal_is_not_repeated_soon():
+    """The same again is refused again."""
+    patience = Patience(uniform=lambda low, _: low)
+
+    assert patience.after_life_s(ReportRefusedError("name", "no"), 0) >= REFUSED_PAUSE_S / 2
