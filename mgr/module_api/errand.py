@@ -18,8 +18,8 @@ KEYRING: Final = "/etc/ceph/keyring"
 TOOL_S: Final = 10
 """For a program that a module starts, where it says nothing else."""
 PLACEMENT_GROUP: Final = re.compile(r"-?\d+\.[0-9a-fA-F]+")
-ELSEWHERE: Final = ("osd", "pg", "mds")
-"""Ceph's daemons that take commands. There are none of them here."""
+HERE_OR_CEPHS: Final = ("mon", "osd", "pg", "mds")
+"""Types that are always known: the manager's own commands, and Ceph's, of which none may be here."""
 
 
 class Completion(Protocol):
@@ -48,7 +48,9 @@ class Errands(ActiveHalf):
 
         Its answer goes to ``result.complete(retval, data, words)``, on a thread of its own; then
         every module that asked for ``command`` is notified of ``tag``. ``mon`` stands for the
-        manager and its modules. Daemons of Ceph answer that they are not there (``ENXIO``).
+        manager and its modules; any other type for a daemon that reports, which gets the words and
+        the arguments as by ``mgrctl tell``. One that is not known is ``ENXIO``, one that is away
+        ``EHOSTUNREACH``.
 
         Raises:
             ValueError: There is no such type of service, or no such id can be.
@@ -58,12 +60,15 @@ class Errands(ActiveHalf):
             raise ValueError(f'invalid osd_id: "{svc_id}"')
         if svc_type == "pg" and not PLACEMENT_GROUP.fullmatch(svc_id):
             raise ValueError(f'invalid pgid: "{svc_id}"')
-        if svc_type != "mon" and svc_type not in ELSEWHERE:
+        if svc_type not in HERE_OR_CEPHS and self._context.get(f"{svc_type}_metadata") is None:
             raise ValueError(f"unknown service type: {svc_type}")
-        absent = f"{svc_type}.{svc_id} is not known here" if svc_type in ELSEWHERE else ""
-        self._context.send_command(
-            json.loads(command), inbuf, tag, absent=absent, complete=result.complete
-        )
+        asked, absent = json.loads(command), ""
+        if svc_type != "mon":
+            name = f"{svc_type}.{svc_id}"
+            asked["prefix"] = f"tell {name} {asked.get('prefix', '')}"
+            if not self._context.get_metadata(svc_type, svc_id):
+                absent = f"{name} is not known here"
+        self._context.send_command(asked, inbuf, tag, absent=absent, complete=result.complete)
 
     def mon_command(
         self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
