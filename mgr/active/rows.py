@@ -44,16 +44,20 @@ class RowReader:
 
     def get_counter_rows(self, kind: str, lowest_priority: int) -> list[dict[str, Any]]:
         """See ``mgr.module_api.context``."""
-        rows: dict[Schema, dict[str, array[float]]] = {}
+        found: dict[Schema, tuple[dict[str, array[float]], dict[str, array[float]]]] = {}
         for daemon in list(self._fleet.daemons.values()):
             if kind in {"", daemon.kind}:
                 ring = daemon.ring
-                row = ring.newest()
-                # One that began before the schema was extended is too short for it.
-                if row is not None and len(row) > ring.schema.width:
-                    rows.setdefault(ring.schema, {})[daemon.name] = row
-        found = ((self._of(schema, lowest_priority), under) for schema, under in rows.items())
-        return [{"counters": counters, "rows": under} for counters, under in found if counters]
+                # One from before the schema was extended is too short for it.
+                width = ring.schema.width
+                whole = [row for row in ring.newest() if len(row) > width]
+                for under, row in zip(found.setdefault(ring.schema, ({}, {})), whole, strict=False):
+                    under[daemon.name] = row
+        return [
+            {"counters": counters, "rows": rows, "before": before}
+            for schema, (rows, before) in found.items()
+            if rows and (counters := self._of(schema, lowest_priority))
+        ]
 
     def _of(self, schema: Schema, lowest_priority: int) -> Any:
         known = self._columns.setdefault(schema, {})

@@ -201,12 +201,12 @@ class Ring:
         """Keep ``values``, which fit the schema, as of the moment ``at``."""
         self._rows.append(self.schema.row(at, values))
 
-    def newest(self) -> array[float] | None:
-        """The newest row, the time first; None if there is none. From any thread."""
-        try:
-            return self._rows[-1]
-        except IndexError:
-            return None
+    def newest(self) -> Sequence[array[float]]:
+        """The newest row, the time first, and the one before it; as many as there are.
+
+        From any thread.
+        """
+        return tuple(self._rows)[:-3:-1]
 
     def extended(self, schema: Schema) -> Ring:
         """This ring under a schema that begins like its own; what is new has no points yet."""

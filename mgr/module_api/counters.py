@@ -179,8 +179,9 @@ class Counters(ActiveHalf):
     def get_counter_rows(self, svc_type: str = "", prio_limit: int = 0) -> list[dict[str, Any]]:
         """The newest values of all daemons of a type (of all types) as rows of numbers.
 
-        One entry for all daemons that count the same: ``{"counters", "rows"}``. ``rows`` holds,
-        by daemon, the time of its report and then its values. ``counters`` says what they are:
+        One entry for all daemons that count the same: ``{"counters", "rows", "before"}``. ``rows``
+        holds, by daemon, the time of its report and then its values; ``before`` those of the
+        report before that, of daemons that made two. ``counters`` says what they are:
         ``path``, ``kind`` (``gauge``, ``counter``, ``average``, ``histogram``), ``description``,
         ``unit`` (``bytes``, ``seconds`` or nothing), ``priority``, ``labels``, ``bounds``, and the
         values' place, ``row[start:stop]``: one; or sum and count; or each bucket's own count and

@@ -19,7 +19,7 @@ TOOL_S: Final = 10
 """For a program that a module starts, where it says nothing else."""
 PLACEMENT_GROUP: Final = re.compile(r"-?\d+\.[0-9a-fA-F]+")
 HERE_OR_CEPHS: Final = ("mon", "osd", "pg", "mds")
-"""Types that are always known: the manager's own commands, and Ceph's, of which none may be here."""
+"""Types that are always known: the manager's own commands, and Ceph's, if none is here."""
 
 
 class Completion(Protocol):

@@ -168,17 +168,18 @@ class Fleet:
         for daemon in self._metadata:
             if kind not in {"", daemon.partition(".")[0]}:
                 continue
-            row, counters = array("d", [0.0]), []
+            row, before, counters = array("d", [0.0]), array("d", [0.0]), []
             for path, labels, schema in self._counted(daemon):
-                place = (*path, *labels.items())
-                points = self._points.get((daemon, *place))
+                points = self._points.get((daemon, *path, *labels.items()))
                 if points and schema["priority"] >= lowest_priority:
-                    at, *values = points[-1]
-                    row[0] = max(row[0], at)
-                    row.extend(values)
-                    counters.append(_column(".".join(path), labels, schema, len(row), len(values)))
+                    for kept, point in ((row, points[-1]), (before, points[-2:][0])):
+                        kept[0] = max(kept[0], point[0])
+                        kept.extend(point[1:])
+                    width = len(points[-1]) - 1
+                    counters.append(_column(".".join(path), labels, schema, len(row), width))
             if counters:
-                found.append({"counters": counters, "rows": {daemon: row}})
+                earlier = {daemon: before} if before[0] < row[0] else {}
+                found.append({"counters": counters, "rows": {daemon: row}, "before": earlier})
         return found
 
     def _counted(self, daemon: str) -> Iterator[tuple[tuple[str, ...], dict[str, str], Any]]:

@@ -83,3 +83,17 @@ def test_a_row_from_before_more_was_declared_is_left_out_until_the_next():
 
     assert before == []
     assert list(after[0]["rows"]["rgw.a"])[1:] == [6.0, 0.5, 2.0]
+
+
+def test_the_report_before_is_there_for_rates():
+    """Of daemons that made two; the moment stands first in each row."""
+    made = Reporting()
+    daemon, line = made.join("rgw", "a", REQUESTS, values=[5.0])
+    made.join("rgw", "b", REQUESTS, values=[7.0])
+    made.fleet.report(daemon, line, [6.0])
+
+    [entry] = made.rows.get_counter_rows("", 0)
+
+    assert [row[1] for row in entry["rows"].values()] == [6.0, 7.0]
+    assert {name: row[1] for name, row in entry["before"].items()} == {"rgw.a": 5.0}
+    assert entry["before"]["rgw.a"][0] <= entry["rows"]["rgw.a"][0]
