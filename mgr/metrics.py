@@ -62,6 +62,7 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self._outcomes: dict[str, Counter] = {}
         self._command_s = Histogram(
             "mgr_command_seconds",
             "From a command's arrival to its answer, time in which it was held included",
@@ -81,7 +82,11 @@ class Metrics:
 
     def count_command(self, outcome: str, seconds: float) -> None:
         """Count one command and how long it took."""
-        self._commands.labels(outcome).inc()
+        counter = self._outcomes.get(outcome)
+        if counter is None:
+            # Looking a label up takes longer than counting; there are few outcomes.
+            counter = self._outcomes[outcome] = self._commands.labels(outcome)
+        counter.inc()
         self._command_s.observe(seconds)
 
     def set_daemons(self, state: str, count: int) -> None:

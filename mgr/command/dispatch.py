@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import hashlib
 import logging
 import math
 import re
 import traceback
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -231,8 +230,11 @@ class Dispatcher:
         runner = await self._admitted(command, until_s=min(deadline_s, now_s + self.hold_s))
         job = _Job(command, runner, arguments, inbuf, deadline_s)
         if not command.mutates:
-            with self._under_way():
+            self._begun()
+            try:
                 return await self._within(job, self._run(job))
+            finally:
+                self._ended()
         if not request.request_id:
             return await self._outcome(job, self.tasks.create_task(self._settle(self._change(job))))
         return await self._outcome(job, self._attempt(request.request_id, job))
@@ -349,23 +351,23 @@ class Dispatcher:
 
     async def _settle(self, work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
         # An error is this command's outcome, not the end of the task group it runs in.
+        self._begun()
         try:
-            with self._under_way():
-                return await work
+            return await work
         except Exception as error:  # noqa: BLE001 - handed on to the callers
             return error
+        finally:
+            self._ended()
 
-    @contextlib.contextmanager
-    def _under_way(self) -> Iterator[None]:
+    def _begun(self) -> None:
         # From before its start is recorded until its result is: a hand-over that looked only at
         # the run itself would stop the module, or give the office back, in between.
         self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._stopped_running.set()
+
+    def _ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._stopped_running.set()
 
     async def _outcome(self, job: _Job, task: asyncio.Task[Answer | Exception]) -> Answer:
         outcome = await self._within(job, _shielded(task))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import logging
 import socket
+from collections.abc import Callable
 from typing import NoReturn
 
 import msgspec
@@ -35,13 +37,23 @@ def main() -> NoReturn:
     dump_stacks_on_signal()
     keep_modules_from_exiting()
     try:
-        asyncio.run(_serve(link))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(link))
     except* MgrError as errors:
         why = "; ".join(str(error) for error in errors.exceptions)
         log.critical("the worker cannot run", extra={"error": why})
     except* Exception:  # the edge of the process: say it, then make room for a clean worker
         log.critical("the worker failed", exc_info=True)
     end(1)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed (the extra ``fast``): docs/adr/0028."""
+    with contextlib.suppress(ImportError):
+        loop_factory: Callable[[], asyncio.AbstractEventLoop]
+        loop_factory = importlib.import_module("uvloop").new_event_loop
+        return loop_factory
+    return None
 
 
 async def _serve(link: socket.socket) -> None:
