@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -71,10 +71,22 @@ class _Offer(MetaPathFinder, Loader):
 _OFFER: Final = _Offer()
 
 
-def offer() -> None:
-    """Let the three names be imported from now on; the real ones come first."""
-    if _OFFER not in sys.meta_path:
-        sys.meta_path.append(_OFFER)
+def offer() -> Callable[[], None]:
+    """Let the three names be imported from now on; the real ones come first.
+
+    What is returned takes the offer back, and what stood in under it; for tests.
+    """
+    if _OFFER in sys.meta_path:
+        return lambda: None
+    sys.meta_path.append(_OFFER)
+    return _withdraw
+
+
+def _withdraw() -> None:
+    sys.meta_path.remove(_OFFER)
+    for name in NAMES:
+        if isinstance(sys.modules.get(name), StandIn):
+            del sys.modules[name]
 
 
 def bindings_of(name: str) -> ModuleType:

@@ -272,7 +272,8 @@ class Context:
             case "health":
                 return maps.health(self.board().as_document())
             case "config":
-                return {option: str(value) for option, value in self.native.items()}
+                defaults = {spec.name: spec.default_text for spec in native_options({})}
+                return defaults | {option: str(value) for option, value in self.native.items()}
             case "mgr_map":
                 return self._mgr_map()
             case _:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Self
@@ -22,6 +23,7 @@ from mgr.command.registry import Command as Declared
 from mgr.command.registry import Registry
 from mgr.errors import MgrError
 from mgr.host.finder import Candidate, Found, declared, load
+from mgr.module_api import bindings
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import STORE
 from mgr.module_api.result import HandleCommandResult
@@ -92,6 +94,7 @@ class Host:
             ValueError: An option does not fit.
 
         """
+        self._cleanup.callback(bindings.offer())
         found = self._found = _find(what, name, self._cleanup)
         if found.active is None or not found.can_run:
             raise ImportError(f"module {found.name!r}: {found.error}")
@@ -138,14 +141,12 @@ class Host:
 
         """
         served = self.module if module is None else module
-        thread = ThreadPoolExecutor(1, thread_name_prefix=f"{served.module_name}-serve")
-        future = thread.submit(served.serve)
+        future = _serving(served)
         try:
             yield served
         finally:
             served.shutdown()
             done, _ = wait({future}, PATIENCE_S)
-            thread.shutdown(wait=bool(done))
         if not done:
             raise TimeoutError(f"serve() goes on {PATIENCE_S:g} s after shutdown()")
         future.result()
@@ -295,6 +296,22 @@ class Host:
             else:
                 self.module.notify(kind, notify_id)
         raise AssertionError(f"each {kind!r} that the module is told of causes another one")
+
+
+def _serving(module: Any) -> Future[None]:
+    ended: Future[None] = Future()
+
+    def serve() -> None:
+        try:
+            module.serve()
+        except BaseException as error:  # noqa: BLE001 - raised where the test waits for it
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    # Not an executor's: at the end of Python those are waited for, and one may go on for ever.
+    threading.Thread(target=serve, name=f"{module.module_name}-serve", daemon=True).start()
+    return ended
 
 
 def _find(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> Found:

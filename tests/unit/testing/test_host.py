@@ -2,6 +2,8 @@
 
 import datetime as dt
 import pickle
+import subprocess
+import sys
 import threading
 import time
 
@@ -247,3 +249,58 @@ def test_a_watched_entry_is_told_after_the_command_that_changed_it(mgr_host, mod
     module.compare_and_set_store("other", None, "1")
 
     assert module.told == [("store", "count")]
+
+
+def test_a_module_that_names_cephs_bindings_is_loaded_as_by_the_manager(tmp_path):
+    """They stand in while the host is there, and are gone after it."""
+    folder = tmp_path / "reaches"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from .module import Module\n")
+    (folder / "module.py").write_text(
+        "import rados\n"
+        "from mgr_module import MgrModule\n"
+        "class Module(MgrModule):\n"
+        "    def there(self):\n"
+        "        try:\n"
+        "            return self.rados.open_ioctx('.mgr')\n"
+        "        except rados.ObjectNotFound as error:\n"
+        "            return str(error)\n"
+    )
+    with Host() as host:
+        assert "are not on this host" in host.load(folder).there()
+    assert "rados" not in sys.modules
+
+
+def test_a_module_of_ceph_finds_the_options_it_reads(mgr_host):
+    """With their defaults, and what the test said instead."""
+    module = mgr_host.load(Module)
+    mgr_host.context.native["mon_max_pg_per_osd"] = 7
+
+    assert module.get("config")["mon_target_pg_per_osd"] == "100"
+    assert module.get("config")["mon_max_pg_per_osd"] == "7"
+
+
+def test_a_serve_that_never_ends_does_not_keep_python_from_ending(tmp_path):
+    """The test fails by name, and the run of all tests comes to its end."""
+    (tmp_path / "test_stuck.py").write_text(
+        "import threading\n"
+        "from mgr.testing import host\n"
+        "from mgr_module import MgrModule\n"
+        "class Stuck(MgrModule):\n"
+        "    def serve(self):\n"
+        "        threading.Event().wait()\n"
+        "host.PATIENCE_S = 0.01\n"
+        "with host.Host() as made:\n"
+        "    made.load(Stuck)\n"
+        "    with made.serving():\n"
+        "        pass\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "test_stuck.py")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert "TimeoutError: serve() goes on 0.01 s after shutdown()" in ended.stderr
