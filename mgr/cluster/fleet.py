@@ -2,7 +2,7 @@
 
 A daemon is known from its first ``open`` until it leaves (``close``), is removed, or is silent for
 too long. That it exists is stored and survives a failover; what it counts lives in memory and comes
-back with its next report (docs/adr/0026). Right after a failover everybody is awaited, and nobody
+back with its next report (docs/adr/0030). Right after a failover everybody is awaited, and nobody
 is called silent before the whole fleet has had its time to come back.
 """
 
