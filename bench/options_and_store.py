@@ -13,6 +13,8 @@ TARGETS = {
     "get_store": "<= 1",
     "get('mgr_map')": "<= 10; ceph-mgr: 1000",
     "get('config')": "<= 10; ceph-mgr: 1450",
+    "get('service_map')": "<= 10",
+    "get() of a published map": "<= 10",
     "set_store": "<= 1.5 x put",
     "set_module_option": "<= 1.5 x put",
 }

@@ -61,6 +61,7 @@ class Module(MgrModule):
         """Microseconds per call of the reads, each the mean of a batch."""
         plain, document = {"place": "Rome"}, dict(self.get("mgr_map"))
         self.set_store("read", "x" * 100)
+        self.set_map("probe", {"racks": [{"hosts": ["h"] * 40}] * 100})
         calls: dict[str, Callable[[], Any]] = {
             "reference: plain dict.get in a function": lambda: plain.get("place"),
             "get_module_option": lambda: self.get_module_option("place"),
@@ -68,6 +69,8 @@ class Module(MgrModule):
             "reference: a copy of mgr_map's top dictionary": lambda: dict(document),
             "get('mgr_map')": lambda: self.get("mgr_map"),
             "get('config')": lambda: self.get("config"),
+            "get('service_map')": lambda: self.get("service_map"),
+            "get() of a published map": lambda: self.get("probe"),
         }
         return HandleCommandResult(
             stdout=json.dumps({what: _batches(call, batches) for what, call in calls.items()})
