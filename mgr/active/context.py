@@ -15,6 +15,7 @@ from mgr.active.fleet import FleetReader
 from mgr.active.modules import ActiveModules
 from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
+from mgr.cluster.device import STORED, WEAR, kept
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Event, Progress
@@ -259,10 +260,9 @@ class ActiveContext(ReadingContext):
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""
-        key = self._keys.entry(checked_key(f"device/{device}"))
-        record = self._manager.mirror.get(key)
-        known = json.loads(record.value) if record else {}
-        self._write(self._fenced.put(key, json.dumps({**known, "wear_level": wear_level})))
+        key = self._keys.entry(checked_key(STORED + device))
+        known = kept(self._manager.mirror.get(key))
+        self._write(self._fenced.put(key, json.dumps({**known, WEAR: wear_level})))
 
     def _request(self, arguments: Mapping[str, Any], inbuf: str | None) -> Request:
         rest = dict(arguments)

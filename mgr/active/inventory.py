@@ -7,7 +7,6 @@ of parts that are kept for each daemon. Until the next change it is the same obj
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from mgr.clock import timestamp
 from mgr.cluster.daemon import Daemon, State
+from mgr.cluster.device import STORED, kept
 from mgr.cluster.document import SharedDict, shared
 from mgr.cluster.fleet import Fleet
 from mgr.store.keys import Keys
@@ -28,8 +28,6 @@ METADATA: Final = "_metadata"
 ALWAYS_THERE: Final = frozenset({"osd", "mds"})
 """Types whose metadata Ceph's modules ask for; of any other there is none until one reports."""
 OF_FLEET: Final = frozenset({SERVICE_MAP, DEVICES})
-STORED: Final = "device/"
-"""Entries of the key/value store that hold what is known of devices for good, as in Ceph."""
 PARTS_MAX: Final = 100_000
 
 
@@ -182,9 +180,5 @@ class Inventory:
 
     def _stored(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, record in self._mirror.under(self._stored_under).items():
-            try:
-                said = json.loads(record.value)
-            except ValueError:
-                continue
-            if isinstance(said, dict):
+            if said := kept(record):
                 yield key.removeprefix(self._stored_under), said

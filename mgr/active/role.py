@@ -28,6 +28,7 @@ from mgr.active.notify import announce, announce_maps
 from mgr.active.publish import FLEET_STATUS, Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
+from mgr.active.wear import Wear
 from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
@@ -192,6 +193,7 @@ class ActiveRole:
             members.watch,
             members.write,
             members.tell,
+            Wear(self.fleet, mirror, keys, self._fenced).keep,
         ):
             self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()

@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mgr.clock import timestamp
+from mgr.cluster.device import EXPECTANCY, STORED, kept
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.render import table
 from mgr.config.kv import checked_key
 from mgr.errors import InvalidArgumentError, NotFoundError
 
-STORED: Final = "device/"
 DEVID: Final = "name=devid,type=CephString"
-EXPECTED: Final = ("life_expectancy_min", "life_expectancy_max", "life_expectancy_stamp")
 
 Device = dict[str, Any]
 
@@ -93,14 +92,14 @@ class _Device:
         latest = _moment(call.get("to", call["from"]))
         if latest < earliest:
             raise InvalidArgumentError("the end of a life expectancy lies before its beginning")
-        said = dict(zip(EXPECTED, (earliest, latest, timestamp()), strict=True))
+        said = dict(zip(EXPECTANCY, (earliest, latest, timestamp()), strict=True))
         await self._store(devid, {**self._stored(devid), **said})
         return Reply()
 
     async def unexpect(self, call: Call) -> Reply:
         devid = self._known(call["devid"])["devid"]
         said = self._stored(devid)
-        await self._store(devid, {key: said[key] for key in said if key not in EXPECTED})
+        await self._store(devid, {key: said[key] for key in said if key not in EXPECTANCY})
         return Reply()
 
     def _all(self) -> Sequence[Device]:
@@ -114,12 +113,7 @@ class _Device:
         raise NotFoundError(f"device {devid} not found")
 
     def _stored(self, devid: str) -> dict[str, Any]:
-        record = self._admin.mirror.get(self._admin.keys.entry(STORED + devid))
-        try:
-            said = json.loads(record.value) if record else {}
-        except ValueError:
-            said = {}
-        return said if isinstance(said, dict) else {}
+        return kept(self._admin.mirror.get(self._admin.keys.entry(STORED + devid)))
 
     async def _store(self, devid: str, said: dict[str, Any]) -> None:
         key = self._admin.keys.entry(checked_key(STORED + devid))
@@ -146,9 +140,9 @@ def _wear(device: Device) -> str:
 
 
 def _expectancy(device: Device) -> str:
-    if EXPECTED[0] not in device:
+    if EXPECTANCY[0] not in device:
         return ""
-    earliest, latest = (str(device[key]).partition("T")[0] for key in EXPECTED[:2])
+    earliest, latest = (str(device[key]).partition("T")[0] for key in EXPECTANCY[:2])
     return earliest if earliest == latest else f"{earliest} to {latest}"
 
 

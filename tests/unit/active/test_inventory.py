@@ -7,6 +7,7 @@ import json
 import pytest
 
 from mgr.active.inventory import Inventory
+from mgr.active.wear import Wear
 from mgr.cluster.daemon import Device
 from mgr.cluster.fleet import Fleet, Opening
 from mgr.cluster.log import ClusterLog
@@ -193,3 +194,34 @@ async def test_a_module_reads_the_fleet_that_reports(active):
 
     assert found == (["rgw"], {"a": {"hostname": "h1"}}, ["rgw.a"], [("rgw.a", "reporting")])
     assert "ACME_x" in listed.stdout
+
+
+async def test_how_worn_a_device_is_outlives_whoever_measured_it():
+    """Written when it is news: not at every report, and beside what else is known."""
+    async with fleet() as made:
+        wear = Wear(made.fleet, made.term.mirror, made.term.keys, made.term.fenced)
+        await made.store("device/ACME_x", {"life_expectancy_min": "2027"})
+        host = made.join("host", "h1")
+        made.fleet.set_devices(
+            host,
+            [
+                Device(id="ACME_x", name="sda", path="", wear_level=0.5),
+                Device(id="NEW_y", name="sdb", path=""),
+            ],
+        )
+        await wear.look()
+        before = await made.term.store.status()
+        made.fleet.set_devices(host, [Device(id="ACME_x", name="sda", path="", wear_level=0.505)])
+        await wear.look()
+        after = await made.term.store.status()
+        made.fleet.forget("host.h1")
+
+        assert made.get("device ACME_x")["device"] == {
+            "devid": "ACME_x",
+            "location": [],
+            "daemons": [],
+            "wear_level": 0.5,
+            "life_expectancy_min": "2027",
+        }
+        assert made.get("device NEW_y") == {}
+    assert before == after
