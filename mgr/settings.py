@@ -57,6 +57,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "have known defects: for tests on a distribution's package, never for production"
         ),
     ] = False
+    downgrade: Annotated[
+        bool,
+        Meta(
+            description="Lead even where a newer release of mgrd has led, whose data this one may "
+            "not understand: for the way back after an upgrade, in an emergency"
+        ),
+    ] = False
     grpc_listen: Annotated[str, Meta(description="Where gRPC listens, host:port; port 0: any")] = (
         "127.0.0.1:7400"
     )

@@ -28,6 +28,7 @@ from mgr.active.notify import announce, announce_maps
 from mgr.active.publish import FLEET_STATUS, Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
+from mgr.active.successor import check_successor
 from mgr.active.wear import Wear
 from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
@@ -265,6 +266,7 @@ class ActiveRole:
 
         Raises:
             NotFoundError: ``name`` is not the active, or ``successor`` is no warm standby.
+            NotPermittedError: ``successor`` runs an older release.
 
         """
         own = self._manager.id
@@ -399,10 +401,8 @@ class ActiveRole:
         )
 
     async def _resign(self, *, reason: str, successor: str = "") -> None:
-        warm = {p.name for p in self._manager.view.presences() if p.warm} - {self._manager.id}
-        if successor and successor not in warm:
-            known = ", ".join(sorted(warm)) or "there is none"
-            raise NotFoundError(f"manager {successor!r} is no warm standby: {known}")
+        if successor:
+            check_successor(successor, self._manager.view.presences(), own=self._manager.id)
         self._office.resign(reason, successor)
 
     def _stand_down(self, _changes: object = None) -> None:

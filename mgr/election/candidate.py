@@ -90,6 +90,7 @@ class Candidate:
         self.leader = Sight(keys.leader)
         self.transfer = Sight(keys.transfer)
         self.down = Sight(keys.down)
+        self.version = Sight(keys.version)
         self._store = store
         self._keys = keys
         self._clock = clock
@@ -128,6 +129,7 @@ class Candidate:
             StoreUnavailableError: Nothing is known; look again.
 
         """
+        sights = (self.leader, self.transfer, self.down, self.version)
         try:
             outcome = await self._store.commit(
                 [Put(self._keys.leader, value, lease)],
@@ -138,8 +140,10 @@ class Candidate:
                     Created(self._keys.leader, ABSENT),
                     self.transfer.unchanged(),
                     Created(self._keys.down, ABSENT),
+                    # Whoever decided that he is not too old decided it of this very release.
+                    self.version.unchanged(),
                 ),
-                otherwise_get=(self._keys.leader, self._keys.transfer, self._keys.down),
+                otherwise_get=tuple(sight.key for sight in sights),
                 timeout_s=timing.request_s,
             )
         except OutcomeUnknownError:
@@ -147,7 +151,6 @@ class Candidate:
         if outcome.succeeded:
             return outcome.revision
         now_s = self._clock.now()
-        sights = (self.leader, self.transfer, self.down)
         for sight, record in zip(sights, outcome.found, strict=True):
             sight.look(record, outcome.revision, now_s)
         return None

@@ -1,4 +1,8 @@
-"""May this manager lead on the store it was given? Judged from what the store says of itself."""
+"""May this manager lead on the store it was given?
+
+Judged from what the store says of itself, and from the release that led last: what a newer one
+wrote, an older one may not understand.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,46 @@ from mgr.store.api import StoreStatus
 TRUSTED_FROM: Final = ((3, 5, 28), (3, 6, 9), (3, 7, 0))
 """The first release of each line that renews no revoked lease and serves no stale read."""
 
+_NUMBERS: Final = re.compile(r"\d+(?:\.\d+)*")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 class Fitness:
     """What was seen of the store, and what is wrong with it."""
 
-    def __init__(self, *, untrusted: bool) -> None:
-        """With ``untrusted``, lead on any version (a setting for tests)."""
-        self.trouble = ""
-        """Why not to lead, for an operator; empty if there is nothing against it."""
+    def __init__(self, release: str, *, untrusted: bool, downgrade: bool) -> None:
+        """Judge for a manager of ``release``.
+
+        With ``untrusted``, lead on any etcd (a setting for tests); with ``downgrade``, after any
+        release.
+        """
+        self._release = release
         self._untrusted = untrusted
+        self._downgrade = downgrade
         self._seen: StoreStatus | None = None
+        self._store_trouble = ""
+        self._outgrown = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why not to lead, for an operator; empty if there is nothing against it."""
+        return self._store_trouble or self._outgrown
 
     def examine(self, status: StoreStatus) -> None:
         """Judge anew. A store that turned into another one stays refused until a restart."""
-        self.trouble = self._other_store(status) or self._old_version(status)
-        if self._seen is None or not self.trouble:
+        self._store_trouble = self._other_store(status) or self._old_version(status)
+        if self._seen is None or not self._store_trouble:
             self._seen = status
+
+    def led_by(self, release: str) -> None:
+        """Judge anew by the ``release`` that led last; empty while none ever has."""
+        older = numbers_of(self._release) < numbers_of(release) and not self._downgrade
+        self._outgrown = (
+            f"mgrd {release} has led here, this is {self._release}, which may not understand what "
+            "that one wrote: upgrade, or set downgrade = true"
+            if older
+            else ""
+        )
 
     def _old_version(self, status: StoreStatus) -> str:
         if self._untrusted or is_trusted(status.version):
@@ -52,6 +78,12 @@ class Fitness:
                 "restored from a backup? Restart mgrd if that is meant"
             )
         return ""
+
+
+def numbers_of(release: str) -> tuple[int, ...]:
+    """What releases are ordered by: the numbers at the beginning; none sorts before all."""
+    found = _NUMBERS.match(release)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def is_trusted(version: str) -> bool:

@@ -21,12 +21,15 @@ TRANSFER_TTL_S: Final = 10
 class Office:
     """The leader key, from having won it to having given it back."""
 
-    def __init__(self, store: Store, keys: Keys, name: str, term: Revision) -> None:
-        """Hold ``term`` on behalf of manager ``name``."""
+    def __init__(
+        self, store: Store, keys: Keys, name: str, term: Revision, *, release: str
+    ) -> None:
+        """Hold ``term`` on behalf of manager ``name``, which runs ``release``."""
         self.term = term
         self._store = store
         self._keys = keys
         self._name = name
+        self._release = release
         self._guard = Created(keys.leader, term)
         self.predecessor: Fence | None = None
         """How the term before stood when this one signed; None before that, and if unknown."""
@@ -35,6 +38,8 @@ class Office:
 
     async def sign(self, window_s: float, *, timeout_s: float) -> float | None:
         """Open this term's fence record: it may act for ``window_s`` after its key is gone.
+
+        With it goes the release: from now on the data is what this one writes.
 
         Returns for how long, counted from the winning, earlier terms may still act: 0 if they are
         certainly over; None if the office is lost. To be done before the first deed outside the
@@ -52,7 +57,9 @@ class Office:
             unknown_s = 0.0 if record is None else window_s
             self._inherited_s = self.predecessor.window_s if self.predecessor else unknown_s
         outcome = await self._store.commit(
-            [self._opened(window_s)], when=[self._guard], timeout_s=timeout_s
+            [self._opened(window_s), Put(self._keys.version, self._release)],
+            when=[self._guard],
+            timeout_s=timeout_s,
         )
         return self._inherited_s if outcome.succeeded else None
 

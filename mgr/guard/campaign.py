@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mgr.election.candidate import Candidate, Sight
+from mgr.election.fitness import Fitness
 from mgr.election.machine import WAITING, Event, Phase
 from mgr.election.office import Office
 from mgr.election.pulse import Rhythm
@@ -33,15 +34,20 @@ class Campaign:
         state: State,
         session: Session,
         value: Callable[[], str],
+        fitness: Fitness,
         tell: Tell,
     ) -> None:
-        """Write ``value``, asked anew for each attempt, into the leader key."""
+        """Write ``value``, asked anew for each attempt, into the leader key.
+
+        ``fitness`` is told which release led last.
+        """
         self.news = asyncio.Event()
         """Set it to look at once."""
         self._given = given
         self._state = state
         self._session = session
         self._value = value
+        self._fitness = fitness
         self._tell = tell
         me = given.me
         # Any seed will do that differs between managers.
@@ -55,6 +61,7 @@ class Campaign:
             tasks.create_task(self._follow(self.candidate.leader))
             tasks.create_task(self._follow(self.candidate.transfer))
             tasks.create_task(self._follow(self.candidate.down))
+            tasks.create_task(self._follow(self.candidate.version))
             tasks.create_task(self._look())
 
     async def _follow(self, sight: Sight) -> None:
@@ -65,6 +72,7 @@ class Campaign:
                         sight.take(news, self._given.clock.now())
                         self.news.set()
                         self._check_loss()
+                        self._check_release()
             sight.known = False
             await asyncio.sleep(RETRY_S)
 
@@ -75,6 +83,17 @@ class Campaign:
             return
         if leader.record is None or leader.record.create_revision != term.office.term:
             self._tell(Event.LOST)
+
+    def _check_release(self) -> bool:
+        """Whether this manager may lead, as far as is known; the machine is told."""
+        led = self.candidate.version.record
+        self._fitness.led_by("" if led is None else led.value)
+        fit = not self._fitness.trouble
+        if self._state.phase is Phase.STANDBY and not fit:
+            self._tell(Event.UNFIT)
+        elif self._state.phase is Phase.BLOCKED and fit:
+            self._tell(Event.FIT)
+        return fit
 
     async def _look(self) -> None:
         while True:
@@ -96,7 +115,7 @@ class Campaign:
         timing, lease = session.timing, session.lease
         # An attempt may have come through that was given up as lost, perhaps long ago.
         late = candidate.held_by(lease)
-        if not late and not await self._hesitate():
+        if not late and not (await self._hesitate() and self._check_release()):
             return LOOK_EVERY_S
         # What was renewed before the attempt counts, not what was sent while it was under way:
         # the key may have been made before that, and be gone after it.
@@ -107,7 +126,8 @@ class Campaign:
         term = await attempt(self._value(), lease, timing)
         if term is None:
             return RETRY_S
-        office = Office(self._given.store, self._given.keys, self._given.name, term)
+        given = self._given
+        office = Office(given.store, given.keys, given.name, term, release=given.me.version)
         won_s = self._given.clock.now()
         reach(Point.WON)
         self._state.taken = Term(office, deadline_s, won_s=won_s, rhythm=rhythm)

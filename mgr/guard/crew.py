@@ -182,14 +182,15 @@ class Crew:
         while True:
             # Never longer than a warm worker is watched: it may become warm meanwhile.
             pause_s = self._patience.watchdog_s / LOOKS_PER_LIMIT
-            if self.worker is not None:
+            if self.worker is not None and not self.starved:
                 pause_s = min(self._watchdog.pause_s(self._clock.now()), pause_s)
             await asyncio.sleep(pause_s)
             now_s = self._clock.now()
             if self.ready is None and self._patience.excused():
                 self._watchdog.heard(now_s)
             verdict = self._watchdog.look(now_s)
-            if self.worker is None or verdict is Verdict.WELL:
+            # One that was killed is silent until the kernel has buried it, which may take a while.
+            if self.worker is None or self.starved or verdict is Verdict.WELL:
                 continue
             fields = {"pid": self.worker.pid, "limit_s": self._watchdog.limit_s}
             if verdict is Verdict.DUMP:

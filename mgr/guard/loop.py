@@ -72,7 +72,12 @@ class Guard:
         self._crew = Crew(start_worker, clock, patience, self._said, self._gone)
         records = Records(given, self._state, self._session, self._crew)
         self._signboard = Signboard(records, self._place, self._state, self._on)
-        self._campaign = Campaign(given, self._state, self._session, records.leader, self._on)
+        self._fitness = Fitness(
+            me.version, untrusted=settings.etcd_untrusted, downgrade=settings.downgrade
+        )
+        self._campaign = Campaign(
+            given, self._state, self._session, records.leader, self._fitness, self._on
+        )
         self._pulses = Pulses(
             given,
             self._state,
@@ -83,7 +88,6 @@ class Guard:
         self._vigil = Vigil(
             given, self._state, self._campaign.candidate.leader, self._campaign.news
         )
-        self._fitness = Fitness(untrusted=settings.etcd_untrusted)
         self._deeds = Deeds(
             given,
             self._state,
@@ -166,7 +170,6 @@ class Guard:
         if state.wishes.stopping and state.phase in WAITING:
             self._on(self._wish())
         elif state.phase is Phase.STANDBY and self._fitness.trouble:
-            log.error("not fit to lead", extra={"why": self._fitness.trouble})
             self._on(Event.UNFIT)
 
     def _begin(self, action: Action) -> None:
@@ -201,6 +204,8 @@ class Guard:
         extra = fields | ({"term": term.office.term} if term else {})
         log.log(level, "phase changed", extra=extra)
         note = self._fitness.trouble if phase is Phase.BLOCKED else ""
+        if note:
+            log.error("not fit to lead", extra={"why": note})
         self._crew.tell(Standing(phase=phase.name.lower(), note=note))
         self._notifier.say(f"STATUS={phase.name.lower()} {note}".rstrip())
         if phase in {Phase.STANDBY, Phase.BLOCKED}:

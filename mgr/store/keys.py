@@ -74,6 +74,11 @@ class Keys:
         return f"{self.root}down"
 
     @property
+    def version(self) -> str:
+        """The release that led last, and so may have written what stands here; no lease."""
+        return f"{self.root}version"
+
+    @property
     def managers(self) -> str:
         """Prefix of presences."""
         return f"{self.root}managers/"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from mgr.errors import MgrError
 from tests.matrix.row import COUNTS, Place, Row
 from tests.matrix.rows import etcd, machine, network, processes
 from tests.support.faults.breaking import heal
@@ -94,7 +95,7 @@ def once(result: Result, lab: Lab, dice: Random) -> None:
     assert row.run is not None
     try:
         figures = row.run(lab, dice)
-    except (AssertionError, TimeoutError) as error:
+    except (AssertionError, TimeoutError, MgrError) as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         result.wrong.append(f"{type(error).__name__}: {error} ({place.name})")
         figures = {}

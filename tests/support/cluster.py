@@ -199,13 +199,19 @@ class Cluster:
         name = status.active.name if status.active else ""
         return self.managers.get(name) if name and f'"{name}"' in answer.text else None
 
+    def _warm(self, client: Client) -> int:
+        try:
+            return sum(standby.warm for standby in client.status().standbys)
+        except MgrError:
+            return 0
+
     def settled(self, timeout_s: float = 20) -> Manager:
         """Wait until one is active and all others that run are warm standbys; the active."""
         running = sum(manager.running for manager in self.managers.values())
 
         def look() -> Manager | None:
             active = self._active(client)
-            warm = sum(s.warm for s in client.status().standbys) if active else 0
+            warm = self._warm(client) if active else 0
             return self._alive(active if warm == running - 1 else None)
 
         with self.client() as client:

@@ -209,7 +209,7 @@ class SimManager:
             pid=self._starts,
             pid_started=self._starts,
             started_at="",
-            version="1",
+            version=self.world.releases.get(self.name, "1"),
         )
         profile = self.world.profiles.get(self.name, self.world.profile)
         self.settings = Settings(
@@ -217,6 +217,7 @@ class SimManager:
             cluster="sim",
             lease_ttl_s=self.world.ttl_s,
             profile=profile,
+            downgrade=self.name in self.world.may_go_back,
             **PROFILED.get(profile, {}),
         )
         self.systemd = Systemd()
@@ -268,6 +269,10 @@ class Simulation:
         self.ttl_s = ttl_s
         self.profile = profile
         self.profiles: dict[str, str] = {}
+        self.releases: dict[str, str] = {}
+        """What a manager runs from its next start on."""
+        self.may_go_back: set[str] = set()
+        """Who may lead after a newer release, from his next start on."""
         self.broken_store = broken_store
         self.dumps = 0
         self.store = MemoryStore(self.clock)

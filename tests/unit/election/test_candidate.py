@@ -34,6 +34,7 @@ class Scene:
             self.candidate.leader,
             self.candidate.transfer,
             self.candidate.down,
+            self.candidate.version,
         ):
             listing = await self.store.list(sight.key)
             sight.take(Listed(listing.records, listing.revision), self.clock.now())
@@ -164,6 +165,17 @@ async def test_a_transfer_not_heard_of_yet_is_respected_all_the_same(scene):
     scene.clock.advance(1)
     term, _ = await scene.campaign()
     assert term is not None
+
+
+async def test_a_release_not_heard_of_yet_is_respected_all_the_same(scene):
+    """The attempt fails in the store, and its answer tells which release has led."""
+    await scene.look()
+    await scene.store.commit([Put(KEYS.version, "2.0")])
+
+    term, _ = await scene.campaign()
+
+    assert term is None
+    assert scene.candidate.version.record.value == "2.0"
 
 
 def test_an_interrupted_feed_means_unknown():

@@ -100,7 +100,7 @@ class Scene:
             pulse_window_s=window_s,
         )
         term = await self.store.create(KEYS.leader, encode(leader), lease=lease)
-        self.office = Office(self.store, KEYS, "a", term)
+        self.office = Office(self.store, KEYS, "a", term, release="1.0")
         return term
 
     async def silence(self, lasting_s=LIMIT_S + 0.01):

@@ -33,9 +33,59 @@ def test_old_releases_are_not_trusted(version, trusted):
     assert is_trusted(version) is trusted
 
 
+def fit_to_judge(release="1.4.0", *, untrusted=False, downgrade=False):
+    return Fitness(release, untrusted=untrusted, downgrade=downgrade)
+
+
+@pytest.mark.parametrize(
+    ("mine", "led", "fit"),
+    [
+        ("1.4.0", "", True),
+        ("1.4.0", "1.4.0", True),
+        ("1.4.0", "1.3.9", True),
+        ("1.10", "1.9.3", True),
+        ("1.4.0", "1.4.1", False),
+        ("1.4", "1.4.1", False),
+        ("1.4.0", "2", False),
+        ("1.4.0.dev3", "1.4.0", True),
+        ("0", "0.1", False),
+        ("unknown", "1.0", False),
+        ("1.0", "unknown", True),
+    ],
+)
+def test_a_release_does_not_lead_after_a_newer_one(mine, led, fit):
+    """Compared number by number; what is no number says nothing."""
+    fitness = fit_to_judge(mine)
+
+    fitness.led_by(led)
+
+    assert (fitness.trouble == "") is fit
+
+
+def test_the_refusal_of_an_older_release_names_both_and_the_way_out():
+    """And is over when the data is an older release's again."""
+    fitness = fit_to_judge("1.4.0")
+
+    fitness.led_by("1.5.0")
+    assert "mgrd 1.5.0 has led here, this is 1.4.0" in fitness.trouble
+    assert "downgrade = true" in fitness.trouble
+
+    fitness.led_by("1.4.0")
+    assert fitness.trouble == ""
+
+
+def test_an_operator_may_go_back():
+    """He says so in the settings of each manager that may lead."""
+    fitness = fit_to_judge("1.4.0", downgrade=True)
+
+    fitness.led_by("1.5.0")
+
+    assert fitness.trouble == ""
+
+
 def test_the_refusal_names_the_version_and_the_way_out():
     """An operator reads it and knows what to do."""
-    fitness = Fitness(untrusted=False)
+    fitness = fit_to_judge()
 
     fitness.examine(StoreStatus("3.5.1", 1, 10))
 
@@ -46,7 +96,7 @@ def test_the_refusal_names_the_version_and_the_way_out():
 
 def test_an_upgraded_etcd_is_accepted_by_itself():
     """Nobody has to restart the manager."""
-    fitness = Fitness(untrusted=False)
+    fitness = fit_to_judge()
     fitness.examine(StoreStatus("3.5.1", 1, 10))
 
     fitness.examine(StoreStatus("3.5.30", 1, 11))
@@ -56,7 +106,7 @@ def test_an_upgraded_etcd_is_accepted_by_itself():
 
 def test_the_setting_for_tests_accepts_any_version():
     """It says nothing about another cluster."""
-    fitness = Fitness(untrusted=True)
+    fitness = fit_to_judge(untrusted=True)
     fitness.examine(StoreStatus("3.5.1", 1, 10))
     assert fitness.trouble == ""
 
@@ -66,7 +116,7 @@ def test_the_setting_for_tests_accepts_any_version():
 
 def test_a_store_that_went_back_in_time_is_refused_until_a_restart():
     """Its revisions would be used twice, and so would the terms."""
-    fitness = Fitness(untrusted=False)
+    fitness = fit_to_judge()
     fitness.examine(StoreStatus("3.6.9", 1, 100))
 
     fitness.examine(StoreStatus("3.6.9", 1, 50))

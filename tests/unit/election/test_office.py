@@ -30,7 +30,7 @@ class Scene:
         """Take the empty office."""
         lease = (await self.store.grant(5)).lease
         term = await self.store.create(KEYS.leader, name, lease=lease)
-        return Office(self.wire, KEYS, name, term)
+        return Office(self.wire, KEYS, name, term, release="1.0")
 
     async def fence(self):
         """The record as it stands."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
+from mgr.clock import CLOCK
 from mgr.guard.crew import Crew, Patience
 from mgr.link import ModuleReport, Modules, Ready
 from tests.support.clock import ManualClock
@@ -41,3 +45,35 @@ def test_modules_of_a_worker_that_is_not_warm_say_nothing():
     made.said(Modules(modules=()))
 
     assert made.ready is None
+
+
+class Undying:
+    """A worker that says nothing, and whose end takes the kernel a while."""
+
+    pid = 1
+    incarnation = "x"
+
+    def __init__(self):
+        self.kills = 0
+
+    def dump_stacks(self):
+        """Nobody reads them."""
+
+    def kill(self):
+        self.kills += 1
+
+
+async def test_a_silent_worker_is_killed_once_however_long_it_takes_to_die(caplog):
+    """One line in the log, and a loop that does not spin until it is reaped."""
+    worker = Undying()
+    patience = Patience(watchdog_s=0.03, start_s=30, excused=lambda: False)
+    made = Crew(lambda *_: worker, CLOCK, patience, lambda _: None, lambda: None)
+    await made.warm()
+    made.said(READY)
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await made.watch()
+
+    assert worker.kills == 1
+    assert caplog.text.count("silent too long: killed") == 1

@@ -88,6 +88,6 @@ def _eat() -> None:
 
 
 def _block() -> None:
-    loops = [o for o in gc.get_objects() if isinstance(o, asyncio.BaseEventLoop) and o.is_running()]
-    for loop in loops:
-        loop.call_soon_threadsafe(threading.Event().wait, BLOCK_S)
+    for loop in gc.get_objects():
+        if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_running():
+            loop.call_soon_threadsafe(threading.Event().wait, BLOCK_S)
