@@ -281,10 +281,12 @@ class ActiveRole:
         The gate must have been told to drain. True: nothing of this term runs any more.
         """
         self._draining = True
-        await self._health.close()
         clock = self._manager.clock
+        # All of it must be over before the guard's patience is: it would kill a worker that is
+        # done in the next moment, and the office would be given back by the slow way.
         end_s = clock.now() + budget_s
-        finished = await self._dispatcher.idle(until_s=clock.now() + budget_s * COMMANDS_SHARE)
+        await self._health.close()
+        finished = await self._dispatcher.idle(until_s=end_s - budget_s * (1 - COMMANDS_SHARE))
         stopped = await self._modules.drain(limit_s=end_s - clock.now())
         await self._withdraw(*self._published())
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})

@@ -147,7 +147,7 @@ class Journal(Protocol):
         """Record the start; the answer instead, if the same request was answered before."""
         ...
 
-    async def finish(self, request_id: str, answer: Answer) -> bool:
+    async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
         """Record the result. True: the store has it, which also proves the term."""
         ...
 
@@ -306,7 +306,7 @@ class Dispatcher:
         except StoreUnavailableError as error:
             raise _unclear(job.command, error) from None
         # Recording is a guarded write: if it succeeds, the term held until after the command.
-        if not await self.journal.finish(request_id, answer):
+        if not await self.journal.finish(request_id, digest, answer):
             await self._still_ours(job)
         return answer
 

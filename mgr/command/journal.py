@@ -146,7 +146,6 @@ class Journal:
         self._lease: LeaseId | None = None
         self._lease_fresh_until_s = 0.0
         self._granting = asyncio.Lock()
-        self._begun: dict[str, str] = {}
         # What this worker knows of its own attempts and the store does not.
         self._remembered: OrderedDict[str, Answer | _Fate] = OrderedDict()
         records = mirror.under(keys.requests).values()
@@ -192,12 +191,11 @@ class Journal:
                 ) from error
             else:
                 self._remembered.pop(request_id, None)
-                self._begun[request_id] = digest
                 return None
         raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
 
-    async def finish(self, request_id: str, answer: Answer) -> bool:
-        """Record what ``request_id`` answered; whether the store has it.
+    async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
+        """Record what ``request_id``, begun with ``digest``, answered; whether the store has it.
 
         If it has not, this worker still remembers: a retry in the same term gets the answer.
 
@@ -206,7 +204,7 @@ class Journal:
 
         """
         key = self._keys.request(request_id)
-        done = _encoded(_result(answer, self._term, self._begun.pop(request_id, "")))
+        done = _encoded(_result(answer, self._term, digest))
         surplus = self._no_room_for(len(done))
         try:
             await self._write(key, done, also=[Delete(old) for old in surplus if old != key])
@@ -223,7 +221,6 @@ class Journal:
 
     async def forget(self, request_id: str) -> None:
         """Nothing ran after all: the next attempt may begin. Never raises for a silent store."""
-        self._begun.pop(request_id, None)
         self._remember(request_id, _Fate.NEVER_RAN)
         try:
             await self._fenced.commit([Delete(self._keys.request(request_id))])

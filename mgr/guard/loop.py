@@ -63,7 +63,7 @@ class Guard:
         self._state = State()
         self._session = Session(store, clock, Timing.of_lease(settings.lease_ttl_s))
         self._place = Place(given, self._session)
-        self._renewals = Renewals(given, self._state, self._session, self._place, self._on)
+        self._renewals = Renewals(given, self._state, self._session, self._place, self._tell)
         patience = Patience(
             watchdog_s=settings.watchdog_s,
             start_s=settings.module_load_s + START_SLACK_S,
@@ -99,6 +99,7 @@ class Guard:
         )
         self._deed: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
+        self._bug: Exception | None = None
 
     @property
     def phase(self) -> Phase:
@@ -142,8 +143,8 @@ class Guard:
                 self._renewals.close()
                 for loop in loops:
                     loop.cancel()
-        if self._state.failure is not None:
-            raise self._state.failure
+        if error := self._bug or self._state.failure:
+            raise error
 
     def stop(self) -> None:
         """Hand over if there is something to hand over, then stop; asked again: at once."""
@@ -152,7 +153,7 @@ class Guard:
         wishes.stopping = True
         wishes.why = "the manager stops"
         self._notifier.say("STOPPING=1")
-        self._on(self._wish())
+        self._tell(self._wish())
 
     # -- the machine ------------------------------------------------------------------------------
 
@@ -171,6 +172,14 @@ class Guard:
             self._on(self._wish())
         elif state.phase is Phase.STANDBY and self._fitness.trouble:
             self._on(Event.UNFIT)
+
+    def _tell(self, event: Event) -> None:
+        """As ``_on``, from a callback of the event loop: that would log a bug and go on."""
+        try:
+            self._on(event)
+        except Exception as error:  # noqa: BLE001 - raised by ``run``, which ends this process
+            self._bug = error
+            self._over.set()
 
     def _begin(self, action: Action) -> None:
         replaced = self._deed
@@ -214,7 +223,7 @@ class Guard:
     # -- the worker -------------------------------------------------------------------------------
 
     def _gone(self) -> None:
-        self._on(Event.GONE)
+        self._tell(Event.GONE)
 
     def _said(self, message: FromWorker) -> None:
         match message:

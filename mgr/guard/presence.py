@@ -10,7 +10,7 @@ from mgr.election.leader import Presence, decode, encode
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError
 from mgr.guard.state import Given
-from mgr.store.api import ABSENT, Created, Put, Record, Revision
+from mgr.store.api import ABSENT, NO_LEASE, Created, Delete, Modified, Put, Record, Revision
 
 LOOK_EVERY_S: Final = 0.25
 PATIENCE_BEYOND_LEASE_S: Final = 1.0
@@ -46,6 +46,11 @@ class Place:
             if holder is None:
                 await self._create(presence)
                 continue
+            if holder.lease == NO_LEASE:
+                # A hand in the store: managers write it with a lease only. It would stand for
+                # ever, and no lease can be revoked to end it.
+                await self._remove(holder)
+                continue
             if holder.lease == self._session.lease:
                 self.created = holder.create_revision
                 return
@@ -72,6 +77,14 @@ class Place:
         # Whether it was done is read afterwards, whatever the answer.
         with contextlib.suppress(OutcomeUnknownError):
             await self._put(presence, ABSENT)
+
+    async def _remove(self, holder: Record) -> None:
+        with contextlib.suppress(OutcomeUnknownError):
+            await self._given.store.commit(
+                [Delete(self.key)],
+                when=[Modified(self.key, holder.mod_revision)],
+                timeout_s=self._session.timing.request_s,
+            )
 
     async def _put(self, presence: Presence, created: Revision) -> bool:
         if not self._session.alive:

@@ -82,9 +82,9 @@ class Bridge:
         except concurrent.futures.CancelledError:
             raise TermLostError("the manager stopped while this was under way") from None
         except TimeoutError:
-            if future.done():
-                raise
-            future.cancel()
+            if not future.cancel():
+                # It ended at the last moment, or by a time-out of its own: that is its outcome.
+                return future.result()
             raise OutcomeUnknownError(f"no answer within {timeout_s} s") from None
 
     def to_module(self, call: Callable[[], T], *, always: bool = False) -> asyncio.Future[T]:

@@ -316,9 +316,19 @@ class FailoverChannel:
         if self._login is None or request.anonymous:
             return (REQUIRE_LEADER,)
         if self._token is None:
-            async with self._login_lock:
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    await self._login_lock.acquire()
+            except TimeoutError:
+                # Whoever logs in may have more time than this request.
+                raise unanswered(
+                    request.deed, "still waiting for another one's log in", maybe_done=False
+                ) from None
+            try:
                 if self._token is None:
                     self._token = await self._authenticate(self._login, request.deed, ends_at)
+            finally:
+                self._login_lock.release()
         # As metadata, and not as call credentials: gRPC sends those over TLS only.
         return (REQUIRE_LEADER, ("token", self._token)) if self._token else (REQUIRE_LEADER,)
 

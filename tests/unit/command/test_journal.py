@@ -56,7 +56,7 @@ async def test_a_retry_gets_the_result_of_the_first_attempt():
     async with office() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
-        assert await book.finish("r1", answer)
+        assert await book.finish("r1", DIGEST, answer)
 
         same = await book.begin("r1", DIGEST, idempotent=False)
         successor = await term.succeed()
@@ -113,7 +113,7 @@ async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term()
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         book._fenced = Silent(term.fenced, done=False)
-        assert not await book.finish("r1", Answer(0, "done"))
+        assert not await book.finish("r1", DIGEST, Answer(0, "done"))
 
         assert await book.begin("r1", DIGEST, idempotent=False) == Answer(0, "done")
         successor = await term.succeed()
@@ -144,7 +144,7 @@ async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
     async with office() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
-        await book.finish("r1", Answer(0, "done"))
+        await book.finish("r1", DIGEST, Answer(0, "done"))
         book._mirror = Behind()
 
         again = await book.begin("r1", DIGEST, idempotent=False)
@@ -162,7 +162,7 @@ async def test_a_deposed_manager_begins_nothing_and_records_nothing():
         with pytest.raises(FencedError):
             await book.begin("r2", DIGEST, idempotent=False)
         with pytest.raises(FencedError):
-            await book.finish("r1", Answer())
+            await book.finish("r1", DIGEST, Answer())
         assert await term.store.get(term.keys.request("r2")) is None
 
 
@@ -171,7 +171,7 @@ async def test_an_id_is_good_for_one_command():
     async with office() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
-        await book.finish("r1", Answer())
+        await book.finish("r1", DIGEST, Answer())
 
         with pytest.raises(InvalidArgumentError, match="another command"):
             await book.begin("r1", "d2", idempotent=False)
@@ -182,7 +182,7 @@ async def test_a_long_output_is_not_kept_and_the_retry_is_told_so():
     async with office() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
-        await book.finish("r1", Answer(0, "x" * (OUTPUT_BYTES_MAX + 1)))
+        await book.finish("r1", DIGEST, Answer(0, "x" * (OUTPUT_BYTES_MAX + 1)))
         again = await book.begin("r1", DIGEST, idempotent=False)
 
     assert (again.retval, again.stdout) == (0, "")
@@ -241,12 +241,12 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
         first = journal(term)
         await first.begin("started", DIGEST, idempotent=False)
         await first.begin("r1", DIGEST, idempotent=False)
-        await first.finish("r1", Answer())
+        await first.finish("r1", DIGEST, Answer())
 
         book = journal(term)
         for name in ("r2", "r3"):
             await book.begin(name, DIGEST, idempotent=False)
-            await book.finish(name, Answer())
+            await book.finish(name, DIGEST, Answer())
         left = [key.rpartition("/")[2] for key in term.mirror.under(term.keys.requests)]
 
     assert left == ["r2", "r3", "started"]
@@ -260,7 +260,7 @@ async def test_long_results_make_room_sooner(monkeypatch):
             # One that begins anew counts what stands there, as a successor does.
             book = journal(term)
             await book.begin(name, DIGEST, idempotent=False)
-            await book.finish(name, Answer(0, "x" * 300, ""))
+            await book.finish(name, DIGEST, Answer(0, "x" * 300, ""))
         left = [key.rpartition("/")[2] for key in term.mirror.under(term.keys.requests)]
 
     assert left == ["r3", "r4"]

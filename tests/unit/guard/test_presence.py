@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 
 import pytest
 
-from mgr.election.leader import Presence, decode
+from mgr.election.leader import Presence, decode, encode
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError
@@ -17,7 +18,7 @@ from mgr.guard.identity import Identity, process_started
 from mgr.guard.presence import Place
 from mgr.guard.state import Given
 from mgr.settings import Settings
-from mgr.store.api import Delete
+from mgr.store.api import Delete, Put
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
@@ -120,6 +121,20 @@ async def test_a_name_whose_holder_falls_silent_is_taken_when_its_lease_ends(sce
     await place.claim(shown(ME))
 
     assert (await scene.holder()).host == ME.host
+
+
+@pytest.mark.parametrize("value", ["{}", encode(shown(replace(ME, pid=DEAD)))])
+async def test_a_presence_without_a_lease_is_removed(scene, value):
+    """Somebody wrote it by hand: nobody lives behind it, and no lease would ever end it."""
+    await scene.store.commit([Put(KEYS.manager("a"), value)])
+    place = await scene.place(ME)
+
+    async with asyncio.timeout(5):
+        await place.claim(shown(ME))
+
+    record = await scene.store.get(KEYS.manager("a"))
+    assert record.lease == place._session.lease
+    assert record.create_revision == place.created
 
 
 async def test_what_a_dead_process_of_this_host_left_behind_is_taken_at_once(scene):

@@ -1,6 +1,7 @@
 """The crossing, with real threads and a real loop."""
 
 import asyncio
+import concurrent.futures
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from mgr.errors import (
     OverloadedError,
     TermLostError,
 )
+from mgr.host import bridge as bridge_file
 from mgr.host.bridge import Bridge, LeftError, aside, thread_name
 
 
@@ -102,6 +104,30 @@ async def test_an_error_of_the_loop_reaches_the_module_as_it_is(bridge):
 
     with pytest.raises(TimeoutError, match="mine"):
         await bridge.to_module(lambda: bridge.to_loop(work(), timeout_s=5))
+
+
+async def test_what_ends_at_the_last_moment_has_ended(bridge, monkeypatch):
+    """Its result, not a time-out: the write it stands for was done."""
+
+    class AtTheLastMoment(concurrent.futures.Future):
+        def result(self, timeout=None):
+            if timeout is not None:
+                self.set_result("done")
+                raise TimeoutError
+            return super().result()
+
+    def begin(work, _loop):
+        work.close()
+        return AtTheLastMoment()
+
+    async def work():
+        raise AssertionError("replaced")
+
+    monkeypatch.setattr(bridge_file.asyncio, "run_coroutine_threadsafe", begin)
+
+    answer = await bridge.to_module(lambda: bridge.to_loop(work(), timeout_s=5))
+
+    assert answer == "done"
 
 
 async def test_a_crossing_that_takes_too_long_is_cancelled_and_its_outcome_is_unknown(bridge):
