@@ -16,6 +16,7 @@ from mgr.errors import (
     NotPermittedError,
     TooLargeError,
 )
+from mgr.store.api import Put
 from tests.support.office import office
 
 
@@ -248,3 +249,19 @@ async def test_a_map_that_is_gone_before_its_turn_is_not_shown_as_new():
 
             assert list(first) == []
             assert watch._changed == {}
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_the_store_judges_a_condition_and_not_what_this_manager_knows(removed):
+    """Its copy may be a moment old: what was written meanwhile is not overwritten."""
+    async with keeping() as (maps, held):
+        version = await maps.set("racks", '{"n": 1}')
+        key = held.keys.map("racks")
+        await held.store.commit([Put(key, '{"n": 9}')])
+        known = maps.find("racks").version
+
+        with pytest.raises(ConflictError):
+            await (maps.remove("racks", version) if removed else maps.set("racks", "{}", version))
+
+        assert known == version
+        assert (await held.store.get(key)).value == '{"n": 9}'
