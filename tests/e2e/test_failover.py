@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 
+from mgr.client.maps import Map
 from tests.support import process
 from tests.support.cluster import wait_for
 
@@ -108,14 +110,22 @@ def test_fail_of_a_standby_is_refused(cluster):
 
 
 def test_what_was_written_before_is_there_after(cluster):
-    """Options and data live in etcd, not in the active."""
+    """Options, data and maps live in etcd, not in the active. A watch makes up for the gap."""
     first = cluster.settled()
     assert cluster.run("config-key", "set", "place", "Rome").retval == 0
 
-    first.signal(signal.SIGKILL, worker=True)
-    another(cluster, first)
+    with cluster.client() as client, contextlib.closing(client.maps.watch("ra")) as news:
+        version = client.maps.set("racks", {"r1": ["h1"]})
+        before = next(news)
+        first.signal(signal.SIGKILL, worker=True)
+        another(cluster, first)
+        kept = client.maps.get("racks")
+        later = client.maps.set("racks", {}, expected_version=version)
+        after = next(news)
 
     assert cluster.run("config-key", "get", "place").text == "Rome"
+    assert before == kept == Map("racks", version, {"r1": ["h1"]})
+    assert after == Map("racks", later, {})
 
 
 def test_a_client_that_asks_without_pause_loses_nothing_in_a_hand_over(cluster):
