@@ -25,6 +25,7 @@ from mgr.rpc.v1 import cluster_pb2 as pb
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionRequest
 from tests.integration.rpc.cluster import cluster, until
 from tests.integration.rpc.reporting import counter, daemons
+from tests.support.faults.proxy import Mode, Proxy
 
 
 @pytest.fixture
@@ -382,3 +383,21 @@ async def test_a_daemon_that_does_not_read_is_disconnected(monkeypatch, active, 
             fleet.daemons["rgw.other"].line.configure(Wanted(period_s=9))
             assert (await other.hear()).configure.period.ToSeconds() == 9
     assert active.role.refused == ["unread"]
+
+
+async def test_a_daemon_whose_host_vanished_is_noticed_by_pings(monkeypatch):
+    """A cut cable sends no goodbye: without pings its stream would stand for hours."""
+    monkeypatch.setattr("mgr.rpc.server.KEEPALIVE_MS", 1000)
+    monkeypatch.setattr("mgr.rpc.server.PING_TIMEOUT_MS", 300)
+    async with cluster("a") as managers, contextlib.AsyncExitStack() as running:
+        managers.promote("a", 7)
+        fleet = managers["a"].role.fleet
+        proxy = await running.enter_async_context(Proxy(managers["a"].address))
+        stub = await running.enter_async_context(daemons(proxy.address))
+        await stub.stream().open()
+        assert fleet.daemons["rgw.a"].line is not None
+
+        proxy.mode = Mode.PAUSE
+
+        await until(lambda: fleet.daemons["rgw.a"].line is None)
+        assert fleet.daemons["rgw.a"].state is State.REPORTING, "it has its grace to come back"

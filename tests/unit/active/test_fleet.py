@@ -11,6 +11,7 @@ from mgr.cluster.daemon import Metric, Said, State
 from mgr.cluster.fleet import Fleet, Opening
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.member import decode
+from mgr.errors import OutcomeUnknownError, StoreUnavailableError
 from tests.unit.active.conftest import described
 from tests.unit.active.probe import Probe
 
@@ -237,3 +238,23 @@ async def test_daemons_nodes_and_services_are_listed(cluster):
     assert nodes == {"h1": ["a"], "h2": ["b"]}
     assert status["rgw"]["a"]["status"] == {"mood": "glad"}
     assert "services" in dump
+
+
+async def test_a_silent_store_delays_the_record_of_a_daemon_and_loses_none(cluster, monkeypatch):
+    """Daemons are let in meanwhile: what they count needs no store."""
+    monkeypatch.setattr("mgr.active.members.AGAIN_S", 0.0)
+    fleet, keys = cluster.role.fleet, cluster.keys
+    refusals = [StoreUnavailableError("silent"), OutcomeUnknownError("silent")]
+    commit = cluster.role._fenced.commit
+
+    async def moody(operations, when=(), *, timeout_s=None):
+        if refusals:
+            raise refusals.pop()
+        return await commit(operations, when, timeout_s=timeout_s)
+
+    monkeypatch.setattr(cluster.role._fenced, "commit", moody)
+    for number in range(120):
+        join(fleet, f"n{number}")
+
+    await cluster.until(lambda: len(cluster.mirror.under(keys.daemons)) == 120)
+    assert refusals == []

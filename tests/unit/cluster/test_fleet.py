@@ -118,6 +118,7 @@ def test_after_a_failover_the_fleet_is_awaited_before_it_is_missed(fleet, clock)
     assert fleet.filling
     assert fleet.daemons["rgw.a"].state is State.AWAITED
 
+    clock.advance(0.5)
     fleet.open(opening("a"), Line())
     clock.advance(GRACE_S)
     fleet.look()
