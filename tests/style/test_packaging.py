@@ -18,7 +18,7 @@ OURS = (
     "mgr", "standby", "modules", "mgr_module", "object_format", "mgr_util", "ceph_argparse",
     "cherrypy_mgr",
 )  # fmt: skip
-PROGRAMS = ("mgrd", "mgrctl", "mgr-demo")
+PROGRAMS = ("mgrd", "mgrctl", "mgr-demo", "mgr-agent")
 
 
 @pytest.mark.parametrize("name", OURS)

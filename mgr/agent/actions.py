@@ -1,0 +1,97 @@
+"""What ``tell host.<id> ...`` may do: what is listed in the settings, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Final
+
+from mgr.agent.facts import facts
+from mgr.agent.meters import busiest
+from mgr.agent.program import run
+from mgr.agent.settings import Action, AgentSettings
+from mgr.client.program import Program
+
+Said = tuple[int, str, str]
+
+TOP: Final = 10
+LINES: Final = 100
+
+
+class Actions:
+    """The commands of one agent."""
+
+    def __init__(self, settings: AgentSettings, program: Program) -> None:
+        """Give ``program`` the commands that ``settings`` list."""
+        self._settings = settings
+        allowed = {action for watch in settings.watch if watch.unit for action in watch.allow}
+        program.command("facts", "What this host is", perm="r")(self.facts)
+        if settings.top:
+            program.command(
+                "top name=count,type=CephInt,range=1|100,req=false",
+                "The programs that used most of the processor",
+                perm="r",
+            )(self.top)
+        if "status" in allowed:
+            program.command(
+                "unit status name=unit,type=CephString", "How a listed unit stands", perm="r"
+            )(self.status)
+        if "restart" in allowed:
+            program.command(
+                "unit restart name=unit,type=CephString", "Restart a listed unit", perm="rw"
+            )(self.restart)
+        if "log" in allowed:
+            program.command(
+                "log name=unit,type=CephString name=lines,type=CephInt,range=1|1000,req=false",
+                "The last lines of a listed unit's journal",
+                perm="r",
+            )(self.log)
+
+    def facts(self, format: str = "plain") -> str:  # noqa: A002 - what --format says
+        """Say what the host is."""
+        found = facts()
+        if format.startswith("json"):
+            return json.dumps(found, indent=4 if format == "json-pretty" else None)
+        width = max(map(len, found))
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in found.items())
+
+    def top(self, count: int = TOP) -> str:
+        """Show the busiest programs."""
+        rows = [
+            f"{pid:>8} {seconds:>10.1f} {rss >> 20:>8}  {name}"
+            for pid, name, seconds, rss in busiest(count)
+        ]
+        return "\n".join([f"{'PID':>8} {'CPU s':>10} {'MiB':>8}  NAME", *rows])
+
+    async def status(self, unit: str) -> Said:
+        """Show what systemd says of a unit."""
+        return await self._do("status", unit, "systemctl", "--no-pager", "--lines=0", "status")
+
+    async def restart(self, unit: str) -> Said:
+        """Restart a unit."""
+        retval, stdout, stderr = await self._do("restart", unit, "systemctl", "restart")
+        return retval, stdout, stderr or f"restarted {unit}"
+
+    async def log(self, unit: str, lines: int = LINES) -> Said:
+        """Show the end of a unit's journal."""
+        return await self._do(
+            "log", unit, "journalctl", "--no-pager", f"--lines={lines}", "--quiet", "--unit"
+        )
+
+    async def _do(self, action: Action, unit: str, *command: str) -> Said:
+        if self._settings.unit(unit, action) is None:
+            return (
+                -errno.EPERM,
+                "",
+                f"{action} of {unit!r} is not allowed by the settings of this host's agent",
+            )
+        try:
+            status, said = await run(*command, unit)
+        except OSError as error:
+            return -errno.ENOENT, "", f"cannot run {command[0]}: {error.strerror}"
+        except TimeoutError:
+            return -errno.ETIMEDOUT, "", f"{command[0]} did not end in time: stopped"
+        # `systemctl status` tells of a unit that does not run by its exit status: an answer, too.
+        if status and action != "status":
+            return -errno.EIO, "", said.strip()
+        return 0, said, ""

@@ -1,0 +1,120 @@
+"""The agent's parts put together: one program for the host, one for each thing it watches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from mgr.agent.actions import Actions
+from mgr.agent.crashes import post_all
+from mgr.agent.facts import facts
+from mgr.agent.meters import Meters
+from mgr.agent.settings import AgentSettings, Watch
+from mgr.agent.smart import devices
+from mgr.agent.watched import look
+from mgr.client.answer import Answer
+from mgr.client.daemon import AsyncDaemon
+from mgr.errors import OverloadedError
+
+CRASHES_EVERY_S: Final = 30.0
+POST_S: Final = 30.0
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> None:
+    """Be the host's agent until ``stop``."""
+    host = AsyncDaemon("host", settings.id, settings.hosts, version=version, metadata=facts())
+    Actions(settings, host)
+    async with contextlib.AsyncExitStack() as daemons:
+        watched = [(watch, _daemon(watch, settings, version)) for watch in settings.watch]
+        for daemon in (host, *(each for _, each in watched)):
+            await daemons.enter_async_context(daemon)
+        async with asyncio.TaskGroup() as tasks:
+            works = [
+                _every(settings.read_every_s, "the host", _reading(Meters(host), host)),
+                *(
+                    _every(settings.read_every_s, daemon.name, _looking(watch, daemon))
+                    for watch, daemon in watched
+                ),
+            ]
+            if settings.smart:
+                works.append(_every(settings.smart_every_s, "smartctl", _smart(host)))
+            if settings.crash_dir:
+                folder = Path(settings.crash_dir)
+                works.append(_every(CRASHES_EVERY_S, "crashes", _crashes(folder, host)))
+            started = [tasks.create_task(work) for work in works]
+            await stop.wait()
+            for task in started:
+                task.cancel()
+
+
+def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
+    kind = watch.type or ("unit" if watch.unit else "process")
+    ident = watch.id or f"{watch.unit or watch.process}@{settings.id}"
+    said = {"unit": watch.unit, "process": watch.process}
+    return AsyncDaemon(
+        kind,
+        ident,
+        settings.hosts,
+        version=version,
+        metadata={name: text for name, text in said.items() if text},
+    )
+
+
+async def _every(seconds: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do ``work`` again and again. What it raises is logged when it begins, not each time."""
+    works = True
+    while True:
+        try:
+            await work()
+            works = True
+        except Exception as error:  # noqa: BLE001 - one meter that fails must not take the others along
+            log.log(
+                logging.WARNING if works else logging.DEBUG,
+                "cannot be read",
+                extra={"what": what, "why": f"{type(error).__name__}: {error}"},
+            )
+            works = False
+        await asyncio.sleep(seconds)
+
+
+def _reading(meters: Meters, host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        try:
+            await host.sampler.submit(meters.read)
+            host.status["meters"] = "ok"
+        except OverloadedError:
+            # A file system that hangs keeps the thread; the fleet shall see that, not silence.
+            host.status["meters"] = "stuck"
+
+    return work
+
+
+def _looking(watch: Watch, daemon: AsyncDaemon) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        await look(watch, daemon)
+
+    return work
+
+
+def _smart(host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
+    async def work() -> None:
+        with contextlib.suppress(FileNotFoundError):
+            host.devices(await devices())
+
+    return work
+
+
+def _crashes(folder: Path, host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
+    async def post(meta: bytes) -> Answer:
+        return await host.execute(["crash", "post"], data=meta, timeout_s=POST_S)
+
+    async def work() -> None:
+        await post_all(folder, post)
+
+    return work

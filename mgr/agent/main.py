@@ -1,0 +1,73 @@
+"""``mgr-agent``: reads the settings, then is the host's agent until a signal says otherwise.
+
+Exit status: 0, stopped as asked; 22 (EINVAL), a setting is wrong; 2, the command line cannot be
+read or psutil is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Final
+
+import click
+
+from mgr import logs
+from mgr.agent.settings import AgentSettings, load
+from mgr.errors import MgrError
+
+NO_PSUTIL: Final = "mgr-agent needs psutil: pip install 'mgr[agent]'"
+
+
+def main() -> None:
+    """Run ``mgr-agent``."""
+    command(prog_name="mgr-agent")
+
+
+@click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(), help="A TOML file; deploy/agent.toml is a sample.")
+@click.option("--hosts", help="Some managers, host:port, separated by commas.  [MGR_HOSTS]")
+@click.option("--id", help="The host's name in the fleet.  [default: its host name]")
+@click.option("--log-level", help="debug, info, warning or error.  [default: info]")
+def command(config: str | None, **flags: str | None) -> None:
+    """Make this host a member of the fleet: host.<id>.
+
+    Later wins: defaults, the file, MGR_HOSTS, flags. SIGTERM says goodbye and stops.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if hosts := os.environ.get("MGR_HOSTS"):
+        given.setdefault("hosts", hosts)
+    try:
+        settings = load(config, given)
+    except MgrError as error:
+        sys.stderr.write(f"mgr-agent: {error}\n")
+        sys.exit(error.errno)
+    if find_spec("psutil") is None:
+        raise click.UsageError(NO_PSUTIL)
+    logs.set_up(
+        level=settings.log_level, form=settings.log_format, manager=settings.id, part="agent"
+    )
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: AgentSettings) -> None:
+    # Behind the check for psutil: its absence is told in one line.
+    from mgr.agent.agent import serve  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, release(), stop)
+
+
+def release() -> str:
+    """Return the version that is installed."""
+    try:
+        return version("mgr")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,120 @@
+"""Settings of ``mgr-agent``: one frozen struct, from a TOML file, ``MGR_HOSTS`` and flags.
+
+Later wins. Nothing that is not listed here can be done to the host from outside.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mgr.client.peers import addresses_in
+from mgr.errors import InvalidSettingError
+
+Seconds = Annotated[float, Meta(ge=1, le=86_400)]
+Action = Literal["status", "restart", "log"]
+
+_UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\-]{1,128}")
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A unit of systemd, or a program by its name, that becomes a daemon of its own.
+
+    Attributes:
+        unit: The unit's name: ``nginx.service``.
+        process: Or the name of a program, as ``ps`` shows it.
+        type: Of the daemon; ``unit`` or ``process`` unless said.
+        id: Of the daemon; the name and this host's, joined by ``@``, unless said.
+        allow: What may be done to a unit from outside.
+
+    """
+
+    unit: str = ""
+    process: str = ""
+    type: str = ""
+    id: str = ""
+    allow: tuple[Action, ...] = ("status",)
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        if bool(self.unit) == bool(self.process):
+            raise InvalidSettingError("watch: each names a unit or a process, and not both")
+        # It becomes an argument of systemctl: no option, no pattern.
+        if self.unit and (not _UNIT.fullmatch(self.unit) or self.unit.startswith("-")):
+            raise InvalidSettingError(f"watch: {self.unit!r} is no name of a unit")
+        if self.process and self.allow != ("status",):
+            raise InvalidSettingError(f"watch: process {self.process!r}: allow is for units")
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent is told at its start.
+
+    Attributes:
+        hosts: Some managers, ``host:port``.
+        id: The host's name in the fleet: it becomes ``host.<id>``.
+        read_every_s: Between two looks at the host.
+        top: Whether ``top`` may be asked: it shows the names of all programs.
+        smart: Whether disks are asked for their wear, where smartctl is installed.
+        smart_every_s: Between two of these questions.
+        crash_dir: Where programs leave reports of their crashes; empty: nowhere.
+        watch: Units and programs that become daemons of their own.
+        log_level: ``debug``, ``info``, ``warning`` or ``error``.
+        log_format: ``text`` for people, ``json`` for collectors.
+
+    """
+
+    hosts: tuple[str, ...] = ("127.0.0.1:7400",)
+    id: str = ""
+    read_every_s: Seconds = 5.0
+    top: bool = True
+    smart: bool = True
+    smart_every_s: Seconds = 3600.0
+    crash_dir: str = ""
+    watch: tuple[Watch, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    def __post_init__(self) -> None:
+        """Refuse addresses that are none."""
+        addresses_in(self.hosts)
+
+    def unit(self, name: str, action: Action) -> Watch | None:
+        """The entry that allows ``action`` on the unit ``name``."""
+        return next((w for w in self.watch if w.unit == name and action in w.allow), None)
+
+
+def load(file: str | None, flags: Mapping[str, Any]) -> AgentSettings:
+    """Merge file and ``flags``, which hold only what was given.
+
+    Raises:
+        InvalidSettingError: A value does not fit, or a name is unknown; the message says which.
+
+    """
+    merged: dict[str, Any] = {"id": socket.gethostname().split(".")[0]}
+    merged |= _from_file(file) if file else {}
+    merged |= dict(flags)
+    if isinstance(merged.get("hosts"), str):
+        merged["hosts"] = [part.strip() for part in merged["hosts"].split(",") if part.strip()]
+    try:
+        return msgspec.convert(merged, AgentSettings)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidSettingError):
+            raise error.__cause__ from None
+        what, _, path = str(error).partition(" - at `$.")
+        raise InvalidSettingError(f"{path.rstrip('`') or 'settings'}: {what}") from None
+
+
+def _from_file(file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettingError(f"{file}: {error}") from None

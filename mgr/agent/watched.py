@@ -1,0 +1,83 @@
+"""Units of systemd and programs by name, each a daemon of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import psutil
+
+from mgr.agent.program import run
+from mgr.agent.settings import Watch
+from mgr.client.program import Program
+
+PROPERTIES: Final = (
+    "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
+    "MemoryCurrent", "CPUUsageNSec", "ActiveEnterTimestamp",
+)  # fmt: skip
+NOT_SET: Final = (1 << 64) - 1
+"""How systemd writes a number that it does not know."""
+
+
+async def look(watch: Watch, program: Program) -> None:
+    """Say of ``program`` how the watched thing stands.
+
+    Raises:
+        OSError: systemd cannot be asked.
+        TimeoutError: It did not answer.
+
+    """
+    if watch.unit:
+        _, said = await run("systemctl", "show", f"--property={','.join(PROPERTIES)}", watch.unit)
+        say_unit(watch.unit, properties_in(said), program)
+    else:
+        await program.sampler.submit(lambda: say_process(watch.process, program))
+
+
+def properties_in(said: str) -> dict[str, str]:
+    """Read what ``systemctl show`` says."""
+    pairs = (line.partition("=") for line in said.splitlines() if "=" in line)
+    return {name: value for name, _, value in pairs if name in PROPERTIES}
+
+
+def say_unit(unit: str, properties: dict[str, str], program: Program) -> None:
+    """Say how a unit stands: its state, what it uses, and health if it failed."""
+    known = properties.get("LoadState") != "not-found"
+    state = properties.get("ActiveState", "unknown") if known else "not-found"
+    program.status["state"] = state
+    for word, name in (
+        ("sub", "SubState"),
+        ("result", "Result"),
+        ("since", "ActiveEnterTimestamp"),
+    ):
+        program.status[word] = properties.get(name, "")
+    failed = state in {"failed", "not-found"}
+    program.health_metric("UNIT_FAILED", int(failed), f"unit {unit} is {state}")
+    program.gauge("active").set(state == "active")
+    program.gauge("restarts").set(_number(properties.get("NRestarts")))
+    program.gauge("memory", unit="bytes").set(_number(properties.get("MemoryCurrent")))
+    cpu_s = _number(properties.get("CPUUsageNSec")) / 1e9
+    program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+
+
+def say_process(name: str, program: Program) -> None:
+    """Say how many processes have that name, and what they use together."""
+    memory = cpu_s = 0.0
+    count = 0
+    for process in psutil.process_iter(["name", "memory_info", "cpu_times"]):
+        info = process.info
+        if info["name"] != name:
+            continue
+        count += 1
+        if info["memory_info"] is not None and info["cpu_times"] is not None:
+            memory += info["memory_info"].rss
+            cpu_s += info["cpu_times"].user + info["cpu_times"].system
+    program.status["state"] = "running" if count else "absent"
+    program.health_metric("PROCESS_ABSENT", int(not count), f"no process is called {name}")
+    program.gauge("processes").set(count)
+    program.gauge("memory", unit="bytes").set(memory)
+    program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+
+
+def _number(text: str | None) -> float:
+    number = int(text) if text and text.isdecimal() else 0
+    return 0.0 if number == NOT_SET else float(number)

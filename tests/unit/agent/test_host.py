@@ -1,0 +1,219 @@
+"""What an agent reads of the host, and what it lets others do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+
+import pytest
+
+from mgr.agent import program as programs
+from mgr.agent.actions import Actions
+from mgr.agent.crashes import POSTED, post_all
+from mgr.agent.facts import facts
+from mgr.agent.meters import Meters, busiest
+from mgr.agent.settings import AgentSettings, Watch
+from mgr.agent.smart import device_in, wear_level
+from mgr.agent.watched import properties_in, say_process, say_unit
+from mgr.client.answer import Answer
+from mgr.client.program import Program
+from mgr.errors import UnreachableError
+from mgr.rpc.v1.command_pb2 import ExecuteRequest
+
+
+@pytest.fixture
+def host():
+    return Program("host", "h", host="h", version="", metadata=None, on_replaced=None)
+
+
+def values(program):
+    found = {}
+    for series in program.counters.live():
+        labels = "".join(f",{value}" for _, value in series.face.labels)
+        found[series.face.name + labels] = series.read()[0]
+    return found
+
+
+def test_facts_are_short_texts():
+    """As metadata they may be no more."""
+    found = facts()
+
+    assert {"hostname", "kernel_version", "cpus", "mem_total_kb", "arch"} <= set(found)
+    assert all(isinstance(text, str) and 0 < len(text) <= 255 for text in found.values())
+
+
+def test_the_host_is_read_into_counters(host):
+    """Twice: totals grow by what came in between."""
+    meters = Meters(host)
+
+    meters.read()
+    first = values(host)
+    meters.read()
+    second = values(host)
+
+    assert first["memory_total"] > first["memory_available"] > 0
+    assert second["cpu_seconds,user"] >= first["cpu_seconds,user"] > 0
+    assert second["cpu_seconds,user"] < first["cpu_seconds,user"] + 3600
+    assert any(name.startswith("network_received_bytes") for name in first)
+
+
+def test_an_interface_that_goes_is_reported_no_more(host, monkeypatch):
+    """One that comes back begins at its own total."""
+    lo = next(iter(__import__("psutil").net_io_counters(pernic=True).values()))
+    present = {"eth0": lo}
+    monkeypatch.setattr("psutil.net_io_counters", lambda **_: present)
+    meters = Meters(host)
+    meters.read()
+    before = values(host)["network_sent_bytes,eth0"]
+
+    present.clear()
+    meters.read()
+    gone = "network_sent_bytes,eth0" not in values(host)
+    present["eth0"] = lo
+    meters.read()
+
+    assert gone
+    assert values(host)["network_sent_bytes,eth0"] == before == lo.bytes_sent
+
+
+def test_the_busiest_programs_are_named():
+    """This one is among them."""
+    assert os.getpid() in {pid for pid, *_ in busiest(100_000)}
+    assert len(list(busiest(1))) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "worn"),
+    [
+        ({"nvme_smart_health_information_log": {"percentage_used": 12}}, 0.12),
+        ({"nvme_smart_health_information_log": {"percentage_used": 140}}, 1.0),
+        ({"scsi_percentage_used_endurance_indicator": 3}, 0.03),
+        ({"ata_smart_attributes": {"table": [{"id": 9}, {"id": 231, "value": 90}]}}, 0.1),
+        ({"ata_smart_attributes": {"table": [{"id": 5, "value": 100}]}}, None),
+        ({}, None),
+    ],
+)
+def test_wear_is_read_where_a_disk_tells_it(document, worn):
+    """Each kind of disk says it elsewhere."""
+    assert wear_level(document) == pytest.approx(worn)
+
+
+def test_a_disk_is_known_by_model_and_serial_number():
+    """Without one it cannot be told from another."""
+    said = {"model_name": "ACME  X1", "serial_number": " 4711 "}
+
+    assert device_in(said, "/dev/sda").id == "ACME_X1_4711"
+    assert device_in(said, "/dev/sda").name == "sda"
+    assert device_in({"model_name": "ACME"}, "/dev/sda") is None
+
+
+def test_a_unit_says_how_it_stands(host):
+    """Failed is a health metric; what systemd does not know is 0."""
+    said = "LoadState=loaded\nActiveState=failed\nSubState=failed\nNRestarts=3\n"
+    say_unit("x.service", properties_in(f"{said}MemoryCurrent={(1 << 64) - 1}\nX=1\n"), host)
+
+    assert host.status["state"] == "failed"
+    assert [m.type for m in host.standing.metrics] == ["UNIT_FAILED"]
+    assert values(host) == {"active": 0, "restarts": 3, "memory": 0, "cpu_seconds": 0}
+
+    say_unit("x.service", properties_in("ActiveState=active\nCPUUsageNSec=5000000000"), host)
+
+    assert host.standing.metrics == ()
+    assert values(host)["cpu_seconds"] == 5
+
+
+def test_a_process_that_is_absent_is_said(host):
+    """By name, as it is watched."""
+    say_process("no such program", host)
+
+    assert host.status["state"] == "absent"
+    assert host.standing.metrics[0].summary == "no process is called no such program"
+
+
+async def test_a_program_that_does_not_end_is_killed():
+    """And one that says too much is cut short."""
+    with pytest.raises(TimeoutError):
+        await programs.run("sleep", "60", limit_s=0.1)
+
+    status, said = await programs.run("head", "-c", "3000000", "/dev/zero")
+    assert (status, len(said)) == (0, programs.OUTPUT_BYTES_MAX)
+
+
+async def answered(host, *words):
+    return await host.handlers.answer(ExecuteRequest(words=words), timeout_s=5)
+
+
+async def test_what_is_not_listed_is_not_there(host):
+    """Neither as a command nor for another unit; nothing is run."""
+    watch = Watch(unit="a.service", allow=("status", "restart"))
+    Actions(AgentSettings(top=False, watch=(watch,)), host)
+
+    assert (await answered(host, "top")).retval == -errno.EINVAL
+    assert (await answered(host, "log", "a.service")).retval == -errno.EINVAL
+    refused = await answered(host, "unit", "restart", "b.service")
+    assert refused.retval == -errno.EPERM
+    assert "'b.service' is not allowed" in refused.stderr
+    facts_said = (await answered(host, "facts", "--format=json")).stderr
+    assert "Unexpected argument" in facts_said
+
+
+async def test_facts_come_in_the_form_that_is_asked_for(host):
+    """The client's --format travels beside the words."""
+    Actions(AgentSettings(), host)
+
+    request = ExecuteRequest(words=["facts"])
+    request.arguments["format"].text = "json"
+    answer = await host.handlers.answer(request, timeout_s=5)
+
+    assert json.loads(answer.stdout)["hostname"] == facts()["hostname"]
+    assert b"kernel_version  " in (await answered(host, "facts")).stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in (1, 2, 3):
+        report = tmp_path / f"2026-01-0{number}_x"
+        report.mkdir()
+        (report / "meta").write_text(json.dumps({"crash_id": str(number)}))
+        if number < 3:
+            (report / "done").touch()
+    return tmp_path
+
+
+async def test_complete_crashes_are_posted_once_and_put_aside(folder):
+    """One that is still being written waits."""
+    posted = []
+
+    async def post(meta):
+        posted.append(json.loads(meta)["crash_id"])
+        return Answer(0, b"", "", 1)
+
+    assert await post_all(folder, post) == 2
+    assert await post_all(folder, post) == 0
+
+    assert posted == ["1", "2"]
+    assert len(list((folder / POSTED).iterdir())) == 2
+    assert (folder / "2026-01-03_x").exists()
+
+
+async def test_crashes_wait_for_a_manager_and_refused_ones_do_not_come_again(folder):
+    """What is malformed today is malformed tomorrow."""
+    answers = [UnreachableError("nobody"), Answer(-22, b"", "malformed", 1), Answer(0, b"", "", 1)]
+
+    async def post(_meta):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await post_all(folder, post) == 0
+    assert not (folder / POSTED).exists()
+    assert await post_all(folder, post) == 1
+    assert len(list((folder / POSTED).iterdir())) == 2
+
+
+async def test_a_folder_that_is_not_there_is_empty(tmp_path):
+    """Programs make it with their first crash."""
+    await asyncio.wait_for(post_all(tmp_path / "none", None), 5)

@@ -1,0 +1,78 @@
+"""What an agent takes as its settings; the sample file shows them all."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from mgr.agent.settings import AgentSettings, Watch, load
+from mgr.errors import InvalidSettingError
+from tests.support.tree import ROOT
+
+SAMPLE = ROOT / "deploy/agent.toml"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        file = tmp_path / "agent.toml"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+def test_the_sample_names_every_setting_with_its_default(written):
+    """As it is it changes nothing; a new setting that it does not show fails here."""
+    text = SAMPLE.read_text()
+    assert tomllib.loads(text) == {}
+    shown = re.sub(r"^# ?(\w+ = .*|\[\[watch\]\])", r"\1", text, flags=re.MULTILINE)
+    assert set(tomllib.loads(shown)) == set(AgentSettings.__struct_fields__)
+
+    loaded = load(written(shown), {})
+
+    for name in set(AgentSettings.__struct_fields__) - {"id", "watch"}:
+        assert getattr(loaded, name) == getattr(AgentSettings(), name), name
+    assert [watch.id or watch.process for watch in loaded.watch] == ["nginx", "postgres"]
+
+
+def test_flags_win_over_the_file(written):
+    """Addresses may be one text there."""
+    loaded = load(written('hosts = ["a:1"]\nid = "x"\n'), {"hosts": "b:1, c:2"})
+
+    assert (loaded.hosts, loaded.id) == (("b:1", "c:2"), "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("host = 1", "unknown field `host`"),
+        ("read_every_s = 0", "read_every_s"),
+        ("hosts = ['x y']", "'x y' is not host:port"),
+        ("[[watch]]", "names a unit or a process"),
+        ("[[watch]]\nunit = '--now'", "no name of a unit"),
+        ("[[watch]]\nunit = 'a b.service'", "no name of a unit"),
+        ("[[watch]]\nunit = 'a*'", "no name of a unit"),
+        ("[[watch]]\nprocess = 'x'\nallow = ['restart']", "allow is for units"),
+        ("[[watch]]\nunit = 'a.service'\nallow = ['stop']", "stop"),
+        ("= 1", "agent.toml"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(written, text, said):
+    """Before anything is started."""
+    with pytest.raises(InvalidSettingError, match=re.escape(said)):
+        load(written(text), {})
+
+
+def test_a_unit_allows_what_is_listed_for_it_and_nothing_else():
+    """Also not what another unit allows."""
+    settings = AgentSettings(
+        watch=(Watch(unit="a.service", allow=("restart",)), Watch(unit="b.service"))
+    )
+
+    assert settings.unit("a.service", "restart")
+    assert not settings.unit("a.service", "log")
+    assert not settings.unit("b.service", "restart")
+    assert not settings.unit("c.service", "status")
