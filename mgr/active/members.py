@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from mgr.active.heap import Heap
 from mgr.cluster.daemon import State, Wanted
 from mgr.cluster.fleet import Fleet, Tuning
 from mgr.cluster.member import decode, encode
@@ -61,10 +62,11 @@ class Members:
 
     async def watch(self) -> None:
         """Look after the fleet, for as long as the term lasts."""
-        fleet, metrics = self._fleet, self._manager.metrics
+        fleet, metrics, heap = self._fleet, self._manager.metrics, Heap()
         while True:
             before = fleet.findings, fleet.counts, fleet.filling
             fleet.look()
+            heap.look(fleet.streams_opened, fleet.streams_ended)
             if before != (fleet.findings, fleet.counts, fleet.filling):
                 self._changed()
                 for state in State:

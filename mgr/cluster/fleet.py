@@ -99,6 +99,8 @@ class Fleet:
         daemons: Read it by key, or copy it (``list(fleet.daemons.values())``) to walk over it.
         generation: Grows whenever somebody comes, goes or says something else of itself.
         status_generation: Grows whenever a status, a task status or a device list changes.
+        streams_opened: How many daemons were let in, in all, each time anew.
+        streams_ended: How many of these streams are over.
 
     """
 
@@ -120,6 +122,8 @@ class Fleet:
         self.daemons: dict[str, Daemon] = {}
         self.generation = 0
         self.status_generation = 0
+        self.streams_opened = 0
+        self.streams_ended = 0
         self.findings = Findings()
         self.counts: Mapping[State, int] = {}
         self._clock = clock
@@ -193,6 +197,7 @@ class Fleet:
         if daemon.incarnation != opening.incarnation:
             self._begin_anew(daemon, opening.incarnation)
         daemon.line = line
+        self.streams_opened += 1
         daemon.commands = tuple(opening.commands)
         daemon.heard_s = self._clock.now()
         daemon.clock_off_s = 0.0 if opening.clock is None else opening.clock - wall_s()
@@ -275,6 +280,7 @@ class Fleet:
 
     def lost(self, daemon: Daemon, line: Line) -> None:
         """Its stream ended without a word: it is missed once its grace has passed."""
+        self.streams_ended += 1
         if daemon.line is line:
             daemon.line = None
 
