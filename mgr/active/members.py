@@ -144,8 +144,8 @@ class Members:
         return operations
 
     def _tune(self, _changes: object = None) -> None:
-        tuning = self._tuning()
-        before, self._fleet.tuning = self._fleet.tuning, tuning
+        before, tuning = self._fleet.tuning, self._tuning()
+        self._fleet.tune(tuning)
         if before.wanted != tuning.wanted:
             self._retuned.set()
 

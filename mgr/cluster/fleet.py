@@ -25,6 +25,7 @@ from mgr.cluster.rules import (
     MESSAGES_AT_ONCE,
     MESSAGES_PER_PERIOD,
     check_count,
+    check_width,
     checked_devices,
     checked_metrics,
     checked_name,
@@ -34,7 +35,6 @@ from mgr.cluster.rules import (
 from mgr.errors import (
     DeadlineExceededError,
     MgrError,
-    NotActiveError,
     ReplacedError,
     ReportLimitError,
     ReportRefusedError,
@@ -133,6 +133,9 @@ class Fleet:
         self._schemas = Schemas()
         self._fill_until_s = clock.now()
         self._awaited: set[str] = set()
+        # Said with the next look: ten thousand that come back are one line, not as many.
+        self._returned: list[str] = []
+        self._off: list[str] = []
         self._on_member: list[Callable[[str], None]] = []
 
     # -- who there is ---------------------------------------------------------------------------
@@ -146,6 +149,14 @@ class Fleet:
         self._fill_until_s = now_s + self.rejoin_within_s + self.tuning.grace_s
         self.generation += 1
         self.look()
+
+    def tune(self, tuning: Tuning) -> None:
+        """Go by ``tuning`` from now on; a grace that became shorter begins now."""
+        if tuning.grace_s < self.tuning.grace_s:
+            now_s = self._clock.now()
+            for daemon in self.daemons.values():
+                daemon.heard_s = now_s if daemon.state is State.REPORTING else daemon.heard_s
+        self.tuning = tuning
 
     def on_member(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with each name whose member is new, other than before, or gone."""
@@ -238,6 +249,7 @@ class Fleet:
         before = NOTHING_DECLARED if anew else daemon.ring.schema
         check_count(before, count, self.tuning.counters_max)
         schema = self._schemas.extended(before, declaration, counters)
+        check_width(schema, self.tuning.counters_max)
         if schema is not daemon.ring.schema:
             daemon.ring = Ring(schema) if anew else daemon.ring.extended(schema)
 
@@ -303,7 +315,7 @@ class Fleet:
         """A stream was ended with ``error``: count it if the daemon is to blame."""
         if isinstance(error, ReportRefusedError):
             self._refused(error.rule)
-        elif not isinstance(error, NotActiveError):
+        else:
             self._refused(error.reason.lower())
 
     def broke_off(self) -> None:
@@ -338,6 +350,9 @@ class Fleet:
             self._awaited.clear()
         self._say("silent", fallen, Priority.WARNING)
         self._say("forgotten after a long silence", pruned, Priority.WARNING)
+        self._say("reporting again", self._returned, Priority.INFO)
+        self._say("here with a clock that is off", self._off, Priority.WARNING)
+        self._returned, self._off = [], []
         self.counts = Tally(daemon.state for daemon in self.daemons.values())
         self.findings = findings_in(self.daemons.values())
 
@@ -405,7 +420,7 @@ class Fleet:
 
     def _here(self, daemon: Daemon) -> None:
         if daemon.state is State.SILENT:
-            self._add(f"{daemon.name} reports again", Priority.INFO)
+            self._returned.append(daemon.name)
         daemon.state = State.REPORTING
         self._awaited.discard(daemon.name)
 
@@ -413,7 +428,7 @@ class Fleet:
         off_s = daemon.clock_off_s
         if abs(off_s) >= CLOCK_OFF_S:
             which = "ahead" if off_s > 0 else "behind"
-            self._add(f"the clock of {daemon.name} is {abs(off_s):.0f} s {which}", Priority.WARNING)
+            self._off.append(f"{daemon.name} ({abs(off_s):.0f} s {which})")
 
     def _prune(self, daemon: Daemon, age_s: float) -> None:
         line = daemon.line

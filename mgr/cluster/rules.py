@@ -28,6 +28,8 @@ COMMANDS_MAX: Final = 256
 DESCRIPTION_MAX: Final = 1024
 LABELS_MAX: Final = 16
 BOUNDS_MAX: Final = 64
+VALUES_EACH: Final = 2
+"""Values in a row for each counter that a daemon may have: averages have two."""
 METRICS_MAX: Final = 32
 METRIC: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 OUR_CHECKS: Final = "MGR_"
@@ -133,6 +135,19 @@ def check_count(before: Schema, added: int, counters_max: int) -> None:
     if len(before.slots) + added > counters_max:
         raise ReportLimitError(
             "counters", f"{len(before.slots) + added} counters; a daemon may have {counters_max}"
+        )
+
+
+def check_width(schema: Schema, counters_max: int) -> None:
+    """Refuse rows that would be too wide: histograms have many values.
+
+    Raises:
+        ReportLimitError: More than two for each counter that a daemon may have.
+
+    """
+    if schema.width > VALUES_EACH * counters_max:
+        raise ReportLimitError(
+            "counters", f"{schema.width} values; a daemon may have {VALUES_EACH * counters_max}"
         )
 
 

@@ -14,6 +14,7 @@ from mgr.cluster.daemon import Daemon, Order, Said, Wanted
 from mgr.cluster.fleet import Fleet
 from mgr.errors import (
     MgrError,
+    NotActiveError,
     OutcomeUnknownError,
     OverloadedError,
     ReportLimitError,
@@ -85,6 +86,8 @@ class Membership:
                     raise ended  # cancels what still runs or waits to be written
         except* MgrError:
             pass
+        if isinstance(ended, NotActiveError):
+            raise ended  # everybody's stream ends so: no news of this one
         if ended is not None:
             self._fleet.ended(ended)
             fields = {"peer": self._context.peer(), "error": str(ended)}
@@ -132,9 +135,10 @@ class Membership:
 
     def end(self, error: MgrError) -> None:
         """See ``mgr.cluster.daemon``."""
-        if self._serving is not None and self._ended is None:
+        if self._ended is None:
             self._ended = error
-            self._serving.cancel()
+            if self._serving is not None:
+                self._serving.cancel()
 
     # -- reading --------------------------------------------------------------------------------
 

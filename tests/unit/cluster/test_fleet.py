@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgr.cluster.counters import Counter
+from mgr.cluster.counters import Counter, Kind
 from mgr.cluster.daemon import Metric, State, Wanted
 from mgr.cluster.fleet import CONTESTED_S, Fleet, Opening, Tuning
 from mgr.cluster.log import ClusterLog
@@ -10,7 +10,6 @@ from mgr.cluster.member import Member, decode, encode
 from mgr.cluster.rules import MESSAGES_AT_ONCE
 from mgr.errors import (
     DeadlineExceededError,
-    NotActiveError,
     ReplacedError,
     ReportLimitError,
     ReportRefusedError,
@@ -80,7 +79,7 @@ def test_a_daemon_is_silent_once_its_grace_has_passed_and_not_before(fleet, cloc
     fleet.report(daemon, line, [])
     fleet.look()
     assert (daemon.state, fleet.findings.silent) == (State.REPORTING, {})
-    assert lines(cluster_log) == ["rgw.a is silent", "rgw.a reports again"]
+    assert lines(cluster_log) == ["rgw.a is silent", "rgw.a is reporting again"]
 
 
 def test_a_stream_that_ends_leaves_a_daemon_its_grace(fleet, clock):
@@ -221,6 +220,46 @@ def test_reports_that_come_too_fast_are_refused(fleet, clock):
         fleet.report(daemon, line, [])
 
 
+def test_a_grace_that_became_shorter_begins_when_it_did(fleet, clock):
+    """Daemons that report every minute are not silent because somebody wants them every second."""
+    fleet.tune(Tuning(wanted=Wanted(period_s=60)))
+    daemon = fleet.open(opening(), Line())
+    clock.advance(50)
+
+    fleet.tune(Tuning(wanted=Wanted(period_s=1)))
+    fleet.look()
+    assert daemon.state is State.REPORTING
+    clock.advance(3.1)
+    fleet.look()
+    assert daemon.state is State.SILENT
+
+
+def test_a_row_may_not_be_too_wide(fleet):
+    """A few histograms are as much memory as many counters."""
+    fleet.tune(Tuning(counters_max=10))
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    wide = Counter(group="g", name="h", kind=Kind.HISTOGRAM, bounds=tuple(map(float, range(19))))
+
+    with pytest.raises(ReportLimitError, match="21 values"):
+        fleet.declare(daemon, line, b"x", lambda: [wide], count=1, anew=True)
+    assert daemon.ring.schema.slots == ()
+
+
+def test_many_that_come_back_are_one_line(fleet, clock, cluster_log):
+    """The cluster log holds a thousand."""
+    streams = [(fleet.open(opening(f"n{each:02}"), line := Line()), line) for each in range(12)]
+    clock.advance(GRACE_S + 1)
+    fleet.look()
+    for daemon, line in streams:
+        fleet.report(daemon, line, [])
+    fleet.look()
+
+    [silent, back] = lines(cluster_log)
+    assert silent.startswith("rgw.n00, rgw.n01,")
+    assert back.endswith("rgw.n09 and 2 more are reporting again")
+
+
 def test_there_is_room_for_so_many_daemons(fleet):
     """One more is refused; one who is known is not."""
     fleet.tuning = Tuning(daemons_max=1)
@@ -293,16 +332,17 @@ def test_generations_grow_with_what_they_stand_for(fleet):
     assert fleet.generation == generation + 1
 
 
-def test_only_what_a_daemon_is_to_blame_for_is_counted(clock, cluster_log):
-    """A failover ends streams, too."""
+def test_every_end_that_was_not_meant_is_counted(clock, cluster_log):
+    """By the rule that was broken, or by what happened."""
     rules = []
     fleet = Fleet(clock, cluster_log, term=7, name="mgr.a", refused=rules.append)
 
     fleet.ended(ReportRefusedError("name", "no"))
     fleet.ended(ReplacedError("no"))
-    fleet.ended(NotActiveError(None))
 
-    assert rules == ["name", "replaced"]
+    fleet.broke_off()
+
+    assert rules == ["name", "replaced", "broke_off"]
 
 
 def test_a_large_fleet_is_asked_to_spread_its_return(fleet):
