@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol, Self
@@ -36,6 +37,13 @@ DEPTH_MAX: Final = 64
 """Dictionaries and lists inside one another; deeper ones end the recursion of those who read."""
 UNVERSIONED: Final = 0
 """The version of a document of the manager itself, and of a map that is not there."""
+
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""Checks syntax, and makes nothing of what is inside."""
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_LARGE_NUMBER: Final = re.compile(rb"[eE]\+?\d{3}|\d{300}")
+_NO_BRACKETS: Final = bytes(each for each in range(256) if each not in b"[]{}")
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,25 +301,29 @@ def _check_text(name: str, text: str) -> int:
     if len(encoded) > BYTES_MAX:
         raise TooLargeError(f"map '{name}' has {len(encoded)} bytes; the limit is {BYTES_MAX}")
     try:
-        document = msgspec.json.decode(encoded)
+        _OBJECT.decode(encoded)
+        _check_inside(name, encoded)
     except RecursionError:
         raise _too_deep(name) from None
+    except msgspec.ValidationError as error:
+        raise InvalidArgumentError(f"map '{name}' is no JSON object: {error}") from None
     except msgspec.DecodeError as error:
         raise InvalidArgumentError(f"map '{name}' is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise InvalidArgumentError(f"map '{name}' is no JSON object: it must begin with '{{'")
-    level: list[Any] = [document]
+    return len(encoded)
+
+
+def _check_inside(name: str, encoded: bytes) -> None:
+    """Refuse what readers could not take, without making a document of it: this is the loop."""
+    bare = _STRING.sub(b"", encoded)
+    if _LARGE_NUMBER.search(bare):
+        msgspec.json.decode(encoded)
+    brackets = bare.translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(DEPTH_MAX):
-        level = [inner for each in level for inner in _inside(each)]
-        if not level:
-            return len(encoded)
+        # Each time the innermost level goes.
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return
     raise _too_deep(name)
-
-
-def _inside(outer: Any) -> Iterator[Any]:
-    for each in outer.values() if isinstance(outer, dict) else outer:
-        if isinstance(each, dict | list):
-            yield each
 
 
 def _too_deep(name: str) -> InvalidArgumentError:

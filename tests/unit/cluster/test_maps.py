@@ -118,6 +118,10 @@ async def test_a_name_of_the_manager_itself_is_refused():
         ('{"a": NaN}', "is not JSON"),
         ("[]", "is no JSON object"),
         ("7", "is no JSON object"),
+        ('{"a": [1e999]}', "is no JSON object: Number out of range"),
+        ('{"a": [1' + "0" * 400 + ".0]}", "is no JSON object: Number out of range"),
+        ('{"a": {"b": "\\ud800"}}', "is not JSON"),
+        ('{"a": {"b": 1,}}', "is not JSON"),
         ('{"a": "\ud800"}', "UTF-8"),
         ('{"a":' + "[" * DEPTH_MAX + "]" * DEPTH_MAX + "}", "nested deeper than 64"),
         ('{"a":' + "[" * 400_000 + "]" * 400_000 + "}", "nested deeper than 64"),
@@ -137,6 +141,22 @@ async def test_a_map_as_deep_as_the_limit_is_readable():
         await maps.set("deep", '{"a":' + "[" * (DEPTH_MAX - 1) + "]" * (DEPTH_MAX - 1) + "}")
 
         assert maps.read("deep")["a"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"a[[[" * 40: "]]}"}),
+        json.dumps({'a"[' * 40: {"\\": "["}}),
+        '{"a": [1e22, 12345678901234567890123, 1E+200]}',
+    ],
+)
+async def test_brackets_in_texts_are_no_structure(text):
+    """And large numbers are numbers."""
+    async with keeping() as (maps, _):
+        await maps.set("racks", text)
+
+        assert maps.read("racks") == json.loads(text)
 
 
 async def test_one_map_and_all_maps_together_are_limited(monkeypatch):
