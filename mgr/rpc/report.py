@@ -240,6 +240,8 @@ class Membership:
     # -- writing --------------------------------------------------------------------------------
 
     def _send(self, message: cluster_pb2.ReportResponse) -> None:
+        if self._serving is None:
+            return  # the stream is over, and whoever sends does not know yet
         if len(self._waiting) >= WAITING_MAX:
             self.end(ReportLimitError("unread", f"{WAITING_MAX} messages were not read"))
             return
@@ -267,3 +269,6 @@ class Membership:
             except TimeoutError:
                 why = f"a message was not read within {WRITE_S:g} s"
                 self.end(ReportLimitError("unread", why))
+            except grpc.aio.BaseError as error:
+                # The daemon is gone, as the reader will hear in a moment. Nothing else to do.
+                log.debug("not written", extra={"error": str(error)})

@@ -401,3 +401,20 @@ async def test_a_daemon_whose_host_vanished_is_noticed_by_pings(monkeypatch):
 
         await until(lambda: fleet.daemons["rgw.a"].line is None)
         assert fleet.daemons["rgw.a"].state is State.REPORTING, "it has its grace to come back"
+
+
+async def test_a_daemon_that_goes_while_it_is_written_to_is_no_fault_of_ours(active, fleet, caplog):
+    """It is missed like any other; the manager's log has no traceback."""
+    for number in range(10):
+        async with daemons(active.address) as stub:
+            stream = stub.stream()
+            await stream.open(ident=f"n{number}")
+            line = fleet.daemons[f"rgw.n{number}"].line
+            await stream.end()
+            for _ in range(5):
+                line.configure(Wanted())
+                await asyncio.sleep(0)
+    await until(lambda: not any(daemon.line for daemon in fleet.daemons.values()))
+
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    assert set(active.role.refused) == {"broke_off"}
