@@ -140,6 +140,7 @@ bench: $(INSTALLED)  ## print every number that the pages quote, beside its refe
 
 .PHONY: matrix
 matrix: $(INSTALLED)  ## every row of the fault matrix (RUNS=, ROWS=1,4), and its table in docs/failover.md
+	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[plot]"
 	@$(BIN)/python -m tests.matrix $(if $(ROWS),--rows $(ROWS),--write) $(if $(RUNS),--runs $(RUNS))
 
 .PHONY: soak

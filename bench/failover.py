@@ -254,7 +254,7 @@ def _measure(report: Report, what: str) -> None:
     report.notes.append(f"{what}: {found.note()}")
 
 
-async def _lease_alone(endpoints: tuple[str, ...], ttl_s: int) -> list[float]:
+async def lease_alone(endpoints: tuple[str, ...], ttl_s: int) -> list[float]:
     """What everybody gets from an etcd lease: the holder vanishes, a waiter takes the key."""
     found = []
     store = EtcdStore(endpoints)
@@ -284,6 +284,6 @@ def run() -> Report:
     for what in FAULTS:
         _measure(report, what)
     with Setting(names=()) as setting:
-        alone = asyncio.run(_lease_alone(setting.cluster.etcd, 5))
+        alone = asyncio.run(lease_alone(setting.cluster.etcd, 5))
     report.add("reference: an etcd lease of 5 s alone -> the next holds the key", alone)
     return report

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import click
 
+from bench.failover import lease_alone
+from bench.plot import Panel, distribution, draw
 from bench.report import machine
-from tests.matrix.row import KEY, Row
+from tests.matrix.row import COMMAND, KEY, Row
 from tests.matrix.table import ROWS, Result, run, written
+from tests.support.etcd import MEMORY, EtcdCluster
+from tests.support.faults.lab import ETCD
 from tests.support.tree import ROOT
 
 PAGE: Final = ROOT / "docs" / "failover.md"
 BEGIN: Final = "<!-- matrix:begin -->"
 END: Final = "<!-- matrix:end -->"
+PICTURE: Final = "failover"
+LEASE_S: Final = 5
+TITLES: Final = {KEY: "Until a standby holds the key", COMMAND: "Until a command is answered"}
+DRAWN: Final = {
+    1: "kill -9 of the worker",
+    4: "SIGSTOP of the worker",
+    7: "kill -9 of the guard",
+    9: "host frozen",
+    12: "SIGTERM",
+    15: "cut off from etcd",
+    32: "key deleted",
+}
 SAMPLES: Final = ROOT / ".cache" / "matrix" / "samples.json"
 
 
@@ -38,9 +59,10 @@ def main(runs: int | None, rows: str, seed: int, *, write: bool) -> None:
     for result in results:
         for missed in result.missed():
             sys.stdout.write(f"MISSED: row {result.row.number}, {missed}\n")
-    if write:
-        _write(table)
     _keep(results)
+    if write:
+        sys.stdout.write(f"{_drawn(results)}\n")
+        _write(table)
     sys.exit(any(result.wrong for result in results))
 
 
@@ -57,8 +79,39 @@ def _done(row: Row, runs: int, seed: int) -> Result:
 def _write(table: str) -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    said = f"`make matrix` on {machine()}; fast profile, three etcds 3.5.30 in memory."
-    PAGE.write_text(f"{before}{BEGIN}\n{said}\n\n{table}\n{END}{after}", encoding="utf-8")
+    said = (
+        f"`make matrix` on {machine()}; fast profile, three etcds in memory. A row alone: "
+        "`make matrix ROWS=<its number>`."
+    )
+    picture = f"![How long the failovers took](images/{PICTURE}.svg)"
+    parts = (f"{before}{BEGIN}", said, "", table, "", picture, f"{END}{after}")
+    PAGE.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _drawn(results: Iterable[Result]) -> str:
+    """Draw the failovers beside what everybody gets from a lease alone, measured here and now."""
+    with EtcdCluster(Path(tempfile.mkdtemp(dir=MEMORY)), flags=ETCD) as etcd:
+        alone = asyncio.run(lease_alone(etcd.endpoints, LEASE_S))
+        shutil.rmtree(etcd.members[0].directory, ignore_errors=True)
+    reference = distribution(f"an etcd lease of {LEASE_S} s alone", alone)
+    panels = [
+        Panel(
+            title,
+            "milliseconds from the fault",
+            "share of runs",
+            [
+                *(
+                    distribution(f"{result.row.number}: {DRAWN[result.row.number]}", samples)
+                    for result in results
+                    if result.row.number in DRAWN and (samples := result.figures.get(figure))
+                ),
+                dataclasses.replace(reference, style="--"),
+            ],
+            log_x=True,
+        )
+        for figure, title in TITLES.items()
+    ]
+    return draw(PICTURE, panels)
 
 
 def _keep(results: list[Result]) -> None:

@@ -264,7 +264,7 @@ ROWS = (
     Row(
         number=14,
         fault="every manager restarted, one after the other, under load",
-        holds="no command fails; from newer to older never (`tests/integration/guard`)",
+        holds="no command fails; never to an older release (`tests/sim/test_upgrade.py`)",
         run=restart_all,
         place=Place.BUSY,
         runs=3,
