@@ -21,6 +21,12 @@ from mgr.rpc.wire import value_of
 
 PERIOD_S = 0.05
 ANSWER_S = 5.0
+OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    # As the real server: clients may ask for signs of life.
+    ("grpc.http2.min_ping_interval_without_data_ms", 100),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
 
 
 @dataclass
@@ -98,6 +104,7 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         self.name = name
         self.fleet = fleet
         self.refuses: list[MgrError] = []
+        self.reached_at = ""
         self.opened = 0
         self.replaced: set[str] = set()
         self.lowest_priority = 0
@@ -105,9 +112,7 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         self.log: list[Joined] = []
 
     async def start(self, port=0):
-        self.server = grpc.aio.server(
-            interceptors=[StatusInterceptor()], options=[("grpc.so_reuseport", 0)]
-        )
+        self.server = grpc.aio.server(interceptors=[StatusInterceptor()], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)
         manager_pb2_grpc.add_ManagerServiceServicer_to_server(self, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
@@ -115,7 +120,8 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        """Where others are sent."""
+        return self.reached_at or f"127.0.0.1:{self.port}"
 
     @property
     def leads(self):

@@ -9,9 +9,11 @@ import threading
 import pytest
 
 from mgr.client import AsyncDaemon, Daemon
+from mgr.client.peers import OPTIONS
 from mgr.clock import CLOCK
 from mgr.errors import InvalidArgumentError, ReportRefusedError, UnreachableError
 from mgr.rpc.v1 import cluster_pb2
+from tests.support.faults.proxy import Mode, Proxy
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
@@ -266,6 +268,24 @@ async def test_a_killed_active_is_followed(fleet, web, until):
     assert stream.counters() == {"web.requests": [7]}
 
 
+async def test_a_frozen_active_is_given_up(fleet, until, monkeypatch):
+    """Nothing is closed and nothing is refused: only pings find out."""
+    brisk = {"grpc.keepalive_time_ms": 300, "grpc.keepalive_timeout_ms": 200}
+    brisk["grpc.http2.ping_timeout_ms"] = 200
+    monkeypatch.setattr("mgr.client.peers.OPTIONS", tuple((dict(OPTIONS) | brisk).items()))
+    async with Proxy(fleet["a"].address) as cable:
+        fleet["a"].reached_at = cable.address
+        async with AsyncDaemon("web", "eu-1", [cable.address, fleet["b"].address]) as daemon:
+            await joined(fleet, until)
+
+            cable.mode = Mode.PAUSE
+            fleet.lead("b")
+
+            stream = await joined(fleet, until)
+            assert stream.opening.rejoins
+            assert daemon.joined
+
+
 async def test_who_is_sent_on_by_a_standby_arrives(fleet, until):
     """One known manager is enough, also if it does not lead."""
     async with AsyncDaemon("web", "eu-1", fleet["b"].address):
@@ -398,6 +418,23 @@ async def test_the_blocking_twin_does_all_of_it(fleet, until):
     assert answer == "status"
     assert stream.closed
     assert stream.counters() == {"web.requests": [1]}
+
+
+async def test_a_forked_process_waits_for_nothing(fleet):
+    """The thread that would answer is not in it: closing returns, asking fails, both at once."""
+    daemon = Daemon("web", "eu-1", fleet.hosts)
+    daemon.start()
+    here = daemon._process
+    try:
+        daemon._process = -1
+        daemon.counter("requests").inc()
+        daemon.close()
+        assert not daemon.wait_joined()
+        with pytest.raises(UnreachableError, match="not started in this process"):
+            daemon.execute("status")
+    finally:
+        daemon._process = here
+        await asyncio.get_running_loop().run_in_executor(None, daemon.close)
 
 
 async def test_a_blocking_program_ends_in_time_without_a_manager(fleet):
