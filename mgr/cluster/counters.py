@@ -210,7 +210,7 @@ class Ring:
 
     def extended(self, schema: Schema) -> Ring:
         """This ring under a schema that begins like its own; what is new has no points yet."""
-        return Ring(schema, self._rows)
+        return Ring(schema, self._rows if self.schema.slots else None)
 
     def points(self, slot: Slot) -> list[list[float]]:
         """The time and values of each row, from old to new. From any thread."""
@@ -228,6 +228,10 @@ class Ring:
         except IndexError:
             return []
         return [row[0], *row[slot.start : slot.stop]] if slot.stop <= len(row) else []
+
+
+NO_POINTS: Final = Ring()
+"""Of everybody who has declared nothing: it stays empty."""
 
 
 def labels_of(labels: Mapping[str, str]) -> Labels:

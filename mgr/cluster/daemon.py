@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
-from mgr.cluster.counters import Ring
+from mgr.cluster.counters import NO_POINTS
 from mgr.cluster.member import Member
 from mgr.errors import MgrError
 
@@ -147,7 +147,7 @@ class Daemon:
         self.line: Line | None = None
         self.incarnation = ""
         self.commands: tuple[str, ...] = ()
-        self.ring = Ring()
+        self.ring = NO_POINTS
         self.status: Mapping[str, str] = {}
         self.task_status: Mapping[str, str] = {}
         self.metrics: tuple[Metric, ...] = ()

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
-from mgr.cluster.counters import Counter, Ring, Schemas
+from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schemas
 from mgr.cluster.daemon import Daemon, Device, Line, Metric, State, Wanted
 from mgr.cluster.findings import CLOCK_OFF_S, Findings, findings_in
 from mgr.cluster.log import ClusterLog, Priority
@@ -391,7 +391,7 @@ class Fleet:
     def _begin_anew(self, daemon: Daemon, incarnation: str) -> None:
         daemon.incarnation = incarnation
         self.generation += 1
-        daemon.ring = Ring()
+        daemon.ring = NO_POINTS
         daemon.reported_at = None
         daemon.metrics = ()
         if daemon.status or daemon.task_status or daemon.devices:

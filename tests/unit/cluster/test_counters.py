@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from mgr.cluster.counters import EMPTY, POINTS_MAX, Counter, Kind, Ring, Schema, Schemas
+from mgr.cluster.counters import EMPTY, NO_POINTS, POINTS_MAX, Counter, Kind, Ring, Schema, Schemas
 from mgr.errors import ReportRefusedError
 
 GAUGE = Counter(group="g", name="gauge")
@@ -54,6 +54,16 @@ def test_what_was_added_to_a_schema_has_no_points_from_before():
     assert ring.points(gauge) == [[1.0, 7.0]]
     assert ring.points(average) == []
     assert ring.latest(average) == []
+
+
+def test_daemons_that_begin_with_nothing_do_not_share_what_comes_later():
+    """They have one empty ring, until each declares something."""
+    schema = Schema([GAUGE])
+    one, other = NO_POINTS.extended(schema), NO_POINTS.extended(schema)
+    one.add(1.0, [7.0])
+
+    assert other.points(schema.slots[0]) == []
+    assert one.points(schema.slots[0]) == [[1.0, 7.0]]
 
 
 def test_equal_declarations_are_read_once_and_share_one_schema():
