@@ -116,7 +116,9 @@ class Maps:
         return known
 
     def get(self, name: str) -> Map:
-        """A published map, or a document of the manager itself, which is made of what is now.
+        """A published map, or a document of the manager itself, made of what is now.
+
+        From any thread.
 
         Raises:
             NotFoundError: There is none.
