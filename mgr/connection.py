@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mgr.errors import InvalidSettingError
 from mgr.settings import Settings
-from mgr.store.etcd import EtcdLogin, EtcdStore, EtcdTls
+from mgr.store.etcd import EtcdLogin, EtcdStore
+from mgr.tls import Tls
 
 
 def connect(settings: Settings) -> EtcdStore:
@@ -18,7 +19,9 @@ def connect(settings: Settings) -> EtcdStore:
     """
     tls = login = None
     if settings.etcd_ca:
-        tls = EtcdTls.read(settings.etcd_ca, settings.etcd_cert, settings.etcd_key)
+        tls = Tls.read(
+            settings.etcd_ca, settings.etcd_cert, settings.etcd_key, purpose="TLS to etcd"
+        )
     if settings.etcd_user:
         login = EtcdLogin(settings.etcd_user, _password(settings.etcd_password_file))
     return EtcdStore(settings.etcd, tls=tls, login=login, timeout_s=settings.etcd_timeout_s)

@@ -31,6 +31,7 @@ from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
 from mgr.link import Begin
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
+from mgr.tls import check_pair
 
 EXIT_BUG: Final = 70
 """``EX_SOFTWARE`` of sysexits.h: no errno has this number on Linux that we ever use."""
@@ -84,6 +85,8 @@ def command(config: str | None, **flags: str | None) -> None:
             environment=os.environ,
             flags={name: value for name, value in flags.items() if value is not None},
         )
+        if settings.tls_cert:
+            check_pair(settings.tls_cert, settings.tls_key)
         logs.set_up(
             level=settings.log_level,
             form=settings.log_format,

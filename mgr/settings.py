@@ -76,6 +76,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     http_advertise: Annotated[
         str, Meta(description="Where clients reach HTTP, host:port; empty: as it listens")
     ] = ""
+    tls_cert: Annotated[
+        str, Meta(description="File with the certificate that gRPC and HTTP show; empty: no TLS")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="File with that certificate's private key")] = ""
+    tls_ca: Annotated[
+        str,
+        Meta(
+            description="File with the CA that must have signed what gRPC clients show; empty: "
+            "they show nothing. HTTP asks nobody, so that probes and load balancers need nothing"
+        ),
+    ] = ""
     module_path: Annotated[
         tuple[str, ...],
         Meta(description="Folders with further modules, separated by commas"),
@@ -155,10 +166,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for field in ("grpc_advertise", "http_advertise"):
             if getattr(self, field):
                 split_address(getattr(self, field), field)
-        if bool(self.etcd_cert) != bool(self.etcd_key):
-            raise InvalidSettingError("etcd_cert and etcd_key belong together: set both or none")
+        self._check_certificates()
         if self.etcd_user and not self.etcd_password_file:
             raise InvalidSettingError("etcd_user needs etcd_password_file")
+
+    def _check_certificates(self) -> None:
+        for cert, key in (("etcd_cert", "etcd_key"), ("tls_cert", "tls_key")):
+            if bool(getattr(self, cert)) != bool(getattr(self, key)):
+                raise InvalidSettingError(f"{cert} and {key} belong together: set both or none")
+        if self.tls_ca and not self.tls_cert:
+            raise InvalidSettingError("tls_ca needs tls_cert and tls_key: without them all is open")
 
     @property
     def renew_every_s(self) -> float:

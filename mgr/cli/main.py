@@ -79,6 +79,17 @@ def _anywhere() -> list[click.Option]:
     ]
 
 
+def _certificates() -> list[click.Option]:
+    words = {
+        "ca": "CA that signed the managers' certificates; turns TLS on.  [env: MGR_TLS_CA]",
+        "cert": "Certificate to show, where they ask for one.  [env: MGR_TLS_CERT]",
+        "key": "Its private key.  [env: MGR_TLS_KEY]",
+    }
+    return [
+        click.Option([f"--tls-{name}"], metavar="FILE", help=text) for name, text in words.items()
+    ]
+
+
 def _in_front() -> list[click.Parameter]:
     watched = [
         click.Option([f"--watch-{name}"], is_flag=True, help=f"Follow it from {name} upwards.")
@@ -91,6 +102,7 @@ def _in_front() -> list[click.Parameter]:
             help="Managers to ask, one is enough.  [env: MGR_HOSTS; default: 127.0.0.1:7400]",
         ),
         *_anywhere(),
+        *_certificates(),
         click.Option(["-s", "--status"], is_flag=True, help="Short for the command status."),
         click.Option(["-w", "--watch"], is_flag=True, help="Follow the cluster log."),
         *watched,
@@ -164,6 +176,7 @@ def _done(options: dict[str, Any]) -> int:
     wish_of = {
         "words": words,
         "hosts": hosts,
+        "tls": where.tls(options, os.environ, known),
         "table": table.path(hosts, os.environ),
         "format": options["format"] or known.format,
         "in_file": options["in_file"],
@@ -210,16 +223,16 @@ def _completion(shells: tuple[str, ...]) -> int:
 def _completed(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
 
+    def fetch(hosts: str, file: Any) -> table.Table:
+        from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
+
+        certificates = where.tls(context.params, os.environ, where.habits(os.environ))
+        return fetch(hosts, file, certificates)
+
     found = candidates(
-        context.params.get("words") or (), incomplete, context.params.get("hosts"), _fetch
+        context.params.get("words") or (), incomplete, context.params.get("hosts"), fetch
     )
     return [CompletionItem(word, help=text) for word, text in found]
-
-
-def _fetch(hosts: str, file: Any) -> table.Table:
-    from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
-
-    return fetch(hosts, file)
 
 
 if __name__ == "__main__":

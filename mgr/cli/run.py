@@ -18,6 +18,7 @@ from mgr.client.aio import AsyncClient
 from mgr.client.answer import Answer, Line, Missing, Status
 from mgr.clock import CLOCK
 from mgr.errors import InvalidArgumentError, UnreachableError
+from mgr.tls import Tls
 
 FETCH_S: Final = 1.0
 """Completion waits no longer for a table than a person at a prompt does."""
@@ -40,6 +41,7 @@ class Wish:
     words: tuple[str, ...]
     hosts: str
     table: Path
+    tls: Tls | None = None
     format: str = ""
     in_file: str | None = None
     out_file: str | None = None
@@ -65,7 +67,7 @@ def explain(wish: Wish) -> int:
         UnknownCommandError: None begins so; the message names the closest ones.
 
     """
-    table = asyncio.run(_fetched(wish.hosts, wish.table, wish.timeout_s))
+    table = asyncio.run(_fetched(wish.hosts, wish.table, wish.timeout_s, wish.tls))
     asked = wish.words
     found = [pair for pair in table.shown() if pair[0].words[: len(asked)] == asked]
     if not found:
@@ -79,18 +81,18 @@ def watch(wish: Wish, *, lowest: str, channel: str) -> int:
     return asyncio.run(_watch(wish, lowest, channel))
 
 
-def fetch(hosts: str, file: Path) -> Table:
+def fetch(hosts: str, file: Path, tls: Tls | None) -> Table:
     """Ask for the commands there are, quickly or not at all; for completion.
 
     Raises:
         MgrError: Nobody answered in time.
 
     """
-    return asyncio.run(_fetched(hosts, file, FETCH_S))
+    return asyncio.run(_fetched(hosts, file, FETCH_S, tls))
 
 
-async def _fetched(hosts: str, file: Path, timeout_s: float) -> Table:
-    async with AsyncClient(hosts, timeout_s=timeout_s) as client:
+async def _fetched(hosts: str, file: Path, timeout_s: float, tls: Tls | None) -> Table:
+    async with AsyncClient(hosts, timeout_s=timeout_s, tls=tls) as client:
         return await _table(client, file)
 
 
@@ -121,7 +123,7 @@ async def _table(client: AsyncClient, file: Path) -> Table:
 async def _execute(wish: Wish) -> int:
     data = _input(wish.in_file)
     arguments: dict[str, Any] = {"format": wish.format} if wish.format else {}
-    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s) as client:
+    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s, tls=wish.tls) as client:
         if wish.words[: len(WITHOUT_ACTIVE)] == WITHOUT_ACTIVE:
             return _printed(await client.execute_anywhere(wish.words, arguments), wish)
         try:
@@ -165,7 +167,7 @@ async def _poll(client: AsyncClient, wish: Wish, arguments: dict[str, Any], data
 
 
 async def _watch(wish: Wish, lowest: str, channel: str) -> int:
-    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s) as client:
+    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s, tls=wish.tls) as client:
         async for event in client.follow_log(past=PAST_LINES, lowest=lowest, channel=channel):
             sys.stdout.write(_line(event, wish.format) + "\n")
             sys.stdout.flush()

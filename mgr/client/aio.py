@@ -33,6 +33,7 @@ from mgr.errors import DeadlineExceededError, NotActiveError, UnreachableError
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.command_pb2 import DescribeCommandsRequest
 from mgr.rpc.v1.manager_pb2 import FailRequest, GetStatusRequest
+from mgr.tls import Tls
 
 TIMEOUT_S: Final = 10.0
 REACH_S: Final = 2.0
@@ -56,6 +57,7 @@ class AsyncClient:
         *,
         timeout_s: float = TIMEOUT_S,
         reach_s: float = REACH_S,
+        tls: Tls | None = None,
         clock: Clock = CLOCK,
     ) -> None:
         """Know some managers of the cluster: ``host:port``, at least one that lives.
@@ -64,13 +66,14 @@ class AsyncClient:
             hosts: One is enough to learn of all; several survive the loss of one.
             timeout_s: How long a call may take in all, failovers included.
             reach_s: A call fails after this if not a single manager answers.
+            tls: Whom to trust and who we are; None speaks in plaintext.
             clock: For the deadlines.
 
         Raises:
             InvalidSettingError: One of the hosts is no address.
 
         """
-        self._guide = Guide(Peers(addresses_in(hosts)), clock, reach_s=reach_s)
+        self._guide = Guide(Peers(addresses_in(hosts), tls), clock, reach_s=reach_s)
         self._timeout_s = timeout_s
         self.maps: Final = Maps(self._guide, timeout_s=timeout_s)
 

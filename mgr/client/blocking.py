@@ -18,6 +18,7 @@ from mgr.client.aio import REACH_S, TIMEOUT_S, AsyncClient
 from mgr.client.answer import Answer, CommandInfo, Line, Missing, Status
 from mgr.client.maps import Gone, Map, Maps
 from mgr.client.search import Sighting
+from mgr.tls import Tls
 
 T = TypeVar("T")
 
@@ -37,11 +38,12 @@ class Client:
         *,
         timeout_s: float = TIMEOUT_S,
         reach_s: float = REACH_S,
+        tls: Tls | None = None,
     ) -> None:
         """Take the arguments of ``AsyncClient``."""
 
         async def made() -> AsyncClient:
-            return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s)
+            return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s, tls=tls)
 
         self._client = run(made())
         self.maps: Final = BlockingMaps(self._client.maps)

@@ -21,6 +21,7 @@ from mgr.client.membership import LEAVE_S, Membership, Peered
 from mgr.client.peers import Peers, addresses_in
 from mgr.client.program import Program
 from mgr.errors import UnreachableError
+from mgr.tls import Tls
 
 CLOSE_S: Final = LEAVE_S + 1.0
 
@@ -46,6 +47,7 @@ class Member(Program):
         version: str = "",
         metadata: Mapping[str, object] | None = None,
         on_replaced: Callable[[], None] | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Be ``<type>.<id>``; nothing is sent yet.
 
@@ -57,6 +59,7 @@ class Member(Program):
             version: Of the program.
             metadata: What is worth knowing and does not change while it runs.
             on_replaced: Called once, on the commands' thread, when another program takes the name.
+            tls: Whom to trust and who we are; None speaks in plaintext.
 
         Raises:
             InvalidArgumentError: No daemon may be called so.
@@ -66,7 +69,7 @@ class Member(Program):
         super().__init__(
             type, id, host=host, version=version, metadata=metadata, on_replaced=on_replaced
         )
-        self._peers = Peers(addresses_in(hosts))
+        self._peers = Peers(addresses_in(hosts), tls)
         self._membership = Membership(self, Peered(self._peers))
 
     @property

@@ -12,6 +12,7 @@ from mgr.errors import InvalidSettingError
 from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
+from mgr.tls import Tls
 
 DEFAULT_PORT: Final = 7400
 CONNECT_MS: Final = 2_000
@@ -55,10 +56,16 @@ def addresses_in(hosts: str | Iterable[str]) -> tuple[str, ...]:
 class Peer:
     """One manager's channel, connected on first use."""
 
-    def __init__(self, address: str) -> None:
-        """Speak to ``address``."""
+    def __init__(self, address: str, tls: Tls | None) -> None:
+        """Speak to ``address``; None: in plaintext."""
         self.address = address
-        self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        if tls is None:
+            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(
+                tls.ca or None, tls.key or None, tls.cert or None
+            )
+            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
         self.commands = CommandServiceStub(self.channel)
         self.manager = ManagerServiceStub(self.channel)
         self.cluster = ClusterServiceStub(self.channel)
@@ -78,8 +85,9 @@ class Peer:
 class Peers:
     """Every manager heard of, in the order in which it was."""
 
-    def __init__(self, addresses: Iterable[str]) -> None:
-        """Begin with the ``addresses`` that the user gave."""
+    def __init__(self, addresses: Iterable[str], tls: Tls | None = None) -> None:
+        """Begin with the ``addresses`` that the user gave; ``tls`` for each."""
+        self._tls = tls
         self._known: dict[str, Peer | None] = dict.fromkeys(addresses)
 
     @property
@@ -101,7 +109,7 @@ class Peers:
         """
         peer = self._known.get(address)
         if peer is None or peer.lost():
-            peer = self._known[address] = Peer(address)
+            peer = self._known[address] = Peer(address, self._tls)
         return peer
 
     async def close(self) -> None:

@@ -127,10 +127,9 @@ class Pages:
         if leader is None or leader.name == self._name or not leader.http_address:
             # The view may name this manager before it serves, or after: no way to send anybody.
             return _nobody()
-        return Response(
-            status_code=307,
-            headers=NO_STORE | {"Location": f"http://{leader.http_address}{_target(request)}"},
-        )
+        # Of this very connection, not of a header; all managers of a cluster are set alike.
+        where = f"{request.url.scheme}://{leader.http_address}{_target(request)}"
+        return Response(status_code=307, headers=NO_STORE | {"Location": where})
 
     def _serves(self, leader: LeaderView | None) -> bool:
         return leader is not None and leader.name == self._name and self._role_of().part == SERVING

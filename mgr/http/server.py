@@ -75,6 +75,8 @@ async def serve(
     )
     config = uvicorn.Config(
         pages.application(),
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,

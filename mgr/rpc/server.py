@@ -29,6 +29,7 @@ from mgr.rpc.v1 import (
     manager_pb2_grpc,
 )
 from mgr.settings import Settings, reachable, split_address
+from mgr.tls import Tls
 
 SERVICES: Final = (
     command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name,
@@ -117,22 +118,36 @@ async def serve(
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
-    port = _bind(server, settings.grpc_listen)
+    port = _bind(server, settings)
     await server.start()
     address = reachable(settings.grpc_listen, settings.grpc_advertise, port)
     return GrpcServer(server, address, health, streams)
 
 
-def _bind(server: grpc.aio.Server, listen: str) -> int:
+def _bind(server: grpc.aio.Server, settings: Settings) -> int:
+    listen = settings.grpc_listen
     host, port = split_address(listen, "grpc_listen")
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    credentials = _credentials(settings) if settings.tls_cert else None
     try:
-        return server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
     except RuntimeError:
         # gRPC says no more than that it failed.
         raise CannotListenError(
             f"grpc_listen: cannot listen on {listen}: the port is taken or the address is not "
             "this machine's"
         ) from None
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    tls = Tls.read(settings.tls_ca, settings.tls_cert, settings.tls_key, purpose="TLS of gRPC")
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.cert)],
+        root_certificates=tls.ca or None,
+        require_client_auth=bool(tls.ca),
+    )
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

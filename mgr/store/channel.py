@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -28,6 +27,7 @@ import grpc
 from mgr.errors import InvalidSettingError, StoreError
 from mgr.store import etcd3_stubs
 from mgr.store.refusal import Verdict, refused, unanswered, verdict
+from mgr.tls import Tls
 
 ATTEMPT_S: Final = 0.8
 """How long one endpoint may think about what can be asked elsewhere. Doubled every round, so
@@ -69,29 +69,6 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class EtcdTls:
-    """PEM texts for TLS to etcd. With ``cert`` and ``key`` we show who we are."""
-
-    ca: bytes
-    cert: bytes = b""
-    key: bytes = field(default=b"", repr=False)
-
-    @classmethod
-    def read(cls, ca: str, cert: str = "", key: str = "") -> EtcdTls:
-        """Read the three files; an empty name is an empty text.
-
-        Raises:
-            InvalidSettingError: A file cannot be read.
-
-        """
-        try:
-            texts = [Path(name).read_bytes() if name else b"" for name in (ca, cert, key)]
-        except OSError as error:
-            raise InvalidSettingError(f"TLS to etcd: {error}") from None
-        return cls(*texts)
-
-
-@dataclass(frozen=True, slots=True)
 class EtcdLogin:
     """A user of etcd's own authentication."""
 
@@ -122,7 +99,7 @@ class Request:
 class Endpoint:
     """One etcd address, its channel, and when it may be thought well of again."""
 
-    def __init__(self, address: str, tls: EtcdTls | None) -> None:
+    def __init__(self, address: str, tls: Tls | None) -> None:
         self.address = address
         self.bad_until = 0.0
         self.streams: set[Any] = set()
@@ -173,7 +150,7 @@ class FailoverChannel:
     """See the module's docstring. Make it on the event loop that uses it."""
 
     def __init__(
-        self, addresses: Sequence[str], *, tls: EtcdTls | None, login: EtcdLogin | None
+        self, addresses: Sequence[str], *, tls: Tls | None, login: EtcdLogin | None
     ) -> None:
         """Open channels to ``addresses`` (``host:port``); nothing is sent yet.
 

@@ -25,12 +25,13 @@ from mgr.store.api import (
     Revision,
     StoreStatus,
 )
-from mgr.store.channel import EtcdLogin, EtcdTls, FailoverChannel, Request
+from mgr.store.channel import EtcdLogin, FailoverChannel, Request
 from mgr.store.limits import check_commit, encoded_key
 from mgr.store.refusal import CompactedError, ReplyTooLargeError
 from mgr.store.watch import Watch, range_end, record_of
+from mgr.tls import Tls
 
-__all__ = ["EtcdLogin", "EtcdStore", "EtcdTls"]
+__all__ = ["EtcdLogin", "EtcdStore"]
 
 TIMEOUT_S: Final = 2.0
 PAGE_RECORDS: Final = 1000
@@ -56,7 +57,7 @@ class EtcdStore:
         self,
         endpoints: Sequence[str],
         *,
-        tls: EtcdTls | None = None,
+        tls: Tls | None = None,
         login: EtcdLogin | None = None,
         timeout_s: float = TIMEOUT_S,
         clock: Clock = CLOCK,

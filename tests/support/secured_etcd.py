@@ -13,7 +13,7 @@ import grpc
 import trustme
 
 from mgr.store import etcd3_stubs
-from mgr.store.channel import EtcdTls
+from mgr.tls import Tls
 from tests.support.etcd import Etcd
 
 ROOT: Final = ("root", "root's secret")
@@ -50,11 +50,11 @@ class Certificates:
         paths = {flag: str(self.folder / name) for flag, name in flags.items()}
         return paths | ({"client-cert-auth": "true"} if client_certificates else {})
 
-    def tls(self, *, with_client: bool) -> EtcdTls:
+    def tls(self, *, with_client: bool) -> Tls:
         """What a store is told."""
         if not with_client:
-            return EtcdTls(self.ca)
-        return EtcdTls(
+            return Tls(self.ca)
+        return Tls(
             self.ca,
             cert=self.client.cert_chain_pems[0].bytes(),
             key=self.client.private_key_pem.bytes(),

@@ -57,6 +57,9 @@ def test_later_sources_win(started, tmp_path):
         (["--lease-ttl-s", "1"], "lease_ttl_s"),
         (["--grpc-listen", "nowhere"], "grpc_listen: 'nowhere' is not host:port"),
         (["--config", "/nowhere/mgr.toml"], "cannot read /nowhere/mgr.toml"),
+        (["--tls-cert", "/a.pem"], "tls_cert and tls_key belong together"),
+        (["--tls-ca", "/a.pem"], "tls_ca needs tls_cert"),
+        (["--tls-cert", "/a.pem", "--tls-key", "/a.key"], "tls_cert /a.pem, tls_key /a.key: "),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_starts(started, arguments, words):

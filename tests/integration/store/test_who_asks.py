@@ -6,7 +6,8 @@ import pytest
 
 from mgr.errors import AccessDeniedError, InvalidSettingError, StoreUnavailableError
 from mgr.store.api import Current, Interrupted, Listed, Put
-from mgr.store.channel import EtcdLogin, EtcdTls
+from mgr.store.channel import EtcdLogin
+from mgr.tls import Tls
 from tests.support.reader import Reader
 from tests.support.secured_etcd import USER, Administrator, Certificates, secured
 
@@ -165,10 +166,10 @@ async def test_a_login_where_nobody_is_asked_does_no_harm(connect, etcd):
 def test_a_certificate_file_that_is_missing_is_named(tmp_path):
     """At the start, not at the first request."""
     with pytest.raises(InvalidSettingError, match=r"none\.pem"):
-        EtcdTls.read(str(tmp_path / "none.pem"))
+        Tls.read(str(tmp_path / "none.pem"), purpose="TLS to etcd")
 
 
 def test_secrets_are_not_printed():
     """Neither key nor password stands in a log of the settings."""
     assert USER[1] not in repr(LOGIN)
-    assert "private" not in repr(EtcdTls(b"ca", b"cert", b"private"))
+    assert "private" not in repr(Tls(b"ca", b"cert", b"private"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import types
 
 import httpx
@@ -15,6 +16,7 @@ from mgr.host.view import LeaderView
 from mgr.http.app import Pages, is_page
 from mgr.http.server import serve
 from mgr.settings import Settings
+from tests.support.secured_etcd import Certificates
 
 LEASE_S = 5.0
 
@@ -245,9 +247,9 @@ def test_only_an_address_of_the_web_is_a_page(uri, fine):
     assert is_page(uri) is fine
 
 
-async def running(tasks, listen="127.0.0.1:0"):
+async def running(tasks, listen="127.0.0.1:0", **settings):
     return await serve(
-        Settings(id="a", http_listen=listen),
+        Settings(id="a", http_listen=listen, **settings),
         role_of=lambda: types.SimpleNamespace(part="standby"),
         view=View(leads("b")),
         registry=CollectorRegistry(),
@@ -278,3 +280,18 @@ async def test_a_port_that_is_taken_is_named():
         with pytest.raises(InvalidSettingError, match=f"http_listen: .*{server.address}"):
             await running(tasks, server.address)
         await server.close()
+
+
+async def test_with_a_certificate_it_speaks_https_and_sends_on_in_it(tmp_path):
+    """And asks nobody for one: a probe has none."""
+    made = Certificates.make(tmp_path)
+    files = {"tls_cert": str(tmp_path / "server.pem"), "tls_key": str(tmp_path / "server.key")}
+    trusted = ssl.create_default_context(cadata=made.ca.decode())
+    async with asyncio.TaskGroup() as tasks:
+        server = await running(tasks, **files, tls_ca=str(tmp_path / "ca.pem"))
+        async with httpx.AsyncClient(verify=trusted) as http:
+            answer = await http.get(f"https://{server.address}/page")
+        await server.close()
+
+    assert answer.status_code == 307
+    assert answer.headers["Location"].startswith("https://")
