@@ -22,6 +22,12 @@ COMMANDS = (
     Command(Signature.parse("echo name=text,type=CephString"), "Say it again", "r"),
     Command(Signature.parse("count"), "Add one", "rw"),
     Command(Signature.parse("take"), "Say what was put in", "r", hidden=True),
+    Command(
+        Signature.parse("tell name=target,type=CephString name=args,type=CephString,n=N"),
+        "Tell a daemon",
+        "rw",
+        hidden=True,
+    ),
     Command(Signature.parse("tick"), "Count to three", "r", poll=True, hidden=True),
     Command(
         Signature.parse("push name=force,type=CephBool,req=false,positional=false"),

@@ -63,6 +63,16 @@ async def test_the_answer_and_nothing_else_on_stdout(mgrctl, three):
     assert await mgrctl("echo", "salve") == (0, "salve\n", "b\n")
 
 
+async def test_what_a_daemon_is_told_is_not_judged_here(mgrctl, three):
+    """Options that mgrctl does not know are the daemon's."""
+    active = three.promote("a", 5)
+
+    status, out, _ = await mgrctl("tell", "rgw.eu-1", "cache", "drop", "--force")
+
+    assert (status, out) == (0, "rgw.eu-1 cache drop --force\n")
+    assert active.requests[0].words == ("tell", "rgw.eu-1", "cache", "drop", "--force")
+
+
 @pytest.mark.parametrize(
     "words", [("-f", "json", "echo", "x"), ("echo", "x", "-f", "json"), ("echo", "-fjson", "x")]
 )
