@@ -95,7 +95,8 @@ class Handlers:
         """What the manager is told of them."""
         return [
             CommandDescription(signature=each.signature.to_text(), help=each.help, perm=each.perm)
-            for each in self._handlers.values()
+            # A copy: a thread of the program may add one meanwhile.
+            for each in list(self._handlers.values())
         ]
 
     async def answer(self, request: ExecuteRequest, *, timeout_s: float) -> ExecuteResponse:
@@ -120,7 +121,7 @@ class Handlers:
         for count in range(len(words), 0, -1):
             if handler := self._handlers.get(" ".join(words[:count])):
                 return handler
-        near = closest(words, [each.signature for each in self._handlers.values()])
+        near = closest(words, [each.signature for each in list(self._handlers.values())])
         named = ", ".join(f"'{signature.prefix}'" for signature in near[:CLOSEST_MAX])
         hint = f"; closest: {named}" if near else ""
         raise UnknownCommandError(f"no command '{' '.join(words)}'{hint}")

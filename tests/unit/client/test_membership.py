@@ -16,7 +16,7 @@ from mgr.errors import ReportRefusedError, UnreachableError
 from mgr.rpc.v1.cluster_pb2 import Configure, ReportResponse
 from tests.support.virtual import VirtualClock, VirtualLoop
 
-WITHIN_S = 10.0
+WITHIN_S = 10
 
 
 class Stream:
@@ -38,7 +38,7 @@ class Stream:
             self.road.arrivals.append((asyncio.get_running_loop().time(), message.open))
             configure = Configure()
             configure.period.FromSeconds(5)
-            configure.rejoin_within.FromSeconds(int(WITHIN_S))
+            configure.rejoin_within.FromSeconds(self.road.within_s)
             self.answers.append(ReportResponse(configure=configure))
 
     async def done_writing(self):
@@ -58,7 +58,8 @@ class Stream:
 class Road:
     """To one manager, which may be gone."""
 
-    def __init__(self):
+    def __init__(self, within_s=WITHIN_S):
+        self.within_s = within_s
         self.arrivals = []
         self.streams = []
         self.attempts = 0
@@ -183,7 +184,7 @@ def test_nobody_there_is_asked_seldom():
 
 def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
     """A stream that lives for a moment is a failure, though it was opened."""
-    road = Road()
+    road = Road(within_s=0)
 
     async def scenario():
         async with running(programs(road, 1)):
