@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from mgr.active.heap import Heap
@@ -23,7 +23,17 @@ from mgr.errors import InvalidArgumentError, StoreError, TermLostError
 from mgr.host.manager import Manager
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
+from mgr.store.mirror import Change
 
+TUNED_BY: Final = (
+    COUNTERS_MAX,
+    DAEMON_GRACE,
+    DAEMON_PRUNE,
+    DAEMONS_MAX,
+    STATS_PERIOD,
+    STATS_THRESHOLD,
+)
+"""The options by which a fleet is tuned."""
 LOOK_EVERY_S: Final = 1.0
 WRITTEN_MAX: Final = 100
 """Daemons written in one transaction, which holds only so much."""
@@ -143,7 +153,10 @@ class Members:
         self._news.clear()
         return operations
 
-    def _tune(self, _changes: object = None) -> None:
+    def _tune(self, changes: Sequence[Change] = ()) -> None:
+        # Whoever changed an option waits for this, and it is hardly ever one of these.
+        if changes and not any(change.key.endswith(TUNED_BY) for change in changes):
+            return
         before, tuning = self._fleet.tuning, self._tuning()
         self._fleet.tune(tuning)
         if before.wanted != tuning.wanted:

@@ -457,11 +457,14 @@ class ActiveRole:
 
     def _judge_options(self, _changes: object = None) -> None:
         misfits = self._manager.config.misfits()
-        self._option_checks = option_checks(
+        checks = option_checks(
             (f"{setting.section} {setting.name} = '{setting.value}'", why)
             for setting, why in misfits
         )
-        self._judge()
+        # Whoever changed an option waits for this.
+        if checks != self._option_checks:
+            self._option_checks = checks
+            self._judge()
 
     async def _watch_store(self) -> None:
         while True:
