@@ -17,6 +17,7 @@ from typing import Self
 
 from bench.report import Report
 from bench.setting import Setting
+from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from mgr.store.api import Changed, Created, Delete, LeaseId, Listed, Put
@@ -191,6 +192,7 @@ class Found:
     """What the runs of one fault showed. Times in milliseconds from the fault."""
 
     answered: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
     key: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     acknowledged: int = 0
@@ -200,14 +202,16 @@ class Found:
     unknown: int = 0
     unknown_applied: int = 0
 
-    def run(self, cluster: Cluster, what: str, seen: Observer, load: Load) -> None:
-        """Do the fault once."""
+    def run(self, cluster: Cluster, what: str, seen: Observer, load: Load, idle: Client) -> None:
+        """Do the fault once; ``idle`` is a client that did nothing for a while."""
         active = cluster.settled(60)
         wait_for(lambda: load.answered, "the load to begin")
         term = load.answered[-1][2]
         changes = len(seen.created)
         begun = CLOCK.now()
         FAULTS[what][0](cluster, active)
+        idle.execute(["probe", "nop"], timeout_s=30)
+        self.idle.append((CLOCK.now() - begun) * 1e3)
         first = wait_for(lambda: load.first_after(begun, term), "an answer", 30)
         wait_for(lambda: len(seen.created) > changes, "the new leader key")
         self.answered.append((first - begun) * 1e3)
@@ -243,14 +247,21 @@ def _measure(report: Report, what: str) -> None:
             cluster.enable("probe")
             cluster.run("probe", "nop")
             leader = Keys(cluster.name).leader
-            with Observer(cluster.etcd, leader) as seen, Load(cluster) as load:
+            with (
+                Observer(cluster.etcd, leader) as seen,
+                Load(cluster) as load,
+                cluster.client() as idle,
+            ):
+                idle.execute(["probe", "nop"])
                 for _ in range(RUNS_PER_CLUSTER):
-                    found.run(cluster, what, seen, load)
+                    found.run(cluster, what, seen, load, idle)
             found.count(load, json.loads(cluster.run("probe", "counts", timeout_s=30).stdout))
     report.add(f"{what} -> first command answered", found.answered, target=target)
     report.add(f"{what} -> standby holds the key", found.key, target=KEY_TARGETS.get(what, ""))
     if what in PLANNED:
         report.add(f"{what}: nobody holds the key", found.gaps, target="p99 <= 20")
+    else:
+        report.add(f"{what} -> first command of a client that was idle", found.idle)
     report.notes.append(f"{what}: {found.note()}")
 
 

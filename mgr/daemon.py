@@ -8,28 +8,18 @@ its traceback.
 
 from __future__ import annotations
 
-import asyncio
-import functools
+import importlib
 import logging
 import os
-import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import click
-import msgspec
 
 from mgr import logs
-from mgr.clock import CLOCK
-from mgr.connection import connect
 from mgr.errors import MgrError
-from mgr.guard.child import Child
-from mgr.guard.crew import Listener
-from mgr.guard.identity import Identity
-from mgr.guard.loop import Guard
-from mgr.guard.notify_systemd import Notifier
-from mgr.link import Begin
+from mgr.guard.spawn import spawn
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
 from mgr.tls import check_pair
 
@@ -93,7 +83,7 @@ def command(config: str | None, **flags: str | None) -> None:
             manager=settings.id,
             part="guard",
         )
-        asyncio.run(serve(settings))
+        serve(settings)
     except MgrError as error:
         sys.stderr.write(f"mgrd: {error}\n")
         sys.exit(error.errno)
@@ -102,27 +92,18 @@ def command(config: str | None, **flags: str | None) -> None:
         sys.exit(EXIT_BUG)
 
 
-async def serve(settings: Settings) -> None:
+def serve(settings: Settings) -> None:
     """Be manager ``settings.id`` until a signal says otherwise.
 
     Raises:
         MgrError: It cannot be; nothing was changed.
 
     """
-    store = connect(settings)
-    begin = functools.partial(Begin, settings=msgspec.Raw(msgspec.json.encode(settings)))
-
-    def start_worker(incarnation: str, listener: Listener) -> Child:
-        return Child(WORKER, begin(incarnation=incarnation), listener)
-
-    me = Identity.of_this_process(release())
-    guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, guard.stop)
-    log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
+    # A worker takes longer to come up than a guard: its interpreter starts now, beside our imports.
+    first = spawn(WORKER)
     try:
-        await guard.run()
-    finally:
-        await store.close()
-    log.info("manager stopped")
+        service = importlib.import_module("mgr.guard.service")
+    except BaseException:
+        first.put_down()
+        raise
+    service.run(settings, worker=WORKER, first=first, version=release())

@@ -1,4 +1,4 @@
-"""The worker as a process: started, told, listened to, killed with its group, and reaped."""
+"""The worker as a process: told, listened to, killed with its group, and reaped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import subprocess
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from mgr.guard.crew import Listener
+from mgr.guard.spawn import Spawned
 from mgr.link import LINE_BYTES_MAX, Begin, Message, encode, from_worker
 
 RECEIVE_BYTES: Final = 1 << 16
@@ -34,34 +32,14 @@ class Child:
     terminal's Ctrl-C reaches the guard alone. A helper that leaves the group is not found.
     """
 
-    def __init__(self, command: Sequence[str], begin: Begin, listener: Listener) -> None:
-        """Start ``command`` with ``--link-fd N`` and say ``begin``. On the loop's thread.
-
-        The parent-death signal of the worker follows the *thread* that started it, so that has
-        to be one which lives as long as the guard: the main thread.
-
-        Raises:
-            OSError: It could not be started.
-
-        """
+    def __init__(self, spawned: Spawned, begin: Begin, listener: Listener) -> None:
+        """Take over what was spawned and say ``begin``. On the loop's thread."""
         self.incarnation = begin.incarnation
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._inbox = b""
         self._outbox = bytearray()
-        self._link, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*command, "--link-fd", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-            )
-        except BaseException:
-            self._link.close()
-            raise
-        finally:
-            theirs.close()
+        self._process, self._link = spawned
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
         self._link.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"

@@ -58,20 +58,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(link: socket.socket) -> None:
     reader, writer = await open_link(link)
-    begin = from_guard(await reader.readline())
-    if not isinstance(begin, Begin):
-        raise TypeError(f"the guard began with {begin}")
-    settings = msgspec.json.decode(begin.settings, type=Settings)
-    logs.set_up(
-        level=settings.log_level, form=settings.log_format, manager=settings.id, part="worker"
-    )
-    tether = Tether(reader, writer, CLOCK)
     async with asyncio.TaskGroup() as tasks:
+        # Beside the wait for the first word: the guard is coming up at the same time.
+        imported = aside("import-worker", lambda: importlib.import_module("mgr.worker.loop"))
+        line = await reader.readline()
+        if not line:
+            end(0)  # the guard could not become one, and says why
+        begin = from_guard(line)
+        if not isinstance(begin, Begin):
+            raise TypeError(f"the guard began with {begin}")
+        settings = msgspec.json.decode(begin.settings, type=Settings)
+        logs.set_up(
+            level=settings.log_level, form=settings.log_format, manager=settings.id, part="worker"
+        )
+        tether = Tether(reader, writer, CLOCK)
         tasks.create_task(tether.beat(settings.watchdog_s), name="heartbeat")
         tasks.create_task(tether.hear(), name="link")
-        loop = await aside("import-worker", lambda: importlib.import_module("mgr.worker.loop"))
         try:
-            await loop.run(settings, begin.incarnation, tether, tasks)
+            await (await imported).run(settings, begin.incarnation, tether, tasks)
         except CannotListenError as error:
             tether.say(Unable(why=str(error)))
             raise

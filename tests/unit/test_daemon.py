@@ -17,7 +17,7 @@ def started(monkeypatch):
     """The settings with which a manager would have started."""
     found = []
 
-    async def serve(settings):
+    def serve(settings):
         found.append(settings)
 
     monkeypatch.setattr(daemon, "serve", serve)
@@ -85,7 +85,7 @@ def test_an_unknown_flag_names_the_nearest(started):
 def test_a_taken_name_says_who_has_it(started, monkeypatch):
     """The status is EEXIST, so that a supervisor can tell it from a crash."""
 
-    async def serve(_settings):
+    def serve(_settings):
         raise NameTakenError("manager 'a' is running already: process 7 on host h")
 
     monkeypatch.setattr(daemon, "serve", serve)
@@ -99,7 +99,7 @@ def test_a_taken_name_says_who_has_it(started, monkeypatch):
 def test_a_bug_has_a_status_of_its_own(started, monkeypatch):
     """And its traceback goes to the log."""
 
-    async def serve(_settings):
+    def serve(_settings):
         raise ZeroDivisionError
 
     monkeypatch.setattr(daemon, "serve", serve)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import socket
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -384,6 +386,25 @@ async def test_a_worker_dies_with_its_guard(workers):
     worker.writer.close()
 
     assert await worker.exited() in {1, -signal.SIGKILL}
+
+
+async def test_a_worker_whose_guard_never_begins_goes_quietly(tmp_path):
+    """The guard says itself why it could not become one."""
+    ours, theirs = socket.socketpair()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "mgr.worker", "--link-fd", str(theirs.fileno())),
+            pass_fds=[theirs.fileno()],
+            stdout=output,
+            stderr=output,
+        )
+    theirs.close()
+
+    ours.close()
+
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert log.read_text() == ""
 
 
 async def test_a_worker_dumps_its_stacks_when_asked(workers):

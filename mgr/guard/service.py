@@ -1,0 +1,64 @@
+"""The guard as a process: what it is made of, its signals, and its workers' processes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import signal
+from collections.abc import Sequence
+
+import msgspec
+
+from mgr.clock import CLOCK
+from mgr.connection import connect
+from mgr.guard.child import Child
+from mgr.guard.crew import Listener
+from mgr.guard.identity import Identity
+from mgr.guard.loop import Guard
+from mgr.guard.notify_systemd import Notifier
+from mgr.guard.spawn import Spawned, spawn
+from mgr.link import Begin
+from mgr.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, *, worker: Sequence[str], first: Spawned, version: str) -> None:
+    """Be manager ``settings.id`` until a signal says otherwise.
+
+    ``worker`` is how one is started; ``first`` was started so already.
+
+    Raises:
+        MgrError: It cannot be; nothing was changed.
+
+    """
+    waiting = [first]
+    try:
+        asyncio.run(_serve(settings, worker, waiting, version))
+    finally:
+        for spawned in waiting:
+            spawned.put_down()
+
+
+async def _serve(
+    settings: Settings, worker: Sequence[str], waiting: list[Spawned], version: str
+) -> None:
+    store = connect(settings)
+    begin = functools.partial(Begin, settings=msgspec.Raw(msgspec.json.encode(settings)))
+
+    def start_worker(incarnation: str, listener: Listener) -> Child:
+        spawned = waiting.pop() if waiting else spawn(worker)
+        return Child(spawned, begin(incarnation=incarnation), listener)
+
+    me = Identity.of_this_process(version)
+    guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, guard.stop)
+    log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
+    try:
+        await guard.run()
+    finally:
+        await store.close()
+    log.info("manager stopped")
