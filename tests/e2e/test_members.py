@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -12,14 +13,27 @@ from mgr.client import Daemon
 from tests.support import process
 from tests.support.cluster import wait_for
 
+CRASH = {
+    "crash_id": "2026-01-01_x",
+    "timestamp": "2026-01-01T00:00:00.000000Z",
+    "entity_name": "web.eu-1",
+    "backtrace": ["main"],
+}
 AGENT = Path(sys.executable).with_name("mgr-agent")
 
 
 @pytest.fixture
 def agent(cluster, tmp_path):
-    """An agent of the host ``x``, started as users do: one line."""
+    """An agent of the host ``x``, which watches managers and finds a crash."""
+    report = tmp_path / "crashes/2026-01-01_x"
+    report.mkdir(parents=True)
+    (report / "meta").write_text(json.dumps(CRASH))
+    (report / "done").touch()
+    settings = tmp_path / "agent.toml"
+    settings.write_text(f'crash_dir = "{report.parent}"\n[[watch]]\nprocess = "mgrd"\n')
     log = tmp_path / "agent.log"
-    command = [str(AGENT), "--hosts", ",".join(cluster.hosts), "--id", "x"]
+    hosts = ",".join(cluster.hosts)
+    command = [str(AGENT), "--hosts", hosts, "--id", "x", "--config", str(settings)]
     running = process.start(command, log=log)
     yield running
     process.end(running)
@@ -56,4 +70,9 @@ def test_a_host_and_a_program_come_back_to_the_next_active(cluster, agent):
         assert agent.poll() is None
         assert daemon.joined
 
-    wait_for(lambda: "web.eu-1" not in cluster.run("daemon", "ls").text, "the goodbye")
+    daemons = wait_for(
+        lambda: "web.eu-1" not in (found := cluster.run("daemon", "ls").text) and found,
+        "the goodbye",
+    )
+    assert "process.mgrd@x" in daemons
+    wait_for(lambda: CRASH["crash_id"] in cluster.run("crash", "ls").text, "the crash's report")
