@@ -22,6 +22,8 @@ RANGE = etcd3_stubs.method("KV", "Range")
 REVOKE = etcd3_stubs.method("Lease", "LeaseRevoke")
 QUORUM_LOST_S = 10.0
 COMPACTIONS = 5
+CHANGES_AFTER_REVOCATION = 3
+"""All managers join anew at once; whoever wins first may not be warm yet."""
 STUTTER_S = 0.5
 STUTTERS = 6
 
@@ -136,11 +138,19 @@ ROWS = (
     ),
     Row(
         number=22,
-        fault="SIGSTOP of etcd's leader, CONT after 10 s",
+        fault="SIGSTOP of etcd's leader, CONT after 3 s",
         holds="the same; what it answers late proves nothing",
-        run=stands(freeze_leader, lasts_s=10),
+        run=stands(freeze_leader, lasts_s=3),
         runs=5,
         targets={CHANGES: 0, HELD: 2000},
+    ),
+    Row(
+        number=22,
+        fault="SIGSTOP of etcd's leader, CONT after 10 s: longer than a lease",
+        holds="the active stays while it lasts. Etcd's old leader wakes and revokes every lease it "
+        "thinks has run out (3.5.30 does): then the office moves, and nothing else is harmed",
+        run=stands(freeze_leader, lasts_s=10, changes_max=CHANGES_AFTER_REVOCATION),
+        runs=5,
     ),
     Row(
         number=23,
