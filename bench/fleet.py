@@ -10,7 +10,7 @@ import contextlib
 import json
 import signal
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,9 +30,19 @@ COUNTERS: Final = (Shape(200, counters=10), Shape(200, counters=1000))
 """The difference between these is what a counter costs."""
 REJOINING: Final = Shape(1_000)
 KILLS: Final = 3
-READS_S: Final = 5.0
+READS_S: Final = 3.0
 START_S: Final = 60.0
 LAG: Final = "mgr_loop_lag_seconds_bucket"
+Row = tuple[str, str, Callable[[Cost], float]]
+COMING: Final[tuple[Row, ...]] = (
+    ("CPU of a join", "us", lambda of: of.join_us),
+    ("CPU of a report, all at once", "us", lambda of: of.burst_us),
+    ("memory of a daemon, its ring full", "KiB", lambda of: of.full_kib),
+)
+STAYING: Final[tuple[Row, ...]] = (
+    ("CPU of a report, one a period", "us", lambda of: of.report_us),
+    ("share of a core, one a period", "%", lambda of: of.share * 100),
+)
 MICROSECONDS: Final = {"get_counter": "p50 <= 10", "get('service_map')": "p50 <= 10"}
 
 
@@ -125,8 +135,8 @@ def _rejoined(shape: Shape) -> Return:
             found.back_ms += back_ms
             found.whole_ms.append(max(back_ms))
             found.gap_s += [gap for _, gap in returns]
-            # Two more reports of each, between which a hole could be seen.
-            pause(2 * PERIOD_S)
+            # One more report of each, so that a hole before it could be seen.
+            pause(1.2 * PERIOD_S)
             count = _ask(setting, "count", daemons=shape.daemons)
             found.missing.append(count["holes"])
             found.absent.append(shape.daemons - count["present"])
@@ -155,10 +165,11 @@ def run() -> Report:
         floors.append(floor := _floor(shape))
         cost, seen = _managed(shape)
         costs.append(cost)
-        _add(report, f"{shape.daemons} daemons", cost, floor)
-        _add_seen(report, f"{shape.daemons} daemons", seen)
-    own = f"{OWN_CONNECTIONS.daemons} daemons, a connection each"
-    _add(report, own, _managed(OWN_CONNECTIONS)[0], _floor(OWN_CONNECTIONS))
+        fleet = f"{shape.daemons} daemons"
+        _add(report, fleet, cost, floor, COMING + STAYING)
+        _add_seen(report, fleet, seen)
+        _add_client(report, fleet, cost)
+    _add_own_connections(report)
     _add_counter(report)
     _add_return(report, f"{REJOINING.daemons} daemons, kill -9 of the active", _rejoined(REJOINING))
     report.notes.append(cores.SPLIT)
@@ -170,20 +181,17 @@ def run() -> Report:
     return report
 
 
-def _add(report: Report, fleet: str, cost: Cost, floor: Cost) -> None:
-    for what, unit, measured in (
-        ("CPU of a report, one a period", "us", lambda of: of.report_us),
-        ("CPU of a report, all at once", "us", lambda of: of.burst_us),
-        ("share of a core, one a period", "%", lambda of: of.share * 100),
-        ("CPU of a join", "us", lambda of: of.join_us),
-        ("memory of a daemon, its ring full", "KiB", lambda of: of.full_kib),
-    ):
+def _add(report: Report, fleet: str, cost: Cost, floor: Cost, rows: Sequence[Row]) -> None:
+    for what, unit, measured in rows:
         report.add(f"{fleet}: {what}", [measured(cost)], unit=unit)
         report.add(f"reference: floor, {fleet}: {what}", [measured(floor)], unit=unit)
-    late = sorted(cost.late_ms)[len(cost.late_ms) * 99 // 100]
+
+
+def _add_client(report: Report, fleet: str, cost: Cost) -> None:
+    late_ms = sorted(cost.late_ms)[len(cost.late_ms) * 99 // 100]
     report.notes.append(
         f"{fleet}: joined in {cost.join_s:.1f} s; simulating them took {cost.client_share:.0%} of "
-        f"the other core, 99 % of their reports left within {late:.1f} ms of their time"
+        f"the other core, 99 % of their reports left within {late_ms:.1f} ms of their time"
     )
 
 
@@ -206,6 +214,16 @@ def _add_seen(report: Report, fleet: str, seen: Seen) -> None:
     report.add(f"{fleet}: daemons missing", [seen.absent], unit="count", target="0")
 
 
+def _add_own_connections(report: Report) -> None:
+    shape = OWN_CONNECTIONS
+    with bare_server() as (pid, address):
+        floor = _come(pid, address, shape)
+    with _setting("a") as setting:
+        active = setting.cluster.active()
+        cost = _come(active.worker_pid, active.grpc_address, shape)
+    _add(report, f"{shape.daemons} daemons, a connection each", cost, floor, COMING)
+
+
 def _add_counter(report: Report) -> None:
     with bare_server() as (pid, address):
         report.add(
@@ -219,15 +237,17 @@ def _add_counter(report: Report) -> None:
 
 def _counter(pid: int, address: str) -> list[float]:
     """Microseconds for one more counter in a report: the difference between few and many."""
-    bursts_us = []
-    for shape in COUNTERS:
-        with simulated([address], shape) as fleet:
-            probe = Probe(pid, fleet, shape)
-            probe.join()
-            probe.fill()
-        bursts_us.append(probe.cost.burst_us)
-    few, many = COUNTERS
-    return [(bursts_us[1] - bursts_us[0]) / (many.counters - few.counters)]
+    few, many = (_come(pid, address, shape).burst_us for shape in COUNTERS)
+    return [(many - few) / (COUNTERS[1].counters - COUNTERS[0].counters)]
+
+
+def _come(pid: int, address: str, shape: Shape) -> Cost:
+    """What it costs a server that daemons join and fill their rings."""
+    with simulated([address], shape) as fleet:
+        probe = Probe(pid, fleet, shape)
+        probe.join()
+        probe.fill()
+    return probe.cost
 
 
 def _add_return(report: Report, fleet: str, found: Return) -> None:
@@ -239,23 +259,25 @@ def _add_return(report: Report, fleet: str, found: Return) -> None:
 
 
 def _picture(costs: list[Cost], floors: list[Cost]) -> str:
-    sizes = [shape.daemons for shape in SHAPES]
-
-    def panel(title: str, y: str, measured: Callable[[Cost], float]) -> Panel:
+    def panel(
+        title: str, y: str, measured: Callable[[Cost], float], *, log_y: bool = False
+    ) -> Panel:
         lines = [
             Line(
-                what, [(size, measured(one)) for size, one in zip(sizes, them, strict=True)], style
+                what,
+                [(shape.daemons, measured(of)) for shape, of in zip(SHAPES, them, strict=True)],
+                style,
             )
             for what, them, style in (("manager", costs, "o-"), ("bare server", floors, "o--"))
         ]
-        return Panel(title, "daemons", y, lines, log_x=True, log_y=True)
+        return Panel(title, "daemons", y, lines, log_x=True, log_y=log_y)
 
     return draw(
         "fleet",
         [
-            panel("A report, one a period", "CPU, us", lambda of: of.report_us),
-            panel("All reports", "share of a core, %", lambda of: of.share * 100),
-            panel("A daemon, its ring full", "memory, KiB", lambda of: of.full_kib),
+            panel("One report", "CPU, us", lambda of: of.report_us),
+            panel("All reports", "share of a core, %", lambda of: of.share * 100, log_y=True),
+            panel("One daemon, its ring full", "memory, KiB", lambda of: of.full_kib),
         ],
     )
 

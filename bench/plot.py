@@ -95,10 +95,18 @@ def _write(path: Path, panels: Sequence[Panel]) -> None:
         figure.savefig(path, metadata={"Date": None})
 
 
+def _scale(axis: Any) -> None:
+    """Make it logarithmic, labelled at 1, 2 and 5 of each decade with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator  # noqa: PLC0415
+
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
+
+
 def _fill(axes: Any, panel: Panel) -> None:
     axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
-    axes.set_xscale("log" if panel.log_x else "linear")
-    axes.set_yscale("log" if panel.log_y else "linear")
     for line in panel.lines:
         axes.plot(
             *zip(*line.points, strict=True),
@@ -110,5 +118,8 @@ def _fill(axes: Any, panel: Panel) -> None:
         )
     if not panel.log_y:
         axes.set_ylim(bottom=0)
+    for axis, logarithmic in ((axes.xaxis, panel.log_x), (axes.yaxis, panel.log_y)):
+        if logarithmic:
+            _scale(axis)
     if any(line.what for line in panel.lines):
         axes.legend()

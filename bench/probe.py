@@ -18,7 +18,7 @@ from tests.support import process
 PERIOD_S: Final = 5.0
 POINTS: Final = 20
 """What a ring holds: so many reports of each daemon, and the memory is what it will be."""
-IDLE_S: Final = 2.0
+IDLE_S: Final = 1.0
 WINDOW_S: Final = 10.0
 QUIET_S: Final = 0.5
 QUIET_SHARE: Final = 0.05
