@@ -40,6 +40,7 @@ from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import NotifyType
 from mgr.module_api.option import Option, OptionLevel
 from mgr.module_api.osd_map import OSDMap, OSDMapIncremental
+from mgr.module_api.own_options import _get_localized_key
 from mgr.module_api.rados import attribute as __getattr__
 from mgr.module_api.release import CephReleases
 from mgr.module_api.result import CommandResult, HandleCommandResult, MonCommandFailed
@@ -89,6 +90,7 @@ __all__ = [
     "ServerInfoT",
     "ServiceInfoT",
     "__getattr__",
+    "_get_localized_key",
     "json",
     "profile_method",
 ]

@@ -47,7 +47,9 @@ class StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        made: Any = 0 if name.isupper() else _absent(self.__name__, name)
+        # RBD is a class; constants have several words.
+        constant = name.isupper() and "_" in name
+        made: Any = 0 if constant else _absent(self.__name__, name)
         setattr(self, name, made)
         return made
 

@@ -104,4 +104,8 @@ class OwnOptions(ActiveHalf):
         self._context.set_option(self.module_name, key, None if val is None else str(val))
 
     def _set_localized(self, key: str, val: Any, setter: Callable[[str, Any], None]) -> None:
-        setter(f"{self.get_mgr_id()}/{key}", val)
+        setter(_get_localized_key(self.get_mgr_id(), key), val)
+
+
+def _get_localized_key(prefix: str, key: str) -> str:
+    return f"{prefix}/{key}"

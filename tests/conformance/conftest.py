@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.packages import NoPackagesError, fetched
+from tests.conformance.survey import unhurried
 
 HERE = Path(__file__).parent
 THEIRS = ("cherrypy", "prettytable", "influxdb", "aiosmtpd")
@@ -18,13 +19,33 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(150))
+            item.add_marker(pytest.mark.timeout(240))
 
 
 @pytest.fixture(scope="session")
 def pacific():
-    """The generation that is tried: the page shows the others, too."""
+    """The oldest generation: most of what must work is tried with it."""
     return had("16.2")
+
+
+@pytest.fixture(scope="session")
+def tentacle():
+    """The newest one: its modules have databases, and registries of their own."""
+    return had("20.2")
+
+
+@pytest.fixture(scope="session")
+def settings_for(tmp_path_factory):
+    """Make settings by which a manager has some modules of a generation, and none of ours."""
+
+    def made(packages, *names):
+        folder = tmp_path_factory.mktemp("modules")
+        for name in names:
+            (folder / name).symlink_to(packages.modules / name)
+        (folder / "feeder").symlink_to(HERE / "feeder")
+        return unhurried(f"{folder},{packages.library}")
+
+    return made
 
 
 def had(release):

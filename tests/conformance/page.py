@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.conformance.packages import SUITES, fetched
+from tests.conformance.packages import FURTHER, SUITES, fetched
 from tests.conformance.survey import Row, taken
 from tests.support.etcd import Etcd
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs/reference/conformance.md"
-HEAD: Final = "| module | loads | serves | commands | asked | answer | what is missing |"
+HEAD: Final = "| module | loads | serves | commands answer | options work | what is missing |"
 WIDTH: Final = 160
 PLACES: Final = re.compile(rf"{re.escape(str(ROOT))}/(?:\.cache/\S+?/share/ceph/)?")
 """Where things are on this machine."""
@@ -26,21 +26,28 @@ def text(surveys: Mapping[str, Sequence[Row]]) -> str:
     return f"""\
 # Conformance
 
-Real modules, unmodified, out of Debian's package `ceph-mgr-modules-core`, each enabled on a
-manager that has no Ceph behind it. Written by `make conformance-page`.
+Real modules, unmodified, out of Debian's packages `ceph-mgr-modules-core`, `ceph-mgr-cephadm`,
+`-dashboard`, `-k8sevents` and `-rook`, all enabled on one manager that has no Ceph behind it.
+Written by `make conformance-page`. What a module imports is installed as far as the extra
+`conformance` has it.
 
 *loads*: imported, its declarations read. *serves*: constructed, and `serve` has not raised.
-*asked*: those of its commands that only read and need no argument; *answer*: those that answered
-without a traceback, a refusal included. What needs a Ceph cluster (pools, file systems, images)
-says so by `MGR_MODULE_ERROR` and takes nothing else down. `rados`, `rbd` and `cephfs` can be
-imported everywhere; where they are not installed, their first use says so.
+*commands answer*: of all its commands, asked with a word or a number for each argument that is
+needed, how many answered without a traceback; a refusal is an answer. *options work*: of those it
+declares, how many took a value, showed it, and refused nonsense. Left out are `telemetry send`,
+which leaves this machine, `mgr self-test background start`, which keeps every core busy, and
+`mgr self-test remote`, which wants modules that are disabled: `tests/conformance` runs it.
+
+What needs a Ceph cluster (pools, file systems, images) says so by `MGR_MODULE_ERROR` and takes
+nothing else down. `rados`, `rbd` and `cephfs` can be imported everywhere; where they are not
+installed, their first use says so.
 
 {tables}"""
 
 
 def _table(release: str, rows: Sequence[Row]) -> str:
     lines = "".join(_line(row) for row in rows)
-    return f"## Ceph {release}, from Debian {SUITES[release]}\n\n{HEAD}\n|{'---|' * 7}\n{lines}"
+    return f"## Ceph {release}, from Debian {SUITES[release]}\n\n{HEAD}\n|{'---|' * 6}\n{lines}"
 
 
 def _line(row: Row) -> str:
@@ -50,9 +57,8 @@ def _line(row: Row) -> str:
         f"`{row.name}`",
         "yes" if row.loads else "no",
         "yes" if row.serves else "no",
-        str(row.commands),
-        str(row.asked),
-        str(row.answered),
+        f"{row.answered} of {row.commands}" if row.commands else "-",
+        f"{row.taken} of {row.options}" if row.options else "-",
         short or "-",
     ]
     return f"| {' | '.join(cells)} |\n"
@@ -64,7 +70,7 @@ def _surveys() -> dict[str, list[Row]]:
         for release in SUITES:
             directory = Path(place) / release
             directory.mkdir()
-            surveys[release] = taken(fetched(release), directory, etcd.endpoints)
+            surveys[release] = taken(fetched(release, *FURTHER), directory, etcd.endpoints)
         return surveys
 
 

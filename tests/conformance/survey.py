@@ -9,21 +9,27 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from mgr.client.answer import Answer
 from mgr.client.blocking import Client
 from mgr.errors import MgrError
 from tests.conformance.packages import Packages
 from tests.support.cluster import Cluster
 
-IMPORTS_S: Final = 60
-"""Within which one manager has imported everything, on a machine with other work."""
+IMPORTS_S: Final = 120
+"""Within which a manager has imported everything, on a machine with much other work."""
 ANSWER_S: Final = 20
 FAILED: Final = re.compile(r"Module '(\w+)' has failed: (.*)", re.DOTALL)
 SETTLING_S: Final = 3.0
 """After which what fails in ``serve`` has failed."""
+NONSENSE: Final = "no such value"
+LEFT_OUT: Final = re.compile(
+    # One sends over the internet, one keeps every core busy, one wants modules that are disabled.
+    r"telemetry send|mgr self-test (background start|remote)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +38,9 @@ class Row:
 
     Attributes:
         commands: How many it has.
-        asked: Those of them that only read and need no argument.
-        answered: Those of the asked that answered without a traceback, also if they said no.
+        answered: Those of them that answered without a traceback, also if they said no.
+        options: How many it declares, beside those that every module has.
+        taken: Those of them that took their default as text, showed it, and refused nonsense.
         missing: Why it does not work; empty if it does.
 
     """
@@ -42,60 +49,60 @@ class Row:
     loads: bool = True
     serves: bool = True
     commands: int = 0
-    asked: int = 0
     answered: int = 0
+    options: int = 0
+    taken: int = 0
     missing: str = ""
 
 
-def cluster(packages: Packages, directory: Path, etcd: Sequence[str], **settings: Any) -> Cluster:
-    """Managers that have these modules and none of ours."""
-    return Cluster(
-        directory, etcd, module_path=packages.module_path, bundled_skip="all", **settings
-    )
+def unhurried(module_path: str) -> dict[str, Any]:
+    """Settings of managers that have these modules and none of ours, and time to import them."""
+    return {"module_path": module_path, "bundled_skip": "all", "module_load_s": IMPORTS_S}
 
 
 def taken(packages: Packages, directory: Path, etcd: Sequence[str]) -> list[Row]:
-    """Load, enable and ask every module; the manager outlives it all."""
-    commands = _declared(packages)
-    with cluster(packages, directory, etcd, names=("a",)) as running:
+    """Load, enable, set and ask every module; the manager outlives it all."""
+    declared = _declared(packages)
+    settings = unhurried(packages.module_path)
+    with Cluster(directory, etcd, names=("a",), **settings) as running:
         worker = running.active(IMPORTS_S).worker_pid
         with running.client() as client:
             for name in packages.names:
                 client.execute(["mgr", "module", "enable", name], timeout_s=ANSWER_S)
             threading.Event().wait(SETTLING_S)
-            failed = dict(_failures(client))
             unloaded = dict(_unloaded(client))
+            failed = dict(_failures(client))
             rows = [
-                _row(name, commands[name], unloaded.get(name), failed.get(name), client)
+                Row(name=name, loads=False, serves=False, missing=unloaded[name])
+                if name in unloaded
+                else _row(name, declared[name], failed.get(name, ""), client)
                 for name in packages.names
             ]
+            # What was set and asked may have broken one that was well.
+            failed = dict(_failures(client))
         assert running.active().worker_pid == worker, "a module took the manager down"
-    return rows
+    return [
+        replace(row, serves=False, missing=failed[row.name]) if row.name in failed else row
+        for row in rows
+    ]
 
 
-def _row(
-    name: str,
-    commands: Sequence[Mapping[str, Any]],
-    unloaded: str | None,
-    failed: str | None,
-    client: Client,
-) -> Row:
-    if unloaded is not None:
-        return Row(name=name, loads=False, serves=False, missing=unloaded)
-    harmless = [one for one in commands if _harmless(one)]
-    said = [_said(one, client) for one in harmless]
+def _row(name: str, declared: Mapping[str, Any], failed: str, client: Client) -> Row:
+    wrong = [_wrong(option, client) for option in declared["options"]]
+    commands = [one for one in declared["commands"] if not LEFT_OUT.match(" ".join(one["words"]))]
+    said = [_said(one, client) for one in commands]
     return Row(
         name=name,
-        serves=failed is None,
-        commands=len(commands),
-        asked=len(said),
+        commands=len(said),
         answered=said.count(""),
-        missing=failed or next(filter(None, said), ""),
+        options=len(wrong),
+        taken=wrong.count(""),
+        missing=failed or next(filter(None, [*wrong, *said]), ""),
     )
 
 
-def _declared(packages: Packages) -> dict[str, list[dict[str, Any]]]:
-    """The commands of every module; read in a process of its own, for imports leave traces."""
+def _declared(packages: Packages) -> dict[str, dict[str, Any]]:
+    """What every module declares; read in a process of its own, for imports leave traces."""
     told = subprocess.run(
         [sys.executable, "-m", "tests.conformance.declarations", *packages.module_path.split(",")],
         capture_output=True,
@@ -106,15 +113,29 @@ def _declared(packages: Packages) -> dict[str, list[dict[str, Any]]]:
     return dict(json.loads(told.stdout))
 
 
-def _harmless(described: Mapping[str, Any]) -> bool:
-    return described["perm"] == "r" and not described["required"]
+def _wrong(option: Mapping[str, Any], client: Client) -> str:
+    """What is wrong with an option; empty if it can be set, read and taken back."""
+    name, value = option["name"], option["value"]
+
+    def config(*words: str) -> Answer:
+        return client.execute(["config", *words], timeout_s=ANSWER_S)
+
+    told = config("set", "mgr", name, value)
+    if told.retval != 0:
+        return f"config set {name} {value!r}: {told.stderr}"
+    shown = config("get", "mgr", name).text.strip()
+    if shown != value:
+        return f"config get {name}: {shown!r}, not {value!r}"
+    if not option["free"] and config("set", "mgr", name, NONSENSE).retval == 0:
+        return f"config set {name} {NONSENSE!r} was not refused"
+    return config("rm", "mgr", name).stderr
 
 
-def _said(described: Mapping[str, Any], client: Client) -> str:
+def _said(command: Mapping[str, Any], client: Client) -> str:
     """What is wrong with the answer of a command; empty if it answered."""
-    words = described["prefix"].split()
+    words = command["words"]
     try:
-        answer = client.execute(words, timeout_s=ANSWER_S)
+        answer = client.execute(words, data=command["input"].encode(), timeout_s=ANSWER_S)
     except MgrError as error:
         return f"{' '.join(words)}: {error}"
     broken = answer.retval == -errno.EINVAL and "Traceback" in answer.stderr

@@ -13,6 +13,7 @@ from mgr.command.builtin import (
     manager,
     map,  # noqa: A004 - a noun like the others
     module,
+    osd,
     status,
 )
 from mgr.command.builtin.admin import Administration
@@ -26,6 +27,7 @@ NOUNS = (
     map,
     daemon,
     device,
+    osd,
     health,
     status,
     log,

@@ -364,3 +364,12 @@ async def test_every_command_speaks_every_format():
     assert refused.retval == -errno.EINVAL
     assert "unknown format 'toml': use one of plain, json" in refused.stderr
     assert not stored
+
+
+async def test_nobody_is_refused_by_a_cluster_without_ceph():
+    """Ceph's prometheus counts by the note; people are not shown the command."""
+    async with desk() as at:
+        answer = await at.run("osd", "blocklist", "ls", format="json")
+
+    assert (answer.retval, json.loads(answer.stdout)) == (0, [])
+    assert answer.stderr.split(" ")[1] == "0"

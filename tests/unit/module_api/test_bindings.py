@@ -44,6 +44,8 @@ def test_whoever_makes_one_hears_what_is_missing():
     """Not an attribute error three calls later."""
     with pytest.raises(NoCephError, match="'rados' are not on this host"):
         importlib.import_module("rados").Rados(conffile="")
+    with pytest.raises(NoCephError, match="'rbd' are not on this host"):
+        importlib.import_module("rbd").RBD()
 
 
 def test_they_are_not_taken_for_the_real_ones():

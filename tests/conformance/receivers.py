@@ -1,0 +1,81 @@
+"""Real receivers for what modules send: a mail server, an InfluxDB as far as it is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from aiosmtpd.controller import Controller
+
+from tests.support import process
+
+
+@contextlib.contextmanager
+def mailbox():
+    """Yield the port of a mail server, and the mails that it took."""
+    got = []
+
+    class Kept:
+        async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+            got.append(envelope.content.decode())
+            return "250 OK"
+
+    server = Controller(Kept(), hostname="127.0.0.1", port=process.free_port())
+    server.start()
+    try:
+        yield server.port, got
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def datagrams(path):
+    """Yield what arrives at a unix socket of datagrams, as it arrives: few wait unread."""
+    got = []
+
+    def hear():
+        with contextlib.suppress(OSError):
+            while told := hears.recv(65536):
+                got.append(told.decode())
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
+        hears.bind(str(path))
+        hearing = threading.Thread(target=hear, daemon=True)
+        hearing.start()
+        try:
+            yield got
+        finally:
+            hears.shutdown(socket.SHUT_RDWR)
+            hearing.join(5)
+
+
+@contextlib.contextmanager
+def influx():
+    """Yield the port of a database, and what it was asked: method, path, body."""
+    asked = []
+
+    class Influx(BaseHTTPRequestHandler):
+        def do_GET(self):
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append((self.command, self.path, sent.decode()))
+            body = b"" if self.path.startswith("/write") else b'{"results":[{}]}'
+            self.send_response(200 if body else 204)
+            self.send_header("Content-Type", "application/json")
+            if body:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - http.server's name
+
+        def log_message(self, *_):
+            """Nothing: what was asked is kept."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Influx) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
