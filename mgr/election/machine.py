@@ -37,6 +37,8 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from mgr.transition import looked_up
+
 
 class Phase(Enum):
     """The part this manager plays."""
@@ -140,10 +142,6 @@ class Action(Enum):
     """Kill the worker's process group now; GONE."""
     REVOKE = auto()
     """Give the lease back, and with it everything that hangs on it."""
-
-
-class UnexpectedEventError(AssertionError):
-    """A pair of phase and event that cannot happen: a bug of the caller or of the table."""
 
 
 class Step(NamedTuple):
@@ -289,9 +287,4 @@ def step(phase: Phase, event: Event) -> Step:
         UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``LATE``.
 
     """
-    if (phase, event) in LATE:
-        return Step(phase)
-    try:
-        return TRANSITIONS[phase, event]
-    except KeyError:
-        raise UnexpectedEventError(f"{event.name} in {phase.name}") from None
+    return looked_up(TRANSITIONS, LATE, phase, event) or Step(phase)

@@ -13,7 +13,7 @@ from typing import Final
 
 from mgr.clock import Clock
 from mgr.election.fitness import Fitness
-from mgr.election.machine import WAITING, Action, Event, Phase, UnexpectedEventError, step
+from mgr.election.machine import WAITING, Action, Event, Phase, step
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import CannotListenError, StoreError
@@ -31,6 +31,7 @@ from mgr.guard.vigil import Vigil
 from mgr.link import Drained, Fenced, FromWorker, Modules, Ready, Resign, Standing, Started, Unable
 from mgr.settings import Settings
 from mgr.store.api import Store
+from mgr.transition import UnexpectedEventError
 
 EXAMINE_EVERY_S: Final = 10.0
 START_SLACK_S: Final = 15.0

@@ -24,6 +24,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+from mgr.transition import looked_up
+
 
 class Phase(Enum):
     """What a module is."""
@@ -71,10 +73,6 @@ class Step(NamedTuple):
 
     phase: Phase
     actions: tuple[Action, ...] = ()
-
-
-class UnexpectedEventError(AssertionError):
-    """A pair that cannot happen: a bug of the caller."""
 
 
 _P, _E, _A = Phase, Event, Action
@@ -145,9 +143,4 @@ def step(phase: Phase, event: Event) -> Step:
         UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``LATE``.
 
     """
-    if (phase, event) in LATE:
-        return Step(phase)
-    try:
-        return TRANSITIONS[phase, event]
-    except KeyError:
-        raise UnexpectedEventError(f"{event.name} in {phase.name}") from None
+    return looked_up(TRANSITIONS, LATE, phase, event) or Step(phase)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.election.machine import Event, UnexpectedEventError, step
+from mgr.election.machine import Event, step
 from mgr.guard import loop as guard_file
+from mgr.transition import UnexpectedEventError
 from tests.support.simulation import Simulation
 
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import pytest
 
 from mgr.election.machine import (
-    LATE,
     LEADING,
     TRANSITIONS,
     WAITING,
     Action,
     Event,
     Phase,
-    UnexpectedEventError,
     step,
 )
-
-
-@pytest.mark.parametrize(("phase", "event"), list(product(Phase, Event)))
-def test_every_pair_is_answered_or_refused(phase, event):
-    """No pair is forgotten: each is in the table, or late, or a bug of the caller."""
-    if (phase, event) in TRANSITIONS or (phase, event) in LATE:
-        step(phase, event)
-    else:
-        with pytest.raises(UnexpectedEventError, match=f"{event.name} in {phase.name}"):
-            step(phase, event)
-
-
-def test_no_pair_is_both_answered_and_late():
-    """What means nothing has no row."""
-    assert not LATE & TRANSITIONS.keys()
 
 
 def test_the_key_is_given_back_only_after_the_death_or_the_drain_of_the_worker():

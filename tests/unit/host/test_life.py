@@ -1,36 +1,15 @@
 """The life of a module, walked as a table."""
 
-from itertools import product
-
-import pytest
-
 from mgr.host.life import (
     COMES,
     ENDED,
-    LATE,
     TRANSITIONS,
     WORKS,
     Action,
     Event,
     Phase,
-    UnexpectedEventError,
     step,
 )
-
-
-@pytest.mark.parametrize(("phase", "event"), list(product(Phase, Event)))
-def test_every_pair_is_answered_or_refused(phase, event):
-    """No pair is forgotten: each is in the table, or late, or a bug of the caller."""
-    if (phase, event) in TRANSITIONS or (phase, event) in LATE:
-        step(phase, event)
-    else:
-        with pytest.raises(UnexpectedEventError, match=f"{event.name} in {phase.name}"):
-            step(phase, event)
-
-
-def test_no_pair_is_both_a_transition_and_late():
-    """A pair that is late would hide its transition."""
-    assert not LATE & TRANSITIONS.keys()
 
 
 def test_a_module_can_be_stopped_at_any_time():
