@@ -84,9 +84,9 @@ def with_certificates_for_strangers(monkeypatch):
     """A term certifies as over what it had not outwaited itself."""
     release = Office.release
 
-    async def hasty(office, reason, *, left_s, timeout_s):
+    async def hasty(office, reason, *, left_s, **more):
         del left_s
-        return await release(office, reason, left_s=0.0, timeout_s=timeout_s)
+        return await release(office, reason, left_s=0.0, **more)
 
     monkeypatch.setattr(Office, "release", hasty)
     return {}
