@@ -45,6 +45,22 @@ def test_native_calls_do_what_the_methods_do(pair):
     assert context.cluster_lines == [("audit", 3, "line")]
 
 
+def test_options_calls_and_counters_are_reached_by_native_names(pair):
+    """Of any module, by full names; a prefix prefers the value stored for this manager."""
+    module, context = pair
+    other, _ = run(Module, "other")
+    context.neighbours["other"] = other
+    module._ceph_set_module_option("hello", "log_level", "debug")
+    context.stored_options[f"hello/{context.manager_id}/log_level"] = "error"
+
+    assert module._ceph_get_module_option("hello", "log_level") == "debug"
+    assert module._ceph_get_module_option("hello", "log_level", context.manager_id) == "error"
+    assert module._ceph_dispatch_remote("other", "lookup_release_name", (18,), {}) == "reef"
+    assert module._ceph_get_unlabeled_counter("osd", "0", "x") == {"x": []}
+    module._ceph_set_module_option("hello", "log_level", None)
+    assert module._ceph_get_module_option("hello", "log_level") is None
+
+
 def test_news_is_made_by_hand(pair):
     """For every module that asked for the kind."""
     module, context = pair
