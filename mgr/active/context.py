@@ -261,8 +261,10 @@ class ActiveContext(ReadingContext):
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""
         key = self._keys.entry(checked_key(STORED + device))
-        known = kept(self._manager.mirror.get(key))
-        self._write(self._fenced.put(key, json.dumps({**known, WEAR: wear_level})))
+        known = {**kept(self._manager.mirror.get(key)), WEAR: wear_level}
+        if wear_level < 0:
+            del known[WEAR]
+        self._write(self._fenced.put(key, json.dumps(known)))
 
     def _request(self, arguments: Mapping[str, Any], inbuf: str | None) -> Request:
         rest = dict(arguments)

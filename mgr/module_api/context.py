@@ -247,7 +247,7 @@ class ModuleContext(StandbyContext, Protocol):
         ...
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
-        """Store it with what else is known of the device."""
+        """Store it with what else is known of the device; below 0, forget it."""
         ...
 
     def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:

@@ -50,5 +50,8 @@ class Fleet(ActiveHalf):
         return self._context.get_daemons()
 
     def set_device_wear_level(self, devid: str, wear_level: float) -> None:
-        """Note how worn a device is, from 0 to 1; kept under ``device/<devid>`` for all to read."""
+        """Note how worn a device is, from 0 to 1; kept under ``device/<devid>`` for all to read.
+
+        Below 0: nobody knows any more.
+        """
         self._context.set_device_wear_level(devid, wear_level)

@@ -135,6 +135,9 @@ async def test_the_wear_of_a_device_is_stored_with_what_is_known_of_it(cluster, 
     await run(lambda module: module.set_device_wear_level("disk", 0.5))
 
     assert json.loads(cluster.mirror.get(key).value) == {"life": "long", "wear_level": 0.5}
+    # What Ceph's devicehealth says of a device that does not tell.
+    await run(lambda module: module.set_device_wear_level("disk", -1.0))
+    assert json.loads(cluster.mirror.get(key).value) == {"life": "long"}
 
 
 @pytest.mark.parametrize("name", [*EMPTY, "osdmap_crush_map_text"])
