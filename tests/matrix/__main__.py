@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -90,9 +89,11 @@ def _write(table: str) -> None:
 
 def _drawn(results: Iterable[Result]) -> str:
     """Draw the failovers beside what everybody gets from a lease alone, measured here and now."""
-    with EtcdCluster(Path(tempfile.mkdtemp(dir=MEMORY)), flags=ETCD) as etcd:
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY, ignore_cleanup_errors=True) as place,
+        EtcdCluster(Path(place), flags=ETCD) as etcd,
+    ):
         alone = asyncio.run(lease_alone(etcd.endpoints, LEASE_S))
-        shutil.rmtree(etcd.members[0].directory, ignore_errors=True)
     reference = distribution(f"an etcd lease of {LEASE_S} s alone", alone)
     panels = [
         Panel(
