@@ -68,7 +68,8 @@ def main(runs: int | None, rows: str, seed: int, *, write: bool) -> None:
 def _done(row: Row, runs: int, seed: int) -> Result:
     result = run(row, runs, seed)
     key = f", key {sorted(result.figures[KEY])}" if KEY in result.figures else ""
-    sys.stdout.write(f"{row.number}: {row.fault}: {result.runs} runs{key}\n")
+    done = f"{result.runs} runs{key}" if result.runs else f"SKIPPED: {row.obstacle()}"
+    sys.stdout.write(f"{row.number}: {row.fault}: {done}\n")
     for wrong in result.wrong:
         sys.stdout.write(f"   WRONG: {wrong}\n")
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from mgr.clock import CLOCK
 from tests.support.cluster import Manager, wait_for
 from tests.support.faults.breaking import heal
 from tests.support.faults.lab import Lab
+from tests.support.faults.namespaces import unavailable
 
 Figures = dict[str, float]
 """What one run measured: milliseconds by name, or counts."""
@@ -66,6 +67,7 @@ class Row:
         targets: The largest that the 99th percentile of a figure may be.
         elsewhere: The test that shows it, if not this one.
         not_here: Why it is not injected on this machine, or what of it is not.
+        needs: Says why it cannot be done on this machine; empty if it can.
 
     """
 
@@ -79,6 +81,13 @@ class Row:
     targets: Mapping[str, float] = field(default_factory=dict)
     elsewhere: str = ""
     not_here: str = ""
+    needs: Callable[[], str] = str
+
+    def obstacle(self) -> str:
+        """Why it is not done here; empty if it is."""
+        if self.run is None:
+            return self.not_here or "shown elsewhere"
+        return self.needs() or (unavailable() if self.place is Place.NAMESPACES else "")
 
 
 def failover(inject: Inject) -> Run:

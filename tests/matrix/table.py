@@ -11,11 +11,10 @@ from random import Random
 from typing import Final
 
 from mgr.errors import MgrError
-from tests.matrix.row import COUNTS, Place, Row
+from tests.matrix.row import COUNTS, Row
 from tests.matrix.rows import etcd, machine, network, processes
 from tests.support.faults.breaking import heal
 from tests.support.faults.lab import Lab
-from tests.support.faults.namespaces import unavailable
 
 ROWS: Final[tuple[Row, ...]] = tuple(
     sorted((*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS), key=lambda row: row.number)
@@ -44,12 +43,14 @@ class Result:
     def cells(self) -> Iterator[tuple[str, ...]]:
         """The lines of the table: one for each figure."""
         row = self.row
-        head = (str(row.number), row.fault, row.holds, str(self.runs or "-"))
         if not self.runs:
-            said = f"`{row.elsewhere}`" if row.elsewhere else "not injected here"
-            why = f"{said}; {row.not_here}" if row.elsewhere and row.not_here else said
-            yield (*head, why if row.elsewhere else f"{said}: {row.not_here}", *[""] * 4)
+            shown = f"`{row.elsewhere}`" if row.elsewhere else ""
+            why = row.not_here if row.run is None else row.obstacle()
+            said = "; ".join(part for part in (shown, why and f"not here: {why}") if part)
+            yield (str(row.number), row.fault, row.holds, "-", said, *[""] * 4)
             return
+        holds = f"{row.holds}. Not here: {row.not_here}" if row.not_here else row.holds
+        head = (str(row.number), row.fault, holds, str(self.runs))
         for name, samples in self.figures.items():
             target = row.targets.get(name)
             limit = "" if target is None else f"{'= ' if not target else '≤ '}{target:g}"
@@ -76,7 +77,7 @@ def percentile(samples: Sequence[float], share: float) -> float:
 def run(row: Row, runs: int, seed: int) -> Result:
     """Do ``row`` so often, in as many laboratories as it takes, each judged at its end."""
     result = Result(row)
-    if row.run is None or (row.place is Place.NAMESPACES and unavailable()):
+    if row.run is None or row.obstacle():
         return result
     dice = Random(seed)
     while result.runs < runs and not result.wrong:

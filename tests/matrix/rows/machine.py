@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import os
 import resource
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -18,9 +18,9 @@ from tests.matrix.row import CHANGES, HELD, Figures, Place, Row, stands
 from tests.support import process
 from tests.support.cluster import Manager
 from tests.support.faults.breaking import heal
+from tests.support.faults.cgroup import Group, unavailable
 from tests.support.faults.lab import Lab
 
-CPU = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 100_000
 STARVED_S = 10.0
 IDLE_CONNECTIONS = 1000
@@ -32,19 +32,10 @@ def starve(lab: Lab, dice: Random) -> Figures:
     """A standby gets a twentieth of a processor: slow itself, it must not find others silent."""
     lab.settled()
     standby = lab.standby()
-    group = CPU / f"mgr-lab-{os.getpid()}"
-    group.mkdir(exist_ok=True)
+    pids = (standby.guard_pid, standby.worker_pid)
     count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
-    try:
-        (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-        (group / "cpu.cfs_quota_us").write_text(str(PERIOD_US // 20))
-        for pid in (standby.guard_pid, standby.worker_pid):
-            (group / "cgroup.procs").write_text(str(pid))
+    with Group("cpu", *pids, cpu_cfs_period_us=PERIOD_US, cpu_cfs_quota_us=PERIOD_US // 20):
         lab.pause(STARVED_S)
-    finally:
-        for pid in (group / "cgroup.procs").read_text().split():
-            (CPU / "cgroup.procs").write_text(pid)
-        group.rmdir()
     heal(lab)
     lab.settled()
     changes = len(lab.chronicle.reigns) - count
@@ -147,7 +138,7 @@ ROWS = (
         run=starve,
         runs=3,
         targets={CHANGES: 0},
-        not_here="" if CPU.is_dir() else "no cpu cgroup here",
+        needs=partial(unavailable, "cpu"),
     ),
     Row(
         number=36,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-from pathlib import Path
+from functools import partial
 from random import Random
 
 from mgr.errors import MgrError
@@ -14,12 +13,12 @@ from tests.matrix.row import COMMAND, KEY, NOBODY, Figures, Place, Row, failover
 from tests.support import process
 from tests.support.cluster import Manager, wait_for
 from tests.support.faults.breaking import heal
+from tests.support.faults.cgroup import Group, unavailable
 from tests.support.faults.lab import Lab, signal_all
 
 TRANSFERS = 5
 SLEEP_S = 3.0
 MEMORY_OVER = 64 << 20
-CGROUPS = Path("/sys/fs/cgroup/memory")
 
 
 def kill(lab: Lab, active: Manager) -> None:
@@ -35,17 +34,10 @@ def out_of_memory(lab: Lab, dice: Random) -> Figures:
     """The worker alone is in the group: its guard survives, as with systemd's OOMPolicy."""
     del dice
     worker = lab.settled().worker_pid
-    group = CGROUPS / f"mgr-lab-{os.getpid()}"
-    group.mkdir(exist_ok=True)
-    try:
-        used = int(process.resident_mib(worker)) << 20
-        (group / "cgroup.procs").write_text(str(worker))
-        (group / "memory.limit_in_bytes").write_text(str(used + MEMORY_OVER))
+    used = int(process.resident_mib(worker)) << 20
+    with Group("memory", worker, memory_limit_in_bytes=used + MEMORY_OVER):
         figures = measured(lab, lambda: lab.break_module("eat"))
         wait_for(lambda: process.gone(worker), "the kernel to kill it")
-    finally:
-        wait_for(lambda: not (group / "cgroup.procs").read_text(), "the group to be empty")
-        group.rmdir()
     return figures
 
 
@@ -180,7 +172,7 @@ ROWS = (
         run=out_of_memory,
         runs=10,
         targets={},
-        not_here="" if CGROUPS.is_dir() else "no memory cgroup here",
+        needs=partial(unavailable, "memory"),
     ),
     Row(
         number=4,
