@@ -21,7 +21,7 @@ class Tls:
     key: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def read(cls, ca: str, cert: str = "", key: str = "", *, purpose: str) -> Tls:
+    def read(cls, ca: str, cert: str = "", key: str = "", *, purpose: str = "TLS") -> Tls:
         """Read the three files; an empty name is an empty text.
 
         Raises:

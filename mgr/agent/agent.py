@@ -28,7 +28,14 @@ log = logging.getLogger(__name__)
 
 async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> None:
     """Be the host's agent until ``stop``."""
-    host = AsyncDaemon("host", settings.id, settings.hosts, version=version, metadata=facts())
+    host = AsyncDaemon(
+        "host",
+        settings.id,
+        settings.hosts,
+        version=version,
+        metadata=facts(),
+        tls=settings.tls(),
+    )
     Actions(settings, host)
     async with contextlib.AsyncExitStack() as daemons:
         watched = [(watch, _daemon(watch, settings, version)) for watch in settings.watch]
@@ -63,6 +70,7 @@ def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
         settings.hosts,
         version=version,
         metadata={name: text for name, text in said.items() if text},
+        tls=settings.tls(),
     )
 
 

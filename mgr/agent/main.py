@@ -43,6 +43,7 @@ def command(config: str | None, **flags: str | None) -> None:
         given.setdefault("hosts", hosts)
     try:
         settings = load(config, given)
+        settings.tls()
     except MgrError as error:
         sys.stderr.write(f"mgr-agent: {error}\n")
         sys.exit(error.errno)

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from mgr.client.peers import addresses_in
 from mgr.errors import InvalidSettingError
+from mgr.tls import Tls
 
 Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Action = Literal["status", "restart", "log"]
@@ -58,6 +59,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         hosts: Some managers, ``host:port``.
+        tls_ca: File with the CA that signed the managers' certificates; turns TLS on.
+        tls_cert: File with the certificate shown to them, where they ask for one.
+        tls_key: File with its private key.
         id: The host's name in the fleet: it becomes ``host.<id>``.
         read_every_s: Between two looks at the host.
         top: Whether ``top`` may be asked: it shows the names of all programs.
@@ -71,6 +75,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     hosts: tuple[str, ...] = ("127.0.0.1:7400",)
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
     id: str = ""
     read_every_s: Seconds = 5.0
     top: bool = True
@@ -82,8 +89,21 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_format: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:
-        """Refuse addresses that are none."""
+        """Refuse addresses that are none, and a certificate that would not be shown."""
         addresses_in(self.hosts)
+        if (self.tls_cert or self.tls_key) and not self.tls_ca:
+            raise InvalidSettingError("tls_cert and tls_key need tls_ca: it turns TLS on")
+
+    def tls(self) -> Tls | None:
+        """How to speak to managers; None: in plaintext.
+
+        Raises:
+            InvalidSettingError: A file cannot be read.
+
+        """
+        if not self.tls_ca:
+            return None
+        return Tls.read(self.tls_ca, self.tls_cert, self.tls_key, purpose="TLS to the managers")
 
     def unit(self, name: str, action: Action) -> Watch | None:
         """The entry that allows ``action`` on the unit ``name``."""

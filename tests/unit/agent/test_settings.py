@@ -9,6 +9,7 @@ import pytest
 
 from mgr.agent.settings import AgentSettings, Watch, load
 from mgr.errors import InvalidSettingError
+from mgr.tls import Tls
 from tests.support.tree import ROOT
 
 SAMPLE = ROOT / "deploy/agent.toml"
@@ -57,6 +58,7 @@ def test_flags_win_over_the_file(written):
         ("[[watch]]\nunit = 'a*'", "no name of a unit"),
         ("[[watch]]\nprocess = 'x'\nallow = ['restart']", "allow is for units"),
         ("[[watch]]\nunit = 'a.service'\nallow = ['stop']", "stop"),
+        ("tls_cert = '/a.pem'", "need tls_ca"),
         ("= 1", "agent.toml"),
     ],
 )
@@ -76,3 +78,13 @@ def test_a_unit_allows_what_is_listed_for_it_and_nothing_else():
     assert not settings.unit("a.service", "log")
     assert not settings.unit("b.service", "restart")
     assert not settings.unit("c.service", "status")
+
+
+def test_certificates_are_read_when_they_are_asked_for(tmp_path):
+    """None of them means plaintext; one that cannot be read is named."""
+    assert AgentSettings().tls() is None
+    (tmp_path / "ca.pem").write_text("a CA")
+
+    assert AgentSettings(tls_ca=str(tmp_path / "ca.pem")).tls() == Tls(b"a CA")
+    with pytest.raises(InvalidSettingError, match="nowhere"):
+        AgentSettings(tls_ca="/nowhere.pem").tls()
