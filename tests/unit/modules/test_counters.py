@@ -104,7 +104,10 @@ def test_counters_are_listed_by_path(host):
 
     listed = shown(host, "counter ls")
 
-    assert [(row["path"], row["daemons"]) for row in listed] == [("host.load", 1), ("x.requests", 3)]
+    assert [(row["path"], row["daemons"]) for row in listed] == [
+        ("host.load", 1),
+        ("x.requests", 3),
+    ]
     assert listed[1]["description"] == "Served"
     assert [row["daemons"] for row in shown(host, "counter ls rgw")] == [2]
 
