@@ -39,6 +39,8 @@ OWN: Final = ("reports", "sent_at")
 METHOD: Final = "/mgr.rpc.v1.ClusterService/Report"
 JOINS_PER_S: Final = 1000
 HOSTS: Final = 100
+LIMIT_S: Final = 120.0
+"""What takes longer has gone wrong: streams were lost that should not be."""
 RETRY_S: Final = 0.1
 RETRY_S_MAX: Final = 1.0
 """Pause after an attempt that found no active: half of it at random, twice as long each time."""
@@ -237,8 +239,9 @@ async def _why(call: Any) -> MgrError | None:
 
 async def _until(true: Callable[[], bool]) -> None:
     # A word from each of ten thousand would cost more than a look now and then.
-    while not true():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(LIMIT_S):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def _ended_within(ended: asyncio.Event, seconds: float) -> None:

@@ -29,7 +29,10 @@ async def main() -> None:
     """Serve on a free port, print it, stop when standard input ends."""
     server = grpc.aio.server(
         options=[
+            # As the manager's: else pings and a crowd would end streams here and not there.
             ("grpc.max_concurrent_streams", 1000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+            ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.server.max_pending_requests", 20_000),
             ("grpc.server.max_pending_requests_hard_limit", 30_000),
         ]
