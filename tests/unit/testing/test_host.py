@@ -10,6 +10,7 @@ import time
 import pytest
 
 import modules.hello
+from mgr.module_api import bindings
 from mgr.testing.host import Host
 from mgr_module import CLICommand, CLIReadCommand, HandleCommandResult, MgrModule, Option
 
@@ -253,7 +254,9 @@ def test_a_watched_entry_is_told_after_the_command_that_changed_it(mgr_host, mod
 
 def test_a_module_that_names_cephs_bindings_is_loaded_as_by_the_manager(tmp_path, monkeypatch):
     """They stand in while the host is there, and are gone after it."""
-    # Tests of the finder leave them behind, as a manager does for its whole life.
+    # Tests of the finder leave the offer behind, as a manager does for its whole life.
+    finders = [each for each in sys.meta_path if each is not bindings._OFFER]
+    monkeypatch.setattr(sys, "meta_path", finders)
     monkeypatch.delitem(sys.modules, "rados", raising=False)
     folder = tmp_path / "reaches"
     folder.mkdir()
