@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -80,7 +81,8 @@ def _write(table: str) -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     said = (
-        f"`make matrix` on {machine()}; fast profile, three etcds in memory. A row alone: "
+        f"`make matrix` on {machine()}, of which {os.getloadavg()[2]:.1f} processors were wanted in "
+        "the last quarter of an hour; fast profile, three etcds in memory. A row alone: "
         "`make matrix ROWS=<its number>`."
     )
     picture = f"![How long the failovers took](images/{PICTURE}.svg)"
