@@ -93,6 +93,9 @@ def _write(path: Path, panels: Sequence[Panel]) -> None:
         ):
             _fill(axes, panel)
         figure.savefig(path, metadata={"Date": None})
+    # Matplotlib ends lines with blanks, which no file of this repository has.
+    text = path.read_text(encoding="utf-8")
+    path.write_text("".join(f"{line.rstrip()}\n" for line in text.splitlines()), encoding="utf-8")
 
 
 def _scale(axis: Any) -> None:

@@ -81,7 +81,7 @@ def _write(table: str) -> None:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     said = (
-        f"`make matrix` on {machine()}, of which {os.getloadavg()[2]:.1f} processors were wanted in "
+        f"`make matrix` on {machine()}, {os.getloadavg()[2]:.1f} processors wanted in "
         "the last quarter of an hour; fast profile, three etcds in memory. A row alone: "
         "`make matrix ROWS=<its number>`."
     )
