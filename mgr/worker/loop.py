@@ -197,7 +197,7 @@ class Worker:
         await _seen(self._manager.mirror, Revision(lead.term))
         await stopping
         # As a rule nothing is left to be done; a failover must not go back to old code.
-        await self._reloads.catch_up()
+        await self._read_anew()
         if self._draining or self._servers is None:
             return
         office = Office(
@@ -269,12 +269,16 @@ class Worker:
         manager.mirror.subscribe(manager.keys.reloads, lambda _: news.set())
         while self._active is None:
             news.clear()
-            done = await self._reloads.catch_up()
-            for name in (name for name, read in done.items() if read):
+            for name in await self._read_anew():
                 self._standby.renew(name)
-            if done:
-                self._tether.say(Modules(modules=reports(manager.catalogue)))
             await news.wait()
+
+    async def _read_anew(self) -> list[str]:
+        """Do what the active did, and tell the guard of it; the modules whose code is new now."""
+        done = await self._reloads.catch_up()
+        if done:
+            self._tether.say(Modules(modules=reports(self._manager.catalogue)))
+        return [name for name, read in done.items() if read]
 
     # -- what others see ------------------------------------------------------------------------
 
