@@ -88,6 +88,7 @@ async def serve(
         timeout_graceful_shutdown=CLOSE_S,
         limit_concurrency=CONNECTIONS_MAX,
     )
+    config.load()  # imports for a tenth of a second: now, not when somebody counts heartbeats
     server = _Server(config)
     task = tasks.create_task(server.serve(sockets=[listener]), name="http")
     port: int = listener.getsockname()[1]
