@@ -66,8 +66,9 @@ class View:
         said = self.now
         yield said
         while True:
-            await self.news.wait()
-            if self.now != said:
+            if self.now == said:
+                await self.news.wait()
+            else:
                 said = self.now
                 yield said
 

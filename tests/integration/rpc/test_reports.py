@@ -349,6 +349,7 @@ async def test_daemons_and_counters_are_listed(stub, fleet):
     assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.slow
 async def test_a_report_beyond_what_the_manager_takes_is_refused(active, fleet, stub):
     """Fifty megabytes never reach Python: gRPC says so, and the others report on."""
     honest, liar = stub.stream(), stub.stream()
