@@ -33,6 +33,8 @@ COUNTS: Final = frozenset({CHANGES, "late writes", "failed", "refused"})
 """Figures that are no milliseconds."""
 
 FAILOVER_WITHIN_S: Final = 30.0
+ROOM: Final = 16 << 20
+"""Bytes of an etcd that has little room."""
 
 
 class Place(Enum):
@@ -43,6 +45,7 @@ class Place(Enum):
     BUSY: Final = "the same as plain, under 200 commands a second"
     NAMESPACES: Final = "the same, each in a network namespace of its own"
     CLOCKS: Final = "the same, two managers with other boot clocks"
+    SMALL: Final = "the same, the etcds with little room"
 
     def settings(self) -> dict[str, Any]:
         """How the laboratory is made."""
@@ -52,6 +55,7 @@ class Place(Enum):
             Place.BUSY: {"clients": 8, "pause_s": 0.035},
             Place.NAMESPACES: {"namespaces": True},
             Place.CLOCKS: {"clocks": True},
+            Place.SMALL: {"etcd_flags": {"quota-backend-bytes": str(ROOM)}},
         }[self]
 
 
