@@ -138,15 +138,16 @@ class Stack:
         """Every manager that says from outside that it leads."""
         return [name for name in NAMES if (seen := self.seen(name)) and seen.leads]
 
-    def never_leads(self, manager: str, *, until: str, timeout_s: float = 30) -> None:
-        """Ask ``manager`` until it names ``until`` as the active; fail if it ever names itself."""
+    def never_leads(self, manager: str, *, term: int, timeout_s: float = 30) -> None:
+        """Ask ``manager`` until it knows of a newer term; fail if it ever leads in ``term``."""
 
         def look() -> bool:
             seen = self.seen(manager)
-            assert seen is None or not seen.leads, f"{manager} answers as the active"
-            return seen is not None and seen.active == until
+            leads = seen is not None and seen.leads and seen.term <= term
+            assert not leads, f"{manager} answers as the active"
+            return seen is not None and seen.term > term
 
-        wait_for(look, f"{manager} to name {until}", timeout_s)
+        wait_for(look, f"{manager} to know of a newer term", timeout_s)
 
     def active(self, *, other_than: str = "", timeout_s: float = 30) -> str:
         """Wait until one manager leads and answers a command; its name."""
