@@ -139,9 +139,9 @@ bench: $(INSTALLED)  ## print every number that the pages quote, beside its refe
 	@$(BIN)/python -m bench $(BENCH)
 
 .PHONY: matrix
-matrix: $(INSTALLED)  ## every row of the fault matrix (RUNS=, ROWS=1,4), and its table in docs/failover.md
+matrix: $(INSTALLED)  ## every row of the fault matrix (RUNS= or MOST=, ROWS=1,4), and its table in docs/failover.md
 	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[plot]"
-	@$(BIN)/python -m tests.matrix $(if $(ROWS),--rows $(ROWS),--write) $(if $(RUNS),--runs $(RUNS))
+	@$(BIN)/python -m tests.matrix $(if $(ROWS),--rows $(ROWS),--write) $(if $(RUNS),--runs $(RUNS)) $(if $(MOST),--most $(MOST))
 
 .PHONY: soak
 soak: $(INSTALLED)  ## random faults under load (SEED=, MINUTES=30), and 10 000 late writes
