@@ -165,8 +165,8 @@ ROWS = (
         number=39,
         fault="certificates expire or rotate",
         holds="no restart, no failed connection",
-        not_here="managers do not serve TLS yet; towards etcd: "
-        "tests/integration/store/test_who_asks.py",
+        not_here="nothing reads a certificate anew while it runs: a rotated one counts from the "
+        "manager's next worker; towards etcd: tests/integration/store/test_who_asks.py",
     ),
     Row(
         number=40,
