@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
-
-import grpc
 
 from mgr.client.answer import PRIORITIES, Line, Missing, line_in
 from mgr.client.guide import Guide
 from mgr.client.peers import Peer
+from mgr.client.reading import read
 from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
-from mgr.errors import InvalidArgumentError, NotActiveError, OutcomeUnknownError, UnreachableError
-from mgr.rpc.status import error_of
-from mgr.rpc.v1.manager_pb2 import FollowLogRequest, FollowLogResponse
+from mgr.errors import InvalidArgumentError, UnreachableError
+from mgr.rpc.v1.manager_pb2 import FollowLogRequest
 
-SILENCE_MAX_S: Final = 12.0
-"""The server shows every 5 s that the stream lives; after two such spans it does not."""
 ALL_LINES: Final = 1000
 """After a switch the successor's whole log is new; the manager keeps no more than this."""
 
@@ -68,25 +63,9 @@ async def active_peer(guide: Guide, search: Search) -> Peer:
 
 
 async def _lines(peer: Peer, request: FollowLogRequest) -> AsyncGenerator[Line | Missing, None]:
-    stream = peer.manager.FollowLog(request)
-    messages = aiter(stream)
-    try:
-        while (message := await _next(messages)) is not None:
+    async with contextlib.aclosing(read(peer.manager.FollowLog(request))) as messages:
+        async for message in messages:
             if message.HasField("entry"):
                 yield line_in(message.entry)
             elif message.HasField("dropped"):
                 yield Missing(message.dropped)
-    except grpc.aio.AioRpcError as failed:
-        error = error_of(failed)
-        if not isinstance(error, (NotActiveError, OutcomeUnknownError, UnreachableError)):
-            raise error from None
-    finally:
-        stream.cancel()
-
-
-async def _next(messages: AsyncIterator[FollowLogResponse]) -> FollowLogResponse | None:
-    try:
-        async with asyncio.timeout(SILENCE_MAX_S):
-            return await anext(messages, None)
-    except TimeoutError:
-        return None

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import grpc
+from typing import Any
 
 from mgr.client.errand import Errand
 from mgr.client.follow import active_peer
 from mgr.client.guide import Guide
 from mgr.client.peers import Peer
+from mgr.client.reading import read
 from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
-from mgr.errors import NotActiveError, NotFoundError, OutcomeUnknownError, UnreachableError
-from mgr.rpc.status import error_of
+from mgr.errors import NotFoundError
 from mgr.rpc.v1 import cluster_pb2
-
-SILENCE_MAX_S: Final = 12.0
-"""The server shows every 5 s that the stream lives; after two such spans it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +119,9 @@ async def _news(
     peer: Peer, request: cluster_pb2.WatchMapsRequest, seen: dict[str, int]
 ) -> AsyncGenerator[Map | Gone, None]:
     """Yield what one manager says that is not in ``seen``, which is kept up to date."""
-    stream = peer.cluster.WatchMaps(request)
-    messages = aiter(stream)
     listed: set[str] = set()
-    try:
-        while (message := await _next(messages)) is not None:
+    async with contextlib.aclosing(read(peer.cluster.WatchMaps(request))) as messages:
+        async for message in messages:
             if message.HasField("map"):
                 listed.add(message.map.name)
                 if message.map.version > seen.get(message.map.name, 0):
@@ -141,22 +133,6 @@ async def _news(
                     yield Gone(name)
             elif message.HasField("removed") and seen.pop(message.removed, 0):
                 yield Gone(message.removed)
-    except grpc.aio.AioRpcError as failed:
-        error = error_of(failed)
-        if not isinstance(error, (NotActiveError, OutcomeUnknownError, UnreachableError)):
-            raise error from None
-    finally:
-        stream.cancel()
-
-
-async def _next(
-    messages: AsyncIterator[cluster_pb2.WatchMapsResponse],
-) -> cluster_pb2.WatchMapsResponse | None:
-    try:
-        async with asyncio.timeout(SILENCE_MAX_S):
-            return await anext(messages, None)
-    except TimeoutError:
-        return None
 
 
 def _map_in(message: cluster_pb2.Map) -> Map:
