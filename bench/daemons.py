@@ -95,7 +95,7 @@ class Fleet:
             case ["fill", count]:
                 self.fill = int(count)
                 self.filling.set()
-                await _until(lambda: self.told.sent == self.fill * len(self._daemons))
+                await _until(lambda: self.told.sent >= self.fill * len(self._daemons))
             case ["report"]:
                 for daemon in self._daemons:
                     daemon.due_at = begun + self.period_s * daemon.number / len(self._daemons)
