@@ -85,11 +85,12 @@ class Errand(Generic[A]):
             MgrError: What the active refused it with.
 
         """
-        if self._guide.active is not None:
-            # The usual case: one call, and nothing else is set up.
-            with contextlib.suppress(Elsewhere):
-                return await self._round(self._guide.active)
         while True:
+            known = self._guide.active
+            if known is not None and known.term > self._passed:
+                # The usual case: one call, and nothing else is set up.
+                with contextlib.suppress(Elsewhere):
+                    return await self._round(known)
             with contextlib.suppress(SearchOverError):
                 async with self._guide.search() as search:
                     return await self._persist(search)
