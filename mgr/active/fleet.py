@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from mgr.cluster.counters import Counter, Kind, Schema, Slot, Unit
+from mgr.cluster.counters import NO_POINTS, Counter, Kind, Ring, Schema, Slot, Unit
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.document import SharedDict, shared
 from mgr.cluster.fleet import Fleet
@@ -107,10 +107,7 @@ class FleetReader:
 
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
         """See ``mgr.module_api.context``."""
-        daemon = self._daemons.get(f"{kind}.{name}")
-        if daemon is None:
-            return []
-        ring = daemon.ring
+        ring = self._ring(kind, name)
         slot = ring.schema.slot(path)
         if slot is None:
             return []
@@ -121,10 +118,7 @@ class FleetReader:
 
     def get_latest_counter(self, kind: str, name: str, path: str) -> list[float]:
         """See ``mgr.module_api.context``."""
-        daemon = self._daemons.get(f"{kind}.{name}")
-        if daemon is None:
-            return []
-        ring = daemon.ring
+        ring = self._ring(kind, name)
         slot = ring.schema.slot(path)
         return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
 
@@ -132,14 +126,15 @@ class FleetReader:
         self, kind: str, name: str, key: str, counter: str, labels: Sequence[tuple[str, str]]
     ) -> list[float]:
         """See ``mgr.module_api.context``."""
-        daemon = self._daemons.get(f"{kind}.{name}")
-        if daemon is None:
-            return []
-        ring = daemon.ring
+        ring = self._ring(kind, name)
         slot = ring.schema.labelled(key, counter, labels)
         return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _ring(self, kind: str, name: str) -> Ring:
+        daemon = self._daemons.get(f"{kind}.{name}")
+        return NO_POINTS if daemon is None else daemon.ring
 
     def _all(self) -> list[Daemon]:
         # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
