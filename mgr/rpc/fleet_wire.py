@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.cluster.counters import Counter, Kind, Ring, Slot, Unit, labels_of
@@ -129,13 +128,6 @@ def stamp(at: float) -> Timestamp:
     """Wall time in seconds since 1970, as it travels."""
     message = Timestamp()
     message.FromNanoseconds(int(at * 1e9))
-    return message
-
-
-def span(seconds: float) -> Duration:
-    """A number of seconds, as it travels."""
-    message = Duration()
-    message.FromNanoseconds(int(seconds * 1e9))
     return message
 
 

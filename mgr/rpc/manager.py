@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -20,11 +20,9 @@ from mgr.cluster.log import CAPACITY, Dropped, Entry, Filter, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, LeaderView, refusal
-from mgr.rpc.streams import Streams
+from mgr.rpc.streams import HEARTBEAT_S, Streams
 from mgr.rpc.v1 import manager_pb2, manager_pb2_grpc
-
-HEARTBEAT_S: Final = 5.0
-"""A log stream with nothing to say shows this often that it lives."""
+from mgr.rpc.wire import span
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -188,6 +186,4 @@ def _duration(seconds: float) -> Duration | None:
     # A mirror that was never current is infinitely old; the wire says that by saying nothing.
     if not math.isfinite(seconds):
         return None
-    span = Duration()
-    span.FromNanoseconds(int(seconds * 1e9))
-    return span
+    return span(seconds)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
@@ -17,11 +17,8 @@ from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import aside
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, refusal
-from mgr.rpc.streams import Streams
+from mgr.rpc.streams import HEARTBEAT_S, Streams
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2
-
-HEARTBEAT_S: Final = 5.0
-"""A stream with nothing to say shows this often that it lives."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

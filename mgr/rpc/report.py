@@ -28,12 +28,12 @@ from mgr.rpc.fleet_wire import (
     opening_in,
     order_of,
     said_in,
-    span,
 )
 from mgr.rpc.interceptor import Malformed
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.command_pb2 import SessionResponse
+from mgr.rpc.wire import span
 
 OPEN_S: Final = 10.0
 """A stream on which nobody introduces himself ends after this."""

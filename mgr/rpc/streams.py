@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from mgr.errors import MgrError
+
+HEARTBEAT_S: Final = 5.0
+"""A stream with nothing to say shows this often that it lives."""
 
 
 class Streams:

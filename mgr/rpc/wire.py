@@ -1,9 +1,11 @@
-"""Typed arguments on the wire: Python values to ``Value`` messages and back. Both ends use it."""
+"""Plain values on the wire: arguments to ``Value`` messages and back, spans. Both ends use it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
 
 from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.command_pb2 import Value, ValueList
@@ -55,3 +57,10 @@ def _value_in(name: str, message: Value) -> Any:
     if kind == "list":
         return [_value_in(name, each) for each in message.list.values]
     return getattr(message, kind)
+
+
+def span(seconds: float) -> Duration:
+    """A number of seconds, as it travels."""
+    message = Duration()
+    message.FromNanoseconds(int(seconds * 1e9))
+    return message
