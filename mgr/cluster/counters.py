@@ -1,15 +1,13 @@
 """Performance counters: what a daemon declares once, and the last points that it reported.
 
 A report is one row of numbers, kept as it came: no Python object is made for a value until somebody
-reads it. Only the event loop writes; every thread may read, without a lock: a row never changes
-once it is in its ring, and a ring's schema never changes at all.
+reads it. Only the event loop writes; every thread may read, without a lock: see ``Ring``.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +22,7 @@ from mgr.errors import ReportRefusedError
 POINTS_MAX: Final = 20
 """Points kept of every counter, as in the original."""
 
+_ROWS: Final = POINTS_MAX + 1
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -188,46 +187,104 @@ class Schemas:
 
 
 class Ring:
-    """The last points of everything that one daemon counts."""
+    """The last points of everything that one daemon counts.
 
-    __slots__ = ("_rows", "schema")
+    All rows lie in one array, so that a counter is read by slices and not row by row: the rows of
+    ten thousand daemons are in no cache. There is room for one row more than anybody reads. The
+    loop writes into that one, and reaches a row that is being read only with the next report.
+    """
 
-    def __init__(self, schema: Schema = EMPTY, rows: deque[array[float]] | None = None) -> None:
-        """Keep rows of ``schema``, beside those that are there."""
+    __slots__ = ("_short", "_values", "_written", "schema")
+
+    def __init__(self, schema: Schema = EMPTY) -> None:
+        """Keep rows of ``schema``."""
         self.schema: Final = schema
-        self._rows: deque[array[float]] = deque(maxlen=POINTS_MAX) if rows is None else rows
+        self._values = array("d")
+        self._written = 0
+        # Rows numbered below the first of a pair have no more columns than its second; both grow.
+        self._short: tuple[tuple[int, int], ...] = ()
 
     def add(self, at: float, values: Sequence[float]) -> None:
         """Keep ``values``, which fit the schema, as of the moment ``at``."""
-        self._rows.append(self.schema.row(at, values))
-
-    def newest(self) -> Sequence[array[float]]:
-        """The newest row, the time first, and the one before it; as many as there are.
-
-        From any thread.
-        """
-        return tuple(self._rows)[:-3:-1]
+        row = self.schema.row(at, values)
+        place = self._written % _ROWS * len(row)
+        self._values[place : place + len(row)] = row
+        self._written += 1
 
     def extended(self, schema: Schema) -> Ring:
         """This ring under a schema that begins like its own; what is new has no points yet."""
-        return Ring(schema, self._rows if self.schema.slots else None)
+        ring = Ring(schema)
+        stride = self.schema.width + 1
+        more = array("d", bytes(8 * (schema.width + 1 - stride)))
+        for place in range(0, len(self._values), stride):
+            ring._values += self._values[place : place + stride] + more
+        ring._written = self._written
+        oldest = max(self._written - POINTS_MAX, 0)
+        short = (*self._short, (self._written, stride))
+        ring._short = tuple(pair for pair in short if pair[0] > oldest)
+        return ring
+
+    # A reader whose rows were counted on meanwhile reads once more: they may be of two reports. A
+    # report takes far longer to arrive than to be read past, so twice in a row is rare.
 
     def points(self, slot: Slot) -> list[list[float]]:
         """The time and values of each row, from old to new. From any thread."""
-        start, stop = slot.start, slot.stop
-        # Copied in one step of the interpreter: the loop may add a row meanwhile.
-        rows = tuple(self._rows)
-        if stop == start + 1:
-            return [[row[0], row[start]] for row in rows if stop <= len(row)]
-        return [[row[0], *row[start:stop]] for row in rows if stop <= len(row)]
+        _, start, stop = slot
+        values, stride = self._values, self.schema.width + 1
+        others: list[array[float]] = []
+        while True:
+            written = self._written
+            times, column = values[::stride], values[start::stride]
+            if stop > start + 1:
+                others = [values[each::stride] for each in range(start + 1, stop)]
+            if written == self._written:
+                break
+        # In the order in which they lie. One that is being written may be among them, as the last.
+        if others:
+            points = [list(point) for point in zip(times, column, *others, strict=False)]
+        else:
+            points = [[at, value] for at, value in zip(times, column, strict=False)]
+        first = written - POINTS_MAX if written > POINTS_MAX else 0
+        if self._short:
+            first = max(first, self._since(stop))
+        if turn := first % _ROWS:
+            points = points[turn:] + points[:turn]
+        del points[written - first :]
+        return points
 
     def latest(self, slot: Slot) -> list[float]:
         """The time and values of the newest row, nothing if there is none. From any thread."""
-        try:
-            row = self._rows[-1]
-        except IndexError:
-            return []
-        return [row[0], *row[slot.start : slot.stop]] if slot.stop <= len(row) else []
+        values, stride = self._values, self.schema.width + 1
+        while True:
+            written = self._written
+            if written <= self._since(slot.stop):
+                return []
+            place = (written - 1) % _ROWS * stride
+            point = [values[place], *values[place + slot.start : place + slot.stop]]
+            if written == self._written:
+                return point
+
+    def newest(self) -> list[array[float]]:
+        """The newest row, the time first, and the one before it; as many as have every counter.
+
+        From any thread.
+        """
+        values, stride = self._values, self.schema.width + 1
+        while True:
+            written = self._written
+            first = max(written - 2, self._since(stride))
+            places = [number % _ROWS * stride for number in range(written - 1, first - 1, -1)]
+            rows = [values[place : place + stride] for place in places]
+            if written == self._written:
+                return rows
+
+    def _since(self, stop: int) -> int:
+        """The number of the oldest row that has the columns before ``stop``."""
+        since = 0
+        for below, columns in self._short:
+            if columns < stop:
+                since = below
+        return since
 
 
 NO_POINTS: Final = Ring()

@@ -45,11 +45,11 @@ class Module(MgrModule):
         """Microseconds of single reads, in small bursts for ``seconds``."""
         plain = {"place": "Rome"}
         number = 0
-        calls: dict[str, Callable[[], Any]] = {
-            "reference: plain dict.get in a function": lambda: plain.get("place"),
-            "get_counter": lambda: self.get_counter(KIND, str(number % daemons), "sim.reports"),
-            "get_latest": lambda: self.get_latest(KIND, str(number % daemons), "sim.reports"),
-            "get('service_map')": lambda: self.get("service_map"),
+        calls: dict[str, Callable[[str], Any]] = {
+            "reference: plain dict.get in a function": lambda _: plain.get("place"),
+            "get_counter": lambda name: self.get_counter(KIND, name, "sim.reports"),
+            "get_latest": lambda name: self.get_latest(KIND, name, "sim.reports"),
+            "get('service_map')": lambda _: self.get("service_map"),
         }
         found: dict[str, list[float]] = {what: [] for what in calls}
         end = time.perf_counter() + seconds
@@ -57,8 +57,9 @@ class Module(MgrModule):
             for what, call in calls.items():
                 for _ in range(BURST):
                     number += 7
+                    name = str(number % daemons)
                     begun = time.perf_counter()
-                    call()
+                    call(name)
                     found[what].append((time.perf_counter() - begun) * 1e6)
             threading.Event().wait(PAUSE_S)
         return _told(found)
