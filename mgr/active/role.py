@@ -25,6 +25,7 @@ from mgr.active.members import Members
 from mgr.active.modules import ActiveModules, Told
 from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce, announce_maps
+from mgr.active.offer import commands_of
 from mgr.active.publish import FLEET_STATUS, Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
@@ -43,7 +44,6 @@ from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.config.history import ConfigHistory
 from mgr.errors import (
     FencedError,
-    InvalidArgumentError,
     MgrError,
     NotFoundError,
     StoreError,
@@ -64,7 +64,6 @@ from mgr.host.finder import Found
 from mgr.host.life import Event
 from mgr.host.manager import Manager, version
 from mgr.host.runner import Limits, Servant
-from mgr.module_api.command import CommandDeclaration
 from mgr.store.api import Delete, LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import CURRENT_WITHIN_S
@@ -109,7 +108,10 @@ class ActiveRole:
     """Implements ``mgr.host.role.Role`` for one term. Made once, never used for another."""
 
     def __init__(self, manager: Manager, office: Office, tasks: asyncio.TaskGroup) -> None:
-        """Make every part; commands are taken from here on. Everything runs in ``tasks``."""
+        """Make every part; commands are taken from here on. Everything runs in ``tasks``.
+
+        Nothing begins before ``start``: a role may be made and thrown away.
+        """
         self._manager = manager
         self._office = office
         self._tasks = tasks
@@ -158,6 +160,7 @@ class ActiveRole:
         self._store_silent = False
         self._registry = Registry()
         self._builtin = self._register()
+        self._journal = self._make_journal()
         self._dispatcher = self._make_dispatcher()
 
     async def start(self) -> None:
@@ -188,6 +191,7 @@ class ActiveRole:
         self._judge_options()
         members = self._members
         for work in (
+            self._journal.recall,
             self._health.run,
             self._health.grace,
             self._watch_store,
@@ -338,8 +342,7 @@ class ActiveRole:
         return runner
 
     def _offer(self, found: Found) -> None:
-        commands = [command for each in found.commands if (command := _command(found, each))]
-        hidden = self._registry.put(found.name, commands)
+        hidden = self._registry.put(found.name, commands_of(found))
         if hidden:
             fields = {"module_name": found.name, "prefixes": hidden}
             log.warning("commands that another module has already", extra=fields)
@@ -382,21 +385,24 @@ class ActiveRole:
             execute=self.execute,
         )
 
-    def _make_dispatcher(self) -> Dispatcher:
-        manager, term = self._manager, self._office.term
-        journal = Journal(
+    def _make_journal(self) -> Journal:
+        manager = self._manager
+        return Journal(
             self._fenced,
             manager.keys,
             manager.mirror,
             manager.store,
-            term=term,
+            term=self._office.term,
             clock=manager.clock,
         )
+
+    def _make_dispatcher(self) -> Dispatcher:
+        manager = self._manager
         return Dispatcher(
             registry=self._registry,
             runner_of=self._runner_of,
             gate=self._office.gate,
-            journal=journal,
+            journal=self._journal,
             clock=manager.clock,
             tasks=self._tasks,
             hold_s=manager.settings.hold_s,
@@ -488,12 +494,3 @@ class ActiveRole:
         if there:
             with contextlib.suppress(StoreError, TermLostError):
                 await self._fenced.commit([Delete(key) for key in there], timeout_s=WITHDRAW_S)
-
-
-def _command(found: Found, declared: CommandDeclaration) -> Command | None:
-    try:
-        return Command.of_module(found.name, declared)
-    except InvalidArgumentError as error:
-        fields = {"module_name": found.name, "command": declared.signature_text}
-        log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - the text says it all
-        return None

@@ -14,6 +14,7 @@ nor record a result. A later attempt finds
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ DROPPED_MAX: Final = 16
 OUTPUT_BYTES_MAX: Final = 64 << 10
 """A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
 REMEMBERED_MAX: Final = 1024
+RECALLED_AT_ONCE: Final = 200
+"""Results of earlier terms counted between two turns of the loop: about a millisecond."""
 
 log = logging.getLogger(__name__)
 
@@ -148,15 +151,27 @@ class Journal:
         self._granting = asyncio.Lock()
         # What this worker knows of its own attempts and the store does not.
         self._remembered: OrderedDict[str, Answer | _Fate] = OrderedDict()
-        records = mirror.under(keys.requests).values()
-        oldest_first = sorted(records, key=lambda record: record.mod_revision)
-        # With the length of each, and of all.
-        self._finished = deque(
-            (record.key, len(record.value))
-            for record in oldest_first
-            if isinstance(_decoded(record), Done)
-        )
-        self._kept = sum(size for _, size in self._finished)
+        # Results by age, with the length of each, and of all.
+        self._finished: deque[tuple[str, int]] = deque()
+        self._kept = 0
+
+    async def recall(self) -> None:
+        """Make ready for what comes, beside the first commands: they are not to wait for it.
+
+        There may be thousands of results from earlier terms. Only how many is of interest, and
+        only once there are too many; whoever asks for one of them is answered from the mirror.
+        """
+        with contextlib.suppress(StoreError):  # the first command will tell its caller
+            await self._current_lease()
+        records = self._mirror.under(self._keys.requests).values()
+        earlier = [record for record in records if record.mod_revision < self._term]
+        earlier.sort(key=lambda record: record.mod_revision, reverse=True)
+        for count, record in enumerate(earlier, 1):
+            if isinstance(_decoded(record), Done):
+                self._finished.appendleft((record.key, len(record.value)))
+                self._kept += len(record.value)
+            if count % RECALLED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def begin(self, request_id: str, digest: str, *, idempotent: bool) -> Answer | None:
         """Record that ``request_id`` starts; the earlier answer instead, if there is one.

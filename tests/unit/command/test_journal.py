@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mgr.command.dispatch import Answer
@@ -243,11 +245,13 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
         await first.begin("r1", DIGEST, idempotent=False)
         await first.finish("r1", DIGEST, Answer())
 
-        book = journal(term)
+        successor = await term.succeed()
+        book = journal(successor)
+        await book.recall()
         for name in ("r2", "r3"):
             await book.begin(name, DIGEST, idempotent=False)
             await book.finish(name, DIGEST, Answer())
-        left = [key.rpartition("/")[2] for key in term.mirror.under(term.keys.requests)]
+        left = [key.rpartition("/")[2] for key in successor.mirror.under(term.keys.requests)]
 
     assert left == ["r2", "r3", "started"]
 
@@ -256,11 +260,38 @@ async def test_long_results_make_room_sooner(monkeypatch):
     """All of them stand in etcd and in every manager's memory."""
     monkeypatch.setattr("mgr.command.journal.KEPT_MAX", 1000)
     async with office() as term:
+        successor = term
         for name in ("r1", "r2", "r3", "r4"):
-            # One that begins anew counts what stands there, as a successor does.
-            book = journal(term)
+            # Each successor counts what stands there.
+            successor = await successor.succeed()
+            book = journal(successor)
+            await book.recall()
             await book.begin(name, DIGEST, idempotent=False)
             await book.finish(name, DIGEST, Answer(0, "x" * 300, ""))
-        left = [key.rpartition("/")[2] for key in term.mirror.under(term.keys.requests)]
+        left = [key.rpartition("/")[2] for key in successor.mirror.under(term.keys.requests)]
 
     assert left == ["r3", "r4"]
+
+
+async def test_results_of_earlier_terms_are_counted_beside_the_first_commands(monkeypatch):
+    """However many there are, none of them is counted twice, and theirs are the older ones."""
+    monkeypatch.setattr("mgr.command.journal.ENTRIES_MAX", 6)
+    monkeypatch.setattr("mgr.command.journal.RECALLED_AT_ONCE", 2)
+
+    async def run(book, name):
+        await book.begin(name, DIGEST, idempotent=False)
+        await book.finish(name, DIGEST, Answer())
+
+    async with office() as term:
+        for number in range(5):
+            await run(journal(term), f"old{number}")
+        successor = await term.succeed()
+        book = journal(successor)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(book.recall())
+            await run(book, "new0")
+        for number in (1, 2):
+            await run(book, f"new{number}")
+        left = [key.rpartition("/")[2] for key in successor.mirror.under(term.keys.requests)]
+
+    assert left == ["new0", "new1", "new2", "old2", "old3", "old4"]
