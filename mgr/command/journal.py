@@ -65,6 +65,8 @@ DROPPED_MAX: Final = 16
 OUTPUT_BYTES_MAX: Final = 64 << 10
 """A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
 REMEMBERED_MAX: Final = 1024
+RECALL_AFTER_S: Final = 1.0
+"""When to count the results of earlier terms: those who waited for this one are served by then."""
 RECALLED_AT_ONCE: Final = 200
 """Results of earlier terms counted between two turns of the loop: about a millisecond."""
 
@@ -156,13 +158,14 @@ class Journal:
         self._kept = 0
 
     async def recall(self) -> None:
-        """Make ready for what comes, beside the first commands: they are not to wait for it.
+        """Make ready for what comes, after the first commands: they are not to wait for it.
 
         There may be thousands of results from earlier terms. Only how many is of interest, and
         only once there are too many; whoever asks for one of them is answered from the mirror.
         """
         with contextlib.suppress(StoreError):  # the first command will tell its caller
             await self._current_lease()
+        await asyncio.sleep(RECALL_AFTER_S)
         records = self._mirror.under(self._keys.requests).values()
         earlier = [record for record in records if record.mod_revision < self._term]
         earlier.sort(key=lambda record: record.mod_revision, reverse=True)

@@ -22,6 +22,11 @@ from tests.support.office import office
 DIGEST = "d1"
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr("mgr.command.journal.RECALL_AFTER_S", 0)
+
+
 def journal(term, fenced=None):
     return Journal(
         fenced or term.fenced,
