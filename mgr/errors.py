@@ -214,6 +214,13 @@ class NotFoundError(MgrError):
     reason = "NOT_FOUND"
 
 
+class NotAuthorizedError(MgrError):
+    """The client's certificate does not have the capability. Nothing ran."""
+
+    errno = _errno.EACCES
+    reason = "NOT_AUTHORIZED"
+
+
 class NotPermittedError(MgrError):
     """Refused by a rule of the product, not for want of credentials."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from mgr.access.caps import Ask
+from mgr.access.table import Caller
 from mgr.clock import timestamp
 from mgr.host.manager import Manager
 from mgr.store.api import ABSENT, Created, Delete, Operation, Put
@@ -26,10 +28,11 @@ class Said(NamedTuple):
     term: int = 0
 
 
-async def set_down(manager: Manager, words: Sequence[str]) -> Said | None:
+async def set_down(manager: Manager, words: Sequence[str], caller: Caller) -> Said | None:
     """Do it if it is that command and nobody leads; None: it is not, or somebody does.
 
     Raises:
+        NotAuthorizedError: ``caller`` may not.
         StoreUnavailableError: The store did not answer; ask again.
 
     """
@@ -38,6 +41,8 @@ async def set_down(manager: Manager, words: Sequence[str]) -> Said | None:
         return None
     if manager.view.leader() is not None:
         return None
+    asked = Ask(" ".join(COMMAND), "rw")
+    manager.view.access.check(caller, asked)
     key = manager.keys.down
     deed: Operation = Put(key, timestamp()) if wish == ("true",) else Delete(key)
     outcome = await manager.store.commit(

@@ -116,7 +116,7 @@ class StandbyRole:
                     await self._promoted.wait()
         if self._active is not None:
             return await self._active.execute(request)
-        said = await set_down(self._manager, request.words)
+        said = await set_down(self._manager, request.words, request.caller)
         if said is None:
             raise refusal(self._manager.view, self._manager.id)
         return said

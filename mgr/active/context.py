@@ -273,7 +273,6 @@ class ActiveContext(ReadingContext):
             arguments=rest,
             input=(inbuf or "").encode(),
             deadline_s=self._manager.clock.now() + COMMAND_S,
-            origin=f"module {self._module}",
         )
 
     async def _watch(self, prefix: str, *, on: bool) -> None:

@@ -63,7 +63,6 @@ class Crashes:
             words=("crash", "post"),
             input=report.encode(),
             deadline_s=self._manager.clock.now() + POST_S,
-            origin="the manager",
         )
         try:
             answer = await self._execute(request)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from mgr.access.table import Caller
 from mgr.command.builtin.admin import ModuleInfo, Reloaded
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
@@ -334,7 +335,13 @@ class _Successor:
         await self._modules.runner_of(self._name).ready(until_s=until_s)
 
     async def run(
-        self, command: Command, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
+        self,
+        command: Command,
+        arguments: dict[str, Any],
+        inbuf: str,
+        *,
+        deadline_s: float,
+        caller: Caller,
     ) -> object:
         runner = self._modules.runner_of(self._name)
-        return await runner.run(command, arguments, inbuf, deadline_s=deadline_s)
+        return await runner.run(command, arguments, inbuf, deadline_s=deadline_s, caller=caller)

@@ -331,6 +331,7 @@ class ActiveRole:
             progress=self._progress,
             fleet=self.fleet,
             maps=self.maps,
+            access=manager.view.access,
             modules=self._modules,
             registry=self._registry,
             clock=manager.clock,
@@ -400,6 +401,7 @@ class ActiveRole:
         manager = self._manager
         return Dispatcher(
             registry=self._registry,
+            permit=manager.view.access.check,
             runner_of=self._runner_of,
             gate=self._office.gate,
             journal=self._journal,

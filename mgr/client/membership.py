@@ -30,6 +30,7 @@ from mgr.errors import (
     InvalidArgumentError,
     MgrError,
     NotActiveError,
+    NotAuthorizedError,
     OverloadedError,
     ReplacedError,
     ReportRefusedError,
@@ -53,7 +54,7 @@ BRIEF_S: Final = 10.0
 PAUSE_S_MAX: Final = 5.0
 SEARCH_PAUSE: Final = wait_exponential_jitter(multiplier=0.05, max=PAUSE_S_MAX, jitter=0.1)
 """Between two questions to one manager. A fleet that waits must not be a load."""
-REFUSED: Final = (InvalidArgumentError, ReportRefusedError)
+REFUSED: Final = (InvalidArgumentError, NotAuthorizedError, ReportRefusedError)
 CROWDED: Final = (InternalError, OverloadedError)
 """What a server says that sheds calls because too many come at once."""
 
@@ -257,7 +258,8 @@ class Membership:
         Raises:
             ReplacedError: The name is another program's.
             InvalidArgumentError: It is refused as it is.
-            ReportRefusedError: The same.
+            NotAuthorizedError: Its certificate is not good for joining under this name.
+            ReportRefusedError: As the first.
 
         """
         if (hint := self._newest(None)) is not None:

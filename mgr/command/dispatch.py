@@ -1,4 +1,4 @@
-"""One path for every command: find, validate, admit, run at most once, shape the answer."""
+"""One path for every command: find, validate, permit, admit, run at most once, shape the answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from mgr.access.caps import Ask
+from mgr.access.table import INSIDE, Caller
 from mgr.clock import Clock
-from mgr.command.registry import Command, Registry
+from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.config.kv import decoded
 from mgr.errors import (
     NOTHING_RAN,
@@ -51,7 +53,7 @@ class Request:
         request_id: The same in every retry of one intention; empty: no promise of at most once.
         deadline_s: The *moment* on the manager's clock at which the caller stops waiting; None:
             it waits as long as it lives. (A server adds the caller's time-out to ``clock.now()``.)
-        origin: Who asks, for the log: an address, or ``module hello``.
+        caller: Who asks.
 
     """
 
@@ -60,7 +62,7 @@ class Request:
     input: bytes = b""
     request_id: str = ""
     deadline_s: float | None = None
-    origin: str = ""
+    caller: Caller = INSIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,13 @@ class Runner(Protocol):
         ...
 
     async def run(
-        self, command: Command, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
+        self,
+        command: Command,
+        arguments: dict[str, Any],
+        inbuf: str,
+        *,
+        deadline_s: float,
+        caller: Caller,
     ) -> object:
         """Run ``command``; what its handler returned: an ``Answer`` or a tuple of three.
 
@@ -164,6 +172,7 @@ class _Job(NamedTuple):
     arguments: dict[str, Any]
     inbuf: str
     deadline_s: float
+    caller: Caller
 
 
 class _Attempt(NamedTuple):
@@ -181,6 +190,7 @@ class Dispatcher:
     begun; a mutating one that has begun goes on, and its result is recorded for a retry.
 
     Attributes:
+        permit: Raises ``NotAuthorizedError`` if that caller may not ask that.
         runner_of: A module's runner, asked for at each command; it may refuse as a runner does.
         tasks: Mutating commands run here, so that they outlive their callers.
         hold_s: A command is held at most this long before it begins.
@@ -188,6 +198,7 @@ class Dispatcher:
     """
 
     registry: Registry
+    permit: Callable[[Caller, Ask], None]
     runner_of: Callable[[str], Runner]
     gate: Gate
     journal: Journal
@@ -205,11 +216,12 @@ class Dispatcher:
         return self._running
 
     async def execute(self, request: Request) -> Answer:
-        """Find, validate, admit and run one command.
+        """Find, validate, permit, admit and run one command.
 
         Raises:
             UnknownCommandError: There is no such command. Nothing ran.
             InvalidArgumentError: Its arguments do not fit. Nothing ran.
+            NotAuthorizedError: Its caller may not run it. Nothing ran.
             NotActiveError: This manager may not run it, or not in time. Nothing ran.
             ModuleNotEnabledError: Its module is switched off. Nothing ran.
             ModuleNotReadyError: Its module did not start in time. Nothing ran.
@@ -222,13 +234,14 @@ class Dispatcher:
 
         """
         command, arguments = self.registry.find(request.words, request.arguments)
+        self.permit(request.caller, _ask(command, arguments))
         inbuf = decoded(request.input, "the input") if request.input else ""
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
         now_s = self.clock.now()
         if now_s >= deadline_s:
             raise _too_late(command)
         runner = await self._admitted(command, until_s=min(deadline_s, now_s + self.hold_s))
-        job = _Job(command, runner, arguments, inbuf, deadline_s)
+        job = _Job(command, runner, arguments, inbuf, deadline_s, request.caller)
         if not command.mutates:
             self._begun()
             try:
@@ -339,7 +352,11 @@ class Dispatcher:
         reach(Point.COMMAND)
         try:
             result = await job.runner.run(
-                job.command, job.arguments, job.inbuf, deadline_s=job.deadline_s
+                job.command,
+                job.arguments,
+                job.inbuf,
+                deadline_s=job.deadline_s,
+                caller=job.caller,
             )
         except MgrError:
             raise
@@ -423,6 +440,11 @@ async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer | Exceptio
         if task.cancelled():
             raise TermLostError("this manager gave up its office while the command ran") from None
         raise
+
+
+def _ask(command: Command, arguments: Mapping[str, Any]) -> Ask:
+    module = "" if command.module == BUILTIN else command.module
+    return Ask(command.prefix, command.perm, module, arguments)
 
 
 def _too_late(command: Command) -> DeadlineExceededError:

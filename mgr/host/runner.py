@@ -176,7 +176,13 @@ class ModuleRunner:
                 ) from None
 
     async def run(
-        self, command: Any, arguments: dict[str, Any], inbuf: str, *, deadline_s: float
+        self,
+        command: Any,
+        arguments: dict[str, Any],
+        inbuf: str,
+        *,
+        deadline_s: float,
+        caller: object = None,  # noqa: ARG002 - whoever it is has been permitted; modules do not ask
     ) -> object:
         """Run ``command`` on the module's command thread; what its handler returned.
 

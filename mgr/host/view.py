@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final
 
+from mgr.access.table import Access
 from mgr.clock import Clock
 from mgr.election.leader import Leader, Presence, decode
 from mgr.errors import NotActiveError
@@ -46,6 +47,8 @@ class ClusterView:
         self._keys = keys
         self._clock = clock
         self._lease_ttl_s = lease_ttl_s
+        self.access: Final = Access(mirror, keys)
+        """Which client may do what."""
 
     def age_s(self) -> float:
         """How old the picture is: seconds since the mirror was last proven current."""

@@ -215,8 +215,8 @@ class MgrModule(
     def is_authorized(self, arguments: Mapping[str, str]) -> bool:
         """Whether the caller of the command that is being answered may do this.
 
-        Whoever may run commands may run all of them, with any arguments. False while none is
-        being answered, and where ``arguments`` is no dictionary.
+        Who may run a command may run it with any arguments. False while none is being answered,
+        and where ``arguments`` is no dictionary.
         """
         return self._answering and isinstance(arguments, dict)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from mgr.access.table import Caller
 from mgr.clock import Clock
 from mgr.errors import InvalidArgumentError, MgrError, OverloadedError
 from mgr.rpc.interceptor import internal
@@ -22,7 +23,7 @@ class Execute(Protocol):
     """Runs one command."""
 
     async def __call__(
-        self, request: ExecuteRequest, *, deadline_s: float | None, origin: str
+        self, request: ExecuteRequest, *, deadline_s: float | None, caller: Caller
     ) -> ExecuteResponse:
         """Return the answer or raise a ``MgrError``."""
         ...
@@ -31,12 +32,12 @@ class Execute(Protocol):
 class Calls:
     """What one client asked on one stream and has no answer to."""
 
-    def __init__(self, execute: Execute, write: Write, *, clock: Clock, origin: str) -> None:
-        """Run what ``origin`` asks with ``execute``; answer it with ``write``."""
+    def __init__(self, execute: Execute, write: Write, *, clock: Clock, caller: Caller) -> None:
+        """Run what ``caller`` asks with ``execute``; answer it with ``write``."""
         self._execute = execute
         self._write = write
         self._clock = clock
-        self._origin = origin
+        self._caller = caller
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def take(self, message: SessionRequest, tasks: asyncio.TaskGroup) -> None:
@@ -64,7 +65,7 @@ class Calls:
             deadline_s = self._clock.now() + message.timeout.ToNanoseconds() / 1e9
         try:
             response = await self._execute(
-                message.execute, deadline_s=deadline_s, origin=self._origin
+                message.execute, deadline_s=deadline_s, caller=self._caller
             )
             answer.response.CopyFrom(response)
         except MgrError as error:

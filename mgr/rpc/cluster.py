@@ -10,16 +10,15 @@ from typing import Any, Final
 
 import grpc
 
-from mgr.clock import Clock
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
 from mgr.errors import InvalidArgumentError, NotFoundError, TooLargeError
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, refusal
-from mgr.rpc.calls import Execute
+from mgr.rpc.callers import Door
 from mgr.rpc.fleet_wire import daemon_of, series_of
 from mgr.rpc.maps import MapServicer
-from mgr.rpc.report import Membership
+from mgr.rpc.report import MakeCalls, Membership
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 
@@ -41,13 +40,13 @@ class ClusterServicer(MapServicer):
         role_of: Callable[[], Role],
         view: ClusterView,
         streams: Streams,
-        clock: Clock,
-        execute: Execute,
+        door: Door,
+        calls: MakeCalls,
     ) -> None:
-        """Answer as manager ``name``; what daemons ask is run with ``execute``."""
+        """Answer as manager ``name``; what daemons ask is taken by what ``calls`` makes."""
         super().__init__(name, role_of=role_of, view=view, streams=streams)
-        self._clock = clock
-        self._execute = execute
+        self._door = door
+        self._calls = calls
 
     # The writer's way of serving a stream, as everywhere here: the stubs know generators only.
     async def Report(self, _: object, context: Context) -> None:  # type: ignore[override]
@@ -55,9 +54,9 @@ class ClusterServicer(MapServicer):
         await Membership(
             self._fleet(),
             context,
-            execute=self._execute,
-            clock=self._clock,
             streams=self._streams,
+            door=self._door,
+            calls=self._calls,
         ).run()
 
     async def ListDaemons(

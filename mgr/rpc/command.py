@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import grpc
 
+from mgr.access.table import Caller
 from mgr.clock import Clock
 from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.host.role import Role
+from mgr.rpc.callers import Door
 from mgr.rpc.session import Session
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
@@ -28,11 +30,14 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class CommandServicer(command_pb2_grpc.CommandServiceServicer):
     """See ``proto/mgr/rpc/v1/command.proto``."""
 
-    def __init__(self, role_of: Callable[[], Role], clock: Clock, streams: Streams) -> None:
+    def __init__(
+        self, role_of: Callable[[], Role], clock: Clock, streams: Streams, door: Door
+    ) -> None:
         """Ask ``role_of`` anew at each call: the role changes while connections stay."""
         self._role_of = role_of
         self._clock = clock
         self._streams = streams
+        self._door = door
         self._described: dict[str, command_pb2.DescribeCommandsResponse] = {}
 
     async def Execute(
@@ -43,14 +48,15 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         return await self.execute(
             request,
             deadline_s=None if patience_s is None else self._clock.now() + patience_s,
-            origin=context.peer(),
+            caller=self._door.caller_of(context),
         )
 
     # The writer's way of serving a stream; the stubs know the generator's only, which cannot
     # answer one command while it waits for the next.
     async def Session(self, _: object, context: Context) -> None:  # type: ignore[override]
         """Run many commands over one stream."""
-        await Session(self.execute, context, self._clock, self._streams).run()
+        caller = self._door.caller_of(context)
+        await Session(self.execute, context, self._clock, self._streams, caller).run()
 
     async def DescribeCommands(
         self, request: command_pb2.DescribeCommandsRequest, _: Context
@@ -68,7 +74,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         request: command_pb2.ExecuteRequest,
         *,
         deadline_s: float | None,
-        origin: str,
+        caller: Caller,
     ) -> command_pb2.ExecuteResponse:
         """Run ``request`` before the moment ``deadline_s`` of this manager's clock.
 
@@ -88,7 +94,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                 input=_utf8(request.input),
                 request_id=request.request_id,
                 deadline_s=deadline_s,
-                origin=origin,
+                caller=caller,
             )
         )
         return _response(answer)

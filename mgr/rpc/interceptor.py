@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
@@ -13,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from mgr.cluster.rules import MESSAGE_BYTES_MAX
 from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
+from mgr.rpc.callers import Door
 from mgr.rpc.status import code_of, status_of, trailers_of
 
 OURS: Final = "/mgr.rpc.v1."
@@ -21,6 +23,7 @@ REPORT: Final = f"{OURS}ClusterService/Report"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
+Check = Callable[[Any, Context], None]
 H = TypeVar("H")
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,9 @@ class Malformed:
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Turns ``MgrError`` into its status, and everything else into INTERNAL and a log line."""
 
-    def __init__(self) -> None:
+    def __init__(self, door: Door) -> None:
+        """Let through what ``door`` does."""
+        self._door = door
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -51,7 +56,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if method not in self._wrapped:
             bytes_max = MESSAGE_BYTES_MAX if method == REPORT else math.inf
-            self._wrapped[method] = _wrapped(handler, bytes_max)
+            self._wrapped[method] = _wrapped(handler, bytes_max, partial(self._door.check, method))
         return self._wrapped[method]
 
 
@@ -68,10 +73,10 @@ def internal(doing: str, error: Exception) -> InternalError:
     return InternalError("internal error: the manager's log has the reason")
 
 
-def _wrapped(handler: Any, bytes_max: float) -> Any:
+def _wrapped(handler: Any, bytes_max: float, check: Check) -> Any:
     kind, maker = _kind(handler)
     return maker(
-        _edge(getattr(handler, kind)),
+        _edge(getattr(handler, kind), check),
         request_deserializer=_lenient(handler.request_deserializer, bytes_max),
         response_serializer=handler.response_serializer,
     )
@@ -85,11 +90,12 @@ def _kind(handler: Any) -> tuple[str, Callable[..., Any]]:
     return "unary_unary", grpc.unary_unary_rpc_method_handler
 
 
-def _edge(behaviour: Behaviour) -> Behaviour:
+def _edge(behaviour: Behaviour, check: Check) -> Behaviour:
     async def edge(request: Any, context: Context) -> Any:
         try:
             if type(request) is Malformed:
                 raise request.error  # noqa: TRY301 - one way out for all refusals
+            check(request, context)
             return await behaviour(request, context)
         except MgrError as error:
             await refuse(context, error)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 
-from mgr.clock import Clock
+from mgr.access.caps import JOIN, Ask
+from mgr.access.table import Caller
 from mgr.cluster.daemon import Daemon, Order, Said, Wanted
 from mgr.cluster.fleet import Fleet
 from mgr.errors import (
@@ -20,7 +21,8 @@ from mgr.errors import (
     ReportLimitError,
     ReportRefusedError,
 )
-from mgr.rpc.calls import Calls, Execute
+from mgr.rpc.callers import Door
+from mgr.rpc.calls import Calls, Write
 from mgr.rpc.fleet_wire import (
     counters_in,
     devices_in,
@@ -46,6 +48,15 @@ COMMANDS_MAX: Final = 256
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+
+class MakeCalls(Protocol):
+    """Makes what runs the commands of one stream."""
+
+    def __call__(self, write: Write, *, caller: Caller) -> Calls:
+        """Answer with ``write`` what ``caller`` asks."""
+        ...
+
+
 log = logging.getLogger(__name__)
 
 
@@ -53,13 +64,21 @@ class Membership:
     """A daemon that is here, for as long as its stream. Implements ``mgr.cluster.daemon.Line``."""
 
     def __init__(
-        self, fleet: Fleet, context: Context, *, execute: Execute, clock: Clock, streams: Streams
+        self,
+        fleet: Fleet,
+        context: Context,
+        *,
+        streams: Streams,
+        door: Door,
+        calls: MakeCalls,
     ) -> None:
-        """Serve the stream of ``context``; what the daemon asks is run with ``execute``."""
+        """Serve the stream of ``context``; what the daemon asks goes to what ``calls`` makes."""
         self._fleet = fleet
         self._context = context
         self._streams = streams
-        self._calls = Calls(execute, self._answer, clock=clock, origin=context.peer())
+        self._door = door
+        self._caller = door.caller_of(context)
+        self._calls = calls(self._answer, caller=self._caller)
         self._daemon: Daemon | None = None
         self._sequence = 0
         self._asked: dict[int, asyncio.Future[Said]] = {}
@@ -186,7 +205,10 @@ class Membership:
             raise message.error
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
             raise ReportRefusedError("open", "the first message must be an open")
-        return self._fleet.open(opening_in(message.open), self)
+        opening = opening_in(message.open)
+        who = {"type": opening.kind, "id": opening.id}
+        self._door.access.check(self._caller, Ask(JOIN, "rw", arguments=who))
+        return self._fleet.open(opening, self)
 
     def _report(self, daemon: Daemon, report: cluster_pb2.Report) -> None:
         self._sequence += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import grpc
@@ -14,6 +15,8 @@ from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.manager import version
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, refusal
+from mgr.rpc.callers import Door
+from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.health import HealthServicer
@@ -95,10 +98,11 @@ async def serve(
         return refusal(view.leader(), settings.id)
 
     streams = Streams(refused)
+    door = Door(view.access, demands=bool(settings.tls_ca))
     health = HealthServicer(SERVICES, streams)
     identity = Identity(settings.id, settings.cluster, version(), incarnation)
-    server = grpc.aio.server(interceptors=[StatusInterceptor()], options=_options(settings))
-    commands = CommandServicer(role_of, clock, streams)
+    server = grpc.aio.server(interceptors=[StatusInterceptor(door)], options=_options(settings))
+    commands = CommandServicer(role_of, clock, streams, door)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(identity, role_of=role_of, view=view, streams=streams, note_of=note_of),
@@ -110,8 +114,8 @@ async def serve(
             role_of=role_of,
             view=view,
             streams=streams,
-            clock=clock,
-            execute=commands.execute,
+            door=door,
+            calls=partial(Calls, commands.execute, clock=clock),
         ),
         server,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from mgr.access.table import Caller
 from mgr.clock import Clock
 from mgr.errors import MgrError
 from mgr.rpc.calls import Calls, Execute
@@ -28,11 +29,12 @@ class Session:
         context: grpc.aio.ServicerContext[Any, Any],
         clock: Clock,
         streams: Streams,
+        caller: Caller,
     ) -> None:
-        """Serve the stream of ``context``."""
+        """Serve the stream of ``context``, on which ``caller`` asks."""
         self._context = context
         self._streams = streams
-        self._calls = Calls(execute, self._write, clock=clock, origin=context.peer())
+        self._calls = Calls(execute, self._write, clock=clock, caller=caller)
         # gRPC takes one message at a time for a stream; tasks that answer queue up here.
         self._writing = asyncio.Lock()
 

@@ -40,6 +40,7 @@ CODES: Final[dict[type[MgrError], StatusCode]] = {
     errors.InvalidArgumentError: StatusCode.INVALID_ARGUMENT,
     errors.UnknownCommandError: StatusCode.UNIMPLEMENTED,
     errors.NotFoundError: StatusCode.NOT_FOUND,
+    errors.NotAuthorizedError: StatusCode.PERMISSION_DENIED,
     errors.NotPermittedError: StatusCode.PERMISSION_DENIED,
     errors.ModuleNotEnabledError: StatusCode.FAILED_PRECONDITION,
     errors.ModuleNotReadyError: StatusCode.UNAVAILABLE,

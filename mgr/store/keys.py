@@ -172,6 +172,15 @@ class Keys:
         return f"{self.mutes}{code}"
 
     @property
+    def access(self) -> str:
+        """Prefix of capabilities."""
+        return f"{self.root}access/"
+
+    def access_of(self, client: str) -> str:
+        """The capabilities of one client, as text; ``*``: of all that have none of their own."""
+        return f"{self.access}{client}"
+
+    @property
     def maps(self) -> str:
         """Prefix of published maps."""
         return f"{self.root}maps/"

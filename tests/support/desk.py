@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
+from mgr.access.table import INSIDE
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
@@ -73,6 +74,7 @@ class Desk:
                 log=self.log,
                 progress=self.progress,
                 fleet=self.fleet,
+                access=term.access,
                 maps=Maps(term.mirror, term.keys, term.fenced, self),
                 modules=self,
                 registry=self.registry,
@@ -83,10 +85,10 @@ class Desk:
         )
         self.registry.put(BUILTIN, self._runner.commands)
 
-    async def run(self, *words, inbuf="", **arguments) -> Answer:
+    async def run(self, *words, inbuf="", caller=INSIDE, **arguments) -> Answer:
         """Type ``words``; further ``arguments`` by name (``format="json"``)."""
         command, found = self.registry.find(words, arguments)
-        return await self._runner.run(command, found, inbuf, deadline_s=float("inf"))
+        return await self._runner.run(command, found, inbuf, deadline_s=float("inf"), caller=caller)
 
     async def json(self, *words, **arguments):
         """The answer's data."""

@@ -75,7 +75,7 @@ class Counter:
         if self.starting:
             raise self.starting
 
-    async def run(self, command, arguments, inbuf, *, deadline_s):
+    async def run(self, command, arguments, inbuf, *, deadline_s, caller):
         if isinstance(self.failure, OverloadedError):
             raise self.failure
         self.calls += 1
@@ -102,6 +102,7 @@ class Bench:
         self.journal = self.book(term)
         self.dispatcher = Dispatcher(
             registry=self.registry,
+            permit=term.access.check,
             runner_of=lambda _: self.counter,
             gate=self.gate,
             journal=self.journal,

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 
 import grpc
 
+from mgr.access.table import Access
 from mgr.errors import MgrError, NotActiveError, ReplacedError
+from mgr.rpc.callers import Door
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionResponse
 from mgr.rpc.wire import value_of
+from mgr.store.keys import Keys
 
 PERIOD_S = 0.05
 ANSWER_S = 5.0
@@ -97,6 +100,10 @@ def configure(term, period_s=PERIOD_S, lowest_priority=0, rejoin_within_s=0.0):
     return cluster_pb2.ReportResponse(configure=message)
 
 
+OPEN = Access({}, Keys("fake"))
+"""Nobody is in the table: everybody may do everything."""
+
+
 class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.ManagerServiceServicer):
     """One manager: takes reports while it leads."""
 
@@ -112,7 +119,9 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         self.log: list[Joined] = []
 
     async def start(self, port=0):
-        self.server = grpc.aio.server(interceptors=[StatusInterceptor()], options=OPTIONS)
+        self.server = grpc.aio.server(
+            interceptors=[StatusInterceptor(Door(OPEN, demands=False))], options=OPTIONS
+        )
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)
         manager_pb2_grpc.add_ManagerServiceServicer_to_server(self, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")

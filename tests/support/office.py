@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from mgr.access.table import Access
 from mgr.store.api import LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
@@ -29,6 +30,11 @@ class Office:
     term: Revision
     lease: LeaseId
     tasks: asyncio.TaskGroup
+
+    @property
+    def access(self) -> Access:
+        """Who may do what, as this term's mirror shows it."""
+        return Access(self.mirror, self.keys)
 
     async def depose(self) -> Revision:
         """Let another manager take over, behind this one's back; the new term."""

@@ -29,6 +29,7 @@ class Certificates:
     folder: Path
     ca: bytes
     client: trustme.LeafCert
+    authority: trustme.CA
 
     @classmethod
     def make(cls, folder: Path, *, client_name: str = USER[0]) -> Certificates:
@@ -40,7 +41,7 @@ class Certificates:
         server.cert_chain_pems[0].write_to_path(folder / "server.pem")
         authority.cert_pem.write_to_path(folder / "ca.pem")
         client = authority.issue_cert("client.invalid", common_name=client_name)
-        return cls(folder, authority.cert_pem.bytes(), client)
+        return cls(folder, authority.cert_pem.bytes(), client, authority)
 
     def flags(self, *, client_certificates: bool) -> dict[str, str]:
         """What etcd is told."""
@@ -52,13 +53,15 @@ class Certificates:
 
     def tls(self, *, with_client: bool) -> Tls:
         """What a store is told."""
-        if not with_client:
-            return Tls(self.ca)
-        return Tls(
-            self.ca,
-            cert=self.client.cert_chain_pems[0].bytes(),
-            key=self.client.private_key_pem.bytes(),
-        )
+        return self._shown(self.client) if with_client else Tls(self.ca)
+
+    def tls_of(self, name: str) -> Tls:
+        """What a client says that is called ``name``."""
+        return self._shown(self.authority.issue_cert("client.invalid", common_name=name))
+
+    def _shown(self, client: trustme.LeafCert) -> Tls:
+        cert, key = client.cert_chain_pems[0].bytes(), client.private_key_pem.bytes()
+        return Tls(self.ca, cert=cert, key=key)
 
 
 @contextlib.contextmanager

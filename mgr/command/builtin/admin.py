@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mgr.access.table import Access
 from mgr.clock import Clock
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
@@ -151,6 +152,7 @@ class Administration:
     log: ClusterLog
     progress: Progress
     maps: Maps
+    access: Access
     fleet: Fleet
     modules: Catalogue
     registry: Registry

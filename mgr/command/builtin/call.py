@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mgr.access.table import INSIDE, Caller
 from mgr.argument.descriptor import Signature
 from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
@@ -23,10 +24,11 @@ ANSWERED: Final = (InvalidArgumentError, NotFoundError, NotPermittedError, Confl
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler is given: the validated arguments, and what ``-i`` held."""
+    """What a handler is given: the validated arguments, what ``-i`` held, and who asks."""
 
     arguments: Mapping[str, Any]
     inbuf: str = ""
+    caller: Caller = INSIDE
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -109,11 +111,12 @@ class Builtins:
         inbuf: str,
         *,
         deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
+        caller: Caller = INSIDE,
     ) -> Answer:
         """Run the handler; the format is checked first, so that a bad one changes nothing."""
         try:
             form = checked_format(arguments.get("format"))
-            reply = await self._handlers[command.prefix].handler(Call(arguments, inbuf))
+            reply = await self._handlers[command.prefix].handler(Call(arguments, inbuf, caller))
         except ANSWERED as error:
             return Answer(-error.errno, "", str(error))
         if reply.raw and form == "plain":

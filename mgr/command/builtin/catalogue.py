@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mgr.command.builtin import (
+    auth,
     config,
     config_key,
     daemon,
@@ -28,6 +29,7 @@ NOUNS = (
     daemon,
     device,
     osd,
+    auth,
     health,
     status,
     log,

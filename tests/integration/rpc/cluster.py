@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 
+from mgr.access.table import Access
 from mgr.argument.descriptor import Signature
 from mgr.clock import CLOCK
 from mgr.cluster.fleet import Fleet
@@ -17,6 +18,8 @@ from mgr.errors import NotActiveError
 from mgr.host.view import LeaderView, hint
 from mgr.rpc.server import serve
 from mgr.settings import Settings
+from mgr.store.api import Record, Revision
+from mgr.store.keys import Keys
 
 COMMANDS = (
     Command(Signature.parse("echo name=text,type=CephString"), "Say it again", "r"),
@@ -38,6 +41,27 @@ COMMANDS = (
 )
 
 
+KEYS = Keys("pretended")
+
+
+class Rights:
+    """A mirror that shows a table of capabilities, and nothing else."""
+
+    def __init__(self):
+        self.records = {}
+
+    def set(self, rights):
+        for client, text in rights.items():
+            key = KEYS.access_of(client)
+            self.records[key] = Record(key, text, Revision(1), Revision(1))
+
+    def get(self, key):
+        return self.records.get(key)
+
+    def under(self, prefix):
+        return self.records
+
+
 @dataclass
 class View:
     """What a manager knows; keeps the promises of ``mgr.host.view.ClusterView``."""
@@ -48,6 +72,10 @@ class View:
     published: dict[str, str] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     watched: int = 0
+    rights: Rights = field(default_factory=Rights)
+
+    def __post_init__(self):
+        self.access = Access(self.rights, KEYS)
 
     def leader(self):
         return self.now

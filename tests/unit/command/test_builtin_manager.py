@@ -89,7 +89,7 @@ def test_what_is_not_idempotent_is_known_and_everything_else_is():
 
     once = {each.prefix for each in every if each.mutates and not each.idempotent}
     assert once == {"mgr fail", "log", "map set", "map rm", "tell"}
-    assert {each.perm for each in every} == {"r", "rw"}
+    assert {each.perm for each in every} == {"", "r", "rw", "rwx"}
 
 
 async def test_metadata_names_every_manager():

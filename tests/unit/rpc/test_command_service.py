@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from mgr.access.table import Caller
 from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from mgr.rpc.wire import value_of
 from tests.support.clock import ManualClock
+
+ADA = Caller("ada", "1.2.3.4")
 
 
 class Role:
@@ -25,7 +28,7 @@ class Role:
 
 
 def service(role):
-    return CommandServicer(lambda: role, ManualClock(1000.0), None)
+    return CommandServicer(lambda: role, ManualClock(1000.0), None, None)
 
 
 async def test_a_request_is_handed_on_whole():
@@ -38,12 +41,12 @@ async def test_a_request_is_handed_on_whole():
         request_id="r-1",
     )
 
-    answer = await service(role).execute(request, deadline_s=1005.0, origin="ipv4:1.2.3.4:5")
+    answer = await service(role).execute(request, deadline_s=1005.0, caller=ADA)
 
     (asked,) = role.requests
     assert (asked.words, asked.arguments) == (("hello", "Rome"), {"times": 3})
     assert (asked.input, asked.request_id) == ("Grüße".encode(), "r-1")
-    assert (asked.deadline_s, asked.origin) == (1005.0, "ipv4:1.2.3.4:5")
+    assert (asked.deadline_s, asked.caller) == (1005.0, ADA)
     assert (answer.stdout, answer.stderr, answer.term) == (b"out", "err", 7)
 
 
@@ -53,7 +56,7 @@ async def test_a_command_that_came_too_late_never_starts(deadline_s):
     role = Role()
 
     with pytest.raises(DeadlineExceededError, match="nothing ran"):
-        await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=deadline_s, origin="")
+        await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=deadline_s, caller=ADA)
 
     assert role.requests == []
 
@@ -61,13 +64,13 @@ async def test_a_command_that_came_too_late_never_starts(deadline_s):
 async def test_no_words_are_no_command():
     """And say so."""
     with pytest.raises(InvalidArgumentError, match="no command given"):
-        await service(Role()).execute(ExecuteRequest(), deadline_s=None, origin="")
+        await service(Role()).execute(ExecuteRequest(), deadline_s=None, caller=ADA)
 
 
 async def test_a_lone_surrogate_does_not_cost_the_answer():
     """A module decoded a file name as Python does; the wire takes UTF-8 only."""
     role = Role(Answer(0, "a\udcffb", "c\udcffd", 1))
 
-    answer = await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=None, origin="")
+    answer = await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=None, caller=ADA)
 
     assert (answer.stdout, answer.stderr) == (b"a?b", "c?d")

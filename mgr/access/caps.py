@@ -1,0 +1,264 @@
+"""Capabilities: what a client may ask, in the language of Ceph's ``mgr`` capabilities.
+
+Grants are parted by commas or semicolons, and a client may do what any of them allows::
+
+    allow *                                    everything
+    allow r                                    every command that only reads
+    allow rw                                   and those that change something
+    allow module hello rw                      the commands of one module
+    allow service mgr r                        the manager's own commands (py: those of modules)
+    allow command "map set" with name=inventory
+    profile daemon                             what a program of the fleet needs
+    allow rw network 10.1.0.0/16               only from there
+
+A command needs every letter of its ``perm``; several grants may give one each. ``command`` gives
+all letters; ``with`` compares its arguments, by ``=``, ``prefix`` or ``regex``. Grammar and meaning
+are those of Ceph's MgrCap, but that a module's grant takes no ``with``: Ceph's modules must ask for
+it themselves (``is_authorized``), and most do not.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from mgr.errors import InvalidArgumentError
+
+LETTERS: Final = frozenset("rwx")
+ALL: Final = frozenset({"*", "all"})
+OWN: Final = "mgr"
+"""The service of the manager's own commands."""
+MODULES: Final = "py"
+"""The service of what modules answer, as Ceph calls it."""
+JOIN: Final = "daemon join"
+"""What a program asks for when it begins to report. No command of that name exists."""
+PARTED: Final = frozenset({",", ";"})
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody wants to do.
+
+    Attributes:
+        command: The prefix of a command, or the name of what stands for one.
+        perm: Letters of ``r``, ``w``, ``x``: all are needed.
+        module: Whose command it is; empty: the manager's own.
+
+    """
+
+    command: str
+    perm: str
+    module: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def service(self) -> str:
+        """Whose side it is on."""
+        return MODULES if self.module else OWN
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """One argument, and what its text must be."""
+
+    name: str
+    fits: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One ``allow``; an empty text stands for any."""
+
+    letters: frozenset[str] = LETTERS
+    service: str = ""
+    module: str = ""
+    commands: frozenset[str] = frozenset()
+    constraints: tuple[Constraint, ...] = ()
+    network: Network | None = None
+
+    def gives(self, ask: Ask, address: str) -> frozenset[str]:
+        """The letters that it gives for ``ask`` from ``address``."""
+        if self.network is not None and not _within(address, self.network):
+            return frozenset()
+        meant = (
+            self.service in {"", ask.service}
+            and self.module in {"", ask.module}
+            and (not self.commands or ask.command in self.commands)
+            and all(_fits(each, ask.arguments) for each in self.constraints)
+        )
+        return self.letters if meant else frozenset()
+
+
+PROFILES: Final[dict[str, Grant]] = {
+    "read-only": Grant(frozenset("r")),
+    "read-write": Grant(frozenset("rw")),
+    "crash": Grant(commands=frozenset({"crash post"})),
+    "daemon": Grant(commands=frozenset({JOIN, "crash post"})),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What one client may do. Immutable."""
+
+    grants: tuple[Grant, ...] = ()
+
+    @staticmethod
+    def parse(text: str) -> Caps:
+        """Read capabilities.
+
+        Raises:
+            InvalidArgumentError: They cannot be read; names the word.
+
+        """
+        return _parse(text)
+
+    def allow(self, ask: Ask, address: str = "") -> bool:
+        """Whether ``ask``, coming from the IP address ``address``, is allowed."""
+        missing = set(ask.perm)
+        for grant in self.grants:
+            missing -= grant.gives(ask, address)
+            if not missing:
+                return True
+        return False
+
+
+def _fits(constraint: Constraint, arguments: Mapping[str, Any]) -> bool:
+    value = arguments.get(constraint.name)
+    return value is not None and constraint.fits(str(value))
+
+
+def _within(address: str, network: Network) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found) in network
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Caps:
+    words = _Words(text)
+    grants = []
+    while not words.ended():
+        grants.append(_grant(words))
+        if not words.ended() and words.take("a comma") not in PARTED:
+            raise words.wrong("a comma must part two grants")
+    return Caps(tuple(grants))
+
+
+class _Words:
+    """The words of one text, taken one by one."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        lexer = shlex.shlex(text, posix=True, punctuation_chars=",;=")
+        lexer.whitespace_split = True
+        lexer.commenters = ""
+        try:
+            self._words = list(lexer)
+        except ValueError as error:
+            raise InvalidArgumentError(f"capabilities {text!r}: {error}") from None
+        self._next = 0
+
+    def ended(self) -> bool:
+        return self._next == len(self._words)
+
+    def is_next(self, *words: str) -> bool:
+        return not self.ended() and self._words[self._next] in words
+
+    def take(self, what: str) -> str:
+        if self.ended():
+            raise self.wrong(f"{what} is missing at the end")
+        self._next += 1
+        return self._words[self._next - 1]
+
+    def wrong(self, why: str) -> InvalidArgumentError:
+        last = self._words[self._next - 1] if self._next else ""
+        near = f" (near {last!r})" if last else ""
+        return InvalidArgumentError(f"capabilities {self._text!r}: {why}{near}")
+
+
+def _grant(words: _Words) -> Grant:
+    kind = words.take("'allow' or 'profile'")
+    if kind == "profile":
+        name = words.take("the profile's name")
+        if name not in PROFILES:
+            raise words.wrong(f"there is no such profile: use {', '.join(PROFILES)}")
+        return replace(PROFILES[name], network=_network(words))
+    if kind != "allow":
+        raise words.wrong("a grant begins with 'allow' or 'profile'")
+    if words.is_next("service", "module", "command"):
+        return _narrow(words)
+    return Grant(_letters(words), network=_network(words))
+
+
+def _narrow(words: _Words) -> Grant:
+    kind = words.take("a kind")
+    name = " ".join(words.take(f"the {kind}'s name").split())
+    if not name:
+        raise words.wrong(f"the {kind}'s name is empty")
+    if kind == "command":
+        constraints = tuple(_constraints(words))
+        return Grant(commands=frozenset({name}), constraints=constraints, network=_network(words))
+    if words.is_next("with"):
+        raise words.wrong(f"a {kind}'s grant takes no 'with': grant its commands one by one")
+    if kind == "module":
+        return Grant(_letters(words), module=name, network=_network(words))
+    if name not in {OWN, MODULES}:
+        raise words.wrong(f"there is no such service: use {OWN} or {MODULES}")
+    return Grant(_letters(words), service=name, network=_network(words))
+
+
+def _letters(words: _Words) -> frozenset[str]:
+    given = words.take("letters of r, w, x")
+    if given in ALL:
+        return LETTERS
+    if not set(given) <= LETTERS:
+        raise words.wrong("use letters of r, w, x, or '*' for all")
+    return frozenset(given)
+
+
+def _constraints(words: _Words) -> Iterator[Constraint]:
+    if not words.is_next("with"):
+        return
+    words.take("with")
+    while True:
+        yield _constraint(words)
+        if words.ended() or words.is_next("network", *PARTED):
+            return
+
+
+def _constraint(words: _Words) -> Constraint:
+    name = words.take("an argument's name")
+    how = words.take("'=', 'prefix' or 'regex'")
+    value = words.take("a value")
+    if how == "=":
+        return Constraint(name, value.__eq__)
+    if how == "prefix":
+        return Constraint(name, lambda text: text.startswith(value))
+    if how == "regex":
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            raise words.wrong(f"no regular expression: {error}") from None
+        return Constraint(name, lambda text: pattern.fullmatch(text) is not None)
+    raise words.wrong("an argument is compared by '=', 'prefix' or 'regex'")
+
+
+def _network(words: _Words) -> Network | None:
+    if not words.is_next("network"):
+        return None
+    words.take("network")
+    try:
+        return ipaddress.ip_network(words.take("a network"))
+    except ValueError as error:
+        raise words.wrong(str(error)) from None

@@ -1,0 +1,108 @@
+"""``auth``: who may do what, by the name in a client's certificate (docs/adr/0032)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mgr.access.caps import Ask, Caps
+from mgr.access.table import EVERYBODY, Caller, checked_client
+from mgr.cluster.log import AUDIT_CHANNEL, Priority
+from mgr.command.builtin.admin import Administration
+from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.render import table
+from mgr.errors import NotFoundError, NotPermittedError
+
+CLIENT = "name=client,type=CephString"
+CHANGES = "rwx"
+"""More than ``rw``: who may change everything else may not for that reason give himself more."""
+ALL = "allow *"
+
+
+def commands(admin: Administration) -> list[BuiltinCommand]:
+    """The commands of this noun."""
+    noun = _Auth(admin)
+    return [
+        builtin("auth ls", "list all capabilities", "r", noun.ls),
+        builtin(f"auth get {CLIENT}", "show the capabilities of a client", "r", noun.get),
+        builtin("auth whoami", "show who asks, and what that client may do", "", noun.whoami),
+        builtin(
+            f"auth caps {CLIENT} name=caps,type=CephString",
+            "let a client ('*': all others) do what <caps> say: 'allow r', 'profile daemon', ...",
+            CHANGES,
+            noun.caps,
+        ),
+        builtin(f"auth rm {CLIENT}", "remove the capabilities of a client", CHANGES, noun.rm),
+    ]
+
+
+class _Auth:
+    def __init__(self, admin: Administration) -> None:
+        self._admin = admin
+
+    async def ls(self, _call: Call) -> Reply:
+        entries = self._entries()
+        listed = [{"client": client, "caps": caps} for client, caps in entries.items()]
+        if not listed:
+            return Reply([], plain="", note="no capabilities are stored: everybody may do all")
+        return Reply(listed, plain=table(("CLIENT", "CAPS"), entries.items()))
+
+    async def get(self, call: Call) -> Reply:
+        client = checked_client(call["client"])
+        caps = self._entries().get(client)
+        if caps is None:
+            raise NotFoundError(f"client '{client}' has no capabilities of its own")
+        return Reply({"client": client, "caps": caps}, plain=caps)
+
+    async def whoami(self, call: Call) -> Reply:
+        name = call.caller.name
+        if name is None:
+            note = "clients need no certificate here (tls_ca): everybody may do all"
+            return Reply({"client": None, "caps": ALL}, plain="", note=note)
+        caps = _those_of(name, self._entries())
+        return Reply({"client": name, "caps": caps}, plain=f"{name}: {caps or 'nothing'}")
+
+    async def caps(self, call: Call) -> Reply:
+        client, caps = checked_client(call["client"]), call["caps"]
+        Caps.parse(caps)
+        self._check(call.caller, {**self._entries(), client: caps})
+        await self._admin.fenced.put(self._admin.keys.access_of(client), caps)
+        return self._changed(call.caller, f"client '{client}' may do: {caps or 'nothing'}")
+
+    async def rm(self, call: Call) -> Reply:
+        client, entries = checked_client(call["client"]), self._entries()
+        if client not in entries:
+            return Reply(note=f"client '{client}' has no capabilities of its own")
+        del entries[client]
+        self._check(call.caller, entries)
+        await self._admin.fenced.delete(self._admin.keys.access_of(client))
+        return self._changed(call.caller, f"client '{client}' has no capabilities of its own now")
+
+    def _check(self, caller: Caller, entries: Mapping[str, str]) -> None:
+        """Refuse a table that binds nobody, and one that shuts out who writes it."""
+        if caller.name is None:
+            if caller.address:
+                raise NotPermittedError(
+                    "clients need no certificate here, so capabilities would bind nobody: set "
+                    "tls_ca in the settings of every manager first"
+                )
+            return  # the manager's own modules
+        caps = Caps.parse(_those_of(caller.name, entries))
+        if not caps.allow(Ask("auth caps", CHANGES), caller.address):
+            raise NotPermittedError(
+                f"this would leave you ('{caller.name}') without the right to change "
+                f"capabilities: give yourself '{ALL}' first"
+            )
+
+    def _changed(self, caller: Caller, what: str) -> Reply:
+        by = f"client '{caller.name}'" if caller.name else "a module"
+        line = f"{what} (by {by})"
+        name = f"mgr.{self._admin.manager_id}"
+        self._admin.log.add(line, name=name, priority=Priority.SECURITY, channel=AUDIT_CHANNEL)
+        return Reply(note=what)
+
+    def _entries(self) -> dict[str, str]:
+        return dict(self._admin.access.texts())
+
+
+def _those_of(client: str, entries: Mapping[str, str]) -> str:
+    return entries.get(client, entries.get(EVERYBODY, "" if entries else ALL))
