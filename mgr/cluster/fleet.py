@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
 from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schemas
@@ -47,6 +49,9 @@ CONTESTED_S: Final = 300.0
 """How long health shows that two programs had one name."""
 OUSTED_MAX: Final = 8
 """Programs remembered that lost a daemon's name; they do not get it back in this time."""
+SILENCE_KEPT: Final = 8
+"""How often a daemon's silence is written until it is forgotten: what a failover forgets of it is
+less than this part."""
 NAMED_MAX: Final = 10
 """Daemons named in one line of the cluster log."""
 
@@ -141,11 +146,18 @@ class Fleet:
     # -- who there is ---------------------------------------------------------------------------
 
     def expect(self, members: Mapping[str, Member]) -> None:
-        """Await ``members``, by name: those that were there before this term."""
+        """Await ``members``, by name: those that were there before this term.
+
+        Who was silent then still is, and for as long as is known: a fleet whose active changes
+        daily forgets its dead all the same.
+        """
         now_s = self._clock.now()
         for name, member in members.items():
-            self.daemons[name] = Daemon(name, member, heard_s=now_s, messages=MESSAGES_AT_ONCE)
-        self._awaited = set(members)
+            heard_s = now_s - member.silent_s
+            daemon = Daemon(name, member, heard_s=heard_s, messages=MESSAGES_AT_ONCE)
+            daemon.state = State.SILENT if member.silent_s else State.AWAITED
+            self.daemons[name] = daemon
+        self._awaited = {name for name, member in members.items() if not member.silent_s}
         self._fill_until_s = now_s + self.rejoin_within_s + self.tuning.grace_s
         self.generation += 1
         self.look()
@@ -346,6 +358,9 @@ class Fleet:
                 if filled if awaited else age_s > grace_s:
                     fallen.append(daemon.name)
                     daemon.state = State.SILENT
+                    self._keep(daemon, silent_s=age_s)
+            elif age_s - daemon.member.silent_s > prune_s / SILENCE_KEPT:
+                self._keep(daemon, silent_s=age_s)
         if filled:
             self._awaited.clear()
         self._say("silent", fallen, Priority.WARNING)
@@ -403,6 +418,12 @@ class Fleet:
             daemon.member = member
             self._tell(daemon.name)
 
+    def _keep(self, daemon: Daemon, *, silent_s: float) -> None:
+        """Have it stored how long the daemon is silent; readers see nothing of it."""
+        daemon.member = msgspec.structs.replace(daemon.member, silent_s=round(silent_s, 1))
+        for listener in self._on_member:
+            listener(daemon.name)
+
     def _heard(self, daemon: Daemon, line: Line) -> None:
         if daemon.line is not line:
             raise ReplacedError(f"another stream was opened for {daemon.name}, or it was removed")
@@ -423,6 +444,8 @@ class Fleet:
             self._returned.append(daemon.name)
         daemon.state = State.REPORTING
         self._awaited.discard(daemon.name)
+        if daemon.member.silent_s:
+            self._keep(daemon, silent_s=0.0)
 
     def _note_clock(self, daemon: Daemon) -> None:
         off_s = daemon.clock_off_s

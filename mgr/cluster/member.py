@@ -11,11 +11,12 @@ from mgr.store.api import UNREADABLE
 log = logging.getLogger(__name__)
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True):
+class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of ``daemons/<kind>.<id>``.
 
     Attributes:
         since: When it first joined, wall time in ISO 8601, for people.
+        silent_s: For how long it had been silent when this was written; 0 while it reports.
 
     """
 
@@ -23,6 +24,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     metadata: dict[str, str]
     since: str
+    silent_s: float = 0.0
 
 
 def encode(member: Member) -> str:

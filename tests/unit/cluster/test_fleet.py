@@ -1,10 +1,11 @@
 """The fleet: who is there, who is silent, who is forgotten, as time passes."""
 
+import msgspec
 import pytest
 
 from mgr.cluster.counters import Counter, Kind
 from mgr.cluster.daemon import Metric, State, Wanted
-from mgr.cluster.fleet import CONTESTED_S, Fleet, Opening, Tuning
+from mgr.cluster.fleet import CONTESTED_S, SILENCE_KEPT, Fleet, Opening, Tuning
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.member import Member, decode, encode
 from mgr.cluster.rules import MESSAGES_AT_ONCE
@@ -109,6 +110,61 @@ def test_a_daemon_that_is_silent_for_too_long_is_forgotten(fleet, clock):
     assert fleet.daemons == {}
     assert gone == ["rgw.a"]
     assert isinstance(line.ended, DeadlineExceededError)
+
+
+def test_silence_goes_on_counting_under_the_next_active(clock, cluster_log):
+    """However often the active changes, who is gone for good is forgotten some day."""
+    stored, terms = {"rgw.a": member(), "rgw.b": member()}, 0
+    passed_s = 0
+    while "rgw.b" in stored:
+        terms += 1
+        fleet = Fleet(clock, cluster_log, term=terms, name="mgr.a", refused=lambda _: None)
+        fleet.tuning = Tuning(wanted=Wanted(period_s=PERIOD_S), prune_s=3600)
+        fleet.expect({name: decode(encode(each)) for name, each in stored.items()})
+        alive = fleet.open(opening(), line := Line())
+        for _ in range(100):
+            clock.advance(10)
+            passed_s += 10
+            fleet.report(alive, line, [])
+            fleet.look()
+            # What the store has of it, whatever this active has in mind.
+            stored = {name: daemon.member for name, daemon in fleet.daemons.items()}
+        assert terms < 10
+
+    assert 3600 <= passed_s <= 3600 + terms * (3600 / SILENCE_KEPT + GRACE_S + 1000)
+    assert stored["rgw.a"].silent_s == 0
+
+
+def test_who_was_silent_is_silent_at_once_after_a_failover(fleet, clock, cluster_log):
+    """It is not awaited: the picture is full without it, and health goes on naming it."""
+    fleet.expect({"rgw.a": member(), "rgw.b": msgspec.structs.replace(member(), silent_s=60.0)})
+    fleet.open(opening("a"), Line())
+    fleet.look()
+
+    assert not fleet.filling
+    assert fleet.findings.silent == {"rgw.b": "h1"}
+    assert lines(cluster_log) == []
+
+    told = []
+    fleet.on_member(told.append)
+    back = fleet.open(opening("b"), Line())
+    fleet.look()
+    assert (back.state, back.member.silent_s, set(told)) == (State.REPORTING, 0, {"rgw.b"})
+    assert lines(cluster_log) == ["rgw.b is reporting again"]
+
+
+def test_how_long_a_daemon_is_silent_is_written_now_and_then(fleet, clock):
+    """Not with every look: ten thousand may be silent."""
+    fleet.open(opening(), Line())
+    told = []
+    fleet.on_member(told.append)
+    generation = fleet.generation
+    for _ in range(3500):
+        clock.advance(1)
+        fleet.look()
+
+    assert len(told) == SILENCE_KEPT
+    assert fleet.generation == generation
 
 
 def test_after_a_failover_the_fleet_is_awaited_before_it_is_missed(fleet, clock):
