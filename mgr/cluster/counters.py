@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
@@ -165,25 +165,27 @@ class Schemas:
         """Begin with none."""
         self._known: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
 
-    def extended(
-        self, before: Schema, declaration: bytes, counters: Callable[[], Sequence[Counter]]
-    ) -> Schema:
-        """``before`` and what ``declaration`` adds to it, read by ``counters`` if it is new here.
+    def known(self, before: Schema, declaration: bytes) -> Schema | None:
+        """``before`` and what ``declaration`` adds to it; None if nobody has declared that."""
+        return self._known.get(_digest(before, declaration))
+
+    def extended(self, before: Schema, declaration: bytes, added: Sequence[Counter]) -> Schema:
+        """``before`` and ``added``, which ``declaration`` says.
 
         Raises:
-            ReportRefusedError: See ``Schema``, and whatever ``counters`` refuses.
+            ReportRefusedError: See ``Schema``.
 
         """
-        digest = blake2b(before.digest + declaration, digest_size=16).digest()
-        known = self._known.get(digest)
-        if known is None:
-            added = counters()
-            known = Schema([*(slot.counter for slot in before.slots), *added], digest)
-            self._known[digest] = known
-        return known
+        digest = _digest(before, declaration)
+        schema = Schema([*(slot.counter for slot in before.slots), *added], digest)
+        return self._known.setdefault(digest, schema)
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def _digest(before: Schema, declaration: bytes) -> bytes:
+    return blake2b(before.digest + declaration, digest_size=16).digest()
 
 
 class Ring:

@@ -17,7 +17,7 @@ import msgspec
 
 from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
-from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schemas
+from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schema, Schemas
 from mgr.cluster.daemon import Daemon, Device, Line, Metric, State, Wanted
 from mgr.cluster.findings import CLOCK_OFF_S, Findings, findings_in
 from mgr.cluster.log import ClusterLog, Priority
@@ -237,22 +237,14 @@ class Fleet:
         )
         return daemon
 
-    def declare(
-        self,
-        daemon: Daemon,
-        line: Line,
-        declaration: bytes,
-        counters: Callable[[], Sequence[Counter]],
-        *,
-        count: int,
-        anew: bool,
-    ) -> None:
-        """Take ``count`` declared counters, which ``declaration`` names and ``counters`` reads.
+    def known(
+        self, daemon: Daemon, line: Line, declaration: bytes, *, count: int, anew: bool
+    ) -> Schema | None:
+        """What ``declaration``, of ``count`` counters, makes of the daemon's, if that is known.
 
-        Points of counters that are declared as before stay.
+        Of ten thousand daemons of one kind only the first one's has to be read.
 
         Raises:
-            ReportRefusedError: See ``Schema`` and ``mgr.cluster.rules``.
             ReportLimitError: Too many counters, or too many messages.
             ReplacedError: The stream is over.
 
@@ -260,8 +252,31 @@ class Fleet:
         self._heard(daemon, line)
         before = NOTHING_DECLARED if anew else daemon.ring.schema
         check_count(before, count, self.tuning.counters_max)
+        return self._schemas.known(before, declaration)
+
+    def extended(
+        self, daemon: Daemon, declaration: bytes, counters: Sequence[Counter], *, anew: bool
+    ) -> Schema:
+        """What ``declaration``, which says ``counters``, makes of the daemon's.
+
+        Raises:
+            ReportRefusedError: See ``Schema``.
+            ReportLimitError: Too many values.
+
+        """
+        before = NOTHING_DECLARED if anew else daemon.ring.schema
         schema = self._schemas.extended(before, declaration, counters)
         check_width(schema, self.tuning.counters_max)
+        return schema
+
+    def declare(self, daemon: Daemon, line: Line, schema: Schema, *, anew: bool) -> None:
+        """Have the daemon count ``schema`` from now on; points of what it counted before stay.
+
+        Raises:
+            ReplacedError: The stream is over.
+
+        """
+        self._check_line(daemon, line)
         if schema is not daemon.ring.schema:
             daemon.ring = Ring(schema) if anew else daemon.ring.extended(schema)
 
@@ -424,9 +439,12 @@ class Fleet:
         for listener in self._on_member:
             listener(daemon.name)
 
-    def _heard(self, daemon: Daemon, line: Line) -> None:
+    def _check_line(self, daemon: Daemon, line: Line) -> None:
         if daemon.line is not line:
             raise ReplacedError(f"another stream was opened for {daemon.name}, or it was removed")
+
+    def _heard(self, daemon: Daemon, line: Line) -> None:
+        self._check_line(daemon, line)
         now_s = self._clock.now()
         rate = MESSAGES_PER_PERIOD / self.tuning.wanted.period_s
         left = daemon.messages_left + (now_s - daemon.heard_s) * rate

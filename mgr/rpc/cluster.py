@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
 
+from mgr.cluster.counters import NO_POINTS
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
-from mgr.errors import InvalidArgumentError, NotFoundError, TooLargeError
+from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.host.role import Role
 from mgr.host.view import ClusterView, refusal
 from mgr.rpc.callers import Door
@@ -23,9 +25,12 @@ from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 
 AT_ONCE: Final = 100
-"""Daemons put into an answer before the loop may do something else."""
-POINTS_MAX: Final = 200_000
-"""Of one answer; above that the question must say more."""
+"""Daemons or counters put into an answer before the loop may do something else."""
+PAGE_BYTES_MAX: Final = 3 << 20
+"""Of one answer. A gRPC client that was not told otherwise takes four MiB."""
+FRAME_BYTES: Final = 5
+"""What a message takes beyond its own size: its tag and its length."""
+QUOTED_MAX: Final = 64
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -62,12 +67,20 @@ class ClusterServicer(MapServicer):
     async def ListDaemons(
         self, request: cluster_pb2.ListDaemonsRequest, _context: Context
     ) -> cluster_pb2.ListDaemonsResponse:
-        """Say which daemons there are."""
+        """Say which daemons there are, a page at a time."""
         fleet = self._fleet()
         answer = cluster_pb2.ListDaemonsResponse(filling=fleet.filling)
-        for number, daemon in enumerate(_sorted(fleet)):
-            if request.type in {"", daemon.kind} and request.host in {"", daemon.member.host}:
-                answer.daemons.append(daemon_of(daemon))
+        page = Page(request.page_size)
+        seen = request.page_token
+        for number, name in enumerate(_names(fleet, after=seen)):
+            daemon = fleet.daemons.get(name)  # it may leave while others get their turn
+            if daemon and request.type in {"", daemon.kind} and _is_on(daemon, request.host):
+                message = daemon_of(daemon)
+                if not page.holds(message.ByteSize()):
+                    answer.next_page_token = seen
+                    break
+                answer.daemons.append(message)
+            seen = name
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         return answer
@@ -75,32 +88,40 @@ class ClusterServicer(MapServicer):
     async def GetCounters(
         self, request: cluster_pb2.GetCountersRequest, _context: Context
     ) -> cluster_pb2.GetCountersResponse:
-        """Give the last points of counters."""
+        """Give the last points of counters, a page at a time."""
         if not request.type:
             raise InvalidArgumentError("name a type of daemon")
+        begin, first = _place(request.page_token)
         answer = cluster_pb2.GetCountersResponse()
-        points = 0
-        for daemon in self._meant(request):
-            ring = daemon.ring
-            slots = [s for s in ring.schema.slots if request.path in {"", s.counter.path}]
-            found = series_of(daemon, ring, slots, latest=request.latest)
-            points += sum(len(series.points) for series in found)
-            if points > POINTS_MAX:
-                raise TooLargeError(
-                    f"more than {POINTS_MAX} points: name an id or a path, or ask for the latest"
-                )
-            answer.series.extend(found)
+        page = Page(request.page_size)
+        for name in self._meant(request, begin):
+            daemon = self._fleet().daemons.get(name)
+            ring = daemon.ring if daemon else NO_POINTS
+            for number, slot in enumerate(ring.schema.slots):
+                if daemon is None or request.path not in {"", slot.counter.path}:
+                    continue
+                if name == begin and number < first:
+                    continue
+                series = series_of(daemon, ring, slot, latest=request.latest)
+                if series and not page.holds(series.ByteSize()):
+                    answer.next_page_token = f"{number} {name}"
+                    return answer
+                if series:
+                    answer.series.append(series)
+                if number % AT_ONCE == 0:
+                    await asyncio.sleep(0)
             await asyncio.sleep(0)
         return answer
 
-    def _meant(self, request: cluster_pb2.GetCountersRequest) -> list[Daemon]:
+    def _meant(self, request: cluster_pb2.GetCountersRequest, begin: str) -> list[str]:
         fleet = self._fleet()
         if not request.id:
-            return [daemon for daemon in _sorted(fleet) if daemon.kind == request.type]
+            of_type = (name for name in fleet.daemons if name.startswith(f"{request.type}."))
+            return sorted(name for name in of_type if name >= begin)
         name = f"{request.type}.{request.id}"
-        if (daemon := fleet.daemons.get(name)) is None:
+        if name not in fleet.daemons:
             raise NotFoundError(f"there is no daemon {name}")
-        return [daemon]
+        return [name]
 
     def _fleet(self) -> Fleet:
         fleet = self._role_of().fleet
@@ -109,5 +130,38 @@ class ClusterServicer(MapServicer):
         return fleet
 
 
-def _sorted(fleet: Fleet) -> list[Daemon]:
-    return [fleet.daemons[name] for name in sorted(fleet.daemons)]
+class Page:
+    """How much goes into one answer: what was asked for, and no more than a stock client takes."""
+
+    def __init__(self, size: int) -> None:
+        """Hold ``size`` messages; 0: as many as there is room for."""
+        if size < 0:
+            raise InvalidArgumentError(f"page_size {size}: use 0 or more")
+        self._left = size or math.inf
+        self._room = PAGE_BYTES_MAX
+
+    def holds(self, size: int) -> bool:
+        """Whether a message of ``size`` bytes still goes in; the first one always does."""
+        if self._left <= 0 or (size > self._room and self._room < PAGE_BYTES_MAX):
+            return False
+        self._left -= 1
+        self._room -= size + FRAME_BYTES
+        return True
+
+
+def _names(fleet: Fleet, *, after: str) -> list[str]:
+    return sorted(name for name in fleet.daemons if name > after)
+
+
+def _is_on(daemon: Daemon, host: str) -> bool:
+    return host in {"", daemon.member.host}
+
+
+def _place(token: str) -> tuple[str, int]:
+    """The daemon and the place among its counters at which a page begins."""
+    number, _, name = token.partition(" ")
+    if not token:
+        return "", 0
+    if not number.isdecimal() or not name:
+        raise InvalidArgumentError(f"page_token {token[:QUOTED_MAX]!r} is none of ours")
+    return name, int(number)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +18,8 @@ from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse
 from mgr.rpc.wire import value_of
 
 PRIORITY_MAX: Final = 11
+READ_AT_ONCE: Final = 100
+"""Counters read before the loop may do something else: some milliseconds."""
 
 
 def opening_in(message: cluster_pb2.Open) -> Opening:
@@ -33,14 +36,19 @@ def opening_in(message: cluster_pb2.Open) -> Opening:
     )
 
 
-def counters_in(message: cluster_pb2.Declare) -> list[Counter]:
-    """The counters that a daemon declares.
+async def counters_in(message: cluster_pb2.Declare) -> list[Counter]:
+    """The counters that a daemon declares, read while the loop goes on: there may be thousands.
 
     Raises:
         ReportRefusedError: One of them cannot be; see ``mgr.cluster.rules``.
 
     """
-    return [_counter(each) for each in message.counters]
+    found = []
+    for number, each in enumerate(message.counters, 1):
+        found.append(_counter(each))
+        if number % READ_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 def metrics_in(message: cluster_pb2.HealthMetrics) -> list[Metric]:
@@ -102,26 +110,20 @@ def daemon_of(daemon: Daemon) -> cluster_pb2.Daemon:
 
 
 def series_of(
-    daemon: Daemon, ring: Ring, slots: Iterable[Slot], *, latest: bool
-) -> list[cluster_pb2.CounterSeries]:
-    """The points of some of a daemon's counters; what has none is left out."""
-    found = []
-    for slot in slots:
-        newest = ring.latest(slot)
-        points = ([newest] if newest else []) if latest else ring.points(slot)
-        if points:
-            found.append(
-                cluster_pb2.CounterSeries(
-                    type=daemon.kind,
-                    id=daemon.id,
-                    counter=_declaration(slot.counter),
-                    points=[
-                        cluster_pb2.CounterPoint(at=stamp(point[0]), values=point[1:])
-                        for point in points
-                    ],
-                )
-            )
-    return found
+    daemon: Daemon, ring: Ring, slot: Slot, *, latest: bool
+) -> cluster_pb2.CounterSeries | None:
+    """The points of one of a daemon's counters, or the newest alone; None if there is none."""
+    points = [newest] if latest and (newest := ring.latest(slot)) else []
+    if not latest:
+        points = ring.points(slot)
+    if not points:
+        return None
+    return cluster_pb2.CounterSeries(
+        type=daemon.kind,
+        id=daemon.id,
+        counter=_declaration(slot.counter),
+        points=[cluster_pb2.CounterPoint(at=stamp(point[0]), values=point[1:]) for point in points],
+    )
 
 
 def stamp(at: float) -> Timestamp:

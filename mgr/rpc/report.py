@@ -231,15 +231,7 @@ class Membership:
         self, daemon: Daemon, kind: str | None, message: cluster_pb2.ReportRequest
     ) -> None:
         if kind == "declare":
-            declare = message.declare
-            self._fleet.declare(
-                daemon,
-                self,
-                declare.SerializeToString(deterministic=True),
-                lambda: counters_in(declare),
-                count=len(declare.counters),
-                anew=declare.anew,
-            )
+            await self._declare(daemon, message.declare)
         elif kind == "call":
             await self._calls.take(message.call, self._tasks)
         elif kind == "result":
@@ -249,6 +241,14 @@ class Membership:
                 answer.set_result(said_in(message.result.response))
         else:
             raise ReportRefusedError("open", f"a message that does not belong here: {kind}")
+
+    async def _declare(self, daemon: Daemon, message: cluster_pb2.Declare) -> None:
+        fleet, anew = self._fleet, message.anew
+        said = message.SerializeToString(deterministic=True)
+        schema = fleet.known(daemon, self, said, count=len(message.counters), anew=anew)
+        if schema is None:
+            schema = fleet.extended(daemon, said, await counters_in(message), anew=anew)
+        fleet.declare(daemon, self, schema, anew=anew)
 
     def _leave(self) -> None:
         if self._daemon is not None:

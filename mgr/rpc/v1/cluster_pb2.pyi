@@ -238,20 +238,26 @@ class DaemonCommand(_message.Message):
     def __init__(self, id: _Optional[int] = ..., execute: _Optional[_Union[_command_pb2.ExecuteRequest, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ListDaemonsRequest(_message.Message):
-    __slots__ = ("type", "host")
+    __slots__ = ("type", "host", "page_size", "page_token")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     type: str
     host: str
-    def __init__(self, type: _Optional[str] = ..., host: _Optional[str] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, type: _Optional[str] = ..., host: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListDaemonsResponse(_message.Message):
-    __slots__ = ("daemons", "filling")
+    __slots__ = ("daemons", "filling", "next_page_token")
     DAEMONS_FIELD_NUMBER: _ClassVar[int]
     FILLING_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     daemons: _containers.RepeatedCompositeFieldContainer[Daemon]
     filling: bool
-    def __init__(self, daemons: _Optional[_Iterable[_Union[Daemon, _Mapping]]] = ..., filling: _Optional[bool] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, daemons: _Optional[_Iterable[_Union[Daemon, _Mapping]]] = ..., filling: _Optional[bool] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Daemon(_message.Message):
     __slots__ = ("type", "id", "host", "version", "metadata", "state", "reported_at", "since", "status", "task_status")
@@ -299,22 +305,28 @@ class Daemon(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[DaemonState, str]] = ..., reported_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Mapping[str, str]] = ..., task_status: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class GetCountersRequest(_message.Message):
-    __slots__ = ("type", "id", "path", "latest")
+    __slots__ = ("type", "id", "path", "latest", "page_size", "page_token")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     LATEST_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     type: str
     id: str
     path: str
     latest: bool
-    def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., path: _Optional[str] = ..., latest: _Optional[bool] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., path: _Optional[str] = ..., latest: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class GetCountersResponse(_message.Message):
-    __slots__ = ("series",)
+    __slots__ = ("series", "next_page_token")
     SERIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     series: _containers.RepeatedCompositeFieldContainer[CounterSeries]
-    def __init__(self, series: _Optional[_Iterable[_Union[CounterSeries, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, series: _Optional[_Iterable[_Union[CounterSeries, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CounterSeries(_message.Message):
     __slots__ = ("type", "id", "counter", "points")

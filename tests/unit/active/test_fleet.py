@@ -12,6 +12,7 @@ from mgr.cluster.fleet import Fleet, Opening
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.member import decode
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError
+from tests.support.declaring import declare
 from tests.unit.active.conftest import described
 from tests.unit.active.probe import Probe
 
@@ -48,7 +49,7 @@ def join(fleet, ident="a", **more):
     line = Line()
     told = {"kind": "rgw", "id": ident, "host": "h1", "version": "1.2", "incarnation": "i"} | more
     daemon = fleet.open(Opening(**told), line)
-    fleet.declare(daemon, line, b"c", lambda: COUNTERS, count=len(COUNTERS), anew=True)
+    declare(fleet, daemon, line, b"c", COUNTERS)
     fleet.report(daemon, line, [3.0, 1024.0, 1.5, 2.0, 9.0, 1.0, 4.0, 7.5])
     return daemon, line
 

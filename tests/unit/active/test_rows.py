@@ -5,6 +5,7 @@ from mgr.cluster.counters import Counter, Kind, Unit
 from mgr.cluster.fleet import Fleet, Opening
 from mgr.cluster.log import ClusterLog
 from tests.support.clock import ManualClock
+from tests.support.declaring import declare
 from tests.unit.active.test_inventory import Line
 
 REQUESTS = Counter(group="rgw", name="requests", kind=Kind.COUNTER, description="Served")
@@ -28,7 +29,7 @@ class Reporting:
         line = Line()
         daemon = self.fleet.open(Opening(kind=kind, id=name, host="h", incarnation="1"), line)
         named = "".join(each.path for each in counters).encode()
-        self.fleet.declare(daemon, line, named, lambda: counters, count=len(counters), anew=True)
+        declare(self.fleet, daemon, line, named, counters)
         if values:
             self.fleet.report(daemon, line, values)
         return daemon, line
@@ -75,7 +76,7 @@ def test_a_row_from_before_more_was_declared_is_left_out_until_the_next():
     """What is not there yet cannot be read past its end."""
     made = Reporting()
     daemon, line = made.join("rgw", "a", REQUESTS, values=[5.0])
-    made.fleet.declare(daemon, line, b"more", lambda: [LATENCY], count=1, anew=False)
+    declare(made.fleet, daemon, line, b"more", [LATENCY], anew=False)
 
     before = made.rows.get_counter_rows("", 0)
     made.fleet.report(daemon, line, [6.0, 0.5, 2.0])

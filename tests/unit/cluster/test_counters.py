@@ -58,9 +58,9 @@ def test_a_ring_without_rows_has_no_points():
 def test_what_was_added_to_a_schema_has_no_points_from_before():
     """The others keep theirs."""
     schemas = Schemas()
-    ring = Ring(schemas.extended(EMPTY, b"1", lambda: [GAUGE]))
+    ring = Ring(schemas.extended(EMPTY, b"1", [GAUGE]))
     ring.add(1.0, [7.0])
-    ring = ring.extended(schemas.extended(ring.schema, b"2", lambda: [AVERAGE]))
+    ring = ring.extended(schemas.extended(ring.schema, b"2", [AVERAGE]))
 
     gauge, average = ring.schema.slots
 
@@ -170,12 +170,14 @@ def test_daemons_that_begin_with_nothing_do_not_share_what_comes_later():
 def test_equal_declarations_are_read_once_and_share_one_schema():
     """And it goes with the last daemon that has it."""
     schemas = Schemas()
-    first = schemas.extended(EMPTY, b"same", lambda: [GAUGE])
+    first = schemas.extended(EMPTY, b"same", [GAUGE])
 
-    again = schemas.extended(EMPTY, b"same", lambda: pytest.fail("read twice"))
-    other = schemas.extended(EMPTY, b"other", lambda: [GAUGE])
+    again = schemas.known(EMPTY, b"same")
+    other = schemas.extended(EMPTY, b"other", [GAUGE])
 
     assert again is first
+    assert schemas.extended(EMPTY, b"same", [GAUGE]) is first
+    assert schemas.known(first, b"same") is None
     assert other is not first
     del first, again, other
     gc.collect()

@@ -16,6 +16,7 @@ from mgr.errors import (
     ReportRefusedError,
 )
 from tests.support.clock import ManualClock
+from tests.support.declaring import declare
 
 PERIOD_S = 5
 GRACE_S = 3 * PERIOD_S
@@ -249,14 +250,14 @@ def test_another_start_of_the_program_counts_from_nothing(fleet):
     line = Line()
     daemon = fleet.open(opening(), line)
     counters = [Counter(group="g", name="n")]
-    fleet.declare(daemon, line, b"x", lambda: counters, count=1, anew=True)
+    declare(fleet, daemon, line, b"x", counters)
     fleet.report(daemon, line, [1.0])
     fleet.set_status(daemon, {"mood": "glad"})
     schema = daemon.ring.schema
 
     again = Line()
     fleet.open(opening(incarnation="i2"), again)
-    fleet.declare(daemon, again, b"x", lambda: counters, count=1, anew=True)
+    declare(fleet, daemon, again, b"x", counters)
 
     assert daemon.ring.schema is schema
     assert daemon.ring.points(schema.slots[0]) == []
@@ -298,7 +299,7 @@ def test_a_row_may_not_be_too_wide(fleet):
     wide = Counter(group="g", name="h", kind=Kind.HISTOGRAM, bounds=tuple(map(float, range(19))))
 
     with pytest.raises(ReportLimitError, match="21 values"):
-        fleet.declare(daemon, line, b"x", lambda: [wide], count=1, anew=True)
+        declare(fleet, daemon, line, b"x", [wide])
     assert daemon.ring.schema.slots == ()
 
 
