@@ -70,7 +70,7 @@ class Metrics:
             registry=self.registry,
         )
 
-        self._daemons, self._fleet_refused = _of_fleet(self.registry)
+        self._daemons, self._found, self._fleet_refused = _of_fleet(self.registry)
 
     def measure_mirror(self, age_s: Callable[[], float]) -> None:
         """Ask ``age_s`` whenever the metrics are read."""
@@ -93,6 +93,10 @@ class Metrics:
         """Say how many daemons are in ``state``."""
         self._daemons.labels(state).set(count)
 
+    def set_found(self, finding: str, count: int) -> None:
+        """Say of how many daemons ``finding`` is true: ``clock_off``, ``contested``."""
+        self._found.labels(finding).set(count)
+
     def count_refused(self, rule: str) -> None:
         """Count a daemon that broke ``rule``."""
         self._fleet_refused.labels(rule).inc()
@@ -106,12 +110,18 @@ class Metrics:
         self._module_up.remove(module)
 
 
-def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Counter]:
+def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Gauge, Counter]:
     daemons = Gauge("mgr_daemons", "Daemons of the fleet by state", ["state"], registry=registry)
+    found = Gauge(
+        "mgr_daemons_found",
+        "Daemons with a clock that is off, or with a name that two programs had",
+        ["finding"],
+        registry=registry,
+    )
     refused = Counter(
         "mgr_fleet_refused",
         "Streams of daemons that did not end as they should, by the rule that was broken",
         ["reason"],
         registry=registry,
     )
-    return daemons, refused
+    return daemons, found, refused

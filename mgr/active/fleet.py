@@ -159,8 +159,10 @@ class FleetReader:
             for daemon in sorted(self._all(), key=lambda daemon: daemon.name):
                 member = daemon.member
                 line = member.metadata.get("ceph_version", member.version)
-                service = shared({"type": daemon.kind, "id": daemon.id, "ceph_version": line})
-                hosts.setdefault(member.host, []).append(service)
+                service = {"type": daemon.kind, "id": daemon.id, "ceph_version": line}
+                if "id" in member.metadata:
+                    service["name"] = member.metadata["id"]
+                hosts.setdefault(member.host, []).append(shared(service))
             self._hosts = generation, hosts
         return hosts
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from mgr.clock import timestamp
-from mgr.cluster.daemon import Daemon, State
+from mgr.cluster.daemon import Daemon
 from mgr.cluster.device import STORED, kept
 from mgr.cluster.document import SharedDict, shared
 from mgr.cluster.fleet import Fleet
@@ -83,12 +83,12 @@ class Inventory:
 
     def _state_of_services(self) -> tuple[object, ...]:
         fleet = self._fleet
-        return fleet.generation, fleet.status_generation, fleet.findings.silent
+        return fleet.generation, fleet.tasks_generation, fleet.gone
 
     def _service_map(self) -> SharedDict:
         services: dict[str, dict[str, Any]] = {}
         for daemon in self._daemons():
-            if daemon.state is not State.SILENT:
+            if daemon.name not in self._fleet.gone:
                 daemons = services.setdefault(daemon.kind, {"summary": ""})
                 daemons[daemon.id] = self._service(daemon)
         if len(self._parts) > PARTS_MAX:
@@ -154,7 +154,7 @@ class Inventory:
         fleet = self._fleet
         stored = self._mirror.under(self._stored_under).values()
         revisions = tuple(record.mod_revision for record in stored)
-        return fleet.generation, fleet.status_generation, revisions
+        return fleet.generation, fleet.devices_generation, revisions
 
     def _make_devices(self) -> tuple[Mapping[str, Any], Any]:
         stored = dict(self._stored())

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mgr.active.heap import Heap
 from mgr.cluster.daemon import State, Wanted
-from mgr.cluster.fleet import Fleet, Tuning
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.member import decode, encode
+from mgr.cluster.tuning import Tuning
 from mgr.config.native import (
+    BEACON_GRACE,
     COUNTERS_MAX,
     DAEMON_GRACE,
     DAEMON_PRUNE,
     DAEMONS_MAX,
     STATS_PERIOD,
     STATS_THRESHOLD,
+    VALUES_MAX,
 )
 from mgr.errors import InvalidArgumentError, StoreError, TermLostError
 from mgr.host.manager import Manager
@@ -26,12 +29,14 @@ from mgr.store.fenced import FencedStore
 from mgr.store.mirror import Change
 
 TUNED_BY: Final = (
+    BEACON_GRACE,
     COUNTERS_MAX,
     DAEMON_GRACE,
     DAEMON_PRUNE,
     DAEMONS_MAX,
     STATS_PERIOD,
     STATS_THRESHOLD,
+    VALUES_MAX,
 )
 """The options by which a fleet is tuned."""
 LOOK_EVERY_S: Final = 1.0
@@ -60,6 +65,7 @@ class Members:
         self._changed = changed
         # In order, each name once: never longer than the fleet is large.
         self._unwritten: dict[str, None] = {}
+        self._alone = 0
         self._news = asyncio.Event()
         self._retuned = asyncio.Event()
         fleet.tuning = self._tuning()
@@ -81,6 +87,8 @@ class Members:
                 self._changed()
                 for state in State:
                     metrics.set_daemons(state.name.lower(), fleet.counts.get(state, 0))
+                metrics.set_found("clock_off", len(fleet.findings.clocks))
+                metrics.set_found("contested", len(fleet.findings.contested))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def write(self) -> None:
@@ -95,13 +103,20 @@ class Members:
             except TermLostError:
                 return
             except InvalidArgumentError as error:
-                # It is in memory all the same; after a failover it is new, and not awaited.
-                log.error("daemons not stored: %s", error)  # noqa: TRY400 - the text says it all
+                if len(operations) > 1:
+                    # One of them may be the reason: each for itself, and the others are stored.
+                    self._put_back(operations)
+                    self._alone = len(operations)
+                else:
+                    # In memory it is all the same; after a failover it is new, and not awaited.
+                    log.error("daemon not stored: %s", error)  # noqa: TRY400 - the text says it all
+                    self._alone = max(0, self._alone - 1)
             except StoreError as error:
                 log.warning("daemons not written", extra={"error": str(error)})
-                self._unwritten = dict.fromkeys(operations) | self._unwritten
-                self._news.set()
+                self._put_back(operations)
                 await asyncio.sleep(AGAIN_S)
+            else:
+                self._alone = max(0, self._alone - 1)
 
     async def tell(self) -> None:
         """Tell every daemon how to report whenever that changes."""
@@ -130,13 +145,18 @@ class Members:
         self._unwritten[name] = None
         self._news.set()
 
+    def _put_back(self, operations: Mapping[str, Operation]) -> None:
+        self._unwritten = dict.fromkeys(operations) | self._unwritten
+        self._news.set()
+
     def _operations(self) -> dict[str, Operation]:
         """What the next transaction does, by the name of the daemon."""
         keys, mirror = self._manager.keys, self._manager.mirror
         operations: dict[str, Operation] = {}
         size = 0
+        most = 1 if self._alone else WRITTEN_MAX
         for name in tuple(self._unwritten):
-            if len(operations) == WRITTEN_MAX or size > WRITTEN_BYTES_MAX:
+            if len(operations) == most or size > WRITTEN_BYTES_MAX:
                 return operations
             del self._unwritten[name]
             key = keys.daemon(name)
@@ -149,7 +169,7 @@ class Members:
             value = encode(daemon.member)
             if record is None or record.value != value:
                 operations[name] = Put(key, value)
-                size += len(value)
+                size += len(value.encode())
         self._news.clear()
         return operations
 
@@ -169,9 +189,11 @@ class Members:
                 lowest_priority=int(self._number(STATS_THRESHOLD)),
             ),
             grace_periods=int(self._number(DAEMON_GRACE)),
+            beacon_grace_s=self._number(BEACON_GRACE),
             prune_s=self._number(DAEMON_PRUNE),
             daemons_max=int(self._number(DAEMONS_MAX)),
             counters_max=int(self._number(COUNTERS_MAX)),
+            values_max=int(self._number(VALUES_MAX)),
         )
 
     def _number(self, option: str) -> float:

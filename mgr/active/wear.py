@@ -55,7 +55,7 @@ class Wear:
             StoreError: See ``mgr.store.fenced``; the next look tries again.
 
         """
-        generation = self._fleet.status_generation
+        generation = self._fleet.devices_generation
         if generation == self._seen:
             return
         news = self._news()

@@ -6,13 +6,16 @@ What a thread reads is replaced as a whole and never changed in place.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from mgr.cluster.counters import NO_POINTS
 from mgr.cluster.member import Member
 from mgr.errors import MgrError
+
+CLOCK_OFF_S: Final = 60.0
+"""A daemon's clock that is this far off is reported."""
 
 
 class State(IntEnum):
@@ -57,6 +60,35 @@ class Device:
     path: str
     wear_level: float | None = None
     daemons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """What a daemon says beside its counters; None: as before."""
+
+    status: Mapping[str, str] | None = None
+    task_status: Mapping[str, str] | None = None
+    metrics: Sequence[Metric] | None = None
+    devices: Sequence[Device] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a daemon introduces itself; see ``Open`` in cluster.proto.
+
+    Attributes:
+        clock: Its wall time in seconds since 1970; None: it did not say.
+
+    """
+
+    kind: str
+    id: str
+    host: str = ""
+    version: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    incarnation: str = ""
+    clock: float | None = None
+    commands: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +182,16 @@ class Daemon:
         self.ring = NO_POINTS
         self.status: Mapping[str, str] = {}
         self.task_status: Mapping[str, str] = {}
-        self.metrics: tuple[Metric, ...] = ()
-        self.devices: tuple[Device, ...] = ()
+        self.metrics: Sequence[Metric] = ()
+        self.devices: Sequence[Device] = ()
         self.reported_at: float | None = None
         self.heard_s = heard_s
         self.clock_off_s = 0.0
         self.contested_s: float | None = None
         self.ousted: tuple[str, ...] = ()
         self.messages_left = messages
+
+    @property
+    def clock_is_off(self) -> bool:
+        """Whether its clock was far from the manager's when it opened."""
+        return abs(self.clock_off_s) >= CLOCK_OFF_S

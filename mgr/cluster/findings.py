@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from mgr.cluster.daemon import Daemon, Metric, State
-
-CLOCK_OFF_S: Final = 60.0
-"""A daemon's clock that is this far off is reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +39,7 @@ def findings_in(daemons: Iterable[Daemon]) -> Findings:
             silent[daemon.name] = daemon.member.host
         if daemon.state is not State.REPORTING:
             continue
-        if abs(daemon.clock_off_s) >= CLOCK_OFF_S:
+        if daemon.clock_is_off:
             clocks[daemon.name] = daemon.clock_off_s
         for metric in daemon.metrics:
             if metric.value:

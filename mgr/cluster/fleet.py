@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -18,22 +17,23 @@ import msgspec
 from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
 from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schema, Schemas
-from mgr.cluster.daemon import Daemon, Device, Line, Metric, State, Wanted
-from mgr.cluster.findings import CLOCK_OFF_S, Findings, findings_in
+from mgr.cluster.daemon import Daemon, Line, Opening, Saying, State
+from mgr.cluster.findings import Findings, findings_in
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.member import Member
 from mgr.cluster.rules import (
-    COMMANDS_MAX,
     MESSAGES_AT_ONCE,
     MESSAGES_PER_PERIOD,
     check_count,
     check_width,
-    checked_devices,
-    checked_metrics,
+    checked_commands,
+    checked_incarnation,
     checked_name,
+    checked_saying,
     checked_text,
     checked_texts,
 )
+from mgr.cluster.tuning import Tuning
 from mgr.errors import (
     DeadlineExceededError,
     MgrError,
@@ -56,54 +56,16 @@ NAMED_MAX: Final = 10
 """Daemons named in one line of the cluster log."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """What operators can change, at any time.
-
-    Attributes:
-        grace_periods: Periods without a report after which a daemon is silent.
-        prune_s: Seconds of silence after which it is forgotten.
-
-    """
-
-    wanted: Wanted = field(default_factory=Wanted)
-    grace_periods: int = 3
-    prune_s: float = 86_400.0
-    daemons_max: int = 50_000
-    counters_max: int = 10_000
-
-    @property
-    def grace_s(self) -> float:
-        """The same in seconds."""
-        return self.grace_periods * self.wanted.period_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """How a daemon introduces itself; see ``Open`` in cluster.proto.
-
-    Attributes:
-        clock: Its wall time in seconds since 1970; None: it did not say.
-
-    """
-
-    kind: str
-    id: str
-    host: str = ""
-    version: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    incarnation: str = ""
-    clock: float | None = None
-    commands: Sequence[str] = ()
-
-
 class Fleet:
     """Every daemon of one term, by name. Changed on the loop only; readable from any thread.
 
     Attributes:
         daemons: Read it by key, or copy it (``list(fleet.daemons.values())``) to walk over it.
         generation: Grows whenever somebody comes, goes or says something else of itself.
-        status_generation: Grows whenever a status, a task status or a device list changes.
+        tasks_generation: Grows whenever the status of somebody's tasks changes.
+        devices_generation: Grows whenever a list of devices changes.
+        values: In one report of each daemon, over all.
+        gone: Who is silent for so long that it is no service any more.
         streams_opened: How many daemons were let in, in all, each time anew.
         streams_ended: How many of these streams are over.
 
@@ -126,10 +88,13 @@ class Fleet:
         self.tuning = Tuning()
         self.daemons: dict[str, Daemon] = {}
         self.generation = 0
-        self.status_generation = 0
+        self.tasks_generation = 0
+        self.devices_generation = 0
+        self.values = 0
         self.streams_opened = 0
         self.streams_ended = 0
         self.findings = Findings()
+        self.gone: frozenset[str] = frozenset()
         self.counts: Mapping[State, int] = {}
         self._clock = clock
         self._log = log
@@ -208,10 +173,9 @@ class Fleet:
         name = checked_name(opening.kind, opening.id)
         checked_text("host", opening.host)
         checked_text("version", opening.version)
-        checked_text("incarnation", opening.incarnation)
+        checked_incarnation(opening.incarnation)
         metadata = checked_texts("metadata", opening.metadata)
-        if len(opening.commands) > COMMANDS_MAX:
-            raise ReportLimitError("commands", f"more than {COMMANDS_MAX} commands")
+        commands = checked_commands(opening.commands)
         daemon = self.daemons.get(name)
         if daemon is None:
             daemon = self._admit(name)
@@ -221,7 +185,7 @@ class Fleet:
             self._begin_anew(daemon, opening.incarnation)
         daemon.line = line
         self.streams_opened += 1
-        daemon.commands = tuple(opening.commands)
+        daemon.commands = commands
         daemon.heard_s = self._clock.now()
         daemon.clock_off_s = 0.0 if opening.clock is None else opening.clock - wall_s()
         self._here(daemon)
@@ -249,7 +213,7 @@ class Fleet:
             ReplacedError: The stream is over.
 
         """
-        self._heard(daemon, line)
+        self.heard(daemon, line)
         before = NOTHING_DECLARED if anew else daemon.ring.schema
         check_count(before, count, self.tuning.counters_max)
         return self._schemas.known(before, declaration)
@@ -273,49 +237,64 @@ class Fleet:
         """Have the daemon count ``schema`` from now on; points of what it counted before stay.
 
         Raises:
+            ReportLimitError: With this the fleet reports more than there is to be memory for.
             ReplacedError: The stream is over.
 
         """
         self._check_line(daemon, line)
+        values = self.values + schema.width - daemon.ring.schema.width
+        if values > max(self.tuning.values_max, self.values):
+            raise ReportLimitError(
+                "fleet",
+                f"with these counters the fleet reports {values} values; "
+                f"mgr_fleet_values_max allows {self.tuning.values_max}",
+            )
         if schema is not daemon.ring.schema:
-            daemon.ring = Ring(schema) if anew else daemon.ring.extended(schema)
+            self._count(daemon, Ring(schema) if anew else daemon.ring.extended(schema))
 
-    def report(self, daemon: Daemon, line: Line, values: Sequence[float]) -> None:
-        """Take the values of all counters; none: it only shows that it lives.
+    def _count(self, daemon: Daemon, ring: Ring) -> None:
+        self.values += ring.schema.width - daemon.ring.schema.width
+        daemon.ring = ring
+
+    def report(
+        self, daemon: Daemon, line: Line, values: Sequence[float], saying: Saying | None = None
+    ) -> None:
+        """Take the values of all counters (none: it only shows that it lives) and what it says.
 
         Raises:
-            ReportRefusedError: They do not fit what was declared.
-            ReportLimitError: Reports come too fast.
+            ReportRefusedError: They do not fit what was declared, or see ``say``. Nothing is kept.
+            ReportLimitError: Reports come too fast, or say too much.
             ReplacedError: The stream is over.
 
         """
-        self._heard(daemon, line)
+        self.heard(daemon, line)
         if values:
-            ring = daemon.ring
-            ring.schema.check(values)
-            daemon.reported_at = at = wall_s()
-            ring.add(at, values)
-        else:
-            daemon.reported_at = wall_s()
+            daemon.ring.schema.check(values)
+        if saying is not None:
+            self.say(daemon, saying)
+        daemon.reported_at = at = wall_s()
+        if values:
+            daemon.ring.add(at, values)
 
-    def set_status(self, daemon: Daemon, status: Mapping[str, str]) -> None:
-        """Replace its status. Raises as ``checked_texts`` does, like the others below."""
-        before, daemon.status = daemon.status, checked_texts("status", status)
-        self._compare(before, daemon.status)
+    def say(self, daemon: Daemon, saying: Saying) -> None:
+        """Replace what ``saying`` holds: all of it, or nothing if one thing cannot be.
 
-    def set_task_status(self, daemon: Daemon, status: Mapping[str, str]) -> None:
-        """Replace the status of its tasks."""
-        before, daemon.task_status = daemon.task_status, checked_texts("task_status", status)
-        self._compare(before, daemon.task_status)
+        Raises:
+            ReportRefusedError: It says what cannot be; see ``mgr.cluster.rules``.
+            ReportLimitError: It says too much.
 
-    def set_metrics(self, daemon: Daemon, metrics: Sequence[Metric]) -> None:
-        """Replace its health metrics; health shows them after the next ``look``."""
-        daemon.metrics = checked_metrics(metrics)
-
-    def set_devices(self, daemon: Daemon, devices: Sequence[Device]) -> None:
-        """Replace the devices that it knows of."""
-        before, daemon.devices = daemon.devices, checked_devices(devices)
-        self._compare(before, daemon.devices)
+        """
+        said = checked_saying(saying)
+        if said.status is not None:
+            daemon.status = said.status
+        if said.task_status is not None and said.task_status != daemon.task_status:
+            daemon.task_status = said.task_status
+            self.tasks_generation += 1
+        if said.metrics is not None:
+            daemon.metrics = said.metrics
+        if said.devices is not None and said.devices != daemon.devices:
+            daemon.devices = said.devices
+            self.devices_generation += 1
 
     def lost(self, daemon: Daemon, line: Line) -> None:
         """Its stream ended without a word: it is missed once its grace has passed."""
@@ -334,6 +313,7 @@ class Fleet:
         if daemon is None:
             return False
         daemon.line = None
+        self.values -= daemon.ring.schema.width
         self._awaited.discard(name)
         self._tell(name)
         return True
@@ -360,11 +340,14 @@ class Fleet:
         tuning = self.tuning
         grace_s, prune_s = tuning.grace_s, max(tuning.prune_s, tuning.grace_s)
         filled = now_s >= self._fill_until_s
-        fallen, pruned = [], []
+        beacon_s = max(tuning.beacon_grace_s, grace_s)
+        fallen, pruned, gone = [], [], set()
         for daemon in list(self.daemons.values()):
             age_s = now_s - daemon.heard_s
             if daemon.contested_s is not None and now_s - daemon.contested_s > CONTESTED_S:
                 daemon.contested_s, daemon.ousted = None, ()
+            if age_s > beacon_s:
+                gone.add(daemon.name)
             if age_s > prune_s:
                 pruned.append(daemon.name)
                 self._prune(daemon, age_s)
@@ -378,6 +361,8 @@ class Fleet:
                 self._keep(daemon, silent_s=age_s)
         if filled:
             self._awaited.clear()
+        if gone != self.gone:
+            self.gone = frozenset(gone)
         self._say("silent", fallen, Priority.WARNING)
         self._say("forgotten after a long silence", pruned, Priority.WARNING)
         self._say("reporting again", self._returned, Priority.INFO)
@@ -421,11 +406,11 @@ class Fleet:
     def _begin_anew(self, daemon: Daemon, incarnation: str) -> None:
         daemon.incarnation = incarnation
         self.generation += 1
-        daemon.ring = NO_POINTS
+        self._count(daemon, NO_POINTS)
         daemon.reported_at = None
         daemon.metrics = ()
-        if daemon.status or daemon.task_status or daemon.devices:
-            self.status_generation += 1
+        self.tasks_generation += bool(daemon.task_status)
+        self.devices_generation += bool(daemon.devices)
         daemon.status, daemon.task_status, daemon.devices = {}, {}, ()
 
     def _introduce(self, daemon: Daemon, member: Member) -> None:
@@ -443,7 +428,14 @@ class Fleet:
         if daemon.line is not line:
             raise ReplacedError(f"another stream was opened for {daemon.name}, or it was removed")
 
-    def _heard(self, daemon: Daemon, line: Line) -> None:
+    def heard(self, daemon: Daemon, line: Line) -> None:
+        """It sent a message, whatever that says.
+
+        Raises:
+            ReportLimitError: They come too fast.
+            ReplacedError: The stream is over.
+
+        """
         self._check_line(daemon, line)
         now_s = self._clock.now()
         rate = MESSAGES_PER_PERIOD / self.tuning.wanted.period_s
@@ -467,7 +459,7 @@ class Fleet:
 
     def _note_clock(self, daemon: Daemon) -> None:
         off_s = daemon.clock_off_s
-        if abs(off_s) >= CLOCK_OFF_S:
+        if daemon.clock_is_off:
             which = "ahead" if off_s > 0 else "behind"
             self._off.append(f"{daemon.name} ({abs(off_s):.0f} s {which})")
 
@@ -478,10 +470,6 @@ class Fleet:
             line.end(
                 DeadlineExceededError(f"no report for {age_s:.0f} s: {daemon.name} is forgotten")
             )
-
-    def _compare(self, before: object, now: object) -> None:
-        if now != before:
-            self.status_generation += 1
 
     def _tell(self, name: str) -> None:
         self.generation += 1

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from mgr.cluster.counters import Counter, Kind, Schema
-from mgr.cluster.daemon import Device, Metric
+from mgr.cluster.daemon import Device, Metric, Saying
 from mgr.errors import ReportLimitError, ReportRefusedError
 
 KIND: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -25,6 +25,12 @@ TEXT_MAX: Final = 255
 TEXTS_BYTES_MAX: Final = 16 << 10
 """Of a daemon's metadata, or of its status. Metadata is in etcd, and in every standby's memory."""
 COMMANDS_MAX: Final = 256
+COMMAND_MAX: Final = 4096
+"""Characters of the descriptor of one command."""
+LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What a label may be called: what every system that reads them takes."""
+QUOTED_MAX: Final = 64
+"""Characters of what was wrong that are repeated to whoever sent it, and to the log."""
 DESCRIPTION_MAX: Final = 1024
 LABELS_MAX: Final = 16
 BOUNDS_MAX: Final = 64
@@ -43,6 +49,11 @@ MESSAGE_BYTES_MAX: Final = 4 << 20
 _LINES: Final = {ord("\n"): " ", ord("\t"): " ", ord("\r"): " "}
 
 
+def quoted(text: str) -> str:
+    """``text`` in an error: printable, and not longer than the reason that follows it."""
+    return repr(text if len(text) <= QUOTED_MAX else f"{text[:QUOTED_MAX]}...")
+
+
 def checked_name(kind: str, ident: str) -> str:
     """The name ``<kind>.<id>``, if a daemon may have it.
 
@@ -52,12 +63,13 @@ def checked_name(kind: str, ident: str) -> str:
     """
     if not KIND.fullmatch(kind) or kind == RESERVED:
         raise ReportRefusedError(
-            "name", f"type {kind!r}: use 1 to 64 of A-Z a-z 0-9 _ - and not {RESERVED!r}"
+            "name", f"type {quoted(kind)}: use 1 to 64 of A-Z a-z 0-9 _ - and not {RESERVED!r}"
         )
     plain = ident.isprintable() and not set(ident) & {" ", "/"}
     if not ident or len(ident) > ID_MAX or not plain:
         raise ReportRefusedError(
-            "name", f"id {ident!r}: use 1 to {ID_MAX} printable characters, no blank, no slash"
+            "name",
+            f"id {quoted(ident)}: use 1 to {ID_MAX} printable characters, no blank, no slash",
         )
     return f"{kind}.{ident}"
 
@@ -74,6 +86,40 @@ def checked_text(what: str, text: str) -> str:
             "text", f"{what}: use at most {TEXT_MAX} characters, none of them a control character"
         )
     return text
+
+
+def checked_incarnation(text: str) -> str:
+    """``text``, if it tells one start of a program from another.
+
+    Raises:
+        ReportRefusedError: It does not.
+
+    """
+    if not text:
+        raise ReportRefusedError(
+            "incarnation", "incarnation: say one that is new with each start of the program"
+        )
+    return checked_text("incarnation", text)
+
+
+def checked_commands(commands: Sequence[str]) -> tuple[str, ...]:
+    """The descriptors of a daemon's ``commands``, if they are few, short and printable.
+
+    Raises:
+        ReportRefusedError: A control character.
+        ReportLimitError: Too many, or one is too long.
+
+    """
+    if len(commands) > COMMANDS_MAX:
+        raise ReportLimitError("commands", f"more than {COMMANDS_MAX} commands")
+    for command in commands:
+        if len(command) > COMMAND_MAX:
+            raise ReportLimitError(
+                "commands", f"command {quoted(command)}: more than {COMMAND_MAX} characters"
+            )
+        if not command.isprintable():
+            raise ReportRefusedError("commands", f"command {quoted(command)}: a control character")
+    return tuple(commands)
 
 
 def checked_texts(what: str, texts: Mapping[str, str]) -> dict[str, str]:
@@ -101,8 +147,9 @@ def checked_counter(counter: Counter) -> Counter:
         ReportLimitError: Too many labels or buckets.
 
     """
+    shown = quoted(counter.path)
     if not counter.group or not counter.name:
-        raise ReportRefusedError("schema", f"counter {counter.path!r}: group and name are needed")
+        raise ReportRefusedError("schema", f"counter {shown}: group and name are needed")
     words = (
         counter.group,
         counter.name,
@@ -110,18 +157,20 @@ def checked_counter(counter: Counter) -> Counter:
         *(w for pair in counter.labels for w in pair),
     )
     for word in words:
-        checked_text(f"counter {counter.path!r}", word)
+        checked_text(f"counter {shown}", word)
     if len(counter.description) > DESCRIPTION_MAX:
-        raise ReportLimitError("schema", f"{counter.path!r}: description above {DESCRIPTION_MAX}")
+        raise ReportLimitError("schema", f"{shown}: description above {DESCRIPTION_MAX}")
+    if any(not LABEL.fullmatch(label) for label, _ in counter.labels):
+        raise ReportRefusedError("labels", f"{shown}: labels are called by A-Z a-z 0-9 _")
     if len(counter.labels) > LABELS_MAX:
-        raise ReportLimitError("labels", f"{counter.path!r}: more than {LABELS_MAX} labels")
+        raise ReportLimitError("labels", f"{shown}: more than {LABELS_MAX} labels")
     if len(counter.bounds) > BOUNDS_MAX:
-        raise ReportLimitError("schema", f"{counter.path!r}: more than {BOUNDS_MAX} buckets")
+        raise ReportLimitError("schema", f"{shown}: more than {BOUNDS_MAX} buckets")
     ascending = all(a < b for a, b in pairwise(counter.bounds))
     if not ascending or not all(map(math.isfinite, counter.bounds)):
-        raise ReportRefusedError("schema", f"{counter.path!r}: bounds must be numbers, ascending")
+        raise ReportRefusedError("schema", f"{shown}: bounds must be numbers, ascending")
     if counter.bounds and counter.kind is not Kind.HISTOGRAM:
-        raise ReportRefusedError("schema", f"{counter.path!r}: only a histogram has bounds")
+        raise ReportRefusedError("schema", f"{shown}: only a histogram has bounds")
     return counter
 
 
@@ -164,7 +213,8 @@ def checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
     for metric in metrics:
         if not METRIC.fullmatch(metric.code) or metric.code.startswith(OUR_CHECKS):
             raise ReportRefusedError(
-                "metrics", f"health metric {metric.code!r}: use A-Z 0-9 _, not {OUR_CHECKS}..."
+                "metrics",
+                f"health metric {quoted(metric.code)}: use A-Z 0-9 _, not {OUR_CHECKS}...",
             )
         checked_text(metric.code, metric.summary)
     if len({metric.code for metric in metrics}) < len(metrics):
@@ -188,5 +238,22 @@ def checked_devices(devices: Sequence[Device]) -> tuple[Device, ...]:
         if not device.id or len(device.daemons) > DEVICES_MAX:
             raise ReportRefusedError("devices", "a device needs an id, and not too many daemons")
         if device.wear_level is not None and not 0 <= device.wear_level <= 1:
-            raise ReportRefusedError("devices", f"{device.id}: wear level beyond 0 to 1")
+            raise ReportRefusedError("devices", f"{quoted(device.id)}: wear level beyond 0 to 1")
     return tuple(devices)
+
+
+def checked_saying(saying: Saying) -> Saying:
+    """``saying`` as values of one's own, if all of it can be.
+
+    Raises:
+        ReportRefusedError: Something cannot be; see above.
+        ReportLimitError: Something is too much.
+
+    """
+    status, tasks = saying.status, saying.task_status
+    return Saying(
+        status=None if status is None else checked_texts("status", status),
+        task_status=None if tasks is None else checked_texts("task_status", tasks),
+        metrics=None if saying.metrics is None else checked_metrics(saying.metrics),
+        devices=None if saying.devices is None else checked_devices(saying.devices),
+    )

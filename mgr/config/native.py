@@ -23,6 +23,8 @@ DAEMON_GRACE: Final = "mgr_daemon_grace"
 DAEMON_PRUNE: Final = "mgr_daemon_prune"
 DAEMONS_MAX: Final = "mgr_daemons_max"
 COUNTERS_MAX: Final = "mgr_daemon_counters_max"
+VALUES_MAX: Final = "mgr_fleet_values_max"
+BEACON_GRACE: Final = "mgr_service_beacon_grace"
 
 SETTABLE: Final = (
     OptionSpec(
@@ -60,7 +62,7 @@ SETTABLE: Final = (
         runtime=True,
     ),
     OptionSpec(
-        name="mgr_service_beacon_grace",
+        name=BEACON_GRACE,
         type="float",
         default=60,
         min=1,
@@ -83,6 +85,14 @@ SETTABLE: Final = (
         default=86_400,
         min=60,
         desc="Seconds of silence after which a daemon is forgotten",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=VALUES_MAX,
+        type="uint",
+        default=10_000_000,
+        min=1,
+        desc="Values in one report of each daemon, over the whole fleet; each takes 168 bytes",
         runtime=True,
     ),
     OptionSpec(

@@ -9,8 +9,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.cluster.counters import Counter, Kind, Ring, Slot, Unit, labels_of
-from mgr.cluster.daemon import Daemon, Device, Metric, Order, Said
-from mgr.cluster.fleet import Opening
+from mgr.cluster.daemon import Daemon, Device, Metric, Opening, Order, Said, Saying
 from mgr.cluster.rules import checked_counter
 from mgr.errors import ReportRefusedError
 from mgr.rpc.v1 import cluster_pb2
@@ -51,23 +50,18 @@ async def counters_in(message: cluster_pb2.Declare) -> list[Counter]:
     return found
 
 
-def metrics_in(message: cluster_pb2.HealthMetrics) -> list[Metric]:
-    """A daemon's health metrics."""
-    return [Metric(each.type, each.value, each.summary) for each in message.metrics]
-
-
-def devices_in(message: cluster_pb2.Devices) -> list[Device]:
-    """The devices that a daemon knows of."""
-    return [
-        Device(
-            id=each.id,
-            name=each.name,
-            path=each.path,
-            wear_level=each.wear_level if each.HasField("wear_level") else None,
-            daemons=tuple(each.daemons),
-        )
-        for each in message.devices
-    ]
+def saying_in(report: cluster_pb2.Report) -> Saying | None:
+    """What a report says beside its values; None, as nearly always: nothing."""
+    status, tasks = report.HasField("status"), report.HasField("task_status")
+    metrics, devices = report.HasField("health_metrics"), report.HasField("devices")
+    if not (status or tasks or metrics or devices):
+        return None
+    return Saying(
+        status=report.status.texts if status else None,
+        task_status=report.task_status.texts if tasks else None,
+        metrics=_metrics(report.health_metrics) if metrics else None,
+        devices=_devices(report.devices) if devices else None,
+    )
 
 
 def said_in(message: ExecuteResponse) -> Said:
@@ -168,3 +162,20 @@ def _declaration(counter: Counter) -> cluster_pb2.CounterDeclaration:
         labels=labels,
         bounds=counter.bounds,
     )
+
+
+def _metrics(message: cluster_pb2.HealthMetrics) -> list[Metric]:
+    return [Metric(each.type, each.value, each.summary) for each in message.metrics]
+
+
+def _devices(message: cluster_pb2.Devices) -> list[Device]:
+    return [
+        Device(
+            id=each.id,
+            name=each.name,
+            path=each.path,
+            wear_level=each.wear_level if each.HasField("wear_level") else None,
+            daemons=tuple(each.daemons),
+        )
+        for each in message.devices
+    ]

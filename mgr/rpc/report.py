@@ -23,14 +23,7 @@ from mgr.errors import (
 )
 from mgr.rpc.callers import Door
 from mgr.rpc.calls import Calls, Write
-from mgr.rpc.fleet_wire import (
-    counters_in,
-    devices_in,
-    metrics_in,
-    opening_in,
-    order_of,
-    said_in,
-)
+from mgr.rpc.fleet_wire import counters_in, opening_in, order_of, said_in, saying_in
 from mgr.rpc.interceptor import Malformed
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
@@ -119,16 +112,15 @@ class Membership:
 
     def configure(self, wanted: Wanted) -> None:
         """See ``mgr.cluster.daemon``."""
-        self._send(
-            cluster_pb2.ReportResponse(
-                configure=cluster_pb2.Configure(
-                    period=span(wanted.period_s),
-                    lowest_priority=wanted.lowest_priority,
-                    rejoin_within=span(self._fleet.rejoin_within_s),
-                    term=self._fleet.term,
-                )
-            )
+        configure = cluster_pb2.Configure(
+            period=span(wanted.period_s),
+            lowest_priority=wanted.lowest_priority,
+            rejoin_within=span(self._fleet.rejoin_within_s),
+            term=self._fleet.term,
         )
+        if self._daemon is not None and self._daemon.clock_is_off:
+            configure.clock_ahead.CopyFrom(span(self._daemon.clock_off_s))
+        self._send(cluster_pb2.ReportResponse(configure=configure))
 
     async def tell(self, order: Order, *, timeout_s: float) -> Said:
         """See ``mgr.cluster.daemon``."""
@@ -216,16 +208,7 @@ class Membership:
             raise ReportRefusedError(
                 "sequence", f"report {report.sequence} where {self._sequence} was due"
             )
-        fleet = self._fleet
-        fleet.report(daemon, self, report.values[:])
-        if report.HasField("status"):
-            fleet.set_status(daemon, report.status.texts)
-        if report.HasField("task_status"):
-            fleet.set_task_status(daemon, report.task_status.texts)
-        if report.HasField("health_metrics"):
-            fleet.set_metrics(daemon, metrics_in(report.health_metrics))
-        if report.HasField("devices"):
-            fleet.set_devices(daemon, devices_in(report.devices))
+        self._fleet.report(daemon, self, report.values[:], saying_in(report))
 
     async def _take(
         self, daemon: Daemon, kind: str | None, message: cluster_pb2.ReportRequest
@@ -233,11 +216,15 @@ class Membership:
         if kind == "declare":
             await self._declare(daemon, message.declare)
         elif kind == "call":
+            if message.call.WhichOneof("kind") != "execute":
+                self._fleet.heard(daemon, self)
             await self._calls.take(message.call, self._tasks)
         elif kind == "result":
             # One that nobody waits for any more came too late.
             answer = self._asked.get(message.result.id)
-            if answer is not None and not answer.done():
+            if answer is None or answer.done():
+                self._fleet.heard(daemon, self)
+            else:
                 answer.set_result(said_in(message.result.response))
         else:
             raise ReportRefusedError("open", f"a message that does not belong here: {kind}")

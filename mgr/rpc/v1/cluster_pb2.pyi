@@ -216,16 +216,18 @@ class ReportResponse(_message.Message):
     def __init__(self, configure: _Optional[_Union[Configure, _Mapping]] = ..., command: _Optional[_Union[DaemonCommand, _Mapping]] = ..., answer: _Optional[_Union[_command_pb2.SessionResponse, _Mapping]] = ...) -> None: ...
 
 class Configure(_message.Message):
-    __slots__ = ("period", "lowest_priority", "rejoin_within", "term")
+    __slots__ = ("period", "lowest_priority", "rejoin_within", "term", "clock_ahead")
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     LOWEST_PRIORITY_FIELD_NUMBER: _ClassVar[int]
     REJOIN_WITHIN_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_AHEAD_FIELD_NUMBER: _ClassVar[int]
     period: _duration_pb2.Duration
     lowest_priority: int
     rejoin_within: _duration_pb2.Duration
     term: int
-    def __init__(self, period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lowest_priority: _Optional[int] = ..., rejoin_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., term: _Optional[int] = ...) -> None: ...
+    clock_ahead: _duration_pb2.Duration
+    def __init__(self, period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lowest_priority: _Optional[int] = ..., rejoin_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., term: _Optional[int] = ..., clock_ahead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DaemonCommand(_message.Message):
     __slots__ = ("id", "execute", "timeout")

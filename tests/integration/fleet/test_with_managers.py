@@ -6,7 +6,7 @@ import pytest
 
 from mgr.client import AsyncDaemon, Device
 from mgr.cluster.daemon import Order, State, Wanted
-from mgr.cluster.fleet import Tuning
+from mgr.cluster.tuning import Tuning
 from tests.integration.rpc.cluster import cluster, until
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from mgr.cluster.counters import Counter, Kind
-from mgr.cluster.fleet import Opening
+from mgr.cluster.daemon import Opening
 from mgr.cluster.member import Member
 from mgr.rpc.cluster import AT_ONCE, PAGE_BYTES_MAX, ClusterServicer
 from mgr.rpc.fleet_wire import READ_AT_ONCE, counters_in

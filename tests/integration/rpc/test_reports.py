@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.clock import wall_s
 from mgr.cluster.daemon import Order, State, Wanted
-from mgr.cluster.fleet import Tuning
 from mgr.cluster.rules import MESSAGES_AT_ONCE
+from mgr.cluster.tuning import Tuning
 from mgr.errors import (
     NotActiveError,
     OutcomeUnknownError,
@@ -22,7 +22,12 @@ from mgr.errors import (
     ReportRefusedError,
 )
 from mgr.rpc.v1 import cluster_pb2 as pb
-from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionRequest
+from mgr.rpc.v1.command_pb2 import (
+    CommandDescription,
+    ExecuteRequest,
+    ExecuteResponse,
+    SessionRequest,
+)
 from tests.integration.rpc.cluster import cluster, until
 from tests.integration.rpc.reporting import counter, daemons
 from tests.support.faults.proxy import Mode, Proxy
@@ -181,7 +186,9 @@ LIES = {
     "counters": [opens(), declares(*[counter(f"c{number}") for number in range(10_001)])],
     "schema": [opens(), declares(counter("a"), counter("a"))],
     "values": [opens(), declares(counter("a")), reports(1, 2)],
-    "labels": [opens(), declares(counter("a", labels={str(n): "" for n in range(20)}))],
+    "labels": [opens(), declares(counter("a", labels={f"l{n}": "" for n in range(20)}))],
+    "incarnation": [opens(incarnation="")],
+    "commands": [opens(commands=[CommandDescription(signature="drop \x1b[2J")])],
     "rate": [opens(), *[reports()] * (MESSAGES_AT_ONCE + 1)],
     "size": [opens(), reports(*[1.0] * 600_000)],
 }
@@ -231,11 +238,14 @@ async def test_a_clock_that_is_an_hour_off_is_said(fleet, stub):
     """The daemon is let in; its clock is not used for anything."""
     now = Timestamp()
     now.FromSeconds(int(wall_s()) + 3600)
-    await stub.stream().open(now=now)
+    told = await stub.stream().open(now=now)
+    exact = await stub.stream().open(ident="b", now=Timestamp(seconds=int(wall_s())))
 
     fleet.look()
 
     assert 3500 < fleet.findings.clocks["rgw.a"] < 3700
+    assert 3500 < told.clock_ahead.seconds < 3700
+    assert not exact.HasField("clock_ahead")
     assert "s ahead" in fleet._log.last(1)[0].message
 
 

@@ -7,11 +7,11 @@ import timeit
 from mgr.active.members import Members
 from mgr.clock import CLOCK
 from mgr.cluster.counters import Counter, Kind, Unit
-from mgr.cluster.daemon import Metric, Said, State
-from mgr.cluster.fleet import Fleet, Opening
+from mgr.cluster.daemon import Metric, Opening, Said, Saying, State
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.member import decode
-from mgr.errors import OutcomeUnknownError, StoreUnavailableError
+from mgr.errors import OutcomeUnknownError, StoreUnavailableError, TooLargeError
 from tests.support.declaring import declare
 from tests.unit.active.conftest import described
 from tests.unit.active.probe import Probe
@@ -86,8 +86,8 @@ async def test_a_module_reads_what_a_daemon_says_of_itself(cluster, run):
     fleet = cluster.role.fleet
     daemon, _ = join(fleet, metadata={"arch": "z80"})
     join(fleet, "b", host="h2")
-    fleet.set_status(daemon, {"mood": "glad"})
-    fleet.set_metrics(daemon, [Metric("SLOW_OPS", 2, "slow ops")])
+    fleet.say(daemon, Saying(status={"mood": "glad"}))
+    fleet.say(daemon, Saying(metrics=[Metric("SLOW_OPS", 2, "slow ops")]))
 
     servers = await run(lambda m: m.list_servers())
     metadata = await run(lambda m: m.get_metadata("rgw", "a"))
@@ -188,7 +188,7 @@ async def test_the_fleet_is_shown_in_health_and_in_a_document(active):
     """Metrics of daemons become checks; modules see whether the picture is full."""
     async with active(described("probe", Probe), enabled=["probe"]) as cluster:
         daemon, _ = join(cluster.role.fleet)
-        cluster.role.fleet.set_metrics(daemon, [Metric("SLOW_OPS", 2, "slow ops")])
+        cluster.role.fleet.say(daemon, Saying(metrics=[Metric("SLOW_OPS", 2, "slow ops")]))
         await cluster.until(lambda: "SLOW_OPS" in cluster.role._board.checks)
         await cluster.until(lambda: cluster.role._publisher.documents.get("fleet_status")["known"])
 
@@ -225,7 +225,7 @@ async def test_daemons_nodes_and_services_are_listed(cluster):
     fleet = cluster.role.fleet
     daemon, _ = join(fleet)
     join(fleet, "b", host="h2")
-    fleet.set_status(daemon, {"mood": "glad"})
+    fleet.say(daemon, Saying(status={"mood": "glad"}))
 
     shown = (await cluster.ask("daemon", "ls", "rgw", "--host=h1")).stdout.splitlines()
     nodes, status, dump = [
@@ -259,3 +259,27 @@ async def test_a_silent_store_delays_the_record_of_a_daemon_and_loses_none(clust
 
     await cluster.until(lambda: len(cluster.mirror.under(keys.daemons)) == 120)
     assert refusals == []
+
+
+async def test_a_record_that_the_store_refuses_costs_no_other_daemon_its_own(cluster, monkeypatch):
+    """A hundred are written together; if that is refused, each is written for itself."""
+    monkeypatch.setattr("mgr.active.members.GATHER_S", 0.0)
+    fleet, keys = cluster.role.fleet, cluster.keys
+    commit, refused = cluster.role._fenced.commit, []
+
+    async def strict(operations, when=(), *, timeout_s=None):
+        if any(each.key == keys.daemon("rgw.n7") for each in operations):
+            refused.append(len(operations))
+            raise TooLargeError("too large")
+        return await commit(operations, when, timeout_s=timeout_s)
+
+    monkeypatch.setattr(cluster.role._fenced, "commit", strict)
+    for number in range(20):
+        join(fleet, f"n{number}")
+
+    await cluster.until(lambda: len(cluster.mirror.under(keys.daemons)) == 19)
+    await cluster.until(lambda: len(refused) > 1)
+    join(fleet, "later")
+    await cluster.until(lambda: cluster.mirror.get(keys.daemon("rgw.later")) is not None)
+    assert refused[-1] == 1
+    assert "rgw.n7" in fleet.daemons

@@ -8,8 +8,8 @@ import pytest
 
 from mgr.active.inventory import Inventory
 from mgr.active.wear import Wear
-from mgr.cluster.daemon import Device
-from mgr.cluster.fleet import Fleet, Opening
+from mgr.cluster.daemon import Device, Opening, Saying
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.module_api.module import MgrModule
 from tests.support.office import office
@@ -67,7 +67,7 @@ async def test_the_service_map_names_every_daemon_by_its_type():
         made.join("rgw", "eu.1", zone="eu")
         daemon = made.join("rgw", "us.1", host="h2")
         made.join("host", "h1")
-        made.fleet.set_task_status(daemon, {"sync": "half"})
+        made.fleet.say(daemon, Saying(task_status={"sync": "half"}))
 
         shown = made.get("service_map")
 
@@ -125,10 +125,10 @@ async def test_a_device_is_put_together_from_whoever_reports_it_and_what_is_stor
     """What is measured is newer than what is stored; what nobody reports any more is kept."""
     async with fleet() as made:
         host, osd = made.join("host", "h1"), made.join("osd", "1")
-        made.fleet.set_devices(
-            host, [Device(id="ACME_x", name="sda", path="/dev/sda", wear_level=0.5)]
+        made.fleet.say(
+            host, Saying(devices=[Device(id="ACME_x", name="sda", path="/dev/sda", wear_level=0.5)])
         )
-        made.fleet.set_devices(osd, [Device(id="ACME_x", name="sda", path="/dev/sda")])
+        made.fleet.say(osd, Saying(devices=[Device(id="ACME_x", name="sda", path="/dev/sda")]))
         await made.store("device/ACME_x", {"wear_level": 0.1, "life_expectancy_min": "2027"})
         await made.store("device/GONE_y", {"wear_level": 0.9})
 
@@ -176,7 +176,7 @@ async def test_a_module_reads_the_fleet_that_reports(active):
         daemon = cluster.role.fleet.open(
             Opening(kind="rgw", id="a", host="h1", version="1", incarnation="1"), Line()
         )
-        cluster.role.fleet.set_devices(daemon, [Device(id="ACME_x", name="sda", path="")])
+        cluster.role.fleet.say(daemon, Saying(devices=[Device(id="ACME_x", name="sda", path="")]))
 
         def work():
             return (
@@ -202,16 +202,20 @@ async def test_how_worn_a_device_is_outlives_whoever_measured_it():
         wear = Wear(made.fleet, made.term.mirror, made.term.keys, made.term.fenced)
         await made.store("device/ACME_x", {"life_expectancy_min": "2027"})
         host = made.join("host", "h1")
-        made.fleet.set_devices(
+        made.fleet.say(
             host,
-            [
-                Device(id="ACME_x", name="sda", path="", wear_level=0.5),
-                Device(id="NEW_y", name="sdb", path=""),
-            ],
+            Saying(
+                devices=[
+                    Device(id="ACME_x", name="sda", path="", wear_level=0.5),
+                    Device(id="NEW_y", name="sdb", path=""),
+                ]
+            ),
         )
         await wear.look()
         before = await made.term.store.status()
-        made.fleet.set_devices(host, [Device(id="ACME_x", name="sda", path="", wear_level=0.505)])
+        made.fleet.say(
+            host, Saying(devices=[Device(id="ACME_x", name="sda", path="", wear_level=0.505)])
+        )
         await wear.look()
         after = await made.term.store.status()
         made.fleet.forget("host.h1")

@@ -2,7 +2,8 @@
 
 from mgr.active.rows import RowReader
 from mgr.cluster.counters import Counter, Kind, Unit
-from mgr.cluster.fleet import Fleet, Opening
+from mgr.cluster.daemon import Opening
+from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from tests.support.clock import ManualClock
 from tests.support.declaring import declare

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from mgr.cluster.counters import Counter, Kind
-from mgr.cluster.daemon import Metric, State, Wanted
-from mgr.cluster.fleet import CONTESTED_S, SILENCE_KEPT, Fleet, Opening, Tuning
+from mgr.cluster.daemon import Device, Metric, Opening, Saying, State, Wanted
+from mgr.cluster.fleet import CONTESTED_S, SILENCE_KEPT, Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.member import Member, decode, encode
 from mgr.cluster.rules import MESSAGES_AT_ONCE
+from mgr.cluster.tuning import Tuning
 from mgr.errors import (
     DeadlineExceededError,
     ReplacedError,
@@ -252,7 +253,7 @@ def test_another_start_of_the_program_counts_from_nothing(fleet):
     counters = [Counter(group="g", name="n")]
     declare(fleet, daemon, line, b"x", counters)
     fleet.report(daemon, line, [1.0])
-    fleet.set_status(daemon, {"mood": "glad"})
+    fleet.say(daemon, Saying(status={"mood": "glad"}))
     schema = daemon.ring.schema
 
     again = Line()
@@ -357,10 +358,12 @@ def test_who_says_what_cannot_be_is_not_let_in(fleet, more, rule):
 def test_health_metrics_are_gathered_by_name(fleet, clock):
     """Of those that are here: a silent daemon's number is old."""
     here, silent = Line(), Line()
-    fleet.set_metrics(fleet.open(opening("b"), silent), [Metric("SLOW_OPS", 5, "slow ops")])
+    fleet.say(fleet.open(opening("b"), silent), Saying(metrics=[Metric("SLOW_OPS", 5, "slow ops")]))
     clock.advance(GRACE_S + 1)
     daemon = fleet.open(opening("a"), here)
-    fleet.set_metrics(daemon, [Metric("SLOW_OPS", 3, "slow ops"), Metric("NONE_AT_ALL", 0, "")])
+    fleet.say(
+        daemon, Saying(metrics=[Metric("SLOW_OPS", 3, "slow ops"), Metric("NONE_AT_ALL", 0, "")])
+    )
     fleet.look()
 
     assert fleet.findings.metrics == {"SLOW_OPS": (("rgw.a", daemon.metrics[0]),)}
@@ -371,22 +374,79 @@ def test_a_health_metric_takes_no_name_that_it_should_not(fleet, code):
     """Those of the manager's own checks, for one."""
     daemon = fleet.open(opening(), Line())
     with pytest.raises(ReportRefusedError):
-        fleet.set_metrics(daemon, [Metric(code, 1, "x")])
+        fleet.say(daemon, Saying(metrics=[Metric(code, 1, "x")]))
 
 
 def test_generations_grow_with_what_they_stand_for(fleet):
     """Who reads documents made of the fleet makes them anew only then."""
     line = Line()
     daemon = fleet.open(opening(), line)
-    generation, status = fleet.generation, fleet.status_generation
+    disk = Device(id="ACME", name="sda", path="")
 
-    fleet.report(daemon, line, [])
-    fleet.set_status(daemon, {})
-    assert (fleet.generation, fleet.status_generation) == (generation, status)
-    fleet.set_status(daemon, {"a": "b"})
-    assert (fleet.generation, fleet.status_generation) == (generation, status + 1)
+    def seen():
+        return fleet.generation, fleet.tasks_generation, fleet.devices_generation
+
+    generation, tasks, devices = seen()
+    fleet.report(daemon, line, [], Saying(status={"a": "b"}, task_status={}, devices=[]))
+    assert seen() == (generation, tasks, devices)
+    fleet.report(daemon, line, [], Saying(task_status={"sync": "half"}))
+    assert seen() == (generation, tasks + 1, devices)
+    fleet.report(daemon, line, [], Saying(devices=[disk]))
+    fleet.report(daemon, line, [], Saying(devices=[disk]))
+    assert seen() == (generation, tasks + 1, devices + 1)
     fleet.close(daemon, line)
     assert fleet.generation == generation + 1
+
+
+def test_of_a_report_that_is_refused_nothing_is_kept(fleet):
+    """Neither its values nor the part of what it says that was well."""
+    line = Line()
+    daemon = fleet.open(opening(), line)
+    declare(fleet, daemon, line, b"x", [Counter(group="g", name="n")])
+    wrong = Saying(status={"a": "b"}, metrics=[Metric("lower", 1, "x")])
+
+    with pytest.raises(ReportRefusedError, match="health metric 'lower'"):
+        fleet.report(daemon, line, [42.0], wrong)
+
+    assert daemon.ring.points(daemon.ring.schema.slots[0]) == []
+    assert (daemon.status, daemon.metrics, daemon.reported_at) == ({}, (), None)
+
+
+def test_a_daemon_stays_in_the_service_map_for_a_while(fleet, clock):
+    """Silent is not gone: an address is worth knowing for as long as the option says."""
+    fleet.tuning = Tuning(wanted=Wanted(period_s=PERIOD_S), beacon_grace_s=60)
+    daemon = fleet.open(opening(), Line())
+    clock.advance(60)
+    fleet.look()
+    assert (daemon.state, fleet.gone) == (State.SILENT, frozenset())
+
+    clock.advance(1)
+    fleet.look()
+    assert fleet.gone == {"rgw.a"}
+    fleet.open(opening(), Line())
+    fleet.look()
+    assert fleet.gone == frozenset()
+
+
+def test_a_fleet_takes_no_more_values_than_there_is_memory_for(fleet):
+    """Who comes beyond that is refused by name of the option; who leaves makes room."""
+    fleet.tuning = Tuning(values_max=5)
+    counters = [Counter(group="g", name=f"n{number}") for number in range(3)]
+    first, line = fleet.open(opening("a"), one := Line()), Line()
+    declare(fleet, first, one, b"x", counters)
+    second = fleet.open(opening("b"), line)
+
+    with pytest.raises(ReportLimitError, match="mgr_fleet_values_max allows 5") as refused:
+        declare(fleet, second, line, b"x", counters)
+    assert (refused.value.rule, fleet.values) == ("fleet", 3)
+
+    # Declared anew, it takes the place of what was declared before.
+    declare(fleet, first, one, b"y", counters[:2])
+    declare(fleet, second, line, b"x", counters)
+    assert fleet.values == 5
+    fleet.forget("rgw.b")
+    fleet.open(opening("a", incarnation="i2"), Line())
+    assert fleet.values == 0
 
 
 def test_every_end_that_was_not_meant_is_counted(clock, cluster_log):
