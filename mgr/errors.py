@@ -96,7 +96,7 @@ class MayHaveRunError(TermLostError):
         self.term = term
         super().__init__(
             f"request {request_id} may have run in part in term {term}: "
-            "look at the result before you repeat it under a new id"
+            "look at what it did before you repeat it"
         )
 
 

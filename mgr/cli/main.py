@@ -72,7 +72,7 @@ def _anywhere() -> list[click.Option]:
         click.Option(["-o", "--out-file"], metavar="FILE", help="Where the answer goes."),
         click.Option(
             ["-p", "--period"],
-            type=float,
+            type=click.FloatRange(min=0),
             metavar="SECONDS",
             help="Pause of commands that repeat; 0: once.  [default: 1]",
         ),
@@ -159,7 +159,9 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
         context_settings={"ignore_unknown_options": True},
     )
     later = behind.main(list(options["words"]), prog_name="mgrctl", standalone_mode=False)
-    return options | {name: value for name, value in later.items() if value not in (None, False)}
+    return options | {
+        name: value for name, value in later.items() if value is not None and value is not False
+    }
 
 
 def _done(options: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,8 @@ FETCH_S: Final = 1.0
 PAST_LINES: Final = 10
 WITHOUT_ACTIVE: Final = ("mgr", "set", "down")
 """What standbys answer, too, while nobody leads."""
+STATUS: Final = ("status",)
+"""What every manager has an answer to: each says how it stands while nobody leads."""
 TAGS: Final = {
     "debug": "DBG",
     "info": "INF",
@@ -129,7 +132,11 @@ async def _execute(wish: Wish) -> int:
         try:
             table = await _table(client, wish.table)
         except UnreachableError as error:
-            raise await _explained(client, error) from None
+            found = await client.statuses()
+            if wish.words == STATUS and any(isinstance(each, Status) for each in found.values()):
+                show.statuses(found, wish.format)
+                return show.failure(error, wish.format)
+            raise _explained(found, error) from None
         # Who is told is the manager's to judge, and what a daemon is told is the daemon's.
         if told := to_daemon(wish.words, arguments):
             entry = table.found(("tell",), told)
@@ -168,7 +175,9 @@ async def _poll(client: AsyncClient, wish: Wish, arguments: dict[str, Any], data
 
 async def _watch(wish: Wish, lowest: str, channel: str) -> int:
     async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s, tls=wish.tls) as client:
-        async for event in client.follow_log(past=PAST_LINES, lowest=lowest, channel=channel):
+        async for event in client.follow_log(
+            past=PAST_LINES, lowest=lowest, channel=channel, find_s=wish.timeout_s
+        ):
             sys.stdout.write(_line(event, wish.format) + "\n")
             sys.stdout.flush()
     return 0
@@ -203,9 +212,8 @@ def _printed(answer: Answer, wish: Wish) -> int:
     return 0
 
 
-async def _explained(client: AsyncClient, error: UnreachableError) -> UnreachableError:
+def _explained(found: Mapping[str, Status | str], error: UnreachableError) -> UnreachableError:
     """``error``, and what managers say of why they do not lead."""
-    found = await client.statuses()
     notes = {
         f"mgr.{status.name}": status.note
         for status in found.values()

@@ -6,16 +6,31 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mgr.argument.descriptor import Signature
 from mgr.cli.table import Entry
-from mgr.errors import InvalidArgumentError, MgrError, NotActiveError, UnreachableError
+from mgr.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    MayHaveRunError,
+    MgrError,
+    NotActiveError,
+    OutcomeUnknownError,
+    TermLostError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from mgr.client.answer import Status  # imports grpc, which help and completion must not
 
 NOTHING_RAN: Final = 255
 """No errno, so that a script can tell "it said no" from "nobody was there"."""
+UNKNOWN: Final = errno.ETIMEDOUT
+"""It may have run, or in part: look before it is repeated."""
+UNCLEAR: Final = (DeadlineExceededError, MayHaveRunError, OutcomeUnknownError, TermLostError)
 STATUS_MAX: Final = 254
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
@@ -34,8 +49,7 @@ def answer(data: bytes, text: str, out_file: str | None) -> None:
         except OSError as error:
             raise InvalidArgumentError(f"cannot write {out_file}: {error.strerror}") from None
     elif data:
-        sys.stdout.buffer.write(data if data.endswith(b"\n") else data + b"\n")
-        sys.stdout.buffer.flush()
+        _write(data if data.endswith(b"\n") else data + b"\n")
     if text:
         sys.stderr.write(f"{text.rstrip()}\n")
 
@@ -52,7 +66,41 @@ def failure(error: MgrError, form: str) -> int:
     """Print that nothing ran, or that nobody can know; return the exit status."""
     name = errno.errorcode.get(error.errno, str(error.errno))
     _error(name, error.reason, str(error), form)
-    return NOTHING_RAN if isinstance(error, (UnreachableError, NotActiveError)) else error.errno
+    if isinstance(error, (UnreachableError, NotActiveError)):
+        return NOTHING_RAN
+    return UNKNOWN if isinstance(error, UNCLEAR) else error.errno
+
+
+def statuses(found: Mapping[str, Status | str], form: str) -> None:
+    """Print what each manager says of itself, or why it says nothing; by address."""
+    if form.startswith("json"):
+        rows = [
+            {"address": address, "error": said}
+            if isinstance(said, str)
+            else {
+                "address": address,
+                "name": said.name,
+                "phase": said.phase,
+                "note": said.note,
+                "view_age_s": said.view_age_s,
+            }
+            for address, said in found.items()
+        ]
+        text = json.dumps({"active": None, "managers": rows}, indent=4 if "-" in form else None)
+    else:
+        text = "\n".join(f"{address}: {_stands(said)}" for address, said in found.items())
+    _write(f"{text}\n".encode())
+
+
+def _stands(said: Status | str) -> str:
+    if isinstance(said, str):
+        return said
+    heard = (
+        "has not heard of etcd"
+        if said.view_age_s is None
+        else (f"heard of etcd {said.view_age_s:.1f} s ago")
+    )
+    return ", ".join(word for word in (f"mgr.{said.name} {said.phase}", heard, said.note) if word)
 
 
 def commands(found: Sequence[tuple[Signature, Entry]]) -> None:
@@ -70,6 +118,18 @@ def commands(found: Sequence[tuple[Signature, Entry]]) -> None:
         return
     for usage, text in rows:
         sys.stdout.write(f"{usage}\n    {text}\n" if text else f"{usage}\n")
+
+
+def _write(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Or the interpreter would try again at its end, and say so with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InvalidArgumentError(f"cannot write the answer: {error.strerror}") from None
 
 
 def _wants_colour() -> bool:

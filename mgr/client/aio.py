@@ -206,13 +206,23 @@ class AsyncClient:
                 yield sighting
 
     def follow_log(
-        self, *, past: int = 0, lowest: str = "debug", channel: str = ""
+        self,
+        *,
+        past: int = 0,
+        lowest: str = "debug",
+        channel: str = "",
+        find_s: float | None = None,
     ) -> AsyncGenerator[Line | Missing, None]:
         """Yield the last ``past`` lines of the cluster log, then each that comes.
 
         Goes on with the successor's log after a failover; no line is shown twice.
+
+        Raises:
+            UnreachableError: No manager answers; or nobody leads for ``find_s`` seconds from the
+                beginning on (None: it waits).
+
         """
-        return follow_log(self._guide, past=past, lowest=lowest, channel=channel)
+        return follow_log(self._guide, past=past, lowest=lowest, channel=channel, find_s=find_s)
 
     async def _status_at(self, address: str, limit_s: float) -> Status | str:
         peer: Peer = self._guide.peers.at(address)

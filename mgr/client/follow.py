@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -19,13 +20,13 @@ ALL_LINES: Final = 1000
 
 
 async def follow_log(
-    guide: Guide, *, past: int, lowest: str, channel: str
+    guide: Guide, *, past: int, lowest: str, channel: str, find_s: float | None = None
 ) -> AsyncGenerator[Line | Missing, None]:
     """Yield the last ``past`` lines, then each that comes, from whoever is active.
 
     Raises:
         InvalidArgumentError: There is no priority ``lowest``.
-        UnreachableError: No manager answers.
+        UnreachableError: No manager answers, or nobody leads for the first ``find_s`` seconds.
 
     """
     if lowest not in PRIORITIES:
@@ -35,7 +36,7 @@ async def follow_log(
     seen = (0, 0)
     async with Search(guide.peers) as search:
         while True:
-            peer = await active_peer(guide, search)
+            peer = await active_peer(guide, search, find_s=None if seen[0] else find_s)
             async with contextlib.aclosing(_lines(peer, request)) as lines:
                 async for line in lines:
                     if isinstance(line, Line):
@@ -47,17 +48,22 @@ async def follow_log(
             await wait_at_most(PAUSE_MAX_S, search, seen[0])
 
 
-async def active_peer(guide: Guide, search: Search) -> Peer:
-    """Wait until ``search`` has found who leads; that manager.
+async def active_peer(guide: Guide, search: Search, *, find_s: float | None = None) -> Peer:
+    """Wait until ``search`` has found who leads, for ``find_s`` at most; that manager.
 
     Raises:
-        UnreachableError: No manager answers.
+        UnreachableError: No manager answers, or none leads.
 
     """
-    until_s = guide.clock.now() + guide.reach_s
+    begun_s = guide.clock.now()
+    until_s = begun_s + guide.reach_s
+    given_up_s = math.inf if find_s is None else begun_s + find_s
     while search.best is None:
         if not search.answered and guide.clock.now() > until_s:
             raise UnreachableError("no manager answered", tried=search.silent)
+        if guide.clock.now() > given_up_s:
+            why = f"no active manager within {find_s:g} s"
+            raise UnreachableError(why, tried=search.silent)
         await wait_at_most(PAUSE_MAX_S, search, 0)
     return guide.peers.at(search.best.address)
 

@@ -133,7 +133,7 @@ class ConfigHistory:
         oldest = versions[-1].number - 1 if versions else 0
         if not oldest <= number <= newest:
             raise InvalidArgumentError(
-                "must specify a valid historical version to revert to; see 'ceph config log' for "
+                "must specify a valid historical version to revert to; see 'config log' for "
                 f"a list of available configuration historical versions ({oldest} to {newest})"
             )
         wanted: dict[str, str | None] = {}

@@ -50,7 +50,7 @@ def commands() -> str:
 # Commands
 
 What `mgrctl` takes, and every gRPC client. Written by `make docs` from the commands themselves; a
-running cluster tells its own list with `mgrctl --help` and `mgrctl get_command_descriptions`.
+running cluster tells its own list with `mgrctl help` and `mgrctl get_command_descriptions`.
 
 Arguments stand in order; `[...]` may be left out. Each may also be given by name, `--name value`
 or `--name=value`, with dashes for underscores. `perm` says what a command needs and does: `r`

@@ -157,7 +157,7 @@ class _Modules:
             where = "" if info is None else f" (not on {', '.join(sorted(lacking))})"
             raise NotFoundError(
                 f"all mgr daemons do not support module '{name}'{where}, "
-                f"pass --force to force enablement{_meant(name, found) if info is None else ''}"
+                f"pass --force to force enablement{_unknown(name, found) if info is None else ''}"
             )
         if info is not None and not info.can_run:
             raise NotFoundError(
@@ -192,7 +192,14 @@ def _name(call: Call) -> str:
 
 def _meant(name: str, found: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, found, n=1)
-    return f"; did you mean '{near[0]}'?" if near and near[0] != name else ""
+    if near and near[0] != name:
+        return f"; did you mean '{near[0]}'?"
+    return ""
+
+
+def _unknown(name: str, found: Mapping[str, Any]) -> str:
+    late = f"; a folder that came after they started is taken up by 'mgr module reload {name}'"
+    return _meant(name, found) or late
 
 
 def _remark(info: ModuleInfo | None) -> str:

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from mgr.command.dispatch import Answer
+from mgr.errors import MayHaveRunError
 from tests.integration.rpc.cluster import until
 from tests.support.tree import ROOT
 
@@ -192,3 +193,64 @@ async def test_an_unknown_outcome_is_110(mgrctl, three):
     assert status == 110
     assert "whether the command ran is unknown" in err
     await until(lambda: active.requests)
+
+
+async def test_the_status_is_answered_by_managers_of_which_none_leads(mgrctl, three):
+    """Each says how it stands; the exit status says that nobody leads."""
+    status, out, err = await mgrctl("-t", "1", "status")
+    _, form, _ = await mgrctl("-t", "1", "status", "-f", "json")
+
+    assert status == 255
+    assert out.count("standby, heard of etcd 0.0 s ago") == 3
+    assert "no active manager" in err
+    managers = json.loads(form)["managers"]
+    assert {(each["name"], each["phase"]) for each in managers} == {(n, "standby") for n in "abc"}
+
+
+async def test_following_a_log_that_nobody_writes_ends_in_time(mgrctl, three):
+    """``-t`` is how long to wait in all, also for somebody to lead."""
+    status, out, err = await mgrctl("-w", "-t", "1")
+
+    assert (status, out) == (255, "")
+    assert err.startswith("Error EHOSTUNREACH: no active manager within 1 s")
+
+
+async def test_a_pause_of_nothing_means_once_wherever_it_stands(mgrctl, three):
+    """``-p`` is taken behind the words as well, and 0 is a number."""
+    three.promote("a", 5)
+
+    for words in (("-p", "0", "tick"), ("tick", "-p", "0")):
+        active = three["a"].role
+        active.requests.clear()
+        assert (await mgrctl(*words))[0] == 0
+        assert len(active.requests) == 1
+
+
+async def test_what_may_have_run_has_a_status_of_its_own(mgrctl, three):
+    """Not the errno of an answer: there is none."""
+    active = three.promote("a", 5)
+
+    async def unclear(request):
+        raise MayHaveRunError(request.request_id, term=4)
+
+    active.execute = unclear
+    status, _, err = await mgrctl("count")
+
+    assert status == 110
+    assert err.startswith("Error ECONNABORTED: request ")
+    assert "look at what it did before you repeat it" in err
+
+
+async def test_an_answer_that_cannot_be_written_is_said_in_a_line(mgrctl, three):
+    """A full disk is no bug of ours."""
+    three.promote("a", 5)
+    words = "exec mgrctl_under_test echo x > /dev/full"
+    command = words.replace("mgrctl_under_test", f"{sys.executable} -m mgr.cli.main")
+    environment = os.environ | {"MGR_HOSTS": three.hosts[0], "PYTHONPATH": str(ROOT)}
+    program = await asyncio.create_subprocess_shell(
+        command, env=environment, stderr=subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        _, err = await program.communicate()
+
+    assert err.decode() == "Error EINVAL: cannot write the answer: No space left on device\n"
