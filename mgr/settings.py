@@ -33,7 +33,10 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one manager is told at its start. Nothing of it changes while it runs."""
 
-    id: Annotated[str, Meta(description="Name of this manager, unique in its cluster")] = ""
+    id: Annotated[
+        str,
+        Meta(description="Name of this manager, unique in its cluster; as its host unless said"),
+    ] = ""
     cluster: Annotated[str, Meta(description="Name of the cluster: what its keys begin with")] = (
         "mgr"
     )
@@ -212,6 +215,9 @@ def load(
     merged |= _from_file(file) if file else {}
     merged |= _from_environment(environment or {})
     merged |= dict(flags or {})
+    if not merged["id"]:
+        # An unset variable in a unit: no manager can be called so, and two would be.
+        raise InvalidSettingError("id: it is empty; leave it out to be called as this host is")
     merged = {**PROFILED.get(merged.get("profile", ""), {}), **merged}
     try:
         return msgspec.convert(

@@ -28,6 +28,8 @@ WITHOUT_ACTIVE: Final = ("mgr", "set", "down")
 """What standbys answer, too, while nobody leads."""
 STATUS: Final = ("status",)
 """What every manager has an answer to: each says how it stands while nobody leads."""
+ETCD_SILENT_S: Final = 3.0
+"""A manager that has not heard of etcd for so long has a reason not to lead."""
 TAGS: Final = {
     "debug": "DBG",
     "info": "INF",
@@ -214,14 +216,19 @@ def _printed(answer: Answer, wish: Wish) -> int:
 
 def _explained(found: Mapping[str, Status | str], error: UnreachableError) -> UnreachableError:
     """``error``, and what managers say of why they do not lead."""
-    notes = {
-        f"mgr.{status.name}": status.note
-        for status in found.values()
-        if isinstance(status, Status) and status.note
-    }
-    if notes:
-        return UnreachableError(str(error), tried=notes)
-    return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
+    answered = [status for status in found.values() if isinstance(status, Status)]
+    if not answered:
+        return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
+    notes = {f"mgr.{status.name}": why for status in answered if (why := _why(status))}
+    return UnreachableError(str(error), tried=notes) if notes else error
+
+
+def _why(status: Status) -> str:
+    """Why a manager does not lead, as far as it knows."""
+    if status.view_age_s is not None and status.view_age_s > ETCD_SILENT_S:
+        silent = f"has not heard of etcd for {status.view_age_s:.0f} s"
+        return f"{status.note}, {silent}" if status.note else silent
+    return status.note
 
 
 def _input(file: str | None) -> bytes:

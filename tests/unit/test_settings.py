@@ -82,3 +82,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
 
     with pytest.raises(InvalidSettingError, match=r"mgr\.toml"):
         load(file=str(file))
+
+
+@pytest.mark.parametrize("source", ["flags", "environment"])
+def test_an_empty_id_is_refused(source):
+    """An unset variable in a unit must not make a manager without a name."""
+    given = {"flags": {"id": ""}, "environment": {"MGR_ID": ""}}
+
+    with pytest.raises(InvalidSettingError, match="id: it is empty; leave it out"):
+        load(**{source: given[source]})

@@ -254,3 +254,15 @@ async def test_an_answer_that_cannot_be_written_is_said_in_a_line(mgrctl, three)
         _, err = await program.communicate()
 
     assert err.decode() == "Error EINVAL: cannot write the answer: No space left on device\n"
+
+
+async def test_a_silent_etcd_is_named_as_the_reason_why_nobody_leads(mgrctl, three):
+    """And nobody is told to name other managers: these answered."""
+    for name in "abc":
+        three[name].view.age = 40.0
+
+    status, _, err = await mgrctl("-t", "0.5", "echo", "x")
+
+    assert status == 255
+    assert "mgr.a: has not heard of etcd for 40 s" in err
+    assert "MGR_HOSTS" not in err
