@@ -29,7 +29,7 @@ ASKS: Final[Mapping[str, Callable[[Any], Ask]]] = {
     f"{_CLUSTER}ListMaps": lambda _: Ask("map ls", "r"),
     f"{_CLUSTER}SetMap": lambda asked: Ask("map set", "rw", arguments={"name": asked.name}),
     f"{_CLUSTER}RemoveMap": lambda asked: Ask("map rm", "rw", arguments={"name": asked.name}),
-    f"{_CLUSTER}WatchMaps": lambda _: Ask("map watch", "r"),
+    f"{_CLUSTER}WatchMaps": lambda asked: Ask("map watch", "r", arguments={"name": asked.prefix}),
     f"{_CLUSTER}ListDaemons": lambda _: Ask("daemon ls", "r"),
     f"{_CLUSTER}GetCounters": lambda _: Ask("counter ls", "r"),
 }
