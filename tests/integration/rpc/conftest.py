@@ -7,6 +7,7 @@ import pytest
 
 from mgr.client.aio import AsyncClient
 from tests.integration.rpc.cluster import cluster
+from tests.integration.rpc.reporting import daemons
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,3 +26,24 @@ async def three():
 async def client(three):
     async with AsyncClient(three.hosts, timeout_s=5) as client:
         yield client
+
+
+@pytest.fixture
+async def active():
+    """One manager that leads, alone."""
+    async with cluster("a") as managers:
+        managers.promote("a", 7)
+        yield managers["a"]
+
+
+@pytest.fixture
+async def fleet(active):
+    """The daemons that it knows."""
+    return active.role.fleet
+
+
+@pytest.fixture
+async def stub(active):
+    """Of a program that knows no option of gRPC, and drives its streams by hand."""
+    async with daemons(active.address) as stub:
+        yield stub

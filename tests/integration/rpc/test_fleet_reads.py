@@ -14,30 +14,9 @@ from mgr.cluster.member import Member
 from mgr.rpc.cluster import AT_ONCE, PAGE_BYTES_MAX, ClusterServicer
 from mgr.rpc.fleet_wire import READ_AT_ONCE, counters_in
 from mgr.rpc.v1 import cluster_pb2 as pb
-from tests.integration.rpc.cluster import cluster
-from tests.integration.rpc.reporting import daemons
 from tests.support.declaring import declare
 
 MANY = 10_000
-
-
-@pytest.fixture
-async def active():
-    async with cluster("a") as managers:
-        managers.promote("a", 7)
-        yield managers["a"]
-
-
-@pytest.fixture
-async def fleet(active):
-    return active.role.fleet
-
-
-@pytest.fixture
-async def stub(active):
-    """Of a client that knows no option of gRPC: it takes four MiB."""
-    async with daemons(active.address) as stub:
-        yield stub
 
 
 class Line:

@@ -33,24 +33,6 @@ from tests.integration.rpc.reporting import counter, daemons
 from tests.support.faults.proxy import Mode, Proxy
 
 
-@pytest.fixture
-async def active():
-    async with cluster("a") as managers:
-        managers.promote("a", 7)
-        yield managers["a"]
-
-
-@pytest.fixture
-async def fleet(active):
-    return active.role.fleet
-
-
-@pytest.fixture
-async def stub(active):
-    async with daemons(active.address) as stub:
-        yield stub
-
-
 async def test_a_report_becomes_a_point_of_each_counter(fleet, stub):
     """Read by path, with the time of its arrival."""
     stream = stub.stream()
