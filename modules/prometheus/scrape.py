@@ -10,6 +10,18 @@ from typing import Any, Final, NamedTuple
 
 from .text import Families, family_text
 
+LEFT_OUT: Final = "mgr_prometheus_left_out"
+OWN_FAMILIES: Final = frozenset(
+    {
+        "mgr_health_status",
+        "mgr_health_check",
+        "mgr_map_version",
+        "mgr_daemon_up",
+        "mgr_daemon_info",
+        LEFT_OUT,
+    }
+)
+"""What is exported beside daemons' counters, and by no name of theirs."""
 STATUSES: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
 
 Labels = Mapping[str, str]
@@ -29,14 +41,14 @@ def pieces(source: Source) -> Iterator[bytes]:
     """The whole text, family by family."""
     yield from _cluster(source)
     yield from _daemons(source)
-    families = Families()
+    families = Families(taken=OWN_FAMILIES)
     for entry in source.counters:
         families.add(entry)
     yield from families.texts()
     yield family_text(
-        "mgr_prometheus_left_out",
+        LEFT_OUT,
         "gauge",
-        "Samples left out: another counter has their name, or one of another kind",
+        "Samples left out: their name is another counter's, or two of their labels get one name",
         [({}, families.left_out)],
     )
 

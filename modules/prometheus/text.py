@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter as Tally
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +22,14 @@ TYPES: Final = {
     "average": "summary",
     "histogram": "histogram",
 }
-OWN_LABELS: Final = frozenset({"daemon", "le"})
+ENDINGS: Final = {
+    "gauge": ("",),
+    "counter": ("",),
+    "average": ("", "_sum", "_count"),
+    "histogram": ("", "_bucket", "_sum", "_count"),
+}
+"""What the lines of a family may be called, behind its name."""
+OWN_LABELS: Final = frozenset({"daemon", "le", "quantile"})
 """A counter's label of such a name is exported under another."""
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_:]")
 _NO_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
@@ -37,50 +46,96 @@ class Series(NamedTuple):
     daemons: Sequence[tuple[str, Sequence[float]]]
 
 
-class Family(NamedTuple):
-    """What is exported under one name."""
+@dataclass(slots=True, eq=False)
+class Family:
+    """What is exported under one name, if no other family has it.
+
+    Attributes:
+        own: How many daemons count it that are of the type by which its path begins.
+        all: How many samples there are of it.
+
+    """
 
     name: str
     kind: str
     help: str
-    series: list[Series]
+    series: list[Series] = field(default_factory=list)
+    own: int = 0
+    all: int = 0
+
+    @property
+    def names(self) -> set[str]:
+        """Everything that stands at the beginning of its lines."""
+        return {self.name + ending for ending in ENDINGS[self.kind]}
 
 
 class Families:
     """Everything that daemons count, by the names under which it is exported.
 
+    One line that cannot be read costs a whole scrape, and what a name means is decided for all
+    that have it: so no daemon may say either for others.
+
     Attributes:
-        left_out: Samples that another one of their name keeps out.
+        left_out: Samples that have no place, as of the last ``texts``.
 
     """
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, taken: Collection[str] = ()) -> None:
+        """Begin with none; the names in ``taken`` are not for daemons."""
         self.left_out = 0
-        self._families: dict[str, Family] = {}
+        self._taken = frozenset(taken)
+        self._unclear = 0
+        self._families: dict[tuple[str, str], Family] = {}
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Take one entry of ``get_counter_rows``."""
         daemons = [(f'daemon="{escaped(name)}"', row) for name, row in entry["rows"].items()]
-        seen: set[tuple[str, str]] = set()
+        types = Tally(name.partition(".")[0] for name in entry["rows"])
+        seen: set[tuple[str, str, str]] = set()
         for counter in entry["counters"]:
             name, kind = metric_name(counter), counter["kind"]
-            labels = "".join(f",{each}" for each in label_texts(counter["labels"]))
-            family = self._families.setdefault(name, Family(name, kind, counter["description"], []))
-            if family.kind != kind or (name, labels) in seen:
-                self.left_out += len(daemons)
+            texts = label_texts(counter["labels"])
+            labels = "".join(f",{each}" for each in texts.values())
+            # Prometheus takes neither two labels of one name nor two samples of one series.
+            if len(texts) < len(counter["labels"]) or (name, kind, labels) in seen:
+                self._unclear += len(daemons)
                 continue
-            seen.add((name, labels))
+            seen.add((name, kind, labels))
+            family = self._families.get((name, kind))
+            if family is None:
+                family = self._families[name, kind] = Family(name, kind, counter["description"])
             place = counter["start"], counter["stop"]
             family.series.append(Series(labels, *place, tuple(counter["bounds"]), daemons))
+            family.own += types[counter["path"].partition(".")[0]]
+            family.all += len(daemons)
 
     def texts(self) -> Iterable[bytes]:
         """Each family's lines."""
+        chosen = self._chosen()
+        self.left_out = self._unclear + sum(
+            each.all for each in self._families.values() if each not in chosen
+        )
         for family in self._families.values():
+            if family not in chosen:
+                continue
             lines = _heading(family.name, TYPES[family.kind], family.help)
             for series in family.series:
                 lines += _LINES[family.kind](family.name, series)
             yield "".join(lines).encode(errors="replace")
+
+    def _chosen(self) -> set[Family]:
+        """Which families are exported: of those that share a name the one with more daemons.
+
+        Those of the type by which a path begins come first: ``rgw.requests`` is what an ``rgw``
+        says it is, however many others say something else.
+        """
+        taken = set(self._taken)
+        chosen: set[Family] = set()
+        for family in sorted(self._families.values(), key=lambda each: (-each.own, -each.all)):
+            if taken.isdisjoint(family.names):
+                taken |= family.names
+                chosen.add(family)
+        return chosen
 
 
 def family_text(
@@ -88,7 +143,7 @@ def family_text(
 ) -> bytes:
     """The lines of a family of few samples, each with its labels; nothing if there are none."""
     lines = [
-        f"{name}{{{','.join(label_texts(labels, own=True))}}} {number(value)}\n"
+        f"{name}{{{','.join(label_texts(labels, own=True).values())}}} {number(value)}\n"
         for labels, value in samples
     ]
     return (
@@ -106,12 +161,16 @@ def metric_name(counter: Mapping[str, Any]) -> str:
     return f"{name}_total" if counter["kind"] == "counter" and name[-6:] != "_total" else name
 
 
-def label_texts(labels: Mapping[str, str], *, own: bool = False) -> list[str]:
-    """``name="value"`` of each label; with ``own``, names of our own labels are no others'."""
-    return [
-        f'{_NO_LABEL.sub("_", name) if own else _label_name(name)}="{escaped(str(value))}"'
-        for name, value in labels.items()
-    ]
+def label_texts(labels: Mapping[str, str], *, own: bool = False) -> dict[str, str]:
+    """``name="value"`` by the name that is exported; of two that get one name, the first.
+
+    With ``own``, names of our own labels are no others'.
+    """
+    texts: dict[str, str] = {}
+    for name, value in labels.items():
+        shown = _NO_LABEL.sub("_", name) if own else _label_name(name)
+        texts.setdefault(shown, f'{shown}="{escaped(str(value))}"')
+    return texts
 
 
 def escaped(text: str) -> str:
@@ -129,7 +188,7 @@ def number(value: float) -> str:
 def _label_name(name: str) -> str:
     name = _NO_LABEL.sub("_", name)
     taken = name in OWN_LABELS or name.startswith("__") or name[:1].isdigit()
-    return f"exported_{name}" if taken else name
+    return f"exported_{name}" if taken or not name else name
 
 
 def _heading(name: str, kind: str, words: str) -> list[str]:

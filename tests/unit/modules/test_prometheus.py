@@ -1,61 +1,18 @@
-"""The exporter: read with Prometheus' own client library, as whoever scrapes does."""
+"""The exporter: scraped over HTTP, as Prometheus does."""
 
 import http.client
-import math
 import threading
-from array import array
 from contextlib import contextmanager
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from mgr_util import ServerConfigException
 from modules.prometheus.module import Module
 from modules.prometheus.page import Page, plain
 from modules.prometheus.scrape import Scrapes, Stale
-from modules.prometheus.text import Families
+from tests.unit.modules.test_prometheus_text import read
 
-COUNTER, AVERAGE, HISTOGRAM = 8, 4, 16
-
-
-def column(path, start, width=1, **said):
-    """One counter of ``get_counter_rows``."""
-    return {
-        "path": path,
-        "kind": "gauge",
-        "description": "",
-        "unit": "",
-        "priority": 5,
-        "labels": {},
-        "bounds": [],
-        "start": start,
-        "stop": start + width,
-        **said,
-    }
-
-
-def entry(*columns, **rows):
-    """One entry of ``get_counter_rows``; the daemons' names with ``_`` for dots."""
-    return {
-        "counters": list(columns),
-        "rows": {name.replace("_", "."): array("d", [0.0, *row]) for name, row in rows.items()},
-    }
-
-
-def exported(*entries):
-    """What the library reads out of them: by sample's name and labels."""
-    families = Families()
-    for each in entries:
-        families.add(each)
-    return read(b"".join(families.texts()).decode()), families
-
-
-def read(text):
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+COUNTER = 8
 
 
 def ask(port, path="/metrics", method="GET"):
@@ -92,113 +49,6 @@ def answering(mgr_host, module=None):
 def loaded(mgr_host):
     mgr_host.load(Module, options={"server_port": 0})
     return mgr_host
-
-
-# -- the text --------------------------------------------------------------------------------
-
-
-def test_each_kind_is_written_as_prometheus_has_it():
-    """Gauges as they are, counters as totals, averages as sum and count, buckets cumulated."""
-    samples, _ = exported(
-        entry(
-            column("rgw.open", 1),
-            column("rgw.requests", 2, kind="counter"),
-            column("rgw.wait", 3, 2, kind="average", unit="seconds"),
-            column("rgw.size", 5, 4, kind="histogram", unit="bytes", bounds=[1.0, 4.0]),
-            rgw_a=[7, 100, 2.5, 10, 1, 2, 3, 40],
-        )
-    )
-
-    who = ("daemon", "rgw.a")
-    assert samples == {
-        ("rgw_open", who): 7,
-        ("rgw_requests_total", who): 100,
-        ("rgw_wait_seconds_sum", who): 2.5,
-        ("rgw_wait_seconds_count", who): 10,
-        ("rgw_size_bytes_bucket", who, ("le", "1.0")): 1,
-        ("rgw_size_bytes_bucket", who, ("le", "4.0")): 3,
-        ("rgw_size_bytes_bucket", who, ("le", "+Inf")): 6,
-        ("rgw_size_bytes_sum", who): 40,
-        ("rgw_size_bytes_count", who): 6,
-    }
-
-
-def test_a_unit_and_an_ending_are_not_said_twice():
-    """Whoever names his counters by Prometheus' customs keeps his names."""
-    samples, _ = exported(
-        entry(
-            column("a.read_bytes", 1, unit="bytes"),
-            column("a.sent_bytes_total", 2, kind="counter", unit="bytes"),
-            column("9.lives-left", 3),
-            x_y=[1, 2, 3],
-        )
-    )
-
-    assert [name for name, _ in samples] == ["a_read_bytes", "a_sent_bytes_total", "_9_lives_left"]
-
-
-def test_names_and_texts_of_daemons_cannot_break_a_line():
-    """Quotes, backslashes and line ends are escaped; labels that are ours are renamed."""
-    odd = 'a"b\\c\nd'
-    samples, _ = exported(
-        {
-            **entry(
-                column("a.x", 1, labels={"op": odd, "daemon": "mine", "le": "1", "p-q": ""}),
-                column("a.y", 2, description=f"x {odd}"),
-            ),
-            "rows": {f"host.{odd}": array("d", [0, 1, 2])},
-        }
-    )
-
-    assert samples == {
-        (
-            "a_x",
-            ("daemon", f"host.{odd}"),
-            ("exported_daemon", "mine"),
-            ("exported_le", "1"),
-            ("op", odd),
-            ("p_q", ""),
-        ): 1,
-        ("a_y", ("daemon", f"host.{odd}")): 2,
-    }
-
-
-def test_daemons_of_several_schemas_stand_in_one_family():
-    """The format wants all samples of a name together."""
-    text = Families()
-    text.add(entry(column("a.x", 1), h_a=[1]))
-    text.add(entry(column("b.y", 1), column("a.x", 2), h_b=[5, 2]))
-
-    lines = b"".join(text.texts()).decode().splitlines()
-
-    assert [line for line in lines if line.startswith("# TYPE")] == [
-        "# TYPE a_x gauge",
-        "# TYPE b_y gauge",
-    ]
-    assert lines[2:4] == ['a_x{daemon="h.a"} 1.0', 'a_x{daemon="h.b"} 2.0']
-
-
-def test_of_two_with_one_name_the_first_is_exported():
-    """Twice the same sample, or one of another kind, would cost the whole scrape."""
-    samples, families = exported(
-        entry(column("a.b_c", 1), column("a.b.c", 2), h_a=[1, 2]),
-        entry(column("a.b_c", 1, 2, kind="average"), h_b=[3, 4], h_c=[3, 4]),
-    )
-
-    assert samples == {("a_b_c", ("daemon", "h.a")): 1}
-    assert families.left_out == 3
-
-
-def test_numbers_that_are_none_are_written_as_prometheus_reads_them():
-    """Only gauges have them."""
-    samples, _ = exported(entry(column("a.x", 1), h_a=[math.inf], h_b=[-math.inf], h_c=[math.nan]))
-
-    assert samples["a_x", ("daemon", "h.a")] == math.inf
-    assert samples["a_x", ("daemon", "h.b")] == -math.inf
-    assert math.isnan(samples["a_x", ("daemon", "h.c")])
-
-
-# -- the module ------------------------------------------------------------------------------
 
 
 def test_a_scrape_shows_daemons_counters_health_and_maps(loaded):
