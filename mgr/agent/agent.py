@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mgr.agent.actions import Actions
-from mgr.agent.crashes import post_all
+from mgr.agent.crashes import Crashes
 from mgr.agent.facts import facts
 from mgr.agent.meters import Meters
 from mgr.agent.settings import AgentSettings, Watch
@@ -122,7 +122,9 @@ def _crashes(folder: Path, host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
     async def post(meta: bytes) -> Answer:
         return await host.execute(["crash", "post"], data=meta, timeout_s=POST_S)
 
+    crashes = Crashes(folder, post)
+
     async def work() -> None:
-        await post_all(folder, post)
+        await crashes.post_all()
 
     return work

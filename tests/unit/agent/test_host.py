@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
@@ -11,15 +10,12 @@ import pytest
 
 from mgr.agent import program as programs
 from mgr.agent.actions import Actions
-from mgr.agent.crashes import POSTED, post_all
 from mgr.agent.facts import facts
 from mgr.agent.meters import Meters, busiest
 from mgr.agent.settings import AgentSettings, Watch
 from mgr.agent.smart import device_in, wear_level
 from mgr.agent.watched import properties_in, say_process, say_unit
-from mgr.client.answer import Answer
 from mgr.client.program import Program
-from mgr.errors import UnreachableError
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
 
@@ -169,51 +165,3 @@ async def test_facts_come_in_the_form_that_is_asked_for(host):
 
     assert json.loads(answer.stdout)["hostname"] == facts()["hostname"]
     assert b"kernel_version  " in (await answered(host, "facts")).stdout
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for number in (1, 2, 3):
-        report = tmp_path / f"2026-01-0{number}_x"
-        report.mkdir()
-        (report / "meta").write_text(json.dumps({"crash_id": str(number)}))
-        if number < 3:
-            (report / "done").touch()
-    return tmp_path
-
-
-async def test_complete_crashes_are_posted_once_and_put_aside(folder):
-    """One that is still being written waits."""
-    posted = []
-
-    async def post(meta):
-        posted.append(json.loads(meta)["crash_id"])
-        return Answer(0, b"", "", 1)
-
-    assert await post_all(folder, post) == 2
-    assert await post_all(folder, post) == 0
-
-    assert posted == ["1", "2"]
-    assert len(list((folder / POSTED).iterdir())) == 2
-    assert (folder / "2026-01-03_x").exists()
-
-
-async def test_crashes_wait_for_a_manager_and_refused_ones_do_not_come_again(folder):
-    """What is malformed today is malformed tomorrow."""
-    answers = [UnreachableError("nobody"), Answer(-22, b"", "malformed", 1), Answer(0, b"", "", 1)]
-
-    async def post(_meta):
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    assert await post_all(folder, post) == 0
-    assert not (folder / POSTED).exists()
-    assert await post_all(folder, post) == 1
-    assert len(list((folder / POSTED).iterdir())) == 2
-
-
-async def test_a_folder_that_is_not_there_is_empty(tmp_path):
-    """Programs make it with their first crash."""
-    await asyncio.wait_for(post_all(tmp_path / "none", None), 5)
