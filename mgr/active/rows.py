@@ -12,6 +12,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from mgr.cluster.counters import Counter, Schema, Unit
+from mgr.cluster.daemon import State
 from mgr.cluster.document import shared
 from mgr.cluster.fleet import Fleet
 
@@ -46,7 +47,8 @@ class RowReader:
         """See ``mgr.module_api.context``."""
         found: dict[Schema, tuple[dict[str, array[float]], dict[str, array[float]]]] = {}
         for daemon in list(self._fleet.daemons.values()):
-            if kind in {"", daemon.kind}:
+            # What a silent one counted last says nothing of now; `get_counter` still has it.
+            if kind in {"", daemon.kind} and daemon.state is not State.SILENT:
                 ring = daemon.ring
                 both = found.setdefault(ring.schema, ({}, {}))
                 for under, row in zip(both, ring.newest(), strict=False):

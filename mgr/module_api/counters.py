@@ -179,6 +179,7 @@ class Counters(ActiveHalf):
     def get_counter_rows(self, svc_type: str = "", prio_limit: int = 0) -> list[dict[str, Any]]:
         """The newest values of all daemons of a type (of all types) as rows of numbers.
 
+        Without those that are silent: what they counted last says nothing of now.
         One entry for all daemons that count the same: ``{"counters", "rows", "before"}``. ``rows``
         holds, by daemon, the time of its report and then its values; ``before`` those of the
         report before that, of daemons that made two. ``counters`` says what they are:

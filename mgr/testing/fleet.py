@@ -166,7 +166,8 @@ class Fleet:
         """See ``mgr.module_api.context``. No two daemons share an entry here."""
         found = []
         for daemon in self._metadata:
-            if kind not in {"", daemon.partition(".")[0]}:
+            silent = self._states.get(daemon) == "silent"
+            if silent or kind not in {"", daemon.partition(".")[0]}:
                 continue
             row, before, counters = array("d", [0.0]), array("d", [0.0]), []
             for path, labels, schema in self._counted(daemon):

@@ -21,9 +21,8 @@ class Reporting:
     """A fleet whose daemons count."""
 
     def __init__(self):
-        self.fleet = Fleet(
-            ManualClock(), ClusterLog(), term=7, name="mgr.a", refused=lambda _: None
-        )
+        self.clock = ManualClock()
+        self.fleet = Fleet(self.clock, ClusterLog(), term=7, name="mgr.a", refused=lambda _: None)
         self.rows = RowReader(self.fleet)
 
     def join(self, kind, name, *counters, values=()):
@@ -99,3 +98,19 @@ def test_the_report_before_is_there_for_rates():
     assert [row[1] for row in entry["rows"].values()] == [6.0, 7.0]
     assert {name: row[1] for name, row in entry["before"].items()} == {"rgw.a": 5.0}
     assert entry["before"]["rgw.a"][0] <= entry["rows"]["rgw.a"][0]
+
+
+def test_what_a_silent_daemon_counted_is_no_longer_shown():
+    """It is not how things stand; what it counts is there again with its next report."""
+    made = Reporting()
+    daemon, line = made.join("rgw", "a", REQUESTS, values=[5.0])
+    made.clock.advance(60)
+    made.join("rgw", "b", REQUESTS, values=[7.0])
+    made.fleet.look()
+
+    [entry] = made.rows.get_counter_rows("", 0)
+    assert list(entry["rows"]) == ["rgw.b"]
+    made.fleet.report(daemon, line, [6.0])
+
+    [entry] = made.rows.get_counter_rows("", 0)
+    assert list(entry["rows"]) == ["rgw.a", "rgw.b"]

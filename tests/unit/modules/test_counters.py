@@ -118,3 +118,13 @@ def test_a_counter_that_nobody_has_is_named(host):
 
     assert answer.retval == -errno.ENOENT
     assert answer.stderr == "no daemon of type 'rgw' counts 'rgw.none'"
+
+
+def test_a_daemon_that_is_silent_is_in_no_list(host):
+    """What it counted last is not what it counts."""
+    reports(host, "rgw.a", "rgw.requests", (10, 5), (15, 9), type=COUNTER)
+    reports(host, "rgw.b", "rgw.requests", (10, 5), (15, 5), type=COUNTER)
+    host.context.fleet.set_state("rgw.a", "silent")
+
+    assert [row["daemon"] for row in shown(host, "counter top rgw rgw.requests")] == ["rgw.b"]
+    assert [row["daemons"] for row in shown(host, "counter ls")] == [1]

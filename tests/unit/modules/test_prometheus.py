@@ -59,6 +59,8 @@ def test_a_scrape_shows_daemons_counters_health_and_maps(loaded):
     fleet.set_state("rgw.b", "silent")
     fleet.declare("rgw.a", "rgw.requests", type=COUNTER, description="Served")
     fleet.count("rgw.a", "rgw.requests", 1.0, 5.0)
+    fleet.declare("rgw.b", "rgw.requests", type=COUNTER)
+    fleet.count("rgw.b", "rgw.requests", 1.0, 5.0)
     fleet.declare("rgw.a", "rgw.debug", priority=0)
     fleet.count("rgw.a", "rgw.debug", 1.0, 5.0)
     version = loaded.publish("racks", {})
@@ -73,6 +75,7 @@ def test_a_scrape_shows_daemons_counters_health_and_maps(loaded):
     a, b = ("daemon", "rgw.a"), ("daemon", "rgw.b")
     assert (status, headers["Content-Type"][:10]) == (200, "text/plain")
     assert samples["rgw_requests_total", a] == 5
+    assert ("rgw_requests_total", b) not in samples, "it is silent"
     assert samples["mgr_health_status",] == 1
     assert (
         samples["mgr_health_check", ("code", "ODD"), ("muted", "false"), ("severity", "warn")] == 3
