@@ -11,6 +11,9 @@ Row = dict[str, object]
 
 UNKNOWN: Final = "-"
 DIGITS: Final = 6
+"""Of what is calculated."""
+DIGITS_EXACT: Final = 15
+"""Of what was counted: as many decimal digits as a fraction has for sure."""
 
 
 def counters(entries: Iterable[Entry]) -> list[Row]:
@@ -79,20 +82,24 @@ def _shown(
     kind: str, now: tuple[float, float], then: tuple[float, float] | None, elapsed_s: float
 ) -> Row:
     if kind == "gauge":
-        return {"value": _short(now[0])}
+        return {"value": _exact(now[0])}
     grown = None if then is None else now[1] - then[1]
     # Less than before: its program was started anew.
     known = grown is not None and grown >= 0 and elapsed_s > 0
     rate = _short(grown / elapsed_s) if known and grown is not None else UNKNOWN
     if kind == "counter":
-        return {"value": _short(now[0]), "rate": rate}
+        return {"value": _exact(now[0]), "rate": rate}
     mean = _short((now[0] - then[0]) / grown) if known and grown and then else UNKNOWN
-    return {"count": _short(now[1]), "rate": rate, "mean": mean}
+    return {"count": _exact(now[1]), "rate": rate, "mean": mean}
 
 
 def _short(value: float) -> float | int:
     rounded = float(f"{value:.{DIGITS}g}")
     return int(rounded) if rounded.is_integer() else rounded
+
+
+def _exact(value: float) -> float | int:
+    return int(value) if value.is_integer() else float(f"{value:.{DIGITS_EXACT}g}")
 
 
 def _order(value: object) -> float:

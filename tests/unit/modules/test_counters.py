@@ -128,3 +128,24 @@ def test_a_daemon_that_is_silent_is_in_no_list(host):
 
     assert [row["daemon"] for row in shown(host, "counter top rgw rgw.requests")] == ["rgw.b"]
     assert [row["daemons"] for row in shown(host, "counter ls")] == [1]
+
+
+@pytest.mark.parametrize("value", [12345678901, 2**53 - 1, 1234567.25, 0.3])
+def test_values_are_shown_to_the_last_digit(host, value):
+    """Of rates and means six digits are enough."""
+    reports(host, "rgw.a", "rgw.requests", (10, 0), (13, value), type=COUNTER)
+    reports(host, "rgw.a", "rgw.open", (10, 0), (13, value))
+    reports(host, "rgw.a", "rgw.wait", (10, 0, 0), (13, 3, 123456789), type=AVERAGE)
+
+    [requests] = shown(host, "counter top rgw rgw.requests")
+    assert requests["value"] == value
+    assert requests["rate"] == float(f"{value / 3:.6g}")
+    assert shown(host, "counter top rgw rgw.open")[0]["value"] == value
+    assert shown(host, "counter top rgw rgw.wait")[0]["count"] == 123456789
+
+
+def test_a_sum_of_fractions_is_shown_without_the_noise_of_binary(host):
+    """People read it."""
+    reports(host, "rgw.a", "rgw.open", (10, 0.1 + 0.2))
+
+    assert host.run("counter top rgw rgw.open").stdout.endswith("0.3")
