@@ -13,12 +13,12 @@ from mgr.agent.actions import Actions
 from mgr.agent.crashes import Crashes
 from mgr.agent.facts import facts
 from mgr.agent.meters import Meters
-from mgr.agent.settings import AgentSettings, Watch
+from mgr.agent.settings import HOST, AgentSettings, Watch
 from mgr.agent.smart import devices
 from mgr.agent.watched import look
 from mgr.client.answer import Answer
 from mgr.client.daemon import AsyncDaemon
-from mgr.errors import OverloadedError
+from mgr.errors import OverloadedError, ReplacedError
 
 CRASHES_EVERY_S: Final = 30.0
 POST_S: Final = 30.0
@@ -27,13 +27,20 @@ log = logging.getLogger(__name__)
 
 
 async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> None:
-    """Be the host's agent until ``stop``."""
+    """Be the host's agent until ``stop``.
+
+    Raises:
+        ReplacedError: Another program has the host's name. Nobody reports for this host now.
+        InvalidArgumentError: No daemon may be called as the settings say.
+
+    """
     host = AsyncDaemon(
-        "host",
+        HOST,
         settings.id,
         settings.hosts,
         version=version,
         metadata=facts(),
+        on_replaced=_on_loop(stop.set),
         tls=settings.tls(),
     )
     Actions(settings, host)
@@ -44,10 +51,7 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
         async with asyncio.TaskGroup() as tasks:
             works = [
                 _every(settings.read_every_s, "the host", _reading(Meters(host), host)),
-                *(
-                    _every(settings.read_every_s, daemon.name, _looking(watch, daemon))
-                    for watch, daemon in watched
-                ),
+                *(_watching(settings.read_every_s, watch, daemon) for watch, daemon in watched),
             ]
             if settings.smart:
                 works.append(_every(settings.smart_every_s, "smartctl", _smart(host)))
@@ -58,11 +62,16 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
             await stop.wait()
             for task in started:
                 task.cancel()
+        if host.replaced:
+            # Not said goodbye to: that what is watched here is missed is news, too.
+            raise ReplacedError(
+                f"{host.name}: another program has joined under this name; "
+                "give each host an id of its own"
+            )
 
 
 def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
-    kind = watch.type or ("unit" if watch.unit else "process")
-    ident = watch.id or f"{watch.unit or watch.process}@{settings.id}"
+    kind, ident = watch.daemon(settings.id)
     said = {"unit": watch.unit, "process": watch.process}
     return AsyncDaemon(
         kind,
@@ -103,11 +112,33 @@ def _reading(meters: Meters, host: AsyncDaemon) -> Callable[[], Awaitable[None]]
     return work
 
 
-def _looking(watch: Watch, daemon: AsyncDaemon) -> Callable[[], Awaitable[None]]:
+async def _watching(seconds: float, watch: Watch, daemon: AsyncDaemon) -> None:
+    """Look again and again, until another program has the name."""
+    ousted = asyncio.Event()
+    daemon.on_replaced = _on_loop(ousted.set)
+
     async def work() -> None:
         await look(watch, daemon)
 
-    return work
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(_every(seconds, daemon.name, work))
+        await ousted.wait()
+        looking.cancel()
+    log.error(
+        "watched no more: another program has joined under its name; "
+        "give it an id of its own in the settings",
+        extra={"daemon": daemon.name},
+    )
+
+
+def _on_loop(call: Callable[[], None]) -> Callable[[], None]:
+    """As a function for another thread: ``call`` is called soon, on this loop."""
+    loop = asyncio.get_running_loop()
+
+    def from_elsewhere() -> None:
+        loop.call_soon_threadsafe(call)
+
+    return from_elsewhere
 
 
 def _smart(host: AsyncDaemon) -> Callable[[], Awaitable[None]]:

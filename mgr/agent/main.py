@@ -1,7 +1,7 @@
 """``mgr-agent``: reads the settings, then is the host's agent until a signal says otherwise.
 
-Exit status: 0, stopped as asked; 22 (EINVAL), a setting is wrong; 2, the command line cannot be
-read or psutil is missing.
+Exit status: 0, stopped as asked; 17 (EEXIST), another program has joined under the host's name;
+22 (EINVAL), a setting is wrong; 2, the command line cannot be read or psutil is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -45,14 +45,21 @@ def command(config: str | None, **flags: str | None) -> None:
         settings = load(config, given)
         settings.tls()
     except MgrError as error:
-        sys.stderr.write(f"mgr-agent: {error}\n")
-        sys.exit(error.errno)
+        _end(error)
     if find_spec("psutil") is None:
         raise click.UsageError(NO_PSUTIL)
     logs.set_up(
         level=settings.log_level, form=settings.log_format, manager=settings.id, part="agent"
     )
-    asyncio.run(_serve(settings))
+    try:
+        asyncio.run(_serve(settings))
+    except MgrError as error:
+        _end(error)
+
+
+def _end(error: MgrError) -> NoReturn:
+    sys.stderr.write(f"mgr-agent: {error}\n")
+    sys.exit(error.errno)
 
 
 async def _serve(settings: AgentSettings) -> None:

@@ -22,6 +22,8 @@ from mgr.tls import Tls
 Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Action = Literal["status", "restart", "log"]
 
+HOST: Final = "host"
+"""The type of the daemon that the agent itself is."""
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\-]{1,128}")
 
 
@@ -52,6 +54,11 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise InvalidSettingError(f"watch: {self.unit!r} is no name of a unit")
         if self.process and self.allow != ("status",):
             raise InvalidSettingError(f"watch: process {self.process!r}: allow is for units")
+
+    def daemon(self, host: str) -> tuple[str, str]:
+        """Type and id of the daemon that it is on the host of that id."""
+        kind = self.type or ("unit" if self.unit else "process")
+        return kind, self.id or f"{self.unit or self.process}@{host}"
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,10 +96,19 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_format: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:
-        """Refuse addresses that are none, and a certificate that would not be shown."""
+        """Refuse addresses that are none, hidden certificates, and two daemons of one name."""
         addresses_in(self.hosts)
         if (self.tls_cert or self.tls_key) and not self.tls_ca:
             raise InvalidSettingError("tls_cert and tls_key need tls_ca: it turns TLS on")
+        seen = set()
+        for watch in self.watch:
+            # They would oust each other for as long as the agent runs.
+            name = ".".join(watch.daemon(self.id))
+            if name == f"{HOST}.{self.id}":
+                raise InvalidSettingError(f"watch: {name} is the host itself: say another id")
+            if name in seen:
+                raise InvalidSettingError(f"watch: two of them are {name}: say another id")
+            seen.add(name)
 
     def tls(self) -> Tls | None:
         """How to speak to managers; None: in plaintext.

@@ -9,6 +9,7 @@ from configparser import RawConfigParser
 
 import pytest
 
+from mgr.errors import ReplacedError
 from mgr.settings import Settings
 from tests.support.tree import ROOT
 
@@ -94,6 +95,14 @@ def test_systemds_watchdog_is_slower_than_the_guards():
     limit_s = float(re.search(r"^WatchdogSec=(\d+)", UNIT.read_text(), re.MULTILINE)[1])
 
     assert limit_s > 2 * Settings().watchdog_s
+
+
+def test_an_agent_whose_name_was_taken_is_not_started_anew():
+    """Two hosts of one id would take it from each other for ever."""
+    kept_down = re.search(r"^RestartPreventExitStatus=(\d+)$", AGENT.read_text(), re.MULTILINE)
+
+    assert kept_down
+    assert int(kept_down[1]) == ReplacedError.errno
 
 
 def test_the_units_program_and_file_are_those_that_the_page_installs(service):

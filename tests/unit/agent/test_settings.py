@@ -36,7 +36,7 @@ def test_the_sample_names_every_setting_with_its_default(written):
 
     for name in set(AgentSettings.__struct_fields__) - {"id", "watch"}:
         assert getattr(loaded, name) == getattr(AgentSettings(), name), name
-    assert [watch.id or watch.process for watch in loaded.watch] == ["nginx", "postgres"]
+    assert [watch.id or watch.process for watch in loaded.watch] == ["nginx@eu-1", "postgres"]
 
 
 def test_flags_win_over_the_file(written):
@@ -58,6 +58,18 @@ def test_flags_win_over_the_file(written):
         ("[[watch]]\nunit = 'a*'", "no name of a unit"),
         ("[[watch]]\nprocess = 'x'\nallow = ['restart']", "allow is for units"),
         ("[[watch]]\nunit = 'a.service'\nallow = ['stop']", "stop"),
+        (
+            "[[watch]]\nunit = 'a.service'\n[[watch]]\nunit = 'a.service'\nallow = ['log']",
+            "two of them are unit.a.service@h",
+        ),
+        (
+            (
+                "[[watch]]\nunit = 'a.service'\ntype = 'x'\nid = 'y'\n"
+                "[[watch]]\nprocess = 'b'\ntype = 'x'\nid = 'y'"
+            ),
+            "two of them are x.y",
+        ),
+        ("[[watch]]\nprocess = 'b'\ntype = 'host'\nid = 'h'", "host.h is the host itself"),
         ("tls_cert = '/a.pem'", "need tls_ca"),
         ("= 1", "agent.toml"),
     ],
@@ -65,7 +77,14 @@ def test_flags_win_over_the_file(written):
 def test_what_cannot_be_meant_is_refused_by_name(written, text, said):
     """Before anything is started."""
     with pytest.raises(InvalidSettingError, match=re.escape(said)):
-        load(written(text), {})
+        load(written(f"id = 'h'\n{text}" if text.startswith("[[") else text), {})
+
+
+def test_what_is_watched_is_a_daemon_of_this_host_unless_it_is_named():
+    """Two hosts with the same settings are no two programs of one name."""
+    assert Watch(unit="a.service").daemon("h") == ("unit", "a.service@h")
+    assert Watch(process="b", type="db").daemon("h") == ("db", "b@h")
+    assert Watch(process="b", id="c").daemon("h") == ("process", "c")
 
 
 def test_a_unit_allows_what_is_listed_for_it_and_nothing_else():
