@@ -16,6 +16,8 @@ PROPERTIES: Final = (
 )  # fmt: skip
 NOT_SET: Final = (1 << 64) - 1
 """How systemd writes a number that it does not know."""
+LIMIT_S: Final = 10.0
+"""Of a question to systemd."""
 
 
 async def look(watch: Watch, program: Program) -> None:
@@ -27,10 +29,24 @@ async def look(watch: Watch, program: Program) -> None:
 
     """
     if watch.unit:
-        _, said = await run("systemctl", "show", f"--property={','.join(PROPERTIES)}", watch.unit)
-        say_unit(watch.unit, properties_in(said), program)
+        try:
+            found = await _ask_systemd(watch.unit)
+        except (OSError, TimeoutError):
+            say_unknown(watch.unit, program)
+            raise
+        say_unit(watch.unit, found, program)
     else:
         await program.sampler.submit(lambda: say_process(watch.process, program))
+
+
+async def _ask_systemd(unit: str) -> dict[str, str]:
+    wanted = f"--property={','.join(PROPERTIES)}"
+    status, said = await run("systemctl", "show", wanted, unit, limit_s=LIMIT_S)
+    found = properties_in(said)
+    if "ActiveState" not in found:
+        # Its bus is gone, for example: it ends at once, and has said nothing of the unit.
+        raise ConnectionError(said.strip() or f"systemctl ended with status {status}")
+    return found
 
 
 def properties_in(said: str) -> dict[str, str]:
@@ -50,6 +66,7 @@ def say_unit(unit: str, properties: dict[str, str], program: Program) -> None:
         ("since", "ActiveEnterTimestamp"),
     ):
         program.status[word] = properties.get(name, "")
+    program.health_metric("UNIT_UNKNOWN", 0)
     failed = state in {"failed", "not-found"}
     program.health_metric("UNIT_FAILED", int(failed), f"unit {unit} is {state}")
     program.gauge("active").set(state == "active")
@@ -57,6 +74,17 @@ def say_unit(unit: str, properties: dict[str, str], program: Program) -> None:
     program.gauge("memory", unit="bytes").set(_number(properties.get("MemoryCurrent")))
     cpu_s = _number(properties.get("CPUUsageNSec")) / 1e9
     program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+
+
+def say_unknown(unit: str, program: Program) -> None:
+    """Say that nobody knows how a unit stands: what was known is no longer shown."""
+    program.status["state"] = "unknown"
+    for word in ("sub", "result", "since"):
+        program.status[word] = ""
+    program.health_metric("UNIT_FAILED", 0)
+    program.health_metric("UNIT_UNKNOWN", 1, f"unit {unit}: systemd does not answer")
+    for series in program.counters.live():
+        series.retire()
 
 
 def say_process(name: str, program: Program) -> None:

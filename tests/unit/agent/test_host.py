@@ -8,13 +8,12 @@ import os
 
 import pytest
 
-from mgr.agent import program as programs
 from mgr.agent.actions import Actions
 from mgr.agent.facts import facts
 from mgr.agent.meters import Meters, busiest
 from mgr.agent.settings import AgentSettings, Watch
 from mgr.agent.smart import device_in, wear_level
-from mgr.agent.watched import properties_in, say_process, say_unit
+from mgr.agent.watched import look, properties_in, say_process, say_unit
 from mgr.client.program import Program
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
@@ -120,21 +119,56 @@ def test_a_unit_says_how_it_stands(host):
     assert values(host)["cpu_seconds"] == 5
 
 
+@pytest.fixture
+def systemctl(tmp_path, monkeypatch):
+    """A systemctl that does what a test writes."""
+
+    def write(script):
+        file = tmp_path / "systemctl"
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return write
+
+
+@pytest.mark.parametrize(
+    ("hangs", "raises"),
+    [("exec sleep 60", TimeoutError), ("echo 'Failed to connect to bus' >&2; exit 1", OSError)],
+)
+async def test_a_unit_is_unknown_while_systemd_does_not_answer(
+    host, systemctl, monkeypatch, hangs, raises
+):
+    """Not what it was last: neither its state nor what it used; and health says so."""
+    monkeypatch.setattr("mgr.agent.watched.LIMIT_S", 0.2)
+    watch = Watch(unit="x.service")
+    systemctl("echo LoadState=loaded; echo ActiveState=active; echo NRestarts=3")
+    await look(watch, host)
+    assert (host.status["state"], values(host)["active"]) == ("active", 1)
+
+    systemctl(hangs)
+    for _ in range(2):
+        with pytest.raises(raises):
+            await look(watch, host)
+
+    assert host.status["state"] == "unknown"
+    assert [(m.type, m.value) for m in host.standing.metrics] == [("UNIT_UNKNOWN", 1)]
+    assert values(host) == {}
+
+    systemctl("echo LoadState=loaded; echo ActiveState=failed; echo NRestarts=4")
+    await look(watch, host)
+
+    assert host.status["state"] == "failed"
+    assert [m.type for m in host.standing.metrics] == ["UNIT_FAILED"]
+    assert values(host)["restarts"] == 4
+
+
 def test_a_process_that_is_absent_is_said(host):
     """By name, as it is watched."""
     say_process("no such program", host)
 
     assert host.status["state"] == "absent"
     assert host.standing.metrics[0].summary == "no process is called no such program"
-
-
-async def test_a_program_that_does_not_end_is_killed():
-    """And one that says too much is cut short."""
-    with pytest.raises(TimeoutError):
-        await programs.run("sleep", "60", limit_s=0.1)
-
-    status, said = await programs.run("head", "-c", "3000000", "/dev/zero")
-    assert (status, len(said)) == (0, programs.OUTPUT_BYTES_MAX)
 
 
 async def answered(host, *words):
