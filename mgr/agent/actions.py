@@ -16,6 +16,12 @@ Said = tuple[int, str, str]
 
 TOP: Final = 10
 LINES: Final = 100
+LIMIT_S: Final = 8.0
+"""Of a program that is run, unless the caller asks for more. Below the ten seconds that mgrctl
+waits by itself: else nobody would be there for the answer."""
+LIMIT_S_MAX: Final = 25
+"""A manager waits thirty seconds for an answer."""
+_LIMIT: Final = f"name=limit,type=CephInt,range=1|{LIMIT_S_MAX},req=false"
 
 
 class Actions:
@@ -34,15 +40,20 @@ class Actions:
             )(self.top)
         if "status" in allowed:
             program.command(
-                "unit status name=unit,type=CephString", "How a listed unit stands", perm="r"
+                f"unit status name=unit,type=CephString {_LIMIT}",
+                "How a listed unit stands",
+                perm="r",
             )(self.status)
         if "restart" in allowed:
             program.command(
-                "unit restart name=unit,type=CephString", "Restart a listed unit", perm="rw"
+                f"unit restart name=unit,type=CephString {_LIMIT}",
+                "Restart a listed unit",
+                perm="rw",
             )(self.restart)
         if "log" in allowed:
             program.command(
-                "log name=unit,type=CephString name=lines,type=CephInt,range=1|1000,req=false",
+                "log name=unit,type=CephString name=lines,type=CephInt,range=1|1000,req=false "
+                f"{_LIMIT}",
                 "The last lines of a listed unit's journal",
                 perm="r",
             )(self.log)
@@ -63,34 +74,40 @@ class Actions:
         ]
         return "\n".join([f"{'PID':>8} {'CPU s':>10} {'MiB':>8}  NAME", *rows])
 
-    async def status(self, unit: str) -> Said:
-        """Show what systemd says of a unit."""
-        return await self._do("status", unit, "systemctl", "--no-pager", "--lines=0", "status")
+    async def status(self, unit: str, limit: int | None = None) -> Said:
+        """Show what systemd says of a unit, within ``limit`` seconds."""
+        command = "systemctl", "--no-pager", "--lines=0", "status"
+        return await self._do("status", unit, *command, limit=limit)
 
-    async def restart(self, unit: str) -> Said:
-        """Restart a unit."""
-        retval, stdout, stderr = await self._do("restart", unit, "systemctl", "restart")
+    async def restart(self, unit: str, limit: int | None = None) -> Said:
+        """Restart a unit, and wait ``limit`` seconds for it."""
+        retval, stdout, stderr = await self._do(
+            "restart", unit, "systemctl", "restart", limit=limit
+        )
         return retval, stdout, stderr or f"restarted {unit}"
 
-    async def log(self, unit: str, lines: int = LINES) -> Said:
-        """Show the end of a unit's journal."""
-        return await self._do(
-            "log", unit, "journalctl", "--no-pager", f"--lines={lines}", "--quiet", "--unit"
-        )
+    async def log(self, unit: str, lines: int = LINES, limit: int | None = None) -> Said:
+        """Show the end of a unit's journal, within ``limit`` seconds."""
+        command = "journalctl", "--no-pager", f"--lines={lines}", "--quiet", "--unit"
+        return await self._do("log", unit, *command, limit=limit)
 
-    async def _do(self, action: Action, unit: str, *command: str) -> Said:
+    async def _do(self, action: Action, unit: str, *command: str, limit: int | None) -> Said:
         if self._settings.unit(unit, action) is None:
             return (
                 -errno.EPERM,
                 "",
                 f"{action} of {unit!r} is not allowed by the settings of this host's agent",
             )
+        limit_s = limit or LIMIT_S
         try:
-            status, said = await run(*command, unit)
+            status, said = await run(*command, unit, limit_s=limit_s)
+        except TimeoutError:  # an OSError, too, so it comes first
+            why = (
+                f"{command[0]} did not end within {limit_s:g} s: stopped (--limit asks for longer)"
+            )
+            return -errno.ETIMEDOUT, "", why
         except OSError as error:
             return -errno.ENOENT, "", f"cannot run {command[0]}: {error.strerror}"
-        except TimeoutError:
-            return -errno.ETIMEDOUT, "", f"{command[0]} did not end in time: stopped"
         # `systemctl status` tells of a unit that does not run by its exit status: an answer, too.
         if status and action != "status":
             return -errno.EIO, "", said.strip()
