@@ -22,6 +22,8 @@ from mgr.errors import OverloadedError, ReplacedError
 
 CRASHES_EVERY_S: Final = 30.0
 POST_S: Final = 30.0
+READ_S: Final = 10.0
+"""Of reading the host, which takes milliseconds."""
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +105,10 @@ async def _every(seconds: float, what: str, work: Callable[[], Awaitable[None]])
 def _reading(meters: Meters, host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
     async def work() -> None:
         try:
-            await host.sampler.submit(meters.read)
+            async with asyncio.timeout(READ_S):
+                await host.sampler.submit(meters.read)
             host.status["meters"] = "ok"
-        except OverloadedError:
+        except (TimeoutError, OverloadedError):
             # A file system that hangs keeps the thread; the fleet shall see that, not silence.
             host.status["meters"] = "stuck"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 import psutil
@@ -9,6 +10,7 @@ import psutil
 from mgr.agent.program import run
 from mgr.agent.settings import Watch
 from mgr.client.program import Program
+from mgr.errors import OverloadedError
 
 PROPERTIES: Final = (
     "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
@@ -17,7 +19,7 @@ PROPERTIES: Final = (
 NOT_SET: Final = (1 << 64) - 1
 """How systemd writes a number that it does not know."""
 LIMIT_S: Final = 10.0
-"""Of a question to systemd."""
+"""Of a question to systemd, or a look at all processes."""
 
 
 async def look(watch: Watch, program: Program) -> None:
@@ -25,7 +27,8 @@ async def look(watch: Watch, program: Program) -> None:
 
     Raises:
         OSError: systemd cannot be asked.
-        TimeoutError: It did not answer.
+        TimeoutError: It did not answer, or the processes could not be read in time.
+        OverloadedError: They still are being read.
 
     """
     if watch.unit:
@@ -36,7 +39,13 @@ async def look(watch: Watch, program: Program) -> None:
             raise
         say_unit(watch.unit, found, program)
     else:
-        await program.sampler.submit(lambda: say_process(watch.process, program))
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await program.sampler.submit(lambda: say_process(watch.process, program))
+        except (TimeoutError, OverloadedError):
+            program.status["state"] = "unknown"
+            program.health_metric("PROCESS_ABSENT", 0)
+            raise
 
 
 async def _ask_systemd(unit: str) -> dict[str, str]:
