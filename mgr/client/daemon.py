@@ -130,7 +130,7 @@ class AsyncDaemon(Member):
     """
 
     _tasks: asyncio.TaskGroup
-    _running: asyncio.Task[None]
+    _running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._tasks = asyncio.TaskGroup()
@@ -139,7 +139,8 @@ class AsyncDaemon(Member):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self._leave(self._running, forget=_is_orderly(kind))
+        if self._running is not None:
+            await self._leave(self._running, forget=_is_orderly(kind))
         # What the block raised is its caller's business: the task group would wrap it.
         await self._tasks.__aexit__(None, None, None)
         await self._peers.close()
@@ -160,8 +161,15 @@ class AsyncDaemon(Member):
         """Run one command of the manager over the stream that reports.
 
         ``words`` may be one text, split at blanks. Promises and errors are those of
-        ``AsyncClient.execute``: a mutating command is applied at most once.
+        ``AsyncClient.execute``: a mutating command is applied at most once. Until a manager
+        takes the daemon's reports it waits, ``timeout_s`` at most.
+
+        Raises:
+            UnreachableError: No manager in time; not started; the membership is over.
+
         """
+        if self._running is None:
+            raise UnreachableError(f"{self.name} was not started")
         return await self._execute(
             words, arguments, data=data, timeout_s=timeout_s, request_id=request_id
         )

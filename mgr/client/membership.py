@@ -154,7 +154,10 @@ class Membership:
         self._leaving = False
         self._silent: dict[str, str] = {}
         self._changed = asyncio.Event()
-        self._outstanding: Outstanding[Line] | None = None
+        self._over = False
+        self._tasks = asyncio.TaskGroup()
+        # From the start: a command may be a program's first word, before ``run`` has its turn.
+        self._outstanding = Outstanding(_call, self._tasks)
         self._attendance: Attendance | None = None
 
     @property
@@ -163,17 +166,15 @@ class Membership:
         return self._attendance is not None
 
     async def run(self) -> None:
-        """Be a member until replaced; ``leave`` ends it earlier."""
+        """Be a member until replaced; ``leave`` ends it earlier. Once, and not again."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._outstanding = Outstanding(_call, tasks)
+            async with self._tasks:
                 await asyncio.sleep(SETTLE_S)
                 while not (self.replaced or self._leaving):
                     pause_s = await self._live()
                     await asyncio.sleep(pause_s)
         finally:
-            self._outstanding = None
-            self._tell()
+            self._end()
 
     async def changed(self) -> None:
         """Wait until ``joined`` or ``replaced`` may have changed."""
@@ -191,6 +192,8 @@ class Membership:
                 async with asyncio.timeout(LEAVE_S):
                     await asyncio.wait([running])
         running.cancel()
+        # Cancelled before its first turn, ``run`` does not even begin.
+        self._end()
 
     async def execute(
         self,
@@ -201,9 +204,16 @@ class Membership:
         timeout_s: float,
         request_id: str | None,
     ) -> Answer:
-        """Run one command of the manager, over the stream that reports."""
-        if self._outstanding is None:
-            raise UnreachableError(f"{self._program.name} is no member: not started, or over")
+        """Run one command of the manager, over the stream that reports.
+
+        Until there is one the command waits, within its limit.
+
+        Raises:
+            UnreachableError: The membership is over, or ended while the command waited.
+
+        """
+        if self._over:
+            raise self._no_member()
         return await self._outstanding.execute(
             words,
             arguments,
@@ -212,6 +222,14 @@ class Membership:
             request_id=request_id,
             silent=self._silent,
         )
+
+    def _end(self) -> None:
+        self._over = True
+        self._outstanding.end(self._no_member())
+        self._tell()
+
+    def _no_member(self) -> UnreachableError:
+        return UnreachableError(f"{self._program.name} is no member any more")
 
     async def _live(self) -> float:
         """Join, and be a member until the stream ends; how long to pause then."""
@@ -330,7 +348,6 @@ class Membership:
 
     async def _serve(self, line: Line) -> MgrError:
         """Report until the stream ends; why it did."""
-        assert self._outstanding is not None, "made by run"  # noqa: S101 - for the type checker
         attendance = self._attendance = Attendance(
             line, self._configured, self._program, self._outstanding
         )

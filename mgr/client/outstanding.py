@@ -112,7 +112,8 @@ class Outstanding(Generic[C]):
             raise self._late(command, limit_s, silent) from None
         finally:
             del self._open[number]
-            if not command.answer.done() or command.answer.cancelled():
+            given_up = not command.answer.done() or command.answer.cancelled()
+            if given_up and self._is_sent(command):
                 self._tasks.create_task(self._withdraw(command))
 
     async def send_all(self, stream: C) -> None:
@@ -135,6 +136,13 @@ class Outstanding(Generic[C]):
             for command in self._open.values():
                 if command.stream is stream and command.under_way:
                     command.losses.note(sighting.term)
+
+    def end(self, error: MgrError) -> None:
+        """No stream will come any more: whoever waits is told ``error``."""
+        for command in self._open.values():
+            if not command.answer.done():
+                sent = command.stream is not None
+                command.answer.set_exception(self._unknown(str(error)) if sent else error)
 
     def hand_out(self, message: SessionResponse, sighting: Sighting) -> bool:
         """Give an answer to who waits for it; False if it must be asked elsewhere."""
@@ -165,18 +173,22 @@ class Outstanding(Generic[C]):
                 await self._write(stream, command.message)
 
     async def _withdraw(self, command: _Command[C]) -> None:
-        if command.stream is not None and command.stream is self.stream:
+        if command.stream is not None and self._is_sent(command):
             command.message = SessionRequest(id=command.message.id, cancel=Cancel())
             await self._put(command, command.stream)
 
+    def _is_sent(self, command: _Command[C]) -> bool:
+        return command.stream is not None and command.stream is self.stream
+
     def _late(self, command: _Command[C], limit_s: float, silent: Mapping[str, str]) -> MgrError:
         if command.stream is not None:
-            return DeadlineExceededError(
-                f"no answer within {limit_s:g} s: whether the command ran is unknown"
-            )
+            return self._unknown(f"no answer within {limit_s:g} s")
         return UnreachableError(
             f"no active manager within {limit_s:g} s", tried={**silent, **self.why}
         )
+
+    def _unknown(self, why: str) -> MgrError:
+        return DeadlineExceededError(f"{why}: whether the command ran is unknown")
 
     def _reasons(self) -> str:
         return "; ".join(f"{address}: {why}" for address, why in self.why.items())

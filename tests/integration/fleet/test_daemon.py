@@ -11,7 +11,12 @@ import pytest
 from mgr.client import AsyncDaemon, Daemon
 from mgr.client.peers import OPTIONS
 from mgr.clock import CLOCK
-from mgr.errors import InvalidArgumentError, ReportRefusedError, UnreachableError
+from mgr.errors import (
+    InvalidArgumentError,
+    ReplacedError,
+    ReportRefusedError,
+    UnreachableError,
+)
 from mgr.rpc.v1 import cluster_pb2
 from tests.support.faults.proxy import Mode, Proxy
 
@@ -237,6 +242,61 @@ async def test_a_command_without_a_manager_fails_in_time(fleet, web, until):
 
     with pytest.raises(UnreachableError, match=r"no active manager within 0\.3 s"):
         await web.execute("status", timeout_s=0.3)
+
+
+async def test_a_command_may_be_the_first_thing_in_the_block(fleet):
+    """It waits for the membership, as long as it may."""
+    async with AsyncDaemon("web", "eu-1", fleet.hosts) as daemon:
+        assert (await daemon.execute("status")).text == "status"
+
+
+async def test_a_command_may_be_the_first_thing_in_a_threads_block(fleet):
+    """As above; a limit that is over is said as such, not as a membership that is missing."""
+
+    def program():
+        with Daemon("web", "eu-1", fleet.hosts) as daemon:
+            answer = daemon.execute("status").text
+        fleet.lead(None)
+        with Daemon("web", "eu-2", fleet.hosts) as daemon, pytest.raises(UnreachableError) as late:
+            daemon.execute("status", timeout_s=0.3)
+        return answer, str(late.value)
+
+    answer, late = await asyncio.get_running_loop().run_in_executor(None, program)
+
+    assert answer == "status"
+    assert "no active manager within 0.3 s" in late
+
+
+async def test_a_command_outside_of_the_block_fails_at_once(fleet):
+    """Nothing would ever send it."""
+    daemon = AsyncDaemon("web", "eu-1", fleet.hosts)
+    with pytest.raises(UnreachableError, match="not started"):
+        await daemon.execute("status")
+    async with daemon:
+        pass
+    with pytest.raises(UnreachableError, match="no member any more"):
+        await daemon.execute("status")
+
+
+async def test_a_command_that_waits_fails_when_the_membership_ends(fleet, web, until):
+    """Another program has the name: nobody will send it, so nobody waits for its limit."""
+    await joined(fleet, until)
+    fleet.lead(None)
+    await until(lambda: not web.joined)
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_error_of(web.execute("status")))
+        await asyncio.sleep(0)
+        fleet["a"].refuses = [ReplacedError("another web.eu-1 has joined")]
+        fleet.lead("a")
+
+    assert "no member any more" in str(asked.result())
+
+
+async def _error_of(work):
+    with pytest.raises(UnreachableError) as error:
+        await work
+    return error.value
 
 
 async def test_a_hand_over_is_followed(fleet, web, until):
