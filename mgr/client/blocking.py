@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -18,11 +19,16 @@ from mgr.client.aio import REACH_S, TIMEOUT_S, AsyncClient
 from mgr.client.answer import Answer, CommandInfo, Line, Missing, Status
 from mgr.client.maps import Gone, Map, Maps
 from mgr.client.search import Sighting
+from mgr.errors import InternalError, UnreachableError
 from mgr.tls import Tls
 
 T = TypeVar("T")
 
 THREAD: Final = "mgr-client"
+LOOK_S: Final = 1.0
+"""How often a call that waits sees whether anybody is there to answer it."""
+
+log = logging.getLogger(__name__)
 
 
 class Client:
@@ -131,34 +137,96 @@ class BlockingMaps:
         return _drained(self._maps.watch(prefix))
 
 
-class _Shared:
+class Shared:
     """The loop of all blocking clients, started when the first of them needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, look_s: float = LOOK_S) -> None:
+        """See every ``look_s`` whether the loop that a call waits for is still there."""
+        self._look_s = look_s
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop."""
+        """Return the running loop.
+
+        Raises:
+            UnreachableError: Its thread is gone, and with it every connection.
+
+        """
         with self._starting:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name=THREAD, daemon=True).start()
+                loop = self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=_run, args=(loop,), name=THREAD, daemon=True)
+                self._thread.start()
+            elif not self._lives():
+                raise UnreachableError(
+                    f"the thread {THREAD} is gone, as in a forked process: "
+                    "fork first, then make clients and daemons"
+                )
             return self._loop
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do ``work`` on the loop and wait for it.
 
-SHARED: Final = _Shared()
+        Raises:
+            UnreachableError: The loop's thread is gone: nothing was begun.
+            InternalError: It went meanwhile: what became of ``work`` is unknown.
+            RuntimeError: This is the loop's own thread.
+
+        """
+        try:
+            loop = self._others_loop()
+        except BaseException:
+            work.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            while True:
+                try:
+                    return future.result(self._look_s)
+                except TimeoutError:
+                    # Also what the work itself may raise.
+                    if future.done():
+                        return future.result()
+                    if not self._lives():
+                        raise InternalError(
+                            f"the thread {THREAD} is gone: what was asked for may have run"
+                        ) from None
+        finally:
+            # Does nothing to what is done; ends what an interrupt left behind.
+            future.cancel()
+
+    def _others_loop(self) -> asyncio.AbstractEventLoop:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "a blocking call on the loop of blocking calls would wait for itself: "
+                "make it from a thread, a handler's function for example"
+            )
+        return self.loop()
+
+    def _lives(self) -> bool:
+        # In a forked process Python says so too: of its threads only the one that forked is there.
+        return self._thread is not None and self._thread.is_alive()
+
+
+SHARED: Final = Shared()
 """Also of blocking daemons."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` on the shared loop and wait for it."""
-    future = asyncio.run_coroutine_threadsafe(work, SHARED.loop())
-    try:
-        return future.result()
-    finally:
-        # Does nothing to what is done; ends what an interrupt left behind.
-        future.cancel()
+    """Do ``work`` on the shared loop and wait for it; raises as ``Shared.run``."""
+    return SHARED.run(work)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:  # the edge of the program's code: all its clients share this loop
+            log.exception("what would end a thread was raised on the loop of blocking clients")
+        else:
+            return
 
 
 def _drained(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
