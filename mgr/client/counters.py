@@ -156,7 +156,7 @@ class Gauge(Series):
             return
         try:
             self.set(self.function())
-        except Exception:  # the edge of the program's code
+        except BaseException:  # the edge of the program's code, on a thread for that alone
             if not self._complained:
                 log.exception("a gauge's function raised", extra={"counter": self.face.name})
             self._complained = True

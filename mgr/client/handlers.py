@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import closest, match
-from mgr.client.worker import Worker
+from mgr.client.worker import Worker, is_ctrl_c
 from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
 from mgr.rpc.wire import arguments_in
@@ -100,7 +100,10 @@ class Handlers:
         ]
 
     async def answer(self, request: ExecuteRequest, *, timeout_s: float) -> ExecuteResponse:
-        """Run what ``request`` asks for. Never raises: every failure is an answer.
+        """Run what ``request`` asks for. Every failure is an answer, whatever it is.
+
+        Only the end of the task that waits here, and Ctrl-C, are not the handler's.
+
 
         ``timeout_s`` bounds the waiting, not the handler: a thread cannot be stopped.
         """
@@ -112,7 +115,10 @@ class Handlers:
                 return _response(await self._run(handler, arguments))
         except MgrError as error:
             return _refusal(error.errno, str(error))
-        except Exception as error:  # noqa: BLE001 - the edge of the program's code
+        except BaseException as error:
+            # The edge of the program's code. A SystemExit would end the loop of all daemons.
+            if _is_ours(error) or is_ctrl_c(error):
+                raise
             if limit.expired():
                 return _refusal(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
             return _refusal(errno.EINVAL, _traceback(error))
@@ -131,6 +137,13 @@ class Handlers:
             coroutine: Awaitable[Any] = handler.call(**arguments)
             return coroutine
         return self._worker.submit(lambda: handler.call(**arguments))
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it ends this task; a handler may as well have met a task that was cancelled."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    return bool(cancelled) or isinstance(error, GeneratorExit)
 
 
 def _parameters(function: Callable[..., Any], signature: Signature) -> frozenset[str] | None:
@@ -185,7 +198,7 @@ def _encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _traceback(error: Exception) -> str:
+def _traceback(error: BaseException) -> str:
     with contextlib.suppress(Exception):
         return "".join(traceback.format_exception(error))
     return f"{type(error).__name__}, which cannot be shown"

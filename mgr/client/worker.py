@@ -46,7 +46,7 @@ class Worker:
             try:
                 settle = functools.partial(future.set_result, call())
             except BaseException as caught:  # noqa: BLE001 - the program's code may raise anything
-                settle = functools.partial(future.set_exception, _tame(caught))
+                settle = functools.partial(future.set_exception, tame(caught))
             # The loop may be closed by now: then nobody waits either.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_unless_cancelled, future, settle)
@@ -77,8 +77,14 @@ def _unless_cancelled(future: asyncio.Future[Any], settle: Callable[[], None]) -
         settle()
 
 
-def _tame(error: BaseException) -> Exception:
-    # Not SystemExit and the like as they are: they would end the loop, not the handler.
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether the user raised it and not the code: signals arrive on the main thread."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and isinstance(error, KeyboardInterrupt)
+
+
+def tame(error: BaseException) -> Exception:
+    """``error``, or what says the same: ``SystemExit`` and the like would end a loop."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

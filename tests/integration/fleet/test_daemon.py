@@ -181,11 +181,17 @@ async def test_a_handler_that_raises_answers_with_the_traceback(fleet, web, unti
     def leave():
         raise SystemExit(3)
 
+    @web.command("quit later", "")
+    async def leave_later():
+        raise SystemExit(4)
+
     stream = await joined(fleet, until)
 
     failed, left = await stream.tell("fail"), await stream.tell("quit")
+    later = await stream.tell("quit", "later")
 
-    assert failed.retval == left.retval == -errno.EINVAL
+    assert failed.retval == left.retval == later.retval == -errno.EINVAL
+    assert "SystemExit: 4" in later.stderr
     assert failed.stderr.startswith("Traceback")
     assert "ValueError: a broken disk" in failed.stderr
     assert "SystemExit: 3" in left.stderr

@@ -156,11 +156,11 @@ def test_a_retired_counter_begins_anew(counters):
 def test_a_gauges_function_that_raises_keeps_the_last_value(counters, caplog):
     """It is logged once, until it works again."""
     gauge = counters.get(Gauge, "queue")
-    answers = [7, OSError(), OSError(), 8, OSError()]
+    answers = [7, OSError(), SystemExit(), 8, OSError()]
 
     def function():
         answer = answers.pop(0)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
