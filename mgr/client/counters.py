@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import ClassVar, Final, TypeVar
 
+from mgr.client.rules import check_description, check_priority, check_text
 from mgr.clock import CLOCK
 from mgr.errors import InvalidArgumentError
+from mgr.limits import BOUNDS_MAX, COUNTERS_MAX, LABELS_MAX, VALUES_EACH
 
-SERIES_MAX: Final = 10_000
+SERIES_MAX: Final = COUNTERS_MAX
 """Of one program. Labels made of what users send grow without end: others count for nothing."""
 CRITICAL, INTERESTING, USEFUL, UNINTERESTING, DEBUG = 10, 8, 5, 2, 0
 """Priorities. The manager says below which it wants no reports."""
@@ -64,12 +66,27 @@ class Face:
                 f"counter {self.group}.{self.name}: a name is letters, digits, '_', '-' and, "
                 "behind its group, dots"
             )
+        what = f"counter {self.group}.{self.name}"
+        check_text(f"{what}: nick", self.nick)
+        check_description(f"{what}: description", self.description)
         if self.unit not in UNITS:
             raise InvalidArgumentError(
                 f"counter {self.name}: unit {self.unit!r} is none of {UNITS}"
             )
         if not all(_LABEL.fullmatch(name) for name, _ in self.labels):
             raise InvalidArgumentError(f"counter {self.name}: a label is named like a variable")
+        if len(self.labels) > LABELS_MAX:
+            raise InvalidArgumentError(
+                f"{what}: {len(self.labels)} labels, at most {LABELS_MAX} are taken"
+            )
+        check_priority(what, self.priority)
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        if len(self.bounds) > BOUNDS_MAX:
+            raise InvalidArgumentError(
+                f"histogram {self.name}: {len(self.bounds)} bounds, at most {BOUNDS_MAX} are taken"
+            )
         ascending = all(low < high for low, high in zip(self.bounds, self.bounds[1:], strict=False))
         if not ascending or not all(map(isfinite, self.bounds)):
             raise InvalidArgumentError(f"histogram {self.name}: bounds are finite and ascend")
@@ -79,6 +96,8 @@ class Series:
     """One counter with its labels. Safe to change from any thread, also from a signal's handler."""
 
     KIND: ClassVar[str]
+    width = 1
+    """How many values it has."""
     __slots__ = ("_lock", "face", "retired")
 
     def __init__(self, face: Face) -> None:
@@ -116,7 +135,10 @@ class Counter(Series):
         if not 0 <= amount < inf:
             raise ValueError(f"{self.face.name}: a counter does not grow by {amount}")
         with self._lock:
-            self._value += amount
+            total = self._value + amount
+            # Beyond all numbers it stays: the manager would refuse every further report.
+            if total < inf:
+                self._value = total
 
     def read(self) -> Sequence[float]:
         """One value."""
@@ -142,9 +164,10 @@ class Gauge(Series):
 
     def inc(self, amount: float = 1) -> None:
         """Be higher by ``amount``."""
-        if isfinite(amount):
-            with self._lock:
-                self._value += amount
+        with self._lock:
+            total = self._value + amount
+            if isfinite(total):
+                self._value = total
 
     def dec(self, amount: float = 1) -> None:
         """Be lower by ``amount``."""
@@ -191,6 +214,7 @@ class Average(_Observed):
     """The sum of what was observed and how often: an average over any span, a rate as well."""
 
     KIND = "average"
+    width = 2
     __slots__ = ("_count", "_sum")
 
     def __init__(self, face: Face) -> None:
@@ -199,10 +223,11 @@ class Average(_Observed):
         self._count = 0
 
     def observe(self, value: float) -> None:
-        """Take one observation in; one that is not finite is passed over."""
-        if isfinite(value):
-            with self._lock:
-                self._sum += value
+        """Take one observation in; one with which the sum is not finite is passed over."""
+        with self._lock:
+            total = self._sum + value
+            if isfinite(total):
+                self._sum = total
                 self._count += 1
 
     def read(self) -> Sequence[float]:
@@ -215,23 +240,25 @@ class Histogram(_Observed):
     """How many observations fell between which bounds, and their sum."""
 
     KIND = "histogram"
-    __slots__ = ("_buckets", "_sum")
+    __slots__ = ("_buckets", "_sum", "width")
 
     def __init__(self, face: Face) -> None:
         super().__init__(face)
+        self.width = len(face.bounds) + 2
         self._buckets = [0] * (len(face.bounds) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Take one observation in; one that is not finite is passed over.
+        """Take one observation in; one with which the sum is not finite is passed over.
 
         A value equal to a bound is below it.
         """
-        if isfinite(value):
-            bucket = bisect.bisect_left(self.face.bounds, value)
-            with self._lock:
+        bucket = bisect.bisect_left(self.face.bounds, value)
+        with self._lock:
+            total = self._sum + value
+            if isfinite(total):
                 self._buckets[bucket] += 1
-                self._sum += value
+                self._sum = total
 
     def read(self) -> Sequence[float]:
         """Each bucket's own count, the last without a bound; then the sum."""
@@ -253,6 +280,7 @@ class Counters:
         """Name them ``group.<name>`` where no other group is said."""
         self.group = group
         self._series_max = series_max
+        self._width = 0
         self._lock = threading.RLock()
         self._series: dict[tuple[str, str, tuple[tuple[str, str], ...]], Series] = {}
         self._full = False
@@ -268,7 +296,8 @@ class Counters:
     ) -> S:
         """The counter of that path and those labels, made unless it is there; ``said`` as ``Face``.
 
-        Beyond ``series_max`` what is returned counts and is not reported; that is logged once.
+        Beyond ``series_max``, or twice as many values, what is returned counts and is not
+        reported; that is logged once.
 
         Raises:
             InvalidArgumentError: It is there and of another kind, or something cannot be declared.
@@ -289,7 +318,7 @@ class Counters:
         """Every counter that is to be reported, in the order in which they were made."""
         with self._lock:
             for key in [key for key, series in self._series.items() if series.retired]:
-                del self._series[key]
+                self._drop(key)
             return list(self._series.values())
 
     def functions(self) -> list[Gauge]:
@@ -299,15 +328,24 @@ class Counters:
     def _keep(self, key: tuple[str, str, tuple[tuple[str, str], ...]], made: Series) -> None:
         if key in self._series:
             # Behind those that were declared meanwhile, not where the retired one stood.
-            del self._series[key]
-        if len(self._series) < self._series_max:
+            self._drop(key)
+        width_max = VALUES_EACH * self._series_max
+        if len(self._series) < self._series_max and self._width + made.width <= width_max:
             self._series[key] = made
+            self._width += made.width
         elif not self._full:
             self._full = True
             log.warning(
-                "too many counters: further ones are not reported",
-                extra={"counters_max": self._series_max, "counter": f"{key[0]}.{key[1]}"},
+                "too many counters or values: further ones are not reported",
+                extra={
+                    "counters_max": self._series_max,
+                    "values_max": width_max,
+                    "counter": f"{key[0]}.{key[1]}",
+                },
             )
+
+    def _drop(self, key: tuple[str, str, tuple[tuple[str, str], ...]]) -> None:
+        self._width -= self._series.pop(key).width
 
 
 def _shown(value: object) -> str:

@@ -17,8 +17,10 @@ from typing import Any, Final, TypeVar
 
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import closest, match
+from mgr.client.rules import is_encodable
 from mgr.client.worker import Worker, is_ctrl_c
 from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
+from mgr.limits import COMMAND_MAX, COMMANDS_MAX
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
 from mgr.rpc.wire import arguments_in
 
@@ -77,11 +79,22 @@ class Handlers:
         stderr)``, a text, or nothing.
 
         Raises:
-            InvalidArgumentError: The descriptor cannot be read.
+            InvalidArgumentError: The descriptor cannot be read, or there are 256 commands.
             TypeError: The function does not take the arguments, or needs others.
 
         """
         signature = Signature.parse(descriptor)
+        if not all(map(is_encodable, (signature.to_text(), help, perm))):
+            raise InvalidArgumentError(f"command {descriptor!a}: half a character cannot be sent")
+        text = signature.to_text()
+        if len(text) > COMMAND_MAX or not text.isprintable():
+            raise InvalidArgumentError(
+                f"command {text[:SHOWN_MAX]!a}: at most {COMMAND_MAX} printable characters are taken"
+            )
+        if signature.prefix not in self._handlers and len(self._handlers) >= COMMANDS_MAX:
+            raise InvalidArgumentError(
+                f"command '{signature.prefix}': {COMMANDS_MAX} others are there, which is the most"
+            )
 
         def decorate(function: F) -> F:
             takes = _parameters(function, signature)

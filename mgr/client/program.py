@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from mgr.client.counters import Average, Counter, Counters, Gauge, Histogram
 from mgr.client.handlers import Handlers
+from mgr.client.rules import check_metadata, check_name, check_text
 from mgr.client.standing import Device, Standing, Texts
 from mgr.client.worker import Worker
-from mgr.errors import InvalidArgumentError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-ID_MAX: Final = 128
-_TYPE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Said(TypedDict, total=False):
@@ -74,21 +70,21 @@ class Program:
         """Be ``<type>.<id>``.
 
         Raises:
-            InvalidArgumentError: No daemon may be called so.
+            InvalidArgumentError: No daemon may be called so; host, version or metadata are too
+                long, or hold a control character.
 
         """
-        plain = id.isprintable() and not set(id) & {" ", "/"}
-        if not _TYPE.fullmatch(type) or not 0 < len(id) <= ID_MAX or not plain:
-            raise InvalidArgumentError(
-                f"no daemon can be called {type}.{id}: a type is letters, digits, '_' and '-', "
-                f"an id at most {ID_MAX} characters without blanks and slashes"
-            )
+        check_name(type, id)
+        check_text("host", host)
+        check_text("version", version)
+        said = {str(name): str(value) for name, value in (metadata or {}).items()}
+        check_metadata(said)
         self.hello = Hello(
             type=type,
             id=id,
             host=host or socket.gethostname(),
             version=version,
-            metadata={str(name): str(value) for name, value in (metadata or {}).items()},
+            metadata=said,
             incarnation=uuid.uuid4().hex,
         )
         self.counters = Counters(type)
@@ -161,13 +157,20 @@ class Program:
         """Raise the health check ``type`` while ``value``, summed over the fleet, is above 0.
 
         Raises:
-            InvalidArgumentError: The type is not capital letters, digits and ``_``.
+            InvalidArgumentError: Type, value or summary cannot be, as in ``Standing.set_metric``;
+                what was said before stays.
 
         """
         self.standing.set_metric(type, value, summary)
 
     def devices(self, devices: Iterable[Device]) -> None:
-        """Say which devices it uses, instead of those it said before."""
+        """Say which devices it uses, instead of those it said before.
+
+        Raises:
+            InvalidArgumentError: More than 512, one without an id, a text above 255 characters
+                or with a control character, a wear level beyond 0 to 1. What was said stays.
+
+        """
         self.standing.devices = tuple(devices)
 
     # -- commands ---------------------------------------------------------------------------
@@ -182,7 +185,7 @@ class Program:
         loop. What it raises is answered as ``-EINVAL`` with the traceback.
 
         Raises:
-            InvalidArgumentError: The descriptor cannot be read.
+            InvalidArgumentError: The descriptor cannot be read, or there are 256 commands.
             TypeError: The function does not take these arguments.
 
         """

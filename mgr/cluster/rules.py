@@ -1,4 +1,4 @@
-"""What a daemon may say: names, lengths and numbers, each refused with the rule's name.
+"""What daemons say, held against ``mgr.limits``: each refused with the rule's name.
 
 Whoever breaks a rule is told so and disconnected; nobody else is touched, and nothing of the
 message is kept.
@@ -7,7 +7,6 @@ message is kept.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
@@ -15,38 +14,35 @@ from typing import Final
 from mgr.cluster.counters import Counter, Kind, Schema
 from mgr.cluster.daemon import Device, Metric, Saying
 from mgr.errors import ReportLimitError, ReportRefusedError
+from mgr.limits import (
+    BOUNDS_MAX,
+    COMMAND_MAX,
+    COMMANDS_MAX,
+    DESCRIPTION_MAX,
+    DEVICES_MAX,
+    ID_MAX,
+    LABELS_MAX,
+    METRICS_MAX,
+    OUR_CHECKS,
+    RESERVED,
+    TEXT_MAX,
+    TEXTS_BYTES_MAX,
+    VALUES_EACH,
+    is_id,
+    is_kind,
+    is_label,
+    is_metric,
+    is_printable,
+    is_text,
+)
 
-KIND: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-RESERVED: Final = "mgr"
-"""The managers' own type."""
-ID_MAX: Final = 128
-TEXT_MAX: Final = 255
-"""Characters of a host's name, a version, a counter's name, a label."""
-TEXTS_BYTES_MAX: Final = 16 << 10
-"""Of a daemon's metadata, or of its status. Metadata is in etcd, and in every standby's memory."""
-COMMANDS_MAX: Final = 256
-COMMAND_MAX: Final = 4096
-"""Characters of the descriptor of one command."""
-LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""What a label may be called: what every system that reads them takes."""
 QUOTED_MAX: Final = 64
 """Characters of what was wrong that are repeated to whoever sent it, and to the log."""
-DESCRIPTION_MAX: Final = 1024
-LABELS_MAX: Final = 16
-BOUNDS_MAX: Final = 64
-VALUES_EACH: Final = 2
-"""Values in a row for each counter that a daemon may have: averages have two."""
-METRICS_MAX: Final = 32
-METRIC: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
-OUR_CHECKS: Final = "MGR_"
-DEVICES_MAX: Final = 512
 MESSAGES_PER_PERIOD: Final = 4
 """A daemon may report this often on the average, for a status that changed in between."""
 MESSAGES_AT_ONCE: Final = 32
 MESSAGE_BYTES_MAX: Final = 4 << 20
 """Of one message of a report stream."""
-
-_LINES: Final = {ord("\n"): " ", ord("\t"): " ", ord("\r"): " "}
 
 
 def quoted(text: str) -> str:
@@ -61,12 +57,11 @@ def checked_name(kind: str, ident: str) -> str:
         ReportRefusedError: It may not; the message says why.
 
     """
-    if not KIND.fullmatch(kind) or kind == RESERVED:
+    if not is_kind(kind):
         raise ReportRefusedError(
             "name", f"type {quoted(kind)}: use 1 to 64 of A-Z a-z 0-9 _ - and not {RESERVED!r}"
         )
-    plain = ident.isprintable() and not set(ident) & {" ", "/"}
-    if not ident or len(ident) > ID_MAX or not plain:
+    if not is_id(ident):
         raise ReportRefusedError(
             "name",
             f"id {quoted(ident)}: use 1 to {ID_MAX} printable characters, no blank, no slash",
@@ -81,7 +76,7 @@ def checked_text(what: str, text: str) -> str:
         ReportRefusedError: It is not.
 
     """
-    if len(text) > TEXT_MAX or not text.isprintable():
+    if not is_text(text):
         raise ReportRefusedError(
             "text", f"{what}: use at most {TEXT_MAX} characters, none of them a control character"
         )
@@ -134,7 +129,7 @@ def checked_texts(what: str, texts: Mapping[str, str]) -> dict[str, str]:
     whole = "".join((*own, *own.values()))
     if len(whole.encode()) > TEXTS_BYTES_MAX:
         raise ReportLimitError("texts", f"{what}: more than {TEXTS_BYTES_MAX} bytes")
-    if not whole.isprintable() and not whole.translate(_LINES).isprintable():
+    if not is_printable(whole):
         raise ReportRefusedError("texts", f"{what}: a control character")
     return own
 
@@ -160,7 +155,7 @@ def checked_counter(counter: Counter) -> Counter:
         checked_text(f"counter {shown}", word)
     if len(counter.description) > DESCRIPTION_MAX:
         raise ReportLimitError("schema", f"{shown}: description above {DESCRIPTION_MAX}")
-    if any(not LABEL.fullmatch(label) for label, _ in counter.labels):
+    if not all(is_label(label) for label, _ in counter.labels):
         raise ReportRefusedError("labels", f"{shown}: labels are called by A-Z a-z 0-9 _")
     if len(counter.labels) > LABELS_MAX:
         raise ReportLimitError("labels", f"{shown}: more than {LABELS_MAX} labels")
@@ -211,7 +206,7 @@ def checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
     if len(metrics) > METRICS_MAX:
         raise ReportLimitError("metrics", f"more than {METRICS_MAX} health metrics")
     for metric in metrics:
-        if not METRIC.fullmatch(metric.code) or metric.code.startswith(OUR_CHECKS):
+        if not is_metric(metric.code):
             raise ReportRefusedError(
                 "metrics",
                 f"health metric {quoted(metric.code)}: use A-Z 0-9 _, not {OUR_CHECKS}...",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mgr.cluster.daemon import Wanted
+from mgr.limits import COUNTERS_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Tuning:
     beacon_grace_s: float = 60.0
     prune_s: float = 86_400.0
     daemons_max: int = 50_000
-    counters_max: int = 10_000
+    counters_max: int = COUNTERS_MAX
     values_max: int = 10_000_000
 
     @property

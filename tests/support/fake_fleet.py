@@ -268,3 +268,14 @@ async def fake_fleet(*names: str) -> AsyncIterator[FakeFleet]:
     finally:
         for manager in fleet.managers.values():
             await manager.kill()
+
+
+async def joined(fleet, until, name="web.eu-1"):
+    """The daemon's stream at whoever leads, once it has reported."""
+
+    def there():
+        streams = fleet.leader.streams
+        return any(each.name == name and each.reports for each in streams)
+
+    await until(there)
+    return fleet.leader[name]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mgr.client import AsyncDaemon, Device
 from mgr.cluster.daemon import Order, State, Wanted
 from mgr.cluster.tuning import Tuning
+from mgr.errors import InvalidArgumentError
 from tests.integration.rpc.cluster import cluster, until
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
@@ -109,9 +112,34 @@ async def test_of_two_programs_with_one_name_the_newer_stays(three, fleet):
 
 
 async def test_the_rule_that_was_broken_is_in_the_programs_log(three, caplog):
-    """Else its author could only guess."""
-    async with AsyncDaemon("mgr", "x", three.hosts):
+    """Else its author could only guess: the managers' limits may be lower than the library's."""
+    three["a"].role.fleet.tuning = replace(TUNING, counters_max=1)
+    async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
+        daemon.counter("one")
+        daemon.counter("two")
         await until(lambda: [each for each in caplog.records if each.levelname == "ERROR"])
 
     (error,) = [each for each in caplog.records if each.levelname == "ERROR"]
-    assert "type 'mgr'" in error.why
+    assert "2 counters; a daemon may have 1" in error.why
+
+
+async def test_what_cannot_be_said_disturbs_no_membership(three, fleet):
+    """The caller is told; the daemon stays, with what it said before and counts since."""
+    async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
+        daemon.status["state"] = "ok"
+        requests = daemon.counter("requests")
+        assert await newest(fleet, "web.requests") == [0]
+
+        with pytest.raises(InvalidArgumentError, match="status 'state'"):
+            daemon.status["state"] = "\x1b[31m"
+        with pytest.raises(InvalidArgumentError, match="health metric"):
+            daemon.health_metric("MGR_DOWN", 1)
+        daemon.task_status["reindex"] = "40 %"
+        requests.inc()
+
+        known = fleet.daemons["web.eu-1"]
+        await until(lambda: known.task_status)
+        assert await newest(fleet, "web.requests") == [1]
+        assert known.status == {"state": "ok"}
+
+    assert three["a"].role.refused == []
