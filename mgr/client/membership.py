@@ -104,12 +104,16 @@ class Patience:
     def after_failure_s(self, error: MgrError) -> float:
         """The pause after an attempt that brought nothing: longer each time, up to a limit."""
         if isinstance(error, REFUSED):
-            return self.uniform(REFUSED_PAUSE_S / 2, REFUSED_PAUSE_S)
+            return self.after_refusal_s()
         if isinstance(error, CROWDED):
             return self.spread_s()
         self._failures += 1
         longest_s = min(PAUSE_S_MAX, 0.1 * 2 ** min(self._failures, 10))
         return self.uniform(longest_s / 2, longest_s)
+
+    def after_refusal_s(self) -> float:
+        """The pause after what would only be the same again."""
+        return self.uniform(REFUSED_PAUSE_S / 2, REFUSED_PAUSE_S)
 
     def after_life_s(self, error: MgrError, lived_s: float) -> float:
         """The pause after a stream that lived so long."""
@@ -244,7 +248,7 @@ class Membership:
             error = refused
         except Exception:  # the edge of the program, which must not end for our faults
             log.exception("the membership failed", extra={"daemon": self._program.name})
-            return PAUSE_S_MAX
+            return self._patience.after_refusal_s()
         return self._judge(error, loop.time() - begun_s)
 
     def _judge(self, error: MgrError, lived_s: float) -> float:

@@ -5,11 +5,12 @@ Made anew for each stream, so that a manager that is new is told everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mgr.client.counters import Counters, Series
 from mgr.client.standing import Device, HealthMetric, Standing
+from mgr.limits import COUNTERS_MAX, VALUES_EACH
 from mgr.rpc.v1 import cluster_pb2
 
 KINDS: Final = {
@@ -58,13 +59,16 @@ class Reporter:
         ]
         retired = len(self._declared) - len(self._known.intersection(wanted))
         self._old_reports = self._old_reports + 1 if retired else 0
+        added = [each for each in wanted if each not in self._known]
         crowded = retired * RETIRED_SHARE > len(self._declared)
+        # Retired ones count for the manager until it is told: with what is new, they may be too
+        # many, while those that are left are not.
+        crowded = crowded or bool(retired and added and _too_many([*self._declared, *added]))
         if self._anew or crowded or self._old_reports > RETIRED_REPORTS_MAX:
             nothing_said = not self._declared and not wanted
             self._declared, self._known = wanted, set(wanted)
             self._anew, self._old_reports = False, 0
             return None if nothing_said else _declaration(wanted, anew=True)
-        added = [each for each in wanted if each not in self._known]
         self._declared += added
         self._known.update(added)
         return _declaration(added, anew=False) if added else None
@@ -95,6 +99,11 @@ class Reporter:
         news = version != self._said[what]
         self._said[what] = version
         return news
+
+
+def _too_many(series: Sequence[Series]) -> bool:
+    width = sum(each.width for each in series)
+    return len(series) > COUNTERS_MAX or width > VALUES_EACH * COUNTERS_MAX
 
 
 def _declaration(series: Iterable[Series], *, anew: bool) -> cluster_pb2.Declare:

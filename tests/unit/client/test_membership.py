@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -195,6 +196,22 @@ def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
     in_virtual_time(scenario())
 
     assert road.attempts < 300
+
+
+def test_what_cannot_be_sent_is_not_tried_all_the_time(caplog):
+    """It would be a fault of the library, and the same each time."""
+    road = Road()
+    (membership,) = programs(road, 1)
+    membership._program.hello = replace(membership._program.hello, version="\ud800")
+
+    async def scenario():
+        async with running([membership]):
+            await asyncio.sleep(3600)
+
+    in_virtual_time(scenario())
+
+    assert 100 < len(caplog.records) < 300
+    assert road.arrivals == []
 
 
 @pytest.mark.parametrize("times", range(1, 20))

@@ -7,6 +7,7 @@ import pytest
 from mgr.client.counters import Counter, Counters, Histogram
 from mgr.client.reporter import RETIRED_REPORTS_MAX, Reporter
 from mgr.client.standing import Device, Standing
+from mgr.limits import COUNTERS_MAX
 
 
 @pytest.fixture
@@ -86,6 +87,21 @@ def test_a_retired_one_is_gone_after_a_while(reporter, counters):
 
     assert said[:-1] == [None] * RETIRED_REPORTS_MAX
     assert said[-1] == (True, [str(n) for n in range(1, 16)])
+
+
+def test_retired_ones_leave_room_before_new_ones_are_declared(reporter, counters):
+    """The manager counts what it was told of, and it has a limit."""
+    series = make(counters, *range(COUNTERS_MAX))
+    told(reporter)
+    series[0].retire()
+    assert told(reporter) is None
+
+    make(counters, "new")
+
+    anew, declared = told(reporter)
+    assert anew
+    assert len(declared) == COUNTERS_MAX
+    assert declared[-1] == "new"
 
 
 def test_the_last_one_can_be_retired(reporter, counters):
