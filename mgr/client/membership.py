@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from tenacity import wait_exponential_jitter
 
+from mgr.client.absence import Absence
 from mgr.client.answer import Answer
 from mgr.client.attendance import AnewError, Attendance
 from mgr.client.line import Line
@@ -275,7 +276,7 @@ class Membership:
     # -- joining ----------------------------------------------------------------------------
 
     async def _join(self) -> Line:
-        """Open a stream to the active, however long that takes.
+        """Open a stream to the active, however long that takes; that it takes long is logged.
 
         Raises:
             ReplacedError: The name is another program's.
@@ -287,26 +288,33 @@ class Membership:
         if (hint := self._newest(None)) is not None:
             with contextlib.suppress(_ElsewhereError):
                 return await self._open(hint)
+        now = asyncio.get_running_loop().time
+        absence = Absence(self._program.name, now())
         async with self._road.search() as search:
             self._silent = search.silent
             pause_s, tried = PAUSE_S_MAX, 0
-            begun_s = asyncio.get_running_loop().time()
+            begun_s = now()
             while True:
                 await wait_at_most(pause_s, search, tried)
                 sighting = self._newest(search.best)
                 if sighting is None:
+                    absence.lasts(now(), search.silent)
                     continue
-                waited_s = asyncio.get_running_loop().time() - begun_s
+                waited_s = now() - begun_s
                 if sighting.term > self._passed and waited_s > self._patience.rejoin_within_s:
                     # The whole fleet waited for this one, and hears of it in this moment.
                     await asyncio.sleep(self._patience.spread_s())
                 self._passed = max(self._passed, sighting.term)
                 try:
-                    return await self._open(sighting)
+                    line = await self._open(sighting)
                 except _ElsewhereError as elsewhere:
+                    absence.lasts(now(), search.silent)
                     tried = sighting.term
                     pause_s = self._patience.after_failure_s(elsewhere.why)
-                    begun_s = asyncio.get_running_loop().time()
+                    begun_s = now()
+                else:
+                    absence.over(now(), sighting.address)
+                    return line
 
     def _newest(self, found: Sighting | None) -> Sighting | None:
         """Whom to ask: who was hinted at, once, or ``found``."""

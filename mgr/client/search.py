@@ -25,6 +25,8 @@ PAUSE_MAX_S: Final = 0.1
 PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=PAUSE_MAX_S, jitter=0.005)
 """Between two attempts: 5 ms at first, since a failover takes few, at most 100 ms."""
 
+NO_ANSWER: Final = "no answer yet"
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -115,6 +117,7 @@ class Search:
                 self._followers.append(self._tasks.create_task(self._follow(address)))
 
     async def _follow(self, address: str) -> None:
+        self.silent.setdefault(address, NO_ANSWER)
         async for attempt in AsyncRetrying(wait=self._pause, retry=retry_if_exception_type(_Ended)):
             with attempt:
                 try:

@@ -276,6 +276,23 @@ async def test_nobody_there_costs_a_program_nothing():
     assert CLOCK.now() - begun_s < 1
 
 
+async def test_nobody_there_is_said_with_the_reason_of_each_address(
+    fleet, until, caplog, monkeypatch
+):
+    """Wrong hosts would else look like a quiet day."""
+    monkeypatch.setattr("mgr.client.absence.TELL_S", 0.1)
+    monkeypatch.setattr("mgr.client.membership.PAUSE_S_MAX", 0.1)
+    fleet.lead(None)
+    async with AsyncDaemon("web", "eu-1", [fleet["a"].address, "127.0.0.1:1"]) as daemon:
+        await until(lambda: "refused" in caplog.text)
+        fleet.lead("a")
+        assert await daemon.wait_joined()
+
+    said = [each.getMessage() for each in caplog.records]
+    assert any("says that nobody leads" in each and "127.0.0.1:1: " in each for each in said)
+    assert "an active manager is found" in said[-1]
+
+
 def test_a_name_that_no_daemon_may_have_is_refused_at_once():
     """Not in the background, where nobody would look."""
     for name in [("we b", "1"), ("web", ""), ("web", "a/b")]:

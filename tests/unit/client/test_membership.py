@@ -198,6 +198,66 @@ def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
     assert road.attempts < 300
 
 
+def test_that_nobody_is_there_is_said_ever_more_seldom_and_that_it_is_over(caplog):
+    """With each address and why it is no help, in the sentence: fields are seldom shown."""
+    road = Road()
+    road.best = None
+    road.silent = {"b:1": "TLS does not fit", "a:1": "connection refused"}
+    told = []
+
+    async def scenario():
+        async with running(programs(road, 1)):
+            await asyncio.sleep(4)
+            told.append(len(caplog.records))
+            await asyncio.sleep(3600)
+            told.append(len(caplog.records))
+            road.lead(6)
+            await asyncio.sleep(PAUSE_S_MAX + 2)
+
+    in_virtual_time(scenario())
+
+    first, *_, last = caplog.records
+    assert first.levelname == last.levelname == "WARNING"
+    assert "a:1: connection refused; b:1: TLS does not fit" in first.getMessage()
+    assert first.for_s <= 10
+    assert told[0] == 0
+    assert 8 < told[1] < 16
+    assert len(caplog.records) == told[1] + 1
+    assert "an active manager is found: b:1" in last.getMessage()
+
+
+def test_an_active_that_takes_nobody_is_said_as_well(caplog):
+    """It is known and cannot be reached: its address leads nowhere from here."""
+    road = Road()
+    road.open = False
+
+    async def scenario():
+        async with running(programs(road, 1)):
+            await asyncio.sleep(30)
+
+    in_virtual_time(scenario())
+
+    assert "a:1: the manager ended the stream" in caplog.records[0].getMessage()
+    assert 1 < len(caplog.records) < 5
+
+
+def test_a_short_search_is_not_worth_a_word(caplog):
+    """A failover is over before."""
+    road = Road()
+    road.best = None
+
+    async def scenario():
+        async with running(programs(road, 1)):
+            await asyncio.sleep(3)
+            road.lead(6)
+            await asyncio.sleep(3)
+
+    in_virtual_time(scenario())
+
+    assert len(road.arrivals) == 1
+    assert caplog.records == []
+
+
 def test_what_cannot_be_sent_is_not_tried_all_the_time(caplog):
     """It would be a fault of the library, and the same each time."""
     road = Road()

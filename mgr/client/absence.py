@@ -1,0 +1,51 @@
+"""Nobody takes a program's reports: said after some seconds, ever more seldom, and at its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+TELL_S: Final = 5.0
+"""A failover is over by then, so that whoever reads of an absence has something to look into."""
+TELL_AGAIN_S_MAX: Final = 600.0
+
+log = logging.getLogger(__name__)
+
+
+class Absence:
+    """One search for an active. Times are seconds of one clock."""
+
+    def __init__(self, daemon: str, begun_s: float) -> None:
+        """``daemon`` seeks one since ``begun_s``."""
+        self._daemon = daemon
+        self._begun_s = begun_s
+        self._again_s = begun_s + TELL_S
+        self._told = False
+
+    def lasts(self, now_s: float, silent: Mapping[str, str]) -> None:
+        """Nobody is found yet; ``silent`` says of each address why it is no help.
+
+        It is logged after ``TELL_S``, then after twice as long, and so on.
+        """
+        if now_s < self._again_s:
+            return
+        lasted_s = now_s - self._begun_s
+        self._again_s = now_s + min(max(lasted_s, TELL_S), TELL_AGAIN_S_MAX)
+        self._told = True
+        # In the sentence itself: a program's own log seldom shows fields, and its author has
+        # nothing else to go by when an address is wrong or certificates do not fit.
+        log.warning(
+            "no active manager is found, goes on looking: %s",
+            "; ".join(f"{address}: {why}" for address, why in sorted(silent.items())),
+            extra={"daemon": self._daemon, "for_s": round(lasted_s)},
+        )
+
+    def over(self, now_s: float, manager: str) -> None:
+        """The search is over: said if its lasting was, and as loudly."""
+        if self._told:
+            log.warning(
+                "an active manager is found: %s",
+                manager,
+                extra={"daemon": self._daemon, "after_s": round(now_s - self._begun_s)},
+            )
