@@ -133,6 +133,14 @@ class AsyncDaemon(Member):
     _running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        """Begin to be a member, without waiting for a manager.
+
+        Raises:
+            RuntimeError: It was one before: a membership begins once.
+
+        """
+        if self._running is not None:
+            raise RuntimeError(f"{self.name} has been a member already: make another daemon")
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         self._running = self._tasks.create_task(self._be_member())
@@ -188,6 +196,7 @@ class Daemon(Member):
     _process = 0
     _stop: asyncio.Event
     _forget = True
+    _closed = False
 
     def __enter__(self) -> Self:
         self.start()
@@ -197,16 +206,29 @@ class Daemon(Member):
         self.close(forget=_is_orderly(kind))
 
     def start(self) -> None:
-        """Begin to be a member, without waiting for a manager. What the block's beginning does."""
+        """Begin to be a member, without waiting for a manager. What the block's beginning does.
+
+        Does nothing to a member.
+
+        Raises:
+            RuntimeError: It was closed, or started before a fork: a membership begins once.
+            UnreachableError: This process was forked from one that had blocking clients.
+
+        """
         if self._life is None:
+            loop = SHARED.loop()
             self._stop = asyncio.Event()
             self._process = os.getpid()
-            self._life = asyncio.run_coroutine_threadsafe(self._live(), SHARED.loop())
+            self._life = asyncio.run_coroutine_threadsafe(self._live(), loop)
+        elif self._closed or not self._here():
+            what = "was closed" if self._here() else "belongs to the process that started it"
+            raise RuntimeError(f"{self.name} {what}: make another daemon")
 
     def close(self, *, forget: bool = True) -> None:
         """Stop reporting, within ``CLOSE_S``; with ``forget`` for good, else it will be missed."""
         if self._life is None or not self._here():
             return
+        self._closed = True
         self._forget = forget
         SHARED.loop().call_soon_threadsafe(self._stop.set)
         try:

@@ -321,6 +321,27 @@ async def test_the_blocking_twin_does_all_of_it(fleet, until):
     assert stream.counters() == {"web.requests": [1]}
 
 
+async def test_a_membership_begins_once(fleet):
+    """Started again, a daemon that was closed would do nothing, and nobody would hear of it."""
+
+    def program():
+        daemon = Daemon("web", "eu-1", fleet.hosts)
+        daemon.close()
+        with daemon:
+            daemon.start()
+        with pytest.raises(RuntimeError, match=r"web\.eu-1 was closed: make another"):
+            daemon.start()
+        daemon.close()
+
+    await asyncio.get_running_loop().run_in_executor(None, program)
+    daemon = AsyncDaemon("web", "eu-1", fleet.hosts)
+    async with daemon:
+        pass
+    with pytest.raises(RuntimeError, match="make another"):
+        async with daemon:
+            pass
+
+
 async def test_a_forked_process_waits_for_nothing(fleet):
     """The thread that would answer is not in it: closing returns, asking fails, both at once."""
     daemon = Daemon("web", "eu-1", fleet.hosts)
@@ -333,6 +354,8 @@ async def test_a_forked_process_waits_for_nothing(fleet):
         assert not daemon.wait_joined()
         with pytest.raises(UnreachableError, match="not started in this process"):
             daemon.execute("status")
+        with pytest.raises(RuntimeError, match="make another"):
+            daemon.start()
     finally:
         daemon._process = here
         await asyncio.get_running_loop().run_in_executor(None, daemon.close)
