@@ -1,7 +1,8 @@
 """The Python client: finds the active manager, follows hints, retries what is safe.
 
 ``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` are members of the
-fleet. Each is imported when it is first asked for: a program pays for what it uses.
+fleet; ``Tls`` is what they show and trust. Each is imported when it is first asked for: a program
+pays for what it uses.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from mgr.client.blocking import Client
     from mgr.client.daemon import AsyncDaemon, Daemon
     from mgr.client.standing import Device
+    from mgr.tls import Tls
 
-__all__ = ["AsyncClient", "AsyncDaemon", "Client", "Daemon", "Device"]
+__all__ = ["AsyncClient", "AsyncDaemon", "Client", "Daemon", "Device", "Tls"]
 
 _HOMES: Final = {
     "AsyncClient": "mgr.client.aio",
@@ -23,6 +25,7 @@ _HOMES: Final = {
     "Client": "mgr.client.blocking",
     "Daemon": "mgr.client.daemon",
     "Device": "mgr.client.standing",
+    "Tls": "mgr.tls",
 }
 
 
