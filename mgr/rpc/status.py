@@ -75,6 +75,9 @@ BARE: Final[dict[StatusCode, type[MgrError]]] = {
 
 NEVER_SENT: Final = ("failed to connect", "DNS resolution failed", "connections to all backends")
 """How gRPC's own texts begin when a call did not leave this machine. Any other: it may have."""
+HANDSHAKE: Final = "Tls handshake failed"
+CLOSED: Final = "Socket closed"
+"""All that gRPC says of a server that hangs up because it wants TLS, or a certificate."""
 
 MESSAGE_BYTES_MAX: Final = 1600
 FIELD_BYTES_MAX: Final = 400
@@ -189,9 +192,20 @@ def _bare(code: StatusCode, details: str) -> MgrError:
     if code is StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         return errors.TooLargeError(f"message above the limit: {details}")
     if code is StatusCode.UNAVAILABLE and details.startswith(NEVER_SENT):
-        return errors.UnreachableError(details.rpartition(": ")[2])
+        return errors.UnreachableError(_why_not_sent(details))
     family = BARE.get(code, errors.InternalError)
     return family(details or code.name.lower().replace("_", " "))
+
+
+def _why_not_sent(details: str) -> str:
+    """What gRPC says last, which is what the operating system or OpenSSL said."""
+    details = details.removesuffix(": OK")  # so it ends where certificates do not fit
+    why = details.rpartition(": ")[2]
+    if HANDSHAKE in details:
+        return f"{HANDSHAKE}: {why}"
+    if why == CLOSED:
+        return f"{why}: TLS on one side only, or a certificate that is missing?"
+    return why
 
 
 def _short(text: str, limit: int) -> str:

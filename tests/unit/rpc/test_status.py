@@ -114,6 +114,31 @@ def test_a_failure_of_grpc_itself_becomes_the_class_of_its_meaning(code, details
     assert not from_manager(error)
 
 
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (
+            "UNKNOWN: ipv4:127.0.0.1:7400: connect: Connection refused (111)",
+            "Connection refused (111)",
+        ),
+        (
+            "UNKNOWN: ipv4:127.0.0.1:7400: Tls handshake failed (TSI_PROTOCOL_FAILURE): x: OK",
+            "Tls handshake failed: x",
+        ),
+        (
+            "UNAVAILABLE: ipv4:127.0.0.1:7400: Socket closed",
+            "Socket closed: TLS on one side only, or a certificate that is missing?",
+        ),
+    ],
+    ids=["refused", "certificate", "closed"],
+)
+def test_why_there_is_no_connection_is_said_in_few_words(last, said):
+    """The last of gRPC's, unless it says nothing; what they mean where it seldom is clear."""
+    details = f"failed to connect to all addresses; last error: {last}"
+
+    assert str(error_of(failed(grpc.StatusCode.UNAVAILABLE, details))) == said
+
+
 def test_a_reason_of_a_newer_manager_is_kept_as_text():
     """An old client says what it was told."""
     info = error_details_pb2.ErrorInfo(reason="TOO_WINDY", domain=DOMAIN)
