@@ -84,12 +84,12 @@ class Handlers:
 
         """
         signature = Signature.parse(descriptor)
-        if not all(map(is_encodable, (signature.to_text(), help, perm))):
-            raise InvalidArgumentError(f"command {descriptor!a}: half a character cannot be sent")
         text = signature.to_text()
+        if not all(map(is_encodable, (text, help, perm))):
+            raise InvalidArgumentError(f"command {descriptor!a}: half a character cannot be sent")
         if len(text) > COMMAND_MAX or not text.isprintable():
             raise InvalidArgumentError(
-                f"command {text[:SHOWN_MAX]!a}: at most {COMMAND_MAX} printable characters are taken"
+                f"command {text[:60]!a}: {COMMAND_MAX} printable characters at most are taken"
             )
         if signature.prefix not in self._handlers and len(self._handlers) >= COMMANDS_MAX:
             raise InvalidArgumentError(

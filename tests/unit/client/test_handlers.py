@@ -9,6 +9,7 @@ import pytest
 
 from mgr.client.handlers import Handlers
 from mgr.client.worker import Worker
+from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
 TIMEOUT_S = 30
@@ -87,3 +88,10 @@ async def _passed_on(work):
         await work
     except BaseException as error:
         raise error from None
+
+
+@pytest.mark.parametrize("descriptor", [f"drop {'x' * 4096}", "drop\x1b[2J"])
+def test_a_command_that_a_manager_would_refuse_is_refused_where_it_is_made(handlers, descriptor):
+    """Else the whole daemon would be thrown out for it."""
+    with pytest.raises(InvalidArgumentError, match="printable characters at most"):
+        handlers.add(descriptor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mgr.client.counters import SERIES_MAX, Average, Counter, Gauge, Histogram
@@ -9,20 +11,19 @@ from mgr.client.program import Program
 from mgr.client.reporter import Reporter
 from mgr.client.standing import Device
 from mgr.cluster.counters import Schema
-from mgr.cluster.fleet import Tuning
 from mgr.cluster.rules import (
     check_count,
     check_width,
-    checked_devices,
-    checked_metrics,
     checked_name,
+    checked_saying,
     checked_text,
     checked_texts,
 )
+from mgr.cluster.tuning import Tuning
 from mgr.config.native import COUNTERS_MAX, SETTABLE
 from mgr.errors import InvalidArgumentError, ReportRefusedError
 from mgr.limits import is_id, is_kind
-from mgr.rpc.fleet_wire import counters_in, devices_in, metrics_in
+from mgr.rpc.fleet_wire import counters_in, saying_in
 
 HALF = "\ud800"
 """Half of a surrogate pair: no text that can be sent."""
@@ -37,7 +38,7 @@ def said(made):
     reporter = Reporter(made.counters, made.standing)
     declared = reporter.declare()
     if declared is not None:
-        counters = counters_in(declared)
+        counters = asyncio.run(counters_in(declared))
         check_count(Schema(()), len(counters), Tuning().counters_max)
         schema = Schema(counters)
         check_width(schema, Tuning().counters_max)
@@ -45,12 +46,8 @@ def said(made):
     report.SerializeToString()
     if declared is not None:
         schema.check(report.values)
-    return (
-        checked_texts("status", report.status.texts),
-        checked_texts("tasks", report.task_status.texts),
-        checked_metrics(metrics_in(report.health_metrics)),
-        checked_devices(devices_in(report.devices)),
-    )
+    if saying := saying_in(report):
+        checked_saying(saying)
 
 
 TAKEN = {
