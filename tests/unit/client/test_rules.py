@@ -46,8 +46,8 @@ def said(made):
     report.SerializeToString()
     if declared is not None:
         schema.check(report.values)
-    if saying := saying_in(report):
-        checked_saying(saying)
+    saying = saying_in(report)
+    return None if saying is None else checked_saying(saying)
 
 
 TAKEN = {
