@@ -1,4 +1,4 @@
-"""Simulated daemons: thousands of report streams in one process, as cheap as they can be.
+"""Simulated daemons: thousands of report streams in a few processes, as cheap as they can be.
 
 Raw stubs, one connection for up to a thousand streams. To the manager each is a daemon of its
 own: it opens, declares its counters and reports them once a period, at a moment of its own within
@@ -80,7 +80,8 @@ class Fleet:
         self.fill = 0
         self.reporting = asyncio.Event()
         self.rejoin_s = 0.0
-        self._daemons = [Daemon(self, number) for number in range(options.daemons)]
+        self._all: int = options.daemons
+        self._daemons = [Daemon(self, number) for number in range(options.first, options.end)]
         self._streams_max: int = options.streams
         self._channels: dict[tuple[str, int], Any] = {}
 
@@ -98,7 +99,7 @@ class Fleet:
                 await _until(lambda: self.told.sent >= self.fill * len(self._daemons))
             case ["report"]:
                 for daemon in self._daemons:
-                    daemon.due_at = begun + self.period_s * daemon.number / len(self._daemons)
+                    daemon.due_at = begun + self.period_s * daemon.number / self._all
                 self.reporting.set()
             case ["stat"]:
                 told = self.told
@@ -266,6 +267,8 @@ async def main(options: argparse.Namespace) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.daemons", description=__doc__)
     parser.add_argument("--daemons", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="the first of them in this process")
+    parser.add_argument("--end", type=int, default=1000, help="the first that is in the next one")
     parser.add_argument("--counters", type=int, default=100)
     parser.add_argument("--period", type=float, default=5.0, help="seconds between two reports")
     parser.add_argument("--streams", type=int, default=1000, help="daemons on one connection")

@@ -18,7 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench import cores
 from bench.plot import Line, Panel, draw
-from bench.probe import PERIOD_S, Cost, Probe, Shape, Simulated, bare_server, pause, simulated
+from bench.probe import (
+    CLIENTS,
+    PERIOD_S,
+    Cost,
+    Probe,
+    Shape,
+    Simulated,
+    bare_server,
+    pause,
+    simulated,
+)
 from bench.report import Report
 from bench.setting import Setting
 from mgr.clock import CLOCK, wall_s
@@ -172,7 +182,7 @@ def run() -> Report:
     _add_own_connections(report)
     _add_counter(report)
     _add_return(report, f"{REJOINING.daemons} daemons, kill -9 of the active", _rejoined(REJOINING))
-    report.notes.append(cores.SPLIT)
+    report.notes.append(f"{cores.SPLIT}; the daemons are simulated in {CLIENTS} processes")
     report.notes.append(
         f"each daemon reports {SHAPES[0].counters} counters every {PERIOD_S:g} s at a moment of "
         "its own; CPU is the whole process's, what the idle one takes subtracted"

@@ -7,8 +7,11 @@ import json
 import subprocess
 import sys
 import threading
+from collections import ChainMap
+from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from typing import Any, Final
 
 from bench import cores
@@ -16,6 +19,8 @@ from mgr.clock import CLOCK
 from tests.support import process
 
 PERIOD_S: Final = 5.0
+CLIENTS: Final = 4
+"""Processes that the daemons are simulated in."""
 POINTS: Final = 20
 """What a ring holds: so many reports of each daemon, and the memory is what it will be."""
 IDLE_S: Final = 1.0
@@ -35,35 +40,56 @@ class Shape:
 
 
 class Simulated:
-    """A running process of bench/daemons.py."""
+    """Running processes of bench/daemons.py, each with a part of the daemons."""
 
-    def __init__(self, running: subprocess.Popen[str]) -> None:
-        self.pid = running.pid
+    def __init__(self, running: Sequence[subprocess.Popen[str]]) -> None:
         self._running = running
 
+    def cpu_s(self) -> float:
+        """Seconds of CPU that they have used."""
+        return sum(cores.cpu_s(each.pid) for each in self._running)
+
     def ask(self, line: str) -> dict[str, Any]:
-        """Have it obey one line; its answer."""
-        assert self._running.stdin
-        assert self._running.stdout
-        self._running.stdin.write(line + "\n")
-        self._running.stdin.flush()
-        answer = self._running.stdout.readline()
-        assert answer, f"the simulated daemons ended at {line!r}"
-        return json.loads(answer)
+        """Have them obey one line at the same time; their answers as one."""
+        for each in self._running:
+            assert each.stdin
+            each.stdin.write(line + "\n")
+            each.stdin.flush()
+        answers = []
+        for each in self._running:
+            assert each.stdout
+            answer = each.stdout.readline()
+            assert answer, f"the simulated daemons ended at {line!r}"
+            answers.append(json.loads(answer))
+        return {name: _together(name, [each[name] for each in answers]) for name in answers[0]}
+
+
+def _together(name: str, parts: list[Any]) -> Any:
+    if isinstance(parts[0], dict):
+        return dict(ChainMap(*parts)) if name == "returns" else sum(map(Tally, parts), Tally())
+    if isinstance(parts[0], list):
+        return [*chain.from_iterable(parts)]
+    return max(parts) if name == "seconds" else sum(parts)
 
 
 @contextlib.contextmanager
 def simulated(addresses: Sequence[str], shape: Shape) -> Iterator[Simulated]:
     """Start daemons that know managers at ``addresses`` and have not joined yet."""
-    numbers = (shape.daemons, shape.counters, shape.streams)
-    flags = zip(("--daemons", "--counters", "--streams"), map(str, numbers), strict=True)
-    with _program(
-        "bench.daemons",
-        *(f"{name}={value}" for name, value in flags),
+    bounds = [part * shape.daemons // CLIENTS for part in range(CLIENTS + 1)]
+    flags = (
+        f"--daemons={shape.daemons}",
+        f"--counters={shape.counters}",
+        f"--streams={shape.streams}",
         f"--period={PERIOD_S}",
-        *addresses,
-    ) as running:
-        cores.pin(cores.OTHERS, [running.pid])
+    )
+    with contextlib.ExitStack() as programs:
+        running = [
+            programs.enter_context(
+                _program("bench.daemons", *flags, f"--first={first}", f"--end={end}", *addresses)
+            )
+            for first, end in pairwise(bounds)
+        ]
+        cores.pin(cores.OTHERS, [each.pid for each in running])
         yield Simulated(running)
 
 
@@ -162,12 +188,12 @@ class Probe:
     def _shares(self, seconds: float) -> tuple[float, float]:
         """The share of a core that server and daemons take for a while."""
         begun = CLOCK.now()
-        server_s, daemons_s = cores.cpu_s(self._pid), cores.cpu_s(self._fleet.pid)
+        server_s, daemons_s = cores.cpu_s(self._pid), self._fleet.cpu_s()
         pause(seconds)
         passed_s = CLOCK.now() - begun
         return (
             (cores.cpu_s(self._pid) - server_s) / passed_s,
-            (cores.cpu_s(self._fleet.pid) - daemons_s) / passed_s,
+            (self._fleet.cpu_s() - daemons_s) / passed_s,
         )
 
     def _quiet(self) -> float:
