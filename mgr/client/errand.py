@@ -99,11 +99,14 @@ class Errand(Generic[A]):
         async def pause(seconds: float) -> None:
             await wait_at_most(seconds, search, self._passed)
 
+        # Not from the call's beginning: it may have waited for one that was frozen, alone.
+        asked_s = self._guide.clock.now()
+
         def hopeless(_: RetryCallState) -> bool:
             self._answered |= search.answered
-            waited_s = self._guide.clock.now() - self._begun_s
-            alone = not self._answered and waited_s >= self._guide.reach_s
-            return alone or waited_s >= self._timeout_s
+            now_s = self._guide.clock.now()
+            alone = not self._answered and now_s - asked_s >= self._guide.reach_s
+            return alone or now_s - self._begun_s >= self._timeout_s
 
         try:
             async for attempt in AsyncRetrying(

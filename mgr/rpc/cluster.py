@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
 import grpc
 
-from mgr.cluster.counters import NO_POINTS
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
 from mgr.errors import InvalidArgumentError, NotFoundError
@@ -91,27 +90,32 @@ class ClusterServicer(MapServicer):
         """Give the last points of counters, a page at a time."""
         if not request.type:
             raise InvalidArgumentError("name a type of daemon")
-        begin, first = _place(request.page_token)
         answer = cluster_pb2.GetCountersResponse()
         page = Page(request.page_size)
+        async for place, series in self._series(request):
+            if not page.holds(series.ByteSize()):
+                answer.next_page_token = place
+                break
+            answer.series.append(series)
+        return answer
+
+    async def _series(
+        self, request: cluster_pb2.GetCountersRequest
+    ) -> AsyncGenerator[tuple[str, cluster_pb2.CounterSeries], None]:
+        """Each series that is asked for, with the token of a page that begins with it."""
+        begin, first = _place(request.page_token)
         for name in self._meant(request, begin):
             daemon = self._fleet().daemons.get(name)
-            ring = daemon.ring if daemon else NO_POINTS
-            for number, slot in enumerate(ring.schema.slots):
-                if daemon is None or request.path not in {"", slot.counter.path}:
-                    continue
-                if name == begin and number < first:
-                    continue
-                series = series_of(daemon, ring, slot, latest=request.latest)
-                if series and not page.holds(series.ByteSize()):
-                    answer.next_page_token = f"{number} {name}"
-                    return answer
-                if series:
-                    answer.series.append(series)
+            if daemon is None:
+                continue  # it left while others got their turn
+            ring, skipped = daemon.ring, first if name == begin else 0
+            for number, slot in enumerate(ring.schema.slots[skipped:], skipped):
+                if request.path in {"", slot.counter.path}:
+                    series = series_of(daemon, ring, slot, latest=request.latest)
+                    if series is not None:
+                        yield f"{number} {name}", series
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        return answer
 
     def _meant(self, request: cluster_pb2.GetCountersRequest, begin: str) -> list[str]:
         fleet = self._fleet()

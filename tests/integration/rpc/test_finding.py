@@ -27,6 +27,8 @@ from tests.integration.rpc.cluster import Standby, View, cluster, until
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
+REACH_S = 0.3
+
 
 def unused():
     with socket.socket() as free:
@@ -229,6 +231,22 @@ async def test_an_active_that_freezes_is_left_when_another_one_leads(client, thr
         asking = tasks.create_task(client.execute(["echo", "x"], timeout_s=10))
         await until(lambda: len(frozen.requests) == 2)
         three.promote("b", 6, among=("b", "c"))
+
+    assert (asking.result().stderr, asking.result().term) == ("b", 6)
+
+
+async def test_an_active_that_froze_for_long_and_died_is_looked_past(three):
+    """How long a client waits for anybody to answer is counted from when it begins to ask around."""
+    async with AsyncClient(three.hosts, timeout_s=10, reach_s=REACH_S) as client:
+        frozen = three.promote("a", 5)
+        await client.execute(["echo"])
+        frozen.hold.clear()
+
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(client.execute(["echo", "x"]))
+            await asyncio.sleep(2 * REACH_S)
+            await three["a"].server.close(0)
+            three.promote("b", 6, among=("b", "c"))
 
     assert (asking.result().stderr, asking.result().term) == ("b", 6)
 
