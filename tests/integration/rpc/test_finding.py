@@ -236,7 +236,7 @@ async def test_an_active_that_freezes_is_left_when_another_one_leads(client, thr
 
 
 async def test_an_active_that_froze_for_long_and_died_is_looked_past(three):
-    """How long a client waits for anybody to answer is counted from when it begins to ask around."""
+    """A client counts its patience for anybody's answer from when it begins to ask around."""
     async with AsyncClient(three.hosts, timeout_s=10, reach_s=REACH_S) as client:
         frozen = three.promote("a", 5)
         await client.execute(["echo"])
