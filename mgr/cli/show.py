@@ -15,7 +15,6 @@ from mgr.cli.table import Entry
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
-    MayHaveRunError,
     MgrError,
     NotActiveError,
     OutcomeUnknownError,
@@ -30,7 +29,7 @@ NOTHING_RAN: Final = 255
 """No errno, so that a script can tell "it said no" from "nobody was there"."""
 UNKNOWN: Final = errno.ETIMEDOUT
 """It may have run, or in part: look before it is repeated."""
-UNCLEAR: Final = (DeadlineExceededError, MayHaveRunError, OutcomeUnknownError, TermLostError)
+UNCLEAR: Final = (DeadlineExceededError, OutcomeUnknownError, TermLostError)
 STATUS_MAX: Final = 254
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
@@ -98,7 +97,7 @@ def _stands(said: Status | str) -> str:
     heard = (
         "has not heard of etcd"
         if said.view_age_s is None
-        else (f"heard of etcd {said.view_age_s:.1f} s ago")
+        else f"heard of etcd {said.view_age_s:.1f} s ago"
     )
     return ", ".join(word for word in (f"mgr.{said.name} {said.phase}", heard, said.note) if word)
 

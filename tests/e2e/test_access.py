@@ -29,8 +29,7 @@ class Guarded(Cluster):
 @pytest.fixture
 def guarded(tmp_path, etcd):
     pki = Certificates.make(tmp_path / "pki")
-    files = {"tls_cert": "server.pem", "tls_key": "server.key", "tls_ca": "ca.pem"}
-    settings = {name: str(pki.folder / file) for name, file in files.items()}
+    settings = pki.settings(mutual=True)
     made = Guarded(tmp_path, etcd.endpoints, names=("a", "b"), **settings)
     made.pki = pki
     with made:

@@ -51,6 +51,17 @@ class Certificates:
         paths = {flag: str(self.folder / name) for flag, name in flags.items()}
         return paths | ({"client-cert-auth": "true"} if client_certificates else {})
 
+    def settings(self, *, mutual: bool) -> dict[str, str]:
+        """What a manager is told; ``mutual``: to serve only who shows a certificate."""
+        files = {"tls_cert": "server.pem", "tls_key": "server.key"}
+        files |= {"tls_ca": "ca.pem"} if mutual else {}
+        return {name: str(self.folder / file) for name, file in files.items()}
+
+    def write_client(self) -> None:
+        """Put the client's files beside the server's, for programs that read them."""
+        self.client.cert_chain_pems[0].write_to_path(self.folder / "client.pem")
+        self.client.private_key_pem.write_to_path(self.folder / "client.key")
+
     def tls(self, *, with_client: bool) -> Tls:
         """What a store is told."""
         return self._shown(self.client) if with_client else Tls(self.ca)

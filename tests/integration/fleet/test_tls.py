@@ -17,17 +17,14 @@ pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
     made = Certificates.make(tmp_path_factory.mktemp("pki"))
-    made.client.cert_chain_pems[0].write_to_path(made.folder / "client.pem")
-    made.client.private_key_pem.write_to_path(made.folder / "client.key")
+    made.write_client()
     return made
 
 
 @pytest.fixture
 async def guarded(pki):
     """Two managers that serve only who shows a certificate; one leads."""
-    files = {"tls_cert": "server.pem", "tls_key": "server.key", "tls_ca": "ca.pem"}
-    settings = {setting: str(pki.folder / file) for setting, file in files.items()}
-    async with cluster("a", "b", **settings) as two:
+    async with cluster("a", "b", **pki.settings(mutual=True)) as two:
         two.promote("a", 5)
         yield two
 

@@ -33,9 +33,7 @@ def pki(tmp_path_factory):
 @contextlib.asynccontextmanager
 async def guarded(pki, rights, *, demands=True):
     """An active manager with this table, and channels to it by a client's name."""
-    files = {"tls_cert": "server.pem", "tls_key": "server.key"}
-    files |= {"tls_ca": "ca.pem"} if demands else {}
-    settings = {setting: str(pki.folder / file) for setting, file in files.items()}
+    settings = pki.settings(mutual=demands)
     async with cluster("a", **settings) as one, contextlib.AsyncExitStack() as channels:
         active = one.promote("a", 5)
         one["a"].view.rights.set(rights)

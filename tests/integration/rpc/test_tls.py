@@ -23,16 +23,8 @@ TIMEOUT_S = 5
 def pki(tmp_path_factory):
     """A CA, a server's certificate for this host, and a client's; and a stranger's CA."""
     made = Certificates.make(tmp_path_factory.mktemp("pki"))
-    made.client.cert_chain_pems[0].write_to_path(made.folder / "client.pem")
-    made.client.private_key_pem.write_to_path(made.folder / "client.key")
+    made.write_client()
     return made
-
-
-def server(pki, *, mutual):
-    """The settings of a manager."""
-    files = {"tls_cert": "server.pem", "tls_key": "server.key"}
-    files |= {"tls_ca": "ca.pem"} if mutual else {}
-    return {setting: str(pki.folder / file) for setting, file in files.items()}
 
 
 async def counted(hosts, tls):
@@ -43,7 +35,7 @@ async def counted(hosts, tls):
 
 async def test_a_client_that_knows_the_ca_is_served_by_all_managers(pki):
     """Also where a standby sends it on: what it learns is spoken to in the same way."""
-    async with cluster("a", "b", **server(pki, mutual=False)) as two:
+    async with cluster("a", "b", **pki.settings(mutual=False)) as two:
         two.promote("a", 5)
 
         assert await counted([two["b"].address], pki.tls(with_client=False)) == 0
@@ -52,7 +44,7 @@ async def test_a_client_that_knows_the_ca_is_served_by_all_managers(pki):
 async def test_a_client_in_plaintext_or_with_a_strangers_ca_is_not_served(pki, tmp_path):
     """It hears that nobody answers: nothing was sent."""
     stranger = Certificates.make(tmp_path).tls(with_client=False)
-    async with cluster("a", **server(pki, mutual=False)) as one:
+    async with cluster("a", **pki.settings(mutual=False)) as one:
         active = one.promote("a", 5)
         for tls in (None, stranger):
             with pytest.raises(UnreachableError):
@@ -63,7 +55,7 @@ async def test_a_client_in_plaintext_or_with_a_strangers_ca_is_not_served(pki, t
 
 async def test_with_a_ca_managers_serve_only_who_shows_a_certificate(pki):
     """Mutual TLS: who may connect at all is decided by who got a certificate."""
-    async with cluster("a", **server(pki, mutual=True)) as one:
+    async with cluster("a", **pki.settings(mutual=True)) as one:
         one.promote("a", 5)
 
         assert await counted(one.hosts, pki.tls(with_client=True)) == 0
@@ -92,7 +84,7 @@ async def test_mgrctl_takes_certificates_from_flags_and_environment(pki, tmp_pat
             _, err = await program.communicate()
         return program.returncode, err.decode()
 
-    async with cluster("a", **server(pki, mutual=True)) as one:
+    async with cluster("a", **pki.settings(mutual=True)) as one:
         one.promote("a", 5)
         ca = ("--tls-ca", str(pki.folder / "ca.pem"))
         hosts = ("--mgr", one.hosts[0])
