@@ -23,6 +23,7 @@ from mgr.errors import MgrError
 from mgr.store.api import Changed, Created, Delete, LeaseId, Listed, Put
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
+from tests.support import process
 from tests.support.cluster import Cluster, Manager, wait_for
 
 RUNS = 20
@@ -133,9 +134,8 @@ HOST_GONE = "host gone (guard and worker frozen), fast profile"
 
 
 def _to_all(manager: Manager, number: signal.Signals) -> None:
-    worker = manager.worker_pid
-    os.kill(manager.guard_pid, number)
-    os.kill(worker, number)
+    for pid in (manager.guard_pid, *process.below(manager.guard_pid)):
+        os.kill(pid, number)
 
 
 def _mend(cluster: Cluster, what: str, active: Manager) -> None:

@@ -63,6 +63,16 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
     budget_s: float
 
 
+class TimeLimited(Message, frozen=True, kw_only=True, tag="time_limited"):
+    """The kill timer is set: modules that act outside etcd may start.
+
+    From now on the kernel ends this worker, with everything it started, at the deadline of the
+    term. Sent once, in answer to ``ActsOutside``.
+    """
+
+    term: int
+
+
 class Released(Message, frozen=True, kw_only=True, tag="released"):
     """The leader key is given back. Answer held calls with the new address, then exit."""
 
@@ -86,9 +96,19 @@ class Standing(Message, frozen=True, kw_only=True, tag="standing"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """The event loop turns. Sent from the loop itself, never from a thread."""
+    """The event loop turns. Sent from the loop itself, never from a thread.
+
+    Attributes:
+        write_age_s: Seconds since the store last confirmed a write of this worker's term; None
+            while it leads no term.
+        mirror_age_s: Seconds since its copy of the store was last proven current; None before
+            the first time.
+
+    """
 
     sent_s: float
+    write_age_s: float | None = None
+    mirror_age_s: float | None = None
 
 
 class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +147,16 @@ class Started(Message, frozen=True, kw_only=True, tag="started"):
     term: int
 
 
+class ActsOutside(Message, frozen=True, kw_only=True, tag="acts_outside"):
+    """A module is about to start that acts outside etcd (or, ``acts`` being False, none is left).
+
+    The module waits for ``TimeLimited``.
+    """
+
+    term: int
+    acts: bool
+
+
 class Drained(Message, frozen=True, kw_only=True, tag="drained"):
     """Nothing of this term runs any more; ``quiesced`` is False if a module did not stop."""
 
@@ -147,8 +177,10 @@ class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
     term: int
 
 
-FromGuard = Begin | Lead | Extend | Drain | Released | Retire | Standing
-FromWorker = Heartbeat | Ready | Unable | Modules | Started | Drained | Resign | Fenced
+FromGuard = Begin | Lead | Extend | TimeLimited | Drain | Released | Retire | Standing
+FromWorker = (
+    Heartbeat | Ready | Unable | Modules | Started | ActsOutside | Drained | Resign | Fenced
+)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FROM_GUARD: Final[msgspec.json.Decoder[FromGuard]] = msgspec.json.Decoder(FromGuard)

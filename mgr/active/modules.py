@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -58,6 +58,20 @@ class Told:
     declared: Callable[[Found], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideEffects:
+    """What comes before a module that acts outside the store.
+
+    Attributes:
+        from_s: The moment on the clock before which none is made.
+        before: Awaited then, just before it is made.
+
+    """
+
+    from_s: float
+    before: Callable[[], Awaitable[None]]
+
+
 class ActiveModules:
     """Runs every module that is enabled. Use it on the loop; ``instance_of`` from anywhere."""
 
@@ -69,13 +83,13 @@ class ActiveModules:
         tasks: asyncio.TaskGroup,
         limits: Limits,
         told: Told,
-        effects_from_s: float,
+        outside: OutsideEffects,
     ) -> None:
         """Make instances with ``construct``, on their own threads; tell ``told`` of them.
 
-        Before ``effects_from_s`` on the clock, none that acts outside the store is made.
+        ``outside`` says when one may be made that acts outside the store.
         """
-        self._effects_from_s = effects_from_s
+        self._outside = outside
         self.clock = manager.clock
         self._manager = manager
         self._construct = construct
@@ -273,7 +287,7 @@ class ActiveModules:
 
     def _held_s(self, found: Found) -> float:
         """How long it must not begin yet: who led before may still act where no store judges."""
-        return max(0.0, self._effects_from_s - self.clock.now()) if found.external else 0.0
+        return max(0.0, self._outside.from_s - self.clock.now()) if found.external else 0.0
 
     async def _live(self, found: Found, runner: ModuleRunner) -> None:
         if held_s := self._held_s(found):
@@ -282,6 +296,8 @@ class ActiveModules:
         # Asked again: a timer may ring a moment early.
         while held_s := self._held_s(found):  # noqa: ASYNC110 - time passes, nothing happens
             await asyncio.sleep(held_s)
+        if found.external:
+            await self._outside.before()
         await runner.live()
 
     async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from mgr.active.errand import Errands
 from mgr.active.fleet import FleetReader
 from mgr.active.health import HealthKeeper
 from mgr.active.members import Members
-from mgr.active.modules import ActiveModules, Told
+from mgr.active.modules import ActiveModules, OutsideEffects, Told
 from mgr.active.mutes import MuteKeeper
 from mgr.active.notify import announce, announce_maps
 from mgr.active.offer import commands_of
@@ -30,7 +30,9 @@ from mgr.active.publish import FLEET_STATUS, Publisher, Sources
 from mgr.active.remote import Remote
 from mgr.active.rows import RowReader
 from mgr.active.successor import check_successor
+from mgr.active.term_context import Office
 from mgr.active.wear import Wear
+from mgr.active.write_proof import WriteProof
 from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
@@ -38,12 +40,11 @@ from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import builtins
-from mgr.command.dispatch import Answer, Dispatcher, Gate, Request, Runner
+from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.config.history import ConfigHistory
 from mgr.errors import (
-    FencedError,
     MgrError,
     NotFoundError,
     StoreError,
@@ -78,32 +79,6 @@ WITHDRAW_S: Final = 0.5
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Office:
-    """The term as the guard handed it over, and the way back to the guard.
-
-    Attributes:
-        gate: May this worker answer now?
-        lease: The node lease, for keys that must end with this manager.
-        resign: Asks the guard for a hand-over: why, and to whom (empty: to anybody).
-        fenced: Told once, when the store says that the term is over.
-        effects_from_s: From when on, on the clock, earlier terms certainly act no more.
-        ended: How the last term ended, for the cluster log; empty: this is the first.
-        planned: Whether that was a hand-over.
-
-    """
-
-    term: int
-    lease: int
-    http_address: str
-    gate: Gate
-    resign: Callable[[str, str], None]
-    fenced: Callable[[FencedError], None]
-    effects_from_s: float = 0.0
-    ended: str = ""
-    planned: bool = True
-
-
 class ActiveRole:
     """Implements ``mgr.host.role.Role`` for one term. Made once, never used for another."""
 
@@ -130,6 +105,7 @@ class ActiveRole:
             mirror=manager.mirror,
             on_fenced=office.fenced,
         )
+        self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
         self.fleet = Fleet(
             manager.clock,
@@ -191,6 +167,7 @@ class ActiveRole:
         self._judge_options()
         members = self._members
         for work in (
+            self.proof.prove,
             self._journal.recall,
             self._health.run,
             self._health.grace,
@@ -359,7 +336,9 @@ class ActiveRole:
                 commands_max=manager.settings.commands_max,
                 holds=self._office.gate.holds,
             ),
-            effects_from_s=self._office.effects_from_s,
+            outside=OutsideEffects(
+                from_s=self._office.effects_from_s, before=self._office.before_external
+            ),
             told=Told(
                 changed=self._module_changed,
                 stopped=self._module_stopped,

@@ -42,12 +42,18 @@ Ctrl-C stops all of it; the data stay for the next start."""
 
 
 def worker_of(guard: int) -> int:
-    """The process id of a guard's worker; the guard's own while it has none."""
+    """The process id of a guard's worker, below its reaper; the guard's own while it has none."""
+    reapers = _children(guard)
+    workers = _children(reapers[-1]) if reapers else []
+    return workers[0] if workers else guard
+
+
+def _children(pid: int) -> list[int]:
     try:
-        children = Path(f"/proc/{guard}/task/{guard}/children").read_text(encoding="ascii").split()
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
     except OSError:
-        children = []
-    return int(children[-1]) if children else guard
+        return []
+    return [int(child) for child in found.split()]
 
 
 def ended(status: int) -> str:

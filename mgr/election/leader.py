@@ -14,11 +14,15 @@ import msgspec
 from mgr.link import ModuleReport
 from mgr.store.api import UNREADABLE
 
-Reason = Literal["leading", "resigned", "reaped", "watchdog", "deposed", "admin"]
+Reason = Literal[
+    "leading", "resigned", "reaped", "watchdog", "deadline", "unable", "deposed", "admin"
+]
 """Why a term ended; ``leading`` while it has not.
 
 ``resigned``: handed over after a drain. ``reaped``: the worker was gone. ``watchdog``: it was
-silent and therefore killed. ``admin``: ended by an operator's hand. ``deposed``: a standby found
+silent and therefore killed. ``deadline``: the term was not proven again in time, and the worker,
+whose modules act outside etcd, was ended by the kernel. ``unable``: the worker did not reach etcd,
+or did not finish starting. ``admin``: ended by an operator's hand. ``deposed``: a standby found
 the leader silent; the only ending that is no proof of death.
 """
 
@@ -27,6 +31,8 @@ _ENDINGS: Final[Mapping[Reason, str]] = {
     "resigned": "handed the office over",
     "reaped": "lost its worker, which died",
     "watchdog": "lost its worker, which stood still and was killed",
+    "deadline": "did not reach etcd in time, and its worker was ended by its kill timer",
+    "unable": "had a worker that did not reach etcd or did not finish starting",
     "deposed": "was silent and was deposed",
     "admin": "was put out of office by an operator",
 }

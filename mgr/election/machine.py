@@ -100,6 +100,8 @@ class Event(Enum):
     """The last proof has run out."""
     LOST = auto()
     """Definitely lost: the lease, or the key the phase rests on."""
+    UNABLE = auto()
+    """The worker does not reach the store, which its guard does, or does not finish starting."""
     RESIGN = auto()
     """An operator wants another active."""
     STOP = auto()
@@ -183,6 +185,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
         (_P.STARTING, _E.PROVEN): Step(_P.STARTING, _A.EXTEND),
         (_P.STARTING, _E.DEADLINE): Step(_P.STALLED),
         (_P.STARTING, _E.LOST): Step(_P.ENDING, _A.RETIRE),
+        (_P.STARTING, _E.UNABLE): Step(_P.ENDING, _A.KILL),
         (_P.STARTING, _E.GONE): Step(_P.RELEASING, _A.RELEASE),
         (_P.STARTING, _E.RESIGN): Step(_P.DRAINING, _A.DRAIN),
         (_P.STARTING, _E.STOP): Step(_P.DRAINING, _A.DRAIN),
@@ -190,6 +193,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
         (_P.ACTIVE, _E.PROVEN): Step(_P.ACTIVE, _A.EXTEND),
         (_P.ACTIVE, _E.DEADLINE): Step(_P.SUSPENDED),
         (_P.ACTIVE, _E.LOST): Step(_P.ENDING, _A.RETIRE),
+        (_P.ACTIVE, _E.UNABLE): Step(_P.ENDING, _A.KILL),
         (_P.ACTIVE, _E.GONE): Step(_P.RELEASING, _A.RELEASE),
         (_P.ACTIVE, _E.RESIGN): Step(_P.DRAINING, _A.DRAIN),
         (_P.ACTIVE, _E.STOP): Step(_P.DRAINING, _A.DRAIN),
@@ -214,6 +218,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
         # Commands that still run may act outside the store, and the proof has run out.
         (_P.DRAINING, _E.DEADLINE): Step(_P.ENDING, _A.KILL),
         (_P.DRAINING, _E.LOST): Step(_P.ENDING, _A.RETIRE),
+        (_P.DRAINING, _E.UNABLE): Step(_P.ENDING, _A.KILL),
         (_P.DRAINING, _E.GONE): Step(_P.RELEASING, _A.RELEASE),
         (_P.DRAINING, _E.HALT): Step(_P.ENDING, _A.KILL),
         (_P.HANDING_OVER, _E.RELEASED): Step(_P.PARTING, _A.PART),
@@ -257,6 +262,8 @@ def _late() -> set[tuple[Phase, Event]]:
         *((phase, _E.DEADLINE) for phase in WAITING | _ENDED | {_P.HANDING_OVER}),
         (_P.STALLED, _E.DEADLINE),
         (_P.SUSPENDED, _E.DEADLINE),
+        # Judged of a worker that leads no more, or of one whose guard is cut off as well.
+        *((phase, _E.UNABLE) for phase in Phase),
         # Our own release, seen in the feed; a real loss is found by the release itself.
         *((phase, _E.LOST) for phase in _ENDED | {_P.HANDING_OVER}),
         # A word of a worker that was told to end, or that was taken over from an earlier join.

@@ -43,6 +43,8 @@ class Campaign:
         """
         self.news = asyncio.Event()
         """Set it to look at once."""
+        self.able: Callable[[], bool] = lambda: True
+        """Whether the worker reaches the store. While it does not, no attempt is made."""
         self._given = given
         self._state = state
         self._session = session
@@ -141,7 +143,7 @@ class Campaign:
     async def _hesitate(self) -> bool:
         """Wait as long as a fair candidate does; whether the office is still there to be taken."""
         hesitation_s = self.candidate.hesitation_s(self._session.timing)
-        if hesitation_s is None or self._state.phase is not Phase.STANDBY:
+        if hesitation_s is None or self._state.phase is not Phase.STANDBY or not self.able():
             return False
         await woken(self.news, hesitation_s)
         if self.news.is_set():

@@ -1,4 +1,4 @@
-"""The worker as a process: told, listened to, killed with its group, and reaped."""
+"""The worker as a process: told, listened to, and ended through its reaper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from mgr.guard.crew import Listener
+from mgr.guard.crew import DEADLINE, Listener
+from mgr.guard.reaper import PACKET_BYTES_MAX, descendants
 from mgr.guard.spawn import Spawned
 from mgr.link import LINE_BYTES_MAX, Begin, Message, encode, from_worker
 
@@ -19,31 +20,40 @@ RECEIVE_BYTES: Final = 1 << 16
 OUTBOX_BYTES_MAX: Final = 1 << 20
 """What is kept for a worker that does not read. Beyond, it is not told any more: it is frozen,
 and the watchdog's business."""
-DUMP_SIGNAL: Final = signal.SIGUSR1
-"""On this signal a worker writes all its threads' stacks to its log, from C."""
+KILL_S: Final = 0.5
+"""How long a reaper may take to kill a worker. Then it is killed itself, and the worker with it."""
+ORPHANS_EVERY_S: Final = 0.002
 
 log = logging.getLogger(__name__)
 
 
 class Child:
-    """One worker process. Its end is known at once, by pidfd, and for certain, by reaping.
+    """One worker process below its reaper. Its end is known at once and for certain.
 
-    It leads a process group of its own: the helpers its modules start die with it, and a
-    terminal's Ctrl-C reaches the guard alone. A helper that leaves the group is not found.
+    The reaper reports the end when the worker *and everything that it started* is dead. If the
+    reaper itself is killed, the kernel kills the worker, and whatever the worker started becomes
+    a child of this process (``mgr.guard.service`` makes it a sub-reaper), which then kills it.
     """
 
     def __init__(self, spawned: Spawned, begin: Begin, listener: Listener) -> None:
         """Take over what was spawned and say ``begin``. On the loop's thread."""
         self.incarnation = begin.incarnation
+        self.pid = 0
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._inbox = b""
         self._outbox = bytearray()
-        self._process, self._link = spawned
-        self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
-        self._link.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
-        self._loop.add_reader(self._pidfd, self._ended)
+        self._reaper, self._control, self._link = spawned
+        self._others = descendants(os.getpid()) - {
+            self._reaper.pid,
+            *descendants(self._reaper.pid),
+        }
+        self._sweeps: list[asyncio.Future[bool]] = []
+        self._escalation: asyncio.TimerHandle | None = None
+        self._killed: set[int] = set()
+        for end in (self._link, self._control):
+            end.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
+        self._loop.add_reader(self._control, self._control_readable)
         self._loop.add_reader(self._link, self._readable)
         self.tell(begin)
 
@@ -56,30 +66,97 @@ class Child:
 
     def dump_stacks(self) -> None:
         """Let it write every thread's stack to its log; works while the interpreter is stuck."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, DUMP_SIGNAL)
+        self._order("dump")
+
+    def allow_until(self, deadline_s: float | None) -> None:
+        """Let the kernel end it, with all that it started, at ``deadline_s``; None: never."""
+        self._order(f"until {0 if deadline_s is None else int(deadline_s * 1e9)}")
+
+    async def sweep(self) -> bool:
+        """Kill whatever it started, but not the worker itself; whether nothing is left."""
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._sweeps.append(done)
+        self._order("sweep")
+        try:
+            async with asyncio.timeout(KILL_S):
+                return await done
+        except TimeoutError:
+            return False
 
     def kill(self) -> None:
-        """Kill it and its process group; ``gone`` follows. Nothing if it is gone already."""
-        if self._link.fileno() >= 0:
-            self._kill_group()
+        """Kill it with everything it started; ``gone`` follows. Nothing if it is gone already."""
+        if self._control.fileno() >= 0 and self._escalation is None:
+            self._order("kill")
+            self._escalation = self._loop.call_later(KILL_S, self._reaper.kill)
 
-    def _ended(self) -> None:
+    # -- the reaper -------------------------------------------------------------------------------
+
+    def _order(self, words: str) -> None:
+        # A reaper that is gone is noticed by the end of its socket. One that is stopped misses
+        # an ``until``: then the deadline before stands, which is the safe side.
+        with contextlib.suppress(OSError):
+            self._control.send(words.encode())
+
+    def _control_readable(self) -> None:
+        try:
+            packet = self._control.recv(PACKET_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        match packet.decode().split():
+            case ["pid", pid]:
+                self.pid = int(pid)
+                log.info("worker started", extra={"pid": self.pid})
+            case ["untimed"]:
+                log.error(
+                    "the kernel refuses timers: a worker whose manager is frozen is not ended in "
+                    "time (timer_create and timerfd_create on CLOCK_BOOTTIME are needed)"
+                )
+            case ["armed"]:
+                self._listener.limited()
+            case ["swept" | "unswept" as answer]:
+                self._swept(nothing_left=answer == "swept")
+            case ["gone", how, code]:
+                self._ended(described(int(code)) if how == "exited" else DEADLINE)
+            case []:
+                log.error("the reaper of the worker is gone", extra={"pid": self._reaper.pid})
+                self._loop.remove_reader(self._control)
+                self._end_orphans()
+
+    def _swept(self, *, nothing_left: bool) -> None:
+        for sweep in self._sweeps:
+            if not sweep.done():
+                sweep.set_result(nothing_left)
+        self._sweeps.clear()
+
+    def _end_orphans(self) -> None:
+        """Kill what the reaper left, until nothing is left of it; then the worker is gone."""
+        found = descendants(os.getpid()) - self._others
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._killed |= found
+        for pid in tuple(self._killed):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if found:
+            self._loop.call_later(ORPHANS_EVERY_S, self._end_orphans)
+        else:
+            self._ended("its reaper was killed")
+
+    def _ended(self, how: str) -> None:
         # What it said last comes before the news of its death.
         while self._readable():
             pass
-        # Not reaped yet, its id still names this group and no other. The helpers of its modules
-        # must be dead before anybody can read in the fence record that nothing acts any more.
-        self._kill_group()
-        status = self._process.wait()
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
+        if self._escalation is not None:
+            self._escalation.cancel()
+        self._reaper.wait()
         self._hang_up()
-        self._listener.gone(described(status))
+        self._swept(nothing_left=True)
+        self._listener.gone(how)
 
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+    # -- the link ---------------------------------------------------------------------------------
 
     def _readable(self) -> bool:
         try:
@@ -116,7 +193,7 @@ class Child:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # It hung up. That it is gone is told by the pidfd, not by this.
+            # It hung up. That it is gone is told by its reaper, not by this.
             sent = len(self._outbox)
         del self._outbox[:sent]
         if self._outbox:
@@ -125,8 +202,10 @@ class Child:
             self._loop.remove_writer(self._link)
 
     def _hang_up(self) -> None:
+        self._loop.remove_reader(self._control)
         self._loop.remove_reader(self._link)
         self._loop.remove_writer(self._link)
+        self._control.close()
         self._link.close()
 
 

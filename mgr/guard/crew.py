@@ -14,10 +14,13 @@ import msgspec
 from mgr.clock import Clock
 from mgr.guard.budget import CrashBudget
 from mgr.guard.watchdog import LOOKS_PER_LIMIT, Verdict, Watchdog
-from mgr.link import FromWorker, Heartbeat, Message, Modules, Ready, Retire
+from mgr.guard.worker_health import WorkerHealth
+from mgr.link import ActsOutside, FromWorker, Heartbeat, Message, Modules, Ready, Retire
 
 RETIRE_S: Final = 0.5
 """How long a worker may take to flush its log and exit before it is killed."""
+DEADLINE: Final = "its deadline passed"
+"""How a worker ended that the kernel killed because its term was not proven again in time."""
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +32,12 @@ class Listener(Protocol):
         """It said something."""
         ...
 
+    def limited(self) -> None:
+        """Its kill timer is set to the moment that ``allow_until`` named."""
+        ...
+
     def gone(self, how: str) -> None:
-        """It is reaped and its process group killed. The last word about it, said once."""
+        """It and everything it started is dead and reaped. The last word about it, said once."""
         ...
 
 
@@ -53,6 +60,14 @@ class Worker(Protocol):
 
     def dump_stacks(self) -> None:
         """Let it write every thread's stack to its log."""
+        ...
+
+    def allow_until(self, deadline_s: float | None) -> None:
+        """Have the kernel end it, with all it started, at ``deadline_s``; None: never."""
+        ...
+
+    async def sweep(self) -> bool:
+        """Kill the processes that it started, not itself; whether none is left."""
         ...
 
     def kill(self) -> None:
@@ -81,7 +96,11 @@ class Patience:
 
 
 class Crew:
-    """At most one worker. Calls ``said`` with what it says and ``gone`` when there is none."""
+    """At most one worker.
+
+    Calls ``said`` with what it says, ``gone`` when there is none, and ``limited`` when the kernel
+    has been given its time limit.
+    """
 
     def __init__(
         self,
@@ -90,6 +109,7 @@ class Crew:
         patience: Patience,
         said: Callable[[FromWorker], None],
         gone: Callable[[], None],
+        limited: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin without a worker."""
         self.worker: Worker | None = None
@@ -99,11 +119,18 @@ class Crew:
         """Some worker was warm since this manager started."""
         self.starved = False
         """The last worker was killed by the watchdog."""
+        self.expired = False
+        """The last worker was killed by its kill timer."""
+        self.acts_outside = False
+        """Modules of this worker act outside etcd: its time is limited by the kernel."""
+        self.health = WorkerHealth()
+        """Whether it reaches the store."""
         self._start = start
         self._clock = clock
         self._patience = patience
         self._said = said
         self._gone = gone
+        self._limited = limited
         self._budget = CrashBudget()
         self._watchdog = Watchdog(patience.start_s, clock.now())
         self._started_s = clock.now()
@@ -158,7 +185,10 @@ class Crew:
         if self.ready is not None:
             self._watchdog.heard(self._clock.now())
         if isinstance(message, Heartbeat):
+            self.health.heard(message)
             return
+        if isinstance(message, ActsOutside):
+            self.acts_outside = message.acts
         if isinstance(message, Ready):
             self.ready = message
             self.was_ready = True
@@ -167,14 +197,28 @@ class Crew:
             self.ready = msgspec.structs.replace(self.ready, modules=message.modules)
         self._said(message)
 
+    def limited(self) -> None:
+        """See ``Listener``."""
+        self._limited()
+
+    async def sweep(self) -> bool:
+        """Kill the processes that the worker started, not itself; whether none is left."""
+        return self.worker is None or await self.worker.sweep()
+
     def gone(self, how: str) -> None:
         """See ``Listener``."""
         worker, self.worker, self.ready = self.worker, None, None
+        self.acts_outside = False
+        self.expired = how == DEADLINE
+        # It ended because the store was silent, not because of what it is.
+        self._ordered |= self.expired
         # First the deed: a standby is waiting for the key.
         self._gone()
         if not self._ordered:
             self._budget.crashed(self._clock.now() - self._started_s)
         level = logging.INFO if self._ordered else logging.ERROR
+        if self.expired:
+            level = logging.WARNING
         log.log(level, "the worker is gone", extra={"pid": worker and worker.pid, "how": how})
 
     async def watch(self) -> None:
@@ -203,7 +247,8 @@ class Crew:
 
     def _launch(self) -> None:
         self._ordered = False
-        self.starved = False
+        self.starved = self.expired = False
+        self.health = WorkerHealth()
         self._started_s = self._clock.now()
         self._watchdog = Watchdog(self._patience.start_s, self._started_s)
         try:
@@ -211,5 +256,3 @@ class Crew:
         except OSError:
             log.exception("the worker could not be started")
             self._budget.crashed(0.0)
-        else:
-            log.info("worker started", extra={"pid": self.worker.pid})

@@ -71,6 +71,21 @@ class Deeds:
         term = self.state.taken
         if term is not None and term.effects_from_s is not None:
             self.crew.tell(Extend(term=term.office.term, deadline_s=term.deadline_s))
+            if self.crew.acts_outside:
+                self.limit()
+
+    def limit(self) -> None:
+        """Have the kernel end the worker at the deadline of its term, if its modules act outside.
+
+        Past the deadline nothing is armed: a proof that comes yet extends it.
+        """
+        term, worker = self.state.term, self.crew.worker
+        if worker is None or term is None or term.effects_from_s is None:
+            return
+        if not self.crew.acts_outside:
+            worker.allow_until(None)
+        elif self.given.clock.now() < term.deadline_s:
+            worker.allow_until(term.deadline_s)
 
     async def _join(self) -> Event:
         self.state.taken = None
@@ -153,7 +168,22 @@ class Deeds:
         await asyncio.sleep(drain_s + DRAIN_SLACK_S)
         return Event.OVERDUE
 
-    async def _release(self) -> Event:
+    async def _is_quiet(self) -> bool:
+        """End what a drained worker's modules started; False if that failed: it is killed then."""
+        worker = self.crew.worker
+        if worker is None:
+            return True
+        if not await worker.sweep():
+            log.warning("a process that a module started does not end: the worker is killed")
+            self.crew.kill()
+            return False
+        # Nothing acts any more: it only answers what it still holds.
+        worker.allow_until(None)
+        return True
+
+    async def _release(self) -> Event | None:
+        if not await self._is_quiet():
+            return None
         term, reason = self._held(), self._reason()
         why = self.state.wishes.why if reason == "resigned" else ""
         trouble = _Trouble("giving the office back", self.given.clock)
@@ -181,6 +211,9 @@ class Deeds:
 
     async def _retire(self) -> Event | None:
         why = self.state.wishes.why or "the term is over"
+        if self.crew.acts_outside:
+            # It asks nobody before it acts: every moment that it lives is one in which it may.
+            return await self._kill()
         return None if await self.crew.retire(why) else Event.GONE
 
     async def _kill(self) -> Event | None:
@@ -205,6 +238,10 @@ class Deeds:
     def _reason(self) -> Reason:
         if self.crew.worker is not None:
             return "resigned"
+        if self.state.unable:
+            return "unable"
+        if self.crew.expired:
+            return "deadline"
         return "watchdog" if self.crew.starved else "reaped"
 
     def _held(self) -> Term:

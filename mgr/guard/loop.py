@@ -13,7 +13,7 @@ from typing import Final
 
 from mgr.clock import Clock
 from mgr.election.fitness import Fitness
-from mgr.election.machine import WAITING, Action, Event, Phase, step
+from mgr.election.machine import TRANSITIONS, WAITING, Action, Event, Phase, step
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import CannotListenError, StoreError
@@ -28,7 +28,19 @@ from mgr.guard.records import Records, Signboard
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import Given, State, Term
 from mgr.guard.vigil import Vigil
-from mgr.link import Drained, Fenced, FromWorker, Modules, Ready, Resign, Standing, Started, Unable
+from mgr.link import (
+    ActsOutside,
+    Drained,
+    Fenced,
+    FromWorker,
+    Modules,
+    Ready,
+    Resign,
+    Standing,
+    Started,
+    TimeLimited,
+    Unable,
+)
 from mgr.settings import Settings
 from mgr.store.api import Store
 from mgr.transition import UnexpectedEventError
@@ -36,6 +48,9 @@ from mgr.transition import UnexpectedEventError
 EXAMINE_EVERY_S: Final = 10.0
 START_SLACK_S: Final = 15.0
 """What starting a worker may take beyond the load limit: interpreter, imports, first listing."""
+
+WATCH_EVERY_S: Final = 0.5
+"""How often to judge whether the worker reaches the store."""
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +80,13 @@ class Guard:
         self._session = Session(store, clock, Timing.of_lease(settings.lease_ttl_s))
         self._place = Place(given, self._session)
         self._renewals = Renewals(given, self._state, self._session, self._place, self._tell)
+        self._start_s = settings.module_load_s + START_SLACK_S
         patience = Patience(
             watchdog_s=settings.watchdog_s,
-            start_s=settings.module_load_s + START_SLACK_S,
+            start_s=self._start_s,
             excused=self._renewals.silent,
         )
-        self._crew = Crew(start_worker, clock, patience, self._said, self._gone)
+        self._crew = Crew(start_worker, clock, patience, self._said, self._gone, self._limited)
         records = Records(given, self._state, self._session, self._crew)
         self._signboard = Signboard(records, self._place, self._state, self._on)
         self._fitness = Fitness(
@@ -79,6 +95,7 @@ class Guard:
         self._campaign = Campaign(
             given, self._state, self._session, records.leader, self._fitness, self._on
         )
+        self._campaign.able = lambda: self._crew.health.current
         self._pulses = Pulses(
             given,
             self._state,
@@ -131,6 +148,7 @@ class Guard:
                     self._signboard.run(),
                     self._crew.watch(),
                     self._examine(),
+                    self._watch_worker(),
                     self._reassure(),
                 )
             ]
@@ -206,6 +224,7 @@ class Guard:
         self._signboard.stale.set()
         if phase is Phase.STARTING:
             self._state.wishes.successor = ""
+            self._state.unable = False
             self._renewals.now.set()
             self._pulses.now.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
@@ -230,6 +249,8 @@ class Guard:
         match message:
             case Modules():
                 self._signboard.stale.set()
+            case ActsOutside(term=of) if (term := self._state.term) and of == term.office.term:
+                self._deeds.limit()
             case Unable(why=why):
                 self._give_up(why)
         event = self._meaning(message)
@@ -270,7 +291,45 @@ class Guard:
             case _:
                 return None
 
+    def _limited(self) -> None:
+        """The kernel has the time limit of this term: its modules may act outside etcd."""
+        term = self._state.term
+        if term is not None and self._crew.acts_outside:
+            self._crew.tell(TimeLimited(term=term.office.term))
+
     # -- what looks again and again ---------------------------------------------------------------
+
+    async def _watch_worker(self) -> None:
+        """Replace a worker that does not reach the store, or does not finish starting."""
+        was_current = True
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            crew, now_s = self._crew, self._given.clock.now()
+            answered_s = self._state.contact.answered_for_s(now_s)
+            if crew.health.current is not was_current:
+                was_current = crew.health.current
+                # Others read in its presence whether this manager could lead.
+                self._signboard.stale.set()
+                self._campaign.news.set()
+            term = self._state.term
+            if term is None:
+                if crew.worker is not None and crew.health.hopeless(answered_s):
+                    self._blame_worker("does not reach the store")
+                    crew.kill()
+            elif crew.health.unable(answered_s):
+                self._end_term("does not reach the store")
+            elif self._state.phase is Phase.STARTING and now_s - term.won_s > self._start_s:
+                self._end_term("does not finish starting")
+
+    def _end_term(self, why: str) -> None:
+        if (self._state.phase, Event.UNABLE) in TRANSITIONS:
+            self._blame_worker(why)
+            self._state.unable = True
+            self._on(Event.UNABLE)
+
+    def _blame_worker(self, why: str) -> None:
+        behind_s = round(self._crew.health.behind_s, 3)
+        log.error("the worker %s: killed", why, extra={"behind_s": behind_s})
 
     async def _examine(self) -> None:
         while True:

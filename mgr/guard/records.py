@@ -45,7 +45,7 @@ class Records:
             http_address=ready.http_address,
             version=me.version,
             modules=ready.modules,
-            warm=usable and self._crew.ready is not None,
+            warm=usable and self._crew.ready is not None and self._crew.health.current,
             started_at=me.started_at,
             machine=dict(me.machine),
         )

@@ -42,6 +42,10 @@ class Renewals:
             self.now.clear()
             began_s = self._clock.now()
             self._answered = not self._session.alive or await self._prove()
+            if self._answered:
+                self._state.contact.answered(self._clock.now())
+            else:
+                self._state.contact.failed()
             every_s = self._session.timing.renew_every_s
             pause_s = every_s - (self._clock.now() - began_s) if self._answered else RETRY_S
             await woken(self.now, max(pause_s, 0.0))

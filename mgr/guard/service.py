@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import functools
 import logging
 import signal
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -21,6 +23,8 @@ from mgr.guard.spawn import Spawned, spawn
 from mgr.link import Begin
 from mgr.settings import Settings
 
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
 log = logging.getLogger(__name__)
 
 
@@ -34,11 +38,17 @@ def run(settings: Settings, *, worker: Sequence[str], first: Spawned, version: s
 
     """
     waiting = [first]
+    _become_subreaper()
     try:
         asyncio.run(_serve(settings, worker, waiting, version))
     finally:
         for spawned in waiting:
             spawned.put_down()
+
+
+def _become_subreaper() -> None:
+    """Inherit what a worker started, should the worker's reaper be killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 async def _serve(

@@ -5,46 +5,69 @@ Small on purpose: a manager starts its first worker before it imports the rest o
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
+
+REAPER: Final = str(Path(__file__).with_name("reaper.py"))
+"""Run as a file and without ``site``: it is there in hundredths of a second."""
+END_S: Final = 5.0
+"""How long a reaper may take to end a worker that nobody waits for."""
 
 
 class Spawned(NamedTuple):
-    """A process, and our end of the link to it. It waits to be told with what to begin."""
+    """The parent of a worker, and our ends of two sockets.
 
-    process: subprocess.Popen[bytes]
+    Attributes:
+        reaper: The process between guard and worker (``mgr.guard.reaper``).
+        control: To the reaper, one packet a message.
+        link: To the worker, which waits to be told with what to begin.
+
+    """
+
+    reaper: subprocess.Popen[bytes]
+    control: socket.socket
     link: socket.socket
 
     def put_down(self) -> None:
-        """Kill and reap it: nobody will tell it anything."""
-        self.process.kill()
-        self.process.wait()
+        """End the worker and its reaper: nobody will tell it anything."""
+        self.control.close()
         self.link.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.reaper.wait(END_S)
+        self.reaper.kill()
+        self.reaper.wait()
 
 
 def spawn(command: Sequence[str]) -> Spawned:
-    """Start ``command`` with ``--link-fd N``, in a process group of its own. On the main thread.
-
-    The parent-death signal of the worker follows the *thread* that started it, so that has to be
-    one which lives as long as the guard.
+    """Start ``command`` with ``--link-fd N``, below a reaper of its own.
 
     Raises:
         OSError: It could not be started.
 
     """
     ours, theirs = socket.socketpair()
+    control, far_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [*command, "--link-fd", str(theirs.fileno())],
+        number = far_control.fileno()
+        reaper = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [
+                *(sys.executable, "-I", "-S", REAPER, str(number)),
+                *(*command, "--link-fd", str(theirs.fileno())),
+            ],
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), number),
             process_group=0,
         )
     except BaseException:
         ours.close()
+        control.close()
         raise
     finally:
         theirs.close()
-    return Spawned(process, ours)
+        far_control.close()
+    return Spawned(reaper, control, ours)

@@ -11,6 +11,7 @@ from mgr.election.office import Office
 from mgr.election.pulse import PROFILES, Cadence, Rhythm
 from mgr.errors import CannotListenError, NameTakenError
 from mgr.guard.identity import Identity
+from mgr.guard.worker_health import StoreContact
 from mgr.settings import Settings
 from mgr.store.api import Store
 from mgr.store.keys import Keys
@@ -85,6 +86,10 @@ class State:
     left_s: float = float("-inf")
     """When this manager last gave an office back."""
     wishes: Wishes = field(default_factory=Wishes)
+    contact: StoreContact = field(default_factory=StoreContact)
+    """How long the store has answered this guard without a failure."""
+    unable: bool = False
+    """The last term ended because its worker did not reach the store."""
     failure: NameTakenError | CannotListenError | None = None
     """Why this manager cannot be in the cluster at all."""
 

@@ -59,6 +59,11 @@ class Keys:
         return f"{self.root}pulse"
 
     @property
+    def proof(self) -> str:
+        """A number that the active's *worker* writes: it reaches the store, too. No lease."""
+        return f"{self.root}proof"
+
+    @property
     def deposed(self) -> str:
         """Who deposed a silent leader last; a lease of ten seconds, one deposition each."""
         return f"{self.root}deposed"

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from mgr.active.role import ActiveRole, Office
+from mgr.active.role import ActiveRole
+from mgr.active.term_context import Office
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.connection import connect
@@ -26,6 +28,7 @@ from mgr.host.role import Role
 from mgr.host.view import ClusterView
 from mgr.http import server as http
 from mgr.link import (
+    ActsOutside,
     Drain,
     Drained,
     Extend,
@@ -39,6 +42,7 @@ from mgr.link import (
     Retire,
     Standing,
     Started,
+    TimeLimited,
 )
 from mgr.metrics import Metrics
 from mgr.rpc import server as grpc
@@ -47,7 +51,7 @@ from mgr.store.api import Revision
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 from mgr.worker.gate import Gate
-from mgr.worker.tether import Tether, end
+from mgr.worker.tether import Ages, Tether, end
 from standby.role import StandbyRole
 
 GOODBYE_S: Final = 0.5
@@ -125,6 +129,9 @@ class Worker:
         self._note = ""
         manager.metrics.measure_mirror(manager.mirror.age_s)
         tether.on_lag = manager.metrics.loop_lag_s.observe
+        self._led_s: float | None = None
+        self._time_limited = asyncio.Event()
+        tether.ages = self._ages
 
     async def open(self) -> None:
         """Open the ports, start the standby's part and say that this worker is warm."""
@@ -176,6 +183,15 @@ class Worker:
         )
         ActiveRole(self._manager, nobody, self._tasks)
 
+    def _ages(self) -> Ages:
+        mirror_s = self._manager.mirror.age_s()
+        if self._active is not None:
+            write_s: float | None = self._active.proof.age_s()
+        else:
+            # It leads from when it was told, whether or not anything could be made of that.
+            write_s = None if self._led_s is None else CLOCK.now() - self._led_s
+        return Ages(write_s, mirror_s if math.isfinite(mirror_s) else None)
+
     def _role(self) -> Role:
         return self._active or self._standby
 
@@ -189,10 +205,13 @@ class Worker:
     def _heard(self, message: FromGuard) -> None:
         match message:
             case Lead():
+                self._led_s = CLOCK.now()
                 self._gate.extend(message.term, message.deadline_s)
                 self._tasks.create_task(self._lead(message), name="lead")
             case Extend():
                 self._gate.extend(message.term, message.deadline_s)
+            case TimeLimited():
+                self._time_limited.set()
             case Drain():
                 self._draining = True
                 self._gate.drain()
@@ -224,6 +243,7 @@ class Worker:
             gate=self._gate,
             resign=lambda why, to: self._tether.say(Resign(reason=why, successor=to)),
             fenced=self._fenced,
+            before_external=self._before_external,
             effects_from_s=lead.effects_from_s,
             ended=lead.ended,
             planned=lead.planned,
@@ -234,6 +254,14 @@ class Worker:
         await self._active.start()
         self._tether.say(Started(term=lead.term))
         self._show()
+
+    async def _before_external(self) -> None:
+        """Have the guard limit this worker's time; return once the kernel knows the limit."""
+        if self._active is None:
+            raise AssertionError("only an active starts modules that act outside")
+        if not self._time_limited.is_set():
+            self._tether.say(ActsOutside(term=self._gate.term, acts=True))
+            await self._time_limited.wait()
 
     def _fenced(self, error: FencedError) -> None:
         """The store has judged: a successor exists. Nothing is answered any more."""

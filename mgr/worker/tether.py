@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from mgr import logs
 from mgr.clock import Clock
@@ -22,6 +22,13 @@ UNREAD_BYTES_MAX: Final = 1 << 16
 _PR_SET_PDEATHSIG: Final = 1
 
 log = logging.getLogger(__name__)
+
+
+class Ages(NamedTuple):
+    """How old a worker's last confirmed write and its copy of the store are; None: unknown."""
+
+    write_s: float | None = None
+    mirror_s: float | None = None
 
 
 class Tether:
@@ -36,6 +43,8 @@ class Tether:
         self._clock = clock
         self.on_lag: Callable[[float], None] = lambda _lag_s: None
         """Told with every heartbeat how late it was: that is the loop's lag, in seconds."""
+        self.ages: Callable[[], Ages] = Ages
+        """Asked with every heartbeat what it is to say of this worker's contact to the store."""
         self.on_message: Callable[[FromGuard], None] = _heard_early
         """Told, on the loop, what the guard says."""
 
@@ -56,7 +65,8 @@ class Tether:
         while True:
             now_s = self._clock.now()
             if self._writer.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
-                self.say(Heartbeat(sent_s=now_s))
+                write_s, mirror_s = self.ages()
+                self.say(Heartbeat(sent_s=now_s, write_age_s=write_s, mirror_age_s=mirror_s))
             await asyncio.sleep(pause_s)
             self.on_lag(max(0.0, self._clock.now() - now_s - pause_s))
 

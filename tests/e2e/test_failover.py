@@ -159,7 +159,8 @@ def test_a_client_that_asks_without_pause_loses_nothing_in_a_hand_over(cluster):
 
 def test_nothing_is_left_when_all_managers_are_stopped(cluster):
     """No process of theirs survives an orderly stop."""
-    pids = [pid for m in cluster.managers.values() for pid in (m.guard_pid, m.worker_pid)]
+    guards = [m.guard_pid for m in cluster.managers.values()]
+    pids = [*guards, *(pid for guard in guards for pid in process.below(guard))]
 
     cluster.stop()
 

@@ -2,6 +2,8 @@
 
 ``FAKE_WORKER`` in the environment holds words: ``stubborn`` (does not drain), ``unquiesced``
 (drains, but says that a module did not stop), ``helper`` (starts a process, as modules may),
+``escape`` (starts one that leaves its session and its parent), ``outside`` (acts outside the
+store: its time is to be limited), ``unable`` (leads and commits nothing),
 ``crash`` (dies as soon as it is warm), ``gibberish`` (then says what nobody understands),
 ``resign`` (asks to, when it leads).
 """
@@ -16,11 +18,13 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 
 import msgspec
 
 from mgr.clock import CLOCK
 from mgr.link import (
+    ActsOutside,
     Begin,
     Drain,
     Drained,
@@ -31,6 +35,7 @@ from mgr.link import (
     Resign,
     Retire,
     Started,
+    TimeLimited,
     encode,
     from_guard,
     open_link,
@@ -41,10 +46,16 @@ WORDS = set(os.environ.get("FAKE_WORKER", "").split())
 PR_SET_PDEATHSIG = 1
 
 
+LED_S = []
+"""When it was told to lead."""
+
+
 async def beat(say, watchdog_s):
     """Show that the loop turns."""
     while True:
-        say(Heartbeat(sent_s=CLOCK.now()))
+        now_s = CLOCK.now()
+        age_s = now_s - LED_S[0] if LED_S and "unable" in WORDS else None
+        say(Heartbeat(sent_s=now_s, write_age_s=age_s))
         await asyncio.sleep(watchdog_s / 6)
 
 
@@ -52,9 +63,15 @@ def answer(say, message):
     """Do what the guard says."""
     match message:
         case Lead(term=term):
+            LED_S.append(CLOCK.now())
             say(Started(term=term))
+            if "outside" in WORDS:
+                say(ActsOutside(term=term, acts=True))
             if "resign" in WORDS:
                 say(Resign(reason="asked"))
+        case TimeLimited(term=term):
+            sys.stdout.write(f"limited in term {term}\n")
+            sys.stdout.flush()
         case Drain(term=term) if "stubborn" not in WORDS:
             say(Drained(term=term, quiesced="unquiesced" not in WORDS))
         case Released() | Retire():
@@ -77,6 +94,8 @@ async def main():
         tasks.create_task(beat(say, settings.watchdog_s))
         if "helper" in WORDS:
             subprocess.Popen(["sleep", "300"])  # noqa: ASYNC220 - as a module's thread would
+        if "escape" in WORDS:
+            subprocess.Popen(["sh", "-c", "setsid sleep 301 &"])  # noqa: ASYNC220
         say(Ready(grpc_address=f"{settings.id}:1", http_address=f"{settings.id}:2"))
         if "crash" in WORDS:
             await writer.drain()

@@ -71,6 +71,17 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def below(pid: int) -> list[int]:
+    """Every living process below ``pid``, parents before their children."""
+    found = [child for child in children(pid) if not gone(child)]
+    return found + [deeper for child in found for deeper in below(child)]
+
+
+def worker_of(guard: int) -> int | None:
+    """The worker of the manager whose guard is ``guard``, if there is one: below its reaper."""
+    return next((pid for reaper in children(guard) for pid in children(reaper)), None)
+
+
 def gone(pid: int) -> bool:
     """Whether no process has this id, or only a zombie that nobody has reaped yet."""
     try:

@@ -15,7 +15,7 @@ from typing import Self
 from mgr.election.leader import Leader, decode
 from mgr.election.machine import Phase
 from mgr.errors import FencedError, MgrError
-from mgr.guard.crew import Listener
+from mgr.guard.crew import DEADLINE, Listener
 from mgr.guard.identity import Identity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
@@ -63,6 +63,7 @@ class SimWorker:
         self._deadline_s = float("-inf")
         self._acts_from_s = float("inf")
         self._draining = False
+        self._limit: asyncio.TimerHandle | None = None
         self.dead = False
         loop = self._world.loop
         self._tasks = [
@@ -77,6 +78,26 @@ class SimWorker:
     def dump_stacks(self) -> None:
         self._world.dumps += 1
 
+    def allow_until(self, deadline_s: float | None) -> None:
+        before, self._limit = self._limit, None
+        if before is not None:
+            before.cancel()
+        if deadline_s is None or self.dead:
+            return
+        # The kernel's timer: whoever is frozen, it expires.
+        left_s = max(0.0, deadline_s - self._world.clock.now())
+        kernel = context_of("the kernel")
+        self._limit = self._world.loop.call_later(left_s, self.die, DEADLINE, context=kernel)
+        if before is None:
+            self._world.loop.call_soon(self._limited, context=self._guards)
+
+    def _limited(self) -> None:
+        if not self.dead:
+            self._listener.limited()
+
+    async def sweep(self) -> bool:
+        return True
+
     def kill(self) -> None:
         self.die("SIGKILL")
 
@@ -85,6 +106,8 @@ class SimWorker:
         if self.dead:
             return
         self.dead = True
+        if self._limit is not None:
+            self._limit.cancel()
         for task in self._tasks:
             task.cancel()
         self._world.loop.thaw(f"{self._manager.name}/worker")

@@ -48,7 +48,7 @@ class Guard:
     @property
     def worker(self):
         """The worker's process, or None."""
-        return next(iter(process.children(self.pid)), None)
+        return process.worker_of(self.pid)
 
     def said(self, words):
         """Whether the log holds ``words``."""

@@ -20,7 +20,17 @@ from mgr.config.modules import Switch
 from mgr.config.modules import encode as encode_switch
 from mgr.election.leader import Leader
 from mgr.election.leader import encode as encode_record
-from mgr.link import Begin, Lead, Ready, Started, encode, from_worker, open_link
+from mgr.link import (
+    ActsOutside,
+    Begin,
+    Lead,
+    Ready,
+    Started,
+    TimeLimited,
+    encode,
+    from_worker,
+    open_link,
+)
 from mgr.settings import Settings
 from mgr.store.api import Created, Delete, Put
 from mgr.store.etcd import EtcdStore
@@ -72,7 +82,11 @@ class Worker:
     async def listen(self):
         """Collect what it says, until it is gone."""
         while line := await self.reader.readline():
-            self.said.append(from_worker(line))
+            message = from_worker(line)
+            if isinstance(message, ActsOutside):
+                # As its guard would, once the kernel has the time limit.
+                self.say(TimeLimited(term=message.term))
+            self.said.append(message)
             self._news.set()
 
     async def hear(self, kind, *, within_s=20):

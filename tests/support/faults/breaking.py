@@ -34,8 +34,8 @@ def heal(lab: Lab) -> None:
     managers = lab.cluster.managers.values()
     for manager in managers:
         lab.disarm(manager.name)
-        for worker in process.children(manager.guard_pid):
-            _signal(worker, signal.SIGCONT)
+        for pid in process.below(manager.guard_pid):
+            _signal(pid, signal.SIGCONT)
     # A guard that wakes first kills its silent worker before that can do any harm.
     lab.pause(HEAD_START_S)
     for manager in managers:
@@ -62,14 +62,14 @@ def victim(lab: Lab, dice: Random) -> Manager:
 def kill_worker(lab: Lab, dice: Random) -> None:
     """SIGKILL, SIGSEGV or SIGABRT of a worker."""
     number = dice.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-    for pid in process.children(victim(lab, dice).guard_pid):
-        _signal(pid, number)
+    if worker := process.worker_of(victim(lab, dice).guard_pid):
+        _signal(worker, number)
 
 
 def freeze_worker(lab: Lab, dice: Random) -> None:
     """SIGSTOP of a worker: its watchdog sees to it."""
-    for pid in process.children(victim(lab, dice).guard_pid):
-        _signal(pid, signal.SIGSTOP)
+    if worker := process.worker_of(victim(lab, dice).guard_pid):
+        _signal(worker, signal.SIGSTOP)
 
 
 def kill_guard(lab: Lab, dice: Random) -> None:
@@ -83,9 +83,9 @@ def freeze_guard(lab: Lab, dice: Random) -> None:
 
 
 def freeze_host(lab: Lab, dice: Random) -> None:
-    """SIGSTOP of guard and worker: a paused virtual machine."""
+    """SIGSTOP of guard, reaper and worker: a paused virtual machine."""
     manager = victim(lab, dice)
-    for pid in (manager.guard_pid, *process.children(manager.guard_pid)):
+    for pid in (manager.guard_pid, *process.below(manager.guard_pid)):
         _signal(pid, signal.SIGSTOP)
 
 
@@ -103,9 +103,8 @@ def guard_at_a_failpoint(lab: Lab, dice: Random) -> None:
     manager = victim(lab, dice)
     point = dice.choice([Point.PULSE, Point.WON, Point.RELEASE])
     lab.arm(manager.name, point, dice.choice(["SIGSTOP", "SIGKILL"]))
-    if point is not Point.PULSE:
-        for pid in process.children(manager.guard_pid):
-            _signal(pid, signal.SIGKILL)
+    if point is not Point.PULSE and (worker := process.worker_of(manager.guard_pid)):
+        _signal(worker, signal.SIGKILL)
 
 
 def stop_manager(lab: Lab, dice: Random) -> None:

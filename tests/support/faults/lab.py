@@ -22,6 +22,7 @@ from mgr.store import etcd3_stubs
 from mgr.store.api import Delete, Operation
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
+from tests.support import process
 from tests.support.cluster import Cluster, Manager, wait_for
 from tests.support.etcd import MEMBERS, MEMORY, EtcdCluster
 from tests.support.faults.chronicle import Chronicle
@@ -219,10 +220,10 @@ class Lab(contextlib.ExitStack):
 
 
 def signal_all(manager: Manager, number: signal.Signals) -> None:
-    """Send a signal to guard and worker: a host that freezes, or goes on."""
-    worker = manager.worker_pid
-    os.kill(manager.guard_pid, number)
-    os.kill(worker, number)
+    """Send a signal to guard, reaper and worker: a host that freezes, or goes on."""
+    everybody = process.below(manager.guard_pid)
+    for pid in (manager.guard_pid, *everybody):
+        os.kill(pid, number)
 
 
 def _directory() -> tempfile.TemporaryDirectory[str]:

@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from mgr.active.role import ActiveRole, Office
+from mgr.active.role import ActiveRole
+from mgr.active.term_context import Office
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
 from mgr.config.modules import Switch, encode

@@ -6,7 +6,8 @@ import weakref
 
 import pytest
 
-from mgr.active.role import ActiveRole, Office
+from mgr.active.role import ActiveRole
+from mgr.active.term_context import Office
 from mgr.argument import descriptor
 from tests.unit.active.conftest import described
 from tests.unit.active.probe import Probe

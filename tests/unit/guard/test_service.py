@@ -27,4 +27,4 @@ def test_a_guard_that_cannot_be_one_leaves_no_worker_behind(monkeypatch):
     with pytest.raises(NameTakenError):
         service.run(Settings(id="a"), worker=SLEEPER, first=first, version="1")
 
-    assert gone(first.process.pid)
+    assert gone(first.reaper.pid)

@@ -1,0 +1,270 @@
+"""The parent of one worker: ends it at its deadline, and with it everything that it started.
+
+Run as a program of its own, ``python -I -S reaper.py CONTROL_FD COMMAND...``, between the guard
+and the worker. It imports little, holds no lock of the worker's and runs no module code, so that
+neither a module that holds the interpreter nor a guard that is stopped can delay it.
+
+- It is a *sub-reaper*: whatever the worker starts, however often that forks or changes its
+  session, becomes a child of this process when its own parent ends. When the worker ends, all of
+  them are killed and waited for; only then is the guard informed.
+- It ends the worker at the moment that the guard named last (``until``, on ``CLOCK_BOOTTIME``).
+  If this process itself cannot run by then, a second kernel timer kills *it*, and the worker dies
+  of that, by its parent-death signal. Nothing in Python has to run for the second.
+- When the guard ends, the control socket says so, and everything here ends as well.
+
+Both directions of the control socket carry one message a packet:
+
+=====================  ==========================================================================
+from the guard
+``until <ns>``         kill the worker at that moment; 0: at none. Answered by ``armed`` if there
+                       was no limit before.
+``sweep``              kill what the worker started, not the worker. Answered by ``swept``, or by
+                       ``unswept`` if something is still there after 0.3 s.
+``dump``               let the worker write the stacks of its threads to its log.
+``kill``               kill everything.
+to the guard
+``pid <pid>``          the worker was started; ``untimed`` follows if the kernel has no timers.
+``gone <how> <code>``  the worker and everything it started is dead and reaped. ``how`` is
+                       ``exited`` or ``deadline``; ``code`` as of ``subprocess.Popen.returncode``.
+=====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from typing import Final, NoReturn
+
+BACKSTOP_NS: Final = 20_000_000
+"""How long after the deadline this process is killed if it did not act. The earliest successor
+acts ``mgr.election.pulse.MARGIN_S`` after the deadline, which is more than twice as long."""
+SWEEP_EVERY_MS: Final = 1
+SWEEPS_MAX: Final = 300
+"""So often is looked for processes of the worker that are still there."""
+PACKET_BYTES_MAX: Final = 64
+DUMP_SIGNAL: Final = signal.SIGUSR1
+
+_CLOCK_BOOTTIME: Final = 7
+_ABSOLUTE: Final = 1
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_TFD_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
+_SIGEVENT: Final = struct.pack("@Qii48x", 0, signal.SIGKILL, 0)
+"""``struct sigevent`` with ``SIGEV_SIGNAL``."""
+_IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Sent to a whole service by a terminal or an init system: the guard decides what follows."""
+
+
+class Deadline:
+    """Two kernel timers: a file descriptor that becomes readable, and a SIGKILL soon after."""
+
+    def __init__(self, libc: ctypes.CDLL) -> None:
+        """Create both, not armed. A timer that the kernel refuses is left out."""
+        self._libc = libc
+        self.fd: int = libc.timerfd_create(_CLOCK_BOOTTIME, _TFD_FLAGS)
+        made = ctypes.c_void_p()
+        event = ctypes.create_string_buffer(_SIGEVENT)
+        refused = libc.timer_create(_CLOCK_BOOTTIME, event, ctypes.byref(made))
+        self._backstop = None if refused else made
+
+    @property
+    def complete(self) -> bool:
+        """Whether both timers exist."""
+        return self.fd >= 0 and self._backstop is not None
+
+    def arm(self, until_ns: int) -> bool:
+        """Expire at ``until_ns``, or never if that is 0; False if neither timer could be set."""
+        soon, late = _absolute(until_ns), _absolute(until_ns and until_ns + BACKSTOP_NS)
+        libc = self._libc
+        armed = self.fd >= 0 and not libc.timerfd_settime(self.fd, _ABSOLUTE, soon, None)
+        if self._backstop is not None:
+            armed |= not libc.timer_settime(self._backstop, _ABSOLUTE, late, None)
+        return armed
+
+
+class Reaper:
+    """One worker, from its start until nothing of it is left."""
+
+    def __init__(self, control: socket.socket, deadline: Deadline, worker: int) -> None:
+        """Watch process ``worker`` on behalf of the guard behind ``control``."""
+        self._control = control
+        self._deadline = deadline
+        self._worker = worker
+        self._limited = False
+
+    def run(self, woken: int) -> NoReturn:
+        """Serve until the worker is gone; ``woken`` becomes readable when a child ends."""
+        poll = select.poll()
+        for fd in (self._control.fileno(), woken, self._deadline.fd):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            # The clock first: a message that came meanwhile must not extend what is over.
+            if self._deadline.fd in ready and self._expired():
+                self._finish("deadline")
+            if woken in ready:
+                os.read(woken, PACKET_BYTES_MAX)
+                if self._reap():
+                    self._finish("exited")
+            if self._control.fileno() in ready:
+                self._obey(self._control.recv(PACKET_BYTES_MAX))
+
+    def _expired(self) -> bool:
+        try:
+            return bool(os.read(self._deadline.fd, 8))
+        except BlockingIOError:
+            return False  # it was armed again since
+
+    def _obey(self, packet: bytes) -> None:
+        words = packet.split()
+        if not words or words[0] == b"kill":
+            self._finish("exited")
+        elif words[0] == b"until":
+            self._limit(int(words[1]))
+        elif words[0] == b"sweep":
+            self._say("swept" if self._sweep() else "unswept")
+        elif words[0] == b"dump":
+            os.kill(self._worker, DUMP_SIGNAL)
+
+    def _limit(self, until_ns: int) -> None:
+        before, self._limited = self._limited, until_ns > 0
+        armed = self._deadline.arm(until_ns)
+        if armed and self._limited and not before:
+            self._say("armed")
+
+    def _reap(self) -> bool:
+        """Bury every child that has ended but the worker; whether that has ended."""
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == self._worker:
+                # Not buried yet, its id still names its process group and no other.
+                return ended is not None
+            os.waitpid(ended.si_pid, 0)
+
+    def _finish(self, how: str) -> NoReturn:
+        """Kill everything, wait until it is dead, report it and exit."""
+        _kill_group(self._worker)
+        code = 0
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    # Whoever ends hands its children to this process: each end is a reason to
+                    # look again. All that exist are killed here, so one of them ends.
+                    for other in descendants(os.getpid()):
+                        _kill(other)
+                    pid, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+            if pid == self._worker:
+                code = os.waitstatus_to_exitcode(status)
+        self._say(f"gone {how} {code}")
+        os._exit(0)
+
+    def _sweep(self) -> bool:
+        pause = select.poll()
+        for _ in range(SWEEPS_MAX):
+            found = descendants(os.getpid()) - {self._worker}
+            if not found:
+                return True
+            for pid in found:
+                _kill(pid)
+            pause.poll(SWEEP_EVERY_MS)
+            if self._reap():
+                self._finish("exited")
+        return False
+
+    def _say(self, words: str) -> None:
+        try:
+            self._control.send(words.encode())
+        except OSError:
+            return  # the guard is gone, which ``run`` sees next
+
+
+def descendants(root: int) -> set[int]:
+    """Every living process below ``root``; zombies act no more and are left out."""
+    parents: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (parent := _parent(name)):
+            parents[int(name)] = parent
+    below: set[int] = set()
+    found = {root}
+    while found:
+        found = {pid for pid, parent in parents.items() if parent in found} - below
+        below |= found
+    return below
+
+
+def _parent(pid: str) -> int:
+    """The parent of a living process; 0 if there is none, or no process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, parent = file.read().rpartition(b")")[2].split()[:2]
+    except OSError:
+        return 0  # it ended meanwhile
+    return 0 if state in b"ZX" else int(parent)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _absolute(at_ns: int) -> ctypes.Array[ctypes.c_char]:
+    """``struct itimerspec`` for one expiry at ``at_ns``."""
+    seconds, rest = divmod(at_ns, 1_000_000_000)
+    return ctypes.create_string_buffer(struct.pack("@4q", 0, 0, seconds, rest))
+
+
+def _start(libc: ctypes.CDLL, command: list[str]) -> int:
+    """Start the worker in a process group of its own; its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        # What this process ignores the worker would inherit.
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.execv(command[0], command)  # noqa: S606 - the guard names it
+    finally:
+        os._exit(127)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Start the worker and watch it."""
+    control = socket.socket(fileno=int(arguments[1]))
+    control.set_inheritable(False)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    deadline = Deadline(libc)
+    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    worker = _start(libc, arguments[2:])
+    control.send(f"pid {worker}".encode())
+    if not deadline.complete:
+        control.send(b"untimed")
+    Reaper(control, deadline, worker).run(woken)
+
+
+if __name__ == "__main__":
+    main(sys.argv)

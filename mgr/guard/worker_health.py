@@ -1,0 +1,82 @@
+"""Does the worker reach the store? Judged by what its heartbeats say, pure.
+
+The guard's own way to the store proves nothing about the worker's: a worker without a free file
+descriptor, or whose connections alone are cut, commits nothing, while its event loop turns and
+the guard renews the term. So each heartbeat tells how old the worker's last confirmed write is,
+and how old its copy of the store. Too old is a fault of the worker only while the guard itself is
+answered: a store that is slow or silent for everybody deposes nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from mgr.link import Heartbeat
+
+UNABLE_AFTER_S: Final = 5.0
+"""A worker that did not reach the store for this long, while its guard did, is replaced. Longer
+than it takes to notice a frozen endpoint, to connect to another one and to list everything."""
+GAP_S: Final = 3.0
+"""A guard that heard no answer for so long was slow itself, and counts from the next one."""
+RESTART_AFTER_S: Final = 20.0
+"""A standby's worker that stays behind for so long is replaced, too: it may never recover."""
+
+
+class WorkerHealth:
+    """What the heartbeats of one worker say. Times are seconds on the guard's clock."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known, which is nothing bad: a start has a limit of its own."""
+        self._write_age_s: float | None = None
+        self._mirror_age_s: float | None = None
+
+    def heard(self, heartbeat: Heartbeat) -> None:
+        """Take in a heartbeat."""
+        self._write_age_s = heartbeat.write_age_s
+        self._mirror_age_s = heartbeat.mirror_age_s
+
+    @property
+    def behind_s(self) -> float:
+        """For how long the worker has not reached the store; 0 while nothing is known."""
+        return max(self._write_age_s or 0.0, self._mirror_age_s or 0.0)
+
+    @property
+    def current(self) -> bool:
+        """Whether the worker reached the store lately enough to lead."""
+        return self.behind_s <= UNABLE_AFTER_S
+
+    def unable(self, answered_s: float) -> bool:
+        """Whether the worker is unable to work although the store is well.
+
+        ``answered_s``: for how long every request of the guard has been answered.
+        """
+        return min(self.behind_s, answered_s) > UNABLE_AFTER_S
+
+    def hopeless(self, answered_s: float) -> bool:
+        """Whether a worker that leads nothing should be replaced."""
+        return min(self.behind_s, answered_s) > RESTART_AFTER_S
+
+
+class StoreContact:
+    """For how long the guard has been answered without a failure."""
+
+    def __init__(self) -> None:
+        """Begin without any answer."""
+        self._since_s = math.inf
+        self._last_s = -math.inf
+
+    def answered(self, now_s: float) -> None:
+        """A request of the guard was answered."""
+        if now_s - self._last_s > GAP_S:
+            self._since_s = now_s
+        self._since_s = min(self._since_s, now_s)
+        self._last_s = now_s
+
+    def failed(self) -> None:
+        """A request of the guard was not answered: counting starts with the next answer."""
+        self._since_s = math.inf
+
+    def answered_for_s(self, now_s: float) -> float:
+        """How long there has been no failure and no gap; 0 while the last request failed."""
+        return 0.0 if now_s - self._last_s > GAP_S else max(0.0, now_s - self._since_s)
