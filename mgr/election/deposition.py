@@ -21,8 +21,10 @@ from typing import Final, NamedTuple
 
 from mgr.election.leader import Fence, Leader, decode, encode
 from mgr.election.pulse import outwaited
+from mgr.election.timing import UNKNOWN_WINDOW_S
 from mgr.store.api import (
     ABSENT,
+    NO_LEASE,
     Compare,
     Created,
     Delete,
@@ -58,8 +60,14 @@ class Signs(NamedTuple):
 class Silence:
     """Pure: told of every answer of the store and what it showed; says when it is enough."""
 
-    def __init__(self, signs: Signs, window_s: float, now_s: float) -> None:
-        """Begin to count: a leader whose record tells ``window_s`` gave ``signs``."""
+    def __init__(
+        self, signs: Signs, window_s: float, now_s: float, *, shows_life: bool = True
+    ) -> None:
+        """Begin to count: a leader whose record tells ``window_s`` gave ``signs``.
+
+        ``shows_life``: it writes heartbeats, as far as its record tells.
+        """
+        self.shows_life = shows_life
         self.signs = signs
         self.limit_s = outwaited(window_s)
         self.gap_s = max(GAP_S, window_s / GAPS_PER_WINDOW)
@@ -96,6 +104,15 @@ def pulse_window_s(leader: Record) -> float:
     """
     value = decode(leader.value, Leader)
     return 0.0 if value is None else value.pulse_window_s
+
+
+def unleased_window_s(leader: Record, lease_ttl_s: float) -> float:
+    """How long to watch a leader key that no lease will ever remove; 0 if one will.
+
+    Somebody overwrote it by hand. A leader that lives repairs it, which shows; of one that does
+    not, the key would stand for ever.
+    """
+    return lease_ttl_s if leader.lease == NO_LEASE else 0.0
 
 
 class Deposition:
@@ -164,10 +181,13 @@ def _left_s(fence: Fence | None, silence: Silence) -> float:
     """How long after the deposition the silent term, or one before it, may still act.
 
     The record says how long after the *end* of the key; the silence was outwaited already, and
-    earlier terms, whose time runs from the key's making, were waited for at least as long.
+    earlier terms, whose time runs from the key's making, were waited for at least as long. Of a
+    leader that shows no sign of life while it is well, the silence says nothing.
     """
-    window_s = silence.limit_s if fence is None else fence.window_s
-    return max(0.0, window_s - silence.lasted_s())
+    if fence is None:
+        return UNKNOWN_WINDOW_S
+    counted_s = silence.lasted_s() if silence.shows_life else 0.0
+    return max(0.0, fence.window_s - counted_s)
 
 
 def _as_seen(key: str, modified: Revision) -> Compare:

@@ -6,16 +6,45 @@ each may be sent again: the second time changes nothing that the first did not.
 
 from __future__ import annotations
 
+import secrets
+from enum import Enum, auto
 from typing import Final
 
 import msgspec
 
 from mgr.election.leader import Fence, Leader, Reason, decode, encode
-from mgr.store.api import Created, Delete, Modified, Operation, Put, Revision, Store
+from mgr.election.timing import UNKNOWN_WINDOW_S
+from mgr.errors import OutcomeUnknownError, StoreUnavailableError
+from mgr.store.api import (
+    Created,
+    Delete,
+    LeaseId,
+    Modified,
+    Operation,
+    Outcome,
+    Put,
+    Record,
+    Revision,
+    Store,
+    as_seen,
+)
 from mgr.store.keys import Keys
 
 TRANSFER_TTL_S: Final = 10
 """How long the wish for a successor stands."""
+
+
+class Beat(Enum):
+    """What became of a heartbeat."""
+
+    HELD = auto()
+    LOST = auto()
+    SHARED = auto()
+    """The leader key is held, and by somebody else in the same term as well."""
+
+
+class _OvertakenError(StoreUnavailableError):
+    """A heartbeat was refused since an earlier one of the same process had come through."""
 
 
 class Office:
@@ -34,7 +63,10 @@ class Office:
         self.predecessor: Fence | None = None
         """How the term before stood when this one signed; None before that, and if unknown."""
         self._inherited_s: float | None = None
-        self._beats = 0
+        self._pulse: Revision | None = None
+        """The revision of the last heartbeat of this process; None before the first."""
+        self._unanswered: set[str] = set()
+        """Heartbeats that were sent since and not answered."""
 
     async def sign(self, window_s: float, *, timeout_s: float) -> float | None:
         """Open this term's fence record: it may act for ``window_s`` after its key is gone.
@@ -49,34 +81,101 @@ class Office:
             StoreUnavailableError: Nothing is known; ask again.
 
         """
+        record = await self._store.get(self._keys.fence, timeout_s=timeout_s)
+        before = None if record is None else decode(record.value, Fence)
         if self._inherited_s is None:
-            # Read once: asked again after a lost answer, the record may be this term's own.
-            record = await self._store.get(self._keys.fence, timeout_s=timeout_s)
-            self.predecessor = None if record is None else decode(record.value, Fence)
-            # The first term ever has nobody to wait for; what cannot be read certifies nothing.
-            unknown_s = 0.0 if record is None else window_s
-            self._inherited_s = self.predecessor.window_s if self.predecessor else unknown_s
+            self.predecessor = before
+            if before is not None:
+                self._inherited_s = before.window_s
+            else:
+                self._inherited_s = await self._unknown_s(record, timeout_s=timeout_s)
+        elif before is not None and before.term == self.term:
+            # An earlier attempt came through, whose answer was lost.
+            return self._inherited_s
         outcome = await self._store.commit(
             [self._opened(window_s), Put(self._keys.version, self._release)],
-            when=[self._guard],
+            # An attempt that is held up must not undo what ``adapt`` writes later.
+            when=[self._guard, as_seen(self._keys.fence, record)],
+            otherwise_get=[self._keys.leader],
             timeout_s=timeout_s,
         )
-        return self._inherited_s if outcome.succeeded else None
+        if outcome.succeeded:
+            return self._inherited_s
+        if self._is_held(outcome):
+            raise StoreUnavailableError("the term record changed while it was read: read it again")
+        return None
 
-    async def beat(self, *, timeout_s: float) -> bool:
-        """Give a sign of life; False if the office is lost.
+    async def _unknown_s(self, record: Record | None, *, timeout_s: float) -> float:
+        """How long earlier terms may act if their record is missing or cannot be read.
 
-        Success proves that the office was held at some moment after the sending.
+        The first term ever has nobody to wait for. A record that was removed or spoilt since a
+        manager led here says nothing: then it is the longest that can be set.
+        """
+        led = record or await self._store.get(self._keys.version, timeout_s=timeout_s)
+        return 0.0 if led is None else UNKNOWN_WINDOW_S
+
+    async def beat(self, *, timeout_s: float) -> Beat:
+        """Give a sign of life: write a heartbeat over the one before.
+
+        ``HELD`` proves that the leader key was held at some moment after the sending. ``SHARED``
+        means that somebody else writes heartbeats in this very term: this process was copied, for
+        instance by resuming a virtual machine twice from one snapshot. Each heartbeat is a value
+        of its own, drawn by the kernel, so that copies differ in it.
 
         Raises:
             StoreUnavailableError: Nothing is known; the deadline before stands.
 
         """
-        self._beats += 1
-        outcome = await self._store.commit(
-            [Put(self._keys.pulse, str(self._beats))], when=[self._guard], timeout_s=timeout_s
+        try:
+            return await self._beat(timeout_s)
+        except _OvertakenError:
+            return await self._beat(timeout_s)
+
+    async def _beat(self, timeout_s: float) -> Beat:
+        token = secrets.token_hex(8)
+        unchanged = [] if self._pulse is None else [Modified(self._keys.pulse, self._pulse)]
+        try:
+            outcome = await self._store.commit(
+                [Put(self._keys.pulse, token)],
+                when=[self._guard, *unchanged],
+                otherwise_get=[self._keys.leader, self._keys.pulse],
+                timeout_s=timeout_s,
+            )
+        except OutcomeUnknownError:
+            self._unanswered.add(token)
+            raise
+        if outcome.succeeded:
+            self._pulse = outcome.revision
+            self._unanswered.clear()
+            return Beat.HELD
+        if not self._is_held(outcome):
+            return Beat.LOST
+        found = outcome.found[1]
+        if found is not None and found.value not in self._unanswered:
+            return Beat.SHARED
+        # One of its own came through after all, or an operator removed the key: go on from there.
+        self._pulse = None if found is None else found.mod_revision
+        raise _OvertakenError("an earlier heartbeat came through after all")
+
+    def _is_held(self, outcome: Outcome) -> bool:
+        """Whether a refusal shows that the leader key was still held."""
+        leader = outcome.found[0]
+        return leader is not None and leader.create_revision == self.term
+
+    async def repair(self, value: str, lease: LeaseId, found: Record, *, timeout_s: float) -> None:
+        """Write the leader key as it must be; ``found`` is what somebody else wrote there.
+
+        A key without this manager's lease would outlive it, and nobody could lead after it.
+
+        Raises:
+            StoreUnavailableError: Nothing is known; look again.
+
+        """
+        await self._store.commit(
+            [Put(self._keys.leader, value, lease)],
+            when=[self._guard, Modified(self._keys.leader, found.mod_revision)],
+            timeout_s=timeout_s,
         )
-        return outcome.succeeded
 
     async def adapt(self, pulse_window_s: float, window_s: float, *, timeout_s: float) -> bool:
         """Write another window of the pulse where standbys read it, and ``window_s`` as ``sign``.

@@ -14,6 +14,11 @@ RENEWALS_PER_LEASE_MIN: Final = 3
 CLOCK_RATE_ERROR: Final = 0.01
 """How much the rates of two machines' clocks may differ. Their offsets do not matter."""
 
+LEASE_TTL_S_MAX: Final = 60
+"""The longest lease that can be set (``lease_ttl_s``)."""
+UNKNOWN_WINDOW_S: Final = LEASE_TTL_S_MAX * (1 + CLOCK_RATE_ERROR)
+"""How long a term may act after its end of which nothing can be read: nobody can be set longer."""
+
 REQUESTS_PER_LEASE: Final = 8
 """A request of the election is given up after this fraction of a lease."""
 

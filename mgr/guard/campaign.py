@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from mgr.election.candidate import Candidate, Sight
 from mgr.election.fitness import Fitness
+from mgr.election.leader import Leader, decode, encode
 from mgr.election.machine import WAITING, Event, Phase
 from mgr.election.office import Office
 from mgr.election.pulse import Rhythm
@@ -18,11 +22,14 @@ from mgr.errors import LeaseExpiredError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.state import Given, State, Tell, Term
 from mgr.guard.waiting import woken
+from mgr.store.api import Record
 
 LOOK_EVERY_S: Final = 0.5
 """How often to look without being woken: the net under a feed that is silent."""
 RETRY_S: Final = 0.1
 """Pause after an attempt that failed."""
+
+log = logging.getLogger(__name__)
 
 
 class Campaign:
@@ -104,6 +111,8 @@ class Campaign:
             try:
                 if self._state.phase in WAITING and self._session.alive:
                     pause_s = await self._tick()
+                elif (found := self._overwritten()) is not None:
+                    await self._repair(found)
             except LeaseExpiredError:
                 self._session.forget()
                 self._tell(Event.LOST)
@@ -135,6 +144,35 @@ class Campaign:
         self._state.taken = Term(office, deadline_s, won_s=won_s, rhythm=rhythm)
         self._tell(Event.WON)
         return LOOK_EVERY_S
+
+    def _overwritten(self) -> Record | None:
+        """The leader key of the present term if somebody else wrote it; None if all is well."""
+        term, found = self._state.provable, self.candidate.leader.record
+        if term is None or found is None or found.create_revision != term.office.term:
+            return None
+        leader = decode(found.value, Leader)
+        ours = leader is not None and leader.name == self._given.name
+        return None if ours and found.lease == self._session.lease else found
+
+    async def _repair(self, found: Record) -> None:
+        term = self._state.provable
+        if term is None or not self._session.alive:
+            return
+        log.error(
+            "somebody overwrote the leader key: it is repaired",
+            extra={"term": term.office.term, "mod_revision": found.mod_revision},
+        )
+        leader = decode(found.value, Leader)
+        if leader is None or leader.name != self._given.name:
+            leader = msgspec.json.decode(self._value(), type=Leader)
+            if term.rhythm is not None:
+                leader = msgspec.structs.replace(leader, pulse_window_s=term.rhythm.window_s)
+        await term.office.repair(
+            encode(leader),
+            self._session.lease,
+            found,
+            timeout_s=self._session.timing.request_s,
+        )
 
     def _rhythm(self) -> Rhythm | None:
         cadence = self._given.cadence

@@ -192,6 +192,8 @@ class Deeds:
         while True:
             now_s = self.given.clock.now()
             left_s = None if term.effects_from_s is None else term.effects_from_s - now_s
+            if term.shared:
+                left_s = max(left_s or 0.0, self._window_s(term))
             try:
                 await term.office.release(reason, left_s=left_s, timeout_s=self._request_s, why=why)
             except StoreError as error:

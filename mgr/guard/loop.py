@@ -101,6 +101,7 @@ class Guard:
             self._state,
             alive=self._crew.alive,
             proven=self._renewals.set_alarm,
+            disown=self._session.forget,
             tell=self._on,
         )
         self._vigil = Vigil(

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from mgr.election.machine import Event
+from mgr.election.office import Beat
 from mgr.election.pulse import Rhythm, outwaited
 from mgr.errors import StoreError
 from mgr.failpoint import Point, reach
@@ -26,11 +27,13 @@ class Pulses:
         *,
         alive: Callable[[], bool],
         proven: Callable[[], None],
+        disown: Callable[[], None],
         tell: Tell,
     ) -> None:
         """Beat while ``alive`` says that there is a worker to beat for.
 
-        ``proven`` is called when a deadline has moved.
+        ``proven`` is called when a deadline has moved, ``disown`` when somebody else turns out to
+        have the same lease.
         """
         self.now = asyncio.Event()
         """Set it to beat without waiting for the next turn."""
@@ -39,6 +42,7 @@ class Pulses:
         self._state = state
         self._alive = alive
         self._proven = proven
+        self._disown = disown
         self._tell = tell
 
     async def run(self) -> None:
@@ -61,14 +65,22 @@ class Pulses:
         sent_s = self._clock.now()
         reach(Point.PULSE)
         try:
-            held = await term.office.beat(timeout_s=rhythm.request_s)
+            became = await term.office.beat(timeout_s=rhythm.request_s)
         except StoreError:
             self._state.contact.failed()
             return
         self._state.contact.answered(self._clock.now())
         if term is not self._state.provable:
             return
-        if not held:
+        if became is Beat.SHARED:
+            log.critical(
+                "another process holds this very term: was this machine resumed twice from one "
+                "snapshot? The term is given up, and the lease with it",
+                extra={"term": term.office.term},
+            )
+            term.shared = True
+            self._disown()
+        if became is not Beat.HELD:
             self._tell(Event.LOST)
             return
         now_s = self._clock.now()

@@ -63,6 +63,8 @@ class Term:
     won_s: float
     rhythm: Rhythm | None
     effects_from_s: float | None = None
+    shared: bool = False
+    """Somebody else acts in this very term: its end certifies nothing."""
 
 
 @dataclass(slots=True)

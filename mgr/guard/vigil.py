@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from mgr.election.candidate import Sight
-from mgr.election.deposition import Deposition, Silence, pulse_window_s
+from mgr.election.deposition import Deposition, Silence, pulse_window_s, unleased_window_s
 from mgr.election.machine import Phase
 from mgr.errors import StoreError
 from mgr.guard.state import Given, State
@@ -25,6 +25,7 @@ class Vigil:
     def __init__(self, given: Given, state: State, leader: Sight, news: asyncio.Event) -> None:
         """Listen to whom ``leader`` shows; set ``news`` when its office has become free."""
         self._clock = given.clock
+        self._lease_ttl_s = given.settings.lease_ttl_s
         self._state = state
         self._leader = leader
         self._news = news
@@ -40,24 +41,26 @@ class Vigil:
     async def _look(self) -> float:
         """Ask once, and act on what is heard; how long to wait until the next time."""
         leader = self._leader.record
-        window_s = 0.0 if leader is None else pulse_window_s(leader)
+        window_s, shows_life = 0.0, True
+        if leader is not None and not (window_s := pulse_window_s(leader)):
+            window_s, shows_life = unleased_window_s(leader, self._lease_ttl_s), False
         if leader is None or not window_s or self._state.phase is not Phase.STANDBY:
             self._silence = None
             return IDLE_S
         try:
-            await self._listen(leader, window_s)
+            await self._listen(leader, window_s, shows_life=shows_life)
         except StoreError:
             # Unheard: the gap in what is heard will start the count anew.
             return window_s / 10
         silence = self._silence
         return IDLE_S if silence is None else silence.pause_s(self._clock.now())
 
-    async def _listen(self, leader: Record, window_s: float) -> None:
+    async def _listen(self, leader: Record, window_s: float, *, shows_life: bool) -> None:
         signs = await self._deposition.signs(leader, timeout_s=window_s / 4)
         # When it was received, not when it was asked for: the count must not begin too early.
         now_s = self._clock.now()
-        if self._silence is None:
-            self._silence = Silence(signs, window_s, now_s)
+        if self._silence is None or self._silence.shows_life is not shows_life:
+            self._silence = Silence(signs, window_s, now_s, shows_life=shows_life)
             return
         self._silence.answered(signs, window_s, now_s)
         if self._silence.is_over():

@@ -76,6 +76,11 @@ class Modified:
 Compare = Created | Modified
 
 
+def as_seen(key: str, record: Record | None) -> Compare:
+    """The comparison that holds while ``key`` is as it was read."""
+    return Created(key, ABSENT) if record is None else Modified(key, record.mod_revision)
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """Write ``key``; with a lease, the key ends with it."""

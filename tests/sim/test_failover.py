@@ -125,9 +125,11 @@ def test_a_short_outage_of_the_store_is_a_pause_not_a_failover():
         world.run(0.1)
 
         # Renewals arrive, so the lease lives, and nobody hears the answers.
-        before.wire.weather = Weather.ANSWER_LOST
+        for manager in world.managers.values():
+            manager.wire.weather = Weather.ANSWER_LOST
         world.until(lambda: before.guard.phase is Phase.SUSPENDED, TTL_S)
-        before.wire.weather = Weather.FINE
+        for manager in world.managers.values():
+            manager.wire.weather = Weather.FINE
         world.until(lambda: before.guard.phase is Phase.ACTIVE, 2)
 
         assert before.guard.term.office.term == term

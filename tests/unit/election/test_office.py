@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.election.leader import Fence, decode
-from mgr.election.office import TRANSFER_TTL_S, Office
+from mgr.election.leader import Fence, decode, encode
+from mgr.election.leader import Leader as LeaderRecord
+from mgr.election.office import TRANSFER_TTL_S, Beat, Office
+from mgr.election.timing import UNKNOWN_WINDOW_S
 from mgr.errors import OutcomeUnknownError
 from mgr.store.api import Delete, Put
 from mgr.store.keys import Keys
@@ -35,6 +37,27 @@ class Scene:
     async def fence(self):
         """The record as it stands."""
         return decode((await self.store.get(KEYS.fence)).value, Fence)
+
+
+class Late:
+    """A store whose commits go another way."""
+
+    def __init__(self, inner, commit):
+        self.get = inner.get
+        self.commit = commit
+
+
+def leader_record():
+    """A leader key's value as ``adapt`` expects it."""
+    return LeaderRecord(
+        name="a",
+        incarnation="i",
+        grpc_address="",
+        http_address="",
+        version="1",
+        since="",
+        lease_ttl_s=5,
+    )
 
 
 @pytest.fixture
@@ -104,7 +127,7 @@ async def test_a_term_that_never_signed_leaves_the_record_as_it_is(scene):
 async def test_signing_twice_does_not_take_the_own_record_for_a_predecessors(scene):
     """The first answer was lost; asked again it says the same."""
     office = await scene.win()
-    losses = iter([Lost.NOTHING, Lost.ANSWER, Lost.NOTHING])
+    losses = iter([Lost.NOTHING, Lost.NOTHING, Lost.ANSWER, Lost.NOTHING])
     scene.wire.losing = lambda: next(losses)
 
     with pytest.raises(OutcomeUnknownError):
@@ -114,10 +137,83 @@ async def test_signing_twice_does_not_take_the_own_record_for_a_predecessors(sce
 
 
 async def test_a_record_that_cannot_be_read_certifies_nothing(scene):
-    """Another release's, or somebody's hand."""
+    """Another release's, or somebody's hand: any setting may have been that term's."""
     await scene.store.commit([Put(KEYS.fence, "?")])
 
-    assert await (await scene.win()).sign(WINDOW_S, **ASK) == WINDOW_S
+    assert await (await scene.win()).sign(WINDOW_S, **ASK) == UNKNOWN_WINDOW_S
+
+
+async def test_a_record_that_was_removed_certifies_nothing(scene):
+    """A manager has led here, so something may act: only the first term ever waits for nobody."""
+    office = await scene.win("a")
+    await office.sign(WINDOW_S, **ASK)
+    await scene.store.commit([Delete(KEYS.leader), Delete(KEYS.fence)])
+
+    assert await (await scene.win("b")).sign(WINDOW_S, **ASK) == UNKNOWN_WINDOW_S
+
+
+async def test_signing_that_is_held_up_does_not_undo_a_longer_window(scene):
+    """A successor would wait too short: the first attempt arrives after the window grew."""
+    office = await scene.win("a")
+    held = []
+    commit = scene.store.commit
+
+    async def late(operations, **more):
+        if not held:
+            held.append((operations, more))
+            raise OutcomeUnknownError("held up on its way")
+        return await commit(operations, **more)
+
+    office._store = Late(scene.store, late)
+    with pytest.raises(OutcomeUnknownError):
+        await office.sign(WINDOW_S, **ASK)
+    await office.sign(WINDOW_S, **ASK)
+    leader = encode(leader_record())
+    await scene.store.commit([Put(KEYS.leader, leader, (await scene.store.get(KEYS.leader)).lease)])
+    assert await office.adapt(9.0, 9.5, **ASK)
+    operations, more = held[0]
+
+    await commit(operations, **more)
+
+    assert (await scene.fence()).window_s == 9.5
+
+
+async def test_copies_of_one_process_do_not_both_keep_a_term(scene):
+    """A machine resumed twice from one snapshot: one lease, one term, one memory."""
+    office = await scene.win("a")
+    assert await office.beat(**ASK) is Beat.HELD
+    copy = Office(scene.wire, KEYS, "a", office.term, release="1.0")
+    copy._pulse = office._pulse
+
+    assert await office.beat(**ASK) is Beat.HELD
+    assert await copy.beat(**ASK) is Beat.SHARED
+
+
+async def test_a_heartbeat_whose_answer_was_lost_is_its_own(scene):
+    """It is found by its value, and the next one follows at once."""
+    office = await scene.win("a")
+    await office.beat(**ASK)
+    losses = iter([Lost.ANSWER])
+    scene.wire.losing = lambda: next(losses, Lost.NOTHING)
+    with pytest.raises(OutcomeUnknownError):
+        await office.beat(**ASK)
+
+    assert await office.beat(**ASK) is Beat.HELD
+    await scene.store.commit([Delete(KEYS.leader)])
+    assert await office.beat(**ASK) is Beat.LOST
+
+
+async def test_a_leader_key_without_its_lease_is_given_it_again(scene):
+    """Overwritten by hand, it would outlive its manager."""
+    office = await scene.win("a")
+    lease = (await scene.store.get(KEYS.leader)).lease
+    await scene.store.commit([Put(KEYS.leader, "by hand")])
+    found = await scene.store.get(KEYS.leader)
+
+    await office.repair("a", lease, found, **ASK)
+
+    record = await scene.store.get(KEYS.leader)
+    assert (record.value, record.lease, record.create_revision) == ("a", lease, office.term)
 
 
 async def test_an_office_that_is_over_can_do_nothing(scene):
