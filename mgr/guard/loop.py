@@ -96,14 +96,7 @@ class Guard:
             given, self._state, self._session, records.leader, self._fitness, self._on
         )
         self._campaign.able = lambda: self._crew.health.current
-        self._pulses = Pulses(
-            given,
-            self._state,
-            alive=self._crew.alive,
-            proven=self._renewals.set_alarm,
-            disown=self._session.forget,
-            tell=self._on,
-        )
+        self._pulses = self._make_pulses()
         self._vigil = Vigil(
             given, self._state, self._campaign.candidate.leader, self._campaign.news
         )
@@ -119,6 +112,16 @@ class Guard:
         self._deed: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._bug: Exception | None = None
+
+    def _make_pulses(self) -> Pulses:
+        return Pulses(
+            self._given,
+            self._state,
+            alive=self._crew.alive,
+            proven=self._renewals.set_alarm,
+            disown=self._session.forget,
+            tell=self._on,
+        )
 
     @property
     def phase(self) -> Phase:
