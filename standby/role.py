@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from mgr.config.native import STANDBY_MODULES
 from mgr.errors import NotFoundError
+from mgr.host.abandoned import Half
 from mgr.host.bridge import Bridge
 from mgr.host.enabled import enabled_modules
 from mgr.host.finder import Found, always_on
@@ -54,6 +55,7 @@ class StandbyRole:
         self._stopping = False
         self._active: Active | None = None
         self._promoted = asyncio.Event()
+        manager.abandoned.subscribe(self.look)
 
     async def run(self, http_address: str) -> None:
         """Run the standby halves of enabled modules, from the first sight of an active on.
@@ -78,7 +80,8 @@ class StandbyRole:
             return
         wanted = self._wanted()
         for found in wanted:
-            if found.name not in self._runners:
+            earlier = self._manager.abandoned.find(found.name, Half.STANDBY)
+            if found.name not in self._runners and earlier is None:
                 self._launch(found)
         for name in self._runners.keys() - {found.name for found in wanted} - self._going:
             self._going.add(name)
@@ -91,12 +94,12 @@ class StandbyRole:
             self._tasks.create_task(self._disable(name))
 
     async def stop(self) -> bool:
-        """Stop all of it, within ``STOP_S``; whether every module did. For good."""
+        """Stop all of it, within ``STOP_S``; whether nothing of it runs any more. For good."""
         self._stopping = True
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=STOP_S)) for runner in runners]
-        return all(end.result() for end in ends)
+        return all(end.result() for end in ends) and not self._manager.abandoned.all()
 
     # -- what the servers ask -------------------------------------------------------------------
 
@@ -182,6 +185,9 @@ class StandbyRole:
         return found.standby(found.name, context)
 
     def _happened(self, runner: ModuleRunner, event: Event) -> None:
+        if event is Event.STOP_LIMIT_PASSED:
+            # Standby halves send clients to the active; they do not act for a term.
+            self._manager.abandoned.add(runner.name, Half.STANDBY, runner.leftovers, external=False)
         if event is Event.SERVE_RAISED:
             fields = {"module_name": runner.name, "error": runner.error}
             log.error("standby half of a module failed", extra=fields)

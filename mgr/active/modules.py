@@ -25,6 +25,7 @@ from mgr.errors import (
     NotFoundError,
 )
 from mgr.health.manager import ModuleState
+from mgr.host.abandoned import REMEDY, Half
 from mgr.host.bridge import Bridge
 from mgr.host.crash import Heard, unheard
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
@@ -50,12 +51,14 @@ class Told:
         changed: What happened to one.
         stopped: One runs no more.
         declared: The files of one were read anew.
+        abandoned: An instance that did not stop came onto the books, or left them.
 
     """
 
     changed: Callable[[str, Event], None]
     stopped: Callable[[str], None]
     declared: Callable[[Found], None]
+    abandoned: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,7 @@ class ActiveModules:
         self._heard: Heard = unheard
         # Replaced as a whole, so that any thread may read it.
         self._instances: Mapping[str, object] = {}
+        manager.abandoned.subscribe(self._abandoned_changed)
 
     async def start(self) -> None:
         """Construct every enabled module, all at once; returns when each is there or late.
@@ -132,7 +136,9 @@ class ActiveModules:
                 continue
             for crash in found.crashes if name not in before else ():
                 self._heard(crash)
-            if found.loaded and name not in self._runners:
+            # Two instances of a module never run at once: it starts when the other has ended.
+            earlier = manager.abandoned.find(name)
+            if found.loaded and name not in self._runners and earlier is None:
                 self._launch(found)
         for name in self._runners.keys() - set(self._wanted) - self._going:
             self._going.add(name)
@@ -158,7 +164,8 @@ class ActiveModules:
                 await self._disable(name)
             else:
                 self.look()
-        return Reloaded(runs=name in self._wanted, digest=found.digest)
+        runs = name in self._wanted and self._manager.abandoned.find(name) is None
+        return Reloaded(runs=runs, digest=found.digest)
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -166,12 +173,15 @@ class ActiveModules:
         return self._wanted
 
     async def drain(self, *, limit_s: float) -> bool:
-        """Stop every module, all at once, within ``limit_s``; whether each did stop."""
+        """Stop every module, all at once, within ``limit_s``; whether nothing runs any more.
+
+        False as well while an instance runs that was given up earlier in this worker.
+        """
         self._draining = True
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=limit_s)) for runner in runners]
-        return all(end.result() for end in ends)
+        return all(end.result() for end in ends) and not self._manager.abandoned.all()
 
     # -- asked by others ------------------------------------------------------------------------
 
@@ -199,6 +209,8 @@ class ActiveModules:
             )
         if module in self._going:
             return _Successor(self, module)
+        if module not in self._runners:
+            raise ModuleFailedError(f"Module '{module}' does not run: {self.error_of(module)}")
         return self._runners[module]
 
     async def gone(self, module: str) -> None:
@@ -218,7 +230,12 @@ class ActiveModules:
         if not found.loaded:
             return found.error or ABSENT
         runner = self._runners.get(module)
-        return runner.error if runner else ""
+        return runner.error if runner else self._held_by(module)
+
+    def _held_by(self, module: str) -> str:
+        """Why ``module`` must not start: an earlier instance runs; empty if none does."""
+        remains = self._manager.abandoned.find(module)
+        return f"{remains}, and still runs: {REMEDY}" if remains else ""
 
     def modules(self) -> dict[str, ModuleInfo]:
         """Every module on this host, as ``mgr module ls`` shows it."""
@@ -227,8 +244,11 @@ class ActiveModules:
                 name=name,
                 always_on=found.always_on,
                 can_run=found.can_run,
-                error=(self.error_of(name) if name in self._wanted else "") or found.error,
+                error=(self.error_of(name) if name in self._wanted else "")
+                or found.error
+                or self._held_by(name),
                 default_enabled=name in DEFAULT_ENABLED,
+                held_by=self._held_by(name),
             )
             for name, found in self._manager.catalogue.items()
         }
@@ -238,7 +258,9 @@ class ActiveModules:
         for name in self._wanted:
             found = self._manager.catalogue.get(name)
             cannot = found.error if found and found.loaded and not found.can_run else ""
-            yield ModuleState(name=name, cannot_run=cannot, error=self.error_of(name))
+            # An instance that did not stop is reported as that, and not a second time.
+            error = "" if self._held_by(name) else self.error_of(name)
+            yield ModuleState(name=name, cannot_run=cannot, error=error)
 
     def on_crash(self, call: Heard) -> None:
         """Have ``call`` told of what modules raise: while they run, and when they were loaded."""
@@ -318,7 +340,16 @@ class ActiveModules:
         self.look()
         gone.set()
 
+    def _abandoned_changed(self) -> None:
+        self.look()
+        self._told.abandoned()
+
     def _happened(self, runner: ModuleRunner, event: Event) -> None:
+        if event is Event.STOP_LIMIT_PASSED:
+            found = self._manager.catalogue[runner.name]
+            self._manager.abandoned.add(
+                runner.name, Half.ACTIVE, runner.leftovers, external=found.external
+            )
         metrics = self._manager.metrics
         metrics.set_module_up(runner.name, up=runner.phase in WORKS)
         metrics.news_dropped.labels(runner.name).set(runner.news_dropped)

@@ -54,6 +54,7 @@ from mgr.health.board import OURS, Board
 from mgr.health.check import Check
 from mgr.health.fleet import fleet_checks
 from mgr.health.manager import (
+    abandoned_checks,
     module_checks,
     option_checks,
     outdated_checks,
@@ -230,8 +231,7 @@ class ActiveRole:
     async def _run(self, request: Request) -> Answer:
         own = self._manager.id
         if told := to_daemon(request.words, request.arguments):
-            asked = replace(request, words=(TELL,), arguments=told)
-            return await self._dispatcher.execute(asked)
+            return await self._dispatcher.execute(replace(request, words=(TELL,), arguments=told))
         name, words = meant(request.words, own)
         if name != own:
             return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
@@ -343,6 +343,7 @@ class ActiveRole:
                 changed=self._module_changed,
                 stopped=self._module_stopped,
                 declared=self._module_declared,
+                abandoned=self._judge,
             ),
         )
 
@@ -424,6 +425,7 @@ class ActiveRole:
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
         checks = [
             *module_checks(self._modules.states()),
+            *abandoned_checks(str(each) for each in self._manager.abandoned.all()),
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent),

@@ -11,6 +11,7 @@ from mgr.health.check import Check, Severity
 MODULE_ERROR: Final = "MGR_MODULE_ERROR"
 MODULE_DEPENDENCY: Final = "MGR_MODULE_DEPENDENCY"
 NO_STANDBY: Final = "MGR_NO_STANDBY"
+MODULE_ABANDONED: Final = "MGR_MODULE_ABANDONED"
 MODULE_OUTDATED: Final = "MGR_MODULE_OUTDATED"
 OPTION_ERROR: Final = "MGR_OPTION_ERROR"
 STORE_SILENT: Final = "MGR_STORE_SILENT"
@@ -61,6 +62,27 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
             )
         )
     return found
+
+
+def abandoned_checks(instances: Iterable[str]) -> list[Check]:
+    """A warning while instances of modules run that did not stop: which, and since when."""
+    lines = tuple(
+        f"{instance}, and may still act; the module is not started again beside it. "
+        "`mgrctl mgr fail` hands over and starts a clean worker"
+        for instance in instances
+    )
+    if not lines:
+        return []
+    many = f"{len(lines)} instances of modules did not stop, and may still act"
+    return [
+        Check(
+            code=MODULE_ABANDONED,
+            severity=Severity.WARN,
+            summary=lines[0] if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
+        )
+    ]
 
 
 def standby_checks(active: str, standbys: int) -> list[Check]:

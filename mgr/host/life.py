@@ -10,12 +10,15 @@ grows with each time it is constructed anew (RESTARTING). It then is on PROBATIO
 as before but keeps its health entry, so that a module which dies every second is not reported
 as well for the half of each second in which it lives.
 
+There is never a second instance beside one that still runs. Where an earlier one did not stop
+when it was to be restarted, the module is HELD: nothing is constructed until that one has ended.
+
 Construction has a limit: past it the module is LATE, which is reported and ends nothing. The
 manager is active meanwhile and holds the module's commands.
 
 A module is stopped by asking. One that does not stop in time is ABANDONED: Python cannot end
-its threads, so it is cut off from everything instead, and the process it sits in will not be
-called quiesced.
+its threads, so it is cut off from everything instead. ``abandoned.py`` keeps it on the books for
+as long as they run, and the process it sits in will not be called quiesced.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ class Phase(Enum):
     RUNNING = "running"
     BROKEN = "failed"
     RESTARTING = "restarting"
+    HELD = "held: an earlier instance still runs"
     PROBATION = "on probation"
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -53,6 +57,7 @@ class Event(Enum):
     STOP = auto()
     STOPPED = auto()
     STOP_LIMIT_PASSED = auto()
+    EARLIER_ENDED = auto()
 
 
 class Action(Enum):
@@ -63,6 +68,7 @@ class Action(Enum):
     SERVE = auto()
     PAUSE = auto()
     CONSTRUCT = auto()
+    WAIT = auto()
     WATCH = auto()
     SHUT_DOWN = auto()
     CUT_OFF = auto()
@@ -91,7 +97,10 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = {
     (_P.BROKEN, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.RESTARTING, _E.CONSTRUCTED): Step(_P.PROBATION, (_A.SERVE, _A.WATCH)),
     (_P.RESTARTING, _E.CONSTRUCTOR_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
+    (_P.RESTARTING, _E.STOP_LIMIT_PASSED): Step(_P.HELD, (_A.REPORT, _A.WAIT)),
     (_P.RESTARTING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
+    (_P.HELD, _E.EARLIER_ENDED): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
+    (_P.HELD, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.PROBATION, _E.PROBATION_OVER): Step(_P.RUNNING, (_A.CLEAR,)),
     (_P.PROBATION, _E.SERVE_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
     (_P.PROBATION, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
@@ -109,7 +118,7 @@ LATE: Final[frozenset[tuple[Phase, Event]]] = frozenset(
         # An earlier probation's timer, overtaken by another crash.
         *(
             (phase, Event.PROBATION_OVER)
-            for phase in (Phase.BROKEN, Phase.RESTARTING, Phase.RUNNING)
+            for phase in (Phase.BROKEN, Phase.RESTARTING, Phase.HELD, Phase.RUNNING)
         ),
         # What was under way when it was told to stop.
         *(
@@ -120,6 +129,7 @@ LATE: Final[frozenset[tuple[Phase, Event]]] = frozenset(
                 Event.SERVE_RAISED,
                 Event.PAUSE_OVER,
                 Event.PROBATION_OVER,
+                Event.EARLIER_ENDED,
                 Event.STOP,
             )
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 
 from mgr.clock import Clock
@@ -11,6 +11,7 @@ from mgr.config.native import native_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
 from mgr.errors import InvalidArgumentError
+from mgr.host.abandoned import Abandoned
 from mgr.host.finder import Catalogue, Found
 from mgr.host.view import ClusterView
 from mgr.metrics import Metrics
@@ -28,6 +29,7 @@ class Manager:
         catalogue: The modules on this host, by name in ascending order; changed by ``enter``.
         config: The stored options; ``follow_config`` keeps them up to date.
         incarnation: What this worker is called; new with every worker.
+        abandoned: Instances of modules that did not stop and still run in this worker.
 
     """
 
@@ -41,6 +43,7 @@ class Manager:
     config: ConfigValues
     view: ClusterView
     metrics: Metrics
+    abandoned: Abandoned = field(default_factory=Abandoned)
 
     @property
     def id(self) -> str:

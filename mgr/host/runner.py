@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from mgr.clock import Clock
 from mgr.errors import (
@@ -31,6 +31,9 @@ CLOG: Final = "clog"
 """News of the cluster log, which has a caller of its own in crash reports."""
 NOT_INITIALISED: Final = "Module failed to initialize."
 """Ceph's words for a module whose constructor does not return."""
+EARLIER_RUNS: Final = "an earlier instance did not stop: the module starts once it has ended"
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +109,13 @@ class ModuleRunner:
         self._news = News()
         self._watched: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
+        # What runs on threads of its instances, beside commands: those are waited for in order.
+        self._threads: set[asyncio.Future[Any]] = set()
+
+    @property
+    def leftovers(self) -> tuple[asyncio.Future[Any], ...]:
+        """What still runs on threads of its instances; none once it has stopped."""
+        return tuple(self._threads)
 
     @property
     def news_dropped(self) -> int:
@@ -286,19 +296,22 @@ class ModuleRunner:
             case Action.CUT_OFF:
                 self.instance = None
                 self._bridge.close()
-            case Action.CONSTRUCT:
-                self._start(self._bring_up())
-            case Action.SERVE:
-                self._start(self._serve())
-            case Action.PAUSE:
-                self._start(self._pause())
-            case Action.WATCH:
-                self._start(self._watch())
             case Action.SHUT_DOWN if self._group is None:
                 # Stopped before it ever began to live: there is nothing to shut down.
                 self._happened(Event.STOPPED)
-            case Action.SHUT_DOWN:
-                self._start(self._shut_down())
+            case _:
+                self._start(self._work_of(action))
+
+    def _work_of(self, action: Action) -> Coroutine[Any, Any, None]:
+        works = {
+            Action.CONSTRUCT: self._bring_up,
+            Action.SERVE: self._serve,
+            Action.PAUSE: self._pause,
+            Action.WAIT: self._wait,
+            Action.WATCH: self._watch,
+            Action.SHUT_DOWN: self._shut_down,
+        }
+        return works[action]()
 
     def _start(self, deed: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:
@@ -310,18 +323,24 @@ class ModuleRunner:
 
     async def _bring_up(self) -> None:
         if self.instance is not None:
-            await self._dismiss(self._limits.stop_s)
-            self.instance = self._serving = None
+            stopped = await self._dismiss(self._limits.stop_s)
+            if self.phase is not Phase.RESTARTING:
+                return  # It is being stopped by now, and looked after there.
+            self.instance = self._serving = self._constructing = None
             if self._telling is not None:
                 # It may wait for a thread that never returns.
                 self._telling.cancel()
                 self._telling = None
             self._bridge.close()
             self._bridge = Bridge(self.name, waiting_max=self._limits.commands_max)
+            if not stopped:
+                self.error = EARLIER_RUNS
+                self._happened(Event.STOP_LIMIT_PASSED)
+                return
         # The next instance knows nothing of what this one watched, and reads anew anyway.
         self._watched.clear()
         bridge = self._bridge
-        self._constructing = bridge.to_module(lambda: self._construct(bridge))
+        self._constructing = self._tracked(bridge.to_module(lambda: self._construct(bridge)))
         try:
             self.instance = await asyncio.shield(self._constructing)
         except Exception as error:  # the module's code
@@ -335,7 +354,7 @@ class ModuleRunner:
     async def _serve(self) -> None:
         if self.instance is None:
             raise AssertionError("SERVE comes after CONSTRUCTED")
-        self._serving = self._bridge.start_serving(self.instance.serve)
+        self._serving = self._tracked(self._bridge.start_serving(self.instance.serve))
         try:
             await asyncio.shield(self._serving)
         except Exception as error:  # the module's code
@@ -351,6 +370,11 @@ class ModuleRunner:
         self._failures += 1
         self.restarts += 1
         self._happened(Event.PAUSE_OVER)
+
+    async def _wait(self) -> None:
+        while self._threads:
+            await asyncio.wait(self._threads)
+        self._happened(Event.EARLIER_ENDED)
 
     async def _watch(self) -> None:
         await asyncio.sleep(self._limits.probation_s)
@@ -370,21 +394,48 @@ class ModuleRunner:
         end_s = self._clock.now() + limit_s
         # Half of the time for what runs. Then it is asked all the same: a command may wait for
         # the very thing that shutdown() brings.
-        idle = await self._ended(self._in_order(), end_s - limit_s / 2)
+        await self._ended(self._in_order(), end_s - limit_s / 2)
         if self._constructing is not None and self._constructing.done() and self.instance is None:
             self.instance = _result_of(self._constructing)
         instance: Any = self.instance
-        if instance is None:
-            return idle
+        if instance is None and self._constructing is not None and not self._constructing.done():
+            self._stop_when_constructed(self._constructing)
+        if instance is not None:
+            stopping = self._ask_to_stop(instance)
+            await self._ended(stopping, end_s)
+            if stopping.done() and (error := stopping.exception()):
+                log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)
+                self._crash(Caller.SHUTDOWN, error)
+            if self._serving is not None:
+                await self._ended(self._serving, end_s)
+            await self._ended(self._in_order(), end_s)
+        while self._threads and (left_s := end_s - self._clock.now()) > 0:
+            await asyncio.wait(self._threads, timeout=left_s)
+        return not self._threads
+
+    def _ask_to_stop(self, instance: Any) -> asyncio.Future[None]:
         # Looked up on its thread: a class that lacks it has a shutdown() that raises.
-        stopping = aside(thread_name(self.name, "stop"), lambda: instance.shutdown())  # noqa: PLW0108
-        asked = await self._ended(stopping, end_s)
-        if asked and (error := stopping.exception()):
-            log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)
-            self._crash(Caller.SHUTDOWN, error)
-        served = self._serving is None or await self._ended(self._serving, end_s)
-        idle = await self._ended(self._in_order(), end_s)
-        return asked and served and idle
+        return self._tracked(
+            aside(thread_name(self.name, "stop"), lambda: instance.shutdown())  # noqa: PLW0108
+        )
+
+    def _stop_when_constructed(self, constructing: asyncio.Future[Servant]) -> None:
+        """Have an instance that comes too late asked to stop, and count it until it has."""
+        stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(_over: object) -> None:
+            if not stopped.done():
+                stopped.set_result(None)
+
+        def constructed(late: asyncio.Future[Servant]) -> None:
+            instance = _result_of(late)
+            if instance is None:
+                settle(late)
+            else:
+                self._ask_to_stop(instance).add_done_callback(settle)
+
+        self._tracked(stopped)
+        constructing.add_done_callback(constructed)
 
     def _crash(self, caller: Caller, error: BaseException) -> None:
         # That the term is over is no fault of the module's, whatever it makes of it.
@@ -393,13 +444,23 @@ class ModuleRunner:
 
     def _in_order(self) -> asyncio.Future[None]:
         """Ends when every call that the command thread has by now is over."""
-        return self._bridge.to_module(lambda: None, always=True)
+        return self._tracked(self._bridge.to_module(lambda: None, always=True))
 
-    async def _ended(self, future: asyncio.Future[Any], until_s: float) -> bool:
-        # Given up, it may still fail one day, and nobody will be there to hear it.
-        future.add_done_callback(lambda late: late.cancelled() or late.exception())
-        done, _ = await asyncio.wait({future}, timeout=max(0.0, until_s - self._clock.now()))
-        return bool(done)
+    def _tracked(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
+        """Count ``future`` among the leftovers until it ends."""
+        self._threads.add(future)
+
+        def ended(late: asyncio.Future[T]) -> None:
+            self._threads.discard(late)
+            # Given up, it may still fail one day, and nobody will be there to hear it.
+            if not late.cancelled():
+                late.exception()
+
+        future.add_done_callback(ended)
+        return future
+
+    async def _ended(self, future: asyncio.Future[Any], until_s: float) -> None:
+        await asyncio.wait({future}, timeout=max(0.0, until_s - self._clock.now()))
 
 
 def _tell(

@@ -12,7 +12,7 @@ whether the work was done: the caller reads again, it does not assume.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NewType, Protocol
 
 import msgspec
@@ -133,10 +133,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A feed's fresh start: the whole prefix. What was known before is replaced by it."""
+    """A feed's fresh start: the whole prefix. What was known before is replaced by it.
+
+    Every write that was acknowledged before ``asked_at_s``, on the feed's clock, is in it.
+    """
 
     records: tuple[Record, ...]
     revision: Revision
+    asked_at_s: float = field(default=float("-inf"), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

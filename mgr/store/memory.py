@@ -238,7 +238,7 @@ class MemoryStore:
             return
         self.tick()
         feed = _Feed(prefix, self._revision, self._clock.now())
-        feed.offer(Listed(self._under(prefix), self._revision))
+        feed.offer(self._listed(prefix))
         self._feeds.append(feed)
         try:
             while not self._closed:
@@ -330,4 +330,7 @@ class MemoryStore:
     def _relist(self, feed: _Feed) -> None:
         feed.pending.clear()
         feed.position = self._revision
-        feed.offer(Listed(self._under(feed.prefix), self._revision))
+        feed.offer(self._listed(feed.prefix))
+
+    def _listed(self, prefix: str) -> Listed:
+        return Listed(self._under(prefix), self._revision, self._clock.now())

@@ -12,7 +12,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mgr.clock import Clock
 from mgr.errors import StoreUnavailableError
@@ -43,6 +43,15 @@ class Change:
     record: Record | None
 
 
+class _Own(NamedTuple):
+    """A write of this process to one key: its revision, and when it was acknowledged."""
+
+    revision: Revision
+    at_s: float
+
+
+NO_OWN: Final = _Own(ABSENT, 0.0)
+
 Callback = Callable[[Sequence[Change]], None]
 
 
@@ -56,7 +65,8 @@ class Mirror:
         self._records: dict[str, Record] = {}
         # Replaced, never changed in place: another thread may be walking the old one.
         self._keys: list[str] = []
-        self._buried: dict[str, Revision] = {}
+        # Own writes that the feed has not passed yet, by key.
+        self._own: dict[str, _Own] = {}
         self._revision = ABSENT
         self._proven_at: float | None = None
         self._interrupted = True
@@ -150,12 +160,15 @@ class Mirror:
 
         The feed will tell of it too, perhaps after older news: no key ever goes backwards.
         """
+        records, deleted = tuple(records), tuple(deleted)
         changes = [change for record in records if (change := self._put(record))]
         for key in deleted:
-            # Remembered until the feed has passed it, or older news would raise the dead.
-            if key.startswith(self.prefix) and revision > self._revision:
-                self._buried[key] = max(revision, self._buried.get(key, ABSENT))
             changes += self._delete(key, revision)
+        for key in (*(record.key for record in records), *deleted):
+            # Remembered until the feed has passed it: older news of a key that was deleted, or
+            # an older listing, must not undo it.
+            if key.startswith(self.prefix) and revision > self._revision:
+                self._own[key] = max(_Own(revision, self._clock.now()), self._own.get(key, NO_OWN))
         self._rekey(changes)
         self._tell(changes)
 
@@ -186,18 +199,31 @@ class Mirror:
         self._tell(changes)
 
     def _replace(self, listed: Listed) -> list[Change]:
-        there = {record.key for record in listed.records}
+        """Take a listing: it wins, except over own writes that it cannot hold yet.
+
+        A listing at revision R holds every change up to R. So what it lacks or shows otherwise
+        is not so, whatever revision the record here has: etcd was restored from a backup, with
+        its revision set forward, and the revisions of its old life must not outrank the new
+        ones. Own writes above R are kept only if they were acknowledged after the listing was
+        asked for: it would hold them otherwise.
+        """
         if listed.revision < self._revision:
-            # Only a store set back to an older state says this. What is known now means
-            # nothing any more: revisions of the old life must not outrank those of the new.
-            gone = [Change(key, None) for key in self._keys if key not in there]
-            self._records = {record.key: record for record in listed.records}
-            self._buried.clear()
+            # Only a store set back to an older state says this.
             self._revision = ABSENT
-            return gone + [Change(record.key, record) for record in listed.records]
-        changes = [change for record in listed.records if (change := self._put(record))]
-        for key in [key for key in self._keys if key not in there]:
-            changes += self._delete(key, listed.revision)
+            self._own.clear()
+        self._own = {
+            key: own
+            for key, own in self._own.items()
+            if own.revision > listed.revision and own.at_s >= listed.asked_at_s
+        }
+        there = {record.key: record for record in listed.records if record.key not in self._own}
+        changes = [
+            Change(key, record) for key, record in there.items() if record != self._records.get(key)
+        ]
+        self._records.update(there)
+        for key in [key for key in self._keys if key not in there and key not in self._own]:
+            del self._records[key]
+            changes.append(Change(key, None))
         return changes
 
     def _put(self, record: Record) -> Change | None:
@@ -206,7 +232,7 @@ class Mirror:
             return None
         if known is not None and known.mod_revision >= record.mod_revision:
             return None
-        if self._buried.get(record.key, ABSENT) > record.mod_revision:
+        if self._own.get(record.key, NO_OWN).revision > record.mod_revision:
             return None
         self._records[record.key] = record
         return Change(record.key, record)
@@ -239,8 +265,8 @@ class Mirror:
 
     def _advance(self, revision: Revision) -> None:
         self._revision = max(self._revision, revision)
-        for key in [key for key, at in self._buried.items() if at <= self._revision]:
-            del self._buried[key]
+        for key in [key for key, own in self._own.items() if own.revision <= self._revision]:
+            del self._own[key]
         for wanted, seen in tuple(self._waiting):
             if wanted <= self._revision and not seen.done():
                 seen.set_result(None)

@@ -71,9 +71,10 @@ class Watch:
         while not self._channel.closed:
             try:
                 if self._position == NOTHING_YET:
+                    asked_at_s = self._clock.now()
                     listing = await self._store.list(self._prefix)
                     self._position = listing.revision
-                    yield Listed(listing.records, listing.revision)
+                    yield Listed(listing.records, listing.revision, asked_at_s)
                 session = _Session(self._prefix, self._position, self._clock)
                 await session.open(self._channel)
                 try:

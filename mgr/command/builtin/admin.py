@@ -76,6 +76,7 @@ class ModuleInfo:
         can_run: What its ``can_run`` said, or it could be imported at all.
         error: Why it cannot run, or why it failed; empty if all is well.
         default_enabled: It is enabled where no record says otherwise.
+        held_by: The earlier instance that did not stop, for which it is not started; or empty.
 
     """
 
@@ -84,6 +85,7 @@ class ModuleInfo:
     can_run: bool = True
     error: str = ""
     default_enabled: bool = False
+    held_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,12 +94,12 @@ class _Modules:
         if info is not None and info.always_on:
             if switches.get(name, Switch()).forced_off:
                 await self._switch(name, Switch(enabled=True))
-                return Reply()
+                return _held(info)
             return Reply(note=f"module '{name}' is already enabled (always-on)")
         if self._runs(name, found, switches):
             return Reply(note=f"module '{name}' is already enabled")
         await self._switch(name, Switch(enabled=True))
-        return Reply()
+        return _held(info)
 
     async def disable(self, call: Call) -> Reply:
         name = _name(call)
@@ -137,7 +137,10 @@ class _Modules:
         done = await admin.modules.reload(name)
         # Standbys follow this record. It comes last: they are not sent after what does not import.
         await admin.fenced.put(admin.keys.reload(name), done.digest)
+        info = admin.modules.modules().get(name)
         state = "" if done.runs else "; it is not enabled"
+        if info is not None and info.held_by:
+            state = f"; it does not run: {info.held_by}"
         return Reply(
             note=f"module '{name}' was reloaded on mgr.{admin.manager_id}{state}. Standbys follow, "
             "each with its own files; health names those that could not"
@@ -200,6 +203,13 @@ def _meant(name: str, found: Mapping[str, Any]) -> str:
 def _unknown(name: str, found: Mapping[str, Any]) -> str:
     late = f"; a folder that came after they started is taken up by 'mgr module reload {name}'"
     return _meant(name, found) or late
+
+
+def _held(info: ModuleInfo | None) -> Reply:
+    """The answer to a module that is enabled from now on."""
+    if info is None or not info.held_by:
+        return Reply()
+    return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.held_by}")
 
 
 def _remark(info: ModuleInfo | None) -> str:

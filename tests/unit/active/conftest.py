@@ -64,7 +64,7 @@ class Cluster:
 
     def __init__(self, tasks, *found, **settings):
         self.tasks = tasks
-        self.settings = Settings(id="a", drain_s=1.0, hold_s=2.0, **settings)
+        self.settings = Settings(**{"id": "a", "drain_s": 1.0, "hold_s": 2.0, **settings})
         self.keys = Keys("mgr")
         self.store = MemoryStore(CLOCK)
         self.mirror = Mirror(self.store, self.keys.root, CLOCK)

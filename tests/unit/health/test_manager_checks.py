@@ -5,6 +5,7 @@ from __future__ import annotations
 from mgr.health.check import Severity
 from mgr.health.manager import (
     ModuleState,
+    abandoned_checks,
     module_checks,
     option_checks,
     standby_checks,
@@ -33,6 +34,18 @@ def test_several_failures_are_counted():
 
     assert found.summary == "2 mgr modules have failed"
     assert found.detail == ("Module 'a' has failed: 1", "Module 'b' has failed: 2")
+
+
+def test_instances_that_did_not_stop_are_named_with_the_remedy():
+    """``MGR_MODULE_ABANDONED``, a warning; none where all have ended."""
+    assert abandoned_checks([]) == []
+    [one] = abandoned_checks(["an instance of module 'a' did not stop at 12:00"])
+    [two] = abandoned_checks(["first", "second"])
+
+    assert (one.code, one.severity) == ("MGR_MODULE_ABANDONED", Severity.WARN)
+    assert one.summary.startswith("an instance of module 'a' did not stop at 12:00, and may still")
+    assert "`mgrctl mgr fail`" in one.summary
+    assert (two.count, two.summary[:16]) == (2, "2 instances of m")
 
 
 def test_a_module_that_cannot_run_is_a_warning_and_only_that():

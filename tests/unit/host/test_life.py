@@ -31,6 +31,15 @@ def test_a_restarted_module_is_cleared_only_after_its_probation():
     assert Action.CLEAR in step(Phase.PROBATION, Event.PROBATION_OVER).actions
 
 
+def test_nothing_is_constructed_beside_an_instance_that_did_not_stop():
+    """The only way on is its end, or the module's."""
+    held = step(Phase.RESTARTING, Event.STOP_LIMIT_PASSED)
+    assert held.phase is Phase.HELD
+    assert Action.CONSTRUCT not in held.actions
+    ways = {event: s.phase for (phase, event), s in TRANSITIONS.items() if phase is Phase.HELD}
+    assert ways == {Event.EARLIER_ENDED: Phase.RESTARTING, Event.STOP: Phase.STOPPING}
+
+
 def test_every_end_cuts_the_module_off():
     """Threads that were left behind reach nothing: no write, no command, no notification."""
     for s in TRANSITIONS.values():
@@ -42,4 +51,4 @@ def test_commands_are_run_held_or_refused_in_every_phase():
     """The three sets share no phase, and what is left is refused."""
     refused = set(Phase) - WORKS - COMES
     assert not WORKS & COMES
-    assert refused == {Phase.BROKEN, Phase.STOPPING, *ENDED}
+    assert refused == {Phase.BROKEN, Phase.HELD, Phase.STOPPING, *ENDED}

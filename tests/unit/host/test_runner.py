@@ -422,38 +422,6 @@ async def test_a_notification_that_comes_during_construction_is_told_after_it(ho
     assert module.told == ["config"]
 
 
-async def test_a_restarted_module_is_told_news_though_the_first_one_hangs():
-    """The thread that never returns takes nothing with it."""
-    never, made = threading.Event(), []
-
-    class Hangs(Module):
-        def __init__(self):
-            super().__init__()
-            made.append(self)
-
-        def serve(self):
-            if len(made) == 1:
-                raise ValueError("boom")
-            super().serve()
-
-        def notify(self, kind, notify_id):
-            super().notify(kind, notify_id)
-            if len(made) == 1:
-                never.wait()
-
-    async with asyncio.TaskGroup() as group:
-        host = Host(group)
-        runner = host.run(Hangs, Limits(stop_s=0.02, pause_s=0.05, probation_s=60))
-        runner.notify("first")
-        await until(runner, Phase.PROBATION)
-        runner.notify("second")
-        await asyncio.to_thread(made[1].heard.wait, 5)
-        await runner.stop()
-    never.set()
-
-    assert ("second", "") in made[1].told
-
-
 async def test_a_watch_ends_with_the_instance_that_asked(host):
     """The next one reads anew, and asks for itself."""
     made = []

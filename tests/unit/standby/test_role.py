@@ -266,6 +266,27 @@ async def test_promotion_does_not_wait_for_a_standby_half_that_hangs():
         web.never.set()
 
 
+async def test_a_standby_half_that_did_not_stop_when_disabled_is_not_forgotten():
+    """No second one is started beside it, and the standby's end is not a clean one."""
+    web = Halves(obeys=False)
+    async with world_of(web.found) as world:
+        await world.switch("web", on=True)
+        await world.lead("a")
+        await asyncio.to_thread(web.started.wait, 5)
+        await world.switch("web", on=False)
+        async with asyncio.timeout(5):
+            while world.role._runners:  # noqa: ASYNC110 - threads are at work
+                await asyncio.sleep(0.01)
+
+        await world.switch("web", on=True)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        assert len(web.instances) == 1
+        assert await world.role.stop() is False
+        web.never.set()
+
+
 async def test_nothing_starts_after_promotion():
     """A record that arrives late changes nothing."""
     web = Halves()

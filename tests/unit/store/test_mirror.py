@@ -203,8 +203,52 @@ async def test_a_store_set_back_replaces_everything(fed):
     await store.tell(Listed((record("a", "old", 10),), 20))
 
     assert {key: r.value for key, r in mirror.under(P).items()} == {f"{P}a": "old"}
-    assert seen == [Change(f"{P}b", None), Change(f"{P}a", record("a", "old", 10))]
+    assert seen == [Change(f"{P}a", record("a", "old", 10)), Change(f"{P}b", None)]
     assert mirror.revision == 20
+
+
+async def test_a_listing_wins_over_records_of_a_higher_revision(fed):
+    """Etcd was restored with its revision set forward: the old life's records mean nothing."""
+    mirror, store = fed
+    old = (record("a", "new", 50, created=10), record("b", "new", 60))
+    await store.tell(Listed(old, 60))
+    seen = []
+    mirror.subscribe(P, seen.extend)
+
+    await store.tell(Listed((record("a", "old", 10),), 1060))
+
+    assert {key: r.value for key, r in mirror.under(P).items()} == {f"{P}a": "old"}
+    assert seen == [Change(f"{P}a", record("a", "old", 10)), Change(f"{P}b", None)]
+
+
+async def test_a_listing_does_not_undo_an_own_write_that_it_cannot_hold(fed, clock):
+    """It was asked for before the write was acknowledged, and took its time."""
+    mirror, store = fed
+    await store.tell(Listed((record("k", "1", 5), record("d", "1", 5)), 5))
+    clock.advance(1)
+    asked_at_s = clock.now()
+    clock.advance(1)
+    mirror.note_own([record("k", "8", 8, created=5)], [f"{P}d"], 8)
+
+    listed = (record("k", "7", 7, created=5), record("d", "7", 7))
+    await store.tell(Listed(listed, 7, asked_at_s))
+
+    assert (mirror.get(f"{P}k").value, mirror.get(f"{P}d")) == ("8", None)
+
+
+async def test_a_listing_undoes_an_own_write_that_it_should_hold(fed, clock):
+    """It was asked for afterwards and is older: the write was made in another life of etcd."""
+    mirror, store = fed
+    await store.tell(Listed((record("k", "1", 5), record("d", "1", 5)), 5))
+    mirror.note_own([record("k", "8", 8, created=5), record("own", "", 8)], [f"{P}d"], 8)
+    clock.advance(1)
+
+    listed = (record("k", "1", 5), record("d", "1", 5))
+    await store.tell(Listed(listed, 7, clock.now()))
+    assert tuple(mirror.under(P).values()) == (listed[1], listed[0])
+
+    await store.tell(Changed((record("d", "2", 8),), (), 8))
+    assert mirror.get(f"{P}d").value == "2"
 
 
 async def test_subscribers_hear_of_their_prefix_once_it_is_readable(fed):

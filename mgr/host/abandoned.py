@@ -1,0 +1,92 @@
+"""Instances of modules that did not stop: they stay on the books for as long as they run.
+
+Python cannot end a thread. An instance that did not end when it was asked may go on acting, so
+until its threads have ended the worker is not quiesced, and no second instance is started beside
+it. Use it on the loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from mgr.clock import timestamp
+
+REMEDY: Final = "`mgrctl mgr fail` hands over and starts a clean worker"
+
+
+class Half(Enum):
+    """Which class of a module an instance is of."""
+
+    ACTIVE = "module"
+    STANDBY = "standby half of module"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remains:
+    """An instance that did not stop.
+
+    Attributes:
+        module: What operators call its module.
+        half: Which class of the module it is an instance of.
+        since: When it was given up, as ISO 8601.
+        external: It may act outside the store.
+        running: What of it has not ended; grows smaller.
+
+    """
+
+    module: str
+    half: Half
+    since: str
+    external: bool
+    running: set[asyncio.Future[Any]]
+
+    def __str__(self) -> str:
+        """Say which instance it is and since when it should have ended."""
+        return f"an instance of {self.half.value} '{self.module}' did not stop at {self.since}"
+
+
+class Abandoned:
+    """Every instance of this worker that did not stop and still runs."""
+
+    def __init__(self) -> None:
+        self._remains: list[Remains] = []
+        self._callbacks: list[Callable[[], None]] = []
+
+    def add(
+        self, module: str, half: Half, running: Iterable[asyncio.Future[Any]], *, external: bool
+    ) -> None:
+        """Keep an instance on the books until every future in ``running`` has ended."""
+        remains = Remains(module, half, timestamp(), external, set(running))
+        if not remains.running:
+            return
+        self._remains.append(remains)
+        for future in tuple(remains.running):
+            future.add_done_callback(lambda ended: self._ended(remains, ended))
+        self._changed()
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever an instance comes onto the books or leaves them."""
+        self._callbacks.append(callback)
+
+    def all(self) -> tuple[Remains, ...]:
+        """Return what is on the books, the oldest first."""
+        return tuple(self._remains)
+
+    def find(self, module: str, half: Half = Half.ACTIVE) -> Remains | None:
+        """Return the oldest instance of that half of ``module``, None if there is none."""
+        same = (each for each in self._remains if (each.module, each.half) == (module, half))
+        return next(same, None)
+
+    def _ended(self, remains: Remains, future: asyncio.Future[Any]) -> None:
+        remains.running.discard(future)
+        if not remains.running:
+            self._remains.remove(remains)
+            self._changed()
+
+    def _changed(self) -> None:
+        for callback in tuple(self._callbacks):
+            callback()

@@ -1,0 +1,125 @@
+"""A module that does not stop when it is disabled: it stays on the books, and is named."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from mgr.errors import ModuleFailedError
+from mgr.module_api.module import MgrModule
+from tests.unit.active.conftest import described, says
+
+CODE = "MGR_MODULE_ABANDONED"
+
+
+class Case:
+    """The module ``stubborn``: each instance acts until ``never``, whatever it is asked."""
+
+    def __init__(self):
+        self.never = threading.Event()
+        self.made = []
+        case = self
+
+        class Stubborn(MgrModule):
+            COMMANDS = says("stubborn say")
+
+            def __init__(self, *args):
+                super().__init__(*args)
+                case.made.append(self)
+
+            def serve(self):
+                case.never.wait()
+
+            def handle_command(self, _inbuf, _cmd):
+                return 0, "here", ""
+
+        self.found = described("stubborn", Stubborn)
+
+
+@pytest.fixture
+def case():
+    made = Case()
+    yield made
+    made.never.set()
+
+
+async def abandoned(cluster):
+    """Disable the module and wait until it is given up."""
+    await cluster.switch("stubborn", on=False)
+    await cluster.until(lambda: CODE in cluster.role._board.checks)
+    await cluster.until(lambda: not cluster.role._modules._runners)
+
+
+async def test_a_disabled_module_that_goes_on_is_no_quiesced_drain(active, case):
+    """The certificate says that nothing of the term acts any more: it would lie."""
+    async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
+        await abandoned(cluster)
+        assert await cluster.role.drain(0.2) is False
+        case.never.set()
+
+
+async def test_health_names_it_since_when_and_what_to_do(active, case):
+    """A warning, also though the module is disabled."""
+    async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
+        await abandoned(cluster)
+        check = (await cluster.health())[CODE]
+        [line] = check["detail"]
+        case.never.set()
+
+    assert check["severity"] == "HEALTH_WARN"
+    assert "an instance of module 'stubborn' did not stop at 2" in line["message"]
+    assert "mgrctl mgr fail" in line["message"]
+
+
+async def test_no_second_instance_runs_beside_it(active, case):
+    """Enabling is accepted, and says why nothing starts; its commands say so, too."""
+    async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
+        await abandoned(cluster)
+
+        answer = await cluster.ask("mgr", "module", "enable", "stubborn")
+        listed = (await cluster.ask("mgr", "module", "ls")).stdout
+        health = await cluster.health()
+        with pytest.raises(ModuleFailedError, match="did not stop at"):
+            cluster.role._modules.runner_of("stubborn")
+        made = len(case.made)
+        stored = cluster.mirror.get(cluster.keys.module("stubborn")).value
+        case.never.set()
+
+    assert answer.retval == 0
+    assert "is enabled and not started yet: an instance of module 'stubborn'" in answer.stderr
+    assert json.loads(stored)["enabled"] is True
+    assert "did not stop at" in listed
+    assert (made, "MGR_MODULE_ERROR" in health) == (1, False)
+
+
+async def test_it_starts_as_soon_as_the_earlier_instance_has_ended(active, case):
+    """Then nothing is on the books any more, and a drain is a clean one."""
+    async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
+        await abandoned(cluster)
+        await cluster.ask("mgr", "module", "enable", "stubborn")
+
+        case.never.set()
+        await cluster.until(lambda: len(case.made) == 2)
+        answer = await cluster.ask("stubborn", "say")
+
+        assert answer.stdout == "here"
+        assert CODE not in await cluster.health()
+        assert await cluster.role.drain(2.0) is True
+
+
+async def test_a_reload_says_that_the_new_code_does_not_run(active, case, monkeypatch):
+    """The files were read anew; the old instance acts on."""
+
+    async def read(_settings, _name):
+        return case.found
+
+    monkeypatch.setattr("mgr.active.modules.read_anew", read)
+    async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
+        answer = await cluster.ask("mgr", "module", "reload", "stubborn")
+        made = len(case.made)
+        case.never.set()
+
+    assert (answer.retval, made) == (0, 1)
+    assert "it does not run: an instance of module 'stubborn' did not stop" in answer.stderr
