@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from mgr.active.heap import Heap
@@ -22,7 +23,7 @@ from mgr.config.native import (
     STATS_THRESHOLD,
     VALUES_MAX,
 )
-from mgr.errors import InvalidArgumentError, StoreError, TermLostError
+from mgr.errors import InvalidArgumentError, OutcomeUnknownError, StoreError, TermLostError
 from mgr.host.manager import Manager
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
@@ -45,6 +46,8 @@ WRITTEN_MAX: Final = 100
 WRITTEN_BYTES_MAX: Final = 512 << 10
 GATHER_S: Final = 0.05
 """A fleet that joins is written in large pieces: what comes within this goes together."""
+STORED_S: Final = 5.0
+"""How long whoever removes a daemon waits until that is stored."""
 AGAIN_S: Final = 1.0
 TOLD_AT_ONCE: Final = 100
 """Daemons told of a new period before the loop may do something else."""
@@ -65,12 +68,17 @@ class Members:
         self._changed = changed
         # In order, each name once: never longer than the fleet is large.
         self._unwritten: dict[str, None] = {}
+        self._writing: Iterable[str] = ()
+        self._awaited = asyncio.Event()
+        self._written = asyncio.Event()
+        self._lost: TermLostError | None = None
         self._alone = 0
         self._news = asyncio.Event()
         self._retuned = asyncio.Event()
         fleet.tuning = self._tuning()
         self._load()
         fleet.on_member(self._note)
+        fleet.stored = self.stored
 
     def follow(self) -> None:
         """Change the fleet's tuning with the options, from now on."""
@@ -95,12 +103,19 @@ class Members:
         """Write what changed, for as long as the term lasts."""
         while True:
             await self._news.wait()
-            await asyncio.sleep(GATHER_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._awaited.wait()
             operations = self._operations()
+            self._writing = operations.keys()
             try:
                 if operations:
                     await self._fenced.commit(list(operations.values()))
-            except TermLostError:
+            except asyncio.CancelledError:
+                self._put_back(operations)  # nobody knows: whoever waits goes on waiting
+                raise
+            except TermLostError as error:
+                self._lost = error
                 return
             except InvalidArgumentError as error:
                 if len(operations) > 1:
@@ -117,6 +132,31 @@ class Members:
                 await asyncio.sleep(AGAIN_S)
             else:
                 self._alone = max(0, self._alone - 1)
+            finally:
+                self._writing = ()
+                written, self._written = self._written, asyncio.Event()
+                written.set()
+
+    async def stored(self, name: str) -> None:
+        """Return once the store holds what is known of the daemon ``name``, or that it is gone.
+
+        Raises:
+            TermLostError: The term is over.
+            OutcomeUnknownError: It was not stored within ``STORED_S``. It is tried again.
+
+        """
+        try:
+            async with asyncio.timeout(STORED_S):
+                while self._lost is None:
+                    if name not in self._unwritten and name not in self._writing:
+                        return
+                    self._awaited.set()
+                    await self._written.wait()
+        except TimeoutError:
+            raise OutcomeUnknownError(
+                f"{name}: the change was not stored within {STORED_S:g} s; it is tried again"
+            ) from None
+        raise self._lost
 
     async def tell(self) -> None:
         """Tell every daemon how to report whenever that changes."""
@@ -163,14 +203,15 @@ class Members:
             record = mirror.get(key)
             daemon = self._fleet.daemons.get(name)
             if daemon is None:
-                if record is not None:
-                    operations[name] = Delete(key)
+                # Also where the mirror shows nothing: an earlier write may be under way.
+                operations[name] = Delete(key)
                 continue
             value = encode(daemon.member)
             if record is None or record.value != value:
                 operations[name] = Put(key, value)
                 size += len(value.encode())
         self._news.clear()
+        self._awaited.clear()
         return operations
 
     def _tune(self, changes: Sequence[Change] = ()) -> None:

@@ -9,7 +9,7 @@ is called silent before the whole fleet has had its time to come back.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -68,6 +68,7 @@ class Fleet:
         gone: Who is silent for so long that it is no service any more.
         streams_opened: How many daemons were let in, in all, each time anew.
         streams_ended: How many of these streams are over.
+        stored: Waits until the store holds what is known of a name, its removal included.
 
     """
 
@@ -93,6 +94,7 @@ class Fleet:
         self.values = 0
         self.streams_opened = 0
         self.streams_ended = 0
+        self.stored: Callable[[str], Awaitable[None]] = _not_stored
         self.findings = Findings()
         self.gone: frozenset[str] = frozenset()
         self.counts: Mapping[State, int] = {}
@@ -308,7 +310,10 @@ class Fleet:
             self.forget(daemon.name)
 
     def forget(self, name: str) -> bool:
-        """Know it no longer; whether it was known. Its stream is the caller's business."""
+        """Know it no longer; whether it was known. Its stream is the caller's business.
+
+        Wait for ``stored`` before it is acknowledged.
+        """
         daemon = self.daemons.pop(name, None)
         if daemon is None:
             return False
@@ -484,3 +489,7 @@ class Fleet:
 
     def _add(self, message: str, priority: Priority) -> None:
         self._log.add(message, name=self._name, priority=priority)
+
+
+async def _not_stored(_name: str) -> None:
+    """Return at once: this fleet lives in memory only."""

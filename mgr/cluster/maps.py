@@ -192,15 +192,16 @@ class Maps:
 
         """
         known = self.find(name)
-        if known is None:
+        if known is None and (expected_version is not None or not NAME.fullmatch(name)):
             return False
         self._check_version(name, known, expected_version)
         key = self._keys.map(name)
+        # Also if it is not there: an earlier write may be under way without an answer.
         try:
             await self._fenced.commit([Delete(key)], _when(key, expected_version))
         except ConflictError:
             self._refuse(name, expected_version)
-        return True
+        return known is not None
 
     def _check_name(self, name: str) -> None:
         if not NAME.fullmatch(name):

@@ -182,6 +182,7 @@ class Membership:
                 self._report(daemon, message.report)
             elif kind == "close":
                 self._fleet.close(daemon, self)
+                await self._fleet.stored(daemon.name)  # the end of the stream acknowledges it
                 return
             else:
                 await self._take(daemon, kind, message)

@@ -118,9 +118,9 @@ class Module(MgrModule):
     @CLICommand("crash rm", perm="rw", idempotent=True)
     def do_rm(self, id: str) -> HandleCommandResult:  # noqa: A002 - Ceph's argument
         """Remove a saved crash <id>."""
-        if self.get_store(PREFIX + id) is not None:
-            self.set_store(PREFIX + id, None)
-            self._warn()
+        # Also if it is not there: an earlier write may be under way without an answer.
+        self.set_store(PREFIX + id, None)
+        self._warn()
         return HandleCommandResult()
 
     @CLICommand("crash prune", perm="rw", idempotent=True)

@@ -67,9 +67,10 @@ class Module(MgrModule):
     def clear(self) -> HandleCommandResult:
         """Reset progress tracking."""
         with self._lock:
+            # Under the lock: what ends meanwhile is stored after it, not deleted by it.
+            self.set_store(COMPLETED, None)
             self._events.clear()
             self._completed = []
-        self.set_store(COMPLETED, None)
         self.clear_all_progress_events()
         return HandleCommandResult(stderr="Progress tracking is reset")
 

@@ -86,8 +86,8 @@ class _Config:
     async def rm(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
         sections_of(who)
-        if self._values.stored(who, name) is not None:
-            await self._admin.history.commit([Delete(self._admin.keys.option(who, name))])
+        # Also if it is not there: an earlier write may be under way without an answer.
+        await self._admin.history.commit([Delete(self._admin.keys.option(who, name))])
         return Reply()
 
     async def get(self, call: Call) -> Reply:

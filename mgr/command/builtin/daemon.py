@@ -90,6 +90,7 @@ class _Daemons:
         if daemon.state is State.REPORTING and daemon.line is not None:
             raise NotPermittedError(f"{daemon.name} reports: stop it first")
         self._fleet.forget(daemon.name)
+        await self._fleet.stored(daemon.name)
         return Reply(note=f"{daemon.name} is forgotten")
 
     async def nodes(self, call: Call) -> Reply:

@@ -75,8 +75,8 @@ class _Health:
 
     async def unmute(self, call: Call) -> Reply:
         wanted = call.get("code")
+        # One that is named also if it is not there: an earlier mute may be under way.
         for code in [wanted] if wanted is not None else list(self._board.mutes):
-            # Also where it is absent: a put of unknown outcome may still be on its way.
             await self._admin.fenced.delete(self._admin.keys.mute(code))
         return Reply()
 

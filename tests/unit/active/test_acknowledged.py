@@ -1,0 +1,104 @@
+"""A daemon that is removed, or leaves for good, is removed from the store before that is said."""
+
+import asyncio
+
+import pytest
+
+from mgr.errors import OutcomeUnknownError, TermLostError
+from mgr.store.api import Delete
+from tests.unit.active.test_fleet import join
+
+
+class Held:
+    """A store's commits; those that delete are held until released."""
+
+    def __init__(self, store):
+        self.go = asyncio.Event()
+        self.reached = asyncio.Event()
+        self._commit = store.commit
+
+    async def commit(self, operations, **fields):
+        if any(isinstance(each, Delete) for each in operations):
+            self.reached.set()
+            await self.go.wait()
+        return await self._commit(operations, **fields)
+
+
+async def gone_silent(cluster):
+    """The daemon ``rgw.a``, stored, whose stream is over."""
+    daemon, line = join(cluster.role.fleet)
+    await cluster.until(lambda: cluster.mirror.get(cluster.keys.daemon("rgw.a")))
+    cluster.role.fleet.lost(daemon, line)
+    return daemon
+
+
+async def test_an_answer_to_daemon_rm_waits_for_the_store(cluster, monkeypatch):
+    """Killed right after the answer, the manager has forgotten nothing."""
+    await gone_silent(cluster)
+    held = Held(cluster.store)
+    monkeypatch.setattr(cluster.store, "commit", held.commit)
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(cluster.ask("daemon", "rm", "rgw.a"))
+        async with asyncio.timeout(5):
+            await held.reached.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        answered_early = asked.done()
+        held.go.set()
+
+    assert not answered_early
+    assert asked.result().retval == 0
+    assert await cluster.store.get(cluster.keys.daemon("rgw.a")) is None
+
+
+async def test_without_waiting_it_is_acknowledged_before_it_is_stored(cluster, monkeypatch):
+    """A broken build: what was acknowledged is there when its manager dies in this moment."""
+
+    async def at_once(_name):
+        pass
+
+    await gone_silent(cluster)
+    monkeypatch.setattr(cluster.role.fleet, "stored", at_once)
+
+    answer = await cluster.ask("daemon", "rm", "rgw.a")
+
+    assert answer.retval == 0
+    assert await cluster.store.get(cluster.keys.daemon("rgw.a")) is not None
+
+
+async def test_one_that_joined_and_left_at_once_is_removed_too(cluster):
+    """Its joining may be under way to the store, without an answer."""
+    fleet = cluster.role.fleet
+    daemon, line = join(fleet)
+    fleet.close(daemon, line)
+    revision = cluster.mirror.revision
+
+    await fleet.stored("rgw.a")
+
+    assert cluster.mirror.get(cluster.keys.daemon("rgw.a")) is None
+    assert cluster.mirror.revision >= revision
+
+
+async def test_a_store_that_is_silent_leaves_the_outcome_unknown(cluster, monkeypatch):
+    """It is removed from memory, and the store is asked again and again."""
+    await gone_silent(cluster)
+    held = Held(cluster.store)
+    monkeypatch.setattr(cluster.store, "commit", held.commit)
+    monkeypatch.setattr("mgr.active.members.STORED_S", 0.05)
+
+    with pytest.raises(OutcomeUnknownError, match="not stored within"):
+        await cluster.ask("daemon", "rm", "rgw.a")
+    held.go.set()
+    await cluster.until(lambda: cluster.mirror.get(cluster.keys.daemon("rgw.a")) is None)
+
+
+async def test_a_term_that_ends_meanwhile_acknowledges_nothing(cluster):
+    """The successor still knows the daemon."""
+    await gone_silent(cluster)
+    await cluster.store.revoke(cluster.lease)
+
+    with pytest.raises(TermLostError):
+        await cluster.ask("daemon", "rm", "rgw.a")
+    with pytest.raises(TermLostError):
+        await cluster.role.fleet.stored("rgw.a")
