@@ -147,6 +147,15 @@ class Gate(Protocol):
         """
         ...
 
+    async def answerable(self, *, until_s: float) -> None:
+        """Return as soon as it holds, for a read.
+
+        Raises:
+            NotActiveError: As ``held``. Names the active where it is known.
+
+        """
+        ...
+
 
 class Journal(Protocol):
     """Which mutating commands began and how they ended: ``mgr.command.journal``."""
@@ -245,7 +254,7 @@ class Dispatcher:
         if not command.mutates:
             self._begun()
             try:
-                return await self._within(job, self._run(job))
+                return await self._within(job, self._read(job))
             finally:
                 self._ended()
         if not request.request_id:
@@ -333,11 +342,19 @@ class Dispatcher:
 
     async def _still_ours(self, job: _Job) -> None:
         # What a command changed in a module's memory ends with the term. To call it done when a
-        # successor leads, which never heard of it, would be a lie. A read needs no such check:
-        # it began under the open gate, and what it saw held then.
+        # successor leads, which never heard of it, would be a lie.
         if not self.gate.holds():
             until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
             await self.gate.held(until_s=until_s)
+
+    async def _read(self, job: _Job) -> Answer:
+        # Asked again elsewhere it changes nothing; answered here it may be older than what the
+        # successor has acknowledged by now.
+        answer = await self._run(job)
+        if not self.gate.holds():
+            until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
+            await self.gate.answerable(until_s=until_s)
+        return answer
 
     async def _run(self, job: _Job) -> Answer:
         # Recording the start took its time, and a process may have slept meanwhile. What begins
