@@ -9,11 +9,10 @@ from typing import Final
 
 from mgr.client.answer import PRIORITIES, Line, Missing, line_in
 from mgr.client.guide import Guide
-from mgr.client.peers import Peer
 from mgr.client.reading import read
-from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
+from mgr.client.search import PAUSE_MAX_S, Search, Sighting, wait_at_most
 from mgr.errors import InvalidArgumentError, UnreachableError
-from mgr.rpc.v1.manager_pb2 import FollowLogRequest
+from mgr.rpc.v1.manager_pb2 import FollowLogRequest, FollowLogResponse
 
 ALL_LINES: Final = 1000
 """After a switch the successor's whole log is new; the manager keeps no more than this."""
@@ -36,19 +35,22 @@ async def follow_log(
     seen = (0, 0)
     async with Search(guide.peers) as search:
         while True:
-            peer = await active_peer(guide, search, find_s=None if seen[0] else find_s)
-            async with contextlib.aclosing(_lines(peer, request)) as lines:
+            active = await found_active(guide, search, find_s=None if seen[0] else find_s)
+            stream = guide.peers.at(active.address).manager.FollowLog(request)
+            async with contextlib.aclosing(_lines(read(stream, search, active.term))) as lines:
                 async for line in lines:
                     if isinstance(line, Line):
-                        if (line.term, line.sequence) <= seen:
+                        place = (line.term, line.sequence)
+                        # Of a lower term than the last line: etcd was restored, all is new.
+                        if place <= seen and active.term >= seen[0]:
                             continue
-                        seen = (line.term, line.sequence)
+                        seen = place
                         request.past = ALL_LINES
                     yield line
-            await wait_at_most(PAUSE_MAX_S, search, seen[0])
+            await wait_at_most(PAUSE_MAX_S, search, active.term)
 
 
-async def active_peer(guide: Guide, search: Search, *, find_s: float | None = None) -> Peer:
+async def found_active(guide: Guide, search: Search, *, find_s: float | None = None) -> Sighting:
     """Wait until ``search`` has found who leads, for ``find_s`` at most; that manager.
 
     Raises:
@@ -65,11 +67,13 @@ async def active_peer(guide: Guide, search: Search, *, find_s: float | None = No
             why = f"no active manager within {find_s:g} s"
             raise UnreachableError(why, tried=search.silent)
         await wait_at_most(PAUSE_MAX_S, search, 0)
-    return guide.peers.at(search.best.address)
+    return search.best
 
 
-async def _lines(peer: Peer, request: FollowLogRequest) -> AsyncGenerator[Line | Missing, None]:
-    async with contextlib.aclosing(read(peer.manager.FollowLog(request))) as messages:
+async def _lines(
+    reading: AsyncGenerator[FollowLogResponse, None],
+) -> AsyncGenerator[Line | Missing, None]:
+    async with contextlib.aclosing(reading) as messages:
         async for message in messages:
             if message.HasField("entry"):
                 yield line_in(message.entry)

@@ -46,6 +46,11 @@ class Guide:
         if self.active == sighting:
             self.active = None
 
+    def _lowered(self, sighting: Sighting) -> None:
+        """Forget an active of a term that no manager names any more: etcd was restored."""
+        if self.active is not None and self.active.term > sighting.term:
+            self.active = None
+
     @contextlib.asynccontextmanager
     async def search(self) -> AsyncGenerator[Search, None]:
         """Look for the active together with whoever looks for it already.
@@ -57,7 +62,7 @@ class Guide:
         if self._search is not None:
             yield self._search
             return
-        async with Search(self.peers) as search:
+        async with Search(self.peers, lowered=self._lowered) as search:
             self._search = search
             try:
                 yield search

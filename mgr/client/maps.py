@@ -6,12 +6,11 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mgr.client.errand import Errand
-from mgr.client.follow import active_peer
+from mgr.client.follow import found_active
 from mgr.client.guide import Guide
-from mgr.client.peers import Peer
 from mgr.client.reading import read
 from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
 from mgr.errors import NotFoundError
@@ -32,6 +31,13 @@ class Gone:
     """A map that was seen before is not there any more."""
 
     name: str
+
+
+class _Seen(NamedTuple):
+    """What was yielded of a map. In a restored etcd one version may be given twice."""
+
+    version: int
+    document: int
 
 
 class Maps:
@@ -99,21 +105,25 @@ class Maps:
         """Yield each map whose name begins so, then every change, from whoever is active.
 
         Who takes them slowly misses versions in between, never the last one. After a failover
-        nothing comes twice, and what happened meanwhile is made up for. Never ends by itself.
+        all are compared with what was yielded: nothing comes twice, and what happened meanwhile
+        is made up for. After a restore of etcd a version may be lower than the one before it.
+        Never ends by itself.
 
         Raises:
             UnreachableError: No manager answers.
 
         """
         request = cluster_pb2.WatchMapsRequest(prefix=prefix)
-        seen: dict[str, int] = {}
+        seen: dict[str, _Seen] = {}
         async with Search(self._guide.peers) as search:
             while True:
-                peer = await active_peer(self._guide, search)
-                async with contextlib.aclosing(_news(peer, request, seen)) as news:
+                active = await found_active(self._guide, search)
+                stream = self._guide.peers.at(active.address).cluster.WatchMaps(request)
+                reading = read(stream, search, active.term)
+                async with contextlib.aclosing(_news(reading, seen)) as news:
                     async for each in news:
                         yield each
-                await wait_at_most(PAUSE_MAX_S, search, 0)
+                await wait_at_most(PAUSE_MAX_S, search, active.term)
 
     def _errand(self, send: Any, *, repeatable: bool = True, changes: bool = True) -> Errand[Any]:
         return Errand(
@@ -122,22 +132,24 @@ class Maps:
 
 
 async def _news(
-    peer: Peer, request: cluster_pb2.WatchMapsRequest, seen: dict[str, int]
+    reading: AsyncGenerator[cluster_pb2.WatchMapsResponse, None], seen: dict[str, _Seen]
 ) -> AsyncGenerator[Map | Gone, None]:
     """Yield what one manager says that is not in ``seen``, which is kept up to date."""
     listed: set[str] = set()
-    async with contextlib.aclosing(read(peer.cluster.WatchMaps(request))) as messages:
+    async with contextlib.aclosing(reading) as messages:
         async for message in messages:
             if message.HasField("map"):
                 listed.add(message.map.name)
-                if message.map.version > seen.get(message.map.name, 0):
-                    seen[message.map.name] = message.map.version
+                now = _Seen(message.map.version, hash(message.map.document))
+                if now != seen.get(message.map.name):
+                    seen[message.map.name] = now
                     yield _map_in(message.map)
             elif message.HasField("caught_up"):
                 for name in sorted(seen.keys() - listed):
                     del seen[name]
                     yield Gone(name)
-            elif message.HasField("removed") and seen.pop(message.removed, 0):
+            elif message.HasField("removed") and message.removed in seen:
+                del seen[message.removed]
                 yield Gone(message.removed)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from mgr.client.search import Search
 from mgr.errors import NotActiveError, OutcomeUnknownError, UnreachableError
 from mgr.rpc.status import error_of
 
@@ -17,8 +18,13 @@ SILENCE_MAX_S: Final = 12.0
 M = TypeVar("M")
 
 
-async def read(stream: grpc.aio.UnaryStreamCall[Any, M]) -> AsyncGenerator[M, None]:
-    """Yield each message; over when the stream is: its manager leads no more, or is silent.
+async def read(
+    stream: grpc.aio.UnaryStreamCall[Any, M], search: Search, term: int
+) -> AsyncGenerator[M, None]:
+    """Yield each message; over when the stream is, or its manager is silent or leads no more.
+
+    The last is also heard of from other managers, by ``search``: that another term than ``term``
+    is the newest. A manager that is frozen or cut off ends no stream.
 
     Raises:
         MgrError: The manager refused for a reason that its successor would have as well.
@@ -26,8 +32,14 @@ async def read(stream: grpc.aio.UnaryStreamCall[Any, M]) -> AsyncGenerator[M, No
     """
     messages = aiter(stream)
     try:
-        while (message := await _next(messages)) is not None:
-            yield message
+        with search.leaving(term, stream.cancel):
+            while (message := await _next(messages)) is not None:
+                yield message
+    except asyncio.CancelledError:
+        # gRPC's way of saying that the stream was cancelled here, because of a newer term.
+        task = asyncio.current_task()
+        if not stream.cancelled() or (task is not None and task.cancelling()):
+            raise
     except grpc.aio.AioRpcError as failed:
         error = error_of(failed)
         if not isinstance(error, (NotActiveError, OutcomeUnknownError, UnreachableError)):

@@ -2,14 +2,16 @@
 
 Each manager keeps a stream open for as long as the search lasts, so a switch is known one
 message after it happened, also when the old active is frozen and says nothing. The highest
-term wins: terms grow for ever, and a manager that is cut off can only know older ones.
+term wins: terms grow for ever, and a manager that is cut off can only know older ones. Only where
+no manager names the highest term any more and some name a lower one, that one counts: etcd was
+restored from a backup, or replaced, and a client that waited for higher terms would wait for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -52,19 +54,31 @@ class Search:
     """Follows who leads, within an ``async with`` block.
 
     Attributes:
-        best: The active of the highest term heard of so far.
+        best: The active of the highest term that managers name; the last one if none names any.
         answered: At least one manager answered since the block began.
         silent: For each address that is no help now: why.
 
     """
 
-    def __init__(self, peers: Peers, *, pause: wait_base = PAUSE) -> None:
-        """Ask ``peers``, and whoever they name; each again after ``pause`` if it is no help."""
+    def __init__(
+        self,
+        peers: Peers,
+        *,
+        pause: wait_base = PAUSE,
+        lowered: Callable[[Sighting], None] = lambda _: None,
+    ) -> None:
+        """Ask ``peers``, and whoever they name; each again after ``pause`` if it is no help.
+
+        ``lowered`` is called with an active whose term is below the one known before.
+        """
         self.best: Sighting | None = None
         self.answered = False
         self.silent: dict[str, str] = {}
         self._peers = peers
         self._pause = pause
+        self._lowered = lowered
+        self._named: dict[str, Sighting] = {}
+        self._leaving: dict[Callable[[], object], int] = {}
         self._asked: set[str] = set()
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
@@ -106,9 +120,21 @@ class Search:
         """Each new active, the first at once if it is known."""
         term = 0
         while True:
-            sighting = await self.newer(term)
-            term = sighting.term
-            yield sighting
+            if self.best is None or self.best.term == term:
+                await self.heard()
+            else:
+                term = self.best.term
+                yield self.best
+
+    @contextlib.contextmanager
+    def leaving(self, term: int, leave: Callable[[], object]) -> Iterator[None]:
+        """Call ``leave`` when ``term`` is the newest no more, while the block lasts."""
+        self._leaving[leave] = term
+        try:
+            self._leave()
+            yield
+        finally:
+            self._leaving.pop(leave, None)
 
     def _ask_all(self) -> None:
         for address in self._peers.addresses:
@@ -124,6 +150,7 @@ class Search:
                     await self._listen(self._peers.at(address))
                 except grpc.aio.AioRpcError as failed:
                     self.silent[address] = str(error_of(failed))
+                self._see(address, None)
                 self._tell()
                 raise _Ended
 
@@ -151,23 +178,44 @@ class Search:
                 http_address=active.http_address,
                 firsthand=firsthand,
             )
-            self._see(sighting)
+            self._see(address, sighting)
         else:
             self.silent[address] = "says that nobody leads"
+            self._see(address, None)
         self._ask_all()
         self._tell()
 
-    def _see(self, sighting: Sighting) -> None:
+    def _see(self, address: str, sighting: Sighting | None) -> None:
+        """Take note that the manager at ``address`` names ``sighting``, or nobody."""
+        if sighting is None:
+            self._named.pop(address, None)
+        else:
+            self._named[address] = sighting
+        # What a manager says of itself came by a way that works from here; what others say of it
+        # is the address it advertises, which may lead nowhere (another network's).
+        named = max(
+            self._named.values(), key=lambda seen: (seen.term, seen.firsthand), default=None
+        )
         best = self.best
-        better = best is None or sighting.term > best.term
-        # What it says of itself came by a way that works from here; what others say of it is
-        # the address it advertises, which may lead nowhere (a container's, another network's).
-        if better or (best and best.term == sighting.term and sighting.firsthand):
-            self.best = sighting
+        if named is None:
+            return
+        if best is None or named.term > best.term or (named.term == best.term and named.firsthand):
+            self.best = named
+        elif named.term < best.term:
+            self.best = named
+            self._lowered(named)
+
+    def _leave(self) -> None:
+        newest = self.best
+        if newest is not None:
+            for leave in [each for each, term in self._leaving.items() if term != newest.term]:
+                del self._leaving[leave]
+                leave()
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
+        self._leave()
 
 
 async def wait_at_most(seconds: float, search: Search, term: int) -> None:

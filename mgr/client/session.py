@@ -100,6 +100,7 @@ class Session:
                 helper.cancel()
         stream.cancel()
         if not answers:
+            self._guide.no_help(sighting)
             raise Elsewhere
         self._guide.answered(sighting)
 

@@ -148,7 +148,7 @@ class Dispatcher:
             return await self._outcome(job, self._change(job, runner))
         self._begun()
         try:
-            return await self._within(job, self._run(job, runner))
+            return await self._within(job, self._read(job, runner))
         finally:
             self._ended()
 
@@ -310,11 +310,19 @@ class Dispatcher:
 
     async def _still_ours(self, job: _Job) -> None:
         # What a command changed in a module's memory ends with the term. To call it done when a
-        # successor leads, which never heard of it, would be a lie. A read needs no such check:
-        # it began under the open gate, and what it saw held then.
+        # successor leads, which never heard of it, would be a lie.
         if not self.gate.holds():
             until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
             await self.gate.held(until_s=until_s)
+
+    async def _read(self, job: _Job, runner: Runner) -> Answer:
+        # Asked again elsewhere it changes nothing; answered here it may be older than what the
+        # successor has acknowledged by now.
+        answer = await self._run(job, runner)
+        if not self.gate.holds():
+            until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
+            await self.gate.answerable(until_s=until_s)
+        return answer
 
     async def _run(self, job: _Job, runner: Runner) -> Answer:
         # Recording the start took its time, and a process may have slept meanwhile. What begins

@@ -82,6 +82,15 @@ class Gate(Protocol):
         """
         ...
 
+    async def answerable(self, *, until_s: float) -> None:
+        """Return as soon as it holds, for a read.
+
+        Raises:
+            NotActiveError: As ``held``. Names the active where it is known.
+
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Earlier:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,7 +39,14 @@ class LeaderView:
 
 
 class ClusterView:
-    """What a manager knows of the others. Reads the mirror; never asks the store."""
+    """What a manager knows of the others. Reads the mirror; never asks the store.
+
+    Attributes:
+        access: Which client may do what.
+        claims: Whether this manager may still be named as the active of a term: False while it
+            leads in that term and could not prove so in time.
+
+    """
 
     def __init__(self, mirror: Mirror, keys: Keys, clock: Clock, lease_ttl_s: float) -> None:
         """Believe the mirror while it is younger than ``lease_ttl_s``."""
@@ -48,14 +55,22 @@ class ClusterView:
         self._clock = clock
         self._lease_ttl_s = lease_ttl_s
         self.access: Final = Access(mirror, keys)
-        """Which client may do what."""
+        self.claims: Callable[[int], bool] = lambda _term: True
 
     def age_s(self) -> float:
         """How old the picture is: seconds since the mirror was last proven current."""
         return self._mirror.age_s()
 
     def leader(self) -> LeaderView | None:
-        """The active; None while nobody leads *or* the view is older than the lease."""
+        """The active; None while nobody leads *or* the view is older than the lease.
+
+        None as well while it would be this manager, and its gate is shut: a suspended active that
+        goes on naming itself keeps clients away from its successor.
+        """
+        leader = self._recorded()
+        return leader if leader is not None and self.claims(leader.term) else None
+
+    def _recorded(self) -> LeaderView | None:
         age_s = self.age_s()
         if age_s > self._lease_ttl_s:
             return None
@@ -85,7 +100,8 @@ class ClusterView:
         An address of an earlier term is left out: its lease may live on, since a manager that
         gave up the office is still there, but nobody answers under it.
         """
-        leader = self.leader()
+        # A suspension takes no page back: whoever answers asks ``leader`` before.
+        leader = self._recorded()
         if leader is None:
             return {}
         prefix = self._keys.services

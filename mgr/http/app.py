@@ -25,6 +25,16 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 RETRY: Final = NO_STORE | {"Retry-After": "1"}
 SERVING: Final = "active"
 
+RULES: Final = {
+    "/livez": "open: says that this process turns its event loop",
+    "/readyz": "open: says how current this manager's picture is",
+    "/active": "gated: 200 while the gate is open, 503 and Retry-After otherwise",
+    "/metrics": "open: measurements of this process, its part among them",
+    "/services/{module}": "gated: the view names no active whose gate is shut",
+    "/{path:path}": "gated: the index is the active's; others lead there, never to themselves",
+}
+"""Every route, in the order in which they are tried, and whether it speaks as the active."""
+
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -101,7 +111,8 @@ class Pages:
         }
         if self._serves(leader):
             return JSONResponse(known, headers=NO_STORE)
-        return JSONResponse(known, status_code=503, headers=NO_STORE if leader else RETRY)
+        known_other = leader is not None and leader.name != self._name
+        return JSONResponse(known, status_code=503, headers=NO_STORE if known_other else RETRY)
 
     async def metrics(self, _: Request) -> Response:
         """Show this manager's metrics in the Prometheus text format."""

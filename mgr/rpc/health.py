@@ -2,7 +2,8 @@
 
 Not the servicer of grpcio-health-checking: that one changes its answer in a coroutine, and
 between the gate's shutting and the loop's next turn it would still say SERVING. Here the
-change is one plain call, made together with the gate's.
+change is one plain call, made together with the gate's; and since that shuts by the clock as
+well, it is asked before SERVING is said.
 """
 
 # ruff: noqa: N802 - the methods are named by the proto
@@ -10,7 +11,7 @@ change is one plain call, made together with the gate's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
@@ -30,11 +31,14 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped base
     """Answers and announces. The empty name means the process and is always SERVING."""
 
-    def __init__(self, services: Iterable[str], streams: Streams) -> None:
-        """Begin with every service NOT_SERVING."""
+    def __init__(
+        self, services: Iterable[str], streams: Streams, admits: Callable[[], bool]
+    ) -> None:
+        """Begin with every service NOT_SERVING; none is served while ``admits`` says False."""
         self._status: dict[str, Any] = {"": SERVING} | dict.fromkeys(services, NOT_SERVING)
         self._changed = asyncio.Event()
         self._streams = streams
+        self._admits = admits
 
     def set_serving(self, *, serving: bool) -> None:
         """Change what is answered from this moment on, and tell the watchers."""
@@ -48,8 +52,8 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
         """See ``grpc.health.v1``."""
-        status = self._status.get(request.service)
-        if status is None:
+        status = self._now(request.service)
+        if status == SERVICE_UNKNOWN:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}"
             )
@@ -62,10 +66,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
             with self._streams.endable():
                 while True:
                     changed = self._changed
-                    status = self._status.get(request.service, SERVICE_UNKNOWN)
+                    status = self._now(request.service)
                     if status != said:
                         said = status
                         await context.write(health_pb2.HealthCheckResponse(status=status))
                     await changed.wait()
         except MgrError as error:
             await refuse(context, error)
+
+    def _now(self, service: str) -> Any:
+        status = self._status.get(service, SERVICE_UNKNOWN)
+        return NOT_SERVING if service and status == SERVING and not self._admits() else status

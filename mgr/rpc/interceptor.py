@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from mgr.cluster.rules import MESSAGE_BYTES_MAX
 from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
 from mgr.rpc.callers import Door
+from mgr.rpc.gated import Gated
 from mgr.rpc.status import code_of, status_of, trailers_of
 
 OURS: Final = "/mgr.rpc.v1."
@@ -39,9 +40,10 @@ class Malformed:
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Turns ``MgrError`` into its status, and everything else into INTERNAL and a log line."""
 
-    def __init__(self, door: Door) -> None:
-        """Let through what ``door`` does."""
+    def __init__(self, door: Door, gated: Gated) -> None:
+        """Let through what ``door`` does; every method depends on the gate as ``gated`` says."""
         self._door = door
+        self._gated = gated
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -56,7 +58,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if method not in self._wrapped:
             bytes_max = MESSAGE_BYTES_MAX if method == REPORT else math.inf
-            self._wrapped[method] = _wrapped(handler, bytes_max, partial(self._door.check, method))
+            check = partial(self._door.check, method)
+            self._wrapped[method] = _wrapped(handler, bytes_max, check, self._gated, method)
         return self._wrapped[method]
 
 
@@ -73,10 +76,11 @@ def internal(doing: str, error: Exception) -> InternalError:
     return InternalError("internal error: the manager's log has the reason")
 
 
-def _wrapped(handler: Any, bytes_max: float, check: Check) -> Any:
+def _wrapped(handler: Any, bytes_max: float, check: Check, gated: Gated, method: str) -> Any:
     kind, maker = _kind(handler)
+    behaviour = gated.behaviour(method, getattr(handler, kind), reads=handler.request_streaming)
     return maker(
-        _edge(getattr(handler, kind), check),
+        _edge(behaviour, check, method),
         request_deserializer=_lenient(handler.request_deserializer, bytes_max),
         response_serializer=handler.response_serializer,
     )
@@ -90,7 +94,7 @@ def _kind(handler: Any) -> tuple[str, Callable[..., Any]]:
     return "unary_unary", grpc.unary_unary_rpc_method_handler
 
 
-def _edge(behaviour: Behaviour, check: Check) -> Behaviour:
+def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
     async def edge(request: Any, context: Context) -> Any:
         try:
             if type(request) is Malformed:
@@ -102,7 +106,7 @@ def _edge(behaviour: Behaviour, check: Check) -> Behaviour:
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - the RPC edge: only a status may pass it
-            await refuse(context, internal(behaviour.__qualname__, error))
+            await refuse(context, internal(method, error))
 
     return edge
 

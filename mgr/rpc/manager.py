@@ -48,13 +48,18 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
         view: ClusterView,
         streams: Streams,
         note_of: Callable[[], str],
+        term_of: Callable[[], int],
     ) -> None:
-        """Answer as ``identity``; ``note_of`` says why it stands as it stands."""
+        """Answer as ``identity``; ``note_of`` says why it stands as it stands.
+
+        ``term_of`` says in which term it leads, if it does.
+        """
         self._identity = identity
         self._role_of = role_of
         self._view = view
         self._streams = streams
         self._note_of = note_of
+        self._term_of = term_of
 
     async def GetStatus(
         self, _request: manager_pb2.GetStatusRequest, _context: Context
@@ -103,10 +108,10 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
     ) -> None:
         """Send the last lines, the marker, then what comes."""
         log = self._role_of().log
-        leader = self._view.leader()
         if log is None:
-            raise refusal(leader, self._identity.name)
-        term = leader.term if leader else 0
+            raise refusal(self._view.leader(), self._identity.name)
+        # Not the view's, which may show the successor already.
+        term = self._term_of()
         with (
             self._streams.endable(),
             log.subscribe(_filter(request), past=min(request.past, CAPACITY)) as reader,

@@ -19,6 +19,7 @@ from mgr.rpc.callers import Door
 from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
+from mgr.rpc.gated import Gate, Gated
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.manager import Identity, ManagerServicer
@@ -75,19 +76,20 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     settings: Settings,
     *,
     role_of: Callable[[], Role],
     view: ClusterView,
+    gate: Gate,
     clock: Clock,
     incarnation: str = "",
     note_of: Callable[[], str] = str,
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``.
 
-    ``role_of`` is asked at every call, so the same port serves a standby and, after its
-    promotion, the active. ``note_of`` says why the manager stands as it stands, "" for nothing.
+    ``role_of`` is asked at every call: a port serves a standby and, after its promotion, the
+    active, which asks ``gate`` (``mgr.rpc.gated``). ``note_of`` says why it stands as it does.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
@@ -99,13 +101,21 @@ async def serve(
 
     streams = Streams(refused)
     door = Door(view.access, demands=bool(settings.tls_ca))
-    health = HealthServicer(SERVICES, streams)
+    health = HealthServicer(SERVICES, streams, gate.admits)
     identity = Identity(settings.id, settings.cluster, version(), incarnation)
-    server = grpc.aio.server(interceptors=[StatusInterceptor(door)], options=_options(settings))
+    edge = StatusInterceptor(door, Gated(gate, clock, hold_s=settings.hold_s))
+    server = grpc.aio.server(interceptors=[edge], options=_options(settings))
     commands = CommandServicer(role_of, clock, streams, door)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
-        ManagerServicer(identity, role_of=role_of, view=view, streams=streams, note_of=note_of),
+        ManagerServicer(
+            identity,
+            role_of=role_of,
+            view=view,
+            streams=streams,
+            note_of=note_of,
+            term_of=lambda: gate.term,
+        ),
         server,
     )
     cluster_pb2_grpc.add_ClusterServiceServicer_to_server(

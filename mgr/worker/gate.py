@@ -20,8 +20,8 @@ class Gate:
     shut when it wakes, before it has read a single line from its guard. Past the deadline the
     office is not lost, only unproven: another ``extend`` of the same term opens it again.
 
-    ``drain`` and ``end`` are one-way: a worker that gives up its office never takes it back.
-    Implements ``mgr.command.dispatch.Gate``.
+    ``drain``, ``release`` and ``end`` are one-way: a worker that gives up its term never takes
+    it back. Implements ``mgr.command.dispatch.Gate`` and ``mgr.rpc.gated.Gate``.
     """
 
     def __init__(self, clock: Clock, leader: Callable[[], LeaderView | None]) -> None:
@@ -30,7 +30,9 @@ class Gate:
         self._leader = leader
         self._deadline_s = NEVER
         self._draining = False
+        self._released = False
         self._ended = ""
+        self._listeners: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
         self._term = 0
 
@@ -43,6 +45,11 @@ class Gate:
     def deadline_s(self) -> float:
         """The moment it shuts by itself."""
         return NEVER if self._ended else self._deadline_s
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is shut for good and a successor can be named as soon as one is known."""
+        return bool(self._ended)
 
     @property
     def draining(self) -> bool:
@@ -59,7 +66,7 @@ class Gate:
 
     def extend(self, term: int, deadline_s: float) -> None:
         """Open until ``deadline_s``: the guard proved ``term``. An older term changes nothing."""
-        if term < self._term or self._ended:
+        if term < self._term or self._released or self._ended:
             return
         self._term = term
         self._deadline_s = max(self._deadline_s, deadline_s)
@@ -69,6 +76,28 @@ class Gate:
         """Let no new command in; what runs may be answered while the term is proven."""
         self._draining = True
         self._announce()
+
+    def release(self) -> None:
+        """Shut now, because the leader key is about to be given back.
+
+        From its deletion on a successor may answer, so nothing is answered here any more. Whoever
+        waits goes on waiting until ``end``, when the successor can be named.
+        """
+        self._draining = True
+        self._released = True
+        self._deadline_s = min(self._deadline_s, self._clock.now())
+        self._announce()
+
+    def claims(self, term: int) -> bool:
+        """Whether this worker may be named as the active of ``term``.
+
+        False while its own term is not proven. Terms of others are not judged.
+        """
+        return term != self._term or self.holds()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each ``extend``, ``drain``, ``release`` and ``end``."""
+        self._listeners.append(listener)
 
     def end(self, why: str) -> None:
         """Shut for good: the office is given back or lost. Whoever waits is refused."""
@@ -100,8 +129,24 @@ class Gate:
             if not await self._change(until_s):
                 raise TermLostError(f"term {self._term} could not be proven again in time")
 
+    async def answerable(self, *, until_s: float) -> None:
+        """Return as soon as it holds: for a read, which may be asked again elsewhere.
+
+        Raises:
+            NotActiveError: The term is over, or was not proven again before ``until_s``. Names
+                the successor if one is known.
+
+        """
+        try:
+            await self.held(until_s=until_s)
+        except TermLostError:
+            raise self.refusal() from None
+
     async def changed(self) -> None:
-        """Wait for the next ``extend``, ``drain`` or ``end``. Passing the deadline is none."""
+        """Wait for the next ``extend``, ``drain``, ``release`` or ``end``.
+
+        Passing the deadline is none of them.
+        """
         await self._changed.wait()
 
     def refusal(self) -> NotActiveError:
@@ -127,3 +172,5 @@ class Gate:
         # for the next change.
         before, self._changed = self._changed, asyncio.Event()
         before.set()
+        for listener in self._listeners:
+            listener()

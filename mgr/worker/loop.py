@@ -120,6 +120,8 @@ class Worker:
         self._tether = tether
         self._tasks = tasks
         self._gate = Gate(CLOCK, manager.view.leader)
+        manager.view.claims = self._gate.claims
+        manager.mirror.subscribe(manager.keys.leader, self._compare_terms)
         self._reloads = reloads
         self._standby = StandbyRole(manager, tasks)
         self._active: ActiveRole | None = None
@@ -141,6 +143,7 @@ class Worker:
                 manager.settings,
                 role_of=self._role,
                 view=manager.view,
+                gate=self._gate,
                 clock=CLOCK,
                 incarnation=manager.incarnation,
                 note_of=self._standing,
@@ -268,8 +271,15 @@ class Worker:
         self._gate.end(str(error))
         self._tether.say(Fenced(term=error.term))
 
+    def _compare_terms(self, _changes: object) -> None:
+        """Answer nothing any more if the mirror shows a newer term; the guard sees it itself."""
+        record = self._manager.mirror.get(self._manager.keys.leader)
+        if record is not None and record.create_revision > self._gate.term > 0:
+            self._gate.end(f"term {self._gate.term} is over: another manager leads")
+
     async def _drain(self, drain: Drain) -> None:
         quiesced = self._active is None or await self._active.drain(drain.budget_s)
+        self._gate.release()
         self._tether.say(Drained(term=drain.term, quiesced=quiesced))
 
     async def _part(self, released: Released) -> NoReturn:

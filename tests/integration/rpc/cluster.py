@@ -20,6 +20,7 @@ from mgr.rpc.server import serve
 from mgr.settings import Settings
 from mgr.store.api import Record, Revision
 from mgr.store.keys import Keys
+from mgr.worker.gate import Gate
 
 COMMANDS = (
     Command(Signature.parse("echo name=text,type=CephString"), "Say it again", "r"),
@@ -42,6 +43,20 @@ COMMANDS = (
 
 
 KEYS = Keys("pretended")
+
+
+LONG_S = 3600
+"""For as long as a test lasts."""
+
+
+class Shifted:
+    """The real clock, which a test sets ahead."""
+
+    def __init__(self):
+        self.ahead_s = 0.0
+
+    def now(self):
+        return CLOCK.now() + self.ahead_s
 
 
 class Rights:
@@ -206,6 +221,8 @@ class Manager:
         self.name = name
         self.ledger = ledger
         self.view = View()
+        self.clock = Shifted()
+        self.gate = Gate(self.clock, self.view.leader)
         self.role = Standby(self.view)
         self.server = None
 
@@ -214,7 +231,8 @@ class Manager:
             Settings(id=self.name, grpc_listen=listen, **settings),
             role_of=lambda: self.role,
             view=self.view,
-            clock=CLOCK,
+            gate=self.gate,
+            clock=self.clock,
             incarnation=f"{self.name}-1",
         )
         return self
@@ -225,8 +243,17 @@ class Manager:
 
     def lead(self, term):
         self.role = Active(self.name, term, self.ledger)
+        self.prove(term)
         self.server.set_serving(True)
         return self.role
+
+    def prove(self, term):
+        """The guard has proven ``term``."""
+        self.gate.extend(term, self.clock.now() + LONG_S)
+
+    def suspend(self):
+        """The deadline passes, as it does when etcd is not heard of."""
+        self.clock.ahead_s += self.gate.deadline_s - self.clock.now()
 
     def leader_view(self, term, address=None):
         return LeaderView(

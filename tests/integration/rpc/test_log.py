@@ -129,3 +129,36 @@ async def test_an_unknown_priority_is_refused(client):
     with pytest.raises(InvalidArgumentError, match="'grave' is none of debug, info"):
         async with asyncio.timeout(1):
             await anext(client.follow_log(lowest="grave"))
+
+
+async def test_following_is_not_deaf_after_a_restore(client, three):
+    """The leader's term is lower than the last line's: its log is new, not old."""
+    log = three.promote("a", 900).log
+    log.add("one", name="mgr.a")
+    seen = []
+
+    async for line in client.follow_log(past=5):
+        seen.append((line.term, line.message))
+        if len(seen) == 1:
+            three.promote("b", 30).log.add("two", name="mgr.b")
+            three["a"].gate.end("etcd was restored")
+        else:
+            break
+
+    assert seen == [(900, "one"), (30, "two")]
+
+
+async def test_a_log_of_an_active_that_others_know_to_be_over_is_left(client, three):
+    """It may be frozen, or cut off from etcd and nobody else: its stream stays open."""
+    log = three.promote("a", 5).log
+    log.add("one", name="mgr.a")
+    seen = []
+
+    async for line in client.follow_log(past=5):
+        seen.append((line.term, line.message))
+        if len(seen) == 1:
+            three.promote("b", 6, among=("b", "c")).log.add("two", name="mgr.b")
+        else:
+            break
+
+    assert seen == [(5, "one"), (6, "two")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 import grpc
 import pytest
@@ -22,6 +23,7 @@ from mgr.rpc.v1.cluster_pb2 import (
     WatchMapsRequest,
 )
 from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
+from mgr.store.api import Put
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
@@ -41,7 +43,7 @@ class Own:
 
 
 @contextlib.asynccontextmanager
-async def leading(three, name="a", store=None):
+async def leading(three, name="a", store=None, among=None):
     """Let one of ``three`` lead with real maps; a stub of its service and those maps."""
     store, keys = store or MemoryStore(CLOCK), Keys("test")
     mirror = Mirror(store, keys.root, CLOCK)
@@ -50,7 +52,7 @@ async def leading(three, name="a", store=None):
         lease = (await store.grant(60)).lease
         term = await store.create(keys.leader, name, lease=lease)
         await mirror.reached(term, 5)
-        role = three.promote(name, term)
+        role = three.promote(name, term, among=among)
         role.maps = Maps(mirror, keys, FencedStore(store, keys, term, mirror=mirror), Own())
         async with grpc.aio.insecure_channel(three[name].address) as channel:
             yield ClusterServiceStub(channel), role.maps
@@ -192,6 +194,48 @@ async def test_a_watching_client_goes_on_with_the_successor(three, client):
     assert sorted(each.name for each in after) == ["racks", "rafts", "rails"]
     assert Gone("rails") in after
     assert {"a": 2} in [each.document for each in after if isinstance(each, Map)]
+
+
+async def test_a_watching_client_leaves_an_active_that_others_know_to_be_over(three, client):
+    """Frozen or cut off it ends no stream, and its heartbeats look like those of an active."""
+    store, other = MemoryStore(CLOCK), MemoryStore(CLOCK)
+    async with (
+        leading(three, "a", store) as (_, maps),
+        contextlib.aclosing(client.maps.watch()) as news,
+    ):
+        await maps.set("racks", '{"v": 1}')
+        first = await anext(news)
+        for number in range(9):  # the successor's term and version are higher
+            await other.commit([Put("elsewhere", str(number))])
+        async with leading(three, "b", other, among=("b", "c")) as (_, newer):
+            await newer.set("racks", '{"v": 2}')
+            second = await anext(news)
+
+    assert [each.document for each in (first, second)] == [{"v": 1}, {"v": 2}]
+
+
+async def test_a_watching_client_is_not_deaf_after_a_restore(three, client):
+    """Term and versions are lower than those it has seen, and one version is given twice."""
+    store = MemoryStore(CLOCK)
+    async with contextlib.aclosing(client.maps.watch()) as news:
+        async with leading(three, "a", store) as (_, maps):
+            await maps.set("rails", "{}")
+            version = await maps.set("racks", '{"v": 1}')
+            first = [await anext(news), await anext(news)]
+        restored = MemoryStore(CLOCK)
+        three["a"].view.set(None)
+        three["a"].gate.end("etcd was restored")
+        async with leading(three, "b", restored) as (_, maps):
+            drafts = itertools.count(2)
+            while (now := await maps.set("racks", f'{{"v": {next(drafts)}}}')) < version:
+                pass
+            last = Map("racks", version, {"v": next(drafts) - 1})
+            after = [await anext(news)]
+            while last not in after or Gone("rails") not in after:
+                after.append(await anext(news))
+
+    assert {each.name for each in first} == {"rails", "racks"}
+    assert now == version
 
 
 async def test_a_program_without_a_loop_has_the_same_calls(three):

@@ -124,7 +124,7 @@ async def test_health_follows_the_gate(channel, three):
     watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICES[0]))
 
     before = (await watch.read()).status
-    three["a"].server.set_serving(True)
+    three["a"].lead(7)
     after = (await watch.read()).status
     process = (await health.Check(health_pb2.HealthCheckRequest(service=""))).status
     three["a"].server.set_serving(False)

@@ -60,3 +60,50 @@ def test_standbys_are_learned_and_asked(search):
     search.hear("a", "a:1", active="a", term=5, address="a:1", standbys=["c:1", ""])
 
     assert search.asked == ("a:1", "b:1", "c:1")
+
+
+def test_a_lower_term_counts_once_nobody_names_the_higher_one(search):
+    """Etcd was restored from a backup: whoever waits for a higher term waits for ever."""
+    search.hear("a", "a:1", active="a", term=900, address="a:1")
+    search.hear("b", "b:1", active="b", term=30, address="b:1")
+    assert search.best.term == 900  # ``b`` may be cut off, and know an older one
+
+    search.hear("a", "a:1")
+
+    assert (search.best.term, search.best.address) == (30, "b:1")
+
+
+async def test_each_change_is_told_also_to_a_lower_term(search):
+    """A follower is never deaf."""
+    changes = search.changes()
+    search.hear("a", "a:1", active="a", term=900, address="a:1")
+    first = await anext(changes)
+    search.hear("a", "a:1", active="b", term=30, address="b:1")
+    second = await anext(changes)
+
+    assert (first.term, second.term) == (900, 30)
+
+
+def test_a_client_forgets_the_active_of_a_term_that_is_named_no_more():
+    """Its calls would go to where nobody leads any more."""
+    lowered = []
+    search = Quiet(Peers(["a:1"]), lowered=lowered.append)
+    search.hear("a", "a:1", active="a", term=900, address="a:1")
+    search.hear("a", "a:1", active="b", term=30, address="b:1")
+
+    assert [each.term for each in lowered] == [30]
+
+
+def test_a_stream_is_left_once_when_its_term_is_the_newest_no_more(search):
+    """Whoever said so, and whatever its own manager says."""
+    left = []
+    search.hear("a", "a:1", active="a", term=5, address="a:1")
+    with search.leaving(5, lambda: left.append(5)):
+        search.hear("b", "b:1", active="a", term=5, address="a:1")
+        assert left == []
+        search.hear("b", "b:1", active="b", term=6, address="b:1")
+        search.hear("b", "b:1", active="b", term=7, address="b:1")
+    with search.leaving(7, lambda: left.append(7)):
+        pass
+
+    assert left == [5]

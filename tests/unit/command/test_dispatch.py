@@ -127,6 +127,38 @@ async def test_a_command_held_too_long_is_refused_and_did_not_run():
     assert it.counter.calls == 0
 
 
+async def test_a_read_that_ends_under_a_shut_gate_is_not_answered():
+    """A successor may have acknowledged something newer; asked there, the read changes nothing."""
+    async with bench(hold_s=0.01) as it:
+        it.counter.pause = asyncio.Event()
+
+        async def shut_under_way():
+            await it.counter.begun.wait()
+            it.gate.shut()
+            it.counter.pause.set()
+
+        async with asyncio.TaskGroup() as others:
+            others.create_task(shut_under_way())
+            with pytest.raises(NotActiveError, match="ask b:1"):
+                await it.execute("counter", "show")
+
+
+async def test_a_read_that_ends_under_a_shut_gate_is_answered_once_the_term_is_proven():
+    """What it saw was true of this term all the time."""
+    async with bench() as it:
+        it.counter.pause = asyncio.Event()
+        async with asyncio.TaskGroup() as callers:
+            asked = callers.create_task(it.execute("counter", "show"))
+            await it.counter.begun.wait()
+            it.gate.shut()
+            it.counter.pause.set()
+            await asyncio.sleep(0)
+            assert not asked.done()
+            it.gate.open()
+
+    assert asked.result().stdout == "0"
+
+
 async def test_nothing_begins_while_the_manager_drains():
     """What would run now would be cut off."""
     async with bench(hold_s=0.01) as it:

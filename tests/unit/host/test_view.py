@@ -105,6 +105,16 @@ async def test_a_view_older_than_the_lease_names_nobody(world):
     assert world.view.leader() is None
 
 
+async def test_a_manager_whose_gate_is_shut_does_not_name_itself(world):
+    """Clients would stay with it, or come back to it, while its successor leads."""
+    term, _ = await world.lead("a")
+    await world.put(KEYS.service("page"), "http://page")
+    world.view.claims = lambda asked: asked != term
+
+    assert world.view.leader() is None
+    assert world.view.services() == {"page": "http://page"}  # a suspension takes none back
+
+
 async def test_an_unreadable_leader_is_nobody(world):
     """Another release's record, or somebody's hand in etcd, does not crash a standby."""
     await world.put(KEYS.leader, "{")

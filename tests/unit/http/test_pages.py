@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from mgr.errors import InvalidSettingError
 from mgr.host.view import LeaderView
-from mgr.http.app import Pages, is_page
+from mgr.http.app import RULES, Pages, is_page
 from mgr.http.server import serve
 from mgr.settings import Settings
 from tests.support.secured_etcd import Certificates
@@ -111,11 +111,24 @@ async def test_a_load_balancer_is_told_who_is_active():
 async def test_a_leader_that_does_not_serve_is_not_active(part):
     """It holds the office and answers nothing: no load balancer may send anybody there."""
     async with asking(View(leads("a")), part=part) as http:
-        assert (await http.get("/active")).status_code == 503
-        page = await http.get("/")
+        answers = [await http.get(path) for path in ("/active", "/", "/any/page")]
 
-    assert page.status_code == 503
-    assert "location" not in page.headers
+    for answer in answers:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "location" not in answer.headers
+
+
+async def test_every_gated_page_is_refused_by_an_active_whose_gate_is_shut():
+    """Its view names nobody then (``ClusterView.claims``), however many pages are published."""
+    gated = [path for path, rule in RULES.items() if rule.startswith("gated")]
+    async with asking(View(services={"dash": "http://a:1/"}), part="suspended") as http:
+        answers = [
+            await http.get(path.replace("{module}", "dash").replace("{path:path}", "x"))
+            for path in gated
+        ]
+
+    assert len(gated) == 3
+    assert {(a.status_code, a.headers["retry-after"]) for a in answers} == {(503, "1")}
 
 
 async def test_a_standby_leads_to_the_active():

@@ -175,3 +175,67 @@ async def test_what_ran_is_given_up_when_no_proof_comes(gate, clock):
 
     with pytest.raises(TermLostError, match="could not be proven again"):
         await gate.held(until_s=102.0)
+
+
+def test_a_released_gate_is_shut_before_its_deadline_and_stays_so(gate):
+    """From the deletion of the key on a successor may answer, whatever was proven before."""
+    gate.extend(5, 110.0)
+    gate.release()
+    gate.extend(5, 120.0)
+
+    assert not gate.holds()
+    assert not gate.admits()
+    assert gate.deadline_s == 100.0
+    assert not gate.ended
+
+
+async def test_whoever_is_held_by_a_released_gate_waits_for_the_successor(gate, leaders):
+    """The address is worth the milliseconds until there is one."""
+    gate.extend(5, 110.0)
+    gate.release()
+    refused = []
+
+    async def caller():
+        try:
+            await gate.answerable(until_s=110.0)
+        except NotActiveError as error:
+            refused.append(error.active_address)
+
+    async with asyncio.TaskGroup() as callers:
+        callers.create_task(caller())
+        await asyncio.sleep(0)
+        assert refused == []
+        leaders.append(OTHER)
+        gate.end("given back")
+
+    assert refused == ["10.0.0.2:7400"]
+
+
+def test_a_shut_gate_claims_its_own_term_no_more(gate, clock):
+    """And says nothing of anybody else's."""
+    gate.extend(5, 101.0)
+    assert gate.claims(5)
+
+    clock.advance(2)
+
+    assert not gate.claims(5)
+    assert gate.claims(4)
+    assert gate.claims(6)
+
+
+def test_a_manager_that_never_led_claims_what_it_sees(gate):
+    """It may have been elected and not been told yet."""
+    assert gate.claims(5)
+
+
+def test_listeners_hear_of_each_change(gate):
+    """Also of a proof: streams look at the deadline anew."""
+    heard = []
+    gate.listen(lambda: heard.append(gate.holds()))
+
+    gate.extend(5, 110.0)
+    gate.drain()
+    gate.release()
+    gate.end("over")
+
+    assert heard == [True, True, False, False]

@@ -1,0 +1,304 @@
+"""Which calls speak as the active, and how they are kept from doing so under a shut gate.
+
+The table names every method that this server has; the interceptor applies it, so that no servicer
+asks the gate itself. Why each kind is handled as it is: docs/adr/0037.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+import grpc
+
+from mgr.clock import Clock
+from mgr.errors import (
+    InternalError,
+    MgrError,
+    NotActiveError,
+    StoreUnavailableError,
+    TermLostError,
+)
+
+GRACE_S: Final = 2.0
+"""Streams of a suspended active wait this long, in silence, for the same term to be proven again.
+An election inside etcd takes about a second."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[Any, Context], Awaitable[Any]]
+
+
+class Gating(Enum):
+    """How a method depends on the gate."""
+
+    OPEN = auto()
+    """Any manager answers, at any time: the answer does not claim to be the active's."""
+    READ = auto()
+    """Unary: answered only if the term holds when the data is complete."""
+    CHANGE = auto()
+    """Unary: as READ, and not begun before the gate admits it."""
+    COMMAND = auto()
+    """The dispatcher asks the gate for each command, before and after it."""
+    SESSION = auto()
+    """A stream of commands: takes no more when it is over, and answers what it has taken."""
+    STREAM = auto()
+    """Each message waits until the term holds; it ends with the term."""
+
+
+class Rule(NamedTuple):
+    """One line of the table."""
+
+    gating: Gating
+    why: str
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "/mgr.rpc.v1.CommandService/Execute": Rule(Gating.COMMAND, "one command"),
+    "/mgr.rpc.v1.CommandService/Session": Rule(Gating.SESSION, "many commands"),
+    "/mgr.rpc.v1.CommandService/DescribeCommands": Rule(
+        Gating.READ, "only the active knows which commands there are"
+    ),
+    "/mgr.rpc.v1.ManagerService/GetStatus": Rule(
+        Gating.OPEN, "says how this manager stands, 'suspended' included"
+    ),
+    "/mgr.rpc.v1.ManagerService/WatchActive": Rule(
+        Gating.OPEN, "every manager's view; a suspended one does not name itself"
+    ),
+    "/mgr.rpc.v1.ManagerService/Fail": Rule(Gating.CHANGE, "gives up the term"),
+    "/mgr.rpc.v1.ManagerService/FollowLog": Rule(Gating.STREAM, "the cluster log is the active's"),
+    "/mgr.rpc.v1.ClusterService/Report": Rule(Gating.STREAM, "daemons belong to the active"),
+    "/mgr.rpc.v1.ClusterService/ListDaemons": Rule(Gating.READ, "the fleet is the active's"),
+    "/mgr.rpc.v1.ClusterService/GetCounters": Rule(Gating.READ, "the fleet is the active's"),
+    "/mgr.rpc.v1.ClusterService/GetMap": Rule(Gating.READ, "the newest version is the active's"),
+    "/mgr.rpc.v1.ClusterService/ListMaps": Rule(Gating.READ, "the newest version is the active's"),
+    "/mgr.rpc.v1.ClusterService/SetMap": Rule(Gating.CHANGE, "publishes"),
+    "/mgr.rpc.v1.ClusterService/RemoveMap": Rule(Gating.CHANGE, "withdraws"),
+    "/mgr.rpc.v1.ClusterService/WatchMaps": Rule(Gating.STREAM, "the newest version is sent"),
+    "/grpc.health.v1.Health/Check": Rule(Gating.OPEN, "asks the gate: SERVING while it admits"),
+    "/grpc.health.v1.Health/Watch": Rule(Gating.OPEN, "asks the gate: SERVING while it admits"),
+    "/grpc.health.v1.Health/List": Rule(Gating.OPEN, "not served here: UNIMPLEMENTED"),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(
+        Gating.OPEN, "describes the interface, which no term changes"
+    ),
+}
+"""Every method, by its full name, and what it asks of the gate."""
+
+UNJUDGED: Final = (NotActiveError, TermLostError, StoreUnavailableError, InternalError)
+"""Errors that no state of this manager made true, so that they may be told at any time. All
+others say something of its state (there is no such map) and are answers like any other."""
+
+
+class Gate(Protocol):
+    """May this manager answer as the active, now? ``mgr.worker.gate`` says more."""
+
+    @property
+    def term(self) -> int:
+        """The term that was proven last, 0 if this manager never led."""
+        ...
+
+    @property
+    def deadline_s(self) -> float:
+        """The moment at which it shuts, or shut, by itself."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is shut for good."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether something may be answered at this instant."""
+        ...
+
+    def admits(self) -> bool:
+        """Whether something new may begin at this instant."""
+        ...
+
+    async def admitted(self, *, until_s: float) -> None:
+        """Return as soon as it admits, or raise ``NotActiveError``."""
+        ...
+
+    async def held(self, *, until_s: float) -> None:
+        """Return as soon as it holds, or raise ``TermLostError``."""
+        ...
+
+    async def answerable(self, *, until_s: float) -> None:
+        """Return as soon as it holds, or raise ``NotActiveError``."""
+        ...
+
+    async def changed(self) -> None:
+        """Wait until it was opened, drained or ended."""
+        ...
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each such change."""
+        ...
+
+    def refusal(self) -> NotActiveError:
+        """What to tell callers: who leads instead, if somebody is known."""
+        ...
+
+
+class Hold(Protocol):
+    """Waits until the term holds."""
+
+    async def __call__(self, *, until_s: float) -> None:
+        """Return then, or raise at the moment ``until_s``."""
+        ...
+
+
+class GatedStreams:
+    """The open streams of one term; ends them when that is over or was silent for too long."""
+
+    def __init__(self, gate: Gate, clock: Clock, *, grace_s: float) -> None:
+        """End streams ``grace_s`` seconds after ``gate`` shut by itself, at once if for good."""
+        self._gate = gate
+        self._clock = clock
+        self._grace_s = grace_s
+        self._open: set[asyncio.Task[object]] = set()
+        self._cut: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        gate.listen(self._look)
+
+    @contextlib.contextmanager
+    def endable(self) -> Iterator[None]:
+        """Let the current task's block end with the term.
+
+        Raises:
+            NotActiveError: The term is over, or was not proven again within the grace.
+
+        """
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a stream is served by a task")
+        if self._over():
+            raise self._gate.refusal()
+        self._open.add(task)
+        if self._timer is None:
+            self._look()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task not in self._cut:
+                raise  # the client went away, or the server closes
+            task.uncancel()
+            raise self._gate.refusal() from None
+        finally:
+            self._open.discard(task)
+            self._cut.discard(task)
+
+    def _over(self) -> bool:
+        # A manager that never led refuses by its role: there is no term to be over.
+        return self._gate.term > 0 and (self._gate.ended or self._left_s() <= 0)
+
+    def _left_s(self) -> float:
+        return self._gate.deadline_s + self._grace_s - self._clock.now()
+
+    def _look(self) -> None:
+        """End all streams if the term is over; look again at the moment when it may be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._over():
+            for task in self._open - self._cut:
+                self._cut.add(task)
+                task.cancel()
+        elif self._open and self._gate.term > 0:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._left_s(), self._look)
+
+
+class Gated:
+    """Applies the table to behaviours."""
+
+    def __init__(self, gate: Gate, clock: Clock, *, hold_s: float) -> None:
+        """Ask ``gate``; a call waits at most ``hold_s`` seconds for the term to be proven again."""
+        self._gate = gate
+        self._clock = clock
+        self._hold_s = hold_s
+        self._streams = GatedStreams(gate, clock, grace_s=min(GRACE_S, hold_s))
+
+    def behaviour(self, method: str, inner: Behaviour, *, reads: bool) -> Behaviour:
+        """Return ``inner``, the behaviour of ``method``, as the table wants it.
+
+        ``reads``: it reads a stream of requests, so its end is seen there.
+        """
+        match RULES[method].gating:
+            case Gating.READ:
+                return partial(self._read, inner)
+            case Gating.CHANGE:
+                return partial(self._change, inner)
+            case Gating.STREAM:
+                return partial(self._converse if reads else self._send, inner)
+            case Gating.SESSION:
+                return partial(self._take, inner)
+            case _:
+                return inner
+
+    async def _read(self, inner: Behaviour, request: Any, context: Context) -> Any:
+        return await self._judged(inner(request, context), self._gate.answerable)
+
+    async def _change(self, inner: Behaviour, request: Any, context: Context) -> Any:
+        if self._gate.term and not self._gate.admits():
+            await self._gate.admitted(until_s=self._until_s())
+        return await self._judged(inner(request, context), self._gate.held)
+
+    async def _judged(self, answering: Awaitable[Any], hold: Hold) -> Any:
+        # After the data is complete, not before: what was true when the call came may be over.
+        try:
+            answer = await answering
+        except UNJUDGED:
+            raise
+        except MgrError:
+            # Refused, so nothing was done: also for a change it is safe to ask elsewhere.
+            if self._gate.term and not self._gate.holds():
+                await self._gate.answerable(until_s=self._until_s())
+            raise
+        if not self._gate.holds():
+            await hold(until_s=self._until_s())
+        return answer
+
+    async def _send(self, inner: Behaviour, request: Any, context: Context) -> None:
+        with self._streams.endable():
+            await inner(request, _gated(context, self._gate, self._streams))
+
+    async def _converse(self, inner: Behaviour, requests: Any, context: Context) -> None:
+        await inner(requests, _gated(context, self._gate, self._streams))
+
+    async def _take(self, inner: Behaviour, requests: Any, context: Context) -> None:
+        await inner(requests, _gated(context, None, self._streams))
+
+    def _until_s(self) -> float:
+        return self._clock.now() + self._hold_s
+
+
+class _GatedContext:
+    """A call's context whose messages depend on the term; the rest is the inner one's."""
+
+    def __init__(self, context: Context, gate: Gate | None, streams: GatedStreams) -> None:
+        """End reading with ``streams``; messages wait for ``gate`` if there is one."""
+        self._context = context
+        self._gate = gate
+        self._streams = streams
+
+    async def read(self) -> Any:
+        """Return the next message; raise ``NotActiveError`` when the term is over."""
+        with self._streams.endable():
+            return await self._context.read()
+
+    async def write(self, message: Any) -> None:
+        """Send ``message`` as soon as the term holds; the stream's end cancels the wait."""
+        while self._gate is not None and not self._gate.holds():
+            await self._gate.changed()
+        await self._context.write(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def _gated(context: Context, gate: Gate | None, streams: GatedStreams) -> Context:
+    return cast("Context", _GatedContext(context, gate, streams))
