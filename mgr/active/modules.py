@@ -93,6 +93,8 @@ class ActiveModules:
         ``outside`` says when one may be made that acts outside the store.
         """
         self._outside = outside
+        self.acted_outside = False
+        """A module of this term was started that acts outside the store."""
         self.clock = manager.clock
         self._manager = manager
         self._construct = construct
@@ -320,6 +322,7 @@ class ActiveModules:
             await asyncio.sleep(held_s)
         if found.external:
             await self._outside.before()
+            self.acted_outside = True
         await runner.live()
 
     async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:

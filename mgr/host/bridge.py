@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,12 @@ T = TypeVar("T")
 
 THREAD_NAME_MAX: Final = 15
 """What the kernel keeps of a thread's name; ``top -H`` and ``py-spy`` show no more."""
+
+
+EXECUTOR: Final = "asyncio_"
+"""How the threads of the event loop's own pool are named; they wait there for work."""
+_BRIDGED: Final[set[int]] = set()
+"""Threads started here that still run. What a module does in them is known to its runner."""
 
 
 class LeftError(RuntimeError):
@@ -53,9 +60,7 @@ class Bridge:
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._woken = False
         self._closed = False
-        threading.Thread(
-            target=self._work, name=thread_name(module, "commands"), daemon=True
-        ).start()
+        _start(thread_name(module, "commands"), self._work)
 
     @property
     def waiting(self) -> int:
@@ -170,8 +175,22 @@ def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
             error = caught
         _wake(loop, lambda: _settle(ended, result, error))
 
-    threading.Thread(target=body, name=name, daemon=True).start()
+    _start(name, body)
     return ended
+
+
+def _start(name: str, body: Callable[[], None]) -> None:
+    """Run ``body`` on a thread of its own, which ``ThreadCensus`` knows for the host's."""
+
+    def run() -> None:
+        ident = threading.get_ident()
+        _BRIDGED.add(ident)
+        try:
+            body()
+        finally:
+            _BRIDGED.discard(ident)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
 
 
 def keep_modules_from_exiting() -> None:
@@ -219,3 +238,21 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
         stand_in = LeftError(f"{type(error).__name__}: {error}")
         stand_in.__cause__ = error
         answer.set_exception(stand_in)
+
+
+class ThreadCensus:
+    """Finds threads that modules started themselves: a timer, a pool, a server of their own.
+
+    Python cannot end them. Whoever certifies that nothing of a term acts any more must know.
+    """
+
+    def __init__(self) -> None:
+        """Take those that run now for the host's own."""
+        self._before = frozenset(sys._current_frames())  # noqa: SLF001 - the only list of all
+
+    def left(self) -> list[str]:
+        """The names of the threads that only a module can have started, sorted."""
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        running = sys._current_frames().keys() - self._before - _BRIDGED  # noqa: SLF001 - as above
+        found = [names.get(ident, f"thread {ident}") for ident in running]
+        return sorted(name for name in found if not name.startswith(EXECUTOR))
