@@ -113,7 +113,14 @@ class Reaper:
                 if self._reap():
                     self._finish("exited")
             if self._control.fileno() in ready:
-                self._obey(self._control.recv(PACKET_BYTES_MAX))
+                self._obey(self._received())
+
+    def _received(self) -> bytes:
+        """The next packet; an empty one if the guard is gone, also if it went without reading."""
+        try:
+            return self._control.recv(PACKET_BYTES_MAX)
+        except OSError:
+            return b""
 
     def _expired(self) -> bool:
         try:
