@@ -73,7 +73,7 @@ class Endpoint:
         self.address = address
         self.bad_until = 0.0
         self.checked = False
-        """Whether it has named the right cluster since it was last bad."""
+        """Whether it has named the right cluster since it was last bad or without connection."""
         self.streams: set[Any] = set()
         self._calls: dict[str, Callable[..., Any]] = {}
         if tls is None:
@@ -106,6 +106,8 @@ class Endpoint:
         state = self.channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.READY:
             return True
+        # Another server may answer there by now.
+        self.checked = False
         try:
             async with asyncio.timeout(within_s):
                 while state is not grpc.ChannelConnectivity.READY:
