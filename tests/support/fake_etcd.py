@@ -28,7 +28,7 @@ class FakeEtcd:
     What is put into ``say`` is sent to the open watch. Progress is answered while
     ``answers_progress``. Streams begin at ``watch_revision``, if that is set. ``writes`` are the
     transactions that came and were no question for the cluster's id; ``on_write`` is called
-    before one is answered.
+    before one is answered, with the error ``refusal`` if that is set.
     """
 
     def __init__(self, cluster_id: int = CLUSTER_ID) -> None:
@@ -37,6 +37,7 @@ class FakeEtcd:
         self.watch_revision: int | None = None
         self.writes: list[Any] = []
         self.on_write: Callable[[], None] = lambda: None
+        self.refusal = ""
         self.answers_progress = True
         self.asked = asyncio.Event()
         self.say: asyncio.Queue[Any] = asyncio.Queue()
@@ -69,10 +70,12 @@ class FakeEtcd:
     async def _range(self, _request: Any, _context: object) -> Any:
         return RANGE.response(header=self._header())
 
-    async def _txn(self, request: Any, _context: object) -> Any:
+    async def _txn(self, request: Any, context: Any) -> Any:
         if request.success:
             self.writes.append(request)
             self.on_write()
+            if self.refusal:
+                await context.abort(grpc.StatusCode.NOT_FOUND, self.refusal)
         return TXN.response(header=self._header(), succeeded=True)
 
     def _header(self) -> dict[str, int]:

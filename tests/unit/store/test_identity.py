@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from mgr.errors import OutcomeUnknownError, StoreUnavailableError
+from mgr.errors import LeaseExpiredError, OutcomeUnknownError, StoreUnavailableError
 from mgr.link import StoreSeen
-from mgr.store.api import Put
+from mgr.store.api import LeaseId, Put
 from mgr.store.etcd import EtcdStore
 from mgr.store.identity import StoreIdentity
 from tests.support.clock import ManualClock
@@ -63,6 +63,20 @@ async def test_a_write_that_went_to_another_cluster_is_done_in_ours(start, conne
     assert (await store.commit([Put("/k", "1")])).succeeded
 
     assert len(ours.writes) == 1
+
+
+async def test_a_refusal_by_another_cluster_is_none(start, connect):
+    """It has no header: the endpoint is asked once more which cluster it is."""
+    changing, ours = await start(), await start()
+    store = connect(changing, ours, cluster_id=OURS)
+    changing.on_write = lambda: setattr(changing, "cluster_id", OTHER)
+    changing.refusal = "etcdserver: requested lease not found"
+
+    assert (await store.commit([Put("/k", "1", LeaseId(5))])).succeeded
+
+    ours.refusal = changing.refusal
+    with pytest.raises(LeaseExpiredError):
+        await store.commit([Put("/k", "1", LeaseId(5))])
 
 
 async def test_where_only_another_cluster_answers_nobody_does(start, connect):
