@@ -434,7 +434,7 @@ class ActiveRole:
             *abandoned_checks(str(each) for each in self._manager.abandoned.all()),
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
-            *store_checks(silent=self._store_silent),
+            *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
             *fleet_checks(self.fleet.findings),
             *self._option_checks,
         ]
@@ -462,6 +462,7 @@ class ActiveRole:
             self._judge()
 
     async def _watch_store(self) -> None:
+        self._manager.identity.subscribe(self._judge)
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
             if silent != self._store_silent:

@@ -17,6 +17,7 @@ from mgr.host.view import ClusterView
 from mgr.metrics import Metrics
 from mgr.settings import Settings
 from mgr.store.api import Store
+from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
@@ -28,6 +29,7 @@ class Manager:
     Attributes:
         catalogue: The modules on this host, by name in ascending order; changed by ``enter``.
         config: The stored options; ``follow_config`` keeps them up to date.
+        identity: Which etcd cluster this is, and which endpoints belong to another one.
         incarnation: What this worker is called; new with every worker.
         abandoned: Instances of modules that did not stop and still run in this worker.
 
@@ -44,6 +46,7 @@ class Manager:
     view: ClusterView
     metrics: Metrics
     abandoned: Abandoned = field(default_factory=Abandoned)
+    identity: StoreIdentity = field(default_factory=StoreIdentity)
 
     @property
     def id(self) -> str:

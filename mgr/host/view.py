@@ -48,8 +48,20 @@ class ClusterView:
 
     """
 
-    def __init__(self, mirror: Mirror, keys: Keys, clock: Clock, lease_ttl_s: float) -> None:
-        """Believe the mirror while it is younger than ``lease_ttl_s``."""
+    def __init__(
+        self,
+        mirror: Mirror,
+        keys: Keys,
+        clock: Clock,
+        lease_ttl_s: float,
+        *,
+        newest_term: int = 0,
+    ) -> None:
+        """Believe the mirror while it is younger than ``lease_ttl_s``.
+
+        A leader key of a term before ``newest_term``, or before one shown since, is not believed.
+        """
+        self._newest_term = newest_term
         self._mirror = mirror
         self._keys = keys
         self._clock = clock
@@ -65,7 +77,9 @@ class ClusterView:
         """The active; None while nobody leads *or* the view is older than the lease.
 
         None as well while it would be this manager, and its gate is shut: a suspended active that
-        goes on naming itself keeps clients away from its successor.
+        goes on naming itself keeps clients away from its successor. And terms only grow: the
+        leader key of an older one comes from a copy that etcd was restored from, and is about to
+        go.
         """
         leader = self._recorded()
         return leader if leader is not None and self.claims(leader.term) else None
@@ -76,8 +90,9 @@ class ClusterView:
             return None
         record = self._mirror.get(self._keys.leader)
         leader = decode(record.value, Leader) if record else None
-        if record is None or leader is None:
+        if record is None or leader is None or record.create_revision < self._newest_term:
             return None
+        self._newest_term = record.create_revision
         return LeaderView(
             name=leader.name,
             incarnation=leader.incarnation,
