@@ -52,7 +52,7 @@ class Manager:
     def worker_pid(self) -> int:
         """The child process; waits for one where the last has just gone."""
         return wait_for(
-            lambda: next(iter(process.children(self.guard_pid)), None), f"worker of {self.name}"
+            lambda: next(iter(process.workers(self.guard_pid)), None), f"worker of {self.name}"
         )
 
     @property
@@ -82,12 +82,12 @@ class Manager:
         """End guard and worker, whatever state they are in."""
         if self._guard is None:
             return
-        workers = process.children(self._guard.pid)
-        for pid in workers:
+        below = process.descendants(self._guard.pid)
+        for pid in below:
             # A worker frozen by a test would keep its guard waiting.
             _signal_quietly(pid, signal.SIGCONT)
         process.end(self._guard)
-        for pid in workers:
+        for pid in below:
             if not process.gone(pid):
                 _signal_quietly(pid, signal.SIGKILL)
 

@@ -34,8 +34,8 @@ def heal(lab: Lab) -> None:
     managers = lab.cluster.managers.values()
     for manager in managers:
         lab.disarm(manager.name)
-        for worker in process.children(manager.guard_pid):
-            _signal(worker, signal.SIGCONT)
+        for below in process.descendants(manager.guard_pid):
+            _signal(below, signal.SIGCONT)
     # A guard that wakes first kills its silent worker before that can do any harm.
     lab.pause(HEAD_START_S)
     for manager in managers:
@@ -62,13 +62,13 @@ def victim(lab: Lab, dice: Random) -> Manager:
 def kill_worker(lab: Lab, dice: Random) -> None:
     """SIGKILL, SIGSEGV or SIGABRT of a worker."""
     number = dice.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-    for pid in process.children(victim(lab, dice).guard_pid):
+    for pid in process.workers(victim(lab, dice).guard_pid):
         _signal(pid, number)
 
 
 def freeze_worker(lab: Lab, dice: Random) -> None:
     """SIGSTOP of a worker: its watchdog sees to it."""
-    for pid in process.children(victim(lab, dice).guard_pid):
+    for pid in process.workers(victim(lab, dice).guard_pid):
         _signal(pid, signal.SIGSTOP)
 
 
@@ -85,7 +85,7 @@ def freeze_guard(lab: Lab, dice: Random) -> None:
 def freeze_host(lab: Lab, dice: Random) -> None:
     """SIGSTOP of guard and worker: a paused virtual machine."""
     manager = victim(lab, dice)
-    for pid in (manager.guard_pid, *process.children(manager.guard_pid)):
+    for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
         _signal(pid, signal.SIGSTOP)
 
 
@@ -104,7 +104,7 @@ def guard_at_a_failpoint(lab: Lab, dice: Random) -> None:
     point = dice.choice([Point.PULSE, Point.WON, Point.RELEASE])
     lab.arm(manager.name, point, dice.choice(["SIGSTOP", "SIGKILL"]))
     if point is not Point.PULSE:
-        for pid in process.children(manager.guard_pid):
+        for pid in process.workers(manager.guard_pid):
             _signal(pid, signal.SIGKILL)
 
 

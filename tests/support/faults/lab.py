@@ -9,6 +9,7 @@ import os
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +23,11 @@ from mgr.store import etcd3_stubs
 from mgr.store.api import Delete, Operation
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
+from tests.support import process
 from tests.support.cluster import Cluster, Manager, wait_for
 from tests.support.etcd import MEMBERS, MEMORY, EtcdCluster
 from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
 from tests.support.faults.namespaces import Namespaces
 from tests.support.faults.sink import Sink
@@ -41,6 +44,10 @@ CLOCKS: Final = {
     for name, days in (("b", 1), ("c", 2))
 }
 STATUS = etcd3_stubs.method("Maintenance", "Status")
+MARK: Final = "MGR_LAB"
+"""In the environment of every process of a laboratory's managers: which one, and whose."""
+EFFECTS: Final = "MGR_LAB_EFFECTS"
+"""What the ledger says of its effects."""
 SECRET: Final = "hunter2-do-not-log"
 """Stored as a value; nobody may write it into a log."""
 
@@ -51,6 +58,9 @@ class Lab(contextlib.ExitStack):
     With ``wired``, a manager reaches the etcds over ``cables`` of its own, the bundle with its
     name. With ``namespaces``, every etcd and manager has a host of its own on ``net``. With
     ``clocks``, two of the managers live in time namespaces: their boot clocks show other days.
+
+    With ``external`` a module acts outside all the time and asks nobody; its worker may not
+    outlive a deadline. Without it, no module acts outside, and a worker may be suspended.
     """
 
     def __init__(
@@ -59,6 +69,7 @@ class Lab(contextlib.ExitStack):
         wired: bool = False,
         namespaces: bool = False,
         clocks: bool = False,
+        external: bool = True,
         clients: int = 2,
         pause_s: float = 0.005,
         etcd_flags: Mapping[str, str] | None = None,
@@ -68,6 +79,8 @@ class Lab(contextlib.ExitStack):
         """Start everything; ``settings`` are the managers'."""
         super().__init__()
         self.record = Record()
+        self.external = external
+        self._mark = uuid.uuid4().hex
         self._mends: list[Callable[[], None]] = []
         try:
             self.directory = Path(self.enter_context(_directory()))
@@ -83,6 +96,7 @@ class Lab(contextlib.ExitStack):
                 EtcdCluster(self.directory / "etcd", flags=flags, hosts=hosts, within=within)
             )
             self.sink = self.enter_context(Sink(self.directory))
+            self.callback(self._kill_leftovers)
             own = self._cabled() if wired else {}
             self.cluster = self.enter_context(
                 Cluster(
@@ -97,8 +111,15 @@ class Lab(contextlib.ExitStack):
                 )
             )
             self._settle()
+            self.followers = self.enter_context(Followers(self.cluster.hosts))
             self.load = self.enter_context(
-                Load(self.record, self.cluster.client, clients=clients, pause_s=pause_s)
+                Load(
+                    self.record,
+                    self.cluster.client,
+                    clients=clients,
+                    pause_s=pause_s,
+                    acts=external,
+                )
             )
         except BaseException:
             self.close()
@@ -111,7 +132,16 @@ class Lab(contextlib.ExitStack):
         return {name: {"etcd": ",".join(self.cables.addresses(name))} for name in NAMES}
 
     def _environments(self, given: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        return {name: {VARIABLE: str(self._points(name)), **given.get(name, {})} for name in NAMES}
+        effects = "external" if self.external else "store"
+        return {
+            name: {
+                VARIABLE: str(self._points(name)),
+                MARK: f"{self._mark}:{name}",
+                EFFECTS: effects,
+                **given.get(name, {}),
+            }
+            for name in NAMES
+        }
 
     def _settle(self) -> None:
         self.keys = Keys(self.cluster.name)
@@ -119,6 +149,9 @@ class Lab(contextlib.ExitStack):
         self.cluster.settled(40)
         self.cluster.enable("ledger")
         self.cluster.run("config", "set", "mgr", "mgr/ledger/sink", str(self.sink.path))
+        if self.external:
+            self.cluster.run("config", "set", "mgr", "mgr/ticker/ticks", str(self.sink.ticks_path))
+            self.cluster.enable("ticker")
         self.cluster.run("config-key", "set", "secret", SECRET)
 
     # -- looking ----------------------------------------------------------------------------------
@@ -195,17 +228,44 @@ class Lab(contextlib.ExitStack):
         """Stop the clients, let everything recover, and tell every violation."""
         self.load.__exit__(None, None, None)
         self.cluster.settled(60)
+        lagging = self.lagging()
         counts = json.loads(self.cluster.run("ledger", "counts", timeout_s=30).stdout)
         self.chronicle.catch_up()
-        return judge(
+        return lagging + judge(
             self.record,
             self.chronicle,
             counts,
-            self.sink.effects,
+            self.sink,
             final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
             logs={name: m.log for name, m in self.cluster.managers.items()},
             secret=SECRET,
+            followed=self.followers.seen,
+            leftovers=self.leftovers(),
         )
+
+    def lagging(self) -> list[str]:
+        """Who follows the active and is not on the newest term soon, now that there is one."""
+        return self.followers.lagging(
+            self.chronicle.reigns[-1].term,
+            lambda: self.cluster.run("tell", ".".join(DAEMON), "ping", timeout_s=2),
+        )
+
+    def leftovers(self) -> dict[int, str]:
+        """Processes that a manager started and that live on after it, with its name."""
+        below = {
+            name: {manager.guard_pid, *process.descendants(manager.guard_pid)}
+            for name, manager in self.cluster.managers.items()
+            if manager.running
+        }
+        marked = process.marked(MARK, self._mark)
+        owners = {pid: value.partition(":")[2] for pid, value in marked.items()}
+        return {pid: name for pid, name in owners.items() if pid not in below.get(name, ())}
+
+    def _kill_leftovers(self) -> None:
+        """Whatever a manager left behind, the laboratory does not."""
+        for pid in process.marked(MARK, self._mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def heal_network(self) -> None:
         """Mend every cable and switch."""
@@ -219,10 +279,10 @@ class Lab(contextlib.ExitStack):
 
 
 def signal_all(manager: Manager, number: signal.Signals) -> None:
-    """Send a signal to guard and worker: a host that freezes, or goes on."""
-    worker = manager.worker_pid
-    os.kill(manager.guard_pid, number)
-    os.kill(worker, number)
+    """Send a signal to everything of a manager: a host that freezes, or goes on."""
+    for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _directory() -> tempfile.TemporaryDirectory[str]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from mgr.client.answer import Answer
 from mgr.clock import CLOCK
+from tests.support import process
 from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
-from tests.support.faults.sink import Effect
+from tests.support.faults.sink import Effect, Sink
 from tests.support.linearizable import Operation, violations
 
 
@@ -17,11 +19,13 @@ def judge(
     record: Record,
     chronicle: Chronicle,
     counts: Mapping[str, int],
-    effects: Sequence[Effect],
+    sink: Sink,
     *,
     final: Callable[[str], Answer],
     logs: Mapping[str, Path],
     secret: str,
+    followed: Seen,
+    leftovers: Mapping[int, str],
 ) -> list[str]:
     """Every violation in words; none is the only good answer.
 
@@ -32,9 +36,15 @@ def judge(
         *chronicle.violations,
         *(f"entry {key} is not linearizable" for key in violations(history)),
         *_acts(record, counts),
-        *_effects(record, effects),
+        *_effects(record, sink.effects),
+        *sink.ticks.violations(),
         *_terms(record, chronicle),
         *(f"{name} logged a secret" for name, log in logs.items() if secret in log.read_text()),
+        *followed.violations,
+        *(
+            f"process {pid} ({process.name_of(pid)}) of manager {name} lives on after it"
+            for pid, name in leftovers.items()
+        ),
     ]
 
 

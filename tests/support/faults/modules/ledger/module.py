@@ -20,12 +20,19 @@ BLOCK_S = 10.0
 class Module(MgrModule):
     """``ledger`` commands; every entry carries the term in which it was written."""
 
+    EFFECTS = os.environ.get("MGR_LAB_EFFECTS", "external")
     MODULE_OPTIONS = (Option("sink", default="", runtime=True),)
 
     @CLIWriteCommand("ledger put")
     def put(self, key: str, value: str) -> HandleCommandResult:
         """Write an entry."""
         self.set_store(f"entry/{key}", f"{self.get_term()} {value}")
+        return HandleCommandResult()
+
+    @CLIWriteCommand("ledger rm")
+    def remove(self, key: str) -> HandleCommandResult:
+        """Remove an entry; no error where there is none."""
+        self.set_store(f"entry/{key}", None)
         return HandleCommandResult()
 
     @CLIReadCommand("ledger get")
