@@ -84,13 +84,7 @@ class Lab(contextlib.ExitStack):
         self._mends: list[Callable[[], None]] = []
         try:
             self.directory = Path(self.enter_context(_directory()))
-            hosts: dict[str, str] = {}
-            within: dict[str, tuple[str, ...]] = CLOCKS if clocks else {}
-            if namespaces:
-                self.net = self.enter_context(Namespaces((*MEMBERS, *NAMES)))
-                self._mends.append(self.net.heal)
-                hosts = self.net.addresses
-                within = {name: self.net.within(name) for name in (*MEMBERS, *NAMES)}
+            hosts, within = self._hosts(namespaces=namespaces, clocks=clocks)
             flags = {**ETCD, **(etcd_flags or {})}
             self.etcd = self.enter_context(
                 EtcdCluster(self.directory / "etcd", flags=flags, hosts=hosts, within=within)
@@ -112,18 +106,21 @@ class Lab(contextlib.ExitStack):
             )
             self._settle()
             self.followers = self.enter_context(Followers(self.cluster.hosts))
-            self.load = self.enter_context(
-                Load(
-                    self.record,
-                    self.cluster.client,
-                    clients=clients,
-                    pause_s=pause_s,
-                    acts=external,
-                )
-            )
+            load = Load(self.record, self.cluster.client, clients, pause_s, acts=external)
+            self.load = self.enter_context(load)
         except BaseException:
             self.close()
             raise
+
+    def _hosts(
+        self, *, namespaces: bool, clocks: bool
+    ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+        """Addresses by name, and what to put before a command; none: this machine's own."""
+        if not namespaces:
+            return {}, CLOCKS if clocks else {}
+        self.net = self.enter_context(Namespaces((*MEMBERS, *NAMES)))
+        self._mends.append(self.net.heal)
+        return self.net.addresses, {name: self.net.within(name) for name in (*MEMBERS, *NAMES)}
 
     def _cabled(self) -> dict[str, dict[str, str]]:
         """Lay the cables; the settings of each manager that has them."""

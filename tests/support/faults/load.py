@@ -77,9 +77,9 @@ class Load:
         self,
         record: Record,
         client: Callable[[], Client],
-        *,
         clients: int,
         pause_s: float,
+        *,
         acts: bool = True,
     ) -> None:
         """Each waits ``pause_s`` between two calls; with ``acts`` some act outside."""
