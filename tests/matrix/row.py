@@ -29,6 +29,10 @@ CHANGES: Final = "changes"
 """How often the active changed; a count."""
 HELD: Final = "held"
 """The longest that a command took which was answered."""
+WORKER_ENDED: Final = "worker ended"
+"""From the fault until the worker of the term was gone."""
+ANSWERED: Final = "answered"
+"""From the fault until a command was answered in the next term, or the longest such wait."""
 COUNTS: Final = frozenset({CHANGES, "late writes", "failed", "refused"})
 """Figures that are no milliseconds."""
 

@@ -12,12 +12,15 @@ from typing import Final
 
 from mgr.errors import MgrError
 from tests.matrix.row import COUNTS, Row
-from tests.matrix.rows import etcd, machine, network, processes
+from tests.matrix.rows import etcd, machine, network, parts, processes
 from tests.support.faults.breaking import heal
 from tests.support.faults.lab import Lab
 
 ROWS: Final[tuple[Row, ...]] = tuple(
-    sorted((*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS), key=lambda row: row.number)
+    sorted(
+        (*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS, *parts.ROWS),
+        key=lambda row: row.number,
+    )
 )
 RUNS_PER_LAB: Final = 5
 """Then a fresh one: a manager whose workers keep crashing pauses longer and longer before the

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from mgr.store.keys import Keys
 from tests.support import process
 from tests.support.cluster import Cluster, Manager, wait_for
 from tests.support.etcd import MEMBERS, MEMORY, EtcdCluster
+from tests.support.faults import peers
 from tests.support.faults.chronicle import Chronicle
 from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
@@ -124,9 +126,19 @@ class Lab(contextlib.ExitStack):
 
     def _cabled(self) -> dict[str, dict[str, str]]:
         """Lay the cables; the settings of each manager that has them."""
-        self.cables = self.enter_context(Wires(dict.fromkeys(NAMES, self.etcd.endpoints)))
+        self.cables = self.enter_context(
+            Wires(
+                dict.fromkeys(NAMES, self.etcd.endpoints),
+                {name: partial(self._party, name) for name in NAMES},
+            )
+        )
         self._mends.append(self.cables.mend)
         return {name: {"etcd": ",".join(self.cables.addresses(name))} for name in NAMES}
+
+    def _party(self, name: str, near_port: int, far_port: int) -> str:
+        """Whether it was the guard or the worker of manager ``name`` that connected."""
+        guard = self.cluster.managers[name].guard_pid
+        return peers.party(guard, process.descendants(guard), peers.inode(near_port, far_port))
 
     def _environments(self, given: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
         effects = "external" if self.external else "store"
