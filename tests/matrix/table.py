@@ -12,13 +12,13 @@ from typing import Final
 
 from mgr.errors import MgrError
 from tests.matrix.row import COUNTS, Row
-from tests.matrix.rows import etcd, machine, network, parts, processes
+from tests.matrix.rows import etcd, histories, machine, network, parts, processes
 from tests.support.faults.breaking import heal
 from tests.support.faults.lab import Lab
 
 ROWS: Final[tuple[Row, ...]] = tuple(
     sorted(
-        (*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS, *parts.ROWS),
+        (*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS, *parts.ROWS, *histories.ROWS),
         key=lambda row: row.number,
     )
 )

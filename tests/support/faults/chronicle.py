@@ -65,6 +65,7 @@ class Chronicle:
         endings: When each leader key was seen to vanish.
         pulses: When each pulse was seen.
         deposed: Terms that a standby ended.
+        quiesced: When it was seen to be written of a term that nothing of it acts any more.
         violations: What must never have happened, in words.
 
     """
@@ -75,6 +76,7 @@ class Chronicle:
     endings: list[float] = field(default_factory=list)
     pulses: list[float] = field(default_factory=list)
     deposed: set[int] = field(default_factory=set)
+    quiesced: dict[int, float] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     writes: int = 0
     revision: int = 0
@@ -184,6 +186,8 @@ class Chronicle:
             fence = decode(pair.value.decode(), Fence)
             if fence is not None and fence.reason == "deposed":
                 self.deposed.add(fence.term)
+            if fence is not None and fence.quiesced:
+                self.quiesced.setdefault(fence.term, now_s)
         elif key.startswith((keys.kv, keys.config, keys.requests, keys.modules, keys.services)):
             self._written(key, pair.value, led)
 

@@ -20,7 +20,7 @@ import grpc
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from mgr.failpoint import VARIABLE, Point
-from mgr.store import etcd3_stubs
+from mgr.store import api, etcd3_stubs
 from mgr.store.api import Delete, Operation
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
@@ -32,7 +32,7 @@ from tests.support.faults.chronicle import Chronicle
 from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
 from tests.support.faults.namespaces import Namespaces
-from tests.support.faults.sink import Sink
+from tests.support.faults.sink import Actor, Sink
 from tests.support.faults.verdict import judge
 from tests.support.faults.wires import Wires
 
@@ -50,6 +50,8 @@ MARK: Final = "MGR_LAB"
 """In the environment of every process of a laboratory's managers: which one, and whose."""
 EFFECTS: Final = "MGR_LAB_EFFECTS"
 """What the ledger says of its effects."""
+ACTING_S: Final = 0.3
+"""Whoever has not acted for so long does not act any more; many times their period."""
 SECRET: Final = "hunter2-do-not-log"
 """Stored as a value; nobody may write it into a log."""
 
@@ -177,6 +179,16 @@ class Lab(contextlib.ExitStack):
         active = self.cluster.settled(60)
         return next(m for m in self.cluster.managers.values() if m is not active)
 
+    def acting(self) -> list[Actor]:
+        """Threads and processes of modules that act now, of whatever term."""
+        since_s = CLOCK.now() - ACTING_S
+        return [each for each in list(self.sink.ticks.actors.values()) if each.last_s > since_s]
+
+    def helpers(self) -> dict[int, str]:
+        """The processes among them, and how each was started."""
+        words = [each.who.split("/") for each in self.acting() if each.who.startswith("helper/")]
+        return {int(pid): how for _, how, pid in words}
+
     def etcd_leader(self) -> str:
         """The name of the etcd that leads."""
         return wait_for(self._etcd_leader, "a leader among the etcds")
@@ -226,6 +238,10 @@ class Lab(contextlib.ExitStack):
     def in_store(self, *operations: Operation) -> None:
         """An operator's hand in the store."""
         asyncio.run(_committed(self.etcd.endpoints, operations))
+
+    def read(self, key: str) -> api.Record | None:
+        """One key of the store, as an operator sees it."""
+        return asyncio.run(_read(self.etcd.endpoints, key))
 
     def forget_deposition(self) -> None:
         """There is one deposition in ten seconds; runs are not to wait for each other."""
@@ -297,6 +313,14 @@ def signal_all(manager: Manager, number: signal.Signals) -> None:
 def _directory() -> tempfile.TemporaryDirectory[str]:
     place = MEMORY if os.access(MEMORY, os.W_OK) else None
     return tempfile.TemporaryDirectory(prefix="mgr-lab-", dir=place, ignore_cleanup_errors=True)
+
+
+async def _read(endpoints: tuple[str, ...], key: str) -> api.Record | None:
+    store = EtcdStore(endpoints)
+    try:
+        return await store.get(key, timeout_s=5)
+    finally:
+        await store.close()
 
 
 async def _committed(endpoints: tuple[str, ...], operations: tuple[Operation, ...]) -> None:

@@ -39,6 +39,8 @@ class Proxy:
         self._server: asyncio.Server
         self._writers: dict[asyncio.StreamWriter, str] = {}
         self._modes: dict[str, Mode] = {}
+        self._late_s: dict[str, float] = {}
+        self._held_up: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -77,6 +79,19 @@ class Proxy:
         for writer, whose in tuple(self._writers.items()):
             if party in {None, whose}:
                 _reset(writer)
+
+    def hold_up(self, party: str, late_s: float) -> None:
+        """Let each request of a party arrive so much later, in open connections and in new ones.
+
+        Nothing is lost, whatever its sender does meanwhile: requests that it gave up arrive, too.
+        """
+        self._late_s[party] = late_s
+
+    def let_go(self) -> None:
+        """Hold up no more. Connections that were held up break: bytes cannot overtake others."""
+        self._late_s.clear()
+        for writer in tuple(self._held_up):
+            _reset(writer)
 
     def _announce(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
@@ -127,6 +142,7 @@ class Proxy:
         party: str,
         one_way: Mode,
     ) -> None:
+        late_s = 0.0
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 while self._mode_of(party) not in (Mode.PASS, Mode.REFUSE, one_way):
@@ -134,10 +150,24 @@ class Proxy:
                 if self.delay_s or self.bytes_per_s < float("inf"):
                     await asyncio.sleep(self.delay_s + len(data) / self.bytes_per_s)
                 self.carried_bytes[party] += len(data)
+                if one_way is Mode.REQUESTS_ONLY:
+                    late_s = max(late_s, self._late_s.get(party, 0.0))
+                if late_s:
+                    self._held_up.add(writer)
+                    asyncio.get_running_loop().call_later(late_s, _write_late, writer, data)
+                    continue
                 writer.write(data)
                 await writer.drain()
+        if late_s:
+            await asyncio.sleep(late_s)
+        self._held_up.discard(writer)
         # One side hung up: so does the other.
         writer.close()
+
+
+def _write_late(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(data)
 
 
 def _ports(writer: asyncio.StreamWriter) -> tuple[int, int]:

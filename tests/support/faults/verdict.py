@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from mgr.client.answer import Answer
 from mgr.clock import CLOCK
@@ -11,8 +12,11 @@ from tests.support import process
 from tests.support.faults.chronicle import Chronicle
 from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
-from tests.support.faults.sink import Effect, Sink
+from tests.support.faults.sink import Effect, Sink, Ticks
 from tests.support.linearizable import Operation, violations
+
+SEEN_WITHIN_S: Final = 0.1
+"""What was sent before something was written may be taken so much later, on a busy machine."""
 
 
 def judge(
@@ -38,6 +42,7 @@ def judge(
         *_acts(record, counts),
         *_effects(record, sink.effects),
         *sink.ticks.violations(),
+        *_quiesced(chronicle.quiesced, sink.ticks),
         *_terms(record, chronicle),
         *(f"{name} logged a secret" for name, log in logs.items() if secret in log.read_text()),
         *followed.violations,
@@ -82,6 +87,16 @@ def _effects(record: Record, effects: Sequence[Effect]) -> list[str]:
             found.append(f"act {effect.token} of term {effect.term} came late, acknowledged")
         newest = max(newest, effect.term)
     return found
+
+
+def _quiesced(quiesced: Mapping[int, float], ticks: Ticks) -> list[str]:
+    """Nothing of a term acts once it is written that the term is quiesced."""
+    return [
+        f"{each.who} acted {each.last_s - quiesced[each.term]:.3f} s after term {each.term} was "
+        "said to be quiesced"
+        for each in ticks.actors.values()
+        if each.term in quiesced and each.last_s > quiesced[each.term] + SEEN_WITHIN_S
+    ]
 
 
 def _terms(record: Record, chronicle: Chronicle) -> list[str]:

@@ -81,6 +81,14 @@ class Wires:
 
         self._wait(change())
 
+    def hold_up(self, bundle: str, late_s: float, *, party: str, number: int) -> None:
+        """Let the requests of a party on one cable arrive so much later; see ``Proxy.hold_up``."""
+
+        async def change() -> None:
+            self._cables[bundle][number].hold_up(party, late_s)
+
+        self._wait(change())
+
     def busiest(self, bundle: str, party: str, *, look_s: float) -> int:
         """The number of the cable that carries most for ``party``, counted for ``look_s``."""
 
@@ -98,6 +106,7 @@ class Wires:
         for bundle in self._cables:
             self.set(bundle, Mode.PASS)
             self.slow(bundle, 0.0)
+        self._each(_let_go)
 
     def _chosen(self, bundle: str, number: int | None) -> list[Proxy]:
         cables = self._cables[bundle]
@@ -110,3 +119,7 @@ class Wires:
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
+
+
+async def _let_go(cable: Proxy) -> None:
+    cable.let_go()

@@ -35,6 +35,13 @@ class Module(MgrModule):
         self.set_store(f"entry/{key}", None)
         return HandleCommandResult()
 
+    @CLIWriteCommand("ledger flash")
+    def flash(self, key: str, wait_s: float) -> HandleCommandResult:
+        """Wait, then write an entry and remove it at once."""
+        threading.Event().wait(wait_s)
+        self.put(key, "flash")
+        return self.remove(key)
+
     @CLIReadCommand("ledger get")
     def look(self, key: str) -> HandleCommandResult:
         """Read an entry."""

@@ -12,6 +12,7 @@ from typing import Any
 from mgr_module import CLIReadCommand, CLIWriteCommand, HandleCommandResult, MgrModule, Option
 
 PERIOD_S = 0.02
+LONG_ANSWER = 60_000
 HELPER = "lab-helper"
 """The name of a forked process, by which a test tells it from its worker."""
 FAIL_AFTER = "fail-after"
@@ -76,6 +77,11 @@ class Module(MgrModule):
         if then == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return HandleCommandResult(stdout=str(counted))
+
+    @CLIWriteCommand("ticker long")
+    def long(self) -> HandleCommandResult:
+        """Change nothing, and answer at length."""
+        return HandleCommandResult(stdout="x" * LONG_ANSWER)
 
     @CLIReadCommand("ticker counted")
     def counted(self, token: str) -> HandleCommandResult:
