@@ -1,4 +1,4 @@
-"""Rows 55 to 66: what an earlier term, request, process or store left behind comes back late."""
+"""Rows 55 to 64: what an earlier term, request, process or store left behind comes back late."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any, Final
 from mgr.client import Daemon
 from mgr.client.aio import AsyncClient
 from mgr.client.answer import Answer
+from mgr.client.blocking import Client
 from mgr.client.blocking import run as blocking
 from mgr.clock import CLOCK
 from mgr.election.leader import Leader, decode
@@ -44,7 +45,6 @@ LONG: Final = 400
 AT_ONCE: Final = 64
 ABANDONED_S: Final = 4.0
 """After which a module that does not stop is not waited for any more."""
-AWAITED_S: Final = 3.0
 
 
 # -- writes and requests --------------------------------------------------------------------------
@@ -203,26 +203,24 @@ def forgotten_daemon(lab: Lab, dice: Random) -> Figures:
     daemon.start()
     try:
         assert daemon.wait_joined(BOUND_S)
-        wait_for(lambda: f"lab.{name}" in lab.cluster.run("daemon", "ls").text, "it to be listed")
+        wait_for(lambda: lab.read(lab.keys.daemon(f"lab.{name}")), "it to be stored")
     finally:
         daemon.close(forget=False)
 
     def forget() -> None:
-        wait_for(lambda: _removed(lab, f"lab.{name}"), "it to be forgotten", BOUND_S)
-        os.kill(worker, signal.SIGKILL)
+        with lab.cluster.client() as client:
+            wait_for(lambda: _removed(client, f"lab.{name}"), "it to be forgotten", BOUND_S)
+            os.kill(worker, signal.SIGKILL)
 
     figures = measured(lab, forget)
-    ends_s = CLOCK.now() + AWAITED_S
-    while CLOCK.now() < ends_s:
-        listed = lab.cluster.run("daemon", "ls", timeout_s=30).text
-        assert name not in listed, "a daemon that was removed is there again"
-        lab.pause(0.2)
+    stored = lab.read(lab.keys.daemon(f"lab.{name}"))
+    assert stored is None, f"a daemon that was removed is stored still: {stored}"
     return figures
 
 
-def _removed(lab: Lab, name: str) -> bool:
+def _removed(client: Client, name: str) -> bool:
     try:
-        return bool(lab.cluster.run("daemon", "rm", name=name, timeout_s=5).retval == 0)
+        return client.execute(["daemon", "rm"], {"name": name}, timeout_s=5).retval == 0
     except MgrError:
         return False
 
@@ -347,5 +345,23 @@ ROWS = (
         run=overwritten,
         fast=True,
         runs=5,
+    ),
+    Row(
+        number=62,
+        fault="etcd is restored from a backup, as it was then",
+        holds="every manager is ineligible, and says why and what to do",
+        elsewhere="tests/matrix/test_restored_etcd.py",
+    ),
+    Row(
+        number=63,
+        fault="etcd is restored from a backup, its revisions raised above all that were",
+        holds="somebody leads again, in a term above all that were",
+        elsewhere="tests/matrix/test_restored_etcd.py",
+    ),
+    Row(
+        number=64,
+        fault="one of the endpoints belongs to another etcd cluster",
+        holds="nobody leads through it, and nothing is written there",
+        elsewhere="tests/matrix/test_restored_etcd.py",
     ),
 )

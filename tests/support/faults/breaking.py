@@ -29,7 +29,11 @@ STOPPED_WITHIN_S: Final = 3.0
 
 
 def heal(lab: Lab) -> None:
-    """Mend cables, wake and start everybody. Returns before they have recovered."""
+    """Mend cables, wake and start everybody. Returns before they have recovered.
+
+    First whatever a dead manager left behind is noted, and ended: it would be in the way.
+    """
+    lab.bury()
     lab.heal_network()
     managers = lab.cluster.managers.values()
     for manager in managers:

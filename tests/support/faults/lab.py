@@ -52,6 +52,8 @@ EFFECTS: Final = "MGR_LAB_EFFECTS"
 """What the ledger says of its effects."""
 ACTING_S: Final = 0.3
 """Whoever has not acted for so long does not act any more; many times their period."""
+GONE_S: Final = 3.0
+"""In which what a manager started must have ended with it."""
 SECRET: Final = "hunter2-do-not-log"
 """Stored as a value; nobody may write it into a log."""
 
@@ -84,6 +86,8 @@ class Lab(contextlib.ExitStack):
         super().__init__()
         self.record = Record()
         self.external = external
+        self.left_behind: list[str] = []
+        """Processes that lived on after their manager, in words."""
         self._mark = uuid.uuid4().hex
         self._mends: list[Callable[[], None]] = []
         try:
@@ -252,7 +256,11 @@ class Lab(contextlib.ExitStack):
     def judged(self) -> list[str]:
         """Stop the clients, let everything recover, and tell every violation."""
         self.load.__exit__(None, None, None)
-        self.cluster.settled(60)
+        try:
+            self.cluster.settled(60)
+        except TimeoutError as error:
+            return [str(error), *self.left_behind]
+        self.bury()
         lagging = self.lagging()
         counts = json.loads(self.cluster.run("ledger", "counts", timeout_s=30).stdout)
         self.chronicle.catch_up()
@@ -265,7 +273,7 @@ class Lab(contextlib.ExitStack):
             logs={name: m.log for name, m in self.cluster.managers.items()},
             secret=SECRET,
             followed=self.followers.seen,
-            leftovers=self.leftovers(),
+            leftovers=self.left_behind,
         )
 
     def lagging(self) -> list[str]:
@@ -285,6 +293,17 @@ class Lab(contextlib.ExitStack):
         marked = process.marked(MARK, self._mark)
         owners = {pid: value.partition(":")[2] for pid, value in marked.items()}
         return {pid: name for pid, name in owners.items() if pid not in below.get(name, ())}
+
+    def bury(self) -> None:
+        """Note and end what a dead manager left behind, once it had its time to end by itself."""
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: not self.leftovers(), "all to end with their manager", GONE_S)
+        for pid, name in self.leftovers().items():
+            self.left_behind.append(
+                f"process {pid} ({process.name_of(pid)}) of manager {name} lives on after it"
+            )
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _kill_leftovers(self) -> None:
         """Whatever a manager left behind, the laboratory does not."""

@@ -8,7 +8,6 @@ from typing import Final
 
 from mgr.client.answer import Answer
 from mgr.clock import CLOCK
-from tests.support import process
 from tests.support.faults.chronicle import Chronicle
 from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
@@ -29,7 +28,7 @@ def judge(
     logs: Mapping[str, Path],
     secret: str,
     followed: Seen,
-    leftovers: Mapping[int, str],
+    leftovers: Sequence[str],
 ) -> list[str]:
     """Every violation in words; none is the only good answer.
 
@@ -46,10 +45,7 @@ def judge(
         *_terms(record, chronicle),
         *(f"{name} logged a secret" for name, log in logs.items() if secret in log.read_text()),
         *followed.violations,
-        *(
-            f"process {pid} ({process.name_of(pid)}) of manager {name} lives on after it"
-            for pid, name in leftovers.items()
-        ),
+        *leftovers,
     ]
 
 
