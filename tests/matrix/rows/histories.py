@@ -25,7 +25,7 @@ from mgr.store.api import Put, Record
 from tests.matrix.row import Figures, Place, Row, Run, measured
 from tests.support import process
 from tests.support.cluster import wait_for
-from tests.support.faults.breaking import heal
+from tests.support.faults.breaking import ABANDONED_S, HELPERS, heal
 from tests.support.faults.lab import Lab
 from tests.support.faults.load import UNDONE
 from tests.support.faults.peers import WORKER
@@ -35,7 +35,6 @@ HELD_S: Final = 2.5
 """Longer than one attempt of a write, so that it is sent again somewhere else."""
 ARRIVED_S: Final = 1.0
 BOUND_S: Final = 20.0
-HELPERS: Final = ("plain", "setsid", "double")
 HELPERS_GONE_S: Final = 3.0
 REPAIRED_S: Final = 5.0
 MANY: Final = 10_500
@@ -43,8 +42,6 @@ MANY: Final = 10_500
 LONG: Final = 400
 """Commands with answers so long that together they are more than is kept."""
 AT_ONCE: Final = 64
-ABANDONED_S: Final = 4.0
-"""After which a module that does not stop is not waited for any more."""
 
 
 # -- writes and requests --------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 from random import Random
 from typing import Final
@@ -22,7 +21,7 @@ from tests.matrix.row import (
 )
 from tests.support import process
 from tests.support.cluster import Manager, wait_for
-from tests.support.faults.breaking import heal
+from tests.support.faults.breaking import heal, limit_descriptors
 from tests.support.faults.lab import Lab
 from tests.support.faults.peers import GUARD, WORKER
 from tests.support.faults.proxy import Mode
@@ -98,7 +97,7 @@ def refuse_worker(lab: Lab, active: Manager) -> None:
 
 def no_descriptors(lab: Lab, active: Manager) -> None:
     """It may open nothing more, and what it had open to etcd breaks."""
-    resource.prlimit(active.worker_pid, resource.RLIMIT_NOFILE, (3, 3))
+    limit_descriptors(active.worker_pid, 0)
     lab.cables.reset(active.name, party=WORKER)
 
 

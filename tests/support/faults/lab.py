@@ -33,7 +33,7 @@ from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
 from tests.support.faults.namespaces import Namespaces
 from tests.support.faults.sink import Actor, Sink
-from tests.support.faults.verdict import judge
+from tests.support.faults.verdict import judge, keeps_secret
 from tests.support.faults.wires import Wires
 
 ETCD: Final = {"heartbeat-interval": "50", "election-timeout": "500"}
@@ -56,6 +56,8 @@ GONE_S: Final = 3.0
 """In which what a manager started must have ended with it."""
 SECRET: Final = "hunter2-do-not-log"
 """Stored as a value; nobody may write it into a log."""
+LOG_CHECKS: Final = (keeps_secret(SECRET),)
+"""What the log of each manager is asked for in the end."""
 
 
 class Lab(contextlib.ExitStack):
@@ -271,7 +273,7 @@ class Lab(contextlib.ExitStack):
             self.sink,
             final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
             logs={name: m.log for name, m in self.cluster.managers.items()},
-            secret=SECRET,
+            log_checks=LOG_CHECKS,
             followed=self.followers.seen,
             leftovers=self.left_behind,
         )

@@ -62,6 +62,11 @@ class Ticks:
     newest: int = 0
     begun_s: dict[int, float] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(each.count for each in list(self.actors.values()))
+
     def take(self, now_s: float, term: int, who: str) -> None:
         """One more arrived."""
         actor = self.actors.setdefault((term, who), Actor(term, who, now_s))
@@ -77,7 +82,7 @@ class Ticks:
 
     def violations(self) -> Iterator[str]:
         """Every actor that went on after a later term had begun to act, in words."""
-        for actor in self.actors.values():
+        for actor in list(self.actors.values()):
             if actor.late:
                 begun_s = self.begun_s[actor.after]
                 yield (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,9 @@ from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
 from tests.support.faults.sink import Effect, Sink, Ticks
 from tests.support.linearizable import Operation, violations
+
+LogCheck = Callable[[Path], Iterable[str]]
+"""What is wrong with the log of a manager, in words."""
 
 SEEN_WITHIN_S: Final = 0.1
 """What was sent before something was written may be taken so much later, on a busy machine."""
@@ -26,13 +29,14 @@ def judge(
     *,
     final: Callable[[str], Answer],
     logs: Mapping[str, Path],
-    secret: str,
+    log_checks: Sequence[LogCheck],
     followed: Seen,
     leftovers: Sequence[str],
 ) -> list[str]:
     """Every violation in words; none is the only good answer.
 
-    ``counts`` and ``final`` are read from the cluster after it has recovered.
+    ``counts`` and ``final`` are read from the cluster after it has recovered. Each manager's log is
+    given to every one of ``log_checks``.
     """
     history = [*record.operations, *(_read(key, final) for key in _last_keys(record))]
     return [
@@ -43,10 +47,28 @@ def judge(
         *sink.ticks.violations(),
         *_quiesced(chronicle.quiesced, sink.ticks),
         *_terms(record, chronicle),
-        *(f"{name} logged a secret" for name, log in logs.items() if secret in log.read_text()),
+        *(
+            f"{name}: {wrong}"
+            for name, log in logs.items()
+            for ask in log_checks
+            for wrong in ask(log)
+        ),
         *followed.violations,
         *leftovers,
     ]
+
+
+def _logged(log: Path, checks: Sequence[LogCheck]) -> list[str]:
+    return [wrong for check in checks for wrong in check(log)]
+
+
+def keeps_secret(secret: str) -> LogCheck:
+    """A value that is stored must not be logged."""
+
+    def check(log: Path) -> list[str]:
+        return ["a secret was logged"] if secret in log.read_text(errors="replace") else []
+
+    return check
 
 
 def _last_keys(record: Record) -> set[str]:
