@@ -69,8 +69,7 @@ class Soak:
             with contextlib.suppress(MgrError, AssertionError):
                 lab.cluster.enable("ticker")
             self.violations += lab.lagging()
-        self.violations += [*lab.chronicle.violations, *lab.sink.ticks.violations()]
-        self.violations += [*lab.followers.seen.violations, *lab.left_behind]
+        self.violations += lab.found().values()
         took_s = CLOCK.now() - healed_s
         _say(f"{number:5d} {names} for {wait_s:.1f} s; answered {took_s:.2f} s after healing")
         if number % TOLD_EVERY == 0:

@@ -97,6 +97,7 @@ def once(result: Result, lab: Lab, dice: Random) -> None:
     """Do a row once in ``lab`` and leave it healed."""
     row = result.row
     assert row.run is not None
+    before = lab.found()
     try:
         figures = row.run(lab, dice)
     except (AssertionError, TimeoutError, MgrError) as error:
@@ -108,6 +109,7 @@ def once(result: Result, lab: Lab, dice: Random) -> None:
         result.figures[name].append(figure)
     heal(lab)
     lab.forget_deposition()
+    result.wrong += [text for key, text in lab.found().items() if key not in before]
 
 
 def written(results: Iterable[Result]) -> str:

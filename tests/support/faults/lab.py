@@ -278,6 +278,13 @@ class Lab(contextlib.ExitStack):
             leftovers=self.left_behind,
         )
 
+    def found(self) -> dict[object, str]:
+        """Every violation that can be seen while it all runs, each under a key that stays."""
+        ticks = self.sink.ticks
+        texts = (*self.chronicle.violations, *self.followers.seen.violations, *self.left_behind)
+        late = {key: ticks.told(actor) for key, actor in ticks.late().items()}
+        return {**{text: text for text in texts}, **late}
+
     def lagging(self) -> list[str]:
         """Who follows the active and is not on the newest term soon, now that there is one."""
         return self.followers.lagging(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -80,16 +79,22 @@ class Ticks:
             actor.late_last_s = now_s
         self.newest = max(self.newest, term)
 
-    def violations(self) -> Iterator[str]:
-        """Every actor that went on after a later term had begun to act, in words."""
-        for actor in list(self.actors.values()):
-            if actor.late:
-                begun_s = self.begun_s[actor.after]
-                yield (
-                    f"{actor.who} of term {actor.term} acted {actor.late} times after term "
-                    f"{actor.after} had: {actor.late_first_s - begun_s:.3f} s to "
-                    f"{actor.late_last_s - begun_s:.3f} s after its first effect"
-                )
+    def late(self) -> dict[tuple[int, str], Actor]:
+        """Everybody who went on after a later term had begun to act, by term and name."""
+        return {key: actor for key, actor in list(self.actors.items()) if actor.late}
+
+    def told(self, actor: Actor) -> str:
+        """What a late actor did, in words."""
+        begun_s = self.begun_s[actor.after]
+        return (
+            f"{actor.who} of term {actor.term} acted {actor.late} times after term "
+            f"{actor.after} had: {actor.late_first_s - begun_s:.3f} s to "
+            f"{actor.late_last_s - begun_s:.3f} s after its first effect"
+        )
+
+    def violations(self) -> list[str]:
+        """All of it in words; none is the only good answer."""
+        return [self.told(actor) for actor in self.late().values()]
 
 
 class Sink:

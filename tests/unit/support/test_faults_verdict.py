@@ -12,7 +12,7 @@ def arrived(*effects):
     ticks = Ticks()
     for now_s, (term, who) in enumerate(effects):
         ticks.take(float(now_s), term, who)
-    return list(ticks.violations())
+    return ticks.violations()
 
 
 def test_terms_that_act_one_after_another_are_right():
