@@ -9,6 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from mgr.clock import CLOCK
+from tests.support import process
 from tests.support.cluster import Manager, wait_for
 from tests.support.faults.breaking import heal
 from tests.support.faults.lab import Lab
@@ -29,6 +30,10 @@ CHANGES: Final = "changes"
 """How often the active changed; a count."""
 HELD: Final = "held"
 """The longest that a command took which was answered."""
+WORKER_ENDED: Final = "worker ended"
+"""From the fault until the worker of the term was gone."""
+ANSWERED: Final = "answered"
+"""From the fault until a command was answered in the next term, or the longest such wait."""
 COUNTS: Final = frozenset({CHANGES, "late writes", "failed", "refused"})
 """Figures that are no milliseconds."""
 
@@ -45,7 +50,10 @@ class Place(Enum):
     BUSY: Final = "the same as plain, under 200 commands a second"
     NAMESPACES: Final = "the same, each in a network namespace of its own"
     CLOCKS: Final = "the same, two managers with other boot clocks"
-    SMALL: Final = "the same, the etcds with little room"
+    STORE: Final = "the same as plain, and no module acts outside"
+    WIRED_STORE: Final = "the same as wired, and no module acts outside"
+    NAMESPACES_STORE: Final = "the same as namespaces, and no module acts outside"
+    SMALL: Final = "the same as store, the etcds with little room"
 
     def settings(self) -> dict[str, Any]:
         """How the laboratory is made."""
@@ -55,8 +63,15 @@ class Place(Enum):
             Place.BUSY: {"clients": 8, "pause_s": 0.035},
             Place.NAMESPACES: {"namespaces": True},
             Place.CLOCKS: {"clocks": True},
-            Place.SMALL: {"etcd_flags": {"quota-backend-bytes": str(ROOM)}},
+            Place.STORE: {"external": False},
+            Place.WIRED_STORE: {"wired": True, "external": False},
+            Place.NAMESPACES_STORE: {"namespaces": True, "external": False},
+            Place.SMALL: {"etcd_flags": {"quota-backend-bytes": str(ROOM)}, "external": False},
         }[self]
+
+
+HOSTS: Final = frozenset({Place.NAMESPACES, Place.NAMESPACES_STORE})
+"""Those in which every process has a host of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +106,7 @@ class Row:
         """Why it is not done here; empty if it is."""
         if self.run is None:
             return self.not_here or "shown elsewhere"
-        return self.needs() or (unavailable() if self.place is Place.NAMESPACES else "")
+        return self.needs() or (unavailable() if self.place in HOSTS else "")
 
 
 def failover(inject: Inject) -> Run:
@@ -119,6 +134,34 @@ def measured(lab: Lab, inject: Callable[[], object]) -> Figures:
         COMMAND: (first.ended_s - begun_s) * 1e3,
         NOBODY: (reigns[count].seen_s - endings[count - 1]) * 1e3,
     }
+
+
+def ended(inject: Inject, *, lasts_s: float) -> Run:
+    """Do ``inject`` for longer than a deadline, with a module that acts outside.
+
+    Its worker is ended by the clock; once etcd answers again somebody leads, and answers.
+    """
+
+    def run(lab: Lab, dice: Random) -> Figures:
+        del dice
+        active = lab.settled()
+        worker, term, begun_s = active.worker_pid, lab.chronicle.reigns[-1].term, CLOCK.now()
+        inject(lab, active)
+        wait_for(lambda: process.gone(worker), "the clock to end the worker", lasts_s)
+        ended_s = CLOCK.now()
+        lab.pause(max(0.0, begun_s + lasts_s - CLOCK.now()))
+        heal(lab)
+        healed_s = CLOCK.now()
+        first = wait_for(
+            lambda: lab.record.first_after(healed_s, term), "an answer in the next term", 30
+        )
+        lab.settled()
+        return {
+            WORKER_ENDED: (ended_s - begun_s) * 1e3,
+            ANSWERED: max(0.0, first.ended_s - healed_s) * 1e3,
+        }
+
+    return run
 
 
 def stands(inject: Inject, *, lasts_s: float, changes_max: int = 0) -> Run:

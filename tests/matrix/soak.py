@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 import click
 
 from mgr.clock import CLOCK, timestamp
+from mgr.errors import MgrError
 from mgr.store.etcd import EtcdStore
 from tests.support.cluster import wait_for
 from tests.support.faults.breaking import FAULTS, heal
@@ -45,7 +47,7 @@ class Soak:
                 if CLOCK.now() > ends_at or self.violations:
                     break
                 self._round(lab, number, faults)
-            self.violations += lab.judged()
+            self.violations = list(dict.fromkeys([*self.violations, *lab.judged()]))
             self.summary = self._summary(lab)
             self._late(lab)
 
@@ -62,7 +64,12 @@ class Soak:
             wait_for(lambda: lab.record.first_after(healed_s, 0), "an answer", RECOVERED_WITHIN_S)
         except TimeoutError:
             self.violations.append(f"nobody answered for {RECOVERED_WITHIN_S} s after {names}")
-        self.violations += lab.chronicle.violations
+        else:
+            # A fault may have left it disabled.
+            with contextlib.suppress(MgrError, AssertionError):
+                lab.cluster.enable("ticker")
+            self.violations += lab.lagging()
+        self.violations += lab.found().values()
         took_s = CLOCK.now() - healed_s
         _say(f"{number:5d} {names} for {wait_s:.1f} s; answered {took_s:.2f} s after healing")
         if number % TOLD_EVERY == 0:
@@ -83,7 +90,8 @@ class Soak:
             f"seed {self.seed}: {record.commands} commands, {sum(self.faults.values())} faults of "
             f"{len(self.faults)} kinds, {len(chronicle.reigns)} terms, "
             f"{len(chronicle.deposed)} depositions, {chronicle.writes} guarded writes, "
-            f"{len(lab.sink.effects)} effects outside ({refused} late ones refused there), "
+            f"{lab.sink.ticks.count} effects of modules that ask nobody, "
+            f"{len(lab.sink.effects)} other effects outside ({refused} late ones refused there), "
             f"{len(record.unknown)} outcomes unknown, {len(record.failed)} commands failed, "
             f"{len(self.violations)} violations"
         )

@@ -12,12 +12,15 @@ from typing import Final
 
 from mgr.errors import MgrError
 from tests.matrix.row import COUNTS, Row
-from tests.matrix.rows import etcd, machine, network, processes
+from tests.matrix.rows import etcd, histories, machine, network, parts, processes
 from tests.support.faults.breaking import heal
 from tests.support.faults.lab import Lab
 
 ROWS: Final[tuple[Row, ...]] = tuple(
-    sorted((*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS), key=lambda row: row.number)
+    sorted(
+        (*processes.ROWS, *network.ROWS, *etcd.ROWS, *machine.ROWS, *parts.ROWS, *histories.ROWS),
+        key=lambda row: row.number,
+    )
 )
 RUNS_PER_LAB: Final = 5
 """Then a fresh one: a manager whose workers keep crashing pauses longer and longer before the
@@ -94,6 +97,7 @@ def once(result: Result, lab: Lab, dice: Random) -> None:
     """Do a row once in ``lab`` and leave it healed."""
     row = result.row
     assert row.run is not None
+    before = lab.found()
     try:
         figures = row.run(lab, dice)
     except (AssertionError, TimeoutError, MgrError) as error:
@@ -105,6 +109,7 @@ def once(result: Result, lab: Lab, dice: Random) -> None:
         result.figures[name].append(figure)
     heal(lab)
     lab.forget_deposition()
+    result.wrong += [text for key, text in lab.found().items() if key not in before]
 
 
 def written(results: Iterable[Result]) -> str:

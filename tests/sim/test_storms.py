@@ -10,6 +10,8 @@ from tests.support.simulation import Simulation
 from tests.support.weather import KEYS, Weather
 
 STORM_S = 45
+RATE = 0.004
+"""How much too fast or too slow a host's clock may run: two of them differ by less than 1 %."""
 CALM_S = 10
 """Two leases."""
 
@@ -46,6 +48,10 @@ def clouds(world, name):
         lose(weather)
         world.later(seconds, clear)
 
+    def help_out():
+        if world.external and manager.worker.leading:
+            manager.worker.start_helper()
+
     return [
         lambda: cut(Weather.REQUEST_LOST),
         lambda: cut(Weather.ANSWER_LOST),
@@ -59,6 +65,9 @@ def clouds(world, name):
         lambda: world.resign(name),
         lambda: world.resign(name, dice.choice(list(world.managers))),
         stubborn_resignation,
+        lambda: world.freeze(name, seconds, alone=True),
+        lambda: world.pause(name, seconds),
+        help_out,
     ]
 
 
@@ -79,12 +88,13 @@ def change_the_weather(world):
     dice.choice(clouds(world, name) * 2 + hands)()
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_no_storm_lets_two_managers_act_and_calm_yields_one(seed):
-    """Whatever happens: no overlap, no late write, terms grow; and then one leads again."""
+def ride_out(seed, *, external):
+    """A storm, and the calm after it."""
     names = ("a", "b", "c", "d", "e")[: 2 + seed % 4]
     profile = {0: "off", 1: "fast"}.get(seed % 10, "default")
-    with Simulation(*names, seed=seed, profile=profile) as world:
+    with Simulation(*names, seed=seed, profile=profile, external=external) as world:
+        for name in names:
+            world.loop.set_rate(name, world.dice.uniform(1 - RATE, 1 + RATE))
         world.settle()
         end_s = world.clock.now() + STORM_S
         while world.clock.now() < end_s:
@@ -96,3 +106,15 @@ def test_no_storm_lets_two_managers_act_and_calm_yields_one(seed):
 
         assert len(world.active) == 1, world.phases
         assert world.judge.writes > 20
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_storm_lets_two_managers_act_and_calm_yields_one(seed):
+    """Whatever happens: no overlap, no late write, terms grow; and then one leads again."""
+    ride_out(seed, external=False)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_storm_lets_modules_act_that_ask_nobody(seed):
+    """The same with modules that act outside, and with processes that these have started."""
+    ride_out(seed, external=True)

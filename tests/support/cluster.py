@@ -51,7 +51,9 @@ class Manager:
     @property
     def worker_pid(self) -> int:
         """The child process; waits for one where the last has just gone."""
-        return wait_for(lambda: process.worker_of(self.guard_pid), f"worker of {self.name}")
+        return wait_for(
+            lambda: next(iter(process.workers(self.guard_pid)), None), f"worker of {self.name}"
+        )
 
     @property
     def running(self) -> bool:
@@ -80,13 +82,12 @@ class Manager:
         """End guard and worker, whatever state they are in."""
         if self._guard is None:
             return
-        reapers = process.children(self._guard.pid)
-        workers = [*reapers, *(pid for reaper in reapers for pid in process.children(reaper))]
-        for pid in workers:
+        below = process.descendants(self._guard.pid)
+        for pid in below:
             # A worker frozen by a test would keep its guard waiting.
             _signal_quietly(pid, signal.SIGCONT)
         process.end(self._guard)
-        for pid in workers:
+        for pid in below:
             if not process.gone(pid):
                 _signal_quietly(pid, signal.SIGKILL)
 

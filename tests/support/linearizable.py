@@ -25,7 +25,8 @@ class Operation:
     """One call on one key.
 
     Attributes:
-        value: What was put, or what a get returned; None: there was nothing.
+        value: What was put, or what a get returned; None: there was nothing, so that a put of it
+            is a removal.
         begun_s: When it was called, on the clock that all callers share.
         ended_s: When it was answered; ``NEVER`` if its outcome is unknown.
 
@@ -73,7 +74,8 @@ def _bounded(operations: Sequence[Operation]) -> Iterator[Operation]:
     """Say of unknown puts what their readers tell; each that stays open doubles the search.
 
     One that nobody read may as well never have been; one that was read, and that no other put
-    resembles, was done before its first reader was answered.
+    resembles, was done before its first reader was answered. Of a removal nobody can say that: what
+    is not there may as well not have been there before.
     """
     resembling = Counter(each.value for each in operations if each.action == "put")
     for operation in operations:
@@ -83,9 +85,11 @@ def _bounded(operations: Sequence[Operation]) -> Iterator[Operation]:
         readers = [
             each.ended_s
             for each in operations
-            if each.action == "get" and each.value == operation.value
+            if each.action == "get"
+            and each.value == operation.value
+            and each.ended_s >= operation.begun_s
         ]
-        if readers and resembling[operation.value] == 1:
+        if readers and operation.value is not None and resembling[operation.value] == 1:
             yield replace(operation, ended_s=min(readers))
         elif readers:
             yield operation

@@ -19,6 +19,10 @@ from mgr.clock import CLOCK
 # what is started here never returns to gRPC.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
+WORKER: Final = "mgr.worker"
+"""The module that a worker runs, as its command line shows."""
+HELPER: Final = "lab-helper"
+"""What a process calls itself that a module of the laboratory has forked."""
 _PR_SET_PDEATHSIG: Final = 1
 _PORTS: Final = range(20_000, 32_000)
 _GIVEN: Final[set[int]] = set()
@@ -72,14 +76,69 @@ def children(pid: int) -> list[int]:
 
 
 def below(pid: int) -> list[int]:
-    """Every living process below ``pid``, parents before their children."""
-    found = [child for child in children(pid) if not gone(child)]
-    return found + [deeper for child in found for deeper in below(child)]
+    """Every living process below ``pid``, children first, then theirs."""
+    return [found for found in descendants(pid) if not gone(found)]
 
 
 def worker_of(guard: int) -> int | None:
     """The worker of the manager whose guard is ``guard``, if there is one: below its reaper."""
     return next((pid for reaper in children(guard) for pid in children(reaper)), None)
+
+
+def descendants(pid: int) -> list[int]:
+    """The ids of everything below ``pid``: children first, then theirs."""
+    found: list[int] = []
+    below = children(pid)
+    while below:
+        found += below
+        below = [child for each in below for child in children(each)]
+    return found
+
+
+def workers(guard_pid: int) -> list[int]:
+    """The workers of a guard, wherever below it; one at most that lives.
+
+    What a module forked has its worker's command line, and names itself ``HELPER``.
+    """
+    found = [
+        pid
+        for pid in descendants(guard_pid)
+        if WORKER in command_line(pid) and name_of(pid) != HELPER and not gone(pid)
+    ]
+    # Whatever stands between guard and worker may have the same command line: the lowest is it.
+    return found[-1:]
+
+
+def command_line(pid: int) -> list[str]:
+    """The words that a process was started with; none for one that is gone."""
+    return _read(pid, "cmdline").split("\0")[:-1]
+
+
+def name_of(pid: int) -> str:
+    """What a process calls itself; empty for one that is gone."""
+    return _read(pid, "comm").rstrip("\n")
+
+
+def marked(variable: str, value: str) -> dict[int, str]:
+    """Every process with ``variable`` in the environment it was started with, and its value.
+
+    Only those whose value begins with ``value``. A process that was forked has its parent's.
+    """
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        for entry in _read(int(folder.name), "environ").split("\0"):
+            if entry.startswith(f"{variable}={value}"):
+                found[int(folder.name)] = entry.partition("=")[2]
+    return {pid: value for pid, value in found.items() if not gone(pid)}
+
+
+def _read(pid: int, file: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def gone(pid: int) -> bool:

@@ -2,6 +2,10 @@
 
 The guard and the election are the real ones. For etcd there is a dictionary behind a lossy wire,
 for a worker something that acts like one. The judge sees every effect and every write.
+
+With ``external`` a worker also has what real modules have: a thread that acts and asks nobody, and
+processes that it started. The kernel ends them at the moment that the guard allowed
+(``allow_until``), however frozen they are. Without, a worker asks its gate before each effect.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from mgr.guard.identity import Identity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
 from mgr.link import (
+    ActsOutside,
     Drain,
     Drained,
     Extend,
@@ -33,6 +38,7 @@ from mgr.link import (
     Retire,
     Standing,
     Started,
+    TimeLimited,
     Unable,
 )
 from mgr.settings import PROFILED, Settings
@@ -40,8 +46,11 @@ from mgr.store.api import Delete, Put, Revision, Store
 from mgr.store.fenced import FencedStore
 from mgr.store.identity import StoreIdentity
 from mgr.store.memory import MemoryStore
-from tests.support.virtual import VirtualClock, VirtualLoop, context_of
+from tests.support.virtual import KERNEL, HostClock, VirtualClock, VirtualLoop, context_of
 from tests.support.weather import KEYS, Judge, Weather, Wire
+
+WRITE_S = 3.0
+"""Longer than one attempt, so that a write is sent again."""
 
 
 class SimWorker:
@@ -64,7 +73,11 @@ class SimWorker:
         self._deadline_s = float("-inf")
         self._acts_from_s = float("inf")
         self._draining = False
-        self._limit: asyncio.TimerHandle | None = None
+        self._ends: asyncio.Handle | None = None
+        self._time_limited = asyncio.Event()
+        self._clock = manager.clock
+        self.helpers: list[asyncio.Task[None]] = []
+        """Processes that its modules started. They do not end with it by themselves."""
         self.dead = False
         loop = self._world.loop
         self._tasks = [
@@ -79,36 +92,57 @@ class SimWorker:
     def dump_stacks(self) -> None:
         self._world.dumps += 1
 
-    def allow_until(self, deadline_s: float | None) -> None:
-        before, self._limit = self._limit, None
-        if before is not None:
-            before.cancel()
-        if deadline_s is None or self.dead:
-            return
-        # The kernel's timer: whoever is frozen, it expires.
-        left_s = max(0.0, deadline_s - self._world.clock.now())
-        kernel = context_of("the kernel")
-        self._limit = self._world.loop.call_later(left_s, self.die, DEADLINE, context=kernel)
-        if before is None:
-            self._world.loop.call_soon(self._limited, context=self._guards)
-
     def _limited(self) -> None:
         if not self.dead:
             self._listener.limited()
 
     async def sweep(self) -> bool:
+        """Kill what its modules started."""
+        for helper in self.helpers:
+            helper.cancel()
         return True
 
     def kill(self) -> None:
         self.die("SIGKILL")
 
+    def allow_until(self, deadline_s: float | None) -> None:
+        """Arm the kernel's timer for a moment on the boot clock; None: no limit."""
+        before, self._ends = self._ends, None
+        if before is not None:
+            before.cancel()
+        if deadline_s is None or self.dead:
+            return
+        if before is None:
+            self._world.loop.call_soon(self._limited, context=self._guards)
+        if not self._world.timer:
+            return
+        left_s = deadline_s - self._clock.now()
+        kernel = context_of(f"{self._manager.name}{KERNEL}")
+        self._ends = self._world.loop.call_later(
+            max(0.0, left_s), self.die, DEADLINE, context=kernel
+        )
+
+    @property
+    def leading(self) -> bool:
+        """Whether it was told to lead, and lives."""
+        return self._term is not None and not self.dead
+
+    def start_helper(self) -> None:
+        """A module starts a process that goes on acting in this term."""
+        assert self._term is not None
+        body = self._act_on(self._term, lambda: False)
+        context = context_of(f"{self._manager.name}/helper")
+        self.helpers.append(self._world.loop.create_task(body, context=context))
+
     def die(self, how: str) -> None:
-        """End at once, frozen or not; the guard is told."""
+        """End at once, frozen or not, with what it started; then the guard is told."""
+        if self._world.reaper:
+            for helper in self.helpers:
+                helper.cancel()
         if self.dead:
             return
         self.dead = True
-        if self._limit is not None:
-            self._limit.cancel()
+        self.allow_until(None)
         for task in self._tasks:
             task.cancel()
         self._world.loop.thaw(f"{self._manager.name}/worker")
@@ -126,7 +160,7 @@ class SimWorker:
 
     async def _beat(self) -> None:
         while True:
-            self.say(Heartbeat(sent_s=self._world.clock.now()))
+            self.say(Heartbeat(sent_s=self._clock.now()))
             await asyncio.sleep(min(0.5, self._manager.settings.watchdog_s / 6))
 
     async def _start(self) -> None:
@@ -148,7 +182,9 @@ class SimWorker:
             case Extend(term=term, deadline_s=deadline_s):
                 if self._term is not None and term == self._term.term:
                     self._deadline_s = max(self._deadline_s, deadline_s)
-                    self._world.judge.believed(term, deadline_s)
+                    self._believes(term, deadline_s)
+            case TimeLimited():
+                self._time_limited.set()
             case Drain(term=term):
                 if not self.stubborn:
                     self._draining = True
@@ -159,8 +195,8 @@ class SimWorker:
 
     def _lead(self, lead: Lead) -> None:
         world = self._world
-        world.judge.began(lead.term)
-        world.judge.believed(lead.term, lead.deadline_s)
+        world.judge.began(lead.term, self._manager.name)
+        self._believes(lead.term, lead.deadline_s)
         self._term = lead
         self._deadline_s = lead.deadline_s
         self._acts_from_s = lead.effects_from_s
@@ -168,8 +204,16 @@ class SimWorker:
         fenced = FencedStore(
             store, KEYS, Revision(lead.term), on_fenced=lambda _: self.say(Fenced(term=lead.term))
         )
-        for body in (self._announce(lead.term), self._act(lead.term), self._write(fenced)):
+        bodies = [self._announce(lead.term), self._act(lead.term), self._write(fenced)]
+        if world.external:
+            bodies.append(self._serve(lead))
+        for body in bodies:
             self._tasks.append(world.loop.create_task(body, context=self._mine))
+
+    def _believes(self, term: int, deadline_s: float) -> None:
+        # The judge has the world's clock.
+        at_s = self._world.loop.world_time(self._manager.name, deadline_s)
+        self._world.judge.believed(term, at_s)
 
     async def _announce(self, term: int) -> None:
         await asyncio.sleep(self._world.dice.uniform(0.05, 1.0))
@@ -178,20 +222,38 @@ class SimWorker:
     async def _act(self, term: int) -> None:
         """Effects outside the store: only the gate stands before them, and it asks nobody."""
         while not self._draining:
-            now_s = self._world.clock.now()
-            if self._acts_from_s <= now_s < self._deadline_s:
-                self._world.judge.effect(now_s, self._name, term)
+            if self._acts_from_s <= self._clock.now() < self._deadline_s:
+                self._world.judge.effect(self._world.clock.now(), self._name, term)
+            await asyncio.sleep(0.1)
+
+    async def _serve(self, lead: Lead) -> None:
+        """A module that acts outside: it starts once the kernel limits this worker's time."""
+        self.say(ActsOutside(term=lead.term, acts=True))
+        await self._time_limited.wait()
+        await self._act_on(lead, lambda: self._draining)
+
+    async def _act_on(self, lead: Lead, stops: Callable[[], bool]) -> None:
+        """Effects of a module that asks nobody, from when on it may be constructed."""
+        await asyncio.sleep(max(0.0, lead.effects_from_s - self._clock.now()))
+        while not stops():
+            self._world.judge.effect(self._world.clock.now(), self._name, lead.term)
             await asyncio.sleep(0.1)
 
     async def _write(self, fenced: FencedStore) -> None:
-        """Writes: the store judges them, so they are tried whatever the gate says."""
+        """Writes: the store judges them, so they are tried whatever the gate says.
+
+        Every third key is removed again. A key is never used twice.
+        """
         number = 0
         while not self._draining:
             number += 1
             key = KEYS.entry(f"{fenced.term}/{number}")
             with contextlib.suppress(MgrError):
                 try:
-                    await fenced.put(key, str(fenced.term), timeout_s=1.0)
+                    await fenced.put(key, str(fenced.term), timeout_s=WRITE_S)
+                    if number % 3 == 0:
+                        await fenced.delete(key, timeout_s=WRITE_S)
+                        self._world.judge.deleted(key)
                 except FencedError:
                     return
             await asyncio.sleep(0.4)
@@ -216,6 +278,7 @@ class SimManager:
         self.name = name
         self.world = world
         self.host = host or name
+        self.clock = HostClock(world.loop, name)
         self.wire = Wire(world.store, world.judge, world.loop, world.dice)
         self.worker: SimWorker | None = None
         self.failure: BaseException | None = None
@@ -246,7 +309,7 @@ class SimManager:
         )
         self.systemd = Systemd()
         self.guard = Guard(
-            self.settings, self.wire, self.world.clock, self._start_worker, me, self.systemd
+            self.settings, self.wire, self.clock, self._start_worker, me, self.systemd
         )
         self.identity = StoreIdentity(clock=self.world.clock)
         self.guard.use(self.identity)
@@ -288,7 +351,15 @@ class Simulation:
         ttl_s: int = 5,
         profile: str = "default",
         broken_store: Callable[[Store], Store] = lambda store: store,
+        external: bool = False,
+        timer: bool = True,
+        reaper: bool = True,
     ) -> None:
+        """Start managers of these names.
+
+        With ``external``, modules act and ask nobody. A broken build has no ``timer`` that ends
+        a worker at its deadline, or no ``reaper`` that ends what a worker started.
+        """
         self.clock = VirtualClock()
         self.loop = VirtualLoop(self.clock)
         self.dice = random.Random(seed)
@@ -300,6 +371,9 @@ class Simulation:
         self.may_go_back: set[str] = set()
         """Who may lead after a newer release, from his next start on."""
         self.broken_store = broken_store
+        self.external = external
+        self.timer = timer
+        self.reaper = reaper
         self.dumps = 0
         self.store = MemoryStore(self.clock)
         self.judge = Judge(self.clock)
@@ -310,6 +384,7 @@ class Simulation:
 
     def __exit__(self, *_: object) -> None:
         for name in self.managers:
+            self.loop.resume(name)
             self.loop.thaw(name)
             self.loop.thaw(f"{name}/worker")
         tasks = asyncio.all_tasks(self.loop)
@@ -394,6 +469,7 @@ class Simulation:
         for name, manager in self.managers.items():
             manager.wire.weather = Weather.FINE
             manager.wire.slow_s = 0.0
+            self.resume(name)
             self.loop.thaw(name)
             self.loop.thaw(f"{name}/worker")
             if not manager.running:
@@ -405,10 +481,28 @@ class Simulation:
         if worker is not None and not worker.dead:
             worker.say(Resign(reason="asked", successor=successor))
 
-    def freeze(self, process: str, seconds: float) -> None:
-        """Stop a guard with its worker (``a``) or a worker (``a/worker``) for ``seconds``."""
-        self.loop.freeze(process)
+    def freeze(self, process: str, seconds: float, *, alone: bool = False) -> None:
+        """Stop a guard with its worker (``a``) or a worker (``a/worker``) for ``seconds``.
+
+        With ``alone`` a guard without its worker.
+        """
+        self.loop.freeze(process, alone=alone)
         self.later(seconds, lambda: self.loop.thaw(process))
+
+    def pause(self, name: str, seconds: float) -> None:
+        """Stop the host of manager ``name`` for ``seconds`` that its own clock does not count.
+
+        Against that no clock helps, so that effects outside may come late; the judge knows.
+        """
+        self.judge.paused(name)
+        self.loop.pause(name)
+        self.later(seconds, lambda: self.resume(name))
+
+    def resume(self, name: str) -> None:
+        """Let a paused host go on."""
+        if self.loop.is_paused(name):
+            self.judge.paused(name)
+            self.loop.resume(name)
 
 
 async def _all_done(tasks: set[asyncio.Task[object]]) -> None:

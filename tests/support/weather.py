@@ -20,6 +20,8 @@ KEYS = Keys("sim")
 LATENCY_S = 0.002
 SILENCE_S = 3.0
 """A feed that hears nothing for so long says so."""
+EXCUSED_S = 15.0
+"""For so long after a pause that its host cannot see, a manager believes in deadlines of before."""
 READS = frozenset({"get", "list", "status"})
 
 
@@ -38,7 +40,11 @@ class ViolationError(AssertionError):
 
 
 class Judge:
-    """Sees what the outside world sees, and fails at the first instant that must not be."""
+    """Sees what the outside world sees, and fails at the first instant that must not be.
+
+    Late effects of a manager whose host was paused without its knowing are counted, and no more:
+    ``late_effects``. Writes must hold then as well.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -50,9 +56,24 @@ class Judge:
         self._last_term = 0
         self._acting: dict[int, str] = {}
         self._certified: set[int] = set()
+        self._leaders: dict[int, str] = {}
+        self._paused_s: dict[str, float] = {}
+        self._deleted: set[str] = set()
+        self.late_effects = 0
+
+    def paused(self, name: str) -> None:
+        """The host of manager ``name`` is being paused, or goes on, and cannot know of it."""
+        self._paused_s[name] = self._clock.now()
+
+    def deleted(self, key: str) -> None:
+        """It was acknowledged that ``key`` is gone for good."""
+        self._deleted.add(key)
 
     def effect(self, now_s: float, worker: str, term: int) -> None:
         """A worker did something outside the store."""
+        if self._excused(term) and self.effects and term < self.effects[-1][2]:
+            self.late_effects += 1
+            return
         if term in self._certified:
             self._fail(f"{worker} acts in term {term}, which was certified as over")
         if self.effects and term < self.effects[-1][2]:
@@ -68,6 +89,8 @@ class Judge:
                 continue
             if operation.key.startswith(KEYS.kv):
                 self.writes += 1
+                if operation.key in self._deleted:
+                    self._fail(f"{operation.key} was deleted, and is there again")
                 if int(operation.value) != leader_created:
                     self._fail(
                         f"a write of term {operation.value} was done in term {leader_created}"
@@ -87,11 +110,17 @@ class Judge:
 
     def _deposed(self, term: int) -> None:
         left_s = self._believed.get(term, 0.0) - self._clock.now()
-        if left_s > 0:
+        if left_s > 0 and not self._excused(term):
             self._fail(f"term {term} was deposed {left_s:.3f} s before its deadline")
 
-    def began(self, term: int) -> None:
-        """A worker was told to lead."""
+    def _excused(self, term: int) -> bool:
+        """Whether the leader's host was paused in this term, or shortly before it."""
+        paused_s = self._paused_s.get(self._leaders.get(term, ""), float("-inf"))
+        return self._clock.now() - paused_s < EXCUSED_S
+
+    def began(self, term: int, name: str) -> None:
+        """A worker of manager ``name`` was told to lead."""
+        self._leaders[term] = name
         if term <= self._last_term:
             self._fail(f"term {term} begins after term {self._last_term}")
         self._last_term = term

@@ -19,6 +19,7 @@ from tests.matrix.row import (
     Figures,
     Place,
     Row,
+    ended,
     failover,
     measured,
     stands,
@@ -41,6 +42,7 @@ FULL_S = 8.0
 """Longer than a lease."""
 MIB = 1 << 20
 QUORUM_LOST_S = 10.0
+ELECTION_S = 2.5
 COMPACTIONS = 5
 CHANGES_AFTER_REVOCATION = 3
 """All managers join anew at once; whoever wins first may not be warm yet."""
@@ -89,6 +91,11 @@ def lose_quorum(lab: Lab, dice: Random) -> Figures:
     same = lab.chronicle.reigns[-1].term == term
     assert same or active.name != lab.chronicle.reigns[-1].name
     return {"resumed": (first.ended_s - begun_s) * 1e3, CHANGES: 0 if same else 1}
+
+
+def freeze_two(lab: Lab, active: Manager) -> None:
+    for member in lab.etcd.members[:2]:
+        member.freeze()
 
 
 def fill_up(channel: grpc.Channel) -> None:
@@ -184,15 +191,25 @@ ROWS = (
     Row(
         number=21,
         fault="kill -9 of etcd's leader",
-        holds="the active stays; commands are held for the election",
+        holds="with modules that change only the store the active stays; commands are held for "
+        "the election",
         run=stands(kill_leader, lasts_s=2.5),
+        place=Place.STORE,
         fast=True,
         targets={CHANGES: 0, HELD: 1600},
+    ),
+    Row(
+        number=21,
+        fault="the same, for longer than a deadline, with a module that acts outside",
+        holds="its worker is ended by the clock: the election costs a failover",
+        run=ended(kill_leader, lasts_s=ELECTION_S),
+        runs=5,
     ),
     Row(
         number=22,
         fault="SIGSTOP of etcd's leader, CONT after 3 s",
         holds="the same; what it answers late proves nothing",
+        place=Place.STORE,
         run=stands(freeze_leader, lasts_s=3),
         runs=5,
         targets={CHANGES: 0, HELD: 2000},
@@ -203,6 +220,7 @@ ROWS = (
         holds="the active stays while it lasts. Etcd's old leader wakes and revokes every lease it "
         "thinks has run out (3.5.30 does): then the office moves, and nothing else is harmed",
         run=stands(freeze_leader, lasts_s=10, changes_max=CHANGES_AFTER_REVOCATION),
+        place=Place.STORE,
         runs=5,
     ),
     Row(
@@ -217,8 +235,17 @@ ROWS = (
         fault="two of three etcds frozen for 10 s",
         holds="nobody leads by belief; the same active resumes if its lease lives",
         run=lose_quorum,
+        place=Place.STORE,
         runs=5,
         targets={"resumed": 2000},
+    ),
+    Row(
+        number=24,
+        fault="the same with a module that acts outside",
+        holds="its worker is ended by the clock; with the quorum another one leads",
+        run=ended(freeze_two, lasts_s=QUORUM_LOST_S),
+        fast=True,
+        runs=5,
     ),
     Row(
         number=25,
@@ -231,6 +258,7 @@ ROWS = (
         fault="etcd's leader stutters: 0.5 s in every 1.5 s",
         holds="no flap",
         run=stands(stutter, lasts_s=1),
+        place=Place.STORE,
         runs=5,
         targets={CHANGES: 0},
         not_here="a slow fsync itself: etcd is a static program, nothing can be loaded before it, "
@@ -251,6 +279,7 @@ ROWS = (
         fault="compaction and defragmentation once a second, under load",
         holds="feeds list anew, no event is missed",
         run=stands(compact, lasts_s=0),
+        place=Place.STORE,
         runs=3,
         targets={CHANGES: 0},
     ),
@@ -274,7 +303,7 @@ ROWS = (
         number=33,
         fault="etcd is restored from an older snapshot",
         holds="managers stand by as `BLOCKED`, with the reason",
-        elsewhere="tests/unit/election/test_fitness.py",
+        elsewhere="tests/matrix/test_restored_etcd.py",
     ),
     Row(
         number=34,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Callable
 from random import Random
@@ -15,27 +16,37 @@ from typing import Final
 
 from mgr.errors import MgrError, StoreError
 from mgr.failpoint import Point
-from mgr.store.api import Delete
+from mgr.store.api import Delete, Put
 from tests.support import process
 from tests.support.cluster import Manager, wait_for
 from tests.support.faults.lab import NAMES, Lab
+from tests.support.faults.peers import GUARD, WORKER
 from tests.support.faults.proxy import Mode
 
 Fault = Callable[[Lab, Random], None]
 
 DELAY_S_MAX: Final = 0.2
+LATE_S_MAX: Final = 4.0
+HELPERS: Final = ("plain", "setsid", "double")
+ABANDONED_S: Final = 4.0
+"""After which a module that does not stop is not waited for any more."""
 HEAD_START_S: Final = 0.05
 STOPPED_WITHIN_S: Final = 3.0
 
 
 def heal(lab: Lab) -> None:
-    """Mend cables, wake and start everybody. Returns before they have recovered."""
+    """Mend cables, wake and start everybody. Returns before they have recovered.
+
+    First whatever a dead manager left behind is noted, and ended: it would be in the way.
+    """
+    lab.bury()
     lab.heal_network()
     managers = lab.cluster.managers.values()
     for manager in managers:
         lab.disarm(manager.name)
-        for pid in process.below(manager.guard_pid):
-            _signal(pid, signal.SIGCONT)
+        for below in process.descendants(manager.guard_pid):
+            _signal(below, signal.SIGCONT)
+            limit_descriptors(below, None)
     # A guard that wakes first kills its silent worker before that can do any harm.
     lab.pause(HEAD_START_S)
     for manager in managers:
@@ -62,14 +73,14 @@ def victim(lab: Lab, dice: Random) -> Manager:
 def kill_worker(lab: Lab, dice: Random) -> None:
     """SIGKILL, SIGSEGV or SIGABRT of a worker."""
     number = dice.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-    if worker := process.worker_of(victim(lab, dice).guard_pid):
-        _signal(worker, number)
+    for pid in process.workers(victim(lab, dice).guard_pid):
+        _signal(pid, number)
 
 
 def freeze_worker(lab: Lab, dice: Random) -> None:
     """SIGSTOP of a worker: its watchdog sees to it."""
-    if worker := process.worker_of(victim(lab, dice).guard_pid):
-        _signal(worker, signal.SIGSTOP)
+    for pid in process.workers(victim(lab, dice).guard_pid):
+        _signal(pid, signal.SIGSTOP)
 
 
 def kill_guard(lab: Lab, dice: Random) -> None:
@@ -85,7 +96,7 @@ def freeze_guard(lab: Lab, dice: Random) -> None:
 def freeze_host(lab: Lab, dice: Random) -> None:
     """SIGSTOP of guard, reaper and worker: a paused virtual machine."""
     manager = victim(lab, dice)
-    for pid in (manager.guard_pid, *process.below(manager.guard_pid)):
+    for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
         _signal(pid, signal.SIGSTOP)
 
 
@@ -103,8 +114,17 @@ def guard_at_a_failpoint(lab: Lab, dice: Random) -> None:
     manager = victim(lab, dice)
     point = dice.choice([Point.PULSE, Point.WON, Point.RELEASE])
     lab.arm(manager.name, point, dice.choice(["SIGSTOP", "SIGKILL"]))
-    if point is not Point.PULSE and (worker := process.worker_of(manager.guard_pid)):
-        _signal(worker, signal.SIGKILL)
+    if point is not Point.PULSE:
+        for pid in process.workers(manager.guard_pid):
+            _signal(pid, signal.SIGKILL)
+
+
+def no_descriptors(lab: Lab, dice: Random) -> None:
+    """A worker can open nothing more, and its connections to etcd break."""
+    manager = victim(lab, dice)
+    for pid in process.workers(manager.guard_pid):
+        limit_descriptors(pid, 0)
+    lab.cables.reset(manager.name, party=WORKER)
 
 
 def stop_manager(lab: Lab, dice: Random) -> None:
@@ -115,13 +135,28 @@ def stop_manager(lab: Lab, dice: Random) -> None:
 def fail_over(lab: Lab, dice: Random) -> None:
     """``mgr fail``, to anybody."""
     del dice
-    with contextlib.suppress(MgrError):
-        lab.cluster.run("mgr", "fail", timeout_s=5)
+    _run(lab, "mgr", "fail")
 
 
 def break_module(lab: Lab, dice: Random) -> None:
     """A module crashes its worker, holds the interpreter, or blocks the loop."""
     lab.break_module(dice.choice(["segfault", "abort", "exit", "hog", "block"]))
+
+
+def start_helpers(lab: Lab, dice: Random) -> None:
+    """A module starts processes that act on, and then its worker or its guard dies."""
+    for _ in range(dice.randint(1, 3)):
+        _run(lab, "ticker", "help", how=dice.choice(HELPERS))
+    dice.choice([kill_worker, kill_guard, freeze_guard, cut])(lab, dice)
+
+
+def abandon_module(lab: Lab, dice: Random) -> None:
+    """A module that does not stop is disabled and enabled again, and then the active changes."""
+    _run(lab, "ticker", "stubborn")
+    _run(lab, "mgr", "module", "disable", "ticker")
+    lab.pause(ABANDONED_S)
+    _run(lab, "mgr", "module", "enable", "ticker")
+    fail_over(lab, dice)
 
 
 # -- cables ---------------------------------------------------------------------------------------
@@ -136,6 +171,30 @@ def cut(lab: Lab, dice: Random) -> None:
 def reset(lab: Lab, dice: Random) -> None:
     """Every connection of a manager to etcd breaks."""
     lab.cables.reset(victim(lab, dice).name)
+
+
+def cut_guard(lab: Lab, dice: Random) -> None:
+    """Only a guard is cut off."""
+    _cut_part(lab, dice, GUARD)
+
+
+def cut_worker(lab: Lab, dice: Random) -> None:
+    """Only a worker is cut off."""
+    _cut_part(lab, dice, WORKER)
+
+
+def _cut_part(lab: Lab, dice: Random, party: str) -> None:
+    mode = dice.choice([Mode.PAUSE, Mode.REQUESTS_ONLY, Mode.ANSWERS_ONLY, Mode.REFUSE])
+    name = victim(lab, dice).name
+    lab.cables.set(name, mode, party=party)
+    if mode is Mode.REFUSE:
+        lab.cables.reset(name, party=party)
+
+
+def hold_up(lab: Lab, dice: Random) -> None:
+    """What a worker asks one of the etcds arrives late, whatever becomes of the asker."""
+    number, late_s = dice.randrange(3), dice.uniform(0.5, LATE_S_MAX)
+    lab.cables.hold_up(victim(lab, dice).name, late_s, party=WORKER, number=number)
 
 
 def slow(lab: Lab, dice: Random) -> None:
@@ -169,6 +228,13 @@ def delete_leader_key(lab: Lab, dice: Random) -> None:
         lab.in_store(Delete(lab.keys.leader))
 
 
+def overwrite_leader_key(lab: Lab, dice: Random) -> None:
+    """Another one: a put without a lease."""
+    del dice
+    with contextlib.suppress(StoreError):
+        lab.in_store(Put(lab.keys.leader, "by hand"))
+
+
 FAULTS: Final[dict[str, Fault]] = {
     fault.__name__: fault
     for fault in (
@@ -182,16 +248,36 @@ FAULTS: Final[dict[str, Fault]] = {
         stop_manager,
         fail_over,
         break_module,
+        no_descriptors,
+        start_helpers,
+        abandon_module,
         cut,
+        cut_guard,
+        cut_worker,
+        hold_up,
         reset,
         slow,
         kill_etcd,
         freeze_etcd,
         lose_quorum,
         delete_leader_key,
+        overwrite_leader_key,
     )
 }
 """What a soak chooses from."""
+
+
+def limit_descriptors(pid: int, most: int | None) -> None:
+    """How many a process may have; None: as many as it could have had."""
+    with contextlib.suppress(ProcessLookupError):
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard if most is None else most, hard))
+
+
+def _run(lab: Lab, *words: str, **arguments: str) -> None:
+    """A command that may fail, as all do where faults come together."""
+    with contextlib.suppress(MgrError):
+        lab.cluster.run(*words, timeout_s=5, **arguments)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

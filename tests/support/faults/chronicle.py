@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -42,6 +43,21 @@ class Reign:
 
 
 @dataclass
+class Entry:
+    """The values of one entry of the ledger, of which no two writes have the same."""
+
+    now: str | None = None
+    gone: set[str] = field(default_factory=set)
+
+    def becomes(self, value: str | None) -> bool:
+        """Take the next value, None: removed; False if it had been replaced or removed before."""
+        if self.now is not None and self.now != value:
+            self.gone.add(self.now)
+        self.now = value
+        return value not in self.gone
+
+
+@dataclass
 class Chronicle:
     """Follows one cluster. Use as a context manager.
 
@@ -49,6 +65,7 @@ class Chronicle:
         endings: When each leader key was seen to vanish.
         pulses: When each pulse was seen.
         deposed: Terms that a standby ended.
+        quiesced: When it was seen to be written of a term that nothing of it acts any more.
         violations: What must never have happened, in words.
 
     """
@@ -59,10 +76,12 @@ class Chronicle:
     endings: list[float] = field(default_factory=list)
     pulses: list[float] = field(default_factory=list)
     deposed: set[int] = field(default_factory=set)
+    quiesced: dict[int, float] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     writes: int = 0
     revision: int = 0
     _leads: int = 0
+    _entries: dict[str, Entry] = field(default_factory=lambda: defaultdict(Entry))
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
@@ -151,6 +170,8 @@ class Chronicle:
                 if key == self.keys.leader:
                     self._leads = 0
                     self.endings.append(now_s)
+                elif key in self._entries:
+                    self._entries[key].becomes(None)
                 continue
             self._put(key, event.kv, led, now_s)
 
@@ -165,12 +186,23 @@ class Chronicle:
             fence = decode(pair.value.decode(), Fence)
             if fence is not None and fence.reason == "deposed":
                 self.deposed.add(fence.term)
+            if fence is not None and fence.quiesced:
+                self.quiesced.setdefault(fence.term, now_s)
         elif key.startswith((keys.kv, keys.config, keys.requests, keys.modules, keys.services)):
-            self.writes += 1
-            if not led:
-                self.violations.append(f"{key} was written while nobody led")
-            elif (term := self._written_in(key, pair.value)) not in {None, led}:
-                self.violations.append(f"{key}: a write of term {term} landed in term {led}")
+            self._written(key, pair.value, led)
+
+    def _written(self, key: str, value: bytes, led: int) -> None:
+        """Judge a guarded write that landed in the term ``led``."""
+        self.writes += 1
+        if not led:
+            self.violations.append(f"{key} was written while nobody led")
+        elif (term := self._written_in(key, value)) not in {None, led}:
+            self.violations.append(f"{key}: a write of term {term} landed in term {led}")
+        if key.startswith(self.keys.module_entry(LEDGER, "entry/")):
+            # Without the term: a client's write that is done again carries another one.
+            written = value.decode().partition(" ")[2]
+            if not self._entries[key].becomes(written):
+                self.violations.append(f"{key}: {written!r} came back after it was gone")
 
     def _written_in(self, key: str, value: bytes) -> int | None:
         """The term that a record says it was written in; None if it does not say."""

@@ -9,7 +9,9 @@ import os
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,18 +20,20 @@ import grpc
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from mgr.failpoint import VARIABLE, Point
-from mgr.store import etcd3_stubs
+from mgr.store import api, etcd3_stubs
 from mgr.store.api import Delete, Operation
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from tests.support import process
 from tests.support.cluster import Cluster, Manager, wait_for
 from tests.support.etcd import MEMBERS, MEMORY, EtcdCluster
+from tests.support.faults import peers
 from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
 from tests.support.faults.namespaces import Namespaces
-from tests.support.faults.sink import Sink
-from tests.support.faults.verdict import judge
+from tests.support.faults.sink import Actor, Sink
+from tests.support.faults.verdict import judge, keeps_secret
 from tests.support.faults.wires import Wires
 
 ETCD: Final = {"heartbeat-interval": "50", "election-timeout": "500"}
@@ -42,8 +46,18 @@ CLOCKS: Final = {
     for name, days in (("b", 1), ("c", 2))
 }
 STATUS = etcd3_stubs.method("Maintenance", "Status")
+MARK: Final = "MGR_LAB"
+"""In the environment of every process of a laboratory's managers: which one, and whose."""
+EFFECTS: Final = "MGR_LAB_EFFECTS"
+"""What the ledger says of its effects."""
+ACTING_S: Final = 0.3
+"""Whoever has not acted for so long does not act any more; many times their period."""
+GONE_S: Final = 3.0
+"""In which what a manager started must have ended with it."""
 SECRET: Final = "hunter2-do-not-log"
 """Stored as a value; nobody may write it into a log."""
+LOG_CHECKS: Final = (keeps_secret(SECRET),)
+"""What the log of each manager is asked for in the end."""
 
 
 class Lab(contextlib.ExitStack):
@@ -52,6 +66,9 @@ class Lab(contextlib.ExitStack):
     With ``wired``, a manager reaches the etcds over ``cables`` of its own, the bundle with its
     name. With ``namespaces``, every etcd and manager has a host of its own on ``net``. With
     ``clocks``, two of the managers live in time namespaces: their boot clocks show other days.
+
+    With ``external`` a module acts outside all the time and asks nobody; its worker may not
+    outlive a deadline. Without it, no module acts outside, and a worker may be suspended.
     """
 
     def __init__(
@@ -60,6 +77,7 @@ class Lab(contextlib.ExitStack):
         wired: bool = False,
         namespaces: bool = False,
         clocks: bool = False,
+        external: bool = True,
         clients: int = 2,
         pause_s: float = 0.005,
         etcd_flags: Mapping[str, str] | None = None,
@@ -69,21 +87,20 @@ class Lab(contextlib.ExitStack):
         """Start everything; ``settings`` are the managers'."""
         super().__init__()
         self.record = Record()
+        self.external = external
+        self.left_behind: list[str] = []
+        """Processes that lived on after their manager, in words."""
+        self._mark = uuid.uuid4().hex
         self._mends: list[Callable[[], None]] = []
         try:
             self.directory = Path(self.enter_context(_directory()))
-            hosts: dict[str, str] = {}
-            within: dict[str, tuple[str, ...]] = CLOCKS if clocks else {}
-            if namespaces:
-                self.net = self.enter_context(Namespaces((*MEMBERS, *NAMES)))
-                self._mends.append(self.net.heal)
-                hosts = self.net.addresses
-                within = {name: self.net.within(name) for name in (*MEMBERS, *NAMES)}
+            hosts, within = self._hosts(namespaces=namespaces, clocks=clocks)
             flags = {**ETCD, **(etcd_flags or {})}
             self.etcd = self.enter_context(
                 EtcdCluster(self.directory / "etcd", flags=flags, hosts=hosts, within=within)
             )
             self.sink = self.enter_context(Sink(self.directory))
+            self.callback(self._kill_leftovers)
             own = self._cabled() if wired else {}
             self.cluster = self.enter_context(
                 Cluster(
@@ -98,21 +115,50 @@ class Lab(contextlib.ExitStack):
                 )
             )
             self._settle()
-            self.load = self.enter_context(
-                Load(self.record, self.cluster.client, clients=clients, pause_s=pause_s)
-            )
+            self.followers = self.enter_context(Followers(self.cluster.hosts))
+            load = Load(self.record, self.cluster.client, clients, pause_s, acts=external)
+            self.load = self.enter_context(load)
         except BaseException:
             self.close()
             raise
 
+    def _hosts(
+        self, *, namespaces: bool, clocks: bool
+    ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+        """Addresses by name, and what to put before a command; none: this machine's own."""
+        if not namespaces:
+            return {}, CLOCKS if clocks else {}
+        self.net = self.enter_context(Namespaces((*MEMBERS, *NAMES)))
+        self._mends.append(self.net.heal)
+        return self.net.addresses, {name: self.net.within(name) for name in (*MEMBERS, *NAMES)}
+
     def _cabled(self) -> dict[str, dict[str, str]]:
         """Lay the cables; the settings of each manager that has them."""
-        self.cables = self.enter_context(Wires(dict.fromkeys(NAMES, self.etcd.endpoints)))
+        self.cables = self.enter_context(
+            Wires(
+                dict.fromkeys(NAMES, self.etcd.endpoints),
+                {name: partial(self._party, name) for name in NAMES},
+            )
+        )
         self._mends.append(self.cables.mend)
         return {name: {"etcd": ",".join(self.cables.addresses(name))} for name in NAMES}
 
+    def _party(self, name: str, near_port: int, far_port: int) -> str:
+        """Whether it was the guard or the worker of manager ``name`` that connected."""
+        guard = self.cluster.managers[name].guard_pid
+        return peers.party(guard, process.descendants(guard), peers.inode(near_port, far_port))
+
     def _environments(self, given: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-        return {name: {VARIABLE: str(self._points(name)), **given.get(name, {})} for name in NAMES}
+        effects = "external" if self.external else "store"
+        return {
+            name: {
+                VARIABLE: str(self._points(name)),
+                MARK: f"{self._mark}:{name}",
+                EFFECTS: effects,
+                **given.get(name, {}),
+            }
+            for name in NAMES
+        }
 
     def _settle(self) -> None:
         self.keys = Keys(self.cluster.name)
@@ -120,6 +166,9 @@ class Lab(contextlib.ExitStack):
         self.cluster.settled(40)
         self.cluster.enable("ledger")
         self.cluster.run("config", "set", "mgr", "mgr/ledger/sink", str(self.sink.path))
+        if self.external:
+            self.cluster.run("config", "set", "mgr", "mgr/ticker/ticks", str(self.sink.ticks_path))
+            self.cluster.enable("ticker")
         self.cluster.run("config-key", "set", "secret", SECRET)
 
     # -- looking ----------------------------------------------------------------------------------
@@ -135,6 +184,16 @@ class Lab(contextlib.ExitStack):
         """Some manager that is not the active."""
         active = self.cluster.settled(60)
         return next(m for m in self.cluster.managers.values() if m is not active)
+
+    def acting(self) -> list[Actor]:
+        """Threads and processes of modules that act now, of whatever term."""
+        since_s = CLOCK.now() - ACTING_S
+        return [each for each in list(self.sink.ticks.actors.values()) if each.last_s > since_s]
+
+    def helpers(self) -> dict[int, str]:
+        """The processes among them, and how each was started."""
+        words = [each.who.split("/") for each in self.acting() if each.who.startswith("helper/")]
+        return {int(pid): how for _, how, pid in words}
 
     def etcd_leader(self) -> str:
         """The name of the etcd that leads."""
@@ -186,6 +245,10 @@ class Lab(contextlib.ExitStack):
         """An operator's hand in the store."""
         asyncio.run(_committed(self.etcd.endpoints, operations))
 
+    def read(self, key: str) -> api.Record | None:
+        """One key of the store, as an operator sees it."""
+        return asyncio.run(_read(self.etcd.endpoints, key))
+
     def forget_deposition(self) -> None:
         """There is one deposition in ten seconds; runs are not to wait for each other."""
         self.in_store(Delete(self.keys.deposed))
@@ -195,18 +258,67 @@ class Lab(contextlib.ExitStack):
     def judged(self) -> list[str]:
         """Stop the clients, let everything recover, and tell every violation."""
         self.load.__exit__(None, None, None)
-        self.cluster.settled(60)
+        try:
+            self.cluster.settled(60)
+        except TimeoutError as error:
+            return [str(error), *self.left_behind]
+        self.bury()
+        lagging = self.lagging()
         counts = json.loads(self.cluster.run("ledger", "counts", timeout_s=30).stdout)
         self.chronicle.catch_up()
-        return judge(
+        return lagging + judge(
             self.record,
             self.chronicle,
             counts,
-            self.sink.effects,
+            self.sink,
             final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
             logs={name: m.log for name, m in self.cluster.managers.items()},
-            secret=SECRET,
+            log_checks=LOG_CHECKS,
+            followed=self.followers.seen,
+            leftovers=self.left_behind,
         )
+
+    def found(self) -> dict[object, str]:
+        """Every violation that can be seen while it all runs, each under a key that stays."""
+        ticks = self.sink.ticks
+        texts = (*self.chronicle.violations, *self.followers.seen.violations, *self.left_behind)
+        late = {key: ticks.told(actor) for key, actor in ticks.late().items()}
+        return {**{text: text for text in texts}, **late}
+
+    def lagging(self) -> list[str]:
+        """Who follows the active and is not on the newest term soon, now that there is one."""
+        return self.followers.lagging(
+            self.chronicle.reigns[-1].term,
+            lambda: self.cluster.run("tell", ".".join(DAEMON), "ping", timeout_s=2),
+        )
+
+    def leftovers(self) -> dict[int, str]:
+        """Processes that a manager started and that live on after it, with its name."""
+        below = {
+            name: {manager.guard_pid, *process.descendants(manager.guard_pid)}
+            for name, manager in self.cluster.managers.items()
+            if manager.running
+        }
+        marked = process.marked(MARK, self._mark)
+        owners = {pid: value.partition(":")[2] for pid, value in marked.items()}
+        return {pid: name for pid, name in owners.items() if pid not in below.get(name, ())}
+
+    def bury(self) -> None:
+        """Note and end what a dead manager left behind, once it had its time to end by itself."""
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: not self.leftovers(), "all to end with their manager", GONE_S)
+        for pid, name in self.leftovers().items():
+            self.left_behind.append(
+                f"process {pid} ({process.name_of(pid)}) of manager {name} lives on after it"
+            )
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _kill_leftovers(self) -> None:
+        """Whatever a manager left behind, the laboratory does not."""
+        for pid in process.marked(MARK, self._mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def heal_network(self) -> None:
         """Mend every cable and switch."""
@@ -220,15 +332,23 @@ class Lab(contextlib.ExitStack):
 
 
 def signal_all(manager: Manager, number: signal.Signals) -> None:
-    """Send a signal to guard, reaper and worker: a host that freezes, or goes on."""
-    everybody = process.below(manager.guard_pid)
-    for pid in (manager.guard_pid, *everybody):
-        os.kill(pid, number)
+    """Send a signal to everything of a manager: a host that freezes, or goes on."""
+    for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _directory() -> tempfile.TemporaryDirectory[str]:
     place = MEMORY if os.access(MEMORY, os.W_OK) else None
     return tempfile.TemporaryDirectory(prefix="mgr-lab-", dir=place, ignore_cleanup_errors=True)
+
+
+async def _read(endpoints: tuple[str, ...], key: str) -> api.Record | None:
+    store = EtcdStore(endpoints)
+    try:
+        return await store.get(key, timeout_s=5)
+    finally:
+        await store.close()
 
 
 async def _committed(endpoints: tuple[str, ...], operations: tuple[Operation, ...]) -> None:

@@ -36,7 +36,7 @@ class Record:
     """What all clients of a run have seen.
 
     Attributes:
-        operations: Every put and get of the ledger, those of unknown outcome included.
+        operations: Every put, removal and get of the ledger, those of unknown outcome included.
         tokens: Of each act whether it was acknowledged (True) or its outcome is unknown.
         failed: Commands that did nothing, and what was said.
         said_no: Commands that ran and were refused by the module.
@@ -74,12 +74,19 @@ class Load:
     """Several clients in threads. Use as a context manager."""
 
     def __init__(
-        self, record: Record, client: Callable[[], Client], *, clients: int, pause_s: float
+        self,
+        record: Record,
+        client: Callable[[], Client],
+        clients: int,
+        pause_s: float,
+        *,
+        acts: bool = True,
     ) -> None:
-        """Each waits ``pause_s`` between two calls."""
+        """Each waits ``pause_s`` between two calls; with ``acts`` some act outside."""
         self._record = record
         self._client = client
         self._pause_s = pause_s
+        self._acts = acts
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(number,), name=f"client {number}")
@@ -105,16 +112,22 @@ class Load:
                 # All clients move on to fresh keys at about the same time.
                 key = f"{count // (KEYS * PUTS_PER_KEY)}.{dice.randrange(KEYS)}"
                 what = dice.random()
-                if what < 0.5:
+                if what < 0.4:
                     self._put(client, key, f"{number}.{count}")
-                elif what < 0.8:
+                elif what < 0.55:
+                    self._put(client, key, None)
+                elif what < 0.8 or not self._acts:
                     self._get(client, key)
                 else:
                     self._act(client, f"{number}.{count}")
 
-    def _put(self, client: Client, key: str, value: str) -> None:
+    def _put(self, client: Client, key: str, value: str | None) -> None:
+        """Write ``value``; None: remove the key."""
         begun_s = CLOCK.now()
-        answer = self._ask(client, "put", key=key, value=value)
+        if value is None:
+            answer = self._ask(client, "rm", key=key)
+        else:
+            answer = self._ask(client, "put", key=key, value=value)
         if answer is None:
             return
         ended_s = self._done(begun_s, answer)

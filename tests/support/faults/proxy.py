@@ -6,8 +6,13 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import Counter
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Self
+
+Party = Callable[[int, int], str]
+"""Who it is that connected from the first port to the second."""
 
 
 class Mode(Enum):
@@ -27,10 +32,15 @@ class Mode(Enum):
 class Proxy:
     """Use as ``async with Proxy("127.0.0.1:2379") as proxy``; connect to ``proxy.address``."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, party: Party | None = None) -> None:
+        """Connect everybody to ``target``; ``party`` says who somebody is that connected."""
         self._target = target.rpartition(":")[::2]
+        self._party = party
         self._server: asyncio.Server
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, str] = {}
+        self._modes: dict[str, Mode] = {}
+        self._late_s: dict[str, float] = {}
+        self._held_up: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -39,7 +49,8 @@ class Proxy:
         """Every piece of either direction takes so long."""
         self.bytes_per_s = float("inf")
         """A thin cable: what a piece takes grows with its length."""
-        self.carried_bytes = 0
+        self.carried_bytes: Counter[str] = Counter()
+        """In both directions, by party."""
 
     @property
     def address(self) -> str:
@@ -55,13 +66,39 @@ class Proxy:
     @mode.setter
     def mode(self, mode: Mode) -> None:
         self._mode = mode
+        self._modes.clear()
+        self._announce()
+
+    def set_for(self, party: str, mode: Mode) -> None:
+        """What happens to the bytes of one party, whatever happens to the others'."""
+        self._modes[party] = mode
+        self._announce()
+
+    def reset(self, party: str | None = None) -> None:
+        """Break every open connection, as a rebooted host does; or those of one party."""
+        for writer, whose in tuple(self._writers.items()):
+            if party in {None, whose}:
+                _reset(writer)
+
+    def hold_up(self, party: str, late_s: float) -> None:
+        """Let each request of a party arrive so much later, in open connections and in new ones.
+
+        Nothing is lost, whatever its sender does meanwhile: requests that it gave up arrive, too.
+        """
+        self._late_s[party] = late_s
+
+    def let_go(self) -> None:
+        """Hold up no more. Connections that were held up break: bytes cannot overtake others."""
+        self._late_s.clear()
+        for writer in tuple(self._held_up):
+            _reset(writer)
+
+    def _announce(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def reset(self) -> None:
-        """Break every open connection, as a rebooted host does."""
-        for writer in tuple(self._writers):
-            _reset(writer)
+    def _mode_of(self, party: str) -> Mode:
+        return self._modes.get(party, self._mode)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -75,42 +112,67 @@ class Proxy:
             await self._idle.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._mode is Mode.REFUSE:
+        party = "" if self._party is None else self._party(*_ports(writer))
+        if self._mode_of(party) is Mode.REFUSE:
             _reset(writer)
             return
+        self._writers[writer] = party
         ends = {writer}
-        self._writers |= ends
         self._idle.clear()
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             ends.add(far_writer)
-            self._writers |= ends
+            self._writers[far_writer] = party
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._carry(reader, far_writer, Mode.REQUESTS_ONLY))
-                both.create_task(self._carry(far_reader, writer, Mode.ANSWERS_ONLY))
+                both.create_task(self._carry(reader, far_writer, party, Mode.REQUESTS_ONLY))
+                both.create_task(self._carry(far_reader, writer, party, Mode.ANSWERS_ONLY))
         except OSError:
             pass  # the server is not there: this shows as a connection that ends at once
         finally:
-            self._writers -= ends
             for end in ends:
+                del self._writers[end]
                 end.transport.abort()
             if not self._writers:
                 self._idle.set()
 
     async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, one_way: Mode
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        party: str,
+        one_way: Mode,
     ) -> None:
+        late_s = 0.0
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                while self._mode not in (Mode.PASS, Mode.REFUSE, one_way):
+                while self._mode_of(party) not in (Mode.PASS, Mode.REFUSE, one_way):
                     await self._changed.wait()
                 if self.delay_s or self.bytes_per_s < float("inf"):
                     await asyncio.sleep(self.delay_s + len(data) / self.bytes_per_s)
-                self.carried_bytes += len(data)
+                self.carried_bytes[party] += len(data)
+                if one_way is Mode.REQUESTS_ONLY:
+                    late_s = max(late_s, self._late_s.get(party, 0.0))
+                if late_s:
+                    self._held_up.add(writer)
+                    asyncio.get_running_loop().call_later(late_s, _write_late, writer, data)
+                    continue
                 writer.write(data)
                 await writer.drain()
+        if late_s:
+            await asyncio.sleep(late_s)
+        self._held_up.discard(writer)
         # One side hung up: so does the other.
         writer.close()
+
+
+def _write_late(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(data)
+
+
+def _ports(writer: asyncio.StreamWriter) -> tuple[int, int]:
+    """The ports of a connection: of who connected, and ours."""
+    return writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1]
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from mgr.client.answer import Answer
 from mgr.clock import CLOCK
 from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
-from tests.support.faults.sink import Effect
+from tests.support.faults.sink import Effect, Sink, Ticks
 from tests.support.linearizable import Operation, violations
+
+LogCheck = Callable[[Path], Iterable[str]]
+"""What is wrong with the log of a manager, in words."""
+
+SEEN_WITHIN_S: Final = 0.1
+"""What was sent before something was written may be taken so much later, on a busy machine."""
 
 
 def judge(
     record: Record,
     chronicle: Chronicle,
     counts: Mapping[str, int],
-    effects: Sequence[Effect],
+    sink: Sink,
     *,
     final: Callable[[str], Answer],
     logs: Mapping[str, Path],
-    secret: str,
+    log_checks: Sequence[LogCheck],
+    followed: Seen,
+    leftovers: Sequence[str],
 ) -> list[str]:
     """Every violation in words; none is the only good answer.
 
-    ``counts`` and ``final`` are read from the cluster after it has recovered.
+    ``counts`` and ``final`` are read from the cluster after it has recovered. Each manager's log is
+    given to every one of ``log_checks``.
     """
     history = [*record.operations, *(_read(key, final) for key in _last_keys(record))]
     return [
         *chronicle.violations,
         *(f"entry {key} is not linearizable" for key in violations(history)),
         *_acts(record, counts),
-        *_effects(record, effects),
+        *_effects(record, sink.effects),
+        *sink.ticks.violations(),
+        *_quiesced(chronicle.quiesced, sink.ticks),
         *_terms(record, chronicle),
-        *(f"{name} logged a secret" for name, log in logs.items() if secret in log.read_text()),
+        *(
+            f"{name}: {wrong}"
+            for name, log in logs.items()
+            for ask in log_checks
+            for wrong in ask(log)
+        ),
+        *followed.violations,
+        *leftovers,
     ]
+
+
+def _logged(log: Path, checks: Sequence[LogCheck]) -> list[str]:
+    return [wrong for check in checks for wrong in check(log)]
+
+
+def keeps_secret(secret: str) -> LogCheck:
+    """A value that is stored must not be logged."""
+
+    def check(log: Path) -> list[str]:
+        return ["a secret was logged"] if secret in log.read_text(errors="replace") else []
+
+    return check
 
 
 def _last_keys(record: Record) -> set[str]:
@@ -72,6 +105,16 @@ def _effects(record: Record, effects: Sequence[Effect]) -> list[str]:
             found.append(f"act {effect.token} of term {effect.term} came late, acknowledged")
         newest = max(newest, effect.term)
     return found
+
+
+def _quiesced(quiesced: Mapping[int, float], ticks: Ticks) -> list[str]:
+    """Nothing of a term acts once it is written that the term is quiesced."""
+    return [
+        f"{each.who} acted {each.last_s - quiesced[each.term]:.3f} s after term {each.term} was "
+        "said to be quiesced"
+        for each in ticks.actors.values()
+        if each.term in quiesced and each.last_s > quiesced[each.term] + SEEN_WITHIN_S
+    ]
 
 
 def _terms(record: Record, chronicle: Chronicle) -> list[str]:

@@ -30,8 +30,38 @@ GOOD = {
     "puts beside each other, in either order": [put("a", 0, 9), put("b", 0, 9), get("a", 10, 11)],
     "an unknown put is seen late": [put("a", 0), get(None, 5, 6), get("a", 7, 8)],
     "an unknown put is never seen": [put("a", 0), put("b", 1, 2), get("b", 3, 4)],
+    "a key is removed and made again": [
+        put("a", 0, 1),
+        put(None, 2, 3),
+        get(None, 4, 5),
+        put("b", 6, 7),
+    ],
+    "an unknown removal is seen": [put("a", 0, 1), put(None, 2), get("a", 3, 4), get(None, 5, 6)],
+    "an unknown removal is never seen": [put("a", 0, 1), put(None, 2), get("a", 9, 10)],
+    "nothing was there, and then an unknown removal": [
+        get(None, 0, 1),
+        put(None, 2),
+        put("a", 3, 4),
+        get("a", 5, 6),
+        get(None, 7, 8),
+    ],
 }
 BAD = {
+    "a removed key comes back": [put("a", 0, 1), put(None, 2, 3), get("a", 4, 5)],
+    "a removed key comes back after it was seen to be gone": [
+        put("a", 0),
+        put(None, 2, 3),
+        get(None, 4, 5),
+        get("a", 6, 7),
+        get(None, 8, 9),
+    ],
+    "a removal that was answered is not seen": [
+        put("a", 0, 1),
+        put(None, 2, 3),
+        get(None, 4, 5),
+        put("b", 6, 7),
+        get("a", 8, 9),
+    ],
     "a put that was answered is not seen": [put("a", 0, 1), get(None, 2, 3)],
     "a value that nobody put": [put("a", 0, 1), get("b", 2, 3)],
     "a get sees what a later one does not": [put("a", 0, 9), get("a", 1, 2), get(None, 3, 4)],
@@ -97,8 +127,8 @@ def histories(draw):
         begun_s = draw(st.integers(0, 6))
         ended_s = draw(st.one_of(st.just(NEVER), st.integers(begun_s, 8)))
         make = draw(st.sampled_from([put, get]))
-        values = ["a", "b"] if make is put else ["a", "b", None]
-        operations.append(make(draw(st.sampled_from(values)), begun_s, ended_s))
+        value = draw(st.sampled_from(["a", "b", None]))
+        operations.append(make(value, begun_s, ended_s))
     return [each for each in operations if each.action == "put" or each.ended_s < NEVER]
 
 

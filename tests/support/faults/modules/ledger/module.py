@@ -20,6 +20,7 @@ BLOCK_S = 10.0
 class Module(MgrModule):
     """``ledger`` commands; every entry carries the term in which it was written."""
 
+    EFFECTS = os.environ.get("MGR_LAB_EFFECTS", "external")
     MODULE_OPTIONS = (Option("sink", default="", runtime=True),)
 
     @CLIWriteCommand("ledger put")
@@ -27,6 +28,19 @@ class Module(MgrModule):
         """Write an entry."""
         self.set_store(f"entry/{key}", f"{self.get_term()} {value}")
         return HandleCommandResult()
+
+    @CLIWriteCommand("ledger rm")
+    def remove(self, key: str) -> HandleCommandResult:
+        """Remove an entry; no error where there is none."""
+        self.set_store(f"entry/{key}", None)
+        return HandleCommandResult()
+
+    @CLIWriteCommand("ledger flash")
+    def flash(self, key: str, wait_s: float) -> HandleCommandResult:
+        """Wait, then write an entry and remove it at once."""
+        threading.Event().wait(wait_s)
+        self.put(key, "flash")
+        return self.remove(key)
 
     @CLIReadCommand("ledger get")
     def look(self, key: str) -> HandleCommandResult:
