@@ -170,6 +170,7 @@ class Journal:
         """
         with contextlib.suppress(StoreError):  # the first command will tell its caller
             await self._current_lease()
+        await self._evicted.load()
         await asyncio.sleep(RECALL_AFTER_S)
         records = self._mirror.under(self._keys.requests).values()
         earlier = [record for record in records if record.mod_revision < self._term]

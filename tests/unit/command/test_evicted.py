@@ -179,6 +179,26 @@ async def test_room_comes_back_when_the_lease_of_the_oldest_ends():
         assert book.earlier("r0", DIGEST) == NOTHING
 
 
+async def test_ids_are_read_beside_the_first_commands(monkeypatch):
+    """A command that comes meanwhile has the rest read at once; what expires is not kept."""
+    monkeypatch.setattr("mgr.command.evicted.LOADED_AT_ONCE", 1)
+    async with office() as term:
+        records = Evicted(term.mirror, term.keys, term=1)
+        for number in range(5):
+            await term.fenced.commit([records.record([f"r{number}"], NO_LEASE)])
+        evicted = Evicted(term.mirror, term.keys, term=2)
+        async with asyncio.TaskGroup() as tasks:
+            loading = tasks.create_task(evicted.load())
+            await asyncio.sleep(0)
+            await term.fenced.delete(term.keys.evicted_requests("1-1"))
+            await term.fenced.delete(term.keys.evicted_requests("1-5"))
+            assert not loading.done()
+            assert "r3" in evicted
+            assert len(evicted) == 3
+
+    assert {name for name in (f"r{n}" for n in range(5)) if name in evicted} == {"r1", "r2", "r3"}
+
+
 async def test_an_unreadable_record_of_ids_does_not_stop_commands():
     """Somebody wrote it by hand. It is logged, and the others count."""
     async with office() as term:
