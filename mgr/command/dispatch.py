@@ -167,11 +167,12 @@ class Dispatcher:
         request_id = request.request_id
         if not request_id:
             return
-        if request_id in self._attempts:
+        digest, attempt = request.digest, self._attempts.get(request_id)
+        if attempt is not None and attempt.digest == digest:
             raise MayHaveRunError(request_id, term=self.gate.term, why=f"it is under way; {why}")
         try:
             earlier = self.journal.earlier(
-                checked_request_id(request_id), request.digest, age_s=request.age_s
+                checked_request_id(request_id), digest, age_s=request.age_s
             )
         except InvalidArgumentError:
             return  # the id stands for another request: this one never ran

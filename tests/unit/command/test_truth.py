@@ -188,6 +188,8 @@ async def test_a_second_attempt_is_not_refused_while_the_first_one_is_held():
             it.registry.drop("counter")
             with pytest.raises(MayHaveRunError, match="under way; no command"):
                 await it.execute(*ADD, request_id="r1")
+            with pytest.raises(UnknownCommandError):  # another request: of that one nothing ran
+                await it.execute("counter", "add", "5", request_id="r1")
             it.registry.put("counter", COMMANDS)
             second = callers.create_task(it.execute(*ADD, request_id="r1"))
             await asyncio.sleep(0)
