@@ -140,7 +140,8 @@ class AsyncClient:
                 if isinstance(error, DeadlineExceededError | OutcomeUnknownError):
                     earlier[address] = str(error)
                 elif not isinstance(error, NotActiveError | UnreachableError):
-                    raise (not_believed(error, str(earlier)) if earlier else error) from None
+                    how = "; ".join(f"{each}: {why}" for each, why in earlier.items())
+                    raise (not_believed(error, how) if earlier else error) from None
         return await self._execute(attempts, earlier, timeout_s=self._timeout_s)
 
     def session(self) -> Session:

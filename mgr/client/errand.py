@@ -174,13 +174,14 @@ class Errand(Generic[A]):
         if remaining_s < ATTEMPT_S_MIN:
             raise Elsewhere
         peer = self._guide.peers.at(sighting.address)
+        sent = peer.ready()
         call = self._send(peer, remaining_s)
         try:
             if not await self._ended(call, sighting.term):
                 raise self._unclear(peer, "gives no answer, and another manager leads by now")
             return await call
         except grpc.aio.AioRpcError as failed:
-            raise self._judged(failed, peer, sighting.term) from None
+            raise self._judged(failed, peer, sighting.term, sent=sent) from None
         finally:
             call.cancel()
 
@@ -207,7 +208,9 @@ class Errand(Generic[A]):
             # It was another call's search, which has found who leads: most likely this call's.
             await _within(HEDGE_S, ended)
 
-    def _judged(self, failed: grpc.aio.AioRpcError, peer: Peer, term: int) -> Exception:
+    def _judged(
+        self, failed: grpc.aio.AioRpcError, peer: Peer, term: int, *, sent: bool
+    ) -> Exception:
         """Decide what a failure means: an answer of its own, or another attempt."""
         error = error_of(failed)
         if from_manager(failed):
@@ -216,7 +219,9 @@ class Errand(Generic[A]):
         if isinstance(error, UnreachableError):
             self._why[peer.address] = str(error)
             return Elsewhere()
-        if isinstance(error, DeadlineExceededError) and not peer.connected():
+        # A server that closes keeps the calls it has; the channel then shows no connection.
+        sent = sent or peer.connected()
+        if isinstance(error, DeadlineExceededError) and not sent:
             self._why[peer.address] = "no connection"
             return Elsewhere()
         if isinstance(error, OutcomeUnknownError):

@@ -74,6 +74,10 @@ class Peer:
         """Whether the last attempt to connect failed, and gRPC lets time pass before the next."""
         return self.channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
+    def ready(self) -> bool:
+        """Whether a request given to the channel now leaves this machine at once."""
+        return self.channel.get_state() is grpc.ChannelConnectivity.READY
+
     def connected(self) -> bool:
         """Whether a request given to the channel can have left this machine."""
         return self.channel.get_state() in {

@@ -34,6 +34,9 @@ from mgr.failpoint import Point, reach
 
 HELD_MAX: Final = 4096
 """Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
+REPEAT_WITHIN_S: Final = 60.0
+"""An idempotent command that may have run is run again this long after its client first sent it.
+Later it could undo what others did meanwhile: a client may have been frozen for minutes."""
 NOT_A_REFUSAL: Final = (TermLostError, OutcomeUnknownError)
 """Errors that already say that the command may have run."""
 
@@ -164,11 +167,12 @@ class Dispatcher:
         request_id = request.request_id
         if not request_id:
             return
-        if request_id in self._attempts:
+        digest, attempt = request.digest, self._attempts.get(request_id)
+        if attempt is not None and attempt.digest == digest:
             raise MayHaveRunError(request_id, term=self.gate.term, why=f"it is under way; {why}")
         try:
             earlier = self.journal.earlier(
-                checked_request_id(request_id), request.digest, age_s=request.age_s
+                checked_request_id(request_id), digest, age_s=request.age_s
             )
         except InvalidArgumentError:
             return  # the id stands for another request: this one never ran
@@ -223,7 +227,7 @@ class Dispatcher:
             earlier = self.journal.earlier(request_id, digest, age_s=request.age_s)
             if earlier.answer is not None:
                 return earlier.answer
-            if earlier.unclear_term is not None and not job.command.idempotent:
+            if earlier.unclear_term is not None and not _repeatable(request, job.command):
                 raise MayHaveRunError(request_id, term=earlier.unclear_term)
             attempt = self._attempts[request_id] = _Attempt(digest, earlier.unclear_term)
             attempt.task = self.tasks.create_task(_settled(self._once(request, job, attempt)))
@@ -272,7 +276,10 @@ class Dispatcher:
     ) -> Answer:
         request_id, digest = request.request_id, attempt.digest
         earlier = await self.journal.begin(
-            request_id, digest, idempotent=job.command.idempotent, age_s=request.age_s
+            request_id,
+            digest,
+            idempotent=_repeatable(request, job.command),
+            age_s=request.age_s,
         )
         if earlier.answer is not None:
             return earlier.answer
@@ -403,6 +410,10 @@ async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer:
 def _ask(command: Command, arguments: Mapping[str, Any]) -> Ask:
     module = "" if command.module == BUILTIN else command.module
     return Ask(command.prefix, command.perm, module, arguments)
+
+
+def _repeatable(request: Request, command: Command) -> bool:
+    return command.idempotent and request.age_s <= REPEAT_WITHIN_S
 
 
 def _too_late(command: Command) -> DeadlineExceededError:

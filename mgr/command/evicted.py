@@ -7,11 +7,12 @@ journal's. Every active keeps all of them in memory, as its mirror shows them.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from mgr.store.api import LeaseId, Put, Record
@@ -22,6 +23,8 @@ EVICTED_MAX: Final = 300_000
 """Hashes kept, some 20 MB of memory. More, and new requests with an id are refused: to forget an
 id would be to let its request run twice."""
 HASH_BYTES: Final = 8
+LOADED_AT_ONCE: Final = 100
+"""Records read between two turns of the loop: a few milliseconds."""
 
 log = logging.getLogger(__name__)
 
@@ -53,20 +56,28 @@ class Evicted:
         self._keys = keys
         self._term = term
         self._written = 0
-        self._record_of: dict[int, str] | None = None
+        self._known: set[int] = set()
+        self._hashes_of: dict[str, Sequence[int]] = {}
+        self._loading = self._load()
+
+    async def load(self) -> None:
+        """Read what there is, a few records at a time: a first command is not to wait for it."""
+        for count, _ in enumerate(self._loading):
+            if count % LOADED_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def __contains__(self, request_id: str) -> bool:
         """Whether the result of ``request_id`` was evicted."""
-        return _hash(request_id) in self._known()
+        return _hash(request_id) in self._all()
 
     def __len__(self) -> int:
         """How many ids there are."""
-        return len(self._known())
+        return len(self._all())
 
     @property
     def full(self) -> bool:
         """Whether there is no room for more."""
-        return len(self._known()) >= EVICTED_MAX
+        return len(self._all()) >= EVICTED_MAX
 
     def record(self, request_ids: Iterable[str], lease: LeaseId) -> Put:
         """What to write in the transaction that deletes the results of ``request_ids``."""
@@ -75,27 +86,31 @@ class Evicted:
         key = self._keys.evicted_requests(f"{self._term}-{self._written}")
         return Put(key, b64encode(hashes.tobytes()).decode(), lease)
 
-    def _known(self) -> dict[int, str]:
-        if self._record_of is None:
-            # At the first mutating command, not at the beginning of the term: a failover does
-            # not wait for it.
-            self._record_of = {}
-            prefix = self._keys.evicted
-            self._add(self._mirror.under(prefix).values())
-            self._mirror.subscribe(prefix, self._follow)
-        return self._record_of
+    def _all(self) -> set[int]:
+        for _ in self._loading:
+            pass  # what is left: an id must not be missed because it is not read yet
+        return self._known
+
+    def _load(self) -> Iterator[None]:
+        prefix = self._keys.evicted
+        found = self._mirror.under(prefix)
+        self._mirror.subscribe(prefix, self._follow)
+        for key in found:
+            # As it is by now: it may have expired since.
+            record = self._mirror.get(key)
+            if record is not None:
+                self._replace(key, _hashes_in(record))
+            yield
 
     def _follow(self, changes: Sequence[Change]) -> None:
-        known = self._known()
-        gone = {change.key for change in changes if change.record is None}
-        if gone:
-            self._record_of = {each: key for each, key in known.items() if key not in gone}
-        self._add(change.record for change in changes if change.record is not None)
+        for change in changes:
+            self._replace(change.key, _hashes_in(change.record) if change.record else ())
 
-    def _add(self, records: Iterable[Record]) -> None:
-        known = self._known()
-        for record in records:
-            known.update(dict.fromkeys(_hashes_in(record), record.key))
+    def _replace(self, key: str, hashes: Sequence[int]) -> None:
+        self._known.difference_update(self._hashes_of.pop(key, ()))
+        if hashes:
+            self._hashes_of[key] = hashes
+            self._known.update(hashes)
 
 
 def _hash(request_id: str) -> int:
@@ -103,7 +118,7 @@ def _hash(request_id: str) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _hashes_in(record: Record) -> Iterable[int]:
+def _hashes_in(record: Record) -> Sequence[int]:
     hashes = array("Q")
     try:
         hashes.frombytes(b64decode(record.value, validate=True))

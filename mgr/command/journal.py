@@ -60,9 +60,10 @@ from mgr.store.keys import Keys
 
 LIFE_S: Final = 600
 """An entry lives at least this long: a client retries for seconds, an operator for minutes."""
-LEASE_TTL_S: Final = 2 * LIFE_S
-"""Entries share a lease that is never renewed. After half its life new entries get a new one, so
-each lives between one and two ``LIFE_S``, and nothing is left to clean up or to keep alive."""
+LEASE_TTL_S: Final = LIFE_S + 60
+"""Entries share a lease that is never renewed. After its first minute new entries get a new one, so
+each lives for ``LIFE_S`` and at most a minute more: nothing is left to clean up or to keep alive,
+and there is room for new ids every minute."""
 AGE_MAX_S: Final = LIFE_S - 60
 """A request first sent longer ago is not run if it is not known: its record may have expired. The
 margin is for clocks that run at different rates and for the time a request is on its way."""
@@ -170,6 +171,7 @@ class Journal:
         """
         with contextlib.suppress(StoreError):  # the first command will tell its caller
             await self._current_lease()
+        await self._evicted.load()
         await asyncio.sleep(RECALL_AFTER_S)
         records = self._mirror.under(self._keys.requests).values()
         earlier = [record for record in records if record.mod_revision < self._term]

@@ -84,7 +84,9 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
 
         """
         if deadline_s is not None and deadline_s <= self._clock.now():
-            raise DeadlineExceededError("the caller's time had run out on arrival: nothing ran")
+            raise DeadlineExceededError(
+                "the caller's time had run out on arrival: it was not begun"
+            )
         if not request.words:
             raise InvalidArgumentError("no command given")
         answer = await self._role_of().execute(

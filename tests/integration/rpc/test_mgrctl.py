@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from mgr.command.dispatch import Answer
-from mgr.errors import MayHaveRunError
+from mgr.errors import MayHaveRunError, NotAuthorizedError
 from tests.integration.rpc.cluster import until
 from tests.support.tree import ROOT
 
@@ -239,6 +239,26 @@ async def test_what_may_have_run_has_a_status_of_its_own(mgrctl, three):
     assert status == 110
     assert err.startswith("Error ECONNABORTED: request ")
     assert "look at what it did before you repeat it" in err
+
+
+async def test_a_refusal_after_a_lost_attempt_has_the_same_status(mgrctl, three):
+    """Not that of the refusal, which speaks of the second manager's attempt only."""
+    first = three.promote("a", 5)
+    first.hold.clear()
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(mgrctl("count"))
+        await until(lambda: first.requests)
+        await three["a"].server.close(0)
+
+        async def refuse(_request):
+            raise NotAuthorizedError("access denied")
+
+        three.promote("b", 6, among=("b", "c")).execute = refuse
+    status, _, err = asked.result()
+
+    assert status == 110
+    assert "an earlier attempt may have run" in err
+    assert "access denied" in err
 
 
 async def test_an_answer_that_cannot_be_written_is_said_in_a_line(mgrctl, three):

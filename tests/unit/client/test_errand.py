@@ -9,8 +9,8 @@ from mgr import errors
 from mgr.client.attempt import Attempts
 from mgr.client.errand import HINTS_MAX, Elsewhere, Errand
 from mgr.client.guide import Guide
-from mgr.client.peers import Peers
-from mgr.client.search import Sighting
+from mgr.client.peers import Peer, Peers
+from mgr.client.search import Search, Sighting
 from mgr.errors import (
     DeadlineExceededError,
     MayHaveRunError,
@@ -48,6 +48,8 @@ class Ended:
             raise grpc.aio.AioRpcError(
                 code_of(self.outcome), grpc.aio.Metadata(), trailers, details=status.message
             )
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
         return self.outcome
 
 
@@ -192,3 +194,22 @@ def test_only_retries_say_how_old_the_request_is():
     assert second.age.ToSeconds() == 700
     second.ClearField("age")
     assert second == first
+
+
+@pytest.mark.parametrize(("ready", "told"), [(True, "unknown"), (False, "no active manager")])
+async def test_a_call_that_was_sent_may_have_run_though_the_channel_is_gone(
+    monkeypatch, ready, told
+):
+    """A server that closes lets its calls end, here by their deadline, and takes no other."""
+    late = grpc.aio.AioRpcError(
+        grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata()
+    )
+    monkeypatch.setattr(Peer, "ready", lambda _: ready)
+    monkeypatch.setattr(Peer, "connected", lambda _: False)
+    _, one = errand(Managers(lambda _: late))
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(5, "a:1"))
+
+    one._answered = True
+    assert told in str(one._giving_up(Search(one._guide.peers)))

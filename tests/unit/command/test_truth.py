@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from mgr.argument.descriptor import Signature
+from mgr.command.dispatch import REPEAT_WITHIN_S
 from mgr.command.journal import NOTHING, Journal
 from mgr.command.registry import Command
 from mgr.command.request import Request
@@ -127,6 +129,17 @@ async def test_a_runner_that_takes_nothing_does_not_erase_what_an_earlier_term_b
         assert (await heir.execute(*SET, request_id="r1")).retval == 0
 
 
+@pytest.mark.parametrize(("age_s", "runs"), [(0.0, 1), (REPEAT_WITHIN_S, 1), (61.0, 0)])
+async def test_an_idempotent_command_is_run_again_soon_or_not_at_all(age_s, runs):
+    """A client that was frozen for minutes would undo what others did meanwhile."""
+    async with bench() as it:
+        heir = await begun_and_lost(it, *SET)
+        with contextlib.suppress(MayHaveRunError):
+            await heir.execute(*SET, request_id="r1", age_s=age_s)
+
+    assert heir.counter.calls == runs
+
+
 @pytest.mark.parametrize(
     "refuse",
     [
@@ -175,6 +188,8 @@ async def test_a_second_attempt_is_not_refused_while_the_first_one_is_held():
             it.registry.drop("counter")
             with pytest.raises(MayHaveRunError, match="under way; no command"):
                 await it.execute(*ADD, request_id="r1")
+            with pytest.raises(UnknownCommandError):  # another request: of that one nothing ran
+                await it.execute("counter", "add", "5", request_id="r1")
             it.registry.put("counter", COMMANDS)
             second = callers.create_task(it.execute(*ADD, request_id="r1"))
             await asyncio.sleep(0)
