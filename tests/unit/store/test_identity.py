@@ -10,7 +10,7 @@ from mgr.errors import LeaseExpiredError, OutcomeUnknownError, StoreUnavailableE
 from mgr.link import StoreSeen
 from mgr.store.api import LeaseId, Put
 from mgr.store.etcd import EtcdStore
-from mgr.store.identity import StoreIdentity
+from mgr.store.identity import SILENT_S, StoreIdentity
 from tests.support.clock import ManualClock
 from tests.support.fake_etcd import FakeEtcd
 
@@ -23,7 +23,7 @@ async def connect():
     async with contextlib.AsyncExitStack() as stack:
 
         def make(*etcds, **seen):
-            identity = StoreIdentity(StoreSeen(**seen))
+            identity = StoreIdentity(StoreSeen(**seen), clock=ManualClock())
             store = EtcdStore([etcd.address for etcd in etcds], identity=identity)
             stack.push_async_callback(store.close)
             return store
@@ -84,10 +84,14 @@ async def test_where_only_another_cluster_answers_nobody_does(start, connect):
     foreign = await start(OTHER)
     store = connect(foreign, cluster_id=OURS)
 
-    with pytest.raises(StoreUnavailableError, match="belongs to cluster 8") as caught:
+    with pytest.raises(StoreUnavailableError, match="another cluster, 8") as caught:
         await store.commit([Put("/k", "1")], timeout_s=0.5)
-
     assert not isinstance(caught.value, OutcomeUnknownError)
+    assert store.identity.trouble == ""
+
+    store.identity._clock.advance(SILENT_S)
+    with pytest.raises(StoreUnavailableError, match="belongs to cluster 8"):
+        await store.commit([Put("/k", "1")], timeout_s=0.5)
     assert foreign.address in store.identity.trouble
     assert "etcd cluster 7" in store.identity.trouble
     assert "docs/operations.md" in store.identity.trouble
