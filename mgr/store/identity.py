@@ -237,7 +237,9 @@ class StoreIdentity:
         before_s, self._advanced_s = self._advanced_s, now_s
         by = revision - self.newest_revision
         likely_max = LEAP_MIN + WRITES_PER_S_MAX * (now_s - before_s)
-        return by if self.newest_revision and by > likely_max else 0
+        # What another process saw, days ago perhaps, says nothing of how quickly etcd got here.
+        known = self.confirmed and self.newest_revision
+        return by if known and by > likely_max else 0
 
     def _changed(self) -> None:
         for listener in self._listeners:

@@ -190,6 +190,32 @@ async def test_an_answer_that_was_overtaken_is_no_step_back():
     assert not identity.advance(11, 12)
 
 
+async def test_a_revision_that_leaps_is_a_restore():
+    """No etcd writes a billion times in a second; a hundred thousand times, perhaps."""
+    clock = ManualClock()
+    identity = StoreIdentity(clock=clock)
+    identity.advance(10, 0)
+    clock.advance(60)
+    identity.advance(6_000_000, 10)
+    assert identity.restores == 0
+
+    clock.advance(1)
+    identity.advance(1_006_000_000, 6_000_000)
+
+    assert identity.restores == 1
+    assert identity.trouble == ""
+
+
+async def test_a_process_that_was_away_for_long_finds_no_restore():
+    """Etcd went on meanwhile; what stands in the file is old."""
+    identity = StoreIdentity(StoreSeen(cluster_id=OURS, newest_revision=10), clock=ManualClock())
+
+    identity.advance(50_000_000, 10)
+
+    assert identity.restores == 0
+    assert identity.confirmed
+
+
 async def test_a_foreign_endpoint_is_logged_ever_more_seldom(caplog):
     """Once when it is found, then after five seconds, ten, twenty: it may stay for days."""
     clock = ManualClock()
