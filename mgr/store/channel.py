@@ -183,14 +183,14 @@ class FailoverChannel:
         raise unanswered(deed, trouble, maybe_done=False)
 
     async def survey(self, *, timeout_s: float) -> None:
-        """Ask every endpoint for its cluster that was not asked yet; ``identity`` knows then.
+        """Ask every endpoint for its cluster, but for those that are bad; ``identity`` knows then.
 
         One that is foreign is found before the others fail and it is needed.
         """
         if not self.identity.cluster_id:
             return
         now = asyncio.get_running_loop().time()
-        asked = [e for e in self._endpoints if not e.checked and e.bad_until <= now]
+        asked = [endpoint for endpoint in self._endpoints if endpoint.bad_until <= now]
         found, _ = await self._ask_all(asked, timeout_s)
         for endpoint, answer in found.items():
             self.foreign(endpoint, answer)

@@ -24,6 +24,8 @@ from mgr.link import StoreSeen
 LOG_AGAIN_S: Final = 5.0
 """A foreign endpoint is logged again after this, then after twice as long, and so on."""
 LOG_AGAIN_MAX_S: Final = 600.0
+SILENT_S: Final = 3.0
+"""The right cluster is called away when it has not answered for so long."""
 LEAP_MIN: Final = 1_000_000
 WRITES_PER_S_MAX: Final = 100_000
 """More than any etcd does. A revision that grows quicker was raised by ``--bump-revision``."""
@@ -71,7 +73,8 @@ class StoreIdentity:
         self._listeners: list[Callable[[], None]] = []
         self._advanced_s = clock.now()
         self._behind = 0
-        self._answering = True
+        self._silent_since_s: float | None = None
+        self._only_foreign = False
         self._conflict = ""
         self._foreign: dict[str, _Foreign] = {}
 
@@ -105,7 +108,7 @@ class StoreIdentity:
             )
         if self._conflict:
             return self._conflict
-        if self._foreign and not self._answering:
+        if self._only_foreign:
             return (
                 f"no endpoint of etcd cluster {self.cluster_id:x} answers, and {self._listed()}. "
                 "Correct the setting etcd, or that member; if etcd was replaced for good, see "
@@ -148,17 +151,22 @@ class StoreIdentity:
         if self._foreign.pop(address, None) is not None:
             log.info("etcd endpoint belongs to the right cluster", extra={"address": address})
             self._changed()
-        if not self._answering:
-            self._answering = True
+        self._silent_since_s = None
+        if self._only_foreign:
+            self._only_foreign = False
             self._changed()
         return True
 
     def unanswered(self) -> None:
         """Note that no endpoint gave an answer that counts."""
-        if self._answering:
-            self._answering = False
-            if self._foreign:
-                self._changed()
+        now_s = self._clock.now()
+        if self._silent_since_s is None:
+            self._silent_since_s = now_s
+        lasting = now_s - self._silent_since_s >= SILENT_S
+        if lasting and self._foreign and not self._only_foreign:
+            # Not at once: an election inside the right cluster takes a second or two.
+            self._only_foreign = True
+            self._changed()
 
     def times_foreign(self, address: str) -> int:
         """How often in a row the endpoint at ``address`` was of another cluster."""
@@ -229,7 +237,9 @@ class StoreIdentity:
         before_s, self._advanced_s = self._advanced_s, now_s
         by = revision - self.newest_revision
         likely_max = LEAP_MIN + WRITES_PER_S_MAX * (now_s - before_s)
-        return by if self.newest_revision and by > likely_max else 0
+        # What another process saw, days ago perhaps, says nothing of how quickly etcd got here.
+        known = self.confirmed and self.newest_revision
+        return by if known and by > likely_max else 0
 
     def _changed(self) -> None:
         for listener in self._listeners:

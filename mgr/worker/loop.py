@@ -65,7 +65,8 @@ LOOK_EVERY_S: Final = 0.5
 WAIT_S: Final = 10.0
 """After this, say in the log what is waited for, and wait on."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
-SURVEY_EVERY_S: Final = 5.0
+SURVEY_EVERY_S: Final = 10.0
+"""How often to ask every endpoint of etcd which cluster it belongs to."""
 FIRST: Final = Revision(1)
 """Any revision: every etcd is at this one or later."""
 

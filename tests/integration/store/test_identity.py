@@ -83,6 +83,20 @@ async def test_the_cluster_is_named_to_whoever_has_no_rights(connect, etcd_progr
         assert store.identity.cluster_id
 
 
+async def test_a_member_without_a_quorum_still_names_its_cluster(connect, etcd_cluster):
+    """An election inside etcd does not leave the first contact to a foreign one."""
+    expected = await id_of(connect, etcd_cluster)
+    one, two, three = etcd_cluster.members
+    one.kill()
+    two.kill()
+    store = connect(three.endpoints)
+
+    with pytest.raises(StoreUnavailableError):
+        await store.get("/k", timeout_s=2)
+
+    assert store.identity.cluster_id == expected
+
+
 async def test_a_lease_is_not_lost_by_the_word_of_a_foreign_etcd(switched):
     """It has no such lease and says so: with an error, or with a life of no seconds."""
     store, cable, lease = switched

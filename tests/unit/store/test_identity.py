@@ -10,7 +10,7 @@ from mgr.errors import LeaseExpiredError, OutcomeUnknownError, StoreUnavailableE
 from mgr.link import StoreSeen
 from mgr.store.api import LeaseId, Put
 from mgr.store.etcd import EtcdStore
-from mgr.store.identity import StoreIdentity
+from mgr.store.identity import SILENT_S, StoreIdentity
 from tests.support.clock import ManualClock
 from tests.support.fake_etcd import FakeEtcd
 
@@ -23,7 +23,7 @@ async def connect():
     async with contextlib.AsyncExitStack() as stack:
 
         def make(*etcds, **seen):
-            identity = StoreIdentity(StoreSeen(**seen))
+            identity = StoreIdentity(StoreSeen(**seen), clock=ManualClock())
             store = EtcdStore([etcd.address for etcd in etcds], identity=identity)
             stack.push_async_callback(store.close)
             return store
@@ -84,10 +84,14 @@ async def test_where_only_another_cluster_answers_nobody_does(start, connect):
     foreign = await start(OTHER)
     store = connect(foreign, cluster_id=OURS)
 
-    with pytest.raises(StoreUnavailableError, match="belongs to cluster 8") as caught:
+    with pytest.raises(StoreUnavailableError, match="another cluster, 8") as caught:
         await store.commit([Put("/k", "1")], timeout_s=0.5)
-
     assert not isinstance(caught.value, OutcomeUnknownError)
+    assert store.identity.trouble == ""
+
+    store.identity._clock.advance(SILENT_S)
+    with pytest.raises(StoreUnavailableError, match="belongs to cluster 8"):
+        await store.commit([Put("/k", "1")], timeout_s=0.5)
     assert foreign.address in store.identity.trouble
     assert "etcd cluster 7" in store.identity.trouble
     assert "docs/operations.md" in store.identity.trouble
@@ -184,6 +188,32 @@ async def test_an_answer_that_was_overtaken_is_no_step_back():
 
     assert identity.newest_revision == 12
     assert not identity.advance(11, 12)
+
+
+async def test_a_revision_that_leaps_is_a_restore():
+    """No etcd writes a billion times in a second; a hundred thousand times, perhaps."""
+    clock = ManualClock()
+    identity = StoreIdentity(clock=clock)
+    identity.advance(10, 0)
+    clock.advance(60)
+    identity.advance(6_000_000, 10)
+    assert identity.restores == 0
+
+    clock.advance(1)
+    identity.advance(1_006_000_000, 6_000_000)
+
+    assert identity.restores == 1
+    assert identity.trouble == ""
+
+
+async def test_a_process_that_was_away_for_long_finds_no_restore():
+    """Etcd went on meanwhile; what stands in the file is old."""
+    identity = StoreIdentity(StoreSeen(cluster_id=OURS, newest_revision=10), clock=ManualClock())
+
+    identity.advance(50_000_000, 10)
+
+    assert identity.restores == 0
+    assert identity.confirmed
 
 
 async def test_a_foreign_endpoint_is_logged_ever_more_seldom(caplog):
