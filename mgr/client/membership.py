@@ -154,7 +154,6 @@ class Membership:
         self._patience = patience or Patience()
         self._configured = cluster_pb2.Configure()
         self._hint: Sighting | None = None
-        self._passed = 0
         self._was_member = False
         self._leaving = False
         self._silent: dict[str, str] = {}
@@ -301,10 +300,10 @@ class Membership:
                     absence.lasts(now(), search.silent)
                     continue
                 waited_s = now() - begun_s
-                if sighting.term > self._passed and waited_s > self._patience.rejoin_within_s:
-                    # The whole fleet waited for this one, and hears of it in this moment.
+                if waited_s > self._patience.rejoin_within_s:
+                    # The whole fleet waited for this one, and hears of it in this moment. Also of
+                    # the same term: an active may be suspended for longer than streams wait.
                     await asyncio.sleep(self._patience.spread_s())
-                self._passed = max(self._passed, sighting.term)
                 try:
                     line = await self._open(sighting)
                 except _ElsewhereError as elsewhere:
@@ -335,7 +334,6 @@ class Membership:
             self._follow(error)
             raise _ElsewhereError(error) from None
         self._configured = answer.configure
-        self._passed = max(self._passed, sighting.term)
         return line
 
     def _follow(self, error: MgrError) -> None:

@@ -54,7 +54,7 @@ class Search:
     """Follows who leads, within an ``async with`` block.
 
     Attributes:
-        best: The active of the highest term that managers name; the last one if none names any.
+        best: The active of the highest term that managers name now; None if none names any.
         answered: At least one manager answered since the block began.
         silent: For each address that is no help now: why.
 
@@ -77,6 +77,7 @@ class Search:
         self._peers = peers
         self._pause = pause
         self._lowered = lowered
+        self._highest = 0
         self._named: dict[str, Sighting] = {}
         self._leaving: dict[Callable[[], object], int] = {}
         self._asked: set[str] = set()
@@ -197,13 +198,12 @@ class Search:
             self._named.values(), key=lambda seen: (seen.term, seen.firsthand), default=None
         )
         best = self.best
-        if named is None:
-            return
-        if best is None or named.term > best.term or (named.term == best.term and named.firsthand):
+        if named is None or best is None or named.term != best.term or named.firsthand:
             self.best = named
-        elif named.term < best.term:
-            self.best = named
-            self._lowered(named)
+        if named is not None:
+            if named.term < self._highest:
+                self._lowered(named)
+            self._highest = named.term
 
     def _leave(self) -> None:
         newest = self.best

@@ -323,12 +323,9 @@ class Dispatcher:
             await self.gate.held(until_s=until_s)
 
     async def _read(self, job: _Job, runner: Runner) -> Answer:
-        # Asked again elsewhere it changes nothing; answered here it may be older than what the
-        # successor has acknowledged by now.
+        # What it saw may be older than what a successor has acknowledged by now.
         answer = await self._run(job, runner)
-        if not self.gate.holds():
-            until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
-            await self.gate.answerable(until_s=until_s)
+        await self._still_ours(job)
         return answer
 
     async def _run(self, job: _Job, runner: Runner) -> Answer:

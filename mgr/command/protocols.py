@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mgr.access.table import Caller
@@ -82,17 +81,7 @@ class Gate(Protocol):
         """
         ...
 
-    async def answerable(self, *, until_s: float) -> None:
-        """Return as soon as it holds, for a read.
 
-        Raises:
-            NotActiveError: As ``held``. Names the active where it is known.
-
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
 class Earlier:
     """What is known of the earlier attempts of a request; all unset: nothing of it ever ran.
 

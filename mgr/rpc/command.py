@@ -16,6 +16,7 @@ from mgr.command.registry import Command
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.host.role import Role
 from mgr.rpc.callers import Door
+from mgr.rpc.gated import Gated
 from mgr.rpc.session import Session
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
@@ -31,13 +32,19 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
     """See ``proto/mgr/rpc/v1/command.proto``."""
 
     def __init__(
-        self, role_of: Callable[[], Role], clock: Clock, streams: Streams, door: Door
+        self,
+        role_of: Callable[[], Role],
+        clock: Clock,
+        streams: Streams,
+        door: Door,
+        gated: Gated,
     ) -> None:
         """Ask ``role_of`` anew at each call: the role changes while connections stay."""
         self._role_of = role_of
         self._clock = clock
         self._streams = streams
         self._door = door
+        self._gated = gated
         self._described: dict[str, command_pb2.DescribeCommandsResponse] = {}
 
     async def Execute(
@@ -89,7 +96,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
             )
         if not request.words:
             raise InvalidArgumentError("no command given")
-        answer = await self._role_of().execute(
+        running = self._role_of().execute(
             Request(
                 words=tuple(request.words),
                 arguments=arguments_in(request.arguments) if request.arguments else {},
@@ -100,7 +107,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                 age_s=request.age.ToNanoseconds() / 1e9,
             )
         )
-        return _response(answer)
+        return _response(await self._gated.command(running))
 
 
 def _patience_s(context: Any) -> float | None:

@@ -11,15 +11,20 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import grpc
 
 from mgr.clock import Clock
 from mgr.errors import (
     InternalError,
+    InvalidArgumentError,
     MgrError,
+    ModuleFailedError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
     NotActiveError,
+    NotAuthorizedError,
     StoreUnavailableError,
     TermLostError,
 )
@@ -90,6 +95,18 @@ RULES: Final[Mapping[str, Rule]] = {
 UNJUDGED: Final = (NotActiveError, TermLostError, StoreUnavailableError, InternalError)
 """Errors that no state of this manager made true, so that they may be told at any time. All
 others say something of its state (there is no such map) and are answers like any other."""
+
+NOT_BEGUN: Final = (
+    InvalidArgumentError,
+    NotAuthorizedError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
+    ModuleFailedError,
+)
+"""What a command is refused with before it runs, because of commands, rights and modules as this
+manager knows them."""
+
+T = TypeVar("T")
 
 
 class Gate(Protocol):
@@ -239,6 +256,21 @@ class Gated:
             case _:
                 return inner
 
+    async def command(self, running: Awaitable[T]) -> T:
+        """Return what a command returns. The dispatcher asks the gate for it.
+
+        Raises:
+            NotActiveError: It was refused by what this manager knows (there is no such command,
+                its module is off), which is not certain under a shut gate. Nothing ran.
+            MgrError: As the command does.
+
+        """
+        try:
+            return await running
+        except NOT_BEGUN:
+            await self._current()
+            raise
+
     async def _read(self, inner: Behaviour, request: Any, context: Context) -> Any:
         return await self._judged(inner(request, context), self._gate.answerable)
 
@@ -254,13 +286,16 @@ class Gated:
         except UNJUDGED:
             raise
         except MgrError:
-            # Refused, so nothing was done: also for a change it is safe to ask elsewhere.
-            if self._gate.term and not self._gate.holds():
-                await self._gate.answerable(until_s=self._until_s())
+            await self._current()
             raise
         if not self._gate.holds():
             await hold(until_s=self._until_s())
         return answer
+
+    async def _current(self) -> None:
+        # After a refusal nothing was done: also for a change it is safe to ask elsewhere.
+        if self._gate.term and not self._gate.holds():
+            await self._gate.answerable(until_s=self._until_s())
 
     async def _send(self, inner: Behaviour, request: Any, context: Context) -> None:
         with self._streams.endable():

@@ -102,14 +102,14 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     streams = Streams(refused)
     door = Door(view.access, demands=bool(settings.tls_ca))
     health = HealthServicer(SERVICES, streams, gate.admits)
-    identity = Identity(settings.id, settings.cluster, version(), incarnation)
-    edge = StatusInterceptor(door, Gated(gate, clock, hold_s=settings.hold_s))
-    server = grpc.aio.server(interceptors=[edge], options=_options(settings))
-    commands = CommandServicer(role_of, clock, streams, door)
+    gated = Gated(gate, clock, hold_s=settings.hold_s)
+    interceptors = [StatusInterceptor(door, gated)]
+    server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
+    commands = CommandServicer(role_of, clock, streams, door, gated)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(
-            identity,
+            Identity(settings.id, settings.cluster, version(), incarnation),
             role_of=role_of,
             view=view,
             streams=streams,

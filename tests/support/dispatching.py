@@ -43,9 +43,6 @@ class Gate:
     async def held(self, *, until_s):
         await self._wait(until_s, TermLostError("over"))
 
-    async def answerable(self, *, until_s):
-        await self._wait(until_s, NotActiveError("b:1"))
-
     def shut(self):
         self.is_open = False
         self.reopened.clear()

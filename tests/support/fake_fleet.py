@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import grpc
 
 from mgr.access.table import Access
+from mgr.clock import CLOCK
 from mgr.errors import MgrError, NotActiveError, ReplacedError
 from mgr.rpc.callers import Door
+from mgr.rpc.gated import Gated
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionResponse
 from mgr.rpc.wire import value_of
 from mgr.store.keys import Keys
+from mgr.worker.gate import Gate
 
 PERIOD_S = 0.05
 ANSWER_S = 5.0
@@ -119,9 +123,11 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         self.log: list[Joined] = []
 
     async def start(self, port=0):
-        self.server = grpc.aio.server(
-            interceptors=[StatusInterceptor(Door(OPEN, demands=False))], options=OPTIONS
-        )
+        # It refuses by itself where it does not lead.
+        gate = Gate(CLOCK, lambda: None)
+        gate.extend(1, math.inf)
+        edge = StatusInterceptor(Door(OPEN, demands=False), Gated(gate, CLOCK, hold_s=1))
+        self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)
         manager_pb2_grpc.add_ManagerServiceServicer_to_server(self, self.server)
         self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")

@@ -11,7 +11,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mgr.cluster.maps import Gone, Map
-from mgr.errors import NotActiveError, TermLostError
+from mgr.errors import (
+    ModuleNotEnabledError,
+    NotActiveError,
+    TermLostError,
+    UnknownCommandError,
+)
 from mgr.rpc import gated
 from mgr.rpc.gated import RULES, Gating, Rule
 from mgr.rpc.status import error_of
@@ -234,6 +239,20 @@ async def test_a_change_under_way_when_the_gate_shuts_may_have_been_made(manager
 
     assert isinstance(await refusal(setting), TermLostError)
     assert maps.written == ["racks"]
+
+
+@pytest.mark.parametrize("error", [UnknownCommandError("no"), ModuleNotEnabledError("off")])
+async def test_a_command_is_not_refused_by_what_an_old_term_knew(manager, channel, error):
+    """A module may have been enabled since, or its code been reloaded, on the successor."""
+    manager.role.fails = [error, error]
+    stub = command_pb2_grpc.CommandServiceStub(channel)
+    words = command_pb2.ExecuteRequest(words=["raise"])
+    before = await refusal(stub.Execute(words))
+
+    manager.suspend()
+
+    assert type(before) is type(error)
+    assert isinstance(await refusal(stub.Execute(words)), NotActiveError)
 
 
 async def test_health_asks_the_gate_itself(manager, channel):

@@ -222,3 +222,27 @@ async def test_a_client_of_one_loop_is_reusable_after_a_session(three):
         async with client.session() as session:
             await session.execute(["echo"])
         assert (await client.execute(["echo", "x"])).text == "x"
+
+
+async def test_a_session_finds_an_active_of_a_lower_term(client, three):
+    """Etcd was restored: whom it knew of the higher term leads no more, and says so."""
+    three.promote("a", 900)
+    async with client.session() as session:
+        first = await session.execute(["echo", "one"])
+        three.promote("b", 30)
+        three["a"].gate.end("etcd was restored")
+        second = await session.execute(["echo", "two"])
+
+    assert [(each.text, each.term) for each in (first, second)] == [("one", 900), ("two", 30)]
+
+
+async def test_a_call_finds_an_active_of_a_lower_term(client, three):
+    """Likewise."""
+    three.promote("a", 900)
+    first = await client.execute(["echo", "one"])
+    three.promote("b", 30)
+    three["a"].gate.end("etcd was restored")
+
+    second = await client.execute(["echo", "two"])
+
+    assert [(each.text, each.term) for each in (first, second)] == [("one", 900), ("two", 30)]

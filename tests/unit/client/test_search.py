@@ -107,3 +107,15 @@ def test_a_stream_is_left_once_when_its_term_is_the_newest_no_more(search):
         pass
 
     assert left == [5]
+
+
+def test_an_active_that_nobody_names_any_more_is_not_the_best(search):
+    """A suspended one does not name itself: whoever asked it all the same would be a load."""
+    search.hear("a", "a:1", active="a", term=5, address="a:1")
+    search.hear("b", "b:1", active="a", term=5, address="a:1")
+    search.hear("b", "b:1")
+    assert search.best.term == 5
+
+    search.hear("a", "a:1")
+
+    assert search.best is None

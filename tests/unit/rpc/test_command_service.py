@@ -8,8 +8,10 @@ from mgr.access.table import Caller
 from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.command import CommandServicer
+from mgr.rpc.gated import Gated
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from mgr.rpc.wire import span, value_of
+from mgr.worker.gate import Gate
 from tests.support.clock import ManualClock
 
 ADA = Caller("ada", "1.2.3.4")
@@ -28,7 +30,9 @@ class Role:
 
 
 def service(role):
-    return CommandServicer(lambda: role, ManualClock(1000.0), None, None)
+    clock = ManualClock(1000.0)
+    gated = Gated(Gate(clock, lambda: None), clock, hold_s=1)
+    return CommandServicer(lambda: role, clock, None, None, gated)
 
 
 async def test_a_request_is_handed_on_whole():
