@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -17,6 +17,7 @@ from mgr.access.table import Caller
 from mgr.command.builtin.admin import ModuleInfo, Reloaded
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
+from mgr.config.effects import MODULE_EFFECTS, readable_effects
 from mgr.errors import (
     InvalidArgumentError,
     ModuleFailedError,
@@ -28,6 +29,7 @@ from mgr.health.manager import ModuleState
 from mgr.host.abandoned import REMEDY, Half
 from mgr.host.bridge import Bridge
 from mgr.host.crash import Heard, unheard
+from mgr.host.effects import Classified
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
 from mgr.host.finder import Found, always_on
 from mgr.host.life import ENDED, WORKS, Event, Phase
@@ -85,7 +87,11 @@ class ActiveModules:
         self._tasks = tasks
         self._limits = limits
         self._told = told
+        self.before_external: Callable[[], Awaitable[None]] = _nothing
+        """Awaited before a module is constructed that acts outside the store."""
         self._runners: dict[str, ModuleRunner] = {}
+        # Those whose instance may act by now, and whether it was external when it began.
+        self._begun: dict[ModuleRunner, bool] = {}
         self._going: set[str] = set()
         self._gone = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -94,13 +100,13 @@ class ActiveModules:
         self._heard: Heard = unheard
         # Replaced as a whole, so that any thread may read it.
         self._instances: Mapping[str, object] = {}
-        manager.abandoned.subscribe(self._abandoned_changed)
 
     async def start(self) -> None:
         """Construct every enabled module, all at once; returns when each is there or late.
 
         One that must not begin yet is not waited for: its commands are.
         """
+        self._manager.abandoned.subscribe(self._abandoned_changed)
         self.look()
         catalogue = self._manager.catalogue
         for name, runner in tuple(self._runners.items()):
@@ -152,6 +158,15 @@ class ActiveModules:
                 self.look()
         runs = name in self._wanted and self._manager.abandoned.find(name) is None
         return Reloaded(runs=runs, digest=found.digest)
+
+    @property
+    def acts_outside(self) -> bool:
+        """Whether something on the books may act outside the store.
+
+        On the books is what is constructed, runs, stops, waits to be restarted, or did not stop.
+        """
+        begun = (external or self._external(each.name) for each, external in self._begun.items())
+        return any(begun) or any(each.external for each in self._manager.abandoned.all())
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -235,6 +250,8 @@ class ActiveModules:
                 or self._held_by(name),
                 default_enabled=name in DEFAULT_ENABLED,
                 held_by=self._held_by(name),
+                effects=self._classified(found).effects.value,
+                effects_said_by=self._classified(found).source.value,
             )
             for name, found in self._manager.catalogue.items()
         }
@@ -295,7 +312,16 @@ class ActiveModules:
 
     def _held_s(self, found: Found) -> float:
         """How long it must not begin yet: who led before may still act where no store judges."""
-        return max(0.0, self._effects_from_s - self.clock.now()) if found.external else 0.0
+        external = self._classified(found).external
+        return max(0.0, self._effects_from_s - self.clock.now()) if external else 0.0
+
+    def _classified(self, found: Found) -> Classified:
+        chosen = self._manager.config.native(MODULE_EFFECTS)
+        return found.classify(readable_effects(str(chosen or "")))
+
+    def _external(self, module: str) -> bool:
+        found = self._manager.catalogue.get(module)
+        return found is None or self._classified(found).external
 
     async def _live(self, found: Found, runner: ModuleRunner) -> None:
         if held_s := self._held_s(found):
@@ -304,7 +330,13 @@ class ActiveModules:
         # Asked again: a timer may ring a moment early.
         while held_s := self._held_s(found):  # noqa: ASYNC110 - time passes, nothing happens
             await asyncio.sleep(held_s)
-        await runner.live()
+        self._begun[runner] = external = self._classified(found).external
+        try:
+            if external:
+                await self.before_external()
+            await runner.live()
+        finally:
+            del self._begun[runner]
 
     async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:
         await asyncio.sleep(self._held_s(found))
@@ -330,9 +362,9 @@ class ActiveModules:
 
     def _happened(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
-            found = self._manager.catalogue[runner.name]
+            external = self._begun.get(runner, True) or self._external(runner.name)
             self._manager.abandoned.add(
-                runner.name, Half.ACTIVE, runner.leftovers, external=found.external
+                runner.name, Half.ACTIVE, runner.leftovers, external=external
             )
         metrics = self._manager.metrics
         metrics.set_module_up(runner.name, up=runner.phase in WORKS)
@@ -345,6 +377,10 @@ class ActiveModules:
             if each.instance is not None and each.phase not in {*ENDED, Phase.STOPPING}
         }
         self._told.changed(runner.name, event)
+
+
+async def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class _Successor:
