@@ -27,7 +27,7 @@ from mgr.errors import (
 )
 from mgr.health.manager import ModuleState
 from mgr.host.abandoned import REMEDY, Half
-from mgr.host.bridge import Bridge
+from mgr.host.bridge import Bridge, module_threads
 from mgr.host.crash import Heard, unheard
 from mgr.host.effects import Classified
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
@@ -41,6 +41,9 @@ from mgr.store.mirror import Change
 
 ABSENT: Final = "Not found or unloadable"
 """Ceph's words for an enabled module that is not on this host."""
+
+THREADS_EVERY_S: Final = 0.01
+"""How often to look, at the end of a drain, whether threads of modules still run."""
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +169,8 @@ class ActiveModules:
         On the books is what is constructed, runs, stops, waits to be restarted, or did not stop.
         """
         begun = (external or self._external(each.name) for each, external in self._begun.items())
-        return any(begun) or any(each.external for each in self._manager.abandoned.all())
+        abandoned = (each.external for each in self._manager.abandoned.all())
+        return any(begun) or any(abandoned) or bool(self._own_threads())
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -176,13 +180,22 @@ class ActiveModules:
     async def drain(self, *, limit_s: float) -> bool:
         """Stop every module, all at once, within ``limit_s``; whether nothing runs any more.
 
-        False as well while an instance runs that was given up earlier in this worker.
+        False as well while an instance runs that was given up earlier in this worker, or a
+        thread that a module which acts outside started itself and did not end.
         """
         self._draining = True
+        end_s = self.clock.now() + limit_s
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=limit_s)) for runner in runners]
-        return all(end.result() for end in ends) and not self._manager.abandoned.all()
+        if not all(end.result() for end in ends) or self._manager.abandoned.all():
+            return False
+        # There is no event: Python does not say when a thread ends.
+        while (threads := self._own_threads()) and self.clock.now() < end_s:  # noqa: ASYNC110
+            await asyncio.sleep(THREADS_EVERY_S)
+        if threads:
+            log.error("threads of modules run on", extra={"threads": threads})
+        return not threads
 
     # -- asked by others ------------------------------------------------------------------------
 
@@ -318,6 +331,11 @@ class ActiveModules:
     def _classified(self, found: Found) -> Classified:
         chosen = self._manager.config.native(MODULE_EFFECTS)
         return found.classify(readable_effects(str(chosen or "")))
+
+    def _own_threads(self) -> dict[str, list[str]]:
+        """The living threads that external modules started themselves, by module."""
+        # Of another module's only writes matter, and those end with the term.
+        return {name: threads for name, threads in module_threads().items() if self._external(name)}
 
     def _external(self, module: str) -> bool:
         found = self._manager.catalogue.get(module)

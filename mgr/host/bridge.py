@@ -28,6 +28,12 @@ THREAD_NAME_MAX: Final = 15
 """What the kernel keeps of a thread's name; ``top -H`` and ``py-spy`` show no more."""
 
 
+OWNER: Final = "_mgr_module"
+"""Attribute of a thread: the module whose code runs on it."""
+STARTED_BY_MODULE: Final = "_mgr_started_by_module"
+"""Attribute of a thread: the module started it itself, so nobody here waits for its end."""
+
+
 class LeftError(RuntimeError):
     """A module raised what would end the process (an exit, an interrupt). It ends the call."""
 
@@ -53,9 +59,7 @@ class Bridge:
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._woken = False
         self._closed = False
-        threading.Thread(
-            target=self._work, name=thread_name(module, "commands"), daemon=True
-        ).start()
+        _start(thread_name(module, "commands"), self._work, module)
 
     @property
     def waiting(self) -> int:
@@ -114,7 +118,7 @@ class Bridge:
 
     def start_serving(self, serve: Callable[[], None]) -> asyncio.Future[None]:
         """Run ``serve`` on a thread of its own; the future ends when it returns or raises."""
-        return aside(thread_name(self._module, "serve"), serve)
+        return aside(thread_name(self._module, "serve"), serve, module=self._module)
 
     def close(self) -> None:
         """Take no further calls, in either direction. Does not wait for the one under way.
@@ -152,11 +156,12 @@ class Bridge:
             _settle(answer, result, error)
 
 
-def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
+def aside(name: str, call: Callable[[], T], *, module: str = "") -> asyncio.Future[T]:
     """Run ``call`` on a thread of its own, named ``name``; await what it returns or raises.
 
-    For what takes long and is no module's command: importing modules, ``serve()``. A daemon
-    thread: a module that ignores ``shutdown()`` must not keep the retired process from ending.
+    For what takes long and is no module's command: importing modules, ``serve()``. ``module``
+    is whose code it runs, if it is a module's. A daemon thread: a module that ignores
+    ``shutdown()`` must not keep the retired process from ending.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
@@ -170,8 +175,34 @@ def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
             error = caught
         _wake(loop, lambda: _settle(ended, result, error))
 
-    threading.Thread(target=body, name=name, daemon=True).start()
+    _start(name, body, module)
     return ended
+
+
+def follow_module_threads() -> None:
+    """From now on, know of each thread that a module starts itself; call it once.
+
+    A module can start threads and not end them in its ``shutdown``: what acts on them acts on
+    after everything that the host waits for has ended.
+    """
+    start = threading.Thread.start
+
+    def start_followed(self: threading.Thread) -> None:
+        if module := getattr(threading.current_thread(), OWNER, ""):
+            setattr(self, OWNER, module)
+            setattr(self, STARTED_BY_MODULE, True)
+        start(self)
+
+    threading.Thread.start = start_followed  # type: ignore[method-assign]  # there is no other hook
+
+
+def module_threads() -> dict[str, list[str]]:
+    """Return the names of the living threads that modules started themselves, by module."""
+    found: dict[str, list[str]] = {}
+    for thread in threading.enumerate():
+        if getattr(thread, STARTED_BY_MODULE, False):
+            found.setdefault(getattr(thread, OWNER), []).append(thread.name)
+    return found
 
 
 def keep_modules_from_exiting() -> None:
@@ -196,6 +227,12 @@ def thread_name(module: str, purpose: str) -> str:
     """``<module>-<purpose>``; a long module name is cut, so that the purpose stays readable."""
     room = THREAD_NAME_MAX - len(purpose) - 1
     return f"{module[:room]}-{purpose}"
+
+
+def _start(name: str, body: Callable[[], None], module: str) -> None:
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    setattr(thread, OWNER, module)
+    thread.start()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
