@@ -55,7 +55,6 @@ class StandbyRole:
         self._stopping = False
         self._active: Active | None = None
         self._promoted = asyncio.Event()
-        manager.abandoned.subscribe(self.look)
 
     async def run(self, http_address: str) -> None:
         """Run the standby halves of enabled modules, from the first sight of an active on.
@@ -70,6 +69,7 @@ class StandbyRole:
                 return
             if leader is not None and leader.name != manager.id:
                 break
+        manager.abandoned.subscribe(self.look)
         manager.mirror.subscribe(manager.keys.modules, self.look)
         manager.mirror.subscribe(manager.keys.config, self.look)
         self.look()

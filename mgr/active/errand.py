@@ -71,6 +71,7 @@ class Errands:
             told = aside(
                 thread_name(errand.module, "answers"),
                 partial(errand.complete, answer.retval, answer.stdout, answer.stderr),
+                module=errand.module,
             )
             await self._completed(errand, told)
 

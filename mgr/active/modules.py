@@ -17,6 +17,7 @@ from mgr.access.table import Caller
 from mgr.command.builtin.admin import ModuleInfo, Reloaded
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
+from mgr.config.effects import MODULE_EFFECTS, readable_effects
 from mgr.errors import (
     InvalidArgumentError,
     ModuleFailedError,
@@ -26,8 +27,9 @@ from mgr.errors import (
 )
 from mgr.health.manager import ModuleState
 from mgr.host.abandoned import REMEDY, Half
-from mgr.host.bridge import Bridge
+from mgr.host.bridge import Bridge, module_threads
 from mgr.host.crash import Heard, unheard
+from mgr.host.effects import Classified
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
 from mgr.host.finder import Found, always_on
 from mgr.host.life import ENDED, WORKS, Event, Phase
@@ -39,6 +41,9 @@ from mgr.store.mirror import Change
 
 ABSENT: Final = "Not found or unloadable"
 """Ceph's words for an enabled module that is not on this host."""
+
+THREADS_EVERY_S: Final = 0.01
+"""How often to look, at the end of a drain, whether threads of modules still run."""
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +98,6 @@ class ActiveModules:
         ``outside`` says when one may be made that acts outside the store.
         """
         self._outside = outside
-        self.acted_outside = False
-        """A module of this term was started that acts outside the store."""
         self.clock = manager.clock
         self._manager = manager
         self._construct = construct
@@ -102,6 +105,8 @@ class ActiveModules:
         self._limits = limits
         self._told = told
         self._runners: dict[str, ModuleRunner] = {}
+        # Those whose instance may act by now, and whether it was external when it began.
+        self._begun: dict[ModuleRunner, bool] = {}
         self._going: set[str] = set()
         self._gone = asyncio.Event()
         self._reloading = asyncio.Lock()
@@ -110,13 +115,13 @@ class ActiveModules:
         self._heard: Heard = unheard
         # Replaced as a whole, so that any thread may read it.
         self._instances: Mapping[str, object] = {}
-        manager.abandoned.subscribe(self._abandoned_changed)
 
     async def start(self) -> None:
         """Construct every enabled module, all at once; returns when each is there or late.
 
         One that must not begin yet is not waited for: its commands are.
         """
+        self._manager.abandoned.subscribe(self._abandoned_changed)
         self.look()
         catalogue = self._manager.catalogue
         for name, runner in tuple(self._runners.items()):
@@ -170,6 +175,16 @@ class ActiveModules:
         return Reloaded(runs=runs, digest=found.digest)
 
     @property
+    def acts_outside(self) -> bool:
+        """Whether something on the books may act outside the store.
+
+        On the books is what is constructed, runs, stops, waits to be restarted, or did not stop.
+        """
+        begun = (external or self._external(each.name) for each, external in self._begun.items())
+        abandoned = (each.external for each in self._manager.abandoned.all())
+        return any(begun) or any(abandoned) or bool(self._own_threads())
+
+    @property
     def wanted(self) -> tuple[str, ...]:
         """The modules that are enabled, by name, as of the last ``look``."""
         return self._wanted
@@ -177,13 +192,22 @@ class ActiveModules:
     async def drain(self, *, limit_s: float) -> bool:
         """Stop every module, all at once, within ``limit_s``; whether nothing runs any more.
 
-        False as well while an instance runs that was given up earlier in this worker.
+        False as well while an instance runs that was given up earlier in this worker, or a
+        thread that a module which acts outside started itself and did not end.
         """
         self._draining = True
+        end_s = self.clock.now() + limit_s
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=limit_s)) for runner in runners]
-        return all(end.result() for end in ends) and not self._manager.abandoned.all()
+        if not all(end.result() for end in ends) or self._manager.abandoned.all():
+            return False
+        # There is no event: Python does not say when a thread ends.
+        while (threads := self._own_threads()) and self.clock.now() < end_s:  # noqa: ASYNC110
+            await asyncio.sleep(THREADS_EVERY_S)
+        if threads:
+            log.error("threads of modules run on", extra={"threads": threads})
+        return not threads
 
     # -- asked by others ------------------------------------------------------------------------
 
@@ -251,6 +275,8 @@ class ActiveModules:
                 or self._held_by(name),
                 default_enabled=name in DEFAULT_ENABLED,
                 held_by=self._held_by(name),
+                effects=self._classified(found).effects.value,
+                effects_said_by=self._classified(found).source.value,
             )
             for name, found in self._manager.catalogue.items()
         }
@@ -291,6 +317,9 @@ class ActiveModules:
 
     def notify_config(self, _changes: object = None) -> None:
         """Tell every module that options changed, whether or not its own did: as Ceph does."""
+        if self.acts_outside:
+            # An option may have said so of one that runs already.
+            self._tasks.create_task(self._limit_time())
         for runner in self._runners.values():
             runner.notify_config()
 
@@ -311,7 +340,21 @@ class ActiveModules:
 
     def _held_s(self, found: Found) -> float:
         """How long it must not begin yet: who led before may still act where no store judges."""
-        return max(0.0, self._outside.from_s - self.clock.now()) if found.external else 0.0
+        external = self._classified(found).external
+        return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
+
+    def _classified(self, found: Found) -> Classified:
+        chosen = self._manager.config.native(MODULE_EFFECTS)
+        return found.classify(readable_effects(str(chosen or "")))
+
+    def _own_threads(self) -> dict[str, list[str]]:
+        """The living threads that external modules started themselves, by module."""
+        # Of another module's only writes matter, and those end with the term.
+        return {name: threads for name, threads in module_threads().items() if self._external(name)}
+
+    def _external(self, module: str) -> bool:
+        found = self._manager.catalogue.get(module)
+        return found is None or self._classified(found).external
 
     async def _live(self, found: Found, runner: ModuleRunner) -> None:
         if held_s := self._held_s(found):
@@ -320,10 +363,13 @@ class ActiveModules:
         # Asked again: a timer may ring a moment early.
         while held_s := self._held_s(found):  # noqa: ASYNC110 - time passes, nothing happens
             await asyncio.sleep(held_s)
-        if found.external:
-            await self._outside.before()
-            self.acted_outside = True
-        await runner.live()
+        self._begun[runner] = external = self._classified(found).external
+        try:
+            if external:
+                await self._outside.before()
+            await runner.live()
+        finally:
+            del self._begun[runner]
 
     async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:
         await asyncio.sleep(self._held_s(found))
@@ -343,15 +389,18 @@ class ActiveModules:
         self.look()
         gone.set()
 
+    async def _limit_time(self) -> None:
+        await self._outside.before()
+
     def _abandoned_changed(self) -> None:
         self.look()
         self._told.abandoned()
 
     def _happened(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
-            found = self._manager.catalogue[runner.name]
+            external = self._begun.get(runner, True) or self._external(runner.name)
             self._manager.abandoned.add(
-                runner.name, Half.ACTIVE, runner.leftovers, external=found.external
+                runner.name, Half.ACTIVE, runner.leftovers, external=external
             )
         metrics = self._manager.metrics
         metrics.set_module_up(runner.name, up=runner.phase in WORKS)

@@ -61,7 +61,7 @@ from mgr.health.manager import (
     standby_checks,
     store_checks,
 )
-from mgr.host.bridge import Bridge, ThreadCensus
+from mgr.host.bridge import Bridge
 from mgr.host.finder import Found
 from mgr.host.life import Event
 from mgr.host.manager import Manager, version
@@ -137,13 +137,11 @@ class ActiveRole:
         self._store_silent = False
         self._registry = Registry()
         self._builtin = self._register()
-        self._threads = ThreadCensus()
         self._journal = self._make_journal()
         self._dispatcher = self._make_dispatcher()
 
     async def start(self) -> None:
         """Start the modules; returns when each is constructed, or its time is up."""
-        self._threads = ThreadCensus()
         manager, office = self._manager, self._office
         unloaded = [found.name for found in manager.catalogue.values() if not found.loaded]
         self.chronicle.begins(office.ended, planned=office.planned, unloaded=unloaded)
@@ -272,9 +270,6 @@ class ActiveRole:
         await self._health.close()
         finished = await self._dispatcher.idle(until_s=end_s - budget_s * (1 - COMMANDS_SHARE))
         stopped = await self._modules.drain(limit_s=end_s - clock.now())
-        if self._modules.acted_outside and (left := self._threads.left()):
-            log.warning("threads that modules started did not stop", extra={"threads": left})
-            stopped = False
         await self._withdraw(*self._published())
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
         return finished and stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mgr.access.table import Caller
@@ -82,6 +83,7 @@ class Gate(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """What is known of the earlier attempts of a request; all unset: nothing of it ever ran.
 

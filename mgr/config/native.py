@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mgr.config.ceph_options import READ_BY_MODULES
+from mgr.config.effects import MODULE_EFFECTS, normalised_effects
 from mgr.config.kv import ENTRY_BYTES_CEILING, ENTRY_BYTES_MAX
 from mgr.config.schema import LEVELS, OptionSpec
 
@@ -126,6 +127,16 @@ SETTABLE: Final = (
         default=True,
         desc="Whether standbys run the standby halves of modules",
         runtime=True,
+    ),
+    OptionSpec(
+        name=MODULE_EFFECTS,
+        default="",
+        desc="Which modules act outside the store, as 'MODULE=EFFECTS ...'",
+        long_desc="EFFECTS is external (also elsewhere: such a module waits until earlier actives "
+        "certainly act no more), store (through the manager only) or none. It counts before what "
+        "a module says of itself, from the module's next start on.",
+        runtime=True,
+        check=normalised_effects,
     ),
     OptionSpec(
         name=ENTRY_LIMIT,

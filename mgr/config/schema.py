@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -32,6 +32,7 @@ class OptionSpec:
         enum_allowed: For ``str``: the only texts taken.
         runtime: Takes effect without a restart.
         fixed: Decided when the manager starts; cannot be stored.
+        check: For ``str``: the text as it is stored; raises ``InvalidArgumentError``.
 
     """
 
@@ -48,6 +49,7 @@ class OptionSpec:
     see_also: tuple[str, ...] = ()
     runtime: bool = False
     fixed: bool = False
+    check: Callable[[str], str] | None = None
 
     @classmethod
     def from_declaration(cls, declaration: Mapping[str, Any], *, module: str = "") -> OptionSpec:
@@ -113,7 +115,7 @@ class OptionSpec:
         if self.type == "str" and self.enum_allowed and text not in self.enum_allowed:
             allowed = ", ".join(self.enum_allowed)
             raise refuse(f"'{text}' is not one of the permitted values: {allowed}")
-        return kind.text(value)
+        return self.check(text) if self.check is not None else kind.text(value)
 
     def parse(self, text: str) -> Value:
         """What a module reads where ``text`` is stored.

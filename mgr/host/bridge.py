@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -29,10 +28,10 @@ THREAD_NAME_MAX: Final = 15
 """What the kernel keeps of a thread's name; ``top -H`` and ``py-spy`` show no more."""
 
 
-EXECUTOR: Final = "asyncio_"
-"""How the threads of the event loop's own pool are named; they wait there for work."""
-_BRIDGED: Final[set[int]] = set()
-"""Threads started here that still run. What a module does in them is known to its runner."""
+OWNER: Final = "_mgr_module"
+"""Attribute of a thread: the module whose code runs on it."""
+STARTED_BY_MODULE: Final = "_mgr_started_by_module"
+"""Attribute of a thread: the module started it itself, so nobody here waits for its end."""
 
 
 class LeftError(RuntimeError):
@@ -60,7 +59,7 @@ class Bridge:
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._woken = False
         self._closed = False
-        _start(thread_name(module, "commands"), self._work)
+        _start(thread_name(module, "commands"), self._work, module)
 
     @property
     def waiting(self) -> int:
@@ -119,7 +118,7 @@ class Bridge:
 
     def start_serving(self, serve: Callable[[], None]) -> asyncio.Future[None]:
         """Run ``serve`` on a thread of its own; the future ends when it returns or raises."""
-        return aside(thread_name(self._module, "serve"), serve)
+        return aside(thread_name(self._module, "serve"), serve, module=self._module)
 
     def close(self) -> None:
         """Take no further calls, in either direction. Does not wait for the one under way.
@@ -157,11 +156,12 @@ class Bridge:
             _settle(answer, result, error)
 
 
-def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
+def aside(name: str, call: Callable[[], T], *, module: str = "") -> asyncio.Future[T]:
     """Run ``call`` on a thread of its own, named ``name``; await what it returns or raises.
 
-    For what takes long and is no module's command: importing modules, ``serve()``. A daemon
-    thread: a module that ignores ``shutdown()`` must not keep the retired process from ending.
+    For what takes long and is no module's command: importing modules, ``serve()``. ``module``
+    is whose code it runs, if it is a module's. A daemon thread: a module that ignores
+    ``shutdown()`` must not keep the retired process from ending.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
@@ -175,22 +175,34 @@ def aside(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
             error = caught
         _wake(loop, lambda: _settle(ended, result, error))
 
-    _start(name, body)
+    _start(name, body, module)
     return ended
 
 
-def _start(name: str, body: Callable[[], None]) -> None:
-    """Run ``body`` on a thread of its own, which ``ThreadCensus`` knows for the host's."""
+def follow_module_threads() -> None:
+    """From now on, know of each thread that a module starts itself; call it once.
 
-    def run() -> None:
-        ident = threading.get_ident()
-        _BRIDGED.add(ident)
-        try:
-            body()
-        finally:
-            _BRIDGED.discard(ident)
+    A module can start threads and not end them in its ``shutdown``: what acts on them acts on
+    after everything that the host waits for has ended.
+    """
+    start = threading.Thread.start
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    def start_followed(self: threading.Thread) -> None:
+        if module := getattr(threading.current_thread(), OWNER, ""):
+            setattr(self, OWNER, module)
+            setattr(self, STARTED_BY_MODULE, True)
+        start(self)
+
+    threading.Thread.start = start_followed  # type: ignore[method-assign]  # there is no other hook
+
+
+def module_threads() -> dict[str, list[str]]:
+    """Return the names of the living threads that modules started themselves, by module."""
+    found: dict[str, list[str]] = {}
+    for thread in threading.enumerate():
+        if getattr(thread, STARTED_BY_MODULE, False):
+            found.setdefault(getattr(thread, OWNER), []).append(thread.name)
+    return found
 
 
 def keep_modules_from_exiting() -> None:
@@ -217,6 +229,12 @@ def thread_name(module: str, purpose: str) -> str:
     return f"{module[:room]}-{purpose}"
 
 
+def _start(name: str, body: Callable[[], None], module: str) -> None:
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    setattr(thread, OWNER, module)
+    thread.start()
+
+
 def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     try:
         loop.call_soon_threadsafe(call)
@@ -238,21 +256,3 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
         stand_in = LeftError(f"{type(error).__name__}: {error}")
         stand_in.__cause__ = error
         answer.set_exception(stand_in)
-
-
-class ThreadCensus:
-    """Finds threads that modules started themselves: a timer, a pool, a server of their own.
-
-    Python cannot end them. Whoever certifies that nothing of a term acts any more must know.
-    """
-
-    def __init__(self) -> None:
-        """Take those that run now for the host's own."""
-        self._before = frozenset(sys._current_frames())  # noqa: SLF001 - the only list of all
-
-    def left(self) -> list[str]:
-        """The names of the threads that only a module can have started, sorted."""
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
-        running = sys._current_frames().keys() - self._before - _BRIDGED  # noqa: SLF001 - as above
-        found = [names.get(ident, f"thread {ident}") for ident in running]
-        return sorted(name for name in found if not name.startswith(EXECUTOR))

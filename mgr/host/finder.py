@@ -27,8 +27,10 @@ from types import ModuleType
 from typing import Any, Final, TypeVar
 
 import modules
+from mgr.config.effects import Effects
 from mgr.host.bridge import aside
 from mgr.host.crash import Caller, Crash
+from mgr.host.effects import Classified, classify, declared_effects
 from mgr.link import ModuleReport
 from mgr.module_api import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
@@ -36,8 +38,6 @@ from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.store.keys import NAME
 
 ENTRY_POINTS: Final = "mgr.modules"
-STORE: Final = "store"
-EXTERNAL: Final = "external"
 FILE: Final = "module.py"
 """What makes a folder a module."""
 ALL: Final = "all"
@@ -78,7 +78,7 @@ class Found:
         name: What operators call it.
         place: Where it stands, for messages.
         always_on: It runs unless it is forced off; its class says so by ``ALWAYS_ON = True``.
-        external: It acts outside the store; its class denies it by ``EFFECTS = "store"``.
+        effects: What its class says of where it acts; None if it says nothing.
         active: Its class; None if it did not load, and ``error`` says why.
         standby: Its standby class, if it has one.
         can_run: What its ``can_run()`` says; False if it did not load.
@@ -95,7 +95,7 @@ class Found:
     name: str
     place: str
     always_on: bool = False
-    external: bool = True
+    effects: Effects | None = None
     active: type[MgrModule] | None = None
     standby: type[MgrStandbyModule] | None = None
     can_run: bool = False
@@ -111,6 +111,10 @@ class Found:
     def loaded(self) -> bool:
         """Whether there is a class to construct."""
         return self.active is not None
+
+    def classify(self, chosen: Mapping[str, Effects]) -> Classified:
+        """Say where it acts; ``chosen`` is what the operator says, by name."""
+        return classify(self.name, self.place, self.effects, chosen)
 
 
 Catalogue = Mapping[str, Found]
@@ -209,8 +213,7 @@ def declared(
         active=active,
         standby=standby,
         always_on=getattr(active, "ALWAYS_ON", False) is True,
-        # Ceph's modules know nothing of this, and many act on hosts: so it must be said.
-        external=getattr(active, "EFFECTS", EXTERNAL) != STORE,
+        effects=declared_effects(active),
         can_run=can_run,
         error=why,
         commands=tuple(collect_commands(active)),

@@ -415,9 +415,8 @@ class ModuleRunner:
 
     def _ask_to_stop(self, instance: Any) -> asyncio.Future[None]:
         # Looked up on its thread: a class that lacks it has a shutdown() that raises.
-        return self._tracked(
-            aside(thread_name(self.name, "stop"), lambda: instance.shutdown())  # noqa: PLW0108
-        )
+        name = thread_name(self.name, "stop")
+        return self._tracked(aside(name, lambda: instance.shutdown(), module=self.name))  # noqa: PLW0108
 
     def _stop_when_constructed(self, constructing: asyncio.Future[Servant]) -> None:
         """Have an instance that comes too late asked to stop, and count it until it has."""

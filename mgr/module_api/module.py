@@ -52,8 +52,9 @@ class MgrModule(
     NOTIFY_TYPES: ClassVar[Sequence[str]]
     EFFECTS: ClassVar[str] = "external"
     """``store``: all it changes goes through this interface, so the store judges it and it may
-    start at once. ``external``: it also acts elsewhere, on hosts or over other services, and must
-    not before the manager that led until now certainly acts no more."""
+    start at once. ``none``: it changes nothing, it reads and serves. ``external``: it also acts
+    elsewhere, on hosts or over other services, and must not before the manager that led until now
+    certainly acts no more. An operator's ``mgr_module_effects`` counts before this."""
     CLICommand: ClassVar[type[CLICommandBase]]
     ClusterLogPrio = Priority
 

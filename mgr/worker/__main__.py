@@ -20,7 +20,7 @@ import msgspec
 from mgr import logs
 from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, MgrError
-from mgr.host.bridge import aside, keep_modules_from_exiting
+from mgr.host.bridge import aside, follow_module_threads, keep_modules_from_exiting
 from mgr.link import Begin, Unable, from_guard, open_link
 from mgr.settings import Settings
 from mgr.worker.tether import Tether, die_with_parent, dump_stacks_on_signal, end
@@ -36,6 +36,7 @@ def main() -> NoReturn:
     die_with_parent()
     dump_stacks_on_signal()
     keep_modules_from_exiting()
+    follow_module_threads()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(link))

@@ -85,6 +85,31 @@ HARMFUL = {
                 \"\"\"Answer\"\"\"
                 return HandleCommandResult(stdout="still here")
     """,
+    "acts_on": """
+        import pathlib, time
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            def serve(self):
+                while True:
+                    with (pathlib.Path(__file__).parent / "effects").open("a") as effects:
+                        effects.write(f"{self.get_term()} {id(self)}\\n")
+                    time.sleep(0.002)
+    """,
+    "leaves_a_thread": """
+        import pathlib, threading, time
+        from mgr_module import MgrModule
+
+        class Module(MgrModule):
+            def serve(self):
+                threading.Thread(target=self.act, daemon=True).start()
+
+            def act(self):
+                while True:
+                    with (pathlib.Path(__file__).parent / "effects").open("a") as effects:
+                        effects.write(f"{self.get_term()} {id(self)}\\n")
+                    time.sleep(0.002)
+    """,
 }
 
 
@@ -187,6 +212,46 @@ def test_a_module_that_never_stops_does_not_keep_the_office(cluster):
     cluster.settled()
     assert first.worker_pid != worker
     assert second.running
+
+
+def test_a_disabled_module_that_acts_on_has_ended_before_the_successor_acts(cluster, modules):
+    """It is not started a second time beside itself, and the hand-over kills its worker first."""
+    effects = modules / "acts_on" / "effects"
+    first = cluster.settled()
+    cluster.enable("acts_on")
+    wait_for(effects.exists, "effects")
+    cluster.run("mgr", "module", "disable", "acts_on")
+    wait_for(lambda: "MGR_MODULE_ABANDONED" in health(cluster), "the module in health")
+
+    said = cluster.run("mgr", "module", "enable", "acts_on")
+    assert "not started yet" in said.stderr
+    cluster.run("mgr", "fail")
+    wait_for(lambda: cluster.active().name != first.name, "a successor")
+    wait_for(lambda: len(set(effects.read_text().splitlines())) > 1, "effects of the successor")
+    cluster.settled()
+
+    acted = [int(line.split()[0]) for line in effects.read_text().splitlines()]
+    assert acted == sorted(acted)
+    # One instance for each term: never two in one worker.
+    instances = set(effects.read_text().splitlines())
+    assert len(instances) == len({line.split()[0] for line in instances}) == 2
+
+
+def test_a_thread_that_a_module_left_behind_has_ended_before_the_successor_acts(cluster, modules):
+    """Its ``shutdown`` returned; the hand-over kills its worker all the same."""
+    effects = modules / "leaves_a_thread" / "effects"
+    first = cluster.settled()
+    cluster.enable("leaves_a_thread")
+    wait_for(effects.exists, "effects")
+
+    cluster.run("mgr", "fail")
+    wait_for(lambda: cluster.active().name != first.name, "a successor")
+    wait_for(lambda: len(set(effects.read_text().splitlines())) > 1, "effects of the successor")
+    cluster.settled()
+
+    acted = [int(line.split()[0]) for line in effects.read_text().splitlines()]
+    assert acted == sorted(acted)
+    assert "threads of modules run on" in first.log.read_text()
 
 
 def test_a_faulty_module_is_not_in_the_way_of_disabling_it(cluster):

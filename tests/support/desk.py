@@ -34,7 +34,7 @@ OPTIONS = {
     ],
 }
 MODULES = {
-    "hello": ModuleInfo(name="hello"),
+    "hello": ModuleInfo(name="hello", effects="store", effects_said_by="module"),
     "status": ModuleInfo(name="status", default_enabled=True),
     "lame": ModuleInfo(name="lame", can_run=False, error="no numpy"),
     "devicehealth": ModuleInfo(name="devicehealth", always_on=True),

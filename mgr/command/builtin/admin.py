@@ -77,6 +77,8 @@ class ModuleInfo:
         error: Why it cannot run, or why it failed; empty if all is well.
         default_enabled: It is enabled where no record says otherwise.
         held_by: The earlier instance that did not stop, for which it is not started; or empty.
+        effects: Where it acts: ``external``, ``store`` or ``none``.
+        effects_said_by: Who says so: ``operator``, ``module``, ``table`` or ``nobody``.
 
     """
 
@@ -86,6 +88,8 @@ class ModuleInfo:
     error: str = ""
     default_enabled: bool = False
     held_by: str = ""
+    effects: str = "external"
+    effects_said_by: str = "nobody"
 
 
 @dataclass(frozen=True, slots=True)

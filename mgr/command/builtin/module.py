@@ -73,6 +73,10 @@ class _Modules:
                 for name in sorted(found)
                 if name not in enabled and name not in always_on
             ],
+            "module_effects": {
+                name: {"effects": info.effects, "said_by": info.effects_said_by}
+                for name, info in sorted(found.items())
+            },
         }
         rows = [(name, "on (always on)") for name in always_on if name not in forced_off]
         rows += [
@@ -80,9 +84,8 @@ class _Modules:
         ]
         rows += [(name, "on") for name in data["enabled_modules"]]
         rows += [(str(info["name"]), "-") for info in data["disabled_modules"]]
-        remarks = [_remark(found.get(name)) for name, _ in rows]
-        lines = [(*row, remark) for row, remark in zip(rows, remarks, strict=True)]
-        return Reply(data, plain=table(("MODULE", "", ""), lines))
+        lines = [(*row, _effects(found.get(row[0])), _remark(found.get(row[0]))) for row in rows]
+        return Reply(data, plain=table(("MODULE", "", "EFFECTS", ""), lines))
 
     async def enable(self, call: Call) -> Reply:
         name, force = _name(call), bool(call.get("force"))
@@ -210,6 +213,10 @@ def _held(info: ModuleInfo | None) -> Reply:
     if info is None or not info.held_by:
         return Reply()
     return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.held_by}")
+
+
+def _effects(info: ModuleInfo | None) -> str:
+    return info.effects if info is not None else "-"
 
 
 def _remark(info: ModuleInfo | None) -> str:

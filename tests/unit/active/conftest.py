@@ -13,6 +13,7 @@ from mgr.config.modules import Switch, encode
 from mgr.config.values import ConfigValues
 from mgr.election.leader import Leader
 from mgr.election.leader import encode as encode_record
+from mgr.host.effects import declared_effects
 from mgr.host.enabled import DEFAULT_ENABLED
 from mgr.host.finder import Found
 from mgr.host.manager import Manager, follow_config, known_options
@@ -55,7 +56,7 @@ def described(name, active, standby=None, *, can_run=True, error=""):
         options=tuple(active.MODULE_OPTIONS),
         notify_types=frozenset(getattr(active, "NOTIFY_TYPES", ())),
         always_on=getattr(active, "ALWAYS_ON", False),
-        external=active.EFFECTS == "external",
+        effects=declared_effects(active),
     )
 
 

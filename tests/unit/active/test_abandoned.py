@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from mgr.errors import ModuleFailedError
+from mgr.host.bridge import follow_module_threads, module_threads
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import described, says
 
@@ -107,6 +108,50 @@ async def test_it_starts_as_soon_as_the_earlier_instance_has_ended(active, case)
         assert answer.stdout == "here"
         assert CODE not in await cluster.health()
         assert await cluster.role.drain(2.0) is True
+
+
+@pytest.mark.parametrize(("effects", "quiesced"), [("external", False), ("store", True)])
+async def test_a_thread_that_a_module_started_and_did_not_end_is_no_quiesced_drain(
+    active, monkeypatch, effects, quiesced
+):
+    """Its ``shutdown`` returns and its ``serve`` has ended; what it started acts on."""
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
+    follow_module_threads()
+    never = threading.Event()
+
+    class Starts(MgrModule):
+        EFFECTS = effects
+
+        def serve(self):
+            threading.Thread(target=never.wait, daemon=True).start()
+
+    async with active(described("starts", Starts), enabled=["starts"]) as cluster:
+        await cluster.until(module_threads)
+        assert cluster.role._modules.acts_outside is not quiesced
+        assert await cluster.role.drain(0.2) is quiesced
+        never.set()
+
+
+async def test_a_thread_that_ends_a_moment_later_is_waited_for(active, monkeypatch):
+    """Within the budget of the drain."""
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
+    follow_module_threads()
+    stop = threading.Event()
+
+    def end_late():
+        stop.wait()
+        threading.Event().wait(0.1)
+
+    class Late(MgrModule):
+        def serve(self):
+            threading.Thread(target=end_late, daemon=True).start()
+
+        def shutdown(self):
+            stop.set()
+
+    async with active(described("late", Late), enabled=["late"]) as cluster:
+        await cluster.until(module_threads)
+        assert await cluster.role.drain(5.0) is True
 
 
 async def test_a_reload_says_that_the_new_code_does_not_run(active, case, monkeypatch):

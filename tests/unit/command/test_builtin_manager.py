@@ -112,7 +112,7 @@ async def test_metadata_names_every_manager():
 
 
 async def test_module_ls_says_what_runs():
-    """Always on, on, off, and why one cannot run."""
+    """Always on, on, off, where each acts, and why one cannot run."""
     async with desk() as at:
         await at.run("mgr", "module", "enable", "hello")
         await at.run("mgr", "module", "enable", "lame", "--force")
@@ -125,12 +125,13 @@ async def test_module_ls_says_what_runs():
     assert data["enabled_modules"] == ["hello", "lame", "status"]
     assert data["disabled_modules"] == []
     assert [line.split() for line in plain] == [
-        ["MODULE"],
-        ["devicehealth", "on", "(always", "on)"],
-        ["hello", "on"],
-        ["lame", "on", "no", "numpy"],
-        ["status", "on"],
+        ["MODULE", "EFFECTS"],
+        ["devicehealth", "on", "(always", "on)", "external"],
+        ["hello", "on", "store"],
+        ["lame", "on", "external", "no", "numpy"],
+        ["status", "on", "external"],
     ]
+    assert data["module_effects"]["hello"] == {"effects": "store", "said_by": "module"}
     assert [each["name"] for each in after["disabled_modules"]] == ["status"]
 
 

@@ -361,7 +361,7 @@ async def test_a_module_acts_outside_the_store_unless_it_says_that_it_does_not(f
 
     catalogue = await find_modules([str(folder)], limit_s=10)
 
-    assert {n: catalogue[n].external for n in ("silent", "inside", "outside")} == {
+    assert {n: catalogue[n].classify({}).external for n in ("silent", "inside", "outside")} == {
         "silent": True,
         "inside": False,
         "outside": True,
@@ -374,4 +374,4 @@ async def test_no_bundled_module_is_held_back():
 
     bundled = [one for one in catalogue.values() if one.active.__module__.startswith("modules.")]
     assert bundled
-    assert [one.name for one in bundled if one.external] == []
+    assert [one.name for one in bundled if one.classify({}).external] == []

@@ -1,0 +1,241 @@
+"""A worker in a simulation: modules that ask and modules that do not, and what they start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mgr.errors import FencedError, MgrError
+from mgr.guard.crew import DEADLINE, Listener
+from mgr.link import (
+    ActsOutside,
+    Drain,
+    Drained,
+    Extend,
+    Fenced,
+    Heartbeat,
+    Lead,
+    Message,
+    Ready,
+    Released,
+    Retire,
+    Standing,
+    Started,
+    Unable,
+)
+from mgr.store.api import Revision
+from mgr.store.fenced import FencedStore
+from tests.support.virtual import KERNEL, context_of
+from tests.support.weather import KEYS
+
+if TYPE_CHECKING:
+    from tests.support.simulation import SimManager
+
+WRITE_S = 3.0
+"""Longer than one attempt, so that a write is sent again."""
+
+
+class SimWorker:
+    """A worker as seen from outside: starts, beats, leads, writes, acts, drains, dies."""
+
+    def __init__(self, manager: SimManager, incarnation: str, listener: Listener) -> None:
+        self.incarnation = incarnation
+        self.pid = 0
+        self.stubborn = False
+        """Its modules do not stop when asked."""
+        self.standing: Standing | None = None
+        """What it was told last about its manager's phase."""
+        self._world = manager.world
+        self._manager = manager
+        self._listener = listener
+        self._name = f"{manager.name}/{incarnation}"
+        self._mine = context_of(f"{manager.name}/worker")
+        self._guards = context_of(manager.name)
+        self._term: Lead | None = None
+        self._deadline_s = float("-inf")
+        self._acts_from_s = float("inf")
+        self._draining = False
+        self._ends: asyncio.Handle | None = None
+        self._time_limited = asyncio.Event()
+        self._clock = manager.clock
+        self.helpers: list[asyncio.Task[None]] = []
+        """Processes that its modules started. They do not end with it by themselves."""
+        self.dead = False
+        loop = self._world.loop
+        self._tasks = [
+            loop.create_task(body(), context=self._mine) for body in (self._beat, self._start)
+        ]
+
+    # -- what the guard calls: other process, so everything hops --
+
+    def tell(self, message: Message) -> None:
+        self._world.loop.call_soon(self._hear, message, context=self._mine)
+
+    def dump_stacks(self) -> None:
+        self._world.dumps += 1
+
+    def _limited(self) -> None:
+        if not self.dead:
+            self._listener.limited()
+
+    async def sweep(self) -> bool:
+        """Kill what its modules started."""
+        for helper in self.helpers:
+            helper.cancel()
+        return True
+
+    def kill(self) -> None:
+        self.die("SIGKILL")
+
+    def allow_until(self, deadline_s: float | None) -> None:
+        """Arm the kernel's timer for a moment on the boot clock; None: no limit."""
+        before, self._ends = self._ends, None
+        if before is not None:
+            before.cancel()
+        if deadline_s is None or self.dead:
+            return
+        if before is None:
+            self._world.loop.call_soon(self._limited, context=self._guards)
+        if not self._world.timer:
+            return
+        left_s = deadline_s - self._clock.now()
+        kernel = context_of(f"{self._manager.name}{KERNEL}")
+        self._ends = self._world.loop.call_later(
+            max(0.0, left_s), self.die, DEADLINE, context=kernel
+        )
+
+    @property
+    def leading(self) -> bool:
+        """Whether it was told to lead, and lives."""
+        return self._term is not None and not self.dead
+
+    def start_helper(self) -> None:
+        """A module starts a process that goes on acting in this term."""
+        assert self._term is not None
+        body = self._act_on(self._term, lambda: False)
+        context = context_of(f"{self._manager.name}/helper")
+        self.helpers.append(self._world.loop.create_task(body, context=context))
+
+    def die(self, how: str) -> None:
+        """End at once, frozen or not, with what it started; then the guard is told."""
+        if self._world.reaper:
+            for helper in self.helpers:
+                helper.cancel()
+        if self.dead:
+            return
+        self.dead = True
+        self.allow_until(None)
+        for task in self._tasks:
+            task.cancel()
+        self._world.loop.thaw(f"{self._manager.name}/worker")
+        self._world.loop.call_soon(self._listener.gone, how, context=self._guards)
+
+    # -- the worker's own life --
+
+    def say(self, message: Message) -> None:
+        """Tell the guard."""
+        self._world.loop.call_soon(self._pass_on, message, context=self._guards)
+
+    def _pass_on(self, message: Message) -> None:
+        if not self.dead:
+            self._listener.said(message)
+
+    async def _beat(self) -> None:
+        while True:
+            self.say(Heartbeat(sent_s=self._clock.now()))
+            await asyncio.sleep(min(0.5, self._manager.settings.watchdog_s / 6))
+
+    async def _start(self) -> None:
+        await asyncio.sleep(self._world.dice.uniform(0.3, 1.0))
+        if self._manager.port_taken:
+            self.say(Unable(why="grpc_listen: taken"))
+            self._world.loop.call_soon(self.die, "exit status 1", context=self._mine)
+            return
+        self.say(Ready(grpc_address=f"{self._manager.name}:1", http_address=""))
+
+    def _hear(self, message: Message) -> None:
+        if self.dead:
+            return
+        match message:
+            case Standing():
+                self.standing = message
+            case Lead():
+                self._lead(message)
+            case Extend(term=term, deadline_s=deadline_s):
+                if self._term is not None and term == self._term.term:
+                    self._deadline_s = max(self._deadline_s, deadline_s)
+                    self._believes(term, deadline_s)
+            case Drain(term=term):
+                if not self.stubborn:
+                    self._draining = True
+                    self.say(Drained(term=term, quiesced=True))
+            case Retire() | Released():
+                if not self.stubborn:
+                    self.die("exit status 0")
+
+    def _lead(self, lead: Lead) -> None:
+        world = self._world
+        world.judge.began(lead.term, self._manager.name)
+        self._believes(lead.term, lead.deadline_s)
+        self._term = lead
+        self._deadline_s = lead.deadline_s
+        self._acts_from_s = lead.effects_from_s
+        store = world.broken_store(self._manager.wire)
+        fenced = FencedStore(
+            store, KEYS, Revision(lead.term), on_fenced=lambda _: self.say(Fenced(term=lead.term))
+        )
+        bodies = [self._announce(lead.term), self._act(lead.term), self._write(fenced)]
+        if world.external:
+            bodies.append(self._serve(lead))
+        for body in bodies:
+            self._tasks.append(world.loop.create_task(body, context=self._mine))
+
+    def _believes(self, term: int, deadline_s: float) -> None:
+        # The judge has the world's clock.
+        at_s = self._world.loop.world_time(self._manager.name, deadline_s)
+        self._world.judge.believed(term, at_s)
+
+    async def _announce(self, term: int) -> None:
+        await asyncio.sleep(self._world.dice.uniform(0.05, 1.0))
+        self.say(Started(term=term))
+
+    async def _act(self, term: int) -> None:
+        """Effects outside the store: only the gate stands before them, and it asks nobody."""
+        while not self._draining:
+            if self._acts_from_s <= self._clock.now() < self._deadline_s:
+                self._world.judge.effect(self._world.clock.now(), self._name, term)
+            await asyncio.sleep(0.1)
+
+    async def _serve(self, lead: Lead) -> None:
+        """A module that acts outside: it starts once the kernel limits this worker's time."""
+        self.say(ActsOutside(term=lead.term, acts=True))
+        await self._time_limited.wait()
+        await self._act_on(lead, lambda: self._draining)
+
+    async def _act_on(self, lead: Lead, stops: Callable[[], bool]) -> None:
+        """Effects of a module that asks nobody, from when on it may be constructed."""
+        await asyncio.sleep(max(0.0, lead.effects_from_s - self._clock.now()))
+        while not stops():
+            self._world.judge.effect(self._world.clock.now(), self._name, lead.term)
+            await asyncio.sleep(0.1)
+
+    async def _write(self, fenced: FencedStore) -> None:
+        """Writes: the store judges them, so they are tried whatever the gate says.
+
+        Every third key is removed again. A key is never used twice.
+        """
+        number = 0
+        while not self._draining:
+            number += 1
+            key = KEYS.entry(f"{fenced.term}/{number}")
+            with contextlib.suppress(MgrError):
+                try:
+                    await fenced.put(key, str(fenced.term), timeout_s=WRITE_S)
+                    if number % 3 == 0:
+                        await fenced.delete(key, timeout_s=WRITE_S)
+                        self._world.judge.deleted(key)
+                except FencedError:
+                    return
+            await asyncio.sleep(0.4)
