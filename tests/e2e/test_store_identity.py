@@ -194,7 +194,6 @@ def test_a_restore_as_documented_begins_a_later_term(backup, managers):
     cluster.settled(RESTORED_WITHIN_S)
 
 
-@pytest.mark.xfail(reason="the mirror keeps records that a newer listing lacks", strict=True)
 def test_after_a_restore_the_active_serves_what_is_in_etcd(backup, managers):
     """Not what it, or a standby that became active, had in memory."""
     cluster = managers()

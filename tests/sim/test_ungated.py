@@ -117,9 +117,12 @@ def test_a_worker_without_such_modules_is_suspended_and_not_ended():
         before = world.settle()
         worker = before.worker
 
-        before.wire.weather = Weather.ANSWER_LOST
+        # For everybody, or a standby would depose it.
+        for manager in world.managers.values():
+            manager.wire.weather = Weather.ANSWER_LOST
         world.run(2)
-        before.wire.weather = Weather.FINE
+        for manager in world.managers.values():
+            manager.wire.weather = Weather.FINE
         world.run(1)
 
         assert not worker.dead

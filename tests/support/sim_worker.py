@@ -82,8 +82,9 @@ class SimWorker:
 
     async def sweep(self) -> bool:
         """Kill what its modules started."""
-        for helper in self.helpers:
-            helper.cancel()
+        if self._world.reaper:
+            for helper in self.helpers:
+                helper.cancel()
         return True
 
     def kill(self) -> None:
