@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 
 import pytest
@@ -26,6 +27,8 @@ def restorable(etcd_program, etcd_directory, tmp_path_factory):
     directory.mkdir()
     with Restorable(directory) as running:
         yield running
+        # Captured, and shown by pytest for a failed test only.
+        sys.stderr.write(running.cluster.logs())
 
 
 def grown(restorable):
@@ -69,7 +72,11 @@ def test_no_term_is_given_again_after_a_plain_restore(restorable):
 
 
 def test_a_restored_etcd_with_raised_revisions_is_gone_on_with(restorable):
-    """Terms grow for everybody, and what was written after the backup is not there any more."""
+    """Terms grow for everybody, and what was written after the backup is not there any more.
+
+    The leader key of the backup is there as well, and its manager still has the lease: it must not
+    lead in that term again.
+    """
     newest, revision = grown(restorable)
 
     restorable.restore(above=revision + RAISED_BY)
