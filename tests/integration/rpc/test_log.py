@@ -73,6 +73,20 @@ async def test_a_slow_reader_is_told_how_much_it_missed(manager, three):
     stream.cancel()
 
 
+async def test_lines_carry_the_term_of_the_active_that_wrote_them(manager, three):
+    """Also before its copy of the store shows that it leads: a follower drops what looks old."""
+    log = three.promote("a", 6, among=["b", "c"]).log
+    three["a"].view.set(three["b"].leader_view(5))
+    log.add("now active", name="mgr.a")
+    stream = manager.FollowLog(FollowLogRequest(past=1))
+
+    line = await stream.read()
+
+    assert line.entry.message == "now active"
+    assert line.entry.term == 6
+    stream.cancel()
+
+
 async def test_a_standby_names_the_active_instead(manager, three):
     """It has no log to show."""
     three.promote("b", 6)
