@@ -23,6 +23,7 @@ from mgr.link import (
     Retire,
     Standing,
     Started,
+    TimeLimited,
     Unable,
 )
 from mgr.store.api import Revision
@@ -159,9 +160,8 @@ class SimWorker:
     def _hear(self, message: Message) -> None:
         if self.dead:
             return
+        self._note(message)
         match message:
-            case Standing():
-                self.standing = message
             case Lead():
                 self._lead(message)
             case Extend(term=term, deadline_s=deadline_s):
@@ -175,6 +175,12 @@ class SimWorker:
             case Retire() | Released():
                 if not self.stubborn:
                     self.die("exit status 0")
+
+    def _note(self, message: Message) -> None:
+        if isinstance(message, Standing):
+            self.standing = message
+        elif isinstance(message, TimeLimited):
+            self._time_limited.set()
 
     def _lead(self, lead: Lead) -> None:
         world = self._world
