@@ -1,0 +1,477 @@
+"""Every step of the election model but the passing of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mgr.election.machine import Action, Event, Phase
+from tests.model.checker import Successors
+from tests.model.derived import ACTIONS, EVENTS, NO_RECORD, OPEN, QUIESCED, UNREADABLE
+from tests.model.election_state import (
+    A,
+    ABANDONED,
+    ACTED,
+    B,
+    BAD,
+    D,
+    DONE,
+    E,
+    G,
+    HELPER,
+    IN_FLIGHT,
+    KEY,
+    KIND,
+    L,
+    LATE,
+    MODULE,
+    NEWEST,
+    OF,
+    P,
+    PROVABLE,
+    Q,
+    R,
+    REFUSED,
+    S,
+    STANDBY,
+    T,
+    TEXTS,
+    V,
+    W,
+    WINDOW_LEFT,
+)
+
+if TYPE_CHECKING:
+    from tests.model.election import Election, Scope
+
+VIOLATIONS: Final = (
+    "",
+    "I1: an effect outside of an older term came after an effect of a newer one",
+    "I2: the record says quiesced, and something of that term or an earlier one can still act",
+    "the state machine was given an event that its table says cannot happen",
+    "I3: a write of a term that is over was accepted",
+)
+INTERLEAVED, ALIVE, UNEXPECTED, LATE_WRITE = 1, 2, 3, 4
+
+PROTECTIONS: Final = {
+    "term compare": "every write compares the create revision of the leader key",
+    "deadline from sending": "a proof counts from the moment it was sent",
+    "window of the leader": "a standby counts by the window in the leader's record",
+    "kill timer": "a kernel timer ends what acts outside at the deadline",
+    "kill before release": "a drain that is overdue ends in a kill before the key is given back",
+    "helpers end too": "the worker counts as gone when all of its descendants are dead",
+    "abandoned threads count": "a replaced instance whose thread lives prevents `quiesced`",
+    "second gate": "effects wait for the predecessor's window or its quiesced record",
+    "hand-me-down": "a term that ends early hands on what it had not outwaited itself",
+    "unreadable is a full wait": "a term record that cannot be read certifies nothing",
+}
+
+KILL: Final = ACTIONS.index(Action.KILL)
+ENDS_IN_TIME: Final = frozenset({ACTIONS.index(Action.RETIRE), ACTIONS.index(Action.PART)})
+"""The worker is asked to end, and does so at some later time or is killed then."""
+ON: Final = {event: EVENTS.index(event) for event in Event}
+CLOCKS, PAUSED = -1, -2
+
+Step = Callable[["Election", bytes, int, int, Successors], None]
+WorldStep = Callable[["Election", bytes, Successors], None]
+
+
+def _label(text: str) -> int:
+    TEXTS[len(TEXTS)] = text
+    return len(TEXTS) - 1
+
+
+TICK = _label("a tick passes")
+PAUSE = _label("a tick passes, and A is paused and does not know")
+CAMPAIGN = _label("{who} sends an attempt to make the leader key")
+TAKEN = _label("{who}'s attempt makes the leader key: term {term}")
+TOO_LATE = _label("{who}'s attempt arrives and is refused")
+HEARS = _label("{who} hears the answer; its deadline is in {left} ticks")
+REFUSAL = _label("{who} hears that it was refused")
+LOSES = _label("{who} gives its request up: no answer came")
+CLAIM = _label("{who} finds that the leader key is its own, and writes it anew")
+SIGN = _label("{who} signs the term record of term {term}: effects in {wait} ticks")
+LOSS = _label("{who} learns that its term {term} is over")
+READY = _label("{who}'s modules are constructed")
+BEGIN = _label("{who} starts a module that acts outside, in term {term}")
+SPAWN = _label("{who}'s module starts a helper process")
+RELOAD = _label("{who} replaces the module; the old instance's thread does not stop")
+ACT = _label("{who} acts outside, in term {term}")
+PULSE = _label("{who} sends a pulse")
+BEATEN = _label("{who}'s pulse is written")
+UNBEATEN = _label("{who}'s pulse arrives and is refused")
+PASSED = _label("{who} notices that its deadline is over")
+DIES = _label("{who}'s worker dies")
+GONE = _label("{who}'s guard reaps the worker and what it started")
+RESIGN = _label("{who} is asked to hand over")
+DRAINED = _label("{who}'s worker reports that nothing of term {term} runs any more")
+OVERDUE = _label("{who}'s drain takes too long")
+RELEASE = _label("{who} gives the leader key of term {term} back and writes the term record")
+RELEASED = _label("{who} finds that the leader key is not its own any more")
+RECOVER = _label("{who} joins with a clean worker")
+LOOK = _label("{who} looks at the pulse of term {key}")
+DEPOSE = _label("{who} deposes term {key}")
+WRITE = _label("{who} sends a write of term {term}")
+STORED = _label("{who}'s write of term {write} is stored")
+FENCED = _label("{who}'s write of term {write} is refused")
+VANISH = _label("the leader key vanishes: its lease ran out, or an operator deleted it")
+DAMAGE = _label("the term record becomes unreadable")
+
+
+# -- what several steps do --------------------------------------------------------------------
+
+
+def end_worker(state: bytearray, base: int) -> None:
+    """Kill the worker; what it started lives until the reaper has ended it too."""
+    state[base + W] = 0
+    state[base + B] &= HELPER
+
+
+def _moved(m: Election, state: bytearray, but: int = -1) -> None:
+    """Let every standby see, at its next look, that something of the leader moved."""
+    for base in m.bases:
+        if base != but and state[base + P] == STANDBY:
+            state[base + L], state[base + G], state[base + V] = 0, 0, 1
+
+
+def _vacate(m: Election, state: bytearray) -> None:
+    state[KEY] = 0
+    _moved(m, state)
+    for base in m.bases:
+        if state[base + P] == STANDBY and state[base + R] != DONE:
+            state[base + T] = 0
+
+
+def _record(state: bytearray, kind: int, term: int, window: int) -> None:
+    state[KIND], state[OF], state[WINDOW_LEFT] = kind, term, window
+
+
+def _may_act(m: Election, state: bytes, term: int) -> bool:
+    """Whether something of ``term`` or an earlier one can still act outside."""
+    return any(state[base + B] and state[base + T] <= term for base in m.bases)
+
+
+def _forget_term(state: bytearray, base: int) -> None:
+    for field in (T, D, E, S, R, A):
+        state[base + field] = 0
+
+
+def _told(m: Election, s: bytes, base: int, event: Event) -> bytearray:
+    after = bytearray(s)
+    m.on(after, base, ON[event])
+    return after
+
+
+# -- a standby --------------------------------------------------------------------------------
+
+
+def campaign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Send an attempt, let it arrive, hear of it, or give it up; claim a key found to be ours."""
+    stage = s[o + R]
+    after = bytearray(s)
+    if stage == 0:
+        if s[KEY] == 0 and s[NEWEST] < m.scope.terms:
+            after[o + R], after[o + A] = IN_FLIGHT, 0
+            out.append(((CAMPAIGN, i), bytes(after)))
+        elif s[KEY] and s[KEY] == s[o + T]:
+            after[o + R], after[o + A] = DONE, 0
+            _moved(m, after, o)
+            out.append(((CLAIM, i), bytes(after)))
+        return
+    if stage == IN_FLIGHT:
+        vacant = s[KEY] == 0 and s[NEWEST] < m.scope.terms
+        if vacant:
+            after[NEWEST] += 1
+            after[KEY] = after[o + T] = after[NEWEST]
+            _moved(m, after)
+        after[o + R] = DONE if vacant else REFUSED
+        out.append(((TAKEN if vacant else TOO_LATE, i), bytes(after)))
+    elif stage == DONE:
+        _won(m, after, o)
+        out.append(((HEARS, i), bytes(after)))
+    else:
+        after[o + R] = after[o + A] = 0
+        out.append(((REFUSAL, i), bytes(after)))
+    lost = bytearray(s)
+    lost[o + R] = lost[o + A] = 0
+    if s[KEY] != s[o + T]:
+        lost[o + T] = 0
+    out.append(((LOSES, i), bytes(lost)))
+
+
+def _won(m: Election, after: bytearray, o: int) -> None:
+    after[o + D] = _proof(m, after[o + A])
+    after[o + E] = after[o + S] = after[o + R] = after[o + A] = 0
+    after[o + L], after[o + G], after[o + V] = 0, 0, 1
+    m.on(after, o, ON[Event.WON])
+
+
+def _proof(m: Election, age: int) -> int:
+    return m.spans.proof[0 if "deadline from sending" in m.broken else age]
+
+
+def look(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Look at the leader's pulse; depose it if the silence has lasted long enough."""
+    if s[KEY] == 0 or s[KEY] == s[o + T]:
+        return
+    after = bytearray(s)
+    after[o + L] = 0 if s[o + V] else m.spans.look[s[o + L]][s[o + G]]
+    after[o + G] = after[o + V] = 0
+    if after != s:
+        out.append(((LOOK, i), bytes(after)))
+    if not s[o + V] and m.spans.over[s[o + L]]:
+        after = bytearray(s)
+        legible = s[KIND] in {OPEN, QUIESCED}
+        window = m.spans.left[s[WINDOW_LEFT] if legible else m.spans.out][s[o + L]]
+        _record(after, OPEN, s[KEY], 0 if "hand-me-down" in m.broken else window)
+        _vacate(m, after)
+        out.append(((DEPOSE, i), bytes(after)))
+
+
+# -- a guard that holds a term ------------------------------------------------------------------
+
+
+def sign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Open the record of the term; the worker is told its term."""
+    if s[o + S]:
+        return
+    after = bytearray(s)
+    if s[KEY] != s[o + T]:
+        m.on(after, o, ON[Event.LOST])
+        out.append(((LOSS, i), bytes(after)))
+        return
+    wait, kind, window = m.spans.sign[s[KIND], s[WINDOW_LEFT]]
+    if "second gate" in m.broken or (
+        s[KIND] == UNREADABLE and "unreadable is a full wait" in m.broken
+    ):
+        wait = 0
+    _record(after, kind, s[o + T], window)
+    after[o + S], after[o + E] = 1, max(0, wait - s[o + E])
+    after[o + W] = 2
+    out.append(((SIGN, i), bytes(after)))
+
+
+def pulse(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Send a pulse, let it arrive, hear of it, or give it up."""
+    stage = s[o + R]
+    after = bytearray(s)
+    if stage == 0:
+        if s[o + W]:
+            after[o + R], after[o + A] = IN_FLIGHT, 0
+            out.append(((PULSE, i), bytes(after)))
+        return
+    if stage == IN_FLIGHT:
+        holds = s[KEY] == s[o + T]
+        if holds:
+            _moved(m, after, o)
+        after[o + R] = DONE if holds else REFUSED
+        out.append(((BEATEN if holds else UNBEATEN, i), bytes(after)))
+    elif stage == DONE:
+        after[o + R] = after[o + A] = 0
+        left = _proof(m, s[o + A])
+        if left:
+            after[o + D] = max(s[o + D], left)
+            m.on(after, o, ON[Event.PROVEN])
+        out.append(((HEARS, i), bytes(after)))
+    else:
+        after[o + R] = after[o + A] = 0
+        m.on(after, o, ON[Event.LOST])
+        out.append(((LOSS, i), bytes(after)))
+    if stage != REFUSED:
+        lost = bytearray(s)
+        lost[o + R] = lost[o + A] = 0
+        out.append(((LOSES, i), bytes(lost)))
+
+
+def alarms(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Notice that the deadline is over, or that the key is another one."""
+    if s[o + D] == 0:
+        after = _told(m, s, o, Event.DEADLINE)
+        if after != s:
+            out.append(((PASSED, i), bytes(after)))
+    if s[KEY] != s[o + T] and s[o + S]:
+        out.append(((LOSS, i), bytes(_told(m, s, o, Event.LOST))))
+
+
+def started(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """The modules are constructed, or their time is up."""
+    if s[o + W] == 2:
+        out.append(((READY, i), bytes(_told(m, s, o, Event.STARTED))))
+
+
+def resign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """An operator wants another active."""
+    out.append(((RESIGN, i), bytes(_told(m, s, o, Event.RESIGN))))
+
+
+def drain(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """The worker stops its modules and says that nothing is left, or does not get there."""
+    alive = s[o + B] & HELPER
+    if "abandoned threads count" not in m.broken:
+        alive |= s[o + B] & ABANDONED
+    if not s[o + S] or (s[o + W] == 2 and not alive):
+        after = bytearray(s)
+        after[o + B] &= ~MODULE
+        m.on(after, o, ON[Event.DRAINED])
+        out.append(((DRAINED, i), bytes(after)))
+    if s[o + S]:
+        out.append(((OVERDUE, i), bytes(_told(m, s, o, Event.OVERDUE))))
+
+
+def release(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Delete the key and write how the term ended, in one transaction; sent until answered."""
+    after = bytearray(s)
+    held = s[KEY] == s[o + T]
+    if held:
+        _vacate(m, after)
+        if s[o + S]:
+            left = 0 if "hand-me-down" in m.broken else s[o + E]
+            kind, window = m.spans.release[left]
+            _record(after, kind, s[o + T], window)
+            if kind == QUIESCED and _may_act(m, s, s[o + T]):
+                after[BAD] = ALIVE
+    m.on(after, o, ON[Event.RELEASED])
+    if not after[o + B] and not after[o + W]:
+        _forget_term(after, o)
+    out.append(((RELEASE if held else RELEASED, i), bytes(after)))
+
+
+def recover(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Join again, with a clean worker."""
+    if s[o + B] or s[o + W]:
+        return
+    after = bytearray(s)
+    _forget_term(after, o)
+    after[o + W], after[o + L], after[o + G], after[o + V] = 1, 0, 0, 1
+    m.on(after, o, ON[Event.JOINED])
+    m.on(after, o, ON[Event.READY])
+    out.append(((RECOVER, i), bytes(after)))
+
+
+# -- a worker and what it started ---------------------------------------------------------------
+
+
+def begin(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Start a module that acts outside: past both gates, and while the deadline is ahead."""
+    if s[o + W] == 2 and s[o + S] and not s[o + E] and s[o + D] and not s[o + B] & MODULE:
+        after = bytearray(s)
+        after[o + B] |= MODULE
+        out.append(((BEGIN, i), bytes(after)))
+
+
+def spawn(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """A module starts a process that may outlive it."""
+    if s[o + B] & MODULE and not s[o + B] & HELPER:
+        after = bytearray(s)
+        after[o + B] |= HELPER
+        out.append(((SPAWN, i), bytes(after)))
+
+
+def reload(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """A module is replaced in place; the thread of its old instance goes on."""
+    if s[o + B] & MODULE and s[o + W] == 2 and not s[o + B] & ABANDONED:
+        after = bytearray(s)
+        after[o + B] |= ABANDONED
+        out.append(((RELOAD, i), bytes(after)))
+
+
+def act(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Whatever lives acts: it asks nobody."""
+    term = s[o + T]
+    if not s[o + B]:
+        return
+    after = bytearray(s)
+    if s[KIND] == QUIESCED and s[OF] >= term:
+        after[BAD] = ALIVE
+    if s[ACTED] > term and s[LATE] >= m.scope.late:
+        after[BAD] = INTERLEAVED
+    if s[ACTED] < term:
+        after[ACTED], after[LATE] = term, 0
+    if after != s:
+        out.append(((ACT, i), bytes(after)))
+
+
+def die(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """The worker ends: of itself, by a fault, or since it was asked to."""
+    if s[o + W] == 3 or (m.scope.crashes and s[o + W] == 2):
+        after = bytearray(s)
+        end_worker(after, o)
+        out.append(((DIES, i), bytes(after)))
+
+
+def reap(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """The guard learns that there is no worker; by then nothing that it started lives."""
+    if s[o + W]:
+        return
+    after = bytearray(s)
+    if "helpers end too" not in m.broken:
+        after[o + B] = 0
+    m.on(after, o, ON[Event.GONE])
+    after[o + R] = after[o + A] = 0
+    if not after[o + B]:
+        after[o + D] = 0
+    out.append(((GONE, i), bytes(after)))
+
+
+def write(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """Send a write, or let one arrive that was under way for however long."""
+    after = bytearray(s)
+    if s[o + Q]:
+        accepted = s[KEY] == s[o + Q] or "term compare" in m.broken
+        if accepted and s[o + Q] < s[NEWEST]:
+            after[BAD] = LATE_WRITE
+        after[o + Q] = 0
+        out.append(((STORED if accepted else FENCED, i), bytes(after)))
+    elif s[o + W] == 2 and s[o + D]:
+        after[o + Q] = s[o + T]
+        out.append(((WRITE, i), bytes(after)))
+
+
+# -- nobody of ours -------------------------------------------------------------------------------
+
+
+def vanish(m: Election, s: bytes, out: Successors) -> None:
+    """The leader key goes without a word."""
+    if s[KEY]:
+        after = bytearray(s)
+        _vacate(m, after)
+        out.append(((VANISH, 0), bytes(after)))
+
+
+def damage(m: Election, s: bytes, out: Successors) -> None:
+    """Somebody writes rubbish over the term record."""
+    if s[KIND] not in {NO_RECORD, UNREADABLE}:
+        after = bytearray(s)
+        after[KIND], after[OF], after[WINDOW_LEFT] = UNREADABLE, 0, 0
+        out.append(((DAMAGE, 0), bytes(after)))
+
+
+def of_nobody(scope: Scope) -> tuple[WorldStep, ...]:
+    """Return the steps of the world around the managers."""
+    return (*((vanish,) if scope.vanishes else ()), *((damage,) if scope.unreadable else ()))
+
+
+def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:
+    """Return the steps of a manager in ``phase``."""
+    steps: list[Step] = [write] if scope.writes else []
+    if phase is Phase.STANDBY:
+        return (*steps, campaign, look)
+    # Whatever lives acts, whatever the guard believes.
+    steps += [act, die, *((spawn,) if scope.helpers else ()), *((reload,) if scope.reloads else ())]
+    if phase in {Phase.STARTING, Phase.ACTIVE, Phase.STALLED, Phase.SUSPENDED, Phase.DRAINING}:
+        steps += [pulse, alarms, reap, sign]
+    if phase in {Phase.STARTING, Phase.ACTIVE}:
+        steps += [begin]
+    if phase in {Phase.STARTING, Phase.STALLED}:
+        steps += [started]
+    if scope.resigns and phase in {Phase.STARTING, Phase.ACTIVE, Phase.STALLED, Phase.SUSPENDED}:
+        steps += [resign]
+    if phase is Phase.DRAINING:
+        steps += [drain]
+    if phase in {Phase.HANDING_OVER, Phase.ENDING, Phase.PARTING}:
+        steps += [reap]
+    if phase in {Phase.HANDING_OVER, Phase.RELEASING}:
+        steps += [release]
+    if phase is Phase.JOINING:
+        steps += [recover]
+    return tuple(steps)
