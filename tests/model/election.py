@@ -73,6 +73,8 @@ class Scope:
     vanishes: bool = False
     unreadable: bool = False
     writes: bool = False
+    stops: bool = False
+    judges: bool = False
     pause: int = 0
     late: int = 0
 

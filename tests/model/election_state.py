@@ -27,6 +27,7 @@ MODULE, HELPER, ABANDONED = 1, 2, 4
 was replaced and did not stop."""
 IN_FLIGHT, DONE, REFUSED = 1, 2, 3
 
+STOPPED: Final = PHASES.index(Phase.STOPPED)
 STANDBY: Final = PHASES.index(Phase.STANDBY)
 LEADING: Final = frozenset(PHASES.index(phase) for phase in machine.LEADING)
 PROVABLE: Final = frozenset(PHASES.index(phase) for phase in machine.PROVABLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from mgr.election import machine
 from mgr.election.machine import Action, Event, Phase
 from tests.model.checker import Successors
 from tests.model.derived import ACTIONS, EVENTS, NO_RECORD, OPEN, QUIESCED, UNREADABLE
@@ -28,12 +29,12 @@ from tests.model.election_state import (
     NEWEST,
     OF,
     P,
-    PROVABLE,
     Q,
     R,
     REFUSED,
     S,
     STANDBY,
+    STOPPED,
     T,
     TEXTS,
     V,
@@ -50,8 +51,9 @@ VIOLATIONS: Final = (
     "I2: the record says quiesced, and something of that term or an earlier one can still act",
     "the state machine was given an event that its table says cannot happen",
     "I3: a write of a term that is over was accepted",
+    "a standby deposed a term that may still act: its deadline is ahead",
 )
-INTERLEAVED, ALIVE, UNEXPECTED, LATE_WRITE = 1, 2, 3, 4
+INTERLEAVED, ALIVE, UNEXPECTED, LATE_WRITE, EARLY = 1, 2, 3, 4, 5
 
 PROTECTIONS: Final = {
     "term compare": "every write compares the create revision of the leader key",
@@ -114,6 +116,12 @@ DEPOSE = _label("{who} deposes term {key}")
 WRITE = _label("{who} sends a write of term {term}")
 STORED = _label("{who}'s write of term {write} is stored")
 FENCED = _label("{who}'s write of term {write} is refused")
+STOP = _label("{who} is to stop")
+HALT = _label("{who} is to stop at once")
+GIVES_UP = _label("{who} stops without an answer to its release")
+UNFIT = _label("{who} finds the store unfit to lead on")
+FIT = _label("{who} finds the store fit again")
+LEASE = _label("{who} finds its lease gone")
 VANISH = _label("the leader key vanishes: its lease ran out, or an operator deleted it")
 DAMAGE = _label("the term record becomes unreadable")
 
@@ -151,6 +159,14 @@ def _may_act(m: Election, state: bytes, term: int) -> bool:
     return any(state[base + B] and state[base + T] <= term for base in m.bases)
 
 
+def _believes(m: Election, s: bytes) -> bool:
+    """Whether the holder of the key may act, now or as soon as it hears an answer."""
+    return any(
+        s[o + T] == s[KEY] and (s[o + D] or (s[o + R] == DONE and _proof(m, s[o + A])))
+        for o in m.bases
+    )
+
+
 def _forget_term(state: bytearray, base: int) -> None:
     for field in (T, D, E, S, R, A):
         state[base + field] = 0
@@ -170,7 +186,7 @@ def campaign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     stage = s[o + R]
     after = bytearray(s)
     if stage == 0:
-        if s[KEY] == 0 and s[NEWEST] < m.scope.terms:
+        if s[KEY] == 0 and s[NEWEST] < m.scope.terms and s[o + P] == STANDBY:
             after[o + R], after[o + A] = IN_FLIGHT, 0
             out.append(((CAMPAIGN, i), bytes(after)))
         elif s[KEY] and s[KEY] == s[o + T]:
@@ -225,6 +241,8 @@ def look(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
         window = m.spans.left[s[WINDOW_LEFT] if legible else m.spans.out][s[o + L]]
         _record(after, OPEN, s[KEY], 0 if "hand-me-down" in m.broken else window)
         _vacate(m, after)
+        if not m.scope.pause and _believes(m, s):
+            after[BAD] = EARLY
         out.append(((DEPOSE, i), bytes(after)))
 
 
@@ -297,6 +315,36 @@ def started(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """The modules are constructed, or their time is up."""
     if s[o + W] == 2:
         out.append(((READY, i), bytes(_told(m, s, o, Event.STARTED))))
+
+
+def stop(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """An operator ends the manager: in good order, or at once."""
+    for label, event in ((STOP, Event.STOP), (HALT, Event.HALT)):
+        after = _told(m, s, o, event)
+        if after != s:
+            out.append(((label, i), bytes(after)))
+
+
+def give_up(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """A manager that stops gets no answer to its release."""
+    out.append(((GIVES_UP, i), bytes(_told(m, s, o, Event.ABANDONED))))
+
+
+def judge(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """The store is found to be unfit to lead on, or fit again."""
+    event = Event.UNFIT if s[o + P] == STANDBY else Event.FIT
+    after = _told(m, s, o, event)
+    after[o + L], after[o + G], after[o + V] = 0, 0, 1
+    out.append(((UNFIT if event is Event.UNFIT else FIT, i), bytes(after)))
+
+
+def lose_lease(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+    """A manager that waits finds its lease gone, and with it any key that hangs on it."""
+    if s[KEY] and s[KEY] == s[o + T]:
+        return
+    after = _told(m, s, o, Event.LOST)
+    after[o + L], after[o + G], after[o + V] = 0, 0, 1
+    out.append(((LEASE, i), bytes(after)))
 
 
 def resign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -432,7 +480,8 @@ def write(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 
 def vanish(m: Election, s: bytes, out: Successors) -> None:
     """The leader key goes without a word."""
-    if s[KEY]:
+    stopped = any(s[o + P] == STOPPED and s[o + T] == s[KEY] for o in m.bases)
+    if s[KEY] and (m.scope.vanishes or stopped):
         after = bytearray(s)
         _vacate(m, after)
         out.append(((VANISH, 0), bytes(after)))
@@ -448,30 +497,36 @@ def damage(m: Election, s: bytes, out: Successors) -> None:
 
 def of_nobody(scope: Scope) -> tuple[WorldStep, ...]:
     """Return the steps of the world around the managers."""
-    return (*((vanish,) if scope.vanishes else ()), *((damage,) if scope.unreadable else ()))
+    return (*((vanish,) if scope.vanishes or scope.stops else ()), *((damage,) if scope.unreadable else ()))
 
 
 def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:
     """Return the steps of a manager in ``phase``."""
     steps: list[Step] = [write] if scope.writes else []
+    steps += [stop] if scope.stops and phase is not Phase.STOPPED else []
     if phase is Phase.STANDBY:
-        return (*steps, campaign, look)
+        return (*steps, campaign, look, *((judge, lose_lease) if scope.judges else ()))
     # Whatever lives acts, whatever the guard believes.
     steps += [act, die, *((spawn,) if scope.helpers else ()), *((reload,) if scope.reloads else ())]
-    if phase in {Phase.STARTING, Phase.ACTIVE, Phase.STALLED, Phase.SUSPENDED, Phase.DRAINING}:
-        steps += [pulse, alarms, reap, sign]
-    if phase in {Phase.STARTING, Phase.ACTIVE}:
-        steps += [begin]
-    if phase in {Phase.STARTING, Phase.STALLED}:
-        steps += [started]
-    if scope.resigns and phase in {Phase.STARTING, Phase.ACTIVE, Phase.STALLED, Phase.SUSPENDED}:
+    for offered, phases in _STEPS_OF_PHASES:
+        steps += offered if phase in phases else ()
+    if scope.resigns and phase in machine.LEADING - {Phase.DRAINING, Phase.HANDING_OVER}:
         steps += [resign]
-    if phase is Phase.DRAINING:
-        steps += [drain]
-    if phase in {Phase.HANDING_OVER, Phase.ENDING, Phase.PARTING}:
-        steps += [reap]
-    if phase in {Phase.HANDING_OVER, Phase.RELEASING}:
-        steps += [release]
-    if phase is Phase.JOINING:
-        steps += [recover]
+    if scope.stops and phase in {Phase.HANDING_OVER, Phase.RELEASING}:
+        steps += [give_up]
+    if scope.judges and phase is Phase.BLOCKED:
+        steps += [campaign, judge, lose_lease]
+    if scope.judges and phase is Phase.JOINING:
+        steps += [campaign]
     return tuple(steps)
+
+
+_STEPS_OF_PHASES: Final[tuple[tuple[tuple[Step, ...], frozenset[Phase]], ...]] = (
+    ((pulse, alarms, sign), machine.PROVABLE),
+    ((reap,), machine.LEADING | {Phase.ENDING, Phase.PARTING, Phase.LEAVING}),
+    ((begin,), frozenset({Phase.STARTING, Phase.ACTIVE})),
+    ((started,), frozenset({Phase.STARTING, Phase.STALLED})),
+    ((drain,), frozenset({Phase.DRAINING})),
+    ((release,), frozenset({Phase.HANDING_OVER, Phase.RELEASING})),
+    ((recover,), frozenset({Phase.JOINING})),
+)
