@@ -1,22 +1,33 @@
 """The only write path of the active: writes that end with its term.
 
-Every transaction compares the create revision of the leader key with the term, and every key
-it changes with the revision this process knows of it. The first makes a late write of an old
-leader impossible. The second makes an unclear outcome harmless: sent again, a transaction that
-was done after all is refused and shows what stands there; and a first attempt that was held up
-on its way cannot overwrite what was written after it.
+Theory of operation
+-------------------
+Every transaction compares three things.
+
+- *The term*: the create revision of the leader key. A late write of an old leader is refused.
+- *The keys it changes*, with the revision this process knows of each. A repeated attempt is
+  refused if the first one was done after all, and so is one that is older than what stands there.
+- *The key* ``order``. An absent key has no revision: an attempt to create one still fits after
+  the key was created, acknowledged and deleted again, and a ``DeletePrefix`` compares no key at
+  all. So before anything is sent again, an attempt that was not answered is made impossible: a
+  transaction (the *barrier*) writes ``order``. Whatever was sent before compares an older
+  revision of it and is refused, whenever it arrives. Then the keys are read, and what they show
+  is final: the write was done, or it was not and can be sent again.
+
+Ordinary writes do not write ``order``; it costs them one compare, and they run side by side. One
+that is refused only because ``order`` has moved was certainly not done: it is sent again.
+``docs/adr/0033`` has the alternatives.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from mgr.errors import (
-    ConflictError,
     FencedError,
+    MgrError,
     OutcomeUnknownError,
     StoreUnavailableError,
     TooLargeError,
@@ -39,9 +50,11 @@ from mgr.store.api import (
     Revision,
     Store,
 )
+from mgr.store.attempt import Write, holds, modified
 from mgr.store.keys import Keys
 from mgr.store.limits import check_commit
 from mgr.store.mirror import Mirror
+from mgr.store.turns import Turn, Turns
 
 TIMEOUT_S: Final = 5.0
 """For one write with all its attempts, where the caller says nothing else."""
@@ -49,6 +62,8 @@ ATTEMPT_S: Final = 1.0
 """After this an attempt counts as unclear, and the next one goes to another endpoint."""
 PAUSE_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
+PROOFS: Final = 2
+"""Compares of every transaction beside the caller's: the term, and ``order``."""
 
 
 class FencedStore:
@@ -71,10 +86,13 @@ class FencedStore:
         self.term: Final = term
         self._store = store
         self._guard: Final = Created(keys.leader, term)
+        self._order_key: Final = keys.order
+        # It need not be right: a refusal shows what it is.
+        self._order = modified(mirror.get(keys.order)) if mirror is not None else ABSENT
         self._mirror = mirror
         self._on_fenced = on_fenced
         self._over = False
-        self._turns: list[_Turn] = []
+        self._turns = Turns()
 
     async def put(
         self, key: str, value: str, lease: LeaseId = NO_LEASE, *, timeout_s: float | None = None
@@ -100,41 +118,40 @@ class FencedStore:
         successor wrote. Only the store can judge both at once.
 
         Returns the revision at which everything stands as asked. The mirror shows it by then.
-        One thing an unclear outcome can still do later: a ``DeletePrefix`` that stayed unclear
-        takes along keys that were made under the prefix meanwhile.
+        Once it has returned or raised, no attempt of it can undo a later write of this term: one
+        that was never answered is made impossible before the next write to the same keys.
 
         Raises:
             FencedError: The term is over. Nothing was written; retire.
             ConflictError: ``when`` did not hold. Nothing was written.
             OutcomeUnknownError: It could not be found out in time whether it was done.
-            StoreUnavailableError: Nothing was sent in time, so nothing was done.
+            StoreUnavailableError: Nothing was done, and nothing of it can be done later.
             TooLargeError: With its proofs, it is above what one transaction may hold.
 
         """
         timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         check_commit(operations, when)
-        if len(operations) + len(when) >= OPERATIONS_MAX:
+        if len(operations) + len(when) > OPERATIONS_MAX - PROOFS:
             raise TooLargeError(
                 f"{len(operations)} operations under {len(when)} conditions; "
-                f"the limit for both together is {OPERATIONS_MAX - 1}"
+                f"the limit for both together is {OPERATIONS_MAX - PROOFS}"
             )
         ends_at = asyncio.get_running_loop().time() + timeout_s
-        mine = _Turn.of(operations)
-        earlier = [turn for turn in self._turns if turn.collides(mine)]
-        self._turns.append(mine)
+        mine = Turn.of(operations)
+        earlier = self._turns.begin(mine)
+        write = Write(mine.name, operations, when, self._guard, self._order_key)
         try:
             await self._wait_for(earlier, mine, timeout_s)
+            await self._settle_earlier(mine, ends_at)
             if self._over:
                 raise FencedError(mine.name, term=self.term)
-            known = await self._look_up(mine, ends_at)
-            return await self._drive(
-                _Write(mine.name, operations, when, self._guard, known), ends_at
-            )
+            write.known = await self._look_up(mine, ends_at)
+            return await self._drive(write, ends_at)
         finally:
-            self._turns.remove(mine)
-            mine.over.set()
+            # Also when the caller was cancelled with an attempt on its way.
+            self._turns.end(mine, write.unanswered)
 
-    async def _wait_for(self, earlier: Sequence[_Turn], mine: _Turn, timeout_s: float) -> None:
+    async def _wait_for(self, earlier: Sequence[Turn], mine: Turn, timeout_s: float) -> None:
         if not earlier:
             return
         try:
@@ -147,7 +164,35 @@ class FencedStore:
                 "this one was not sent"
             ) from None
 
-    async def _look_up(self, mine: _Turn, ends_at: float) -> dict[str, Record | None]:
+    async def _settle_earlier(self, mine: Turn, ends_at: float) -> None:
+        """Make every attempt impossible that may still change what ``mine`` touches.
+
+        Raises:
+            FencedError: The term is over; ``mine`` was not sent.
+            StoreUnavailableError: Not in time; ``mine`` was not sent.
+
+        """
+        pause = _Pause(ends_at)
+        trouble: StoreUnavailableError | None = None
+        while (compared := self._turns.unsettled(mine)) is not None:
+            if (left_s := pause.left_s()) <= 0:
+                raise StoreUnavailableError(
+                    f"{mine.name!r}: whether an earlier write to it was done could not be found "
+                    f"out in time; this one was not sent ({trouble})"
+                ) from trouble
+            try:
+                outcome = await self._barrier(compared, (), min(ATTEMPT_S, left_s))
+            except StoreUnavailableError as error:
+                trouble = error
+                await pause.sleep()
+                continue
+            if not outcome.succeeded:
+                if not holds(self._guard, outcome.found[0]):
+                    self._fence(mine.name)
+                    raise FencedError(mine.name, term=self.term)
+                self._turns.settle(mine)
+
+    async def _look_up(self, mine: Turn, ends_at: float) -> dict[str, Record | None]:
         """Return what is known of the keys to be changed; it need not be the latest."""
         known: dict[str, Record | None] = {}
         for key in mine.keys:
@@ -158,33 +203,83 @@ class FencedStore:
                 known[key] = await self._store.get(key, timeout_s=left_s)
         return known
 
-    async def _drive(self, write: _Write, ends_at: float) -> Revision:
+    async def _drive(self, write: Write, ends_at: float) -> Revision:
         """Send ``write`` until the store has said what became of it."""
-        loop = asyncio.get_running_loop()
-        pause_s = 0.0
+        pause = _Pause(ends_at)
         trouble: StoreUnavailableError | None = None
-        while (left_s := ends_at - loop.time()) > 0:
-            reach(Point.WRITE)
+        while (left_s := pause.left_s()) > 0:
+            attempt_s = min(ATTEMPT_S, left_s)
+            compared = write.unanswered
             try:
-                outcome = await self._store.commit(
-                    write.operations,
-                    when=write.compares(),
-                    otherwise_get=write.reads(),
-                    timeout_s=min(ATTEMPT_S, left_s),
-                )
+                if compared is None:
+                    outcome = await self._attempt(write, attempt_s)
+                else:
+                    outcome = await self._barrier(compared, write.reads(), attempt_s)
             except StoreUnavailableError as error:
-                write.unclear |= isinstance(error, OutcomeUnknownError)
                 trouble = error
-                await asyncio.sleep(min(pause_s, left_s))
-                pause_s = min(2 * pause_s + PAUSE_S, PAUSE_MAX_S)
+                await pause.sleep()
                 continue
             if not outcome.succeeded and not write.leads(outcome):
                 self._fence(write.name)
-            if (revision := write.judge(outcome)) is not None:
+            if compared is None:
+                revision = write.judge(outcome)
+            elif outcome.succeeded:
+                continue  # Sent once more it is refused, and the refusal reads the keys.
+            else:
+                revision = write.settle(outcome)
+            if revision is not None:
                 self._show(write, revision)
                 return revision
-        kind = OutcomeUnknownError if write.unclear else StoreUnavailableError
+        unknown = write.unanswered is not None or write.doubtful
+        kind = OutcomeUnknownError if unknown else StoreUnavailableError
         raise kind(f"write {write.name!r}: given up in time: {trouble}") from trouble
+
+    async def _attempt(self, write: Write, timeout_s: float) -> Outcome:
+        """Send ``write`` once; ``write.unanswered`` says if nobody knows what became of it."""
+        compared = self._order
+        reach(Point.WRITE)
+        write.unanswered = compared
+        try:
+            outcome = await self._store.commit(
+                write.operations,
+                when=write.compares(compared),
+                otherwise_get=write.reads(),
+                timeout_s=timeout_s,
+            )
+        except OutcomeUnknownError:
+            raise
+        except MgrError:
+            write.unanswered = None
+            raise
+        write.unanswered = None
+        if not outcome.succeeded:
+            self._learn(modified(outcome.found[1]), instead_of=compared)
+        return outcome
+
+    async def _barrier(self, compared: Revision, reads: Sequence[str], timeout_s: float) -> Outcome:
+        """Make every attempt impossible that compares ``order`` at ``compared``.
+
+        They are impossible when this returns; where it did not succeed, ``order`` had moved
+        before, or the term is over, and ``reads`` were read. One that arrives late is harmless:
+        writes are refused that compare what it replaces, and are sent again.
+        """
+        proof = Modified(self._order_key, compared)
+        outcome = await self._store.commit(
+            (Put(self._order_key, str(self.term)),),
+            when=(self._guard, proof),
+            otherwise_get=reads or (self._guard.key, self._order_key),
+            timeout_s=timeout_s,
+        )
+        now = outcome.revision if outcome.succeeded else modified(outcome.found[1])
+        self._learn(now, instead_of=compared)
+        return outcome
+
+    def _learn(self, order: Revision, *, instead_of: Revision) -> None:
+        """Note where the key ``order`` is; an answer that came late does not set it back."""
+        # Smaller than what was known: somebody deleted the key by hand.
+        if order > self._order or self._order == instead_of:
+            self._order = order
+        self._turns.passed(order)
 
     def _fence(self, name: str) -> None:
         if not self._over:
@@ -192,7 +287,7 @@ class FencedStore:
             if self._on_fenced is not None:
                 self._on_fenced(FencedError(name, term=self.term))
 
-    def _show(self, write: _Write, revision: Revision) -> None:
+    def _show(self, write: Write, revision: Revision) -> None:
         if self._mirror is None:
             return
         deleted = [op.key for op in write.operations if isinstance(op, Delete)]
@@ -202,126 +297,17 @@ class FencedStore:
         self._mirror.note_own(write.records(revision), deleted, revision)
 
 
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """A write under way and what it touches. Later ones that touch the same wait for it."""
+class _Pause:
+    """The pauses between attempts, which grow, and the time they all share."""
 
-    name: str
-    keys: frozenset[str]
-    prefixes: tuple[str, ...]
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, ends_at: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ends_at = ends_at
+        self._pause_s = 0.0
 
-    @classmethod
-    def of(cls, operations: Sequence[Operation]) -> _Turn:
-        keys = [op.key for op in operations if not isinstance(op, DeletePrefix)]
-        prefixes = tuple(op.prefix for op in operations if isinstance(op, DeletePrefix))
-        return cls(next(iter((*keys, *prefixes)), ""), frozenset(keys), prefixes)
+    def left_s(self) -> float:
+        return self._ends_at - self._loop.time()
 
-    def collides(self, other: _Turn) -> bool:
-        if not self.prefixes and not other.prefixes:
-            return not self.keys.isdisjoint(other.keys)
-        return (
-            not self.keys.isdisjoint(other.keys)
-            or any(key.startswith(self.prefixes) for key in (*other.keys, *other.prefixes))
-            or any(key.startswith(other.prefixes) for key in (*self.keys, *self.prefixes))
-        )
-
-
-@dataclass(slots=True)
-class _Write:
-    """One write through all its attempts: what it needs to hold, and what an answer means."""
-
-    name: str
-    operations: Sequence[Operation]
-    when: Sequence[Compare]
-    guard: Created
-    known: dict[str, Record | None]
-    unclear: bool = False
-    """An attempt was sent and not answered."""
-
-    def compares(self) -> tuple[Compare, ...]:
-        """Return the proof of the term, the caller's conditions, and what is known of each key."""
-        return (
-            self.guard,
-            *self.when,
-            *(Modified(key, _modified(record)) for key, record in self.known.items()),
-        )
-
-    def reads(self) -> tuple[str, ...]:
-        """Return the keys to be read if a compare fails, in the order of ``compares``."""
-        return (self.guard.key, *(compare.key for compare in self.when), *self.known)
-
-    def leads(self, outcome: Outcome) -> bool:
-        """Whether the term still led at a refusal."""
-        return _holds(self.guard, outcome.found[0])
-
-    def judge(self, outcome: Outcome) -> Revision | None:
-        """Return the revision at which all is done, or None: send it again.
-
-        Raises:
-            FencedError: Refused, since the term is over.
-            ConflictError: Refused, since a condition of the caller did not hold.
-            OutcomeUnknownError: It cannot be told whether an earlier attempt was done.
-
-        """
-        if outcome.succeeded:
-            return outcome.revision
-        conditions = outcome.found[1 : 1 + len(self.when)]
-        now = dict(zip(self.known, outcome.found[1 + len(self.when) :], strict=True))
-        if self.unclear:
-            if (revision := self._standing(now, outcome.revision)) is not None:
-                self.known = now
-                return revision
-            raise OutcomeUnknownError(
-                f"write {self.name!r}: an attempt was not answered, and by now something else "
-                "stands there"
-            )
-        if not self.leads(outcome):
-            raise FencedError(self.name, term=self.guard.revision)
-        for compare, record in zip(self.when, conditions, strict=True):
-            if not _holds(compare, record):
-                raise ConflictError(
-                    f"write {self.name!r}: {compare.key!r} was changed by somebody else"
-                )
-        # Only our own knowledge of the keys was old: the last writer wins, and that is us.
-        self.known = now
-        return None
-
-    def records(self, revision: Revision) -> list[Record]:
-        """Return what the puts made at ``revision``."""
-        made = []
-        for operation in self.operations:
-            if isinstance(operation, Put):
-                before = self.known[operation.key]
-                created = before.create_revision if before else revision
-                made.append(
-                    Record(operation.key, operation.value, created, revision, operation.lease)
-                )
-        return made
-
-    def _standing(self, now: dict[str, Record | None], revision: Revision) -> Revision | None:
-        """Return when everything came to stand as asked, None if it does not stand so."""
-        for operation in self.operations:
-            if isinstance(operation, Put):
-                record = now[operation.key]
-                if (
-                    record is None
-                    or (record.value, record.lease) != (operation.value, operation.lease)
-                    or record.mod_revision == _modified(self.known[operation.key])
-                ):
-                    return None
-                revision = record.mod_revision
-            elif isinstance(operation, Delete) and now[operation.key] is not None:
-                return None
-        return revision
-
-
-def _modified(record: Record | None) -> Revision:
-    return ABSENT if record is None else record.mod_revision
-
-
-def _holds(compare: Compare, record: Record | None) -> bool:
-    if record is None:
-        return compare.revision == ABSENT
-    actual = record.create_revision if isinstance(compare, Created) else record.mod_revision
-    return actual == compare.revision
+    async def sleep(self) -> None:
+        await asyncio.sleep(max(0.0, min(self._pause_s, self.left_s())))
+        self._pause_s = min(2 * self._pause_s + PAUSE_S, PAUSE_MAX_S)

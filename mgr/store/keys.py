@@ -79,6 +79,11 @@ class Keys:
         return f"{self.root}version"
 
     @property
+    def order(self) -> str:
+        """Compared by every fenced write; written to make unanswered writes impossible."""
+        return f"{self.root}order"
+
+    @property
     def managers(self) -> str:
         """Prefix of presences."""
         return f"{self.root}managers/"

@@ -71,6 +71,8 @@ class _Auth:
     async def rm(self, call: Call) -> Reply:
         client, entries = checked_client(call["client"]), self._entries()
         if client not in entries:
+            # A put of unknown outcome may still be on its way.
+            await self._admin.fenced.delete(self._admin.keys.access_of(client))
             return Reply(note=f"client '{client}' has no capabilities of its own")
         del entries[client]
         self._check(call.caller, entries)
