@@ -87,16 +87,22 @@ class FencedError(TermLostError):
 
 
 class MayHaveRunError(TermLostError):
-    """An earlier attempt of this request began in a term that is over."""
+    """An earlier attempt of this request ran, or may have run, at least in part."""
 
     reason = "MAY_HAVE_RUN"
 
-    def __init__(self, request_id: str, *, term: int) -> None:
-        """Name the request and the term in which it began."""
+    def __init__(self, request_id: str, *, term: int, why: str = "", ran: bool = False) -> None:
+        """Name the request and the term in which it began; 0 if that is not known.
+
+        ``why`` says why there is no result, if not because that term is over. With ``ran`` it is
+        known to have run to its end.
+        """
         self.term = term
+        when = f" in term {term}" if term else ""
+        did = f"ran{when}" if ran else f"may have run in part{when}"
+        reason = f" ({why})" if why else ""
         super().__init__(
-            f"request {request_id} may have run in part in term {term}: "
-            "look at what it did before you repeat it"
+            f"request {request_id} {did}: look at what it did before you repeat it{reason}"
         )
 
 

@@ -257,6 +257,7 @@ class ActiveRole:
             return await self._dispatcher.execute(asked)
         name, words = meant(request.words, own)
         if name != own:
+            self._dispatcher.check_refusal(replace(request, words=words), "it is for another one")
             return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
         asked = request if words == request.words else replace(request, words=words)
         return await self._dispatcher.execute(asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import grpc
@@ -21,6 +21,7 @@ from mgr.client.answer import (
     request_of,
     status_in,
 )
+from mgr.client.attempt import Attempts, not_believed
 from mgr.client.errand import Errand
 from mgr.client.follow import follow_log
 from mgr.client.guide import Guide
@@ -29,7 +30,12 @@ from mgr.client.peers import Peer, Peers, addresses_in
 from mgr.client.search import Search, Sighting
 from mgr.client.session import Session
 from mgr.clock import CLOCK, Clock
-from mgr.errors import DeadlineExceededError, NotActiveError, UnreachableError
+from mgr.errors import (
+    DeadlineExceededError,
+    NotActiveError,
+    OutcomeUnknownError,
+    UnreachableError,
+)
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.command_pb2 import DescribeCommandsRequest
 from mgr.rpc.v1.manager_pb2 import FailRequest, GetStatusRequest
@@ -103,19 +109,16 @@ class AsyncClient:
         that, for a command known to be a read.
 
         Raises:
-            MayHaveRunError: The manager that ran it died of it or under it.
+            MayHaveRunError: An earlier attempt ran, or may have run: its manager died of it or
+                under it, or its result is not kept any more.
+            OutcomeUnknownError: An earlier attempt may have run, and the last one was refused.
             MgrError: As the class says. A command that ran and said no raises nothing: its
                 answer's ``retval`` is negative.
 
         """
         chosen_id = uuid.uuid4().hex if request_id is None else request_id
-        request = request_of(words, arguments, data, chosen_id)
-        errand = Errand(
-            self._guide,
-            lambda peer, remaining_s: peer.commands.Execute(request, timeout=remaining_s),
-            timeout_s=timeout_s or self._timeout_s,
-        )
-        return answer_in(await errand.run())
+        attempts = Attempts(request_of(words, arguments, data, chosen_id), self._guide.clock)
+        return await self._execute(attempts, {}, timeout_s=timeout_s or self._timeout_s)
 
     async def execute_anywhere(
         self, words: Sequence[str], arguments: dict[str, Any] | None = None
@@ -124,18 +127,21 @@ class AsyncClient:
 
         Somebody who leads is asked as by ``execute``. Raises as that does.
         """
-        chosen_id = uuid.uuid4().hex
-        request = request_of(words, arguments, b"", chosen_id)
+        request = request_of(words, arguments, b"", uuid.uuid4().hex)
+        attempts = Attempts(request, self._guide.clock)
+        earlier: dict[str, str] = {}
         for address in self._guide.peers.addresses:
             peer = self._guide.peers.at(address)
             try:
-                return answer_in(await peer.commands.Execute(request, timeout=self._guide.reach_s))
+                call = peer.commands.Execute(attempts.next(), timeout=self._guide.reach_s)
+                return answer_in(await call)
             except grpc.aio.AioRpcError as failed:
                 error = error_of(failed)
-                if isinstance(error, NotActiveError | UnreachableError | DeadlineExceededError):
-                    continue
-                raise error from None
-        return await self.execute(words, arguments, request_id=chosen_id)
+                if isinstance(error, DeadlineExceededError | OutcomeUnknownError):
+                    earlier[address] = str(error)
+                elif not isinstance(error, NotActiveError | UnreachableError):
+                    raise (not_believed(error, str(earlier)) if earlier else error) from None
+        return await self._execute(attempts, earlier, timeout_s=self._timeout_s)
 
     def session(self) -> Session:
         """Open a stream for many commands: ``async with client.session() as session``."""
@@ -150,6 +156,7 @@ class AsyncClient:
             self._guide,
             lambda peer, remaining_s: peer.commands.DescribeCommands(request, timeout=remaining_s),
             timeout_s=timeout_s or self._timeout_s,
+            changes=False,
         )
         answer = await errand.run()
         unchanged = bool(etag) and answer.etag == etag
@@ -223,6 +230,17 @@ class AsyncClient:
 
         """
         return follow_log(self._guide, past=past, lowest=lowest, channel=channel, find_s=find_s)
+
+    async def _execute(
+        self, attempts: Attempts, earlier: Mapping[str, str], *, timeout_s: float
+    ) -> Answer:
+        errand = Errand(
+            self._guide,
+            lambda peer, left_s: peer.commands.Execute(attempts.next(), timeout=left_s),
+            timeout_s=timeout_s,
+            earlier=earlier,
+        )
+        return answer_in(await errand.run())
 
     async def _status_at(self, address: str, limit_s: float) -> Status | str:
         peer: Peer = self._guide.peers.at(address)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from mgr.client.attempt import not_believed
 from mgr.client.guide import Guide
 from mgr.client.losses import Losses
 from mgr.client.peers import Peer
@@ -52,16 +53,26 @@ class Elsewhere(Exception):  # noqa: N818 - no failure: the next attempt may wel
 
 
 class Errand(Generic[A]):
-    """One call. ``unclear``: an attempt may have run without an answer."""
+    """One call, in as many attempts as it takes."""
 
     def __init__(
-        self, guide: Guide, send: Send[A], *, timeout_s: float, repeatable: bool = True
+        self,
+        guide: Guide,
+        send: Send[A],
+        *,
+        timeout_s: float,
+        repeatable: bool = True,
+        changes: bool = True,
+        earlier: Mapping[str, str] | None = None,
     ) -> None:
         """Call ``send`` with the active and the seconds that are left.
 
-        Without ``repeatable`` it is given up as soon as it may have run.
+        Without ``repeatable`` it is given up as soon as it may have run. Without ``changes`` it
+        only reads, and does not matter whether it ran. ``earlier`` says, by address, how attempts
+        ended that were made before and may have run.
         """
-        self.unclear = False
+        self._earlier = dict(earlier or {})
+        self._changes = changes
         self._guide = guide
         self._send = send
         self._timeout_s = timeout_s
@@ -80,9 +91,10 @@ class Errand(Generic[A]):
         Raises:
             UnreachableError: Nothing ran; for each manager the error says why.
             DeadlineExceededError: It may have run, and nobody could say in time.
-            OutcomeUnknownError: It may have run and is not ``repeatable``.
+            OutcomeUnknownError: It may have run and is not ``repeatable``; or an earlier attempt
+                may have run, and the last one was refused.
             TermLostError: It was under way on two managers, and both were lost.
-            MgrError: What the active refused it with.
+            MgrError: What the active refused it with, if nothing ran in any attempt.
 
         """
         while True:
@@ -200,7 +212,7 @@ class Errand(Generic[A]):
         error = error_of(failed)
         if from_manager(failed):
             over = isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError)
-            return self._unclear(peer, str(error)) if over else error
+            return self._unclear(peer, str(error)) if over else self._refused(error)
         if isinstance(error, UnreachableError):
             self._why[peer.address] = str(error)
             return Elsewhere()
@@ -213,27 +225,36 @@ class Errand(Generic[A]):
             return self._losses.error(str(error)) if too_often else self._unclear(peer, str(error))
         if isinstance(error, DeadlineExceededError):
             return self._unclear(peer, str(error))
-        return error
+        return self._refused(error)
+
+    def _refused(self, error: MgrError) -> MgrError:
+        """What a refusal of the last attempt means for the call."""
+        if not self._earlier or not self._changes:
+            return error
+        return not_believed(error, _listed(self._earlier))
 
     def _unclear(self, peer: Peer, why: str) -> Exception:
         """It may have run: asked again only where the manager knows a repetition."""
         self._why[peer.address] = why
         if not self._repeatable:
             return OutcomeUnknownError(f"{peer.address}: {why}; whether it was done is unknown")
-        self.unclear = True
+        self._earlier[peer.address] = why
         return Elsewhere()
 
     def _giving_up(self, search: Search) -> MgrError:
         tried = search.silent | self._why
         waited = f"within {self._timeout_s:g} s"
-        if self.unclear:
-            reasons = "; ".join(f"{address}: {why}" for address, why in tried.items())
+        if self._earlier:
             return DeadlineExceededError(
-                f"no answer {waited}: whether the command ran is unknown ({reasons})"
+                f"no answer {waited}: whether the command ran is unknown ({_listed(tried)})"
             )
         if not self._answered:
             return UnreachableError("no manager answered", tried=tried)
         return UnreachableError(f"no active manager {waited}", tried=tried)
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{address}: {why}" for address, why in reasons.items())
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

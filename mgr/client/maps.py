@@ -45,7 +45,9 @@ class Maps:
     async def get(self, name: str) -> Map | None:
         """A published map or a document of the manager; None where there is none."""
         request = cluster_pb2.GetMapRequest(name=name)
-        errand = self._errand(lambda peer, left_s: peer.cluster.GetMap(request, timeout=left_s))
+        errand = self._errand(
+            lambda peer, left_s: peer.cluster.GetMap(request, timeout=left_s), changes=False
+        )
         try:
             return _map_in((await errand.run()).map)
         except NotFoundError:
@@ -54,7 +56,9 @@ class Maps:
     async def versions(self) -> dict[str, int]:
         """The version of every published map, by name."""
         request = cluster_pb2.ListMapsRequest()
-        errand = self._errand(lambda peer, left_s: peer.cluster.ListMaps(request, timeout=left_s))
+        errand = self._errand(
+            lambda peer, left_s: peer.cluster.ListMaps(request, timeout=left_s), changes=False
+        )
         return {each.name: each.version for each in (await errand.run()).maps}
 
     async def set(
@@ -111,8 +115,10 @@ class Maps:
                         yield each
                 await wait_at_most(PAUSE_MAX_S, search, 0)
 
-    def _errand(self, send: Any, *, repeatable: bool = True) -> Errand[Any]:
-        return Errand(self._guide, send, timeout_s=self._timeout_s, repeatable=repeatable)
+    def _errand(self, send: Any, *, repeatable: bool = True, changes: bool = True) -> Errand[Any]:
+        return Errand(
+            self._guide, send, timeout_s=self._timeout_s, repeatable=repeatable, changes=changes
+        )
 
 
 async def _news(

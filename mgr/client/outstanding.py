@@ -16,8 +16,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import grpc
 
 from mgr.client.answer import Answer, answer_in, request_of
+from mgr.client.attempt import Attempts, not_believed
 from mgr.client.losses import Losses
 from mgr.client.search import Sighting
+from mgr.clock import CLOCK, Clock
 from mgr.errors import (
     DeadlineExceededError,
     MayHaveRunError,
@@ -47,16 +49,34 @@ C = TypeVar("C", bound=Carrier)
 class _Command(Generic[C]):
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "losses", "message", "stream", "under_way")
+    __slots__ = ("answer", "attempts", "earlier", "losses", "message", "stream", "under_way")
 
-    def __init__(self, message: SessionRequest) -> None:
+    def __init__(self, message: SessionRequest, clock: Clock) -> None:
         self.message = message
+        self.attempts = Attempts(message.execute, clock)
+        self.earlier = ""
+        """How an attempt ended that may have run; empty: there is none."""
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.stream: C | None = None
         """The stream it was last sent on."""
         self.under_way = False
         """It may be running there: it was sent and not refused."""
         self.losses = Losses()
+
+    def next(self) -> SessionRequest:
+        """The message of the next attempt, which is sent now."""
+        execute = self.attempts.next()
+        if not execute.HasField("age"):
+            return self.message
+        message = SessionRequest(id=self.message.id, execute=execute)
+        message.timeout.CopyFrom(self.message.timeout)
+        return message
+
+    def fail(self, error: MgrError) -> None:
+        """End it with ``error``, unless it has ended."""
+        if not self.answer.done():
+            believed = not_believed(error, self.earlier) if self.earlier else error
+            self.answer.set_exception(believed)
 
 
 class Outstanding(Generic[C]):
@@ -71,9 +91,13 @@ class Outstanding(Generic[C]):
     """
 
     def __init__(
-        self, write: Callable[[C, SessionRequest], Awaitable[None]], tasks: asyncio.TaskGroup
+        self,
+        write: Callable[[C, SessionRequest], Awaitable[None]],
+        tasks: asyncio.TaskGroup,
+        clock: Clock = CLOCK,
     ) -> None:
         """Send by ``write``; withdraw what is given up in ``tasks``."""
+        self._clock = clock
         self.stream: C | None = None
         self.hint: Sighting | None = None
         self.why: dict[str, str] = {}
@@ -101,7 +125,7 @@ class Outstanding(Generic[C]):
         number = next(self._numbers)
         message = SessionRequest(id=number, execute=request_of(words, arguments, data, chosen_id))
         message.timeout.FromNanoseconds(int(limit_s * 1e9))
-        command = self._open[number] = _Command[C](message)
+        command = self._open[number] = _Command[C](message, self._clock)
         try:
             async with asyncio.timeout(limit_s):
                 if self.stream is not None:
@@ -122,8 +146,7 @@ class Outstanding(Generic[C]):
             for command in unsent:
                 if command.losses.too_many:
                     command.stream = stream
-                    if not command.answer.done():
-                        command.answer.set_exception(command.losses.error(self._reasons()))
+                    command.fail(command.losses.error(self._reasons()))
                 else:
                     await self._put(command, stream)
         if not stream.done():
@@ -132,9 +155,14 @@ class Outstanding(Generic[C]):
     def lost(self, stream: C, sighting: Sighting, error: MgrError) -> None:
         """``stream`` ended with ``error``: what was under way on it may have run."""
         self.why[sighting.address] = str(error)
-        if isinstance(error, OutcomeUnknownError):
-            for command in self._open.values():
-                if command.stream is stream and command.under_way:
+        for command in self._open.values():
+            if command.stream is not stream or not command.under_way:
+                continue
+            if isinstance(error, UnreachableError):
+                command.under_way = False  # it never left this machine
+            else:
+                command.earlier = f"{sighting.address}: {error}"
+                if isinstance(error, OutcomeUnknownError):
                     command.losses.note(sighting.term)
 
     def end(self, error: MgrError) -> None:
@@ -160,22 +188,28 @@ class Outstanding(Generic[C]):
                 self.hint = Sighting(error.term, error.active_address, error.active_name)
             return False
         if isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError):
+            if command:
+                command.earlier = f"{sighting.address}: {error}"
             return False
-        if command and not command.answer.done():
-            command.answer.set_exception(error)
+        if command:
+            command.fail(error)
         return True
 
     async def _put(self, command: _Command[C], stream: C) -> None:
         # A failure is the reader's to see: it moves, and all that is open is sent again.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self.writing:
+                if command.stream is not None and command.under_way:
+                    command.earlier = command.earlier or "its stream was left without an answer"
                 command.stream, command.under_way = stream, True
-                await self._write(stream, command.message)
+                await self._write(stream, command.next())
 
     async def _withdraw(self, command: _Command[C]) -> None:
         if command.stream is not None and self._is_sent(command):
-            command.message = SessionRequest(id=command.message.id, cancel=Cancel())
-            await self._put(command, command.stream)
+            cancel = SessionRequest(id=command.message.id, cancel=Cancel())
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                async with self.writing:
+                    await self._write(command.stream, cancel)
 
     def _is_sent(self, command: _Command[C]) -> bool:
         return command.stream is not None and command.stream is self.stream

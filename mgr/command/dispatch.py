@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
-import logging
 import math
-import re
-import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
-
-import msgspec
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 
 from mgr.access.caps import Ask
-from mgr.access.table import INSIDE, Caller
+from mgr.access.table import Caller
 from mgr.clock import Clock
+from mgr.command.answer import Answer, encodable, shaped, traceback_of
+from mgr.command.protocols import Gate, Journal, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
+from mgr.command.request import Request, checked_request_id
 from mgr.config.kv import decoded
 from mgr.errors import (
     NOTHING_RAN,
     DeadlineExceededError,
     InvalidArgumentError,
+    MayHaveRunError,
     MgrError,
     NotActiveError,
     OutcomeUnknownError,
@@ -35,151 +34,49 @@ from mgr.failpoint import Point, reach
 
 HELD_MAX: Final = 4096
 """Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+NOT_A_REFUSAL: Final = (TermLostError, OutcomeUnknownError)
+"""Errors that already say that the command may have run."""
+
+__all__ = ["Answer", "Dispatcher", "Gate", "Request", "Runner", "shaped"]
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One command as it arrived.
-
-    Attributes:
-        words: As typed, prefix first; keyword forms (``--name=value``) may stand among them.
-        arguments: Further arguments by name, typed.
-        input: What ``-i FILE`` holds: UTF-8 text.
-        request_id: The same in every retry of one intention; empty: no promise of at most once.
-        deadline_s: The *moment* on the manager's clock at which the caller stops waiting; None:
-            it waits as long as it lives. (A server adds the caller's time-out to ``clock.now()``.)
-        caller: Who asks.
-
-    """
-
-    words: Sequence[str]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    input: bytes = b""
-    request_id: str = ""
-    deadline_s: float | None = None
-    caller: Caller = INSIDE
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command said: 0 or a negative errno, data, words for people; the term it ran in."""
-
-    retval: int = 0
-    stdout: str = ""
-    stderr: str = ""
-    term: int = 0
-
-
-class Runner(Protocol):
-    """Runs the commands of one module; ``mgr`` is one too.
-
-    Both methods raise what ``NOTHING_RAN`` lists, ``ModuleNotReadyError`` or ``NotActiveError``
-    for instance, only while *nothing ran*: a retry will run the command. Should the
-    command's own code raise one of these, the runner wraps it in something else. Whatever else
-    comes out of ``run`` is taken as raised by the command itself.
-    """
-
-    async def ready(self, *, until_s: float) -> None:
-        """Return once the module takes commands; at once if it does already.
-
-        Raises:
-            ModuleNotReadyError: It is still starting at the moment ``until_s``.
-            ModuleFailedError: It failed, or cannot run.
-
-        """
-        ...
-
-    async def run(
-        self,
-        command: Command,
-        arguments: dict[str, Any],
-        inbuf: str,
-        *,
-        deadline_s: float,
-        caller: Caller,
-    ) -> object:
-        """Run ``command``; what its handler returned: an ``Answer`` or a tuple of three.
-
-        ``arguments`` holds ``prefix`` and the validated arguments. A command whose moment
-        ``deadline_s`` passed before it began is not begun (``OverloadedError``). Cancelled: if
-        it has not begun it is left out; if it has, it goes on and nobody hears of its result.
-        """
-        ...
-
-
-class Gate(Protocol):
-    """May this manager take commands, and may it still answer? Numbers compared, no I/O."""
-
-    @property
-    def term(self) -> int:
-        """The term that is proven, 0 if none ever was."""
-        ...
-
-    def admits(self) -> bool:
-        """A new command may begin now: the term is proven, nothing drains."""
-        ...
-
-    async def admitted(self, *, until_s: float) -> None:
-        """Return as soon as it admits.
-
-        Raises:
-            NotActiveError: It will not, or not before the moment ``until_s``. Names the active
-                where it is known.
-
-        """
-        ...
-
-    def holds(self) -> bool:
-        """What ran may be answered: the term is proven at this instant, draining or not."""
-        ...
-
-    async def held(self, *, until_s: float) -> None:
-        """Return as soon as it holds.
-
-        Raises:
-            TermLostError: The term is over, or was not proven again before ``until_s``.
-
-        """
-        ...
-
-
-class Journal(Protocol):
-    """Which mutating commands began and how they ended: ``mgr.command.journal``."""
-
-    async def begin(self, request_id: str, digest: str, *, idempotent: bool) -> Answer | None:
-        """Record the start; the answer instead, if the same request was answered before."""
-        ...
-
-    async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
-        """Record the result. True: the store has it, which also proves the term."""
-        ...
-
-    async def forget(self, request_id: str) -> None:
-        """Nothing ran: a retry may begin anew."""
-        ...
 
 
 class _Job(NamedTuple):
     """One command on its way: everything that running it takes."""
 
     command: Command
-    runner: Runner
     arguments: dict[str, Any]
     inbuf: str
     deadline_s: float
     caller: Caller
 
 
-class _Attempt(NamedTuple):
-    """A mutating command under way, and what a second caller with its id must match."""
+@dataclass(eq=False, slots=True)
+class _Attempt:
+    """One mutating command with a request id: every caller with this id waits for it.
+
+    It exists from before admission, so that no second caller is refused while the first one is
+    held and may still run.
+
+    Attributes:
+        digest: What a second caller's request must match.
+        callers: How many wait. A command that has not begun is left out when nobody does.
+        begun: Its start is being recorded, or was.
+        unclear_term: The term of an earlier attempt that may have run; None if there is none.
+
+    """
 
     digest: str
-    task: asyncio.Task[Answer | Exception]
+    unclear_term: int | None
+    callers: int = 0
+    begun: bool = False
+    task: asyncio.Task[Answer | Exception] = field(init=False)
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether nothing of it ever ran, nor will once the one caller that waits is gone."""
+        return self.callers == 1 and not self.begun and self.unclear_term is None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -233,24 +130,53 @@ class Dispatcher:
             StoreUnavailableError: The store was silent; ``OutcomeUnknownError`` if it had begun.
 
         """
-        command, arguments = self.registry.find(request.words, request.arguments)
-        self.permit(request.caller, _ask(command, arguments))
-        inbuf = decoded(request.input, "the input") if request.input else ""
+        command: Command | None = None
+        try:
+            command, arguments = self.registry.find(request.words, request.arguments)
+            self.permit(request.caller, _ask(command, arguments))
+            inbuf = decoded(request.input, "the input") if request.input else ""
+        except MgrError as error:
+            if command is None or command.mutates:
+                self.check_refusal(request, str(error))
+            raise
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
-        now_s = self.clock.now()
-        if now_s >= deadline_s:
-            raise _too_late(command)
-        runner = await self._admitted(command, until_s=min(deadline_s, now_s + self.hold_s))
-        job = _Job(command, runner, arguments, inbuf, deadline_s, request.caller)
-        if not command.mutates:
-            self._begun()
-            try:
-                return await self._within(job, self._run(job))
-            finally:
-                self._ended()
-        if not request.request_id:
-            return await self._outcome(job, self.tasks.create_task(self._settle(self._change(job))))
-        return await self._outcome(job, self._attempt(request.request_id, job))
+        job = _Job(command, arguments, inbuf, deadline_s, request.caller)
+        if command.mutates and request.request_id:
+            return await self._at_most_once(request, job)
+        runner = await self._admitted(job)
+        if command.mutates:
+            return await self._outcome(job, self._change(job, runner))
+        self._begun()
+        try:
+            return await self._within(job, self._run(job, runner))
+        finally:
+            self._ended()
+
+    def check_refusal(self, request: Request, why: str) -> None:
+        """Return if ``request``, refused because of ``why``, never ran and cannot run later.
+
+        A refusal is otherwise taken for "nothing ran", and the client issues a new request.
+
+        Raises:
+            MayHaveRunError: An attempt of it ran, may have run, or is held and may run.
+
+        """
+        request_id = request.request_id
+        if not request_id:
+            return
+        if request_id in self._attempts:
+            raise MayHaveRunError(request_id, term=self.gate.term, why=f"it is under way; {why}")
+        try:
+            earlier = self.journal.earlier(
+                checked_request_id(request_id), request.digest, age_s=request.age_s
+            )
+        except InvalidArgumentError:
+            return  # the id stands for another request: this one never ran
+        if earlier.answer is not None:
+            shown = f"its result is not shown: {why}"
+            raise MayHaveRunError(request_id, term=earlier.answer.term, why=shown, ran=True)
+        if earlier.unclear_term is not None:
+            raise MayHaveRunError(request_id, term=earlier.unclear_term, why=why)
 
     async def idle(self, *, until_s: float) -> bool:
         """Wait until nothing runs, at most until the moment ``until_s``; whether nothing does."""
@@ -268,15 +194,20 @@ class Dispatcher:
 
     # -- before it begins -----------------------------------------------------------------------
 
-    async def _admitted(self, command: Command, *, until_s: float) -> Runner:
+    async def _admitted(self, job: _Job) -> Runner:
+        """Wait until the term and the module take commands; the module's runner."""
+        now_s = self.clock.now()
+        if now_s >= job.deadline_s:
+            raise _too_late(job.command)
         if self._held >= HELD_MAX:
             raise OverloadedError(f"{self._held} commands wait already: retry later")
+        until_s = min(job.deadline_s, now_s + self.hold_s)
         self._held += 1
         try:
             while True:
                 if not self.gate.admits():
                     await self.gate.admitted(until_s=until_s)
-                runner = self.runner_of(command.module)
+                runner = self.runner_of(job.command.module)
                 await runner.ready(until_s=until_s)
                 # The gate may have shut while the module started.
                 if self.gate.admits():
@@ -284,37 +215,75 @@ class Dispatcher:
         finally:
             self._held -= 1
 
-    def _attempt(self, request_id: str, job: _Job) -> asyncio.Task[Answer | Exception]:
-        if not REQUEST_ID.fullmatch(request_id):
-            raise InvalidArgumentError(
-                f"request id {request_id!r}: use 1 to 128 of A-Z a-z 0-9 _ . : -"
-            )
-        digest = _digest(job)
-        under_way = self._attempts.get(request_id)
-        if under_way is None:
-            once = self._once(request_id, digest, job)
-            under_way = _Attempt(digest, self.tasks.create_task(self._settle(once)))
-            self._attempts[request_id] = under_way
-            under_way.task.add_done_callback(lambda _: self._attempts.pop(request_id, None))
-        elif under_way.digest != digest:
+    async def _at_most_once(self, request: Request, job: _Job) -> Answer:
+        request_id, digest = checked_request_id(request.request_id), request.digest
+        attempt = self._attempts.get(request_id)
+        if attempt is None:
+            # Before admission: what ran is not to be refused because its module fails now.
+            earlier = self.journal.earlier(request_id, digest, age_s=request.age_s)
+            if earlier.answer is not None:
+                return earlier.answer
+            if earlier.unclear_term is not None and not job.command.idempotent:
+                raise MayHaveRunError(request_id, term=earlier.unclear_term)
+            attempt = self._attempts[request_id] = _Attempt(digest, earlier.unclear_term)
+            attempt.task = self.tasks.create_task(_settled(self._once(request, job, attempt)))
+            attempt.task.add_done_callback(partial(self._left, request_id, attempt))
+        elif attempt.digest != digest:
             raise InvalidArgumentError(
                 f"request id {request_id} is in use for another command: make a new id for each"
             )
-        return under_way.task
+        attempt.callers += 1
+        try:
+            return await self._within(job, _shielded(attempt.task), attempt)
+        finally:
+            attempt.callers -= 1
+            if not attempt.callers and not attempt.begun:
+                # Here, not in the task's callback: whoever comes next is not to join what ends.
+                self._left(request_id, attempt)
+                attempt.task.cancel()
+
+    def _left(self, request_id: str, attempt: _Attempt, _: object = None) -> None:
+        if self._attempts.get(request_id) is attempt:
+            del self._attempts[request_id]
 
     # -- running --------------------------------------------------------------------------------
 
-    async def _once(self, request_id: str, digest: str, job: _Job) -> Answer:
-        earlier = await self.journal.begin(request_id, digest, idempotent=job.command.idempotent)
-        if earlier is not None:
-            return earlier
+    async def _once(self, request: Request, job: _Job, attempt: _Attempt) -> Answer:
+        try:
+            runner = await self._admitted(job)
+            attempt.begun = True
+            self._begun()
+            try:
+                return await self._recorded(request, job, runner, attempt)
+            finally:
+                self._ended()
+        except NOT_A_REFUSAL:
+            raise
+        except MgrError as error:
+            if attempt.unclear_term is None:
+                raise
+            # This attempt ran nothing; an earlier one may have.
+            raise MayHaveRunError(
+                request.request_id, term=attempt.unclear_term, why=str(error)
+            ) from error
+
+    async def _recorded(
+        self, request: Request, job: _Job, runner: Runner, attempt: _Attempt
+    ) -> Answer:
+        request_id, digest = request.request_id, attempt.digest
+        earlier = await self.journal.begin(
+            request_id, digest, idempotent=job.command.idempotent, age_s=request.age_s
+        )
+        if earlier.answer is not None:
+            return earlier.answer
+        attempt.unclear_term = earlier.unclear_term
         if self.clock.now() >= job.deadline_s:
-            await self.journal.forget(request_id)
+            await self._not_run(request_id, attempt)
             raise _too_late(job.command)
         try:
-            answer = await self._run(job)
+            answer = await self._run(job, runner)
         except NOTHING_RAN:
-            await self.journal.forget(request_id)
+            await self._not_run(request_id, attempt)
             raise
         except StoreUnavailableError as error:
             raise _unclear(job.command, error) from None
@@ -323,12 +292,20 @@ class Dispatcher:
             await self._still_ours(job)
         return answer
 
-    async def _change(self, job: _Job) -> Answer:
+    async def _not_run(self, request_id: str, attempt: _Attempt) -> None:
+        # What an earlier attempt left behind stays: it is not known to have run nothing.
+        if attempt.unclear_term is None:
+            await self.journal.forget(request_id)
+
+    async def _change(self, job: _Job, runner: Runner) -> Answer:
+        self._begun()
         try:
-            answer = await self._run(job)
+            answer = await self._run(job, runner)
+            await self._still_ours(job)
         except StoreUnavailableError as error:
             raise _unclear(job.command, error) from None
-        await self._still_ours(job)
+        finally:
+            self._ended()
         return answer
 
     async def _still_ours(self, job: _Job) -> None:
@@ -339,7 +316,7 @@ class Dispatcher:
             until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
             await self.gate.held(until_s=until_s)
 
-    async def _run(self, job: _Job) -> Answer:
+    async def _run(self, job: _Job, runner: Runner) -> Answer:
         # Recording the start took its time, and a process may have slept meanwhile. What begins
         # under a shut gate acts beside a successor.
         while not self.gate.holds():
@@ -351,7 +328,7 @@ class Dispatcher:
         term = self.gate.term
         reach(Point.COMMAND)
         try:
-            result = await job.runner.run(
+            result = await runner.run(
                 job.command,
                 job.arguments,
                 job.inbuf,
@@ -361,20 +338,10 @@ class Dispatcher:
         except MgrError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge of module code: it may raise anything
-            return Answer(-errno.EINVAL, "", _encodable(_traceback(error)), term)
+            return Answer(-errno.EINVAL, "", encodable(traceback_of(error)), term)
         return shaped(result, job.command, term)
 
     # -- waiting for it -------------------------------------------------------------------------
-
-    async def _settle(self, work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
-        # An error is this command's outcome, not the end of the task group it runs in.
-        self._begun()
-        try:
-            return await work
-        except Exception as error:  # noqa: BLE001 - handed on to the callers
-            return error
-        finally:
-            self._ended()
 
     def _begun(self) -> None:
         # From before its start is recorded until its result is: a hand-over that looked only at
@@ -386,60 +353,43 @@ class Dispatcher:
         if not self._running:
             self._stopped_running.set()
 
-    async def _outcome(self, job: _Job, task: asyncio.Task[Answer | Exception]) -> Answer:
-        outcome = await self._within(job, _shielded(task))
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    async def _outcome(self, job: _Job, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return await self._within(job, _shielded(self.tasks.create_task(_settled(work))))
 
-    async def _within(self, job: _Job, work: Coroutine[Any, Any, T]) -> T:
+    async def _within(
+        self, job: _Job, work: Coroutine[Any, Any, T], attempt: _Attempt | None = None
+    ) -> T:
         if job.deadline_s == math.inf:
             return await work
         try:
             async with asyncio.timeout(max(0.0, job.deadline_s - self.clock.now())):
                 return await work
         except TimeoutError:
+            if attempt is not None and attempt.is_left_out:
+                raise _too_late(job.command) from None
             raise DeadlineExceededError(
                 f"'{job.command.prefix}' was begun and is not finished: its outcome is unknown"
             ) from None
 
 
-def shaped(result: object, command: Command, term: int) -> Answer:
-    """The answer in ``result``, whatever a handler returned.
-
-    A tuple of an int and two texts is one; anything else becomes ``EINVAL`` with a text that says
-    what was returned. Text that cannot be UTF-8 has the offending characters escaped.
-    """
-    if isinstance(result, Answer):
-        return replace(
-            result,
-            stdout=_encodable(result.stdout),
-            stderr=_encodable(result.stderr),
-            term=result.term or term,
-        )
-    if isinstance(result, tuple) and len(result) == 3:
-        retval, stdout, stderr = result
-        if isinstance(retval, int) and isinstance(stdout, str) and isinstance(stderr, str):
-            return Answer(int(retval), _encodable(stdout), _encodable(stderr), term)
-        got = ", ".join(type(element).__name__ for element in result)
-        wrong = f"a tuple of ({got})"
-    else:
-        wrong = type(result).__name__
-    text = (
-        f"command '{command.prefix}' of module '{command.module}' returned {wrong} "
-        "instead of (retval: int, stdout: str, stderr: str)"
-    )
-    log.error("wrong type of result", extra={"module_name": command.module, "error": text})
-    return Answer(-errno.EINVAL, "", text, term)
-
-
-async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer | Exception:
+async def _settled(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
+    # An error is this command's outcome, not the end of the task group it runs in.
     try:
-        return await asyncio.shield(task)
+        return await work
+    except Exception as error:  # noqa: BLE001 - handed on to the callers
+        return error
+
+
+async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer:
+    try:
+        outcome = await asyncio.shield(task)
     except asyncio.CancelledError:
         if task.cancelled():
             raise TermLostError("this manager gave up its office while the command ran") from None
         raise
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _ask(command: Command, arguments: Mapping[str, Any]) -> Ask:
@@ -460,21 +410,3 @@ def _unclear(command: Command, error: StoreUnavailableError) -> StoreUnavailable
     unclear = OutcomeUnknownError(f"'{command.prefix}' may have run in part: {error}")
     unclear.__cause__ = error
     return unclear
-
-
-def _digest(job: _Job) -> str:
-    what = msgspec.json.encode([job.arguments, job.inbuf], enc_hook=repr, order="deterministic")
-    return hashlib.sha256(what).hexdigest()[:16]
-
-
-def _encodable(text: str) -> str:
-    if text.isascii():
-        return text
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _traceback(error: Exception) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception as second:  # noqa: BLE001 - a module's exception may not even be printable
-        return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"

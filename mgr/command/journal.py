@@ -8,7 +8,11 @@ nor record a result. A later attempt finds
 - nothing: it runs;
 - a result: it gets that result;
 - *started* in a term that is over: nobody knows how far it came, so it is not run again,
-  unless its author declared it idempotent.
+  unless its author declared it idempotent;
+- the id among those whose results were evicted (``mgr/command/evicted.py``): it is not run again;
+- nothing, and its client first sent it so long ago that a record may have expired: it is not run.
+
+What is no longer known is refused. It is never taken for what never ran.
 """
 
 from __future__ import annotations
@@ -24,13 +28,17 @@ from typing import Final, Protocol
 import msgspec
 
 from mgr.clock import Clock
-from mgr.command.dispatch import Answer
+from mgr.command.answer import Answer
+from mgr.command.evicted import EVICTED_MAX, Evicted, View
+from mgr.command.protocols import Earlier
+from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     ConflictError,
     InvalidArgumentError,
     LeaseExpiredError,
     MayHaveRunError,
     OutcomeUnknownError,
+    OverloadedError,
     StoreError,
     StoreUnavailableError,
 )
@@ -55,13 +63,17 @@ LIFE_S: Final = 600
 LEASE_TTL_S: Final = 2 * LIFE_S
 """Entries share a lease that is never renewed. After half its life new entries get a new one, so
 each lives between one and two ``LIFE_S``, and nothing is left to clean up or to keep alive."""
+AGE_MAX_S: Final = LIFE_S - 60
+"""A request first sent longer ago is not run if it is not known: its record may have expired. The
+margin is for clocks that run at different rates and for the time a request is on its way."""
 ENTRIES_MAX: Final = 10_000
-"""Results kept. More, and the oldest go before their time: a flood of commands must not fill
-every manager's memory."""
+"""Results kept. More, and the oldest are evicted before their time: a flood of commands must not
+fill every manager's memory."""
 KEPT_MAX: Final = 16 << 20
 """What all results may take, in characters, for the same reason: many of them may be long."""
-DROPPED_MAX: Final = 16
-"""Old results removed along with one new one: a transaction holds only so much."""
+EVICTED_AT_ONCE: Final = 100
+"""Results evicted along with one new one: a transaction holds only so much. Many at once, so that
+the record of their ids costs little for each."""
 OUTPUT_BYTES_MAX: Final = 64 << 10
 """A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
 REMEMBERED_MAX: Final = 1024
@@ -94,18 +106,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="sta
 _DECODER: Final[msgspec.json.Decoder[Started | Done]] = msgspec.json.Decoder(Started | Done)
 
 
-class View(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def under(self, prefix: str) -> dict[str, Record]:
-        """Every key that begins with ``prefix``."""
-        ...
-
-
 class Writer(Protocol):
     """Writes that end with the term."""
 
@@ -132,6 +132,10 @@ class _Fate(Enum):
     NEVER_RAN = auto()
 
 
+NOTHING: Final = Earlier()
+"""No attempt ever ran, and none can run later."""
+
+
 class Journal:
     """The table of one term. It trusts the mirror, which has seen every earlier term's writes.
 
@@ -156,6 +160,7 @@ class Journal:
         # Results by age, with the length of each, and of all.
         self._finished: deque[tuple[str, int]] = deque()
         self._kept = 0
+        self._evicted = Evicted(mirror, keys, term=term)
 
     async def recall(self) -> None:
         """Make ready for what comes, after the first commands: they are not to wait for it.
@@ -176,13 +181,30 @@ class Journal:
             if count % RECALLED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def begin(self, request_id: str, digest: str, *, idempotent: bool) -> Answer | None:
-        """Record that ``request_id`` starts; the earlier answer instead, if there is one.
+    def earlier(self, request_id: str, digest: str, *, age_s: float = 0.0) -> Earlier:
+        """Return what is known of earlier attempts, without I/O: a lookup or two.
+
+        ``age_s`` is how long ago, in seconds, the client first sent the request.
+
+        Raises:
+            MayHaveRunError: Its result was evicted; its record cannot be read; or it is unknown
+                and so old that its record may have expired. In no case is it to run.
+            InvalidArgumentError: The id was used for another command.
+
+        """
+        record = self._mirror.get(self._keys.request(request_id))
+        return self._earlier(request_id, record, digest, age_s)
+
+    async def begin(
+        self, request_id: str, digest: str, *, idempotent: bool, age_s: float = 0.0
+    ) -> Earlier:
+        """Record that ``request_id`` starts, unless there is an ``answer`` of an earlier attempt.
 
         Raises:
             MayHaveRunError: An earlier attempt began and its result is not known.
             InvalidArgumentError: The id was used for another command.
-            StoreUnavailableError: Not recorded. Nothing ran: retry.
+            OverloadedError: There is no room for more ids. Nothing ran.
+            StoreUnavailableError: Not recorded. This attempt ran nothing: retry.
             FencedError: The term is over. Nothing ran here.
 
         """
@@ -190,10 +212,13 @@ class Journal:
         record = self._mirror.get(key)
         started = _encoded(Started(term=self._term, digest=digest))
         for _ in range(3):
-            if record is not None:
-                earlier = self._earlier(request_id, record, digest, idempotent=idempotent)
-                if earlier is not None:
-                    return earlier
+            earlier = self._earlier(request_id, record, digest, age_s)
+            if earlier.answer is not None:
+                return earlier
+            if earlier.unclear_term is not None and not idempotent:
+                raise MayHaveRunError(request_id, term=earlier.unclear_term)
+            if record is None:
+                self._check_room()
             unchanged: Compare = (
                 Created(key, ABSENT) if record is None else Modified(key, record.mod_revision)
             )
@@ -201,15 +226,18 @@ class Journal:
                 await self._write(key, started, when=(unchanged,))
             except ConflictError:
                 record = await self._store.get(key)
+                if record is None:
+                    break  # the mirror does not show yet what became of it
             except OutcomeUnknownError as error:
                 # Recorded or not, this attempt does not run: the next one may.
-                self._remember(request_id, _Fate.NEVER_RAN)
+                if earlier.unclear_term is None:
+                    self._remember(request_id, _Fate.NEVER_RAN)
                 raise StoreUnavailableError(
                     f"request {request_id} was not begun: {error}"
                 ) from error
             else:
                 self._remembered.pop(request_id, None)
-                return None
+                return earlier
         raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
 
     async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
@@ -223,9 +251,10 @@ class Journal:
         """
         key = self._keys.request(request_id)
         done = _encoded(_result(answer, self._term, digest))
-        surplus = self._no_room_for(len(done))
         try:
-            await self._write(key, done, also=[Delete(old) for old in surplus if old != key])
+            await self._write(
+                key, done, evict=[old for old in self._surplus(len(done)) if old != key]
+            )
         except StoreError as error:
             log.warning(
                 "a command's result could not be recorded",
@@ -248,38 +277,60 @@ class Journal:
                 extra={"request_id": request_id, "error": str(error)},
             )
 
-    def _no_room_for(self, size: int) -> list[str]:
-        """Forget the oldest results, as many as must make room; their keys."""
+    def _surplus(self, size: int) -> list[str]:
+        """Take the oldest results off the list to make room for ``size`` characters; their keys."""
+        has_room = len(self._finished) < ENTRIES_MAX and self._kept + size <= KEPT_MAX
+        if has_room or self._evicted.full:
+            return []
+        entries, kept = ENTRIES_MAX - EVICTED_AT_ONCE, KEPT_MAX - KEPT_MAX // 8
         surplus: list[str] = []
-        while self._finished and len(surplus) < DROPPED_MAX:
-            if len(self._finished) < ENTRIES_MAX and self._kept + size <= KEPT_MAX:
+        while self._finished and len(surplus) < EVICTED_AT_ONCE:
+            if len(self._finished) <= entries and self._kept + size <= kept:
                 break
             old, freed = self._finished.popleft()
             self._kept -= freed
             surplus.append(old)
         return surplus
 
+    def _check_room(self) -> None:
+        results = len(self._finished)
+        if self._evicted.full and (results >= ENTRIES_MAX or self._kept >= KEPT_MAX):
+            raise OverloadedError(
+                f"no room for another request id: {results} results are kept, and the ids of "
+                f"{EVICTED_MAX} older ones; the oldest expire within {LEASE_TTL_S // 60} minutes"
+            )
+
     def _earlier(
-        self, request_id: str, record: Record, digest: str, *, idempotent: bool
-    ) -> Answer | None:
+        self, request_id: str, record: Record | None, digest: str, age_s: float
+    ) -> Earlier:
+        if record is None:
+            self._check_known(request_id, age_s)
+            return NOTHING
         entry = _decoded(record)
         if entry is None:
-            raise MayHaveRunError(request_id, term=0)
-        if entry.digest != digest:
+            raise MayHaveRunError(request_id, term=0, why="its record cannot be read")
+        if entry.digest != digest and entry.digest.startswith(DIGEST_FORM):
             raise InvalidArgumentError(
                 f"request id {request_id} was used for another command: make a new id for each"
             )
         if isinstance(entry, Done):
-            return _answer(entry)
+            return Earlier(_answer(entry))
         if entry.term == self._term:
             known = self._remembered.get(request_id)
             if isinstance(known, Answer):
-                return known
+                return Earlier(known)
             if known is _Fate.NEVER_RAN:
-                return None
-        if idempotent:
-            return None
-        raise MayHaveRunError(request_id, term=entry.term)
+                return NOTHING
+        return Earlier(unclear_term=entry.term)
+
+    def _check_known(self, request_id: str, age_s: float) -> None:
+        """Raise unless an id without a record is certain to be new."""
+        if request_id in self._evicted:
+            why = "its result is no longer kept: too many commands came after it"
+            raise MayHaveRunError(request_id, term=0, why=why, ran=True)
+        if age_s > AGE_MAX_S:
+            why = f"first sent {age_s:.0f} s ago; what ran is known for {AGE_MAX_S} s; not run now"
+            raise MayHaveRunError(request_id, term=0, why=why)
 
     def _remember(self, request_id: str, what: Answer | _Fate) -> None:
         self._remembered[request_id] = what
@@ -294,14 +345,29 @@ class Journal:
         value: str,
         *,
         when: Sequence[Compare] = (),
-        also: Sequence[Operation] = (),
+        evict: Sequence[str] = (),
     ) -> None:
         try:
-            await self._fenced.commit([Put(key, value, await self._current_lease()), *also], when)
+            await self._write_on(await self._current_lease(), key, value, when, evict)
         except LeaseExpiredError:
             # Somebody revoked it by hand, or etcd was restored from a backup.
             self._lease = None
-            await self._fenced.commit([Put(key, value, await self._current_lease()), *also], when)
+            await self._write_on(await self._current_lease(), key, value, when, evict)
+
+    async def _write_on(
+        self,
+        lease: LeaseId,
+        key: str,
+        value: str,
+        when: Sequence[Compare],
+        evict: Sequence[str],
+    ) -> None:
+        operations: list[Operation] = [Put(key, value, lease), *map(Delete, evict)]
+        if evict:
+            prefix = self._keys.requests
+            ids = [old.removeprefix(prefix) for old in evict]
+            operations.append(self._evicted.record(ids, lease))
+        await self._fenced.commit(operations, when)
 
     async def _current_lease(self) -> LeaseId:
         async with self._granting:

@@ -95,6 +95,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                 request_id=request.request_id,
                 deadline_s=deadline_s,
                 caller=caller,
+                age_s=request.age.ToNanoseconds() / 1e9,
             )
         )
         return _response(answer)

@@ -216,3 +216,12 @@ class Keys:
     def request(self, request_id: str) -> str:
         """One mutating command: begun in a term, later its result. A lease of ten minutes."""
         return f"{self.requests}{request_id}"
+
+    @property
+    def evicted(self) -> str:
+        """Prefix of the ids of mutating commands whose results were evicted."""
+        return f"{self.root}requests-evicted/"
+
+    def evicted_requests(self, name: str) -> str:
+        """Some ids, as 64-bit hashes, evicted together. A lease of ten minutes."""
+        return f"{self.evicted}{name}"

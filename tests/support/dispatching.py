@@ -122,6 +122,6 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench(**options):
-    async with office() as term:
+async def bench(*, store=None, clock=None, **options):
+    async with office(store, clock) as term:
         yield Bench(term, **options)

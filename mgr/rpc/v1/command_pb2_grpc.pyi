@@ -36,9 +36,15 @@ class CommandServiceStub:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
                          `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
-      ABORTED            TERM_LOST, FENCED, MAY_HAVE_RUN: the office was lost meanwhile.
+      ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
+                         attempt of this request ran, or may have run; this one did not.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
+
+    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
+    earlier attempt of it ended without a word (the connection broke, its deadline passed,
+    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
+    hold for all attempts.
     """
 
     @_typing.overload
@@ -65,9 +71,15 @@ class CommandServiceAsyncStub(CommandServiceStub):
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
                          `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
-      ABORTED            TERM_LOST, FENCED, MAY_HAVE_RUN: the office was lost meanwhile.
+      ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
+                         attempt of this request ran, or may have run; this one did not.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
+
+    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
+    earlier attempt of it ended without a word (the connection broke, its deadline passed,
+    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
+    hold for all attempts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -90,9 +102,15 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
                          `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
-      ABORTED            TERM_LOST, FENCED, MAY_HAVE_RUN: the office was lost meanwhile.
+      ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
+                         attempt of this request ran, or may have run; this one did not.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
+
+    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
+    earlier attempt of it ended without a word (the connection broke, its deadline passed,
+    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
+    hold for all attempts.
     """
 
     @_abc_1.abstractmethod

@@ -1,10 +1,12 @@
 """``tell`` on the active."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
-from mgr.errors import InvalidArgumentError
+from mgr.command.dispatch import Request
+from mgr.errors import InvalidArgumentError, MayHaveRunError
 
 
 async def test_the_active_does_what_it_is_told_by_name(active):
@@ -28,3 +30,17 @@ async def test_what_another_manager_is_told_is_not_done(active):
         assert cluster.mirror.get(cluster.keys.down) is None
     assert answer.retval == -errno.ENXIO
     assert answer.stderr == "mgr.b is not the active manager, mgr.a is"
+
+
+async def test_a_retry_for_a_manager_that_led_is_not_answered_as_if_nothing_ran(active):
+    """Applied by `mgr.b` while that one led; its answer was lost, and `mgr.a` leads by now."""
+    words = ("config", "set", "mgr", "mgr/probe/place", "Rome")
+    async with active() as cluster:
+        applied = Request(words=words, arguments={"force": True}, request_id="r-1")
+        await cluster.role.execute(applied)
+        retry = replace(applied, words=("tell", "mgr.b", *words))
+        with pytest.raises(MayHaveRunError, match="ran in term"):
+            await cluster.role.execute(retry)
+        other = await cluster.role.execute(replace(retry, request_id="r-2"))
+
+    assert other.retval == -errno.ENXIO

@@ -5,12 +5,23 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from mgr import errors
+from mgr.client.attempt import Attempts
 from mgr.client.errand import HINTS_MAX, Elsewhere, Errand
 from mgr.client.guide import Guide
 from mgr.client.peers import Peers
 from mgr.client.search import Sighting
-from mgr.errors import NotActiveError
-from mgr.rpc.status import code_of, status_of, trailers_of
+from mgr.errors import (
+    DeadlineExceededError,
+    MayHaveRunError,
+    MgrError,
+    NotActiveError,
+    NotFoundError,
+    OutcomeUnknownError,
+    TermLostError,
+)
+from mgr.rpc.status import code_of, families, status_of, trailers_of
+from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from tests.support.clock import ManualClock
 
 
@@ -31,7 +42,7 @@ class Ended:
 
     def __await__(self):
         yield from ()
-        if isinstance(self.outcome, NotActiveError):
+        if isinstance(self.outcome, MgrError):
             status = status_of(self.outcome)
             trailers = grpc.aio.Metadata(*trailers_of(status))
             raise grpc.aio.AioRpcError(
@@ -123,3 +134,61 @@ async def test_nothing_is_sent_in_the_last_moment():
         await one._round(Sighting(5, "a:1"))
 
     assert managers.asked == []
+
+
+MADE = {
+    errors.MayHaveRunError: MayHaveRunError("x", term=5),
+    errors.FencedError: errors.FencedError("k", term=5),
+    errors.ReportRefusedError: errors.ReportRefusedError("rule", "no"),
+    errors.ReportLimitError: errors.ReportLimitError("rule", "no"),
+}
+
+
+@pytest.mark.parametrize(
+    "family",
+    sorted(set(families()) - {NotActiveError}, key=lambda family: family.__name__),
+    ids=lambda family: family.__name__,
+)
+async def test_no_refusal_hides_an_attempt_that_may_have_run(family):
+    """Whatever the class: those that say nothing of earlier attempts become "unknown"."""
+    refusal = MADE[family] if family in MADE else family("why it was refused")
+    managers = Managers(lambda _: refusal)
+    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = Errand(guide, managers.send, timeout_s=10, earlier={"b:1": "the connection broke"})
+
+    with pytest.raises((MgrError, Elsewhere)) as raised:
+        await one._round(Sighting(5, "a:1"))
+
+    error = raised.value
+    unknown = (Elsewhere, TermLostError, DeadlineExceededError, OutcomeUnknownError)
+    assert isinstance(error, unknown)
+    if type(error) is OutcomeUnknownError and family is not OutcomeUnknownError:
+        assert "b:1: the connection broke" in str(error)
+        assert "why it was refused" in str(error) or family in MADE
+
+
+async def test_a_refused_read_is_refused():
+    """It changes nothing, so it does not matter whether an earlier attempt ran."""
+    managers = Managers(lambda _: NotFoundError("no such map"))
+    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = Errand(
+        guide, managers.send, timeout_s=10, changes=False, earlier={"b:1": "the connection broke"}
+    )
+
+    with pytest.raises(NotFoundError):
+        await one._round(Sighting(5, "a:1"))
+
+
+def test_only_retries_say_how_old_the_request_is():
+    """By the client's clock, from the moment at which the first attempt was sent."""
+    clock = ManualClock()
+    attempts = Attempts(ExecuteRequest(words=["x"], request_id="r1"), clock)
+    clock.advance(100)
+    first = attempts.next()
+    clock.advance(700)
+    second = attempts.next()
+
+    assert not first.HasField("age")
+    assert second.age.ToSeconds() == 700
+    second.ClearField("age")
+    assert second == first

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from mgr.command.protocols import Earlier
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -23,7 +24,7 @@ async def test_a_retry_is_answered_and_not_run():
     """A counter never counts twice."""
     async with bench() as it:
         first = await it.execute(*ADD, request_id="r1")
-        again = await it.execute("counter", "add", arguments={"by": 1}, request_id="r1")
+        again = await it.execute(*ADD, request_id="r1")
 
     assert it.counter.calls == 1
     assert (first.stdout, again.stdout) == ("1", "1")
@@ -138,8 +139,11 @@ async def test_a_result_that_is_not_recorded_needs_an_open_gate():
     """The record would have proven the term; without it the clock must."""
 
     class Unrecorded:
+        def earlier(self, *_, **__):
+            return Earlier()
+
         async def begin(self, *_, **__):
-            return None
+            return Earlier()
 
         async def finish(self, *_):
             it.gate.shut()
@@ -157,6 +161,7 @@ async def test_a_command_whose_time_ran_out_before_its_start_was_recorded_does_n
     class Slow:
         def __init__(self, journal):
             self.journal = journal
+            self.earlier = journal.earlier
             self.go = asyncio.Event()
 
         async def begin(self, *args, **fields):
@@ -183,6 +188,7 @@ class Shuts:
 
     def __init__(self, it):
         self.it = it
+        self.earlier = it.journal.earlier
         self.forget, self.finish = it.journal.forget, it.journal.finish
 
     async def begin(self, *args, **fields):
@@ -259,6 +265,7 @@ async def test_a_hand_over_waits_until_a_command_is_recorded(step):
     class Slow:
         def __init__(self, journal):
             self.begin, self.finish, self.forget = journal.begin, journal.finish, journal.forget
+            self.earlier = journal.earlier
             self.reached, self.go = asyncio.Event(), asyncio.Event()
             self.at_once = getattr(journal, step)
             setattr(self, step, self.slowly)

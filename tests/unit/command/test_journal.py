@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
-from mgr.command.dispatch import Answer
-from mgr.command.journal import LIFE_S, OUTPUT_BYTES_MAX, Journal
+from mgr.command.answer import Answer
+from mgr.command.journal import LIFE_S, NOTHING, OUTPUT_BYTES_MAX, Journal
+from mgr.command.protocols import Earlier
+from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     FencedError,
     InvalidArgumentError,
@@ -19,12 +21,13 @@ from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.office import office
 
-DIGEST = "d1"
+DIGEST = f"{DIGEST_FORM}1"
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
     monkeypatch.setattr("mgr.command.journal.RECALL_AFTER_S", 0)
+    monkeypatch.setattr("mgr.command.journal.EVICTED_AT_ONCE", 1)
 
 
 def journal(term, fenced=None):
@@ -54,7 +57,7 @@ class Silent:
 async def test_a_new_request_begins():
     """Nobody has seen the id: the command is to run."""
     async with office() as term:
-        assert await journal(term).begin("r1", DIGEST, idempotent=False) is None
+        assert await journal(term).begin("r1", DIGEST, idempotent=False) == NOTHING
 
 
 async def test_a_retry_gets_the_result_of_the_first_attempt():
@@ -69,7 +72,7 @@ async def test_a_retry_gets_the_result_of_the_first_attempt():
         successor = await term.succeed()
         later = await journal(successor).begin("r1", DIGEST, idempotent=False)
 
-    assert same == later == Answer(-2, "out", "err", term=term.term)
+    assert same.answer == later.answer == Answer(-2, "out", "err", term=term.term)
 
 
 async def test_what_a_dead_manager_began_is_not_run_again():
@@ -88,7 +91,9 @@ async def test_an_idempotent_command_of_a_dead_manager_is_run_again():
         await journal(term).begin("r1", DIGEST, idempotent=True)
         successor = await term.succeed()
 
-        assert await journal(successor).begin("r1", DIGEST, idempotent=True) is None
+        earlier = await journal(successor).begin("r1", DIGEST, idempotent=True)
+
+    assert earlier == Earlier(unclear_term=term.term)
 
 
 async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
@@ -98,7 +103,7 @@ async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
         await book.begin("r1", DIGEST, idempotent=False)
         await book.forget("r1")
 
-        assert await book.begin("r1", DIGEST, idempotent=False) is None
+        assert await book.begin("r1", DIGEST, idempotent=False) == NOTHING
         assert (await term.store.get(term.keys.request("r1"))).lease
 
 
@@ -111,7 +116,7 @@ async def test_a_start_whose_answer_was_lost_did_not_run_and_may_be_tried_again(
         book._fenced = term.fenced
 
         assert not isinstance(caught.value, OutcomeUnknownError)
-        assert await book.begin("r1", DIGEST, idempotent=False) is None
+        assert await book.begin("r1", DIGEST, idempotent=False) == NOTHING
 
 
 async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term():
@@ -122,7 +127,7 @@ async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term()
         book._fenced = Silent(term.fenced, done=False)
         assert not await book.finish("r1", DIGEST, Answer(0, "done"))
 
-        assert await book.begin("r1", DIGEST, idempotent=False) == Answer(0, "done")
+        assert await book.begin("r1", DIGEST, idempotent=False) == Earlier(Answer(0, "done"))
         successor = await term.succeed()
         with pytest.raises(MayHaveRunError):
             await journal(successor).begin("r1", DIGEST, idempotent=False)
@@ -148,6 +153,9 @@ async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
         def under(self, prefix):
             return {}
 
+        def subscribe(self, prefix, callback):
+            pass
+
     async with office() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
@@ -156,7 +164,7 @@ async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
 
         again = await book.begin("r1", DIGEST, idempotent=False)
 
-    assert again.stdout == "done"
+    assert again.answer.stdout == "done"
 
 
 async def test_a_deposed_manager_begins_nothing_and_records_nothing():
@@ -181,7 +189,7 @@ async def test_an_id_is_good_for_one_command():
         await book.finish("r1", DIGEST, Answer())
 
         with pytest.raises(InvalidArgumentError, match="another command"):
-            await book.begin("r1", "d2", idempotent=False)
+            await book.begin("r1", f"{DIGEST_FORM}2", idempotent=False)
 
 
 async def test_a_long_output_is_not_kept_and_the_retry_is_told_so():
@@ -192,8 +200,8 @@ async def test_a_long_output_is_not_kept_and_the_retry_is_told_so():
         await book.finish("r1", DIGEST, Answer(0, "x" * (OUTPUT_BYTES_MAX + 1)))
         again = await book.begin("r1", DIGEST, idempotent=False)
 
-    assert (again.retval, again.stdout) == (0, "")
-    assert f"output of {OUTPUT_BYTES_MAX + 1} bytes was too long to be kept" in again.stderr
+    assert (again.answer.retval, again.answer.stdout) == (0, "")
+    assert f"output of {OUTPUT_BYTES_MAX + 1} bytes was too long to be kept" in again.answer.stderr
 
 
 async def test_an_unreadable_entry_is_treated_as_begun():
@@ -238,7 +246,7 @@ async def test_a_revoked_lease_costs_a_new_lease_and_no_command():
         await book.begin("r1", DIGEST, idempotent=False)
         await term.store.revoke((await term.store.get(term.keys.request("r1"))).lease)
 
-        assert await book.begin("r2", DIGEST, idempotent=False) is None
+        assert await book.begin("r2", DIGEST, idempotent=False) == NOTHING
 
 
 async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch):

@@ -9,7 +9,7 @@ from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
-from mgr.rpc.wire import value_of
+from mgr.rpc.wire import span, value_of
 from tests.support.clock import ManualClock
 
 ADA = Caller("ada", "1.2.3.4")
@@ -39,6 +39,7 @@ async def test_a_request_is_handed_on_whole():
         arguments={"times": value_of("times", 3)},
         input="Grüße".encode(),
         request_id="r-1",
+        age=span(2.5),
     )
 
     answer = await service(role).execute(request, deadline_s=1005.0, caller=ADA)
@@ -46,6 +47,7 @@ async def test_a_request_is_handed_on_whole():
     (asked,) = role.requests
     assert (asked.words, asked.arguments) == (("hello", "Rome"), {"times": 3})
     assert (asked.input, asked.request_id) == ("Grüße".encode(), "r-1")
+    assert asked.age_s == 2.5
     assert (asked.deadline_s, asked.caller) == (1005.0, ADA)
     assert (answer.stdout, answer.stderr, answer.term) == (b"out", "err", 7)
 
