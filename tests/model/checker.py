@@ -8,7 +8,7 @@ violation of a state and one of a transition look the same to the search.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -184,29 +184,50 @@ def narrate(model: Model, states: Sequence[bytes]) -> list[str]:
 
 def distances(
     states: Iterable[bytes],
-    progress: Callable[[bytes], bytes],
+    progress: Callable[[bytes], Sequence[bytes]],
     goal: Callable[[bytes], bool],
 ) -> tuple[int, list[bytes] | None]:
-    """Follow the fair schedule ``progress`` from every state until ``goal`` holds.
+    """Follow every fair schedule from every state until ``goal`` holds.
 
-    Returns the most rounds that any state needs, and None; or, with a state from which the goal
-    is never reached, the rounds from there up to and including the first repeated state.
+    ``progress`` returns the states after one fair round, one for each order that is possible.
+
+    Returns the most rounds that any state needs, and None; or, with a state from which a fair
+    schedule never reaches the goal, the rounds from there up to the first repeated state.
     """
     known: dict[bytes, int] = {}
-    longest = 0
     for state in states:
-        walked: list[bytes] = []
-        seen: set[bytes] = set()
-        here = state
-        while here not in known and not goal(here):
-            if here in seen:
-                return longest, [*walked, here]
-            seen.add(here)
-            walked.append(here)
-            here = progress(here)
-        rounds = known.get(here, 0)
-        for passed in reversed(walked):
-            rounds += 1
-            known[passed] = rounds
-        longest = max(longest, rounds)
-    return longest, None
+        circle = _descend(state, known, progress, goal)
+        if circle is not None:
+            return max(known.values(), default=0), circle
+    return max(known.values(), default=0), None
+
+
+def _descend(
+    first: bytes,
+    known: dict[bytes, int],
+    progress: Callable[[bytes], Sequence[bytes]],
+    goal: Callable[[bytes], bool],
+) -> list[bytes] | None:
+    """Note in ``known`` how many rounds ``first`` needs at most; a circle if it may need for ever.
+
+    Depth first, with a stack of its own: a schedule may be longer than Python's.
+    """
+    path: list[tuple[bytes, Iterator[bytes]]] = [(first, iter((first,)))]
+    entered: dict[bytes, None] = {}
+    while path:
+        here, following = path[-1]
+        after = next(following, None)
+        if after is None:
+            path.pop()
+            if path:
+                known[here] = 1 + max(known[each] for each in progress(here))
+                del entered[here]
+        elif after in entered:
+            return [*entered, after]
+        elif after not in known:
+            if goal(after):
+                known[after] = 0
+            else:
+                entered[after] = None
+                path.append((after, iter(progress(after))))
+    return None
