@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from mgr.errors import InvalidSettingError
+from mgr.link import StoreSeen
 from mgr.settings import Settings
 from mgr.store.etcd import EtcdLogin, EtcdStore
+from mgr.store.identity import StoreIdentity
+from mgr.store.keys import Keys
 from mgr.tls import Tls
 
 
-def connect(settings: Settings) -> EtcdStore:
+def connect(settings: Settings, seen: StoreSeen) -> EtcdStore:
     """Make the store; nothing is sent yet. On the event loop.
+
+    It is the etcd cluster that ``seen`` names, not before the revision there.
 
     Raises:
         InvalidSettingError: A file named in the settings cannot be read.
@@ -24,7 +29,13 @@ def connect(settings: Settings) -> EtcdStore:
         )
     if settings.etcd_user:
         login = EtcdLogin(settings.etcd_user, _password(settings.etcd_password_file))
-    return EtcdStore(settings.etcd, tls=tls, login=login, timeout_s=settings.etcd_timeout_s)
+    return EtcdStore(
+        settings.etcd,
+        tls=tls,
+        login=login,
+        timeout_s=settings.etcd_timeout_s,
+        identity=StoreIdentity(seen, witness=Keys(settings.cluster).leader),
+    )
 
 
 def _password(file: str) -> str:

@@ -20,14 +20,33 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="say"):
     """One line. The class name travels as ``say``."""
 
 
+class StoreSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manager knows of its etcd cluster, kept from one process to the next.
+
+    Attributes:
+        cluster_id: The id in the header of every answer; 0: not known.
+        newest_revision: The newest revision that was seen committed; 0: none.
+        newest_term: The newest term that was seen, the create revision of a leader key; 0: none.
+
+    """
+
+    cluster_id: int = 0
+    newest_revision: int = 0
+    newest_term: int = 0
+
+
 # -- from the guard ---------------------------------------------------------------------------
 
 
 class Begin(Message, frozen=True, kw_only=True, tag="begin"):
-    """The first message: the settings, and what this worker's manager is called this time."""
+    """The first message: the settings, and what this worker's manager is called this time.
+
+    ``store`` is what the guard knows of etcd: both processes must expect the same cluster.
+    """
 
     settings: msgspec.Raw
     incarnation: str
+    store: StoreSeen = StoreSeen()
 
 
 class Lead(Message, frozen=True, kw_only=True, tag="lead"):

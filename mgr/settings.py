@@ -60,6 +60,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "have known defects: for tests on a distribution's package, never for production"
         ),
     ] = False
+    state_dir: Annotated[
+        str,
+        Meta(
+            description="Folder for a small file that remembers which etcd cluster this is, and "
+            "its newest revision and term, over a restart; empty: nothing is kept on disk"
+        ),
+    ] = ""
     downgrade: Annotated[
         bool,
         Meta(

@@ -16,6 +16,7 @@ from tests.support.etcd import (  # noqa: F401 - fixtures are found by their nam
     etcd_program,
     own_etcd,
 )
+from tests.support.etcd_tools import etcd_tools  # noqa: F401 - as above
 
 SLOW_CALLBACK_S = 0.5
 """The loop complains above 0.1 s; between the two, a busy machine may be to blame."""

@@ -448,7 +448,7 @@ class ActiveRole:
             *module_checks(self._modules.states()),
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
-            *store_checks(silent=self._store_silent),
+            *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
             *fleet_checks(self.fleet.findings),
             *self._option_checks,
         ]
@@ -476,6 +476,7 @@ class ActiveRole:
             self._judge()
 
     async def _watch_store(self) -> None:
+        self._manager.identity.subscribe(self._judge)
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
             if silent != self._store_silent:

@@ -164,6 +164,7 @@ class Demo:
         command = [self.mgrd, "--id", name, "--cluster", "demo", "--etcd", f"{HOST}:{ETCD_PORT}"]
         command += ["--grpc-listen", f"{HOST}:{GRPC_PORTS[name]}"]
         command += ["--http-listen", f"{HOST}:{HTTP_PORTS[name]}"]
+        command += ["--state-dir", str(self.folder / "state")]
         return command if self.etcd.trusted else [*command, "--etcd-untrusted", "true"]
 
     def _last_words(self, name: str) -> str:

@@ -13,6 +13,7 @@ from mgr.store.api import (
     Changed,
     Compare,
     Created,
+    Delete,
     Interrupted,
     LeaseId,
     Listed,
@@ -178,3 +179,16 @@ class Candidate:
             timeout_s=timing.request_s,
         )
         return record.create_revision if outcome.succeeded else None
+
+    async def give_back(self, term: Revision, timing: Timing) -> None:
+        """Delete the leader key that was created at ``term``; no error if it is gone.
+
+        Raises:
+            StoreUnavailableError: It may still be there.
+
+        """
+        await self._store.commit(
+            [Delete(self._keys.leader)],
+            when=[Created(self._keys.leader, term)],
+            timeout_s=timing.request_s,
+        )

@@ -1,7 +1,7 @@
 """May this manager lead on the store it was given?
 
-Judged from what the store says of itself, and from the release that led last: what a newer one
-wrote, an older one may not understand.
+Judged from the store's identity, from its version, and from the release that led last: what a
+newer one wrote, an older one may not understand.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from mgr.store.api import StoreStatus
+from mgr.store.identity import StoreIdentity
 
 TRUSTED_FROM: Final = ((3, 5, 28), (3, 6, 9), (3, 7, 0))
 """The first release of each line that renews no revoked lease and serves no stale read."""
@@ -30,20 +31,19 @@ class Fitness:
         self._release = release
         self._untrusted = untrusted
         self._downgrade = downgrade
-        self._seen: StoreStatus | None = None
-        self._store_trouble = ""
+        self.identity = StoreIdentity()
+        """What is known of the etcd cluster: its id, the newest revision and term."""
+        self._version_trouble = ""
         self._outgrown = ""
 
     @property
     def trouble(self) -> str:
         """Why not to lead, for an operator; empty if there is nothing against it."""
-        return self._store_trouble or self._outgrown
+        return self.identity.trouble or self._version_trouble or self._outgrown
 
     def examine(self, status: StoreStatus) -> None:
-        """Judge anew. A store that turned into another one stays refused until a restart."""
-        self._store_trouble = self._other_store(status) or self._old_version(status)
-        if self._seen is None or not self._store_trouble:
-            self._seen = status
+        """Judge the store's version anew."""
+        self._version_trouble = self._old_version(status)
 
     def led_by(self, release: str) -> None:
         """Judge anew by the ``release`` that led last; empty while none ever has."""
@@ -62,22 +62,6 @@ class Fitness:
             f"etcd {status.version} must not decide who leads, its leases and reads have known "
             "defects: use 3.5.28, 3.6.9 or newer (for tests only: etcd_untrusted = true)"
         )
-
-    def _other_store(self, status: StoreStatus) -> str:
-        seen = self._seen
-        if seen is None:
-            return ""
-        if status.cluster_id != seen.cluster_id:
-            return (
-                f"etcd is another cluster now (id {status.cluster_id:x}, before "
-                f"{seen.cluster_id:x}): restart mgrd if that is meant"
-            )
-        if status.revision < seen.revision:
-            return (
-                f"etcd went back in time (revision {status.revision}, before {seen.revision}), "
-                "restored from a backup? Restart mgrd if that is meant"
-            )
-        return ""
 
 
 def numbers_of(release: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Callable
 from typing import Final
@@ -18,11 +19,15 @@ from mgr.errors import LeaseExpiredError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.state import Given, State, Tell, Term
 from mgr.guard.waiting import woken
+from mgr.store.api import Revision
 
 LOOK_EVERY_S: Final = 0.5
 """How often to look without being woken: the net under a feed that is silent."""
 RETRY_S: Final = 0.1
 """Pause after an attempt that failed."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Campaign:
@@ -70,6 +75,7 @@ class Campaign:
                 async with contextlib.aclosing(self._given.store.follow(sight.key)) as feed:
                     async for news in feed:
                         sight.take(news, self._given.clock.now())
+                        self._note_term()
                         self.news.set()
                         self._check_loss()
                         self._check_release()
@@ -124,7 +130,7 @@ class Campaign:
         deadline_s = session.deadline_s if rhythm is None else rhythm.deadline_s(sent_s)
         attempt = candidate.claim if late else candidate.campaign
         term = await attempt(self._value(), lease, timing)
-        if term is None:
+        if term is None or not await self._grows(term, late=late):
             return RETRY_S
         given = self._given
         office = Office(given.store, given.keys, given.name, term, release=given.me.version)
@@ -133,6 +139,27 @@ class Campaign:
         self._state.taken = Term(office, deadline_s, won_s=won_s, rhythm=rhythm)
         self._tell(Event.WON)
         return LOOK_EVERY_S
+
+    def _note_term(self) -> None:
+        leader = self.candidate.leader.record
+        if leader is not None:
+            self._fitness.identity.saw_term(leader.create_revision)
+
+    async def _grows(self, term: Revision, *, late: bool) -> bool:
+        """Whether ``term``, which was just won, is the newest ever seen; if not, give it back.
+
+        A copy of etcd may hold a leader key of long ago whose lease is still ours (``late``).
+        """
+        identity = self._fitness.identity
+        newest = identity.newest_term
+        if term >= newest:
+            return True
+        log.error("leader key of an old term given back", extra={"term": term, "newest": newest})
+        if not late:
+            # Made just now, below what was seen: so etcd as a whole went back in time.
+            identity.advance(term, newest)
+        await self.candidate.give_back(term, self._session.timing)
+        return False
 
     def _rhythm(self) -> Rhythm | None:
         cadence = self._given.cadence

@@ -31,11 +31,15 @@ from mgr.guard.vigil import Vigil
 from mgr.link import Drained, Fenced, FromWorker, Modules, Ready, Resign, Standing, Started, Unable
 from mgr.settings import Settings
 from mgr.store.api import Store
+from mgr.store.identity import StoreIdentity
 from mgr.transition import UnexpectedEventError
 
 EXAMINE_EVERY_S: Final = 10.0
 START_SLACK_S: Final = 15.0
 """What starting a worker may take beyond the load limit: interpreter, imports, first listing."""
+
+NOTED: Final = frozenset({Phase.BLOCKED, Phase.STALLED, Phase.SUSPENDED})
+"""Phases whose reason may be the store."""
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +103,15 @@ class Guard:
             records.presence,
         )
         self._deed: asyncio.Task[None] | None = None
+        self._restores = 0
         self._over = asyncio.Event()
         self._bug: Exception | None = None
+
+    def use(self, identity: StoreIdentity) -> None:
+        """Judge the store by ``identity``. To be called before ``run``."""
+        self._fitness.identity = identity
+        self._restores = identity.restores
+        identity.subscribe(self._judge_store)
 
     @property
     def phase(self) -> Phase:
@@ -213,13 +224,34 @@ class Guard:
         level = logging.WARNING if phase is Phase.SUSPENDED else logging.INFO
         extra = fields | ({"term": term.office.term} if term else {})
         log.log(level, "phase changed", extra=extra)
-        note = self._fitness.trouble if phase is Phase.BLOCKED else ""
+        note = self._note()
         if note:
             log.error("not fit to lead", extra={"why": note})
         self._crew.tell(Standing(phase=phase.name.lower(), note=note))
         self._notifier.say(f"STATUS={phase.name.lower()} {note}".rstrip())
         if phase in {Phase.STANDBY, Phase.BLOCKED}:
             self._notifier.say("READY=1")
+
+    # -- the store's identity ---------------------------------------------------------------------
+
+    def _note(self) -> str:
+        """Why this manager does not lead or is suspended, for operators."""
+        return self._fitness.trouble if self._state.phase in NOTED else ""
+
+    def _judge_store(self) -> None:
+        """Act on what has become known of the store: it was restored, or cannot be used."""
+        identity, phase = self._fitness.identity, self._state.phase
+        if identity.restores != self._restores:
+            self._restores = identity.restores
+            if self._state.provable is not None:
+                # What the worker knows is not what is in etcd any more.
+                self._tell(Event.LOST)
+        if phase is Phase.STANDBY and self._fitness.trouble:
+            self._tell(Event.UNFIT)
+        elif phase is Phase.BLOCKED and not self._fitness.trouble:
+            self._tell(Event.FIT)
+        elif phase in NOTED:
+            self._crew.tell(Standing(phase=phase.name.lower(), note=self._note()))
 
     # -- the worker -------------------------------------------------------------------------------
 
@@ -275,8 +307,7 @@ class Guard:
     async def _examine(self) -> None:
         while True:
             await asyncio.sleep(EXAMINE_EVERY_S)
-            if self._state.phase not in WAITING:
-                continue
+            # While this manager leads as well: what is found counts when it stands by again.
             with contextlib.suppress(StoreError):
                 status = await self._given.store.status(timeout_s=self._session.timing.request_s)
                 self._fitness.examine(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
@@ -18,7 +19,8 @@ from mgr.guard.identity import Identity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
 from mgr.guard.spawn import Spawned, spawn
-from mgr.link import Begin
+from mgr.guard.state_file import StateFile
+from mgr.link import Begin, StoreSeen
 from mgr.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,21 +46,27 @@ def run(settings: Settings, *, worker: Sequence[str], first: Spawned, version: s
 async def _serve(
     settings: Settings, worker: Sequence[str], waiting: list[Spawned], version: str
 ) -> None:
-    store = connect(settings)
+    kept = StateFile.of(settings)
+    store = connect(settings, kept.read() if kept else StoreSeen())
     begin = functools.partial(Begin, settings=msgspec.Raw(msgspec.json.encode(settings)))
 
     def start_worker(incarnation: str, listener: Listener) -> Child:
         spawned = waiting.pop() if waiting else spawn(worker)
-        return Child(spawned, begin(incarnation=incarnation), listener)
+        seen = store.identity.seen
+        return Child(spawned, begin(incarnation=incarnation, store=seen), listener)
 
     me = Identity.of_this_process(version)
     guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
+    guard.use(store.identity)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, guard.stop)
     log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
     try:
-        await guard.run()
+        async with contextlib.AsyncExitStack() as stack:
+            if kept:
+                await stack.enter_async_context(kept.keeping(store.identity))
+            await guard.run()
     finally:
         await store.close()
     log.info("manager stopped")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ NO_STANDBY: Final = "MGR_NO_STANDBY"
 MODULE_OUTDATED: Final = "MGR_MODULE_OUTDATED"
 OPTION_ERROR: Final = "MGR_OPTION_ERROR"
 STORE_SILENT: Final = "MGR_STORE_SILENT"
+ETCD_FOREIGN: Final = "MGR_ETCD_FOREIGN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +115,40 @@ def option_checks(misfits: Iterable[tuple[str, str]]) -> list[Check]:
     ]
 
 
-def store_checks(*, silent: bool) -> list[Check]:
-    """A warning while the store has not been heard of for some seconds."""
-    if not silent:
+def store_checks(*, silent: bool, foreign: Mapping[str, int]) -> list[Check]:
+    """Warnings while the store is silent, or endpoints in ``foreign`` belong to another one.
+
+    ``foreign`` has the id of the cluster that each of them belongs to.
+    """
+    found = _foreign_checks(foreign)
+    if silent:
+        found.append(
+            Check(
+                code=STORE_SILENT,
+                severity=Severity.WARN,
+                summary="etcd is silent: what is shown may be old",
+                # No number of seconds: the check would change every second.
+                detail=("no etcd with a quorum was heard of; writes wait, and then fail",),
+            )
+        )
+    return found
+
+
+def _foreign_checks(endpoints: Mapping[str, int]) -> list[Check]:
+    lines = tuple(
+        f"etcd at {address} belongs to another cluster, {cluster_id:x}, and is not used"
+        for address, cluster_id in sorted(endpoints.items())
+    )
+    if not lines:
         return []
+    many = f"{len(lines)} etcd endpoints belong to another cluster"
     return [
         Check(
-            code=STORE_SILENT,
+            code=ETCD_FOREIGN,
             severity=Severity.WARN,
-            summary="etcd is silent: what is shown may be old",
-            # No number of seconds: the check would change every second.
-            detail=("no etcd with a quorum was heard of; writes wait, and then fail",),
+            summary=lines[0] if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
         )
     ]
 

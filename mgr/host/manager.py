@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 
 from mgr.clock import Clock
@@ -16,6 +16,7 @@ from mgr.host.view import ClusterView
 from mgr.metrics import Metrics
 from mgr.settings import Settings
 from mgr.store.api import Store
+from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
@@ -27,6 +28,7 @@ class Manager:
     Attributes:
         catalogue: The modules on this host, by name in ascending order; changed by ``enter``.
         config: The stored options; ``follow_config`` keeps them up to date.
+        identity: Which etcd cluster this is, and which endpoints belong to another one.
         incarnation: What this worker is called; new with every worker.
 
     """
@@ -41,6 +43,7 @@ class Manager:
     config: ConfigValues
     view: ClusterView
     metrics: Metrics
+    identity: StoreIdentity = field(default_factory=StoreIdentity)
 
     @property
     def id(self) -> str:

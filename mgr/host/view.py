@@ -41,8 +41,20 @@ class LeaderView:
 class ClusterView:
     """What a manager knows of the others. Reads the mirror; never asks the store."""
 
-    def __init__(self, mirror: Mirror, keys: Keys, clock: Clock, lease_ttl_s: float) -> None:
-        """Believe the mirror while it is younger than ``lease_ttl_s``."""
+    def __init__(
+        self,
+        mirror: Mirror,
+        keys: Keys,
+        clock: Clock,
+        lease_ttl_s: float,
+        *,
+        newest_term: int = 0,
+    ) -> None:
+        """Believe the mirror while it is younger than ``lease_ttl_s``.
+
+        A leader key of a term before ``newest_term``, or before one shown since, is not believed.
+        """
+        self._newest_term = newest_term
         self._mirror = mirror
         self._keys = keys
         self._clock = clock
@@ -55,14 +67,19 @@ class ClusterView:
         return self._mirror.age_s()
 
     def leader(self) -> LeaderView | None:
-        """The active; None while nobody leads *or* the view is older than the lease."""
+        """The active; None while nobody leads *or* the view is older than the lease.
+
+        Terms only grow: the leader key of an older one comes from a copy that etcd was restored
+        from, and is about to go.
+        """
         age_s = self.age_s()
         if age_s > self._lease_ttl_s:
             return None
         record = self._mirror.get(self._keys.leader)
         leader = decode(record.value, Leader) if record else None
-        if record is None or leader is None:
+        if record is None or leader is None or record.create_revision < self._newest_term:
             return None
+        self._newest_term = record.create_revision
         return LeaderView(
             name=leader.name,
             incarnation=leader.incarnation,

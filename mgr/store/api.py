@@ -6,7 +6,8 @@ these promises: ``memory.py`` (a dictionary on a clock) and ``etcd.py``; one sui
 
 Every method raises ``StoreUnavailableError`` when the store does not answer in time, and its
 subclass ``OutcomeUnknownError`` when a *write* was sent and no answer came. Then nobody knows
-whether the work was done: the caller reads again, it does not assume.
+whether the work was done: the caller reads again, it does not assume. An answer from another
+store than the one that is meant, or from one that was set back to an older state, is no answer.
 """
 
 from __future__ import annotations

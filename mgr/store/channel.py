@@ -13,12 +13,19 @@ endpoint for ``ATTEMPT_S`` only, and then to the next. What may not is sent once
 only while it is certain that nothing was sent or done, and is otherwise reported as unclear.
 "Certain" needs the connection to stand *before* the request is handed to gRPC, which would
 otherwise queue it and, after a failure, not tell whether it had been sent.
+
+An endpoint is asked for its cluster before it is used, and every answer is checked again
+(``mgr/store/identity.py``): it may be another server's by then. A refusal has no header, so the
+cluster is asked for after one as well. An endpoint of another cluster is bad, and what it
+answered is discarded: in *our* cluster nothing was done, so even a write may go elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +33,8 @@ import grpc
 
 from mgr.errors import InvalidSettingError, StoreError
 from mgr.store import etcd3_stubs
+from mgr.store.endpoint import RANGE, WHICH_CLUSTER, Endpoint, Metadata, Request
+from mgr.store.identity import StoreIdentity
 from mgr.store.refusal import Verdict, refused, unanswered, verdict
 from mgr.tls import Tls
 
@@ -34,6 +43,10 @@ ATTEMPT_S: Final = 0.8
 that an etcd that is slow everywhere is heard in the end."""
 CONNECT_S: Final = 0.5
 BAD_FOR_S: Final = 2.0
+FOREIGN_FOR_MAX_S: Final = 60.0
+"""An endpoint of another cluster is bad for ``BAD_FOR_S``, doubled each time up to this."""
+FIRST_CONTACT_S: Final = 0.5
+"""How long the endpoints may take to name their cluster, where none is expected yet."""
 BLAME_FROM_S: Final = 0.2
 """An endpoint that was given less time than this is not bad for having used it up."""
 ROUND_PAUSE_S: Final = 0.05
@@ -42,30 +55,10 @@ ROUND_PAUSE_MAX_S: Final = 0.4
 LOGINS_MAX: Final = 2
 """New tokens for one request. Each costs etcd a password hash and a write."""
 
-OPTIONS: Final = (
-    # A frozen peer is noticed by an unanswered ping. ``keepalive_timeout_ms`` alone does not
-    # do it: gRPC waits ``ping_timeout_ms``, by default a minute. Etcd takes pings more often
-    # than every 5 s, or without a stream, for an attack and hangs up.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.max_receive_message_length", 32 << 20),
-    ("grpc.max_send_message_length", 32 << 20),
-    # Two stores of one process must not share a connection, or one's trouble is the other's.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A proxy for the web is not the way to etcd.
-    ("grpc.enable_http_proxy", 0),
-)
 REQUIRE_LEADER: Final = ("hasleader", "true")
 """Metadata: a member that has lost its leader refuses at once, and ends its streams."""
 
 AUTHENTICATE: Final = etcd3_stubs.method("Auth", "Authenticate")
-
-Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,83 +69,24 @@ class EtcdLogin:
     password: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One unary request.
-
-    Attributes:
-        method: What is called; a stream that takes one message and gives one counts as unary.
-        message: What is sent.
-        deed: What it is for, with the key: the beginning of every error's text.
-        repeatable: Done twice, it means the same as done once.
-        anonymous: Sent without a token.
-
-    """
-
-    method: etcd3_stubs.Method
-    message: Any
-    deed: str
-    repeatable: bool = True
-    anonymous: bool = False
-
-
-class Endpoint:
-    """One etcd address, its channel, and when it may be thought well of again."""
-
-    def __init__(self, address: str, tls: Tls | None) -> None:
-        self.address = address
-        self.bad_until = 0.0
-        self.streams: set[Any] = set()
-        self._calls: dict[str, Callable[..., Any]] = {}
-        if tls is None:
-            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        else:
-            credentials = grpc.ssl_channel_credentials(tls.ca, tls.key or None, tls.cert or None)
-            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
-
-    async def answer(self, request: Request, timeout_s: float, metadata: Metadata) -> Any:
-        """Send ``request`` here, once; raises what gRPC raises."""
-        method = request.method
-        call = self._calls.get(method.path)
-        if call is None:
-            call = self._calls[method.path] = self.channel.unary_unary(
-                method.path, method.request.SerializeToString, method.response.FromString
-            )
-        try:
-            return await call(request.message, timeout=timeout_s, metadata=metadata)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Not this task was cancelled but the call: by ``close``.
-            raise unanswered(
-                request.deed, "this store was closed", maybe_done=not request.repeatable
-            ) from None
-
-    async def connected(self, within_s: float) -> bool:
-        """Whether the connection stands; waits while it is being made, not once it failed."""
-        state = self.channel.get_state(try_to_connect=True)
-        if state is grpc.ChannelConnectivity.READY:
-            return True
-        try:
-            async with asyncio.timeout(within_s):
-                while state is not grpc.ChannelConnectivity.READY:
-                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        return False
-                    await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            return False
-        return True
+class _NotUsableError(Exception):
+    """This endpoint gave no answer that counts; in our cluster nothing was done."""
 
 
 class FailoverChannel:
     """See the module's docstring. Make it on the event loop that uses it."""
 
     def __init__(
-        self, addresses: Sequence[str], *, tls: Tls | None, login: EtcdLogin | None
+        self,
+        addresses: Sequence[str],
+        *,
+        tls: Tls | None,
+        login: EtcdLogin | None,
+        identity: StoreIdentity,
     ) -> None:
         """Open channels to ``addresses`` (``host:port``); nothing is sent yet.
+
+        Answers must agree with ``identity``.
 
         Raises:
             InvalidSettingError: There is no address.
@@ -165,6 +99,10 @@ class FailoverChannel:
         self._login = login
         self._token: str | None = None
         self._login_lock = asyncio.Lock()
+        self._first_contact = asyncio.Lock()
+        message = RANGE.request(key=identity.witness.encode(), count_only=True)
+        self._witness = Request(RANGE, message, "look at etcd's revision", linearizable=True)
+        self.identity = identity
         self.closed = False
 
     async def ask(self, request: Request, *, timeout_s: float) -> Any:
@@ -184,17 +122,15 @@ class FailoverChannel:
         while (left_s := ends_at - loop.time()) > 0:
             if self.closed:
                 raise unanswered(request.deed, "this store was closed", maybe_done=False)
-            endpoint = self._choose(loop.time())
-            if not await endpoint.connected(min(left_s, CONNECT_S)):
-                trouble = f"cannot connect to {endpoint.address}"
-                self.blame(endpoint)
-                attempts = await self._next_attempt(attempts, ends_at)
-                continue
-            metadata = await self._metadata(request, ends_at)
-            left_s = ends_at - loop.time()
-            patience_s = min(left_s, self._patience_s(attempts)) if request.repeatable else left_s
             try:
-                return await endpoint.answer(request, patience_s, metadata)
+                endpoint = await self._usable(request, attempts, ends_at)
+                metadata = await self._metadata(request, ends_at)
+                left_s = ends_at - loop.time()
+                patience_s = min(left_s, self._patience_s(attempts))
+                patience_s = patience_s if request.repeatable else left_s
+                return await self._answer(endpoint, request, patience_s, metadata)
+            except _NotUsableError as error:
+                trouble = str(error)
             except grpc.aio.AioRpcError as error:
                 judged = verdict(error.code(), error.details() or "")
                 trouble = f"{error.details()} (etcd at {endpoint.address})"
@@ -208,6 +144,8 @@ class FailoverChannel:
                 if judged is Verdict.UNCLEAR and not request.repeatable:
                     raise unanswered(request.deed, trouble, maybe_done=True) from error
             attempts = await self._next_attempt(attempts, ends_at)
+        self.identity.unanswered()
+        trouble = self.identity.trouble or trouble
         raise unanswered(request.deed, trouble, maybe_done=False)
 
     async def stream(
@@ -227,24 +165,52 @@ class FailoverChannel:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s
         attempts = 0
-        while (left_s := ends_at - loop.time()) > 0:
-            endpoint = self._choose(loop.time())
-            if await endpoint.connected(min(left_s, CONNECT_S)):
-                metadata = await self._metadata(Request(method, None, deed), ends_at)
-                call = endpoint.channel.stream_stream(
-                    method.path, method.request.SerializeToString, method.response.FromString
-                )(requests, metadata=metadata)
-                endpoint.streams.add(call)
-                return Stream(self, endpoint, call, metadata)
-            self.blame(endpoint)
-            attempts = await self._next_attempt(attempts, ends_at)
-        raise unanswered(deed, f"no endpoint reached within {timeout_s:g} s", maybe_done=False)
+        request = Request(method, None, deed)
+        trouble = f"no endpoint reached within {timeout_s:g} s"
+        while ends_at > loop.time():
+            try:
+                endpoint = await self._usable(request, attempts, ends_at)
+            except _NotUsableError as error:
+                trouble = str(error)
+                attempts = await self._next_attempt(attempts, ends_at)
+                continue
+            metadata = await self._metadata(request, ends_at)
+            call = endpoint.channel.stream_stream(
+                method.path, method.request.SerializeToString, method.response.FromString
+            )(requests, metadata=metadata)
+            endpoint.streams.add(call)
+            return Stream(self, endpoint, call, metadata)
+        raise unanswered(deed, trouble, maybe_done=False)
+
+    async def survey(self, *, timeout_s: float) -> None:
+        """Ask every endpoint for its cluster that was not asked yet; ``identity`` knows then.
+
+        One that is foreign is found before the others fail and it is needed.
+        """
+        if not self.identity.cluster_id:
+            return
+        now = asyncio.get_running_loop().time()
+        asked = [e for e in self._endpoints if not e.checked and e.bad_until <= now]
+        found, _ = await self._ask_all(asked, timeout_s)
+        for endpoint, answer in found.items():
+            self.foreign(endpoint, answer)
 
     def blame(self, endpoint: Endpoint) -> None:
         """Use another endpoint for a while, if there is one; cancel the streams of this one."""
-        endpoint.bad_until = asyncio.get_running_loop().time() + BAD_FOR_S
-        for call in tuple(endpoint.streams):
-            call.cancel()
+        self._avoid(endpoint, BAD_FOR_S)
+
+    def foreign(self, endpoint: Endpoint, answer: Any) -> str:
+        """Say that ``answer`` came from another cluster, after which it must not be used.
+
+        Empty if it is from ours.
+        """
+        cluster_id = int(answer.header.cluster_id)
+        if self.identity.matches(endpoint.address, cluster_id):
+            endpoint.checked = True
+            return ""
+        again = self.identity.times_foreign(endpoint.address) - 1
+        self._avoid(endpoint, min(BAD_FOR_S * 2.0 ** min(again, 10), FOREIGN_FOR_MAX_S))
+        return f"etcd at {endpoint.address} belongs to another cluster, {cluster_id:x}"
 
     def forget_token(self, metadata: Metadata) -> None:
         """Log in anew before the next request, unless somebody did since ``metadata`` was made."""
@@ -258,6 +224,119 @@ class FailoverChannel:
             await endpoint.channel.close()
 
     # -- inside ---------------------------------------------------------------------------------
+
+    async def _usable(self, request: Request, attempts: int, ends_at: float) -> Endpoint:
+        """Return an endpoint that is connected and of our cluster, for one attempt.
+
+        Raises:
+            _NotUsableError: Not this time.
+            StoreUnavailableError: Etcd went back in time, or nobody can say which one is meant.
+
+        """
+        loop = asyncio.get_running_loop()
+        if not self.identity.cluster_id:
+            await self._settle(request, ends_at)
+        if not (self.identity.confirmed or request.anonymous or request.method is RANGE):
+            # A read that etcd puts in order after every write before it. Nothing is written to
+            # an etcd that may have been restored from a copy.
+            await self.ask(self._witness, timeout_s=max(ends_at - loop.time(), 0.0))
+        endpoint = self._choose(loop.time())
+        left_s = ends_at - loop.time()
+        if not await endpoint.connected(min(left_s, CONNECT_S)):
+            self.blame(endpoint)
+            raise _NotUsableError(f"cannot connect to {endpoint.address}")
+        if not endpoint.checked:
+            left_s = ends_at - loop.time()
+            await self._check_cluster(endpoint, min(left_s, self._patience_s(attempts)))
+        return endpoint
+
+    async def _check_cluster(self, endpoint: Endpoint, patience_s: float) -> None:
+        """Ask ``endpoint`` for its cluster; raises ``_NotUsableError`` if it is not ours."""
+        try:
+            answer = await endpoint.answer(WHICH_CLUSTER, patience_s, ())
+        except grpc.aio.AioRpcError as error:
+            self._blame_for(endpoint, error, patience_s)
+            raise _NotUsableError(f"{error.details()} (etcd at {endpoint.address})") from error
+        if trouble := self.foreign(endpoint, answer):
+            raise _NotUsableError(trouble)
+
+    async def _answer(
+        self, endpoint: Endpoint, request: Request, patience_s: float, metadata: Metadata
+    ) -> Any:
+        """Return the answer of ``endpoint``, if it counts."""
+        since = self.identity.newest_revision
+        try:
+            answer = await endpoint.answer(request, patience_s, metadata)
+        except grpc.aio.AioRpcError as error:
+            if verdict(error.code(), error.details() or "") in (Verdict.LOGIN, Verdict.FINAL):
+                # Another cluster knows none of our leases and users, and has no header to say so.
+                await self._check_cluster(endpoint, patience_s)
+            raise
+        if trouble := self.foreign(endpoint, answer):
+            raise _NotUsableError(trouble)
+        if request.linearizable and not self.identity.advance(answer.header.revision, since):
+            raise unanswered(request.deed, self.identity.trouble, maybe_done=not request.repeatable)
+        return answer
+
+    async def _settle(self, request: Request, ends_at: float) -> None:
+        """Find out which cluster the endpoints belong to, at the first contact with any."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(ends_at):
+                await self._first_contact.acquire()
+        except TimeoutError:
+            raise unanswered(request.deed, "no first contact", maybe_done=False) from None
+        try:
+            if self.identity.cluster_id:
+                return
+            found, trouble = await self._ask_all(
+                self._endpoints,
+                min(FIRST_CONTACT_S, (ends_at - loop.time()) / 2),
+                enough=len(self._endpoints) // 2 + 1,
+            )
+            if not found:
+                raise _NotUsableError(trouble)
+            if not self.identity.settle({e.address: a.header.cluster_id for e, a in found.items()}):
+                raise unanswered(request.deed, self.identity.trouble, maybe_done=False)
+            for endpoint, answer in found.items():
+                self.foreign(endpoint, answer)
+        finally:
+            self._first_contact.release()
+
+    async def _ask_all(
+        self, asked: Sequence[Endpoint], limit_s: float, *, enough: int = sys.maxsize
+    ) -> tuple[dict[Endpoint, Any], str]:
+        """Ask these endpoints for their cluster at once, until ``enough`` name the same one.
+
+        Returns the answers, and what was wrong with an endpoint that gave none.
+        """
+        found: dict[Endpoint, Any] = {}
+        troubles = [f"no endpoint answers within {limit_s:.1g} s"]
+
+        async def ask_one(endpoint: Endpoint) -> None:
+            if not await endpoint.connected(limit_s):
+                troubles.append(f"cannot connect to {endpoint.address}")
+                return
+            try:
+                answer = found[endpoint] = await endpoint.answer(WHICH_CLUSTER, limit_s, ())
+            except (grpc.aio.AioRpcError, StoreError) as error:
+                troubles.append(f"{error} (etcd at {endpoint.address})")
+                return
+            same = [a for a in found.values() if a.header.cluster_id == answer.header.cluster_id]
+            if len(same) >= enough:
+                for task in tasks:
+                    task.cancel()
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s + BLAME_FROM_S), asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ask_one(endpoint)) for endpoint in asked]
+        return found, troubles[-1]
+
+    def _avoid(self, endpoint: Endpoint, for_s: float) -> None:
+        endpoint.bad_until = asyncio.get_running_loop().time() + for_s
+        endpoint.checked = False
+        for call in tuple(endpoint.streams):
+            call.cancel()
 
     def _choose(self, now: float) -> Endpoint:
         """Return the current endpoint, or, if it is bad, make the next good one current."""
@@ -338,8 +417,22 @@ class Stream:
         self._metadata = metadata
 
     async def read(self) -> Any:
-        """Return the next message; ``grpc.aio.EOF`` at the end."""
-        return await self._call.read()
+        """Return the next message; ``grpc.aio.EOF`` at the end.
+
+        Raises:
+            StoreUnavailableError: It came from another cluster.
+
+        """
+        answer = await self._call.read()
+        if answer is not grpc.aio.EOF and (
+            trouble := self._channel.foreign(self._endpoint, answer)
+        ):
+            raise unanswered("read a stream", trouble, maybe_done=False)
+        return answer
+
+    def saw(self, revision: int) -> None:
+        """Take in the revision of an event, which is surely committed."""
+        self._channel.identity.saw_revision(revision)
 
     def cancel(self) -> None:
         """End it, here or from a timer: a waiting ``read`` raises ``CancelledError``."""

@@ -25,7 +25,9 @@ from mgr.store.api import (
     Revision,
     StoreStatus,
 )
-from mgr.store.channel import EtcdLogin, FailoverChannel, Request
+from mgr.store.channel import EtcdLogin, FailoverChannel
+from mgr.store.endpoint import RANGE, TXN, Request
+from mgr.store.identity import StoreIdentity
 from mgr.store.limits import check_commit, encoded_key
 from mgr.store.refusal import CompactedError, ReplyTooLargeError
 from mgr.store.watch import Watch, range_end, record_of
@@ -36,8 +38,6 @@ __all__ = ["EtcdLogin", "EtcdStore"]
 TIMEOUT_S: Final = 2.0
 PAGE_RECORDS: Final = 1000
 
-RANGE: Final = etcd3_stubs.method("KV", "Range")
-TXN: Final = etcd3_stubs.method("KV", "Txn")
 GRANT: Final = etcd3_stubs.method("Lease", "LeaseGrant")
 REVOKE: Final = etcd3_stubs.method("Lease", "LeaseRevoke")
 RENEW: Final = etcd3_stubs.method("Lease", "LeaseKeepAlive")
@@ -61,23 +61,27 @@ class EtcdStore:
         login: EtcdLogin | None = None,
         timeout_s: float = TIMEOUT_S,
         clock: Clock = CLOCK,
+        identity: StoreIdentity | None = None,
     ) -> None:
         """Use ``endpoints`` (``host:port``); nothing is sent yet, an absent etcd is no error.
 
         ``timeout_s`` is for one call with all its attempts, where the call says nothing else.
+        Only answers of the cluster that ``identity`` expects count; without one, of that which
+        answers first.
 
         Raises:
             InvalidSettingError: There is no endpoint.
 
         """
-        self._channel = FailoverChannel(endpoints, tls=tls, login=login)
+        self.identity = identity or StoreIdentity()
+        self._channel = FailoverChannel(endpoints, tls=tls, login=login, identity=self.identity)
         self._timeout_s = timeout_s
         self._clock = clock
 
     async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
         """See ``Store.get``."""
         message = RANGE.request(key=encoded_key(key))
-        answer = await self._ask(Request(RANGE, message, f"get {key!r}"), timeout_s)
+        answer = await self._ask(_read(message, f"get {key!r}"), timeout_s)
         return record_of(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
@@ -126,7 +130,8 @@ class EtcdStore:
         lease = LeaseId(secrets.randbits(62) + 1)
         message = GRANT.request(ID=lease, TTL=ttl_s)
         try:
-            answer = await self._ask(Request(GRANT, message, f"grant {ttl_s} s"), timeout_s)
+            request = Request(GRANT, message, f"grant {ttl_s} s", linearizable=True)
+            answer = await self._ask(request, timeout_s)
         except StoreError as error:
             if "lease already exists" not in str(error):
                 raise
@@ -165,6 +170,10 @@ class EtcdStore:
         header = answer.header
         return StoreStatus(answer.version, header.cluster_id, Revision(header.revision))
 
+    async def survey(self, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Find endpoints of another cluster among those that are not in use."""
+        await self._channel.survey(timeout_s=timeout_s)
+
     async def close(self) -> None:
         """See ``Store.close``."""
         await self._channel.close()
@@ -181,12 +190,16 @@ class EtcdStore:
         revision = 0
         while True:
             message = RANGE.request(key=first, range_end=end, limit=page_max, revision=revision)
-            answer = await self._ask(Request(RANGE, message, f"list {prefix!r}"), timeout_s)
+            answer = await self._ask(_read(message, f"list {prefix!r}"), timeout_s)
             revision = revision or answer.header.revision
             records += map(record_of, answer.kvs)
             if not answer.more:
                 return Listing(tuple(records), Revision(revision))
             first = answer.kvs[-1].key + b"\0"
+
+
+def _read(message: Any, deed: str) -> Request:
+    return Request(RANGE, message, deed, linearizable=True)
 
 
 def _transaction(
@@ -201,7 +214,11 @@ def _transaction(
         success=[_operation(operation) for operation in operations],
         failure=[OPERATION(request_range={"key": key.encode()}) for key in otherwise_get],
     )
-    return Request(TXN, message, _deed(operations, when), repeatable=repeatable)
+    # One that reads nothing and writes nothing is answered by the member alone.
+    linearizable = bool(operations or otherwise_get)
+    return Request(
+        TXN, message, _deed(operations, when), repeatable=repeatable, linearizable=linearizable
+    )
 
 
 def _deed(operations: Sequence[Operation], when: Sequence[Compare]) -> str:

@@ -237,6 +237,7 @@ class _Session:
         changed = changed_of(event for event in events if event.kv.mod_revision > self._position)
         if changed is not None:
             self._position = changed.revision
+            self._stream.saw(changed.revision)
         return changed
 
     def _current(self) -> Current | None:

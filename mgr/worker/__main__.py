@@ -75,7 +75,7 @@ async def _serve(link: socket.socket) -> None:
         tasks.create_task(tether.beat(settings.watchdog_s), name="heartbeat")
         tasks.create_task(tether.hear(), name="link")
         try:
-            await (await imported).run(settings, begin.incarnation, tether, tasks)
+            await (await imported).run(settings, begin, tether, tasks)
         except CannotListenError as error:
             tether.say(Unable(why=str(error)))
             raise

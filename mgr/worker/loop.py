@@ -26,6 +26,7 @@ from mgr.host.role import Role
 from mgr.host.view import ClusterView
 from mgr.http import server as http
 from mgr.link import (
+    Begin,
     Drain,
     Drained,
     Extend,
@@ -44,6 +45,7 @@ from mgr.metrics import Metrics
 from mgr.rpc import server as grpc
 from mgr.settings import Settings
 from mgr.store.api import Revision
+from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 from mgr.worker.gate import Gate
@@ -59,19 +61,19 @@ LOOK_EVERY_S: Final = 0.5
 WAIT_S: Final = 10.0
 """After this, say in the log what is waited for, and wait on."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
+SURVEY_EVERY_S: Final = 5.0
 FIRST: Final = Revision(1)
 """Any revision: every etcd is at this one or later."""
 
 log = logging.getLogger(__name__)
 
 
-async def run(
-    settings: Settings, incarnation: str, tether: Tether, tasks: asyncio.TaskGroup
-) -> None:
+async def run(settings: Settings, begin: Begin, tether: Tether, tasks: asyncio.TaskGroup) -> None:
     """Warm up, say so, and from then on do what the guard says. Everything runs in ``tasks``."""
     keys = Keys(settings.cluster)
-    store = connect(settings)
+    store = connect(settings, begin.store)
     mirror = Mirror(store, keys.root, CLOCK)
+    tasks.create_task(_survey(store), name="survey")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that what is reloaded while they go on is known to be newer.
     await _seen(mirror, FIRST)
@@ -84,15 +86,18 @@ async def run(
     follow_config(config, mirror, keys)
     manager = Manager(
         settings=settings,
-        incarnation=incarnation,
+        incarnation=begin.incarnation,
         store=store,
         mirror=mirror,
         keys=keys,
         clock=CLOCK,
         catalogue=dict(catalogue),
         config=config,
-        view=ClusterView(mirror, keys, CLOCK, settings.lease_ttl_s),
+        view=ClusterView(
+            mirror, keys, CLOCK, settings.lease_ttl_s, newest_term=begin.store.newest_term
+        ),
         metrics=Metrics(),
+        identity=store.identity,
     )
     await Worker(manager, tether, tasks, Reloads(manager, since)).open()
 
@@ -315,6 +320,13 @@ class Worker:
             self._serving = serving
             self._servers.grpc.set_serving(serving)
         self._manager.metrics.set_part(self._role().part)
+
+
+async def _survey(store: EtcdStore) -> None:
+    """Look now and then whether every endpoint belongs to the right etcd cluster, for ever."""
+    while True:
+        await asyncio.sleep(SURVEY_EVERY_S)
+        await store.survey()
 
 
 async def _seen(mirror: Mirror, revision: Revision) -> None:

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from mgr.store import etcd3_stubs
-from mgr.store.channel import Request
+from mgr.store.endpoint import Request
 from mgr.store.etcd import EtcdStore
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import grpc
@@ -11,18 +11,33 @@ import grpc
 from mgr.store import etcd3_stubs
 
 RANGE = etcd3_stubs.method("KV", "Range")
+TXN = etcd3_stubs.method("KV", "Txn")
 WATCH = etcd3_stubs.method("Watch", "Watch")
+CLUSTER_ID = 7
+"""Which cluster it says it is."""
+
+
+def header(revision: int, *, cluster_id: int = CLUSTER_ID) -> dict[str, int]:
+    """What stands at the head of an answer."""
+    return {"revision": revision, "cluster_id": cluster_id}
 
 
 class FakeEtcd:
     """Use as ``async with FakeEtcd() as etcd``: an empty etcd, at ``revision``.
 
     What is put into ``say`` is sent to the open watch. Progress is answered while
-    ``answers_progress``.
+    ``answers_progress``. Streams begin at ``watch_revision``, if that is set. ``writes`` are the
+    transactions that came and were no question for the cluster's id; ``on_write`` is called
+    before one is answered, with the error ``refusal`` if that is set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cluster_id: int = CLUSTER_ID) -> None:
+        self.cluster_id = cluster_id
         self.revision = 10
+        self.watch_revision: int | None = None
+        self.writes: list[Any] = []
+        self.on_write: Callable[[], None] = lambda: None
+        self.refusal = ""
         self.answers_progress = True
         self.asked = asyncio.Event()
         self.say: asyncio.Queue[Any] = asyncio.Queue()
@@ -31,12 +46,13 @@ class FakeEtcd:
 
     def progress(self) -> Any:
         """What answers a progress request."""
-        return WATCH.response(header={"revision": self.revision}, watch_id=-1)
+        return WATCH.response(header=self._header(), watch_id=-1)
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server()
         handlers = {
             RANGE: grpc.unary_unary_rpc_method_handler(self._range, *_codecs(RANGE)),
+            TXN: grpc.unary_unary_rpc_method_handler(self._txn, *_codecs(TXN)),
             WATCH: grpc.stream_stream_rpc_method_handler(self._watch, *_codecs(WATCH)),
         }
         for method, handler in handlers.items():
@@ -52,7 +68,23 @@ class FakeEtcd:
         await self._server.stop(None)
 
     async def _range(self, _request: Any, _context: object) -> Any:
-        return RANGE.response(header={"revision": self.revision})
+        return RANGE.response(header=self._header())
+
+    async def _txn(self, request: Any, context: Any) -> Any:
+        if request.success:
+            self.writes.append(request)
+            self.on_write()
+            if self.refusal:
+                await context.abort(grpc.StatusCode.NOT_FOUND, self.refusal)
+        return TXN.response(header=self._header(), succeeded=True)
+
+    def _header(self) -> dict[str, int]:
+        return header(self.revision, cluster_id=self.cluster_id)
+
+    def _created(self) -> dict[str, int]:
+        if self.watch_revision is None:
+            return self._header()
+        return header(self.watch_revision, cluster_id=self.cluster_id)
 
     async def _watch(self, requests: AsyncIterator[Any], context: Any) -> None:
         async with asyncio.TaskGroup() as group:
@@ -60,8 +92,7 @@ class FakeEtcd:
             async for request in requests:
                 if request.HasField("create_request"):
                     self.created.append(request.create_request)
-                    header = {"revision": self.revision}
-                    await context.write(WATCH.response(header=header, created=True))
+                    await context.write(WATCH.response(header=self._created(), created=True))
                 else:
                     self.asked.set()
                     if self.answers_progress:

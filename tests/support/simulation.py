@@ -38,6 +38,7 @@ from mgr.link import (
 from mgr.settings import PROFILED, Settings
 from mgr.store.api import Delete, Put, Revision, Store
 from mgr.store.fenced import FencedStore
+from mgr.store.identity import StoreIdentity
 from mgr.store.memory import MemoryStore
 from tests.support.virtual import VirtualClock, VirtualLoop, context_of
 from tests.support.weather import KEYS, Judge, Weather, Wire
@@ -224,6 +225,8 @@ class SimManager:
         self.guard = Guard(
             self.settings, self.wire, self.world.clock, self._start_worker, me, self.systemd
         )
+        self.identity = StoreIdentity(clock=self.world.clock)
+        self.guard.use(self.identity)
         self.task = self.world.loop.create_task(self._run(), context=context_of(self.name))
 
     async def _run(self) -> None:

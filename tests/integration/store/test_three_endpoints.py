@@ -8,7 +8,7 @@ from mgr.clock import CLOCK
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError
 from mgr.store import etcd3_stubs
 from mgr.store.api import Changed, Current, Interrupted, Listed, Put
-from mgr.store.channel import Request
+from mgr.store.endpoint import Request
 from tests.support.reader import Reader
 
 pytestmark = pytest.mark.etcd

@@ -66,6 +66,14 @@ def test_options_that_do_not_fit_are_counted():
 
 def test_a_silent_store_is_a_warning():
     """The same one for as long as it lasts."""
-    assert store_checks(silent=False) == []
-    assert store_checks(silent=True) == store_checks(silent=True)
-    assert store_checks(silent=True)[0].code == "MGR_STORE_SILENT"
+    assert store_checks(silent=False, foreign={}) == []
+    assert store_checks(silent=True, foreign={}) == store_checks(silent=True, foreign={})
+    assert store_checks(silent=True, foreign={})[0].code == "MGR_STORE_SILENT"
+
+
+def test_an_endpoint_of_another_etcd_cluster_is_a_warning():
+    """It names each endpoint and the cluster that it belongs to."""
+    [found] = store_checks(silent=False, foreign={"b:1": 0xAB, "a:1": 0xCD})
+
+    assert (found.code, found.severity, found.count) == ("MGR_ETCD_FOREIGN", Severity.WARN, 2)
+    assert found.detail[0] == "etcd at a:1 belongs to another cluster, cd, and is not used"

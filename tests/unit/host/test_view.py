@@ -145,3 +145,14 @@ async def test_changes_tell_the_present_and_then_each_change(world):
     await changes.aclose()
 
     assert said == [None, "a", None, "b"]
+
+
+async def test_a_leader_of_an_older_term_is_nobody(world):
+    """Terms only grow. Such a key comes from a copy of etcd, and is about to go."""
+    term, _ = await world.lead("a")
+    assert world.view.leader().term == term
+
+    later = ClusterView(world.mirror, KEYS, world.clock, TTL_S, newest_term=term + 1)
+
+    assert later.leader() is None
+    assert later.services() == {}

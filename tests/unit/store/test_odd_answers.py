@@ -9,7 +9,7 @@ from mgr.store.api import Changed, Current, Interrupted, Listed
 from mgr.store.channel import EtcdLogin
 from mgr.store.etcd import EtcdStore
 from tests.support.clock import ManualClock
-from tests.support.fake_etcd import WATCH, FakeEtcd
+from tests.support.fake_etcd import WATCH, FakeEtcd, header
 from tests.support.reader import Reader
 
 
@@ -36,7 +36,11 @@ async def reader(etcd, clock):
 
 def put(key, revision, **more):
     kv = {"key": key.encode(), "mod_revision": revision, "create_revision": revision}
-    return WATCH.response(header={"revision": revision}, events=[{"kv": kv}], **more)
+    return WATCH.response(header=header(revision), events=[{"kv": kv}], **more)
+
+
+def cancelled(reason):
+    return WATCH.response(header=header(10), canceled=True, cancel_reason=reason)
 
 
 async def test_an_endpoint_that_lives_and_says_nothing_is_given_up(etcd, clock, monkeypatch):
@@ -84,7 +88,7 @@ async def test_a_cancelled_watch_says_why_and_is_opened_again(etcd, reader):
     """At the position, with nothing left out."""
     etcd.revision = 12
     etcd.say.put_nowait(put("/p/a", 12))
-    etcd.say.put_nowait(WATCH.response(canceled=True, cancel_reason="a whim"))
+    etcd.say.put_nowait(cancelled("a whim"))
     await reader.until(lambda: reader.count(Interrupted) == 1)
     assert "a whim" in reader.of(Interrupted)[0].why
 
@@ -93,13 +97,43 @@ async def test_a_cancelled_watch_says_why_and_is_opened_again(etcd, reader):
     assert etcd.created[-1].start_revision == 12
 
 
-async def test_an_etcd_set_back_is_listed_anew(etcd, reader):
-    """A restored backup: waiting for the old position would be waiting for ever."""
+async def test_a_feed_waits_for_an_etcd_that_went_back_in_time(etcd, reader):
+    """Nothing of a restored copy is shown, until it is past what was seen."""
     etcd.revision = 5
-    etcd.say.put_nowait(WATCH.response(canceled=True, cancel_reason="restored"))
-    await reader.until(lambda: reader.count(Listed) == 2)
-    assert reader.of(Listed)[1].revision == 5
+    etcd.say.put_nowait(cancelled("restored"))
+    await reader.until(lambda: reader.count(Interrupted) == 3)
     assert "10 was seen before" in reader.of(Interrupted)[1].why
+    assert "went back in time" in reader.of(Interrupted)[2].why
+    assert reader.count(Listed) == 1
+
+    etcd.revision = 11
+    await reader.until(lambda: reader.count(Listed) == 2)
+    assert reader.of(Listed)[1].revision == 11
+
+
+async def test_a_member_that_lags_did_not_go_back_in_time(etcd, reader):
+    """A stream shows where one member is; a listing, where the cluster is."""
+    etcd.watch_revision = 5
+    etcd.say.put_nowait(cancelled("moved"))
+    await reader.until(lambda: reader.count(Listed) == 2)
+    assert reader.of(Listed)[1].revision == 10
+    assert not any("went back in time" in news.why for news in reader.of(Interrupted))
+
+
+async def test_a_message_of_another_cluster_ends_the_feed(etcd, reader):
+    """Its events are not shown; the feed goes on where the right cluster answers."""
+    etcd.say.put_nowait(
+        WATCH.response(
+            header=header(11, cluster_id=8),
+            events=[{"kv": {"key": b"/p/foreign", "mod_revision": 11}}],
+        )
+    )
+    await reader.until(lambda: reader.count(Interrupted) == 1)
+    assert "belongs to another cluster, 8" in reader.of(Interrupted)[0].why
+
+    etcd.say.put_nowait(put("/p/ours", 11))
+    await reader.until(lambda: bool(reader.known))
+    assert list(reader.known) == ["/p/ours"]
 
 
 async def test_a_process_that_slept_does_not_believe_what_it_wakes_to(etcd, clock, reader):
