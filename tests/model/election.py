@@ -16,32 +16,32 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from mgr.election.machine import Event, Phase
 from tests.model import election_steps as steps
 from tests.model.checker import Label, Successors
 from tests.model.derived import EVENTS, NEVER, PHASES, WINDOW, Spans, machine_table
 from tests.model.election_state import (
-    A,
     ACTED,
-    B,
     CLOCK,
-    D,
-    E,
-    G,
     HEAD,
     KEY,
     LATE,
     LEADING,
+    SIZE,
+    STANDBY,
+    A,
+    B,
+    D,
+    E,
+    G,
     P,
     R,
     S,
-    SIZE,
-    STANDBY,
     T,
     V,
     W,
     sentence,
 )
-from mgr.election.machine import Event, Phase
 
 CYCLE: Final = 6
 """Of six moments the fast clock shows all, an exact one five and the slow one four."""
@@ -92,7 +92,9 @@ class Election:
         self.name = "election: " + " ".join((scope.name, *broken))
         self.scope = scope
         self.broken = frozenset(broken)
-        self.spans = Spans(scope.share, own_window=2 if "window of the leader" in broken else WINDOW)
+        self.spans = Spans(
+            scope.share, own_window=2 if "window of the leader" in broken else WINDOW
+        )
         self.machine = [list(row) for row in machine_table()]
         if "kill before release" in broken:
             row = self.machine[PHASES.index(Phase.DRAINING)]
@@ -165,9 +167,7 @@ class Election:
         after = bytearray(state)
         after[CLOCK] = (moment + 1) % CYCLE
         ticking = [
-            base
-            for base, rate in zip(self.bases, self.scope.rates, strict=True)
-            if rate >= slowest
+            base for base, rate in zip(self.bases, self.scope.rates, strict=True) if rate >= slowest
         ]
         self._pass(bytes(after), ticking, CLOCK, out)
 

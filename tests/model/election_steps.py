@@ -10,36 +10,36 @@ from mgr.election.machine import Action, Event, Phase
 from tests.model.checker import Successors
 from tests.model.derived import ACTIONS, EVENTS, NO_RECORD, OPEN, QUIESCED, UNREADABLE
 from tests.model.election_state import (
-    A,
     ABANDONED,
     ACTED,
-    B,
     BAD,
-    D,
     DONE,
-    E,
-    G,
     HELPER,
     IN_FLIGHT,
     KEY,
     KIND,
-    L,
     LATE,
     MODULE,
     NEWEST,
     OF,
+    REFUSED,
+    STANDBY,
+    STOPPED,
+    TEXTS,
+    WINDOW_LEFT,
+    A,
+    B,
+    D,
+    E,
+    G,
+    L,
     P,
     Q,
     R,
-    REFUSED,
     S,
-    STANDBY,
-    STOPPED,
     T,
-    TEXTS,
     V,
     W,
-    WINDOW_LEFT,
 )
 
 if TYPE_CHECKING:
@@ -497,7 +497,10 @@ def damage(m: Election, s: bytes, out: Successors) -> None:
 
 def of_nobody(scope: Scope) -> tuple[WorldStep, ...]:
     """Return the steps of the world around the managers."""
-    return (*((vanish,) if scope.vanishes or scope.stops else ()), *((damage,) if scope.unreadable else ()))
+    return (
+        *((vanish,) if scope.vanishes or scope.stops else ()),
+        *((damage,) if scope.unreadable else ()),
+    )
 
 
 def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:

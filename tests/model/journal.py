@@ -27,8 +27,8 @@ FATE, TASK, CALLERS = (0, 8, 9), (0, 10, 11), (0, 12, 13)
 """By term: what its worker remembers (1: never ran, 2: the answer); how far its attempt is; which
 attempts wait for it (bits)."""
 CLIENT, UNCLEAR, VERDICT, SENT, IN_FLIGHT = range(14, 19)
-"""The client: 0 about to send, 1 waits for its newest attempt, 2 is done; whether an attempt was left
-without an answer; what it reports; how many attempts were sent, and which are on their way (bits)."""
+"""The client: 0 about to send, 1 waits for its newest attempt, 2 is done; whether an attempt was
+left without an answer; what it reports; how many attempts were sent, and which are on their way."""
 SIZE: Final = 19
 
 NO_TASK, HELD, STARTED, RAN = range(4)
@@ -76,7 +76,9 @@ NOT_BEGUN = _label('the active of term {term} gets no answer to "started": it do
 FENCED = _label('the active of term {term} finds its term over at "started": nothing ran')
 FOUND = _label("the active of term {term} finds an earlier attempt when it records the start")
 RUN = _label("the active of term {term} runs the command")
-NOT_RUN = _label("the module of term {term} refuses it before it begins, and the start is forgotten")
+NOT_RUN = _label(
+    "the module of term {term} refuses it before it begins, and the start is forgotten"
+)
 DONE = _label('the active of term {term} records "done" and answers')
 NOT_DONE = _label('the active of term {term} cannot record "done"')
 CANCEL = _label("the active of term {term} drops the held command: nobody waits for it")
@@ -177,8 +179,9 @@ class Journals:
             sent=after[SENT],
             report=REPORTS[after[VERDICT]],
             stray=before[STRAY],
-            task="unknown, it is held" if after != before and after[TASK[1]] + after[TASK[2]] else
-            "an earlier attempt is known",
+            task="unknown, it is held"
+            if after != before and after[TASK[1]] + after[TASK[2]]
+            else "an earlier attempt is known",
         )
         if action != REPORT and after[VERDICT] != before[VERDICT]:
             line += f'; the client reports "{REPORTS[after[VERDICT]]}"'
@@ -261,9 +264,7 @@ class Journals:
         marks = s[EVICTED] + 2 * bool(old)
         return earlier(s[ENTRY], s[ENTRY_TERM], term, s[FATE[term]], marks)
 
-    def _end(
-        self, after: bytearray, term: int, reply: int, action: int, out: Successors
-    ) -> None:
+    def _end(self, after: bytearray, term: int, reply: int, action: int, out: Successors) -> None:
         callers = after[CALLERS[term]]
         after[TASK[term]] = after[CALLERS[term]] = 0
         # Of one whose term is over, as of a standby, it is said of this attempt only.

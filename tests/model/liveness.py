@@ -29,8 +29,10 @@ REACHES, CUT, DEAF = range(3)
 
 
 class Ticks(NamedTuple):
-    """How long things last: a proof; the silence that allows a deposition; a lease; and how old a
-    worker's last proven write may be. What matters here is their order, not their length."""
+    """How long things last: what matters here is their order, not their length.
+
+    A proof; the silence that allows a deposition; a lease; how old a worker's last write may be.
+    """
 
     proof: int = 1
     silence: int = 2
@@ -38,6 +40,7 @@ class Ticks(NamedTuple):
     able: int = 1
 
 
+SHORT: Final = Ticks()
 LONG: Final = Ticks(proof=5, silence=6, lease=7, able=3)
 """As the product's functions give them for a window of five ticks."""
 NAMES: Final = "ABC"
@@ -48,7 +51,6 @@ NO_ACTIVE: Final = (
 )
 PROTECTIONS: Final = {
     "unable is ended": "an active whose worker proves no writes is ended, and its key given back",
-    "unable does not campaign": "a standby whose worker reaches no etcd does not try to lead",
     "look before renewing": "after an unanswered attempt a lease is not renewed blindly",
     "lease runs out": "a leader key ends with its holder's lease",
     "deposition": "a standby ends the term of a leader that has fallen silent",
@@ -70,11 +72,13 @@ class Liveness:
 
     violations = VIOLATIONS
 
-    def __init__(self, *broken: str, managers: int = 2, ticks: Ticks = Ticks()) -> None:
+    def __init__(self, *broken: str, managers: int = 2, ticks: Ticks = SHORT) -> None:
         """Have so many managers."""
         if set(broken) - PROTECTIONS.keys():
             raise ValueError(f"no such protection: {broken}")
-        self.name = "liveness: " + " ".join((f"{managers} managers", *(("long",) if ticks == LONG else ()), *broken))
+        self.name = "liveness: " + " ".join(
+            (f"{managers} managers", *(("long",) if ticks == LONG else ()), *broken)
+        )
         self.broken = frozenset(broken)
         self.machine = machine_table()
         self.ticks = ticks
@@ -145,9 +149,7 @@ class Liveness:
         if not holder:
             return False
         base = self.bases[holder - 1]
-        return (
-            state[base + P] == ACTIVE and state[base + D] > 0 and state[base + WORKER] == REACHES
-        )
+        return state[base + P] == ACTIVE and state[base + D] > 0 and state[base + WORKER] == REACHES
 
     def progress(self, state: bytes) -> Sequence[bytes]:
         """Return the states after one fair round, one for each order of turns."""
@@ -160,7 +162,7 @@ class Liveness:
             found[self.canonical(bytes(after))] = None
         return tuple(found)
 
-    # -- what a manager does ------------------------------------------------------------------------
+    # -- what a manager does --------------------------------------------------------------
 
     def _tick(self, s: bytearray) -> None:
         for number, base in enumerate(self.bases, 1):
@@ -204,11 +206,9 @@ class Liveness:
             s[base + W], s[base + AGE] = 1, 0
             self._on(s, base, Event.READY)
 
-    def _able(self, s: bytearray, base: int, protection: str) -> bool:
-        return s[base + AGE] < self.ticks.able or protection in self.broken
-
     def _stand_by(self, s: bytearray, who: int, base: int) -> None:
-        may = s[KEY] == 0 and self._able(s, base, "unable does not campaign")
+        # A worker that reaches no etcd may lead once; it does not become warm again.
+        may = s[KEY] == 0
         if s[base + GUARD] == DEAF and may and s[base + LEASE]:
             s[KEY] = who + 1
         if s[base + GUARD] == DEAF and "look before renewing" in self.broken and s[base + LEASE]:
@@ -227,7 +227,7 @@ class Liveness:
             s[KEY] = s[base + SILENCE] = 0
 
     def _lead(self, s: bytearray, who: int, base: int) -> None:
-        if not self._able(s, base, "unable is ended"):
+        if s[base + AGE] >= self.ticks.able and "unable is ended" not in self.broken:
             s[base + W] = 0
             self._on(s, base, Event.GONE)
             return

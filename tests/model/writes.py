@@ -19,8 +19,8 @@ from tests.model.checker import Label, Successors
 
 BAD, TERM, REV, MOD, VALUE, ORDER, ACKED, DONE, DENIED, OPS, SENT, BARRIERS = range(12)
 """The verdict; the term that leads; the newest revision; the key: modify revision and value (0:
-absent); the key ``order``; the newest acknowledged write; which were done, and which were said not to
-have been (bits); how many writes, attempts and barriers there were."""
+absent); the key ``order``; the newest acknowledged write; which were done, and which were said not
+to have been (bits); how many writes, attempts and barriers there were."""
 STAGE, KIND, KNOWN_MOD, KNOWN_VALUE, KNOWN_ORDER, UNANSWERED, DOUBT, UNSETTLED = range(12, 20)
 """The active's write: what it waits for, what it is to do, what it knows of the key and of
 ``order``; what an unanswered attempt of this write, or of one given up, compares ``order`` with
@@ -44,7 +44,6 @@ VIOLATIONS: Final = (
 UNDONE, NEVER_DONE, DENIED_DONE = 1, 2, 3
 PROTECTIONS: Final = {
     "term compare": "every write compares the create revision of the leader key",
-    "key compare": "every write compares what is known of the key it changes",
     "barrier": "an unanswered attempt is made impossible before anything is sent again",
     "barrier before the next": "one of a write given up is made impossible before the next write",
 }
@@ -91,7 +90,6 @@ def accepted(request: bytes, mod: int, order: int, leads: int, broken: frozenset
     else:
         compares = _write(kind, known, PUT_X, term).compares(Revision(compared))
     ignored = {LEADER} if "term compare" in broken else set()
-    ignored |= {KEY} if "key compare" in broken else set()
     stands = {LEADER: leads, ORDER_KEY: order, KEY: mod}
     return all(
         holds(compare, _record(compare.key, stands[compare.key]))
@@ -172,9 +170,13 @@ class Writes:
         action, number = label
         acked = f"; write {after[ACKED]} is acknowledged" if after[ACKED] > before[ACKED] else ""
         base = SLOTS + SLOT * number
-        late = "" if action != ARRIVE else (
-            f"{WHAT[before[base + 1]]} of write {before[base]}, sent in term {before[base + 4]}; "
-            f"it is {'done' if after[REV] > before[REV] else 'refused'}"
+        late = (
+            ""
+            if action != ARRIVE
+            else (
+                f"{WHAT[before[base + 1]]} of write {before[base]}, of term {before[base + 4]}; "
+                f"it is {'done' if after[REV] > before[REV] else 'refused'}"
+            )
         )
         return TEXTS[action].format(
             ops=after[OPS],

@@ -1,0 +1,101 @@
+"""Every scope is explored to its end; every protection taken out is found, by the shortest way."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from mgr.election.machine import Event, Phase, step
+from tests.model import election_steps, liveness
+from tests.model.derived import ACTIONS, EVENTS, NEVER, PHASES, WINDOW, Spans, machine_table
+from tests.model.election import Election
+from tests.model.scopes import EXACT, LIMITS, QUICK, REMOVALS, run
+
+pytestmark = pytest.mark.timeout(600)
+STATES_MIN = 1_000_000
+"""What all quick scopes have together, at least; see ``test_the_scopes_are_large_enough``."""
+COUNTED = {
+    "two managers": 628_307,
+    "writes": 153_221,
+    "journal": 60_133,
+    "restore": 327_264,
+    "restore, foreign": 241_535,
+    "copies": 49_099,
+    "streams": 19,
+    "liveness": 218_511,
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """A store's identity is asked thousands of times whether an answer counts: it logs nothing."""
+    logger = logging.getLogger("mgr.store.identity")
+    before, logger.disabled = logger.disabled, True
+    yield
+    logger.disabled = before
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_no_invariant_is_violated_in_any_state(name):
+    checked = run(QUICK[name])
+
+    assert checked.result.found is None, checked.result.found.story()
+    assert checked.result.complete
+    # Known, so that a scope that shrinks is noticed; a change of the model changes the number.
+    assert checked.result.states == COUNTED[name]
+
+
+def test_the_scopes_are_large_enough():
+    assert set(COUNTED) == set(QUICK)
+    assert sum(COUNTED.values()) >= STATES_MIN
+
+
+@pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.protection)
+def test_a_protection_that_is_taken_out_is_missed(removal):
+    """So each is needed, and the model can see that it is not there."""
+    found = run(removal.make).result.found
+
+    if removal.protection in liveness.NOT_NEEDED:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.steps
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_what_is_not_promised_is_shown(limit):
+    """If one of these is not found any more, the documentation promises too little."""
+    assert run(LIMITS[limit]).result.found is not None
+
+
+def test_an_unknown_protection_is_an_error():
+    with pytest.raises(ValueError, match="no such protection"):
+        Election(EXACT, "hope")
+
+
+def test_the_table_is_that_of_the_real_machine():
+    table = machine_table()
+
+    for phase in Phase:
+        for event in Event:
+            after, action = table[PHASES.index(phase)][EVENTS.index(event)]
+            if after != NEVER:
+                following = step(phase, event)
+                assert PHASES[after] is following.phase
+                assert (None if action == NEVER else ACTIONS[action]) is following.action
+    assert table[PHASES.index(Phase.STANDBY)][EVENTS.index(Event.DRAINED)] == (NEVER, NEVER)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2])
+def test_the_real_spans_keep_the_old_deadline_before_the_deposition(share):
+    """The inequality that matters, on the slowest and the fastest clock that are allowed."""
+    spans = Spans(share)
+    deposed_after = spans.over.index(True)
+
+    assert spans.proof[0] / (1 - share) <= WINDOW < deposed_after / (1 + share)
+    assert list(spans.proof) == sorted(spans.proof, reverse=True)
+
+
+def test_every_step_of_the_election_has_its_sentence():
+    assert len(election_steps.TEXTS) == len(set(election_steps.TEXTS.values()))
