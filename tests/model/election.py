@@ -18,6 +18,7 @@ from typing import Final
 
 from mgr.election.machine import Event, Phase
 from tests.model import election_steps as steps
+from tests.model import election_words as words
 from tests.model.checker import Label, Successors
 from tests.model.derived import EVENTS, NEVER, PHASES, WINDOW, Spans, machine_table
 from tests.model.election_state import (
@@ -40,7 +41,6 @@ from tests.model.election_state import (
     T,
     V,
     W,
-    sentence,
 )
 
 CYCLE: Final = 6
@@ -82,11 +82,11 @@ class Scope:
 class Election:
     """The model of one scope, with some protections taken out."""
 
-    violations = steps.VIOLATIONS
+    violations = words.VIOLATIONS
 
     def __init__(self, scope: Scope, *broken: str) -> None:
-        """Leave out the protections named by ``broken``; see ``steps.PROTECTIONS``."""
-        unknown = set(broken) - steps.PROTECTIONS.keys()
+        """Leave out the protections named by ``broken``; see ``words.PROTECTIONS``."""
+        unknown = set(broken) - words.PROTECTIONS.keys()
         if unknown:
             raise ValueError(f"no such protection: {sorted(unknown)}")
         self.name = "election: " + " ".join((scope.name, *broken))
@@ -130,13 +130,13 @@ class Election:
 
     def tell(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
-        return sentence(label, before, after)
+        return words.sentence(label, before, after)
 
     def on(self, state: bytearray, base: int, event: int) -> None:
         """Let the real state machine answer ``event``, and begin what it answers with."""
         phase, action = self.machine[state[base + P]][event]
         if phase == NEVER:
-            state[0] = steps.UNEXPECTED
+            state[0] = words.UNEXPECTED
             return
         state[base + P] = phase
         if action == steps.KILL:
@@ -179,7 +179,7 @@ class Election:
             after[LATE] = min(after[LATE] + 1, self.scope.late + 1)
         reached = bytes(after)
         if reached != state or kind != CLOCK:
-            label = steps.PAUSE if kind == steps.PAUSED else steps.TICK
+            label = words.PAUSE if kind == steps.PAUSED else words.TICK
             out.append(((label, 0), reached))
 
     def _pass_for(self, after: bytearray, base: int) -> None:

@@ -1,4 +1,4 @@
-"""How a state of the election model is laid out, and how a step of it is put into words."""
+"""How a state of the election model is laid out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Final
 
 from mgr.election import machine
 from mgr.election.machine import Phase
-from tests.model.checker import Label
 from tests.model.derived import PHASES
 
 BAD, KEY, NEWEST, KIND, OF, WINDOW_LEFT, ACTED, LATE, CLOCK = range(9)
@@ -31,25 +30,3 @@ STOPPED: Final = PHASES.index(Phase.STOPPED)
 STANDBY: Final = PHASES.index(Phase.STANDBY)
 LEADING: Final = frozenset(PHASES.index(phase) for phase in machine.LEADING)
 PROVABLE: Final = frozenset(PHASES.index(phase) for phase in machine.PROVABLE)
-NAMES: Final = "ABC"
-
-TEXTS: Final[dict[int, str]] = {}
-"""Filled by ``tests.model.election_steps``, where the steps are."""
-
-
-def sentence(label: Label, before: bytes, after: bytes) -> str:
-    """Say who did what, with the phase where it changed."""
-    action, who = label
-    base = HEAD + who * SIZE
-    values = {
-        "who": NAMES[who],
-        "term": after[base + T] or before[base + T],
-        "key": before[KEY],
-        "left": after[base + D],
-        "wait": after[base + E],
-        "write": before[base + Q],
-    }
-    text = TEXTS[action].format(**values)
-    if before[base + P] != after[base + P] and "{who}" in TEXTS[action]:
-        text += f" ({PHASES[before[base + P]].name} to {PHASES[after[base + P]].name})"
-    return text

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mgr.election import machine
 from mgr.election.machine import Action, Event, Phase
+from tests.model import election_words as words
 from tests.model.checker import Successors
 from tests.model.derived import ACTIONS, EVENTS, NO_RECORD, OPEN, QUIESCED, UNREADABLE
 from tests.model.election_state import (
@@ -25,7 +26,6 @@ from tests.model.election_state import (
     REFUSED,
     STANDBY,
     STOPPED,
-    TEXTS,
     WINDOW_LEFT,
     A,
     B,
@@ -45,29 +45,6 @@ from tests.model.election_state import (
 if TYPE_CHECKING:
     from tests.model.election import Election, Scope
 
-VIOLATIONS: Final = (
-    "",
-    "I1: an effect outside of an older term came after an effect of a newer one",
-    "I2: the record says quiesced, and something of that term or an earlier one can still act",
-    "the state machine was given an event that its table says cannot happen",
-    "I3: a write of a term that is over was accepted",
-    "a standby deposed a term that may still act: its deadline is ahead",
-)
-INTERLEAVED, ALIVE, UNEXPECTED, LATE_WRITE, EARLY = 1, 2, 3, 4, 5
-
-PROTECTIONS: Final = {
-    "term compare": "every write compares the create revision of the leader key",
-    "deadline from sending": "a proof counts from the moment it was sent",
-    "window of the leader": "a standby counts by the window in the leader's record",
-    "kill timer": "a kernel timer ends what acts outside at the deadline",
-    "kill before release": "a drain that is overdue ends in a kill before the key is given back",
-    "helpers end too": "the worker counts as gone when all of its descendants are dead",
-    "abandoned threads count": "a replaced instance whose thread lives prevents `quiesced`",
-    "second gate": "effects wait for the predecessor's window or its quiesced record",
-    "hand-me-down": "a term that ends early hands on what it had not outwaited itself",
-    "unreadable is a full wait": "a term record that cannot be read certifies nothing",
-}
-
 KILL: Final = ACTIONS.index(Action.KILL)
 ENDS_IN_TIME: Final = frozenset({ACTIONS.index(Action.RETIRE), ACTIONS.index(Action.PART)})
 """The worker is asked to end, and does so at some later time or is killed then."""
@@ -76,54 +53,6 @@ CLOCKS, PAUSED = -1, -2
 
 Step = Callable[["Election", bytes, int, int, Successors], None]
 WorldStep = Callable[["Election", bytes, Successors], None]
-
-
-def _label(text: str) -> int:
-    TEXTS[len(TEXTS)] = text
-    return len(TEXTS) - 1
-
-
-TICK = _label("a tick passes")
-PAUSE = _label("a tick passes, and A is paused and does not know")
-CAMPAIGN = _label("{who} sends an attempt to make the leader key")
-TAKEN = _label("{who}'s attempt makes the leader key: term {term}")
-TOO_LATE = _label("{who}'s attempt arrives and is refused")
-HEARS = _label("{who} hears the answer; its deadline is in {left} ticks")
-REFUSAL = _label("{who} hears that it was refused")
-LOSES = _label("{who} gives its request up: no answer came")
-CLAIM = _label("{who} finds that the leader key is its own, and writes it anew")
-SIGN = _label("{who} signs the term record of term {term}: effects in {wait} ticks")
-LOSS = _label("{who} learns that its term {term} is over")
-READY = _label("{who}'s modules are constructed")
-BEGIN = _label("{who} starts a module that acts outside, in term {term}")
-SPAWN = _label("{who}'s module starts a helper process")
-RELOAD = _label("{who} replaces the module; the old instance's thread does not stop")
-ACT = _label("{who} acts outside, in term {term}")
-PULSE = _label("{who} sends a pulse")
-BEATEN = _label("{who}'s pulse is written")
-UNBEATEN = _label("{who}'s pulse arrives and is refused")
-PASSED = _label("{who} notices that its deadline is over")
-DIES = _label("{who}'s worker dies")
-GONE = _label("{who}'s guard reaps the worker and what it started")
-RESIGN = _label("{who} is asked to hand over")
-DRAINED = _label("{who}'s worker reports that nothing of term {term} runs any more")
-OVERDUE = _label("{who}'s drain takes too long")
-RELEASE = _label("{who} gives the leader key of term {term} back and writes the term record")
-RELEASED = _label("{who} finds that the leader key is not its own any more")
-RECOVER = _label("{who} joins with a clean worker")
-LOOK = _label("{who} looks at the pulse of term {key}")
-DEPOSE = _label("{who} deposes term {key}")
-WRITE = _label("{who} sends a write of term {term}")
-STORED = _label("{who}'s write of term {write} is stored")
-FENCED = _label("{who}'s write of term {write} is refused")
-STOP = _label("{who} is to stop")
-HALT = _label("{who} is to stop at once")
-GIVES_UP = _label("{who} stops without an answer to its release")
-UNFIT = _label("{who} finds the store unfit to lead on")
-FIT = _label("{who} finds the store fit again")
-LEASE = _label("{who} finds its lease gone")
-VANISH = _label("the leader key vanishes: its lease ran out, or an operator deleted it")
-DAMAGE = _label("the term record becomes unreadable")
 
 
 # -- what several steps do --------------------------------------------------------------------
@@ -188,11 +117,11 @@ def campaign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if stage == 0:
         if s[KEY] == 0 and s[NEWEST] < m.scope.terms and s[o + P] == STANDBY:
             after[o + R], after[o + A] = IN_FLIGHT, 0
-            out.append(((CAMPAIGN, i), bytes(after)))
+            out.append(((words.CAMPAIGN, i), bytes(after)))
         elif s[KEY] and s[KEY] == s[o + T]:
             after[o + R], after[o + A] = DONE, 0
             _moved(m, after, o)
-            out.append(((CLAIM, i), bytes(after)))
+            out.append(((words.CLAIM, i), bytes(after)))
         return
     if stage == IN_FLIGHT:
         vacant = s[KEY] == 0 and s[NEWEST] < m.scope.terms
@@ -201,18 +130,18 @@ def campaign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
             after[KEY] = after[o + T] = after[NEWEST]
             _moved(m, after)
         after[o + R] = DONE if vacant else REFUSED
-        out.append(((TAKEN if vacant else TOO_LATE, i), bytes(after)))
+        out.append(((words.TAKEN if vacant else words.TOO_LATE, i), bytes(after)))
     elif stage == DONE:
         _won(m, after, o)
-        out.append(((HEARS, i), bytes(after)))
+        out.append(((words.HEARS, i), bytes(after)))
     else:
         after[o + R] = after[o + A] = 0
-        out.append(((REFUSAL, i), bytes(after)))
+        out.append(((words.REFUSAL, i), bytes(after)))
     lost = bytearray(s)
     lost[o + R] = lost[o + A] = 0
     if s[KEY] != s[o + T]:
         lost[o + T] = 0
-    out.append(((LOSES, i), bytes(lost)))
+    out.append(((words.LOSES, i), bytes(lost)))
 
 
 def _won(m: Election, after: bytearray, o: int) -> None:
@@ -234,7 +163,7 @@ def look(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     after[o + L] = 0 if s[o + V] else m.spans.look[s[o + L]][s[o + G]]
     after[o + G] = after[o + V] = 0
     if after != s:
-        out.append(((LOOK, i), bytes(after)))
+        out.append(((words.LOOK, i), bytes(after)))
     if not s[o + V] and m.spans.over[s[o + L]]:
         after = bytearray(s)
         legible = s[KIND] in {OPEN, QUIESCED}
@@ -242,8 +171,8 @@ def look(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
         _record(after, OPEN, s[KEY], 0 if "hand-me-down" in m.broken else window)
         _vacate(m, after)
         if not m.scope.pause and _believes(m, s):
-            after[BAD] = EARLY
-        out.append(((DEPOSE, i), bytes(after)))
+            after[BAD] = words.EARLY
+        out.append(((words.DEPOSE, i), bytes(after)))
 
 
 # -- a guard that holds a term ------------------------------------------------------------------
@@ -256,7 +185,7 @@ def sign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     after = bytearray(s)
     if s[KEY] != s[o + T]:
         m.on(after, o, ON[Event.LOST])
-        out.append(((LOSS, i), bytes(after)))
+        out.append(((words.LOSS, i), bytes(after)))
         return
     wait, kind, window = m.spans.sign[s[KIND], s[WINDOW_LEFT]]
     if "second gate" in m.broken or (
@@ -266,7 +195,7 @@ def sign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     _record(after, kind, s[o + T], window)
     after[o + S], after[o + E] = 1, max(0, wait - s[o + E])
     after[o + W] = 2
-    out.append(((SIGN, i), bytes(after)))
+    out.append(((words.SIGN, i), bytes(after)))
 
 
 def pulse(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -276,29 +205,29 @@ def pulse(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if stage == 0:
         if s[o + W]:
             after[o + R], after[o + A] = IN_FLIGHT, 0
-            out.append(((PULSE, i), bytes(after)))
+            out.append(((words.PULSE, i), bytes(after)))
         return
     if stage == IN_FLIGHT:
         holds = s[KEY] == s[o + T]
         if holds:
             _moved(m, after, o)
         after[o + R] = DONE if holds else REFUSED
-        out.append(((BEATEN if holds else UNBEATEN, i), bytes(after)))
+        out.append(((words.BEATEN if holds else words.UNBEATEN, i), bytes(after)))
     elif stage == DONE:
         after[o + R] = after[o + A] = 0
         left = _proof(m, s[o + A])
         if left:
             after[o + D] = max(s[o + D], left)
             m.on(after, o, ON[Event.PROVEN])
-        out.append(((HEARS, i), bytes(after)))
+        out.append(((words.HEARS, i), bytes(after)))
     else:
         after[o + R] = after[o + A] = 0
         m.on(after, o, ON[Event.LOST])
-        out.append(((LOSS, i), bytes(after)))
+        out.append(((words.LOSS, i), bytes(after)))
     if stage != REFUSED:
         lost = bytearray(s)
         lost[o + R] = lost[o + A] = 0
-        out.append(((LOSES, i), bytes(lost)))
+        out.append(((words.LOSES, i), bytes(lost)))
 
 
 def alarms(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -306,20 +235,20 @@ def alarms(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if s[o + D] == 0:
         after = _told(m, s, o, Event.DEADLINE)
         if after != s:
-            out.append(((PASSED, i), bytes(after)))
+            out.append(((words.PASSED, i), bytes(after)))
     if s[KEY] != s[o + T] and s[o + S]:
-        out.append(((LOSS, i), bytes(_told(m, s, o, Event.LOST))))
+        out.append(((words.LOSS, i), bytes(_told(m, s, o, Event.LOST))))
 
 
 def started(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """The modules are constructed, or their time is up."""
     if s[o + W] == 2:
-        out.append(((READY, i), bytes(_told(m, s, o, Event.STARTED))))
+        out.append(((words.READY, i), bytes(_told(m, s, o, Event.STARTED))))
 
 
 def stop(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """An operator ends the manager: in good order, or at once."""
-    for label, event in ((STOP, Event.STOP), (HALT, Event.HALT)):
+    for label, event in ((words.STOP, Event.STOP), (words.HALT, Event.HALT)):
         after = _told(m, s, o, event)
         if after != s:
             out.append(((label, i), bytes(after)))
@@ -327,7 +256,7 @@ def stop(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 
 def give_up(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """A manager that stops gets no answer to its release."""
-    out.append(((GIVES_UP, i), bytes(_told(m, s, o, Event.ABANDONED))))
+    out.append(((words.GIVES_UP, i), bytes(_told(m, s, o, Event.ABANDONED))))
 
 
 def judge(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -335,7 +264,7 @@ def judge(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     event = Event.UNFIT if s[o + P] == STANDBY else Event.FIT
     after = _told(m, s, o, event)
     after[o + L], after[o + G], after[o + V] = 0, 0, 1
-    out.append(((UNFIT if event is Event.UNFIT else FIT, i), bytes(after)))
+    out.append(((words.UNFIT if event is Event.UNFIT else words.FIT, i), bytes(after)))
 
 
 def lose_lease(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -344,12 +273,12 @@ def lose_lease(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
         return
     after = _told(m, s, o, Event.LOST)
     after[o + L], after[o + G], after[o + V] = 0, 0, 1
-    out.append(((LEASE, i), bytes(after)))
+    out.append(((words.LEASE, i), bytes(after)))
 
 
 def resign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """An operator wants another active."""
-    out.append(((RESIGN, i), bytes(_told(m, s, o, Event.RESIGN))))
+    out.append(((words.RESIGN, i), bytes(_told(m, s, o, Event.RESIGN))))
 
 
 def drain(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -361,9 +290,9 @@ def drain(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
         after = bytearray(s)
         after[o + B] &= ~MODULE
         m.on(after, o, ON[Event.DRAINED])
-        out.append(((DRAINED, i), bytes(after)))
+        out.append(((words.DRAINED, i), bytes(after)))
     if s[o + S]:
-        out.append(((OVERDUE, i), bytes(_told(m, s, o, Event.OVERDUE))))
+        out.append(((words.OVERDUE, i), bytes(_told(m, s, o, Event.OVERDUE))))
 
 
 def release(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -377,11 +306,11 @@ def release(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
             kind, window = m.spans.release[left]
             _record(after, kind, s[o + T], window)
             if kind == QUIESCED and _may_act(m, s, s[o + T]):
-                after[BAD] = ALIVE
+                after[BAD] = words.ALIVE
     m.on(after, o, ON[Event.RELEASED])
     if not after[o + B] and not after[o + W]:
         _forget_term(after, o)
-    out.append(((RELEASE if held else RELEASED, i), bytes(after)))
+    out.append(((words.RELEASE if held else words.RELEASED, i), bytes(after)))
 
 
 def recover(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -393,7 +322,7 @@ def recover(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     after[o + W], after[o + L], after[o + G], after[o + V] = 1, 0, 0, 1
     m.on(after, o, ON[Event.JOINED])
     m.on(after, o, ON[Event.READY])
-    out.append(((RECOVER, i), bytes(after)))
+    out.append(((words.RECOVER, i), bytes(after)))
 
 
 # -- a worker and what it started ---------------------------------------------------------------
@@ -404,7 +333,7 @@ def begin(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if s[o + W] == 2 and s[o + S] and not s[o + E] and s[o + D] and not s[o + B] & MODULE:
         after = bytearray(s)
         after[o + B] |= MODULE
-        out.append(((BEGIN, i), bytes(after)))
+        out.append(((words.BEGIN, i), bytes(after)))
 
 
 def spawn(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -412,7 +341,7 @@ def spawn(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if s[o + B] & MODULE and not s[o + B] & HELPER:
         after = bytearray(s)
         after[o + B] |= HELPER
-        out.append(((SPAWN, i), bytes(after)))
+        out.append(((words.SPAWN, i), bytes(after)))
 
 
 def reload(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -420,7 +349,7 @@ def reload(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if s[o + B] & MODULE and s[o + W] == 2 and not s[o + B] & ABANDONED:
         after = bytearray(s)
         after[o + B] |= ABANDONED
-        out.append(((RELOAD, i), bytes(after)))
+        out.append(((words.RELOAD, i), bytes(after)))
 
 
 def act(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -430,13 +359,13 @@ def act(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
         return
     after = bytearray(s)
     if s[KIND] == QUIESCED and s[OF] >= term:
-        after[BAD] = ALIVE
+        after[BAD] = words.ALIVE
     if s[ACTED] > term and s[LATE] >= m.scope.late:
-        after[BAD] = INTERLEAVED
+        after[BAD] = words.INTERLEAVED
     if s[ACTED] < term:
         after[ACTED], after[LATE] = term, 0
     if after != s:
-        out.append(((ACT, i), bytes(after)))
+        out.append(((words.ACT, i), bytes(after)))
 
 
 def die(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -444,7 +373,7 @@ def die(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if s[o + W] == 3 or (m.scope.crashes and s[o + W] == 2):
         after = bytearray(s)
         end_worker(after, o)
-        out.append(((DIES, i), bytes(after)))
+        out.append(((words.DIES, i), bytes(after)))
 
 
 def reap(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -458,7 +387,7 @@ def reap(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     after[o + R] = after[o + A] = 0
     if not after[o + B]:
         after[o + D] = 0
-    out.append(((GONE, i), bytes(after)))
+    out.append(((words.GONE, i), bytes(after)))
 
 
 def write(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -467,12 +396,12 @@ def write(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     if s[o + Q]:
         accepted = s[KEY] == s[o + Q] or "term compare" in m.broken
         if accepted and s[o + Q] < s[NEWEST]:
-            after[BAD] = LATE_WRITE
+            after[BAD] = words.LATE_WRITE
         after[o + Q] = 0
-        out.append(((STORED if accepted else FENCED, i), bytes(after)))
+        out.append(((words.STORED if accepted else words.FENCED, i), bytes(after)))
     elif s[o + W] == 2 and s[o + D]:
         after[o + Q] = s[o + T]
-        out.append(((WRITE, i), bytes(after)))
+        out.append(((words.WRITE, i), bytes(after)))
 
 
 # -- nobody of ours -------------------------------------------------------------------------------
@@ -484,7 +413,7 @@ def vanish(m: Election, s: bytes, out: Successors) -> None:
     if s[KEY] and (m.scope.vanishes or stopped):
         after = bytearray(s)
         _vacate(m, after)
-        out.append(((VANISH, 0), bytes(after)))
+        out.append(((words.VANISH, 0), bytes(after)))
 
 
 def damage(m: Election, s: bytes, out: Successors) -> None:
@@ -492,7 +421,7 @@ def damage(m: Election, s: bytes, out: Successors) -> None:
     if s[KIND] not in {NO_RECORD, UNREADABLE}:
         after = bytearray(s)
         after[KIND], after[OF], after[WINDOW_LEFT] = UNREADABLE, 0, 0
-        out.append(((DAMAGE, 0), bytes(after)))
+        out.append(((words.DAMAGE, 0), bytes(after)))
 
 
 def of_nobody(scope: Scope) -> tuple[WorldStep, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from tests.model import copies, election_steps, journal, liveness, restore, writes
+from tests.model import copies, election_words, journal, liveness, restore, writes
 from tests.model.checker import Found, Model, Result, explore
 from tests.model.copies import Copies, Streams
 from tests.model.election import FAST, SLOW, Election, Scope
@@ -45,17 +45,17 @@ DAMAGED: Final = Scope(name="lost keys, bad record", vanishes=True, unreadable=T
 WRITES: Final = Scope(name="writes", writes=True)
 DRIFT: Final = Scope(name="slow and fast clock", share=0.2, rates=(SLOW, FAST))
 PAUSED: Final = Scope(name="unseen pause", pause=2, late=2, writes=True)
-EVERYTHING: Final = Scope(
-    name="one term, everything",
+ONE_TERM: Final = Scope(
+    name="one term, its worker fails",
     terms=1,
     helpers=True,
     reloads=True,
     resigns=True,
     crashes=True,
-    stops=True,
-    judges=True,
-    writes=True,
-    unreadable=True,
+)
+UNFIT: Final = Scope(name="one term, an unfit store", terms=1, judges=True)
+LOST_KEYS: Final = Scope(
+    name="one term, its key is lost", terms=1, vanishes=True, unreadable=True, crashes=True
 )
 
 
@@ -64,7 +64,7 @@ def _elections(*scopes: Scope) -> dict[str, Make]:
 
 
 QUICK: Final[dict[str, Make]] = {
-    **_elections(EXACT),
+    **_elections(EXACT, ONE_TERM, LOST_KEYS, UNFIT),
     "writes": Writes,
     "journal": lambda: Journals(attempts=5),
     "restore": lambda: Restore(revisions=6),
@@ -81,7 +81,8 @@ DEEP: Final[dict[str, Make]] = {
     "journal, seven": lambda: Journals(attempts=7),
     "restore, seven": Restore,
     "liveness, long": lambda: Liveness(ticks=LONG),
-    **_elections(DRIFT, HELPERS, EVERYTHING),
+    **_elections(DRIFT, HELPERS),
+    "restore, foreign, six": lambda: Restore(revisions=6, foreign=True, forgets=True),
 }
 """Exhaustive, in some twenty minutes: ``make check-model``."""
 
@@ -102,7 +103,7 @@ _SCOPE_OF: Final = {
 def _removals() -> list[Removal]:
     found = [
         Removal(name, says, lambda name=name: Election(_SCOPE_OF[name], name))
-        for name, says in election_steps.PROTECTIONS.items()
+        for name, says in election_words.PROTECTIONS.items()
     ]
     families: Sequence[tuple[dict[str, str], Callable[[str], Model]]] = (
         (writes.PROTECTIONS, Writes),
