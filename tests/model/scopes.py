@@ -54,6 +54,7 @@ ONE_TERM: Final = Scope(
     crashes=True,
 )
 UNFIT: Final = Scope(name="one term, an unfit store", terms=1, judges=True)
+STOPS: Final = Scope(name="one term, stops", terms=1, stops=True, judges=True)
 LOST_KEYS: Final = Scope(
     name="one term, its key is lost", terms=1, vanishes=True, unreadable=True, crashes=True
 )
@@ -81,7 +82,7 @@ DEEP: Final[dict[str, Make]] = {
     "journal, seven": lambda: Journals(attempts=7),
     "restore, seven": Restore,
     "liveness, long": lambda: Liveness(ticks=LONG),
-    **_elections(DRIFT, HELPERS),
+    **_elections(DRIFT, HELPERS, STOPS),
     "restore, foreign, six": lambda: Restore(revisions=6, foreign=True, forgets=True),
 }
 """Exhaustive, in some twenty minutes: ``make check-model``."""

@@ -56,7 +56,7 @@ def test_a_term_below_one_that_was_seen_is_not_begun():
 
 
 def test_a_term_is_not_given_twice():
-    """Etcd was restored to the revision before a term that was seen: the next key has its number."""
+    """Etcd was restored to the revision before a term that was seen: the next key repeats it."""
     with Simulation("a", "b") as world:
         term = world.settle().guard.term.office.term
 
