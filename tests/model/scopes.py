@@ -44,7 +44,7 @@ VANISHES: Final = Scope(name="lost keys", vanishes=True)
 DAMAGED: Final = Scope(name="lost keys, bad record", vanishes=True, unreadable=True)
 WRITES: Final = Scope(name="writes", writes=True)
 DRIFT: Final = Scope(name="slow and fast clock", share=0.2, rates=(SLOW, FAST))
-PAUSED: Final = Scope(name="unseen pause", pause=2, late=2, writes=True)
+PAUSED: Final = Scope(name="unseen pause", pause=2, late=1)
 ONE_TERM: Final = Scope(
     name="one term, its worker fails",
     terms=1,
@@ -82,7 +82,7 @@ DEEP: Final[dict[str, Make]] = {
     "journal, seven": lambda: Journals(attempts=7),
     "restore, seven": Restore,
     "liveness, long": lambda: Liveness(ticks=LONG),
-    **_elections(DRIFT, HELPERS, STOPS),
+    **_elections(DRIFT, HELPERS, STOPS, PAUSED),
     "restore, foreign, six": lambda: Restore(revisions=6, foreign=True, forgets=True),
 }
 """Exhaustive, in some twenty minutes: ``make check-model``."""
