@@ -43,7 +43,7 @@ demo: $(INSTALLED)  ## an embedded etcd and three managers on this machine; Ctrl
 
 .PHONY: test
 test: $(INSTALLED)  ## everything; what CI runs
-	@$(MAKE) static proto-check test-fast test-real
+	@$(MAKE) static proto-check test-fast test-model test-real
 	@printf '\n== dependencies: not audited here: the advisory service is on the network (make audit)\n'
 
 .PHONY: check
@@ -87,6 +87,15 @@ test-fast: $(INSTALLED)  ## unit, contract (in memory), sim, docs, style, deploy
 	$(call title,tests: unit contract sim docs style deploy)
 	$(call tests,-n 2 -m "$(FAST)" tests/unit tests/contract tests/sim tests/docs tests/style \
 	    tests/deploy)
+
+.PHONY: test-model
+test-model: $(INSTALLED)  ## model checking: a million states, and every protection taken out
+	$(call title,tests: model)
+	$(call tests,-n 2 tests/model)
+
+.PHONY: check-model
+check-model: $(INSTALLED)  ## the same with the large scopes, and every counterexample as a story
+	@$(BIN)/python -P -m tests.model --deep
 
 # One tier after the other, one test at a time: these watch real processes die, and two
 # cores shared with a second test would be timed instead of the product.

@@ -135,8 +135,10 @@ class Campaign:
         sent_s = self._given.clock.now()
         deadline_s = session.deadline_s if rhythm is None else rhythm.deadline_s(sent_s)
         attempt = candidate.claim if late else candidate.campaign
+        # By the answer, the feed may have shown this very key.
+        seen = self._fitness.identity.newest_term
         term = await attempt(self._value(), lease, timing)
-        if term is None or not await self._grows(term, late=late):
+        if term is None or not await self._grows(term, seen, late=late):
             return RETRY_S
         given = self._given
         office = Office(given.store, given.keys, given.name, term, release=given.me.version)
@@ -180,14 +182,16 @@ class Campaign:
         if leader is not None:
             self._fitness.identity.saw_term(leader.create_revision)
 
-    async def _grows(self, term: Revision, *, late: bool) -> bool:
+    async def _grows(self, term: Revision, seen: int, *, late: bool) -> bool:
         """Whether ``term``, which was just won, is the newest ever seen; if not, give it back.
 
+        ``seen`` is the newest term before the attempt: a key that was made by it is newer. Made at
+        that very term, it is another one, of an etcd that was restored to the revision before.
         A copy of etcd may hold a leader key of long ago whose lease is still ours (``late``).
         """
         identity = self._fitness.identity
         newest = identity.newest_term
-        if term >= newest:
+        if term > newest or (term == newest and (late or term > seen)):
             return True
         log.error("leader key of an old term given back", extra={"term": term, "newest": newest})
         if not late:

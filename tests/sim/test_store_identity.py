@@ -55,6 +55,17 @@ def test_a_term_below_one_that_was_seen_is_not_begun():
             assert "--bump-revision 1000 " in manager.guard._fitness.trouble
 
 
+def test_a_term_is_not_given_twice():
+    """Etcd was restored to the revision before a term that was seen: the next key repeats it."""
+    with Simulation("a", "b") as world:
+        term = world.settle().guard.term.office.term
+
+    with Simulation("a", "b") as world:
+        remember(world, term)
+
+        assert world.settle().guard.term.office.term > term
+
+
 def test_managers_that_are_blocked_go_on_by_themselves_once_revisions_are_higher():
     """As the channel finds out by its next linearizable read."""
     with Simulation("a", "b") as world:

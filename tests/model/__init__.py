@@ -1,0 +1,1 @@
+"""Explicit-state model checking over the real pure code: ``docs/model.md``."""
