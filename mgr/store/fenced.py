@@ -62,6 +62,7 @@ ATTEMPT_S: Final = 1.0
 """After this an attempt counts as unclear, and the next one goes to another endpoint."""
 PAUSE_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
+GRAIN_S: Final = 0.001
 PROOFS: Final = 2
 """Compares of every transaction beside the caller's: the term, and ``order``."""
 
@@ -306,7 +307,9 @@ class _Pause:
         self._pause_s = 0.0
 
     def left_s(self) -> float:
-        return self._ends_at - self._loop.time()
+        left_s = self._ends_at - self._loop.time()
+        # What is sent with less than this could only go unanswered.
+        return left_s if left_s > GRAIN_S else 0.0
 
     async def sleep(self) -> None:
         await asyncio.sleep(max(0.0, min(self._pause_s, self.left_s())))
