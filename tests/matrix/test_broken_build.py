@@ -27,7 +27,7 @@ def test_the_verdict_finds_the_writes_of_a_build_without_the_guard_compare(etcd_
     Not each of them: where the successor has touched the same key, the other compare sees to it.
     """
     path = {"PYTHONPATH": f"{UNGUARDED}:{ROOT}"}
-    with Lab(environments=dict.fromkeys(NAMES, path)) as lab:
+    with Lab(external=False, environments=dict.fromkeys(NAMES, path)) as lab:
         for _ in range(FREEZES_MAX):
             if freeze_before_write(lab, None)["late writes"]:
                 break

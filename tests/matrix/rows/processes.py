@@ -225,6 +225,7 @@ ROWS = (
         holds="the write is refused when it wakes; a thousand more in "
         "`tests/matrix/test_late_writes.py`",
         run=freeze_before_write,
+        place=Place.STORE,
         fast=True,
         targets={KEY: 700, "late writes": 0},
     ),

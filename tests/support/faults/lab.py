@@ -28,10 +28,10 @@ from tests.support import process
 from tests.support.cluster import Cluster, Manager, wait_for
 from tests.support.etcd import MEMBERS, MEMORY, EtcdCluster
 from tests.support.faults import peers
-from tests.support.faults.chronicle import Chronicle
 from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
 from tests.support.faults.namespaces import Namespaces
+from tests.support.faults.replay import Recorded, history, replay_log
 from tests.support.faults.sink import Actor, Sink
 from tests.support.faults.verdict import judge, keeps_secret
 from tests.support.faults.wires import Wires
@@ -56,7 +56,15 @@ GONE_S: Final = 3.0
 """In which what a manager started must have ended with it."""
 SECRET: Final = "hunter2-do-not-log"
 """Stored as a value; nobody may write it into a log."""
-LOG_CHECKS: Final = (keeps_secret(SECRET),)
+
+
+def keeps_to_the_table(log: Path) -> list[str]:
+    """The phases that a manager logged are a walk through the state machine of the product."""
+    trouble = replay_log(log)
+    return [trouble] if trouble else []
+
+
+LOG_CHECKS: Final = (keeps_secret(SECRET), keeps_to_the_table)
 """What the log of each manager is asked for in the end."""
 
 
@@ -111,7 +119,7 @@ class Lab(contextlib.ExitStack):
                     environments=self._environments(environments or {}),
                     hosts=hosts,
                     within=within,
-                    **{"profile": "fast", "module_path": MODULES, **settings},
+                    **{"profile": "fast", "module_path": MODULES, "log_format": "json", **settings},
                 )
             )
             self._settle()
@@ -162,7 +170,7 @@ class Lab(contextlib.ExitStack):
 
     def _settle(self) -> None:
         self.keys = Keys(self.cluster.name)
-        self.chronicle = self.enter_context(Chronicle(self.etcd.endpoints, self.keys))
+        self.chronicle = self.enter_context(Recorded(self.etcd.endpoints, self.keys))
         self.cluster.settled(40)
         self.cluster.enable("ledger")
         self.cluster.run("config", "set", "mgr", "mgr/ledger/sink", str(self.sink.path))
@@ -266,16 +274,20 @@ class Lab(contextlib.ExitStack):
         lagging = self.lagging()
         counts = json.loads(self.cluster.run("ledger", "counts", timeout_s=30).stdout)
         self.chronicle.catch_up()
-        return lagging + judge(
-            self.record,
-            self.chronicle,
-            counts,
-            self.sink,
-            final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
-            logs={name: m.log for name, m in self.cluster.managers.items()},
-            log_checks=LOG_CHECKS,
-            followed=self.followers.seen,
-            leftovers=self.left_behind,
+        return (
+            lagging
+            + history(self.chronicle.entries)
+            + judge(
+                self.record,
+                self.chronicle,
+                counts,
+                self.sink,
+                final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
+                logs={name: m.log for name, m in self.cluster.managers.items()},
+                log_checks=LOG_CHECKS,
+                followed=self.followers.seen,
+                leftovers=self.left_behind,
+            )
         )
 
     def found(self) -> dict[object, str]:

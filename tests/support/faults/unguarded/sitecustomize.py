@@ -3,13 +3,13 @@
 Python imports a module of this name at its start, in the worker as well.
 """
 
-from mgr.store.fenced import _Write
+from mgr.store.attempt import Write
 
-_compares = _Write.compares
-
-
-def _unproven(write):
-    return tuple(compare for compare in _compares(write) if compare != write.guard)
+_compares = Write.compares
 
 
-_Write.compares = _unproven
+def _unproven(write, order):
+    return tuple(compare for compare in _compares(write, order) if compare != write.guard)
+
+
+Write.compares = _unproven
