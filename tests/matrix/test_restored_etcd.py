@@ -56,11 +56,11 @@ def silent(statuses):
 
 def unexplained(restorable):
     """Who says so neither in its status nor, having no worker to answer with, in its log."""
-    managers = restorable.cluster.managers
+    managers = {m.grpc_address: m for m in restorable.cluster.managers.values()}
     return [
-        name
-        for name in silent(restorable.statuses())
-        if "etcd went back in time" not in managers[name].log.read_text()
+        address
+        for address in silent(restorable.statuses())
+        if "etcd went back in time" not in managers[address].log.read_text()
     ]
 
 
