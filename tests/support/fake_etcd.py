@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
 import grpc
@@ -43,6 +43,7 @@ class FakeEtcd:
         self.say: asyncio.Queue[Any] = asyncio.Queue()
         self.created: list[Any] = []
         self.address = ""
+        self._speaker: asyncio.Task[None] | None = None
 
     def progress(self) -> Any:
         """What answers a progress request."""
@@ -87,21 +88,32 @@ class FakeEtcd:
         return header(self.watch_revision, cluster_id=self.cluster_id)
 
     async def _watch(self, requests: AsyncIterator[Any], context: Any) -> None:
+        # gRPC takes one message at a time for a stream.
+        writing = asyncio.Lock()
+
+        async def write(message: Any) -> None:
+            async with writing:
+                await context.write(message)
+
         async with asyncio.TaskGroup() as group:
-            speaker = group.create_task(self._speak(context))
+            speaker = group.create_task(self._speak(write))
+            # The newest stream alone is spoken to: one before it may not have ended yet.
+            before, self._speaker = self._speaker, speaker
+            if before is not None:
+                before.cancel()
             async for request in requests:
                 if request.HasField("create_request"):
                     self.created.append(request.create_request)
-                    await context.write(WATCH.response(header=self._created(), created=True))
+                    await write(WATCH.response(header=self._created(), created=True))
                 else:
                     self.asked.set()
                     if self.answers_progress:
-                        await context.write(self.progress())
+                        await write(self.progress())
             speaker.cancel()
 
-    async def _speak(self, context: Any) -> None:
+    async def _speak(self, write: Callable[[Any], Awaitable[None]]) -> None:
         while True:
-            await context.write(await self.say.get())
+            await write(await self.say.get())
 
 
 def _codecs(method: etcd3_stubs.Method) -> tuple[Any, Any]:

@@ -131,6 +131,7 @@ async def test_a_message_of_another_cluster_ends_the_feed(etcd, reader):
     await reader.until(lambda: reader.count(Interrupted) == 1)
     assert "belongs to another cluster, 8" in reader.of(Interrupted)[0].why
 
+    await reader.until(lambda: len(etcd.created) > 1)
     etcd.say.put_nowait(put("/p/ours", 11))
     await reader.until(lambda: bool(reader.known))
     assert list(reader.known) == ["/p/ours"]
