@@ -105,8 +105,8 @@ class Mirror:
         if not evicted:
             self._marks = {}
 
-    def get(self, _key):
-        return self._entry
+    def get(self, key):
+        return self._entry if key == KEYS.request(ID) else self._marks.get(key)
 
     def under(self, _prefix):
         return self._marks
