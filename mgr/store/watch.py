@@ -68,8 +68,13 @@ class Watch:
 
     async def news(self) -> AsyncGenerator[News, None]:
         """See ``Store.follow``."""
+        restores = self._channel.identity.restores
         while not self._channel.closed:
             try:
+                if restores != self._channel.identity.restores:
+                    # What was listed belongs to a history that is over, whatever the revision.
+                    restores = self._channel.identity.restores
+                    self._position = NOTHING_YET
                 if self._position == NOTHING_YET:
                     asked_at_s = self._clock.now()
                     listing = await self._store.list(self._prefix)
