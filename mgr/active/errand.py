@@ -56,6 +56,20 @@ class Errands:
         self._modules = modules
         self._tasks = tasks
         self._under_way = 0
+        self._closed = False
+        self._answering: set[asyncio.Future[None]] = set()
+
+    async def close(self, limit_s: float) -> bool:
+        """Complete nothing any more, and wait for what is being completed; whether all ended.
+
+        A module that was stopped is not to hear of an answer: what it does then would be done
+        after its term.
+        """
+        self._closed = True
+        if not self._answering:
+            return True
+        _, running = await asyncio.wait(self._answering, timeout=max(0.0, limit_s))
+        return not running
 
     def start(self, errand: Errand) -> None:
         """Begin with it now; whatever becomes of it, it is completed."""
@@ -68,12 +82,17 @@ class Errands:
         try:
             answer = await self._answer(errand.asked)
         finally:
-            told = aside(
-                thread_name(errand.module, "answers"),
-                partial(errand.complete, answer.retval, answer.stdout, answer.stderr),
-                module=errand.module,
-            )
-            await self._completed(errand, told)
+            if self._closed:
+                self._under_way -= 1
+            else:
+                told = aside(
+                    thread_name(errand.module, "answers"),
+                    partial(errand.complete, answer.retval, answer.stdout, answer.stderr),
+                    module=errand.module,
+                )
+                self._answering.add(told)
+                told.add_done_callback(self._answering.discard)
+                await self._completed(errand, told)
 
     async def _answer(self, asked: Request | str) -> Answer:
         if isinstance(asked, str):

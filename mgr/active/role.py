@@ -129,6 +129,7 @@ class ActiveRole:
             )
         )
         self.maps = Maps(manager.mirror, manager.keys, self._fenced, self._publisher.documents)
+        self._errands = Errands(self.execute, self._modules, self._tasks)
         self._reach = self._make_reach()
         self._crashes = Crashes(manager, self._fenced, self.execute)
         self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
@@ -270,6 +271,7 @@ class ActiveRole:
         await self._health.close()
         finished = await self._dispatcher.idle(until_s=end_s - budget_s * (1 - COMMANDS_SHARE))
         stopped = await self._modules.drain(limit_s=end_s - clock.now())
+        stopped &= await self._errands.close(end_s - clock.now())
         await self._withdraw(*self._published())
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
         return finished and stopped
@@ -359,7 +361,7 @@ class ActiveRole:
             modules=self._modules,
             fleet=FleetReader(manager.view, self.fleet),
             rows=RowReader(self.fleet),
-            errands=Errands(self.execute, self._modules, self._tasks),
+            errands=self._errands,
             board=self._board,
             log=self.log,
             progress=self._progress,

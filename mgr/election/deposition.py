@@ -187,7 +187,7 @@ def _left_s(fence: Fence | None, silence: Silence) -> float:
     if fence is None:
         return UNKNOWN_WINDOW_S
     counted_s = silence.lasted_s() if silence.shows_life else 0.0
-    return max(0.0, fence.window_s - counted_s)
+    return max(0.0, min(fence.window_s, UNKNOWN_WINDOW_S) - counted_s)
 
 
 def _as_seen(key: str, modified: Revision) -> Compare:

@@ -67,6 +67,8 @@ class Office:
         """The revision of the last heartbeat of this process; None before the first."""
         self._unanswered: set[str] = set()
         """Heartbeats that were sent since and not answered."""
+        self._unconditional: set[str] = set()
+        """Those among them that compare nothing: they may come through at any time."""
 
     async def sign(self, window_s: float, *, timeout_s: float) -> float | None:
         """Open this term's fence record: it may act for ``window_s`` after its key is gone.
@@ -86,7 +88,8 @@ class Office:
         if self._inherited_s is None:
             self.predecessor = before
             if before is not None:
-                self._inherited_s = before.window_s
+                # Whoever wrote more than anybody can be set to: nobody is to wait for ever.
+                self._inherited_s = min(before.window_s, UNKNOWN_WINDOW_S)
             else:
                 self._inherited_s = await self._unknown_s(record, timeout_s=timeout_s)
         elif before is not None and before.term == self.term:
@@ -142,7 +145,7 @@ class Office:
                 timeout_s=timeout_s,
             )
         except OutcomeUnknownError:
-            self._unanswered.add(token)
+            (self._unanswered if unchanged else self._unconditional).add(token)
             raise
         if outcome.succeeded:
             self._pulse = outcome.revision
@@ -151,7 +154,7 @@ class Office:
         if not self._is_held(outcome):
             return Beat.LOST
         found = outcome.found[1]
-        if found is not None and found.value not in self._unanswered:
+        if found is not None and found.value not in self._unanswered | self._unconditional:
             return Beat.SHARED
         # One of its own came through after all, or an operator removed the key: go on from there.
         self._pulse = None if found is None else found.mod_revision

@@ -24,6 +24,8 @@ class Session:
         self.lease: LeaseId = NO_LEASE
         self.heard_s = NEVER
         """When the store last answered anything here: news of its health, not a proof."""
+        self.granted: set[LeaseId] = set()
+        """Every lease that this very process was given."""
         self._asked_ttl_s = timing.ttl_s
         self._renewed_s = NEVER
         self._store = store
@@ -49,6 +51,7 @@ class Session:
         )
         self.timing = self.timing.granted(grant.ttl_s)
         self.lease = grant.lease
+        self.granted.add(grant.lease)
         self._renewed_s = sent_s
         self.heard_s = self._clock.now()
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from mgr.guard.crew import DEADLINE, Listener
-from mgr.guard.reaper import PACKET_BYTES_MAX, descendants
+from mgr.guard.reaper import CLEAN_SCANS, PACKET_BYTES_MAX, descendants
 from mgr.guard.spawn import Spawned
 from mgr.link import LINE_BYTES_MAX, Begin, Message, encode, from_worker
 
@@ -23,6 +23,8 @@ and the watchdog's business."""
 KILL_S: Final = 0.5
 """How long a reaper may take to kill a worker. Then it is killed itself, and the worker with it."""
 ORPHANS_EVERY_S: Final = 0.002
+ORPHANS_EVERY_S_MAX: Final = 0.5
+"""Pauses between two looks for what a killed reaper left; each is twice the one before."""
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Child:
         self._sweeps: list[asyncio.Future[bool]] = []
         self._escalation: asyncio.TimerHandle | None = None
         self._killed: set[int] = set()
+        self._clean = 0
+        self._orphans_s = ORPHANS_EVERY_S
         for end in (self._link, self._control):
             end.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
         self._loop.add_reader(self._control, self._control_readable)
@@ -110,8 +114,9 @@ class Child:
                 log.info("worker started", extra={"pid": self.pid})
             case ["untimed"]:
                 log.error(
-                    "the kernel refuses timers: a worker whose manager is frozen is not ended in "
-                    "time (timer_create and timerfd_create on CLOCK_BOOTTIME are needed)"
+                    "the kernel refuses a timer: modules that act outside etcd may act too late "
+                    "or not start at all (timer_create and timerfd_create on CLOCK_BOOTTIME are "
+                    "needed)"
                 )
             case ["armed"]:
                 self._listener.limited()
@@ -140,10 +145,16 @@ class Child:
         for pid in tuple(self._killed):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        if found:
-            self._loop.call_later(ORPHANS_EVERY_S, self._end_orphans)
-        else:
+        # A process that is being handed from one parent to another can be missed once.
+        self._clean = 0 if found else self._clean + 1
+        if self._clean == CLEAN_SCANS:
             self._ended("its reaper was killed")
+            return
+        if found and self._orphans_s >= ORPHANS_EVERY_S_MAX:
+            log.error("processes of the worker do not end", extra={"pids": sorted(found)})
+        self._loop.call_later(self._orphans_s, self._end_orphans)
+        if found:
+            self._orphans_s = min(2 * self._orphans_s, ORPHANS_EVERY_S_MAX)
 
     def _ended(self, how: str) -> None:
         # What it said last comes before the news of its death.

@@ -46,6 +46,11 @@ class Identity:
             machine=described(),
         )
 
+    def same_process(self, other: Presence) -> bool:
+        """Whether ``other`` was written by this process, or by a copy of it."""
+        mine = (self.boot_id, self.pid_namespace, self.pid, self.pid_started)
+        return (other.boot_id, other.pid_namespace, other.pid, other.pid_started) == mine
+
     def outlived(self, other: Presence) -> bool:
         """Whether ``other`` was certainly left behind by a process that is over, or by this one.
 
@@ -54,7 +59,7 @@ class Identity:
         """
         if (other.boot_id, other.pid_namespace) != (self.boot_id, self.pid_namespace):
             return False
-        if (other.pid, other.pid_started) == (self.pid, self.pid_started):
+        if self.same_process(other):
             return True
         return process_started(other.pid) != other.pid_started
 

@@ -233,6 +233,7 @@ class Guard:
 
     def _entered(self, before: Phase, event: Event) -> None:
         phase, term = self._state.phase, self._state.term
+        self._state.entered_s = self._given.clock.now()
         self._renewals.set_alarm()
         self._campaign.news.set()
         self._signboard.stale.set()

@@ -55,7 +55,10 @@ class Place:
                 self.created = holder.create_revision
                 return
             other = decode(holder.value, Presence)
-            if other is not None and given.me.outlived(other):
+            # A copy of this process, resumed from the same snapshot, has its id as well.
+            foreign = other is not None and given.me.same_process(other)
+            foreign = foreign and holder.lease not in self._session.granted
+            if other is not None and given.me.outlived(other) and not foreign:
                 # With its lease goes whatever else it held, the leader key included.
                 await given.store.revoke(holder.lease, timeout_s=timing.request_s)
                 continue

@@ -67,7 +67,6 @@ class Pulses:
         try:
             became = await term.office.beat(timeout_s=rhythm.request_s)
         except StoreError:
-            self._state.contact.failed()
             return
         self._state.contact.answered(self._clock.now())
         if term is not self._state.provable:

@@ -44,11 +44,15 @@ BACKSTOP_NS: Final = 20_000_000
 """How long after the deadline this process is killed if it did not act. The earliest successor
 acts ``mgr.election.pulse.MARGIN_S`` after the deadline, which is more than twice as long."""
 SWEEP_EVERY_MS: Final = 1
+CLEAN_SCANS: Final = 3
+"""So many looks in a row must find nothing, for nothing to be left."""
 SWEEPS_MAX: Final = 300
 """So often is looked for processes of the worker that are still there."""
 PACKET_BYTES_MAX: Final = 64
 DUMP_SIGNAL: Final = signal.SIGUSR1
 
+_THREADS: Final = 17
+"""Where ``/proc/<pid>/stat`` has the number of threads, counted from behind the name."""
 _CLOCK_BOOTTIME: Final = 7
 _ABSOLUTE: Final = 1
 _PR_SET_PDEATHSIG: Final = 1
@@ -69,7 +73,11 @@ class Deadline:
         self.fd: int = libc.timerfd_create(_CLOCK_BOOTTIME, _TFD_FLAGS)
         made = ctypes.c_void_p()
         event = ctypes.create_string_buffer(_SIGEVENT)
-        refused = libc.timer_create(_CLOCK_BOOTTIME, event, ctypes.byref(made))
+        try:
+            self._timers = libc if hasattr(libc, "timer_create") else ctypes.CDLL("librt.so.1")
+            refused = self._timers.timer_create(_CLOCK_BOOTTIME, event, ctypes.byref(made))
+        except (OSError, AttributeError):
+            refused = -1
         self._backstop = None if refused else made
 
     @property
@@ -80,10 +88,9 @@ class Deadline:
     def arm(self, until_ns: int) -> bool:
         """Expire at ``until_ns``, or never if that is 0; False if neither timer could be set."""
         soon, late = _absolute(until_ns), _absolute(until_ns and until_ns + BACKSTOP_NS)
-        libc = self._libc
-        armed = self.fd >= 0 and not libc.timerfd_settime(self.fd, _ABSOLUTE, soon, None)
+        armed = self.fd >= 0 and not self._libc.timerfd_settime(self.fd, _ABSOLUTE, soon, None)
         if self._backstop is not None:
-            armed |= not libc.timer_settime(self._backstop, _ABSOLUTE, late, None)
+            armed |= not self._timers.timer_settime(self._backstop, _ABSOLUTE, late, None)
         return armed
 
 
@@ -157,6 +164,10 @@ class Reaper:
     def _finish(self, how: str) -> NoReturn:
         """Kill everything, wait until it is dead, report it and exit."""
         _kill_group(self._worker)
+        _kill(self._worker)
+        # The second timer is for a reaper that does not get here. Now it could only keep this one
+        # from killing what has left the group.
+        self._deadline.arm(0)
         code = 0
         while True:
             try:
@@ -176,9 +187,12 @@ class Reaper:
 
     def _sweep(self) -> bool:
         pause = select.poll()
+        clean = 0
         for _ in range(SWEEPS_MAX):
             found = descendants(os.getpid()) - {self._worker}
-            if not found:
+            # A process that is being handed from one parent to another can be missed once.
+            clean = 0 if found else clean + 1
+            if clean == CLEAN_SCANS:
                 return True
             for pid in found:
                 _kill(pid)
@@ -195,27 +209,37 @@ class Reaper:
 
 
 def descendants(root: int) -> set[int]:
-    """Every living process below ``root``; zombies act no more and are left out."""
+    """Every living process below ``root``.
+
+    Zombies act no more and are left out, but for what may be below them yet.
+    """
     parents: dict[int, int] = {}
+    dead: set[int] = set()
     for name in os.listdir("/proc"):
-        if name.isdecimal() and (parent := _parent(name)):
-            parents[int(name)] = parent
+        if not name.isdecimal():
+            continue
+        state, parent = _stat(name)
+        if state in b"ZX":
+            dead.add(int(name))
+        parents[int(name)] = parent
     below: set[int] = set()
     found = {root}
     while found:
         found = {pid for pid, parent in parents.items() if parent in found} - below
         below |= found
-    return below
+    return below - dead
 
 
-def _parent(pid: str) -> int:
-    """The parent of a living process; 0 if there is none, or no process."""
+def _stat(pid: str) -> tuple[bytes, int]:
+    """The state and the parent of a process; as of a zombie without one if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            state, parent = file.read().rpartition(b")")[2].split()[:2]
+            fields = file.read().rpartition(b")")[2].split()
     except OSError:
-        return 0  # it ended meanwhile
-    return 0 if state in b"ZX" else int(parent)
+        return b"X", 0
+    # Its first thread has ended and others run: no zombie, although it says so.
+    state = b"S" if int(fields[_THREADS]) > 1 else fields[0]
+    return state, int(fields[1])
 
 
 def _kill(pid: int) -> None:

@@ -13,6 +13,8 @@ from mgr.guard.state import Given, State, Tell, Term
 from mgr.guard.waiting import woken
 from mgr.store.api import Revision
 
+STUCK_S: Final = 10.0
+"""A worker that is being killed for so long is one that the kernel does not end."""
 RETRY_S: Final = 0.1
 """Pause after an attempt that nobody answered. The attempt itself took its time-out."""
 ALARMED: Final = frozenset({Phase.STARTING, Phase.ACTIVE, Phase.DRAINING})
@@ -41,14 +43,22 @@ class Renewals:
         while True:
             self.now.clear()
             began_s = self._clock.now()
-            self._answered = not self._session.alive or await self._prove()
-            if self._answered:
+            asked = self._session.alive and not self._is_stuck()
+            self._answered = not asked or await self._prove()
+            if asked and self._answered:
                 self._state.contact.answered(self._clock.now())
-            else:
-                self._state.contact.failed()
             every_s = self._session.timing.renew_every_s
             pause_s = every_s - (self._clock.now() - began_s) if self._answered else RETRY_S
             await woken(self.now, max(pause_s, 0.0))
+
+    def _is_stuck(self) -> bool:
+        """Whether a worker of this manager's last term does not die.
+
+        Its leader key must not stand for ever: without renewals the lease removes it, and the
+        term record, which says ``leading``, makes a successor wait.
+        """
+        lasted_s = self._clock.now() - self._state.entered_s
+        return self._state.phase is Phase.ENDING and lasted_s > STUCK_S
 
     def silent(self) -> bool:
         """Whether the store has not answered for longer than two renewals."""

@@ -90,6 +90,8 @@ class State:
     wishes: Wishes = field(default_factory=Wishes)
     contact: StoreContact = field(default_factory=StoreContact)
     """How long the store has answered this guard without a failure."""
+    entered_s: float = float("-inf")
+    """When the phase was entered."""
     unable: bool = False
     """The last term ended because its worker did not reach the store."""
     failure: NameTakenError | CannotListenError | None = None

@@ -17,8 +17,9 @@ from mgr.link import Heartbeat
 UNABLE_AFTER_S: Final = 5.0
 """A worker that did not reach the store for this long, while its guard did, is replaced. Longer
 than it takes to notice a frozen endpoint, to connect to another one and to list everything."""
+CONFIRMED_AFTER_S: Final = 1.0
 GAP_S: Final = 3.0
-"""A guard that heard no answer for so long was slow itself, and counts from the next one."""
+"""A guard that heard no answer for so long was slow or cut off itself, and counts from the next."""
 RESTART_AFTER_S: Final = 20.0
 """A standby's worker that stays behind for so long is replaced, too: it may never recover."""
 
@@ -30,11 +31,18 @@ class WorkerHealth:
         """Begin with nothing known, which is nothing bad: a start has a limit of its own."""
         self._write_age_s: float | None = None
         self._mirror_age_s: float | None = None
+        self._behind_from_s = math.inf
+        self._sent_s = -math.inf
 
     def heard(self, heartbeat: Heartbeat) -> None:
         """Take in a heartbeat."""
         self._write_age_s = heartbeat.write_age_s
         self._mirror_age_s = heartbeat.mirror_age_s
+        self._sent_s = heartbeat.sent_s
+        if self.current:
+            self._behind_from_s = math.inf
+        else:
+            self._behind_from_s = min(self._behind_from_s, heartbeat.sent_s)
 
     @property
     def behind_s(self) -> float:
@@ -49,34 +57,36 @@ class WorkerHealth:
     def unable(self, answered_s: float) -> bool:
         """Whether the worker is unable to work although the store is well.
 
-        ``answered_s``: for how long every request of the guard has been answered.
+        ``answered_s``: for how long the guard has been answered. One heartbeat is not enough: the
+        first after a stall tells of the stall.
         """
-        return min(self.behind_s, answered_s) > UNABLE_AFTER_S
+        confirmed = self._sent_s - self._behind_from_s >= CONFIRMED_AFTER_S
+        return confirmed and min(self.behind_s, answered_s) > UNABLE_AFTER_S
 
     def hopeless(self, answered_s: float) -> bool:
         """Whether a worker that leads nothing should be replaced."""
-        return min(self.behind_s, answered_s) > RESTART_AFTER_S
+        return self.unable(answered_s) and min(self.behind_s, answered_s) > RESTART_AFTER_S
 
 
 class StoreContact:
-    """For how long the guard has been answered without a failure."""
+    """For how long the guard has been answered, again and again.
 
-    def __init__(self) -> None:
-        """Begin without any answer."""
+    A single request that fails says nothing: the answers before and after it count. What counts
+    is a gap in the answers.
+    """
+
+    def __init__(self, gap_s: float = GAP_S) -> None:
+        """Begin without any answer; ``gap_s`` without one ends what was counted."""
+        self._gap_s = gap_s
         self._since_s = math.inf
         self._last_s = -math.inf
 
     def answered(self, now_s: float) -> None:
         """A request of the guard was answered."""
-        if now_s - self._last_s > GAP_S:
+        if now_s - self._last_s > self._gap_s:
             self._since_s = now_s
-        self._since_s = min(self._since_s, now_s)
         self._last_s = now_s
 
-    def failed(self) -> None:
-        """A request of the guard was not answered: counting starts with the next answer."""
-        self._since_s = math.inf
-
     def answered_for_s(self, now_s: float) -> float:
-        """How long there has been no failure and no gap; 0 while the last request failed."""
-        return 0.0 if now_s - self._last_s > GAP_S else max(0.0, now_s - self._since_s)
+        """How long there has been no gap; 0 in one."""
+        return 0.0 if now_s - self._last_s > self._gap_s else now_s - self._since_s

@@ -203,6 +203,36 @@ async def test_a_heartbeat_whose_answer_was_lost_is_its_own(scene):
     assert await office.beat(**ASK) is Beat.LOST
 
 
+async def test_a_first_heartbeat_that_comes_through_late_is_its_own(scene):
+    """It compared nothing, so it may land over the next one."""
+    office = await scene.win("a")
+    sent = []
+    commit = scene.store.commit
+
+    async def late(operations, **more):
+        if not sent:
+            sent.append((operations, more))
+            raise OutcomeUnknownError("held up on its way")
+        return await commit(operations, **more)
+
+    office._store = Late(scene.store, late)
+    with pytest.raises(OutcomeUnknownError):
+        await office.beat(**ASK)
+    assert await office.beat(**ASK) is Beat.HELD
+    operations, more = sent[0]
+    await commit(operations, **more)
+
+    assert await office.beat(**ASK) is Beat.HELD
+
+
+async def test_a_window_that_nobody_can_be_set_to_is_not_waited_for(scene):
+    """Somebody wrote it by hand: it would be handed on for ever."""
+    fence = Fence(term=1, name="a", reason="leading", quiesced=False, window_s=1e9)
+    await scene.store.commit([Put(KEYS.fence, encode(fence))])
+
+    assert await (await scene.win()).sign(WINDOW_S, **ASK) == UNKNOWN_WINDOW_S
+
+
 async def test_a_leader_key_without_its_lease_is_given_it_again(scene):
     """Overwritten by hand, it would outlive its manager."""
     office = await scene.win("a")

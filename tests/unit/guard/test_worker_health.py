@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mgr.guard.worker_health import (
+    CONFIRMED_AFTER_S,
     GAP_S,
     RESTART_AFTER_S,
     UNABLE_AFTER_S,
@@ -15,9 +16,10 @@ LONG_S = 1000.0
 
 
 def health(*, write_s=None, mirror_s=None):
-    """What one heartbeat says."""
+    """What two heartbeats say, a second apart."""
     made = WorkerHealth()
-    made.heard(Heartbeat(sent_s=0.0, write_age_s=write_s, mirror_age_s=mirror_s))
+    for sent_s in (0.0, CONFIRMED_AFTER_S):
+        made.heard(Heartbeat(sent_s=sent_s, write_age_s=write_s, mirror_age_s=mirror_s))
     return made
 
 
@@ -56,18 +58,32 @@ def test_a_standbys_worker_is_given_longer():
     assert late.hopeless(RESTART_AFTER_S + 1)
 
 
-def test_contact_counts_from_the_first_answer_after_a_failure():
-    """One failure is enough to begin from zero."""
+def test_one_heartbeat_after_a_stall_is_not_enough():
+    """It tells of the stall; the next one tells whether that is over."""
+    made = WorkerHealth()
+    made.heard(Heartbeat(sent_s=0.0, write_age_s=9.0))
+    assert not made.unable(LONG_S)
+    made.heard(Heartbeat(sent_s=0.9, write_age_s=9.9))
+    assert not made.unable(LONG_S)
+    made.heard(Heartbeat(sent_s=1.0, write_age_s=0.1))
+    made.heard(Heartbeat(sent_s=2.1, write_age_s=9.0))
+    assert not made.unable(LONG_S)
+    made.heard(Heartbeat(sent_s=3.1, write_age_s=10.0))
+    assert made.unable(LONG_S)
+
+
+def test_contact_counts_from_the_first_answer_after_a_gap():
+    """A request that fails between two answers is no gap."""
     contact = StoreContact()
     assert contact.answered_for_s(0.0) == 0.0
     for now_s in range(10):
         contact.answered(float(now_s))
     assert contact.answered_for_s(9.0) == 9.0
 
-    contact.failed()
-    assert contact.answered_for_s(9.0) == 0.0
-    contact.answered(10.0)
-    assert contact.answered_for_s(11.0) == 1.0
+    contact.answered(9.0 + GAP_S)
+    assert contact.answered_for_s(9.0 + GAP_S) == 9.0 + GAP_S
+    contact.answered(20.0)
+    assert contact.answered_for_s(21.0) == 1.0
 
 
 def test_a_guard_that_stood_still_blames_nobody():
