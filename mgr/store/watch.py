@@ -64,17 +64,14 @@ class Watch:
         self._prefix = prefix
         self._clock = clock
         self._position = NOTHING_YET
+        self._restores = channel.identity.restores
         self._failures = 0
 
     async def news(self) -> AsyncGenerator[News, None]:
         """See ``Store.follow``."""
-        restores = self._channel.identity.restores
         while not self._channel.closed:
             try:
-                if restores != self._channel.identity.restores:
-                    # What was listed belongs to a history that is over, whatever the revision.
-                    restores = self._channel.identity.restores
-                    self._position = NOTHING_YET
+                self._forget_other_history()
                 if self._position == NOTHING_YET:
                     asked_at_s = self._clock.now()
                     listing = await self._store.list(self._prefix)
@@ -103,6 +100,12 @@ class Watch:
             if not self._channel.closed:
                 yield Interrupted(why)
                 await asyncio.sleep(self._back_off_s())
+
+    def _forget_other_history(self) -> None:
+        """List again after a restore: what was listed before it, at whatever revision, is over."""
+        before, self._restores = self._restores, self._channel.identity.restores
+        if before != self._restores:
+            self._position = NOTHING_YET
 
     def _back_off_s(self) -> float:
         longest = min(BACK_OFF_S * 2.0**self._failures, BACK_OFF_MAX_S)
