@@ -191,7 +191,7 @@ class FencedStore:
                 if not holds(self._guard, outcome.found[0]):
                     self._fence(mine.name)
                     raise FencedError(mine.name, term=self.term)
-                self._turns.settle(mine)
+                self._turns.settle(mine, compared)
 
     async def _look_up(self, mine: Turn, ends_at: float) -> dict[str, Record | None]:
         """Return what is known of the keys to be changed; it need not be the latest."""

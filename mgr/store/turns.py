@@ -91,6 +91,13 @@ class Turns:
         """Settle every write whose attempt compares less than ``order``, where the key is now."""
         self._unsettled = [other for other in self._unsettled if other.compared >= order]
 
-    def settle(self, turn: Turn) -> None:
-        """Settle every write that touches what ``turn`` touches."""
-        self._unsettled = [other for other in self._unsettled if not other.collides(turn)]
+    def settle(self, turn: Turn, compared: Revision) -> None:
+        """Settle every write that touches what ``turn`` touches, up to ``compared``.
+
+        ``order`` has moved past that, and not necessarily past what newer attempts compare.
+        """
+        self._unsettled = [
+            other
+            for other in self._unsettled
+            if other.compared > compared or not other.collides(turn)
+        ]

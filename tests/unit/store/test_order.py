@@ -282,6 +282,56 @@ async def test_unsettled_writes_are_bounded(fenced, late, store, monkeypatch):
     assert fenced._turns._unsettled == []
 
 
+class Slow:
+    """A store in which the next barrier is on its way for a while, once ``armed``."""
+
+    def __init__(self, inner):
+        self.armed = False
+        self.go, self.reached = asyncio.Event(), asyncio.Event()
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def commit(self, operations, **more):
+        if self.armed and operations[0].key == KEYS.order:
+            self.armed = False
+            self.reached.set()
+            await self.go.wait()
+        return await self._inner.commit(operations, **more)
+
+
+async def test_a_barrier_settles_no_attempt_that_compares_more_than_it_does(
+    late, store, term, monkeypatch
+):
+    """``order`` moves while it is on its way, and too many newer attempts are unsettled then."""
+    monkeypatch.setattr(turns, "UNSETTLED_MAX", 1)
+    slow = Slow(late)
+    fenced = FencedStore(slow, KEYS, term)
+
+    async def give_up(key):
+        late.ways = [Way.HELD, *[Way.LOST_BEFORE] * 9]
+        with pytest.raises(OutcomeUnknownError):
+            await fenced.put(key, "1", timeout_s=SHORT_S)
+        late.ways = []
+
+    await give_up(K)
+    slow.armed = True
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fenced.delete(K))
+        await slow.reached.wait()
+        late.ways = [Way.LOST_BEFORE]
+        await fenced.put(OTHER, "2")
+        await give_up(KEYS.entry("new"))
+        await give_up(KEYS.entry("newer"))
+        slow.go.set()
+    await fenced.delete(KEYS.entry("new"))
+
+    await let_all_arrive(late)
+
+    assert await store.get(KEYS.entry("new")) is None
+
+
 # -- every order of events -----------------------------------------------------------------------
 
 
