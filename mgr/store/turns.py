@@ -40,8 +40,12 @@ class Turn:
     def of(cls, operations: Sequence[Operation]) -> Self:
         """Return the turn of a write that does ``operations``."""
         keys = [op.key for op in operations if not isinstance(op, DeletePrefix)]
-        prefixes = tuple(op.prefix for op in operations if isinstance(op, DeletePrefix))
-        return cls(next(iter((*keys, *prefixes)), ""), frozenset(keys), prefixes)
+        return cls.on(keys, [op.prefix for op in operations if isinstance(op, DeletePrefix)])
+
+    @classmethod
+    def on(cls, keys: Sequence[str], prefixes: Sequence[str]) -> Self:
+        """Return the turn of whoever touches ``keys``, and everything under ``prefixes``."""
+        return cls(next(iter((*keys, *prefixes)), ""), frozenset(keys), tuple(prefixes))
 
     def collides(self, other: Turn) -> bool:
         """Whether both touch the same key, or may."""
