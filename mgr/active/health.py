@@ -74,12 +74,13 @@ class HealthKeeper:
 
     async def _write(self) -> None:
         self._changed.clear()
-        value = encode(self._board.raised())
-        record = self._mirror.get(self._keys.health)
-        if self._closed or (record is not None and record.value == value):
-            return
+        key = self._keys.health
         try:
-            await self._fenced.put(self._keys.health, value)
+            # An earlier write may be under way without an answer.
+            record = (await self._fenced.settled((key,))).get(key)
+            value = encode(self._board.raised())
+            if not self._closed and (record is None or record.value != value):
+                await self._fenced.put(key, value)
         except TermLostError:
             self._closed = True
         except InvalidArgumentError as error:

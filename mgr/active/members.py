@@ -66,8 +66,9 @@ class Members:
         self._manager = manager
         self._fenced = fenced
         self._changed = changed
-        # In order, each name once: never longer than the fleet is large.
-        self._unwritten: dict[str, None] = {}
+        # In order, each name once: never longer than the fleet is large. True: an earlier write
+        # failed and may still be done, so it is written whatever the mirror shows.
+        self._unwritten: dict[str, bool] = {}
         self._writing: Iterable[str] = ()
         self._awaited = asyncio.Event()
         self._written = asyncio.Event()
@@ -182,11 +183,12 @@ class Members:
         self._fleet.expect(found)
 
     def _note(self, name: str) -> None:
-        self._unwritten[name] = None
+        self._unwritten.setdefault(name, False)
         self._news.set()
 
     def _put_back(self, operations: Mapping[str, Operation]) -> None:
-        self._unwritten = dict.fromkeys(operations) | self._unwritten
+        back = dict.fromkeys(operations, True)
+        self._unwritten = back | self._unwritten | back
         self._news.set()
 
     def _operations(self) -> dict[str, Operation]:
@@ -198,7 +200,7 @@ class Members:
         for name in tuple(self._unwritten):
             if len(operations) == most or size > WRITTEN_BYTES_MAX:
                 return operations
-            del self._unwritten[name]
+            in_doubt = self._unwritten.pop(name)
             key = keys.daemon(name)
             record = mirror.get(key)
             daemon = self._fleet.daemons.get(name)
@@ -207,7 +209,7 @@ class Members:
                 operations[name] = Delete(key)
                 continue
             value = encode(daemon.member)
-            if record is None or record.value != value:
+            if in_doubt or record is None or record.value != value:
                 operations[name] = Put(key, value)
                 size += len(value.encode())
         self._news.clear()

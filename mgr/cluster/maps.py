@@ -172,7 +172,10 @@ class Maps:
         known = self.find(name)
         self._check_version(name, known, expected_version)
         if known is not None and known.text == text:
-            return known.version
+            known = await self._settled(name)
+            self._check_version(name, known, expected_version)
+            if known is not None and known.text == text:
+                return known.version
         self._check_room(name, size - (len(known.text) if known else 0), new=known is None)
         key = self._keys.map(name)
         self._making.add(name)
@@ -192,8 +195,12 @@ class Maps:
 
         """
         known = self.find(name)
-        if known is None and (expected_version is not None or not NAME.fullmatch(name)):
+        if known is None and not NAME.fullmatch(name):
             return False
+        if known is None and expected_version is not None:
+            known = await self._settled(name)
+            if known is None:
+                return False
         self._check_version(name, known, expected_version)
         key = self._keys.map(name)
         # Also if it is not there: an earlier write may be under way without an answer.
@@ -202,6 +209,11 @@ class Maps:
         except ConflictError:
             self._refuse(name, expected_version)
         return known is not None
+
+    async def _settled(self, name: str) -> Map | None:
+        """As ``find``, whatever was sent before."""
+        await self._fenced.settled((self._keys.map(name),))
+        return self.find(name)
 
     def _check_name(self, name: str) -> None:
         if not NAME.fullmatch(name):

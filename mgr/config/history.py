@@ -86,6 +86,16 @@ class Writer(Protocol):
         """Do all of ``operations`` if every compare holds."""
         ...
 
+    async def settled(
+        self,
+        keys: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Record]:
+        """Return what stands there, whatever was sent before."""
+        ...
+
 
 class ConfigHistory:
     """Writes options, and what was there before. The active's only way to change one."""
@@ -111,6 +121,17 @@ class ConfigHistory:
         async with self._in_turn(ends_at):
             await self._commit(operations, text, ends_at)
 
+    async def ensure(self, puts: Sequence[Put], text: str = "") -> None:
+        """As ``commit``, and what stands there already is not written again."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + TIMEOUT_S
+        async with self._in_turn(ends_at):
+            keys = [put.key for put in puts]
+            found = await self._writer.settled(keys, timeout_s=ends_at - loop.time())
+            wanting = [put for put in puts if _value(found.get(put.key)) != put.value]
+            if wanting:
+                await self._commit(wanting, text, ends_at)
+
     async def reset(self, number: int) -> bool:
         """Bring back what held after version ``number``, as a new version; False: it holds now.
 
@@ -118,8 +139,12 @@ class ConfigHistory:
             InvalidArgumentError: That version is not kept; the message says which are.
 
         """
-        ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + TIMEOUT_S
         async with self._in_turn(ends_at):
+            # The versions as well: one that is not known yet names what it changed.
+            prefixes = (self._keys.changes, self._keys.config)
+            await self._writer.settled((), prefixes, timeout_s=ends_at - loop.time())
             operations = self._back_to(number)
             if not operations:
                 return False

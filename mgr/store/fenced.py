@@ -17,6 +17,9 @@ Every transaction compares three things.
 Ordinary writes do not write ``order``; it costs them one compare, and they run side by side. One
 that is refused only because ``order`` has moved was certainly not done: it is sent again.
 ``docs/adr/0033`` has the alternatives.
+
+Whoever finds that what is asked for stands there already, and so writes nothing, acknowledges it
+all the same. ``settled`` is for them: what it returns is not changed by anything sent before.
 """
 
 from __future__ import annotations
@@ -90,6 +93,8 @@ class FencedStore:
         self._order_key: Final = keys.order
         # It need not be right: a refusal shows what it is.
         self._order = modified(mirror.get(keys.order)) if mirror is not None else ABSENT
+        # Attempts that were made impossible reached the store before this revision, or never.
+        self._moved_at = ABSENT
         self._mirror = mirror
         self._on_fenced = on_fenced
         self._over = False
@@ -152,6 +157,63 @@ class FencedStore:
             # Also when the caller was cancelled with an attempt on its way.
             self._turns.end(mine, write.unanswered)
 
+    async def settled(
+        self,
+        keys: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Record]:
+        """Return what stands at ``keys`` and under ``prefixes``, whatever was sent before.
+
+        Ask this before something is acknowledged that is not written because it stands there
+        already. Earlier writes of this term to the same keys are waited for, and attempts of them
+        that were not answered are made impossible. Where there are none, nothing is sent: it is
+        what the mirror shows. Otherwise it is read, and the mirror shows it when this returns.
+
+        Raises:
+            FencedError: The term is over.
+            StoreUnavailableError: It could not be found out in time.
+
+        """
+        timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
+        ends_at = asyncio.get_running_loop().time() + timeout_s
+        mine = Turn.on(keys, prefixes)
+        earlier = self._turns.begin(mine)
+        try:
+            await self._wait_for(earlier, mine, timeout_s)
+            await self._settle_earlier(mine, ends_at)
+            if self._over:
+                raise FencedError(mine.name, term=self.term)
+            if self._mirror is not None and self._mirror.revision >= self._moved_at:
+                shown = self._mirror.get
+                found = {key: record for key in keys if (record := shown(key)) is not None}
+                for prefix in prefixes:
+                    found |= self._mirror.under(prefix)
+                return found
+            return await self._read(mine, ends_at)
+        finally:
+            self._turns.end(mine, None)
+
+    async def _read(self, mine: Turn, ends_at: float) -> dict[str, Record]:
+        """Read what ``mine`` touches, and let the mirror show it."""
+        loop = asyncio.get_running_loop()
+        # No write of this term to these keys is done while they are being read.
+        at = self._moved_at
+        found: dict[str, Record] = {}
+        for key in mine.keys:
+            record = await self._store.get(key, timeout_s=ends_at - loop.time())
+            if record is not None:
+                found[key] = record
+        for prefix in mine.prefixes:
+            listing = await self._store.list(prefix, timeout_s=ends_at - loop.time())
+            found |= {record.key: record for record in listing.records}
+        if self._mirror is not None:
+            shown = [*mine.keys, *(k for each in mine.prefixes for k in self._mirror.under(each))]
+            gone = [key for key in shown if key not in found]
+            self._mirror.note_own(found.values(), gone, at)
+        return found
+
     async def _wait_for(self, earlier: Sequence[Turn], mine: Turn, timeout_s: float) -> None:
         if not earlier:
             return
@@ -191,7 +253,7 @@ class FencedStore:
                 if not holds(self._guard, outcome.found[0]):
                     self._fence(mine.name)
                     raise FencedError(mine.name, term=self.term)
-                self._turns.settle(mine)
+                self._turns.settle(mine, compared)
 
     async def _look_up(self, mine: Turn, ends_at: float) -> dict[str, Record | None]:
         """Return what is known of the keys to be changed; it need not be the latest."""
@@ -254,7 +316,7 @@ class FencedStore:
             raise
         write.unanswered = None
         if not outcome.succeeded:
-            self._learn(modified(outcome.found[1]), instead_of=compared)
+            self._learn(modified(outcome.found[1]), outcome.revision, instead_of=compared)
         return outcome
 
     async def _barrier(self, compared: Revision, reads: Sequence[str], timeout_s: float) -> Outcome:
@@ -272,11 +334,13 @@ class FencedStore:
             timeout_s=timeout_s,
         )
         now = outcome.revision if outcome.succeeded else modified(outcome.found[1])
-        self._learn(now, instead_of=compared)
+        self._learn(now, outcome.revision, instead_of=compared)
         return outcome
 
-    def _learn(self, order: Revision, *, instead_of: Revision) -> None:
-        """Note where the key ``order`` is; an answer that came late does not set it back."""
+    def _learn(self, order: Revision, at: Revision, *, instead_of: Revision) -> None:
+        """Note where ``order`` was ``at`` a revision; a late answer does not set it back."""
+        if order != instead_of:
+            self._moved_at = max(self._moved_at, at)
         # Smaller than what was known: somebody deleted the key by hand.
         if order > self._order or self._order == instead_of:
             self._order = order

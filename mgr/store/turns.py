@@ -40,8 +40,12 @@ class Turn:
     def of(cls, operations: Sequence[Operation]) -> Self:
         """Return the turn of a write that does ``operations``."""
         keys = [op.key for op in operations if not isinstance(op, DeletePrefix)]
-        prefixes = tuple(op.prefix for op in operations if isinstance(op, DeletePrefix))
-        return cls(next(iter((*keys, *prefixes)), ""), frozenset(keys), prefixes)
+        return cls.on(keys, [op.prefix for op in operations if isinstance(op, DeletePrefix)])
+
+    @classmethod
+    def on(cls, keys: Sequence[str], prefixes: Sequence[str]) -> Self:
+        """Return the turn of whoever touches ``keys``, and everything under ``prefixes``."""
+        return cls(next(iter((*keys, *prefixes)), ""), frozenset(keys), tuple(prefixes))
 
     def collides(self, other: Turn) -> bool:
         """Whether both touch the same key, or may."""
@@ -91,6 +95,13 @@ class Turns:
         """Settle every write whose attempt compares less than ``order``, where the key is now."""
         self._unsettled = [other for other in self._unsettled if other.compared >= order]
 
-    def settle(self, turn: Turn) -> None:
-        """Settle every write that touches what ``turn`` touches."""
-        self._unsettled = [other for other in self._unsettled if not other.collides(turn)]
+    def settle(self, turn: Turn, compared: Revision) -> None:
+        """Settle every write that touches what ``turn`` touches, up to ``compared``.
+
+        ``order`` has moved past that, and not necessarily past what newer attempts compare.
+        """
+        self._unsettled = [
+            other
+            for other in self._unsettled
+            if other.compared > compared or not other.collides(turn)
+        ]

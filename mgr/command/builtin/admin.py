@@ -58,6 +58,12 @@ class Writer(Protocol):
         """Do all of ``operations`` in one transaction."""
         ...
 
+    async def settled(
+        self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()
+    ) -> Mapping[str, Record]:
+        """Return what stands there, whatever was sent before; the mirror shows it then."""
+        ...
+
 
 class Leases(Protocol):
     """Makes leases: any ``Store``."""

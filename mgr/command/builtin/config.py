@@ -79,8 +79,7 @@ class _Config:
         who, name = call["who"], _normal(call["name"])
         force = bool(call.get("force"))
         put = self._values.prepare(who, name, call["value"], force=force, joined=self._joined())
-        if self._values.stored(who, name) != put.value:
-            await self._admin.history.commit([put])
+        await self._admin.history.ensure([put])
         return Reply()
 
     async def rm(self, call: Call) -> Reply:
@@ -167,17 +166,13 @@ class _Config:
     async def assimilate(self, call: Call) -> Reply:
         puts, left = [], []
         for line in read_conf(call.inbuf):
-            section, name, _ = line
             try:
-                put = self._values.prepare(*line, joined=self._joined())
+                puts.append(self._values.prepare(*line, joined=self._joined()))
             except InvalidArgumentError:
                 left.append(line)
-            else:
-                if self._values.stored(section, name) != put.value:
-                    puts.append(put)
         if puts:
             # All or nothing, and one version to go back behind.
-            await self._admin.history.commit(puts, "assimilate-conf")
+            await self._admin.history.ensure(puts, "assimilate-conf")
         text = write_conf(left)
         return Reply(text, plain=text.rstrip("\n"))
 

@@ -75,6 +75,8 @@ class _Health:
 
     async def unmute(self, call: Call) -> Reply:
         wanted = call.get("code")
+        if wanted is None:
+            await self._admin.fenced.settled(prefixes=(self._admin.keys.mutes,))
         # One that is named also if it is not there: an earlier mute may be under way.
         for code in [wanted] if wanted is not None else list(self._board.mutes):
             await self._admin.fenced.delete(self._admin.keys.mute(code))

@@ -91,9 +91,9 @@ class _Modules:
         name, force = _name(call), bool(call.get("force"))
         found = self._admin.modules.modules()
         info = found.get(name)
-        switches = self._switches()
         if not force:
             self._refuse_unsupported(name, found)
+        switches = await self._settled(name)
         if info is not None and info.always_on:
             if switches.get(name, Switch()).forced_off:
                 await self._switch(name, Switch(enabled=True))
@@ -113,7 +113,7 @@ class _Modules:
                 f"module '{name}' cannot be disabled (always-on), use "
                 "'ceph mgr module force disable' command to disable an always-on module"
             )
-        if not self._runs(name, found, self._switches()):
+        if not self._runs(name, found, await self._settled(name)):
             # Unknown names too: what is not there does not run, and Ceph says the same.
             return Reply(note=f"module '{name}' is already disabled{_meant(name, found)}")
         await self._switch(name, Switch(enabled=False))
@@ -125,7 +125,7 @@ class _Modules:
         info = found.get(name)
         if info is None or not info.always_on:
             raise InvalidArgumentError(f'Always-on module named "{name}" does not exist')
-        if self._switches().get(name, Switch()).forced_off:
+        if (await self._settled(name)).get(name, Switch()).forced_off:
             return Reply(note=f'Module "{name}" is already disabled')
         if not call.get("yes_i_really_mean_it"):
             raise NotPermittedError(
@@ -173,6 +173,11 @@ class _Modules:
 
     async def _switch(self, name: str, switch: Switch) -> None:
         await self._admin.fenced.put(self._admin.keys.module(name), encode(switch))
+
+    async def _settled(self, name: str) -> dict[str, Switch]:
+        # Before "already so" is said: an earlier switch may be under way without an answer.
+        await self._admin.fenced.settled((self._admin.keys.module(name),))
+        return self._switches()
 
     def _switches(self) -> dict[str, Switch]:
         prefix = self._admin.keys.modules

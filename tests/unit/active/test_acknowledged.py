@@ -6,6 +6,7 @@ import pytest
 
 from mgr.errors import OutcomeUnknownError, TermLostError
 from mgr.store.api import Delete
+from tests.support.late_store import LateStore, Way
 from tests.unit.active.test_fleet import join
 
 
@@ -102,3 +103,34 @@ async def test_a_term_that_ends_meanwhile_acknowledges_nothing(cluster):
         await cluster.ask("daemon", "rm", "rgw.a")
     with pytest.raises(TermLostError):
         await cluster.role.fleet.stored("rgw.a")
+
+
+class Late(LateStore):
+    """One that answers what is about no daemon; the proof of writes comes at any time."""
+
+    async def commit(self, operations, **more):
+        if operations[0].key.endswith("/proof"):
+            return await self._inner.commit(operations, **more)
+        return await super().commit(operations, **more)
+
+
+async def test_a_daemon_that_comes_back_stays_whatever_became_of_its_removal(cluster, monkeypatch):
+    """The removal was not answered; the daemon is the same as before when it joins again."""
+    monkeypatch.setattr("mgr.cluster.fleet.timestamp", lambda: "2026-01-01T00:00:00+00:00")
+    await gone_silent(cluster)
+    key, fenced = cluster.keys.daemon("rgw.a"), cluster.role._fenced
+    late = Late(cluster.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
+    monkeypatch.setattr("mgr.active.members.AGAIN_S", 0.01)
+    monkeypatch.setattr(fenced, "_store", late)
+    with monkeypatch.context() as hasty:
+        hasty.setattr("mgr.store.fenced.TIMEOUT_S", 0.01)
+        cluster.role.fleet.forget("rgw.a")
+        await cluster.until(lambda: late.held)
+        join(cluster.role.fleet)
+        await cluster.until(lambda: fenced._turns._unsettled)
+    late.ways = []
+    await cluster.role.fleet.stored("rgw.a")
+
+    await late.arrive()
+
+    assert await cluster.store.get(key) is not None

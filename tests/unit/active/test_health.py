@@ -13,6 +13,7 @@ from mgr.health.last import decode, encode
 from mgr.health.mute import Mute
 from mgr.health.mute import encode as encode_mute
 from mgr.module_api.module import MgrModule
+from tests.support.late_store import LateStore, Way
 from tests.support.office import office
 from tests.unit.active.conftest import described
 
@@ -126,6 +127,26 @@ async def test_a_deposed_manager_stores_nothing():
         await term.depose()
         active.board.set("one", [DISK])
         await active.keeper.close()
+
+        assert decode((await term.store.get(term.keys.health)).value) == {}
+
+
+async def test_a_state_that_came_back_is_not_replaced_by_a_late_write(monkeypatch):
+    """What was raised in between was sent, and not answered."""
+    monkeypatch.setattr(health, "WRITE_EVERY_S", 0)
+    monkeypatch.setattr("mgr.store.fenced.TIMEOUT_S", 0.01)
+    async with office() as term:
+        active = Active(term, term.tasks)
+        await until(lambda: stored(term) == {})
+        late = LateStore(term.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
+        term.fenced._store = late
+        active.board.set("one", [DISK])
+        await until(lambda: late.held)
+        active.board.set("one", [])
+        await until(lambda: term.fenced._turns._unsettled)
+        late.ways = []
+        await active.keeper.close()
+        await late.arrive()
 
         assert decode((await term.store.get(term.keys.health)).value) == {}
 

@@ -1,4 +1,6 @@
-"""Commands that remove what does not seem to be there: a put may still be on its way."""
+"""Commands that find nothing to do: the write that would change that may still be on its way."""
+
+import contextlib
 
 import pytest
 
@@ -30,3 +32,112 @@ async def test_a_removal_holds_against_a_put_that_arrives_after_it(words, key):
             await late.arrive()
 
         assert await at.office.store.get(key) is None
+
+
+GIVEN_UP_S = 0.01
+PLACE = ("config", "set", "mgr", "mgr/hello/place", "Rome")
+NO_PLACE = ("config", "rm", "mgr", "mgr/hello/place")
+CONF = "[mgr]\nmgr/hello/place = Rome\n"
+NO_MAP = ("map", "rm", "m", "--expected-version", "0")
+ENABLE, DISABLE = ("mgr", "module", "enable"), ("mgr", "module", "disable")
+FORCED = ("mgr", "module", "force", "disable", "devicehealth", "--yes-i-really-mean-it")
+
+CASES = {
+    "config set": ([PLACE], NO_PLACE, PLACE, ""),
+    "config assimilate-conf": ([PLACE], NO_PLACE, ("config", "assimilate-conf"), CONF),
+    "config reset": ([PLACE], NO_PLACE, ("config", "reset", "1"), ""),
+    "map set": ([("map", "set", "m")], ("map", "rm", "m"), ("map", "set", "m"), '{"a": 1}'),
+    "map rm": ([], ("map", "set", "m"), NO_MAP, "{}"),
+    "health unmute": ([], ("health", "mute", "K", "--sticky"), ("health", "unmute"), ""),
+    "enable": ([(*ENABLE, "hello")], (*DISABLE, "hello"), (*ENABLE, "hello"), ""),
+    "enable always-on": (
+        [FORCED, (*ENABLE, "devicehealth")],
+        FORCED,
+        (*ENABLE, "devicehealth"),
+        "",
+    ),
+    "disable": (
+        [(*ENABLE, "hello"), (*DISABLE, "hello")],
+        (*ENABLE, "hello"),
+        (*DISABLE, "hello"),
+        "",
+    ),
+    "force disable": ([FORCED], (*ENABLE, "devicehealth"), FORCED, ""),
+}
+"""What is run before, what is then held up, and the command that wants it as it was."""
+
+
+@contextlib.asynccontextmanager
+async def held_up(case, monkeypatch):
+    """A desk whose caller gave up a write that may still arrive, and what stood there before."""
+    before, other, _, inbuf = CASES[case]
+    async with desk() as at:
+        for each in before:
+            await at.run(*each, inbuf=inbuf)
+        stood = await stored(at)
+        late = LateStore(at.office.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
+        at.office.fenced._store = late
+        with monkeypatch.context() as hasty:
+            hasty.setattr("mgr.store.fenced.TIMEOUT_S", GIVEN_UP_S)
+            hasty.setattr("mgr.config.history.TIMEOUT_S", GIVEN_UP_S)
+            with pytest.raises(OutcomeUnknownError):
+                await at.run(*other, inbuf=inbuf)
+        late.ways = []
+        yield at, late, stood
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_what_stands_as_wanted_stays_so_once_it_is_acknowledged(case, monkeypatch):
+    """An earlier write that wants something else arrives afterwards."""
+    _, _, words, inbuf = CASES[case]
+    async with held_up(case, monkeypatch) as (at, late, stood):
+        answer = await at.run(*words, inbuf=inbuf)
+        while late.held:
+            await late.arrive()
+
+        assert answer.retval == 0
+        assert await stored(at) == stood
+
+
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {"map rm"}))
+async def test_what_stands_otherwise_by_now_is_written(case, monkeypatch):
+    """The earlier write arrives just before it is made impossible; the mirror lags behind."""
+    _, _, words, inbuf = CASES[case]
+    async with held_up(case, monkeypatch) as (at, late, stood):
+        late.arrivals = {late.sent: 1}
+        answer = await at.run(*words, inbuf=inbuf)
+
+        assert not late.held
+        assert answer.retval == 0
+        assert await stored(at) == stood
+
+
+async def test_a_map_that_came_meanwhile_is_not_said_to_be_gone(monkeypatch):
+    """Nobody expected it to be there."""
+    _, _, words, _ = CASES["map rm"]
+    async with held_up("map rm", monkeypatch) as (at, late, _):
+        late.arrivals = {late.sent: 1}
+        answer = await at.run(*words)
+
+        assert answer.retval != 0
+        assert "is at version" in answer.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_nothing_is_sent_where_nothing_is_on_its_way(case):
+    """What stands there already is neither written again nor read."""
+    before, _, words, inbuf = CASES[case]
+    async with desk() as at:
+        for each in before:
+            await at.run(*each, inbuf=inbuf)
+        at.office.fenced._store = None
+
+        assert (await at.run(*words, inbuf=inbuf)).retval == 0
+
+
+async def stored(at):
+    """What the store holds, but for what every write may change."""
+    keys = at.office.keys
+    records = (await at.office.store.list(keys.root)).records
+    passing = (keys.order, keys.changes)
+    return {each.key: each.value for each in records if not each.key.startswith(passing)}

@@ -40,6 +40,8 @@ WRITES = {
     "put both": (Put(K, "{n}"), Put(OTHER, "{n}")),
     "swap": (Put(K, "{n}"), Delete(OTHER)),
 }
+ASKED = {"ask k": ((K,), ()), "ask all": ((), (KEYS.kv,))}
+"""What is asked for by ``FencedStore.settled``."""
 
 
 @pytest.fixture
@@ -282,6 +284,56 @@ async def test_unsettled_writes_are_bounded(fenced, late, store, monkeypatch):
     assert fenced._turns._unsettled == []
 
 
+class Slow:
+    """A store in which the next barrier is on its way for a while, once ``armed``."""
+
+    def __init__(self, inner):
+        self.armed = False
+        self.go, self.reached = asyncio.Event(), asyncio.Event()
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def commit(self, operations, **more):
+        if self.armed and operations[0].key == KEYS.order:
+            self.armed = False
+            self.reached.set()
+            await self.go.wait()
+        return await self._inner.commit(operations, **more)
+
+
+async def test_a_barrier_settles_no_attempt_that_compares_more_than_it_does(
+    late, store, term, monkeypatch
+):
+    """``order`` moves while it is on its way, and too many newer attempts are unsettled then."""
+    monkeypatch.setattr(turns, "UNSETTLED_MAX", 1)
+    slow = Slow(late)
+    fenced = FencedStore(slow, KEYS, term)
+
+    async def give_up(key):
+        late.ways = [Way.HELD, *[Way.LOST_BEFORE] * 9]
+        with pytest.raises(OutcomeUnknownError):
+            await fenced.put(key, "1", timeout_s=SHORT_S)
+        late.ways = []
+
+    await give_up(K)
+    slow.armed = True
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fenced.delete(K))
+        await slow.reached.wait()
+        late.ways = [Way.LOST_BEFORE]
+        await fenced.put(OTHER, "2")
+        await give_up(KEYS.entry("new"))
+        await give_up(KEYS.entry("newer"))
+        slow.go.set()
+    await fenced.delete(KEYS.entry("new"))
+
+    await let_all_arrive(late)
+
+    assert await store.get(KEYS.entry("new")) is None
+
+
 # -- every order of events -----------------------------------------------------------------------
 
 
@@ -302,7 +354,8 @@ async def play(groups, ways, arrivals, patience_s, wrapped, mirrored):
     """Do the writes of each group at once, group after group; fail where one is undone.
 
     ``possible`` are the states that may stand in the store: one, while everything was
-    acknowledged; the one before as well, from a write of unknown outcome to the next one.
+    acknowledged; the one before as well, from a write of unknown outcome to the next one, or
+    until it is asked what stands there.
     """
     store = MemoryStore(ManualClock())
     lease = (await store.grant(5)).lease
@@ -322,23 +375,40 @@ async def play(groups, ways, arrivals, patience_s, wrapped, mirrored):
             under_way = []
             async with asyncio.TaskGroup() as writes:
                 for name in group:
-                    operations = numbered(WRITES[name], count := count + 1)
-                    write = outcome_of(fenced.commit(operations, timeout_s=patience_s))
-                    under_way.append((operations, writes.create_task(write)))
+                    operations = numbered(WRITES.get(name, ()), count := count + 1)
+                    if name in ASKED:
+                        work = fenced.settled(*ASKED[name], timeout_s=patience_s)
+                    else:
+                        work = fenced.commit(operations, timeout_s=patience_s)
+                    under_way.append((name, operations, writes.create_task(outcome_of(work))))
             # Those that touch the same keys are done in the order in which they were asked for.
-            for operations, write in under_way:
-                after = [applied(state, operations) for state in possible]
+            for name, operations, write in under_way:
                 outcome = None if write.cancelled() else write.result()
-                if isinstance(outcome, int):
-                    possible = after
-                elif outcome is None or isinstance(outcome, OutcomeUnknownError):
-                    possible = [*possible, *after]
+                possible = narrowed(possible, name, operations, outcome)
             assert await stands() in possible, f"after {group}"
         for _ in range(len(late.held)):
             await late.arrive()
             assert await stands() in possible, "a late request undid what was acknowledged"
         if following is not None:
             following.cancel()
+
+
+def part(state, keys, prefixes):
+    """What ``state`` holds at ``keys`` and under ``prefixes``."""
+    return {k: value for k, value in state.items() if k in keys or k.startswith(prefixes)}
+
+
+def narrowed(possible, name, operations, outcome):
+    """Which states may stand in the store after ``name`` ended so."""
+    after = [applied(state, operations) for state in possible]
+    if isinstance(outcome, dict):
+        found = {key: record.value for key, record in outcome.items()}
+        return [state for state in possible if part(state, *ASKED[name]) == found]
+    if isinstance(outcome, int):
+        return after
+    if outcome is None or isinstance(outcome, OutcomeUnknownError):
+        return [*possible, *after]
+    return possible
 
 
 def numbered(operations, number):
@@ -360,7 +430,7 @@ def played(*script, wrapped=lambda store: store, mirrored=False):
         loop.run_until_complete(play(*script, wrapped, mirrored))
 
 
-GROUP = st.lists(st.sampled_from(sorted(WRITES)), min_size=1, max_size=3)
+GROUP = st.lists(st.sampled_from(sorted({**WRITES, **ASKED})), min_size=1, max_size=3)
 SCRIPTS = st.tuples(
     st.lists(GROUP, min_size=2, max_size=5),
     st.lists(st.sampled_from(Way), max_size=12),
@@ -376,9 +446,10 @@ def test_nothing_acknowledged_is_undone_in_any_order_of_events(script, mirrored)
     played(*script, mirrored=mirrored)
 
 
+FEW = ("put k", "delete k", "delete all")
 SMALL = [
     ([[name] for name in names], ways, {at: 1}, patience_s)
-    for names in itertools.product(("put k", "delete k", "delete all"), repeat=3)
+    for names in itertools.product(FEW, FEW, (*FEW, "ask k"))
     for ways in itertools.product(Way, repeat=2)
     for at in (1, 2, 3, 4, 5, 99)
     for patience_s in (SHORT_S, 5.0)
