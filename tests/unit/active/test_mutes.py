@@ -12,6 +12,7 @@ from mgr.health.mute import Mute, decode, encode
 from mgr.module_api.module import MgrModule
 from mgr.store.api import Put
 from tests.support.desk import desk
+from tests.support.held_store import HeldStore, turn_the_loop
 from tests.support.office import office
 from tests.unit.active.conftest import described
 
@@ -83,22 +84,6 @@ async def test_any_number_of_mutes_may_fall_at_once():
                 await asyncio.sleep(0)
 
 
-class Held:
-    """A store whose writes wait until they may go on."""
-
-    def __init__(self, inner):
-        self._inner = inner
-        self.open = asyncio.Event()
-
-    def __getattr__(self, name):
-        return getattr(self._inner, name)
-
-    async def commit(self, *operations, **more):
-        """See ``Store.commit``."""
-        await self.open.wait()
-        return await self._inner.commit(*operations, **more)
-
-
 @contextlib.asynccontextmanager
 async def kept_desk():
     """A desk whose mutes are kept, a check with the count 3, and a mute of it."""
@@ -121,7 +106,7 @@ async def kept_desk():
 async def test_what_is_acknowledged_stands_whatever_the_count_does_meanwhile(words, count, sticky):
     """The count changes while the command's write is on its way: the keeper's comes after it."""
     async with kept_desk() as at:
-        at.office.fenced._store = held = Held(at.office.store)
+        at.office.fenced._store = held = HeldStore(at.office.store)
         arguments = {"sticky": True} if sticky else {}
         command = at.office.tasks.create_task(at.run(*words, **arguments))
         await turn_the_loop()
@@ -141,7 +126,7 @@ async def test_a_mute_that_somebody_else_wrote_meanwhile_is_brought_up_to_date()
     """The keeper's write is refused; the new record goes down with the count as well."""
     async with kept_desk() as at:
         key = at.office.keys.mute("X")
-        at.office.fenced._store = held = Held(at.office.store)
+        at.office.fenced._store = held = HeldStore(at.office.store)
         at.board.set("one", [Check.from_module("X", WARNING | {"count": 1})])
         await turn_the_loop()
         await at.office.store.commit([Put(key, encode(Mute(summary="odd", count=2)))])
@@ -156,7 +141,7 @@ async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
     async with kept_desk() as at:
         at.board.set("two", [Check.from_module("Y", WARNING | {"count": 3})])
         await at.run("health", "mute", "Y")
-        at.office.fenced._store = held = Held(at.office.store)
+        at.office.fenced._store = held = HeldStore(at.office.store)
         command = at.office.tasks.create_task(at.run("health", "unmute", "X"))
         await turn_the_loop()
         at.board.clear("one")
@@ -179,9 +164,3 @@ async def test_a_mute_set_again_as_it_was_is_a_new_one():
 
         assert at.stored(at.office.keys.mute("X"))
         assert "X" in at.board.mutes
-
-
-async def turn_the_loop():
-    """Let everybody go on who can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
