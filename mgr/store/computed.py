@@ -48,7 +48,9 @@ class Computed:
     when: Sequence[Compare]
 
 
-async def commit_computed(compute: Callable[[], Computed | None], writer: Writer) -> bool:
+async def commit_computed(
+    compute: Callable[[], Computed | None], writer: Writer, *, timeout_s: float = TIMEOUT_S
+) -> bool:
     """Do what ``compute`` says; compute it anew where what it read has changed meanwhile.
 
     ``compute`` reads the mirror of ``writer``. False: it said that there is nothing to do.
@@ -59,19 +61,17 @@ async def commit_computed(compute: Callable[[], Computed | None], writer: Writer
 
     """
     loop = asyncio.get_running_loop()
-    ends_at = loop.time() + TIMEOUT_S
-    trouble: ConflictError | None = None
-    for _ in range(ATTEMPTS_MAX):
-        if (left_s := ends_at - loop.time()) <= 0:
-            break
-        computed = compute()
-        if computed is None:
-            return False
+    ends_at = loop.time() + timeout_s
+    attempts = 0
+    while (computed := compute()) is not None:
+        attempts += 1
         try:
-            await writer.commit(computed.operations, computed.when, timeout_s=left_s)
-        except ConflictError as error:
-            trouble = error
-            await writer.catch_up(computed.when, timeout_s=CATCH_UP_S)
+            await writer.commit(computed.operations, computed.when, timeout_s=ends_at - loop.time())
+        except ConflictError:
+            left_s = ends_at - loop.time()
+            if attempts == ATTEMPTS_MAX or left_s <= 0:
+                raise
+            await writer.catch_up(computed.when, timeout_s=min(CATCH_UP_S, left_s))
         else:
             return True
-    raise trouble or AssertionError("an attempt ends in one of three ways")
+    return False
