@@ -30,7 +30,8 @@ from mgr.host.bridge import Bridge
 from mgr.host.context import ReadingContext
 from mgr.host.manager import Manager
 from mgr.module_api.context import OptionValue
-from mgr.store.api import Delete, LeaseId, Put
+from mgr.store.api import Delete, LeaseId, Put, as_seen
+from mgr.store.computed import Computed, commit_computed
 from mgr.store.fenced import FencedStore
 
 WRITE_S: Final = 6.0
@@ -136,7 +137,6 @@ class ActiveContext(ReadingContext):
             {self._stored_as(key): value for key, value in expected.items()},
             fenced=self._fenced,
             mirror=manager.mirror,
-            store=manager.store,
         )
         return self._bridge.to_loop(committed, timeout_s=WRITE_S)
 
@@ -261,10 +261,15 @@ class ActiveContext(ReadingContext):
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""
         key = self._keys.entry(checked_key(STORED + device))
-        known = {**kept(self._manager.mirror.get(key)), WEAR: wear_level}
-        if wear_level < 0:
-            del known[WEAR]
-        self._write(self._fenced.put(key, json.dumps(known)))
+
+        def compute() -> Computed:
+            record = self._manager.mirror.get(key)
+            known = {**kept(record), WEAR: wear_level}
+            if wear_level < 0:
+                del known[WEAR]
+            return Computed([Put(key, json.dumps(known))], [as_seen(key, record)])
+
+        self._write(commit_computed(compute, self._fenced))
 
     def _request(self, arguments: Mapping[str, Any], inbuf: str | None) -> Request:
         rest = dict(arguments)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
-from mgr.errors import ConflictError
-from mgr.store.api import ABSENT, Modified, Operation, Store
+from mgr.store.api import Operation, as_seen
+from mgr.store.computed import Computed, commit_computed
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import Mirror
-
-ATTEMPTS_MAX: Final = 3
-"""Somebody who writes beside the active, straight into etcd, may come between this often."""
-CATCH_UP_S: Final = 2.0
-"""For the mirror to hear of what came between. It hears of anything within a second."""
 
 
 async def commit_if(
@@ -22,7 +16,6 @@ async def commit_if(
     *,
     fenced: FencedStore,
     mirror: Mirror,
-    store: Store,
 ) -> bool:
     """Do all ``operations`` at once if each key holds its value of ``expected``; whether it did.
 
@@ -34,22 +27,11 @@ async def commit_if(
         StoreError: As ``FencedStore.commit`` says.
 
     """
-    trouble: ConflictError | None = None
-    for _ in range(ATTEMPTS_MAX):
+
+    def compute() -> Computed | None:
         records = {key: mirror.get(key) for key in expected}
-        stands = {key: found.value if found else None for key, found in records.items()}
-        if stands != expected:
-            return False
-        unchanged = [
-            Modified(key, found.mod_revision if found else ABSENT) for key, found in records.items()
-        ]
-        try:
-            await fenced.commit(operations, unchanged)
-        except ConflictError as error:
-            # The store is ahead of the mirror. What it holds may even be what is expected.
-            trouble = error
-            seen = await store.list(next(iter(expected)))
-            await mirror.reached(seen.revision, CATCH_UP_S)
-        else:
-            return True
-    raise trouble or AssertionError("an attempt ends in one of three ways")
+        if {key: found.value if found else None for key, found in records.items()} != expected:
+            return None
+        return Computed(operations, [as_seen(key, found) for key, found in records.items()])
+
+    return await commit_computed(compute, fenced)

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from mgr.errors import StoreError, TermLostError
+from mgr.errors import ConflictError, StoreError, TermLostError
 from mgr.health.board import Board
 from mgr.health.mute import Mute, decode, encode
-from mgr.store.api import Delete, Operation, Put
+from mgr.store.api import Compare, Delete, Modified, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
-from mgr.store.mirror import Mirror
-
-WRITTEN_MAX: Final = 100
-"""Mutes written in one transaction, which holds only so much."""
+from mgr.store.mirror import Change, Mirror
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +30,16 @@ class MuteKeeper:
         board.on_change(self._fell.set)
         self.load()
 
-    def load(self, _changes: object = None) -> None:
-        """Take what is stored as the truth."""
+    def load(self, changes: Sequence[Change] = ()) -> None:
+        """Take what is stored as the truth; ``changes`` are what is new of it."""
         prefix = self._keys.mutes
         stored: dict[str, Mute] = {}
         for key, record in self._mirror.under(prefix).items():
             if (mute := decode(record.value)) is not None:
                 stored[key.removeprefix(prefix)] = mute
-        self._board.load_mutes(stored)
+        self._board.load_mutes(stored, {change.key.removeprefix(prefix) for change in changes})
+        # A write that was refused is computed anew from what is stored now.
+        self._fell.set()
 
     def follow(self) -> Callable[[], None]:
         """Load again at every change; returns what ends that."""
@@ -52,29 +50,32 @@ class MuteKeeper:
         while True:
             await self._fell.wait()
             self._fell.clear()
-            operations = self._operations()
-            if not operations:
-                continue
             try:
-                await self._fenced.commit(operations)
+                for operation, seen in self._settlements():
+                    await self._settle(operation, seen)
             except TermLostError:
                 return
             except StoreError as error:
                 # The board shows what is true meanwhile; its next change writes it.
                 log.warning("mutes not written", extra={"error": str(error)})
 
-    def _operations(self) -> Sequence[Operation]:
-        operations: list[Operation] = []
+    async def _settle(self, operation: Put | Delete, seen: Compare) -> None:
+        """Write one mute, unless its record is another one by the time the write has its turn."""
+        try:
+            await self._fenced.commit((operation,), (seen,))
+        except ConflictError:
+            # Somebody wrote it, or its lease ended. ``load`` is called with that as soon as the
+            # mirror shows it, if it was not called already, and what is right then is written.
+            log.debug("a mute changed meanwhile", extra={"key": operation.key})
+
+    def _settlements(self) -> Sequence[tuple[Put | Delete, Compare]]:
+        found: list[tuple[Put | Delete, Compare]] = []
         for code, mute in self._board.settlements().items():
-            if len(operations) == WRITTEN_MAX:
-                # The rest in the next transaction.
-                self._fell.set()
-                break
             key = self._keys.mute(code)
             record = self._mirror.get(key)
-            if mute is None:
-                operations.append(Delete(key))
-            elif record is not None:
-                # On the same lease: a mute with a time limit keeps it.
-                operations.append(Put(key, encode(mute), record.lease))
-        return operations
+            if record is None:
+                continue
+            # On the same lease: a mute with a time limit keeps it.
+            operation = Delete(key) if mute is None else Put(key, encode(mute), record.lease)
+            found.append((operation, Modified(key, record.mod_revision)))
+        return found

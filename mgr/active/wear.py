@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+from functools import partial
 from typing import Final
 
 from mgr.cluster.device import STORED, WEAR, kept
 from mgr.cluster.fleet import Fleet
 from mgr.config.kv import checked_key
-from mgr.errors import InvalidArgumentError, StoreError, TermLostError
-from mgr.store.api import Put
+from mgr.errors import ConflictError, InvalidArgumentError, StoreError, TermLostError
+from mgr.store.api import Put, as_seen
+from mgr.store.computed import Computed, commit_computed
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
@@ -58,24 +61,34 @@ class Wear:
         generation = self._fleet.devices_generation
         if generation == self._seen:
             return
-        news = self._news()
-        if news:
-            await self._fenced.commit(news[:WRITTEN_MAX])
-        if len(news) <= WRITTEN_MAX:
+        news = {key: level for key, level in self._measured().items() if self._computed(key, level)}
+        complete = len(news) <= WRITTEN_MAX
+        for key, level in tuple(news.items())[:WRITTEN_MAX]:
+            # Each for itself: one that is being changed holds up no other.
+            try:
+                await commit_computed(partial(self._computed, key, level), self._fenced)
+            except ConflictError as error:
+                complete = False
+                log.warning("wear of a device not written", extra={"error": str(error)})
+        if complete:
             self._seen = generation
 
-    def _news(self) -> list[Put]:
-        news: dict[str, Put] = {}
+    def _measured(self) -> dict[str, float]:
+        measured: dict[str, float] = {}
         for daemon in self._fleet.daemons.values():
             for device in daemon.devices:
                 if device.wear_level is None:
                     continue
-                try:
+                with contextlib.suppress(InvalidArgumentError):
                     key = self._keys.entry(checked_key(STORED + device.id))
-                except InvalidArgumentError:
-                    continue
-                known = kept(self._mirror.get(key))
-                before = known.get(WEAR)
-                if not isinstance(before, int | float) or abs(before - device.wear_level) >= STEP:
-                    news[key] = Put(key, json.dumps({**known, WEAR: device.wear_level}))
-        return list(news.values())
+                    measured[key] = device.wear_level
+        return measured
+
+    def _computed(self, key: str, level: float) -> Computed | None:
+        """What writes the wear level beside what else is known; None: it is no news."""
+        record = self._mirror.get(key)
+        known = kept(record)
+        before = known.get(WEAR)
+        if isinstance(before, int | float) and abs(before - level) < STEP:
+            return None
+        return Computed([Put(key, json.dumps({**known, WEAR: level}))], [as_seen(key, record)])

@@ -11,14 +11,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
 from mgr.clock import timestamp
 from mgr.errors import ConflictError, InvalidArgumentError, StoreUnavailableError
+from mgr.store import computed
 from mgr.store.api import (
     ABSENT,
+    OPERATIONS_MAX,
     UNREADABLE,
     Compare,
     Created,
@@ -26,8 +29,10 @@ from mgr.store.api import (
     Operation,
     Put,
     Record,
-    Revision,
+    as_seen,
 )
+from mgr.store.computed import Computed, commit_computed
+from mgr.store.fenced import PROOFS
 from mgr.store.keys import Keys
 
 VERSIONS_MAX: Final = 100
@@ -36,7 +41,6 @@ BYTES_MAX: Final = 4 << 20
 """What all of them may take in the store and in every manager's memory, counted in characters."""
 SWEPT_MAX: Final = 16
 """Old versions removed along with one change: a transaction holds only so much."""
-ATTEMPTS_MAX: Final = 3
 TIMEOUT_S: Final = 5.0
 """For one change, waiting for those before it included."""
 
@@ -73,18 +77,8 @@ class View(Protocol):
         ...
 
 
-class Writer(Protocol):
+class Writer(computed.Writer, Protocol):
     """Writes that end with the term."""
-
-    async def commit(
-        self,
-        operations: Sequence[Operation],
-        when: Sequence[Compare] = (),
-        *,
-        timeout_s: float | None = None,
-    ) -> Revision:
-        """Do all of ``operations`` if every compare holds."""
-        ...
 
     async def settled(
         self,
@@ -189,32 +183,37 @@ class ConfigHistory:
             self._turn.release()
 
     async def _commit(self, operations: Sequence[Put | Delete], text: str, ends_at: float) -> None:
-        changes = tuple(self._changes(operations))
-        loop = asyncio.get_running_loop()
-        if not changes:
-            # Written all the same: it proves that the value is the one that stands there.
-            await self._writer.commit(operations, timeout_s=ends_at - loop.time())
-            return
+        left_s = ends_at - asyncio.get_running_loop().time()
+        compute = partial(self._computed, operations, text)
+        try:
+            await commit_computed(compute, self._writer, timeout_s=left_s)
+        except ConflictError:
+            raise ConflictError(
+                "options are being changed by somebody else, past this manager"
+            ) from None
+
+    def _computed(self, operations: Sequence[Put | Delete], text: str) -> Computed:
+        """What does ``operations`` and says so, if the mirror shows what stands in the store."""
         kept = self._view.under(self._keys.changes)
         # In key order; what is no number, somebody's hand in the store, comes after all numbers.
-        next_number = next(filter(None, map(_number, reversed(kept))), 0) + 1
-        for number in range(next_number, next_number + ATTEMPTS_MAX):
+        number = next(filter(None, map(_number, reversed(kept))), 0) + 1
+        key = self._keys.change(number)
+        planned: list[Operation] = list(operations)
+        # What changes nothing is written all the same: it proves that this value stands there.
+        if changes := tuple(self._changes(operations)):
             version = Version(number=number, at=timestamp(), text=text, changes=changes)
-            key = self._keys.change(number)
-            put = Put(key, msgspec.json.encode(version).decode())
             last = self._keys.change(max(number - VERSIONS_MAX, 0))
-            swept = [Delete(old) for old in _too_old(kept, last)]
-            try:
-                await self._writer.commit(
-                    (*operations, put, *swept),
-                    # A version that was written without an answer is not overwritten.
-                    when=(Created(key, ABSENT),),
-                    timeout_s=ends_at - loop.time(),
-                )
-            except ConflictError:
-                continue
-            return
-        raise ConflictError("options are being changed by somebody else, past this manager")
+            planned += [
+                Put(key, msgspec.json.encode(version).decode()),
+                *(Delete(old) for old in _too_old(kept, last)),
+            ]
+        # Fails where a version was written that the mirror does not show.
+        when: list[Compare] = [Created(key, ABSENT)]
+        # Fails where somebody wrote past the manager. Left out where a transaction cannot hold it.
+        seen = [as_seen(each.key, self._view.get(each.key)) for each in operations]
+        if len(planned) + len(when) + len(seen) <= OPERATIONS_MAX - PROOFS:
+            when += seen
+        return Computed(planned, when)
 
     def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[Change]:
         for operation in operations:

@@ -9,7 +9,7 @@ shows that at once and says what is to become of its record; the caller writes i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mgr.health.check import Check, Severity
@@ -76,14 +76,16 @@ class Board:
             source: checks for source, checks in self._sources.items() if checks and source != OURS
         }
 
-    def load_mutes(self, stored: Mapping[str, Mute]) -> None:
+    def load_mutes(self, stored: Mapping[str, Mute], written: Collection[str] = ()) -> None:
         """Take ``stored``, the records under ``keys.mutes`` by code, as the truth.
 
         A mute that fell here and whose record is still the same stays fallen: its removal is on
-        the way.
+        the way. Those in ``written`` were written since, even if they say what they said before.
         """
         kept = {
-            code: self._mutes.get(code) if self._stored.get(code) == mute else mute
+            code: mute
+            if code in written or self._stored.get(code) != mute
+            else self._mutes.get(code)
             for code, mute in stored.items()
         }
         self._stored = dict(stored)

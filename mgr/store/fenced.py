@@ -214,6 +214,22 @@ class FencedStore:
             self._mirror.note_own(found.values(), gone, at)
         return found
 
+    async def catch_up(self, when: Sequence[Compare], *, timeout_s: float) -> None:
+        """Wait until the mirror shows what refused ``when``: for who computes a write anew.
+
+        Raises:
+            StoreUnavailableError: Not within ``timeout_s``.
+
+        """
+        mirror = self._mirror
+        if mirror is None or not all(holds(each, mirror.get(each.key)) for each in when):
+            return
+        ends_at = asyncio.get_running_loop().time() + timeout_s
+        # Any reading says how far the store is. Its values may even be what was expected.
+        seen = await self._store.list(self._order_key, timeout_s=timeout_s)
+        left_s = max(0.0, ends_at - asyncio.get_running_loop().time())
+        await mirror.reached(seen.revision, left_s)
+
     async def _wait_for(self, earlier: Sequence[Turn], mine: Turn, timeout_s: float) -> None:
         if not earlier:
             return

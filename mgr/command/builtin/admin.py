@@ -16,7 +16,8 @@ from mgr.command.registry import Registry
 from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
-from mgr.store.api import NO_LEASE, Compare, Grant, LeaseId, Operation, Record, Revision
+from mgr.store import computed
+from mgr.store.api import NO_LEASE, Grant, LeaseId, Record, Revision
 from mgr.store.keys import Keys
 
 
@@ -36,7 +37,7 @@ class View(Protocol):
         ...
 
 
-class Writer(Protocol):
+class Writer(computed.Writer, Protocol):
     """Writes that end with the term: ``mgr.store.fenced``."""
 
     @property
@@ -50,12 +51,6 @@ class Writer(Protocol):
 
     async def delete(self, key: str) -> Revision:
         """Remove one key."""
-        ...
-
-    async def commit(
-        self, operations: Sequence[Operation], when: Sequence[Compare] = ()
-    ) -> Revision:
-        """Do all of ``operations`` in one transaction."""
         ...
 
     async def settled(

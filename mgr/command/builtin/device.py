@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.render import table
 from mgr.config.kv import checked_key
 from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.store.api import Delete, Put, as_seen
+from mgr.store.computed import Computed, commit_computed
 
 DEVID: Final = "name=devid,type=CephString"
 
@@ -93,13 +95,14 @@ class _Device:
         if latest < earliest:
             raise InvalidArgumentError("the end of a life expectancy lies before its beginning")
         said = dict(zip(EXPECTANCY, (earliest, latest, timestamp()), strict=True))
-        await self._store(devid, {**self._stored(devid), **said})
+        await self._change(devid, lambda known: {**known, **said})
         return Reply()
 
     async def unexpect(self, call: Call) -> Reply:
         devid = self._known(call["devid"])["devid"]
-        said = self._stored(devid)
-        await self._store(devid, {key: said[key] for key in said if key not in EXPECTANCY})
+        await self._change(
+            devid, lambda known: {key: known[key] for key in known if key not in EXPECTANCY}
+        )
         return Reply()
 
     def _all(self) -> Sequence[Device]:
@@ -112,15 +115,17 @@ class _Device:
                 return device
         raise NotFoundError(f"device {devid} not found")
 
-    def _stored(self, devid: str) -> dict[str, Any]:
-        return kept(self._admin.mirror.get(self._admin.keys.entry(STORED + devid)))
-
-    async def _store(self, devid: str, said: dict[str, Any]) -> None:
+    async def _change(self, devid: str, change: Callable[[Device], Device]) -> None:
         key = self._admin.keys.entry(checked_key(STORED + devid))
-        if said:
-            await self._admin.fenced.put(key, json.dumps(said))
-        else:
-            await self._admin.fenced.delete(key)
+
+        def compute() -> Computed:
+            record = self._admin.mirror.get(key)
+            said = change(kept(record))
+            # Removed also if it is not there: an earlier write may be under way.
+            operation = Put(key, json.dumps(said)) if said else Delete(key)
+            return Computed([operation], [as_seen(key, record)])
+
+        await commit_computed(compute, self._admin.fenced)
 
 
 def _moment(text: str) -> str:

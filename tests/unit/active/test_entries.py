@@ -17,6 +17,8 @@ KEY = "/mgr/test/kv/mgr/probe/k"
 class Late:
     """A copy of the store that stands still until it is waited for."""
 
+    prefix = "none: whoever writes reads the store"
+
     def __init__(self, held):
         self._held = held
         self._mirror = Mirror(held.store, held.keys.root, held.clock)
@@ -25,6 +27,9 @@ class Late:
 
     def get(self, key):
         return self._seen
+
+    def note_own(self, records, deleted, revision):
+        """It stands still."""
 
     async def reached(self, revision, timeout_s):
         self.waits += 1
@@ -102,5 +107,7 @@ async def attempt(held, mirror, expected):
 
 
 def reach(held, mirror):
-    fenced = FencedStore(held.store, held.keys, held.term)
-    return {"fenced": fenced, "mirror": mirror, "store": held.store}
+    return {
+        "fenced": FencedStore(held.store, held.keys, held.term, mirror=mirror),
+        "mirror": mirror,
+    }

@@ -11,6 +11,7 @@ from mgr.active.empty import EMPTY
 from mgr.election.leader import Presence
 from mgr.election.leader import encode as encode_record
 from mgr.module_api.result import CommandResult
+from tests.support.held_store import HeldStore, turn_the_loop
 from tests.unit.active.probe import Peer, Probe
 
 PLACE = {"name": "mgr/probe/place", "value": "Oslo"}
@@ -138,6 +139,21 @@ async def test_the_wear_of_a_device_is_stored_with_what_is_known_of_it(cluster, 
     # What Ceph's devicehealth says of a device that does not tell.
     await run(lambda module: module.set_device_wear_level("disk", -1.0))
     assert json.loads(cluster.mirror.get(key).value) == {"life": "long"}
+
+
+async def test_the_wear_of_a_device_erases_nothing_that_is_on_its_way(cluster, run):
+    """It is written beside what was acknowledged before it."""
+    key = f"{cluster.keys.kv}device/disk"
+    fenced = cluster.role._fenced
+    fenced._store = held = HeldStore(cluster.store)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fenced.put(key, '{"life": "long"}'))
+        tasks.create_task(run(lambda module: module.set_device_wear_level("disk", 0.5)))
+        await cluster.until(lambda: len(fenced._turns.running) == 2)
+        await turn_the_loop()
+        held.open.set()
+
+    assert json.loads(cluster.mirror.get(key).value) == {"life": "long", "wear_level": 0.5}
 
 
 @pytest.mark.parametrize("name", [*EMPTY, "osdmap_crush_map_text"])

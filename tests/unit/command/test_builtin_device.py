@@ -1,9 +1,15 @@
 """``device``: listed, found by host and daemon, and what is expected of them."""
 
+import asyncio
 import errno
 import json
 
+import pytest
+
+from mgr.active.wear import Wear
+from mgr.cluster.daemon import Device, Opening, Saying
 from tests.support.desk import desk
+from tests.support.held_store import HeldStore, turn_the_loop
 
 DISK = {
     "devid": "ACME_1_x",
@@ -100,3 +106,35 @@ async def test_an_expectancy_that_cannot_be_is_refused():
         ]
 
     assert [-answer.retval for answer in answers] == [errno.EINVAL, errno.EINVAL, errno.ENOENT]
+
+
+class Line:
+    """The stream of a daemon that is told nothing."""
+
+    def configure(self, wanted):
+        """Nothing is sent."""
+
+
+@pytest.mark.parametrize("first", ["command", "wear"])
+async def test_what_is_expected_and_how_worn_a_device_is_do_not_erase_each_other(first):
+    """Both are computed while the other one is on its way, and both are acknowledged."""
+    async with desk() as at:
+        await at_work(at)
+        opening = Opening(kind="host", id="h1", host="h1", version="1", incarnation="1")
+        device = Device(id="ACME_1_x", name="sda", path="", wear_level=0.5)
+        at.fleet.say(at.fleet.open(opening, Line()), Saying(devices=[device]))
+        wear = Wear(at.fleet, at.office.mirror, at.office.keys, at.office.fenced)
+        at.office.fenced._store = held = HeldStore(at.office.store)
+        writes = [
+            at.run("device", "set-life-expectancy", "ACME_1_x", "2027-01-01"),
+            wear.look(),
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            for write in writes if first == "command" else writes[::-1]:
+                tasks.create_task(write)
+                await turn_the_loop()
+            held.open.set()
+
+        kept = json.loads(at.stored(at.office.keys.entry("device/ACME_1_x")))
+    assert kept["life_expectancy_min"] == "2027-01-01T00:00:00+00:00"
+    assert kept["wear_level"] == 0.5

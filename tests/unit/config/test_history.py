@@ -1,14 +1,18 @@
 """The history of options: what is kept, what is brought back, what comes in between."""
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 
 from mgr.config import history
 from mgr.config.history import Change, ConfigHistory
-from mgr.errors import FencedError, InvalidArgumentError, OutcomeUnknownError
+from mgr.errors import ConflictError, FencedError, InvalidArgumentError, OutcomeUnknownError
 from mgr.store.api import Delete, Put
+from mgr.store.memory import MemoryStore
+from tests.support.clock import ManualClock
+from tests.support.late_store import LateStore, Way
 from tests.support.office import office
 
 PLACE = "mgr/hello/place"
@@ -105,17 +109,117 @@ async def test_a_successor_counts_on():
         assert [each.number for each in held.kept.versions()] == [2, 1]
 
 
-async def test_a_version_this_manager_never_heard_of_is_not_overwritten():
+class Stalled:
+    """A store that tells nobody of changes until it flows again."""
+
+    def __init__(self):
+        self._inner = MemoryStore(ManualClock())
+        self.flows = asyncio.Event()
+        self.flows.set()
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def follow(self, prefix):
+        async for news in self._inner.follow(prefix):
+            await self.flows.wait()
+            yield news
+
+
+@contextlib.asynccontextmanager
+async def unheard_change(monkeypatch):
+    """Rome is set and heard of; Oslo is set as well, but neither answer nor feed tells of it."""
+    async with office(store := Stalled()) as term:
+        held = of(term)
+        await held.put("Rome")
+        store.flows.clear()
+        lost = [Way.LOST_AFTER, *[Way.LOST_BEFORE] * 30]
+        term.fenced._store = late = LateStore(store, lost)
+        with monkeypatch.context() as patch:
+            patch.setattr(history, "TIMEOUT_S", 0.02)
+            with pytest.raises(OutcomeUnknownError):
+                await held.put("Oslo")
+        late.ways = []
+        asyncio.get_running_loop().call_later(0.05, store.flows.set)
+        yield term, held
+        assert (await store.get(held.key)).mod_revision == term.mirror.get(held.key).mod_revision
+
+
+async def told(term, held):
+    """What the history says, oldest first, once the feed tells of everything."""
+    await term.mirror.reached((await term.store.status()).revision, 5)
+    changes = [each.changes[0] for each in held.kept.versions()[::-1]]
+    return [(change.previous, change.value) for change in changes]
+
+
+async def test_a_change_knows_the_one_before_it_that_was_not_answered(monkeypatch):
+    """So a reset to that one brings its value back."""
+    async with unheard_change(monkeypatch) as (term, held):
+        await held.put("Bonn")
+
+        assert await told(term, held) == [(None, "Rome"), ("Rome", "Oslo"), ("Oslo", "Bonn")]
+        assert await held.kept.reset(2)
+        assert term.mirror.get(held.key).value == "Oslo"
+
+
+async def test_what_only_seems_to_change_nothing_is_a_version(monkeypatch):
+    """It takes back a change that this manager had not heard of."""
+    async with unheard_change(monkeypatch) as (term, held):
+        await held.put("Rome")
+
+        assert await told(term, held) == [(None, "Rome"), ("Rome", "Oslo"), ("Oslo", "Rome")]
+
+
+async def test_a_version_this_manager_never_heard_of_is_not_overwritten(monkeypatch):
     """An attempt without an answer may have come through: the next change takes the next number."""
+    async with unheard_change(monkeypatch) as (term, held):
+        await held.kept.commit([Put(term.keys.option("mgr", "other"), "1")])
+
+        assert [each.number for each in held.kept.versions()] == [3, 2, 1]
+        assert [each.changes[0].name for each in held.kept.versions()] == ["other", PLACE, PLACE]
+
+
+async def test_a_change_knows_what_somebody_wrote_past_the_manager():
+    """There is no version of that, but what it left is what the next change replaces."""
+    async with office(store := Stalled()) as term:
+        held = of(term)
+        await held.put("Rome")
+        store.flows.clear()
+        await store.commit([Put(held.key, "Oslo")])
+        asyncio.get_running_loop().call_later(0.05, store.flows.set)
+        await held.put("Bonn")
+
+        assert await told(term, held) == [(None, "Rome"), ("Oslo", "Bonn")]
+
+
+async def test_as_many_options_as_a_transaction_holds_are_one_version():
+    """There is no room for a condition for each of them."""
+    async with office() as term:
+        held = of(term)
+        many = [Put(term.keys.option("mgr", f"option{number}"), "1") for number in range(120)]
+        await held.kept.commit(many)
+
+        assert len(held.kept.versions()[0].changes) == 120
+
+
+async def test_options_that_are_rewritten_all_the_time_are_a_conflict():
+    """It ends, and says that nothing was written."""
     async with office() as term:
         held = of(term)
         await held.put("Rome")
-        # A mirror that lags: it shows neither the version nor what it changed.
-        lagging = SimpleNamespace(get=lambda _: None, under=lambda _: {})
-        blind = ConfigHistory(term.keys, lagging, term.fenced)
-        await blind.commit([Put(term.keys.option("mgr", "other"), "1")])
 
-        assert [each.changes[0].name for each in held.kept.versions()] == ["other", PLACE]
+        class Busy:
+            def __getattr__(self, name):
+                return getattr(term.store, name)
+
+            async def commit(self, operations, **more):
+                await term.store.commit([Put(held.key, "theirs")])
+                return await term.store.commit(operations, **more)
+
+        term.fenced._store = Busy()
+        with pytest.raises(ConflictError):
+            await held.put("Oslo")
+        assert (await term.store.get(held.key)).value == "theirs"
 
 
 @pytest.mark.parametrize(("number", "value"), [(0, None), (1, "Rome"), (2, "Oslo"), (3, None)])
