@@ -419,9 +419,13 @@ def _too_late(command: Command) -> DeadlineExceededError:
     )
 
 
-def _unclear(command: Command, error: StoreUnavailableError) -> StoreUnavailableError:
-    """The error for a mutating command during which the store fell silent."""
-    if command.idempotent or isinstance(error, OutcomeUnknownError):
+def _unclear(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:
+    """The error for a mutating command during which the store fell silent.
+
+    For an idempotent one as well: ``StoreUnavailableError`` would say that nothing ran. It speaks
+    of the last request to the store only, and others may have been made before it.
+    """
+    if isinstance(error, OutcomeUnknownError):
         return error
     unclear = OutcomeUnknownError(f"'{command.prefix}' may have run in part: {error}")
     unclear.__cause__ = error

@@ -12,6 +12,7 @@ from tests.support.late_store import LateStore, Way
     [
         (("config-key", "rm", "k"), "kv/k"),
         (("health", "unmute", "K"), "mutes/K"),
+        (("health", "unmute"), "mutes/K"),
         (("auth", "rm", "k"), "access/k"),
     ],
 )
@@ -30,3 +31,17 @@ async def test_a_removal_holds_against_a_put_that_arrives_after_it(words, key):
             await late.arrive()
 
         assert await at.office.store.get(key) is None
+
+
+async def test_every_mute_goes_in_one_transaction():
+    """One by one, a store that falls silent in between would leave some of them standing."""
+    async with desk() as at:
+        for code in ("A", "B", "C"):
+            await at.run("health", "mute", code, "--sticky")
+        late = at.office.fenced._store = LateStore(at.office.store)
+
+        await at.run("health", "unmute")
+
+        assert late.sent == 1
+        assert not at.board.mutes
+        assert not (await at.office.store.list(at.office.keys.mutes)).records
