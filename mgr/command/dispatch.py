@@ -52,7 +52,12 @@ class _Job(NamedTuple):
     arguments: dict[str, Any]
     inbuf: str
     deadline_s: float
-    caller: Caller
+    request: Request
+    arrived_s: float
+
+    def age_s(self, now_s: float) -> float:
+        """How long ago its client first sent it: at arrival, and what it waited here since."""
+        return self.request.age_s + now_s - self.arrived_s
 
 
 @dataclass(eq=False, slots=True)
@@ -143,9 +148,9 @@ class Dispatcher:
                 self.check_refusal(request, str(error))
             raise
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
-        job = _Job(command, arguments, inbuf, deadline_s, request.caller)
+        job = _Job(command, arguments, inbuf, deadline_s, request, self.clock.now())
         if command.mutates and request.request_id:
-            return await self._at_most_once(request, job)
+            return await self._at_most_once(job)
         runner = await self._admitted(job)
         if command.mutates:
             return await self._outcome(job, self._change(job, runner))
@@ -219,7 +224,8 @@ class Dispatcher:
         finally:
             self._held -= 1
 
-    async def _at_most_once(self, request: Request, job: _Job) -> Answer:
+    async def _at_most_once(self, job: _Job) -> Answer:
+        request = job.request
         request_id, digest = checked_request_id(request.request_id), request.digest
         attempt = self._attempts.get(request_id)
         if attempt is None:
@@ -227,10 +233,10 @@ class Dispatcher:
             earlier = self.journal.earlier(request_id, digest, age_s=request.age_s)
             if earlier.answer is not None:
                 return earlier.answer
-            if earlier.unclear_term is not None and not _repeatable(request, job.command):
+            if earlier.unclear_term is not None and not self._repeatable(job):
                 raise MayHaveRunError(request_id, term=earlier.unclear_term)
             attempt = self._attempts[request_id] = _Attempt(digest, earlier.unclear_term)
-            attempt.task = self.tasks.create_task(_settled(self._once(request, job, attempt)))
+            attempt.task = self.tasks.create_task(_settled(self._once(job, attempt)))
             attempt.task.add_done_callback(partial(self._left, request_id, attempt))
         elif attempt.digest != digest:
             raise InvalidArgumentError(
@@ -252,13 +258,13 @@ class Dispatcher:
 
     # -- running --------------------------------------------------------------------------------
 
-    async def _once(self, request: Request, job: _Job, attempt: _Attempt) -> Answer:
+    async def _once(self, job: _Job, attempt: _Attempt) -> Answer:
         try:
             runner = await self._admitted(job)
             attempt.begun = True
             self._begun()
             try:
-                return await self._recorded(request, job, runner, attempt)
+                return await self._recorded(job, runner, attempt)
             finally:
                 self._ended()
         except NOT_A_REFUSAL:
@@ -268,18 +274,16 @@ class Dispatcher:
                 raise
             # This attempt ran nothing; an earlier one may have.
             raise MayHaveRunError(
-                request.request_id, term=attempt.unclear_term, why=str(error)
+                job.request.request_id, term=attempt.unclear_term, why=str(error)
             ) from error
 
-    async def _recorded(
-        self, request: Request, job: _Job, runner: Runner, attempt: _Attempt
-    ) -> Answer:
-        request_id, digest = request.request_id, attempt.digest
+    async def _recorded(self, job: _Job, runner: Runner, attempt: _Attempt) -> Answer:
+        request_id, digest = job.request.request_id, attempt.digest
         earlier = await self.journal.begin(
             request_id,
             digest,
-            idempotent=_repeatable(request, job.command),
-            age_s=request.age_s,
+            idempotent=self._repeatable(job),
+            age_s=job.age_s(self.clock.now()),
         )
         if earlier.answer is not None:
             return earlier.answer
@@ -288,7 +292,7 @@ class Dispatcher:
             await self._not_run(request_id, attempt)
             raise _too_late(job.command)
         try:
-            answer = await self._run(job, runner)
+            answer = await self._run(job, runner, attempt)
         except NOTHING_RAN:
             await self._not_run(request_id, attempt)
             raise
@@ -328,7 +332,11 @@ class Dispatcher:
         await self._still_ours(job)
         return answer
 
-    async def _run(self, job: _Job, runner: Runner) -> Answer:
+    def _repeatable(self, job: _Job) -> bool:
+        # Asked again after each wait: it may have been held for longer than what is allowed.
+        return job.command.idempotent and job.age_s(self.clock.now()) <= REPEAT_WITHIN_S
+
+    async def _run(self, job: _Job, runner: Runner, attempt: _Attempt | None = None) -> Answer:
         # Recording the start took its time, and a process may have slept meanwhile. What begins
         # under a shut gate acts beside a successor.
         while not self.gate.holds():
@@ -337,6 +345,9 @@ class Dispatcher:
                 await self.gate.held(until_s=until_s)
             except TermLostError:
                 raise NotActiveError(None) from None
+        unclear_term = None if attempt is None else attempt.unclear_term
+        if unclear_term is not None and not self._repeatable(job):
+            raise MayHaveRunError(job.request.request_id, term=unclear_term)
         term = self.gate.term
         reach(Point.COMMAND)
         try:
@@ -345,7 +356,7 @@ class Dispatcher:
                 job.arguments,
                 job.inbuf,
                 deadline_s=job.deadline_s,
-                caller=job.caller,
+                caller=job.request.caller,
             )
         except MgrError:
             raise
@@ -409,19 +420,19 @@ def _ask(command: Command, arguments: Mapping[str, Any]) -> Ask:
     return Ask(command.prefix, command.perm, module, arguments)
 
 
-def _repeatable(request: Request, command: Command) -> bool:
-    return command.idempotent and request.age_s <= REPEAT_WITHIN_S
-
-
 def _too_late(command: Command) -> DeadlineExceededError:
     return DeadlineExceededError(
         f"'{command.prefix}' was not begun: its caller's time was over. Nothing ran"
     )
 
 
-def _unclear(command: Command, error: StoreUnavailableError) -> StoreUnavailableError:
-    """The error for a mutating command during which the store fell silent."""
-    if command.idempotent or isinstance(error, OutcomeUnknownError):
+def _unclear(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:
+    """The error for a mutating command during which the store fell silent.
+
+    For an idempotent one as well: ``StoreUnavailableError`` would say that nothing ran. It speaks
+    of the last request to the store only, and others may have been made before it.
+    """
+    if isinstance(error, OutcomeUnknownError):
         return error
     unclear = OutcomeUnknownError(f"'{command.prefix}' may have run in part: {error}")
     unclear.__cause__ = error

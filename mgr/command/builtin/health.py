@@ -12,7 +12,7 @@ from mgr.config.kinds import span_s
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.health.board import Board
 from mgr.health.mute import Mute, encode
-from mgr.store.api import NO_LEASE
+from mgr.store.api import NO_LEASE, Delete, DeletePrefix
 
 CODE = "name=code,type=CephString"
 TTL_S_MAX = 10 * 365 * 86400
@@ -74,12 +74,10 @@ class _Health:
         return Reply()
 
     async def unmute(self, call: Call) -> Reply:
-        wanted = call.get("code")
-        if wanted is None:
-            await self._admin.fenced.settled(prefixes=(self._admin.keys.mutes,))
-        # One that is named also if it is not there: an earlier mute may be under way.
-        for code in [wanted] if wanted is not None else list(self._board.mutes):
-            await self._admin.fenced.delete(self._admin.keys.mute(code))
+        code, keys = call.get("code"), self._admin.keys
+        # Whether it is there or not: an earlier mute may be under way. All go at once or none.
+        gone = DeletePrefix(keys.mutes) if code is None else Delete(keys.mute(code))
+        await self._admin.fenced.commit([gone])
         return Reply()
 
 

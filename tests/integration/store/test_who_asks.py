@@ -163,6 +163,24 @@ async def test_a_login_where_nobody_is_asked_does_no_harm(connect, etcd):
     await store.commit([Put("/login/k", "")])
 
 
+async def test_users_that_are_turned_on_under_a_running_manager_are_not_felt(
+    connect, etcd_program, etcd_directory
+):
+    """It logged in while nobody was asked, and has no token to forget. Feeds go on, too."""
+    with secured(etcd_directory, users=False) as etcd:
+        store = connect(etcd.endpoints, login=LOGIN, timeout_s=5)
+        lease = (await store.grant(30)).lease
+        async with Reader(store.follow("/mgr/")) as reader:
+            await store.commit([Put("/mgr/1", "", lease)])
+            assert store._channel._token == ""
+            with Administrator(etcd, None) as root:
+                await asyncio.get_running_loop().run_in_executor(None, root.enable_users)
+
+            await store.commit([Put("/mgr/2", "", lease)])
+            await store.renew(lease)
+            await reader.until(lambda: len(reader.known) == 2)
+
+
 def test_a_certificate_file_that_is_missing_is_named(tmp_path):
     """At the start, not at the first request."""
     with pytest.raises(InvalidSettingError, match=r"none\.pem"):

@@ -119,6 +119,43 @@ async def test_an_error_after_the_begin_is_no_licence_to_run_again():
     assert it.counter.calls == 1
 
 
+@pytest.mark.parametrize("fields", [{}, {"request_id": "r1"}], ids=["no id", "id"])
+async def test_an_idempotent_command_that_met_a_silent_store_may_have_run_in_part(fields):
+    """STORE_UNAVAILABLE would say that nothing ran. With its id it is run again, as ever."""
+    async with bench() as it:
+        it.counter.failure = StoreUnavailableError("silent")
+        with pytest.raises(OutcomeUnknownError, match="'counter set' may have run in part: silent"):
+            await it.execute("counter", "set", **fields)
+        it.counter.failure = None
+        answer = await it.execute("counter", "set", **fields)
+
+    assert answer.retval == 0
+    assert it.counter.calls == 2
+
+
+@pytest.mark.parametrize("words", [ADD, ("counter", "set")], ids=["once", "idempotent"])
+async def test_a_command_whose_start_the_silent_store_did_not_record_did_not_run(words):
+    """The error is precise there: nothing ran, and who asks again is served."""
+
+    class Silent:
+        def __init__(self, journal):
+            self.earlier = journal.earlier
+
+        async def begin(self, *_, **__):
+            raise StoreUnavailableError("silent")
+
+    async with bench() as it:
+        it.dispatcher.journal = Silent(it.journal)
+        with pytest.raises(StoreUnavailableError) as caught:
+            await it.execute(*words, request_id="r1")
+        it.dispatcher.journal = it.journal
+        answer = await it.execute(*words, request_id="r1")
+
+    assert type(caught.value) is StoreUnavailableError
+    assert answer.retval == 0
+    assert it.counter.calls == 1
+
+
 async def test_a_command_whose_term_was_lost_is_not_called_done():
     """What it changed in memory is gone with the term, with or without a request id."""
     async with bench(hold_s=0.01) as it:

@@ -14,6 +14,7 @@ from tests.support.late_store import LateStore, Way
     [
         (("config-key", "rm", "k"), "kv/k"),
         (("health", "unmute", "K"), "mutes/K"),
+        (("health", "unmute"), "mutes/K"),
         (("auth", "rm", "k"), "access/k"),
     ],
 )
@@ -141,3 +142,17 @@ async def stored(at):
     records = (await at.office.store.list(keys.root)).records
     passing = (keys.order, keys.changes)
     return {each.key: each.value for each in records if not each.key.startswith(passing)}
+
+
+async def test_every_mute_goes_in_one_transaction():
+    """One by one, a store that falls silent in between would leave some of them standing."""
+    async with desk() as at:
+        for code in ("A", "B", "C"):
+            await at.run("health", "mute", code, "--sticky")
+        late = at.office.fenced._store = LateStore(at.office.store)
+
+        await at.run("health", "unmute")
+
+        assert late.sent == 1
+        assert not at.board.mutes
+        assert not (await at.office.store.list(at.office.keys.mutes)).records

@@ -9,13 +9,14 @@ import pytest
 
 from mgr.argument.descriptor import Signature
 from mgr.command.dispatch import REPEAT_WITHIN_S
-from mgr.command.journal import NOTHING, Journal
+from mgr.command.journal import AGE_MAX_S, NOTHING, Journal
 from mgr.command.registry import Command
 from mgr.command.request import Request
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     MayHaveRunError,
+    MgrError,
     ModuleFailedError,
     ModuleNotReadyError,
     NotActiveError,
@@ -23,6 +24,7 @@ from mgr.errors import (
     OverloadedError,
     UnknownCommandError,
 )
+from tests.support.clock import ManualClock
 from tests.support.dispatching import ADD, COMMANDS, Bench, bench
 
 FAILED = ModuleFailedError("its constructor raised")
@@ -138,6 +140,75 @@ async def test_an_idempotent_command_is_run_again_soon_or_not_at_all(age_s, runs
             await heir.execute(*SET, request_id="r1", age_s=age_s)
 
     assert heir.counter.calls == runs
+
+
+async def held_for(it, seconds, *words, **fields):
+    """The outcome of ``words`` as r1, held at a shut gate for so long after it arrived."""
+    # Not the store's clock, by which the term would end.
+    it.dispatcher.clock = clock = ManualClock()
+    it.gate.shut()
+    async with asyncio.TaskGroup() as callers:
+        held = callers.create_task(outcome(it.execute(*words, request_id="r1", **fields)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert it.dispatcher._held == 1
+        clock.advance(seconds)
+        it.gate.open()
+    return held.result()
+
+
+async def outcome(work):
+    try:
+        return await work
+    except MgrError as error:
+        return error
+
+
+@pytest.mark.parametrize(("age_s", "runs"), [(0.0, 1), (REPEAT_WITHIN_S - 10, 1), (59.0, 0)])
+async def test_the_time_for_which_a_repetition_is_held_counts(age_s, runs):
+    """It arrives in time, and its minute is over when it could begin."""
+    async with bench() as it:
+        heir = await begun_and_lost(it, *SET)
+        ended = await held_for(heir, 10.0, *SET, age_s=age_s)
+
+    assert heir.counter.calls == runs
+    assert isinstance(ended, MayHaveRunError) == (not runs)
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(REPEAT_WITHIN_S - 1, 1), (REPEAT_WITHIN_S, 0)])
+async def test_a_repetition_is_not_run_late_though_its_start_was_recorded_in_time(seconds, runs):
+    """The term is unproven for the rest of its minute."""
+
+    class Shuts:
+        def __init__(self, journal):
+            self.journal = journal
+            self.earlier, self.finish = journal.earlier, journal.finish
+
+        async def begin(self, *args, **fields):
+            earlier = await self.journal.begin(*args, **fields)
+            heir.gate.shut()
+            clock.advance(seconds)
+            asyncio.get_running_loop().call_soon(heir.gate.open)
+            return earlier
+
+    async with bench() as it:
+        heir = await begun_and_lost(it, *SET)
+        heir.dispatcher.clock = clock = ManualClock()
+        heir.dispatcher.journal = Shuts(heir.journal)
+        ended = await outcome(heir.execute(*SET, request_id="r1", age_s=1.0))
+
+    assert heir.counter.calls == runs
+    assert isinstance(ended, MayHaveRunError) == (not runs)
+
+
+@pytest.mark.parametrize(("held_s", "runs"), [(AGE_MAX_S - 1.0, 1), (AGE_MAX_S + 1.0, 0)])
+async def test_an_unknown_id_that_was_held_for_too_long_is_not_run(held_s, runs):
+    """Its record may have been there when it was first sent, and have expired meanwhile."""
+    async with bench() as it:
+        ended = await held_for(it, held_s, *ADD)
+
+    assert it.counter.calls == runs
+    assert isinstance(ended, MayHaveRunError) == (not runs)
 
 
 @pytest.mark.parametrize(
