@@ -124,7 +124,8 @@ async def test_a_map_that_came_meanwhile_is_not_said_to_be_gone(monkeypatch):
         assert "is at version" in answer.stderr
 
 
-@pytest.mark.parametrize("case", CASES)
+# Without a code, unmute removes what is there in one transaction, whether or not that is something.
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {"health unmute"}))
 async def test_nothing_is_sent_where_nothing_is_on_its_way(case):
     """What stands there already is neither written again nor read."""
     before, _, words, inbuf = CASES[case]
