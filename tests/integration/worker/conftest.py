@@ -1,6 +1,7 @@
 """A real worker process over a real etcd; the test is its guard."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -81,6 +82,11 @@ class Worker:
 
     async def listen(self):
         """Collect what it says, until it is gone."""
+        # One that goes without having read the last message resets the connection.
+        with contextlib.suppress(ConnectionResetError):
+            await self._listen()
+
+    async def _listen(self):
         while line := await self.reader.readline():
             message = from_worker(line)
             if isinstance(message, ActsOutside):
