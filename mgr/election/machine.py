@@ -21,8 +21,8 @@ There are two ways out, and each ends with that worker's death:
   any more: give the key back), PARTING (answer held calls with the successor's address, exit);
 - by force: ENDING (kill, reap), RELEASING (now give the key back).
 
-**Kill before release.** RELEASE follows only GONE (the worker is reaped and its process group
-killed) or DRAINED (nothing runs any more and the worker said so). Otherwise a successor could
+**Kill before release.** RELEASE follows only GONE (the worker, and all that it started, is dead
+and reaped) or DRAINED (nothing runs any more and the worker said so). Otherwise a successor could
 begin while this one's last effect is still under way; the fence record, written with the release,
 is a death certificate and must not lie.
 
@@ -85,7 +85,7 @@ class Event(Enum):
     READY = auto()
     """The worker is warm."""
     GONE = auto()
-    """There is no worker: it is reaped and its process group killed, or there was none."""
+    """There is no worker: it is dead with all that it started, or there was none."""
     UNFIT = auto()
     """The store cannot be trusted to lead on."""
     FIT = auto()
@@ -141,7 +141,7 @@ class Action(Enum):
     RETIRE = auto()
     """Tell the worker to exit, kill it if late; GONE."""
     KILL = auto()
-    """Kill the worker's process group now; GONE."""
+    """Kill the worker, and all that it started, now; GONE."""
     REVOKE = auto()
     """Give the lease back, and with it everything that hangs on it."""
 
