@@ -7,6 +7,7 @@ a walk through the product's own table; the second must be a sequence of growing
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,14 +41,25 @@ def changes(log: Iterable[str]) -> list[Change]:
     """Return every change of phase in the lines of a JSON log; other lines are left out."""
     found = []
     for number, line in enumerate(log, 1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # what a module printed, or a line that a kill cut short
+        entry = _entry(line)
         if isinstance(entry, dict) and entry.get("message") == CHANGED:
             words = (str(entry.get(name)) for name in ("phase", "before", "because"))
             found.append(Change(number, *words, entry.get("term")))
     return found
+
+
+def _entry(line: str) -> object:
+    """The JSON object that ends ``line``; None if there is none.
+
+    Guard and worker write into one file. What a worker writes in pieces, the stacks of its threads
+    above all, may have no end of line yet when its guard writes a line.
+    """
+    begin = line.find('{"')
+    while begin >= 0:
+        with contextlib.suppress(ValueError):
+            return json.loads(line[begin:])
+        begin = line.find('{"', begin + 1)
+    return None
 
 
 def replay(trace: Sequence[Change]) -> str:

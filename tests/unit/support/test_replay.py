@@ -106,6 +106,15 @@ def test_the_lines_are_read_from_a_real_log():
     assert found == [Change(4, "STARTING", "STANDBY", "WON", 7)]
 
 
+def test_a_line_behind_half_of_another_is_read():
+    """A worker was writing its stacks when its guard wrote a line."""
+    line = json.dumps({"message": "phase changed", "phase": "SUSPENDED", "before": "ACTIVE"})
+
+    [found] = changes([f'  File "/a/{{"x.py", line 3 in {line}\n', "  File half\n"])
+
+    assert (found.line, found.phase, found.before) == (1, "SUSPENDED", "ACTIVE")
+
+
 def test_a_sound_history_is_accepted():
     assert (
         history(
