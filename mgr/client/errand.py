@@ -234,7 +234,8 @@ class Errand(Generic[A]):
 
     def _refused(self, error: MgrError) -> MgrError:
         """What a refusal of the last attempt means for the call."""
-        if not self._earlier or not self._changes:
+        # Who is not the active ends no call: the next attempt goes where it points.
+        if not self._earlier or not self._changes or isinstance(error, NotActiveError):
             return error
         return not_believed(error, _listed(self._earlier))
 

@@ -11,6 +11,7 @@ from mgr.errors import (
     MayHaveRunError,
     MgrError,
     ModuleFailedError,
+    NotActiveError,
     NotAuthorizedError,
     OutcomeUnknownError,
     OverloadedError,
@@ -64,6 +65,22 @@ async def test_a_refusal_after_a_lost_attempt_is_not_nothing_ran(
     assert type(error) is OutcomeUnknownError
     assert "an earlier attempt may have run" in str(error)
     assert f"{refusal.reason}: {refusal}" in str(error)
+
+
+@OVER
+async def test_a_manager_that_is_not_active_ends_no_call(client, three, over_session):
+    """After a lost attempt as before it: the next one is made, and what that says counts."""
+    first = three.promote("a", 5)
+    first.hold.clear()
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(failed(ask(client, over_session=over_session)))
+        await until(lambda: first.requests)
+        await three["a"].server.close(0)
+        second = three.promote("b", 6, among=("b", "c"))
+        second.fails = [NotActiveError(None), ModuleFailedError("its constructor raised")]
+
+    assert "MODULE_FAILED" in str(asked.result())
+    assert len(second.requests) == 2
 
 
 @OVER
