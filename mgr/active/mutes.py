@@ -38,7 +38,7 @@ class MuteKeeper:
             if (mute := decode(record.value)) is not None:
                 stored[key.removeprefix(prefix)] = mute
         self._board.load_mutes(stored, {change.key.removeprefix(prefix) for change in changes})
-        # A write that was refused is computed anew from what is stored now.
+        # A write that was refused is computed again from what is stored now.
         self._fell.set()
 
     def follow(self) -> Callable[[], None]:
