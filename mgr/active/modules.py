@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -315,10 +315,11 @@ class ActiveModules:
             if runner := self._runners.get(module):
                 runner.notify_store(key)
 
-    def notify_config(self, _changes: object = None) -> None:
+    def notify_config(self, changes: Sequence[Change]) -> None:
         """Tell every module that options changed, whether or not its own did: as Ceph does."""
-        if self.acts_outside:
-            # An option may have said so of one that runs already.
+        reclassified = any(change.key.endswith(MODULE_EFFECTS) for change in changes)
+        if reclassified and self.acts_outside:
+            # The option may have said so of one that runs already.
             self._tasks.create_task(self._limit_time())
         for runner in self._runners.values():
             runner.notify_config()

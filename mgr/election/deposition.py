@@ -33,6 +33,7 @@ from mgr.store.api import (
     Record,
     Revision,
     Store,
+    as_seen,
 )
 from mgr.store.keys import Keys
 
@@ -169,7 +170,7 @@ class Deposition:
                 Created(self._keys.leader, signs.term),
                 Modified(self._keys.leader, signs.leader),
                 _as_seen(self._keys.pulse, signs.pulse),
-                _as_seen(self._keys.fence, ABSENT if fence is None else fence.mod_revision),
+                as_seen(self._keys.fence, fence),
                 Created(self._keys.deposed, ABSENT),
             ],
             timeout_s=timeout_s,

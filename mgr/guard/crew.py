@@ -201,10 +201,6 @@ class Crew:
         """See ``Listener``."""
         self._limited()
 
-    async def sweep(self) -> bool:
-        """Kill the processes that the worker started, not itself; whether none is left."""
-        return self.worker is None or await self.worker.sweep()
-
     def gone(self, how: str) -> None:
         """See ``Listener``."""
         worker, self.worker, self.ready = self.worker, None, None

@@ -56,9 +56,9 @@ class Place:
                 return
             other = decode(holder.value, Presence)
             # A copy of this process, resumed from the same snapshot, has its id as well.
-            foreign = other is not None and given.me.same_process(other)
-            foreign = foreign and holder.lease not in self._session.granted
-            if other is not None and given.me.outlived(other) and not foreign:
+            ours = holder.lease in self._session.granted
+            me = given.me
+            if other and me.outlived(other) and (ours or not me.same_process(other)):
                 # With its lease goes whatever else it held, the leader key included.
                 await given.store.revoke(holder.lease, timeout_s=timing.request_s)
                 continue

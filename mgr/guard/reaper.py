@@ -262,6 +262,11 @@ def _absolute(at_ns: int) -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(struct.pack("@4q", 0, 0, seconds, rest))
 
 
+def become_subreaper(libc: ctypes.CDLL) -> None:
+    """Inherit every process below this one whose own parent ends."""
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def _start(libc: ctypes.CDLL, command: list[str]) -> int:
     """Start the worker in a process group of its own; its id."""
     pid = os.fork()
@@ -285,7 +290,7 @@ def main(arguments: list[str]) -> NoReturn:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    become_subreaper(libc)
     deadline = Deadline(libc)
     woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)

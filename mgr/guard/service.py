@@ -9,7 +9,6 @@ import functools
 import logging
 import signal
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
@@ -20,12 +19,11 @@ from mgr.guard.crew import Listener
 from mgr.guard.identity import Identity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
+from mgr.guard.reaper import become_subreaper
 from mgr.guard.spawn import Spawned, spawn
 from mgr.guard.state_file import StateFile
 from mgr.link import Begin, StoreSeen
 from mgr.settings import Settings
-
-_PR_SET_CHILD_SUBREAPER: Final = 36
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +38,13 @@ def run(settings: Settings, *, worker: Sequence[str], first: Spawned, version: s
 
     """
     waiting = [first]
-    _become_subreaper()
+    # Should the worker's reaper be killed, what the worker started comes to this process.
+    become_subreaper(ctypes.CDLL(None))
     try:
         asyncio.run(_serve(settings, worker, waiting, version))
     finally:
         for spawned in waiting:
             spawned.put_down()
-
-
-def _become_subreaper() -> None:
-    """Inherit what a worker started, should the worker's reaper be killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 async def _serve(

@@ -89,7 +89,7 @@ class State:
     """When this manager last gave an office back."""
     wishes: Wishes = field(default_factory=Wishes)
     contact: StoreContact = field(default_factory=StoreContact)
-    """How long the store has answered this guard without a failure."""
+    """How long the store has answered this guard without a gap."""
     entered_s: float = float("-inf")
     """When the phase was entered."""
     unable: bool = False

@@ -75,18 +75,17 @@ class StoreContact:
     is a gap in the answers.
     """
 
-    def __init__(self, gap_s: float = GAP_S) -> None:
-        """Begin without any answer; ``gap_s`` without one ends what was counted."""
-        self._gap_s = gap_s
+    def __init__(self) -> None:
+        """Begin without any answer; ``GAP_S`` without one ends what was counted."""
         self._since_s = math.inf
         self._last_s = -math.inf
 
     def answered(self, now_s: float) -> None:
         """A request of the guard was answered."""
-        if now_s - self._last_s > self._gap_s:
+        if now_s - self._last_s > GAP_S:
             self._since_s = now_s
         self._last_s = now_s
 
     def answered_for_s(self, now_s: float) -> float:
         """How long there has been no gap; 0 in one."""
-        return 0.0 if now_s - self._last_s > self._gap_s else now_s - self._since_s
+        return 0.0 if now_s - self._last_s > GAP_S else now_s - self._since_s
