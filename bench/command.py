@@ -15,7 +15,7 @@ import grpc
 
 from bench.report import Report
 from bench.setting import Setting
-from mgr.client.aio import AsyncClient
+from mgr.client.async_client import AsyncClient
 from mgr.clock import CLOCK
 from mgr.rpc.v1 import command_pb2 as pb
 from mgr.rpc.v1 import command_pb2_grpc

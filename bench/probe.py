@@ -95,8 +95,8 @@ def simulated(addresses: Sequence[str], shape: Shape) -> Iterator[Simulated]:
 
 @contextlib.contextmanager
 def bare_server() -> Iterator[tuple[int, str]]:
-    """Start bench/floor.py; its process id and address."""
-    with _program("bench.floor") as running:
+    """Start bench/thread_baseline.py; its process id and address."""
+    with _program("bench.thread_baseline") as running:
         assert running.stdout
         port = int(running.stdout.readline())
         cores.pin(cores.SERVER, [running.pid])

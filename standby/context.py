@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mgr.host.context import ReadingContext, mgr_ips
-from mgr.host.manager import Manager
+from mgr.host.worker_context import Manager
 
 
 class StandbyContext(ReadingContext):

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from mgr.access.caps import Ask
 from mgr.access.table import Caller
 from mgr.clock import timestamp
-from mgr.host.manager import Manager
+from mgr.host.worker_context import Manager
 from mgr.store.api import ABSENT, Created, Delete, Operation, Put
 
 COMMAND: Final = ("mgr", "set", "down")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mgr.errors import NotActiveError
-from mgr.host.view import ClusterView
-from mgr.host.view import refusal as view_refusal
+from mgr.host.cluster_view import ClusterView
+from mgr.host.cluster_view import refusal as view_refusal
 
 
 def refusal(view: ClusterView, own_name: str) -> NotActiveError:

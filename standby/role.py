@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
-from mgr.config.native import STANDBY_MODULES
+from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
 from mgr.host.abandoned import Half
 from mgr.host.bridge import Bridge
 from mgr.host.enabled import enabled_modules
 from mgr.host.finder import Found, always_on
-from mgr.host.life import Event
-from mgr.host.manager import Manager
+from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleRunner, Servant
+from mgr.host.worker_context import Manager
 from standby.context import StandbyContext
 from standby.down import set_down
 from standby.redirect import refusal

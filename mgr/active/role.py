@@ -15,31 +15,40 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from mgr.active.chronicle import Chronicle
-from mgr.active.context import ActiveContext, Reach
-from mgr.active.crashes import Crashes
-from mgr.active.errand import Errands
-from mgr.active.fleet import FleetReader
-from mgr.active.health import HealthKeeper
-from mgr.active.members import Members
-from mgr.active.modules import ActiveModules, OutsideEffects, Told
-from mgr.active.mutes import MuteKeeper
-from mgr.active.notify import announce, announce_maps
+from mgr.active.documents.publisher import FLEET_STATUS, Publisher, Sources
+from mgr.active.fleet.counter_rows import RowReader
+from mgr.active.fleet.reader import FleetReader
+from mgr.active.fleet.store import Members
+from mgr.active.fleet.wear import Wear
+from mgr.active.health.fleet_checks import fleet_checks
+from mgr.active.health.manager_checks import (
+    abandoned_checks,
+    module_checks,
+    option_checks,
+    outdated_checks,
+    standby_checks,
+    store_checks,
+)
+from mgr.active.health.mutes import MuteKeeper
+from mgr.active.health.store import HealthKeeper
+from mgr.active.modules.background_commands import Errands
+from mgr.active.modules.context import ActiveContext, Reach
+from mgr.active.modules.crashes import Crashes
+from mgr.active.modules.modules import ActiveModules, OutsideEffects, Told
+from mgr.active.modules.notify import announce, announce_maps
+from mgr.active.modules.remote import Remote
 from mgr.active.offer import commands_of
-from mgr.active.publish import FLEET_STATUS, Publisher, Sources
-from mgr.active.remote import Remote
-from mgr.active.rows import RowReader
 from mgr.active.successor import check_successor
 from mgr.active.term_context import Office
-from mgr.active.wear import Wear
+from mgr.active.term_log import Chronicle
 from mgr.active.write_proof import WriteProof
 from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import builtins
+from mgr.command.builtin.context import Administration
 from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -52,20 +61,11 @@ from mgr.errors import (
 )
 from mgr.health.board import OURS, Board
 from mgr.health.check import Check
-from mgr.health.fleet import fleet_checks
-from mgr.health.manager import (
-    abandoned_checks,
-    module_checks,
-    option_checks,
-    outdated_checks,
-    standby_checks,
-    store_checks,
-)
 from mgr.host.bridge import Bridge
 from mgr.host.finder import Found
-from mgr.host.life import Event
-from mgr.host.manager import Manager, version
+from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, Servant
+from mgr.host.worker_context import Manager, version
 from mgr.store.api import Delete, LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import CURRENT_WITHIN_S

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mgr.election.fitness import numbers_of
-from mgr.election.leader import Presence
+from mgr.election.eligibility import numbers_of
+from mgr.election.records import Presence
 from mgr.errors import NotFoundError, NotPermittedError
 
 

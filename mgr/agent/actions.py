@@ -7,10 +7,10 @@ import json
 from typing import Final
 
 from mgr.agent.facts import facts
-from mgr.agent.meters import busiest
+from mgr.agent.host_metrics import busiest
 from mgr.agent.program import run
 from mgr.agent.settings import Action, AgentSettings
-from mgr.client.program import Program
+from mgr.client.daemon.program import Program
 
 Said = tuple[int, str, str]
 

@@ -12,12 +12,12 @@ from typing import Final
 from mgr.agent.actions import Actions
 from mgr.agent.crashes import Crashes
 from mgr.agent.facts import facts
-from mgr.agent.meters import Meters
+from mgr.agent.host_metrics import Meters
 from mgr.agent.settings import HOST, AgentSettings, Watch
 from mgr.agent.smart import devices
-from mgr.agent.watched import look
-from mgr.client.answer import Answer
-from mgr.client.daemon import AsyncDaemon
+from mgr.agent.watched_units import look
+from mgr.client.daemon.daemon import AsyncDaemon
+from mgr.client.messages import Answer
 from mgr.errors import OverloadedError, ReplacedError
 
 CRASHES_EVERY_S: Final = 30.0

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from mgr.client.answer import Answer
+from mgr.client.messages import Answer
 from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
 
 POSTED: Final = "posted"

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from mgr.agent.program import run
-from mgr.client.standing import Device
+from mgr.client.daemon.reported_state import Device
 
 LIMIT_S: Final = 20.0
 """A disk that is dying answers late or never."""

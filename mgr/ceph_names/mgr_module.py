@@ -3,7 +3,13 @@
 import json
 
 from mgr.module_api import CephArgtype
-from mgr.module_api.ceph_words import NFS_GANESHA_SUPPORTED_FSALS, NFS_POOL_NAME, PG_STATES
+from mgr.module_api.ceph.api_marks import API
+from mgr.module_api.ceph.constants import NFS_GANESHA_SUPPORTED_FSALS, NFS_POOL_NAME, PG_STATES
+from mgr.module_api.ceph.crush_map import CRUSHMap
+from mgr.module_api.ceph.osd_map import OSDMap, OSDMapIncremental
+from mgr.module_api.ceph.rados import attribute as __getattr__
+from mgr.module_api.ceph.reef_command import Command
+from mgr.module_api.ceph.release import CephReleases
 from mgr.module_api.command import (
     ERROR_MSG_EMPTY_INPUT_FILE,
     ERROR_MSG_NO_INPUT_FILE,
@@ -15,18 +21,6 @@ from mgr.module_api.command import (
     HandlerFuncType,
 )
 from mgr.module_api.context import OptionValue
-from mgr.module_api.counters import PerfCounterT
-from mgr.module_api.crush_map import CRUSHMap
-from mgr.module_api.database import (
-    MAX_DBCLEANUP_RETRIES,
-    CLIRequiresDB,
-    MgrDBNotAllowed,
-    MgrDBNotReady,
-    MgrModuleRecoverDB,
-)
-from mgr.module_api.entry import Command
-from mgr.module_api.exposure import API
-from mgr.module_api.fleet import ServerInfoT, ServiceInfoT
 from mgr.module_api.health import HealthChecksT
 from mgr.module_api.log import (
     ClusterLogHandler,
@@ -36,15 +30,21 @@ from mgr.module_api.log import (
     MgrModuleLoggingMixin,
     MgrRootHandler,
 )
+from mgr.module_api.mgr_util.timer import profile_method
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import NotifyType
 from mgr.module_api.option import Option, OptionLevel
-from mgr.module_api.osd_map import OSDMap, OSDMapIncremental
-from mgr.module_api.own_options import _get_localized_key
-from mgr.module_api.rados import attribute as __getattr__
-from mgr.module_api.release import CephReleases
+from mgr.module_api.parts.counters import PerfCounterT
+from mgr.module_api.parts.database import (
+    MAX_DBCLEANUP_RETRIES,
+    CLIRequiresDB,
+    MgrDBNotAllowed,
+    MgrDBNotReady,
+    MgrModuleRecoverDB,
+)
+from mgr.module_api.parts.fleet import ServerInfoT, ServiceInfoT
+from mgr.module_api.parts.options import _get_localized_key
 from mgr.module_api.result import CommandResult, HandleCommandResult, MonCommandFailed
-from mgr.module_api.timer import profile_method
 
 __all__ = [
     "API",

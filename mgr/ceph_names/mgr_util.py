@@ -1,13 +1,6 @@
 """Names that ceph-mgr modules import from ``mgr_util``. Their home is ``mgr.module_api``."""
 
-from mgr.module_api.address import (
-    PortAlreadyInUse,
-    ServerConfigException,
-    build_url,
-    get_default_addr,
-    test_port_allocation,
-)
-from mgr.module_api.cephfs import (
+from mgr.module_api.ceph.cephfs import (
     CephfsClient,
     CephfsConnectionException,
     CephfsConnectionPool,
@@ -15,7 +8,16 @@ from mgr.module_api.cephfs import (
     lock_timeout_log,
     open_filesystem,
 )
-from mgr.module_api.display import (
+from mgr.module_api.ceph.earmark import CephFSEarmarkResolver
+from mgr.module_api.mgr_util.address import (
+    PortAlreadyInUse,
+    ServerConfigException,
+    build_url,
+    get_default_addr,
+    test_port_allocation,
+)
+from mgr.module_api.mgr_util.config_section import merge_dicts, name_to_config_section
+from mgr.module_api.mgr_util.display import (
     BLACK,
     BLUE,
     BOLD_SEQ,
@@ -37,11 +39,9 @@ from mgr.module_api.display import (
     format_units,
     to_pretty_timedelta,
 )
-from mgr.module_api.earmark import CephFSEarmarkResolver
-from mgr.module_api.rate import get_most_recent_rate, get_time_series_rates
-from mgr.module_api.section import merge_dicts, name_to_config_section
-from mgr.module_api.timer import RTimer, profile_method
-from mgr.module_api.tls import (
+from mgr.module_api.mgr_util.rate import get_most_recent_rate, get_time_series_rates
+from mgr.module_api.mgr_util.timer import RTimer, profile_method
+from mgr.module_api.mgr_util.tls import (
     certificate_days_to_expire,
     create_self_signed_cert,
     get_cert_issuer_info,

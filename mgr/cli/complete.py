@@ -9,8 +9,8 @@ from typing import Final
 
 from mgr.argument.descriptor import Argument, Signature
 from mgr.argument.types import CephBool, CephChoices
-from mgr.cli.table import Table, is_fresh, load, path
-from mgr.cli.where import habits, hosts
+from mgr.cli.command_cache import Table, is_fresh, load, path
+from mgr.cli.config import habits, hosts
 from mgr.errors import MgrError
 
 OWN: Final = {

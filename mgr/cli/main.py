@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from mgr.cli import show, table, where
+from mgr.cli import command_cache, config, output
 from mgr.errors import InvalidArgumentError, MgrError
 
 FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
@@ -54,15 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         form = options.get("format") or ""
         return _done(options) if options else 0
     except click.UsageError as error:
-        return show.failure(InvalidArgumentError(error.format_message()), form)
+        return output.failure(InvalidArgumentError(error.format_message()), form)
     except MgrError as error:
-        return show.failure(error, form)
+        return output.failure(error, form)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        return show.INTERRUPTED
+        return output.INTERRUPTED
     except BrokenPipeError:
         # ``mgrctl ... | head``: no error, but the interpreter must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return show.PIPE_CLOSED
+        return output.PIPE_CLOSED
 
 
 def _anywhere() -> list[click.Option]:
@@ -173,13 +173,13 @@ def _done(options: dict[str, Any]) -> int:
         return _completion(words[1:])
     if not words and not _works_without_words(options):
         raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
-    known = where.habits(os.environ)
-    hosts = where.hosts(options["hosts"], os.environ, known)
+    known = config.habits(os.environ)
+    hosts = config.hosts(options["hosts"], os.environ, known)
     wish_of = {
         "words": words,
         "hosts": hosts,
-        "tls": where.tls(options, os.environ, known),
-        "table": table.path(hosts, os.environ),
+        "tls": config.tls(options, os.environ, known),
+        "table": command_cache.path(hosts, os.environ),
         "format": options["format"] or known.format,
         "in_file": options["in_file"],
         "out_file": options["out_file"],
@@ -225,10 +225,10 @@ def _completion(shells: tuple[str, ...]) -> int:
 def _completed(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
 
-    def fetch(hosts: str, file: Any) -> table.Table:
+    def fetch(hosts: str, file: Any) -> command_cache.Table:
         from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
 
-        certificates = where.tls(context.params, os.environ, where.habits(os.environ))
+        certificates = config.tls(context.params, os.environ, config.habits(os.environ))
         return fetch(hosts, file, certificates)
 
     found = candidates(

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mgr.argument.tell import meant, to_daemon
-from mgr.cli import show
-from mgr.cli.table import Entry, Table, keep, load, touch
-from mgr.client.aio import AsyncClient
-from mgr.client.answer import Answer, Line, Missing, Status
+from mgr.cli import output
+from mgr.cli.command_cache import Entry, Table, keep, load, touch
+from mgr.client.async_client import AsyncClient
+from mgr.client.messages import Answer, Line, Missing, Status
 from mgr.clock import CLOCK
 from mgr.errors import InvalidArgumentError, UnreachableError
 from mgr.tls import Tls
@@ -77,7 +77,7 @@ def explain(wish: Wish) -> int:
     found = [pair for pair in table.shown() if pair[0].words[: len(asked)] == asked]
     if not found:
         table.found(asked, {})
-    show.commands(found)
+    output.commands(found)
     return 0
 
 
@@ -136,8 +136,8 @@ async def _execute(wish: Wish) -> int:
         except UnreachableError as error:
             found = await client.statuses()
             if wish.words == STATUS and any(isinstance(each, Status) for each in found.values()):
-                show.statuses(found, wish.format)
-                return show.failure(error, wish.format)
+                output.statuses(found, wish.format)
+                return output.failure(error, wish.format)
             raise _explained(found, error) from None
         # Who is told is the manager's to judge, and what a daemon is told is the daemon's.
         if told := to_daemon(wish.words, arguments):
@@ -207,10 +207,10 @@ def _line(event: Line | Missing, form: str) -> str:
 
 def _printed(answer: Answer, wish: Wish) -> int:
     if answer.retval < 0:
-        return show.refusal(answer.retval, answer.stderr, wish.format)
+        return output.refusal(answer.retval, answer.stderr, wish.format)
     # A positive number is success: a few modules return one by mistake, and Ceph's own client
     # takes it so.
-    show.answer(answer.stdout, answer.stderr, wish.out_file)
+    output.answer(answer.stdout, answer.stderr, wish.out_file)
     return 0
 
 

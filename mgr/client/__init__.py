@@ -11,20 +11,20 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mgr.client.aio import AsyncClient
+    from mgr.client.async_client import AsyncClient
     from mgr.client.blocking import Client
-    from mgr.client.daemon import AsyncDaemon, Daemon
-    from mgr.client.standing import Device
+    from mgr.client.daemon.daemon import AsyncDaemon, Daemon
+    from mgr.client.daemon.reported_state import Device
     from mgr.tls import Tls
 
 __all__ = ["AsyncClient", "AsyncDaemon", "Client", "Daemon", "Device", "Tls"]
 
 _HOMES: Final = {
-    "AsyncClient": "mgr.client.aio",
-    "AsyncDaemon": "mgr.client.daemon",
+    "AsyncClient": "mgr.client.async_client",
+    "AsyncDaemon": "mgr.client.daemon.daemon",
     "Client": "mgr.client.blocking",
-    "Daemon": "mgr.client.daemon",
-    "Device": "mgr.client.standing",
+    "Daemon": "mgr.client.daemon.daemon",
+    "Device": "mgr.client.daemon.reported_state",
     "Tls": "mgr.tls",
 }
 

@@ -11,8 +11,8 @@ from mgr.errors import (
     OutcomeUnknownError,
     TermLostError,
 )
+from mgr.rpc.codec import span
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
-from mgr.rpc.wire import span
 
 SAYS_UNKNOWN: Final = (TermLostError, DeadlineExceededError, OutcomeUnknownError)
 """Errors that do not claim that nothing ran."""

@@ -15,10 +15,10 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
-from mgr.client.aio import REACH_S, TIMEOUT_S, AsyncClient
-from mgr.client.answer import Answer, CommandInfo, Line, Missing, Status
+from mgr.client.async_client import REACH_S, TIMEOUT_S, AsyncClient
+from mgr.client.leader_search import Sighting
 from mgr.client.maps import Gone, Map, Maps
-from mgr.client.search import Sighting
+from mgr.client.messages import Answer, CommandInfo, Line, Missing, Status
 from mgr.errors import InternalError, UnreachableError
 from mgr.tls import Tls
 

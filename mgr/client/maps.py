@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mgr.client.errand import Errand
-from mgr.client.follow import found_active
-from mgr.client.guide import Guide
+from mgr.client.call import Errand
+from mgr.client.leader_cache import Guide
+from mgr.client.leader_search import PAUSE_MAX_S, Search, wait_at_most
 from mgr.client.reading import read
-from mgr.client.search import PAUSE_MAX_S, Search, wait_at_most
+from mgr.client.streams import found_active
 from mgr.errors import NotFoundError
 from mgr.rpc.v1 import cluster_pb2
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from mgr.client.search import Search
+from mgr.client.leader_search import Search
 from mgr.errors import NotActiveError, OutcomeUnknownError, UnreachableError
 from mgr.rpc.status import error_of
 

@@ -9,11 +9,11 @@ from typing import Any, Self
 import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type
 
-from mgr.client.answer import Answer
-from mgr.client.errand import Elsewhere
-from mgr.client.guide import Guide
-from mgr.client.outstanding import Outstanding, Stream
-from mgr.client.search import PAUSE, Search, Sighting, wait_at_most
+from mgr.client.call import Elsewhere
+from mgr.client.leader_cache import Guide
+from mgr.client.leader_search import PAUSE, Search, Sighting, wait_at_most
+from mgr.client.messages import Answer
+from mgr.client.pending import Outstanding, Stream
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.command_pb2 import SessionRequest, SessionResponse
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from mgr.cluster.counters import NO_POINTS
-from mgr.cluster.member import Member
+from mgr.cluster.daemon_record import Member
 from mgr.errors import MgrError
 
 CLOCK_OFF_S: Final = 60.0

@@ -18,10 +18,11 @@ from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
 from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schema, Schemas
 from mgr.cluster.daemon import Daemon, Line, Opening, Saying, State
-from mgr.cluster.findings import Findings, findings_in
+from mgr.cluster.daemon_record import Member
+from mgr.cluster.fleet_health import Findings, findings_in
+from mgr.cluster.fleet_options import Tuning
 from mgr.cluster.log import ClusterLog, Priority
-from mgr.cluster.member import Member
-from mgr.cluster.rules import (
+from mgr.cluster.validation import (
     MESSAGES_AT_ONCE,
     MESSAGES_PER_PERIOD,
     check_count,
@@ -33,7 +34,6 @@ from mgr.cluster.rules import (
     checked_text,
     checked_texts,
 )
-from mgr.cluster.tuning import Tuning
 from mgr.errors import (
     DeadlineExceededError,
     MgrError,
@@ -282,7 +282,7 @@ class Fleet:
         """Replace what ``saying`` holds: all of it, or nothing if one thing cannot be.
 
         Raises:
-            ReportRefusedError: It says what cannot be; see ``mgr.cluster.rules``.
+            ReportRefusedError: It says what cannot be; see ``mgr.cluster.validation``.
             ReportLimitError: It says too much.
 
         """

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, Protocol, Self
 
 import msgspec
 
-from mgr.cluster.document import shared
+from mgr.cluster.frozen import shared
 from mgr.errors import (
     ConflictError,
     InvalidArgumentError,

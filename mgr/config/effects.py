@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
-from mgr.config.kinds import refuse
+from mgr.config.option_types import refuse
 from mgr.errors import InvalidArgumentError
 from mgr.store.keys import NAME
 

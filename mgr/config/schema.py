@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
-from mgr.config.kinds import KINDS, Kind, Value, kind_of, refuse
+from mgr.config.option_types import KINDS, Kind, Value, kind_of, refuse
 from mgr.errors import InvalidArgumentError
 
 LEVELS: Final = ("basic", "advanced", "dev", "unknown")

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from mgr.config.kinds import Value
 from mgr.config.kv import checked_key, checked_value
+from mgr.config.option_types import Value
 from mgr.config.schema import MODULE_PREFIX, OptionSpec, Schemas
 from mgr.errors import InvalidArgumentError
 from mgr.store.api import Put, Record

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mgr.election.fitness import is_trusted
+from mgr.election.eligibility import is_trusted
 
 HOST: Final = "127.0.0.1"
 ETCD_PORT: Final = 7421

@@ -19,8 +19,8 @@ from typing import Final
 
 import click
 
-from mgr.client.aio import AsyncClient
-from mgr.client.answer import Manager
+from mgr.client.async_client import AsyncClient
+from mgr.client.messages import Manager
 from mgr.clock import CLOCK
 from mgr.demo.machine import (
     ETCD_PORT,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgr.client.answer import Manager
+from mgr.client.messages import Manager
 from mgr.demo.machine import HELLO_PORTS, HOST, HOSTS
 
 

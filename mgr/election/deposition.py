@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from mgr.election.leader import Fence, Leader, decode, encode
-from mgr.election.pulse import outwaited
+from mgr.election.heartbeat import outwaited
+from mgr.election.records import Fence, Leader, decode, encode
 from mgr.election.timing import UNKNOWN_WINDOW_S
 from mgr.store.api import (
     ABSENT,

@@ -37,7 +37,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from mgr.transition import looked_up
+from mgr.state_machine import looked_up
 
 
 class Phase(Enum):

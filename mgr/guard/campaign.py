@@ -12,17 +12,17 @@ from typing import Final
 import msgspec
 
 from mgr.election.candidate import Candidate, Sight
-from mgr.election.fitness import Fitness
-from mgr.election.leader import Leader, decode, encode
+from mgr.election.eligibility import Fitness
+from mgr.election.heartbeat import Rhythm
+from mgr.election.leader_key import Office
 from mgr.election.machine import WAITING, Event, Phase
-from mgr.election.office import Office
-from mgr.election.pulse import Rhythm
+from mgr.election.records import Leader, decode, encode
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.state import Given, State, Tell, Term
-from mgr.guard.waiting import woken
 from mgr.store.api import Record, Revision
+from mgr.waiting import woken
 
 LOOK_EVERY_S: Final = 0.5
 """How often to look without being woken: the net under a feed that is silent."""

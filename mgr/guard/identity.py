@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgr.clock import timestamp
-from mgr.election.leader import Presence
+from mgr.election.records import Presence
 from mgr.guard.host import described
 
 

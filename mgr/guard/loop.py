@@ -12,22 +12,22 @@ import logging
 from typing import Final
 
 from mgr.clock import Clock
-from mgr.election.fitness import Fitness
+from mgr.election.eligibility import Fitness
 from mgr.election.machine import TRANSITIONS, WAITING, Action, Event, Phase, step
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import CannotListenError, StoreError
+from mgr.guard.actions import Deeds
 from mgr.guard.campaign import Campaign
-from mgr.guard.crew import Crew, Patience, StartWorker
-from mgr.guard.deeds import Deeds
+from mgr.guard.heartbeat import Pulses
 from mgr.guard.identity import Identity
+from mgr.guard.leader_monitor import Vigil
 from mgr.guard.notify_systemd import Notifier
 from mgr.guard.presence import Place
-from mgr.guard.pulses import Pulses
 from mgr.guard.records import Records, Signboard
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import Given, State, Term
-from mgr.guard.vigil import Vigil
+from mgr.guard.worker_supervisor import Crew, Patience, StartWorker
 from mgr.link import (
     ActsOutside,
     Drained,
@@ -42,9 +42,9 @@ from mgr.link import (
     Unable,
 )
 from mgr.settings import Settings
+from mgr.state_machine import UnexpectedEventError
 from mgr.store.api import Store
 from mgr.store.identity import StoreIdentity
-from mgr.transition import UnexpectedEventError
 
 EXAMINE_EVERY_S: Final = 10.0
 START_SLACK_S: Final = 15.0

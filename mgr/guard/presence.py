@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Final
 
-from mgr.election.leader import Presence, decode, encode
+from mgr.election.records import Presence, decode, encode
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError
 from mgr.guard.state import Given

@@ -42,7 +42,7 @@ from typing import Final, NoReturn
 
 BACKSTOP_NS: Final = 20_000_000
 """How long after the deadline this process is killed if it did not act. The earliest successor
-acts ``mgr.election.pulse.MARGIN_S`` after the deadline, which is more than twice as long."""
+acts ``mgr.election.heartbeat.MARGIN_S`` after the deadline, which is more than twice as long."""
 SWEEP_EVERY_MS: Final = 1
 CLEAN_SCANS: Final = 3
 """So many looks in a row must find nothing, for nothing to be left."""

@@ -6,13 +6,13 @@ import asyncio
 from typing import Final
 
 from mgr.clock import timestamp
-from mgr.election.leader import Leader, Presence, encode
 from mgr.election.machine import LEADING, WAITING, Event
+from mgr.election.records import Leader, Presence, encode
 from mgr.election.session import Session
 from mgr.errors import StoreError
-from mgr.guard.crew import Crew
 from mgr.guard.presence import Place
 from mgr.guard.state import Given, State, Tell
+from mgr.guard.worker_supervisor import Crew
 from mgr.link import Ready
 from mgr.store.api import Revision
 

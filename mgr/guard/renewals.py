@@ -10,8 +10,8 @@ from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.guard.presence import Place
 from mgr.guard.state import Given, State, Tell, Term
-from mgr.guard.waiting import woken
 from mgr.store.api import Revision
+from mgr.waiting import woken
 
 STUCK_S: Final = 10.0
 """A worker that is being killed for so long is one that the kernel does not end."""

@@ -14,14 +14,14 @@ import msgspec
 
 from mgr.clock import CLOCK
 from mgr.connection import connect
-from mgr.guard.child import Child
-from mgr.guard.crew import Listener
 from mgr.guard.identity import Identity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
 from mgr.guard.reaper import become_subreaper
 from mgr.guard.spawn import Spawned, spawn
 from mgr.guard.state_file import StateFile
+from mgr.guard.worker_process import Child
+from mgr.guard.worker_supervisor import Listener
 from mgr.link import Begin, StoreSeen
 from mgr.settings import Settings
 

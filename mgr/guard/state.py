@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mgr.clock import Clock
+from mgr.election.heartbeat import PROFILES, Cadence, Rhythm
+from mgr.election.leader_key import Office
 from mgr.election.machine import LEADING, PROVABLE, Event, Phase
-from mgr.election.office import Office
-from mgr.election.pulse import PROFILES, Cadence, Rhythm
 from mgr.errors import CannotListenError, NameTakenError
 from mgr.guard.identity import Identity
 from mgr.guard.worker_health import StoreContact

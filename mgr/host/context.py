@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgr.host.manager import Manager
+from mgr.host.worker_context import Manager
 from mgr.module_api.context import OptionValue
 from mgr.settings import split_address
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from mgr.config.modules import decode, is_on
+from mgr.config.enabled_modules import decode, is_on
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 

@@ -32,7 +32,7 @@ from mgr.host.bridge import aside
 from mgr.host.crash import Caller, Crash
 from mgr.host.effects import Classified, classify, declared_effects
 from mgr.link import ModuleReport
-from mgr.module_api import bindings
+from mgr.module_api.ceph import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.store.keys import NAME

@@ -15,7 +15,7 @@ from typing import Final
 
 from mgr.host.bridge import aside
 from mgr.host.finder import Found, load_anew
-from mgr.host.manager import Manager
+from mgr.host.worker_context import Manager
 from mgr.settings import Settings
 from mgr.store.api import Revision
 

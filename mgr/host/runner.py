@@ -24,8 +24,8 @@ from mgr.errors import (
 )
 from mgr.host.bridge import Bridge, aside, thread_name
 from mgr.host.crash import Caller, Crash, Heard, unheard
-from mgr.host.life import COMES, ENDED, WORKS, Action, Event, Phase, step
-from mgr.host.news import News, NotifyId
+from mgr.host.lifecycle import COMES, ENDED, WORKS, Action, Event, Phase, step
+from mgr.host.notifications import News, NotifyId
 
 CLOG: Final = "clog"
 """News of the cluster log, which has a caller of its own in crash reports."""

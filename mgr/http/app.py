@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from mgr.host.cluster_view import ClusterView, LeaderView
 from mgr.host.role import Role
-from mgr.host.view import ClusterView, LeaderView
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 """Who leads changes at any moment: no answer of this port may be kept."""

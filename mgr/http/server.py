@@ -13,8 +13,8 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from mgr.errors import CannotListenError
+from mgr.host.cluster_view import ClusterView
 from mgr.host.role import Role
-from mgr.host.view import ClusterView
 from mgr.http.app import Pages
 from mgr.settings import Settings, reachable, split_address
 

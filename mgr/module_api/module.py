@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mgr.module_api import release
+from mgr.module_api.ceph import release
+from mgr.module_api.ceph.api_marks import expose
+from mgr.module_api.ceph.native import Native
+from mgr.module_api.ceph.perf_query import PerfQueries
+from mgr.module_api.ceph.rados import Rados
 from mgr.module_api.command import CLICommandBase, decorated_commands, register_commands
 from mgr.module_api.context import ModuleContext, OptionValue, StandbyContext
-from mgr.module_api.counters import Counters
-from mgr.module_api.database import ModuleDatabase
 from mgr.module_api.declared import Declared
-from mgr.module_api.display import get_pretty_header, get_pretty_row, to_pretty_iec
-from mgr.module_api.exposure import expose
-from mgr.module_api.fleet import Fleet
 from mgr.module_api.health import cleaned
 from mgr.module_api.log import ClusterLogPrio as Priority
-from mgr.module_api.native import Native
-from mgr.module_api.own_maps import OwnMaps
-from mgr.module_api.own_options import OwnOptions
-from mgr.module_api.own_store import OwnStore, localized_store
-from mgr.module_api.perf_query import PerfQueries
-from mgr.module_api.progress import ReportsProgress
-from mgr.module_api.rados import Rados
+from mgr.module_api.mgr_util.display import get_pretty_header, get_pretty_row, to_pretty_iec
+from mgr.module_api.parts.counters import Counters
+from mgr.module_api.parts.database import ModuleDatabase
+from mgr.module_api.parts.fleet import Fleet
+from mgr.module_api.parts.maps import OwnMaps
+from mgr.module_api.parts.options import OwnOptions
+from mgr.module_api.parts.progress import ReportsProgress
+from mgr.module_api.parts.store import OwnStore, localized_store
 
 
 class MgrModule(

@@ -14,12 +14,12 @@ import grpc
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
 from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.host.cluster_view import ClusterView, refusal
 from mgr.host.role import Role
-from mgr.host.view import ClusterView, refusal
-from mgr.rpc.callers import Door
-from mgr.rpc.fleet_wire import daemon_of, series_of
+from mgr.rpc.authorization import Door
+from mgr.rpc.daemon_stream import MakeCalls, Membership
+from mgr.rpc.fleet_codec import daemon_of, series_of
 from mgr.rpc.maps import MapServicer
-from mgr.rpc.report import MakeCalls, Membership
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 

@@ -15,12 +15,12 @@ from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.host.role import Role
-from mgr.rpc.callers import Door
+from mgr.rpc.authorization import Door
+from mgr.rpc.codec import arguments_in
 from mgr.rpc.gated import Gated
 from mgr.rpc.session import Session
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
-from mgr.rpc.wire import arguments_in
 
 FOREVER_S: Final = 1e9
 """A deadline further away than this is none."""

@@ -12,9 +12,9 @@ from typing import Any, Final, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
-from mgr.cluster.rules import MESSAGE_BYTES_MAX
+from mgr.cluster.validation import MESSAGE_BYTES_MAX
 from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
-from mgr.rpc.callers import Door
+from mgr.rpc.authorization import Door
 from mgr.rpc.gated import Gated
 from mgr.rpc.status import code_of, status_of, trailers_of
 

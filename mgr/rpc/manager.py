@@ -18,11 +18,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.cluster.log import CAPACITY, Dropped, Entry, Filter, Priority
 from mgr.errors import InvalidArgumentError
+from mgr.host.cluster_view import ClusterView, LeaderView, refusal
 from mgr.host.role import Role
-from mgr.host.view import ClusterView, LeaderView, refusal
+from mgr.rpc.codec import span
 from mgr.rpc.streams import HEARTBEAT_S, Streams
 from mgr.rpc.v1 import manager_pb2, manager_pb2_grpc
-from mgr.rpc.wire import span
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

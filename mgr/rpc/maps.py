@@ -15,8 +15,8 @@ import grpc
 from mgr.cluster.maps import Gone, Map, Maps
 from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import aside
+from mgr.host.cluster_view import ClusterView, refusal
 from mgr.host.role import Role
-from mgr.host.view import ClusterView, refusal
 from mgr.rpc.streams import HEARTBEAT_S, Streams
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2
 

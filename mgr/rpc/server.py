@@ -12,10 +12,10 @@ from grpc_reflection.v1alpha import reflection
 
 from mgr.clock import Clock
 from mgr.errors import CannotListenError, NotActiveError
-from mgr.host.manager import version
+from mgr.host.cluster_view import ClusterView, refusal
 from mgr.host.role import Role
-from mgr.host.view import ClusterView, refusal
-from mgr.rpc.callers import Door
+from mgr.host.worker_context import version
+from mgr.rpc.authorization import Door
 from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer

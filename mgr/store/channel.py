@@ -34,8 +34,8 @@ import grpc
 from mgr.errors import InvalidSettingError, StoreError
 from mgr.store import etcd3_stubs
 from mgr.store.endpoint import RANGE, WHICH_CLUSTER, Endpoint, Metadata, Request
+from mgr.store.error_classes import Verdict, refused, unanswered, verdict
 from mgr.store.identity import StoreIdentity
-from mgr.store.refusal import Verdict, refused, unanswered, verdict
 from mgr.tls import Tls
 
 ATTEMPT_S: Final = 0.8

@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 
 from mgr.store import etcd3_stubs
-from mgr.store.refusal import unanswered
+from mgr.store.error_classes import unanswered
 from mgr.tls import Tls
 
 OPTIONS: Final = (

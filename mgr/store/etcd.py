@@ -27,9 +27,9 @@ from mgr.store.api import (
 )
 from mgr.store.channel import EtcdLogin, FailoverChannel
 from mgr.store.endpoint import RANGE, TXN, Request
+from mgr.store.error_classes import CompactedError, ReplyTooLargeError
 from mgr.store.identity import StoreIdentity
 from mgr.store.limits import check_commit, encoded_key
-from mgr.store.refusal import CompactedError, ReplyTooLargeError
 from mgr.store.watch import Watch, range_end, record_of
 from mgr.tls import Tls
 

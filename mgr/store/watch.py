@@ -37,7 +37,7 @@ from mgr.store.api import (
     Store,
 )
 from mgr.store.channel import FailoverChannel, Stream
-from mgr.store.refusal import Verdict, verdict
+from mgr.store.error_classes import Verdict, verdict
 
 SILENCE_S: Final = 3.0
 FIRST_ASK_S: Final = 0.15

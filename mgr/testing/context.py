@@ -7,17 +7,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mgr.active import maps
-from mgr.active.empty import EMPTY
-from mgr.active.remote import Remote
-from mgr.cluster.document import shared
+from mgr.active.documents import documents
+from mgr.active.documents.empty import EMPTY
+from mgr.active.modules.remote import Remote
+from mgr.cluster.frozen import shared
 from mgr.config.kv import checked_key, checked_value
-from mgr.config.native import native_options
+from mgr.config.manager_options import native_options
 from mgr.config.schema import OptionSpec
 from mgr.errors import InvalidArgumentError
 from mgr.health.board import Board
 from mgr.health.check import Check
-from mgr.host.view import LeaderView
+from mgr.host.cluster_view import LeaderView
 from mgr.module_api.context import OptionValue
 from mgr.module_api.notify import STORE
 from mgr.testing.clock import STARTS_AT
@@ -264,13 +264,13 @@ class Context:
         if document is None:
             document = self._made(data_name)
         if document is None:
-            return maps.unpublished(data_name)
+            return documents.unpublished(data_name)
         return dict(shared(document))
 
     def _made(self, name: str) -> Any:
         match name:
             case "health":
-                return maps.health(self.board().as_document())
+                return documents.health(self.board().as_document())
             case "config":
                 defaults = {spec.name: spec.default_text for spec in native_options({})}
                 return defaults | {option: str(value) for option, value in self.native.items()}
@@ -288,7 +288,7 @@ class Context:
     def _mgr_map(self) -> dict[str, Any]:
         address = f"{ADDRESS}:7400"
         since = STARTS_AT.isoformat()
-        return maps.mgr_map(
+        return documents.mgr_map(
             epoch=1,
             available=True,
             leader=LeaderView(self.manager_id, "", address, "", "", self.term, since),

@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from mgr.module_api.counters import Counters
-from mgr.module_api.release import version_line
+from mgr.module_api.ceph.release import version_line
+from mgr.module_api.parts.counters import Counters
 from mgr.testing.clock import STARTS_AT
 
 POINTS_MAX: Final = 20

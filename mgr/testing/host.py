@@ -23,7 +23,7 @@ from mgr.command.registry import Command as Declared
 from mgr.command.registry import Registry
 from mgr.errors import MgrError
 from mgr.host.finder import Candidate, Found, declared, load
-from mgr.module_api import bindings
+from mgr.module_api.ceph import bindings
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import STORE
 from mgr.module_api.result import HandleCommandResult

@@ -23,7 +23,7 @@ from mgr.errors import CannotListenError, MgrError
 from mgr.host.bridge import aside, follow_module_threads, keep_modules_from_exiting
 from mgr.link import Begin, Unable, from_guard, open_link
 from mgr.settings import Settings
-from mgr.worker.tether import Tether, die_with_parent, dump_stacks_on_signal, end
+from mgr.worker.guard_link import Tether, die_with_parent, dump_stacks_on_signal, end
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from mgr.clock import Clock
 from mgr.errors import NotActiveError, TermLostError
-from mgr.host.view import LeaderView, hint
+from mgr.host.cluster_view import LeaderView, hint
 
 NEVER: Final = float("-inf")
 

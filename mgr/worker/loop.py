@@ -21,11 +21,11 @@ from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.connection import connect
 from mgr.errors import FencedError, StoreUnavailableError
+from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import find_modules, reports
-from mgr.host.manager import Manager, follow_config, known_options
 from mgr.host.reload import Reloads
 from mgr.host.role import Role
-from mgr.host.view import ClusterView
+from mgr.host.worker_context import Manager, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
@@ -53,7 +53,7 @@ from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 from mgr.worker.gate import Gate
-from mgr.worker.tether import Ages, Tether, end
+from mgr.worker.guard_link import Ages, Tether, end
 from standby.role import StandbyRole
 
 GOODBYE_S: Final = 0.5

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.client.answer import Answer
 from mgr.client.blocking import Client
+from mgr.client.messages import Answer
 from mgr.errors import MgrError
 from tests.conformance.packages import Packages
 from tests.support.cluster import Cluster

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from cherrypy_mgr import CherryPyMgr
-from mgr.module_api import tls
+from mgr.module_api.mgr_util import tls
 from tests.support import process
 
 cherrypy = pytest.importorskip("cherrypy", reason="extra 'conformance' not installed")

@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from mgr.client.blocking import Client
-from mgr.client.daemon import Daemon
+from mgr.client.daemon.daemon import Daemon
 from mgr.errors import NotAuthorizedError
 from tests.support.cluster import Cluster, wait_for
 from tests.support.secured_etcd import Certificates

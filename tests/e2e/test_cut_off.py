@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mgr.client import AsyncClient, AsyncDaemon
-from mgr.client.answer import Line
+from mgr.client.messages import Line
 from mgr.errors import NotActiveError, TermLostError
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.cluster_pb2 import GetMapRequest, ListDaemonsRequest

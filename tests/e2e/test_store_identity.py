@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mgr.client.answer import Status
+from mgr.client.messages import Status
 from mgr.errors import MgrError
 from tests.support.cluster import Cluster, wait_for
 from tests.support.etcd import Etcd

@@ -12,7 +12,7 @@ from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from tests.support.faults.late import Frozen, freeze
 from tests.support.faults.proxy import Mode, Proxy
-from tests.support.weather import Unguarded
+from tests.support.network_faults import Unguarded
 
 pytestmark = pytest.mark.etcd
 

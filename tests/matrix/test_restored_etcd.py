@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from mgr.client.answer import Status
+from mgr.client.messages import Status
 from mgr.clock import CLOCK
 from tests.support.cluster import wait_for
 from tests.support.faults.proxy import Mode

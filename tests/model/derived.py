@@ -18,15 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from mgr.election import pulse
+from mgr.election import heartbeat
 from mgr.election.deposition import Signs, Silence, _left_s
-from mgr.election.leader import Fence, decode, encode
+from mgr.election.heartbeat import Cadence, Rhythm, outwaited
+from mgr.election.leader_key import Office
 from mgr.election.machine import Action, Event, Phase, step
-from mgr.election.office import Office
-from mgr.election.pulse import Cadence, Rhythm, outwaited
+from mgr.election.records import Fence, decode, encode
+from mgr.state_machine import UnexpectedEventError
 from mgr.store.api import Outcome, Put, Record, Revision
 from mgr.store.keys import Keys
-from mgr.transition import UnexpectedEventError
 from mgr.worker.gate import Gate
 
 WINDOW: Final = 5
@@ -60,12 +60,12 @@ def machine_table() -> tuple[tuple[tuple[int, int], ...], ...]:
 @contextlib.contextmanager
 def clocks_wrong_by(share: float) -> Iterator[None]:
     """Let the real spans pay for clocks whose rates differ by ``share``."""
-    before = pulse.CLOCK_RATE_ERROR
-    pulse.CLOCK_RATE_ERROR = share
+    before = heartbeat.CLOCK_RATE_ERROR
+    heartbeat.CLOCK_RATE_ERROR = share
     try:
         yield
     finally:
-        pulse.CLOCK_RATE_ERROR = before
+        heartbeat.CLOCK_RATE_ERROR = before
 
 
 class Reading:

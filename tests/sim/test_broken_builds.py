@@ -9,14 +9,14 @@ from __future__ import annotations
 import pytest
 
 from mgr.election import machine
+from mgr.election.heartbeat import Rhythm
+from mgr.election.leader_key import Office
 from mgr.election.machine import Action, Event, Phase, Step
-from mgr.election.office import Office
-from mgr.election.pulse import Rhythm
 from mgr.election.timing import Timing
-from mgr.guard import vigil
+from mgr.guard import leader_monitor
 from mgr.store.api import Delete
+from tests.support.network_faults import KEYS, Unguarded, ViolationError, Weather
 from tests.support.simulation import Simulation
-from tests.support.weather import KEYS, Unguarded, ViolationError, Weather
 
 TTL_S = 5
 
@@ -45,7 +45,7 @@ def without_the_deadline_of_a_pulse(monkeypatch):
 
 def with_the_standbys_own_window(monkeypatch):
     """A standby deposes by its own setting and not by the leader's record."""
-    monkeypatch.setattr(vigil, "pulse_window_s", lambda _leader: 0.5)
+    monkeypatch.setattr(leader_monitor, "pulse_window_s", lambda _leader: 0.5)
     return {}
 
 

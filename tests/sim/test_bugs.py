@@ -6,7 +6,7 @@ import pytest
 
 from mgr.election.machine import Event, step
 from mgr.guard import loop as guard_file
-from mgr.transition import UnexpectedEventError
+from mgr.state_machine import UnexpectedEventError
 from tests.support.simulation import Simulation
 
 

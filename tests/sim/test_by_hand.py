@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.election.leader import Leader, decode
+from mgr.election.records import Leader, decode
 from mgr.store.api import NO_LEASE, Delete, Put
+from tests.support.network_faults import KEYS
 from tests.support.simulation import Simulation
-from tests.support.weather import KEYS
 
 TTL_S = 5
 VALUES = ["spoilt", '{"name": "z"}', None]

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from mgr.election.leader import Fence, decode
 from mgr.election.machine import Phase
-from mgr.guard.deeds import MAKE_WAY_S
+from mgr.election.records import Fence, decode
+from mgr.guard.actions import MAKE_WAY_S
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
 from mgr.store.api import Delete, Put
+from tests.support.network_faults import KEYS, Weather
 from tests.support.simulation import SimManager, Simulation
-from tests.support.weather import KEYS, Weather
 
 TTL_S = 5
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.network_faults import Weather
 from tests.support.simulation import Simulation
-from tests.support.weather import Weather
 
 TTL_S = 5
 

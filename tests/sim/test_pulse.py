@@ -6,11 +6,11 @@ import pytest
 
 from mgr.election import deposition
 from mgr.election.deposition import GAP_S, GAPS_PER_WINDOW, LOOKS_PER_GAP
-from mgr.election.leader import Fence, Leader, decode
+from mgr.election.heartbeat import PROFILES
 from mgr.election.machine import Phase
-from mgr.election.pulse import PROFILES
+from mgr.election.records import Fence, Leader, decode
+from tests.support.network_faults import KEYS, Weather
 from tests.support.simulation import Simulation
-from tests.support.weather import KEYS, Weather
 
 TTL_S = 5
 LONG_TTL_S = 10

@@ -9,9 +9,9 @@ import pytest
 from mgr.election.machine import Phase
 from mgr.guard.campaign import Campaign
 from mgr.store.api import Revision
+from tests.support.network_faults import KEYS, ViolationError
 from tests.support.simulation import Simulation
-from tests.support.virtual import context_of
-from tests.support.weather import KEYS, ViolationError
+from tests.support.virtual_loop import context_of
 
 OLD_S = 10
 RAISED = 1_000_000_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.guard.deeds import PART_SLACK_S
+from mgr.guard.actions import PART_SLACK_S
 from mgr.store.api import Delete
+from tests.support.network_faults import KEYS, Weather
 from tests.support.simulation import Simulation
-from tests.support.weather import KEYS, Weather
 
 STORM_S = 45
 RATE = 0.004

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from mgr.errors import CannotListenError
+from tests.support.network_faults import KEYS, Weather
 from tests.support.simulation import Simulation
-from tests.support.weather import KEYS, Weather
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.network_faults import ViolationError, Weather
 from tests.support.simulation import Simulation
-from tests.support.weather import ViolationError, Weather
 
 TTL_S = 5
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mgr.election.machine import Phase
+from tests.support.network_faults import KEYS
 from tests.support.simulation import Simulation
-from tests.support.weather import KEYS
 
 START_S = 5
 

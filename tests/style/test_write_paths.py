@@ -21,7 +21,7 @@ BESIDE = {
     # The election itself: each of these transactions compares the key it is about.
     "mgr/election/candidate.py",
     "mgr/election/deposition.py",
-    "mgr/election/office.py",
+    "mgr/election/leader_key.py",
     "mgr/election/session.py",
     "mgr/guard/presence.py",
     # While nobody leads there is no term; it compares that nobody does.

@@ -17,12 +17,12 @@ import grpc
 from mgr.access.table import Access
 from mgr.clock import CLOCK
 from mgr.errors import MgrError, NotActiveError, ReplacedError
-from mgr.rpc.callers import Door
+from mgr.rpc.authorization import Door
+from mgr.rpc.codec import value_of
 from mgr.rpc.gated import Gated
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionResponse
-from mgr.rpc.wire import value_of
 from mgr.store.keys import Keys
 from mgr.worker.gate import Gate
 

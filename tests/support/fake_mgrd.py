@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mgr import daemon
+from mgr import mgrd
 
 if __name__ == "__main__":
     worker = Path(__file__).with_name("fake_worker.py")
-    daemon.WORKER = (sys.executable, "-P", str(worker))
-    daemon.main()
+    mgrd.WORKER = (sys.executable, "-P", str(worker))
+    mgrd.main()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mgr.errors import FencedError, MgrError
-from mgr.guard.crew import DEADLINE, Listener
+from mgr.guard.worker_supervisor import DEADLINE, Listener
 from mgr.link import (
     ActsOutside,
     Drain,
@@ -28,8 +28,8 @@ from mgr.link import (
 )
 from mgr.store.api import Revision
 from mgr.store.fenced import FencedStore
-from tests.support.virtual import KERNEL, context_of
-from tests.support.weather import KEYS
+from tests.support.network_faults import KEYS
+from tests.support.virtual_loop import KERNEL, context_of
 
 if TYPE_CHECKING:
     from tests.support.simulation import SimManager

@@ -15,13 +15,13 @@ import random
 from collections.abc import Callable
 from typing import Self
 
-from mgr.election.leader import Leader, decode
 from mgr.election.machine import Phase
+from mgr.election.records import Leader, decode
 from mgr.errors import MgrError
-from mgr.guard.crew import Listener
 from mgr.guard.identity import Identity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
+from mgr.guard.worker_supervisor import Listener
 from mgr.link import (
     Resign,
 )
@@ -29,9 +29,9 @@ from mgr.settings import PROFILED, Settings
 from mgr.store.api import Delete, Put, Store
 from mgr.store.identity import StoreIdentity
 from mgr.store.memory import MemoryStore
+from tests.support.network_faults import KEYS, Judge, Weather, Wire
 from tests.support.sim_worker import SimWorker
-from tests.support.virtual import HostClock, VirtualClock, VirtualLoop, context_of
-from tests.support.weather import KEYS, Judge, Weather, Wire
+from tests.support.virtual_loop import HostClock, VirtualClock, VirtualLoop, context_of
 
 
 class Systemd(Notifier):

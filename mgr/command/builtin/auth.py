@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from mgr.access.caps import Ask, Caps
 from mgr.access.table import EVERYBODY, Caller, checked_client
 from mgr.cluster.log import AUDIT_CHANNEL, Priority
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.render import table
 from mgr.errors import NotFoundError, NotPermittedError
 

@@ -17,8 +17,8 @@ from mgr.command.builtin import (
     osd,
     status,
 )
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import Builtins
+from mgr.command.builtin.context import Administration
 
 NOUNS = (
     manager,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.render import table
-from mgr.config.conf import read_conf, write_conf
+from mgr.config.ceph_conf import read_conf, write_conf
 from mgr.config.history import Change, Version
 from mgr.config.schema import OptionSpec
 from mgr.config.values import Setting, sections_of
-from mgr.election.leader import Presence, decode
+from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.store.api import Delete
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, alias, builtin
+from mgr.command.builtin.context import Administration
 from mgr.config.kv import ENTRY_BYTES_MAX, checked_key, checked_value
-from mgr.config.native import ENTRY_LIMIT
+from mgr.config.manager_options import ENTRY_LIMIT
 from mgr.errors import NotFoundError
 
 # Keys and values are of any alphabet: a CephString would take ASCII only.

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mgr.cluster.daemon import Daemon, Order, State
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.render import table
-from mgr.election.leader import Presence, decode
+from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 
 TELL_S: Final = 30.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mgr.argument.descriptor import Flag
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.registry import BUILTIN, Command
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mgr.clock import timestamp
-from mgr.cluster.device import EXPECTANCY, STORED, kept
-from mgr.command.builtin.admin import Administration
+from mgr.cluster.stored_device import EXPECTANCY, STORED, kept
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.render import table
 from mgr.config.kv import checked_key
 from mgr.errors import InvalidArgumentError, NotFoundError

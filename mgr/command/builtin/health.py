@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from mgr.clock import utc_now
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.config.kinds import span_s
+from mgr.command.builtin.context import Administration
+from mgr.config.option_types import span_s
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.health.board import Board
 from mgr.health.mute import Mute, encode

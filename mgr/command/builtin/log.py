@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mgr.cluster.log import AUDIT_CHANNEL, DEFAULT_CHANNEL, Filter, Priority
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 
 LAST = 20
 LEVELS = {

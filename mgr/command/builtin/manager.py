@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgr.clock import timestamp
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.election.leader import Presence, decode
+from mgr.command.builtin.context import Administration
+from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
-from mgr.module_api.release import RELEASE, version_line
+from mgr.module_api.ceph.release import RELEASE, version_line
 
 
 def commands(admin: Administration) -> list[BuiltinCommand]:

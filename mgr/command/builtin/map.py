@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from mgr.cluster.maps import UNVERSIONED
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.render import table
 from mgr.errors import InvalidArgumentError
 

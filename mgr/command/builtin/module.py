@@ -9,12 +9,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from mgr.command.builtin.admin import Administration, ModuleInfo
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration, ModuleInfo
 from mgr.command.render import table
-from mgr.config.modules import Switch, decode, encode, is_on
-from mgr.election.leader import Presence
-from mgr.election.leader import decode as decode_election
+from mgr.config.enabled_modules import Switch, decode, encode, is_on
+from mgr.election.records import Presence
+from mgr.election.records import decode as decode_election
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 from mgr.store.keys import NAME
 

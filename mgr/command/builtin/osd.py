@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mgr.argument.descriptor import Signature
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply
+from mgr.command.builtin.context import Administration
 from mgr.command.registry import Command
 
 

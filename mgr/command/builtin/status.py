@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
+from mgr.command.builtin.context import Administration
 from mgr.command.builtin.health import detailed
 
 

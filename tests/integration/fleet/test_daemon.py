@@ -253,7 +253,7 @@ async def test_a_program_that_breaks_is_missed(fleet, until):
 
 async def test_a_gauges_function_that_hangs_stops_no_report(fleet, web, until, monkeypatch):
     """Its last value is reported; others' functions wait with it."""
-    monkeypatch.setattr("mgr.client.attendance.SAMPLE_S", 0.05)
+    monkeypatch.setattr("mgr.client.daemon.report_session.SAMPLE_S", 0.05)
     hold = threading.Event()
     web.gauge("queue", function=lambda: hold.wait() and 5)
     try:
@@ -281,7 +281,7 @@ async def test_nobody_there_is_said_with_the_reason_of_each_address(
 ):
     """Wrong hosts would else look like a quiet day."""
     monkeypatch.setattr("mgr.client.absence.TELL_S", 0.1)
-    monkeypatch.setattr("mgr.client.membership.PAUSE_S_MAX", 0.1)
+    monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
     fleet.lead(None)
     async with AsyncDaemon("web", "eu-1", [fleet["a"].address, "127.0.0.1:1"]) as daemon:
         await until(lambda: "refused" in caplog.text)

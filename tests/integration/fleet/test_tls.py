@@ -33,7 +33,7 @@ async def guarded(pki):
 def brisk(monkeypatch):
     """Whoever finds nobody says so at once."""
     monkeypatch.setattr("mgr.client.absence.TELL_S", 0.1)
-    monkeypatch.setattr("mgr.client.membership.PAUSE_S_MAX", 0.1)
+    monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
 
 
 def test_what_a_daemon_is_given_has_one_address():

@@ -8,7 +8,7 @@ import pytest
 
 from mgr.client import AsyncDaemon, Device
 from mgr.cluster.daemon import Order, State, Wanted
-from mgr.cluster.tuning import Tuning
+from mgr.cluster.fleet_options import Tuning
 from mgr.errors import InvalidArgumentError
 from tests.integration.rpc.cluster import cluster, until
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mgr.clock import CLOCK
-from mgr.election.leader import Fence, Leader, Presence, decode
+from mgr.election.records import Fence, Leader, Presence, decode
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from tests.support import process

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from mgr.election.leader import Presence
+from mgr.election.records import Presence
 from mgr.store.api import Delete
 from tests.support import process
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from mgr.election.leader import Leader
+from mgr.election.records import Leader
 from tests.support import process
 
 pytestmark = pytest.mark.etcd

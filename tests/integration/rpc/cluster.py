@@ -13,9 +13,9 @@ from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
-from mgr.election.leader import Presence
+from mgr.election.records import Presence
 from mgr.errors import NotActiveError
-from mgr.host.view import LeaderView, hint
+from mgr.host.cluster_view import LeaderView, hint
 from mgr.rpc.server import serve
 from mgr.settings import Settings
 from mgr.store.api import Record, Revision
@@ -79,7 +79,7 @@ class Rights:
 
 @dataclass
 class View:
-    """What a manager knows; keeps the promises of ``mgr.host.view.ClusterView``."""
+    """What a manager knows; keeps the promises of ``mgr.host.cluster_view.ClusterView``."""
 
     now: LeaderView | None = None
     waiting: list[Presence] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from mgr.client.aio import AsyncClient
+from mgr.client.async_client import AsyncClient
 from tests.integration.rpc.cluster import cluster
 from tests.integration.rpc.reporting import daemons
 

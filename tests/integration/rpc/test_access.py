@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from mgr.errors import NotAuthorizedError
-from mgr.rpc import callers, server
+from mgr.rpc import authorization, server
 from mgr.rpc.status import error_of
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, command_pb2, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
@@ -65,7 +65,7 @@ def test_every_call_asks_for_a_capability_or_is_open_for_a_reason():
     calls = {f"/{service.full_name}/{m.name}" for service in services for m in service.methods}
 
     assert {service.full_name for service in services} == set(server.SERVICES)
-    assert calls == set(callers.ASKS) | {f"/mgr.rpc.v1.{name}" for name in OPEN}
+    assert calls == set(authorization.ASKS) | {f"/mgr.rpc.v1.{name}" for name in OPEN}
 
 
 async def test_a_call_without_the_capability_does_nothing(pki):

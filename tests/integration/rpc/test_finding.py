@@ -8,9 +8,9 @@ import socket
 import grpc
 import pytest
 
-from mgr.client.aio import AsyncClient
-from mgr.client.budget import REPEATS_MAX, REPEATS_PER_S
+from mgr.client.async_client import AsyncClient
 from mgr.client.peers import Peers
+from mgr.client.retry import REPEATS_MAX, REPEATS_PER_S
 from mgr.clock import CLOCK
 from mgr.errors import (
     DeadlineExceededError,

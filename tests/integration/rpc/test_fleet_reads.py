@@ -10,11 +10,11 @@ import pytest
 
 from mgr.cluster.counters import Counter, Kind
 from mgr.cluster.daemon import Opening
-from mgr.cluster.member import Member
+from mgr.cluster.daemon_record import Member
 from mgr.rpc.cluster import AT_ONCE, PAGE_BYTES_MAX, ClusterServicer
-from mgr.rpc.fleet_wire import READ_AT_ONCE, counters_in
+from mgr.rpc.fleet_codec import READ_AT_ONCE, counters_in
 from mgr.rpc.v1 import cluster_pb2 as pb
-from tests.support.declaring import declare
+from tests.support.fleet_declare import declare
 
 MANY = 10_000
 

@@ -7,7 +7,7 @@ import asyncio
 import grpc
 import pytest
 
-from mgr.client.answer import Line
+from mgr.client.messages import Line
 from mgr.cluster.log import WAITING_MAX, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.manager_pb2 import FollowLogRequest

@@ -12,8 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.clock import wall_s
 from mgr.cluster.daemon import Order, State, Wanted
-from mgr.cluster.rules import MESSAGES_AT_ONCE
-from mgr.cluster.tuning import Tuning
+from mgr.cluster.fleet_options import Tuning
+from mgr.cluster.validation import MESSAGES_AT_ONCE
 from mgr.errors import (
     NotActiveError,
     OutcomeUnknownError,
@@ -279,7 +279,7 @@ async def test_a_daemon_runs_commands_of_the_manager(stub):
 
 async def test_a_stream_that_does_not_open_is_ended(monkeypatch, stub):
     """It costs a place for ten seconds and no more."""
-    monkeypatch.setattr("mgr.rpc.report.OPEN_S", 0.05)
+    monkeypatch.setattr("mgr.rpc.daemon_stream.OPEN_S", 0.05)
 
     refusal = await stub.stream().refusal()
 
@@ -359,7 +359,7 @@ async def test_a_report_beyond_what_the_manager_takes_is_refused(active, fleet, 
 
 async def test_a_daemon_that_does_not_read_is_disconnected(monkeypatch, active, fleet):
     """What it was told does not pile up; others are told at once."""
-    monkeypatch.setattr("mgr.rpc.report.WRITE_S", 0.2)
+    monkeypatch.setattr("mgr.rpc.daemon_stream.WRITE_S", 0.2)
     async with (
         daemons(active.address, window=False) as deaf_stub,
         daemons(active.address) as stub,

@@ -7,7 +7,7 @@ import asyncio
 import grpc
 import pytest
 
-from mgr.client.aio import AsyncClient
+from mgr.client.async_client import AsyncClient
 from mgr.errors import DeadlineExceededError, NotFoundError
 from mgr.rpc.v1.command_pb2 import Cancel, ExecuteRequest, SessionRequest
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mgr.client.aio import AsyncClient
+from mgr.client.async_client import AsyncClient
 from mgr.errors import UnreachableError
 from mgr.tls import Tls
 from tests.integration.rpc.cluster import cluster

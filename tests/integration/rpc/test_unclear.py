@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mgr.client.aio import AsyncClient
+from mgr.client.async_client import AsyncClient
 from mgr.errors import (
     MayHaveRunError,
     MgrError,

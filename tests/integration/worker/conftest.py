@@ -15,12 +15,12 @@ import msgspec
 import pytest
 
 import mgr
-from mgr.client.aio import AsyncClient
+from mgr.client.async_client import AsyncClient
 from mgr.clock import CLOCK
-from mgr.config.modules import Switch
-from mgr.config.modules import encode as encode_switch
-from mgr.election.leader import Leader
-from mgr.election.leader import encode as encode_record
+from mgr.config.enabled_modules import Switch
+from mgr.config.enabled_modules import encode as encode_switch
+from mgr.election.records import Leader
+from mgr.election.records import encode as encode_record
 from mgr.link import (
     ActsOutside,
     Begin,

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mgr.clock import CLOCK
-from mgr.election.leader import Presence, encode
+from mgr.election.records import Presence, encode
 from mgr.errors import ModuleNotEnabledError, NotActiveError, UnreachableError
 from mgr.link import (
     Drain,

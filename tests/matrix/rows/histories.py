@@ -14,12 +14,12 @@ from threading import Thread
 from typing import Any, Final
 
 from mgr.client import Daemon
-from mgr.client.aio import AsyncClient
-from mgr.client.answer import Answer
+from mgr.client.async_client import AsyncClient
 from mgr.client.blocking import Client
 from mgr.client.blocking import run as blocking
+from mgr.client.messages import Answer
 from mgr.clock import CLOCK
-from mgr.election.leader import Leader, decode
+from mgr.election.records import Leader, decode
 from mgr.errors import NOTHING_RAN, MgrError
 from mgr.store.api import Put, Record
 from tests.matrix.row import Figures, Place, Row, Run, measured

@@ -17,7 +17,7 @@ from typing import Any, Self
 import grpc
 
 from mgr.clock import CLOCK
-from mgr.election.leader import Fence, Leader, decode
+from mgr.election.records import Fence, Leader, decode
 from mgr.store import etcd3_stubs
 from mgr.store.keys import Keys
 from tests.support.cluster import wait_for

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from mgr.client import AsyncDaemon
-from mgr.client.aio import AsyncClient
-from mgr.client.answer import Answer, Line
+from mgr.client.async_client import AsyncClient
 from mgr.client.blocking import SHARED
 from mgr.client.maps import Map
+from mgr.client.messages import Answer, Line
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from tests.support.cluster import wait_for

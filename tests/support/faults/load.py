@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
-from mgr.client.answer import Answer
 from mgr.client.blocking import Client
+from mgr.client.messages import Answer
 from mgr.clock import CLOCK
 from mgr.errors import NOTHING_RAN, InternalError, MgrError, UnreachableError
 from tests.support.linearizable import Operation

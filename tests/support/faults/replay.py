@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.election.leader import Fence, decode
 from mgr.election.machine import LEADING, Event, Phase, step
-from mgr.transition import UnexpectedEventError
+from mgr.election.records import Fence, decode
+from mgr.state_machine import UnexpectedEventError
 from tests.support.faults.chronicle import DELETED, Chronicle
 
 CHANGED: Final = "phase changed"

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from mgr.client.answer import Status
+from mgr.client.messages import Status
 from mgr.errors import MgrError
 from mgr.store import etcd3_stubs
 from tests.support.cluster import Cluster

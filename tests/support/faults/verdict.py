@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from mgr.client.answer import Answer
+from mgr.client.messages import Answer
 from mgr.clock import CLOCK
 from tests.support.faults.chronicle import Chronicle
 from tests.support.faults.followers import Seen

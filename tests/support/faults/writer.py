@@ -15,7 +15,7 @@ from mgr.store.api import Revision
 from mgr.store.etcd import EtcdStore
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
-from tests.support.weather import Unguarded
+from tests.support.network_faults import Unguarded
 
 KEY = "late"
 WRITTEN = "written"

@@ -5,7 +5,7 @@ import pytest
 from mgr.access.caps import Ask
 from mgr.access.table import INSIDE, Caller, checked_client
 from mgr.errors import InvalidArgumentError, NotAuthorizedError
-from tests.support.office import office
+from tests.support.leading import office
 
 READ, WRITE = Ask("health", "r"), Ask("config set", "rw")
 ADA, BOB = Caller("ada", "127.0.0.1"), Caller("bob", "127.0.0.1")

@@ -9,15 +9,15 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import Office
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
-from mgr.config.modules import Switch, encode
+from mgr.config.enabled_modules import Switch, encode
 from mgr.config.values import ConfigValues
-from mgr.election.leader import Leader
-from mgr.election.leader import encode as encode_record
+from mgr.election.records import Leader
+from mgr.election.records import encode as encode_record
+from mgr.host.cluster_view import ClusterView
 from mgr.host.effects import declared_effects
 from mgr.host.enabled import DEFAULT_ENABLED
 from mgr.host.finder import Found
-from mgr.host.manager import Manager, follow_config, known_options
-from mgr.host.view import ClusterView
+from mgr.host.worker_context import Manager, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.command import collect_commands
 from mgr.settings import Settings

@@ -160,7 +160,7 @@ async def test_a_reload_says_that_the_new_code_does_not_run(active, case, monkey
     async def read(_settings, _name):
         return case.found
 
-    monkeypatch.setattr("mgr.active.modules.read_anew", read)
+    monkeypatch.setattr("mgr.active.modules.modules.read_anew", read)
     async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
         answer = await cluster.ask("mgr", "module", "reload", "stubborn")
         made = len(case.made)

@@ -86,7 +86,7 @@ async def test_a_store_that_is_silent_leaves_the_outcome_unknown(cluster, monkey
     await gone_silent(cluster)
     held = Held(cluster.store)
     monkeypatch.setattr(cluster.store, "commit", held.commit)
-    monkeypatch.setattr("mgr.active.members.STORED_S", 0.05)
+    monkeypatch.setattr("mgr.active.fleet.store.STORED_S", 0.05)
 
     with pytest.raises(OutcomeUnknownError, match="not stored within"):
         await cluster.ask("daemon", "rm", "rgw.a")
@@ -120,7 +120,7 @@ async def test_a_daemon_that_comes_back_stays_whatever_became_of_its_removal(clu
     await gone_silent(cluster)
     key, fenced = cluster.keys.daemon("rgw.a"), cluster.role._fenced
     late = Late(cluster.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
-    monkeypatch.setattr("mgr.active.members.AGAIN_S", 0.01)
+    monkeypatch.setattr("mgr.active.fleet.store.AGAIN_S", 0.01)
     monkeypatch.setattr(fenced, "_store", late)
     with monkeypatch.context() as hasty:
         hasty.setattr("mgr.store.fenced.TIMEOUT_S", 0.01)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from mgr.cluster.document import shared
+from mgr.cluster.frozen import shared
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import described
 

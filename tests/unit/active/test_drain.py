@@ -3,11 +3,11 @@
 import asyncio
 import threading
 
-from mgr.active.health import SETTLE_S
+from mgr.active.health.store import SETTLE_S
 from mgr.active.role import WITHDRAW_S
 from mgr.clock import CLOCK
 from mgr.errors import StoreUnavailableError
-from mgr.guard.deeds import DRAIN_SLACK_S
+from mgr.guard.actions import DRAIN_SLACK_S
 from mgr.health.check import Check, Severity
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import described

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from mgr.active import errand
-from mgr.active.empty import EMPTY
-from mgr.election.leader import Presence
-from mgr.election.leader import encode as encode_record
+from mgr.active.documents.empty import EMPTY
+from mgr.active.modules import background_commands
+from mgr.election.records import Presence
+from mgr.election.records import encode as encode_record
 from mgr.module_api.result import CommandResult
 from tests.support.held_store import HeldStore, turn_the_loop
 from tests.unit.active.probe import Peer, Probe
@@ -80,7 +80,7 @@ async def test_commands_that_nobody_answers_end_with_the_manager(cluster, run):
 
 async def test_too_many_commands_at_once_are_refused(cluster, run, monkeypatch):
     """By an answer, as everything else."""
-    monkeypatch.setattr(errand, "UNDER_WAY_MAX", 0)
+    monkeypatch.setattr(background_commands, "UNDER_WAY_MAX", 0)
 
     answer = await run(lambda module: module.tell_command("mon", "", {"prefix": "peer say"}))
 

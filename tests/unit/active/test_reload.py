@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from mgr.config.modules import Switch, encode
-from mgr.election.leader import encode as encode_record
+from mgr.config.enabled_modules import Switch, encode
+from mgr.election.records import encode as encode_record
 from mgr.errors import ModuleNotReadyError
 from mgr.host.finder import find_modules, load_anew
 from mgr.link import ModuleReport

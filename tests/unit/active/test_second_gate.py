@@ -8,7 +8,7 @@ import pytest
 
 from mgr.clock import CLOCK
 from mgr.errors import ModuleNotReadyError
-from mgr.host.life import Phase
+from mgr.host.lifecycle import Phase
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import described, says
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mgr.active.successor import check_successor
-from mgr.election.leader import Presence
+from mgr.election.records import Presence
 from mgr.errors import NotFoundError, NotPermittedError
 
 

@@ -10,7 +10,7 @@ import logging
 import pytest
 
 from mgr.agent.crashes import POSTED, Crashes
-from mgr.client.answer import Answer
+from mgr.client.messages import Answer
 from mgr.errors import (
     InvalidArgumentError,
     ModuleNotEnabledError,

@@ -10,11 +10,11 @@ import pytest
 
 from mgr.agent.actions import Actions
 from mgr.agent.facts import facts
-from mgr.agent.meters import Meters, busiest
+from mgr.agent.host_metrics import Meters, busiest
 from mgr.agent.settings import AgentSettings, Watch
 from mgr.agent.smart import device_in, wear_level
-from mgr.agent.watched import look, properties_in, say_process, say_unit
-from mgr.client.program import Program
+from mgr.agent.watched_units import look, properties_in, say_process, say_unit
+from mgr.client.daemon.program import Program
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
 
@@ -140,7 +140,7 @@ async def test_a_unit_is_unknown_while_systemd_does_not_answer(
     host, systemctl, monkeypatch, hangs, raises
 ):
     """Not what it was last: neither its state nor what it used; and health says so."""
-    monkeypatch.setattr("mgr.agent.watched.LIMIT_S", 0.2)
+    monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.2)
     watch = Watch(unit="x.service")
     systemctl("echo LoadState=loaded; echo ActiveState=active; echo NRestarts=3")
     await look(watch, host)

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from mgr.agent import agent, watched
+from mgr.agent import agent, watched_units
 from mgr.agent.settings import Watch
-from mgr.client.program import Program
+from mgr.client.daemon.program import Program
 from mgr.errors import OverloadedError
 
 STUCK = (TimeoutError, OverloadedError)
@@ -58,16 +58,16 @@ async def test_meters_that_hang_are_said_to_be_stuck_until_they_are_read_again(
 
 async def test_a_process_is_unknown_while_the_host_cannot_be_read(host, hanging, monkeypatch):
     """Not what it was last."""
-    monkeypatch.setattr("mgr.agent.watched.LIMIT_S", 0.1)
+    monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.1)
     watch = Watch(process="x")
     async with asyncio.timeout(10):
-        await watched.look(watch, host)
+        await watched_units.look(watch, host)
         assert host.status["state"] == "absent"
 
-        monkeypatch.setattr("mgr.agent.watched.say_process", lambda *_: hanging.read())
+        monkeypatch.setattr("mgr.agent.watched_units.say_process", lambda *_: hanging.read())
         for _ in range(3):
             with pytest.raises(STUCK):
-                await watched.look(watch, host)
+                await watched_units.look(watch, host)
 
     assert host.status["state"] == "unknown"
     assert host.standing.metrics == ()

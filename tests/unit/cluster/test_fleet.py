@@ -5,11 +5,11 @@ import pytest
 
 from mgr.cluster.counters import Counter, Kind
 from mgr.cluster.daemon import Device, Metric, Opening, Saying, State, Wanted
+from mgr.cluster.daemon_record import Member, decode, encode
 from mgr.cluster.fleet import CONTESTED_S, SILENCE_KEPT, Fleet
+from mgr.cluster.fleet_options import Tuning
 from mgr.cluster.log import ClusterLog
-from mgr.cluster.member import Member, decode, encode
-from mgr.cluster.rules import MESSAGES_AT_ONCE
-from mgr.cluster.tuning import Tuning
+from mgr.cluster.validation import MESSAGES_AT_ONCE
 from mgr.errors import (
     DeadlineExceededError,
     ReplacedError,
@@ -17,7 +17,7 @@ from mgr.errors import (
     ReportRefusedError,
 )
 from tests.support.clock import ManualClock
-from tests.support.declaring import declare
+from tests.support.fleet_declare import declare
 
 PERIOD_S = 5
 GRACE_S = 3 * PERIOD_S

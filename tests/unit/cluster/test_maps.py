@@ -17,7 +17,7 @@ from mgr.errors import (
     TooLargeError,
 )
 from mgr.store.api import Put
-from tests.support.office import office
+from tests.support.leading import office
 
 
 class Own:

@@ -9,7 +9,7 @@ import pytest
 
 from mgr.command.registry import BUILTIN
 from mgr.errors import OutcomeUnknownError
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 
 IN_MEMORY = {
     "daemon rm": "the fleet's writer stores it: tests/unit/active/test_acknowledged.py",

@@ -17,7 +17,7 @@ from mgr.errors import (
     StoreUnavailableError,
     TermLostError,
 )
-from tests.support.dispatching import ADD, Bench, bench
+from tests.support.dispatch_fakes import ADD, Bench, bench
 
 
 async def test_a_retry_is_answered_and_not_run():

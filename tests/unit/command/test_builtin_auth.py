@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from mgr.access.table import Caller
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 
 OPS, MONITOR = Caller("ops", "127.0.0.1"), Caller("monitor", "127.0.0.1")
 PLAIN = Caller(None, "127.0.0.1")

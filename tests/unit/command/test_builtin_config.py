@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from mgr.config.conf import read_conf
-from tests.support.desk import desk
+from mgr.config.ceph_conf import read_conf
+from tests.support.builtin_commands import desk
 
 UNKNOWN = (
     "unrecognized config target '{}': use global, mgr, mgr.<id>, or <type> or <type>.<id> of "

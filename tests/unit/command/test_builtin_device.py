@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from mgr.active.wear import Wear
+from mgr.active.fleet.wear import Wear
 from mgr.cluster.daemon import Device, Opening, Saying
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 from tests.support.held_store import HeldStore, turn_the_loop
 
 DISK = {

@@ -12,12 +12,12 @@ import yaml
 
 from mgr.cluster.log import Priority
 from mgr.cluster.progress import Event
-from mgr.command.builtin.admin import Administration
 from mgr.command.builtin.catalogue import NOUNS
+from mgr.command.builtin.context import Administration
 from mgr.command.render import FORMATS
-from mgr.config.modules import Switch
+from mgr.config.enabled_modules import Switch
 from mgr.health.check import Check, Severity
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 
 NOISE = Check(
     code="NOISE", severity=Severity.WARN, summary="2 are loud", count=2, detail=("x", "y")

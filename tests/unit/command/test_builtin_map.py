@@ -3,7 +3,7 @@
 import errno
 import json
 
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 
 
 async def test_a_map_is_published_shown_and_withdrawn():

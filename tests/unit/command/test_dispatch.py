@@ -19,7 +19,7 @@ from mgr.errors import (
     TermLostError,
     UnknownCommandError,
 )
-from tests.support.dispatching import ADD, COMMANDS, Counter, bench
+from tests.support.dispatch_fakes import ADD, COMMANDS, Counter, bench
 
 # -- finding and shaping --------------------------------------------------------------------
 

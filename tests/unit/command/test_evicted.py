@@ -15,8 +15,8 @@ from mgr.errors import MayHaveRunError, OutcomeUnknownError, OverloadedError
 from mgr.store.api import NO_LEASE
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.dispatching import ADD, Bench, bench
-from tests.support.office import office
+from tests.support.dispatch_fakes import ADD, Bench, bench
+from tests.support.leading import office
 
 DIGEST = f"{DIGEST_FORM}1"
 NO_LONGER = "ran: .* no longer kept"

@@ -19,7 +19,7 @@ from mgr.errors import (
 )
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.office import office
+from tests.support.leading import office
 
 DIGEST = f"{DIGEST_FORM}1"
 

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from mgr.errors import OutcomeUnknownError
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 from tests.support.late_store import LateStore, Way
 
 

@@ -25,7 +25,7 @@ from mgr.errors import (
     UnknownCommandError,
 )
 from tests.support.clock import ManualClock
-from tests.support.dispatching import ADD, COMMANDS, Bench, bench
+from tests.support.dispatch_fakes import ADD, COMMANDS, Bench, bench
 
 FAILED = ModuleFailedError("its constructor raised")
 SET = ("counter", "set")

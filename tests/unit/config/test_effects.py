@@ -4,7 +4,7 @@ import pytest
 
 from mgr.config.effects import Effects, parse_effects, readable_effects
 from mgr.errors import InvalidArgumentError
-from tests.support.desk import desk
+from tests.support.builtin_commands import desk
 
 
 def test_each_module_has_its_word():

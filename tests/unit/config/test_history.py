@@ -13,7 +13,7 @@ from mgr.store.api import Delete, Put
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.late_store import LateStore, Way
-from tests.support.office import office
+from tests.support.leading import office
 
 PLACE = "mgr/hello/place"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.config.modules import Switch, decode, encode, is_on
+from mgr.config.enabled_modules import Switch, decode, encode, is_on
 
 
 @pytest.mark.parametrize(

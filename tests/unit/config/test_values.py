@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.config.native import native_options
+from mgr.config.manager_options import native_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues, Setting
 from mgr.errors import InvalidArgumentError

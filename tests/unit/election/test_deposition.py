@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mgr.election.deposition import RATE_LIMIT_S, Deposition, Signs, Silence, pulse_window_s
-from mgr.election.leader import Fence, Leader, decode, encode
-from mgr.election.office import Office
+from mgr.election.leader_key import Office
+from mgr.election.records import Fence, Leader, decode, encode
 from mgr.store.api import Delete, Put
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore

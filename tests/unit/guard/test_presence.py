@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mgr.election.leader import Presence, decode, encode
+from mgr.election.records import Presence, decode, encode
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError

@@ -1,9 +1,9 @@
 """What health says of the fleet."""
 
+from mgr.active.health.fleet_checks import CLOCK, DETAILS_MAX, DUPLICATE, SILENT, fleet_checks
 from mgr.cluster.daemon import Metric
-from mgr.cluster.findings import Findings
+from mgr.cluster.fleet_health import Findings
 from mgr.health.check import Severity
-from mgr.health.fleet import CLOCK, DETAILS_MAX, DUPLICATE, SILENT, fleet_checks
 
 
 def test_all_is_well():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mgr.health.check import Severity
-from mgr.health.manager import (
+from mgr.active.health.manager_checks import (
     ModuleState,
     abandoned_checks,
     module_checks,
@@ -11,6 +10,7 @@ from mgr.health.manager import (
     standby_checks,
     store_checks,
 )
+from mgr.health.check import Severity
 
 
 def test_well_modules_raise_nothing():

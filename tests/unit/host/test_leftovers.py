@@ -7,7 +7,7 @@ import pytest
 
 from mgr.errors import ModuleFailedError
 from mgr.host.abandoned import Abandoned, Half
-from mgr.host.life import Event, Phase
+from mgr.host.lifecycle import Event, Phase
 from mgr.host.runner import EARLIER_RUNS, Limits
 from tests.unit.host.test_runner import Host, Module, ask, soon, until
 

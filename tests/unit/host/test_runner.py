@@ -14,7 +14,7 @@ from mgr.errors import (
     NotActiveError,
     OverloadedError,
 )
-from mgr.host.life import Event, Phase
+from mgr.host.lifecycle import Event, Phase
 from mgr.host.runner import NOT_INITIALISED, Limits, ModuleRunner
 
 QUICK = Limits(stop_s=0.2, pause_s=0.001, pause_max_s=0.002, probation_s=0.01, commands_max=8)

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from mgr.errors import InvalidSettingError
-from mgr.host.view import LeaderView
+from mgr.host.cluster_view import LeaderView
 from mgr.http.app import RULES, Pages, is_page
 from mgr.http.server import serve
 from mgr.settings import Settings

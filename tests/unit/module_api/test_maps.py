@@ -5,10 +5,10 @@ import types
 
 import pytest
 
-from mgr.module_api.bindings import NoCephError
-from mgr.module_api.crush_map import CRUSHMap
+from mgr.module_api.ceph.bindings import NoCephError
+from mgr.module_api.ceph.crush_map import CRUSHMap
+from mgr.module_api.ceph.osd_map import OSDMap
 from mgr.module_api.module import MgrModule
-from mgr.module_api.osd_map import OSDMap
 from tests.support.context import run
 
 TREE = {

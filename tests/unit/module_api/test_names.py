@@ -12,7 +12,8 @@ import mgr.module_api
 import mgr_module
 import mgr_util
 import object_format
-from mgr.module_api import command, display, module, responder
+from mgr.module_api import command, module, responder
+from mgr.module_api.mgr_util import display
 
 FILES = (mgr_module, object_format, mgr_util, ceph_argparse, cherrypy_mgr)
 THEIRS = [

@@ -7,10 +7,10 @@ import pytest
 from mgr.access.table import Caller
 from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
+from mgr.rpc.codec import span, value_of
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.gated import Gated
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
-from mgr.rpc.wire import span, value_of
 from mgr.worker.gate import Gate
 from tests.support.clock import ManualClock
 

@@ -8,13 +8,13 @@ import pytest
 
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
-from mgr.config.modules import Switch, encode
+from mgr.config.enabled_modules import Switch, encode
 from mgr.config.values import ConfigValues
-from mgr.election.leader import Leader
-from mgr.election.leader import encode as encode_record
+from mgr.election.records import Leader
+from mgr.election.records import encode as encode_record
 from mgr.errors import NotActiveError, NotFoundError
-from mgr.host.manager import Manager, follow_config, known_options
-from mgr.host.view import ClusterView
+from mgr.host.cluster_view import ClusterView
+from mgr.host.worker_context import Manager, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.settings import Settings

@@ -23,7 +23,7 @@ from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
 from tests.support.clock import ManualClock
 from tests.support.late_store import LateStore, Unordered, Way
-from tests.support.virtual import VirtualClock, VirtualLoop
+from tests.support.virtual_loop import VirtualClock, VirtualLoop
 
 KEYS = Keys("c")
 K = KEYS.entry("k")

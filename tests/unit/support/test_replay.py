@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from pythonjsonlogger.json import JsonFormatter
 
-from mgr.election.leader import Fence, encode
 from mgr.election.machine import LEADING, TRANSITIONS, Event, Phase, step
+from mgr.election.records import Fence, encode
 from mgr.store.keys import Keys
 from tests.support.faults.replay import (
     Change,

@@ -6,7 +6,14 @@ import asyncio
 
 import pytest
 
-from tests.support.virtual import KERNEL, START_S, HostClock, VirtualClock, VirtualLoop, context_of
+from tests.support.virtual_loop import (
+    KERNEL,
+    START_S,
+    HostClock,
+    VirtualClock,
+    VirtualLoop,
+    context_of,
+)
 
 
 @pytest.fixture

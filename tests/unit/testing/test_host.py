@@ -10,7 +10,7 @@ import time
 import pytest
 
 import modules.hello
-from mgr.module_api import bindings
+from mgr.module_api.ceph import bindings
 from mgr.testing.host import Host
 from mgr_module import CLICommand, CLIReadCommand, HandleCommandResult, MgrModule, Option
 

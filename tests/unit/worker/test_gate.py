@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mgr.errors import NotActiveError, TermLostError
-from mgr.host.view import LeaderView
+from mgr.host.cluster_view import LeaderView
 from mgr.worker.gate import Gate
 from tests.support.clock import ManualClock
 

@@ -1,0 +1,1 @@
+"""The documents that modules read with ``get()``: made, cached and published."""

@@ -1,0 +1,184 @@
+"""Documents about daemons and devices, in Ceph's shapes: made by whoever reads them, once.
+
+A fleet that comes back after a failover changes ten thousand times in a few seconds. So nothing is
+made on the loop at a change; a reader finds that something changed and makes the document anew, out
+of parts that are kept for each daemon. Until the next change it is the same object for everybody.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from mgr.clock import timestamp
+from mgr.cluster.daemon import Daemon
+from mgr.cluster.fleet import Fleet
+from mgr.cluster.frozen import SharedDict, shared
+from mgr.cluster.stored_device import STORED, kept
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+
+SERVICE_MAP: Final = "service_map"
+DEVICES: Final = "devices"
+DEVICE: Final = "device "
+METADATA: Final = "_metadata"
+ALWAYS_THERE: Final = frozenset({"osd", "mds"})
+"""Types whose metadata Ceph's modules ask for; of any other there is none until one reports."""
+OF_FLEET: Final = frozenset({SERVICE_MAP, DEVICES})
+PARTS_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A document, and what it was made of."""
+
+    of: tuple[object, ...]
+    document: Any
+
+
+class Inventory:
+    """Answers ``get`` for such documents. From any thread."""
+
+    def __init__(self, fleet: Fleet, mirror: Mirror, keys: Keys) -> None:
+        """Show ``fleet``, and what is stored of devices."""
+        self._fleet = fleet
+        self._mirror = mirror
+        self._stored_under = keys.entry(STORED)
+        self._made: dict[str, _Made] = {}
+        self._parts: dict[str, tuple[tuple[object, ...], SharedDict]] = {}
+
+    def get(self, name: str) -> Any:
+        """The document, read only below its top; None where it is none of these."""
+        if name == SERVICE_MAP:
+            return dict(self._current(name, self._state_of_services, self._service_map))
+        if name == DEVICES:
+            return {DEVICES: self._devices()[1]}
+        if name.startswith(DEVICE):
+            device = self._devices()[0].get(name.removeprefix(DEVICE))
+            return {} if device is None else {"device": device}
+        if name.endswith(METADATA):
+            return self._metadata(name.removesuffix(METADATA))
+        return None
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _current(
+        self, name: str, state: Callable[[], tuple[object, ...]], make: Callable[[], Any]
+    ) -> Any:
+        # Asked before it is made: what changes meanwhile makes it anew the next time.
+        now = state()
+        made = self._made.get(name)
+        if made is None or made.of != now:
+            made = self._made[name] = _Made(now, make())
+        return made.document
+
+    def _daemons(self) -> list[Daemon]:
+        # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
+        return sorted(self._fleet.daemons.values(), key=lambda daemon: daemon.name)
+
+    # -- daemons --------------------------------------------------------------------------------
+
+    def _state_of_services(self) -> tuple[object, ...]:
+        fleet = self._fleet
+        return fleet.generation, fleet.tasks_generation, fleet.gone
+
+    def _service_map(self) -> SharedDict:
+        services: dict[str, dict[str, Any]] = {}
+        for daemon in self._daemons():
+            if daemon.name not in self._fleet.gone:
+                daemons = services.setdefault(daemon.kind, {"summary": ""})
+                daemons[daemon.id] = self._service(daemon)
+        if len(self._parts) > PARTS_MAX:
+            self._parts.clear()
+        return SharedDict(
+            epoch=self._mirror.revision,
+            modified=timestamp(),
+            services=SharedDict(
+                {
+                    kind: SharedDict(daemons=SharedDict(daemons))
+                    for kind, daemons in services.items()
+                }
+            ),
+        )
+
+    def _service(self, daemon: Daemon) -> SharedDict:
+        member, tasks = daemon.member, daemon.task_status
+        of = (member, tasks, daemon.incarnation)
+        known = self._parts.get(daemon.name)
+        # By identity: each of them is replaced as a whole, and comparing costs more than making.
+        if known is None or any(a is not b for a, b in zip(known[0], of, strict=True)):
+            number = zlib.crc32(daemon.incarnation.encode())
+            part = shared(
+                {
+                    "start_epoch": self._fleet.term,
+                    "start_stamp": member.since,
+                    "gid": number,
+                    "addr": member.metadata.get("addr", member.host),
+                    "metadata": {**member.metadata, "hostname": member.host},
+                    "task_status": dict(tasks),
+                }
+            )
+            known = self._parts[daemon.name] = of, part
+        return known[1]
+
+    def _metadata(self, kind: str) -> SharedDict | None:
+        found: SharedDict = self._current(
+            kind + METADATA,
+            lambda: (self._fleet.generation,),
+            partial(self._metadata_of, kind),
+        )
+        return found if found or kind in ALWAYS_THERE else None
+
+    def _metadata_of(self, kind: str) -> SharedDict:
+        return SharedDict(
+            {
+                daemon.id: self._service(daemon)["metadata"]
+                for daemon in self._daemons()
+                if daemon.kind == kind
+            }
+        )
+
+    # -- devices --------------------------------------------------------------------------------
+
+    def _devices(self) -> tuple[Mapping[str, Any], Any]:
+        """Every device by its id, and the same as a list."""
+        found: tuple[Mapping[str, Any], Any] = self._current(
+            DEVICES, self._state_of_devices, self._make_devices
+        )
+        return found
+
+    def _state_of_devices(self) -> tuple[object, ...]:
+        fleet = self._fleet
+        stored = self._mirror.under(self._stored_under).values()
+        revisions = tuple(record.mod_revision for record in stored)
+        return fleet.generation, fleet.devices_generation, revisions
+
+    def _make_devices(self) -> tuple[Mapping[str, Any], Any]:
+        stored = dict(self._stored())
+        devices: dict[str, dict[str, Any]] = {}
+        for daemon in self._daemons():
+            for device in daemon.devices:
+                known = devices.setdefault(
+                    device.id, {"devid": device.id, "location": [], "daemons": []}
+                )
+                place = {"host": daemon.member.host, "dev": device.name, "path": device.path}
+                if place not in known["location"]:
+                    known["location"].append(place)
+                users = device.daemons or (daemon.name,)
+                known["daemons"] += [each for each in users if each not in known["daemons"]]
+                if device.wear_level is not None:
+                    known["wear_level"] = device.wear_level
+        for devid, said in stored.items():
+            known = devices.setdefault(devid, {"devid": devid, "location": [], "daemons": []})
+            # What a daemon measures is newer than what was stored of it.
+            devices[devid] = {**said, **known}
+        by_id = {devid: shared(devices[devid]) for devid in sorted(devices)}
+        return by_id, shared(list(by_id.values()))
+
+    def _stored(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for key, record in self._mirror.under(self._stored_under).items():
+            if said := kept(record):
+                yield key.removeprefix(self._stored_under), said

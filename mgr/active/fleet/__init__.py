@@ -1,0 +1,1 @@
+"""What the active knows of the daemons: read for modules, stored, tuned."""

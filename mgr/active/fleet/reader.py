@@ -1,0 +1,235 @@
+"""The fleet as modules read it, in Ceph's shapes: the managers, and the daemons that report.
+
+Everything here is called on the modules' own threads and reads what the loop has written: values
+that are replaced as a whole, and dictionaries that are copied in one step before they are walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from mgr.cluster.counters import NO_POINTS, Counter, Kind, Ring, Schema, Slot, Unit
+from mgr.cluster.daemon import Daemon
+from mgr.cluster.fleet import Fleet
+from mgr.cluster.frozen import SharedDict, shared
+from mgr.election.records import Presence
+from mgr.host.cluster_view import ClusterView
+from mgr.module_api.ceph.release import RELEASE, version_line
+from mgr.module_api.parts.counters import NANOSECONDS, Counters
+
+MANAGER: Final = "mgr"
+
+TYPES: Final = {
+    Kind.GAUGE: 0,
+    Kind.COUNTER: Counters.PERFCOUNTER_COUNTER,
+    Kind.AVERAGE: Counters.PERFCOUNTER_LONGRUNAVG,
+    Kind.HISTOGRAM: Counters.PERFCOUNTER_HISTOGRAM,
+}
+"""Ceph's bits for what a counter means; one for its values comes beside them."""
+
+
+class FleetReader:
+    """What is known of daemons. From any thread; what it returns is the caller's own.
+
+    The managers are known by their presences, all others by what they reported.
+    """
+
+    def __init__(self, view: ClusterView, fleet: Fleet) -> None:
+        """Show the managers that ``view`` shows, and the daemons of ``fleet``."""
+        self._view = view
+        self._fleet = fleet
+        self._daemons = fleet.daemons
+        self._shown: dict[bool, WeakKeyDictionary[Schema, SharedDict]] = {
+            False: WeakKeyDictionary(),
+            True: WeakKeyDictionary(),
+        }
+        self._hosts: tuple[int, dict[str, list[dict[str, str]]]] = (-1, {})
+
+    def get_servers(self) -> list[dict[str, Any]]:
+        """See ``mgr.module_api.context``."""
+        services = {host: list(found) for host, found in self._services().items()}
+        for presence in self._view.presences():
+            line = version_line(presence.version)
+            service = {"type": MANAGER, "id": presence.name, "ceph_version": line}
+            services.setdefault(presence.host, []).append(service)
+        return [
+            {
+                "hostname": host,
+                "services": found,
+                "ceph_version": found[-1]["ceph_version"],
+            }
+            for host, found in sorted(services.items())
+        ]
+
+    def get_metadata(self, kind: str, name: str) -> dict[str, str]:
+        """See ``mgr.module_api.context``."""
+        if kind == MANAGER:
+            presence = self._manager(name)
+            return metadata(presence) if presence else {}
+        daemon = self._daemons.get(f"{kind}.{name}")
+        if daemon is None:
+            return {}
+        member = daemon.member
+        return {
+            "ceph_version": member.version,
+            "ceph_version_short": member.version,
+            **member.metadata,
+            "hostname": member.host,
+        }
+
+    def get_daemon_status(self, kind: str, name: str) -> dict[str, str] | None:
+        """See ``mgr.module_api.context``."""
+        if kind == MANAGER:
+            return {} if self._manager(name) else None
+        daemon = self._daemons.get(f"{kind}.{name}")
+        return None if daemon is None else dict(daemon.status)
+
+    def get_daemon_health_metrics(self) -> dict[str, list[dict[str, Any]]]:
+        """See ``mgr.module_api.context``."""
+        found: dict[str, list[dict[str, Any]]] = {
+            f"{MANAGER}.{presence.name}": [] for presence in self._view.presences()
+        }
+        for daemon in self._all():
+            found[daemon.name] = [
+                {"type": metric.code, "value": metric.value} for metric in daemon.metrics
+            ]
+        return found
+
+    def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:
+        """See ``mgr.module_api.context``."""
+        found = {
+            daemon.name: self._described(daemon.ring.schema, labelled=labelled)
+            for daemon in self._meant(kind, name)
+        }
+        return {daemon: described for daemon, described in found.items() if described}
+
+    def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
+        """See ``mgr.module_api.context``."""
+        # Asked for thousands of daemons in a row: it looks up by itself what others ask ``_ring``.
+        daemon = self._daemons.get(f"{kind}.{name}")
+        slot = daemon.ring.schema.slot(path) if daemon else None
+        if daemon is None or slot is None:
+            return []
+        points = daemon.ring.points(slot)
+        if slot.counter.unit is Unit.SECONDS:
+            return [_in_nanoseconds(slot, point) for point in points]
+        return points
+
+    def get_latest_counter(self, kind: str, name: str, path: str) -> list[float]:
+        """See ``mgr.module_api.context``."""
+        ring = self._ring(kind, name)
+        slot = ring.schema.slot(path)
+        return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
+
+    def get_latest_labelled_counter(
+        self, kind: str, name: str, key: str, counter: str, labels: Sequence[tuple[str, str]]
+    ) -> list[float]:
+        """See ``mgr.module_api.context``."""
+        ring = self._ring(kind, name)
+        slot = ring.schema.labelled(key, counter, labels)
+        return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _ring(self, kind: str, name: str) -> Ring:
+        daemon = self._daemons.get(f"{kind}.{name}")
+        return NO_POINTS if daemon is None else daemon.ring
+
+    def _all(self) -> list[Daemon]:
+        # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
+        return list(self._daemons.values())
+
+    def _meant(self, kind: str, name: str) -> Iterable[Daemon]:
+        if kind and name:
+            daemon = self._daemons.get(f"{kind}.{name}")
+            return [daemon] if daemon else []
+        return [
+            daemon
+            for daemon in self._all()
+            if kind in {"", daemon.kind} and name in {"", daemon.id}
+        ]
+
+    def _services(self) -> dict[str, list[dict[str, str]]]:
+        """The daemons of each host; made anew when somebody came, went or changed."""
+        generation, hosts = self._hosts
+        if generation != self._fleet.generation:
+            generation, hosts = self._fleet.generation, {}
+            for daemon in sorted(self._all(), key=lambda daemon: daemon.name):
+                member = daemon.member
+                line = member.metadata.get("ceph_version", member.version)
+                service = {"type": daemon.kind, "id": daemon.id, "ceph_version": line}
+                if "id" in member.metadata:
+                    service["name"] = member.metadata["id"]
+                hosts.setdefault(member.host, []).append(shared(service))
+            self._hosts = generation, hosts
+        return hosts
+
+    def _described(self, schema: Schema, *, labelled: bool) -> SharedDict:
+        """In Ceph's shape, made once for all daemons that share ``schema``."""
+        known = self._shown[labelled].get(schema)
+        if known is None:
+            described = _families(schema) if labelled else _paths(schema)
+            known = self._shown[labelled][schema] = shared(described)
+        return known
+
+    def _manager(self, name: str) -> Presence | None:
+        return next((each for each in self._view.presences() if each.name == name), None)
+
+
+def _paths(schema: Schema) -> dict[str, Any]:
+    counters = [slot.counter for slot in schema.slots]
+    return {each.path: _description(each) for each in counters if not each.labels}
+
+
+def _families(schema: Schema) -> dict[str, Any]:
+    found: dict[str, dict[Any, dict[str, Any]]] = {}
+    for slot in schema.slots:
+        counter = slot.counter
+        families = found.setdefault(counter.group, {})
+        empty: dict[str, Any] = {"labels": dict(counter.labels), "counters": {}}
+        family = families.setdefault(counter.labels, empty)
+        family["counters"][counter.name] = _description(counter)
+    return {group: list(families.values()) for group, families in found.items()}
+
+
+def _description(counter: Counter) -> dict[str, Any]:
+    timed = counter.unit is Unit.SECONDS
+    described: dict[str, Any] = {
+        "description": counter.description,
+        "type": TYPES[counter.kind]
+        | (Counters.PERFCOUNTER_TIME if timed else Counters.PERFCOUNTER_U64),
+        "priority": counter.priority,
+        "units": Counters.BYTES if counter.unit is Unit.BYTES else Counters.NONE,
+    }
+    if counter.nick:
+        described["nick"] = counter.nick
+    if counter.bounds:
+        described["bounds"] = list(counter.bounds)
+    return described
+
+
+def _in_nanoseconds(slot: Slot, point: list[float]) -> list[float]:
+    """``point`` with Ceph's unit of time; a count or a bucket is none."""
+    if slot.counter.unit is not Unit.SECONDS or not point:
+        return point
+    timed = len(point) - 1 if slot.counter.kind is Kind.HISTOGRAM else 1
+    point[timed] *= NANOSECONDS
+    return point
+
+
+def metadata(presence: Presence) -> dict[str, str]:
+    """What a manager says of itself, under the names that Ceph's daemons use."""
+    return {
+        "addr": presence.grpc_address,
+        "addrs": presence.grpc_address,
+        "ceph_release": RELEASE,
+        "ceph_version": version_line(presence.version),
+        "ceph_version_short": presence.version,
+        "hostname": presence.host,
+        "http_address": presence.http_address,
+        "incarnation": presence.incarnation,
+        "pid": str(presence.pid),
+        "started_at": presence.started_at,
+    }

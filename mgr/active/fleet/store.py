@@ -1,0 +1,249 @@
+"""Who is in the fleet, kept: loaded when the term begins, written when it changes, looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from mgr.active.fleet.gc_tuning import Heap
+from mgr.cluster.daemon import State, Wanted
+from mgr.cluster.daemon_record import decode, encode
+from mgr.cluster.fleet import Fleet
+from mgr.cluster.fleet_options import Tuning
+from mgr.config.manager_options import (
+    BEACON_GRACE,
+    COUNTERS_MAX,
+    DAEMON_GRACE,
+    DAEMON_PRUNE,
+    DAEMONS_MAX,
+    STATS_PERIOD,
+    STATS_THRESHOLD,
+    VALUES_MAX,
+)
+from mgr.errors import InvalidArgumentError, OutcomeUnknownError, StoreError, TermLostError
+from mgr.host.worker_context import Manager
+from mgr.store.api import Delete, Operation, Put
+from mgr.store.fenced import FencedStore
+from mgr.store.mirror import Change
+
+TUNED_BY: Final = (
+    BEACON_GRACE,
+    COUNTERS_MAX,
+    DAEMON_GRACE,
+    DAEMON_PRUNE,
+    DAEMONS_MAX,
+    STATS_PERIOD,
+    STATS_THRESHOLD,
+    VALUES_MAX,
+)
+"""The options by which a fleet is tuned."""
+LOOK_EVERY_S: Final = 1.0
+WRITTEN_MAX: Final = 100
+"""Daemons written in one transaction, which holds only so much."""
+WRITTEN_BYTES_MAX: Final = 512 << 10
+GATHER_S: Final = 0.05
+"""A fleet that joins is written in large pieces: what comes within this goes together."""
+STORED_S: Final = 5.0
+"""How long whoever removes a daemon waits until that is stored."""
+AGAIN_S: Final = 1.0
+TOLD_AT_ONCE: Final = 100
+"""Daemons told of a new period before the loop may do something else."""
+
+log = logging.getLogger(__name__)
+
+
+class Members:
+    """Keeps the fleet's members and the store's the same, and the fleet in tune."""
+
+    def __init__(
+        self, fleet: Fleet, manager: Manager, fenced: FencedStore, changed: Callable[[], None]
+    ) -> None:
+        """Await everybody who is stored; ``changed`` is called when health may look different."""
+        self._fleet = fleet
+        self._manager = manager
+        self._fenced = fenced
+        self._changed = changed
+        # In order, each name once: never longer than the fleet is large. True: an earlier write
+        # failed and may still be done, so it is written whatever the mirror shows.
+        self._unwritten: dict[str, bool] = {}
+        self._writing: Iterable[str] = ()
+        self._awaited = asyncio.Event()
+        self._written = asyncio.Event()
+        self._lost: TermLostError | None = None
+        self._alone = 0
+        self._news = asyncio.Event()
+        self._retuned = asyncio.Event()
+        fleet.tuning = self._tuning()
+        self._load()
+        fleet.on_member(self._note)
+        fleet.stored = self.stored
+
+    def follow(self) -> None:
+        """Change the fleet's tuning with the options, from now on."""
+        self._manager.mirror.subscribe(self._manager.keys.config, self._tune)
+
+    async def watch(self) -> None:
+        """Look after the fleet, for as long as the term lasts."""
+        fleet, metrics, heap = self._fleet, self._manager.metrics, Heap()
+        while True:
+            before = fleet.findings, fleet.counts, fleet.filling
+            fleet.look()
+            heap.look(fleet.streams_opened, fleet.streams_ended)
+            if before != (fleet.findings, fleet.counts, fleet.filling):
+                self._changed()
+                for state in State:
+                    metrics.set_daemons(state.name.lower(), fleet.counts.get(state, 0))
+                metrics.set_found("clock_off", len(fleet.findings.clocks))
+                metrics.set_found("contested", len(fleet.findings.contested))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def write(self) -> None:
+        """Write what changed, for as long as the term lasts."""
+        while True:
+            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._awaited.wait()
+            operations = self._operations()
+            self._writing = operations.keys()
+            try:
+                if operations:
+                    await self._fenced.commit(list(operations.values()))
+            except asyncio.CancelledError:
+                self._put_back(operations)  # nobody knows: whoever waits goes on waiting
+                raise
+            except TermLostError as error:
+                self._lost = error
+                return
+            except InvalidArgumentError as error:
+                if len(operations) > 1:
+                    # One of them may be the reason: each for itself, and the others are stored.
+                    self._put_back(operations)
+                    self._alone = len(operations)
+                else:
+                    # In memory it is all the same; after a failover it is new, and not awaited.
+                    log.error("daemon not stored: %s", error)  # noqa: TRY400 - the text says it all
+                    self._alone = max(0, self._alone - 1)
+            except StoreError as error:
+                log.warning("daemons not written", extra={"error": str(error)})
+                self._put_back(operations)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                self._alone = max(0, self._alone - 1)
+            finally:
+                self._writing = ()
+                written, self._written = self._written, asyncio.Event()
+                written.set()
+
+    async def stored(self, name: str) -> None:
+        """Return once the store holds what is known of the daemon ``name``, or that it is gone.
+
+        Raises:
+            TermLostError: The term is over.
+            OutcomeUnknownError: It was not stored within ``STORED_S``. It is tried again.
+
+        """
+        try:
+            async with asyncio.timeout(STORED_S):
+                while self._lost is None:
+                    if name not in self._unwritten and name not in self._writing:
+                        return
+                    self._awaited.set()
+                    await self._written.wait()
+        except TimeoutError:
+            raise OutcomeUnknownError(
+                f"{name}: the change was not stored within {STORED_S:g} s; it is tried again"
+            ) from None
+        raise self._lost
+
+    async def tell(self) -> None:
+        """Tell every daemon how to report whenever that changes."""
+        while True:
+            await self._retuned.wait()
+            self._retuned.clear()
+            wanted = self._fleet.tuning.wanted
+            for number, daemon in enumerate(list(self._fleet.daemons.values())):
+                if daemon.line is not None:
+                    daemon.line.configure(wanted)
+                if number % TOLD_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        mirror, prefix = self._manager.mirror, self._manager.keys.daemons
+        found = {
+            key.removeprefix(prefix): member
+            for key, record in mirror.under(prefix).items()
+            if (member := decode(record.value)) is not None
+        }
+        self._fleet.expect(found)
+
+    def _note(self, name: str) -> None:
+        self._unwritten.setdefault(name, False)
+        self._news.set()
+
+    def _put_back(self, operations: Mapping[str, Operation]) -> None:
+        back = dict.fromkeys(operations, True)
+        self._unwritten = back | self._unwritten | back
+        self._news.set()
+
+    def _operations(self) -> dict[str, Operation]:
+        """What the next transaction does, by the name of the daemon."""
+        keys, mirror = self._manager.keys, self._manager.mirror
+        operations: dict[str, Operation] = {}
+        size = 0
+        most = 1 if self._alone else WRITTEN_MAX
+        for name in tuple(self._unwritten):
+            if len(operations) == most or size > WRITTEN_BYTES_MAX:
+                return operations
+            in_doubt = self._unwritten.pop(name)
+            key = keys.daemon(name)
+            record = mirror.get(key)
+            daemon = self._fleet.daemons.get(name)
+            if daemon is None:
+                # Also where the mirror shows nothing: an earlier write may be under way.
+                operations[name] = Delete(key)
+                continue
+            value = encode(daemon.member)
+            if in_doubt or record is None or record.value != value:
+                operations[name] = Put(key, value)
+                size += len(value.encode())
+        self._news.clear()
+        self._awaited.clear()
+        return operations
+
+    def _tune(self, changes: Sequence[Change] = ()) -> None:
+        # Whoever changed an option waits for this, and it is hardly ever one of these.
+        if changes and not any(change.key.endswith(TUNED_BY) for change in changes):
+            return
+        before, tuning = self._fleet.tuning, self._tuning()
+        self._fleet.tune(tuning)
+        if before.wanted != tuning.wanted:
+            self._retuned.set()
+
+    def _tuning(self) -> Tuning:
+        return Tuning(
+            wanted=Wanted(
+                period_s=self._number(STATS_PERIOD),
+                lowest_priority=int(self._number(STATS_THRESHOLD)),
+            ),
+            grace_periods=int(self._number(DAEMON_GRACE)),
+            beacon_grace_s=self._number(BEACON_GRACE),
+            prune_s=self._number(DAEMON_PRUNE),
+            daemons_max=int(self._number(DAEMONS_MAX)),
+            counters_max=int(self._number(COUNTERS_MAX)),
+            values_max=int(self._number(VALUES_MAX)),
+        )
+
+    def _number(self, option: str) -> float:
+        config = self._manager.config
+        try:
+            value = config.native(option)
+        except ValueError:
+            # Stored by force and unreadable, which health shows: the default holds.
+            value = config.schemas.native[option].default
+        return float(value or 0)  # never empty: each has a default

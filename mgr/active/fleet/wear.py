@@ -1,0 +1,94 @@
+"""Keeps how worn devices are: what daemons measure outlives them, their hosts and the term."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from functools import partial
+from typing import Final
+
+from mgr.cluster.fleet import Fleet
+from mgr.cluster.stored_device import STORED, WEAR, kept
+from mgr.config.kv import checked_key
+from mgr.errors import ConflictError, InvalidArgumentError, StoreError, TermLostError
+from mgr.store.api import Put, as_seen
+from mgr.store.computed import Computed, commit_computed
+from mgr.store.fenced import FencedStore
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+
+LOOK_EVERY_S: Final = 30.0
+STEP: Final = 0.01
+"""Less of a change is not written: a disk wears out over years."""
+WRITTEN_MAX: Final = 100
+"""Devices in one look; the others have their turn in the next."""
+
+log = logging.getLogger(__name__)
+
+
+class Wear:
+    """Writes the wear levels that are news."""
+
+    def __init__(self, fleet: Fleet, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
+        """Compare what ``fleet`` reports with what is stored."""
+        self._fleet = fleet
+        self._mirror = mirror
+        self._keys = keys
+        self._fenced = fenced
+        self._seen = -1
+
+    async def keep(self) -> None:
+        """Look from time to time, for as long as the term lasts."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.look()
+            except TermLostError:
+                return
+            except StoreError as error:
+                log.warning("wear of devices not written", extra={"error": str(error)})
+
+    async def look(self) -> None:
+        """Write what is news now.
+
+        Raises:
+            TermLostError: The term is over. Nothing was written.
+            StoreError: See ``mgr.store.fenced``; the next look tries again.
+
+        """
+        generation = self._fleet.devices_generation
+        if generation == self._seen:
+            return
+        news = {key: level for key, level in self._measured().items() if self._computed(key, level)}
+        complete = len(news) <= WRITTEN_MAX
+        for key, level in tuple(news.items())[:WRITTEN_MAX]:
+            # Each for itself: one that is being changed holds up no other.
+            try:
+                await commit_computed(partial(self._computed, key, level), self._fenced)
+            except ConflictError as error:
+                complete = False
+                log.warning("wear of a device not written", extra={"error": str(error)})
+        if complete:
+            self._seen = generation
+
+    def _measured(self) -> dict[str, float]:
+        measured: dict[str, float] = {}
+        for daemon in self._fleet.daemons.values():
+            for device in daemon.devices:
+                if device.wear_level is None:
+                    continue
+                with contextlib.suppress(InvalidArgumentError):
+                    key = self._keys.entry(checked_key(STORED + device.id))
+                    measured[key] = device.wear_level
+        return measured
+
+    def _computed(self, key: str, level: float) -> Computed | None:
+        """What writes the wear level beside what else is known; None: it is no news."""
+        record = self._mirror.get(key)
+        known = kept(record)
+        before = known.get(WEAR)
+        if isinstance(before, int | float) and abs(before - level) < STEP:
+            return None
+        return Computed([Put(key, json.dumps({**known, WEAR: level}))], [as_seen(key, record)])

@@ -1,0 +1,1 @@
+"""Health of the cluster on the active: checks, mutes and what is stored of them."""

@@ -1,0 +1,1 @@
+"""Modules on the active: their context, their calls to each other, their failures."""

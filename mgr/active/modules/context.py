@@ -1,0 +1,311 @@
+"""What a module of the active manager can reach, in this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from mgr.active.fleet.counter_rows import RowReader
+from mgr.active.fleet.reader import FleetReader
+from mgr.active.modules.background_commands import Errand, Errands, Execute
+from mgr.active.modules.compare_and_set import commit_if
+from mgr.active.modules.database import Database
+from mgr.active.modules.modules import ActiveModules
+from mgr.active.modules.remote import Remote
+from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.maps import Maps
+from mgr.cluster.progress import Event, Progress
+from mgr.cluster.stored_device import STORED, WEAR, kept
+from mgr.command.dispatch import Request
+from mgr.config.history import ConfigHistory
+from mgr.config.kv import checked_key, checked_value
+from mgr.config.manager_options import ENTRY_LIMIT
+from mgr.errors import ConflictError, InvalidArgumentError, MgrError, NotPermittedError
+from mgr.health.board import Board
+from mgr.health.check import Check
+from mgr.host.bridge import Bridge
+from mgr.host.context import ReadingContext
+from mgr.host.worker_context import Manager
+from mgr.module_api.context import OptionValue
+from mgr.store.api import Delete, LeaseId, Put, as_seen
+from mgr.store.computed import Computed, commit_computed
+from mgr.store.fenced import FencedStore
+
+WRITE_S: Final = 6.0
+"""How long a module waits for a write. Longer than the write itself may take, so that what
+comes out is the store's own word."""
+CROSSING_S: Final = 5.0
+"""For what only touches memory: the loop is asked to do it between two other things."""
+DATABASE_S: Final = 20.0
+"""For a whole database, which takes several writes if it is large."""
+COMMAND_S: Final = 30.0
+"""For a command that one module has the manager run."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What the active's modules share. Only the loop touches any of it but what ``maps`` reads.
+
+    Attributes:
+        lease: The node lease, on which published addresses hang.
+
+    """
+
+    manager: Manager
+    fenced: FencedStore
+    history: ConfigHistory
+    lease: LeaseId
+    maps: Maps
+    modules: ActiveModules
+    fleet: FleetReader
+    rows: RowReader
+    errands: Errands
+    board: Board
+    log: ClusterLog
+    progress: Progress
+    remote: Remote
+    execute: Execute
+
+
+class ActiveContext(ReadingContext):
+    """One module's reach: implements ``mgr.module_api.context.ModuleContext``."""
+
+    def __init__(self, reach: Reach, module: str, bridge: Bridge) -> None:
+        """Cross by ``bridge``; once that is closed, every write raises ``TermLostError``."""
+        super().__init__(reach.manager, module)
+        self._reach = reach
+        self._bridge = bridge
+        self._keys = reach.manager.keys
+        self._fenced = reach.fenced
+        self._database = Database(reach.fenced, reach.manager.store, self._keys, module)
+        self.get = reach.maps.read
+        self.get_map = reach.maps.published
+        self.get_map_versions = reach.maps.versions
+        # What the fleet shows is made of what is read already: nothing of it crosses.
+        fleet = reach.fleet
+        self.get_servers = fleet.get_servers
+        self.get_metadata = fleet.get_metadata
+        self.get_daemon_status = fleet.get_daemon_status
+        self.get_daemon_health_metrics = fleet.get_daemon_health_metrics
+        self.get_perf_schema = fleet.get_perf_schema
+        self.get_daemons = reach.rows.get_daemons
+        self.get_counter_rows = reach.rows.get_counter_rows
+        self.get_counter = fleet.get_counter
+        self.get_latest_counter = fleet.get_latest_counter
+        self.get_latest_labelled_counter = fleet.get_latest_labelled_counter
+
+    def get_term(self) -> int:
+        """See ``mgr.module_api.context``."""
+        return self._fenced.term
+
+    def get_foreign_option(self, entity: str, name: str) -> OptionValue:
+        """See ``mgr.module_api.context``."""
+        return self._manager.config.foreign(entity, name)
+
+    def set_option(
+        self, module: str, name: str, value: str | None, *, localized: bool = False
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        middle = f"{self.manager_id}/" if localized else ""
+        full = f"mgr/{module}/{middle}{name}"
+        if value is None:
+            gone = Delete(self._keys.option("mgr", full))
+            self._write(self._reach.history.commit([gone]))
+            return
+        try:
+            put = self._reach.manager.config.prepare("mgr", full, value)
+        except InvalidArgumentError as error:
+            raise ValueError(str(error)) from None
+        self._write(self._reach.history.commit([put]))
+
+    def set_store(self, key: str, value: str | None) -> None:
+        """See ``mgr.module_api.context``."""
+        self._write(self._fenced.commit([self._change(key, value)]))
+
+    def commit_store(
+        self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
+    ) -> bool:
+        """See ``mgr.module_api.context``."""
+        manager = self._reach.manager
+        committed = commit_if(
+            [self._change(key, value) for key, value in changes.items()],
+            {self._stored_as(key): value for key, value in expected.items()},
+            fenced=self._fenced,
+            mirror=manager.mirror,
+        )
+        return self._bridge.to_loop(committed, timeout_s=WRITE_S)
+
+    def watch_store(self, prefix: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(self._watch(prefix, on=True))
+
+    def unwatch_store(self, prefix: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(self._watch(prefix, on=False))
+
+    def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
+        """See ``mgr.module_api.context``."""
+        return self._change_map(self._reach.maps.set(name, text, expected_version))
+
+    def remove_map(self, name: str, expected_version: int | None) -> bool | None:
+        """See ``mgr.module_api.context``."""
+        return self._change_map(self._reach.maps.remove(name, expected_version))
+
+    def load_database(self) -> bytes:
+        """See ``mgr.module_api.context``."""
+        return self._bridge.to_loop(self._database.load(), timeout_s=DATABASE_S)
+
+    def store_database(self, image: bytes) -> None:
+        """See ``mgr.module_api.context``."""
+        # What costs time is done here, on the module's thread.
+        change = self._database.change(image)
+        self._bridge.to_loop(self._database.write(change), timeout_s=DATABASE_S)
+
+    def get_store_prefix(self, prefix: str) -> dict[str, str]:
+        """See ``mgr.module_api.context``."""
+        own = self._prefix
+        found = self._manager.mirror.under(own + prefix)
+        return {key.removeprefix(own): record.value for key, record in found.items()}
+
+    def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
+        """See ``mgr.module_api.context``."""
+        raised = [Check.from_module(code, described) for code, described in checks.items()]
+
+        async def replace() -> None:
+            self._reach.board.set(self._module, raised)
+
+        self._cross(replace())
+
+    def set_uri(self, uri: str) -> None:
+        """See ``mgr.module_api.context``."""
+        if uri:
+            self._write(self._fenced.put(self._service, uri, self._reach.lease))
+        else:
+            self._write(self._fenced.delete(self._service))
+
+    def update_progress_event(
+        self, evid: str, message: str, progress: float, *, shown: bool
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        event = Event(message, progress, shown, self._module)
+        self._cross(_done(partial(self._reach.progress.update, evid, event)))
+
+    def complete_progress_event(self, evid: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(_done(partial(self._reach.progress.complete, evid)))
+
+    def clear_all_progress_events(self) -> None:
+        """See ``mgr.module_api.context``."""
+        self._cross(_done(self._reach.progress.clear))
+
+    def cluster_log(self, channel: str, priority: int, message: str) -> None:
+        """See ``mgr.module_api.context``."""
+        grade = Priority(min(max(priority, Priority.DEBUG), Priority.ERROR))
+
+        async def write() -> None:
+            name = f"mgr.{self.manager_id}"
+            self._reach.log.add(message, name=name, priority=grade, channel=channel)
+
+        self._cross(write())
+
+    def have_store_connection(self) -> bool:
+        """See ``mgr.module_api.context``."""
+        return self._manager.mirror.current
+
+    def remote(
+        self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """See ``mgr.module_api.context``."""
+        return self._reach.remote.call(module, method, args, kwargs)
+
+    def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
+        """See ``mgr.module_api.context``."""
+        request = self._request(arguments, inbuf)
+        try:
+            answer = self._bridge.to_loop(self._reach.execute(request), timeout_s=COMMAND_S)
+        except MgrError as error:
+            return -error.errno, "", str(error)
+        return answer.retval, answer.stdout, answer.stderr
+
+    def send_command(
+        self,
+        arguments: Mapping[str, Any],
+        inbuf: str | None,
+        tag: str,
+        *,
+        absent: str,
+        complete: Callable[[int, str, str], None],
+    ) -> None:
+        """See ``mgr.module_api.context``."""
+        asked = absent or self._request(arguments, inbuf)
+        errand = Errand(self._module, asked, tag, complete)
+
+        async def start() -> None:
+            self._reach.errands.start(errand)
+
+        self._cross(start())
+
+    def notify_all(self, kind: str, notify_id: str) -> None:
+        """See ``mgr.module_api.context``."""
+
+        async def notify() -> None:
+            self._reach.modules.notify(kind, notify_id)
+
+        self._cross(notify())
+
+    def set_device_wear_level(self, device: str, wear_level: float) -> None:
+        """See ``mgr.module_api.context``."""
+        key = self._keys.entry(checked_key(STORED + device))
+
+        def compute() -> Computed:
+            record = self._manager.mirror.get(key)
+            known = {**kept(record), WEAR: wear_level}
+            if wear_level < 0:
+                del known[WEAR]
+            return Computed([Put(key, json.dumps(known))], [as_seen(key, record)])
+
+        self._write(commit_computed(compute, self._fenced))
+
+    def _request(self, arguments: Mapping[str, Any], inbuf: str | None) -> Request:
+        rest = dict(arguments)
+        return Request(
+            words=str(rest.pop("prefix", "")).split(),
+            arguments=rest,
+            input=(inbuf or "").encode(),
+            deadline_s=self._manager.clock.now() + COMMAND_S,
+        )
+
+    async def _watch(self, prefix: str, *, on: bool) -> None:
+        self._reach.modules.watch(self._module, prefix, on=on)
+
+    def _stored_as(self, key: str) -> str:
+        return self._keys.module_entry(self._module, checked_key(key))
+
+    def _change(self, key: str, value: str | None) -> Put | Delete:
+        if value is None:
+            return Delete(self._stored_as(key))
+        limit = int(self._reach.manager.config.native(ENTRY_LIMIT) or 0)
+        return Put(self._stored_as(key), checked_value(value, bytes_max=limit))
+
+    def _change_map(self, work: Coroutine[Any, Any, T]) -> T | None:
+        try:
+            return self._bridge.to_loop(work, timeout_s=WRITE_S)
+        except ConflictError:
+            return None
+        except (InvalidArgumentError, NotPermittedError) as error:
+            raise ValueError(str(error)) from None
+
+    def _write(self, work: Coroutine[Any, Any, object]) -> None:
+        self._bridge.to_loop(work, timeout_s=WRITE_S)
+
+    def _cross(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._bridge.to_loop(work, timeout_s=CROSSING_S)
+
+
+async def _done(call: Callable[[], None]) -> None:
+    call()

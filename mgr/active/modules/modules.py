@@ -1,0 +1,447 @@
+"""The modules of the active manager: which run, which should, and how they are.
+
+Level, not edge: ``look`` compares what the store wants with what runs and starts or stops the
+difference. A module that is enabled while it still stops is started as soon as it has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from mgr.access.table import Caller
+from mgr.active.health.manager_checks import ModuleState
+from mgr.command.builtin.context import ModuleInfo, Reloaded
+from mgr.command.dispatch import Runner
+from mgr.command.registry import Command
+from mgr.config.effects import MODULE_EFFECTS, readable_effects
+from mgr.errors import (
+    InvalidArgumentError,
+    ModuleFailedError,
+    ModuleNotEnabledError,
+    ModuleNotReadyError,
+    NotFoundError,
+)
+from mgr.host.abandoned import REMEDY, Half
+from mgr.host.bridge import Bridge, module_threads
+from mgr.host.crash import Heard, unheard
+from mgr.host.effects import Classified
+from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
+from mgr.host.finder import Found, always_on
+from mgr.host.lifecycle import ENDED, WORKS, Event, Phase
+from mgr.host.notifications import NotifyId
+from mgr.host.reload import read_anew
+from mgr.host.runner import Limits, ModuleRunner, Servant
+from mgr.host.worker_context import Manager
+from mgr.store.mirror import Change
+
+ABSENT: Final = "Not found or unloadable"
+"""Ceph's words for an enabled module that is not on this host."""
+
+THREADS_EVERY_S: Final = 0.01
+"""How often to look, at the end of a drain, whether threads of modules still run."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Who is told of modules, on the loop.
+
+    Attributes:
+        changed: What happened to one.
+        stopped: One runs no more.
+        declared: The files of one were read anew.
+        abandoned: An instance that did not stop came onto the books, or left them.
+
+    """
+
+    changed: Callable[[str, Event], None]
+    stopped: Callable[[str], None]
+    declared: Callable[[Found], None]
+    abandoned: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideEffects:
+    """What comes before a module that acts outside the store.
+
+    Attributes:
+        from_s: The moment on the clock before which none is made.
+        before: Awaited then, just before it is made.
+
+    """
+
+    from_s: float
+    before: Callable[[], Awaitable[None]]
+
+
+class ActiveModules:
+    """Runs every module that is enabled. Use it on the loop; ``instance_of`` from anywhere."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        construct: Callable[[Found, Bridge], Servant],
+        *,
+        tasks: asyncio.TaskGroup,
+        limits: Limits,
+        told: Told,
+        outside: OutsideEffects,
+    ) -> None:
+        """Make instances with ``construct``, on their own threads; tell ``told`` of them.
+
+        ``outside`` says when one may be made that acts outside the store.
+        """
+        self._outside = outside
+        self.clock = manager.clock
+        self._manager = manager
+        self._construct = construct
+        self._tasks = tasks
+        self._limits = limits
+        self._told = told
+        self._runners: dict[str, ModuleRunner] = {}
+        # Those whose instance may act by now, and whether it was external when it began.
+        self._begun: dict[ModuleRunner, bool] = {}
+        self._going: set[str] = set()
+        self._gone = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._wanted: tuple[str, ...] = ()
+        self._draining = False
+        self._heard: Heard = unheard
+        # Replaced as a whole, so that any thread may read it.
+        self._instances: Mapping[str, object] = {}
+
+    async def start(self) -> None:
+        """Construct every enabled module, all at once; returns when each is there or late.
+
+        One that must not begin yet is not waited for: its commands are.
+        """
+        self._manager.abandoned.subscribe(self._abandoned_changed)
+        self.look()
+        catalogue = self._manager.catalogue
+        for name, runner in tuple(self._runners.items()):
+            if not self._held_s(catalogue[name]):
+                await runner.loaded()
+
+    def look(self, _changes: object = None) -> None:
+        """Start what should run and does not; stop what runs and should not."""
+        if self._draining:
+            return
+        manager = self._manager
+        before = self._wanted
+        self._wanted = tuple(
+            enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
+        )
+        for name in self._wanted:
+            found = manager.catalogue.get(name)
+            if found is None:
+                continue
+            for crash in found.crashes if name not in before else ():
+                self._heard(crash)
+            # Two instances of a module never run at once: it starts when the other has ended.
+            earlier = manager.abandoned.find(name)
+            if found.loaded and name not in self._runners and earlier is None:
+                self._launch(found)
+        for name in self._runners.keys() - set(self._wanted) - self._going:
+            self._going.add(name)
+            self._tasks.create_task(self._disable(name))
+
+    async def reload(self, name: str) -> Reloaded:
+        """Import the module's files as they are now and start it anew, if it is to run.
+
+        Nothing else restarts. Its commands are held meanwhile.
+
+        Raises:
+            InvalidArgumentError: They cannot be imported; what ran goes on.
+
+        """
+        async with self._reloading:
+            found = await read_anew(self._manager.settings, name)
+            if not found.loaded:
+                raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
+            self._manager.enter(found)
+            self._told.declared(found)
+            if name in self._runners and name not in self._going:
+                self._going.add(name)
+                await self._disable(name)
+            else:
+                self.look()
+        runs = name in self._wanted and self._manager.abandoned.find(name) is None
+        return Reloaded(runs=runs, digest=found.digest)
+
+    @property
+    def acts_outside(self) -> bool:
+        """Whether something on the books may act outside the store.
+
+        On the books is what is constructed, runs, stops, waits to be restarted, or did not stop.
+        """
+        begun = (external or self._external(each.name) for each, external in self._begun.items())
+        abandoned = (each.external for each in self._manager.abandoned.all())
+        return any(begun) or any(abandoned) or bool(self._own_threads())
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The modules that are enabled, by name, as of the last ``look``."""
+        return self._wanted
+
+    async def drain(self, *, limit_s: float) -> bool:
+        """Stop every module, all at once, within ``limit_s``; whether nothing runs any more.
+
+        False as well while an instance runs that was given up earlier in this worker, or a
+        thread that a module which acts outside started itself and did not end.
+        """
+        self._draining = True
+        end_s = self.clock.now() + limit_s
+        runners = tuple(self._runners.values())
+        async with asyncio.TaskGroup() as stops:
+            ends = [stops.create_task(runner.stop(limit_s=limit_s)) for runner in runners]
+        if not all(end.result() for end in ends) or self._manager.abandoned.all():
+            return False
+        # There is no event: Python does not say when a thread ends.
+        while (threads := self._own_threads()) and self.clock.now() < end_s:  # noqa: ASYNC110
+            await asyncio.sleep(THREADS_EVERY_S)
+        if threads:
+            log.error("threads of modules run on", extra={"threads": threads})
+        return not threads
+
+    # -- asked by others ------------------------------------------------------------------------
+
+    def runner_of(self, module: str) -> Runner:
+        """Who runs the commands of ``module``.
+
+        Raises:
+            ModuleNotEnabledError: It is not enabled; the message says how to enable it.
+            ModuleFailedError: It is enabled and cannot run.
+            NotFoundError: There is no such module on this host.
+
+        """
+        if module not in self._wanted:
+            raise ModuleNotEnabledError(
+                f"Module '{module}' is not enabled: "
+                f"use `mgrctl mgr module enable {module}` to enable it"
+            )
+        found = self._manager.catalogue.get(module)
+        if found is None:
+            raise NotFoundError(f"Module '{module}' is not available")
+        if not found.can_run:
+            raise ModuleFailedError(
+                f"Module '{module}' has experienced an error and cannot handle commands: "
+                f"{found.error}"
+            )
+        if module in self._going:
+            return _Successor(self, module)
+        if module not in self._runners:
+            raise ModuleFailedError(f"Module '{module}' does not run: {self.error_of(module)}")
+        return self._runners[module]
+
+    async def gone(self, module: str) -> None:
+        """Wait until an instance of ``module`` that is being stopped is gone, or none is."""
+        while module in self._going:
+            await self._gone.wait()
+
+    def instance_of(self, module: str) -> object | None:
+        """The running instance of ``module``; None if there is none. From any thread."""
+        return self._instances.get(module)
+
+    def error_of(self, module: str) -> str:
+        """Why ``module`` does not run although it is enabled; empty if it does."""
+        found = self._manager.catalogue.get(module)
+        if found is None:
+            return ABSENT
+        if not found.loaded:
+            return found.error or ABSENT
+        runner = self._runners.get(module)
+        return runner.error if runner else self._held_by(module)
+
+    def _held_by(self, module: str) -> str:
+        """Why ``module`` must not start: an earlier instance runs; empty if none does."""
+        remains = self._manager.abandoned.find(module)
+        return f"{remains}, and still runs: {REMEDY}" if remains else ""
+
+    def modules(self) -> dict[str, ModuleInfo]:
+        """Every module on this host, as ``mgr module ls`` shows it."""
+        return {
+            name: ModuleInfo(
+                name=name,
+                always_on=found.always_on,
+                can_run=found.can_run,
+                error=(self.error_of(name) if name in self._wanted else "")
+                or found.error
+                or self._held_by(name),
+                default_enabled=name in DEFAULT_ENABLED,
+                held_by=self._held_by(name),
+                effects=self._classified(found).effects.value,
+                effects_said_by=self._classified(found).source.value,
+            )
+            for name, found in self._manager.catalogue.items()
+        }
+
+    def states(self) -> Iterator[ModuleState]:
+        """Every enabled module as its health is judged."""
+        for name in self._wanted:
+            found = self._manager.catalogue.get(name)
+            cannot = found.error if found and found.loaded and not found.can_run else ""
+            # An instance that did not stop is reported as that, and not a second time.
+            error = "" if self._held_by(name) else self.error_of(name)
+            yield ModuleState(name=name, cannot_run=cannot, error=error)
+
+    def on_crash(self, call: Heard) -> None:
+        """Have ``call`` told of what modules raise: while they run, and when they were loaded."""
+        self._heard = call
+
+    # -- news -----------------------------------------------------------------------------------
+
+    def notify(self, kind: str, notify_id: NotifyId) -> None:
+        """Tell every module that wants ``kind``."""
+        for name, runner in self._runners.items():
+            if kind in self._manager.catalogue[name].notify_types:
+                runner.notify(kind, notify_id)
+
+    def watch(self, module: str, prefix: str, *, on: bool) -> None:
+        """Begin or end telling ``module`` of its stored keys that begin with ``prefix``."""
+        if runner := self._runners.get(module):
+            (runner.watch if on else runner.unwatch)(prefix)
+
+    def notify_store(self, changes: Iterable[Change]) -> None:
+        """Tell each module of those of its stored keys that it watches."""
+        prefix = self._manager.keys.module_entries
+        for change in changes:
+            module, _, key = change.key.removeprefix(prefix).partition("/")
+            if runner := self._runners.get(module):
+                runner.notify_store(key)
+
+    def notify_config(self, changes: Sequence[Change]) -> None:
+        """Tell every module that options changed, whether or not its own did: as Ceph does."""
+        reclassified = any(change.key.endswith(MODULE_EFFECTS) for change in changes)
+        if reclassified and self.acts_outside:
+            # The option may have said so of one that runs already.
+            self._tasks.create_task(self._limit_time())
+        for runner in self._runners.values():
+            runner.notify_config()
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _launch(self, found: Found) -> None:
+        runner = ModuleRunner(
+            found.name,
+            partial(self._construct, found),
+            limits=self._limits,
+            clock=self._manager.clock,
+            changed=self._happened,
+            crashed=self._heard,
+        )
+        self._runners[found.name] = runner
+        self._tasks.create_task(self._live(found, runner), name=f"module {found.name}")
+        self._tasks.create_task(self._watch_loading(found, runner))
+
+    def _held_s(self, found: Found) -> float:
+        """How long it must not begin yet: who led before may still act where no store judges."""
+        external = self._classified(found).external
+        return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
+
+    def _classified(self, found: Found) -> Classified:
+        chosen = self._manager.config.native(MODULE_EFFECTS)
+        return found.classify(readable_effects(str(chosen or "")))
+
+    def _own_threads(self) -> dict[str, list[str]]:
+        """The living threads that external modules started themselves, by module."""
+        # Of another module's only writes matter, and those end with the term.
+        return {name: threads for name, threads in module_threads().items() if self._external(name)}
+
+    def _external(self, module: str) -> bool:
+        found = self._manager.catalogue.get(module)
+        return found is None or self._classified(found).external
+
+    async def _live(self, found: Found, runner: ModuleRunner) -> None:
+        if held_s := self._held_s(found):
+            fields = {"module_name": found.name, "held_s": round(held_s, 3)}
+            log.info("module held: who led before may still act outside", extra=fields)
+        # Asked again: a timer may ring a moment early.
+        while held_s := self._held_s(found):  # noqa: ASYNC110 - time passes, nothing happens
+            await asyncio.sleep(held_s)
+        self._begun[runner] = external = self._classified(found).external
+        try:
+            if external:
+                await self._outside.before()
+            await runner.live()
+        finally:
+            del self._begun[runner]
+
+    async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:
+        await asyncio.sleep(self._held_s(found))
+        try:
+            async with asyncio.timeout(self._manager.settings.module_load_s):
+                await runner.loaded()
+        except TimeoutError:
+            runner.load_limit_passed()
+
+    async def _disable(self, name: str) -> None:
+        await self._runners[name].stop()
+        del self._runners[name]
+        self._going.discard(name)
+        gone, self._gone = self._gone, asyncio.Event()
+        self._manager.metrics.forget_module(name)
+        self._told.stopped(name)
+        self.look()
+        gone.set()
+
+    async def _limit_time(self) -> None:
+        await self._outside.before()
+
+    def _abandoned_changed(self) -> None:
+        self.look()
+        self._told.abandoned()
+
+    def _happened(self, runner: ModuleRunner, event: Event) -> None:
+        if event is Event.STOP_LIMIT_PASSED:
+            external = self._begun.get(runner, True) or self._external(runner.name)
+            self._manager.abandoned.add(
+                runner.name, Half.ACTIVE, runner.leftovers, external=external
+            )
+        metrics = self._manager.metrics
+        metrics.set_module_up(runner.name, up=runner.phase in WORKS)
+        metrics.news_dropped.labels(runner.name).set(runner.news_dropped)
+        if event is Event.PAUSE_OVER:
+            metrics.module_restarts.labels(runner.name).inc()
+        self._instances = {
+            name: each.instance
+            for name, each in self._runners.items()
+            if each.instance is not None and each.phase not in {*ENDED, Phase.STOPPING}
+        }
+        self._told.changed(runner.name, event)
+
+
+class _Successor:
+    """Runs the commands of a module that is being stopped and starts anew: holds them."""
+
+    def __init__(self, modules: ActiveModules, name: str) -> None:
+        self._modules = modules
+        self._name = name
+
+    async def ready(self, *, until_s: float) -> None:
+        now_s = self._modules.clock.now()
+        try:
+            async with asyncio.timeout(max(0.0, until_s - now_s)):
+                await self._modules.gone(self._name)
+        except TimeoutError:
+            raise ModuleNotReadyError(
+                f"Module '{self._name}' is still being stopped: its next instance waits for that"
+            ) from None
+        await self._modules.runner_of(self._name).ready(until_s=until_s)
+
+    async def run(
+        self,
+        command: Command,
+        arguments: dict[str, Any],
+        inbuf: str,
+        *,
+        deadline_s: float,
+        caller: Caller,
+    ) -> object:
+        runner = self._modules.runner_of(self._name)
+        return await runner.run(command, arguments, inbuf, deadline_s=deadline_s, caller=caller)

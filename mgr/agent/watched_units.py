@@ -1,0 +1,120 @@
+"""Units of systemd and programs by name, each a daemon of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import psutil
+
+from mgr.agent.program import run
+from mgr.agent.settings import Watch
+from mgr.client.daemon.program import Program
+from mgr.errors import OverloadedError
+
+PROPERTIES: Final = (
+    "LoadState", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
+    "MemoryCurrent", "CPUUsageNSec", "ActiveEnterTimestamp",
+)  # fmt: skip
+NOT_SET: Final = (1 << 64) - 1
+"""How systemd writes a number that it does not know."""
+LIMIT_S: Final = 10.0
+"""Of a question to systemd, or a look at all processes."""
+
+
+async def look(watch: Watch, program: Program) -> None:
+    """Say of ``program`` how the watched thing stands.
+
+    Raises:
+        OSError: systemd cannot be asked.
+        TimeoutError: It did not answer, or the processes could not be read in time.
+        OverloadedError: They still are being read.
+
+    """
+    if watch.unit:
+        try:
+            found = await _ask_systemd(watch.unit)
+        except (OSError, TimeoutError):
+            say_unknown(watch.unit, program)
+            raise
+        say_unit(watch.unit, found, program)
+    else:
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await program.sampler.submit(lambda: say_process(watch.process, program))
+        except (TimeoutError, OverloadedError):
+            program.status["state"] = "unknown"
+            program.health_metric("PROCESS_ABSENT", 0)
+            raise
+
+
+async def _ask_systemd(unit: str) -> dict[str, str]:
+    wanted = f"--property={','.join(PROPERTIES)}"
+    status, said = await run("systemctl", "show", wanted, unit, limit_s=LIMIT_S)
+    found = properties_in(said)
+    if "ActiveState" not in found:
+        # Its bus is gone, for example: it ends at once, and has said nothing of the unit.
+        raise ConnectionError(said.strip() or f"systemctl ended with status {status}")
+    return found
+
+
+def properties_in(said: str) -> dict[str, str]:
+    """Read what ``systemctl show`` says."""
+    pairs = (line.partition("=") for line in said.splitlines() if "=" in line)
+    return {name: value for name, _, value in pairs if name in PROPERTIES}
+
+
+def say_unit(unit: str, properties: dict[str, str], program: Program) -> None:
+    """Say how a unit stands: its state, what it uses, and health if it failed."""
+    known = properties.get("LoadState") != "not-found"
+    state = properties.get("ActiveState", "unknown") if known else "not-found"
+    program.status["state"] = state
+    for word, name in (
+        ("sub", "SubState"),
+        ("result", "Result"),
+        ("since", "ActiveEnterTimestamp"),
+    ):
+        program.status[word] = properties.get(name, "")
+    program.health_metric("UNIT_UNKNOWN", 0)
+    failed = state in {"failed", "not-found"}
+    program.health_metric("UNIT_FAILED", int(failed), f"unit {unit} is {state}")
+    program.gauge("active").set(state == "active")
+    program.gauge("restarts").set(_number(properties.get("NRestarts")))
+    program.gauge("memory", unit="bytes").set(_number(properties.get("MemoryCurrent")))
+    cpu_s = _number(properties.get("CPUUsageNSec")) / 1e9
+    program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+
+
+def say_unknown(unit: str, program: Program) -> None:
+    """Say that nobody knows how a unit stands: what was known is no longer shown."""
+    program.status["state"] = "unknown"
+    for word in ("sub", "result", "since"):
+        program.status[word] = ""
+    program.health_metric("UNIT_FAILED", 0)
+    program.health_metric("UNIT_UNKNOWN", 1, f"unit {unit}: systemd does not answer")
+    for series in program.counters.live():
+        series.retire()
+
+
+def say_process(name: str, program: Program) -> None:
+    """Say how many processes have that name, and what they use together."""
+    memory = cpu_s = 0.0
+    count = 0
+    for process in psutil.process_iter(["name", "memory_info", "cpu_times"]):
+        info = process.info
+        if info["name"] != name:
+            continue
+        count += 1
+        if info["memory_info"] is not None and info["cpu_times"] is not None:
+            memory += info["memory_info"].rss
+            cpu_s += info["cpu_times"].user + info["cpu_times"].system
+    program.status["state"] = "running" if count else "absent"
+    program.health_metric("PROCESS_ABSENT", int(not count), f"no process is called {name}")
+    program.gauge("processes").set(count)
+    program.gauge("memory", unit="bytes").set(memory)
+    program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+
+
+def _number(text: str | None) -> float:
+    number = int(text) if text and text.isdecimal() else 0
+    return 0.0 if number == NOT_SET else float(number)

@@ -1,0 +1,146 @@
+"""What ``mgrctl`` prints: answers to stdout and nothing else, everything else to stderr."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mgr.argument.descriptor import Signature
+from mgr.cli.command_cache import Entry
+from mgr.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    MgrError,
+    NotActiveError,
+    OutcomeUnknownError,
+    TermLostError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from mgr.client.messages import Status  # imports grpc, which help and completion must not
+
+NOTHING_RAN: Final = 255
+"""No errno, so that a script can tell "it said no" from "nobody was there"."""
+UNKNOWN: Final = errno.ETIMEDOUT
+"""It may have run, or in part: look before it is repeated."""
+UNCLEAR: Final = (DeadlineExceededError, OutcomeUnknownError, TermLostError)
+STATUS_MAX: Final = 254
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+
+
+def answer(data: bytes, text: str, out_file: str | None) -> None:
+    """Print what a command said: data to stdout or ``out_file``, words to stderr.
+
+    Raises:
+        InvalidArgumentError: ``out_file`` cannot be written.
+
+    """
+    if out_file and out_file != "-":
+        try:
+            Path(out_file).write_bytes(data)
+        except OSError as error:
+            raise InvalidArgumentError(f"cannot write {out_file}: {error.strerror}") from None
+    elif data:
+        _write(data if data.endswith(b"\n") else data + b"\n")
+    if text:
+        sys.stderr.write(f"{text.rstrip()}\n")
+
+
+def refusal(retval: int, text: str, form: str) -> int:
+    """Print that a command ran and said no; return the exit status."""
+    number = -retval
+    name = errno.errorcode.get(number, f"{number}")
+    _error(name, "REFUSED", text or os.strerror(number), form)
+    return number if 0 < number <= STATUS_MAX else 1
+
+
+def failure(error: MgrError, form: str) -> int:
+    """Print that nothing ran, or that nobody can know; return the exit status."""
+    name = errno.errorcode.get(error.errno, str(error.errno))
+    _error(name, error.reason, str(error), form)
+    if isinstance(error, (UnreachableError, NotActiveError)):
+        return NOTHING_RAN
+    return UNKNOWN if isinstance(error, UNCLEAR) else error.errno
+
+
+def statuses(found: Mapping[str, Status | str], form: str) -> None:
+    """Print what each manager says of itself, or why it says nothing; by address."""
+    if form.startswith("json"):
+        rows = [
+            {"address": address, "error": said}
+            if isinstance(said, str)
+            else {
+                "address": address,
+                "name": said.name,
+                "phase": said.phase,
+                "note": said.note,
+                "view_age_s": said.view_age_s,
+            }
+            for address, said in found.items()
+        ]
+        text = json.dumps({"active": None, "managers": rows}, indent=4 if "-" in form else None)
+    else:
+        text = "\n".join(f"{address}: {_stands(said)}" for address, said in found.items())
+    _write(f"{text}\n".encode())
+
+
+def _stands(said: Status | str) -> str:
+    if isinstance(said, str):
+        return said
+    heard = (
+        "has not heard of etcd"
+        if said.view_age_s is None
+        else f"heard of etcd {said.view_age_s:.1f} s ago"
+    )
+    return ", ".join(word for word in (f"mgr.{said.name} {said.phase}", heard, said.note) if word)
+
+
+def commands(found: Sequence[tuple[Signature, Entry]]) -> None:
+    """Print commands with their help: a table on a terminal, plain lines otherwise."""
+    rows = [(signature.usage(), entry.help) for signature, entry in found]
+    if _wants_colour():
+        from rich.console import Console  # noqa: PLC0415 - 0.1 s that only a terminal pays
+        from rich.table import Table as RichTable  # noqa: PLC0415 - as above
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        table = RichTable(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for usage, text in rows:
+            table.add_row(Text(usage, style="bold"), Text(text))
+        Console().print(table)
+        return
+    for usage, text in rows:
+        sys.stdout.write(f"{usage}\n    {text}\n" if text else f"{usage}\n")
+
+
+def _write(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Or the interpreter would try again at its end, and say so with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InvalidArgumentError(f"cannot write the answer: {error.strerror}") from None
+
+
+def _wants_colour() -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stdout.isatty()
+
+
+def _error(name: str, code: str, text: str, form: str) -> None:
+    if form.startswith("json"):
+        document = {"error": {"code": code, "errno": name, "message": text}}
+        indent = 4 if form == "json-pretty" else None
+        sys.stderr.write(json.dumps(document, indent=indent) + "\n")
+    else:
+        sys.stderr.write(f"Error {name}: {text.rstrip()}\n")

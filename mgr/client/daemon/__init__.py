@@ -1,0 +1,1 @@
+"""The client of a fleet member: joins, reports counters and status, runs commands."""

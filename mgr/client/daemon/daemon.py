@@ -1,0 +1,274 @@
+"""The library with which a program joins the fleet: ``Daemon``, and ``AsyncDaemon`` for asyncio.
+
+A daemon is a member from its block's beginning until its end. Which manager is active, and that
+it changes, is no concern of the program: it counts, says how it stands and answers commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, Self
+
+from mgr.client.async_client import TIMEOUT_S
+from mgr.client.blocking import SHARED, run
+from mgr.client.daemon.membership import LEAVE_S, Membership, Peered
+from mgr.client.daemon.program import Program
+from mgr.client.messages import Answer
+from mgr.client.peers import Peers, addresses_in
+from mgr.errors import UnreachableError
+from mgr.tls import Tls
+
+CLOSE_S: Final = LEAVE_S + 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Member(Program):
+    """A program and its membership: what both kinds of daemon are.
+
+    Attributes:
+        joined: A manager takes its reports now.
+        replaced: Another program joined under this name. This one has stopped for good.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - who it is and whom to join, each a word
+        self,
+        type: str,  # noqa: A002 - its name on the wire
+        id: str,  # noqa: A002 - as above
+        hosts: str | Iterable[str],
+        *,
+        host: str = "",
+        version: str = "",
+        metadata: Mapping[str, object] | None = None,
+        on_replaced: Callable[[], None] | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """Be ``<type>.<id>``; nothing is sent yet.
+
+        Args:
+            type: What it is: letters, digits, ``_`` and ``-``.
+            id: Which one: unique among those of its type.
+            hosts: Some managers, ``host:port``: one that lives is enough to learn of all.
+            host: Where it runs; this machine's name unless said.
+            version: Of the program.
+            metadata: What is worth knowing and does not change while it runs.
+            on_replaced: Called once, on the commands' thread, when another program takes the name.
+            tls: Whom to trust and who we are; None speaks in plaintext.
+
+        Raises:
+            InvalidArgumentError: No daemon may be called so.
+            InvalidSettingError: One of the hosts is no address.
+
+        """
+        super().__init__(
+            type, id, host=host, version=version, metadata=metadata, on_replaced=on_replaced
+        )
+        self._peers = Peers(addresses_in(hosts), tls)
+        self._membership = Membership(self, Peered(self._peers))
+
+    @property
+    def joined(self) -> bool:
+        """Whether a manager takes its reports now."""
+        return self._membership.joined
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another program has the name."""
+        return self._membership.replaced
+
+    async def _be_member(self) -> None:
+        """Be one until replaced or cancelled. Nothing that fails here reaches the program."""
+        try:
+            await self._membership.run()
+            if self.replaced and self.on_replaced is not None:
+                await self.worker.submit(self.on_replaced)
+        except Exception:  # the edge of the program: its block must not end for this
+            log.exception("a daemon's background work failed", extra={"daemon": self.name})
+
+    async def _leave(self, running: asyncio.Task[None], *, forget: bool) -> None:
+        await self._membership.leave(running, forget=forget)
+        self.worker.close()
+        self.sampler.close()
+
+    async def _execute(
+        self,
+        words: str | Sequence[str],
+        arguments: dict[str, Any] | None,
+        *,
+        data: bytes,
+        timeout_s: float,
+        request_id: str | None,
+    ) -> Answer:
+        return await self._membership.execute(
+            words.split() if isinstance(words, str) else words,
+            arguments,
+            data=data,
+            timeout_s=timeout_s,
+            request_id=request_id,
+        )
+
+    async def _wait_joined(self, timeout_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.joined and not self.replaced:
+                    await self._membership.changed()
+        return self.joined
+
+
+class AsyncDaemon(Member):
+    """A member of the fleet: ``async with AsyncDaemon("web", "eu-1", hosts) as daemon``.
+
+    Entering returns at once, whether or not a manager is there. Leaving says goodbye, in at most
+    ``LEAVE_S``: the daemon is forgotten. Where the block raises an ``Exception`` it is not, and
+    will be missed.
+    """
+
+    _tasks: asyncio.TaskGroup
+    _running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to be a member, without waiting for a manager.
+
+        Raises:
+            RuntimeError: It was one before: a membership begins once.
+
+        """
+        if self._running is not None:
+            raise RuntimeError(f"{self.name} has been a member already: make another daemon")
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._running = self._tasks.create_task(self._be_member())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._running is not None:
+            await self._leave(self._running, forget=_is_orderly(kind))
+        # What the block raised is its caller's business: the task group would wrap it.
+        await self._tasks.__aexit__(None, None, None)
+        await self._peers.close()
+
+    async def wait_joined(self, timeout_s: float = TIMEOUT_S) -> bool:
+        """Wait until a manager takes its reports; False if none does in time, or if replaced."""
+        return await self._wait_joined(timeout_s)
+
+    async def execute(
+        self,
+        words: str | Sequence[str],
+        arguments: dict[str, Any] | None = None,
+        *,
+        data: bytes = b"",
+        timeout_s: float = TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> Answer:
+        """Run one command of the manager over the stream that reports.
+
+        ``words`` may be one text, split at blanks. Promises and errors are those of
+        ``AsyncClient.execute``: a mutating command is applied at most once. Until a manager
+        takes the daemon's reports it waits, ``timeout_s`` at most.
+
+        Raises:
+            UnreachableError: No manager in time; not started; the membership is over.
+
+        """
+        if self._running is None:
+            raise UnreachableError(f"{self.name} was not started")
+        return await self._execute(
+            words, arguments, data=data, timeout_s=timeout_s, request_id=request_id
+        )
+
+
+class Daemon(Member):
+    """``AsyncDaemon`` for threads: ``with Daemon("web", "eu-1", hosts) as daemon``.
+
+    No method waits for a manager, except ``execute`` and ``wait_joined``, which have limits. All
+    daemons and clients of a process share one loop in one thread (docs/adr/0014). A daemon
+    belongs to the process that started it: in one forked from that, it counts and reports
+    nothing. Fork first, then join.
+    """
+
+    _life: Future[None] | None = None
+    _process = 0
+    _stop: asyncio.Event
+    _forget = True
+    _closed = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(forget=_is_orderly(kind))
+
+    def start(self) -> None:
+        """Begin to be a member, without waiting for a manager. What the block's beginning does.
+
+        Does nothing to a member.
+
+        Raises:
+            RuntimeError: It was closed, or started before a fork: a membership begins once.
+            UnreachableError: This process was forked from one that had blocking clients.
+
+        """
+        if self._life is None:
+            loop = SHARED.loop()
+            self._stop = asyncio.Event()
+            self._process = os.getpid()
+            self._life = asyncio.run_coroutine_threadsafe(self._live(), loop)
+        elif self._closed or not self._here():
+            what = "was closed" if self._here() else "belongs to the process that started it"
+            raise RuntimeError(f"{self.name} {what}: make another daemon")
+
+    def close(self, *, forget: bool = True) -> None:
+        """Stop reporting, within ``CLOSE_S``; with ``forget`` for good, else it will be missed."""
+        if self._life is None or not self._here():
+            return
+        self._closed = True
+        self._forget = forget
+        SHARED.loop().call_soon_threadsafe(self._stop.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                self._life.result(CLOSE_S)
+        finally:
+            self._life.cancel()
+
+    def wait_joined(self, timeout_s: float = TIMEOUT_S) -> bool:
+        """Wait until a manager takes its reports; False if none does in time, or if replaced."""
+        return self._here() and run(self._wait_joined(timeout_s))
+
+    def execute(
+        self,
+        words: str | Sequence[str],
+        arguments: dict[str, Any] | None = None,
+        *,
+        data: bytes = b"",
+        timeout_s: float = TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> Answer:
+        """Run one command of the manager; as ``AsyncDaemon.execute``."""
+        if not self._here():
+            raise UnreachableError(f"{self.name} was not started in this process")
+        return run(
+            self._execute(words, arguments, data=data, timeout_s=timeout_s, request_id=request_id)
+        )
+
+    def _here(self) -> bool:
+        # The loop's thread does not exist in a forked process: nothing would ever answer.
+        return self._process == os.getpid()
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(self._be_member())
+            await self._stop.wait()
+            await self._leave(running, forget=self._forget)
+        await self._peers.close()
+
+
+def _is_orderly(kind: type[BaseException] | None) -> bool:
+    """Whether a block's end was meant: Ctrl-C and ``sys.exit`` are, what it raised is not."""
+    return kind is None or not issubclass(kind, Exception)

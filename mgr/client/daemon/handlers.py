@@ -1,0 +1,217 @@
+"""Commands that a program answers: what ``tell <type>.<id> ...`` reaches.
+
+Words are matched as the manager matches those of its own commands, with the same errors. Nothing
+that a handler does reaches further than its own answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from mgr.argument.descriptor import Signature
+from mgr.argument.match import closest, match
+from mgr.client.daemon.serial_thread import Worker, is_ctrl_c
+from mgr.client.daemon.validation import is_encodable
+from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
+from mgr.report_limits import COMMAND_MAX, COMMANDS_MAX
+from mgr.rpc.codec import arguments_in
+from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ANSWER_BYTES_MAX: Final = 4 << 20
+CLOSEST_MAX: Final = 5
+INPUT: Final = "inbuf"
+"""The parameter that takes what ``-i FILE`` holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One command and the function that answers it."""
+
+    signature: Signature
+    help: str
+    perm: str
+    call: Callable[..., Any]
+    takes: frozenset[str] | None
+    """The parameters of ``call``; None if it takes any."""
+
+    def arguments(self, request: ExecuteRequest) -> dict[str, Any]:
+        """What ``call`` is given for ``request``.
+
+        Raises:
+            InvalidArgumentError: Words or values do not fit.
+
+        """
+        found = match(request.words, arguments_in(request.arguments), self.signature)
+        if request.input:
+            if self.takes is not None and INPUT not in self.takes:
+                raise InvalidArgumentError("Invalid command: Input file data (-i) not supported")
+            try:
+                found[INPUT] = request.input.decode()
+            except UnicodeDecodeError:
+                raise InvalidArgumentError("the input is not UTF-8") from None
+        own = self.takes
+        return {name: value for name, value in found.items() if own is None or name in own}
+
+
+class Handlers:
+    """The commands of one program."""
+
+    def __init__(self, worker: Worker) -> None:
+        """Run plain functions on ``worker``; coroutine functions run on the loop."""
+        self._worker = worker
+        self._handlers: dict[str, Handler] = {}
+        self.version = 0
+        """Grows with each command that is added."""
+
+    def add(self, descriptor: str, help: str = "", *, perm: str = "rw") -> Callable[[F], F]:  # noqa: A002 - as in ceph-mgr's
+        """Make the decorated function answer ``descriptor``; it is returned as it is.
+
+        It is called with the command's arguments by name and returns ``(retval, stdout,
+        stderr)``, a text, or nothing.
+
+        Raises:
+            InvalidArgumentError: The descriptor cannot be read, or there are 256 commands.
+            TypeError: The function does not take the arguments, or needs others.
+
+        """
+        signature = Signature.parse(descriptor)
+        text = signature.to_text()
+        if not all(map(is_encodable, (text, help, perm))):
+            raise InvalidArgumentError(f"command {descriptor!a}: half a character cannot be sent")
+        if len(text) > COMMAND_MAX or not text.isprintable():
+            raise InvalidArgumentError(
+                f"command {text[:60]!a}: {COMMAND_MAX} printable characters at most are taken"
+            )
+        if signature.prefix not in self._handlers and len(self._handlers) >= COMMANDS_MAX:
+            raise InvalidArgumentError(
+                f"command '{signature.prefix}': {COMMANDS_MAX} others are there, which is the most"
+            )
+
+        def decorate(function: F) -> F:
+            takes = _parameters(function, signature)
+            self._handlers[signature.prefix] = Handler(signature, help, perm, function, takes)
+            self.version += 1
+            return function
+
+        return decorate
+
+    def descriptions(self) -> list[CommandDescription]:
+        """What the manager is told of them."""
+        return [
+            CommandDescription(signature=each.signature.to_text(), help=each.help, perm=each.perm)
+            # A copy: a thread of the program may add one meanwhile.
+            for each in list(self._handlers.values())
+        ]
+
+    async def answer(self, request: ExecuteRequest, *, timeout_s: float) -> ExecuteResponse:
+        """Run what ``request`` asks for. Every failure is an answer, whatever it is.
+
+        Only the end of the task that waits here, and Ctrl-C, are not the handler's.
+
+
+        ``timeout_s`` bounds the waiting, not the handler: a thread cannot be stopped.
+        """
+        limit = asyncio.timeout(timeout_s)
+        try:
+            handler = self._find(list(request.words))
+            arguments = handler.arguments(request)
+            async with limit:
+                return _response(await self._run(handler, arguments))
+        except MgrError as error:
+            return _refusal(error.errno, str(error))
+        except BaseException as error:
+            # The edge of the program's code. A SystemExit would end the loop of all daemons.
+            if _is_ours(error) or is_ctrl_c(error):
+                raise
+            if limit.expired():
+                return _refusal(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
+            return _refusal(errno.EINVAL, _traceback(error))
+
+    def _find(self, words: list[str]) -> Handler:
+        for count in range(len(words), 0, -1):
+            if handler := self._handlers.get(" ".join(words[:count])):
+                return handler
+        near = closest(words, [each.signature for each in list(self._handlers.values())])
+        named = ", ".join(f"'{signature.prefix}'" for signature in near[:CLOSEST_MAX])
+        hint = f"; closest: {named}" if near else ""
+        raise UnknownCommandError(f"no command '{' '.join(words)}'{hint}")
+
+    def _run(self, handler: Handler, arguments: Mapping[str, Any]) -> Awaitable[Any]:
+        if inspect.iscoroutinefunction(handler.call):
+            coroutine: Awaitable[Any] = handler.call(**arguments)
+            return coroutine
+        return self._worker.submit(lambda: handler.call(**arguments))
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it ends this task; a handler may as well have met a task that was cancelled."""
+    task = asyncio.current_task()
+    cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    return bool(cancelled) or isinstance(error, GeneratorExit)
+
+
+def _parameters(function: Callable[..., Any], signature: Signature) -> frozenset[str] | None:
+    """The names ``function`` takes; None for any.
+
+    Raises:
+        TypeError: The command could never be answered by it.
+
+    """
+    found = inspect.signature(function).parameters.values()
+    declared = {each.name: each for each in signature.arguments}
+    open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in found)
+    names = {
+        each.name
+        for each in found
+        if each.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    }
+    needed = {each.name for each in found if each.name in names and each.default is each.empty}
+    surplus = {name for name in needed if name not in declared or not declared[name].required}
+    missing = set() if open_ended else set(declared) - names
+    if surplus - {INPUT} or missing:
+        wrong = ", ".join(sorted(surplus - {INPUT} | missing))
+        raise TypeError(f"handler of '{signature.prefix}': parameters do not fit: {wrong}")
+    return None if open_ended else frozenset(names)
+
+
+def _response(result: Any) -> ExecuteResponse:
+    match result:
+        case None:
+            return ExecuteResponse()
+        case str():
+            retval, stdout, stderr = 0, result, ""
+        case (int() as retval, str() as stdout, str() as stderr):
+            pass
+        case _:
+            return _refusal(
+                errno.EINVAL,
+                f"the handler returned a {type(result).__name__} instead of "
+                "(retval: int, stdout: str, stderr: str), a text, or nothing",
+            )
+    data = stdout.encode(errors="replace")
+    if len(data) + len(stderr) > ANSWER_BYTES_MAX:
+        return _refusal(errno.EFBIG, f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
+    return ExecuteResponse(retval=retval, stdout=data, stderr=_encodable(stderr))
+
+
+def _refusal(number: int, text: str) -> ExecuteResponse:
+    return ExecuteResponse(retval=-number, stderr=_encodable(text))
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def _traceback(error: BaseException) -> str:
+    with contextlib.suppress(Exception):
+        return "".join(traceback.format_exception(error))
+    return f"{type(error).__name__}, which cannot be shown"

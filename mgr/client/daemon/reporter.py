@@ -1,0 +1,139 @@
+"""What one stream is told: which counters there are, their values, and what changed beside them.
+
+Made anew for each stream, so that a manager that is new is told everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from mgr.client.daemon.counters import Counters, Series
+from mgr.client.daemon.reported_state import Device, HealthMetric, Standing
+from mgr.report_limits import COUNTERS_MAX, VALUES_EACH
+from mgr.rpc.v1 import cluster_pb2
+
+KINDS: Final = {
+    "gauge": cluster_pb2.COUNTER_KIND_GAUGE,
+    "counter": cluster_pb2.COUNTER_KIND_COUNTER,
+    "average": cluster_pb2.COUNTER_KIND_AVERAGE,
+    "histogram": cluster_pb2.COUNTER_KIND_HISTOGRAM,
+}
+UNITS: Final = {
+    "": cluster_pb2.COUNTER_UNIT_UNSPECIFIED,
+    "bytes": cluster_pb2.COUNTER_UNIT_BYTES,
+    "seconds": cluster_pb2.COUNTER_UNIT_SECONDS,
+}
+RETIRED_SHARE: Final = 8
+"""All is declared anew once one in so many is retired; until then those keep their last value."""
+RETIRED_REPORTS_MAX: Final = 12
+"""And at the latest after so many reports: a minute."""
+
+
+class Reporter:
+    """Composes the messages of one stream."""
+
+    def __init__(self, counters: Counters, standing: Standing) -> None:
+        """Read ``counters`` and ``standing`` each time, and remember what was said of them."""
+        self._counters = counters
+        self._standing = standing
+        self._declared: list[Series] = []
+        self._known: set[Series] = set()
+        self._lowest_priority = 0
+        self._anew = True
+        self._old_reports = 0
+        self._sequence = 0
+        # A new manager needs no telling that there is nothing: what is empty is not said at first.
+        self._said = {"status": 0, "task_status": 0, "metrics": 0, "devices": 0}
+
+    def want(self, lowest_priority: int) -> None:
+        """Leave out counters of a lower priority from now on."""
+        if lowest_priority != self._lowest_priority:
+            self._lowest_priority = lowest_priority
+            self._anew = True
+
+    def declare(self) -> cluster_pb2.Declare | None:
+        """What must be declared before the next report; None if nothing."""
+        wanted = [
+            each for each in self._counters.live() if each.face.priority >= self._lowest_priority
+        ]
+        retired = len(self._declared) - len(self._known.intersection(wanted))
+        self._old_reports = self._old_reports + 1 if retired else 0
+        added = [each for each in wanted if each not in self._known]
+        crowded = retired * RETIRED_SHARE > len(self._declared)
+        # Retired ones count for the manager until it is told: with what is new, they may be too
+        # many, while those that are left are not.
+        crowded = crowded or bool(retired and added and _too_many([*self._declared, *added]))
+        if self._anew or crowded or self._old_reports > RETIRED_REPORTS_MAX:
+            nothing_said = not self._declared and not wanted
+            self._declared, self._known = wanted, set(wanted)
+            self._anew, self._old_reports = False, 0
+            return None if nothing_said else _declaration(wanted, anew=True)
+        self._declared += added
+        self._known.update(added)
+        return _declaration(added, anew=False) if added else None
+
+    def report(self) -> cluster_pb2.Report:
+        """The values of all that is declared, and what changed since the last report."""
+        self._sequence += 1
+        report = cluster_pb2.Report(sequence=self._sequence)
+        for series in self._declared:
+            report.values.extend(series.read())
+        standing = self._standing
+        if self._is_news("status", standing.status.version):
+            report.status.texts.update(standing.status.copy())
+            report.status.SetInParent()
+        if self._is_news("task_status", standing.task_status.version):
+            report.task_status.texts.update(standing.task_status.copy())
+            report.task_status.SetInParent()
+        if self._is_news("metrics", standing.metrics_version):
+            report.health_metrics.metrics.extend(map(_metric, standing.metrics))
+            report.health_metrics.SetInParent()
+        if self._is_news("devices", standing.devices_version):
+            report.devices.devices.extend(map(_device, standing.devices))
+            report.devices.SetInParent()
+        return report
+
+    def _is_news(self, what: str, version: int) -> bool:
+        # The version is read before what it stands for: a change in between is said twice.
+        news = version != self._said[what]
+        self._said[what] = version
+        return news
+
+
+def _too_many(series: Sequence[Series]) -> bool:
+    width = sum(each.width for each in series)
+    return len(series) > COUNTERS_MAX or width > VALUES_EACH * COUNTERS_MAX
+
+
+def _declaration(series: Iterable[Series], *, anew: bool) -> cluster_pb2.Declare:
+    return cluster_pb2.Declare(anew=anew, counters=[_counter(each) for each in series])
+
+
+def _counter(series: Series) -> cluster_pb2.CounterDeclaration:
+    face = series.face
+    return cluster_pb2.CounterDeclaration(
+        group=face.group,
+        name=face.name,
+        kind=KINDS[series.KIND],
+        description=face.description,
+        nick=face.nick,
+        unit=UNITS[face.unit],
+        priority=face.priority,
+        labels=dict(face.labels),
+        bounds=face.bounds,
+    )
+
+
+def _metric(metric: HealthMetric) -> cluster_pb2.HealthMetric:
+    return cluster_pb2.HealthMetric(type=metric.type, value=metric.value, summary=metric.summary)
+
+
+def _device(device: Device) -> cluster_pb2.Device:
+    return cluster_pb2.Device(
+        id=device.id,
+        name=device.name,
+        path=device.path,
+        wear_level=device.wear_level,
+        daemons=device.daemons,
+    )

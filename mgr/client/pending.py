@@ -1,0 +1,228 @@
+"""Commands that wait for their answers while the stream that carries them comes and goes.
+
+A stream's owner says where to write and hands in what it reads. When a stream is lost, all that
+is open is sent again on the next one, under the same request ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import grpc
+
+from mgr.client.attempt import Attempts, not_believed
+from mgr.client.leader_search import Sighting
+from mgr.client.losses import Losses
+from mgr.client.messages import Answer, answer_in, request_of
+from mgr.clock import CLOCK, Clock
+from mgr.errors import (
+    DeadlineExceededError,
+    MayHaveRunError,
+    MgrError,
+    NotActiveError,
+    OutcomeUnknownError,
+    TermLostError,
+    UnreachableError,
+)
+from mgr.rpc.status import error_in
+from mgr.rpc.v1.command_pb2 import Cancel, SessionRequest, SessionResponse
+
+Stream = grpc.aio.StreamStreamCall[Any, Any]
+
+
+class Carrier(Protocol):
+    """A stream, or what stands for one."""
+
+    def done(self) -> bool:
+        """Whether it is over."""
+        ...
+
+
+C = TypeVar("C", bound=Carrier)
+
+
+class _Command(Generic[C]):
+    """A command that waits for its answer."""
+
+    __slots__ = ("answer", "attempts", "earlier", "losses", "message", "stream", "under_way")
+
+    def __init__(self, message: SessionRequest, clock: Clock) -> None:
+        self.message = message
+        self.attempts = Attempts(message.execute, clock)
+        self.earlier = ""
+        """How an attempt ended that may have run; empty: there is none."""
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.stream: C | None = None
+        """The stream it was last sent on."""
+        self.under_way = False
+        """It may be running there: it was sent and not refused."""
+        self.losses = Losses()
+
+    def next(self) -> SessionRequest:
+        """The message of the next attempt, which is sent now."""
+        execute = self.attempts.next()
+        if not execute.HasField("age"):
+            return self.message
+        message = SessionRequest(id=self.message.id, execute=execute)
+        message.timeout.CopyFrom(self.message.timeout)
+        return message
+
+    def fail(self, error: MgrError) -> None:
+        """End it with ``error``, unless it has ended."""
+        if not self.answer.done():
+            believed = not_believed(error, self.earlier) if self.earlier else error
+            self.answer.set_exception(believed)
+
+
+class Outstanding(Generic[C]):
+    """The commands without an answer.
+
+    Attributes:
+        stream: Where new commands go; None while they wait for an active to be found.
+        hint: Whom a manager named instead of itself, if one did.
+        why: For each address that was no help: why.
+        writing: Held while something is written: gRPC takes one message at a time for a stream.
+
+    """
+
+    def __init__(
+        self,
+        write: Callable[[C, SessionRequest], Awaitable[None]],
+        tasks: asyncio.TaskGroup,
+        clock: Clock = CLOCK,
+    ) -> None:
+        """Send by ``write``; withdraw what is given up in ``tasks``."""
+        self._clock = clock
+        self.stream: C | None = None
+        self.hint: Sighting | None = None
+        self.why: dict[str, str] = {}
+        self.writing = asyncio.Lock()
+        self._write = write
+        self._tasks = tasks
+        self._numbers = itertools.count(1)
+        self._open: dict[int, _Command[C]] = {}
+
+    async def execute(
+        self,
+        words: Sequence[str],
+        arguments: dict[str, Any] | None,
+        *,
+        data: bytes,
+        limit_s: float,
+        request_id: str | None,
+        silent: Mapping[str, str],
+    ) -> Answer:
+        """Run one command; promises and errors are those of ``AsyncClient.execute``.
+
+        ``silent`` says of managers why they are no help, for the error.
+        """
+        chosen_id = uuid.uuid4().hex if request_id is None else request_id
+        number = next(self._numbers)
+        message = SessionRequest(id=number, execute=request_of(words, arguments, data, chosen_id))
+        message.timeout.FromNanoseconds(int(limit_s * 1e9))
+        command = self._open[number] = _Command[C](message, self._clock)
+        try:
+            async with asyncio.timeout(limit_s):
+                if self.stream is not None:
+                    # Straight from here: a writing task of its own costs a turn of the loop.
+                    await self._put(command, self.stream)
+                return await command.answer
+        except TimeoutError:
+            raise self._late(command, limit_s, silent) from None
+        finally:
+            del self._open[number]
+            given_up = not command.answer.done() or command.answer.cancelled()
+            if given_up and self._is_sent(command):
+                self._tasks.create_task(self._withdraw(command))
+
+    async def send_all(self, stream: C) -> None:
+        """Send what waits for an answer on ``stream``, then let new commands through."""
+        while unsent := [each for each in self._open.values() if each.stream is not stream]:
+            for command in unsent:
+                if command.losses.too_many:
+                    command.stream = stream
+                    command.fail(command.losses.error(self._reasons()))
+                else:
+                    await self._put(command, stream)
+        if not stream.done():
+            self.stream = stream
+
+    def lost(self, stream: C, sighting: Sighting, error: MgrError) -> None:
+        """``stream`` ended with ``error``: what was under way on it may have run."""
+        self.why[sighting.address] = str(error)
+        for command in self._open.values():
+            if command.stream is not stream or not command.under_way:
+                continue
+            if isinstance(error, UnreachableError):
+                command.under_way = False  # it never left this machine
+            else:
+                command.earlier = f"{sighting.address}: {error}"
+                if isinstance(error, OutcomeUnknownError):
+                    command.losses.note(sighting.term)
+
+    def end(self, error: MgrError) -> None:
+        """No stream will come any more: whoever waits is told ``error``."""
+        for command in self._open.values():
+            if not command.answer.done():
+                sent = command.stream is not None
+                command.answer.set_exception(self._unknown(str(error)) if sent else error)
+
+    def hand_out(self, message: SessionResponse, sighting: Sighting) -> bool:
+        """Give an answer to who waits for it; False if it must be asked elsewhere."""
+        command = self._open.get(message.id)
+        if message.WhichOneof("kind") == "response":
+            if command and not command.answer.done():
+                command.answer.set_result(answer_in(message.response))
+            return True
+        error = error_in(message.error)
+        if isinstance(error, NotActiveError):
+            self.why[sighting.address] = str(error)
+            if command:
+                command.under_way = False
+            if error.active_address and error.active_address != sighting.address:
+                self.hint = Sighting(error.term, error.active_address, error.active_name)
+            return False
+        if isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError):
+            if command:
+                command.earlier = f"{sighting.address}: {error}"
+            return False
+        if command:
+            command.fail(error)
+        return True
+
+    async def _put(self, command: _Command[C], stream: C) -> None:
+        # A failure is the reader's to see: it moves, and all that is open is sent again.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            async with self.writing:
+                if command.stream is not None and command.under_way:
+                    command.earlier = command.earlier or "its stream was left without an answer"
+                command.stream, command.under_way = stream, True
+                await self._write(stream, command.next())
+
+    async def _withdraw(self, command: _Command[C]) -> None:
+        if command.stream is not None and self._is_sent(command):
+            cancel = SessionRequest(id=command.message.id, cancel=Cancel())
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                async with self.writing:
+                    await self._write(command.stream, cancel)
+
+    def _is_sent(self, command: _Command[C]) -> bool:
+        return command.stream is not None and command.stream is self.stream
+
+    def _late(self, command: _Command[C], limit_s: float, silent: Mapping[str, str]) -> MgrError:
+        if command.stream is not None:
+            return self._unknown(f"no answer within {limit_s:g} s")
+        return UnreachableError(
+            f"no active manager within {limit_s:g} s", tried={**silent, **self.why}
+        )
+
+    def _unknown(self, why: str) -> MgrError:
+        return DeadlineExceededError(f"{why}: whether the command ran is unknown")
+
+    def _reasons(self) -> str:
+        return "; ".join(f"{address}: {why}" for address, why in self.why.items())

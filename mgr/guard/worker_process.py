@@ -1,0 +1,229 @@
+"""The worker as a process: told, listened to, and ended through its reaper."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from typing import Final
+
+import msgspec
+
+from mgr.guard.reaper import CLEAN_SCANS, PACKET_BYTES_MAX, descendants
+from mgr.guard.spawn import Spawned
+from mgr.guard.worker_supervisor import DEADLINE, Listener
+from mgr.link import LINE_BYTES_MAX, Begin, Message, encode, from_worker
+
+RECEIVE_BYTES: Final = 1 << 16
+OUTBOX_BYTES_MAX: Final = 1 << 20
+"""What is kept for a worker that does not read. Beyond, it is not told any more: it is frozen,
+and the watchdog's business."""
+KILL_S: Final = 0.5
+"""How long a reaper may take to kill a worker. Then it is killed itself, and the worker with it."""
+ORPHANS_EVERY_S: Final = 0.002
+ORPHANS_EVERY_S_MAX: Final = 0.5
+"""Pauses between two looks for what a killed reaper left; each is twice the one before."""
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """One worker process below its reaper. Its end is known at once and for certain.
+
+    The reaper reports the end when the worker *and everything that it started* is dead. If the
+    reaper itself is killed, the kernel kills the worker, and whatever the worker started becomes
+    a child of this process (``mgr.guard.service`` makes it a sub-reaper), which then kills it.
+    """
+
+    def __init__(self, spawned: Spawned, begin: Begin, listener: Listener) -> None:
+        """Take over what was spawned and say ``begin``. On the loop's thread."""
+        self.incarnation = begin.incarnation
+        self.pid = 0
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._inbox = b""
+        self._outbox = bytearray()
+        self._reaper, self._control, self._link = spawned
+        self._others = descendants(os.getpid()) - {
+            self._reaper.pid,
+            *descendants(self._reaper.pid),
+        }
+        self._sweeps: list[asyncio.Future[bool]] = []
+        self._escalation: asyncio.TimerHandle | None = None
+        self._killed: set[int] = set()
+        self._clean = 0
+        self._orphans_s = ORPHANS_EVERY_S
+        for end in (self._link, self._control):
+            end.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
+        self._loop.add_reader(self._control, self._control_readable)
+        self._loop.add_reader(self._link, self._readable)
+        self.tell(begin)
+
+    def tell(self, message: Message) -> None:
+        """Send ``message``; never waits. A worker that is gone or frozen hears nothing."""
+        if self._link.fileno() < 0 or len(self._outbox) > OUTBOX_BYTES_MAX:
+            return
+        self._outbox += encode(message)
+        self._writable()
+
+    def dump_stacks(self) -> None:
+        """Let it write every thread's stack to its log; works while the interpreter is stuck."""
+        self._order("dump")
+
+    def allow_until(self, deadline_s: float | None) -> None:
+        """Let the kernel end it, with all that it started, at ``deadline_s``; None: never."""
+        self._order(f"until {0 if deadline_s is None else int(deadline_s * 1e9)}")
+
+    async def sweep(self) -> bool:
+        """Kill whatever it started, but not the worker itself; whether nothing is left."""
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._sweeps.append(done)
+        self._order("sweep")
+        try:
+            async with asyncio.timeout(KILL_S):
+                return await done
+        except TimeoutError:
+            return False
+
+    def kill(self) -> None:
+        """Kill it with everything it started; ``gone`` follows. Nothing if it is gone already."""
+        if self._control.fileno() >= 0 and self._escalation is None:
+            self._order("kill")
+            self._escalation = self._loop.call_later(KILL_S, self._reaper.kill)
+
+    # -- the reaper -------------------------------------------------------------------------------
+
+    def _order(self, words: str) -> None:
+        # A reaper that is gone is noticed by the end of its socket. One that is stopped misses
+        # an ``until``: then the deadline before stands, which is the safe side.
+        with contextlib.suppress(OSError):
+            self._control.send(words.encode())
+
+    def _control_readable(self) -> None:
+        try:
+            packet = self._control.recv(PACKET_BYTES_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        match packet.decode().split():
+            case ["pid", pid]:
+                self.pid = int(pid)
+                log.info("worker started", extra={"pid": self.pid})
+            case ["untimed"]:
+                log.error(
+                    "the kernel refuses a timer: modules that act outside etcd may act too late "
+                    "or not start at all (timer_create and timerfd_create on CLOCK_BOOTTIME are "
+                    "needed)"
+                )
+            case ["armed"]:
+                self._listener.limited()
+            case ["swept" | "unswept" as answer]:
+                self._swept(nothing_left=answer == "swept")
+            case ["gone", how, code]:
+                self._ended(described(int(code)) if how == "exited" else DEADLINE)
+            case []:
+                log.error("the reaper of the worker is gone", extra={"pid": self._reaper.pid})
+                self._loop.remove_reader(self._control)
+                self._end_orphans()
+
+    def _swept(self, *, nothing_left: bool) -> None:
+        for sweep in self._sweeps:
+            if not sweep.done():
+                sweep.set_result(nothing_left)
+        self._sweeps.clear()
+
+    def _end_orphans(self) -> None:
+        """Kill what the reaper left, until nothing is left of it; then the worker is gone."""
+        found = descendants(os.getpid()) - self._others
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._killed |= found
+        for pid in tuple(self._killed):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        # A process that is being handed from one parent to another can be missed once.
+        self._clean = 0 if found else self._clean + 1
+        if self._clean == CLEAN_SCANS:
+            self._ended("its reaper was killed")
+            return
+        if found and self._orphans_s >= ORPHANS_EVERY_S_MAX:
+            log.error("processes of the worker do not end", extra={"pids": sorted(found)})
+        self._loop.call_later(self._orphans_s, self._end_orphans)
+        if found:
+            self._orphans_s = min(2 * self._orphans_s, ORPHANS_EVERY_S_MAX)
+
+    def _ended(self, how: str) -> None:
+        # What it said last comes before the news of its death.
+        while self._readable():
+            pass
+        if self._escalation is not None:
+            self._escalation.cancel()
+        self._reaper.wait()
+        self._hang_up()
+        self._swept(nothing_left=True)
+        self._listener.gone(how)
+
+    # -- the link ---------------------------------------------------------------------------------
+
+    def _readable(self) -> bool:
+        try:
+            received = self._link.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            received = b""
+        if not received:
+            self._loop.remove_reader(self._link)
+            return False
+        *lines, self._inbox = (self._inbox + received).split(b"\n")
+        for line in lines:
+            self._hear(line)
+        if len(self._inbox) > LINE_BYTES_MAX:
+            log.error("a line without an end from the worker: killed", extra={"pid": self.pid})
+            self._inbox = b""
+            self.kill()
+        return True
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            message = from_worker(line)
+        except msgspec.MsgspecError:
+            # A bug, here or there: not a worker to lead with.
+            log.exception("unreadable line from the worker: killed", extra={"pid": self.pid})
+            self.kill()
+        else:
+            self._listener.said(message)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._link.send(self._outbox)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # It hung up. That it is gone is told by its reaper, not by this.
+            sent = len(self._outbox)
+        del self._outbox[:sent]
+        if self._outbox:
+            self._loop.add_writer(self._link, self._writable)
+        else:
+            self._loop.remove_writer(self._link)
+
+    def _hang_up(self) -> None:
+        self._loop.remove_reader(self._control)
+        self._loop.remove_reader(self._link)
+        self._loop.remove_writer(self._link)
+        self._control.close()
+        self._link.close()
+
+
+def described(status: int) -> str:
+    """Put an exit status into words: ``exit status 3``, ``SIGKILL``."""
+    if status >= 0:
+        return f"exit status {status}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"

@@ -1,0 +1,108 @@
+"""What both parts of a manager work with, made once by the worker."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from importlib import metadata
+
+from mgr.clock import Clock
+from mgr.config.manager_options import native_options
+from mgr.config.schema import Schemas
+from mgr.config.values import ConfigValues
+from mgr.errors import InvalidArgumentError
+from mgr.host.abandoned import Abandoned
+from mgr.host.cluster_view import ClusterView
+from mgr.host.finder import Catalogue, Found
+from mgr.metrics import Metrics
+from mgr.settings import Settings
+from mgr.store.api import Store
+from mgr.store.identity import StoreIdentity
+from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manager:
+    """One manager on one host, whichever part it plays.
+
+    Attributes:
+        catalogue: The modules on this host, by name in ascending order; changed by ``enter``.
+        config: The stored options; ``follow_config`` keeps them up to date.
+        identity: Which etcd cluster this is, and which endpoints belong to another one.
+        incarnation: What this worker is called; new with every worker.
+        abandoned: Instances of modules that did not stop and still run in this worker.
+
+    """
+
+    settings: Settings
+    incarnation: str
+    store: Store
+    mirror: Mirror
+    keys: Keys
+    clock: Clock
+    catalogue: dict[str, Found]
+    config: ConfigValues
+    view: ClusterView
+    metrics: Metrics
+    abandoned: Abandoned = field(default_factory=Abandoned)
+    identity: StoreIdentity = field(default_factory=StoreIdentity)
+
+    @property
+    def id(self) -> str:
+        """The ``x`` of ``mgr.x``."""
+        return self.settings.id
+
+    def enter(self, found: Found) -> None:
+        """Know ``found``, its options included, instead of what had its name. On the loop only."""
+        self.config.schemas.put(found.name, found.options)
+        entries = sorted({**self.catalogue, found.name: found}.items())
+        self.catalogue.clear()
+        self.catalogue.update(entries)
+
+
+@functools.cache
+def version() -> str:
+    """Of the installed distribution; ``0`` in a checkout that is not installed."""
+    try:
+        return metadata.version("mgr")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def facts(settings: Settings, host: str) -> dict[str, str]:
+    """What modules may ask and nobody can set."""
+    return {
+        "cluster": settings.cluster,
+        "name": f"mgr.{settings.id}",
+        "host": host,
+        "fsid": settings.cluster,
+        "mgr_module_path": ",".join(settings.module_path),
+        "mon_mgr_beacon_grace": str(settings.lease_ttl_s),
+    }
+
+
+def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schemas:
+    """The manager's own options and those of every module on this host."""
+    schemas = Schemas(native_options(facts(settings, host)))
+    for found in catalogue.values():
+        try:
+            schemas.put(found.name, found.options)
+        except InvalidArgumentError:
+            # The finder refuses a module with such a declaration.
+            raise AssertionError(f"{found.name} was found with an option without a name") from None
+    return schemas
+
+
+def follow_config(config: ConfigValues, mirror: Mirror, keys: Keys) -> None:
+    """Keep ``config`` as the mirror shows it, from now on.
+
+    Call it before anybody else subscribes to ``keys.config``: whoever is told after it reads
+    the new values already.
+    """
+
+    def load(_changes: object) -> None:
+        config.load(mirror.under(keys.config))
+
+    mirror.subscribe(keys.config, load)
+    load(())

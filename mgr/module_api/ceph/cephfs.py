@@ -1,0 +1,178 @@
+"""Ceph's file systems, for modules that work on them: connections, shared and counted.
+
+Where no Ceph is known, each use says so by the error that these modules expect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from mgr.clock import CLOCK
+from mgr.module_api.ceph.bindings import NoCephError
+
+Module_T = TypeVar("Module_T")
+
+GIVEN_BACK_S: Final = 30.0
+SLOW_LOCK_S: Final = 30.0
+"""A lock that was not had for so long is worth a line in the log."""
+
+log = logging.getLogger(__name__)
+
+
+class CephfsConnectionException(Exception):  # noqa: N818 - Ceph's name
+    """A file system cannot be reached: an errno (positive or not, as raised) and words."""
+
+    def __init__(self, error_code: int, error_message: str) -> None:
+        super().__init__(error_code, error_message)
+        self.errno = error_code
+        self.error_str = error_message
+
+    def to_tuple(self) -> tuple[int, str, str]:
+        """The answer of a command that met it."""
+        return self.errno, "", self.error_str
+
+    def __str__(self) -> str:
+        return f"{self.errno} ({self.error_str})"
+
+
+@dataclass(slots=True)
+class _Connection:
+    handle: Any
+    users: int = 0
+
+
+class CephfsConnectionPool:
+    """One mounted connection for each file system that is in use."""
+
+    def __init__(self, mgr: Any) -> None:
+        """Connect as ``mgr``, a module."""
+        self.mgr = mgr
+        self.lock = threading.Condition()
+        self.connections: dict[str, _Connection] = {}
+
+    def get_fs_handle(self, fs_name: str) -> Any:
+        """A mounted ``cephfs.LibCephFS``; give it back with ``put_fs_handle``.
+
+        Raises:
+            CephfsConnectionException: There is no such file system, or no Ceph at all.
+
+        """
+        with self.lock:
+            connection = self.connections.get(fs_name)
+            if connection is None:
+                connection = self.connections[fs_name] = _Connection(self._mounted(fs_name))
+            connection.users += 1
+            return connection.handle
+
+    def put_fs_handle(self, fs_name: str, fs_handle: object = None) -> None:  # noqa: ARG002 - one a name
+        """Give it back."""
+        with self.lock:
+            if fs_name in self.connections:
+                self.connections[fs_name].users -= 1
+                self.lock.notify_all()
+
+    def del_connections(self, fs_name: str, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - ceph-mgr's signature
+        """Close the connection to a file system, if there is one.
+
+        With ``wait``, not before everybody gave it back, or ``GIVEN_BACK_S`` seconds passed.
+        """
+        with self.lock:
+            connection = self.connections.get(fs_name)
+            if connection is None:
+                return
+            if wait:
+                self.lock.wait_for(lambda: not connection.users, GIVEN_BACK_S)
+            self.connections.pop(fs_name, None)
+        connection.handle.shutdown()
+
+    def del_all_connections(self) -> None:
+        """Close every connection."""
+        for name in tuple(self.connections):
+            self.del_connections(name)
+
+    def _mounted(self, fs_name: str) -> Any:
+        names = [each["mdsmap"]["fs_name"] for each in self.mgr.get("fs_map")["filesystems"]]
+        if fs_name not in names:
+            raise CephfsConnectionException(-errno.ENOENT, f"FS '{fs_name}' not found")
+        try:
+            handle = self.mgr.new_cephfs()
+        except NoCephError as error:
+            raise CephfsConnectionException(-errno.ENOTCONN, str(error)) from error
+        handle.mount(filesystem_name=fs_name.encode())
+        return handle
+
+
+class CephfsClient(Generic[Module_T]):
+    """What modules that work on file systems derive from or keep."""
+
+    def __init__(self, mgr: Module_T) -> None:
+        """Work for ``mgr``, a module."""
+        self.mgr = mgr
+        self.stopping = threading.Event()
+        self.connection_pool = CephfsConnectionPool(mgr)
+
+    def is_stopping(self) -> bool:
+        """Whether ``shutdown`` was called."""
+        return self.stopping.is_set()
+
+    def shutdown(self) -> None:
+        """Close every connection."""
+        self.stopping.set()
+        self.connection_pool.del_all_connections()
+
+    def get_fs(self, fs_name: str) -> Any:
+        """The entry of a file system in ``fs_map``; None if there is none."""
+        return next((each for each in self._all() if each["mdsmap"]["fs_name"] == fs_name), None)
+
+    def get_mds_names(self, fs_name: str) -> list[str]:
+        """The daemons of a file system."""
+        filesystem = self.get_fs(fs_name)
+        return [mds["name"] for mds in filesystem["mdsmap"]["info"].values()] if filesystem else []
+
+    def get_metadata_pool(self, fs_name: str) -> Any:
+        """The pool of a file system's metadata; None if there is none."""
+        filesystem = self.get_fs(fs_name)
+        return filesystem["mdsmap"]["metadata_pool"] if filesystem else None
+
+    def get_all_filesystems(self) -> list[str]:
+        """The names of all file systems."""
+        return [each["mdsmap"]["fs_name"] for each in self._all()]
+
+    def _all(self) -> Any:
+        module: Any = self.mgr
+        return module.get("fs_map")["filesystems"]
+
+
+@contextlib.contextmanager
+def open_filesystem(fsc: CephfsClient[Any], fs_name: str) -> Iterator[Any]:
+    """A mounted file system for a block.
+
+    Raises:
+        CephfsConnectionException: It cannot be reached.
+
+    """
+    handle = fsc.connection_pool.get_fs_handle(fs_name)
+    try:
+        yield handle
+    finally:
+        fsc.connection_pool.put_fs_handle(fs_name)
+
+
+@contextlib.contextmanager
+def lock_timeout_log(lock: threading.Lock, timeout: float = 5) -> Iterator[None]:
+    """Hold ``lock`` for a block, and write a line if it was not had for long."""
+    began_s, told = CLOCK.now(), False
+    while not lock.acquire(timeout=timeout):
+        if not told and CLOCK.now() - began_s > SLOW_LOCK_S:
+            log.info("possible deadlock acquiring %r", lock)
+            told = True
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,62 @@
+"""Earmarks: notes on a file system's subvolumes that say which service may have them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mgr.module_api.ceph.cephfs import CephfsClient, open_filesystem
+from mgr.module_api.mgr_util.optional_import import library
+
+log = logging.getLogger(__name__)
+
+
+class CephFSEarmarkResolver:
+    """Reads and writes earmarks, by path and volume. Their form is told by Ceph's own package."""
+
+    def __init__(self, mgr: Any, *, client: CephfsClient[Any] | None = None) -> None:
+        """Work for ``mgr``, a module, over its ``client`` if it has one already."""
+        self._client = client or CephfsClient(mgr)
+
+    def get_earmark(self, path: str, volume: str) -> str | None:
+        """The earmark of the subvolume at ``path``; None if it cannot be told.
+
+        Raises:
+            CephfsConnectionException: The volume cannot be reached.
+
+        """
+        forms = _forms()
+        with open_filesystem(self._client, volume) as filesystem:
+            try:
+                said = forms.CephFSVolumeEarmarking(filesystem, path).get_earmark()
+            except forms.EarmarkException as error:
+                log.error("no earmark can be read at %s: %s", path, error)  # noqa: TRY400 - an answer, no fault
+                return None
+        return None if said is None else str(said)
+
+    def set_earmark(self, path: str, volume: str, earmark: str) -> None:
+        """Put ``earmark`` on the subvolume at ``path``; a line in the log if it is refused.
+
+        Raises:
+            CephfsConnectionException: The volume cannot be reached.
+
+        """
+        forms = _forms()
+        with open_filesystem(self._client, volume) as filesystem:
+            try:
+                forms.CephFSVolumeEarmarking(filesystem, path).set_earmark(earmark)
+            except forms.EarmarkException as error:
+                log.error("no earmark can be put at %s: %s", path, error)  # noqa: TRY400 - as above
+
+    def check_earmark(self, earmark: str, top_level_scope: Any) -> bool:
+        """Whether ``earmark`` belongs to that service."""
+        forms = _forms()
+        try:
+            parsed = forms.CephFSVolumeEarmarking.parse_earmark(earmark)
+        except forms.EarmarkParseError:
+            return False
+        return parsed is not None and parsed.top == top_level_scope
+
+
+def _forms() -> Any:
+    return library("ceph.fs.earmarking", "CephFSEarmarkResolver")

@@ -1,0 +1,173 @@
+"""Where a module meets Ceph itself: its configuration, its bindings, pools.
+
+The manager needs no Ceph. Where Ceph's Python bindings and its configuration are on the host, a
+module can connect; where not, it hears so at the first use, never at import.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+from typing import Any, Final
+
+from mgr.module_api.ceph import bindings
+from mgr.module_api.ceph.osd_map import OSDMap
+from mgr.module_api.parts.commands import Errands
+
+CONFIGURATION: Final = "/etc/ceph/ceph.conf"
+REDIRECTS_MAX: Final = 5
+
+
+def attribute(name: str) -> Any:
+    """``mgr_module.rados`` and ``mgr_module.cephfs``: imported when they are asked for.
+
+    Raises:
+        AttributeError: It is not on this host, or is none of these.
+
+    """
+    if name in bindings.NAMES:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            raise AttributeError(f"Ceph's Python bindings {name!r} are not on this host") from None
+    raise AttributeError(f"module 'mgr_module' has no attribute {name!r}")
+
+
+class Rados(Errands):
+    """The part of ``MgrModule`` that is about a Ceph cluster and nothing else."""
+
+    MGR_POOL_NAME = ".mgr"
+    _rados: Any = None
+    _cephfs: Any = None
+
+    def get_ceph_conf_path(self) -> str:
+        """Where Ceph's configuration is, if there is one: ``CEPH_CONF``, else its usual place."""
+        return os.environ.get("CEPH_CONF", CONFIGURATION)
+
+    def get_context(self) -> None:
+        """None: what librados would share with ceph-mgr's process. Here each connects anew."""
+
+    def get_rocksdb_version(self) -> str:
+        """``0.0.0``: no RocksDB is in this process."""
+        return "0.0.0"
+
+    @property
+    def rados(self) -> Any:
+        """A connected ``rados.Rados``, made at the first use.
+
+        Raises:
+            NoCephError: The bindings or the configuration are not on this host.
+
+        """
+        if self._rados is None:
+            cluster = self._bindings("rados").Rados(
+                conffile=self.get_ceph_conf_path(), name=f"mgr.{self.get_mgr_id()}"
+            )
+            cluster.connect()
+            self._rados = cluster
+        return self._rados
+
+    @property
+    def cephfs(self) -> Any:
+        """An initialised ``cephfs.LibCephFS`` over ``rados``, made at the first use.
+
+        Raises:
+            NoCephError: The bindings or the configuration are not on this host.
+
+        """
+        if self._cephfs is None:
+            self._cephfs = self.new_cephfs()
+        return self._cephfs
+
+    def new_cephfs(self) -> Any:
+        """Another one, the caller's own to mount and to shut down; ours, not ceph-mgr's.
+
+        Raises:
+            NoCephError: The bindings or the configuration are not on this host.
+
+        """
+        library = self._bindings("cephfs").LibCephFS(rados_inst=self.rados)
+        library.init()
+        return library
+
+    def shutdown(self) -> None:
+        """Let go of the connections that were made at a first use. Overridden by most modules."""
+        cephfs, self._cephfs = self._cephfs, None
+        rados, self._rados = self._rados, None
+        for connection in (cephfs, rados):
+            if connection is not None:
+                connection.shutdown()
+
+    def _bindings(self, name: str) -> Any:
+        try:
+            found = bindings.bindings_of(name)
+        except ImportError:
+            why = f"Ceph's Python bindings {name!r} are not on this host"
+            raise bindings.no_ceph(why) from None
+        path = self.get_ceph_conf_path()
+        if not os.access(path, os.R_OK):
+            raise bindings.no_ceph(f"no Ceph cluster is known here: {path!r} cannot be read")
+        return found
+
+    def get_osdmap(self) -> OSDMap:
+        """The map of OSDs, to be asked and changed; the caller's own."""
+        return OSDMap(self.get("osd_map"), self.get("osd_map_crush"))
+
+    # -- pools ------------------------------------------------------------------------------
+
+    def pool_exists(self, name: str) -> bool:
+        """Whether there is a pool of this name."""
+        return any(pool["pool_name"] == name for pool in self.get("osd_map")["pools"])
+
+    def have_enough_osds(self) -> bool:
+        """Whether a pool could be made: at least one OSD is up and in."""
+        return any(osd["up"] and osd["in"] for osd in self.get("osd_map")["osds"])
+
+    def create_pool(self, pool: str) -> None:
+        """Make a small pool; ``MonCommandFailed`` if that is refused."""
+        small = {"pg_num": 1, "pg_num_min": 1, "pg_num_max": 32}
+        self.check_mon_command({"prefix": "osd pool create", "pool": pool, **small})
+
+    def rename_pool(self, srcpool: str, destpool: str) -> None:
+        """Rename a pool; ``MonCommandFailed`` if that is refused."""
+        names = {"srcpool": srcpool, "destpool": destpool}
+        self.check_mon_command({"prefix": "osd pool rename", **names})
+
+    def appify_pool(self, pool: str, app: str) -> None:
+        """Say what a pool is for; ``MonCommandFailed`` if that is refused."""
+        sure = {"pool": pool, "app": app, "yes_i_really_mean_it": True}
+        self.check_mon_command({"prefix": "osd pool application enable", **sure})
+
+    def create_mgr_pool(self) -> None:
+        """Make the pool that ceph-mgr keeps module databases in, if it is not there."""
+        name = self.MGR_POOL_NAME
+        if self.pool_exists(name):
+            return
+        if self.pool_exists("device_health_metrics"):
+            self.rename_pool("device_health_metrics", name)
+        else:
+            self.create_pool(name)
+        self.appify_pool(name, "mgr")
+
+    # -- file systems -----------------------------------------------------------------------
+
+    def get_quiesce_leader_gid(self, fscid: int | str) -> int | None:
+        """Who coordinates pauses of a file system; None if there is none."""
+        for filesystem in self.get("fs_map")["filesystems"]:
+            if str(filesystem["id"]) == str(fscid):
+                leader: int | None = filesystem["mdsmap"].get("qdb_cluster", {}).get("leader")
+                return leader
+        return None
+
+    def tell_quiesce_leader(
+        self, leader: int | str, cmd_dict: dict[str, Any]
+    ) -> tuple[int, str, str]:
+        """Tell it something, following at most five hints to another one."""
+        for _ in range(REDIRECTS_MAX):
+            answer = self.tell_command("mds", str(leader), cmd_dict)
+            if answer[0] != -errno.ENOTTY:
+                break
+            leader = json.loads(answer[1])["leader"]
+        return answer

@@ -1,0 +1,1 @@
+"""The helpers that Ceph's modules import from ``mgr_util``."""

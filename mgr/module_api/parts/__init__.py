@@ -1,0 +1,1 @@
+"""What a module inherits, by subject: options, store, maps, database, fleet, commands."""

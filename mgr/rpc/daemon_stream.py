@@ -1,0 +1,284 @@
+"""One daemon's stream: its reports go to the fleet, commands travel both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Final, Protocol
+
+import grpc
+
+from mgr.access.caps import JOIN, Ask
+from mgr.access.table import Caller
+from mgr.cluster.daemon import Daemon, Order, Said, Wanted
+from mgr.cluster.fleet import Fleet
+from mgr.errors import (
+    MgrError,
+    NotActiveError,
+    OutcomeUnknownError,
+    OverloadedError,
+    ReportLimitError,
+    ReportRefusedError,
+)
+from mgr.rpc.authorization import Door
+from mgr.rpc.calls import Calls, Write
+from mgr.rpc.codec import span
+from mgr.rpc.fleet_codec import counters_in, opening_in, order_of, said_in, saying_in
+from mgr.rpc.interceptor import Malformed
+from mgr.rpc.streams import Streams
+from mgr.rpc.v1 import cluster_pb2
+from mgr.rpc.v1.command_pb2 import SessionResponse
+
+OPEN_S: Final = 10.0
+"""A stream on which nobody introduces himself ends after this."""
+WRITE_S: Final = 10.0
+"""A daemon that takes no message for this long does not read: its stream ends."""
+WAITING_MAX: Final = 256
+"""Messages that wait to be taken by a daemon; one more ends its stream."""
+COMMANDS_MAX: Final = 256
+"""Commands that a daemon has not answered; one more is refused."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class MakeCalls(Protocol):
+    """Makes what runs the commands of one stream."""
+
+    def __call__(self, write: Write, *, caller: Caller) -> Calls:
+        """Answer with ``write`` what ``caller`` asks."""
+        ...
+
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """A daemon that is here, for as long as its stream. Implements ``mgr.cluster.daemon.Line``."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        context: Context,
+        *,
+        streams: Streams,
+        door: Door,
+        calls: MakeCalls,
+    ) -> None:
+        """Serve the stream of ``context``; what the daemon asks goes to what ``calls`` makes."""
+        self._fleet = fleet
+        self._context = context
+        self._streams = streams
+        self._door = door
+        self._caller = door.caller_of(context)
+        self._calls = calls(self._answer, caller=self._caller)
+        self._daemon: Daemon | None = None
+        self._sequence = 0
+        self._asked: dict[int, asyncio.Future[Said]] = {}
+        self._commands = 0
+        self._waiting: deque[cluster_pb2.ReportResponse] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        # gRPC takes one message at a time for a stream; tasks that answer queue up here.
+        self._writing = asyncio.Lock()
+        self._serving: asyncio.Task[Any] | None = None
+        self._ended: MgrError | None = None
+
+    async def run(self) -> None:
+        """Serve until the stream ends.
+
+        Raises:
+            MgrError: Why the stream ends, if not by the daemon's wish.
+
+        """
+        ended: MgrError | None = None
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                ended = await self._serve()
+                if ended is not None:
+                    raise ended  # cancels what still runs or waits to be written
+        except* MgrError:
+            pass
+        if isinstance(ended, NotActiveError):
+            raise ended  # everybody's stream ends so: no news of this one
+        if ended is not None:
+            self._fleet.ended(ended)
+            fields = {"peer": self._context.peer(), "error": str(ended)}
+            if self._daemon is not None:
+                fields["daemon"] = self._daemon.name
+            log.info("a daemon's stream was ended", extra=fields)
+            raise ended
+
+    # -- what the fleet asks of a line ----------------------------------------------------------
+
+    def configure(self, wanted: Wanted) -> None:
+        """See ``mgr.cluster.daemon``."""
+        configure = cluster_pb2.Configure(
+            period=span(wanted.period_s),
+            lowest_priority=wanted.lowest_priority,
+            rejoin_within=span(self._fleet.rejoin_within_s),
+            term=self._fleet.term,
+        )
+        if self._daemon is not None and self._daemon.clock_is_off:
+            configure.clock_ahead.CopyFrom(span(self._daemon.clock_off_s))
+        self._send(cluster_pb2.ReportResponse(configure=configure))
+
+    async def tell(self, order: Order, *, timeout_s: float) -> Said:
+        """See ``mgr.cluster.daemon``."""
+        if len(self._asked) >= COMMANDS_MAX:
+            raise OverloadedError(f"{COMMANDS_MAX} commands of this daemon are not answered")
+        self._commands += 1
+        number = self._commands
+        command = cluster_pb2.DaemonCommand(
+            id=number, execute=order_of(order), timeout=span(timeout_s)
+        )
+        answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        self._send(cluster_pb2.ReportResponse(command=command))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise OutcomeUnknownError(
+                f"no answer within {timeout_s:g} s: whether it ran is unknown"
+            ) from None
+        finally:
+            self._asked.pop(number, None)
+
+    def end(self, error: MgrError) -> None:
+        """See ``mgr.cluster.daemon``."""
+        if self._ended is None:
+            self._ended = error
+            if self._serving is not None:
+                self._serving.cancel()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    async def _serve(self) -> MgrError | None:
+        self._serving = asyncio.current_task()
+        try:
+            with self._streams.endable():
+                await self._converse()
+        except MgrError as error:
+            return error
+        except asyncio.CancelledError:
+            if self._ended is None or self._serving is None:
+                self._fleet.broke_off()
+                raise  # the daemon went away
+            self._serving.uncancel()
+            return self._ended
+        finally:
+            self._serving = None
+            self._leave()
+        return None
+
+    async def _converse(self) -> None:
+        daemon = self._daemon = await self._open()
+        self.configure(self._fleet.tuning.wanted)
+        while (message := await self._context.read()) is not grpc.aio.EOF:
+            if type(message) is Malformed:
+                raise message.error
+            kind = message.WhichOneof("kind")
+            if kind == "report":
+                self._report(daemon, message.report)
+            elif kind == "close":
+                self._fleet.close(daemon, self)
+                await self._fleet.stored(daemon.name)  # the end of the stream acknowledges it
+                return
+            else:
+                await self._take(daemon, kind, message)
+        self._fleet.broke_off()
+
+    async def _open(self) -> Daemon:
+        try:
+            async with asyncio.timeout(OPEN_S):
+                message = await self._context.read()
+        except TimeoutError:
+            raise ReportRefusedError("open", f"nothing was opened within {OPEN_S:g} s") from None
+        if type(message) is Malformed:
+            raise message.error
+        if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
+            raise ReportRefusedError("open", "the first message must be an open")
+        opening = opening_in(message.open)
+        who = {"type": opening.kind, "id": opening.id}
+        self._door.access.check(self._caller, Ask(JOIN, "rw", arguments=who))
+        return self._fleet.open(opening, self)
+
+    def _report(self, daemon: Daemon, report: cluster_pb2.Report) -> None:
+        self._sequence += 1
+        if report.sequence != self._sequence:
+            raise ReportRefusedError(
+                "sequence", f"report {report.sequence} where {self._sequence} was due"
+            )
+        self._fleet.report(daemon, self, report.values[:], saying_in(report))
+
+    async def _take(
+        self, daemon: Daemon, kind: str | None, message: cluster_pb2.ReportRequest
+    ) -> None:
+        if kind == "declare":
+            await self._declare(daemon, message.declare)
+        elif kind == "call":
+            if message.call.WhichOneof("kind") != "execute":
+                self._fleet.heard(daemon, self)
+            await self._calls.take(message.call, self._tasks)
+        elif kind == "result":
+            # One that nobody waits for any more came too late.
+            answer = self._asked.get(message.result.id)
+            if answer is None or answer.done():
+                self._fleet.heard(daemon, self)
+            else:
+                answer.set_result(said_in(message.result.response))
+        else:
+            raise ReportRefusedError("open", f"a message that does not belong here: {kind}")
+
+    async def _declare(self, daemon: Daemon, message: cluster_pb2.Declare) -> None:
+        fleet, anew = self._fleet, message.anew
+        said = message.SerializeToString(deterministic=True)
+        schema = fleet.known(daemon, self, said, count=len(message.counters), anew=anew)
+        if schema is None:
+            schema = fleet.extended(daemon, said, await counters_in(message), anew=anew)
+        fleet.declare(daemon, self, schema, anew=anew)
+
+    def _leave(self) -> None:
+        if self._daemon is not None:
+            self._fleet.lost(self._daemon, self)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(
+                    OutcomeUnknownError("it went away: whether the command ran is unknown")
+                )
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def _send(self, message: cluster_pb2.ReportResponse) -> None:
+        if self._serving is None:
+            return  # the stream is over, and whoever sends does not know yet
+        if len(self._waiting) >= WAITING_MAX:
+            self.end(ReportLimitError("unread", f"{WAITING_MAX} messages were not read"))
+            return
+        self._waiting.append(message)
+        if self._writer is None:
+            self._writer = self._tasks.create_task(self._write_waiting())
+
+    async def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                await self._write(self._waiting.popleft())
+        finally:
+            self._writer = None
+
+    async def _answer(self, answer: SessionResponse) -> None:
+        await self._write(cluster_pb2.ReportResponse(answer=answer))
+
+    async def _write(self, message: cluster_pb2.ReportResponse) -> None:
+        async with self._writing:
+            if self._ended is not None:
+                return  # gRPC still holds the message that was not read, and takes no other
+            try:
+                async with asyncio.timeout(WRITE_S):
+                    await self._context.write(message)
+            except TimeoutError:
+                why = f"a message was not read within {WRITE_S:g} s"
+                self.end(ReportLimitError("unread", why))
+            except grpc.aio.BaseError as error:
+                # The daemon is gone, as the reader will hear in a moment. Nothing else to do.
+                log.debug("not written", extra={"error": str(error)})

@@ -1,0 +1,173 @@
+"""The manager's own commands over a real store in memory: type words, read the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from mgr.access.table import INSIDE
+from mgr.cluster.fleet import Fleet
+from mgr.cluster.log import ClusterLog
+from mgr.cluster.maps import Maps
+from mgr.cluster.progress import Progress
+from mgr.command.builtin.catalogue import builtins
+from mgr.command.builtin.context import Administration, ModuleInfo, Reloaded
+from mgr.command.dispatch import Answer
+from mgr.command.registry import BUILTIN, Registry
+from mgr.config.history import ConfigHistory
+from mgr.config.manager_options import native_options
+from mgr.config.schema import Schemas
+from mgr.config.values import ConfigValues
+from mgr.election.records import Presence, encode
+from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.health.board import Board
+from mgr.health.mute import decode as decode_mute
+from mgr.link import ModuleReport
+from tests.support.leading import Office, office
+
+OPTIONS = {
+    "hello": [
+        {"name": "place", "default": "world", "desc": "Whom to greet", "runtime": True},
+        {"name": "times", "type": "uint", "default": 1, "min": 1, "max": 10, "level": 0},
+        {"name": "mood", "enum_allowed": ["glad", "sad"], "see_also": ["place"], "tags": ["x"]},
+    ],
+}
+MODULES = {
+    "hello": ModuleInfo(name="hello", effects="store", effects_said_by="module"),
+    "status": ModuleInfo(name="status", default_enabled=True),
+    "lame": ModuleInfo(name="lame", can_run=False, error="no numpy"),
+    "devicehealth": ModuleInfo(name="devicehealth", always_on=True),
+}
+
+
+class Desk:
+    """An ``Administration`` whose collaborators are real, but for the catalogue and the map."""
+
+    def __init__(self, term: Office):
+        self.office = term
+        self.schemas = Schemas(native_options({"fsid": "f-s-i-d"}))
+        for module, options in OPTIONS.items():
+            self.schemas.put(module, options)
+        self.values = ConfigValues("a", self.schemas, term.keys)
+        self.board = Board()
+        self.log = ClusterLog()
+        self.progress = Progress()
+        self.fleet = Fleet(term.clock, self.log, term=term.term, name="mgr.a", refused=print)
+        self.registry = Registry()
+        self.resigned = []
+        self.documents = {}
+        self.services = {"hello": "http://a/hello"}
+        self._follow(term.keys.config, self.values.load)
+        self._follow(term.keys.mutes, self._load_mutes)
+        self._runner = builtins(
+            Administration(
+                manager_id="a",
+                version="1.2.3",
+                keys=term.keys,
+                mirror=term.mirror,
+                fenced=term.fenced,
+                leases=term.store,
+                config=self.values,
+                history=ConfigHistory(term.keys, term.mirror, term.fenced),
+                board=self.board,
+                log=self.log,
+                progress=self.progress,
+                fleet=self.fleet,
+                access=term.access,
+                maps=Maps(term.mirror, term.keys, term.fenced, self),
+                modules=self,
+                registry=self.registry,
+                clock=term.clock,
+                mgr_map=self.mgr_map,
+                resign=self.resign,
+            )
+        )
+        self.registry.put(BUILTIN, self._runner.commands)
+
+    async def run(self, *words, inbuf="", caller=INSIDE, **arguments) -> Answer:
+        """Type ``words``; further ``arguments`` by name (``format="json"``)."""
+        command, found = self.registry.find(words, arguments)
+        return await self._runner.run(command, found, inbuf, deadline_s=float("inf"), caller=caller)
+
+    async def json(self, *words, **arguments):
+        """The answer's data."""
+        return json.loads((await self.run(*words, format="json", **arguments)).stdout)
+
+    async def join(self, name, *, warm=True, modules=()):
+        """Let another manager write its presence."""
+        presence = Presence(
+            name=name,
+            incarnation=f"{name}-1",
+            host=f"host-{name}",
+            boot_id="boot",
+            pid_namespace="1",
+            pid=1,
+            pid_started=1,
+            grpc_address=f"{name}:7400",
+            http_address=f"{name}:7480",
+            version="1.2.3",
+            modules=tuple(ModuleReport(name=each, can_run=True) for each in modules),
+            warm=warm,
+            machine={"arch": "z80"},
+        )
+        await self.office.fenced.put(self.office.keys.manager(name), encode(presence))
+
+    def stored(self, key):
+        """A key's value, as every manager's mirror shows it."""
+        record = self.office.mirror.get(key)
+        return record.value if record else None
+
+    # -- what the manager would provide -------------------------------------------------------
+
+    def modules(self):
+        return MODULES
+
+    async def reload(self, name):
+        if name not in MODULES:
+            raise InvalidArgumentError(f"module '{name}' was not reloaded: there is none")
+        return Reloaded(runs=name == "status", digest=f"files of {name}")
+
+    def get(self, name):
+        return {"mgr_map": self.mgr_map(), **self.documents}.get(name)
+
+    def reserved(self, name):
+        return name == "mgr_map"
+
+    def mgr_map(self):
+        others = self.office.mirror.under(self.office.keys.managers)
+        names = [key.rpartition("/")[2] for key in others]
+        return {
+            "epoch": 41,
+            "available": True,
+            "active_name": "a",
+            "active_gid": 7,
+            "active_change": "2026-01-01T00:00:00.123456+00:00",
+            "standbys": [{"name": name, "gid": 100} for name in names if name != "a"],
+            "modules": ["status"],
+            "services": self.services,
+            "available_modules": [{"name": name, "can_run": True} for name in MODULES],
+        }
+
+    async def resign(self, *, reason, successor=""):
+        if successor == "nobody":
+            raise NotFoundError("manager 'nobody' is no warm standby")
+        self.resigned.append((reason, successor))
+
+    def _follow(self, prefix, load):
+        mirror = self.office.mirror
+        mirror.subscribe(prefix, lambda _: load(mirror.under(prefix)))
+
+    def _load_mutes(self, records):
+        self.board.load_mutes(
+            {key.rpartition("/")[2]: decode_mute(each.value) for key, each in records.items()}
+        )
+
+
+@contextlib.asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    """Sit at the desk of the active manager ``a``."""
+    async with office() as term:
+        at = Desk(term)
+        await at.join("a", modules=MODULES)
+        yield at

@@ -1,0 +1,127 @@
+"""A dispatcher over a real store in memory, with a module that counts and a gate to turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from mgr.argument.descriptor import Signature
+from mgr.command.dispatch import Dispatcher, Request
+from mgr.command.journal import Journal
+from mgr.command.registry import Command, Registry
+from mgr.errors import NotActiveError, OverloadedError, TermLostError
+from tests.support.leading import office
+
+COMMANDS = (
+    Command(Signature.parse("counter show"), "", "r", module="counter"),
+    Command(Signature.parse("counter add name=by,type=CephInt"), "", "rw", module="counter"),
+    Command(Signature.parse("counter set"), "", "rw", module="counter", idempotent=True),
+)
+ADD = ("counter", "add", "1")
+
+
+class Gate:
+    """Open, held shut or over, as a test says."""
+
+    term = 7
+
+    def __init__(self, clock):
+        self._clock = clock
+        self.is_open = True
+        self.draining = False
+        self.reopened = asyncio.Event()
+
+    def admits(self):
+        return self.is_open and not self.draining
+
+    def holds(self):
+        return self.is_open
+
+    async def admitted(self, *, until_s):
+        await self._wait(until_s, NotActiveError("b:1"))
+
+    async def held(self, *, until_s):
+        await self._wait(until_s, TermLostError("over"))
+
+    def shut(self):
+        self.is_open = False
+        self.reopened.clear()
+
+    def open(self):
+        self.is_open = True
+        self.reopened.set()
+
+    async def _wait(self, until_s, refusal):
+        try:
+            async with asyncio.timeout(max(0.0, until_s - self._clock.now())):
+                await self.reopened.wait()
+        except TimeoutError:
+            raise refusal from None
+
+
+class Counter:
+    """A module: counts; ``pause`` keeps a command inside until the test lets it go."""
+
+    def __init__(self):
+        self.value = 0
+        self.calls = 0
+        self.result = None
+        self.failure = None
+        self.starting = None
+        self.pause = None
+        self.begun = asyncio.Event()
+
+    async def ready(self, *, until_s):
+        if self.starting:
+            raise self.starting
+
+    async def run(self, command, arguments, inbuf, *, deadline_s, caller):
+        if isinstance(self.failure, OverloadedError):
+            raise self.failure
+        self.calls += 1
+        self.begun.set()
+        if self.pause:
+            await self.pause.wait()
+        if self.failure:
+            raise self.failure
+        self.value += arguments.get("by", 0)
+        return self.result or (0, str(self.value), inbuf)
+
+
+class Bench:
+    """A dispatcher with everything a test turns."""
+
+    def __init__(self, term, *, hold_s=1.0):
+        self.term = term
+        # Stands still: how long the machine takes for a test decides nothing. Waits are real.
+        self.clock = term.clock
+        self.gate = Gate(self.clock)
+        self.counter = Counter()
+        self.registry = Registry()
+        self.registry.put("counter", COMMANDS)
+        self.journal = self.book(term)
+        self.dispatcher = Dispatcher(
+            registry=self.registry,
+            permit=term.access.check,
+            runner_of=lambda _: self.counter,
+            gate=self.gate,
+            journal=self.journal,
+            clock=self.clock,
+            tasks=term.tasks,
+            hold_s=hold_s,
+        )
+
+    def book(self, term):
+        return Journal(
+            term.fenced, term.keys, term.mirror, term.store, term=term.term, clock=term.clock
+        )
+
+    async def execute(self, *words, within_s=None, **fields):
+        deadline_s = None if within_s is None else self.clock.now() + within_s
+        return await self.dispatcher.execute(Request(words, deadline_s=deadline_s, **fields))
+
+
+@contextlib.asynccontextmanager
+async def bench(*, store=None, clock=None, **options):
+    async with office(store, clock) as term:
+        yield Bench(term, **options)

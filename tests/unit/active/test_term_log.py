@@ -1,0 +1,75 @@
+"""What operators read who follow the cluster log: why somebody leads, and when nobody may act."""
+
+from __future__ import annotations
+
+import pytest
+
+from mgr.active.term_log import Chronicle
+from mgr.cluster.log import ClusterLog, Priority
+from mgr.election.records import Fence
+from tests.support.clock import ManualClock
+
+
+def story():
+    """A chronicle of manager ``b``, and what it wrote: priority and line."""
+    log, clock = ClusterLog(), ManualClock()
+    written = []
+    log.listen(lambda entry: written.append((entry.priority, entry.message)))
+    return Chronicle(log, "b", clock), clock, written
+
+
+def fence(reason, why=""):
+    """How the last term of ``a`` ended."""
+    return Fence(term=1, name="a", reason=reason, quiesced=False, window_s=0, why=why)
+
+
+def test_a_term_begins_with_the_end_of_the_last_one():
+    """An accident is a warning, and so it is seen by whoever follows only those."""
+    chronicle, _, written = story()
+    ended = fence("reaped")
+    chronicle.begins(ended.story(), planned=ended.planned, unloaded=[])
+
+    assert written == [
+        (Priority.INFO, "Activating manager daemon b"),
+        (Priority.WARNING, "mgr.a lost its worker, which died"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ended", "line"),
+    [
+        (fence("resigned", "mgr fail"), "mgr.a handed the office over: mgr fail"),
+        (fence("resigned"), "mgr.a handed the office over"),
+        (fence("leading"), "mgr.a lost the office without a word: its lease is gone"),
+        (fence("deposed"), "mgr.a was silent and was deposed"),
+    ],
+)
+def test_every_end_has_its_words(ended, line):
+    """Whoever reads them knows where to look next."""
+    assert ended.story() == line
+    assert ended.planned is (ended.reason == "resigned")
+
+
+def test_the_first_term_has_no_story_before_it():
+    """Nothing is made up."""
+    chronicle, _, written = story()
+    chronicle.begins("", planned=True, unloaded=["lame"])
+
+    assert written == [
+        (Priority.INFO, "Activating manager daemon b"),
+        (Priority.ERROR, "Failed to load ceph-mgr modules: lame"),
+    ]
+
+
+def test_a_suspended_term_is_told_once_and_its_end_with_how_long_it_was():
+    """Phases that follow each other in between change nothing."""
+    chronicle, clock, written = story()
+    for phase in ("starting", "active", "suspended", "stalled"):
+        chronicle.stands(phase)
+        clock.advance(2)
+    chronicle.stands("active")
+    chronicle.stands("draining")
+
+    assert [priority for priority, _ in written] == [Priority.WARNING, Priority.INFO]
+    assert "b is suspended: etcd did not confirm its term" in written[0][1]
+    assert written[1][1] == "Manager daemon b is active again after 4.0 s"

@@ -1,0 +1,97 @@
+"""Whatever a program's own code raises is an answer, and reaches nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+
+from mgr.client.daemon.handlers import Handlers
+from mgr.client.daemon.serial_thread import Worker
+from mgr.errors import InvalidArgumentError
+from mgr.rpc.v1.command_pb2 import ExecuteRequest
+
+TIMEOUT_S = 30
+
+
+@pytest.fixture
+def handlers():
+    worker = Worker("commands")
+    yield Handlers(worker)
+    worker.close()
+
+
+async def answer(handlers, *words):
+    return await handlers.answer(ExecuteRequest(words=words), timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("x"),
+        SystemExit("x"),
+        asyncio.CancelledError("x"),
+        BaseExceptionGroup("x", [SystemExit()]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_a_handler_raises_is_answered(handlers, raised):
+    """A coroutine's as well as a function's, also what would end a loop or a task."""
+
+    @handlers.add("later")
+    async def later():
+        raise raised
+
+    @handlers.add("now")
+    def now():
+        raise raised
+
+    for word in ("later", "now"):
+        response = await answer(handlers, word)
+
+        assert response.retval == -errno.EINVAL
+        assert type(raised).__name__ in response.stderr
+
+
+async def test_a_handler_that_is_cancelled_with_its_stream_is_not_answered(handlers):
+    """The task's own end is no exception of the program."""
+    begun = asyncio.Event()
+
+    @handlers.add("hang")
+    async def hang():
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(answer(handlers, "hang"))
+        await begun.wait()
+        task.cancel()
+
+    assert task.cancelled()
+
+
+async def test_ctrl_c_in_a_handler_ends_the_program(handlers):
+    """On the main thread it is the user's, not the handler's."""
+
+    @handlers.add("long")
+    async def long():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await _passed_on(answer(handlers, "long"))
+
+
+async def _passed_on(work):
+    # Through a task it would end the test's loop.
+    try:
+        await work
+    except BaseException as error:
+        raise error from None
+
+
+@pytest.mark.parametrize("descriptor", [f"drop {'x' * 4096}", "drop\x1b[2J"])
+def test_a_command_that_a_manager_would_refuse_is_refused_where_it_is_made(handlers, descriptor):
+    """Else the whole daemon would be thrown out for it."""
+    with pytest.raises(InvalidArgumentError, match="printable characters at most"):
+        handlers.add(descriptor)

@@ -1,0 +1,215 @@
+"""One call's way to the active: how often it asks, and whom."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from mgr import errors
+from mgr.client.attempt import Attempts
+from mgr.client.call import HINTS_MAX, Elsewhere, Errand
+from mgr.client.leader_cache import Guide
+from mgr.client.leader_search import Search, Sighting
+from mgr.client.peers import Peer, Peers
+from mgr.errors import (
+    DeadlineExceededError,
+    MayHaveRunError,
+    MgrError,
+    NotActiveError,
+    NotFoundError,
+    OutcomeUnknownError,
+    TermLostError,
+)
+from mgr.rpc.status import code_of, families, status_of, trailers_of
+from mgr.rpc.v1.command_pb2 import ExecuteRequest
+from tests.support.clock import ManualClock
+
+
+class Ended:
+    """A call that has ended, as ``grpc.aio`` shows it: an answer, or the error that came."""
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+
+    def add_done_callback(self, callback):
+        callback(self)
+
+    def done(self):
+        return True
+
+    def cancel(self):
+        return False
+
+    def __await__(self):
+        yield from ()
+        if isinstance(self.outcome, MgrError):
+            status = status_of(self.outcome)
+            trailers = grpc.aio.Metadata(*trailers_of(status))
+            raise grpc.aio.AioRpcError(
+                code_of(self.outcome), grpc.aio.Metadata(), trailers, details=status.message
+            )
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+class Managers:
+    """Answers of managers by address; keeps who was asked."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.asked = []
+
+    def send(self, peer, _remaining_s):
+        self.asked.append(peer.address)
+        return Ended(self.answers(peer.address))
+
+
+def errand(managers, *, timeout_s=10):
+    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
+    return guide, Errand(guide, managers.send, timeout_s=timeout_s)
+
+
+async def test_hints_are_followed_three_times_and_no_more():
+    """Managers that each name another one do not keep a client for ever."""
+    managers = Managers(lambda address: NotActiveError(f"x{address}", term=5))
+    _, one = errand(managers)
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(5, "a:1"))
+
+    assert len(managers.asked) == HINTS_MAX + 1
+    assert len(set(managers.asked)) == HINTS_MAX + 1
+
+
+@pytest.mark.parametrize("hint", [None, "a:1"])
+async def test_a_manager_without_a_better_idea_is_asked_once(hint):
+    """It names nobody, or itself: the next attempt comes after a pause."""
+    managers = Managers(lambda _: NotActiveError(hint))
+    _, one = errand(managers)
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(5, "a:1"))
+
+    assert managers.asked == ["a:1"]
+
+
+async def test_a_hint_that_is_older_than_what_is_known_is_not_followed():
+    """A manager that has not heard of the newest term would send its callers back."""
+    managers = Managers(lambda _: NotActiveError("b:1", term=5))
+    _, one = errand(managers)
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(9, "a:1"))
+
+    assert managers.asked == ["a:1"]
+
+
+async def test_an_answer_of_an_old_term_is_not_remembered_over_a_newer_one():
+    """A call that was long under way may come back when the successor is known already."""
+    managers = Managers(lambda _: "done")
+    guide, one = errand(managers)
+    guide.answered(Sighting(9, "b:1"))
+
+    assert await one._round(Sighting(5, "a:1")) == "done"
+
+    assert guide.active == Sighting(9, "b:1")
+
+
+async def test_who_answered_is_asked_first_the_next_time():
+    """One message for a call, once the active is known."""
+    managers = Managers(lambda at: "done" if at == "b:1" else NotActiveError("b:1", term=6))
+    guide, one = errand(managers)
+
+    assert await one._round(Sighting(5, "a:1")) == "done"
+    assert guide.active.address == "b:1"
+    assert await Errand(guide, managers.send, timeout_s=1).run() == "done"
+    assert managers.asked == ["a:1", "b:1", "b:1"]
+
+
+async def test_nothing_is_sent_in_the_last_moment():
+    """With no time left for an answer it could only become one more unknown outcome."""
+    managers = Managers(lambda _: "done")
+    _, one = errand(managers, timeout_s=0.005)
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(5, "a:1"))
+
+    assert managers.asked == []
+
+
+MADE = {
+    errors.MayHaveRunError: MayHaveRunError("x", term=5),
+    errors.FencedError: errors.FencedError("k", term=5),
+    errors.ReportRefusedError: errors.ReportRefusedError("rule", "no"),
+    errors.ReportLimitError: errors.ReportLimitError("rule", "no"),
+}
+
+
+@pytest.mark.parametrize(
+    "family",
+    sorted(set(families()) - {NotActiveError}, key=lambda family: family.__name__),
+    ids=lambda family: family.__name__,
+)
+async def test_no_refusal_hides_an_attempt_that_may_have_run(family):
+    """Whatever the class: those that say nothing of earlier attempts become "unknown"."""
+    refusal = MADE[family] if family in MADE else family("why it was refused")
+    managers = Managers(lambda _: refusal)
+    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = Errand(guide, managers.send, timeout_s=10, earlier={"b:1": "the connection broke"})
+
+    with pytest.raises((MgrError, Elsewhere)) as raised:
+        await one._round(Sighting(5, "a:1"))
+
+    error = raised.value
+    unknown = (Elsewhere, TermLostError, DeadlineExceededError, OutcomeUnknownError)
+    assert isinstance(error, unknown)
+    if type(error) is OutcomeUnknownError and family is not OutcomeUnknownError:
+        assert "b:1: the connection broke" in str(error)
+        assert "why it was refused" in str(error) or family in MADE
+
+
+async def test_a_refused_read_is_refused():
+    """It changes nothing, so it does not matter whether an earlier attempt ran."""
+    managers = Managers(lambda _: NotFoundError("no such map"))
+    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = Errand(
+        guide, managers.send, timeout_s=10, changes=False, earlier={"b:1": "the connection broke"}
+    )
+
+    with pytest.raises(NotFoundError):
+        await one._round(Sighting(5, "a:1"))
+
+
+def test_only_retries_say_how_old_the_request_is():
+    """By the client's clock, from the moment at which the first attempt was sent."""
+    clock = ManualClock()
+    attempts = Attempts(ExecuteRequest(words=["x"], request_id="r1"), clock)
+    clock.advance(100)
+    first = attempts.next()
+    clock.advance(700)
+    second = attempts.next()
+
+    assert not first.HasField("age")
+    assert second.age.ToSeconds() == 700
+    second.ClearField("age")
+    assert second == first
+
+
+@pytest.mark.parametrize(("ready", "told"), [(True, "unknown"), (False, "no active manager")])
+async def test_a_call_that_was_sent_may_have_run_though_the_channel_is_gone(
+    monkeypatch, ready, told
+):
+    """A server that closes lets its calls end, here by their deadline, and takes no other."""
+    late = grpc.aio.AioRpcError(
+        grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata()
+    )
+    monkeypatch.setattr(Peer, "ready", lambda _: ready)
+    monkeypatch.setattr(Peer, "connected", lambda _: False)
+    _, one = errand(Managers(lambda _: late))
+
+    with pytest.raises(Elsewhere):
+        await one._round(Sighting(5, "a:1"))
+
+    one._answered = True
+    assert told in str(one._giving_up(Search(one._guide.peers)))

@@ -1,0 +1,79 @@
+"""What the guard knows of its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from mgr.clock import CLOCK
+from mgr.guard.worker_supervisor import Crew, Patience
+from mgr.link import ModuleReport, Modules, Ready
+from tests.support.clock import ManualClock
+
+READY = Ready(
+    grpc_address="h:1",
+    http_address="h:2",
+    modules=(ModuleReport(name="hello", can_run=True),),
+)
+
+
+def crew():
+    """A crew whose worker is never started, and what it passed on."""
+    heard = []
+    patience = Patience(watchdog_s=2, start_s=30, excused=lambda: False)
+
+    def start(_incarnation, _listener):
+        raise AssertionError("nobody is started here")
+
+    return Crew(start, ManualClock(), patience, heard.append, lambda: None), heard
+
+
+def test_what_a_worker_says_of_its_modules_is_kept_up_to_date():
+    """Its addresses stay; the news is passed on, so that the presence follows."""
+    made, heard = crew()
+    made.said(READY)
+    news = Modules(modules=(ModuleReport(name="hello", can_run=True, outdated="old"),))
+    made.said(news)
+
+    assert made.ready == Ready(grpc_address="h:1", http_address="h:2", modules=news.modules)
+    assert heard == [READY, news]
+
+
+def test_modules_of_a_worker_that_is_not_warm_say_nothing():
+    """It will say all of it once it is."""
+    made, _ = crew()
+    made.said(Modules(modules=()))
+
+    assert made.ready is None
+
+
+class Undying:
+    """A worker that says nothing, and whose end takes the kernel a while."""
+
+    pid = 1
+    incarnation = "x"
+
+    def __init__(self):
+        self.kills = 0
+
+    def dump_stacks(self):
+        """Nobody reads them."""
+
+    def kill(self):
+        self.kills += 1
+
+
+async def test_a_silent_worker_is_killed_once_however_long_it_takes_to_die(caplog):
+    """One line in the log, and a loop that does not spin until it is reaped."""
+    worker = Undying()
+    patience = Patience(watchdog_s=0.03, start_s=30, excused=lambda: False)
+    made = Crew(lambda *_: worker, CLOCK, patience, lambda _: None, lambda: None)
+    await made.warm()
+    made.said(READY)
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await made.watch()
+
+    assert worker.kills == 1
+    assert caplog.text.count("silent too long: killed") == 1

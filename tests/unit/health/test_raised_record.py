@@ -1,0 +1,35 @@
+"""What modules had raised, as it is stored."""
+
+from mgr.health import raised_record
+from mgr.health.check import Check, Severity
+
+RAISED = {
+    "hello": (
+        Check(code="X", severity=Severity.ERR, summary="x", count=2, detail=("one", "two")),
+        Check(code="Y", severity=Severity.WARN, summary="y"),
+    )
+}
+
+
+def test_what_is_stored_is_read_as_it_was():
+    """Severities and details included."""
+    assert raised_record.decode(raised_record.encode(RAISED)) == RAISED
+
+
+def test_too_much_is_stored_without_details(monkeypatch):
+    """Counts and summaries are what must not flap."""
+    monkeypatch.setattr(raised_record, "BYTES_MAX", 10)
+
+    read = raised_record.decode(raised_record.encode(RAISED))
+
+    assert [(each.code, each.count, each.detail) for each in read["hello"]] == [
+        ("X", 2, ()),
+        ("Y", 0, ()),
+    ]
+
+
+def test_an_unreadable_record_says_nothing(caplog):
+    """Somebody's hand in etcd must not stop a manager."""
+    assert raised_record.decode("{") == {}
+    assert raised_record.decode('{"hello": [{"code": 1}]}') == {}
+    assert caplog.text.count("unreadable health record") == 2
