@@ -25,6 +25,8 @@ KILL_S: Final = 0.5
 ORPHANS_EVERY_S: Final = 0.002
 ORPHANS_EVERY_S_MAX: Final = 0.5
 """Pauses between two looks for what a killed reaper left; each is twice the one before."""
+COLLECT_EVERY_S: Final = 0.01
+"""Pause between two checks whether a reaper that has reported the end has exited itself."""
 
 log = logging.getLogger(__name__)
 
@@ -162,10 +164,15 @@ class Child:
             pass
         if self._escalation is not None:
             self._escalation.cancel()
-        self._reaper.wait()
         self._hang_up()
         self._swept(nothing_left=True)
+        # Before the reaper's own exit is awaited: a standby waits for the key.
         self._listener.gone(how)
+        self._collect_reaper()
+
+    def _collect_reaper(self) -> None:
+        if self._reaper.poll() is None:
+            self._loop.call_later(COLLECT_EVERY_S, self._collect_reaper)
 
     # -- the link ---------------------------------------------------------------------------------
 
