@@ -306,14 +306,19 @@ class Lab(contextlib.ExitStack):
 
     def leftovers(self) -> dict[int, str]:
         """Processes that a manager started and that live on after it, with its name."""
+        # In this order: what a manager starts in between is not taken for what one left behind.
+        marked = process.marked(MARK, self._mark)
         below = {
             name: {manager.guard_pid, *process.descendants(manager.guard_pid)}
             for name, manager in self.cluster.managers.items()
             if manager.running
         }
-        marked = process.marked(MARK, self._mark)
         owners = {pid: value.partition(":")[2] for pid, value in marked.items()}
-        return {pid: name for pid, name in owners.items() if pid not in below.get(name, ())}
+        return {
+            pid: name
+            for pid, name in owners.items()
+            if pid not in below.get(name, ()) and not process.gone(pid)
+        }
 
     def bury(self) -> None:
         """Note and end what a dead manager left behind, once it had its time to end by itself."""
