@@ -9,21 +9,21 @@ from pathlib import Path
 from bench.report import Report
 from bench.setting import MODULES, Setting
 
-EAR = Path(__file__).parent / "ear"
-EARS = tuple(f"ear{number}" for number in range(8))
+LISTENER = Path(__file__).parent / "listener"
+LISTENERS = tuple(f"listener{number}" for number in range(8))
 
 
 def run() -> Report:
     """Start one manager with eight listening modules, let its probe measure, report."""
     report = Report("From module to module", "python -m bench between_modules")
-    with tempfile.TemporaryDirectory(prefix="mgr-bench-ears-") as folder:
-        for ear in EARS:
-            (Path(folder) / ear).symlink_to(EAR)
+    with tempfile.TemporaryDirectory(prefix="mgr-bench-listeners-") as folder:
+        for listener in LISTENERS:
+            (Path(folder) / listener).symlink_to(LISTENER)
         with Setting(names=("a",), module_path=f"{MODULES},{folder}") as setting:
             setting.cluster.active()
-            setting.cluster.enable("probe", *EARS)
-            calls = setting.cluster.run("probe", "remotes", EARS[0], timeout_s=60)
-            told = setting.cluster.run("probe", "fanout", ",".join(EARS), timeout_s=60)
+            setting.cluster.enable("probe", *LISTENERS)
+            calls = setting.cluster.run("probe", "remotes", LISTENERS[0], timeout_s=60)
+            told = setting.cluster.run("probe", "fanout", ",".join(LISTENERS), timeout_s=60)
     for what, samples in json.loads(calls.stdout).items():
         target = "" if what.startswith("reference") else "ceph-mgr: 11"
         report.add(what, samples, unit="us", target=target)

@@ -47,7 +47,7 @@ RETRY_S_MAX: Final = 1.0
 
 
 @dataclass(slots=True)
-class Told:
+class Figures:
     """What ``stat`` answers: sums since the start, lists since the ``stat`` before.
 
     Attributes:
@@ -75,7 +75,7 @@ class Fleet:
         self.period_s: float = options.period
         self.declaration = _declaration(options.counters)
         self.constant = [float(number) for number in range(len(OWN), options.counters)]
-        self.told = Told()
+        self.figures = Figures()
         self.filling = asyncio.Event()
         self.fill = 0
         self.reporting = asyncio.Event()
@@ -92,19 +92,19 @@ class Fleet:
             case ["join"]:
                 for daemon in self._daemons:
                     tasks.create_task(daemon.live())
-                await _until(lambda: self.told.here == len(self._daemons))
+                await _until(lambda: self.figures.here == len(self._daemons))
             case ["fill", count]:
                 self.fill = int(count)
                 self.filling.set()
-                await _until(lambda: self.told.sent >= self.fill * len(self._daemons))
+                await _until(lambda: self.figures.sent >= self.fill * len(self._daemons))
             case ["report"]:
                 for daemon in self._daemons:
                     daemon.due_at = begun + self.period_s * daemon.number / self._all
                 self.reporting.set()
             case ["stat"]:
-                told = self.told
-                self.told = Told(told.here, told.sent, errors=told.errors)
-                return {name: getattr(told, name) for name in Told.__slots__}
+                figures = self.figures
+                self.figures = Figures(figures.here, figures.sent, errors=figures.errors)
+                return {name: getattr(figures, name) for name in Figures.__slots__}
             case _:
                 raise ValueError(line)
         return {"seconds": CLOCK.now() - begun}
@@ -137,7 +137,7 @@ class Daemon:
         while True:
             address = hint or fleet.addresses[turn % len(fleet.addresses)]
             been_there, error = await self._belong(address)
-            fleet.told.errors[type(error).__name__] += 1
+            fleet.figures.errors[type(error).__name__] += 1
             hint = error.active_address or "" if isinstance(error, NotActiveError) else ""
             if not hint or hint == address:
                 turn, hint = turn + 1, ""
@@ -160,11 +160,11 @@ class Daemon:
                 self._fleet.rejoin_s = answer.configure.rejoin_within.ToNanoseconds() / 1e9
                 await call.write(self._fleet.declaration)
                 here = True
-                self._fleet.told.here += 1
+                self._fleet.figures.here += 1
                 await self._report(call)
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             pass  # the call knows best why
-        self._fleet.told.here -= here
+        self._fleet.figures.here -= here
         return here, await _why(call)
 
     async def _report(self, call: Any) -> None:
@@ -175,7 +175,7 @@ class Daemon:
         if self._reports:
             since_s = CLOCK.now() - self._sent_at
             await self._send(call, 1)
-            fleet.told.returns[self.number] = (self._sent_at, since_s)
+            fleet.figures.returns[self.number] = (self._sent_at, since_s)
         else:
             await fleet.filling.wait()
             for sequence in range(1, fleet.fill + 1):
@@ -186,7 +186,7 @@ class Daemon:
             while self.due_at < now_s - fleet.period_s:
                 self.due_at += fleet.period_s
             if self.due_at <= now_s:
-                fleet.told.late_ms.append((now_s - self.due_at) * 1e3)
+                fleet.figures.late_ms.append((now_s - self.due_at) * 1e3)
                 self.due_at += fleet.period_s
                 await self._send(call, self._reports - first + 2)
             else:
@@ -198,7 +198,7 @@ class Daemon:
         await call.write(pb.ReportRequest(report=report).SerializeToString())
         self._reports += 1
         self._sent_at = CLOCK.now()
-        self._fleet.told.sent += 1
+        self._fleet.figures.sent += 1
 
     def _open(self) -> bytes:
         message = pb.Open(

@@ -297,7 +297,7 @@ def _picture(costs: list[Cost], floors: list[Cost]) -> str:
 def _setting(*names: str) -> Iterator[Setting]:
     with Setting(names=names) as setting:
         setting.cluster.settled(START_S)
-        setting.cluster.enable("census")
+        setting.cluster.enable("fleet_counter")
         _pin(setting)
         yield setting
 
@@ -309,7 +309,7 @@ def _pin(setting: Setting) -> None:
 
 
 def _ask(setting: Setting, what: str, **arguments: Any) -> Any:
-    answer = setting.cluster.run("census", what, timeout_s=60, **arguments)
+    answer = setting.cluster.run("fleet_counter", what, timeout_s=60, **arguments)
     assert answer.retval == 0, answer
     return json.loads(answer.stdout)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mgr.errors import InvalidSettingError
-from mgr.link import StoreSeen
+from mgr.link import KnownStoreState
 from mgr.settings import Settings
 from mgr.store.etcd import EtcdLogin, EtcdStore
 from mgr.store.identity import StoreIdentity
@@ -13,7 +13,7 @@ from mgr.store.keys import Keys
 from mgr.tls import Tls
 
 
-def connect(settings: Settings, seen: StoreSeen) -> EtcdStore:
+def connect(settings: Settings, seen: KnownStoreState) -> EtcdStore:
     """Make the store; nothing is sent yet. On the event loop.
 
     It is the etcd cluster that ``seen`` names, not before the revision there.

@@ -59,10 +59,10 @@ class UnreachableError(MgrError):
     errno = _errno.EHOSTUNREACH
     reason = "UNREACHABLE"
 
-    def __init__(self, message: str, *, tried: Mapping[str, str] | None = None) -> None:
-        """Say what was hoped for; ``tried`` holds, for each address, why it was no help."""
-        self.tried = dict(tried or {})
-        reasons = "; ".join(f"{address}: {why}" for address, why in self.tried.items())
+    def __init__(self, message: str, *, failures: Mapping[str, str] | None = None) -> None:
+        """Say what was hoped for; ``failures`` holds, for each address, why it was no help."""
+        self.failures = dict(failures or {})
+        reasons = "; ".join(f"{address}: {why}" for address, why in self.failures.items())
         super().__init__(f"{message} ({reasons})" if reasons else message)
 
 
@@ -113,11 +113,11 @@ class NameTakenError(MgrError):
     reason = "NAME_TAKEN"
 
 
-class UnfitToLeadError(MgrError):
+class NotEligibleError(MgrError):
     """This manager may not lead: etcd too old, wrong cluster, revision went backwards."""
 
     errno = _errno.EPERM
-    reason = "UNFIT_TO_LEAD"
+    reason = "NOT_ELIGIBLE"
 
 
 # -- the store ------------------------------------------------------------------------------

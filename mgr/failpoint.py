@@ -25,7 +25,7 @@ class Point(StrEnum):
     """The worker: a write of its term is composed and checked, and not yet sent."""
     COMMAND = "command"
     """The worker: the gate was found open for a command, and its module not yet called."""
-    PULSE = "pulse"
+    LEADER_HEARTBEAT = "leader_heartbeat"
     """The guard: the moment from which a pulse counts is noted, and the pulse not yet sent."""
     WON = "won"
     """The guard: the leader key is its own, and nobody was told yet."""

@@ -16,11 +16,11 @@ import msgspec
 LINE_BYTES_MAX: Final = 1 << 20
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="say"):
-    """One line. The class name travels as ``say``."""
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """One line. The class name travels as ``type``."""
 
 
-class StoreSeen(msgspec.Struct, frozen=True, kw_only=True):
+class KnownStoreState(msgspec.Struct, frozen=True, kw_only=True):
     """What a manager knows of its etcd cluster, kept from one process to the next.
 
     Attributes:
@@ -38,7 +38,7 @@ class StoreSeen(msgspec.Struct, frozen=True, kw_only=True):
 # -- from the guard ---------------------------------------------------------------------------
 
 
-class Begin(Message, frozen=True, kw_only=True, tag="begin"):
+class Init(Message, frozen=True, kw_only=True, tag="init"):
     """The first message: the settings, and what this worker's manager is called this time.
 
     ``store`` is what the guard knows of etcd: both processes must expect the same cluster.
@@ -46,17 +46,17 @@ class Begin(Message, frozen=True, kw_only=True, tag="begin"):
 
     settings: msgspec.Raw
     incarnation: str
-    store: StoreSeen = StoreSeen()
+    store: KnownStoreState = KnownStoreState()
 
 
-class Lead(Message, frozen=True, kw_only=True, tag="lead"):
+class Promote(Message, frozen=True, kw_only=True, tag="promote"):
     """You are the active: start the modules, open the gate until ``deadline_s``.
 
     ``lease`` is the node lease, for keys that must end with this manager (``services/``). Writes
     may begin at once, the store judges them; effects outside it must wait for ``effects_from_s``,
     until when a predecessor without a death certificate may act. Already over if
-    ``predecessor_quiesced``. ``ended`` says in words how the last term ended, and whether that
-    was ``planned``; empty for the first term ever.
+    ``predecessor_quiesced``. ``predecessor_end`` says in words how the last
+    term ended, and whether that was ``planned``; empty for the first term ever.
     """
 
     term: int
@@ -64,11 +64,11 @@ class Lead(Message, frozen=True, kw_only=True, tag="lead"):
     predecessor_quiesced: bool
     lease: int
     effects_from_s: float = 0.0
-    ended: str = ""
+    predecessor_end: str = ""
     planned: bool = True
 
 
-class Extend(Message, frozen=True, kw_only=True, tag="extend"):
+class ExtendDeadline(Message, frozen=True, kw_only=True, tag="extend_deadline"):
     """The term was proven again: the gate stays open until ``deadline_s``."""
 
     term: int
@@ -92,19 +92,19 @@ class TimeLimited(Message, frozen=True, kw_only=True, tag="time_limited"):
     term: int
 
 
-class Released(Message, frozen=True, kw_only=True, tag="released"):
+class LeadershipReleased(Message, frozen=True, kw_only=True, tag="leadership_released"):
     """The leader key is given back. Answer held calls with the new address, then exit."""
 
     term: int
 
 
-class Retire(Message, frozen=True, kw_only=True, tag="retire"):
+class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """The term is over, or the manager stops: abort what runs, flush the log, exit now."""
 
     reason: str
 
 
-class Standing(Message, frozen=True, kw_only=True, tag="standing"):
+class PhaseChanged(Message, frozen=True, kw_only=True, tag="phase_changed"):
     """How this manager stands in the election; shown by status, decides nothing."""
 
     phase: str
@@ -114,7 +114,7 @@ class Standing(Message, frozen=True, kw_only=True, tag="standing"):
 # -- from the worker --------------------------------------------------------------------------
 
 
-class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
+class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker_heartbeat"):
     """The event loop turns. Sent from the loop itself, never from a thread.
 
     Attributes:
@@ -148,13 +148,13 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     modules: tuple[ModuleReport, ...] = ()
 
 
-class Unable(Message, frozen=True, kw_only=True, tag="unable"):
+class StartFailed(Message, frozen=True, kw_only=True, tag="start_failed"):
     """The last word of a worker that will not become warm: it cannot listen, and ``why``."""
 
     why: str
 
 
-class Modules(Message, frozen=True, kw_only=True, tag="modules"):
+class ModulesChanged(Message, frozen=True, kw_only=True, tag="modules_changed"):
     """The modules on this manager's disk were read anew: what ``Ready`` said of them is old."""
 
     modules: tuple[ModuleReport, ...]
@@ -196,9 +196,26 @@ class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
     term: int
 
 
-FromGuard = Begin | Lead | Extend | TimeLimited | Drain | Released | Retire | Standing
+FromGuard = (
+    Init
+    | Promote
+    | ExtendDeadline
+    | TimeLimited
+    | Drain
+    | LeadershipReleased
+    | Shutdown
+    | PhaseChanged
+)
 FromWorker = (
-    Heartbeat | Ready | Unable | Modules | Started | ActsOutside | Drained | Resign | Fenced
+    WorkerHeartbeat
+    | Ready
+    | StartFailed
+    | ModulesChanged
+    | Started
+    | ActsOutside
+    | Drained
+    | Resign
+    | Fenced
 )
 
 _ENCODER: Final = msgspec.json.Encoder()

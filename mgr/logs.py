@@ -19,8 +19,8 @@ _LINE_JOINT: Final = "\n    "
 """A line of a longer message begins so, that nobody takes it for a record of its own."""
 
 
-def set_up(*, level: str, form: str, manager: str, part: str) -> None:
-    """Log to standard error from now on; ``part`` of ``manager`` is named in every line.
+def set_up(*, level: str, form: str, manager: str, component: str) -> None:
+    """Log to standard error from now on; ``component`` of ``manager`` is named in every line.
 
     ``level`` and ``form`` as the settings ``log_level`` and ``log_format``. May be called again.
     """
@@ -31,10 +31,10 @@ def set_up(*, level: str, form: str, manager: str, part: str) -> None:
             style="{",
             timestamp=True,
             rename_fields={"levelname": "level", "name": "logger"},
-            static_fields={"manager": manager, "part": part},
+            static_fields={"manager": manager, "component": component},
         )
     else:
-        formatter = TextFormatter(manager, part)
+        formatter = TextFormatter(manager, component)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -51,16 +51,18 @@ def flush_all() -> None:
 class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO    a/guard mgr.guard.loop: phase changed phase=ACTIVE``."""
 
-    def __init__(self, manager: str, part: str) -> None:
+    def __init__(self, manager: str, component: str) -> None:
         super().__init__()
-        self._who = f"{manager}/{part}"
+        self._origin = f"{manager}/{component}"
 
     def format(self, record: logging.LogRecord) -> str:
         """See ``logging.Formatter``."""
         at = datetime.fromtimestamp(record.created, UTC)
         stamp = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
-        fields = "".join(f" {k}={_shown(v)}" for k, v in vars(record).items() if k not in _OWN)
-        line = f"{stamp} {record.levelname:<7} {self._who} {record.name}: {record.getMessage()}"
+        fields = "".join(
+            f" {k}={_quote_if_needed(v)}" for k, v in vars(record).items() if k not in _OWN
+        )
+        line = f"{stamp} {record.levelname:<7} {self._origin} {record.name}: {record.getMessage()}"
         parts = [line + fields]
         if record.exc_info:
             parts.append(self.formatException(record.exc_info))
@@ -69,7 +71,7 @@ class TextFormatter(logging.Formatter):
         return "\n".join(parts).replace("\n", _LINE_JOINT)
 
 
-def _shown(value: object) -> str:
+def _quote_if_needed(value: object) -> str:
     text = str(value)
     plain = text and text.isprintable() and not set(text) & set(' "=')
     return text if plain else repr(text)

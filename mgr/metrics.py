@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
-PARTS: Final = ("standby", "starting", "active", "suspended", "draining")
+ROLES: Final = ("standby", "starting", "active", "suspended", "draining")
 COMMAND_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
 LAG_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
 
@@ -18,10 +18,10 @@ class Metrics:
     def __init__(self) -> None:
         """Begin with everything at nought."""
         self.registry = CollectorRegistry()
-        self._part = Enum(
-            "mgr_part",
-            "The part this manager plays",
-            states=list(PARTS),
+        self._role = Enum(
+            "mgr_role",
+            "The role of this manager",
+            states=list(ROLES),
             registry=self.registry,
         )
         self.term = Gauge(
@@ -50,15 +50,15 @@ class Metrics:
             ["module"],
             registry=self.registry,
         )
-        self.news_dropped = Gauge(
-            "mgr_module_news_dropped",
+        self.notifications_dropped = Gauge(
+            "mgr_module_notifications_dropped",
             "Notifications the module did not keep up with",
             ["module"],
             registry=self.registry,
         )
         self._commands = Counter(
             "mgr_commands",
-            "Commands by outcome: ok, said_no, or the reason of the error",
+            "Commands by outcome: ok, returned_error, or the reason of the error",
             ["outcome"],
             registry=self.registry,
         )
@@ -70,15 +70,15 @@ class Metrics:
             registry=self.registry,
         )
 
-        self._daemons, self._found, self._fleet_refused = _of_fleet(self.registry)
+        self._daemons, self._flagged, self._fleet_refused = _of_fleet(self.registry)
 
     def measure_mirror(self, age_s: Callable[[], float]) -> None:
         """Ask ``age_s`` whenever the metrics are read."""
         self._mirror_age_s.set_function(age_s)
 
-    def set_part(self, part: str) -> None:
-        """Say which of ``PARTS`` this manager plays."""
-        self._part.state(part)
+    def set_role(self, role: str) -> None:
+        """Say which of ``ROLES`` this manager plays."""
+        self._role.state(role)
 
     def count_command(self, outcome: str, seconds: float) -> None:
         """Count one command and how long it took."""
@@ -93,9 +93,9 @@ class Metrics:
         """Say how many daemons are in ``state``."""
         self._daemons.labels(state).set(count)
 
-    def set_found(self, finding: str, count: int) -> None:
-        """Say of how many daemons ``finding`` is true: ``clock_off``, ``contested``."""
-        self._found.labels(finding).set(count)
+    def set_flagged(self, reason: str, count: int) -> None:
+        """Say of how many daemons ``reason`` is true: ``clock_off``, ``duplicate_name``."""
+        self._flagged.labels(reason).set(count)
 
     def count_refused(self, rule: str) -> None:
         """Count a daemon that broke ``rule``."""
@@ -112,10 +112,10 @@ class Metrics:
 
 def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Gauge, Counter]:
     daemons = Gauge("mgr_daemons", "Daemons of the fleet by state", ["state"], registry=registry)
-    found = Gauge(
-        "mgr_daemons_found",
+    flagged = Gauge(
+        "mgr_daemons_flagged",
         "Daemons with a clock that is off, or with a name that two programs had",
-        ["finding"],
+        ["reason"],
         registry=registry,
     )
     refused = Counter(
@@ -124,4 +124,4 @@ def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Gauge, Counter]:
         ["reason"],
         registry=registry,
     )
-    return daemons, found, refused
+    return daemons, flagged, refused

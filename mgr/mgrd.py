@@ -36,7 +36,7 @@ def main() -> None:
     command(prog_name="mgrd")
 
 
-def release() -> str:
+def installed_version() -> str:
     """Return the version that is installed."""
     try:
         return version("mgr")
@@ -44,7 +44,7 @@ def release() -> str:
         return "0"
 
 
-def _flags(function: Any) -> Any:
+def _setting_flags(function: Any) -> Any:
     """Give ``function`` one flag for each setting, and the two that are no settings."""
     for name, kind, default, words in reversed(list(describe())):
         shown = ",".join(default) if isinstance(default, tuple) else str(default)
@@ -58,11 +58,13 @@ def _flags(function: Any) -> Any:
     config = click.option(
         "--config", type=click.Path(), help="A TOML file with settings of these names."
     )
-    return click.version_option(release(), message="%(prog)s %(version)s")(config(function))
+    return click.version_option(installed_version(), message="%(prog)s %(version)s")(
+        config(function)
+    )
 
 
 @click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
-@_flags
+@_setting_flags
 def command(config: str | None, **flags: str | None) -> None:
     """Run one manager of a cluster.
 
@@ -81,7 +83,7 @@ def command(config: str | None, **flags: str | None) -> None:
             level=settings.log_level,
             form=settings.log_format,
             manager=settings.id,
-            part="guard",
+            component="guard",
         )
         serve(settings)
     except MgrError as error:
@@ -104,6 +106,6 @@ def serve(settings: Settings) -> None:
     try:
         service = importlib.import_module("mgr.guard.service")
     except BaseException:
-        first.put_down()
+        first.terminate()
         raise
-    service.run(settings, worker=WORKER, first=first, version=release())
+    service.run(settings, worker=WORKER, first=first, version=installed_version())

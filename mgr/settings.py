@@ -24,7 +24,7 @@ ENVIRONMENT_PREFIX: Final = "MGR_"
 RENEWALS_PER_LEASE: Final = 5
 """A lease is renewed five times in its life, so that two lost packets cost nothing."""
 
-PROFILED: Final[Mapping[str, Mapping[str, Any]]] = {"fast": {"watchdog_s": 0.3}}
+PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"fast": {"watchdog_s": 0.3}}
 """Defaults that a profile changes. What is set anywhere wins."""
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
@@ -112,9 +112,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             pattern="^(default|fast|off)$",
-            description="How soon a silent manager is replaced: default (its pulse beats every "
+            description="How soon a silent leader is replaced: default (heartbeat every "
             "0.25 s, deposed after 1.5 s), fast (0.1 s, 0.5 s, and watchdog_s is 0.3 unless set; "
-            "for a quick network and disk) or off (no pulse: only when its lease ends)",
+            "for a quick network and disk) or off (no leader heartbeat: only when its lease ends)",
         ),
     ] = "default"
     lease_ttl_s: Annotated[
@@ -123,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ge=2,
             le=60,
             description="Lease of a manager in etcd, whole seconds: what it held is free when "
-            "it runs out, pulse or no pulse",
+            "it runs out, with or without the leader heartbeat",
         ),
     ] = 5
     watchdog_s: Annotated[
@@ -143,7 +143,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 5.0
     module_load_s: Annotated[
         Seconds,
-        Meta(description="Modules not constructed within this do not keep the cluster headless"),
+        Meta(
+            description="How long to wait for a module to start; after that the manager becomes "
+            "active without it"
+        ),
     ] = 20.0
     log_level: Annotated[
         str,
@@ -202,7 +205,7 @@ def describe() -> Iterator[tuple[str, str, Any, str]]:
     for name, default in zip(FIELDS, Settings.__struct_defaults__, strict=True):
         metas = [meta for meta in get_args(hints[name])[1:] if isinstance(meta, Meta)]
         words = next(meta.description for meta in metas if meta.description)
-        yield name, _kind(default), default, words
+        yield name, _type_name(default), default, words
 
 
 def load(
@@ -225,10 +228,10 @@ def load(
     if not merged["id"]:
         # An unset variable in a unit: no manager can be called so, and two would be.
         raise InvalidSettingError("id: it is empty; leave it out to be called as this host is")
-    merged = {**PROFILED.get(merged.get("profile", ""), {}), **merged}
+    merged = {**PROFILE_DEFAULTS.get(merged.get("profile", ""), {}), **merged}
     try:
         return msgspec.convert(
-            {name: _parsed(name, value) for name, value in merged.items()}, Settings, strict=False
+            {name: _parse(name, value) for name, value in merged.items()}, Settings, strict=False
         )
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, InvalidSettingError):
@@ -250,16 +253,16 @@ def split_address(address: str, what: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def reachable(listen: str, advertise: str, port: int) -> str:
+def advertised_address(listen: str, advertise: str, port: int) -> str:
     """Return the address that others are told, once ``port`` is bound.
 
     ``advertise`` wins; its port 0 means "the one that was bound". A server that listens on every
     interface is told by this machine's name, since ``0.0.0.0`` leads each caller to itself.
     """
-    host, wanted = split_address(advertise or listen, "address")
+    host, chosen_port = split_address(advertise or listen, "address")
     if not advertise and host in {"0.0.0.0", "::", "*"}:  # noqa: S104 - compared, not bound
         host = socket.getfqdn()
-    number = wanted if advertise and wanted else port
+    number = chosen_port if advertise and chosen_port else port
     return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
@@ -287,14 +290,14 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _parsed(name: str, value: Any) -> Any:
+def _parse(name: str, value: Any) -> Any:
     several = name in {"etcd", "module_path", "bundled_skip"}
     if several and isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 
 
-def _kind(default: Any) -> str:
+def _type_name(default: Any) -> str:
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, tuple):

@@ -20,16 +20,16 @@ class UnexpectedEventError(AssertionError):
     """A pair of phase and event that cannot happen: a bug of the caller or of the table."""
 
 
-def looked_up(
-    transitions: Mapping[tuple[P, E], S], late: AbstractSet[tuple[P, E]], phase: P, event: E
+def lookup(
+    transitions: Mapping[tuple[P, E], S], ignored: AbstractSet[tuple[P, E]], phase: P, event: E
 ) -> S | None:
     """Return the answer to ``event``; None if it comes late: nothing changes. Pure.
 
     Raises:
-        UnexpectedEventError: The pair is neither in ``transitions`` nor in ``late``.
+        UnexpectedEventError: The pair is neither in ``transitions`` nor in ``ignored``.
 
     """
-    if (phase, event) in late:
+    if (phase, event) in ignored:
         return None
     try:
         return transitions[phase, event]

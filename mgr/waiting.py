@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 
-async def woken(event: asyncio.Event, limit_s: float) -> None:
+async def wait(event: asyncio.Event, limit_s: float) -> None:
     """Wait until ``event`` is set, at most ``limit_s``. Either way it is time to look."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):

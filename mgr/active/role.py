@@ -192,7 +192,7 @@ class ActiveRole:
         """What this manager is doing, in one word."""
         if self._draining:
             return "draining"
-        if not self._office.gate.holds():
+        if not self._office.gate.term_valid():
             return "suspended"
         return "active" if self._available else "starting"
 
@@ -222,7 +222,7 @@ class ActiveRole:
             outcome = error.reason
             raise
         else:
-            outcome = "ok" if answer.retval >= 0 else "said_no"
+            outcome = "ok" if answer.retval >= 0 else "returned_error"
             return answer
         finally:
             self._callers.discard(task)
@@ -337,7 +337,7 @@ class ActiveRole:
             limits=Limits(
                 stop_s=manager.settings.drain_s,
                 commands_max=manager.settings.commands_max,
-                holds=self._office.gate.holds,
+                holds=self._office.gate.term_valid,
             ),
             outside=OutsideEffects(
                 from_s=self._office.effects_from_s, before=self._office.before_external

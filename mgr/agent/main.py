@@ -49,7 +49,7 @@ def command(config: str | None, **flags: str | None) -> None:
     if find_spec("psutil") is None:
         raise click.UsageError(NO_PSUTIL)
     logs.set_up(
-        level=settings.log_level, form=settings.log_format, manager=settings.id, part="agent"
+        level=settings.log_level, form=settings.log_format, manager=settings.id, component="agent"
     )
     try:
         asyncio.run(_serve(settings))

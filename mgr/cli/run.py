@@ -220,7 +220,7 @@ def _explained(found: Mapping[str, Status | str], error: UnreachableError) -> Un
     if not answered:
         return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
     notes = {f"mgr.{status.name}": why for status in answered if (why := _why(status))}
-    return UnreachableError(str(error), tried=notes) if notes else error
+    return UnreachableError(str(error), failures=notes) if notes else error
 
 
 def _why(status: Status) -> str:

@@ -201,7 +201,7 @@ class AsyncClient:
         known = [status for status in found.values() if isinstance(status, Status)]
         if not known:
             why = {address: str(status) for address, status in found.items()}
-            raise UnreachableError("no manager answered", tried=why)
+            raise UnreachableError("no manager answered", failures=why)
         return max(known, key=_worth)
 
     async def watch_active(self) -> AsyncGenerator[Sighting, None]:

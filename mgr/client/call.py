@@ -255,8 +255,8 @@ class Errand(Generic[A]):
                 f"no answer {waited}: whether the command ran is unknown ({_listed(tried)})"
             )
         if not self._answered:
-            return UnreachableError("no manager answered", tried=tried)
-        return UnreachableError(f"no active manager {waited}", tried=tried)
+            return UnreachableError("no manager answered", failures=tried)
+        return UnreachableError(f"no active manager {waited}", failures=tried)
 
 
 def _listed(reasons: Mapping[str, str]) -> str:

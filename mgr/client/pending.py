@@ -218,7 +218,7 @@ class Outstanding(Generic[C]):
         if command.stream is not None:
             return self._unknown(f"no answer within {limit_s:g} s")
         return UnreachableError(
-            f"no active manager within {limit_s:g} s", tried={**silent, **self.why}
+            f"no active manager within {limit_s:g} s", failures={**silent, **self.why}
         )
 
     def _unknown(self, why: str) -> MgrError:

@@ -62,10 +62,10 @@ async def found_active(guide: Guide, search: Search, *, find_s: float | None = N
     given_up_s = math.inf if find_s is None else begun_s + find_s
     while search.best is None:
         if not search.answered and guide.clock.now() > until_s:
-            raise UnreachableError("no manager answered", tried=search.silent)
+            raise UnreachableError("no manager answered", failures=search.silent)
         if guide.clock.now() > given_up_s:
             why = f"no active manager within {find_s:g} s"
-            raise UnreachableError(why, tried=search.silent)
+            raise UnreachableError(why, failures=search.silent)
         await wait_at_most(PAUSE_MAX_S, search, 0)
     return search.best
 

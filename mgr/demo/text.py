@@ -56,12 +56,12 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in found.split()]
 
 
-def ended(status: int) -> str:
+def exit_text(status: int) -> str:
     """How a process ended, in words."""
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
-def short(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as one would type it here."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -85,7 +85,7 @@ class Candidate:
     """Tries for the leader key. Level, not edge: each tick looks at what is true now."""
 
     def __init__(
-        self, store: Store, keys: Keys, clock: Clock, name: str, dice: random.Random
+        self, store: Store, keys: Keys, clock: Clock, name: str, rng: random.Random
     ) -> None:
         """Campaign for manager ``name``."""
         self.leader = Sight(keys.leader)
@@ -96,7 +96,7 @@ class Candidate:
         self._keys = keys
         self._clock = clock
         self._name = name
-        self._dice = dice
+        self._rng = rng
 
     def hesitation_s(self, timing: Timing) -> float | None:
         """How long to wait before trying; None while somebody leads or nobody is to, as is known.
@@ -109,7 +109,7 @@ class Candidate:
             return None
         wanted = self.transfer.record
         if wanted is None:
-            return self._dice.uniform(0, timing.jitter_s_max)
+            return self._rng.uniform(0, timing.jitter_s_max)
         if wanted.value == self._name:
             return 0.0
         waited_s = self._clock.now() - self.leader.changed_s

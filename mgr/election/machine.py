@@ -37,7 +37,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from mgr.state_machine import looked_up
+from mgr.state_machine import lookup
 
 
 class Phase(Enum):
@@ -294,4 +294,4 @@ def step(phase: Phase, event: Event) -> Step:
         UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``LATE``.
 
     """
-    return looked_up(TRANSITIONS, LATE, phase, event) or Step(phase)
+    return lookup(TRANSITIONS, LATE, phase, event) or Step(phase)

@@ -16,243 +16,251 @@ from mgr.election.records import Presence, Reason, decode
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
 from mgr.failpoint import Point, reach
-from mgr.guard.presence import Place
-from mgr.guard.state import Given, State, Term
-from mgr.guard.worker_supervisor import Crew
-from mgr.link import Drain, Extend, Lead, Released
+from mgr.guard.presence import PresenceKey
+from mgr.guard.state import GuardContext, Leadership, State
+from mgr.guard.worker_supervisor import WorkerSupervisor
+from mgr.link import Drain, ExtendDeadline, LeadershipReleased, Promote
 
 RETRY_S: Final = 0.05
 """Pause after a first unanswered request; it doubles up to ``RETRY_S_MAX``."""
 RETRY_S_MAX: Final = 1.0
-TELL_AGAIN_S: Final = 5.0
+LOG_AGAIN_S: Final = 5.0
 """After this somebody who waits is told again why; then after twice as long, and so on."""
-TELL_AGAIN_S_MAX: Final = 600.0
+LOG_AGAIN_S_MAX: Final = 600.0
 DRAIN_SLACK_S: Final = 1.0
 """What a drain may take beyond its budget: stopping the modules comes after the commands."""
-PART_SLACK_S: Final = 1.0
-MAKE_WAY_S: Final = 0.5
+HAND_OVER_SLACK_S: Final = 1.0
+YIELD_S: Final = 0.5
 """A manager that gave its office up to another one starts its next worker after this. A start takes
 a second of a processor, which the modules of the successor can use better."""
-STOP_PATIENCE_S: Final = 3.0
+STOP_RELEASE_TIMEOUT_S: Final = 3.0
 """How long a manager that stops tries to give its office back to a store that is silent."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Deeds:
+class ActionRunner:
     """Does what the machine answered. A deed is cancelled when another one replaces it."""
 
-    given: Given
+    context: GuardContext
     state: State
     session: Session
-    place: Place
+    presence_key: PresenceKey
     fitness: Fitness
-    crew: Crew
+    supervisor: WorkerSupervisor
     presence: Callable[[], Presence]
 
-    async def do(self, action: Action) -> Event | None:
+    async def run(self, action: Action) -> Event | None:
         """Do ``action``; the event it led to, or None if that comes another way."""
-        deeds: Mapping[Action, Callable[[], Awaitable[Event | None]]] = {
+        handlers: Mapping[Action, Callable[[], Awaitable[Event | None]]] = {
             Action.JOIN: self._join,
-            Action.WARM: self._warm,
-            Action.LEAD: self._lead,
+            Action.WARM: self._ensure_worker,
+            Action.LEAD: self._promote,
             Action.DRAIN: self._drain,
             Action.RELEASE: self._release,
-            Action.PART: self._part,
-            Action.RETIRE: self._retire,
+            Action.PART: self._finish_hand_over,
+            Action.RETIRE: self._shut_down_worker,
             Action.KILL: self._kill,
             Action.REVOKE: self._revoke,
         }
-        return await deeds[action]()
+        return await handlers[action]()
 
-    def extend(self) -> None:
+    def extend_deadline(self) -> None:
         """Tell the worker how far the proof reaches; not before it was told to lead."""
-        term = self.state.taken
-        if term is not None and term.effects_from_s is not None:
-            self.crew.tell(Extend(term=term.office.term, deadline_s=term.deadline_s))
-            if self.crew.acts_outside:
-                self.limit()
+        leadership = self.state.last_leadership
+        if leadership is not None and leadership.effects_from_s is not None:
+            self.supervisor.send(
+                ExtendDeadline(term=leadership.term, deadline_s=leadership.deadline_s)
+            )
+            if self.supervisor.acts_outside:
+                self.set_kill_timer()
 
-    def limit(self) -> None:
+    def set_kill_timer(self) -> None:
         """Have the kernel end the worker at the deadline of its term, if its modules act outside.
 
         Past the deadline nothing is armed: a proof that comes yet extends it.
         """
-        term, worker = self.state.term, self.crew.worker
-        if worker is None or term is None or term.effects_from_s is None:
+        leadership, worker = self.state.leadership, self.supervisor.worker
+        if worker is None or leadership is None or leadership.effects_from_s is None:
             return
-        if not self.crew.acts_outside:
-            worker.allow_until(None)
-        elif self.given.clock.now() < term.deadline_s:
-            worker.allow_until(term.deadline_s)
+        if not self.supervisor.acts_outside:
+            worker.set_kill_timer(None)
+        elif self.context.clock.now() < leadership.deadline_s:
+            worker.set_kill_timer(leadership.deadline_s)
 
     async def _join(self) -> Event:
-        self.state.taken = None
-        trouble = _Trouble("joining the cluster", self.given.clock)
+        self.state.last_leadership = None
+        retry_log = _RetryLog("joining the cluster", self.context.clock)
         while True:
             try:
-                self.fitness.examine(await self.given.store.status(timeout_s=self._request_s))
+                self.fitness.examine(await self.context.store.status(timeout_s=self._request_s))
                 await self.session.open()
-                await self.place.claim(self.presence())
+                await self.presence_key.claim(self.presence())
             except NameTakenError as error:
                 self.state.failure = error
                 return Event.NAME_TAKEN
             except LeaseExpiredError:
                 self.session.forget()
             except StoreError as error:
-                await trouble.pause(error)
+                await retry_log.pause(error)
             else:
-                trouble.over()
+                retry_log.recovered()
                 return Event.JOINED
 
-    async def _warm(self) -> Event | None:
-        await self._make_way()
-        await self.crew.warm()
+    async def _ensure_worker(self) -> Event | None:
+        await self._yield_to_successor()
+        await self.supervisor.ensure_worker()
         # One that outlived the loss of a lease has said it before; another will say it.
-        return Event.READY if self.crew.ready is not None else None
+        return Event.READY if self.supervisor.ready is not None else None
 
-    async def _make_way(self) -> None:
+    async def _yield_to_successor(self) -> None:
         """Let a successor start its modules first, if there is somebody who can be one."""
-        left_s = self.state.left_s + MAKE_WAY_S - self.given.clock.now()
-        if left_s <= 0 or self.crew.worker is not None:
+        left_s = self.state.released_s + YIELD_S - self.context.clock.now()
+        if left_s <= 0 or self.supervisor.worker is not None:
             return
         try:
-            found = await self.given.store.list(self.given.keys.managers, timeout_s=self._request_s)
+            found = await self.context.store.list(
+                self.context.keys.managers, timeout_s=self._request_s
+            )
         except StoreError:
             return
         others = (decode(record.value, Presence) for record in found.records)
-        if any(other and other.warm and other.name != self.given.name for other in others):
+        if any(other and other.warm and other.name != self.context.name for other in others):
             await asyncio.sleep(left_s)
 
-    async def _lead(self) -> Event | None:
-        term = self._held()
-        trouble = _Trouble("signing for the term", self.given.clock)
+    async def _promote(self) -> Event | None:
+        leadership = self._leadership()
+        retry_log = _RetryLog("writing the term record", self.context.clock)
         while True:
             try:
-                window_s = self._window_s(term)
-                inherited_s = await term.office.sign(window_s, timeout_s=self._request_s)
+                window_s = self._window_s(leadership)
+                predecessor_wait_s = await leadership.key.sign(window_s, timeout_s=self._request_s)
                 break
             except StoreError as error:
-                await trouble.pause(error)
-        if inherited_s is None:
+                await retry_log.pause(error)
+        if predecessor_wait_s is None:
             return Event.LOST
-        term.effects_from_s = term.won_s + inherited_s
-        before = term.office.predecessor
-        self.crew.tell(
-            Lead(
-                term=term.office.term,
-                deadline_s=term.deadline_s,
-                predecessor_quiesced=not inherited_s,
+        leadership.effects_from_s = leadership.acquired_s + predecessor_wait_s
+        before = leadership.key.predecessor
+        self.supervisor.send(
+            Promote(
+                term=leadership.term,
+                deadline_s=leadership.deadline_s,
+                predecessor_quiesced=not predecessor_wait_s,
                 lease=self.session.lease,
-                effects_from_s=term.effects_from_s,
-                ended=before.story() if before is not None else "",
+                effects_from_s=leadership.effects_from_s,
+                predecessor_end=before.story() if before is not None else "",
                 planned=before is None or before.planned,
             )
         )
         return None
 
     async def _drain(self) -> Event:
-        term = self._held()
-        wishes = self.state.wishes
-        if wishes.successor:
+        leadership = self._leadership()
+        requests = self.state.requests
+        if requests.successor:
             # Before the drain, so that everybody knows when the key is given back.
             try:
-                await term.office.nominate(wishes.successor, timeout_s=self._request_s)
+                await leadership.key.nominate(requests.successor, timeout_s=self._request_s)
             except StoreError as error:
-                log.warning("the successor could not be named", extra={"error": str(error)})
-        if term.effects_from_s is None:
+                log.warning("could not set the successor", extra={"error": str(error)})
+        if leadership.effects_from_s is None:
             return Event.DRAINED
-        drain_s = self.given.settings.drain_s
-        self.crew.tell(Drain(term=term.office.term, budget_s=drain_s))
+        drain_s = self.context.settings.drain_s
+        self.supervisor.send(Drain(term=leadership.term, budget_s=drain_s))
         await asyncio.sleep(drain_s + DRAIN_SLACK_S)
         return Event.OVERDUE
 
-    async def _is_quiet(self) -> bool:
+    async def _sweep_worker(self) -> bool:
         """End what a drained worker's modules started; False if that failed: it is killed then."""
-        worker = self.crew.worker
+        worker = self.supervisor.worker
         if worker is None:
             return True
         if not await worker.sweep():
             log.warning("a process that a module started does not end: the worker is killed")
-            self.crew.kill()
+            self.supervisor.kill()
             return False
         # Nothing acts any more: it only answers what it still holds.
-        worker.allow_until(None)
+        worker.set_kill_timer(None)
         return True
 
     async def _release(self) -> Event | None:
-        if not await self._is_quiet():
+        if not await self._sweep_worker():
             return None
-        term, reason = self._held(), self._reason()
-        why = self.state.wishes.why if reason == "resigned" else ""
-        trouble = _Trouble("giving the office back", self.given.clock)
-        give_up_s = self.given.clock.now() + STOP_PATIENCE_S
+        leadership, reason = self._leadership(), self._reason()
+        why = self.state.requests.reason if reason == "resigned" else ""
+        retry_log = _RetryLog("releasing leadership", self.context.clock)
+        give_up_s = self.context.clock.now() + STOP_RELEASE_TIMEOUT_S
         reach(Point.RELEASE)
         while True:
-            now_s = self.given.clock.now()
-            left_s = None if term.effects_from_s is None else term.effects_from_s - now_s
-            if term.shared:
-                left_s = max(left_s or 0.0, self._window_s(term))
+            now_s = self.context.clock.now()
+            left_s = (
+                None if leadership.effects_from_s is None else leadership.effects_from_s - now_s
+            )
+            if leadership.shared:
+                left_s = max(left_s or 0.0, self._window_s(leadership))
             try:
-                await term.office.release(reason, left_s=left_s, timeout_s=self._request_s, why=why)
+                await leadership.key.release(
+                    reason, left_s=left_s, timeout_s=self._request_s, why=why
+                )
             except StoreError as error:
-                if self.state.wishes.stopping and now_s > give_up_s:
-                    log.warning("the office was not given back: its lease has to run out")
+                if self.state.requests.stopping and now_s > give_up_s:
+                    log.warning("leadership not released: waiting for the lease to expire")
                     return Event.ABANDONED
-                await trouble.pause(error)
+                await retry_log.pause(error)
             else:
-                self.state.left_s = self.given.clock.now()
-                log.info("office given back", extra={"term": term.office.term, "reason": reason})
+                self.state.released_s = self.context.clock.now()
+                log.info("leadership released", extra={"term": leadership.term, "reason": reason})
                 return Event.RELEASED
 
-    async def _part(self) -> Event | None:
-        order = Released(term=self._held().office.term)
-        patience_s = self.given.settings.hold_s + PART_SLACK_S
-        return None if await self.crew.end(order, patience_s=patience_s) else Event.GONE
+    async def _finish_hand_over(self) -> Event | None:
+        order = LeadershipReleased(term=self._leadership().term)
+        timeout_s = self.context.settings.hold_s + HAND_OVER_SLACK_S
+        return None if await self.supervisor.stop(order, timeout_s=timeout_s) else Event.GONE
 
-    async def _retire(self) -> Event | None:
-        why = self.state.wishes.why or "the term is over"
-        if self.crew.acts_outside:
+    async def _shut_down_worker(self) -> Event | None:
+        why = self.state.requests.reason or "the term is over"
+        if self.supervisor.acts_outside:
             # It asks nobody before it acts: every moment that it lives is one in which it may.
             return await self._kill()
-        return None if await self.crew.retire(why) else Event.GONE
+        return None if await self.supervisor.shut_down(why) else Event.GONE
 
     async def _kill(self) -> Event | None:
-        return None if self.crew.kill() else Event.GONE
+        return None if self.supervisor.kill() else Event.GONE
 
     async def _revoke(self) -> None:
         try:
             await self.session.close()
         except StoreError as error:
-            log.warning("the lease has to run out", extra={"error": str(error)})
+            log.warning("lease not revoked: waiting for it to expire", extra={"error": str(error)})
 
     @property
     def _request_s(self) -> float:
         return self.session.timing.request_s
 
-    def _window_s(self, term: Term) -> float:
-        """How long after the end of its key ``term`` may act, if nothing is heard of it."""
-        if term.rhythm is not None:
-            return outwaited(term.rhythm.window_s)
+    def _window_s(self, leadership: Leadership) -> float:
+        """How long after the end of its key ``leadership`` may act, if nothing is heard of it."""
+        if leadership.heartbeat is not None:
+            return outwaited(leadership.heartbeat.window_s)
         return self.session.timing.window_s
 
     def _reason(self) -> Reason:
-        if self.crew.worker is not None:
+        if self.supervisor.worker is not None:
             return "resigned"
         if self.state.unable:
             return "unable"
-        if self.crew.expired:
+        if self.supervisor.killed_by_timer:
             return "deadline"
-        return "watchdog" if self.crew.starved else "reaped"
+        return "watchdog" if self.supervisor.killed_by_watchdog else "reaped"
 
-    def _held(self) -> Term:
-        if self.state.taken is None:
-            raise AssertionError("this deed needs an office")
-        return self.state.taken
+    def _leadership(self) -> Leadership:
+        if self.state.last_leadership is None:
+            raise AssertionError("this action needs leadership")
+        return self.state.last_leadership
 
 
-class _Trouble:
+class _RetryLog:
     """Pauses between attempts; says ever more seldom that there is trouble, then that it ended."""
 
     def __init__(self, doing: str, clock: Clock) -> None:
@@ -270,13 +278,13 @@ class _Trouble:
         if kind != self._kind or now_s >= self._again_s:
             self._kind = kind
             lasted_s = now_s - self._since_s
-            self._again_s = now_s + min(max(lasted_s, TELL_AGAIN_S), TELL_AGAIN_S_MAX)
+            self._again_s = now_s + min(max(lasted_s, LOG_AGAIN_S), LOG_AGAIN_S_MAX)
             fields = {"since": self._since, "for_s": round(lasted_s), "error": str(error)}
             log.warning("%s: the store fails, retrying", self._doing, extra=fields)
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, RETRY_S_MAX)
 
-    def over(self) -> None:
+    def recovered(self) -> None:
         if self._since:
             fields = {"after_s": round(self._clock.now() - self._since_s)}
             log.info("%s: the store answers again", self._doing, extra=fields)

@@ -20,11 +20,11 @@ from mgr.election.records import Leader, decode, encode
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.failpoint import Point, reach
-from mgr.guard.state import Given, State, Tell, Term
+from mgr.guard.state import GuardContext, Leadership, OnEvent, State
 from mgr.store.api import Record, Revision
-from mgr.waiting import woken
+from mgr.waiting import wait
 
-LOOK_EVERY_S: Final = 0.5
+POLL_EVERY_S: Final = 0.5
 """How often to look without being woken: the net under a feed that is silent."""
 RETRY_S: Final = 0.1
 """Pause after an attempt that failed."""
@@ -37,31 +37,31 @@ class Campaign:
 
     def __init__(
         self,
-        given: Given,
+        context: GuardContext,
         state: State,
         session: Session,
         value: Callable[[], str],
         fitness: Fitness,
-        tell: Tell,
+        on_event: OnEvent,
     ) -> None:
         """Write ``value``, asked anew for each attempt, into the leader key.
 
         ``fitness`` is told which release led last.
         """
-        self.news = asyncio.Event()
+        self.wake = asyncio.Event()
         """Set it to look at once."""
-        self.able: Callable[[], bool] = lambda: True
+        self.worker_reaches_store: Callable[[], bool] = lambda: True
         """Whether the worker reaches the store. While it does not, no attempt is made."""
-        self._given = given
+        self._context = context
         self._state = state
         self._session = session
         self._value = value
         self._fitness = fitness
-        self._tell = tell
-        me = given.me
+        self._on_event = on_event
+        me = context.me
         # Any seed will do that differs between managers.
-        dice = random.Random(f"{me.boot_id} {me.pid} {given.name}")  # noqa: S311
-        self.candidate = Candidate(given.store, given.keys, given.clock, given.name, dice)
+        rng = random.Random(f"{me.boot_id} {me.pid} {context.name}")  # noqa: S311
+        self.candidate = Candidate(context.store, context.keys, context.clock, context.name, rng)
         """What is known of the office."""
 
     async def run(self) -> None:
@@ -71,106 +71,112 @@ class Campaign:
             tasks.create_task(self._follow(self.candidate.transfer))
             tasks.create_task(self._follow(self.candidate.down))
             tasks.create_task(self._follow(self.candidate.version))
-            tasks.create_task(self._look())
+            tasks.create_task(self._run_attempts())
 
     async def _follow(self, sight: Sight) -> None:
         while True:
             with contextlib.suppress(StoreError):
-                async with contextlib.aclosing(self._given.store.follow(sight.key)) as feed:
+                async with contextlib.aclosing(self._context.store.follow(sight.key)) as feed:
                     async for news in feed:
-                        sight.take(news, self._given.clock.now())
+                        sight.take(news, self._context.clock.now())
                         self._note_term()
-                        self.news.set()
+                        self.wake.set()
                         self._check_loss()
-                        self._check_release()
+                        self._check_version()
             sight.known = False
             await asyncio.sleep(RETRY_S)
 
     def _check_loss(self) -> None:
         # The feed tells facts: what it says after the term began, happened after it.
-        leader, term = self.candidate.leader, self._state.provable
-        if term is None or not leader.known or leader.revision <= term.office.term:
+        leader, leadership = self.candidate.leader, self._state.confirmable
+        if leadership is None or not leader.known or leader.revision <= leadership.term:
             return
-        if leader.record is None or leader.record.create_revision != term.office.term:
-            self._tell(Event.LOST)
+        if leader.record is None or leader.record.create_revision != leadership.term:
+            self._on_event(Event.LOST)
 
-    def _check_release(self) -> bool:
+    def _check_version(self) -> bool:
         """Whether this manager may lead, as far as is known; the machine is told."""
         led = self.candidate.version.record
         self._fitness.led_by("" if led is None else led.value)
         fit = not self._fitness.trouble
         if self._state.phase is Phase.STANDBY and not fit:
-            self._tell(Event.UNFIT)
+            self._on_event(Event.UNFIT)
         elif self._state.phase is Phase.BLOCKED and fit:
-            self._tell(Event.FIT)
+            self._on_event(Event.FIT)
         return fit
 
-    async def _look(self) -> None:
+    async def _run_attempts(self) -> None:
         while True:
-            self.news.clear()
-            pause_s = LOOK_EVERY_S
+            self.wake.clear()
+            pause_s = POLL_EVERY_S
             try:
                 if self._state.phase in WAITING and self._session.alive:
-                    pause_s = await self._tick()
-                elif (found := self._overwritten()) is not None:
+                    pause_s = await self._attempt()
+                elif (found := self._overwritten_record()) is not None:
                     await self._repair(found)
             except LeaseExpiredError:
                 self._session.forget()
-                self._tell(Event.LOST)
+                self._on_event(Event.LOST)
             except StoreError:
                 pause_s = RETRY_S
-            await woken(self.news, pause_s)
+            await wait(self.wake, pause_s)
 
-    async def _tick(self) -> float:
+    async def _attempt(self) -> float:
         """Look, decide, try; how long to wait until the next look."""
         session, candidate = self._session, self.candidate
         timing, lease = session.timing, session.lease
         # An attempt may have come through that was given up as lost, perhaps long ago.
         late = candidate.held_by(lease)
-        if not late and not (await self._hesitate() and self._check_release()):
-            return LOOK_EVERY_S
+        if not late and not (await self._wait_for_turn() and self._check_version()):
+            return POLL_EVERY_S
         # What was renewed before the attempt counts, not what was sent while it was under way:
         # the key may have been made before that, and be gone after it.
-        rhythm = self._rhythm()
-        sent_s = self._given.clock.now()
-        deadline_s = session.deadline_s if rhythm is None else rhythm.deadline_s(sent_s)
+        heartbeat = self._make_heartbeat()
+        sent_s = self._context.clock.now()
+        deadline_s = session.deadline_s if heartbeat is None else heartbeat.deadline_s(sent_s)
         attempt = candidate.claim if late else candidate.campaign
         # By the answer, the feed may have shown this very key.
         seen = self._fitness.identity.newest_term
         term = await attempt(self._value(), lease, timing)
-        if term is None or not await self._grows(term, seen, late=late):
+        if term is None or not await self._is_newest_term(term, seen, late=late):
             return RETRY_S
-        given = self._given
-        office = Office(given.store, given.keys, given.name, term, release=given.me.version)
-        won_s = self._given.clock.now()
+        context = self._context
+        leader_key = Office(
+            context.store, context.keys, context.name, term, release=context.me.version
+        )
+        acquired_s = self._context.clock.now()
         reach(Point.WON)
-        self._state.taken = Term(office, deadline_s, won_s=won_s, rhythm=rhythm)
-        self._tell(Event.WON)
-        return LOOK_EVERY_S
+        self._state.last_leadership = Leadership(
+            leader_key, deadline_s, acquired_s=acquired_s, heartbeat=heartbeat
+        )
+        self._on_event(Event.WON)
+        return POLL_EVERY_S
 
-    def _overwritten(self) -> Record | None:
+    def _overwritten_record(self) -> Record | None:
         """The leader key of the present term if somebody else wrote it; None if all is well."""
-        term, found = self._state.provable, self.candidate.leader.record
-        if term is None or found is None or found.create_revision != term.office.term:
+        leadership, found = self._state.confirmable, self.candidate.leader.record
+        if leadership is None or found is None or found.create_revision != leadership.term:
             return None
         leader = decode(found.value, Leader)
-        ours = leader is not None and leader.name == self._given.name
+        ours = leader is not None and leader.name == self._context.name
         return None if ours and found.lease == self._session.lease else found
 
     async def _repair(self, found: Record) -> None:
-        term = self._state.provable
-        if term is None or not self._session.alive:
+        leadership = self._state.confirmable
+        if leadership is None or not self._session.alive:
             return
         log.error(
-            "somebody overwrote the leader key: it is repaired",
-            extra={"term": term.office.term, "mod_revision": found.mod_revision},
+            "leader key overwritten by somebody else: repaired",
+            extra={"term": leadership.term, "mod_revision": found.mod_revision},
         )
         leader = decode(found.value, Leader)
-        if leader is None or leader.name != self._given.name:
+        if leader is None or leader.name != self._context.name:
             leader = msgspec.json.decode(self._value(), type=Leader)
-            if term.rhythm is not None:
-                leader = msgspec.structs.replace(leader, pulse_window_s=term.rhythm.window_s)
-        await term.office.repair(
+            if leadership.heartbeat is not None:
+                leader = msgspec.structs.replace(
+                    leader, pulse_window_s=leadership.heartbeat.window_s
+                )
+        await leadership.key.repair(
             encode(leader),
             self._session.lease,
             found,
@@ -182,7 +188,7 @@ class Campaign:
         if leader is not None:
             self._fitness.identity.saw_term(leader.create_revision)
 
-    async def _grows(self, term: Revision, seen: int, *, late: bool) -> bool:
+    async def _is_newest_term(self, term: Revision, seen: int, *, late: bool) -> bool:
         """Whether ``term``, which was just won, is the newest ever seen; if not, give it back.
 
         ``seen`` is the newest term before the attempt: a key that was made by it is newer. Made at
@@ -193,24 +199,32 @@ class Campaign:
         newest = identity.newest_term
         if term > newest or (term == newest and (late or term > seen)):
             return True
-        log.error("leader key of an old term given back", extra={"term": term, "newest": newest})
+        log.error("leader key of an old term released", extra={"term": term, "newest": newest})
         if not late:
             # Made just now, below what was seen: so etcd as a whole went back in time.
             identity.advance(term, newest)
         await self.candidate.give_back(term, self._session.timing)
         return False
 
-    def _rhythm(self) -> Rhythm | None:
-        cadence = self._given.cadence
-        return None if cadence is None else Rhythm(cadence, self._session.timing.ttl_s)
+    def _make_heartbeat(self) -> Rhythm | None:
+        heartbeat_profile = self._context.heartbeat_profile
+        return (
+            None
+            if heartbeat_profile is None
+            else Rhythm(heartbeat_profile, self._session.timing.ttl_s)
+        )
 
-    async def _hesitate(self) -> bool:
+    async def _wait_for_turn(self) -> bool:
         """Wait as long as a fair candidate does; whether the office is still there to be taken."""
         hesitation_s = self.candidate.hesitation_s(self._session.timing)
-        if hesitation_s is None or self._state.phase is not Phase.STANDBY or not self.able():
+        if (
+            hesitation_s is None
+            or self._state.phase is not Phase.STANDBY
+            or not self.worker_reaches_store()
+        ):
             return False
-        await woken(self.news, hesitation_s)
-        if self.news.is_set():
+        await wait(self.wake, hesitation_s)
+        if self.wake.is_set():
             # It may be about the successor: who waits for another's head start may be named now.
             return False
         vacant = self.candidate.hesitation_s(self._session.timing) is not None

@@ -11,7 +11,7 @@ PAUSE_FIRST_S: Final = 1.0
 PAUSE_MAX_S: Final = 60.0
 
 
-class CrashBudget:
+class CrashLoopBackoff:
     """Pure. ``CRASHES_MAX`` crashes within ``WINDOW_S`` of running time; then growing pauses.
 
     Running time, not wall time: the pauses themselves must not win a crashing worker its
@@ -19,15 +19,15 @@ class CrashBudget:
     """
 
     def __init__(self) -> None:
-        self._ran_s = 0.0
+        self._running_time_s = 0.0
         self._crashes: deque[float] = deque(maxlen=CRASHES_MAX)
         self._pauses = 0
 
-    def crashed(self, lived_s: float) -> None:
+    def record_crash(self, lived_s: float) -> None:
         """Count a worker that ended unasked after ``lived_s``."""
-        self._ran_s += lived_s
-        self._crashes.append(self._ran_s)
-        within = self._ran_s - self._crashes[0] <= WINDOW_S
+        self._running_time_s += lived_s
+        self._crashes.append(self._running_time_s)
+        within = self._running_time_s - self._crashes[0] <= WINDOW_S
         over = len(self._crashes) == CRASHES_MAX and within
         self._pauses = self._pauses + 1 if over else 0
 

@@ -15,7 +15,7 @@ FROM_RELEASE = {
 FROM_MEMORY = {"mem_total_kb": "MemTotal", "mem_swap_kb": "SwapTotal"}
 
 
-def described() -> dict[str, str]:
+def host_metadata() -> dict[str, str]:
     """Everything that can be found out; a field that cannot is left out."""
     kernel = os.uname()
     found = {

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from mgr.clock import timestamp
 from mgr.election.records import Presence
-from mgr.guard.host import described
+from mgr.guard.host import host_metadata
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
+class ProcessIdentity:
     """A process. Fields as in ``Presence``; ``version`` is the release it runs.
 
     Attributes:
@@ -32,7 +32,7 @@ class Identity:
     machine: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of_this_process(cls, version: str) -> Identity:
+    def of_this_process(cls, version: str) -> ProcessIdentity:
         """Ask the kernel."""
         pid = os.getpid()
         return cls(
@@ -40,10 +40,10 @@ class Identity:
             boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
             pid_namespace=str(Path("/proc/self/ns/pid").readlink()),
             pid=pid,
-            pid_started=process_started(pid) or 0,
+            pid_started=process_start_time(pid) or 0,
             started_at=timestamp(),
             version=version,
-            machine=described(),
+            machine=host_metadata(),
         )
 
     def same_process(self, other: Presence) -> bool:
@@ -61,10 +61,10 @@ class Identity:
             return False
         if self.same_process(other):
             return True
-        return process_started(other.pid) != other.pid_started
+        return process_start_time(other.pid) != other.pid_started
 
 
-def process_started(pid: int) -> int | None:
+def process_start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; None if it is over or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

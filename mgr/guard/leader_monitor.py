@@ -10,7 +10,7 @@ from mgr.election.candidate import Sight
 from mgr.election.deposition import Deposition, Silence, pulse_window_s, unleased_window_s
 from mgr.election.machine import Phase
 from mgr.errors import StoreError
-from mgr.guard.state import Given, State
+from mgr.guard.state import GuardContext, State
 from mgr.store.api import Record, Revision
 
 IDLE_S: Final = 0.2
@@ -19,26 +19,28 @@ IDLE_S: Final = 0.2
 log = logging.getLogger(__name__)
 
 
-class Vigil:
+class LeaderMonitor:
     """Asks for the pulse several times in a window. Nobody waits for it."""
 
-    def __init__(self, given: Given, state: State, leader: Sight, news: asyncio.Event) -> None:
-        """Listen to whom ``leader`` shows; set ``news`` when its office has become free."""
-        self._clock = given.clock
-        self._lease_ttl_s = given.settings.lease_ttl_s
+    def __init__(
+        self, context: GuardContext, state: State, leader: Sight, wake: asyncio.Event
+    ) -> None:
+        """Listen to whom ``leader`` shows; set ``wake`` when its office has become free."""
+        self._clock = context.clock
+        self._lease_ttl_s = context.settings.lease_ttl_s
         self._state = state
         self._leader = leader
-        self._news = news
-        self._deposition = Deposition(given.store, given.keys, given.name)
+        self._wake = wake
+        self._deposition = Deposition(context.store, context.keys, context.name)
         self._silence: Silence | None = None
 
     async def run(self) -> None:
         """Listen, for ever."""
         while True:
-            pause_s = await self._look()
+            pause_s = await self._poll()
             await asyncio.sleep(pause_s)
 
-    async def _look(self) -> float:
+    async def _poll(self) -> float:
         """Ask once, and act on what is heard; how long to wait until the next time."""
         leader = self._leader.record
         window_s, shows_life = 0.0, True
@@ -48,14 +50,14 @@ class Vigil:
             self._silence = None
             return IDLE_S
         try:
-            await self._listen(leader, window_s, shows_life=shows_life)
+            await self._observe(leader, window_s, shows_life=shows_life)
         except StoreError:
             # Unheard: the gap in what is heard will start the count anew.
             return window_s / 10
         silence = self._silence
         return IDLE_S if silence is None else silence.pause_s(self._clock.now())
 
-    async def _listen(self, leader: Record, window_s: float, *, shows_life: bool) -> None:
+    async def _observe(self, leader: Record, window_s: float, *, shows_life: bool) -> None:
         signs = await self._deposition.signs(leader, timeout_s=window_s / 4)
         # When it was received, not when it was asked for: the count must not begin too early.
         now_s = self._clock.now()
@@ -71,13 +73,13 @@ class Vigil:
         if ended is not None:
             silent_s = round(silence.lasted_s(), 3)
             log.warning(
-                "the leader was silent: deposed",
+                "leader heartbeat timed out: leader deposed",
                 extra={"term": silence.signs.term, "silent_s": silent_s},
             )
-            self._vacate(ended)
+            self._on_deposed(ended)
 
-    def _vacate(self, ended: Revision) -> None:
+    def _on_deposed(self, ended: Revision) -> None:
         # The feed will tell it too; the office is free now.
         self._leader.look(None, ended, self._clock.now())
         self._silence = None
-        self._news.set()
+        self._wake.set()

@@ -1,7 +1,7 @@
 """The guard: composition root of the parent process. It decides who leads; it runs no module.
 
-``_on`` is the only place where the phase changes. Everything else either tells it what happened
-or does what it answered. What runs in this process can be read off ``run``.
+``_on_event`` is the only place where the phase changes. Everything else either tells it what
+happened or does what it answered. What runs in this process can be read off ``run``.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from mgr.election.machine import TRANSITIONS, WAITING, Action, Event, Phase, ste
 from mgr.election.session import Session
 from mgr.election.timing import Timing
 from mgr.errors import CannotListenError, StoreError
-from mgr.guard.actions import Deeds
+from mgr.guard.actions import ActionRunner
 from mgr.guard.campaign import Campaign
-from mgr.guard.heartbeat import Pulses
-from mgr.guard.identity import Identity
-from mgr.guard.leader_monitor import Vigil
+from mgr.guard.heartbeat import LeaderHeartbeat
+from mgr.guard.identity import ProcessIdentity
+from mgr.guard.leader_monitor import LeaderMonitor
 from mgr.guard.notify_systemd import Notifier
-from mgr.guard.presence import Place
-from mgr.guard.records import Records, Signboard
+from mgr.guard.presence import PresenceKey
+from mgr.guard.records import PresenceUpdater, RecordBuilder
 from mgr.guard.renewals import Renewals
-from mgr.guard.state import Given, State, Term
-from mgr.guard.worker_supervisor import Crew, Patience, StartWorker
+from mgr.guard.state import GuardContext, Leadership, State
+from mgr.guard.worker_supervisor import StartWorker, WorkerSupervisor, WorkerTimeouts
 from mgr.link import (
     ActsOutside,
     Drained,
     Fenced,
     FromWorker,
-    Modules,
+    ModulesChanged,
+    PhaseChanged,
     Ready,
     Resign,
-    Standing,
     Started,
+    StartFailed,
     TimeLimited,
-    Unable,
 )
 from mgr.settings import Settings
 from mgr.state_machine import UnexpectedEventError
 from mgr.store.api import Store
 from mgr.store.identity import StoreIdentity
 
-EXAMINE_EVERY_S: Final = 10.0
+CHECK_ELIGIBILITY_EVERY_S: Final = 10.0
 START_SLACK_S: Final = 15.0
 """What starting a worker may take beyond the load limit: interpreter, imports, first listing."""
 
 WATCH_EVERY_S: Final = 0.5
 """How often to judge whether the worker reaches the store."""
-NOTED: Final = frozenset({Phase.BLOCKED, Phase.STALLED, Phase.SUSPENDED})
+PHASES_WITH_NOTE: Final = frozenset({Phase.BLOCKED, Phase.STALLED, Phase.SUSPENDED})
 """Phases whose reason may be the store."""
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Guard:
         store: Store,
         clock: Clock,
         start_worker: StartWorker,
-        me: Identity,
+        me: ProcessIdentity,
         notifier: Notifier,
     ) -> None:
         """Be manager ``settings.id``, running as ``me``, with workers from ``start_worker``.
@@ -76,62 +76,76 @@ class Guard:
             InvalidSettingError: The lease is too short for its margins.
 
         """
-        given = Given(settings, store, clock, me)
-        self._given = given
+        context = GuardContext(settings, store, clock, me)
+        self._context = context
         self._notifier = notifier
         self._state = State()
         self._session = Session(store, clock, Timing.of_lease(settings.lease_ttl_s))
-        self._place = Place(given, self._session)
-        self._renewals = Renewals(given, self._state, self._session, self._place, self._tell)
-        self._start_s = settings.module_load_s + START_SLACK_S
-        patience = Patience(
-            watchdog_s=settings.watchdog_s,
-            start_s=self._start_s,
-            excused=self._renewals.silent,
+        self._presence_key = PresenceKey(context, self._session)
+        self._renewals = Renewals(
+            context, self._state, self._session, self._presence_key, self._on_event_in_callback
         )
-        self._crew = Crew(start_worker, clock, patience, self._said, self._gone, self._limited)
-        records = Records(given, self._state, self._session, self._crew)
-        self._signboard = Signboard(records, self._place, self._state, self._on)
+        self._start_s = settings.module_load_s + START_SLACK_S
+        self._supervisor = self._make_supervisor(start_worker)
+        records = RecordBuilder(context, self._state, self._session, self._supervisor)
+        self._presence_updater = PresenceUpdater(
+            records, self._presence_key, self._state, self._on_event
+        )
         self._fitness = Fitness(
             me.version, untrusted=settings.etcd_untrusted, downgrade=settings.downgrade
         )
         self._campaign = Campaign(
-            given, self._state, self._session, records.leader, self._fitness, self._on
+            context, self._state, self._session, records.leader, self._fitness, self._on_event
         )
-        self._campaign.able = lambda: self._crew.health.current
-        self._pulses = self._make_pulses()
-        self._vigil = Vigil(
-            given, self._state, self._campaign.candidate.leader, self._campaign.news
+        self._campaign.worker_reaches_store = lambda: self._supervisor.health.current
+        self._leader_heartbeat = self._make_heartbeat()
+        self._leader_monitor = LeaderMonitor(
+            context, self._state, self._campaign.candidate.leader, self._campaign.wake
         )
-        self._deeds = Deeds(
-            given,
+        self._action_runner = ActionRunner(
+            context,
             self._state,
             self._session,
-            self._place,
+            self._presence_key,
             self._fitness,
-            self._crew,
+            self._supervisor,
             records.presence,
         )
-        self._deed: asyncio.Task[None] | None = None
+        self._action_task: asyncio.Task[None] | None = None
         self._restores = 0
-        self._over = asyncio.Event()
+        self._finished = asyncio.Event()
         self._bug: Exception | None = None
 
-    def _make_pulses(self) -> Pulses:
-        return Pulses(
-            self._given,
-            self._state,
-            alive=self._crew.alive,
-            proven=self._renewals.set_alarm,
-            disown=self._session.forget,
-            tell=self._on,
+    def _make_supervisor(self, start_worker: StartWorker) -> WorkerSupervisor:
+        timeouts = WorkerTimeouts(
+            watchdog_s=self._context.settings.watchdog_s,
+            start_s=self._start_s,
+            store_silent=self._renewals.store_silent,
+        )
+        return WorkerSupervisor(
+            start_worker,
+            self._context.clock,
+            timeouts,
+            self._on_message,
+            self._on_worker_exit,
+            self._on_time_limit_set,
         )
 
-    def use(self, identity: StoreIdentity) -> None:
+    def _make_heartbeat(self) -> LeaderHeartbeat:
+        return LeaderHeartbeat(
+            self._context,
+            self._state,
+            alive=self._supervisor.alive,
+            on_confirmed=self._renewals.set_alarm,
+            forget_lease=self._session.forget,
+            on_event=self._on_event,
+        )
+
+    def use_identity(self, identity: StoreIdentity) -> None:
         """Judge the store by ``identity``. To be called before ``run``."""
         self._fitness.identity = identity
         self._restores = identity.restores
-        identity.subscribe(self._judge_store)
+        identity.subscribe(self._on_store_identity_changed)
 
     @property
     def phase(self) -> Phase:
@@ -139,9 +153,9 @@ class Guard:
         return self._state.phase
 
     @property
-    def term(self) -> Term | None:
+    def leadership(self) -> Leadership | None:
         """The office held; None in a phase that holds none."""
-        return self._state.term
+        return self._state.leadership
 
     async def run(self) -> None:
         """Be a manager until stopped.
@@ -157,22 +171,22 @@ class Guard:
                 for loop in (
                     self._campaign.run(),
                     self._renewals.run(),
-                    self._pulses.run(),
-                    self._vigil.run(),
-                    self._signboard.run(),
-                    self._crew.watch(),
-                    self._examine(),
+                    self._leader_heartbeat.run(),
+                    self._leader_monitor.run(),
+                    self._presence_updater.run(),
+                    self._supervisor.watch(),
+                    self._check_eligibility(),
                     self._watch_worker(),
-                    self._reassure(),
+                    self._notify_watchdog(),
                 )
             ]
-            self._begin(Action.JOIN)
+            self._start_action(Action.JOIN)
             try:
-                await self._over.wait()
+                await self._finished.wait()
             finally:
                 # Whatever broke: no worker without its guard, and nothing follows from its end.
                 self._state.phase = Phase.STOPPED
-                self._crew.kill()
+                self._supervisor.kill()
                 self._renewals.close()
                 for loop in loops:
                     loop.cancel()
@@ -181,135 +195,137 @@ class Guard:
 
     def stop(self) -> None:
         """Hand over if there is something to hand over, then stop; asked again: at once."""
-        wishes = self._state.wishes
-        wishes.halting = wishes.stopping
-        wishes.stopping = True
-        wishes.why = "the manager stops"
-        self._notifier.say("STOPPING=1")
-        self._tell(self._wish())
+        requests = self._state.requests
+        requests.stop_now = requests.stopping
+        requests.stopping = True
+        requests.reason = "the manager stops"
+        self._notifier.notify("STOPPING=1")
+        self._on_event_in_callback(self._stop_event())
 
     # -- the machine ------------------------------------------------------------------------------
 
-    def _on(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         """Something happened: change the phase and begin what follows from it."""
         state = self._state
         before = state.phase
         state.phase, action = step(before, event)
         if action is Action.EXTEND:
-            self._deeds.extend()
+            self._action_runner.extend_deadline()
         elif action is not None:
-            self._begin(action)
+            self._start_action(action)
         if state.phase is not before:
-            self._entered(before, event)
-        if state.wishes.stopping and state.phase in WAITING:
-            self._on(self._wish())
+            self._on_phase_changed(before, event)
+        if state.requests.stopping and state.phase in WAITING:
+            self._on_event(self._stop_event())
         elif state.phase is Phase.STANDBY and self._fitness.trouble:
-            self._on(Event.UNFIT)
+            self._on_event(Event.UNFIT)
 
-    def _tell(self, event: Event) -> None:
-        """As ``_on``, from a callback of the event loop: that would log a bug and go on."""
+    def _on_event_in_callback(self, event: Event) -> None:
+        """As ``_on_event``, from a callback of the event loop: that would log a bug and go on."""
         try:
-            self._on(event)
+            self._on_event(event)
         except Exception as error:  # noqa: BLE001 - raised by ``run``, which ends this process
             self._bug = error
-            self._over.set()
+            self._finished.set()
 
-    def _begin(self, action: Action) -> None:
-        replaced = self._deed
-        self._deed = self._tasks.create_task(self._do(action))
+    def _start_action(self, action: Action) -> None:
+        replaced = self._action_task
+        self._action_task = self._tasks.create_task(self._run_action(action))
         # A deed that ends with an event is itself the one being replaced, and done anyway.
         if replaced is not None and replaced is not asyncio.current_task():
             replaced.cancel()
 
-    async def _do(self, action: Action) -> None:
-        event = await self._deeds.do(action)
+    async def _run_action(self, action: Action) -> None:
+        event = await self._action_runner.run(action)
         if event is not None:
-            self._on(event)
+            self._on_event(event)
         elif action is Action.REVOKE:
-            self._over.set()
+            self._finished.set()
 
-    def _wish(self) -> Event:
-        return Event.HALT if self._state.wishes.halting else Event.STOP
+    def _stop_event(self) -> Event:
+        return Event.HALT if self._state.requests.stop_now else Event.STOP
 
-    def _entered(self, before: Phase, event: Event) -> None:
-        phase, term = self._state.phase, self._state.term
-        self._state.entered_s = self._given.clock.now()
+    def _on_phase_changed(self, before: Phase, event: Event) -> None:
+        phase, leadership = self._state.phase, self._state.leadership
+        self._state.phase_entered_s = self._context.clock.now()
         self._renewals.set_alarm()
-        self._campaign.news.set()
-        self._signboard.stale.set()
+        self._campaign.wake.set()
+        self._presence_updater.stale.set()
         if phase is Phase.STARTING:
-            self._state.wishes.successor = ""
+            self._state.requests.successor = ""
             self._state.unable = False
-            self._renewals.now.set()
-            self._pulses.now.set()
+            self._renewals.wake.set()
+            self._leader_heartbeat.wake.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
         # An active that may not answer is what somebody who greps for warnings looks for.
         level = logging.WARNING if phase is Phase.SUSPENDED else logging.INFO
-        extra = fields | ({"term": term.office.term} if term else {})
+        extra = fields | ({"term": leadership.term} if leadership else {})
         log.log(level, "phase changed", extra=extra)
         note = self._note()
         if note:
-            log.error("not fit to lead", extra={"why": note})
-        self._crew.tell(Standing(phase=phase.name.lower(), note=note))
-        self._notifier.say(f"STATUS={phase.name.lower()} {note}".rstrip())
+            log.error("not eligible to lead", extra={"why": note})
+        self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=note))
+        self._notifier.notify(f"STATUS={phase.name.lower()} {note}".rstrip())
         if phase in {Phase.STANDBY, Phase.BLOCKED}:
-            self._notifier.say("READY=1")
+            self._notifier.notify("READY=1")
 
     # -- the store's identity ---------------------------------------------------------------------
 
     def _note(self) -> str:
         """Why this manager does not lead or is suspended, for operators."""
-        return self._fitness.trouble if self._state.phase in NOTED else ""
+        return self._fitness.trouble if self._state.phase in PHASES_WITH_NOTE else ""
 
-    def _judge_store(self) -> None:
+    def _on_store_identity_changed(self) -> None:
         """Act on what has become known of the store: it was restored, or cannot be used."""
         identity, phase = self._fitness.identity, self._state.phase
         if identity.restores != self._restores:
             self._restores = identity.restores
-            if self._state.provable is not None:
+            if self._state.confirmable is not None:
                 # What the worker knows is not what is in etcd any more.
-                self._tell(Event.LOST)
+                self._on_event_in_callback(Event.LOST)
         if phase is Phase.STANDBY and self._fitness.trouble:
-            self._tell(Event.UNFIT)
+            self._on_event_in_callback(Event.UNFIT)
         elif phase is Phase.BLOCKED and not self._fitness.trouble:
-            self._tell(Event.FIT)
-        elif phase in NOTED:
-            self._crew.tell(Standing(phase=phase.name.lower(), note=self._note()))
+            self._on_event_in_callback(Event.FIT)
+        elif phase in PHASES_WITH_NOTE:
+            self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=self._note()))
 
     # -- the worker -------------------------------------------------------------------------------
 
-    def _gone(self) -> None:
-        self._tell(Event.GONE)
+    def _on_worker_exit(self) -> None:
+        self._on_event_in_callback(Event.GONE)
 
-    def _said(self, message: FromWorker) -> None:
+    def _on_message(self, message: FromWorker) -> None:
         match message:
-            case Modules():
-                self._signboard.stale.set()
-            case ActsOutside(term=of) if (term := self._state.term) and of == term.office.term:
-                self._deeds.limit()
-            case Unable(why=why):
-                self._give_up(why)
-        event = self._meaning(message)
+            case ModulesChanged():
+                self._presence_updater.stale.set()
+            case ActsOutside(term=of) if (
+                leadership := self._state.leadership
+            ) and of == leadership.term:
+                self._action_runner.set_kill_timer()
+            case StartFailed(why=why):
+                self._on_start_failed(why)
+        event = self._event_of(message)
         if event is None:
             return
         try:
-            self._on(event)
+            self._on_event(event)
         except UnexpectedEventError as error:
             # The worker's word decides nothing out of its turn.
-            log.error("the worker speaks out of turn", extra={"error": str(error)})  # noqa: TRY400
+            log.error("unexpected message from worker", extra={"error": str(error)})  # noqa: TRY400
 
-    def _give_up(self, why: str) -> None:
+    def _on_start_failed(self, why: str) -> None:
         """A worker cannot listen. At the first start somebody is there to mend a setting.
 
         Later it is an accident that may pass, and the next worker tries again.
         """
-        if not self._crew.was_ready:
+        if not self._supervisor.was_ready:
             self._state.failure = CannotListenError(why)
             self.stop()
 
-    def _meaning(self, message: FromWorker) -> Event | None:
-        taken, wishes = self._state.taken, self._state.wishes
-        term = taken.office.term if taken is not None else None
+    def _event_of(self, message: FromWorker) -> Event | None:
+        last, requests = self._state.last_leadership, self._state.requests
+        term = last.term if last is not None else None
         match message:
             case Ready():
                 return Event.READY
@@ -320,18 +336,21 @@ class Guard:
             case Fenced(term=of) if of == term:
                 return Event.LOST
             case Resign(reason=reason, successor=successor):
-                log.info("asked to resign", extra={"reason": reason, "successor": successor})
-                wishes.successor = successor
-                wishes.why = reason
+                log.info(
+                    "leadership hand-over requested",
+                    extra={"reason": reason, "successor": successor},
+                )
+                requests.successor = successor
+                requests.reason = reason
                 return Event.RESIGN
             case _:
                 return None
 
-    def _limited(self) -> None:
+    def _on_time_limit_set(self) -> None:
         """The kernel has the time limit of this term: its modules may act outside etcd."""
-        term = self._state.term
-        if term is not None and self._crew.acts_outside:
-            self._crew.tell(TimeLimited(term=term.office.term))
+        leadership = self._state.leadership
+        if leadership is not None and self._supervisor.acts_outside:
+            self._supervisor.send(TimeLimited(term=leadership.term))
 
     # -- what looks again and again ---------------------------------------------------------------
 
@@ -340,45 +359,48 @@ class Guard:
         was_current = True
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            crew, now_s = self._crew, self._given.clock.now()
+            supervisor, now_s = self._supervisor, self._context.clock.now()
             answered_s = self._state.contact.answered_for_s(now_s)
-            if crew.health.current is not was_current:
-                was_current = crew.health.current
+            if supervisor.health.current is not was_current:
+                was_current = supervisor.health.current
                 # Others read in its presence whether this manager could lead.
-                self._signboard.stale.set()
-                self._campaign.news.set()
-            term = self._state.term
-            if term is None:
-                if crew.worker is not None and crew.health.hopeless(answered_s):
-                    self._blame_worker("does not reach the store")
-                    crew.kill()
-            elif crew.health.unable(answered_s):
+                self._presence_updater.stale.set()
+                self._campaign.wake.set()
+            leadership = self._state.leadership
+            if leadership is None:
+                if supervisor.worker is not None and supervisor.health.needs_restart(answered_s):
+                    self._log_worker_fault("does not reach the store")
+                    supervisor.kill()
+            elif supervisor.health.unable(answered_s):
                 self._end_term("does not reach the store")
-            elif self._state.phase is Phase.STARTING and now_s - term.won_s > self._start_s:
+            elif (
+                self._state.phase is Phase.STARTING
+                and now_s - leadership.acquired_s > self._start_s
+            ):
                 self._end_term("does not finish starting")
 
     def _end_term(self, why: str) -> None:
         if (self._state.phase, Event.UNABLE) in TRANSITIONS:
-            self._blame_worker(why)
+            self._log_worker_fault(why)
             self._state.unable = True
-            self._on(Event.UNABLE)
+            self._on_event(Event.UNABLE)
 
-    def _blame_worker(self, why: str) -> None:
-        behind_s = round(self._crew.health.behind_s, 3)
+    def _log_worker_fault(self, why: str) -> None:
+        behind_s = round(self._supervisor.health.behind_s, 3)
         log.error("the worker %s: killed", why, extra={"behind_s": behind_s})
 
-    async def _examine(self) -> None:
+    async def _check_eligibility(self) -> None:
         while True:
-            await asyncio.sleep(EXAMINE_EVERY_S)
+            await asyncio.sleep(CHECK_ELIGIBILITY_EVERY_S)
             # While this manager leads as well: what is found counts when it stands by again.
             with contextlib.suppress(StoreError):
-                status = await self._given.store.status(timeout_s=self._session.timing.request_s)
+                status = await self._context.store.status(timeout_s=self._session.timing.request_s)
                 self._fitness.examine(status)
                 if self._state.phase in {Phase.STANDBY, Phase.BLOCKED}:
-                    self._on(Event.UNFIT if self._fitness.trouble else Event.FIT)
+                    self._on_event(Event.UNFIT if self._fitness.trouble else Event.FIT)
 
-    async def _reassure(self) -> None:
+    async def _notify_watchdog(self) -> None:
         """Tell systemd, as often as it wants, that this loop turns."""
         while self._notifier.watchdog_every_s is not None:
-            self._notifier.say("WATCHDOG=1")
+            self._notifier.notify("WATCHDOG=1")
             await asyncio.sleep(self._notifier.watchdog_every_s)

@@ -20,7 +20,7 @@ class Notifier:
         self.watchdog_every_s = int(limit_us) / 2e6 if limit_us.isdecimal() else None
         """Pause between two WATCHDOG messages: half of systemd's limit. None: unwanted."""
 
-    def say(self, *states: str) -> None:
+    def notify(self, *states: str) -> None:
         """Send lines such as ``READY=1``. A systemd that does not listen is no reason to fail."""
         if not self._address:
             return

@@ -9,23 +9,23 @@ from typing import Final
 from mgr.election.records import Presence, decode, encode
 from mgr.election.session import Session
 from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError
-from mgr.guard.state import Given
+from mgr.guard.state import GuardContext
 from mgr.store.api import ABSENT, NO_LEASE, Created, Delete, Modified, Put, Record, Revision
 
-LOOK_EVERY_S: Final = 0.25
-PATIENCE_BEYOND_LEASE_S: Final = 1.0
+POLL_EVERY_S: Final = 0.25
+WAIT_BEYOND_LEASE_S: Final = 1.0
 """An old lease ends up to half a second after its time; then the name is free or alive."""
 
 
-class Place:
+class PresenceKey:
     """The key ``managers/<name>``, held by this manager's lease."""
 
-    def __init__(self, given: Given, session: Session) -> None:
+    def __init__(self, context: GuardContext, session: Session) -> None:
         """Stand there on the lease of ``session``."""
-        self.key = given.keys.manager(given.name)
-        self.created: Revision = ABSENT
+        self.key = context.keys.manager(context.name)
+        self.create_revision: Revision = ABSENT
         """The claim: the key's create revision. ``ABSENT`` while there is none."""
-        self._given = given
+        self._context = context
         self._session = session
 
     async def claim(self, presence: Presence) -> None:
@@ -37,12 +37,12 @@ class Place:
             StoreUnavailableError: Nothing is known; ask again.
 
         """
-        given, timing = self._given, self._session.timing
+        context, timing = self._context, self._session.timing
         # Until it is seen there is nothing to be proven.
-        self.created = ABSENT
-        give_up_s = given.clock.now() + timing.ttl_s + PATIENCE_BEYOND_LEASE_S
+        self.create_revision = ABSENT
+        give_up_s = context.clock.now() + timing.ttl_s + WAIT_BEYOND_LEASE_S
         while True:
-            holder = await given.store.get(self.key, timeout_s=timing.request_s)
+            holder = await context.store.get(self.key, timeout_s=timing.request_s)
             if holder is None:
                 await self._create(presence)
                 continue
@@ -52,19 +52,19 @@ class Place:
                 await self._remove(holder)
                 continue
             if holder.lease == self._session.lease:
-                self.created = holder.create_revision
+                self.create_revision = holder.create_revision
                 return
             other = decode(holder.value, Presence)
             # A copy of this process, resumed from the same snapshot, has its id as well.
             ours = holder.lease in self._session.granted
-            me = given.me
+            me = context.me
             if other and me.outlived(other) and (ours or not me.same_process(other)):
                 # With its lease goes whatever else it held, the leader key included.
-                await given.store.revoke(holder.lease, timeout_s=timing.request_s)
+                await context.store.revoke(holder.lease, timeout_s=timing.request_s)
                 continue
-            if given.clock.now() >= give_up_s:
-                raise NameTakenError(self._who(holder, other))
-            await asyncio.sleep(LOOK_EVERY_S)
+            if context.clock.now() >= give_up_s:
+                raise NameTakenError(self._describe_holder(holder, other))
+            await asyncio.sleep(POLL_EVERY_S)
 
     async def update(self, presence: Presence) -> bool:
         """Write what is new; False if the claim is lost, and with it the name.
@@ -74,7 +74,7 @@ class Place:
             StoreUnavailableError: Nothing is known; ask again.
 
         """
-        return await self._put(presence, self.created)
+        return await self._put(presence, self.create_revision)
 
     async def _create(self, presence: Presence) -> None:
         # Whether it was done is read afterwards, whatever the answer.
@@ -83,7 +83,7 @@ class Place:
 
     async def _remove(self, holder: Record) -> None:
         with contextlib.suppress(OutcomeUnknownError):
-            await self._given.store.commit(
+            await self._context.store.commit(
                 [Delete(self.key)],
                 when=[Modified(self.key, holder.mod_revision)],
                 timeout_s=self._session.timing.request_s,
@@ -93,18 +93,18 @@ class Place:
         if not self._session.alive:
             # Without a lease the key would stand for ever.
             raise LeaseExpiredError(f"put {self.key!r}: this manager holds no lease")
-        outcome = await self._given.store.commit(
+        outcome = await self._context.store.commit(
             [Put(self.key, encode(presence), self._session.lease)],
             when=[Created(self.key, created)],
             timeout_s=self._session.timing.request_s,
         )
         return outcome.succeeded
 
-    def _who(self, holder: Record, other: Presence | None) -> str:
+    def _describe_holder(self, holder: Record, other: Presence | None) -> str:
         who = "a manager that cannot be read"
         if other is not None:
             who = f"process {other.pid} on host {other.host} since {other.started_at}"
         return (
-            f"manager {self._given.name!r} is running already: {who} holds {holder.key}. "
+            f"manager {self._context.name!r} is running already: {who} holds {holder.key}. "
             "Give this one another --id"
         )

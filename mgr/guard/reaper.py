@@ -103,12 +103,12 @@ class Reaper:
         self._control = control
         self._deadline = deadline
         self._worker = worker
-        self._limited = False
+        self._armed = False
 
-    def run(self, woken: int) -> NoReturn:
-        """Serve until the worker is gone; ``woken`` becomes readable when a child ends."""
+    def run(self, wakeup_fd: int) -> NoReturn:
+        """Serve until the worker is gone; ``wakeup_fd`` becomes readable when a child ends."""
         poll = select.poll()
-        for fd in (self._control.fileno(), woken, self._deadline.fd):
+        for fd in (self._control.fileno(), wakeup_fd, self._deadline.fd):
             if fd >= 0:
                 poll.register(fd, select.POLLIN)
         while True:
@@ -116,14 +116,14 @@ class Reaper:
             # The clock first: a message that came meanwhile must not extend what is over.
             if self._deadline.fd in ready and self._expired():
                 self._finish("deadline")
-            if woken in ready:
-                os.read(woken, PACKET_BYTES_MAX)
+            if wakeup_fd in ready:
+                os.read(wakeup_fd, PACKET_BYTES_MAX)
                 if self._reap():
                     self._finish("exited")
             if self._control.fileno() in ready:
-                self._obey(self._received())
+                self._on_command(self._receive())
 
-    def _received(self) -> bytes:
+    def _receive(self) -> bytes:
         """The next packet; an empty one if the guard is gone, also if it went without reading."""
         try:
             return self._control.recv(PACKET_BYTES_MAX)
@@ -136,22 +136,22 @@ class Reaper:
         except BlockingIOError:
             return False  # it was armed again since
 
-    def _obey(self, packet: bytes) -> None:
-        words = packet.split()
-        if not words or words[0] == b"kill":
+    def _on_command(self, packet: bytes) -> None:
+        message = packet.split()
+        if not message or message[0] == b"kill":
             self._finish("exited")
-        elif words[0] == b"until":
-            self._limit(int(words[1]))
-        elif words[0] == b"sweep":
-            self._say("swept" if self._sweep() else "unswept")
-        elif words[0] == b"dump":
+        elif message[0] == b"until":
+            self._arm(int(message[1]))
+        elif message[0] == b"sweep":
+            self._send("swept" if self._sweep() else "unswept")
+        elif message[0] == b"dump":
             os.kill(self._worker, DUMP_SIGNAL)
 
-    def _limit(self, until_ns: int) -> None:
-        before, self._limited = self._limited, until_ns > 0
+    def _arm(self, until_ns: int) -> None:
+        before, self._armed = self._armed, until_ns > 0
         armed = self._deadline.arm(until_ns)
-        if armed and self._limited and not before:
-            self._say("armed")
+        if armed and self._armed and not before:
+            self._send("armed")
 
     def _reap(self) -> bool:
         """Bury every child that has ended but the worker; whether that has ended."""
@@ -183,7 +183,7 @@ class Reaper:
                 break
             if pid == self._worker:
                 code = os.waitstatus_to_exitcode(status)
-        self._say(f"gone {how} {code}")
+        self._send(f"gone {how} {code}")
         os._exit(0)
 
     def _sweep(self) -> bool:
@@ -203,9 +203,9 @@ class Reaper:
                 self._finish("exited")
         return False
 
-    def _say(self, words: str) -> None:
+    def _send(self, message: str) -> None:
         try:
-            self._control.send(words.encode())
+            self._control.send(message.encode())
         except OSError:
             return  # the guard is gone, which ``run`` sees next
 
@@ -312,14 +312,14 @@ def main(arguments: list[str]) -> NoReturn:
     libc = ctypes.CDLL(None, use_errno=True)
     become_subreaper(libc)
     deadline = Deadline(libc)
-    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    wakeup_fd, wakeup_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wakeup_write_fd, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     worker = _start(libc, arguments[2:])
     control.send(f"pid {worker}".encode())
     if not deadline.complete:
         control.send(b"untimed")
-    Reaper(control, deadline, worker).run(woken)
+    Reaper(control, deadline, worker).run(wakeup_fd)
 
 
 if __name__ == "__main__":

@@ -10,31 +10,33 @@ from mgr.election.machine import LEADING, WAITING, Event
 from mgr.election.records import Leader, Presence, encode
 from mgr.election.session import Session
 from mgr.errors import StoreError
-from mgr.guard.presence import Place
-from mgr.guard.state import Given, State, Tell
-from mgr.guard.worker_supervisor import Crew
+from mgr.guard.presence import PresenceKey
+from mgr.guard.state import GuardContext, OnEvent, State
+from mgr.guard.worker_supervisor import WorkerSupervisor
 from mgr.link import Ready
 from mgr.store.api import Revision
 
 RETRY_S: Final = 0.1
-_NOT_WARM: Final = Ready(grpc_address="", http_address="")
+_NOT_READY: Final = Ready(grpc_address="", http_address="")
 
 
-class Records:
+class RecordBuilder:
     """Made from what is true now, whenever they are asked for."""
 
-    def __init__(self, given: Given, state: State, session: Session, crew: Crew) -> None:
-        self._given = given
+    def __init__(
+        self, context: GuardContext, state: State, session: Session, supervisor: WorkerSupervisor
+    ) -> None:
+        self._context = context
         self._state = state
         self._session = session
-        self._crew = crew
+        self._supervisor = supervisor
 
     def presence(self) -> Presence:
         """Return the value of this manager's presence key."""
-        me, ready = self._given.me, self._crew.ready or _NOT_WARM
-        usable = self._state.phase in WAITING | LEADING
+        me, ready = self._context.me, self._supervisor.ready or _NOT_READY
+        may_lead = self._state.phase in WAITING | LEADING
         return Presence(
-            name=self._given.name,
+            name=self._context.name,
             incarnation=self._incarnation,
             host=me.host,
             boot_id=me.boot_id,
@@ -45,51 +47,55 @@ class Records:
             http_address=ready.http_address,
             version=me.version,
             modules=ready.modules,
-            warm=usable and self._crew.ready is not None and self._crew.health.current,
+            warm=may_lead
+            and self._supervisor.ready is not None
+            and self._supervisor.health.current,
             started_at=me.started_at,
             machine=dict(me.machine),
         )
 
     def leader(self) -> str:
         """Return the value of the leader key, should it become ours now."""
-        ready = self._crew.ready or _NOT_WARM
-        cadence = self._given.cadence
+        ready = self._supervisor.ready or _NOT_READY
+        heartbeat_profile = self._context.heartbeat_profile
         return encode(
             Leader(
-                name=self._given.name,
+                name=self._context.name,
                 incarnation=self._incarnation,
                 grpc_address=ready.grpc_address,
                 http_address=ready.http_address,
-                version=self._given.me.version,
+                version=self._context.me.version,
                 since=timestamp(),
                 lease_ttl_s=self._session.timing.ttl_s,
-                pulse_window_s=cadence.window_s if cadence is not None else 0.0,
+                pulse_window_s=heartbeat_profile.window_s if heartbeat_profile is not None else 0.0,
             )
         )
 
     @property
     def _incarnation(self) -> str:
-        return self._crew.worker.incarnation if self._crew.worker is not None else ""
+        return self._supervisor.worker.incarnation if self._supervisor.worker is not None else ""
 
 
-class Signboard:
+class PresenceUpdater:
     """Keeps the presence in the store as it should be. Nothing waits for it."""
 
-    def __init__(self, records: Records, place: Place, state: State, tell: Tell) -> None:
+    def __init__(
+        self, records: RecordBuilder, presence_key: PresenceKey, state: State, on_event: OnEvent
+    ) -> None:
         self.stale = asyncio.Event()
         """Set it when something of the presence may have changed."""
         self._records = records
-        self._place = place
+        self._presence_key = presence_key
         self._state = state
-        self._tell = tell
+        self._on_event = on_event
 
     async def run(self) -> None:
         """Write the presence whenever it is not as it should be; for ever."""
         shown: tuple[Revision, Presence] | None = None
         while True:
             self.stale.clear()
-            wanted = (self._place.created, self._records.presence())
-            if self._place.created and wanted != shown:
+            wanted = (self._presence_key.create_revision, self._records.presence())
+            if self._presence_key.create_revision and wanted != shown:
                 try:
                     shown = wanted
                     await self._update(wanted[1])
@@ -101,5 +107,5 @@ class Signboard:
 
     async def _update(self, presence: Presence) -> None:
         # Lost while leading: the office decides, not the board; it is put up again afterwards.
-        if not await self._place.update(presence) and self._state.phase in WAITING:
-            self._tell(Event.LOST)
+        if not await self._presence_key.update(presence) and self._state.phase in WAITING:
+            self._on_event(Event.LOST)

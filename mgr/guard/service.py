@@ -14,21 +14,21 @@ import msgspec
 
 from mgr.clock import CLOCK
 from mgr.connection import connect
-from mgr.guard.identity import Identity
+from mgr.guard.identity import ProcessIdentity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
 from mgr.guard.reaper import become_subreaper
-from mgr.guard.spawn import Spawned, spawn
+from mgr.guard.spawn import SpawnedWorker, spawn
 from mgr.guard.state_file import StateFile
-from mgr.guard.worker_process import Child
-from mgr.guard.worker_supervisor import Listener
-from mgr.link import Begin, StoreSeen
+from mgr.guard.worker_process import WorkerProcess
+from mgr.guard.worker_supervisor import WorkerListener
+from mgr.link import Init, KnownStoreState
 from mgr.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, *, worker: Sequence[str], first: Spawned, version: str) -> None:
+def run(settings: Settings, *, worker: Sequence[str], first: SpawnedWorker, version: str) -> None:
     """Be manager ``settings.id`` until a signal says otherwise.
 
     ``worker`` is how one is started; ``first`` was started so already.
@@ -44,32 +44,32 @@ def run(settings: Settings, *, worker: Sequence[str], first: Spawned, version: s
         asyncio.run(_serve(settings, worker, waiting, version))
     finally:
         for spawned in waiting:
-            spawned.put_down()
+            spawned.terminate()
 
 
 async def _serve(
-    settings: Settings, worker: Sequence[str], waiting: list[Spawned], version: str
+    settings: Settings, worker: Sequence[str], waiting: list[SpawnedWorker], version: str
 ) -> None:
-    kept = StateFile.of(settings)
-    store = connect(settings, kept.read() if kept else StoreSeen())
-    begin = functools.partial(Begin, settings=msgspec.Raw(msgspec.json.encode(settings)))
+    state_file = StateFile.of(settings)
+    store = connect(settings, state_file.read() if state_file else KnownStoreState())
+    init = functools.partial(Init, settings=msgspec.Raw(msgspec.json.encode(settings)))
 
-    def start_worker(incarnation: str, listener: Listener) -> Child:
+    def start_worker(incarnation: str, listener: WorkerListener) -> WorkerProcess:
         spawned = waiting.pop() if waiting else spawn(worker)
         seen = store.identity.seen
-        return Child(spawned, begin(incarnation=incarnation, store=seen), listener)
+        return WorkerProcess(spawned, init(incarnation=incarnation, store=seen), listener)
 
-    me = Identity.of_this_process(version)
+    me = ProcessIdentity.of_this_process(version)
     guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
-    guard.use(store.identity)
+    guard.use_identity(store.identity)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, guard.stop)
     log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
     try:
         async with contextlib.AsyncExitStack() as stack:
-            if kept:
-                await stack.enter_async_context(kept.keeping(store.identity))
+            if state_file:
+                await stack.enter_async_context(state_file.keep_up_to_date(store.identity))
             await guard.run()
     finally:
         await store.close()

@@ -15,11 +15,11 @@ from typing import Final, NamedTuple
 
 REAPER: Final = str(Path(__file__).with_name("reaper.py"))
 """Run as a file and without ``site``: it is there in hundredths of a second."""
-END_S: Final = 5.0
+TERMINATE_S: Final = 5.0
 """How long a reaper may take to end a worker that nobody waits for."""
 
 
-class Spawned(NamedTuple):
+class SpawnedWorker(NamedTuple):
     """The parent of a worker, and our ends of two sockets.
 
     Attributes:
@@ -33,17 +33,17 @@ class Spawned(NamedTuple):
     control: socket.socket
     link: socket.socket
 
-    def put_down(self) -> None:
+    def terminate(self) -> None:
         """End the worker and its reaper: nobody will tell it anything."""
         self.control.close()
         self.link.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.reaper.wait(END_S)
+            self.reaper.wait(TERMINATE_S)
         self.reaper.kill()
         self.reaper.wait()
 
 
-def spawn(command: Sequence[str]) -> Spawned:
+def spawn(command: Sequence[str]) -> SpawnedWorker:
     """Start ``command`` with ``--link-fd N``, below a reaper of its own.
 
     Raises:
@@ -70,4 +70,4 @@ def spawn(command: Sequence[str]) -> Spawned:
     finally:
         theirs.close()
         far_control.close()
-    return Spawned(reaper, control, ours)
+    return SpawnedWorker(reaper, control, ours)

@@ -18,7 +18,7 @@ from typing import Final, Self
 import msgspec
 
 from mgr.errors import InvalidSettingError, MgrError
-from mgr.link import StoreSeen
+from mgr.link import KnownStoreState
 from mgr.settings import Settings
 from mgr.store.identity import StoreIdentity
 
@@ -49,7 +49,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         """Use ``path``; its folder is made with the first write."""
         self._path = path
-        self._written = StoreSeen()
+        self._written = KnownStoreState()
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
@@ -58,7 +58,7 @@ class StateFile:
             return None
         return cls(Path(settings.state_dir) / f"{settings.cluster}.{settings.id}.json")
 
-    def read(self) -> StoreSeen:
+    def read(self) -> KnownStoreState:
         """Return what the file holds; nothing known if there is none. It can be written, too.
 
         Raises:
@@ -67,13 +67,13 @@ class StateFile:
         """
         try:
             record = msgspec.json.decode(self._path.read_bytes(), type=StateRecord)
-            seen = StoreSeen(
+            seen = KnownStoreState(
                 cluster_id=int(record.etcd_cluster_id or "0", 16),
                 newest_revision=record.newest_revision,
                 newest_term=record.newest_term,
             )
         except FileNotFoundError:
-            seen = StoreSeen()
+            seen = KnownStoreState()
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise InvalidSettingError(
                 f"state_dir: cannot read {self._path}: {error}. It remembers which etcd cluster "
@@ -88,7 +88,7 @@ class StateFile:
             ) from None
         return seen
 
-    def write(self, seen: StoreSeen) -> None:
+    def write(self, seen: KnownStoreState) -> None:
         """Replace the file by one that holds ``seen``, or leave it as it is.
 
         Raises:
@@ -115,25 +115,25 @@ class StateFile:
         self._written = seen
 
     @contextlib.asynccontextmanager
-    async def keeping(self, identity: StoreIdentity) -> AsyncIterator[None]:
+    async def keep_up_to_date(self, identity: StoreIdentity) -> AsyncIterator[None]:
         """Keep the file up to date with ``identity`` while the body runs, and at its end."""
         changed = asyncio.Event()
         identity.subscribe(changed.set)
         failure: MgrError | None = None
         async with asyncio.TaskGroup() as tasks:
-            keeping = tasks.create_task(self._keep(identity, changed))
+            writer = tasks.create_task(self._write_changes(identity, changed))
             try:
                 yield
             except MgrError as error:
                 # Not out of the task group, which would wrap it.
                 failure = error
             finally:
-                keeping.cancel()
+                writer.cancel()
         await self._save(identity.seen)
         if failure:
             raise failure
 
-    async def _keep(self, identity: StoreIdentity, changed: asyncio.Event) -> None:
+    async def _write_changes(self, identity: StoreIdentity, changed: asyncio.Event) -> None:
         while True:
             changed.clear()
             await self._save(identity.seen)
@@ -141,7 +141,7 @@ class StateFile:
                 async with asyncio.timeout(WRITE_EVERY_S):
                     await changed.wait()
 
-    async def _save(self, seen: StoreSeen) -> None:
+    async def _save(self, seen: KnownStoreState) -> None:
         if seen == self._written:
             return
         try:

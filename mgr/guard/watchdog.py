@@ -5,18 +5,18 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-LOOKS_PER_LIMIT: Final = 6
+CHECKS_PER_LIMIT: Final = 6
 """How often in one limit to look at least."""
-GRAIN_S: Final = 0.001
+CHECK_DELAY_S: Final = 0.001
 """A look comes this long after the moment it is about: at that moment itself nothing is over."""
-GAP_MAX: Final = 0.5
+GUARD_PAUSE_SHARE_MAX: Final = 0.5
 """A pause between two looks of more than this part of the limit was the guard's own."""
 
 
 class Verdict(Enum):
     """What to do about the worker."""
 
-    WELL = auto()
+    HEALTHY = auto()
     DUMP = auto()
     """Half the limit is over: let it write down every thread's stack, while it still can."""
     KILL = auto()
@@ -33,33 +33,33 @@ class Watchdog:
     def __init__(self, limit_s: float, now_s: float) -> None:
         """Begin at ``now_s``; silence of more than ``limit_s`` is fatal."""
         self.limit_s = limit_s
-        self._heard_s = now_s
-        self._looked_s = now_s
-        self._dumped = False
+        self._last_heartbeat_s = now_s
+        self._last_check_s = now_s
+        self._has_dumped = False
 
-    def heard(self, now_s: float) -> None:
+    def on_heartbeat(self, now_s: float) -> None:
         """The worker gave a sign of life."""
-        self._heard_s = now_s
-        self._dumped = False
+        self._last_heartbeat_s = now_s
+        self._has_dumped = False
 
     def silent_s(self, now_s: float) -> float:
         """How long nothing was heard."""
-        return now_s - self._heard_s
+        return now_s - self._last_heartbeat_s
 
     def pause_s(self, now_s: float) -> float:
         """How long to wait before the next look, so that a verdict comes when it is due."""
-        due_s = self._heard_s + (self.limit_s if self._dumped else self.limit_s / 2)
-        return min(max(due_s - now_s, 0.0) + GRAIN_S, self.limit_s / LOOKS_PER_LIMIT)
+        due_s = self._last_heartbeat_s + (self.limit_s if self._has_dumped else self.limit_s / 2)
+        return min(max(due_s - now_s, 0.0) + CHECK_DELAY_S, self.limit_s / CHECKS_PER_LIMIT)
 
-    def look(self, now_s: float) -> Verdict:
+    def check(self, now_s: float) -> Verdict:
         """Judge; DUMP comes once in a silence."""
-        if now_s - self._looked_s > self.limit_s * GAP_MAX:
-            self.heard(now_s)
-        self._looked_s = now_s
-        silent_s = now_s - self._heard_s
+        if now_s - self._last_check_s > self.limit_s * GUARD_PAUSE_SHARE_MAX:
+            self.on_heartbeat(now_s)
+        self._last_check_s = now_s
+        silent_s = now_s - self._last_heartbeat_s
         if silent_s > self.limit_s:
             return Verdict.KILL
-        if silent_s > self.limit_s / 2 and not self._dumped:
-            self._dumped = True
+        if silent_s > self.limit_s / 2 and not self._has_dumped:
+            self._has_dumped = True
             return Verdict.DUMP
-        return Verdict.WELL
+        return Verdict.HEALTHY

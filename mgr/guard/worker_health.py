@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from mgr.link import Heartbeat
+from mgr.link import WorkerHeartbeat
 
 UNABLE_AFTER_S: Final = 5.0
 """A worker that did not reach the store for this long, while its guard did, is replaced. Longer
@@ -34,7 +34,7 @@ class WorkerHealth:
         self._behind_from_s = math.inf
         self._sent_s = -math.inf
 
-    def heard(self, heartbeat: Heartbeat) -> None:
+    def on_heartbeat(self, heartbeat: WorkerHeartbeat) -> None:
         """Take in a heartbeat."""
         self._write_age_s = heartbeat.write_age_s
         self._mirror_age_s = heartbeat.mirror_age_s
@@ -63,7 +63,7 @@ class WorkerHealth:
         confirmed = self._sent_s - self._behind_from_s >= CONFIRMED_AFTER_S
         return confirmed and min(self.behind_s, answered_s) > UNABLE_AFTER_S
 
-    def hopeless(self, answered_s: float) -> bool:
+    def needs_restart(self, answered_s: float) -> bool:
         """Whether a worker that leads nothing should be replaced."""
         return self.unable(answered_s) and min(self.behind_s, answered_s) > RESTART_AFTER_S
 
@@ -80,7 +80,7 @@ class StoreContact:
         self._since_s = math.inf
         self._last_s = -math.inf
 
-    def answered(self, now_s: float) -> None:
+    def on_answer(self, now_s: float) -> None:
         """A request of the guard was answered."""
         if now_s - self._last_s > GAP_S:
             self._since_s = now_s

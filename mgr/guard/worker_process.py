@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from mgr.guard.reaper import CLEAN_SCANS, PACKET_BYTES_MAX, descendants
-from mgr.guard.spawn import Spawned
-from mgr.guard.worker_supervisor import DEADLINE, Listener
-from mgr.link import LINE_BYTES_MAX, Begin, Message, encode, from_worker
+from mgr.guard.spawn import SpawnedWorker
+from mgr.guard.worker_supervisor import DEADLINE, WorkerListener
+from mgr.link import LINE_BYTES_MAX, Init, Message, encode, from_worker
 
 RECEIVE_BYTES: Final = 1 << 16
 OUTBOX_BYTES_MAX: Final = 1 << 20
@@ -31,7 +31,7 @@ COLLECT_EVERY_S: Final = 0.01
 log = logging.getLogger(__name__)
 
 
-class Child:
+class WorkerProcess:
     """One worker process below its reaper. Its end is known at once and for certain.
 
     The reaper reports the end when the worker *and everything that it started* is dead. If the
@@ -39,50 +39,50 @@ class Child:
     a child of this process (``mgr.guard.service`` makes it a sub-reaper), which then kills it.
     """
 
-    def __init__(self, spawned: Spawned, begin: Begin, listener: Listener) -> None:
-        """Take over what was spawned and say ``begin``. On the loop's thread."""
-        self.incarnation = begin.incarnation
+    def __init__(self, spawned: SpawnedWorker, init: Init, listener: WorkerListener) -> None:
+        """Take over what was spawned and say ``init``. On the loop's thread."""
+        self.incarnation = init.incarnation
         self.pid = 0
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._inbox = b""
         self._outbox = bytearray()
         self._reaper, self._control, self._link = spawned
-        self._others = descendants(os.getpid()) - {
+        self._unrelated_pids = descendants(os.getpid()) - {
             self._reaper.pid,
             *descendants(self._reaper.pid),
         }
         self._sweeps: list[asyncio.Future[bool]] = []
         self._escalation: asyncio.TimerHandle | None = None
-        self._killed: set[int] = set()
-        self._clean = 0
+        self._killed_pids: set[int] = set()
+        self._clean_scans = 0
         self._orphans_s = ORPHANS_EVERY_S
         for end in (self._link, self._control):
             end.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
-        self._loop.add_reader(self._control, self._control_readable)
-        self._loop.add_reader(self._link, self._readable)
-        self.tell(begin)
+        self._loop.add_reader(self._control, self._read_control)
+        self._loop.add_reader(self._link, self._read_link)
+        self.send(init)
 
-    def tell(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         """Send ``message``; never waits. A worker that is gone or frozen hears nothing."""
         if self._link.fileno() < 0 or len(self._outbox) > OUTBOX_BYTES_MAX:
             return
         self._outbox += encode(message)
-        self._writable()
+        self._flush_outbox()
 
     def dump_stacks(self) -> None:
         """Let it write every thread's stack to its log; works while the interpreter is stuck."""
-        self._order("dump")
+        self._send_to_reaper("dump")
 
-    def allow_until(self, deadline_s: float | None) -> None:
+    def set_kill_timer(self, deadline_s: float | None) -> None:
         """Let the kernel end it, with all that it started, at ``deadline_s``; None: never."""
-        self._order(f"until {0 if deadline_s is None else int(deadline_s * 1e9)}")
+        self._send_to_reaper(f"until {0 if deadline_s is None else int(deadline_s * 1e9)}")
 
     async def sweep(self) -> bool:
         """Kill whatever it started, but not the worker itself; whether nothing is left."""
         done: asyncio.Future[bool] = self._loop.create_future()
         self._sweeps.append(done)
-        self._order("sweep")
+        self._send_to_reaper("sweep")
         try:
             async with asyncio.timeout(KILL_S):
                 return await done
@@ -90,20 +90,20 @@ class Child:
             return False
 
     def kill(self) -> None:
-        """Kill it with everything it started; ``gone`` follows. Nothing if it is gone already."""
+        """Kill it with everything it started; ``on_exit`` follows. Nothing if it is gone."""
         if self._control.fileno() >= 0 and self._escalation is None:
-            self._order("kill")
+            self._send_to_reaper("kill")
             self._escalation = self._loop.call_later(KILL_S, self._reaper.kill)
 
     # -- the reaper -------------------------------------------------------------------------------
 
-    def _order(self, words: str) -> None:
+    def _send_to_reaper(self, words: str) -> None:
         # A reaper that is gone is noticed by the end of its socket. One that is stopped misses
         # an ``until``: then the deadline before stands, which is the safe side.
         with contextlib.suppress(OSError):
             self._control.send(words.encode())
 
-    def _control_readable(self) -> None:
+    def _read_control(self) -> None:
         try:
             packet = self._control.recv(PACKET_BYTES_MAX)
         except BlockingIOError:
@@ -121,53 +121,53 @@ class Child:
                     "needed)"
                 )
             case ["armed"]:
-                self._listener.limited()
+                self._listener.on_time_limit_set()
             case ["swept" | "unswept" as answer]:
-                self._swept(nothing_left=answer == "swept")
+                self._on_swept(nothing_left=answer == "swept")
             case ["gone", how, code]:
-                self._ended(described(int(code)) if how == "exited" else DEADLINE)
+                self._on_end(exit_status_text(int(code)) if how == "exited" else DEADLINE)
             case []:
-                log.error("the reaper of the worker is gone", extra={"pid": self._reaper.pid})
+                log.error("reaper of the worker exited", extra={"pid": self._reaper.pid})
                 self._loop.remove_reader(self._control)
-                self._end_orphans()
+                self._kill_orphans()
 
-    def _swept(self, *, nothing_left: bool) -> None:
+    def _on_swept(self, *, nothing_left: bool) -> None:
         for sweep in self._sweeps:
             if not sweep.done():
                 sweep.set_result(nothing_left)
         self._sweeps.clear()
 
-    def _end_orphans(self) -> None:
+    def _kill_orphans(self) -> None:
         """Kill what the reaper left, until nothing is left of it; then the worker is gone."""
-        found = descendants(os.getpid()) - self._others
+        found = descendants(os.getpid()) - self._unrelated_pids
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        self._killed |= found
-        for pid in tuple(self._killed):
+        self._killed_pids |= found
+        for pid in tuple(self._killed_pids):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         # A process that is being handed from one parent to another can be missed once.
-        self._clean = 0 if found else self._clean + 1
-        if self._clean == CLEAN_SCANS:
-            self._ended("its reaper was killed")
+        self._clean_scans = 0 if found else self._clean_scans + 1
+        if self._clean_scans == CLEAN_SCANS:
+            self._on_end("its reaper was killed")
             return
         if found and self._orphans_s >= ORPHANS_EVERY_S_MAX:
             log.error("processes of the worker do not end", extra={"pids": sorted(found)})
-        self._loop.call_later(self._orphans_s, self._end_orphans)
+        self._loop.call_later(self._orphans_s, self._kill_orphans)
         if found:
             self._orphans_s = min(2 * self._orphans_s, ORPHANS_EVERY_S_MAX)
 
-    def _ended(self, how: str) -> None:
+    def _on_end(self, how: str) -> None:
         # What it said last comes before the news of its death.
-        while self._readable():
+        while self._read_link():
             pass
         if self._escalation is not None:
             self._escalation.cancel()
-        self._hang_up()
-        self._swept(nothing_left=True)
+        self._close_sockets()
+        self._on_swept(nothing_left=True)
         # Before the reaper's own exit is awaited: a standby waits for the key.
-        self._listener.gone(how)
+        self._listener.on_exit(how)
         self._collect_reaper()
 
     def _collect_reaper(self) -> None:
@@ -176,7 +176,7 @@ class Child:
 
     # -- the link ---------------------------------------------------------------------------------
 
-    def _readable(self) -> bool:
+    def _read_link(self) -> bool:
         try:
             received = self._link.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -188,14 +188,14 @@ class Child:
             return False
         *lines, self._inbox = (self._inbox + received).split(b"\n")
         for line in lines:
-            self._hear(line)
+            self._on_line(line)
         if len(self._inbox) > LINE_BYTES_MAX:
             log.error("a line without an end from the worker: killed", extra={"pid": self.pid})
             self._inbox = b""
             self.kill()
         return True
 
-    def _hear(self, line: bytes) -> None:
+    def _on_line(self, line: bytes) -> None:
         try:
             message = from_worker(line)
         except msgspec.MsgspecError:
@@ -203,9 +203,9 @@ class Child:
             log.exception("unreadable line from the worker: killed", extra={"pid": self.pid})
             self.kill()
         else:
-            self._listener.said(message)
+            self._listener.on_message(message)
 
-    def _writable(self) -> None:
+    def _flush_outbox(self) -> None:
         try:
             sent = self._link.send(self._outbox)
         except BlockingIOError:
@@ -215,11 +215,11 @@ class Child:
             sent = len(self._outbox)
         del self._outbox[:sent]
         if self._outbox:
-            self._loop.add_writer(self._link, self._writable)
+            self._loop.add_writer(self._link, self._flush_outbox)
         else:
             self._loop.remove_writer(self._link)
 
-    def _hang_up(self) -> None:
+    def _close_sockets(self) -> None:
         self._loop.remove_reader(self._control)
         self._loop.remove_reader(self._link)
         self._loop.remove_writer(self._link)
@@ -227,7 +227,7 @@ class Child:
         self._link.close()
 
 
-def described(status: int) -> str:
+def exit_status_text(status: int) -> str:
     """Put an exit status into words: ``exit status 3``, ``SIGKILL``."""
     if status >= 0:
         return f"exit status {status}"

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from mgr.state_machine import looked_up
+from mgr.state_machine import lookup
 
 
 class Phase(Enum):
@@ -153,4 +153,4 @@ def step(phase: Phase, event: Event) -> Step:
         UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``LATE``.
 
     """
-    return looked_up(TRANSITIONS, LATE, phase, event) or Step(phase)
+    return lookup(TRANSITIONS, LATE, phase, event) or Step(phase)

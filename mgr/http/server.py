@@ -16,7 +16,7 @@ from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.role import Role
 from mgr.http.app import Pages
-from mgr.settings import Settings, reachable, split_address
+from mgr.settings import Settings, advertised_address, split_address
 
 BACKLOG: Final = 1024
 IDLE_S: Final = 30
@@ -92,7 +92,9 @@ async def serve(
     server = _Server(config)
     task = tasks.create_task(server.serve(sockets=[listener]), name="http")
     port: int = listener.getsockname()[1]
-    return HttpServer(server, reachable(settings.http_listen, settings.http_advertise, port), task)
+    return HttpServer(
+        server, advertised_address(settings.http_listen, settings.http_advertise, port), task
+    )
 
 
 def _bound(listen: str) -> socket.socket:

@@ -127,31 +127,31 @@ class Gate(Protocol):
         """Whether it is shut for good."""
         ...
 
-    def holds(self) -> bool:
+    def term_valid(self) -> bool:
         """Whether something may be answered at this instant."""
         ...
 
-    def admits(self) -> bool:
+    def accepts(self) -> bool:
         """Whether something new may begin at this instant."""
         ...
 
-    async def admitted(self, *, until_s: float) -> None:
+    async def wait_accepting(self, *, until_s: float) -> None:
         """Return as soon as it admits, or raise ``NotActiveError``."""
         ...
 
-    async def held(self, *, until_s: float) -> None:
+    async def wait_term_valid(self, *, until_s: float) -> None:
         """Return as soon as it holds, or raise ``TermLostError``."""
         ...
 
-    async def answerable(self, *, until_s: float) -> None:
+    async def wait_answerable(self, *, until_s: float) -> None:
         """Return as soon as it holds, or raise ``NotActiveError``."""
         ...
 
-    async def changed(self) -> None:
+    async def wait_changed(self) -> None:
         """Wait until it was opened, drained or ended."""
         ...
 
-    def listen(self, listener: Callable[[], None]) -> None:
+    def subscribe(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each such change."""
         ...
 
@@ -179,7 +179,7 @@ class GatedStreams:
         self._open: set[asyncio.Task[object]] = set()
         self._cut: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        gate.listen(self._look)
+        gate.subscribe(self._look)
 
     @contextlib.contextmanager
     def endable(self) -> Iterator[None]:
@@ -272,12 +272,12 @@ class Gated:
             raise
 
     async def _read(self, inner: Behaviour, request: Any, context: Context) -> Any:
-        return await self._judged(inner(request, context), self._gate.answerable)
+        return await self._judged(inner(request, context), self._gate.wait_answerable)
 
     async def _change(self, inner: Behaviour, request: Any, context: Context) -> Any:
-        if self._gate.term and not self._gate.admits():
-            await self._gate.admitted(until_s=self._until_s())
-        return await self._judged(inner(request, context), self._gate.held)
+        if self._gate.term and not self._gate.accepts():
+            await self._gate.wait_accepting(until_s=self._until_s())
+        return await self._judged(inner(request, context), self._gate.wait_term_valid)
 
     async def _judged(self, answering: Awaitable[Any], hold: Hold) -> Any:
         # After the data is complete, not before: what was true when the call came may be over.
@@ -288,14 +288,14 @@ class Gated:
         except MgrError:
             await self._current()
             raise
-        if not self._gate.holds():
+        if not self._gate.term_valid():
             await hold(until_s=self._until_s())
         return answer
 
     async def _current(self) -> None:
         # After a refusal nothing was done: also for a change it is safe to ask elsewhere.
-        if self._gate.term and not self._gate.holds():
-            await self._gate.answerable(until_s=self._until_s())
+        if self._gate.term and not self._gate.term_valid():
+            await self._gate.wait_answerable(until_s=self._until_s())
 
     async def _send(self, inner: Behaviour, request: Any, context: Context) -> None:
         with self._streams.endable():
@@ -327,8 +327,8 @@ class _GatedContext:
 
     async def write(self, message: Any) -> None:
         """Send ``message`` as soon as the term holds; the stream's end cancels the wait."""
-        while self._gate is not None and not self._gate.holds():
-            await self._gate.changed()
+        while self._gate is not None and not self._gate.term_valid():
+            await self._gate.wait_changed()
         await self._context.write(message)
 
     def __getattr__(self, name: str) -> Any:

@@ -32,7 +32,7 @@ from mgr.rpc.v1 import (
     manager_pb2,
     manager_pb2_grpc,
 )
-from mgr.settings import Settings, reachable, split_address
+from mgr.settings import Settings, advertised_address, split_address
 from mgr.tls import Tls
 
 SERVICES: Final = (
@@ -101,7 +101,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
 
     streams = Streams(refused)
     door = Door(view.access, demands=bool(settings.tls_ca))
-    health = HealthServicer(SERVICES, streams, gate.admits)
+    health = HealthServicer(SERVICES, streams, gate.accepts)
     gated = Gated(gate, clock, hold_s=settings.hold_s)
     interceptors = [StatusInterceptor(door, gated)]
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
@@ -134,7 +134,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
     port = _bind(server, settings)
     await server.start()
-    address = reachable(settings.grpc_listen, settings.grpc_advertise, port)
+    address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
     return GrpcServer(server, address, health, streams)
 
 

@@ -30,7 +30,7 @@ CODES: Final[dict[type[MgrError], StatusCode]] = {
     errors.UnreachableError: StatusCode.UNAVAILABLE,
     errors.TermLostError: StatusCode.ABORTED,
     errors.NameTakenError: StatusCode.ALREADY_EXISTS,
-    errors.UnfitToLeadError: StatusCode.FAILED_PRECONDITION,
+    errors.NotEligibleError: StatusCode.FAILED_PRECONDITION,
     errors.StoreUnavailableError: StatusCode.UNAVAILABLE,
     errors.OutcomeUnknownError: StatusCode.DEADLINE_EXCEEDED,
     errors.LeaseExpiredError: StatusCode.ABORTED,

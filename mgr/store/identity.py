@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mgr.clock import CLOCK, Clock
-from mgr.link import StoreSeen
+from mgr.link import KnownStoreState
 
 LOG_AGAIN_S: Final = 5.0
 """A foreign endpoint is logged again after this, then after twice as long, and so on."""
@@ -52,13 +52,13 @@ class StoreIdentity:
     """
 
     def __init__(
-        self, seen: StoreSeen | None = None, *, witness: str = "/", clock: Clock = CLOCK
+        self, seen: KnownStoreState | None = None, *, witness: str = "/", clock: Clock = CLOCK
     ) -> None:
         """Begin with what was ``seen`` before, by an earlier process or by the guard.
 
         ``witness`` is a key that may be read, present or not: the answer shows etcd's revision.
         """
-        seen = seen or StoreSeen()
+        seen = seen or KnownStoreState()
         self.witness = witness
         self.cluster_id = seen.cluster_id
         """What every header must name; 0 while it is not known."""
@@ -83,9 +83,9 @@ class StoreIdentity:
         self._listeners.append(listener)
 
     @property
-    def seen(self) -> StoreSeen:
+    def seen(self) -> KnownStoreState:
         """What another process, or the next one, must know."""
-        return StoreSeen(
+        return KnownStoreState(
             cluster_id=self.cluster_id,
             newest_revision=self.newest_revision,
             newest_term=self.newest_term,

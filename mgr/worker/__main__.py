@@ -21,9 +21,9 @@ from mgr import logs
 from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, MgrError
 from mgr.host.bridge import aside, follow_module_threads, keep_modules_from_exiting
-from mgr.link import Begin, Unable, from_guard, open_link
+from mgr.link import Init, StartFailed, from_guard, open_link
 from mgr.settings import Settings
-from mgr.worker.guard_link import Tether, die_with_parent, dump_stacks_on_signal, end
+from mgr.worker.guard_link import GuardLink, die_with_parent, dump_stacks_on_signal, exit_now
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def main() -> NoReturn:
         log.critical("the worker cannot run", extra={"error": why})
     except* Exception:  # the edge of the process: say it, then make room for a clean worker
         log.critical("the worker failed", exc_info=True)
-    end(1)
+    exit_now(1)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -64,21 +64,24 @@ async def _serve(link: socket.socket) -> None:
         imported = aside("import-worker", lambda: importlib.import_module("mgr.worker.loop"))
         line = await reader.readline()
         if not line:
-            end(0)  # the guard could not become one, and says why
-        begin = from_guard(line)
-        if not isinstance(begin, Begin):
-            raise TypeError(f"the guard began with {begin}")
-        settings = msgspec.json.decode(begin.settings, type=Settings)
+            exit_now(0)  # the guard could not become one, and says why
+        init = from_guard(line)
+        if not isinstance(init, Init):
+            raise TypeError(f"the guard began with {init}")
+        settings = msgspec.json.decode(init.settings, type=Settings)
         logs.set_up(
-            level=settings.log_level, form=settings.log_format, manager=settings.id, part="worker"
+            level=settings.log_level,
+            form=settings.log_format,
+            manager=settings.id,
+            component="worker",
         )
-        tether = Tether(reader, writer, CLOCK)
-        tasks.create_task(tether.beat(settings.watchdog_s), name="heartbeat")
-        tasks.create_task(tether.hear(), name="link")
+        guard_link = GuardLink(reader, writer, CLOCK)
+        tasks.create_task(guard_link.send_heartbeats(settings.watchdog_s), name="heartbeat")
+        tasks.create_task(guard_link.receive(), name="link")
         try:
-            await (await imported).run(settings, begin, tether, tasks)
+            await (await imported).run(settings, init, guard_link, tasks)
         except CannotListenError as error:
-            tether.say(Unable(why=str(error)))
+            guard_link.send(StartFailed(why=str(error)))
             raise
 
 

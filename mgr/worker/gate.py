@@ -56,13 +56,13 @@ class Gate:
         """Whether new commands are held back for good."""
         return self._draining
 
-    def holds(self) -> bool:
+    def term_valid(self) -> bool:
         """Whether what ran may be answered at this instant."""
         return self._clock.now() < self.deadline_s
 
-    def admits(self) -> bool:
+    def accepts(self) -> bool:
         """Whether a new command may begin at this instant."""
-        return self.holds() and not self._draining
+        return self.term_valid() and not self._draining
 
     def extend(self, term: int, deadline_s: float) -> None:
         """Open until ``deadline_s``: the guard proved ``term``. An older term changes nothing."""
@@ -70,12 +70,12 @@ class Gate:
             return
         self._term = term
         self._deadline_s = max(self._deadline_s, deadline_s)
-        self._announce()
+        self._notify_listeners()
 
     def drain(self) -> None:
         """Let no new command in; what runs may be answered while the term is proven."""
         self._draining = True
-        self._announce()
+        self._notify_listeners()
 
     def release(self) -> None:
         """Shut now, because the leader key is about to be given back.
@@ -86,16 +86,16 @@ class Gate:
         self._draining = True
         self._released = True
         self._deadline_s = min(self._deadline_s, self._clock.now())
-        self._announce()
+        self._notify_listeners()
 
     def claims(self, term: int) -> bool:
         """Whether this worker may be named as the active of ``term``.
 
         False while its own term is not proven. Terms of others are not judged.
         """
-        return term != self._term or self.holds()
+        return term != self._term or self.term_valid()
 
-    def listen(self, listener: Callable[[], None]) -> None:
+    def subscribe(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each ``extend``, ``drain``, ``release`` and ``end``."""
         self._listeners.append(listener)
 
@@ -103,33 +103,33 @@ class Gate:
         """Shut for good: the office is given back or lost. Whoever waits is refused."""
         self._draining = True
         self._ended = self._ended or why
-        self._announce()
+        self._notify_listeners()
 
-    async def admitted(self, *, until_s: float) -> None:
+    async def wait_accepting(self, *, until_s: float) -> None:
         """Return as soon as it admits.
 
         Raises:
             NotActiveError: It will not, or not before the moment ``until_s``.
 
         """
-        while not self.admits():
-            if self._ended or not await self._change(until_s):
+        while not self.accepts():
+            if self._ended or not await self._wait_changed(until_s):
                 raise self.refusal()
 
-    async def held(self, *, until_s: float) -> None:
+    async def wait_term_valid(self, *, until_s: float) -> None:
         """Return as soon as it holds.
 
         Raises:
             TermLostError: The term is over, or was not proven again before ``until_s``.
 
         """
-        while not self.holds():
+        while not self.term_valid():
             if self._ended:
                 raise TermLostError(self._ended)
-            if not await self._change(until_s):
+            if not await self._wait_changed(until_s):
                 raise TermLostError(f"term {self._term} could not be proven again in time")
 
-    async def answerable(self, *, until_s: float) -> None:
+    async def wait_answerable(self, *, until_s: float) -> None:
         """Return as soon as it holds: for a read, which may be asked again elsewhere.
 
         Raises:
@@ -138,11 +138,11 @@ class Gate:
 
         """
         try:
-            await self.held(until_s=until_s)
+            await self.wait_term_valid(until_s=until_s)
         except TermLostError:
             raise self.refusal() from None
 
-    async def changed(self) -> None:
+    async def wait_changed(self) -> None:
         """Wait for the next ``extend``, ``drain``, ``release`` or ``end``.
 
         Passing the deadline is none of them.
@@ -156,7 +156,7 @@ class Gate:
             return NotActiveError(None)
         return hint(leader)
 
-    async def _change(self, until_s: float) -> bool:
+    async def _wait_changed(self, until_s: float) -> bool:
         left_s = until_s - self._clock.now()
         if left_s <= 0:
             return False
@@ -167,7 +167,7 @@ class Gate:
             return False
         return True
 
-    def _announce(self) -> None:
+    def _notify_listeners(self) -> None:
         # A fresh event each time: every waiter of the old one wakes, whoever comes later waits
         # for the next change.
         before, self._changed = self._changed, asyncio.Event()

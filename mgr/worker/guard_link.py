@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, NoReturn
 
 from mgr import logs
 from mgr.clock import Clock
-from mgr.link import FromGuard, Heartbeat, Message, Retire, encode, from_guard
+from mgr.link import FromGuard, Message, Shutdown, WorkerHeartbeat, encode, from_guard
 
-BEATS_PER_WATCHDOG: Final = 6
+HEARTBEATS_PER_WATCHDOG: Final = 6
 UNREAD_BYTES_MAX: Final = 1 << 16
 """Beyond this the guard is frozen: more heartbeats would only fill memory."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -31,7 +31,7 @@ class Ages(NamedTuple):
     mirror_s: float | None = None
 
 
-class Tether:
+class GuardLink:
     """Messages to and from the guard."""
 
     def __init__(
@@ -45,36 +45,36 @@ class Tether:
         """Told with every heartbeat how late it was: that is the loop's lag, in seconds."""
         self.ages: Callable[[], Ages] = Ages
         """Asked with every heartbeat what it is to say of this worker's contact to the store."""
-        self.on_message: Callable[[FromGuard], None] = _heard_early
+        self.on_message: Callable[[FromGuard], None] = _before_init
         """Told, on the loop, what the guard says."""
 
-    def say(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         """Tell the guard; never waits."""
         self._writer.write(encode(message))
 
-    async def hear(self) -> NoReturn:
+    async def receive(self) -> NoReturn:
         """Hand on what the guard says; when it is gone, go as well, with all that was started."""
         while line := await self._reader.readline():
             self.on_message(from_guard(line))
         log.warning("the guard is gone")
-        end(1, with_group=True)
+        exit_now(1, with_group=True)
 
-    async def beat(self, watchdog_s: float) -> None:
+    async def send_heartbeats(self, watchdog_s: float) -> None:
         """Show that the loop turns, several times in ``watchdog_s``, for ever."""
-        pause_s = watchdog_s / BEATS_PER_WATCHDOG
+        pause_s = watchdog_s / HEARTBEATS_PER_WATCHDOG
         while True:
             now_s = self._clock.now()
             if self._writer.transport.get_write_buffer_size() < UNREAD_BYTES_MAX:
                 write_s, mirror_s = self.ages()
-                self.say(Heartbeat(sent_s=now_s, write_age_s=write_s, mirror_age_s=mirror_s))
+                self.send(WorkerHeartbeat(sent_s=now_s, write_age_s=write_s, mirror_age_s=mirror_s))
             await asyncio.sleep(pause_s)
             self.on_lag(max(0.0, self._clock.now() - now_s - pause_s))
 
 
-def _heard_early(message: FromGuard) -> None:
+def _before_init(message: FromGuard) -> None:
     """While nothing has begun there is nothing to hold on to, and only one order to follow."""
-    if isinstance(message, Retire):
-        end(0)
+    if isinstance(message, Shutdown):
+        exit_now(0)
 
 
 def die_with_parent() -> None:
@@ -86,7 +86,7 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         # It went before the kernel knew; nobody would tell us.
-        end(1)
+        exit_now(1)
 
 
 def dump_stacks_on_signal() -> None:
@@ -94,7 +94,7 @@ def dump_stacks_on_signal() -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
-def end(status: int, *, with_group: bool = False) -> NoReturn:
+def exit_now(status: int, *, with_group: bool = False) -> NoReturn:
     """Flush what was logged and end the process, now.
 
     Not by ``sys.exit``: the interpreter would wait for threads of modules, which it cannot end.

@@ -112,8 +112,8 @@ class Row:
 def failover(inject: Inject) -> Run:
     """Lose the active by ``inject``, and measure until another one leads and answers."""
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         active = lab.settled()
         return measured(lab, lambda: inject(lab, active))
 
@@ -142,8 +142,8 @@ def ended(inject: Inject, *, lasts_s: float) -> Run:
     Its worker is ended by the clock; once etcd answers again somebody leads, and answers.
     """
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         active = lab.settled()
         worker, term, begun_s = active.worker_pid, lab.chronicle.reigns[-1].term, CLOCK.now()
         inject(lab, active)
@@ -167,8 +167,8 @@ def ended(inject: Inject, *, lasts_s: float) -> Run:
 def stands(inject: Inject, *, lasts_s: float, changes_max: int = 0) -> Run:
     """Do ``inject`` for a while; the active stays, and commands are at worst held."""
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         active = lab.settled()
         count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
         inject(lab, active)

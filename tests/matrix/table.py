@@ -82,24 +82,24 @@ def run(row: Row, runs: int, seed: int) -> Result:
     result = Result(row)
     if row.run is None or row.obstacle():
         return result
-    dice = Random(seed)
+    rng = Random(seed)
     while result.runs < runs and not result.wrong:
         with Lab(**row.place.settings()) as lab:
             for _ in range(min(RUNS_PER_LAB, runs - result.runs)):
-                once(result, lab, dice)
+                once(result, lab, rng)
                 if result.wrong:
                     break
             result.wrong += lab.judged()
     return result
 
 
-def once(result: Result, lab: Lab, dice: Random) -> None:
+def once(result: Result, lab: Lab, rng: Random) -> None:
     """Do a row once in ``lab`` and leave it healed."""
     row = result.row
     assert row.run is not None
     before = lab.found()
     try:
-        figures = row.run(lab, dice)
+        figures = row.run(lab, rng)
     except (AssertionError, TimeoutError, MgrError) as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         result.wrong.append(f"{type(error).__name__}: {error} ({place.name})")

@@ -39,7 +39,7 @@ class Model(Protocol):
         """Return the one state that stands for all that differ only by names."""
         ...
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say in one line who did what."""
         ...
 
@@ -177,7 +177,7 @@ def narrate(model: Model, states: Sequence[bytes]) -> list[str]:
             for label, after in model.successors(state)
             if model.canonical(after) == wanted
         )
-        lines.append(model.tell(label, state, after))
+        lines.append(model.describe(label, state, after))
         state = after
     return lines
 

@@ -74,7 +74,7 @@ class Copies:
         """Return it as it is: the token names its copy."""
         return state
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         action, who = label
         return TEXTS[action].format(who=NAMES[who], left=after[self.bases[who] + D])
@@ -166,7 +166,7 @@ class Streams:
         """Return it as it is."""
         return state
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         return (
             "a tick passes" + ("; the gate is shut" if not after[GATE] else ""),

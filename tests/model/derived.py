@@ -209,7 +209,7 @@ def _proof(age: int) -> int:
     holding = 0
     for tick in range(age, 2 * WINDOW):
         clock.now_s = float(tick)
-        holding += gate.holds()
+        holding += gate.term_valid()
     return holding
 
 

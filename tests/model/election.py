@@ -128,7 +128,7 @@ class Election:
             take(self, state, out)
         return out
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         return words.sentence(label, before, after)
 

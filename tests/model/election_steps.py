@@ -101,7 +101,7 @@ def _forget_term(state: bytearray, base: int) -> None:
         state[base + field] = 0
 
 
-def _told(m: Election, s: bytes, base: int, event: Event) -> bytearray:
+def _after_event(m: Election, s: bytes, base: int, event: Event) -> bytearray:
     after = bytearray(s)
     m.on(after, base, ON[event])
     return after
@@ -198,21 +198,23 @@ def sign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     out.append(((words.SIGN, i), bytes(after)))
 
 
-def pulse(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+def leader_heartbeat(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """Send a pulse, let it arrive, hear of it, or give it up."""
     stage = s[o + R]
     after = bytearray(s)
     if stage == 0:
         if s[o + W]:
             after[o + R], after[o + A] = IN_FLIGHT, 0
-            out.append(((words.PULSE, i), bytes(after)))
+            out.append(((words.HEARTBEAT, i), bytes(after)))
         return
     if stage == IN_FLIGHT:
         holds = s[KEY] == s[o + T]
         if holds:
             _moved(m, after, o)
         after[o + R] = DONE if holds else REFUSED
-        out.append(((words.BEATEN if holds else words.UNBEATEN, i), bytes(after)))
+        out.append(
+            ((words.HEARTBEAT_WRITTEN if holds else words.HEARTBEAT_REFUSED, i), bytes(after))
+        )
     elif stage == DONE:
         after[o + R] = after[o + A] = 0
         left = _proof(m, s[o + A])
@@ -233,36 +235,36 @@ def pulse(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 def alarms(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """Notice that the deadline is over, or that the key is another one."""
     if s[o + D] == 0:
-        after = _told(m, s, o, Event.DEADLINE)
+        after = _after_event(m, s, o, Event.DEADLINE)
         if after != s:
             out.append(((words.PASSED, i), bytes(after)))
     if s[KEY] != s[o + T] and s[o + S]:
-        out.append(((words.LOSS, i), bytes(_told(m, s, o, Event.LOST))))
+        out.append(((words.LOSS, i), bytes(_after_event(m, s, o, Event.LOST))))
 
 
 def started(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """The modules are constructed, or their time is up."""
     if s[o + W] == 2:
-        out.append(((words.READY, i), bytes(_told(m, s, o, Event.STARTED))))
+        out.append(((words.READY, i), bytes(_after_event(m, s, o, Event.STARTED))))
 
 
 def stop(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """An operator ends the manager: in good order, or at once."""
     for label, event in ((words.STOP, Event.STOP), (words.HALT, Event.HALT)):
-        after = _told(m, s, o, event)
+        after = _after_event(m, s, o, event)
         if after != s:
             out.append(((label, i), bytes(after)))
 
 
 def give_up(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """A manager that stops gets no answer to its release."""
-    out.append(((words.GIVES_UP, i), bytes(_told(m, s, o, Event.ABANDONED))))
+    out.append(((words.GIVES_UP, i), bytes(_after_event(m, s, o, Event.ABANDONED))))
 
 
 def judge(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """The store is found to be unfit to lead on, or fit again."""
     event = Event.UNFIT if s[o + P] == STANDBY else Event.FIT
-    after = _told(m, s, o, event)
+    after = _after_event(m, s, o, event)
     after[o + L], after[o + G], after[o + V] = 0, 0, 1
     out.append(((words.UNFIT if event is Event.UNFIT else words.FIT, i), bytes(after)))
 
@@ -271,14 +273,14 @@ def lose_lease(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """A manager that waits finds its lease gone, and with it any key that hangs on it."""
     if s[KEY] and s[KEY] == s[o + T]:
         return
-    after = _told(m, s, o, Event.LOST)
+    after = _after_event(m, s, o, Event.LOST)
     after[o + L], after[o + G], after[o + V] = 0, 0, 1
     out.append(((words.LEASE, i), bytes(after)))
 
 
 def resign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """An operator wants another active."""
-    out.append(((words.RESIGN, i), bytes(_told(m, s, o, Event.RESIGN))))
+    out.append(((words.RESIGN, i), bytes(_after_event(m, s, o, Event.RESIGN))))
 
 
 def drain(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -292,7 +294,7 @@ def drain(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
         m.on(after, o, ON[Event.DRAINED])
         out.append(((words.DRAINED, i), bytes(after)))
     if s[o + S]:
-        out.append(((words.OVERDUE, i), bytes(_told(m, s, o, Event.OVERDUE))))
+        out.append(((words.OVERDUE, i), bytes(_after_event(m, s, o, Event.OVERDUE))))
 
 
 def release(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -454,7 +456,7 @@ def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:
 
 
 _STEPS_OF_PHASES: Final[tuple[tuple[tuple[Step, ...], frozenset[Phase]], ...]] = (
-    ((pulse, alarms, sign), machine.PROVABLE),
+    ((leader_heartbeat, alarms, sign), machine.PROVABLE),
     ((reap,), machine.LEADING | {Phase.ENDING, Phase.PARTING, Phase.LEAVING}),
     ((begin,), frozenset({Phase.STARTING, Phase.ACTIVE})),
     ((started,), frozenset({Phase.STARTING, Phase.STALLED})),

@@ -170,7 +170,7 @@ class Journals:
         self._world(state, out)
         return out
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         action, number = label
         line = TEXTS[action].format(

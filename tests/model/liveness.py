@@ -120,7 +120,7 @@ class Liveness:
         out.append(((TICK, 0), bytes(after)))
         return out
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         action, who = label
         base = HEAD + who * SIZE

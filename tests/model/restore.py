@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
-from mgr.link import StoreSeen
+from mgr.link import KnownStoreState
 from mgr.store.identity import SILENT_S, StoreIdentity
 from tests.model.checker import Label, Successors
 from tests.model.derived import Reading
@@ -69,7 +69,7 @@ TEXTS: Final = (
 @cache
 def counts(seen_rev: int, seen_term: int, revision: int, cluster: int) -> tuple[bool, bool]:
     """Ask the real ``StoreIdentity`` whether an answer counts, and whether it says why not."""
-    seen = StoreSeen(cluster_id=OURS, newest_revision=seen_rev, newest_term=seen_term)
+    seen = KnownStoreState(cluster_id=OURS, newest_revision=seen_rev, newest_term=seen_term)
     clock = Reading()
     identity = StoreIdentity(seen, clock=clock)
     if not identity.matches("endpoint", cluster):
@@ -135,7 +135,7 @@ class Restore:
         self._etcd(state, out)
         return out
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         action, who = label
         base = HEAD + who * SIZE

@@ -38,7 +38,7 @@ class Jugs:
             for action, (first, second) in enumerate(following)
         ]
 
-    def tell(self, label, before, after):
+    def describe(self, label, before, after):
         return f"{tuple(before[1:])} to {tuple(after[1:])}"
 
 
@@ -68,7 +68,7 @@ class Walkers:
                 found.append(((0, who), bytes(after)))
         return found
 
-    def tell(self, label, before, after):
+    def describe(self, label, before, after):
         return f"walker {label[1]} is at {after[label[1]]}"
 
 

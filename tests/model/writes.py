@@ -165,7 +165,7 @@ class Writes:
             out.append(((NEXT, 0), bytes(after)))
         return out
 
-    def tell(self, label: Label, before: bytes, after: bytes) -> str:
+    def describe(self, label: Label, before: bytes, after: bytes) -> str:
         """Say who did what."""
         action, number = label
         acked = f"; write {after[ACKED]} is acknowledged" if after[ACKED] > before[ACKED] else ""

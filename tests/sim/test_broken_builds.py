@@ -15,7 +15,7 @@ from mgr.election.machine import Action, Event, Phase, Step
 from mgr.election.timing import Timing
 from mgr.guard import leader_monitor
 from mgr.store.api import Delete
-from tests.support.network_faults import KEYS, Unguarded, ViolationError, Weather
+from tests.support.network_faults import KEYS, NetworkFault, Unguarded, ViolationError
 from tests.support.simulation import Simulation
 
 TTL_S = 5
@@ -95,9 +95,9 @@ def with_certificates_for_strangers(monkeypatch):
 def a_write_is_held_up_on_its_way(world):
     """It arrives when a successor leads."""
     before = world.settle()
-    before.wire.weather = Weather.LATE
+    before.wire.network_fault = NetworkFault.LATE
     world.run(0.5)
-    before.wire.weather = Weather.FINE
+    before.wire.network_fault = NetworkFault.NONE
     before.worker.die("SIGKILL")
     world.run(TTL_S)
 
@@ -105,7 +105,7 @@ def a_write_is_held_up_on_its_way(world):
 def the_active_is_cut_off(world):
     """Nothing comes back, and its modules go on."""
     before = world.settle()
-    before.wire.weather = Weather.REQUEST_LOST
+    before.wire.network_fault = NetworkFault.REQUEST_LOST
     world.run(3 * TTL_S)
 
 
@@ -113,18 +113,18 @@ def pulses_become_rare(world):
     """Most are lost on their way, and in the end all."""
     before = world.settle()
     for _ in range(6):
-        before.wire.weather = Weather.REQUEST_LOST
+        before.wire.network_fault = NetworkFault.REQUEST_LOST
         world.run(0.3)
-        before.wire.weather = Weather.FINE
+        before.wire.network_fault = NetworkFault.NONE
         world.run(1.0)
-    before.wire.weather = Weather.REQUEST_LOST
+    before.wire.network_fault = NetworkFault.REQUEST_LOST
     world.run(2 * TTL_S)
 
 
 def a_cut_off_active_loses_its_key(world):
     """By an operator's hand, long before its deadline."""
     before = world.settle()
-    before.wire.weather = Weather.REQUEST_LOST
+    before.wire.network_fault = NetworkFault.REQUEST_LOST
     world.push(Delete(KEYS.leader))
     world.run(TTL_S)
 
@@ -140,7 +140,7 @@ def a_module_does_not_stop(world):
 def a_short_term_follows_an_unheard_of_end(world):
     """The key of a manager that is cut off is deleted by hand, and its successor resigns soon."""
     before = world.settle()
-    before.wire.weather = Weather.REQUEST_LOST
+    before.wire.network_fault = NetworkFault.REQUEST_LOST
     world.push(Delete(KEYS.leader))
     world.until(lambda: set(world.active) - {before.name}, 2)
     [successor] = set(world.active) - {before.name}

@@ -43,8 +43,8 @@ def test_a_presence_that_cannot_be_made_ends_the_manager():
         def broken():
             raise UnforeseenError
 
-        before.guard._signboard._records.presence = broken
-        before.guard._signboard.stale.set()
+        before.guard._presence_updater._records.presence = broken
+        before.guard._presence_updater.stale.set()
         with pytest.raises(ExceptionGroup) as caught:
             world.run(5)
 

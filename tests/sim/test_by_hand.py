@@ -55,12 +55,12 @@ def test_a_heartbeat_of_somebody_else_ends_the_term_without_a_certificate():
     """A machine was resumed twice from one snapshot: the copy may still act."""
     with Simulation("a", "b") as world:
         active = world.settle()
-        term = active.guard.term.office.term
+        term = active.guard.leadership.term
 
         world.push(Put(KEYS.pulse, "the copy's"))
-        world.until(lambda: world.judge.endings, 2)
+        world.until(lambda: world.checker.endings, 2)
 
-        [ending] = world.judge.endings
+        [ending] = world.checker.endings
         assert (ending.term, ending.quiesced) == (term, False)
         assert ending.window_s > 1.5
         world.until(lambda: len(world.active) == 1, 30)

@@ -8,11 +8,11 @@ import pytest
 
 from mgr.election.machine import Phase
 from mgr.election.records import Fence, decode
-from mgr.guard.actions import MAKE_WAY_S
+from mgr.guard.actions import YIELD_S
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
 from mgr.store.api import Delete, Put
-from tests.support.network_faults import KEYS, Weather
+from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import SimManager, Simulation
 
 TTL_S = 5
@@ -40,7 +40,7 @@ def test_the_death_of_a_worker_is_certified():
     """The successor reads that nothing of the term before acts any more."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        term = before.guard.term.office.term
+        term = before.guard.leadership.term
 
         before.worker.die("SIGKILL")
         world.until(lambda: world.leader_name() is None, 0.9)
@@ -75,7 +75,7 @@ def test_a_worker_is_started_anew_when_the_successor_had_time_to_start():
 
         anew_s = world.until(lambda: before.worker not in {old, None}, 5)
         assert world.leader_name() not in {before.name, None}
-        assert MAKE_WAY_S <= anew_s < MAKE_WAY_S + 0.1
+        assert YIELD_S <= anew_s < YIELD_S + 0.1
 
 
 def test_a_worker_with_nobody_to_make_way_for_is_started_at_once():
@@ -102,13 +102,13 @@ def test_a_frozen_worker_is_killed_by_its_guard():
         world.run(5)
 
 
-@pytest.mark.parametrize("weather", [Weather.REQUEST_LOST, Weather.ANSWER_LOST])
-def test_a_leader_cut_off_from_the_store_is_replaced(weather):
+@pytest.mark.parametrize("network_fault", [NetworkFault.REQUEST_LOST, NetworkFault.ANSWER_LOST])
+def test_a_leader_cut_off_from_the_store_is_replaced(network_fault):
     """Whichever way the cable breaks, it suspends itself first and somebody else leads then."""
     with Simulation("a", "b", "c") as world:
         before = world.settle()
 
-        before.wire.weather = weather
+        before.wire.network_fault = network_fault
         world.until(lambda: before.guard.phase is Phase.SUSPENDED, TTL_S)
         assert world.leader_name() == before.name
         world.run(2 * TTL_S)
@@ -121,18 +121,18 @@ def test_a_short_outage_of_the_store_is_a_pause_not_a_failover():
     """Suspended past its deadline, the active resumes the same term with its modules warm."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        term, worker = before.guard.term.office.term, before.worker
+        term, worker = before.guard.leadership.term, before.worker
         world.run(0.1)
 
         # Renewals arrive, so the lease lives, and nobody hears the answers.
         for manager in world.managers.values():
-            manager.wire.weather = Weather.ANSWER_LOST
+            manager.wire.network_fault = NetworkFault.ANSWER_LOST
         world.until(lambda: before.guard.phase is Phase.SUSPENDED, TTL_S)
         for manager in world.managers.values():
-            manager.wire.weather = Weather.FINE
+            manager.wire.network_fault = NetworkFault.NONE
         world.until(lambda: before.guard.phase is Phase.ACTIVE, 2)
 
-        assert before.guard.term.office.term == term
+        assert before.guard.leadership.term == term
         assert before.worker is worker
         assert not worker.dead
 
@@ -195,7 +195,7 @@ def test_a_leader_key_deleted_by_hand_ends_the_term_at_once():
     """The watch tells it; the worker retires; a later term begins."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        term, worker = before.guard.term.office.term, before.worker
+        term, worker = before.guard.leadership.term, before.worker
 
         world.push(Delete(KEYS.leader))
         took_s = world.until(lambda: worker.dead, 0.6)
@@ -213,7 +213,7 @@ def test_a_resignation_hands_over_to_the_named_successor():
         for _ in range(20):
             before = world.settle()
             names = sorted(set(world.managers) - {before.name})
-            wanted = world.dice.choice(names)
+            wanted = world.rng.choice(names)
 
             world.resign(before.name, wanted)
             took_s = world.until(lambda wanted=wanted: world.leader_name() == wanted, 0.9)
@@ -280,7 +280,7 @@ def test_a_manager_stops_although_the_store_is_away():
     """It gives up after a moment; its lease runs out by itself."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        before.wire.weather = Weather.REQUEST_LOST
+        before.wire.network_fault = NetworkFault.REQUEST_LOST
 
         before.stop()
 
@@ -291,12 +291,12 @@ def test_managers_wait_for_a_store_that_is_away_when_they_start():
     """Nobody leads by belief, and everything begins by itself."""
     with Simulation("a", "b") as world:
         for manager in world.managers.values():
-            manager.wire.weather = Weather.REQUEST_LOST
+            manager.wire.network_fault = NetworkFault.REQUEST_LOST
         world.run(30)
         assert world.active == []
 
         for manager in world.managers.values():
-            manager.wire.weather = Weather.FINE
+            manager.wire.network_fault = NetworkFault.NONE
         world.settle()
 
 
@@ -307,9 +307,9 @@ def test_an_attempt_that_came_through_late_is_found_and_used():
         world.until(lambda: manager.guard.phase is Phase.WARMING, 5)
         world.run(0.1)
 
-        manager.wire.weather = Weather.ANSWER_LOST
+        manager.wire.network_fault = NetworkFault.ANSWER_LOST
         world.until(lambda: world.leader_name() == "a", 5)
-        manager.wire.weather = Weather.FINE
+        manager.wire.network_fault = NetworkFault.NONE
 
         world.until(lambda: world.active == ["a"], 5)
 
@@ -336,11 +336,11 @@ def test_a_word_of_the_worker_out_of_turn_decides_nothing():
     """It is logged; guard and worker go on."""
     with Simulation("a", "b") as world:
         active = world.settle()
-        term = active.guard.term.office.term
+        term = active.guard.leadership.term
 
-        active.worker.say(Drained(term=term, quiesced=True))
-        active.worker.say(Started(term=term - 1))
-        active.worker.say(Fenced(term=term - 1))
+        active.worker.send_to_guard(Drained(term=term, quiesced=True))
+        active.worker.send_to_guard(Started(term=term - 1))
+        active.worker.send_to_guard(Fenced(term=term - 1))
         world.run(1)
 
         assert world.active == [active.name]
@@ -353,7 +353,7 @@ def test_a_worker_that_was_fenced_is_over():
         active = world.settle()
         worker = active.worker
 
-        worker.say(Fenced(term=active.guard.term.office.term))
+        worker.send_to_guard(Fenced(term=active.guard.leadership.term))
         world.run(0.1)
 
         assert worker.dead
@@ -366,7 +366,7 @@ def test_a_worker_that_never_becomes_warm_is_replaced():
         manager = world.managers["a"]
         world.until(lambda: manager.worker is not None, 1)
         stuck = manager.worker
-        stuck.say = lambda _message: None
+        stuck.send_to_guard = lambda _message: None
 
         world.run(34)
         assert not stuck.dead
@@ -382,15 +382,15 @@ def test_a_worker_that_cannot_become_warm_for_want_of_a_store_is_left_alone():
         manager = world.managers["a"]
         world.until(lambda: manager.worker is not None, 1)
         waiting = manager.worker
-        said, waiting.say = waiting.say, lambda _message: None
-        manager.wire.weather = Weather.REQUEST_LOST
+        said, waiting.send_to_guard = waiting.send_to_guard, lambda _message: None
+        manager.wire.network_fault = NetworkFault.REQUEST_LOST
 
         world.run(120)
         assert not waiting.dead
 
-        manager.wire.weather = Weather.FINE
-        waiting.say = said
-        waiting.say(Ready(grpc_address="a:1", http_address=""))
+        manager.wire.network_fault = NetworkFault.NONE
+        waiting.send_to_guard = said
+        waiting.send_to_guard(Ready(grpc_address="a:1", http_address=""))
         world.settle()
         assert not waiting.dead
 
@@ -403,8 +403,8 @@ def test_an_etcd_too_old_is_not_led_on_and_an_upgrade_is_noticed(monkeypatch):
         world.run(20)
         assert world.phases == {"a": "BLOCKED", "b": "BLOCKED"}
         assert world.leader() is None
-        assert a.worker.standing.phase == "blocked"
-        assert "etcd 3.5.1" in a.worker.standing.note
+        assert a.worker.phase_message.phase == "blocked"
+        assert "etcd 3.5.1" in a.worker.phase_message.note
 
         monkeypatch.setattr(memory, "VERSION", "3.6.14")
         world.run(20)
@@ -419,7 +419,7 @@ def test_systemd_hears_of_readiness_of_each_phase_and_of_the_end():
         manager.stop()
         world.until(lambda: not manager.running, 8)
 
-        told = manager.systemd.told
+        told = manager.systemd.messages
         assert told.index("STATUS=warming") < told.index("READY=1") < told.index("STATUS=active")
         assert told.index("STATUS=active") < told.index("STOPPING=1")
 

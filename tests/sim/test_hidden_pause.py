@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.network_faults import Weather
+from tests.support.network_faults import NetworkFault
 from tests.support.simulation import Simulation
 
 TTL_S = 5
 
 
-def paused(world, weather=Weather.FINE):
+def paused(world, network_fault=NetworkFault.NONE):
     """The active is paused until another one leads, and wakes, in such weather at first."""
     before = world.settle()
     world.pause(before.name, 2 * TTL_S)
     world.run(TTL_S)
     assert set(world.active) - {before.name}, "nobody took over"
-    before.wire.weather = weather
+    before.wire.network_fault = network_fault
     world.run(TTL_S + 1)
-    before.wire.weather = Weather.FINE
+    before.wire.network_fault = NetworkFault.NONE
     world.run(2 * TTL_S)
 
 
@@ -40,16 +40,16 @@ def test_no_write_lands_and_one_leads(external, seed):
 def test_effects_outside_can_come_late(external):
     """Its network is back later than its processor: until then it has no reason to doubt."""
     with Simulation("a", "b", "c", external=external) as world:
-        paused(world, weather=Weather.REQUEST_LOST)
+        paused(world, network_fault=NetworkFault.REQUEST_LOST)
 
-        assert world.judge.late_effects
+        assert world.checker.late_effects
 
 
 def test_a_paused_standby_deposes_nobody():
     """Its clock is behind, so that it waits too long and not too short."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        term = before.guard.term.office.term
+        term = before.guard.leadership.term
         [standby] = set(world.managers) - {before.name}
 
         for _ in range(5):
@@ -57,4 +57,4 @@ def test_a_paused_standby_deposes_nobody():
             world.run(3.0)
 
         assert world.active == [before.name]
-        assert before.guard.term.office.term == term
+        assert before.guard.leadership.term == term

@@ -9,7 +9,7 @@ from mgr.election.deposition import GAP_S, GAPS_PER_WINDOW, LOOKS_PER_GAP
 from mgr.election.heartbeat import PROFILES
 from mgr.election.machine import Phase
 from mgr.election.records import Fence, Leader, decode
-from tests.support.network_faults import KEYS, Weather
+from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
 
 TTL_S = 5
@@ -48,7 +48,7 @@ def test_a_host_that_is_gone_is_replaced_within_a_window(profile, seed):
     """Guard and worker frozen: nobody there can give the key back, and no lease is waited for."""
     with Simulation("a", "b", "c", profile=profile, seed=seed) as world:
         before = world.settle()
-        world.run(world.dice.uniform(0, 1))
+        world.run(world.rng.uniform(0, 1))
 
         world.freeze(before.name, 30)
         took_s = replaced(world, before)
@@ -61,19 +61,21 @@ def test_a_host_that_is_gone_is_replaced_within_a_window(profile, seed):
         assert len(world.active) == 1
 
 
-@pytest.mark.parametrize("weather", [Weather.REQUEST_LOST, Weather.ANSWER_LOST, Weather.LATE])
-def test_a_leader_that_is_cut_off_suspends_itself_and_is_deposed(weather):
+@pytest.mark.parametrize(
+    "network_fault", [NetworkFault.REQUEST_LOST, NetworkFault.ANSWER_LOST, NetworkFault.LATE]
+)
+def test_a_leader_that_is_cut_off_suspends_itself_and_is_deposed(network_fault):
     """In this order; and what it sent before it heard of that changes nothing."""
     with Simulation("a", "b", "c") as world:
         before = world.settle()
 
-        before.wire.weather = weather
+        before.wire.network_fault = network_fault
         world.until(lambda: before.guard.phase is Phase.SUSPENDED, 2)
         assert world.leader_name() == before.name
         # Pulses that arrive unheard are signs of life: the lease has to run out first.
         took_s = replaced(world, before, 3 * TTL_S)
 
-        assert weather is not Weather.REQUEST_LOST or took_s < 1
+        assert network_fault is not NetworkFault.REQUEST_LOST or took_s < 1
         world.run(TTL_S)
 
 
@@ -86,19 +88,19 @@ def test_without_a_pulse_the_lease_decides():
         world.freeze(before.name, 30)
 
         assert TTL_S - 1.1 < replaced(world, before) < TTL_S + 0.1
-        assert world.judge.endings == []
+        assert world.checker.endings == []
 
 
 def test_a_deposition_says_what_the_successor_must_wait_for():
     """Nothing: the window was outwaited before. But nobody was seen dead."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        term = before.guard.term.office.term
+        term = before.guard.leadership.term
 
         world.freeze(before.name, 20)
         world.run(TTL_S)
 
-        assert world.judge.endings == [
+        assert world.checker.endings == [
             Fence(term=term, name=before.name, reason="deposed", quiesced=False, window_s=0)
         ]
 
@@ -110,10 +112,10 @@ def test_a_standby_uses_the_window_of_the_leader_and_not_its_own():
         world.join("b", profile="fast")
         world.settle()
 
-        before.wire.weather = Weather.REQUEST_LOST
+        before.wire.network_fault = NetworkFault.REQUEST_LOST
         # With the pause before and the last request's time-out: less than its own window.
         world.run(0.8)
-        before.wire.weather = Weather.FINE
+        before.wire.network_fault = NetworkFault.NONE
         world.run(TTL_S)
 
         assert world.active == ["a"]
@@ -124,12 +126,12 @@ def test_a_store_that_was_away_for_everybody_deposes_nobody(profile):
     """Whoever was cut off itself knows nothing of the leader: its count begins anew."""
     with Simulation("a", "b", "c", profile=profile, ttl_s=LONG_TTL_S) as world:
         before = world.settle()
-        term = before.guard.term.office.term
+        term = before.guard.leadership.term
 
         outage(world, before, PROFILES[profile].window_s)
 
         assert world.active == [before.name]
-        assert before.guard.term.office.term == term
+        assert before.guard.leadership.term == term
 
 
 def test_without_the_rule_of_own_slowness_an_outage_would_depose(monkeypatch):
@@ -141,22 +143,22 @@ def test_without_the_rule_of_own_slowness_an_outage_would_depose(monkeypatch):
 
         outage(world, before, 1.5)
 
-        assert [ending.reason for ending in world.judge.endings] == ["deposed"]
+        assert [ending.reason for ending in world.checker.endings] == ["deposed"]
 
 
 def outage(world, leader, window_s):
     """The store is away for two windows; the standbys reach it first, the leader soon after."""
-    leader.wire.weather = Weather.REQUEST_LOST
+    leader.wire.network_fault = NetworkFault.REQUEST_LOST
     # So that everybody has seen its last pulse.
     world.run(0.2 * window_s)
     for manager in world.managers.values():
-        manager.wire.weather = Weather.REQUEST_LOST
+        manager.wire.network_fault = NetworkFault.REQUEST_LOST
     world.run(2 * window_s)
     for manager in world.managers.values():
         if manager is not leader:
-            manager.wire.weather = Weather.FINE
+            manager.wire.network_fault = NetworkFault.NONE
     world.run(0.4 * window_s)
-    leader.wire.weather = Weather.FINE
+    leader.wire.network_fault = NetworkFault.NONE
     world.run(3 * window_s)
 
 
@@ -170,14 +172,14 @@ def test_a_standby_that_slept_deposes_nobody():
         world.run(10)
 
         assert world.active == [before.name]
-        assert world.judge.endings == []
+        assert world.checker.endings == []
 
 
 def test_the_window_follows_the_gaps_between_pulses():
     """A slow store makes it longer, in the record first; when it is quick again, shorter."""
     with Simulation("a", "b") as world:
         active = world.settle()
-        term = active.guard.term.office.term
+        term = active.guard.leadership.term
 
         active.wire.slow_s = 0.6
         world.run(6)
@@ -188,7 +190,7 @@ def test_the_window_follows_the_gaps_between_pulses():
         world.run(60)
         assert window_of(world) == 1.5
         assert fence_of(world).window_s == pytest.approx(1.515)
-        assert active.guard.term.office.term == term
+        assert active.guard.leadership.term == term
 
 
 def test_nothing_is_sent_for_a_worker_that_is_silent():
@@ -216,4 +218,4 @@ def test_depositions_are_rare():
         took_s = replaced(world, second)
 
         assert took_s > TTL_S - 1.1
-        assert [ending.reason for ending in world.judge.endings] == ["deposed"]
+        assert [ending.reason for ending in world.checker.endings] == ["deposed"]

@@ -58,12 +58,12 @@ def test_a_term_below_one_that_was_seen_is_not_begun():
 def test_a_term_is_not_given_twice():
     """Etcd was restored to the revision before a term that was seen: the next key repeats it."""
     with Simulation("a", "b") as world:
-        term = world.settle().guard.term.office.term
+        term = world.settle().guard.leadership.term
 
     with Simulation("a", "b") as world:
         remember(world, term)
 
-        assert world.settle().guard.term.office.term > term
+        assert world.settle().guard.leadership.term > term
 
 
 def test_managers_that_are_blocked_go_on_by_themselves_once_revisions_are_higher():
@@ -116,7 +116,7 @@ def test_a_build_that_takes_any_term_would_be_seen(monkeypatch):
     async def any_term(*_, **__):
         return True
 
-    monkeypatch.setattr(Campaign, "_grows", any_term)
+    monkeypatch.setattr(Campaign, "_is_newest_term", any_term)
     with Simulation("a", "b", "c") as world:
         a_restored_key(world)
 
@@ -128,7 +128,7 @@ def test_a_restore_ends_the_term():
     """The worker has in memory what is not in etcd any more; it, or another one, begins anew."""
     with Simulation("a", "b", "c") as world:
         first = world.settle()
-        before = first.guard.term.office.term
+        before = first.guard.leadership.term
 
         raise_revision(world, RAISED)
         see(world, RAISED)

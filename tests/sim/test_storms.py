@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.guard.actions import PART_SLACK_S
+from mgr.guard.actions import HAND_OVER_SLACK_S
 from mgr.store.api import Delete
-from tests.support.network_faults import KEYS, Weather
+from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
 
 STORM_S = 45
@@ -18,23 +18,23 @@ CALM_S = 10
 
 def clouds(world, name):
     """Everything that can happen to manager ``name``."""
-    manager, dice = world.managers[name], world.dice
-    seconds = dice.uniform(0.5, 12)
+    manager, rng = world.managers[name], world.rng
+    seconds = rng.uniform(0.5, 12)
 
-    def lose(weather):
-        manager.wire.weather = weather
+    def lose(network_fault):
+        manager.wire.network_fault = network_fault
 
     def clear():
-        manager.wire.weather = Weather.FINE
+        manager.wire.network_fault = NetworkFault.NONE
         manager.wire.slow_s = 0.0
 
     def slow_down():
-        manager.wire.slow_s = dice.uniform(0.02, 0.4)
+        manager.wire.slow_s = rng.uniform(0.02, 0.4)
         world.later(seconds, clear)
 
     def crash_guard():
         manager.kill()
-        world.later(dice.uniform(0.1, 8), manager.start)
+        world.later(rng.uniform(0.1, 8), manager.start)
 
     def restart():
         manager.stop()
@@ -44,8 +44,8 @@ def clouds(world, name):
         manager.worker.stubborn = True
         world.resign(name)
 
-    def cut(weather):
-        lose(weather)
+    def cut(network_fault):
+        lose(network_fault)
         world.later(seconds, clear)
 
     def help_out():
@@ -53,9 +53,9 @@ def clouds(world, name):
             manager.worker.start_helper()
 
     return [
-        lambda: cut(Weather.REQUEST_LOST),
-        lambda: cut(Weather.ANSWER_LOST),
-        lambda: cut(Weather.LATE),
+        lambda: cut(NetworkFault.REQUEST_LOST),
+        lambda: cut(NetworkFault.ANSWER_LOST),
+        lambda: cut(NetworkFault.LATE),
         slow_down,
         lambda: world.freeze(name, seconds),
         lambda: world.freeze(f"{name}/worker", seconds),
@@ -63,7 +63,7 @@ def clouds(world, name):
         crash_guard,
         restart,
         lambda: world.resign(name),
-        lambda: world.resign(name, dice.choice(list(world.managers))),
+        lambda: world.resign(name, rng.choice(list(world.managers))),
         stubborn_resignation,
         lambda: world.freeze(name, seconds, alone=True),
         lambda: world.pause(name, seconds),
@@ -71,10 +71,10 @@ def clouds(world, name):
     ]
 
 
-def change_the_weather(world):
+def change_the_network(world):
     """Let something happen, to one manager, to all, or to the store."""
-    dice = world.dice
-    name = dice.choice([n for n, m in world.managers.items() if m.running and m.worker])
+    rng = world.rng
+    name = rng.choice([n for n, m in world.managers.items() if m.running and m.worker])
     outages = [clouds(world, n)[0] for n in world.managers]
     hands = [
         lambda: world.push(Delete(KEYS.leader)),
@@ -83,9 +83,9 @@ def change_the_weather(world):
     ]
     # The active is where it hurts.
     leader = world.leader_name()
-    if leader in world.managers and world.managers[leader].running and dice.random() < 0.6:
+    if leader in world.managers and world.managers[leader].running and rng.random() < 0.6:
         name = leader
-    dice.choice(clouds(world, name) * 2 + hands)()
+    rng.choice(clouds(world, name) * 2 + hands)()
 
 
 def ride_out(seed, *, external):
@@ -94,18 +94,18 @@ def ride_out(seed, *, external):
     profile = {0: "off", 1: "fast"}.get(seed % 10, "default")
     with Simulation(*names, seed=seed, profile=profile, external=external) as world:
         for name in names:
-            world.loop.set_rate(name, world.dice.uniform(1 - RATE, 1 + RATE))
+            world.loop.set_rate(name, world.rng.uniform(1 - RATE, 1 + RATE))
         world.settle()
         end_s = world.clock.now() + STORM_S
         while world.clock.now() < end_s:
-            world.run(world.dice.uniform(0.2, 6))
+            world.run(world.rng.uniform(0.2, 6))
             if any(m.running and m.worker for m in world.managers.values()):
-                change_the_weather(world)
+                change_the_network(world)
         world.clear_up()
-        world.run(CALM_S + PART_SLACK_S)
+        world.run(CALM_S + HAND_OVER_SLACK_S)
 
         assert len(world.active) == 1, world.phases
-        assert world.judge.writes > 20
+        assert world.checker.writes > 20
 
 
 @pytest.mark.parametrize("seed", range(50))

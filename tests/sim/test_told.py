@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from mgr.errors import CannotListenError
-from tests.support.network_faults import KEYS, Weather
+from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
 
 
@@ -22,13 +22,13 @@ def test_a_successor_is_told_how_the_term_before_ended(end, ended, planned):
     """The record of it is overwritten by its own, so the guard passes it on."""
     with Simulation("a", "b") as world:
         before = world.settle()
-        assert before.worker._term.ended == ""
+        assert before.worker._term.predecessor_end == ""
 
         end(before)
         world.until(lambda: world.active not in ([], [before.name]), 9)
 
         told = world.managers[world.active[0]].worker._term
-        assert (told.ended, told.planned) == (f"mgr.{before.name} {ended}", planned)
+        assert (told.predecessor_end, told.planned) == (f"mgr.{before.name} {ended}", planned)
 
 
 def test_a_port_taken_at_the_first_start_ends_the_manager():
@@ -63,9 +63,9 @@ def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(c
     caplog.set_level("INFO", "mgr.guard")
     with Simulation("a") as world:
         a = world.managers["a"]
-        a.wire.weather = Weather.REQUEST_LOST
+        a.wire.network_fault = NetworkFault.REQUEST_LOST
         world.run(400)
-        a.wire.weather = Weather.FINE
+        a.wire.network_fault = NetworkFault.NONE
         world.settle()
 
     said = [one for one in caplog.records if one.message.startswith("joining the cluster")]

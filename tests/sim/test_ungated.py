@@ -1,6 +1,6 @@
 """Modules that act outside and ask nobody, and processes that they start: ended in time.
 
-What they are ended by is the kernel: a timer that the guard arms (``Worker.allow_until``), and
+What they are ended by is the kernel: a timer that the guard arms (``set_kill_timer``), and
 whatever kills what a worker has started. Each scenario is run without it as well, and the judge
 finds what happens then.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.network_faults import ViolationError, Weather
+from tests.support.network_faults import NetworkFault, ViolationError
 from tests.support.simulation import Simulation
 
 TTL_S = 5
@@ -17,7 +17,7 @@ TTL_S = 5
 
 def cut_off(world, before):
     """Nothing of etcd comes back."""
-    before.wire.weather = Weather.REQUEST_LOST
+    before.wire.network_fault = NetworkFault.REQUEST_LOST
     world.run(2 * TTL_S)
 
 
@@ -119,10 +119,10 @@ def test_a_worker_without_such_modules_is_suspended_and_not_ended():
 
         # For everybody, or a standby would depose it.
         for manager in world.managers.values():
-            manager.wire.weather = Weather.ANSWER_LOST
+            manager.wire.network_fault = NetworkFault.ANSWER_LOST
         world.run(2)
         for manager in world.managers.values():
-            manager.wire.weather = Weather.FINE
+            manager.wire.network_fault = NetworkFault.NONE
         world.run(1)
 
         assert not worker.dead

@@ -31,7 +31,7 @@ def test_a_rolling_upgrade_ends_with_everybody_fit(seed):
     with Simulation("a", "b", "c", seed=seed) as world:
         world.settle()
         led = []
-        for name in world.dice.sample(["a", "b", "c"], 3):
+        for name in world.rng.sample(["a", "b", "c"], 3):
             restart(world, name, "2")
             led.append(led_by(world))
 
@@ -61,7 +61,7 @@ def test_nobody_of_the_old_release_leads_after_the_new_one():
         for name in (first, old[1]):
             manager = world.managers[name]
             assert manager.guard.phase is Phase.BLOCKED
-            assert "mgrd 2 has led here, this is 1" in manager.worker.standing.note
+            assert "mgrd 2 has led here, this is 1" in manager.worker.phase_message.note
 
 
 def test_an_operator_can_go_back():

@@ -24,7 +24,7 @@ from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.health.board import Board
 from mgr.health.mute import decode as decode_mute
 from mgr.link import ModuleReport
-from tests.support.leading import Office, office
+from tests.support.leading import LeadingTerm, leading
 
 OPTIONS = {
     "hello": [
@@ -41,11 +41,11 @@ MODULES = {
 }
 
 
-class Desk:
+class BuiltinCommands:
     """An ``Administration`` whose collaborators are real, but for the catalogue and the map."""
 
-    def __init__(self, term: Office):
-        self.office = term
+    def __init__(self, term: LeadingTerm):
+        self.leading_term = term
         self.schemas = Schemas(native_options({"fsid": "f-s-i-d"}))
         for module, options in OPTIONS.items():
             self.schemas.put(module, options)
@@ -111,11 +111,11 @@ class Desk:
             warm=warm,
             machine={"arch": "z80"},
         )
-        await self.office.fenced.put(self.office.keys.manager(name), encode(presence))
+        await self.leading_term.fenced.put(self.leading_term.keys.manager(name), encode(presence))
 
     def stored(self, key):
         """A key's value, as every manager's mirror shows it."""
-        record = self.office.mirror.get(key)
+        record = self.leading_term.mirror.get(key)
         return record.value if record else None
 
     # -- what the manager would provide -------------------------------------------------------
@@ -135,7 +135,7 @@ class Desk:
         return name == "mgr_map"
 
     def mgr_map(self):
-        others = self.office.mirror.under(self.office.keys.managers)
+        others = self.leading_term.mirror.under(self.leading_term.keys.managers)
         names = [key.rpartition("/")[2] for key in others]
         return {
             "epoch": 41,
@@ -155,7 +155,7 @@ class Desk:
         self.resigned.append((reason, successor))
 
     def _follow(self, prefix, load):
-        mirror = self.office.mirror
+        mirror = self.leading_term.mirror
         mirror.subscribe(prefix, lambda _: load(mirror.under(prefix)))
 
     def _load_mutes(self, records):
@@ -165,9 +165,9 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk() -> AsyncIterator[Desk]:
+async def builtin_commands() -> AsyncIterator[BuiltinCommands]:
     """Sit at the desk of the active manager ``a``."""
-    async with office() as term:
-        at = Desk(term)
+    async with leading() as term:
+        at = BuiltinCommands(term)
         await at.join("a", modules=MODULES)
         yield at

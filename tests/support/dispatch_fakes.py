@@ -10,7 +10,7 @@ from mgr.command.dispatch import Dispatcher, Request
 from mgr.command.journal import Journal
 from mgr.command.registry import Command, Registry
 from mgr.errors import NotActiveError, OverloadedError, TermLostError
-from tests.support.leading import office
+from tests.support.leading import leading
 
 COMMANDS = (
     Command(Signature.parse("counter show"), "", "r", module="counter"),
@@ -31,16 +31,16 @@ class Gate:
         self.draining = False
         self.reopened = asyncio.Event()
 
-    def admits(self):
+    def accepts(self):
         return self.is_open and not self.draining
 
-    def holds(self):
+    def term_valid(self):
         return self.is_open
 
-    async def admitted(self, *, until_s):
+    async def wait_accepting(self, *, until_s):
         await self._wait(until_s, NotActiveError("b:1"))
 
-    async def held(self, *, until_s):
+    async def wait_term_valid(self, *, until_s):
         await self._wait(until_s, TermLostError("over"))
 
     def shut(self):
@@ -123,5 +123,5 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def bench(*, store=None, clock=None, **options):
-    async with office(store, clock) as term:
+    async with leading(store, clock) as term:
         yield Bench(term, **options)

@@ -25,17 +25,17 @@ import msgspec
 from mgr.clock import CLOCK
 from mgr.link import (
     ActsOutside,
-    Begin,
     Drain,
     Drained,
-    Heartbeat,
-    Lead,
+    Init,
+    LeadershipReleased,
+    Promote,
     Ready,
-    Released,
     Resign,
-    Retire,
+    Shutdown,
     Started,
     TimeLimited,
+    WorkerHeartbeat,
     encode,
     from_guard,
     open_link,
@@ -50,31 +50,31 @@ LED_S = []
 """When it was told to lead."""
 
 
-async def beat(say, watchdog_s):
+async def beat(send, watchdog_s):
     """Show that the loop turns."""
     while True:
         now_s = CLOCK.now()
         age_s = now_s - LED_S[0] if LED_S and "unable" in WORDS else None
-        say(Heartbeat(sent_s=now_s, write_age_s=age_s))
+        send(WorkerHeartbeat(sent_s=now_s, write_age_s=age_s))
         await asyncio.sleep(watchdog_s / 6)
 
 
-def answer(say, message):
+def answer(send, message):
     """Do what the guard says."""
     match message:
-        case Lead(term=term):
+        case Promote(term=term):
             LED_S.append(CLOCK.now())
-            say(Started(term=term))
+            send(Started(term=term))
             if "outside" in WORDS:
-                say(ActsOutside(term=term, acts=True))
+                send(ActsOutside(term=term, acts=True))
             if "resign" in WORDS:
-                say(Resign(reason="asked"))
+                send(Resign(reason="asked"))
         case TimeLimited(term=term):
             sys.stdout.write(f"limited in term {term}\n")
             sys.stdout.flush()
         case Drain(term=term) if "stubborn" not in WORDS:
-            say(Drained(term=term, quiesced="unquiesced" not in WORDS))
-        case Released() | Retire():
+            send(Drained(term=term, quiesced="unquiesced" not in WORDS))
+        case LeadershipReleased() | Shutdown():
             os._exit(0)
 
 
@@ -84,26 +84,26 @@ async def main():
     parser.add_argument("--link-fd", type=int, required=True)
     reader, writer = await open_link(socket.socket(fileno=parser.parse_args().link_fd))
     begin = from_guard(await reader.readline())
-    assert isinstance(begin, Begin)
+    assert isinstance(begin, Init)
     settings = msgspec.json.decode(begin.settings, type=Settings)
 
-    def say(message):
+    def send(message):
         writer.write(encode(message))
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(beat(say, settings.watchdog_s))
+        tasks.create_task(beat(send, settings.watchdog_s))
         if "helper" in WORDS:
             subprocess.Popen(["sleep", "300"])  # noqa: ASYNC220 - as a module's thread would
         if "escape" in WORDS:
             subprocess.Popen(["sh", "-c", "setsid sleep 301 &"])  # noqa: ASYNC220
-        say(Ready(grpc_address=f"{settings.id}:1", http_address=f"{settings.id}:2"))
+        send(Ready(grpc_address=f"{settings.id}:1", http_address=f"{settings.id}:2"))
         if "crash" in WORDS:
             await writer.drain()
             os.abort()
         if "gibberish" in WORDS:
             writer.write(b"{?}\n")
         while line := await reader.readline():
-            answer(say, from_guard(line))
+            answer(send, from_guard(line))
         os._exit(1)
 
 

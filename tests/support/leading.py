@@ -19,7 +19,7 @@ LEASE_TTL_S = 5
 
 
 @dataclass
-class Office:
+class LeadingTerm:
     """One term: what the active manager's parts are given."""
 
     store: MemoryStore
@@ -44,27 +44,27 @@ class Office:
         assert term is not None
         return term
 
-    async def succeed(self) -> Office:
+    async def succeed(self) -> LeadingTerm:
         """End this term and begin the next one on the same store, with a mirror of its own."""
-        return await _office(self.store, self.clock, self.tasks, after=self)
+        return await _lead(self.store, self.clock, self.tasks, after=self)
 
 
 @contextlib.asynccontextmanager
-async def office(store=None, clock: ManualClock | None = None) -> AsyncIterator[Office]:
+async def leading(store=None, clock: ManualClock | None = None) -> AsyncIterator[LeadingTerm]:
     """Lead for as long as the context lasts; ``store`` may wrap a ``MemoryStore``."""
     clock = clock or ManualClock()
     before = asyncio.all_tasks()
     async with asyncio.TaskGroup() as tasks:
-        held = await _office(store or MemoryStore(clock), clock, tasks)
+        leading_term = await _lead(store or MemoryStore(clock), clock, tasks)
         try:
-            yield held
+            yield leading_term
         finally:
             # Mirrors follow for ever, and a command of a test may wait for ever on purpose.
             for task in asyncio.all_tasks() - before:
                 task.cancel()
 
 
-async def _office(store, clock, tasks, after: Office | None = None) -> Office:
+async def _lead(store, clock, tasks, after: LeadingTerm | None = None) -> LeadingTerm:
     if after is not None:
         await store.revoke(after.lease)
     keys = Keys("test")
@@ -74,4 +74,4 @@ async def _office(store, clock, tasks, after: Office | None = None) -> Office:
     term = await store.create(keys.leader, "a", lease=lease)
     await mirror.reached(term, 1)
     fenced = FencedStore(store, keys, term, mirror=mirror)
-    return Office(store, keys, clock, mirror, fenced, term, lease, tasks)
+    return LeadingTerm(store, keys, clock, mirror, fenced, term, lease, tasks)

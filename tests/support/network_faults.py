@@ -25,10 +25,10 @@ EXCUSED_S = 15.0
 READS = frozenset({"get", "list", "status"})
 
 
-class Weather(Enum):
+class NetworkFault(Enum):
     """What becomes of a manager's requests."""
 
-    FINE = auto()
+    NONE = auto()
     REQUEST_LOST = auto()
     ANSWER_LOST = auto()
     LATE = auto()
@@ -39,7 +39,7 @@ class ViolationError(AssertionError):
     """Two managers acted, or a write came too late, or a certificate lied."""
 
 
-class Judge:
+class SafetyChecker:
     """Sees what the outside world sees, and fails at the first instant that must not be.
 
     Late effects of a manager whose host was paused without its knowing are counted, and no more:
@@ -61,11 +61,11 @@ class Judge:
         self._deleted: set[str] = set()
         self.late_effects = 0
 
-    def paused(self, name: str) -> None:
+    def on_host_pause(self, name: str) -> None:
         """The host of manager ``name`` is being paused, or goes on, and cannot know of it."""
         self._paused_s[name] = self._clock.now()
 
-    def deleted(self, key: str) -> None:
+    def on_delete(self, key: str) -> None:
         """It was acknowledged that ``key`` is gone for good."""
         self._deleted.add(key)
 
@@ -104,7 +104,7 @@ class Judge:
                 if fence.reason == "deposed":
                     self._deposed(fence.term)
 
-    def believed(self, term: int, deadline_s: float) -> None:
+    def on_deadline(self, term: int, deadline_s: float) -> None:
         """A worker was told that it may act in ``term`` until ``deadline_s``."""
         self._believed[term] = max(deadline_s, self._believed.get(term, deadline_s))
 
@@ -118,7 +118,7 @@ class Judge:
         paused_s = self._paused_s.get(self._leaders.get(term, ""), float("-inf"))
         return self._clock.now() - paused_s < EXCUSED_S
 
-    def began(self, term: int, name: str) -> None:
+    def on_term_start(self, term: int, name: str) -> None:
         """A worker of manager ``name`` was told to lead."""
         self._leaders[term] = name
         if term <= self._last_term:
@@ -129,29 +129,31 @@ class Judge:
         self.violation = self.violation or ViolationError(what)
 
 
-class Wire:
+class FaultyStore:
     """A manager's way to the store: takes its time, and loses what the weather says."""
 
-    def __init__(self, inner: MemoryStore, judge: Judge, loop: VirtualLoop, dice: random.Random):
+    def __init__(
+        self, inner: MemoryStore, checker: SafetyChecker, loop: VirtualLoop, rng: random.Random
+    ):
         self.slow_s = 0.0
         """How much longer than usual every request takes, whatever its time-out."""
-        self._weather = Weather.FINE
+        self._network_fault = NetworkFault.NONE
         self._fine = asyncio.Event()
         self._fine.set()
         self._inner = inner
-        self._judge = judge
+        self._checker = checker
         self._loop = loop
-        self._dice = dice
+        self._rng = rng
 
     @property
-    def weather(self) -> Weather:
+    def network_fault(self) -> NetworkFault:
         """What becomes of the requests that are sent now."""
-        return self._weather
+        return self._network_fault
 
-    @weather.setter
-    def weather(self, weather: Weather) -> None:
-        self._weather = weather
-        if weather is Weather.FINE:
+    @network_fault.setter
+    def network_fault(self, network_fault: NetworkFault) -> None:
+        self._network_fault = network_fault
+        if network_fault is NetworkFault.NONE:
             self._fine.set()
         else:
             self._fine.clear()
@@ -159,27 +161,27 @@ class Wire:
     def __getattr__(self, name):
         async def call(*args, timeout_s=2.0, **kwargs):
             unclear = StoreUnavailableError if name in READS else OutcomeUnknownError
-            weather = self.weather
-            if weather is Weather.LATE and name in READS:
-                weather = Weather.FINE
-            if weather is Weather.LATE:
-                late_s = self._dice.uniform(timeout_s, 4 * timeout_s)
+            network_fault = self.network_fault
+            if network_fault is NetworkFault.LATE and name in READS:
+                network_fault = NetworkFault.NONE
+            if network_fault is NetworkFault.LATE:
+                late_s = self._rng.uniform(timeout_s, 4 * timeout_s)
                 # Nobody's process: what is on the wire arrives whoever froze or died.
                 self._loop.call_later(
                     late_s, self._arrive, name, args, kwargs, context=context_of("the wire")
                 )
-            if weather in {Weather.REQUEST_LOST, Weather.LATE}:
+            if network_fault in {NetworkFault.REQUEST_LOST, NetworkFault.LATE}:
                 await asyncio.sleep(timeout_s)
                 raise unclear(f"{name}: no answer within {timeout_s} s")
-            await asyncio.sleep(self.slow_s + LATENCY_S * self._dice.uniform(0.2, 1))
+            await asyncio.sleep(self.slow_s + LATENCY_S * self._rng.uniform(0.2, 1))
             answer = await self._deliver(name, args, kwargs)
-            if Weather.ANSWER_LOST in {weather, self.weather}:
+            if NetworkFault.ANSWER_LOST in {network_fault, self.network_fault}:
                 await asyncio.sleep(timeout_s)
                 raise unclear(f"{name}: no answer within {timeout_s} s")
             # What was read is known at once: the earlier a standby sees a sign of life, the earlier
             # it begins to count. What was done is known late, when a successor may exist.
             if name not in READS:
-                await asyncio.sleep(LATENCY_S * self._dice.uniform(0.2, 1))
+                await asyncio.sleep(LATENCY_S * self._rng.uniform(0.2, 1))
             return answer
 
         return call
@@ -190,9 +192,9 @@ class Wire:
             await self._fine.wait()
             async with contextlib.aclosing(self._inner.follow(prefix)) as feed:
                 async for news in feed:
-                    if self.weather is not Weather.FINE:
+                    if self.network_fault is not NetworkFault.NONE:
                         break
-                    await asyncio.sleep(LATENCY_S * self._dice.uniform(0.2, 1))
+                    await asyncio.sleep(LATENCY_S * self._rng.uniform(0.2, 1))
                     yield news
             await asyncio.sleep(SILENCE_S)
             yield Interrupted("silence")
@@ -203,7 +205,7 @@ class Wire:
         leader = await self._inner.get(KEYS.leader)
         answer = await self._inner.commit(*args, **kwargs)
         if answer.succeeded:
-            self._judge.commit(args[0], 0 if leader is None else leader.create_revision)
+            self._checker.commit(args[0], 0 if leader is None else leader.create_revision)
         return answer
 
     def _arrive(self, name, args, kwargs) -> None:

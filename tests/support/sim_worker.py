@@ -8,23 +8,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mgr.errors import FencedError, MgrError
-from mgr.guard.worker_supervisor import DEADLINE, Listener
+from mgr.guard.worker_supervisor import DEADLINE, WorkerListener
 from mgr.link import (
     ActsOutside,
     Drain,
     Drained,
-    Extend,
+    ExtendDeadline,
     Fenced,
-    Heartbeat,
-    Lead,
+    LeadershipReleased,
     Message,
+    PhaseChanged,
+    Promote,
     Ready,
-    Released,
-    Retire,
-    Standing,
+    Shutdown,
     Started,
+    StartFailed,
     TimeLimited,
-    Unable,
+    WorkerHeartbeat,
 )
 from mgr.store.api import Revision
 from mgr.store.fenced import FencedStore
@@ -41,12 +41,12 @@ WRITE_S = 3.0
 class SimWorker:
     """A worker as seen from outside: starts, beats, leads, writes, acts, drains, dies."""
 
-    def __init__(self, manager: SimManager, incarnation: str, listener: Listener) -> None:
+    def __init__(self, manager: SimManager, incarnation: str, listener: WorkerListener) -> None:
         self.incarnation = incarnation
         self.pid = 0
         self.stubborn = False
         """Its modules do not stop when asked."""
-        self.standing: Standing | None = None
+        self.phase_message: PhaseChanged | None = None
         """What it was told last about its manager's phase."""
         self._world = manager.world
         self._manager = manager
@@ -54,7 +54,7 @@ class SimWorker:
         self._name = f"{manager.name}/{incarnation}"
         self._mine = context_of(f"{manager.name}/worker")
         self._guards = context_of(manager.name)
-        self._term: Lead | None = None
+        self._term: Promote | None = None
         self._deadline_s = float("-inf")
         self._acts_from_s = float("inf")
         self._draining = False
@@ -71,15 +71,15 @@ class SimWorker:
 
     # -- what the guard calls: other process, so everything hops --
 
-    def tell(self, message: Message) -> None:
-        self._world.loop.call_soon(self._hear, message, context=self._mine)
+    def send(self, message: Message) -> None:
+        self._world.loop.call_soon(self._on_message, message, context=self._mine)
 
     def dump_stacks(self) -> None:
         self._world.dumps += 1
 
-    def _limited(self) -> None:
+    def _on_time_limit_set(self) -> None:
         if not self.dead:
-            self._listener.limited()
+            self._listener.on_time_limit_set()
 
     async def sweep(self) -> bool:
         """Kill what its modules started."""
@@ -91,7 +91,7 @@ class SimWorker:
     def kill(self) -> None:
         self.die("SIGKILL")
 
-    def allow_until(self, deadline_s: float | None) -> None:
+    def set_kill_timer(self, deadline_s: float | None) -> None:
         """Arm the kernel's timer for a moment on the boot clock; None: no limit."""
         before, self._ends = self._ends, None
         if before is not None:
@@ -99,7 +99,7 @@ class SimWorker:
         if deadline_s is None or self.dead:
             return
         if before is None:
-            self._world.loop.call_soon(self._limited, context=self._guards)
+            self._world.loop.call_soon(self._on_time_limit_set, context=self._guards)
         if not self._world.timer:
             return
         left_s = deadline_s - self._clock.now()
@@ -128,104 +128,107 @@ class SimWorker:
         if self.dead:
             return
         self.dead = True
-        self.allow_until(None)
+        self.set_kill_timer(None)
         for task in self._tasks:
             task.cancel()
         self._world.loop.thaw(f"{self._manager.name}/worker")
-        self._world.loop.call_soon(self._listener.gone, how, context=self._guards)
+        self._world.loop.call_soon(self._listener.on_exit, how, context=self._guards)
 
     # -- the worker's own life --
 
-    def say(self, message: Message) -> None:
+    def send_to_guard(self, message: Message) -> None:
         """Tell the guard."""
         self._world.loop.call_soon(self._pass_on, message, context=self._guards)
 
     def _pass_on(self, message: Message) -> None:
         if not self.dead:
-            self._listener.said(message)
+            self._listener.on_message(message)
 
     async def _beat(self) -> None:
         while True:
-            self.say(Heartbeat(sent_s=self._clock.now()))
+            self.send_to_guard(WorkerHeartbeat(sent_s=self._clock.now()))
             await asyncio.sleep(min(0.5, self._manager.settings.watchdog_s / 6))
 
     async def _start(self) -> None:
-        await asyncio.sleep(self._world.dice.uniform(0.3, 1.0))
+        await asyncio.sleep(self._world.rng.uniform(0.3, 1.0))
         if self._manager.port_taken:
-            self.say(Unable(why="grpc_listen: taken"))
+            self.send_to_guard(StartFailed(why="grpc_listen: taken"))
             self._world.loop.call_soon(self.die, "exit status 1", context=self._mine)
             return
-        self.say(Ready(grpc_address=f"{self._manager.name}:1", http_address=""))
+        self.send_to_guard(Ready(grpc_address=f"{self._manager.name}:1", http_address=""))
 
-    def _hear(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         if self.dead:
             return
         self._note(message)
         match message:
-            case Lead():
-                self._lead(message)
-            case Extend(term=term, deadline_s=deadline_s):
+            case Promote():
+                self._promote(message)
+            case ExtendDeadline(term=term, deadline_s=deadline_s):
                 if self._term is not None and term == self._term.term:
                     self._deadline_s = max(self._deadline_s, deadline_s)
                     self._believes(term, deadline_s)
             case Drain(term=term):
                 if not self.stubborn:
                     self._draining = True
-                    self.say(Drained(term=term, quiesced=True))
-            case Retire() | Released():
+                    self.send_to_guard(Drained(term=term, quiesced=True))
+            case Shutdown() | LeadershipReleased():
                 if not self.stubborn:
                     self.die("exit status 0")
 
     def _note(self, message: Message) -> None:
-        if isinstance(message, Standing):
-            self.standing = message
+        if isinstance(message, PhaseChanged):
+            self.phase_message = message
         elif isinstance(message, TimeLimited):
             self._time_limited.set()
 
-    def _lead(self, lead: Lead) -> None:
+    def _promote(self, promote: Promote) -> None:
         world = self._world
-        world.judge.began(lead.term, self._manager.name)
-        self._believes(lead.term, lead.deadline_s)
-        self._term = lead
-        self._deadline_s = lead.deadline_s
-        self._acts_from_s = lead.effects_from_s
+        world.checker.on_term_start(promote.term, self._manager.name)
+        self._believes(promote.term, promote.deadline_s)
+        self._term = promote
+        self._deadline_s = promote.deadline_s
+        self._acts_from_s = promote.effects_from_s
         store = world.broken_store(self._manager.wire)
         fenced = FencedStore(
-            store, KEYS, Revision(lead.term), on_fenced=lambda _: self.say(Fenced(term=lead.term))
+            store,
+            KEYS,
+            Revision(promote.term),
+            on_fenced=lambda _: self.send_to_guard(Fenced(term=promote.term)),
         )
-        bodies = [self._announce(lead.term), self._act(lead.term), self._write(fenced)]
+        bodies = [self._announce(promote.term), self._act(promote.term), self._write(fenced)]
         if world.external:
-            bodies.append(self._serve(lead))
+            bodies.append(self._serve(promote))
         for body in bodies:
             self._tasks.append(world.loop.create_task(body, context=self._mine))
 
     def _believes(self, term: int, deadline_s: float) -> None:
         # The judge has the world's clock.
         at_s = self._world.loop.world_time(self._manager.name, deadline_s)
-        self._world.judge.believed(term, at_s)
+        self._world.checker.on_deadline(term, at_s)
 
     async def _announce(self, term: int) -> None:
-        await asyncio.sleep(self._world.dice.uniform(0.05, 1.0))
-        self.say(Started(term=term))
+        await asyncio.sleep(self._world.rng.uniform(0.05, 1.0))
+        self.send_to_guard(Started(term=term))
 
     async def _act(self, term: int) -> None:
         """Effects outside the store: only the gate stands before them, and it asks nobody."""
         while not self._draining:
             if self._acts_from_s <= self._clock.now() < self._deadline_s:
-                self._world.judge.effect(self._world.clock.now(), self._name, term)
+                self._world.checker.effect(self._world.clock.now(), self._name, term)
             await asyncio.sleep(0.1)
 
-    async def _serve(self, lead: Lead) -> None:
+    async def _serve(self, promote: Promote) -> None:
         """A module that acts outside: it starts once the kernel limits this worker's time."""
-        self.say(ActsOutside(term=lead.term, acts=True))
+        self.send_to_guard(ActsOutside(term=promote.term, acts=True))
         await self._time_limited.wait()
-        await self._act_on(lead, lambda: self._draining)
+        await self._act_on(promote, lambda: self._draining)
 
-    async def _act_on(self, lead: Lead, stops: Callable[[], bool]) -> None:
+    async def _act_on(self, promote: Promote, stops: Callable[[], bool]) -> None:
         """Effects of a module that asks nobody, from when on it may be constructed."""
-        await asyncio.sleep(max(0.0, lead.effects_from_s - self._clock.now()))
+        await asyncio.sleep(max(0.0, promote.effects_from_s - self._clock.now()))
         while not stops():
-            self._world.judge.effect(self._world.clock.now(), self._name, lead.term)
+            self._world.checker.effect(self._world.clock.now(), self._name, promote.term)
             await asyncio.sleep(0.1)
 
     async def _write(self, fenced: FencedStore) -> None:
@@ -242,7 +245,7 @@ class SimWorker:
                     await fenced.put(key, str(fenced.term), timeout_s=WRITE_S)
                     if number % 3 == 0:
                         await fenced.delete(key, timeout_s=WRITE_S)
-                        self._world.judge.deleted(key)
+                        self._world.checker.on_delete(key)
                 except FencedError:
                     return
             await asyncio.sleep(0.4)

@@ -5,7 +5,7 @@ for a worker something that acts like one. The judge sees every effect and every
 
 With ``external`` a worker also has what real modules have: a thread that acts and asks nobody, and
 processes that it started. The kernel ends them at the moment that the guard allowed
-(``allow_until``), however frozen they are. Without, a worker asks its gate before each effect.
+(``set_kill_timer``), however frozen they are. Without, a worker asks its gate before each effect.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Self
 from mgr.election.machine import Phase
 from mgr.election.records import Leader, decode
 from mgr.errors import MgrError
-from mgr.guard.identity import Identity
+from mgr.guard.identity import ProcessIdentity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
-from mgr.guard.worker_supervisor import Listener
+from mgr.guard.worker_supervisor import WorkerListener
 from mgr.link import (
     Resign,
 )
-from mgr.settings import PROFILED, Settings
+from mgr.settings import PROFILE_DEFAULTS, Settings
 from mgr.store.api import Delete, Put, Store
 from mgr.store.identity import StoreIdentity
 from mgr.store.memory import MemoryStore
-from tests.support.network_faults import KEYS, Judge, Weather, Wire
+from tests.support.network_faults import KEYS, FaultyStore, NetworkFault, SafetyChecker
 from tests.support.sim_worker import SimWorker
 from tests.support.virtual_loop import HostClock, VirtualClock, VirtualLoop, context_of
 
@@ -39,11 +39,11 @@ class Systemd(Notifier):
 
     def __init__(self) -> None:
         super().__init__({})
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
-    def say(self, *states: str) -> None:
+    def notify(self, *states: str) -> None:
         """Remember it."""
-        self.told += states
+        self.messages += states
 
 
 class SimManager:
@@ -54,7 +54,7 @@ class SimManager:
         self.world = world
         self.host = host or name
         self.clock = HostClock(world.loop, name)
-        self.wire = Wire(world.store, world.judge, world.loop, world.dice)
+        self.wire = FaultyStore(world.store, world.checker, world.loop, world.rng)
         self.worker: SimWorker | None = None
         self.failure: BaseException | None = None
         self.port_taken = False
@@ -64,7 +64,7 @@ class SimManager:
     def start(self) -> None:
         """Start the guard as a new process."""
         self._starts += 1
-        me = Identity(
+        me = ProcessIdentity(
             host=self.host,
             boot_id=self.host,
             pid_namespace="",
@@ -80,14 +80,14 @@ class SimManager:
             lease_ttl_s=self.world.ttl_s,
             profile=profile,
             downgrade=self.name in self.world.may_go_back,
-            **PROFILED.get(profile, {}),
+            **PROFILE_DEFAULTS.get(profile, {}),
         )
         self.systemd = Systemd()
         self.guard = Guard(
             self.settings, self.wire, self.clock, self._start_worker, me, self.systemd
         )
         self.identity = StoreIdentity(clock=self.world.clock)
-        self.guard.use(self.identity)
+        self.guard.use_identity(self.identity)
         self.task = self.world.loop.create_task(self._run(), context=context_of(self.name))
 
     async def _run(self) -> None:
@@ -96,7 +96,7 @@ class SimManager:
         except MgrError as error:
             self.failure = error
 
-    def _start_worker(self, incarnation: str, listener: Listener) -> SimWorker:
+    def _start_worker(self, incarnation: str, listener: WorkerListener) -> SimWorker:
         self.worker = SimWorker(self, incarnation, listener)
         return self.worker
 
@@ -137,7 +137,7 @@ class Simulation:
         """
         self.clock = VirtualClock()
         self.loop = VirtualLoop(self.clock)
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.ttl_s = ttl_s
         self.profile = profile
         self.profiles: dict[str, str] = {}
@@ -151,7 +151,7 @@ class Simulation:
         self.reaper = reaper
         self.dumps = 0
         self.store = MemoryStore(self.clock)
-        self.judge = Judge(self.clock)
+        self.checker = SafetyChecker(self.clock)
         self.managers = {name: SimManager(name, self) for name in names}
 
     def __enter__(self) -> Self:
@@ -180,8 +180,8 @@ class Simulation:
         while self.clock.now() < end_s - 1e-6:
             step_s = min(0.5, end_s - self.clock.now())
             self.loop.run_until_complete(asyncio.sleep(step_s))
-            if self.judge.violation is not None:
-                raise self.judge.violation
+            if self.checker.violation is not None:
+                raise self.checker.violation
             for manager in self.managers.values():
                 if manager.task.done() and not manager.task.cancelled():
                     manager.task.result()
@@ -242,7 +242,7 @@ class Simulation:
     def clear_up(self) -> None:
         """Mend every cable, wake everybody, start who was stopped."""
         for name, manager in self.managers.items():
-            manager.wire.weather = Weather.FINE
+            manager.wire.network_fault = NetworkFault.NONE
             manager.wire.slow_s = 0.0
             self.resume(name)
             self.loop.thaw(name)
@@ -254,7 +254,7 @@ class Simulation:
         """An operator asks manager ``name`` to resign."""
         worker = self.managers[name].worker
         if worker is not None and not worker.dead:
-            worker.say(Resign(reason="asked", successor=successor))
+            worker.send_to_guard(Resign(reason="asked", successor=successor))
 
     def freeze(self, process: str, seconds: float, *, alone: bool = False) -> None:
         """Stop a guard with its worker (``a``) or a worker (``a/worker``) for ``seconds``.
@@ -269,14 +269,14 @@ class Simulation:
 
         Against that no clock helps, so that effects outside may come late; the judge knows.
         """
-        self.judge.paused(name)
+        self.checker.on_host_pause(name)
         self.loop.pause(name)
         self.later(seconds, lambda: self.resume(name))
 
     def resume(self, name: str) -> None:
         """Let a paused host go on."""
         if self.loop.is_paused(name):
-            self.judge.paused(name)
+            self.checker.on_host_pause(name)
             self.loop.resume(name)
 
 

@@ -28,7 +28,7 @@ def lines(capsys):
 
 def test_a_line_for_people_ends_with_its_fields(root, capsys):
     """Names first, values quoted where they would be misread."""
-    logs.set_up(level="info", form="text", manager="a", part="guard")
+    logs.set_up(level="info", form="text", manager="a", component="guard")
 
     logging.getLogger("mgr.x").info("phase changed", extra={"phase": "ACTIVE", "why": "it won"})
 
@@ -40,7 +40,7 @@ def test_a_line_for_people_ends_with_its_fields(root, capsys):
 
 def test_a_line_for_collectors_is_one_object(root, capsys):
     """Fields are keys."""
-    logs.set_up(level="info", form="json", manager="a", part="guard")
+    logs.set_up(level="info", form="json", manager="a", component="guard")
 
     logging.getLogger("mgr.x").warning("phase changed", extra={"phase": "ACTIVE", "term": 7})
 
@@ -52,7 +52,7 @@ def test_a_line_for_collectors_is_one_object(root, capsys):
         "logger": "mgr.x",
         "message": "phase changed",
         "manager": "a",
-        "part": "guard",
+        "component": "guard",
         "phase": "ACTIVE",
         "term": 7,
     }
@@ -60,8 +60,8 @@ def test_a_line_for_collectors_is_one_object(root, capsys):
 
 def test_what_is_below_the_level_is_not_written(root, capsys):
     """And setting up again replaces what was."""
-    logs.set_up(level="debug", form="text", manager="a", part="guard")
-    logs.set_up(level="error", form="text", manager="a", part="guard")
+    logs.set_up(level="debug", form="text", manager="a", component="guard")
+    logs.set_up(level="error", form="text", manager="a", component="guard")
 
     logging.getLogger("mgr.x").warning("no")
     logging.getLogger("mgr.x").error("yes")
@@ -71,7 +71,7 @@ def test_what_is_below_the_level_is_not_written(root, capsys):
 
 def test_a_message_of_many_lines_cannot_pass_for_several_records(root, capsys):
     """Whatever a module logs, a line that begins at the margin is ours."""
-    logs.set_up(level="info", form="text", manager="a", part="worker")
+    logs.set_up(level="info", form="text", manager="a", component="worker")
 
     forged = ValueError("one\n2026-01-01T00:00:00.000Z ERROR forged")
     logging.getLogger("m").error("it\nfailed", exc_info=forged)

@@ -109,4 +109,4 @@ def test_a_bug_has_a_status_of_its_own(started, monkeypatch):
 
 def test_the_version_is_told():
     """And nothing else happens."""
-    assert run("--version").output == f"mgrd {mgrd.release()}\n"
+    assert run("--version").output == f"mgrd {mgrd.installed_version()}\n"

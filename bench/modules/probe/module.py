@@ -89,9 +89,9 @@ class Module(MgrModule):
         )
 
     @CLIReadCommand("probe fanout")
-    def fanout(self, ears: str, rounds: int = 200) -> HandleCommandResult:
-        """Milliseconds until the first and the last of ``ears`` knows of a line of the log."""
-        names = ears.split(",")
+    def fanout(self, listeners: str, rounds: int = 200) -> HandleCommandResult:
+        """Milliseconds until the first and the last of ``listeners`` knows of a line of the log."""
+        names = listeners.split(",")
         series: dict[str, list[float]] = {}
         for number in range(rounds):
             line = f"heard by all, {number}"
@@ -108,11 +108,11 @@ class Module(MgrModule):
                     series.setdefault(f"{what}, {part}", []).append(value_s * 1e3)
         return HandleCommandResult(stdout=json.dumps(series))
 
-    def _told(self, ear: str, line: str) -> float:
+    def _told(self, listener: str, line: str) -> float:
         pause, give_up = threading.Event(), time.perf_counter() + TOLD_WITHIN_S
-        while (at := self.remote(ear, "heard", line)) is None:
+        while (at := self.remote(listener, "notified_at", line)) is None:
             if time.perf_counter() > give_up:
-                raise TimeoutError(f"{ear} was not told of {line!r}")
+                raise TimeoutError(f"{listener} was not told of {line!r}")
             pause.wait(LOOK_EVERY_S)
         return float(at)
 

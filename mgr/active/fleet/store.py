@@ -96,8 +96,8 @@ class Members:
                 self._changed()
                 for state in State:
                     metrics.set_daemons(state.name.lower(), fleet.counts.get(state, 0))
-                metrics.set_found("clock_off", len(fleet.findings.clocks))
-                metrics.set_found("contested", len(fleet.findings.contested))
+                metrics.set_flagged("clock_off", len(fleet.findings.clocks))
+                metrics.set_flagged("duplicate_name", len(fleet.findings.contested))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def write(self) -> None:

@@ -405,7 +405,7 @@ class ActiveModules:
             )
         metrics = self._manager.metrics
         metrics.set_module_up(runner.name, up=runner.phase in WORKS)
-        metrics.news_dropped.labels(runner.name).set(runner.news_dropped)
+        metrics.notifications_dropped.labels(runner.name).set(runner.news_dropped)
         if event is Event.PAUSE_OVER:
             metrics.module_restarts.labels(runner.name).inc()
         self._instances = {

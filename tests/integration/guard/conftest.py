@@ -50,7 +50,7 @@ class Guard:
         """The worker's process, or None."""
         return process.worker_of(self.pid)
 
-    def said(self, words):
+    def has_logged(self, words):
         """Whether the log holds ``words``."""
         return words in self.log.read_text()
 

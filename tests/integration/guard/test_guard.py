@@ -26,8 +26,8 @@ async def test_a_killed_worker_is_reaped_and_another_manager_leads(team):
     assert took_s < 2
     await team.until(lambda: team.warm("a"))
     assert a.worker not in {None, worker}
-    assert a.said("how=SIGKILL")
-    assert a.said(f"office given back term={term} reason=reaped")
+    assert a.has_logged("how=SIGKILL")
+    assert a.has_logged(f"leadership released term={term} reason=reaped")
 
 
 async def test_the_helpers_of_a_dead_worker_die_before_the_key_is_given_back(team):
@@ -52,8 +52,8 @@ async def test_a_frozen_worker_is_dumped_killed_and_replaced(team):
 
     assert 0.4 < took_s < 3
     assert process.gone(worker)
-    assert a.said("told to dump its stacks")
-    assert a.said("reason=watchdog")
+    assert a.has_logged("worker silent: dumping its stacks")
+    assert a.has_logged("reason=watchdog")
 
 
 async def test_a_killed_guard_takes_its_worker_along(team):
@@ -98,7 +98,7 @@ async def test_a_terminated_manager_hands_over_and_leaves_nothing_behind(team):
     assert a.status == 0
     assert process.gone(worker)
     assert await team.read(team.keys.manager("a"), Presence) is None
-    assert a.said("reason=resigned")
+    assert a.has_logged("reason=resigned")
 
 
 async def test_a_second_signal_does_not_wait_for_the_drain(team):
@@ -106,7 +106,7 @@ async def test_a_second_signal_does_not_wait_for_the_drain(team):
     a, _ = await team.pair("stubborn", drain_s=30, lease_ttl_s=10)
 
     a.signal(signal.SIGTERM)
-    await team.until(lambda: a.said("phase=DRAINING"), 5)
+    await team.until(lambda: a.has_logged("phase=DRAINING"), 5)
     a.signal(signal.SIGINT)
     await team.until(lambda: a.status is not None, 5)
 
@@ -125,8 +125,8 @@ async def test_a_drain_that_fails_ends_by_killing_before_releasing(team, words):
 
     story = a.log.read_text()
     assert story.index("phase=ENDING") < story.index("how=SIGKILL")
-    assert story.index("phase=RELEASING") < story.index("office given back")
-    assert a.said("reason=reaped")
+    assert story.index("phase=RELEASING") < story.index("leadership released")
+    assert a.has_logged("reason=reaped")
 
 
 async def test_a_worker_that_asks_to_resign_is_replaced_by_a_clean_one(team):
@@ -139,7 +139,7 @@ async def test_a_worker_that_asks_to_resign_is_replaced_by_a_clean_one(team):
     a.signal(signal.SIGTERM)
     b.signal(signal.SIGTERM)
 
-    await team.until(lambda: c.said("reason=resigned"))
+    await team.until(lambda: c.has_logged("reason=resigned"))
 
     await team.until(lambda: c.worker not in {None, first})
     assert c.status is None
@@ -154,7 +154,7 @@ async def test_a_second_manager_of_a_name_refuses_and_says_who_has_it(team):
     await team.until(lambda: second.status is not None)
 
     assert second.status == errno.EEXIST
-    assert second.said(f"mgrd: manager 'a' is running already: process {a.pid} on host")
+    assert second.has_logged(f"mgrd: manager 'a' is running already: process {a.pid} on host")
     assert await team.leads("a")
     assert second.worker is None
 
@@ -190,9 +190,9 @@ async def test_a_worker_that_crashes_at_once_is_started_ever_more_rarely(team):
     """The pauses are logged, and the guard itself does not mind."""
     a = team.start("a", "crash")
 
-    await team.until(lambda: a.said("pause_s=2.0"))
+    await team.until(lambda: a.has_logged("pause_s=2.0"))
 
-    assert a.said("how=SIGABRT")
+    assert a.has_logged("how=SIGABRT")
     assert a.status is None
 
 
@@ -200,8 +200,8 @@ async def test_a_worker_that_cannot_be_understood_is_killed(team):
     """Whatever it is, it is not to lead."""
     a = team.start("a", "gibberish")
 
-    await team.until(lambda: a.said("unreadable line from the worker"))
-    await team.until(lambda: a.said("how=SIGKILL"))
+    await team.until(lambda: a.has_logged("unreadable line from the worker"))
+    await team.until(lambda: a.has_logged("how=SIGKILL"))
 
 
 async def test_an_etcd_that_is_away_is_waited_for(team, own_etcd):
@@ -211,21 +211,21 @@ async def test_an_etcd_that_is_away_is_waited_for(team, own_etcd):
     team.store = type(team.store)(own_etcd.endpoints)
     own_etcd.kill()
     a = team.start("a", lease_ttl_s=5)
-    await team.until(lambda: a.said("joining the cluster: the store fails"))
+    await team.until(lambda: a.has_logged("joining the cluster: the store fails"))
 
     own_etcd.start()
     own_etcd.wait_ready()
-    await team.until(lambda: a.said("phase=ACTIVE"))
+    await team.until(lambda: a.has_logged("phase=ACTIVE"))
     term, worker = await team.term(), a.worker
 
     # Killed, not frozen: an etcd that starts gives every lease its whole life anew. One that was
     # frozen may find the lease at its end, and to lose the term is then right.
     own_etcd.kill()
-    await team.until(lambda: a.said("phase=SUSPENDED"))
-    assert a.said("WARNING a/guard mgr.guard.loop: phase changed phase=SUSPENDED")
+    await team.until(lambda: a.has_logged("phase=SUSPENDED"))
+    assert a.has_logged("WARNING a/guard mgr.guard.loop: phase changed phase=SUSPENDED")
     own_etcd.start()
     own_etcd.wait_ready()
-    await team.until(lambda: a.said("phase=ACTIVE before=SUSPENDED"))
+    await team.until(lambda: a.has_logged("phase=ACTIVE before=SUSPENDED"))
 
     assert await team.term() == term
     assert a.worker == worker

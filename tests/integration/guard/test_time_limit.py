@@ -27,7 +27,7 @@ async def family(team, guard, count):
 async def limited(team, guard):
     """The kernel has the time limit of the term that ``guard`` holds."""
     term = await team.term()
-    await team.until(lambda: guard.said(f"limited in term {term}"))
+    await team.until(lambda: guard.has_logged(f"limited in term {term}"))
 
 
 async def test_a_worker_that_acts_outside_is_dead_before_a_successor_leads(team):
@@ -42,7 +42,7 @@ async def test_a_worker_that_acts_outside_is_dead_before_a_successor_leads(team)
     a.signal(signal.SIGCONT)
 
     assert dead
-    await team.until(lambda: a.said("its deadline passed"))
+    await team.until(lambda: a.has_logged("its deadline passed"))
     await team.until(lambda: team.warm("a"))
 
 
@@ -56,7 +56,7 @@ async def test_a_worker_with_nothing_outside_stays_through_a_suspension(team):
     began_s = CLOCK.now()
     await team.until(lambda: CLOCK.now() - began_s > 1.9)
     a.signal(signal.SIGCONT)
-    await team.until(lambda: a.said("because=PROVEN"))
+    await team.until(lambda: a.has_logged("because=PROVEN"))
 
     assert a.worker == worker
 
@@ -108,7 +108,7 @@ async def test_what_a_worker_started_ends_before_the_key_is_given_back_without_a
     await team.until(lambda: team.leads("b"))
 
     assert [pid for pid in others if not process.gone(pid)] == []
-    assert a.said("its reaper was killed")
+    assert a.has_logged("its reaper was killed")
 
 
 async def test_what_modules_started_ends_before_a_hand_over(team):
@@ -121,7 +121,7 @@ async def test_what_modules_started_ends_before_a_hand_over(team):
     await team.until(lambda: team.leads("b"))
 
     assert [pid for pid in helpers if not process.gone(pid)] == []
-    assert a.said("reason=resigned")
+    assert a.has_logged("reason=resigned")
 
 
 async def test_a_worker_that_does_not_reach_the_store_costs_its_manager_the_term(team):
@@ -130,6 +130,6 @@ async def test_a_worker_that_does_not_reach_the_store_costs_its_manager_the_term
 
     await team.until(lambda: team.leads("b"), 12)
 
-    assert a.said("the worker does not reach the store: killed")
-    assert a.said("reason=unable")
+    assert a.has_logged("the worker does not reach the store: killed")
+    assert a.has_logged("reason=unable")
     await team.until(lambda: team.warm("a"))

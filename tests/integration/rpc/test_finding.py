@@ -274,8 +274,8 @@ async def test_nobody_there_is_said_soon_and_in_full():
         with pytest.raises(UnreachableError, match="no manager answered") as raised:
             await client.execute(["echo"])
 
-    assert set(raised.value.tried) == set(hosts)
-    assert all("refused" in why for why in raised.value.tried.values())
+    assert set(raised.value.failures) == set(hosts)
+    assert all("refused" in why for why in raised.value.failures.values())
     assert CLOCK.now() - begun < 2
 
 

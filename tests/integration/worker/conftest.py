@@ -23,8 +23,8 @@ from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.link import (
     ActsOutside,
-    Begin,
-    Lead,
+    Init,
+    Promote,
     Ready,
     Started,
     TimeLimited,
@@ -54,8 +54,8 @@ class Worker:
             **{"grpc_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", **settings},
         )
         self.keys = Keys(self.settings.cluster)
-        self.said = []
-        self._news = asyncio.Event()
+        self.messages = []
+        self._received = asyncio.Event()
 
     async def start(self):
         """Start the process and begin."""
@@ -74,9 +74,9 @@ class Worker:
         theirs.close()
         self.reader, self.writer = await open_link(ours)
         raw = msgspec.Raw(msgspec.json.encode(self.settings))
-        self.say(Begin(settings=raw, incarnation="i"))
+        self.send(Init(settings=raw, incarnation="i"))
 
-    def say(self, message):
+    def send(self, message):
         """Tell the worker."""
         self.writer.write(encode(message))
 
@@ -91,24 +91,24 @@ class Worker:
             message = from_worker(line)
             if isinstance(message, ActsOutside):
                 # As its guard would, once the kernel has the time limit.
-                self.say(TimeLimited(term=message.term))
-            self.said.append(message)
-            self._news.set()
+                self.send(TimeLimited(term=message.term))
+            self.messages.append(message)
+            self._received.set()
 
-    async def hear(self, kind, *, within_s=20):
+    async def receive(self, kind, *, within_s=20):
         """Wait for the next message of a kind that was not heard before."""
         async with asyncio.timeout(within_s):
             while True:
-                for message in self.said:
+                for message in self.messages:
                     if isinstance(message, kind):
-                        self.said.remove(message)
+                        self.messages.remove(message)
                         return message
-                self._news.clear()
-                await self._news.wait()
+                self._received.clear()
+                await self._received.wait()
 
     async def ready(self):
         """Wait until it is warm."""
-        self.opened = await self.hear(Ready)
+        self.opened = await self.receive(Ready)
         self.client = AsyncClient([self.opened.grpc_address])
         return self.opened
 
@@ -128,15 +128,15 @@ class Worker:
             self.keys.leader, encode_record(record), lease=self.lease
         )
         assert self.term is not None
-        self.say(
-            Lead(
+        self.send(
+            Promote(
                 term=self.term,
                 deadline_s=CLOCK.now() + span_s,
                 predecessor_quiesced=True,
                 lease=self.lease,
             )
         )
-        await self.hear(Started)
+        await self.receive(Started)
 
     async def ask(self, *words, timeout_s=5, **arguments):
         """Run a command; its answer, as text."""

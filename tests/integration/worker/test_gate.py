@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from mgr.errors import NotActiveError
-from mgr.link import Drain, Drained, Released
+from mgr.link import Drain, Drained, LeadershipReleased
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.cluster_pb2 import GetMapRequest, WatchMapsRequest
 from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
@@ -39,14 +39,14 @@ async def test_nothing_is_read_of_a_worker_that_is_drained(pair):
     async with grpc.aio.insecure_channel(worker.opened.grpc_address) as channel:
         stub = ClusterServiceStub(channel)
         assert (await stub.GetMap(GetMapRequest(name="mgr_map"))).map.name == "mgr_map"
-        worker.say(Drain(term=worker.term, budget_s=1.0))
-        await worker.hear(Drained)
+        worker.send(Drain(term=worker.term, budget_s=1.0))
+        await worker.receive(Drained)
 
         async with asyncio.TaskGroup() as tasks:
             held = tasks.create_task(refused(stub.GetMap(GetMapRequest(name="mgr_map"))))
             await worker.release()
             await heir.lead()
-            worker.say(Released(term=worker.term))
+            worker.send(LeadershipReleased(term=worker.term))
 
     assert isinstance(held.result(), NotActiveError)
 

@@ -19,15 +19,15 @@ from mgr.errors import ModuleNotEnabledError, NotActiveError, UnreachableError
 from mgr.link import (
     Drain,
     Drained,
-    Extend,
+    ExtendDeadline,
     Fenced,
-    Heartbeat,
-    Modules,
-    Released,
+    LeadershipReleased,
+    ModulesChanged,
+    PhaseChanged,
     Resign,
-    Retire,
-    Standing,
-    Unable,
+    Shutdown,
+    StartFailed,
+    WorkerHeartbeat,
 )
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 from mgr.store.api import Put
@@ -123,12 +123,12 @@ async def test_a_worker_shows_from_its_first_moment_that_it_lives(workers, folde
     """Heartbeats come while modules are imported, however long that takes."""
     folder("slow", "import threading\nthreading.Event().wait(1.5)\n")
     worker = await workers(module_path=(folder.path,), watchdog_s=0.3)
-    await worker.hear(Heartbeat)
-    worker.said.clear()
+    await worker.receive(WorkerHeartbeat)
+    worker.messages.clear()
 
     await worker.ready()
 
-    beats = [message for message in worker.said if isinstance(message, Heartbeat)]
+    beats = [message for message in worker.messages if isinstance(message, WorkerHeartbeat)]
     gaps = [b.sent_s - a.sent_s for a, b in pairwise(beats)]
     assert len(beats) > 10
     assert max(gaps) < 1.0
@@ -150,7 +150,7 @@ async def test_a_led_worker_answers_and_says_so(workers, folder):
         page = await web.get(f"http://{worker.opened.http_address}/active")
         metrics = await web.get(f"http://{worker.opened.http_address}/metrics")
     assert page.status_code == 200
-    assert 'mgr_part{mgr_part="active"} 1.0' in metrics.text
+    assert 'mgr_role{mgr_role="active"} 1.0' in metrics.text
     assert 'mgr_module_up{module="obey"} 1.0' in metrics.text
 
 
@@ -163,13 +163,13 @@ async def test_past_its_deadline_a_worker_stops_serving_by_itself(workers, folde
         return await health(worker) == NOT_SERVING
 
     await worker.until(shut)
-    worker.say(Standing(phase="suspended"))
+    worker.send(PhaseChanged(phase="suspended"))
     async with asyncio.TaskGroup() as callers:
         held = callers.create_task(worker.ask("obey", "say"))
         await asyncio.sleep(0.1)
         assert not held.done()
-        worker.say(Extend(term=worker.term, deadline_s=CLOCK.now() + 60))
-        worker.say(Standing(phase="active"))
+        worker.send(ExtendDeadline(term=worker.term, deadline_s=CLOCK.now() + 60))
+        worker.send(PhaseChanged(phase="active"))
 
     assert held.result().stdout == "yes"
     assert await health(worker) == SERVING
@@ -249,7 +249,7 @@ async def test_a_standby_follows_a_reload_and_leads_with_the_new_code(workers, f
 
     await worker.store.commit([Put(worker.keys.reload("obey"), "other files")])
     await worker.lead()
-    news = await worker.hear(Modules)
+    news = await worker.receive(ModulesChanged)
 
     [report] = [one for one in news.modules if one.name == "obey"]
     assert "not those that the active" in report.outdated
@@ -282,8 +282,8 @@ async def test_bad_modules_are_named_and_harm_nobody(workers, folder):
     assert worker.process.returncode is None
 
     # The one that never stops is left behind, and the hand-over knows.
-    worker.say(Drain(term=worker.term, budget_s=0.5))
-    assert (await worker.hear(Drained)).quiesced is False
+    worker.send(Drain(term=worker.term, budget_s=0.5))
+    assert (await worker.receive(Drained)).quiesced is False
 
 
 async def test_a_hand_over_finishes_what_runs_and_sends_the_rest_to_the_successor(workers, folder):
@@ -295,13 +295,13 @@ async def test_a_hand_over_finishes_what_runs_and_sends_the_rest_to_the_successo
     async with asyncio.TaskGroup() as callers:
         running = callers.create_task(worker.ask("obey", "wait", seconds=0.5))
         await asyncio.sleep(0.2)
-        worker.say(Drain(term=worker.term, budget_s=3.0))
+        worker.send(Drain(term=worker.term, budget_s=3.0))
         held = callers.create_task(worker.ask("obey", "say", timeout_s=8))
-        drained = await worker.hear(Drained)
+        drained = await worker.receive(Drained)
         assert await health(worker) == NOT_SERVING
         await announce(heir)
         await worker.release()
-        worker.say(Released(term=worker.term))
+        worker.send(LeadershipReleased(term=worker.term))
         await heir.lead()
 
     assert drained.quiesced is True
@@ -313,11 +313,11 @@ async def test_a_hand_over_finishes_what_runs_and_sends_the_rest_to_the_successo
 async def test_a_lone_worker_that_gave_back_its_office_does_not_linger(workers, folder):
     """There is nobody to send anyone to."""
     worker = await active(workers, folder)
-    worker.say(Drain(term=worker.term, budget_s=1.0))
-    assert (await worker.hear(Drained)).quiesced is True
+    worker.send(Drain(term=worker.term, budget_s=1.0))
+    assert (await worker.receive(Drained)).quiesced is True
     await worker.release()
     began_s = CLOCK.now()
-    worker.say(Released(term=worker.term))
+    worker.send(LeadershipReleased(term=worker.term))
 
     assert await worker.exited() == 0
     assert CLOCK.now() - began_s < 2
@@ -338,7 +338,7 @@ async def test_a_retired_worker_is_gone_at_once(workers, folder):
     async with asyncio.TaskGroup() as callers:
         caller = callers.create_task(refused_directly(worker, "obey", "wait", "30"))
         await asyncio.sleep(0.2)
-        worker.say(Retire(reason="deposed"))
+        worker.send(Shutdown(reason="deposed"))
         assert await worker.exited(within_s=1) == 0
 
     assert caller.result() is grpc.StatusCode.ABORTED
@@ -351,7 +351,7 @@ async def test_a_refused_write_is_reported_to_the_guard(workers, folder):
 
     assert await refused_directly(worker, "obey", "store", "late") is grpc.StatusCode.ABORTED
 
-    assert (await worker.hear(Fenced)).term == worker.term
+    assert (await worker.receive(Fenced)).term == worker.term
 
 
 async def test_mgr_fail_asks_the_guard(workers, folder):
@@ -361,7 +361,7 @@ async def test_mgr_fail_asks_the_guard(workers, folder):
     answer = await worker.ask("mgr", "fail")
 
     assert answer.retval == 0, answer
-    assert (await worker.hear(Resign)).successor == ""
+    assert (await worker.receive(Resign)).successor == ""
 
 
 async def test_a_port_that_is_taken_ends_the_worker_with_one_line(workers):
@@ -371,7 +371,7 @@ async def test_a_port_that_is_taken_ends_the_worker_with_one_line(workers):
 
     second = await workers(id="b", grpc_listen=taken)
 
-    assert f"grpc_listen: cannot listen on {taken}" in (await second.hear(Unable)).why
+    assert f"grpc_listen: cannot listen on {taken}" in (await second.receive(StartFailed)).why
     assert await second.exited(within_s=20) == 1
     log = second.log.read_text()
     assert f"cannot listen on {taken}" in log

@@ -63,9 +63,9 @@ def freeze_leader(lab: Lab, active: Manager) -> None:
     leader_of_etcd(lab).freeze()
 
 
-def kill_both(lab: Lab, dice: Random) -> Figures:
+def kill_both(lab: Lab, rng: Random) -> Figures:
     """The host that both were on is gone."""
-    del dice
+    del rng
     active, leader = lab.settled(), leader_of_etcd(lab)
 
     def inject() -> None:
@@ -75,11 +75,11 @@ def kill_both(lab: Lab, dice: Random) -> Figures:
     return measured(lab, inject)
 
 
-def lose_quorum(lab: Lab, dice: Random) -> Figures:
+def lose_quorum(lab: Lab, rng: Random) -> Figures:
     """Nobody leads by belief; with the quorum the same active goes on, in the same term."""
     active = lab.settled()
     term = lab.chronicle.reigns[-1].term
-    lost = dice.sample(lab.etcd.members, 2)
+    lost = rng.sample(lab.etcd.members, 2)
     for member in lost:
         member.freeze()
     lab.pause(QUORUM_LOST_S)
@@ -103,9 +103,9 @@ def fill_up(channel: grpc.Channel) -> None:
         ask(channel, PUT, key=b"/filler/%d" % number, value=b"x" * MIB)
 
 
-def fill(lab: Lab, dice: Random) -> Figures:
+def fill(lab: Lab, rng: Random) -> Figures:
     """Etcd takes no write until an operator makes room; leases live on all the while."""
-    del dice
+    del rng
     lab.settled()
     count = len(lab.chronicle.reigns)
     term = lab.chronicle.reigns[-1].term
@@ -173,9 +173,9 @@ def ask(channel, method, **fields):
     return call(method.request(**fields), timeout=10)
 
 
-def duplicate(lab: Lab, dice: Random) -> Figures:
+def duplicate(lab: Lab, rng: Random) -> Figures:
     """A second manager of a standby's name waits out a lease, and refuses by name."""
-    del dice
+    del rng
     lab.settled()
     count, standby = len(lab.chronicle.reigns), lab.standby()
     second = standby.twin(lab.directory / "twin.log")

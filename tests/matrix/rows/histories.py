@@ -47,9 +47,9 @@ AT_ONCE: Final = 64
 # -- writes and requests --------------------------------------------------------------------------
 
 
-def held_up(lab: Lab, dice: Random) -> Figures:
+def held_up(lab: Lab, rng: Random) -> Figures:
     """A create waits in the network while its repetition and a deletion are acknowledged."""
-    del dice
+    del rng
     active = lab.settled()
     key = uuid.uuid4().hex
     number = lab.cables.busiest(active.name, WORKER, look_s=LOOK_S)
@@ -67,9 +67,9 @@ def held_up(lab: Lab, dice: Random) -> Figures:
     return {"came back": 0}
 
 
-def answer_lost(lab: Lab, dice: Random) -> Figures:
+def answer_lost(lab: Lab, rng: Random) -> Figures:
     """The worker dies before it can answer; in the next term the module does not construct."""
-    del dice
+    del rng
     lab.settled()
     token = uuid.uuid4().hex
     try:
@@ -97,8 +97,8 @@ def _reason(lab: Lab, token: str) -> str:
 def repeated(commands: int, words: list[str], *, move: bool = False) -> Run:
     """The same request after ``commands`` others: answered as before, or refused; never run."""
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         lab.settled()
         token, request_id = uuid.uuid4().hex, uuid.uuid4().hex
         arguments = {"token": token, "then": "answer"}
@@ -144,9 +144,9 @@ async def _many(hosts: list[str], commands: int, words: list[str]) -> None:
 # -- what modules leave behind --------------------------------------------------------------------
 
 
-def abandoned(lab: Lab, dice: Random) -> Figures:
+def abandoned(lab: Lab, rng: Random) -> Figures:
     """A module that does not stop is disabled and enabled again; then the leadership moves."""
-    del dice
+    del rng
     active = lab.settled()
     lab.cluster.run("ticker", "stubborn", timeout_s=30)
     lab.cluster.run("mgr", "module", "disable", "ticker", timeout_s=30)
@@ -168,8 +168,8 @@ def abandoned(lab: Lab, dice: Random) -> Figures:
 def with_helpers(*, guard: bool) -> Run:
     """Processes that a module started act on; then the guard or the worker is killed."""
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         active = lab.settled()
         for how in HELPERS:
             lab.cluster.run("ticker", "help", how=how, timeout_s=30)
@@ -192,9 +192,9 @@ def with_helpers(*, guard: bool) -> Run:
     return run
 
 
-def forgotten_daemon(lab: Lab, dice: Random) -> Figures:
+def forgotten_daemon(lab: Lab, rng: Random) -> Figures:
     """``daemon rm`` is answered, and its worker killed at that moment."""
-    del dice
+    del rng
     active = lab.settled()
     worker, name = active.worker_pid, uuid.uuid4().hex[:8]
     daemon = Daemon("lab", name, lab.cluster.hosts)
@@ -223,9 +223,9 @@ def _removed(client: Client, name: str) -> bool:
         return False
 
 
-def overwritten(lab: Lab, dice: Random) -> Figures:
+def overwritten(lab: Lab, rng: Random) -> Figures:
     """``etcdctl put`` on the leader key takes its lease from it and makes it unreadable."""
-    del dice
+    del rng
     active = lab.settled()
     lab.in_store(Put(lab.keys.leader, "by hand"))
     begun_s = CLOCK.now()

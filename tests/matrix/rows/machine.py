@@ -28,7 +28,7 @@ LARGE = 40 << 20
 GROWTH_MIB_MAX = 32
 
 
-def starve(lab: Lab, dice: Random) -> Figures:
+def starve(lab: Lab, rng: Random) -> Figures:
     """A standby gets a twentieth of a processor: slow itself, it must not find others silent."""
     lab.settled()
     standby = lab.standby()
@@ -43,7 +43,7 @@ def starve(lab: Lab, dice: Random) -> Figures:
     return {CHANGES: changes, HELD: lab.record.longest_wait_s(begun_s) * 1e3}
 
 
-def no_descriptors(lab: Lab, dice: Random) -> Figures:
+def no_descriptors(lab: Lab, rng: Random) -> Figures:
     """The worker may open nothing more; its guard is not concerned."""
     active = lab.settled()
     worker, count, begun_s = active.worker_pid, len(lab.chronicle.reigns), CLOCK.now()
@@ -60,7 +60,7 @@ def no_descriptors(lab: Lab, dice: Random) -> Figures:
     }
 
 
-def idle_connections(lab: Lab, dice: Random) -> Figures:
+def idle_connections(lab: Lab, rng: Random) -> Figures:
     """Half of them say a little and stop, half say nothing."""
     active = lab.settled()
     count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
@@ -83,7 +83,7 @@ def idle_connections(lab: Lab, dice: Random) -> Figures:
     return {CHANGES: changes, "pulse gap": max(gaps) * 1e3}
 
 
-def large_input(lab: Lab, dice: Random) -> Figures:
+def large_input(lab: Lab, rng: Random) -> Figures:
     """Above the limit, and deeply nested: refused, and the memory does not stay taken."""
     active = lab.settled()
     before = process.resident_mib(active.worker_pid)
@@ -102,7 +102,7 @@ def other_boot_clock(lab: Lab, active: Manager) -> None:
     """Nothing: the whole laboratory of this row runs with managers in time namespaces."""
 
 
-def kill_in_turn(lab: Lab, dice: Random) -> Figures:
+def kill_in_turn(lab: Lab, rng: Random) -> Figures:
     """Whoever leads dies, five times: no ping-pong, and the pauses grow."""
     count = len(lab.chronicle.reigns)
     for _ in range(5):

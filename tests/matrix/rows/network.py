@@ -29,9 +29,9 @@ def reset(lab: Lab, active: Manager) -> None:
     lab.cables.reset(active.name)
 
 
-def cut_standby(lab: Lab, dice: Random) -> Figures:
+def cut_standby(lab: Lab, rng: Random) -> Figures:
     """It may redirect for as long as a lease lasts, and not longer."""
-    del dice
+    del rng
     lab.settled()
     standby = lab.standby()
     count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
@@ -55,9 +55,9 @@ def cut_from_standbys(lab: Lab, active: Manager) -> None:
             lab.net.cut(active.name, name)
 
 
-def pull_the_cable(lab: Lab, dice: Random) -> Figures:
+def pull_the_cable(lab: Lab, rng: Random) -> Figures:
     """The whole host: nothing of it reaches anybody."""
-    del dice
+    del rng
     active = lab.settled()
     return measured(lab, lambda: lab.net.unplug(active.name))
 

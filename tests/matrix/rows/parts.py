@@ -42,8 +42,8 @@ def hurt(inject: Inject, *, lasts_s: float = 0.0) -> Run:
     that is in the verdict. How long it lived is measured.
     """
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         active = lab.settled()
         worker, begun_s = active.worker_pid, CLOCK.now()
         figures = measured(lab, lambda: inject(lab, active))
@@ -58,9 +58,9 @@ def hurt(inject: Inject, *, lasts_s: float = 0.0) -> Run:
     return run
 
 
-def ended_by_the_clock(lab: Lab, dice: Random) -> Figures:
+def ended_by_the_clock(lab: Lab, rng: Random) -> Figures:
     """The worker may not live until somebody else leads: its module asks nobody."""
-    del dice
+    del rng
     active = lab.settled()
     worker, begun_s = active.worker_pid, CLOCK.now()
     count = len(lab.chronicle.reigns)
@@ -107,8 +107,8 @@ def standby_hurt(inject: Inject) -> Run:
     The third manager is stopped. Whoever leads dies again and again, and must lead again.
     """
 
-    def run(lab: Lab, dice: Random) -> Figures:
-        del dice
+    def run(lab: Lab, rng: Random) -> Figures:
+        del rng
         active, standby = lab.settled(), lab.standby()
         [third] = [
             each
@@ -134,9 +134,9 @@ def standby_hurt(inject: Inject) -> Run:
     return run
 
 
-def one_after_the_other(lab: Lab, dice: Random) -> Figures:
+def one_after_the_other(lab: Lab, rng: Random) -> Figures:
     """First the guard's connections break, then, in the next term, those of the next worker."""
-    del dice
+    del rng
     first = lab.settled()
     figures = measured(lab, lambda: cut_guard(lab, first))
     second = lab.cluster.managers[lab.chronicle.reigns[-1].name]

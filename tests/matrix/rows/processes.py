@@ -25,14 +25,14 @@ def kill(lab: Lab, active: Manager) -> None:
     active.signal(signal.SIGKILL, worker=True)
 
 
-def crash(lab: Lab, dice: Random) -> Figures:
+def crash(lab: Lab, rng: Random) -> Figures:
     lab.settled()
-    return measured(lab, lambda: lab.break_module(dice.choice(["segfault", "abort", "exit"])))
+    return measured(lab, lambda: lab.break_module(rng.choice(["segfault", "abort", "exit"])))
 
 
-def out_of_memory(lab: Lab, dice: Random) -> Figures:
+def out_of_memory(lab: Lab, rng: Random) -> Figures:
     """The worker alone is in the group: its guard survives, as with systemd's OOMPolicy."""
-    del dice
+    del rng
     worker = lab.settled().worker_pid
     used = int(process.resident_mib(worker)) << 20
     with Group("memory", worker, memory_limit_in_bytes=used + MEMORY_OVER):
@@ -53,8 +53,8 @@ def block(lab: Lab, active: Manager) -> None:
     lab.break_module("block")
 
 
-def kill_guard(lab: Lab, dice: Random) -> Figures:
-    del dice
+def kill_guard(lab: Lab, rng: Random) -> Figures:
+    del rng
     active = lab.settled()
     worker = active.worker_pid
     figures = measured(lab, lambda: active.signal(signal.SIGKILL))
@@ -66,21 +66,21 @@ def freeze_guard(lab: Lab, active: Manager) -> None:
     active.signal(signal.SIGSTOP)
 
 
-def freeze_host(lab: Lab, dice: Random) -> Figures:
+def freeze_host(lab: Lab, rng: Random) -> Figures:
     """It sleeps on for a while after its successor leads, and wakes."""
-    del dice
+    del rng
     active = lab.settled()
     figures = measured(lab, lambda: signal_all(active, signal.SIGSTOP))
     signal_all(active, signal.SIGCONT)
     return figures
 
 
-def freeze_before_write(lab: Lab, dice: Random) -> Figures:
+def freeze_before_write(lab: Lab, rng: Random) -> Figures:
     """The worker stops between a write's last check and its sending; then its guard stops."""
     return _freeze_at(lab, Point.WRITE)
 
 
-def freeze_before_effect(lab: Lab, dice: Random) -> Figures:
+def freeze_before_effect(lab: Lab, rng: Random) -> Figures:
     """The worker stops between the open gate and the module's deed outside."""
     refused = sum(not effect.accepted for effect in lab.sink.effects)
     figures = _freeze_at(lab, Point.COMMAND)
@@ -104,8 +104,8 @@ def _freeze_at(lab: Lab, point: Point) -> Figures:
     return {**figures, "late writes": len(landed)}
 
 
-def terminate(lab: Lab, dice: Random) -> Figures:
-    del dice
+def terminate(lab: Lab, rng: Random) -> Figures:
+    del rng
     active = lab.settled()
     failed, unknown = len(lab.record.failed), len(lab.record.unknown)
     figures = measured(lab, lambda: active.signal(signal.SIGTERM))
@@ -115,7 +115,7 @@ def terminate(lab: Lab, dice: Random) -> Figures:
     return {**figures, "failed": lost}
 
 
-def transfer(lab: Lab, dice: Random) -> Figures:
+def transfer(lab: Lab, rng: Random) -> Figures:
     active, successor = lab.settled(), lab.standby()
 
     def ask() -> None:
@@ -130,9 +130,9 @@ def transfer(lab: Lab, dice: Random) -> Figures:
     return figures
 
 
-def restart_all(lab: Lab, dice: Random) -> Figures:
+def restart_all(lab: Lab, rng: Random) -> Figures:
     """Each manager is stopped and started, the active among them, one after the other."""
-    del dice
+    del rng
     lab.settled()
     failed, count = len(lab.record.failed) + len(lab.record.unknown), len(lab.chronicle.reigns)
     for manager in lab.cluster.managers.values():

@@ -1,6 +1,6 @@
 """Every way in which the laboratory can be broken while it runs.
 
-A fault is a function of the laboratory and of dice; it begins when it is called. ``heal`` ends
+A fault is a function of the laboratory and of rng; it begins when it is called. ``heal`` ends
 whatever there is, so that nothing has to be remembered of what was done.
 """
 
@@ -60,177 +60,177 @@ def heal(lab: Lab) -> None:
             member.start()
 
 
-def victim(lab: Lab, dice: Random) -> Manager:
+def victim(lab: Lab, rng: Random) -> Manager:
     """The active mostly, as far as it is known; else anybody."""
     reigning = lab.chronicle.reigns[-1].name
-    name = reigning if dice.random() < 0.75 else dice.choice(NAMES)
+    name = reigning if rng.random() < 0.75 else rng.choice(NAMES)
     return lab.cluster.managers[name]
 
 
 # -- processes ------------------------------------------------------------------------------------
 
 
-def kill_worker(lab: Lab, dice: Random) -> None:
+def kill_worker(lab: Lab, rng: Random) -> None:
     """SIGKILL, SIGSEGV or SIGABRT of a worker."""
-    number = dice.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-    for pid in process.workers(victim(lab, dice).guard_pid):
+    number = rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+    for pid in process.workers(victim(lab, rng).guard_pid):
         _signal(pid, number)
 
 
-def freeze_worker(lab: Lab, dice: Random) -> None:
+def freeze_worker(lab: Lab, rng: Random) -> None:
     """SIGSTOP of a worker: its watchdog sees to it."""
-    for pid in process.workers(victim(lab, dice).guard_pid):
+    for pid in process.workers(victim(lab, rng).guard_pid):
         _signal(pid, signal.SIGSTOP)
 
 
-def kill_guard(lab: Lab, dice: Random) -> None:
+def kill_guard(lab: Lab, rng: Random) -> None:
     """SIGKILL of a guard, and with it of its worker."""
-    _signal(victim(lab, dice).guard_pid, signal.SIGKILL)
+    _signal(victim(lab, rng).guard_pid, signal.SIGKILL)
 
 
-def freeze_guard(lab: Lab, dice: Random) -> None:
+def freeze_guard(lab: Lab, rng: Random) -> None:
     """SIGSTOP of a guard: its worker goes on alone."""
-    _signal(victim(lab, dice).guard_pid, signal.SIGSTOP)
+    _signal(victim(lab, rng).guard_pid, signal.SIGSTOP)
 
 
-def freeze_host(lab: Lab, dice: Random) -> None:
+def freeze_host(lab: Lab, rng: Random) -> None:
     """SIGSTOP of guard, reaper and worker: a paused virtual machine."""
-    manager = victim(lab, dice)
+    manager = victim(lab, rng)
     for pid in (manager.guard_pid, *process.descendants(manager.guard_pid)):
         _signal(pid, signal.SIGSTOP)
 
 
-def freeze_at_a_failpoint(lab: Lab, dice: Random) -> None:
+def freeze_at_a_failpoint(lab: Lab, rng: Random) -> None:
     """A worker stops between a check and its deed, and its guard before it can kill it."""
-    manager = victim(lab, dice)
-    point = lab.arm(manager.name, dice.choice([Point.WRITE, Point.COMMAND]))
+    manager = victim(lab, rng)
+    point = lab.arm(manager.name, rng.choice([Point.WRITE, Point.COMMAND]))
     with contextlib.suppress(TimeoutError):
         wait_for(lambda: not point.exists(), "the failpoint to be reached", STOPPED_WITHIN_S)
         _signal(manager.guard_pid, signal.SIGSTOP)
 
 
-def guard_at_a_failpoint(lab: Lab, dice: Random) -> None:
+def guard_at_a_failpoint(lab: Lab, rng: Random) -> None:
     """A guard stops or dies in the middle of winning, beating or giving back."""
-    manager = victim(lab, dice)
-    point = dice.choice([Point.PULSE, Point.WON, Point.RELEASE])
-    lab.arm(manager.name, point, dice.choice(["SIGSTOP", "SIGKILL"]))
-    if point is not Point.PULSE:
+    manager = victim(lab, rng)
+    point = rng.choice([Point.LEADER_HEARTBEAT, Point.WON, Point.RELEASE])
+    lab.arm(manager.name, point, rng.choice(["SIGSTOP", "SIGKILL"]))
+    if point is not Point.LEADER_HEARTBEAT:
         for pid in process.workers(manager.guard_pid):
             _signal(pid, signal.SIGKILL)
 
 
-def no_descriptors(lab: Lab, dice: Random) -> None:
+def no_descriptors(lab: Lab, rng: Random) -> None:
     """A worker can open nothing more, and its connections to etcd break."""
-    manager = victim(lab, dice)
+    manager = victim(lab, rng)
     for pid in process.workers(manager.guard_pid):
         limit_descriptors(pid, 0)
     lab.cables.reset(manager.name, party=WORKER)
 
 
-def stop_manager(lab: Lab, dice: Random) -> None:
+def stop_manager(lab: Lab, rng: Random) -> None:
     """SIGTERM: hand over and end."""
-    _signal(victim(lab, dice).guard_pid, signal.SIGTERM)
+    _signal(victim(lab, rng).guard_pid, signal.SIGTERM)
 
 
-def fail_over(lab: Lab, dice: Random) -> None:
+def fail_over(lab: Lab, rng: Random) -> None:
     """``mgr fail``, to anybody."""
-    del dice
+    del rng
     _run(lab, "mgr", "fail")
 
 
-def break_module(lab: Lab, dice: Random) -> None:
+def break_module(lab: Lab, rng: Random) -> None:
     """A module crashes its worker, holds the interpreter, or blocks the loop."""
-    lab.break_module(dice.choice(["segfault", "abort", "exit", "hog", "block"]))
+    lab.break_module(rng.choice(["segfault", "abort", "exit", "hog", "block"]))
 
 
-def start_helpers(lab: Lab, dice: Random) -> None:
+def start_helpers(lab: Lab, rng: Random) -> None:
     """A module starts processes that act on, and then its worker or its guard dies."""
-    for _ in range(dice.randint(1, 3)):
-        _run(lab, "ticker", "help", how=dice.choice(HELPERS))
-    dice.choice([kill_worker, kill_guard, freeze_guard, cut])(lab, dice)
+    for _ in range(rng.randint(1, 3)):
+        _run(lab, "ticker", "help", how=rng.choice(HELPERS))
+    rng.choice([kill_worker, kill_guard, freeze_guard, cut])(lab, rng)
 
 
-def abandon_module(lab: Lab, dice: Random) -> None:
+def abandon_module(lab: Lab, rng: Random) -> None:
     """A module that does not stop is disabled and enabled again, and then the active changes."""
     _run(lab, "ticker", "stubborn")
     _run(lab, "mgr", "module", "disable", "ticker")
     lab.pause(ABANDONED_S)
     _run(lab, "mgr", "module", "enable", "ticker")
-    fail_over(lab, dice)
+    fail_over(lab, rng)
 
 
 # -- cables ---------------------------------------------------------------------------------------
 
 
-def cut(lab: Lab, dice: Random) -> None:
+def cut(lab: Lab, rng: Random) -> None:
     """A manager is cut off from every etcd, both ways or one."""
-    mode = dice.choice([Mode.PAUSE, Mode.REQUESTS_ONLY, Mode.ANSWERS_ONLY])
-    lab.cables.set(victim(lab, dice).name, mode)
+    mode = rng.choice([Mode.PAUSE, Mode.REQUESTS_ONLY, Mode.ANSWERS_ONLY])
+    lab.cables.set(victim(lab, rng).name, mode)
 
 
-def reset(lab: Lab, dice: Random) -> None:
+def reset(lab: Lab, rng: Random) -> None:
     """Every connection of a manager to etcd breaks."""
-    lab.cables.reset(victim(lab, dice).name)
+    lab.cables.reset(victim(lab, rng).name)
 
 
-def cut_guard(lab: Lab, dice: Random) -> None:
+def cut_guard(lab: Lab, rng: Random) -> None:
     """Only a guard is cut off."""
-    _cut_part(lab, dice, GUARD)
+    _cut_part(lab, rng, GUARD)
 
 
-def cut_worker(lab: Lab, dice: Random) -> None:
+def cut_worker(lab: Lab, rng: Random) -> None:
     """Only a worker is cut off."""
-    _cut_part(lab, dice, WORKER)
+    _cut_part(lab, rng, WORKER)
 
 
-def _cut_part(lab: Lab, dice: Random, party: str) -> None:
-    mode = dice.choice([Mode.PAUSE, Mode.REQUESTS_ONLY, Mode.ANSWERS_ONLY, Mode.REFUSE])
-    name = victim(lab, dice).name
+def _cut_part(lab: Lab, rng: Random, party: str) -> None:
+    mode = rng.choice([Mode.PAUSE, Mode.REQUESTS_ONLY, Mode.ANSWERS_ONLY, Mode.REFUSE])
+    name = victim(lab, rng).name
     lab.cables.set(name, mode, party=party)
     if mode is Mode.REFUSE:
         lab.cables.reset(name, party=party)
 
 
-def hold_up(lab: Lab, dice: Random) -> None:
+def hold_up(lab: Lab, rng: Random) -> None:
     """What a worker asks one of the etcds arrives late, whatever becomes of the asker."""
-    number, late_s = dice.randrange(3), dice.uniform(0.5, LATE_S_MAX)
-    lab.cables.hold_up(victim(lab, dice).name, late_s, party=WORKER, number=number)
+    number, late_s = rng.randrange(3), rng.uniform(0.5, LATE_S_MAX)
+    lab.cables.hold_up(victim(lab, rng).name, late_s, party=WORKER, number=number)
 
 
-def slow(lab: Lab, dice: Random) -> None:
+def slow(lab: Lab, rng: Random) -> None:
     """A manager's way to etcd takes long."""
-    lab.cables.slow(victim(lab, dice).name, dice.uniform(0.01, DELAY_S_MAX))
+    lab.cables.slow(victim(lab, rng).name, rng.uniform(0.01, DELAY_S_MAX))
 
 
 # -- etcd -----------------------------------------------------------------------------------------
 
 
-def kill_etcd(lab: Lab, dice: Random) -> None:
+def kill_etcd(lab: Lab, rng: Random) -> None:
     """SIGKILL of one etcd: the leader or another."""
-    lab.etcd.members[dice.randrange(3)].kill()
+    lab.etcd.members[rng.randrange(3)].kill()
 
 
-def freeze_etcd(lab: Lab, dice: Random) -> None:
+def freeze_etcd(lab: Lab, rng: Random) -> None:
     """SIGSTOP of one etcd."""
-    lab.etcd.members[dice.randrange(3)].freeze()
+    lab.etcd.members[rng.randrange(3)].freeze()
 
 
-def lose_quorum(lab: Lab, dice: Random) -> None:
+def lose_quorum(lab: Lab, rng: Random) -> None:
     """Two etcds stop."""
-    for member in dice.sample(lab.etcd.members, 2):
+    for member in rng.sample(lab.etcd.members, 2):
         member.freeze()
 
 
-def delete_leader_key(lab: Lab, dice: Random) -> None:
+def delete_leader_key(lab: Lab, rng: Random) -> None:
     """An operator's hand."""
-    del dice
+    del rng
     with contextlib.suppress(StoreError):
         lab.in_store(Delete(lab.keys.leader))
 
 
-def overwrite_leader_key(lab: Lab, dice: Random) -> None:
+def overwrite_leader_key(lab: Lab, rng: Random) -> None:
     """Another one: a put without a lease."""
-    del dice
+    del rng
     with contextlib.suppress(StoreError):
         lab.in_store(Put(lab.keys.leader, "by hand"))
 

@@ -39,7 +39,7 @@ class Record:
         operations: Every put, removal and get of the ledger, those of unknown outcome included.
         tokens: Of each act whether it was acknowledged (True) or its outcome is unknown.
         failed: Commands that did nothing, and what was said.
-        said_no: Commands that ran and were refused by the module.
+        returned_error: Commands that ran and were refused by the module.
 
     """
 
@@ -48,14 +48,14 @@ class Record:
     tokens: dict[str, bool] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    said_no: list[str] = field(default_factory=list)
+    returned_error: list[str] = field(default_factory=list)
 
     @property
     def commands(self) -> int:
         """How many were sent."""
         acknowledged = sum(each.ended_s < float("inf") for each in self.operations)
         acts = sum(self.tokens.values())
-        return acknowledged + acts + len(self.failed) + len(self.unknown) + len(self.said_no)
+        return acknowledged + acts + len(self.failed) + len(self.unknown) + len(self.returned_error)
 
     def first_after(self, moment_s: float, term: int) -> Answered | None:
         """The first command answered in a term after ``term``; None if there is none yet."""
@@ -104,14 +104,14 @@ class Load:
             thread.join(TIMEOUT_S + 10)
 
     def _run(self, number: int) -> None:
-        dice = random.Random(number)
+        rng = random.Random(number)
         count = 0
         with self._client() as client:
             while not self._stop.wait(self._pause_s):
                 count += 1
                 # All clients move on to fresh keys at about the same time.
-                key = f"{count // (KEYS * PUTS_PER_KEY)}.{dice.randrange(KEYS)}"
-                what = dice.random()
+                key = f"{count // (KEYS * PUTS_PER_KEY)}.{rng.randrange(KEYS)}"
+                what = rng.random()
                 if what < 0.4:
                     self._put(client, key, f"{number}.{count}")
                 elif what < 0.55:
@@ -156,7 +156,7 @@ class Load:
             return float("inf")
         if answer.retval:
             # The module ran and failed, so how far it came is its own secret.
-            self._record.said_no.append(answer.stderr[-200:])
+            self._record.returned_error.append(answer.stderr[-200:])
             return float("inf")
         self._record.answered.append(Answered(begun_s, ended_s, answer.term))
         return ended_s

@@ -95,8 +95,8 @@ class Namespaces:
 
     def lose(self, name: str, share: float) -> None:
         """Lose this share of all packets, in each direction."""
-        dice = f"ip saddr != 127.0.0.1 numgen random mod 1000 < {share * 1000:.0f} drop"
-        self._rules(name, dice, dice)
+        rng = f"ip saddr != 127.0.0.1 numgen random mod 1000 < {share * 1000:.0f} drop"
+        self._rules(name, rng, rng)
 
     def heal(self) -> None:
         """Plug everybody in and let everything pass."""

@@ -15,7 +15,7 @@ LONG_S: Final = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One of them: ``seed`` is for its own dice, so that no fault changes the next."""
+    """One of them: ``seed`` is for its own rng, so that no fault changes the next."""
 
     name: str
     seed: int
@@ -25,15 +25,15 @@ class Fault:
 class Schedule:
     """Rounds of faults that begin together, without end."""
 
-    def __init__(self, dice: Random, names: Sequence[str]) -> None:
+    def __init__(self, rng: Random, names: Sequence[str]) -> None:
         """Choose from ``names``."""
-        self._dice = dice
+        self._rng = rng
         self._names = names
 
     def __iter__(self) -> Iterator[list[Fault]]:
         while True:
-            count = 2 if self._dice.random() < SEVERAL else 1
+            count = 2 if self._rng.random() < SEVERAL else 1
             yield [
-                Fault(name, self._dice.getrandbits(32), self._dice.uniform(SHORT_S, LONG_S))
-                for name in self._dice.sample(self._names, count)
+                Fault(name, self._rng.getrandbits(32), self._rng.uniform(SHORT_S, LONG_S))
+                for name in self._rng.sample(self._names, count)
             ]

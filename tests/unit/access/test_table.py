@@ -5,7 +5,7 @@ import pytest
 from mgr.access.caps import Ask
 from mgr.access.table import INSIDE, Caller, checked_client
 from mgr.errors import InvalidArgumentError, NotAuthorizedError
-from tests.support.leading import office
+from tests.support.leading import leading
 
 READ, WRITE = Ask("health", "r"), Ask("config set", "rw")
 ADA, BOB = Caller("ada", "127.0.0.1"), Caller("bob", "127.0.0.1")
@@ -14,14 +14,14 @@ ANYBODY = Caller(None, "127.0.0.1")
 
 async def test_an_empty_table_binds_nobody():
     """A cluster that never heard of capabilities goes on as it did."""
-    async with office() as term:
+    async with leading() as term:
         for caller in (INSIDE, ANYBODY, ADA):
             term.access.check(caller, WRITE)
 
 
 async def test_from_the_first_entry_on_who_is_not_in_it_may_nothing():
     """Whoever shows no certificate because none is asked for, and the manager itself, may all."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.access_of("ada"), "allow r")
 
         term.access.check(ADA, READ)
@@ -34,7 +34,7 @@ async def test_from_the_first_entry_on_who_is_not_in_it_may_nothing():
 
 async def test_a_star_stands_for_all_that_have_nothing_of_their_own():
     """Not for those that have: theirs may be less."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.access_of("*"), "allow rw")
         await term.fenced.put(term.keys.access_of("ada"), "allow r")
 
@@ -44,7 +44,7 @@ async def test_a_star_stands_for_all_that_have_nothing_of_their_own():
 
 async def test_what_cannot_be_read_allows_nothing():
     """A newer release, or a hand in etcd, wrote it."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.access_of("ada"), "permit everything")
 
         assert not term.access.may(ADA, READ)

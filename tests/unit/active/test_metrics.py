@@ -24,7 +24,7 @@ async def test_commands_are_counted_by_how_they_ended(active):
             await cluster.ask("no", "such", "thing")
 
         assert figure(cluster, 'mgr_commands_total{outcome="ok"}') == 1
-        assert figure(cluster, 'mgr_commands_total{outcome="said_no"}') == 1
+        assert figure(cluster, 'mgr_commands_total{outcome="returned_error"}') == 1
         assert figure(cluster, 'mgr_commands_total{outcome="UNKNOWN_COMMAND"}') == 1
         assert figure(cluster, "mgr_command_seconds_count") == 3
 

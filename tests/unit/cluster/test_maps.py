@@ -17,7 +17,7 @@ from mgr.errors import (
     TooLargeError,
 )
 from mgr.store.api import Put
-from tests.support.leading import office
+from tests.support.leading import leading
 
 
 class Own:
@@ -33,7 +33,7 @@ class Own:
 @contextlib.asynccontextmanager
 async def keeping():
     """The maps of an active manager, and its term."""
-    async with office() as held:
+    async with leading() as held:
         yield Maps(held.mirror, held.keys, held.fenced, Own()), held
 
 

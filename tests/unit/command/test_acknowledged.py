@@ -9,7 +9,7 @@ import pytest
 
 from mgr.command.registry import BUILTIN
 from mgr.errors import OutcomeUnknownError
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 
 IN_MEMORY = {
     "daemon rm": "the fleet's writer stores it: tests/unit/active/test_acknowledged.py",
@@ -58,7 +58,7 @@ INPUT = {
 @contextlib.asynccontextmanager
 async def prepared():
     """A desk where each command of ``CASES`` has something to change."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         at.documents["devices"] = {"devices": [{"devid": "disk", "location": [], "daemons": []}]}
         await at.run("config-key", "set", "k", "v")
         await at.run("config", "set", "mgr", "mgr/hello/place", "Oslo-1")
@@ -84,12 +84,14 @@ class Held:
 
 
 def everything(at):
-    return {key: r.value for key, r in at.office.mirror.under(at.office.keys.root).items()}
+    return {
+        key: r.value for key, r in at.leading_term.mirror.under(at.leading_term.keys.root).items()
+    }
 
 
 async def test_every_command_that_changes_something_is_tried_here():
     """A new one has to say how it is acknowledged."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         changing = {
             each.prefix for each in at.registry.all() if each.mutates and each.module == BUILTIN
         }
@@ -102,8 +104,8 @@ async def test_the_answer_waits_for_the_store(prefix, monkeypatch):
     """Killed in between, the manager has acknowledged nothing."""
     async with prepared() as at:
         before = everything(at)
-        held = Held(at.office.store)
-        monkeypatch.setattr(at.office.store, "commit", held.commit)
+        held = Held(at.leading_term.store)
+        monkeypatch.setattr(at.leading_term.store, "commit", held.commit)
         async with asyncio.TaskGroup() as tasks:
             asked = tasks.create_task(at.run(*CASES[prefix], inbuf=INPUT.get(prefix, "")))
             await held.reached.wait()
@@ -131,9 +133,9 @@ async def test_the_answer_waits_for_the_store(prefix, monkeypatch):
 async def test_what_is_gone_already_is_removed_all_the_same(words, monkeypatch):
     """An earlier write to it may be under way without an answer: only the store can order them."""
     async with prepared() as at:
-        held = Held(at.office.store)
+        held = Held(at.leading_term.store)
         held.go.set()
-        monkeypatch.setattr(at.office.store, "commit", held.commit)
+        monkeypatch.setattr(at.leading_term.store, "commit", held.commit)
         answer = await at.run(*words)
 
         assert answer.retval == 0
@@ -150,6 +152,6 @@ async def test_a_write_without_an_answer_is_not_acknowledged(prefix, monkeypatch
     async with prepared() as at:
         monkeypatch.setattr("mgr.store.fenced.TIMEOUT_S", 0.05)
         monkeypatch.setattr("mgr.config.history.TIMEOUT_S", 0.05)
-        monkeypatch.setattr(at.office.store, "commit", silent)
+        monkeypatch.setattr(at.leading_term.store, "commit", silent)
         with pytest.raises(OutcomeUnknownError):
             await at.run(*CASES[prefix])

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from mgr.access.table import Caller
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 
 OPS, MONITOR = Caller("ops", "127.0.0.1"), Caller("monitor", "127.0.0.1")
 PLAIN = Caller(None, "127.0.0.1")
@@ -13,7 +13,7 @@ PLAIN = Caller(None, "127.0.0.1")
 
 async def test_capabilities_are_given_shown_and_taken():
     """And the audit log says by whom."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("auth", "caps", "ops", "allow *", caller=OPS)
         given = await at.run("auth", "caps", "monitor", "allow r", caller=OPS)
         shown = await at.run("auth", "get", "monitor", caller=OPS)
@@ -40,7 +40,7 @@ async def test_capabilities_are_given_shown_and_taken():
 
 async def test_an_empty_table_says_so():
     """Nobody should take it for one that shuts everybody out."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         listed = await at.run("auth", "ls")
         who = await at.run("auth", "whoami", caller=OPS)
 
@@ -62,17 +62,17 @@ async def test_an_empty_table_says_so():
 )
 async def test_nobody_shuts_himself_out(words):
     """The first entry must leave its author the right to make the second."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         refused = await at.run(*words, caller=OPS)
 
         assert refused.retval == -errno.EPERM
         assert "give yourself 'allow *' first" in refused.stderr
-        assert not at.office.mirror.under(at.office.keys.access)
+        assert not at.leading_term.mirror.under(at.leading_term.keys.access)
 
 
 async def test_nobody_removes_the_entry_by_which_he_may():
     """Unless it is the last: then everybody may do everything again."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("auth", "caps", "ops", "allow *", caller=OPS)
         await at.run("auth", "caps", "monitor", "allow r", caller=OPS)
         refused = await at.run("auth", "rm", "ops", caller=OPS)
@@ -84,7 +84,7 @@ async def test_nobody_removes_the_entry_by_which_he_may():
 
 async def test_where_clients_show_no_certificate_capabilities_are_refused():
     """They would bind nobody, and look as if they did."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         refused = await at.run("auth", "caps", "monitor", "allow r", caller=PLAIN)
         who = await at.run("auth", "whoami", caller=PLAIN)
 
@@ -95,7 +95,7 @@ async def test_where_clients_show_no_certificate_capabilities_are_refused():
 
 async def test_what_cannot_be_read_is_not_stored():
     """Neither a wrong capability nor a name that no certificate has."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("auth", "caps", "ops", "allow *", caller=OPS)
         wrong = await at.run("auth", "caps", "monitor", "allow everything", caller=OPS)
         unnamed = await at.run("auth", "caps", "a b", "allow r", caller=OPS)

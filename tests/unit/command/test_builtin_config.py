@@ -8,7 +8,7 @@ import json
 import pytest
 
 from mgr.config.ceph_conf import read_conf
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 
 UNKNOWN = (
     "unrecognized config target '{}': use global, mgr, mgr.<id>, or <type> or <type>.<id> of "
@@ -65,9 +65,9 @@ UNKNOWN = (
 )
 async def test_what_cannot_be_meant_is_refused_and_nothing_changes(words, error, text):
     """One line that names the thing and the nearest right one."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("config", "set", *words)
-        stored = at.office.mirror.under(at.office.keys.config)
+        stored = at.leading_term.mirror.under(at.leading_term.keys.config)
 
     assert (answer.retval, answer.stdout, answer.stderr) == (-error, "", text)
     assert not stored
@@ -75,38 +75,38 @@ async def test_what_cannot_be_meant_is_refused_and_nothing_changes(words, error,
 
 async def test_a_value_is_stored_normalised_and_holds_at_once():
     """No sign, no unit: whoever reads it needs no parser."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mgr/hello/times", "+7")
         shown = await at.run("config", "get", "mgr.a", "mgr/hello/times")
 
-        assert at.stored(at.office.keys.option("mgr", "mgr/hello/times")) == "7"
+        assert at.stored(at.leading_term.keys.option("mgr", "mgr/hello/times")) == "7"
         assert at.values.typed("hello", "times") == 7
     assert shown.stdout == "7\n"
 
 
 async def test_force_stores_what_nobody_knows():
     """An option of a module that comes later; a value that does not fit."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mgr/other/x y", "1", "--force")
         await at.run("config", "set", "mgr", "mgr/hello/times", "99", "--force")
 
-        assert at.stored(at.office.keys.option("mgr", "mgr/other/x_y")) == "1"
+        assert at.stored(at.leading_term.keys.option("mgr", "mgr/other/x_y")) == "1"
         assert at.values.typed("hello", "times") == 99
 
 
 async def test_setting_the_same_value_again_writes_nothing():
     """No notification, no revision."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
-        before = await at.office.store.status()
+        before = await at.leading_term.store.status()
         await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
 
-        assert await at.office.store.status() == before
+        assert await at.leading_term.store.status() == before
 
 
 async def test_rm_takes_the_value_away_and_is_content_with_nothing_there():
     """What is removed is gone at once: the default holds again."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
         first = await at.run("config", "rm", "mgr", "mgr/hello/place")
         second = await at.run("config", "rm", "mgr", "mgr/hello/place")
@@ -118,7 +118,7 @@ async def test_rm_takes_the_value_away_and_is_content_with_nothing_there():
 
 async def test_get_names_what_it_does_not_know():
     """ENOENT for a key, EINVAL for an entity."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         key = await at.run("config", "get", "mgr", "mgr/hello/plac")
         who = await at.run("config", "get", "m/gr")
 
@@ -129,7 +129,7 @@ async def test_get_names_what_it_does_not_know():
 
 async def test_an_entity_sees_the_most_specific_value():
     """``global`` < ``mgr`` < ``mgr.<id>``; the section says where a value comes from."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         for who, value in (("global", "G"), ("mgr", "M"), ("mgr.b", "B")):
             await at.run("config", "set", who, "mgr/hello/place", value)
         seen = {
@@ -148,8 +148,8 @@ async def test_an_entity_sees_the_most_specific_value():
 
 async def test_dump_lists_sections_in_order():
     """Global first, then type by type; a star marks what needs a restart."""
-    async with desk() as at:
-        await at.office.fenced.put(at.office.keys.daemon("zoo.1"), "{}")
+    async with builtin_commands() as at:
+        await at.leading_term.fenced.put(at.leading_term.keys.daemon("zoo.1"), "{}")
         for who in ("osd.1", "mgr.a", "global", "mgr", "zoo"):
             await at.run("config", "set", who, "mgr_tick_period", "3")
         await at.run("config", "set", "mgr", "mgr/hello/times", "2")
@@ -163,7 +163,7 @@ async def test_dump_lists_sections_in_order():
 
 async def test_help_and_ls_know_every_option():
     """What ``ls`` names, ``help`` explains."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         names = (await at.run("config", "ls")).stdout.split()
         for name in names:
             assert (await at.run("config", "help", name)).retval == 0
@@ -187,7 +187,7 @@ async def test_help_and_ls_know_every_option():
 
 async def test_show_says_what_holds_and_where_from():
     """With and without defaults."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
         shown = await at.json("config", "show", "mgr.a")
         one = await at.run("config", "show", "mgr.a", "mgr/hello/place")
@@ -205,7 +205,7 @@ async def test_show_says_what_holds_and_where_from():
 
 async def test_log_tells_what_changed_and_reset_brings_it_back():
     """Newest first; a name carries its section."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
         await at.run("config", "set", "mgr", "mgr/hello/place", "Oslo")
         await at.run("config", "rm", "mgr", "mgr/hello/place")
@@ -250,7 +250,7 @@ CONF = """
 
 async def test_a_conf_is_assimilated_in_one_version_and_the_rest_is_returned():
     """What is not known or does not fit comes back, to be kept in the file."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         left = await at.run("config", "assimilate-conf", inbuf=CONF)
         again = await at.run("config", "assimilate-conf", inbuf=CONF)
         log = await at.json("config", "log")
@@ -274,7 +274,7 @@ async def test_a_conf_is_assimilated_in_one_version_and_the_rest_is_returned():
 
 async def test_what_is_no_conf_is_refused():
     """With the line that cannot be read."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("config", "assimilate-conf", inbuf="place = nowhere")
 
     assert answer.retval == -errno.EINVAL
@@ -286,7 +286,7 @@ async def test_what_is_no_conf_is_refused():
 
 async def test_a_key_is_set_read_listed_and_removed():
     """The texts are Ceph's; ``get`` gives the value as it is, without a newline."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         texts = [
             (await at.run(*words, inbuf=inbuf)).stderr
             for *words, inbuf in (
@@ -302,7 +302,7 @@ async def test_a_key_is_set_read_listed_and_removed():
         listed = await at.run("config-key", "ls")
         dumped = await at.json("config-key", "dump", "mgr/")
 
-        assert at.stored(at.office.keys.module_entry("hello", "a")) == "Grüße"
+        assert at.stored(at.leading_term.keys.module_entry("hello", "a")) == "Grüße"
     assert texts == [
         "set mgr/hello/a",
         "set b",
@@ -319,7 +319,7 @@ async def test_a_key_is_set_read_listed_and_removed():
 
 async def test_a_minimal_conf_says_where_the_managers_are():
     """It can be read back; hosts that join are given it."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.join("b")
         await at.join("a")
         answer = await at.run("config", "generate-minimal-conf")
@@ -334,7 +334,7 @@ async def test_a_minimal_conf_says_where_the_managers_are():
 @pytest.mark.parametrize("verb", ["get", "exists"])
 async def test_an_absent_key_is_enoent(verb):
     """And named."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("config-key", verb, "nope")
 
     assert (answer.retval, answer.stderr) == (-errno.ENOENT, "key 'nope' doesn't exist")
@@ -361,9 +361,9 @@ async def test_an_absent_key_is_enoent(verb):
 )
 async def test_what_cannot_be_stored_is_refused_before_it_is_sent(key, value, error, text):
     """The limit is in the message."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("config-key", "set", key, value)
-        stored = at.office.mirror.under(at.office.keys.kv)
+        stored = at.leading_term.mirror.under(at.leading_term.keys.kv)
 
     assert answer.retval == -error
     assert text in answer.stderr
@@ -372,7 +372,7 @@ async def test_what_cannot_be_stored_is_refused_before_it_is_sent(key, value, er
 
 async def test_the_limit_of_a_value_can_be_adjusted_as_its_message_says():
     """The option that the message names exists."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("config", "set", "mgr", "mon config key max entry size", "128K")
         answer = await at.run("config-key", "set", "a", "x" * 65537)
 

@@ -8,7 +8,7 @@ import pytest
 
 from mgr.active.fleet.wear import Wear
 from mgr.cluster.daemon import Device, Opening, Saying
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 from tests.support.held_store import HeldStore, turn_the_loop
 
 DISK = {
@@ -32,7 +32,7 @@ async def at_work(at):
 
 async def test_devices_are_listed_with_where_they_are_and_how_worn():
     """The columns of Ceph's own command."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at_work(at)
         shown = (await at.run("device", "ls")).stdout.splitlines()
         listed = await at.json("device", "ls")
@@ -45,7 +45,7 @@ async def test_devices_are_listed_with_where_they_are_and_how_worn():
 
 async def test_devices_are_found_by_host_and_by_daemon():
     """None is no error."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at_work(at)
         found = [
             [each["devid"] for each in await at.json("device", *words)]
@@ -61,7 +61,7 @@ async def test_devices_are_found_by_host_and_by_daemon():
 
 async def test_one_device_is_shown_in_full():
     """Only facts that there are."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at_work(at)
         shown = await at.run("device", "info", "ACME_1_x")
         absent = await at.run("device", "info", "none")
@@ -77,10 +77,10 @@ async def test_one_device_is_shown_in_full():
 
 async def test_a_life_expectancy_is_kept_beside_what_else_is_known():
     """Under ``device/<devid>``, where Ceph's modules look; taken back, the rest stays."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at_work(at)
-        key = at.office.keys.entry("device/ACME_1_x")
-        await at.office.fenced.put(key, '{"wear_level": 0.1}')
+        key = at.leading_term.keys.entry("device/ACME_1_x")
+        await at.leading_term.fenced.put(key, '{"wear_level": 0.1}')
         await at.run("device", "set-life-expectancy", "ACME_1_x", "2027-01-01", "2027-02-01")
         kept = json.loads(at.stored(key))
         await at.run("device", "rm-life-expectancy", "ACME_1_x")
@@ -88,7 +88,7 @@ async def test_a_life_expectancy_is_kept_beside_what_else_is_known():
         await at.run("device", "set-life-expectancy", "OLD_2_y", "2027-01-01")
         await at.run("device", "rm-life-expectancy", "OLD_2_y")
 
-        assert at.stored(at.office.keys.entry("device/OLD_2_y")) is None
+        assert at.stored(at.leading_term.keys.entry("device/OLD_2_y")) is None
     assert kept["life_expectancy_min"] == "2027-01-01T00:00:00+00:00"
     assert kept["life_expectancy_max"] == "2027-02-01T00:00:00+00:00"
     assert kept["wear_level"] == 0.1
@@ -97,7 +97,7 @@ async def test_a_life_expectancy_is_kept_beside_what_else_is_known():
 
 async def test_an_expectancy_that_cannot_be_is_refused():
     """No date, or it ends before it begins."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at_work(at)
         answers = [
             await at.run("device", "set-life-expectancy", "ACME_1_x", "soon"),
@@ -118,13 +118,13 @@ class Line:
 @pytest.mark.parametrize("first", ["command", "wear"])
 async def test_what_is_expected_and_how_worn_a_device_is_do_not_erase_each_other(first):
     """Both are computed while the other one is on its way, and both are acknowledged."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at_work(at)
         opening = Opening(kind="host", id="h1", host="h1", version="1", incarnation="1")
         device = Device(id="ACME_1_x", name="sda", path="", wear_level=0.5)
         at.fleet.say(at.fleet.open(opening, Line()), Saying(devices=[device]))
-        wear = Wear(at.fleet, at.office.mirror, at.office.keys, at.office.fenced)
-        at.office.fenced._store = held = HeldStore(at.office.store)
+        wear = Wear(at.fleet, at.leading_term.mirror, at.leading_term.keys, at.leading_term.fenced)
+        at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
         writes = [
             at.run("device", "set-life-expectancy", "ACME_1_x", "2027-01-01"),
             wear.look(),
@@ -135,6 +135,6 @@ async def test_what_is_expected_and_how_worn_a_device_is_do_not_erase_each_other
                 await turn_the_loop()
             held.open.set()
 
-        kept = json.loads(at.stored(at.office.keys.entry("device/ACME_1_x")))
+        kept = json.loads(at.stored(at.leading_term.keys.entry("device/ACME_1_x")))
     assert kept["life_expectancy_min"] == "2027-01-01T00:00:00+00:00"
     assert kept["wear_level"] == 0.5

@@ -17,7 +17,7 @@ from mgr.command.builtin.context import Administration
 from mgr.command.render import FORMATS
 from mgr.config.enabled_modules import Switch
 from mgr.health.check import Check, Severity
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 
 NOISE = Check(
     code="NOISE", severity=Severity.WARN, summary="2 are loud", count=2, detail=("x", "y")
@@ -25,12 +25,12 @@ NOISE = Check(
 
 
 def switch(at, module):
-    return msgspec.json.decode(at.stored(at.office.keys.module(module)), type=Switch)
+    return msgspec.json.decode(at.stored(at.leading_term.keys.module(module)), type=Switch)
 
 
 async def test_stat_and_dump_show_the_map():
     """Only the current epoch is kept."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.join("b")
         stat = await at.json("mgr", "stat")
         dump = await at.json("mgr", "dump", "41")
@@ -52,7 +52,7 @@ async def test_stat_and_dump_show_the_map():
 )
 async def test_fail_gives_up_the_office(words, resigned):
     """By name, with or without ``mgr.``, by number, to a named successor."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("mgr", "fail", *words)
 
     assert answer.retval == 0
@@ -61,7 +61,7 @@ async def test_fail_gives_up_the_office(words, resigned):
 
 async def test_fail_of_somebody_else_does_nothing_and_says_so():
     """An unknown name is 0 as in Ceph; a standby has no office to give up."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.join("b")
         unknown = await at.run("mgr", "fail", "x")
         standby = await at.run("mgr", "fail", "b")
@@ -94,7 +94,7 @@ def test_what_is_not_idempotent_is_known_and_everything_else_is():
 
 async def test_metadata_names_every_manager():
     """One by name, all without."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.join("b")
         every = await at.json("mgr", "metadata")
         one = await at.json("mgr", "metadata", "mgr.b")
@@ -113,7 +113,7 @@ async def test_metadata_names_every_manager():
 
 async def test_module_ls_says_what_runs():
     """Always on, on, off, where each acts, and why one cannot run."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("mgr", "module", "enable", "hello")
         await at.run("mgr", "module", "enable", "lame", "--force")
         data = await at.json("mgr", "module", "ls")
@@ -137,7 +137,7 @@ async def test_module_ls_says_what_runs():
 
 async def test_enabling_writes_the_modules_record():
     """Again is no error; disabling writes that it is off."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         first = await at.run("mgr", "module", "enable", "hello")
         assert switch(at, "hello").enabled
         again = await at.run("mgr", "module", "enable", "hello")
@@ -174,9 +174,9 @@ async def test_enabling_writes_the_modules_record():
 )
 async def test_a_module_that_cannot_run_is_not_enabled(name, error, text):
     """Unknown, unable, or no name at all: nothing is written."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("mgr", "module", "enable", name)
-        stored = at.office.mirror.under(at.office.keys.modules)
+        stored = at.leading_term.mirror.under(at.leading_term.keys.modules)
 
     assert (answer.retval, answer.stderr) == (-error, text)
     assert not stored
@@ -184,7 +184,7 @@ async def test_a_module_that_cannot_run_is_not_enabled(name, error, text):
 
 async def test_a_module_that_a_standby_lacks_is_not_enabled_without_force():
     """After a failover it would be gone; the message says where it is missing."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.join("b", modules=["status"])
         await at.join("c", modules=[], warm=False)
         refused = await at.run("mgr", "module", "enable", "hello")
@@ -197,7 +197,7 @@ async def test_a_module_that_a_standby_lacks_is_not_enabled_without_force():
 
 async def test_an_always_on_module_goes_off_only_by_force():
     """And comes back with ``enable``."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         plain = await at.run("mgr", "module", "disable", "devicehealth")
         already = await at.run("mgr", "module", "enable", "devicehealth")
         unsure = await at.run("mgr", "module", "force", "disable", "devicehealth")
@@ -219,13 +219,13 @@ async def test_an_always_on_module_goes_off_only_by_force():
 
 async def test_health_shows_and_hides():
     """Muted checks leave the state and stay visible."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         well = await at.run("health")
         at.board.set("noise", [NOISE])
         ill = await at.run("health", "detail")
         await at.run("health", "mute", "NOISE", "1h")
         muted = await at.run("health", "detail")
-        lease = at.office.mirror.get(at.office.keys.mute("NOISE")).lease
+        lease = at.leading_term.mirror.get(at.leading_term.keys.mute("NOISE")).lease
         await at.run("health", "unmute", "NOISE")
         again = await at.json("health")
 
@@ -244,17 +244,17 @@ async def test_health_shows_and_hides():
 
 async def test_a_mute_with_a_time_limit_ends_in_the_store():
     """No clock is compared: the key hangs on a lease of that length."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         at.board.set("noise", [NOISE])
         await at.run("health", "mute", "NOISE", "10m")
-        lease = at.office.mirror.get(at.office.keys.mute("NOISE")).lease
-        assert 600 <= await at.office.store.renew(lease) < 660
+        lease = at.leading_term.mirror.get(at.leading_term.keys.mute("NOISE")).lease
+        assert 600 <= await at.leading_term.store.renew(lease) < 660
 
 
 @pytest.mark.parametrize("ttl", ["soon", "0", "-1", "99999y", ""])
 async def test_a_mute_needs_a_span_that_makes_sense(ttl):
     """The message shows how to write one."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         at.board.set("noise", [NOISE])
         answer = await at.run("health", "mute", "NOISE", ttl)
 
@@ -264,7 +264,7 @@ async def test_a_mute_needs_a_span_that_makes_sense(ttl):
 
 async def test_what_is_not_raised_is_muted_only_if_sticky():
     """A spelling mistake would silence nothing."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         loose = await at.run("health", "mute", "NOISE")
         sticky = await at.run("health", "mute", "NOISE", "--sticky")
         assert at.board.mutes["NOISE"].sticky
@@ -278,7 +278,7 @@ async def test_what_is_not_raised_is_muted_only_if_sticky():
 
 async def test_status_is_the_cluster_on_one_screen():
     """State, who leads, who waits, what runs."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.join("b")
         at.board.set("noise", [NOISE])
         plain = (await at.run("status")).stdout
@@ -293,7 +293,7 @@ async def test_status_is_the_cluster_on_one_screen():
 
 async def test_status_shows_what_is_under_way():
     """To people only what its module wants shown; to programs all of it."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         at.progress.update("1", Event("Moving", 0.5, shown=True, source="m"))
         at.progress.update("2", Event("Counting", 0.1, shown=False, source="m"))
         plain = (await at.run("status")).stdout
@@ -308,7 +308,7 @@ async def test_status_shows_what_is_under_way():
 
 async def test_log_writes_and_last_reads():
     """Words are joined; debug lines and other channels only when asked for."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         await at.run("log", "maintenance", "begins", "für", "Köln")
         at.log.add("noise", name="mgr.a", priority=Priority.DEBUG)
         at.log.add("who", name="mgr.a", channel="audit")
@@ -323,7 +323,7 @@ async def test_log_writes_and_last_reads():
 
 async def test_descriptions_are_in_the_form_that_ceph_reads():
     """One entry a command, flags as numbers."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         found = await at.json("get_command_descriptions")
 
     by_words = {
@@ -344,7 +344,7 @@ async def test_descriptions_are_in_the_form_that_ceph_reads():
 
 async def test_every_command_speaks_every_format():
     """None fails in any, and an unknown one changes nothing."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         at.board.set("noise", [NOISE])
         lines = ["mgr stat", "mgr dump", "mgr services", "mgr metadata", "mgr versions", "version"]
         lines += ["mgr module ls", "config ls", "config dump", "config get mgr", "status"]
@@ -360,7 +360,7 @@ async def test_every_command_speaks_every_format():
                 elif form == "yaml":
                     yaml.safe_load(answer.stdout)
         refused = await at.run("mgr", "module", "enable", "hello", format="toml")
-        stored = at.office.mirror.under(at.office.keys.modules)
+        stored = at.leading_term.mirror.under(at.leading_term.keys.modules)
 
     assert refused.retval == -errno.EINVAL
     assert "unknown format 'toml': use one of plain, json" in refused.stderr
@@ -369,7 +369,7 @@ async def test_every_command_speaks_every_format():
 
 async def test_nobody_is_refused_by_a_cluster_without_ceph():
     """Ceph's prometheus counts by the note; people are not shown the command."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         answer = await at.run("osd", "blocklist", "ls", format="json")
 
     assert (answer.retval, json.loads(answer.stdout)) == (0, [])

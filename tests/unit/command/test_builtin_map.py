@@ -3,12 +3,12 @@
 import errno
 import json
 
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 
 
 async def test_a_map_is_published_shown_and_withdrawn():
     """The version is said each time."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         made = await at.run("map", "set", "racks", inbuf='{"a": ["h1"]}')
         shown = await at.run("map", "get", "racks")
         listed = await at.json("map", "ls")
@@ -25,7 +25,7 @@ async def test_a_map_is_published_shown_and_withdrawn():
 
 async def test_another_version_than_expected_is_a_no():
     """Nothing is changed; the answer says what is there."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         version = (await at.json("map", "set", "racks", inbuf="{}"))["version"]
         stale = await at.run("map", "set", "racks", inbuf='{"a": 1}', expected_version=version - 1)
         fresh = await at.run("map", "set", "racks", inbuf='{"a": 1}', expected_version=version)
@@ -38,7 +38,7 @@ async def test_another_version_than_expected_is_a_no():
 async def test_what_cannot_be_published_is_a_no_that_says_why():
     """No file, no JSON, too large, a name that is taken."""
     large = json.dumps({"a": "x" * (1 << 20)})
-    async with desk() as at:
+    async with builtin_commands() as at:
         answers = [
             await at.run("map", "set", "racks"),
             await at.run("map", "set", "racks", inbuf="racks: 1"),
@@ -59,7 +59,7 @@ async def test_what_cannot_be_published_is_a_no_that_says_why():
 
 async def test_documents_of_the_manager_are_shown_as_well():
     """What modules read with ``get``, for people."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         shown = await at.run("map", "get", "mgr_map")
         listed = await at.json("map", "ls")
 

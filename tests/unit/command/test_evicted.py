@@ -16,7 +16,7 @@ from mgr.store.api import NO_LEASE
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.dispatch_fakes import ADD, Bench, bench
-from tests.support.leading import office
+from tests.support.leading import leading
 
 DIGEST = f"{DIGEST_FORM}1"
 NO_LONGER = "ran: .* no longer kept"
@@ -84,7 +84,7 @@ async def test_without_the_ids_of_the_evicted_a_request_is_run_twice(monkeypatch
 async def test_results_are_evicted_a_hundred_at_a_time(monkeypatch):
     """One record of ids for all of them, in a transaction that etcd takes."""
     monkeypatch.setattr("mgr.command.journal.ENTRIES_MAX", 300)
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await run(book, "r1")
         for number in range(500):
@@ -111,7 +111,7 @@ async def test_results_go_in_the_transaction_that_keeps_their_ids():
             self.seen.append([type(each).__name__ for each in operations])
             return await self.fenced.commit(operations, when)
 
-    async with office() as term:
+    async with leading() as term:
         watched = Watched(term.fenced)
         book = journal(term, watched)
         for number in range(6):
@@ -137,7 +137,7 @@ async def test_an_eviction_whose_answer_is_lost_forgets_no_id():
                 raise OutcomeUnknownError("no answer")
 
     for done in (True, False):
-        async with office() as term:
+        async with leading() as term:
             book = journal(term, Silent(term.fenced, done=done))
             for number in range(6):
                 await run(book, f"r{number}")
@@ -166,7 +166,7 @@ async def test_when_there_is_no_room_for_ids_new_requests_are_refused(monkeypatc
 @pytest.mark.usefixtures("few")
 async def test_room_comes_back_when_the_lease_of_the_oldest_ends():
     """The records expire by themselves, and what is kept in memory with them."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         for number in range(8):
             await run(book, f"r{number}")
@@ -182,7 +182,7 @@ async def test_room_comes_back_when_the_lease_of_the_oldest_ends():
 async def test_ids_are_read_beside_the_first_commands(monkeypatch):
     """A command that comes meanwhile has the rest read at once; what expires is not kept."""
     monkeypatch.setattr("mgr.command.evicted.LOADED_AT_ONCE", 1)
-    async with office() as term:
+    async with leading() as term:
         records = Evicted(term.mirror, term.keys, term=1)
         for number in range(5):
             await term.fenced.commit([records.record([f"r{number}"], NO_LEASE)])
@@ -201,7 +201,7 @@ async def test_ids_are_read_beside_the_first_commands(monkeypatch):
 
 async def test_an_unreadable_record_of_ids_does_not_stop_commands():
     """Somebody wrote it by hand. It is logged, and the others count."""
-    async with office() as term:
+    async with leading() as term:
         good = Evicted(term.mirror, term.keys, term=1).record(["r1"], NO_LEASE)
         await term.fenced.commit([good])
         for name, value in (("bad1", "é"), ("bad2", "AAAA")):
@@ -231,7 +231,7 @@ async def test_a_retry_that_is_older_than_what_is_known_is_not_run():
 async def test_an_old_retry_runs_twice_where_its_age_is_not_said():
     """Why a client has to say it: the record has expired, and nobody knows the id."""
     clock = ManualClock()
-    async with office(MemoryStore(clock), clock) as term:
+    async with leading(MemoryStore(clock), clock) as term:
         it = Bench(term)
         await it.execute(*ADD, request_id="r1")
         lease = (await term.store.get(term.keys.request("r1"))).lease
@@ -250,7 +250,7 @@ async def test_an_old_retry_runs_twice_where_its_age_is_not_said():
 @pytest.mark.parametrize("changed", [DIGEST, "0123456789abcdef"])
 async def test_a_digest_of_another_form_is_not_compared(changed):
     """An earlier build made it of parsed arguments. Its id is known all the same."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", changed, idempotent=False)
         await book.finish("r1", changed, Answer(0, "done"))

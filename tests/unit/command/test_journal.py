@@ -19,7 +19,7 @@ from mgr.errors import (
 )
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.leading import office
+from tests.support.leading import leading
 
 DIGEST = f"{DIGEST_FORM}1"
 
@@ -56,14 +56,14 @@ class Silent:
 
 async def test_a_new_request_begins():
     """Nobody has seen the id: the command is to run."""
-    async with office() as term:
+    async with leading() as term:
         assert await journal(term).begin("r1", DIGEST, idempotent=False) == NOTHING
 
 
 async def test_a_retry_gets_the_result_of_the_first_attempt():
     """In the same term and in the next one, on another manager with a mirror of its own."""
     answer = Answer(-2, "out", "err")
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         assert await book.finish("r1", DIGEST, answer)
@@ -77,7 +77,7 @@ async def test_a_retry_gets_the_result_of_the_first_attempt():
 
 async def test_what_a_dead_manager_began_is_not_run_again():
     """Nobody knows how far it came; the error names the term in which it began."""
-    async with office() as term:
+    async with leading() as term:
         await journal(term).begin("r1", DIGEST, idempotent=False)
         successor = await term.succeed()
 
@@ -87,7 +87,7 @@ async def test_what_a_dead_manager_began_is_not_run_again():
 
 async def test_an_idempotent_command_of_a_dead_manager_is_run_again():
     """Its author says that twice is as good as once."""
-    async with office() as term:
+    async with leading() as term:
         await journal(term).begin("r1", DIGEST, idempotent=True)
         successor = await term.succeed()
 
@@ -98,7 +98,7 @@ async def test_an_idempotent_command_of_a_dead_manager_is_run_again():
 
 async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
     """A module that was too busy to take the command must not turn a retry into a riddle."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         await book.forget("r1")
@@ -109,7 +109,7 @@ async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
 
 async def test_a_start_whose_answer_was_lost_did_not_run_and_may_be_tried_again():
     """The caller hears "unavailable, nothing ran", and the retry runs."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term, Silent(term.fenced, done=True))
         with pytest.raises(StoreUnavailableError, match="was not begun") as caught:
             await book.begin("r1", DIGEST, idempotent=False)
@@ -121,7 +121,7 @@ async def test_a_start_whose_answer_was_lost_did_not_run_and_may_be_tried_again(
 
 async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term():
     """A retry in the same term gets it; after a failover nobody can know."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         book._fenced = Silent(term.fenced, done=False)
@@ -135,7 +135,7 @@ async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term()
 
 async def test_an_own_start_without_a_known_end_is_not_run_again():
     """What this worker no longer remembers it treats as if it may have run."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
 
@@ -156,7 +156,7 @@ async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
         def subscribe(self, prefix, callback):
             pass
 
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         await book.finish("r1", DIGEST, Answer(0, "done"))
@@ -169,7 +169,7 @@ async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
 
 async def test_a_deposed_manager_begins_nothing_and_records_nothing():
     """Both writes carry the proof of the term."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         await term.depose()
@@ -183,7 +183,7 @@ async def test_a_deposed_manager_begins_nothing_and_records_nothing():
 
 async def test_an_id_is_good_for_one_command():
     """Reusing an id by mistake must not return another command's answer."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         await book.finish("r1", DIGEST, Answer())
@@ -194,7 +194,7 @@ async def test_an_id_is_good_for_one_command():
 
 async def test_a_long_output_is_not_kept_and_the_retry_is_told_so():
     """The command is not run again for the sake of its output."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         await book.finish("r1", DIGEST, Answer(0, "x" * (OUTPUT_BYTES_MAX + 1)))
@@ -206,7 +206,7 @@ async def test_a_long_output_is_not_kept_and_the_retry_is_told_so():
 
 async def test_an_unreadable_entry_is_treated_as_begun():
     """What another release or a hand in etcd wrote does not let a command run twice."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.request("r1"), "{}")
 
         with pytest.raises(MayHaveRunError):
@@ -216,7 +216,7 @@ async def test_an_unreadable_entry_is_treated_as_begun():
 async def test_every_entry_lives_ten_minutes_and_none_for_ever():
     """One lease is shared and never renewed; after its first minute new entries get another."""
     clock = ManualClock()
-    async with office(MemoryStore(clock), clock) as term:
+    async with leading(MemoryStore(clock), clock) as term:
         # An office of its own, whose lease nobody renews: entries are looked at in the store.
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
@@ -241,7 +241,7 @@ async def test_every_entry_lives_ten_minutes_and_none_for_ever():
 
 async def test_a_revoked_lease_costs_a_new_lease_and_no_command():
     """Somebody tidied up in etcd."""
-    async with office() as term:
+    async with leading() as term:
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         await term.store.revoke((await term.store.get(term.keys.request("r1"))).lease)
@@ -252,7 +252,7 @@ async def test_a_revoked_lease_costs_a_new_lease_and_no_command():
 async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch):
     """The oldest results go first, an earlier term's too; a bare start is never dropped."""
     monkeypatch.setattr("mgr.command.journal.ENTRIES_MAX", 2)
-    async with office() as term:
+    async with leading() as term:
         first = journal(term)
         await first.begin("started", DIGEST, idempotent=False)
         await first.begin("r1", DIGEST, idempotent=False)
@@ -272,7 +272,7 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
 async def test_long_results_make_room_sooner(monkeypatch):
     """All of them stand in etcd and in every manager's memory."""
     monkeypatch.setattr("mgr.command.journal.KEPT_MAX", 1000)
-    async with office() as term:
+    async with leading() as term:
         successor = term
         for name in ("r1", "r2", "r3", "r4"):
             # Each successor counts what stands there.
@@ -295,7 +295,7 @@ async def test_results_of_earlier_terms_are_counted_beside_the_first_commands(mo
         await book.begin(name, DIGEST, idempotent=False)
         await book.finish(name, DIGEST, Answer())
 
-    async with office() as term:
+    async with leading() as term:
         for number in range(5):
             await run(journal(term), f"old{number}")
         successor = await term.succeed()

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from mgr.errors import OutcomeUnknownError
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 from tests.support.late_store import LateStore, Way
 
 
@@ -20,19 +20,19 @@ from tests.support.late_store import LateStore, Way
 )
 async def test_a_removal_holds_against_a_put_that_arrives_after_it(words, key):
     """Nobody knows of the key when it is removed; the put of it arrives afterwards."""
-    async with desk() as at:
-        key = at.office.keys.root + key
-        late = LateStore(at.office.store, [Way.HELD, Way.LOST_BEFORE, Way.LOST_BEFORE])
-        at.office.fenced._store = late
+    async with builtin_commands() as at:
+        key = at.leading_term.keys.root + key
+        late = LateStore(at.leading_term.store, [Way.HELD, Way.LOST_BEFORE, Way.LOST_BEFORE])
+        at.leading_term.fenced._store = late
         with pytest.raises(OutcomeUnknownError):
-            await at.office.fenced.put(key, "x", timeout_s=0.01)
+            await at.leading_term.fenced.put(key, "x", timeout_s=0.01)
         late.ways = []
 
         await at.run(*words)
         while late.held:
             await late.arrive()
 
-        assert await at.office.store.get(key) is None
+        assert await at.leading_term.store.get(key) is None
 
 
 GIVEN_UP_S = 0.01
@@ -72,12 +72,12 @@ CASES = {
 async def held_up(case, monkeypatch):
     """A desk whose caller gave up a write that may still arrive, and what stood there before."""
     before, other, _, inbuf = CASES[case]
-    async with desk() as at:
+    async with builtin_commands() as at:
         for each in before:
             await at.run(*each, inbuf=inbuf)
         stood = await stored(at)
-        late = LateStore(at.office.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
-        at.office.fenced._store = late
+        late = LateStore(at.leading_term.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
+        at.leading_term.fenced._store = late
         with monkeypatch.context() as hasty:
             hasty.setattr("mgr.store.fenced.TIMEOUT_S", GIVEN_UP_S)
             hasty.setattr("mgr.config.history.TIMEOUT_S", GIVEN_UP_S)
@@ -129,31 +129,31 @@ async def test_a_map_that_came_meanwhile_is_not_said_to_be_gone(monkeypatch):
 async def test_nothing_is_sent_where_nothing_is_on_its_way(case):
     """What stands there already is neither written again nor read."""
     before, _, words, inbuf = CASES[case]
-    async with desk() as at:
+    async with builtin_commands() as at:
         for each in before:
             await at.run(*each, inbuf=inbuf)
-        at.office.fenced._store = None
+        at.leading_term.fenced._store = None
 
         assert (await at.run(*words, inbuf=inbuf)).retval == 0
 
 
 async def stored(at):
     """What the store holds, but for what every write may change."""
-    keys = at.office.keys
-    records = (await at.office.store.list(keys.root)).records
+    keys = at.leading_term.keys
+    records = (await at.leading_term.store.list(keys.root)).records
     passing = (keys.order, keys.changes)
     return {each.key: each.value for each in records if not each.key.startswith(passing)}
 
 
 async def test_every_mute_goes_in_one_transaction():
     """One by one, a store that falls silent in between would leave some of them standing."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         for code in ("A", "B", "C"):
             await at.run("health", "mute", code, "--sticky")
-        late = at.office.fenced._store = LateStore(at.office.store)
+        late = at.leading_term.fenced._store = LateStore(at.leading_term.store)
 
         await at.run("health", "unmute")
 
         assert late.sent == 1
         assert not at.board.mutes
-        assert not (await at.office.store.list(at.office.keys.mutes)).records
+        assert not (await at.leading_term.store.list(at.leading_term.keys.mutes)).records

@@ -4,7 +4,7 @@ import pytest
 
 from mgr.config.effects import Effects, parse_effects, readable_effects
 from mgr.errors import InvalidArgumentError
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 
 
 def test_each_module_has_its_word():
@@ -41,10 +41,10 @@ def test_of_a_text_that_was_forced_what_can_be_read_counts():
 
 async def test_the_option_is_checked_and_stored_by_name():
     """As any option is: refused before it is stored, with its name."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         refused = await at.run("config", "set", "mgr", "mgr_module_effects", "x=maybe")
         await at.run("config", "set", "mgr", "mgr_module_effects", "b=none,a=external")
-        stored = at.stored(at.office.keys.option("mgr", "mgr_module_effects"))
+        stored = at.stored(at.leading_term.keys.option("mgr", "mgr_module_effects"))
 
     assert refused.retval < 0
     assert "'x=maybe' is not MODULE=EFFECTS" in refused.stderr

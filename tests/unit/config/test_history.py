@@ -13,7 +13,7 @@ from mgr.store.api import Delete, Put
 from mgr.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.late_store import LateStore, Way
-from tests.support.leading import office
+from tests.support.leading import leading
 
 PLACE = "mgr/hello/place"
 
@@ -31,7 +31,7 @@ def of(term):
 
 async def test_a_change_is_kept_with_what_was_there_before():
     """Set, set anew, removed: three versions, the newest first."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await held.put("Rome")
         await held.put("Oslo")
@@ -48,7 +48,7 @@ async def test_a_change_is_kept_with_what_was_there_before():
 
 async def test_what_changes_nothing_makes_no_version():
     """But it is written: the term is proven by it."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await held.put("Rome")
         await held.put("Rome")
@@ -62,7 +62,7 @@ async def test_what_changes_nothing_makes_no_version():
 
 async def test_a_term_that_is_over_leaves_neither_change_nor_version():
     """Both stand in one guarded transaction."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await held.put("Rome")
         await term.depose()
@@ -86,7 +86,7 @@ async def test_changes_that_meet_get_versions_of_their_own():
             await asyncio.sleep(0)
             return await self._inner.commit(*args, **kwargs)
 
-    async with office() as term:
+    async with leading() as term:
         key = term.keys.option("mgr", PLACE)
         kept = ConfigHistory(term.keys, term.mirror, Slow(term.fenced))
         async with asyncio.TaskGroup() as tasks:
@@ -101,7 +101,7 @@ async def test_changes_that_meet_get_versions_of_their_own():
 
 async def test_a_successor_counts_on():
     """The history is the cluster's, not the term's."""
-    async with office() as term:
+    async with leading() as term:
         await of(term).put("Rome")
         held = of(await term.succeed())
         await held.put("Oslo")
@@ -129,7 +129,7 @@ class Stalled:
 @contextlib.asynccontextmanager
 async def unheard_change(monkeypatch):
     """Rome is set and heard of; Oslo is set as well, but neither answer nor feed tells of it."""
-    async with office(store := Stalled()) as term:
+    async with leading(store := Stalled()) as term:
         held = of(term)
         await held.put("Rome")
         store.flows.clear()
@@ -181,7 +181,7 @@ async def test_a_version_this_manager_never_heard_of_is_not_overwritten(monkeypa
 
 async def test_a_change_knows_what_somebody_wrote_past_the_manager():
     """There is no version of that, but what it left is what the next change replaces."""
-    async with office(store := Stalled()) as term:
+    async with leading(store := Stalled()) as term:
         held = of(term)
         await held.put("Rome")
         store.flows.clear()
@@ -194,7 +194,7 @@ async def test_a_change_knows_what_somebody_wrote_past_the_manager():
 
 async def test_as_many_options_as_a_transaction_holds_are_one_version():
     """There is no room for a condition for each of them."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         many = [Put(term.keys.option("mgr", f"option{number}"), "1") for number in range(120)]
         await held.kept.commit(many)
@@ -204,7 +204,7 @@ async def test_as_many_options_as_a_transaction_holds_are_one_version():
 
 async def test_options_that_are_rewritten_all_the_time_are_a_conflict():
     """It ends, and says that nothing was written."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await held.put("Rome")
 
@@ -225,7 +225,7 @@ async def test_options_that_are_rewritten_all_the_time_are_a_conflict():
 @pytest.mark.parametrize(("number", "value"), [(0, None), (1, "Rome"), (2, "Oslo"), (3, None)])
 async def test_reset_brings_back_what_held_after_a_version(number, value):
     """As a version of its own, which can be undone like any other."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await held.put("Rome")
         await held.put("Oslo")
@@ -244,7 +244,7 @@ async def test_reset_brings_back_what_held_after_a_version(number, value):
 
 async def test_reset_to_what_holds_changes_nothing():
     """Also where the way there and back is long."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await held.put("Rome")
         await held.put("Oslo")
@@ -258,7 +258,7 @@ async def test_reset_to_what_holds_changes_nothing():
 async def test_old_versions_make_room_and_cannot_be_reset_to(monkeypatch):
     """The state before the oldest version that is kept can still be told."""
     monkeypatch.setattr(history, "VERSIONS_MAX", 3)
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         for number in range(1, 7):
             await held.put(f"v{number}")
@@ -274,7 +274,7 @@ async def test_old_versions_make_room_and_cannot_be_reset_to(monkeypatch):
 async def test_versions_have_a_limit_in_bytes_too(monkeypatch):
     """A hundred large values must not fill every manager's memory."""
     monkeypatch.setattr(history, "BYTES_MAX", 1000)
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         for number in range(5):
             await held.put(f"{number}" + "x" * 300)
@@ -284,7 +284,7 @@ async def test_versions_have_a_limit_in_bytes_too(monkeypatch):
 
 async def test_an_unreadable_version_is_passed_over(caplog):
     """Somebody's hand in etcd must not stop a manager; its number is taken all the same."""
-    async with office() as term:
+    async with leading() as term:
         held = of(term)
         await term.fenced.put(term.keys.change(7), "{")
         await held.put("Rome")
@@ -300,7 +300,7 @@ async def test_a_change_without_an_answer_raises_and_the_next_one_goes_on():
         async def commit(self, *_, **__):
             raise OutcomeUnknownError("no answer")
 
-    async with office() as term:
+    async with leading() as term:
         key = term.keys.option("mgr", PLACE)
         kept = ConfigHistory(term.keys, term.mirror, Mute())
         for _ in range(2):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from mgr.guard.crash_backoff import PAUSE_MAX_S, CrashBudget
+from mgr.guard.crash_backoff import PAUSE_MAX_S, CrashLoopBackoff
 
 
 def pauses(*lives_s):
     """The pause after each of these lives."""
-    budget = CrashBudget()
+    backoff = CrashLoopBackoff()
     found = []
     for life_s in lives_s:
-        budget.crashed(life_s)
-        found.append(budget.pause_s())
+        backoff.record_crash(life_s)
+        found.append(backoff.pause_s())
     return found
 
 

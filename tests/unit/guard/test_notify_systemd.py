@@ -20,7 +20,7 @@ def systemd(tmp_path):
 
 def test_states_arrive_a_line_each(systemd):
     """As ``sd_notify`` sends them."""
-    Notifier({"NOTIFY_SOCKET": systemd.getsockname()}).say("READY=1", "STATUS=standby")
+    Notifier({"NOTIFY_SOCKET": systemd.getsockname()}).notify("READY=1", "STATUS=standby")
 
     assert systemd.recv(100) == b"READY=1\nSTATUS=standby"
 
@@ -31,15 +31,15 @@ def test_an_abstract_address_is_understood():
         listener.bind("\0mgr-test-notify")
         listener.settimeout(2)
 
-        Notifier({"NOTIFY_SOCKET": "@mgr-test-notify"}).say("STOPPING=1")
+        Notifier({"NOTIFY_SOCKET": "@mgr-test-notify"}).notify("STOPPING=1")
 
         assert listener.recv(100) == b"STOPPING=1"
 
 
 def test_without_systemd_nothing_is_said():
     """Nor when its socket is gone: that is no reason to fail."""
-    Notifier({}).say("READY=1")
-    Notifier({"NOTIFY_SOCKET": "/nowhere/notify"}).say("READY=1")
+    Notifier({}).notify("READY=1")
+    Notifier({"NOTIFY_SOCKET": "/nowhere/notify"}).notify("READY=1")
 
 
 def test_a_sign_of_life_comes_twice_in_the_limit():

@@ -14,9 +14,9 @@ from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError
 from mgr.guard import host
 from mgr.guard import presence as presence_file
-from mgr.guard.identity import Identity, process_started
-from mgr.guard.presence import Place
-from mgr.guard.state import Given
+from mgr.guard.identity import ProcessIdentity, process_start_time
+from mgr.guard.presence import PresenceKey
+from mgr.guard.state import GuardContext
 from mgr.settings import Settings
 from mgr.store.api import Delete, Put
 from mgr.store.keys import Keys
@@ -25,7 +25,7 @@ from tests.support.clock import ManualClock
 from tests.support.lossy import LossyStore, Lost
 
 KEYS = Keys("c")
-ME = Identity.of_this_process("1")
+ME = ProcessIdentity.of_this_process("1")
 DEAD = 2**22 + 1
 """Above every process id that Linux gives."""
 
@@ -57,10 +57,12 @@ class Scene:
 
     async def place(self, identity, store=None):
         """A place for manager ``a``, with a lease of its own."""
-        given = Given(Settings(id="a", cluster="c"), store or self.store, self.clock, identity)
-        session = Session(given.store, self.clock, Timing.of_lease(5))
+        context = GuardContext(
+            Settings(id="a", cluster="c"), store or self.store, self.clock, identity
+        )
+        session = Session(context.store, self.clock, Timing.of_lease(5))
         await session.open()
-        return Place(given, session)
+        return PresenceKey(context, session)
 
     async def holder(self):
         """Who holds the name."""
@@ -90,7 +92,7 @@ async def test_a_free_name_is_taken(scene):
 
     await place.claim(shown(ME))
 
-    assert (await scene.store.get(KEYS.manager("a"))).create_revision == place.created
+    assert (await scene.store.get(KEYS.manager("a"))).create_revision == place.create_revision
 
 
 async def test_a_name_held_by_a_live_manager_is_refused_and_its_holder_named(scene):
@@ -134,7 +136,7 @@ async def test_a_presence_without_a_lease_is_removed(scene, value):
 
     record = await scene.store.get(KEYS.manager("a"))
     assert record.lease == place._session.lease
-    assert record.create_revision == place.created
+    assert record.create_revision == place.create_revision
 
 
 async def test_what_a_dead_process_of_this_host_left_behind_is_taken_at_once(scene):
@@ -161,7 +163,7 @@ async def test_a_claim_whose_answer_was_lost_is_read_back(scene):
 
     await place.claim(shown(ME))
 
-    assert place.created
+    assert place.create_revision
 
 
 async def test_a_place_that_is_lost_is_not_written_again(scene):
@@ -190,7 +192,7 @@ async def test_without_a_lease_nothing_is_written(scene):
 def test_a_process_id_that_was_given_again_is_another_process():
     """The same number with another start time: the one that is meant is over."""
     parent = os.getppid()
-    alive = replace(ME, pid=parent, pid_started=process_started(parent))
+    alive = replace(ME, pid=parent, pid_started=process_start_time(parent))
 
     assert not ME.outlived(shown(alive))
     assert ME.outlived(shown(replace(alive, pid_started=alive.pid_started - 1)))

@@ -8,11 +8,11 @@ import pytest
 from mgr.errors import InvalidSettingError, NameTakenError
 from mgr.guard import state_file
 from mgr.guard.state_file import StateFile
-from mgr.link import StoreSeen
+from mgr.link import KnownStoreState
 from mgr.settings import Settings
 from mgr.store.identity import StoreIdentity
 
-SEEN = StoreSeen(cluster_id=0xCDF818194E3A8C32, newest_revision=1000, newest_term=63)
+SEEN = KnownStoreState(cluster_id=0xCDF818194E3A8C32, newest_revision=1000, newest_term=63)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_nothing_is_kept_unless_a_folder_is_set():
 
 def test_what_was_written_is_read_by_the_next_process(file, tmp_path):
     """One file for each manager, the id written as etcd writes it."""
-    assert file.read() == StoreSeen()
+    assert file.read() == KnownStoreState()
 
     file.write(SEEN)
 
@@ -78,27 +78,27 @@ def test_the_cluster_id_alone_may_be_forgotten(file, tmp_path):
     text = path(tmp_path).read_text().replace("cdf818194e3a8c32", "")
     path(tmp_path).write_text(text)
 
-    assert file.read() == StoreSeen(newest_revision=1000, newest_term=63)
+    assert file.read() == KnownStoreState(newest_revision=1000, newest_term=63)
 
 
 async def test_a_new_term_is_written_at_once_and_a_revision_at_the_end(file, tmp_path):
     """A revision alone grows all the time."""
     identity = StoreIdentity(file.read())
-    async with file.keeping(identity):
+    async with file.keep_up_to_date(identity):
         identity.saw_term(5)
         await until(lambda: stored(tmp_path)["newest_term"] == 5)
         identity.saw_revision(9)
         await asyncio.sleep(0.05)
         assert stored(tmp_path)["newest_revision"] == 5
 
-    assert file.read() == StoreSeen(newest_revision=9, newest_term=5)
+    assert file.read() == KnownStoreState(newest_revision=9, newest_term=5)
 
 
 async def test_a_revision_alone_is_written_now_and_then(file, tmp_path, monkeypatch):
     """So that a manager that is killed has not forgotten much."""
     monkeypatch.setattr(state_file, "WRITE_EVERY_S", 0.05)
     identity = StoreIdentity(file.read())
-    async with file.keeping(identity):
+    async with file.keep_up_to_date(identity):
         await asyncio.sleep(0.02)
         identity.saw_revision(9)
         await until(lambda: stored(tmp_path)["newest_revision"] == 9)
@@ -107,7 +107,7 @@ async def test_a_revision_alone_is_written_now_and_then(file, tmp_path, monkeypa
 async def test_a_disk_that_fails_while_it_runs_is_survived(file, tmp_path, caplog):
     """It is logged; what is in memory goes on being enforced."""
     identity = StoreIdentity(file.read())
-    async with file.keeping(identity):
+    async with file.keep_up_to_date(identity):
         await asyncio.sleep(0.05)
         path(tmp_path).unlink()
         path(tmp_path).parent.rmdir()
@@ -119,5 +119,5 @@ async def test_a_disk_that_fails_while_it_runs_is_survived(file, tmp_path, caplo
 async def test_an_error_of_the_manager_is_not_wrapped(file):
     """Its class decides about the exit status."""
     with pytest.raises(NameTakenError):
-        async with file.keeping(StoreIdentity()):
+        async with file.keep_up_to_date(StoreIdentity()):
             raise NameTakenError("taken")

@@ -10,7 +10,7 @@ from mgr.guard.worker_health import (
     StoreContact,
     WorkerHealth,
 )
-from mgr.link import Heartbeat
+from mgr.link import WorkerHeartbeat
 
 LONG_S = 1000.0
 
@@ -19,7 +19,9 @@ def health(*, write_s=None, mirror_s=None):
     """What two heartbeats say, a second apart."""
     made = WorkerHealth()
     for sent_s in (0.0, CONFIRMED_AFTER_S):
-        made.heard(Heartbeat(sent_s=sent_s, write_age_s=write_s, mirror_age_s=mirror_s))
+        made.on_heartbeat(
+            WorkerHeartbeat(sent_s=sent_s, write_age_s=write_s, mirror_age_s=mirror_s)
+        )
     return made
 
 
@@ -54,21 +56,21 @@ def test_a_standbys_worker_is_given_longer():
     """Nobody waits for it."""
     late = health(mirror_s=RESTART_AFTER_S + 1)
 
-    assert not late.hopeless(UNABLE_AFTER_S + 1)
-    assert late.hopeless(RESTART_AFTER_S + 1)
+    assert not late.needs_restart(UNABLE_AFTER_S + 1)
+    assert late.needs_restart(RESTART_AFTER_S + 1)
 
 
 def test_one_heartbeat_after_a_stall_is_not_enough():
     """It tells of the stall; the next one tells whether that is over."""
     made = WorkerHealth()
-    made.heard(Heartbeat(sent_s=0.0, write_age_s=9.0))
+    made.on_heartbeat(WorkerHeartbeat(sent_s=0.0, write_age_s=9.0))
     assert not made.unable(LONG_S)
-    made.heard(Heartbeat(sent_s=0.9, write_age_s=9.9))
+    made.on_heartbeat(WorkerHeartbeat(sent_s=0.9, write_age_s=9.9))
     assert not made.unable(LONG_S)
-    made.heard(Heartbeat(sent_s=1.0, write_age_s=0.1))
-    made.heard(Heartbeat(sent_s=2.1, write_age_s=9.0))
+    made.on_heartbeat(WorkerHeartbeat(sent_s=1.0, write_age_s=0.1))
+    made.on_heartbeat(WorkerHeartbeat(sent_s=2.1, write_age_s=9.0))
     assert not made.unable(LONG_S)
-    made.heard(Heartbeat(sent_s=3.1, write_age_s=10.0))
+    made.on_heartbeat(WorkerHeartbeat(sent_s=3.1, write_age_s=10.0))
     assert made.unable(LONG_S)
 
 
@@ -77,21 +79,21 @@ def test_contact_counts_from_the_first_answer_after_a_gap():
     contact = StoreContact()
     assert contact.answered_for_s(0.0) == 0.0
     for now_s in range(10):
-        contact.answered(float(now_s))
+        contact.on_answer(float(now_s))
     assert contact.answered_for_s(9.0) == 9.0
 
-    contact.answered(9.0 + GAP_S)
+    contact.on_answer(9.0 + GAP_S)
     assert contact.answered_for_s(9.0 + GAP_S) == 9.0 + GAP_S
-    contact.answered(20.0)
+    contact.on_answer(20.0)
     assert contact.answered_for_s(21.0) == 1.0
 
 
 def test_a_guard_that_stood_still_blames_nobody():
     """The whole machine may have been paused, and the worker with it."""
     contact = StoreContact()
-    contact.answered(0.0)
-    contact.answered(1.0)
+    contact.on_answer(0.0)
+    contact.on_answer(1.0)
 
     assert contact.answered_for_s(1.0 + GAP_S + 0.1) == 0.0
-    contact.answered(60.0)
+    contact.on_answer(60.0)
     assert contact.answered_for_s(60.0) == 0.0

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from mgr.guard.worker_process import described
+from mgr.guard.worker_process import exit_status_text
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from mgr.guard.worker_process import described
 )
 def test_an_exit_status_is_told_by_name(status, words):
     """A number alone sends people to a manual."""
-    assert described(status) == words
+    assert exit_status_text(status) == words

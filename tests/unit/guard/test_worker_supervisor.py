@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 
 from mgr.clock import CLOCK
-from mgr.guard.worker_supervisor import Crew, Patience
-from mgr.link import ModuleReport, Modules, Ready
+from mgr.guard.worker_supervisor import WorkerSupervisor, WorkerTimeouts
+from mgr.link import ModuleReport, ModulesChanged, Ready
 from tests.support.clock import ManualClock
 
 READY = Ready(
@@ -17,23 +17,23 @@ READY = Ready(
 )
 
 
-def crew():
-    """A crew whose worker is never started, and what it passed on."""
+def supervisor():
+    """A supervisor whose worker is never started, and what it passed on."""
     heard = []
-    patience = Patience(watchdog_s=2, start_s=30, excused=lambda: False)
+    timeouts = WorkerTimeouts(watchdog_s=2, start_s=30, store_silent=lambda: False)
 
     def start(_incarnation, _listener):
         raise AssertionError("nobody is started here")
 
-    return Crew(start, ManualClock(), patience, heard.append, lambda: None), heard
+    return WorkerSupervisor(start, ManualClock(), timeouts, heard.append, lambda: None), heard
 
 
 def test_what_a_worker_says_of_its_modules_is_kept_up_to_date():
     """Its addresses stay; the news is passed on, so that the presence follows."""
-    made, heard = crew()
-    made.said(READY)
-    news = Modules(modules=(ModuleReport(name="hello", can_run=True, outdated="old"),))
-    made.said(news)
+    made, heard = supervisor()
+    made.on_message(READY)
+    news = ModulesChanged(modules=(ModuleReport(name="hello", can_run=True, outdated="old"),))
+    made.on_message(news)
 
     assert made.ready == Ready(grpc_address="h:1", http_address="h:2", modules=news.modules)
     assert heard == [READY, news]
@@ -41,8 +41,8 @@ def test_what_a_worker_says_of_its_modules_is_kept_up_to_date():
 
 def test_modules_of_a_worker_that_is_not_warm_say_nothing():
     """It will say all of it once it is."""
-    made, _ = crew()
-    made.said(Modules(modules=()))
+    made, _ = supervisor()
+    made.on_message(ModulesChanged(modules=()))
 
     assert made.ready is None
 
@@ -66,10 +66,10 @@ class Undying:
 async def test_a_silent_worker_is_killed_once_however_long_it_takes_to_die(caplog):
     """One line in the log, and a loop that does not spin until it is reaped."""
     worker = Undying()
-    patience = Patience(watchdog_s=0.03, start_s=30, excused=lambda: False)
-    made = Crew(lambda *_: worker, CLOCK, patience, lambda _: None, lambda: None)
-    await made.warm()
-    made.said(READY)
+    timeouts = WorkerTimeouts(watchdog_s=0.03, start_s=30, store_silent=lambda: False)
+    made = WorkerSupervisor(lambda *_: worker, CLOCK, timeouts, lambda _: None, lambda: None)
+    await made.ensure_worker()
+    made.on_message(READY)
 
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.2):

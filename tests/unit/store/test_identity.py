@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from mgr.errors import LeaseExpiredError, OutcomeUnknownError, StoreUnavailableError
-from mgr.link import StoreSeen
+from mgr.link import KnownStoreState
 from mgr.store.api import LeaseId, Put
 from mgr.store.etcd import EtcdStore
 from mgr.store.identity import SILENT_S, StoreIdentity
@@ -23,7 +23,7 @@ async def connect():
     async with contextlib.AsyncExitStack() as stack:
 
         def make(*etcds, **seen):
-            identity = StoreIdentity(StoreSeen(**seen), clock=ManualClock())
+            identity = StoreIdentity(KnownStoreState(**seen), clock=ManualClock())
             store = EtcdStore([etcd.address for etcd in etcds], identity=identity)
             stack.push_async_callback(store.close)
             return store
@@ -180,7 +180,7 @@ async def test_what_an_earlier_process_saw_is_asked_for_before_the_first_write(s
 
 async def test_an_answer_that_was_overtaken_is_no_step_back():
     """Two requests were under way; the later one's answer came first."""
-    identity = StoreIdentity(StoreSeen(cluster_id=OURS))
+    identity = StoreIdentity(KnownStoreState(cluster_id=OURS))
     sent_at = identity.newest_revision
     assert identity.advance(12, sent_at)
 
@@ -208,7 +208,9 @@ async def test_a_revision_that_leaps_is_a_restore():
 
 async def test_a_process_that_was_away_for_long_finds_no_restore():
     """Etcd went on meanwhile; what stands in the file is old."""
-    identity = StoreIdentity(StoreSeen(cluster_id=OURS, newest_revision=10), clock=ManualClock())
+    identity = StoreIdentity(
+        KnownStoreState(cluster_id=OURS, newest_revision=10), clock=ManualClock()
+    )
 
     identity.advance(50_000_000, 10)
 
@@ -219,7 +221,7 @@ async def test_a_process_that_was_away_for_long_finds_no_restore():
 async def test_a_foreign_endpoint_is_logged_ever_more_seldom(caplog):
     """Once when it is found, then after five seconds, ten, twenty: it may stay for days."""
     clock = ManualClock()
-    identity = StoreIdentity(StoreSeen(cluster_id=OURS), clock=clock)
+    identity = StoreIdentity(KnownStoreState(cluster_id=OURS), clock=clock)
     with caplog.at_level(logging.WARNING, "mgr.store.identity"):
         for _ in range(60):
             identity.matches("e:1", OTHER)

@@ -38,33 +38,33 @@ def gate(clock, leaders):
 
 def test_a_gate_begins_shut(gate):
     """A worker that was never told to lead answers nothing."""
-    assert not gate.admits()
-    assert not gate.holds()
+    assert not gate.accepts()
+    assert not gate.term_valid()
     assert gate.term == 0
 
 
 def test_a_gate_shuts_by_the_clock_at_its_deadline(gate, clock):
     """A process that slept past its deadline finds it shut, though nobody told it anything."""
     gate.extend(5, 104.0)
-    assert gate.admits()
+    assert gate.accepts()
 
     clock.advance(3.999)
-    assert gate.admits()
+    assert gate.accepts()
 
     clock.advance(0.001)
-    assert not gate.admits()
-    assert not gate.holds()
+    assert not gate.accepts()
+    assert not gate.term_valid()
 
 
 def test_the_same_term_proven_again_opens_it_again(gate, clock):
     """Past its deadline the office is unproven, not lost: an election of etcd is a pause."""
     gate.extend(5, 101.0)
     clock.advance(10)
-    assert not gate.admits()
+    assert not gate.accepts()
 
     gate.extend(5, 114.0)
 
-    assert gate.admits()
+    assert gate.accepts()
     assert gate.term == 5
 
 
@@ -89,8 +89,8 @@ def test_draining_lets_no_new_command_in_and_old_ones_finish(gate):
     gate.extend(5, 110.0)
     gate.drain()
 
-    assert not gate.admits()
-    assert gate.holds()
+    assert not gate.accepts()
+    assert gate.term_valid()
 
 
 def test_an_ended_gate_never_opens_again(gate):
@@ -99,14 +99,14 @@ def test_an_ended_gate_never_opens_again(gate):
     gate.end("over")
     gate.extend(6, 200.0)
 
-    assert not gate.holds()
+    assert not gate.term_valid()
     assert gate.term == 5
 
 
 async def test_a_held_command_goes_on_as_soon_as_the_term_is_proven(gate):
     """Suspension is a pause for callers."""
     async with asyncio.TaskGroup() as callers:
-        held = callers.create_task(gate.admitted(until_s=105.0))
+        held = callers.create_task(gate.wait_accepting(until_s=105.0))
         await asyncio.sleep(0)
         assert not held.done()
         gate.extend(5, 110.0)
@@ -115,7 +115,7 @@ async def test_a_held_command_goes_on_as_soon_as_the_term_is_proven(gate):
 async def test_a_held_command_is_refused_when_its_time_is_over(gate):
     """No caller waits for ever."""
     with pytest.raises(NotActiveError, match="nobody leads yet"):
-        await gate.admitted(until_s=100.0)
+        await gate.wait_accepting(until_s=100.0)
 
 
 async def test_a_held_command_is_sent_to_the_successor_when_the_office_is_gone(gate, leaders):
@@ -126,7 +126,7 @@ async def test_a_held_command_is_sent_to_the_successor_when_the_office_is_gone(g
 
     async def caller():
         try:
-            await gate.admitted(until_s=110.0)
+            await gate.wait_accepting(until_s=110.0)
         except NotActiveError as error:
             refused.append(error)
 
@@ -154,7 +154,7 @@ async def test_what_ran_is_not_answered_once_the_term_is_over(gate):
     gate.end("a newer leader exists")
 
     with pytest.raises(TermLostError, match="a newer leader exists"):
-        await gate.held(until_s=110.0)
+        await gate.wait_term_valid(until_s=110.0)
 
 
 async def test_what_ran_waits_for_the_next_proof(gate, clock):
@@ -162,7 +162,7 @@ async def test_what_ran_waits_for_the_next_proof(gate, clock):
     gate.extend(5, 101.0)
     clock.advance(2)
     async with asyncio.TaskGroup() as callers:
-        held = callers.create_task(gate.held(until_s=110.0))
+        held = callers.create_task(gate.wait_term_valid(until_s=110.0))
         await asyncio.sleep(0)
         assert not held.done()
         gate.extend(5, 106.0)
@@ -174,7 +174,7 @@ async def test_what_ran_is_given_up_when_no_proof_comes(gate, clock):
     clock.advance(2)
 
     with pytest.raises(TermLostError, match="could not be proven again"):
-        await gate.held(until_s=102.0)
+        await gate.wait_term_valid(until_s=102.0)
 
 
 def test_a_released_gate_is_shut_before_its_deadline_and_stays_so(gate):
@@ -183,8 +183,8 @@ def test_a_released_gate_is_shut_before_its_deadline_and_stays_so(gate):
     gate.release()
     gate.extend(5, 120.0)
 
-    assert not gate.holds()
-    assert not gate.admits()
+    assert not gate.term_valid()
+    assert not gate.accepts()
     assert gate.deadline_s == 100.0
     assert not gate.ended
 
@@ -197,7 +197,7 @@ async def test_whoever_is_held_by_a_released_gate_waits_for_the_successor(gate, 
 
     async def caller():
         try:
-            await gate.answerable(until_s=110.0)
+            await gate.wait_answerable(until_s=110.0)
         except NotActiveError as error:
             refused.append(error.active_address)
 
@@ -231,7 +231,7 @@ def test_a_manager_that_never_led_claims_what_it_sees(gate):
 def test_listeners_hear_of_each_change(gate):
     """Also of a proof: streams look at the deadline anew."""
     heard = []
-    gate.listen(lambda: heard.append(gate.holds()))
+    gate.subscribe(lambda: heard.append(gate.term_valid()))
 
     gate.extend(5, 110.0)
     gate.drain()

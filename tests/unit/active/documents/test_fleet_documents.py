@@ -12,7 +12,7 @@ from mgr.cluster.daemon import Device, Opening, Saying
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.module_api.module import MgrModule
-from tests.support.leading import office
+from tests.support.leading import leading
 from tests.unit.active.conftest import described
 
 
@@ -57,7 +57,7 @@ class Made:
 
 @contextlib.asynccontextmanager
 async def fleet():
-    async with office() as term:
+    async with leading() as term:
         yield Made(term)
 
 

@@ -11,9 +11,9 @@ from mgr.health.check import Check
 from mgr.health.mute import Mute, decode, encode
 from mgr.module_api.module import MgrModule
 from mgr.store.api import Put
-from tests.support.builtin_commands import desk
+from tests.support.builtin_commands import builtin_commands
 from tests.support.held_store import HeldStore, turn_the_loop
-from tests.support.leading import office
+from tests.support.leading import leading
 from tests.unit.active.conftest import described
 
 WARNING = {"severity": "warning", "summary": "odd", "count": 1}
@@ -68,7 +68,7 @@ async def test_a_mute_that_goes_down_with_its_count_keeps_its_lease(active):
 
 async def test_any_number_of_mutes_may_fall_at_once():
     """More than one transaction could hold."""
-    async with office() as term:
+    async with leading() as term:
         board = Board()
         board.set("one", [Check.from_module(f"ODD_{n}", WARNING) for n in range(130)])
         for n in range(130):
@@ -87,12 +87,14 @@ async def test_any_number_of_mutes_may_fall_at_once():
 @contextlib.asynccontextmanager
 async def kept_desk():
     """A desk whose mutes are kept, a check with the count 3, and a mute of it."""
-    async with desk() as at:
+    async with builtin_commands() as at:
         at.board.set("one", [Check.from_module("X", WARNING | {"count": 3})])
         await at.run("health", "mute", "X")
-        keeper = MuteKeeper(at.board, at.office.mirror, at.office.keys, at.office.fenced)
+        keeper = MuteKeeper(
+            at.board, at.leading_term.mirror, at.leading_term.keys, at.leading_term.fenced
+        )
         keeper.follow()
-        at.office.tasks.create_task(keeper.run())
+        at.leading_term.tasks.create_task(keeper.run())
         yield at
 
 
@@ -106,9 +108,9 @@ async def kept_desk():
 async def test_what_is_acknowledged_stands_whatever_the_count_does_meanwhile(words, count, sticky):
     """The count changes while the command's write is on its way: the keeper's comes after it."""
     async with kept_desk() as at:
-        at.office.fenced._store = held = HeldStore(at.office.store)
+        at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
         arguments = {"sticky": True} if sticky else {}
-        command = at.office.tasks.create_task(at.run(*words, **arguments))
+        command = at.leading_term.tasks.create_task(at.run(*words, **arguments))
         await turn_the_loop()
 
         at.board.set("one", [Check.from_module("X", WARNING | {"count": count})])
@@ -117,7 +119,7 @@ async def test_what_is_acknowledged_stands_whatever_the_count_does_meanwhile(wor
         await command
         await turn_the_loop()
 
-        record = await at.office.store.get(at.office.keys.mute("X"))
+        record = await at.leading_term.store.get(at.leading_term.keys.mute("X"))
         assert (decode(record.value).sticky if record else None) == sticky
         assert ("X" in at.board.mutes) == bool(sticky)
 
@@ -125,15 +127,15 @@ async def test_what_is_acknowledged_stands_whatever_the_count_does_meanwhile(wor
 async def test_a_mute_that_somebody_else_wrote_meanwhile_is_brought_up_to_date():
     """The keeper's write is refused; the new record goes down with the count as well."""
     async with kept_desk() as at:
-        key = at.office.keys.mute("X")
-        at.office.fenced._store = held = HeldStore(at.office.store)
+        key = at.leading_term.keys.mute("X")
+        at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
         at.board.set("one", [Check.from_module("X", WARNING | {"count": 1})])
         await turn_the_loop()
-        await at.office.store.commit([Put(key, encode(Mute(summary="odd", count=2)))])
+        await at.leading_term.store.commit([Put(key, encode(Mute(summary="odd", count=2)))])
         held.open.set()
         await turn_the_loop()
 
-        assert decode((await at.office.store.get(key)).value).count == 1
+        assert decode((await at.leading_term.store.get(key)).value).count == 1
 
 
 async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
@@ -141,8 +143,8 @@ async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
     async with kept_desk() as at:
         at.board.set("two", [Check.from_module("Y", WARNING | {"count": 3})])
         await at.run("health", "mute", "Y")
-        at.office.fenced._store = held = HeldStore(at.office.store)
-        command = at.office.tasks.create_task(at.run("health", "unmute", "X"))
+        at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
+        command = at.leading_term.tasks.create_task(at.run("health", "unmute", "X"))
         await turn_the_loop()
         at.board.clear("one")
         at.board.clear("two")
@@ -151,7 +153,7 @@ async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
         await command
         await turn_the_loop()
 
-        assert at.office.mirror.under(at.office.keys.mutes) == {}
+        assert at.leading_term.mirror.under(at.leading_term.keys.mutes) == {}
 
 
 async def test_a_mute_set_again_as_it_was_is_a_new_one():
@@ -162,5 +164,5 @@ async def test_a_mute_set_again_as_it_was_is_a_new_one():
         await at.run("health", "mute", "X")
         await turn_the_loop()
 
-        assert at.stored(at.office.keys.mute("X"))
+        assert at.stored(at.leading_term.keys.mute("X"))
         assert "X" in at.board.mutes

@@ -14,7 +14,7 @@ from mgr.health.mute import encode as encode_mute
 from mgr.health.raised_record import decode, encode
 from mgr.module_api.module import MgrModule
 from tests.support.late_store import LateStore, Way
-from tests.support.leading import office
+from tests.support.leading import leading
 from tests.unit.active.conftest import described
 
 DISK = Check(code="DISK", severity=Severity.WARN, summary="disk is old", count=1)
@@ -46,7 +46,7 @@ async def until(state):
 
 async def test_a_check_does_not_flap_when_another_manager_takes_over():
     """Shown from the first moment, until its module has looked for itself."""
-    async with office() as term:
+    async with leading() as term:
         old = Active(term, term.tasks)
         old.board.set("one", [DISK])
         old.board.set(OURS, [FAN])
@@ -62,7 +62,7 @@ async def test_a_check_does_not_flap_when_another_manager_takes_over():
 
 async def test_a_second_failover_hands_on_what_the_first_one_inherited():
     """Whether or not the module spoke in between."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.health, encode({"one": (DISK,)}))
         later = await term.succeed()
         Active(later, term.tasks)
@@ -73,7 +73,7 @@ async def test_a_second_failover_hands_on_what_the_first_one_inherited():
 
 async def test_modules_that_run_no_more_leave_nothing():
     """Their checks are neither shown nor kept."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.health, encode({"one": (DISK,), "gone": (FAN,)}))
         later = await term.succeed()
         active = Active(later, term.tasks)
@@ -85,7 +85,7 @@ async def test_modules_that_run_no_more_leave_nothing():
 async def test_what_nobody_raises_again_ends_after_a_grace(monkeypatch):
     """A module that no longer knows the check cannot take it back."""
     monkeypatch.setattr(store, "GRACE_S", 0)
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.health, encode({"one": (DISK,)}))
         active = Active(await term.succeed(), term.tasks)
         await active.keeper.grace()
@@ -95,7 +95,7 @@ async def test_what_nobody_raises_again_ends_after_a_grace(monkeypatch):
 
 async def test_the_last_change_is_stored_before_a_hand_over_and_nothing_after_it():
     """Modules that stop may take their checks back: that is no news of the fleet."""
-    async with office() as term:
+    async with leading() as term:
         active = Active(term, term.tasks)
         await until(lambda: stored(term) == {})
         active.board.set("one", [DISK])  # within the pause after the first write
@@ -109,7 +109,7 @@ async def test_the_last_change_is_stored_before_a_hand_over_and_nothing_after_it
 async def test_a_module_that_flickers_costs_few_writes(monkeypatch):
     """The last state is what is stored."""
     monkeypatch.setattr(store, "WRITE_EVERY_S", 0.01)
-    async with office() as term:
+    async with leading() as term:
         active = Active(term, term.tasks)
         before = (await term.store.status()).revision
         for number in range(50):
@@ -121,7 +121,7 @@ async def test_a_module_that_flickers_costs_few_writes(monkeypatch):
 
 async def test_a_deposed_manager_stores_nothing():
     """The record is the successor's."""
-    async with office() as term:
+    async with leading() as term:
         active = Active(term, term.tasks)
         await until(lambda: stored(term) == {})
         await term.depose()
@@ -135,7 +135,7 @@ async def test_a_state_that_came_back_is_not_replaced_by_a_late_write(monkeypatc
     """What was raised in between was sent, and not answered."""
     monkeypatch.setattr(store, "WRITE_EVERY_S", 0)
     monkeypatch.setattr("mgr.store.fenced.TIMEOUT_S", 0.01)
-    async with office() as term:
+    async with leading() as term:
         active = Active(term, term.tasks)
         await until(lambda: stored(term) == {})
         late = LateStore(term.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
@@ -153,7 +153,7 @@ async def test_a_state_that_came_back_is_not_replaced_by_a_late_write(monkeypatc
 
 async def test_a_mute_holds_on_to_an_inherited_check():
     """It falls when its module says that all is well, as it would have without the failover."""
-    async with office() as term:
+    async with leading() as term:
         await term.fenced.put(term.keys.health, encode({"one": (DISK,)}))
         mute = Mute(summary=DISK.summary, count=DISK.count)
         await term.fenced.put(term.keys.mute("DISK"), encode_mute(mute))
@@ -233,7 +233,7 @@ async def test_a_silent_store_is_shown_and_forgotten(active, monkeypatch):
 )
 async def test_whatever_a_module_says_of_its_health_harms_nobody(described):
     """A text that cannot be stored would otherwise end the worker, on one manager after another."""
-    async with office() as term:
+    async with leading() as term:
         old = Active(term, term.tasks)
         old.board.set("one", [Check.from_module("ODD", described)])
         await old.keeper.close()

@@ -9,7 +9,7 @@ from mgr.errors import ConflictError, FencedError
 from mgr.store.api import Put
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import Mirror
-from tests.support.leading import office
+from tests.support.leading import leading
 
 KEY = "/mgr/test/kv/mgr/probe/k"
 
@@ -38,7 +38,7 @@ class Late:
 
 async def test_a_value_that_changed_behind_the_copy_is_not_overwritten():
     """The store compares what the copy could not know of."""
-    async with office() as held:
+    async with leading() as held:
         await held.fenced.put(KEY, "old")
         late = Late(held)
         await held.store.commit([Put(KEY, "theirs")])
@@ -52,7 +52,7 @@ async def test_a_value_that_changed_behind_the_copy_is_not_overwritten():
 
 async def test_a_value_that_was_rewritten_as_it_was_still_counts_as_expected():
     """Values are compared; that it changed in between is nobody's business."""
-    async with office() as held:
+    async with leading() as held:
         await held.fenced.put(KEY, "old")
         late = Late(held)
         await held.store.commit([Put(KEY, "old")])
@@ -63,7 +63,7 @@ async def test_a_value_that_was_rewritten_as_it_was_still_counts_as_expected():
 
 async def test_an_entry_that_is_rewritten_all_the_time_is_a_conflict():
     """It ends: somebody writes beside the active, and is told of."""
-    async with office() as held:
+    async with leading() as held:
         await held.fenced.put(KEY, "old")
         late = Late(held)
 
@@ -81,7 +81,7 @@ async def test_an_entry_that_is_rewritten_all_the_time_is_a_conflict():
 
 async def test_nothing_but_a_condition_is_judged_by_the_store():
     """A transaction without changes asks whether all of it stands at once."""
-    async with office() as held:
+    async with leading() as held:
         await held.fenced.put(KEY, "old")
 
         assert await commit_if([], {KEY: "old"}, **reach(held, held.mirror))
@@ -90,7 +90,7 @@ async def test_nothing_but_a_condition_is_judged_by_the_store():
 
 async def test_an_overtaken_manager_hears_of_it_whatever_it_expects():
     """Nothing is written."""
-    async with office() as held:
+    async with leading() as held:
         await held.fenced.put(KEY, "old")
         late = Late(held)
         await held.depose()

@@ -14,9 +14,9 @@ PAUSE_S = 0.01
 
 
 class Module(MgrModule):
-    """``census`` commands; see bench/fleet.py."""
+    """``fleet_counter`` commands; see bench/fleet.py."""
 
-    @CLIReadCommand("census count")
+    @CLIReadCommand("fleet_counter count")
     def count(self, daemons: int) -> HandleCommandResult:
         """How many reports arrived, from how many daemons, and how many are missing in between."""
         arrived = present = holes = 0
@@ -26,12 +26,12 @@ class Module(MgrModule):
                 present += 1
                 arrived += numbers[-1]
                 holes += numbers[-1] - numbers[0] + 1 - len(numbers)
-        return _told({"present": present, "arrived": arrived, "holes": holes})
+        return _result({"present": present, "arrived": arrived, "holes": holes})
 
-    @CLIReadCommand("census delays")
+    @CLIReadCommand("fleet_counter delays")
     def delays(self, daemons: int, since: float) -> HandleCommandResult:
         """Of each report sent after ``since``: when, and milliseconds until it was taken in."""
-        return _told(
+        return _result(
             [
                 (sent_at, (taken_at - sent_at) * 1e3)
                 for number in range(daemons)
@@ -40,7 +40,7 @@ class Module(MgrModule):
             ]
         )
 
-    @CLIReadCommand("census reads")
+    @CLIReadCommand("fleet_counter reads")
     def reads(self, daemons: int, seconds: float) -> HandleCommandResult:
         """Microseconds of single reads, in small bursts for ``seconds``."""
         plain = {"place": "Rome"}
@@ -62,12 +62,12 @@ class Module(MgrModule):
                     call(name)
                     found[what].append((time.perf_counter() - begun) * 1e6)
             threading.Event().wait(PAUSE_S)
-        return _told(found)
+        return _result(found)
 
     def _points(self, number: int, counter: str) -> list[list[float]]:
         path = f"{KIND}.{counter}"
         return self.get_counter(KIND, str(number), path)[path]
 
 
-def _told(what: Any) -> HandleCommandResult:
+def _result(what: Any) -> HandleCommandResult:
     return HandleCommandResult(stdout=json.dumps(what))

@@ -13,15 +13,15 @@ class Module(MgrModule):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._heard: dict[str, float] = {}
+        self._notified_at: dict[str, float] = {}
 
     def notify(self, notify_type: NotifyType, notify_id: Any) -> None:
         if notify_type == NotifyType.clog:
-            self._heard[notify_id["message"]] = time.perf_counter()
+            self._notified_at[notify_id["message"]] = time.perf_counter()
 
-    def heard(self, message: str) -> float | None:
+    def notified_at(self, message: str) -> float | None:
         """When it was told of ``message``; None if it was not. Forgotten once it is asked."""
-        return self._heard.pop(message, None)
+        return self._notified_at.pop(message, None)
 
     def echo(self, value: Any) -> Any:
         """Give ``value`` back."""
