@@ -34,7 +34,7 @@ def connect(settings: Settings, seen: KnownStoreState) -> EtcdStore:
         tls=tls,
         login=login,
         timeout_s=settings.etcd_timeout_s,
-        identity=StoreIdentity(seen, witness=Keys(settings.cluster).leader),
+        identity=StoreIdentity(seen, probe_key=Keys(settings.cluster).leader),
     )
 
 

@@ -54,7 +54,7 @@ class Promote(Message, frozen=True, kw_only=True, tag="promote"):
 
     ``lease`` is the node lease, for keys that must end with this manager (``services/``). Writes
     may begin at once, the store judges them; effects outside it must wait for ``effects_from_s``,
-    until when a predecessor without a death certificate may act. Already over if
+    until when a predecessor without an end-of-term record may act. Already over if
     ``predecessor_quiesced``. ``predecessor_end`` says in words how the last
     term ended, and whether that was ``planned``; empty for the first term ever.
     """

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from mgr.errors import InvalidSettingError
-from mgr.store.keys import checked_name
+from mgr.store.keys import check_name
 
 ENVIRONMENT_PREFIX: Final = "MGR_"
 RENEWALS_PER_LEASE: Final = 5
@@ -167,9 +167,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
-        checked_name("cluster", self.cluster)
+        check_name("cluster", self.cluster)
         if self.id:
-            checked_name("id", self.id)
+            check_name("id", self.id)
         if not self.etcd:
             raise InvalidSettingError("etcd: name at least one address")
         for address in self.etcd:

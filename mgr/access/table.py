@@ -45,7 +45,7 @@ class View(Protocol):
         """One key as last seen."""
         ...
 
-    def under(self, prefix: str) -> Mapping[str, Record]:
+    def list(self, prefix: str) -> Mapping[str, Record]:
         """Every key that begins with ``prefix``."""
         ...
 
@@ -92,11 +92,11 @@ class Access:
             record = self._mirror.get(self._keys.access_of(name))
             if record is not None:
                 return _readable(record)
-        return Caps() if self._mirror.under(self._keys.access) else None
+        return Caps() if self._mirror.list(self._keys.access) else None
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Each entry: client and capabilities as they were written."""
-        for key, record in self._mirror.under(self._keys.access).items():
+        for key, record in self._mirror.list(self._keys.access).items():
             yield key.removeprefix(self._keys.access), record.value
 
 

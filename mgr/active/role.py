@@ -468,12 +468,12 @@ class ActiveRole:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _published(self) -> list[str]:
-        services = self._manager.mirror.under(self._manager.keys.services)
+        services = self._manager.mirror.list(self._manager.keys.services)
         return [key for key, record in services.items() if record.mod_revision > self._office.term]
 
     async def _sweep(self) -> None:
         """Remove addresses of earlier terms: their lease lives on where their manager does."""
-        services = self._manager.mirror.under(self._manager.keys.services)
+        services = self._manager.mirror.list(self._manager.keys.services)
         await self._withdraw(*(services.keys() - set(self._published())))
 
     async def _withdraw(self, *services: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mgr.election.eligibility import numbers_of
+from mgr.election.eligibility import version_numbers
 from mgr.election.records import Presence
 from mgr.errors import NotFoundError, NotPermittedError
 
@@ -23,7 +23,7 @@ def check_successor(name: str, presences: Sequence[Presence], *, own: str) -> No
         known = ", ".join(warm) or "there is none"
         raise NotFoundError(f"manager {name!r} is no warm standby: {known}")
     theirs, ours = releases[name], releases.get(own, "")
-    if numbers_of(theirs) < numbers_of(ours):
+    if version_numbers(theirs) < version_numbers(ours):
         raise NotPermittedError(
             f"manager {name!r} runs {theirs}, which is older than {ours} here: it would not lead"
         )

@@ -8,7 +8,7 @@ from typing import Final
 from mgr.clock import Clock
 from mgr.cluster.log import ClusterLog, Priority
 
-SUSPENDED: Final = frozenset({"suspended", "stalled"})
+SUSPENDED: Final = frozenset({"suspended", "suspended_starting"})
 """The guard's words for a term whose proof has run out."""
 
 

@@ -26,7 +26,7 @@ from mgr.errors import (
 from mgr.store.api import ABSENT, Compare, Delete, Modified, Put, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import NAME, Keys
-from mgr.store.mirror import Change, Mirror
+from mgr.store.mirror import KeyChange, Mirror
 
 BYTES_MAX: Final = 1 << 20
 """Of one map, as JSON. etcd takes 1.5 MiB in one request."""
@@ -140,7 +140,7 @@ class Maps:
     def all(self, beginning: str = "") -> Iterator[Map]:
         """Every published map whose name begins so, by name."""
         start = len(self._prefix)
-        for key, record in self._mirror.under(self._prefix + beginning).items():
+        for key, record in self._mirror.list(self._prefix + beginning).items():
             yield Map(key[start:], record.mod_revision, record.value)
 
     def versions(self) -> dict[str, int]:
@@ -212,7 +212,7 @@ class Maps:
 
     async def _settled(self, name: str) -> Map | None:
         """As ``find``, whatever was sent before."""
-        await self._fenced.settled((self._keys.map(name),))
+        await self._fenced.read_settled((self._keys.map(name),))
         return self.find(name)
 
     def _check_name(self, name: str) -> None:
@@ -228,7 +228,7 @@ class Maps:
             self._refuse(name, expected)
 
     def _check_room(self, name: str, more: int, *, new: bool) -> None:
-        names = self._mirror.under(self._prefix)
+        names = self._mirror.list(self._prefix)
         if new and len(names) + len(self._making - {name}) >= MAPS_MAX:
             raise TooLargeError(f"there are {MAPS_MAX} maps: remove one before you publish another")
         total = sum(len(record.value) for record in names.values()) + more
@@ -289,7 +289,7 @@ class Watch:
         self._told.discard(name)
         return Gone(name)
 
-    def _note(self, changes: Sequence[Change]) -> None:
+    def _note(self, changes: Sequence[KeyChange]) -> None:
         for change in changes:
             name = change.key.removeprefix(self._prefix)
             if change.record is None and name not in self._told:

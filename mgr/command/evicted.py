@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from mgr.store.api import LeaseId, Put, Record
 from mgr.store.keys import Keys
-from mgr.store.mirror import Change
+from mgr.store.mirror import KeyChange
 
 EVICTED_MAX: Final = 300_000
 """Hashes kept, some 20 MB of memory. More, and new requests with an id are refused: to forget an
@@ -36,12 +36,12 @@ class View(Protocol):
         """One key as last seen."""
         ...
 
-    def under(self, prefix: str) -> Mapping[str, Record]:
+    def list(self, prefix: str) -> Mapping[str, Record]:
         """Every key that begins with ``prefix``."""
         ...
 
     def subscribe(
-        self, prefix: str, callback: Callable[[Sequence[Change]], None]
+        self, prefix: str, callback: Callable[[Sequence[KeyChange]], None]
     ) -> Callable[[], None]:
         """Call ``callback`` with each change under ``prefix``."""
         ...
@@ -93,7 +93,7 @@ class Evicted:
 
     def _load(self) -> Iterator[None]:
         prefix = self._keys.evicted
-        found = self._mirror.under(prefix)
+        found = self._mirror.list(prefix)
         self._mirror.subscribe(prefix, self._follow)
         for key in found:
             # As it is by now: it may have expired since.
@@ -102,7 +102,7 @@ class Evicted:
                 self._replace(key, _hashes_in(record))
             yield
 
-    def _follow(self, changes: Sequence[Change]) -> None:
+    def _follow(self, changes: Sequence[KeyChange]) -> None:
         for change in changes:
             self._replace(change.key, _hashes_in(change.record) if change.record else ())
 

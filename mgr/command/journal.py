@@ -173,7 +173,7 @@ class Journal:
             await self._current_lease()
         await self._evicted.load()
         await asyncio.sleep(RECALL_AFTER_S)
-        records = self._mirror.under(self._keys.requests).values()
+        records = self._mirror.list(self._keys.requests).values()
         earlier = [record for record in records if record.mod_revision < self._term]
         earlier.sort(key=lambda record: record.mod_revision, reverse=True)
         for count, record in enumerate(earlier, 1):

@@ -31,8 +31,8 @@ from mgr.store.api import (
     Record,
     as_seen,
 )
-from mgr.store.computed import Computed, commit_computed
-from mgr.store.fenced import PROOFS
+from mgr.store.computed import ComputedWrite, commit_computed
+from mgr.store.fenced import FENCE_COMPARES
 from mgr.store.keys import Keys
 
 VERSIONS_MAX: Final = 100
@@ -72,15 +72,15 @@ class View(Protocol):
         """One key as last seen."""
         ...
 
-    def under(self, prefix: str) -> dict[str, Record]:
+    def list(self, prefix: str) -> dict[str, Record]:
         """Every key that begins with ``prefix``, in key order."""
         ...
 
 
-class Writer(computed.Writer, Protocol):
+class Writer(computed.FencedWriter, Protocol):
     """Writes that end with the term."""
 
-    async def settled(
+    async def read_settled(
         self,
         keys: Sequence[str] = (),
         prefixes: Sequence[str] = (),
@@ -103,7 +103,7 @@ class ConfigHistory:
 
     def versions(self) -> list[Version]:
         """Every version that is kept, newest first."""
-        records = self._view.under(self._keys.changes)
+        records = self._view.list(self._keys.changes)
         return [version for _, version in reversed(list(_read(records)))]
 
     async def commit(self, operations: Sequence[Put | Delete], text: str = "") -> None:
@@ -121,7 +121,7 @@ class ConfigHistory:
         ends_at = loop.time() + TIMEOUT_S
         async with self._in_turn(ends_at):
             keys = [put.key for put in puts]
-            found = await self._writer.settled(keys, timeout_s=ends_at - loop.time())
+            found = await self._writer.read_settled(keys, timeout_s=ends_at - loop.time())
             wanting = [put for put in puts if _value(found.get(put.key)) != put.value]
             if wanting:
                 await self._commit(wanting, text, ends_at)
@@ -138,7 +138,7 @@ class ConfigHistory:
         async with self._in_turn(ends_at):
             # The versions as well: one that is not known yet names what it changed.
             prefixes = (self._keys.changes, self._keys.config)
-            await self._writer.settled((), prefixes, timeout_s=ends_at - loop.time())
+            await self._writer.read_settled((), prefixes, timeout_s=ends_at - loop.time())
             operations = self._back_to(number)
             if not operations:
                 return False
@@ -192,9 +192,9 @@ class ConfigHistory:
                 "options are being changed by somebody else, past this manager"
             ) from None
 
-    def _computed(self, operations: Sequence[Put | Delete], text: str) -> Computed:
+    def _computed(self, operations: Sequence[Put | Delete], text: str) -> ComputedWrite:
         """What does ``operations`` and says so, if the mirror shows what stands in the store."""
-        kept = self._view.under(self._keys.changes)
+        kept = self._view.list(self._keys.changes)
         # In key order; what is no number, somebody's hand in the store, comes after all numbers.
         number = next(filter(None, map(_number, reversed(kept))), 0) + 1
         key = self._keys.change(number)
@@ -211,9 +211,9 @@ class ConfigHistory:
         when: list[Compare] = [Created(key, ABSENT)]
         # Fails where somebody wrote past the manager. Left out where a transaction cannot hold it.
         seen = [as_seen(each.key, self._view.get(each.key)) for each in operations]
-        if len(planned) + len(when) + len(seen) <= OPERATIONS_MAX - PROOFS:
+        if len(planned) + len(when) + len(seen) <= OPERATIONS_MAX - FENCE_COMPARES:
             when += seen
-        return Computed(planned, when)
+        return ComputedWrite(planned, when)
 
     def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[Change]:
         for operation in operations:

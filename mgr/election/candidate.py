@@ -14,11 +14,11 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FeedEvent,
     Interrupted,
     LeaseId,
     Listed,
     Modified,
-    News,
     Put,
     Record,
     Revision,
@@ -28,7 +28,7 @@ from mgr.store.keys import Keys
 
 
 @dataclass(slots=True)
-class Sight:
+class WatchedKey:
     """One key as its feed last showed it.
 
     Attributes:
@@ -45,37 +45,37 @@ class Sight:
     revision: Revision = ABSENT
     changed_s: float = float("-inf")
 
-    def take(self, news: News, now_s: float) -> None:
+    def apply(self, event: FeedEvent, now_s: float) -> None:
         """Bring up to date what is known."""
-        match news:
+        match event:
             case Interrupted():
                 self.known = False
                 return
             case Listed(records=records, revision=revision):
                 # A fresh start, whatever was known: the store may have been restored.
                 self.revision = revision
-                self._see(next((r for r in records if r.key == self.key), None), now_s)
+                self._set_record(next((r for r in records if r.key == self.key), None), now_s)
             case Changed(put=put, revision=revision) if revision > self.revision:
                 self.revision = revision
-                gone = None if self.key in news.deleted else self.record
-                self._see(next((r for r in put if r.key == self.key), gone), now_s)
+                gone = None if self.key in event.deleted else self.record
+                self._set_record(next((r for r in put if r.key == self.key), gone), now_s)
             case _:
-                self.revision = max(self.revision, news.revision)
+                self.revision = max(self.revision, event.revision)
         self.known = True
 
-    def look(self, record: Record | None, revision: Revision, now_s: float) -> None:
+    def apply_read(self, record: Record | None, revision: Revision, now_s: float) -> None:
         """Take in how a transaction found the key at ``revision``, if the feed is not as far."""
         if revision > self.revision:
             self.revision = revision
-            self._see(record, now_s)
+            self._set_record(record, now_s)
 
-    def unchanged(self) -> Compare:
+    def compare_unchanged(self) -> Compare:
         """The comparison that holds while the key is as it was seen."""
         if self.record is None:
             return Created(self.key, ABSENT)
         return Modified(self.key, self.record.mod_revision)
 
-    def _see(self, record: Record | None, now_s: float) -> None:
+    def _set_record(self, record: Record | None, now_s: float) -> None:
         if (record is None) != (self.record is None):
             self.changed_s = now_s
         self.record = record
@@ -88,17 +88,17 @@ class Candidate:
         self, store: Store, keys: Keys, clock: Clock, name: str, rng: random.Random
     ) -> None:
         """Campaign for manager ``name``."""
-        self.leader = Sight(keys.leader)
-        self.transfer = Sight(keys.transfer)
-        self.down = Sight(keys.down)
-        self.version = Sight(keys.version)
+        self.leader = WatchedKey(keys.leader)
+        self.transfer = WatchedKey(keys.transfer)
+        self.down = WatchedKey(keys.down)
+        self.version = WatchedKey(keys.version)
         self._store = store
         self._keys = keys
         self._clock = clock
         self._name = name
         self._rng = rng
 
-    def hesitation_s(self, timing: Timing) -> float | None:
+    def campaign_delay_s(self, timing: Timing) -> float | None:
         """How long to wait before trying; None while somebody leads or nobody is to, as is known.
 
         A successor named by ``transfer`` tries at once and the others leave it a head start.
@@ -115,7 +115,7 @@ class Candidate:
         waited_s = self._clock.now() - self.leader.changed_s
         return max(0.0, timing.transfer_head_start_s - waited_s)
 
-    def held_by(self, lease: LeaseId) -> bool:
+    def holds_leader_key(self, lease: LeaseId) -> bool:
         """Whether the feed shows the leader key hanging on ``lease``: an attempt came through."""
         return self.leader.record is not None and self.leader.record.lease == lease
 
@@ -123,14 +123,14 @@ class Candidate:
         """Try once to make the leader key; its create revision, or None if that failed.
 
         An unclear answer is read back, never sent again blindly: the first attempt may have
-        come through. One that comes through even later is found by ``held_by``.
+        come through. One that comes through even later is found by ``holds_leader_key``.
 
         Raises:
             LeaseExpiredError: The lease is gone; nothing was done.
             StoreUnavailableError: Nothing is known; look again.
 
         """
-        sights = (self.leader, self.transfer, self.down, self.version)
+        watched_keys = (self.leader, self.transfer, self.down, self.version)
         try:
             outcome = await self._store.commit(
                 [Put(self._keys.leader, value, lease)],
@@ -139,12 +139,12 @@ class Candidate:
                 # the wish that nobody leads: once it stands there, nobody begins to.
                 when=(
                     Created(self._keys.leader, ABSENT),
-                    self.transfer.unchanged(),
+                    self.transfer.compare_unchanged(),
                     Created(self._keys.down, ABSENT),
                     # Whoever decided that he is not too old decided it of this very release.
-                    self.version.unchanged(),
+                    self.version.compare_unchanged(),
                 ),
-                otherwise_get=tuple(sight.key for sight in sights),
+                otherwise_get=tuple(watched_key.key for watched_key in watched_keys),
                 timeout_s=timing.request_s,
             )
         except OutcomeUnknownError:
@@ -152,8 +152,8 @@ class Candidate:
         if outcome.succeeded:
             return outcome.revision
         now_s = self._clock.now()
-        for sight, record in zip(sights, outcome.found, strict=True):
-            sight.look(record, outcome.revision, now_s)
+        for watched_key, record in zip(watched_keys, outcome.found, strict=True):
+            watched_key.apply_read(record, outcome.revision, now_s)
         return None
 
     async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
@@ -180,7 +180,7 @@ class Candidate:
         )
         return record.create_revision if outcome.succeeded else None
 
-    async def give_back(self, term: Revision, timing: Timing) -> None:
+    async def release_key(self, term: Revision, timing: Timing) -> None:
         """Delete the leader key that was created at ``term``; no error if it is gone.
 
         Raises:

@@ -19,43 +19,43 @@ _NUMBERS: Final = re.compile(r"\d+(?:\.\d+)*")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
-class Fitness:
+class Eligibility:
     """What was seen of the store, and what is wrong with it."""
 
-    def __init__(self, release: str, *, untrusted: bool, downgrade: bool) -> None:
-        """Judge for a manager of ``release``.
+    def __init__(self, version: str, *, untrusted: bool, downgrade: bool) -> None:
+        """Judge for a manager of ``version``.
 
         With ``untrusted``, lead on any etcd (a setting for tests); with ``downgrade``, after any
         release.
         """
-        self._release = release
+        self._version = version
         self._untrusted = untrusted
         self._downgrade = downgrade
         self.identity = StoreIdentity()
         """What is known of the etcd cluster: its id, the newest revision and term."""
-        self._version_trouble = ""
-        self._outgrown = ""
+        self._store_version_reason = ""
+        self._downgrade_reason = ""
 
     @property
-    def trouble(self) -> str:
+    def reason(self) -> str:
         """Why not to lead, for an operator; empty if there is nothing against it."""
-        return self.identity.trouble or self._version_trouble or self._outgrown
+        return self.identity.trouble or self._store_version_reason or self._downgrade_reason
 
-    def examine(self, status: StoreStatus) -> None:
+    def check_store(self, status: StoreStatus) -> None:
         """Judge the store's version anew."""
-        self._version_trouble = self._old_version(status)
+        self._store_version_reason = self._check_store_version(status)
 
-    def led_by(self, release: str) -> None:
-        """Judge anew by the ``release`` that led last; empty while none ever has."""
-        older = numbers_of(self._release) < numbers_of(release) and not self._downgrade
-        self._outgrown = (
-            f"mgrd {release} has led here, this is {self._release}, which may not understand what "
+    def check_leader_version(self, version: str) -> None:
+        """Judge anew by the ``version`` that led last; empty while none ever has."""
+        older = version_numbers(self._version) < version_numbers(version) and not self._downgrade
+        self._downgrade_reason = (
+            f"mgrd {version} has led here, this is {self._version}, which may not understand what "
             "that one wrote: upgrade, or set downgrade = true"
             if older
             else ""
         )
 
-    def _old_version(self, status: StoreStatus) -> str:
+    def _check_store_version(self, status: StoreStatus) -> str:
         if self._untrusted or is_trusted(status.version):
             return ""
         return (
@@ -64,9 +64,9 @@ class Fitness:
         )
 
 
-def numbers_of(release: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """What releases are ordered by: the numbers at the beginning; none sorts before all."""
-    found = _NUMBERS.match(release)
+    found = _NUMBERS.match(version)
     return tuple(map(int, found[0].split("."))) if found else ()
 
 

@@ -33,9 +33,9 @@ MARGIN_S: Final = 0.05
 LATENCIES_PER_MARGIN: Final = 3
 MARGIN_SHARE_MAX: Final = 0.5
 """A store that is slow for a moment must not take the whole window."""
-GAPS_PER_WINDOW: Final = 4
-PULSES_PER_WINDOW_MIN: Final = 3
-REMEMBERED: Final = 100
+GAPS_PER_TIMEOUT: Final = 4
+HEARTBEATS_PER_TIMEOUT_MIN: Final = 3
+HISTORY_MAX: Final = 100
 """So many pulses are looked back on: a hundredth of them may be late without consequence."""
 HEADROOM: Final = 1.25
 """A window is made so much longer than needed, so that it is not made longer all the time."""
@@ -43,18 +43,18 @@ SHORTEN_BELOW: Final = 0.6
 """It is shortened once so little of it is needed."""
 
 
-def usable(window_s: float, margin_s: float) -> float:
+def usable_s(timeout_s: float, margin_s: float) -> float:
     """How long after it was sent a pulse may be acted on."""
-    return window_s * (1 - CLOCK_RATE_ERROR) - margin_s
+    return timeout_s * (1 - CLOCK_RATE_ERROR) - margin_s
 
 
-def outwaited(window_s: float) -> float:
+def safe_takeover_s(timeout_s: float) -> float:
     """How long after a pulse was observed, whoever sent it certainly acts no more."""
-    return window_s * (1 + CLOCK_RATE_ERROR)
+    return timeout_s * (1 + CLOCK_RATE_ERROR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cadence:
+class HeartbeatProfile:
     """How often the heart beats, and how long a beat lasts: as set, before any adapting.
 
     Raises:
@@ -63,55 +63,55 @@ class Cadence:
     """
 
     every_s: float
-    window_s: float
+    timeout_s: float
 
     def __post_init__(self) -> None:
         """Refuse spans under which a healthy active would be suspended."""
-        usable_s = usable(self.window_s, MARGIN_S)
-        if self.every_s <= 0 or self.every_s * PULSES_PER_WINDOW_MIN > usable_s:
+        span_s = usable_s(self.timeout_s, MARGIN_S)
+        if self.every_s <= 0 or self.every_s * HEARTBEATS_PER_TIMEOUT_MIN > span_s:
             raise InvalidSettingError(
-                f"{PULSES_PER_WINDOW_MIN} pulses every {self.every_s:g} s do not fit into "
-                f"{usable_s:g} s (a window of {self.window_s:g} s less its margins)"
+                f"{HEARTBEATS_PER_TIMEOUT_MIN} heartbeats every {self.every_s:g} s do not fit into "
+                f"{span_s:g} s (a timeout of {self.timeout_s:g} s less its margins)"
             )
 
 
-PROFILES: Final[Mapping[str, Cadence | None]] = {
-    "default": Cadence(every_s=0.25, window_s=1.5),
-    "fast": Cadence(every_s=0.1, window_s=0.5),
+PROFILES: Final[Mapping[str, HeartbeatProfile | None]] = {
+    "default": HeartbeatProfile(every_s=0.25, timeout_s=1.5),
+    "fast": HeartbeatProfile(every_s=0.1, timeout_s=0.5),
     "off": None,
 }
 """The pulse of each profile that can be set."""
 
 
-class Rhythm:
+class AdaptiveHeartbeat:
     """The pulse of one term: told of every beat, answers until when it may be relied on.
 
-    ``window_s`` is the shortest that may stand in the record: what is used is never longer.
+    ``timeout_s`` is the shortest that may stand in the record: what is used is never longer.
     """
 
-    def __init__(self, cadence: Cadence, ceiling_s: float) -> None:
-        """Begin as ``cadence`` says; never adapt beyond ``ceiling_s``."""
-        self.every_s = cadence.every_s
-        self.window_s = cadence.window_s
-        self._floor_s = cadence.window_s
-        self._ceiling_s = max(ceiling_s, cadence.window_s)
+    def __init__(self, profile: HeartbeatProfile, ceiling_s: float) -> None:
+        """Begin as ``profile`` says; never adapt beyond ``ceiling_s``."""
+        self.every_s = profile.every_s
+        self.timeout_s = profile.timeout_s
+        self._floor_s = profile.timeout_s
+        self._ceiling_s = max(ceiling_s, profile.timeout_s)
         self._sent_s: float | None = None
         self._unsure = False
-        self._latencies: deque[float] = deque(maxlen=REMEMBERED)
-        self._gaps: deque[float] = deque(maxlen=REMEMBERED)
+        self._latencies: deque[float] = deque(maxlen=HISTORY_MAX)
+        self._gaps: deque[float] = deque(maxlen=HISTORY_MAX)
 
     @property
     def request_s(self) -> float:
         """How long one pulse may take: two fit into a window."""
-        return self.window_s / 2
+        return self.timeout_s / 2
 
     @property
     def margin_s(self) -> float:
         """How long before the end of the window the active stops."""
         wanted_s = max(MARGIN_S, LATENCIES_PER_MARGIN * _nearly_worst(self._latencies))
-        return min(wanted_s, self.window_s * MARGIN_SHARE_MAX)
+        return min(wanted_s, self.timeout_s * MARGIN_SHARE_MAX)
 
-    def beaten(self, sent_s: float, answered_s: float) -> None:
+    def on_success(self, sent_s: float, answered_s: float) -> None:
         """A pulse succeeded."""
         if self._sent_s is not None:
             self._gaps.append(sent_s - self._sent_s)
@@ -120,35 +120,35 @@ class Rhythm:
 
     def deadline_s(self, sent_s: float) -> float:
         """Until when a pulse that was sent at ``sent_s`` may be relied on."""
-        return sent_s + usable(min(self.window_s, self.wanted_s), self.margin_s)
+        return sent_s + usable_s(min(self.timeout_s, self.wanted_s), self.margin_s)
 
     @property
     def wanted_s(self) -> float:
         """The window that fits the gaps observed; the present one while that is good enough."""
-        needed_s = GAPS_PER_WINDOW * _nearly_worst(self._gaps)
-        if self.window_s * SHORTEN_BELOW <= needed_s <= self.window_s:
-            return self.window_s
-        if needed_s < self.window_s and self.window_s == self._floor_s:
-            return self.window_s
+        needed_s = GAPS_PER_TIMEOUT * _nearly_worst(self._gaps)
+        if self.timeout_s * SHORTEN_BELOW <= needed_s <= self.timeout_s:
+            return self.timeout_s
+        if needed_s < self.timeout_s and self.timeout_s == self._floor_s:
+            return self.timeout_s
         return min(max(needed_s * HEADROOM, self._floor_s), self._ceiling_s)
 
-    def rewriting(self, deadline_s: float) -> float | None:
+    def timeout_to_write(self, deadline_s: float) -> float | None:
         """The window to be written now, if any. ``deadline_s``: how far the active was told.
 
-        From here on the shorter of the two is used, until ``rewritten``.
+        From here on the shorter of the two is used, until ``on_timeout_written``.
         """
         wanted_s = self.wanted_s
-        if self._sent_s is None or (wanted_s == self.window_s and not self._unsure):
+        if self._sent_s is None or (wanted_s == self.timeout_s and not self._unsure):
             return None
-        if wanted_s < self.window_s and self.deadline_s(self._sent_s) < deadline_s:
+        if wanted_s < self.timeout_s and self.deadline_s(self._sent_s) < deadline_s:
             return None
-        self.window_s = min(wanted_s, self.window_s)
+        self.timeout_s = min(wanted_s, self.timeout_s)
         self._unsure = True
         return wanted_s
 
-    def rewritten(self, window_s: float) -> None:
-        """``window_s`` certainly stands in the record, and nothing older can replace it."""
-        self.window_s = window_s
+    def on_timeout_written(self, timeout_s: float) -> None:
+        """``timeout_s`` certainly stands in the record, and nothing older can replace it."""
+        self.timeout_s = timeout_s
         self._unsure = False
 
 

@@ -27,14 +27,14 @@ the leader silent; the only ending that is no proof of death.
 """
 
 _ENDINGS: Final[Mapping[Reason, str]] = {
-    "leading": "lost the office without a word: its lease is gone",
-    "resigned": "handed the office over",
+    "leading": "lost leadership without a hand-over: its lease is gone",
+    "resigned": "handed over leadership",
     "reaped": "lost its worker, which died",
     "watchdog": "lost its worker, which stood still and was killed",
     "deadline": "did not reach etcd in time, and its worker was ended by its kill timer",
     "unable": "had a worker that did not reach etcd or did not finish starting",
     "deposed": "was silent and was deposed",
-    "admin": "was put out of office by an operator",
+    "admin": "had its term ended by an operator",
 }
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -47,7 +47,7 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
         incarnation: Which worker of this manager leads; new with every worker.
         since: When it won, wall time in ISO 8601: to be printed, never compared.
         lease_ttl_s: The lease as granted; how long a silent leader may be believed in.
-        pulse_window_s: How long after a pulse it may act, on its own clock. Whoever deposes it
+        heartbeat_timeout_s: How long after a pulse it may act, on its own clock. Whoever deposes it
             uses this number and never one of his own. 0: it has no pulse.
 
     """
@@ -59,7 +59,7 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     since: str
     lease_ttl_s: float
-    pulse_window_s: float = 0.0
+    heartbeat_timeout_s: float = 0.0
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
             later process with the same id.
         warm: The worker has its modules imported, its mirror current and its ports open.
         started_at: When the guard started, wall time in ISO 8601, for people.
-        machine: The host, by the names that ``mgr metadata`` shows.
+        host_metadata: The host, by the names that ``mgr metadata`` shows.
 
     """
 
@@ -92,11 +92,11 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[ModuleReport, ...] = ()
     warm: bool = False
     started_at: str = ""
-    machine: dict[str, str] = {}
+    host_metadata: dict[str, str] = {}
 
 
-class Fence(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of ``fence``: how the newest term stands.
+class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of ``term_record``: how the newest term stands.
 
     Written first by the winner (``leading``, not quiesced), then in the transaction that deletes
     the leader key. So a term that ended without a word, by expiry, still reads ``leading``, and
@@ -122,7 +122,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
         """Whether that was a hand-over."""
         return self.reason == "resigned"
 
-    def story(self) -> str:
+    def summary(self) -> str:
         """How that term ended, in one line for operators."""
         why = f": {self.why}" if self.why else ""
         return f"mgr.{self.name} {_ENDINGS[self.reason]}{why}"
@@ -131,7 +131,7 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def encode(record: Leader | Presence | Fence) -> str:
+def encode(record: Leader | Presence | TermRecord) -> str:
     """Return ``record`` as the store holds it."""
     return _ENCODER.encode(record).decode()
 

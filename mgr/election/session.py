@@ -10,7 +10,7 @@ from mgr.store.api import NO_LEASE, LeaseId, Revision, Store
 NEVER = float("-inf")
 
 
-class Session:
+class LeaseSession:
     """What this manager holds in the store by time.
 
     The deadline is counted from *before* the request that proved it was sent. The store starts
@@ -22,12 +22,12 @@ class Session:
         """Begin without a lease; ``timing`` says how long one to ask for."""
         self.timing = timing
         self.lease: LeaseId = NO_LEASE
-        self.heard_s = NEVER
+        self.last_answer_s = NEVER
         """When the store last answered anything here: news of its health, not a proof."""
-        self.granted: set[LeaseId] = set()
+        self.granted_leases: set[LeaseId] = set()
         """Every lease that this very process was given."""
-        self._asked_ttl_s = timing.ttl_s
-        self._renewed_s = NEVER
+        self._requested_ttl_s = timing.ttl_s
+        self._last_renewal_s = NEVER
         self._store = store
         self._clock = clock
 
@@ -47,13 +47,13 @@ class Session:
             return
         sent_s = self._clock.now()
         grant = await self._store.grant(
-            round(self._asked_ttl_s), timeout_s=self.timing.request_s * 2
+            round(self._requested_ttl_s), timeout_s=self.timing.request_s * 2
         )
-        self.timing = self.timing.granted(grant.ttl_s)
+        self.timing = self.timing.with_ttl(grant.ttl_s)
         self.lease = grant.lease
-        self.granted.add(grant.lease)
-        self._renewed_s = sent_s
-        self.heard_s = self._clock.now()
+        self.granted_leases.add(grant.lease)
+        self._last_renewal_s = sent_s
+        self.last_answer_s = self._clock.now()
 
     async def renew(self) -> None:
         """Start the lease anew. Proves nothing: an old store answers it for a revoked lease.
@@ -69,19 +69,19 @@ class Session:
         except LeaseExpiredError:
             self.forget()
             raise
-        self._renewed_s = sent_s
-        self.heard_s = self._clock.now()
+        self._last_renewal_s = sent_s
+        self.last_answer_s = self._clock.now()
 
-    async def holds(self, key: str, created: Revision) -> bool:
+    async def has_key(self, key: str, created: Revision) -> bool:
         """Whether the very incarnation of ``key`` that was made at ``created`` is still there.
 
         Linearizable: whoever made it anew, or whatever took it away, is seen.
         """
         record = await self._store.get(key, timeout_s=self.timing.request_s)
-        self.heard_s = self._clock.now()
+        self.last_answer_s = self._clock.now()
         return record is not None and record.create_revision == created
 
-    async def prove(self, key: str, created: Revision) -> float | None:
+    async def confirm(self, key: str, created: Revision) -> float | None:
         """Renew, then look at ``key``: until when it may be relied on, or None if it is lost.
 
         Raises:
@@ -91,7 +91,7 @@ class Session:
         """
         await self.renew()
         deadline_s = self.deadline_s
-        return deadline_s if await self.holds(key, created) else None
+        return deadline_s if await self.has_key(key, created) else None
 
     @property
     def deadline_s(self) -> float:
@@ -99,12 +99,12 @@ class Session:
 
         Making or seeing a key does not renew its lease: the renewal before it is what counts.
         """
-        return self.timing.deadline_s(self._renewed_s)
+        return self.timing.deadline_s(self._last_renewal_s)
 
     def forget(self) -> None:
         """The lease is gone: hold nothing from now on."""
         self.lease = NO_LEASE
-        self._renewed_s = NEVER
+        self._last_renewal_s = NEVER
 
     async def close(self) -> None:
         """Give the lease back, and with it every key that hangs on it."""

@@ -99,6 +99,6 @@ class Timing:
         """
         return sent_s + self.usable_s
 
-    def granted(self, ttl_s: float) -> Timing:
+    def with_ttl(self, ttl_s: float) -> Timing:
         """Return the same spans with the lease that the store really gave."""
         return replace(self, ttl_s=ttl_s)

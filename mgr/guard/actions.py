@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from mgr.clock import Clock, timestamp
-from mgr.election.eligibility import Fitness
-from mgr.election.heartbeat import outwaited
+from mgr.election.eligibility import Eligibility
+from mgr.election.heartbeat import safe_takeover_s
 from mgr.election.machine import Action, Event
 from mgr.election.records import Presence, Reason, decode
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.presence import PresenceKey
@@ -45,9 +45,9 @@ class ActionRunner:
 
     context: GuardContext
     state: State
-    session: Session
+    session: LeaseSession
     presence_key: PresenceKey
-    fitness: Fitness
+    eligibility: Eligibility
     supervisor: WorkerSupervisor
     presence: Callable[[], Presence]
 
@@ -59,8 +59,8 @@ class ActionRunner:
             Action.LEAD: self._promote,
             Action.DRAIN: self._drain,
             Action.RELEASE: self._release,
-            Action.PART: self._finish_hand_over,
-            Action.RETIRE: self._shut_down_worker,
+            Action.EXIT_AFTER_HANDOVER: self._finish_hand_over,
+            Action.SHUT_DOWN: self._shut_down_worker,
             Action.KILL: self._kill,
             Action.REVOKE: self._revoke,
         }
@@ -94,7 +94,9 @@ class ActionRunner:
         retry_log = _RetryLog("joining the cluster", self.context.clock)
         while True:
             try:
-                self.fitness.examine(await self.context.store.status(timeout_s=self._request_s))
+                self.eligibility.check_store(
+                    await self.context.store.status(timeout_s=self._request_s)
+                )
                 await self.session.open()
                 await self.presence_key.claim(self.presence())
             except NameTakenError as error:
@@ -135,7 +137,9 @@ class ActionRunner:
         while True:
             try:
                 window_s = self._window_s(leadership)
-                predecessor_wait_s = await leadership.key.sign(window_s, timeout_s=self._request_s)
+                predecessor_wait_s = await leadership.key.open_term_record(
+                    window_s, timeout_s=self._request_s
+                )
                 break
             except StoreError as error:
                 await retry_log.pause(error)
@@ -150,7 +154,7 @@ class ActionRunner:
                 predecessor_quiesced=not predecessor_wait_s,
                 lease=self.session.lease,
                 effects_from_s=leadership.effects_from_s,
-                predecessor_end=before.story() if before is not None else "",
+                predecessor_end=before.summary() if before is not None else "",
                 planned=before is None or before.planned,
             )
         )
@@ -207,7 +211,7 @@ class ActionRunner:
             except StoreError as error:
                 if self.state.requests.stopping and now_s > give_up_s:
                     log.warning("leadership not released: waiting for the lease to expire")
-                    return Event.ABANDONED
+                    return Event.RELEASE_GIVEN_UP
                 await retry_log.pause(error)
             else:
                 self.state.released_s = self.context.clock.now()
@@ -217,17 +221,19 @@ class ActionRunner:
     async def _finish_hand_over(self) -> Event | None:
         order = LeadershipReleased(term=self._leadership().term)
         timeout_s = self.context.settings.hold_s + HAND_OVER_SLACK_S
-        return None if await self.supervisor.stop(order, timeout_s=timeout_s) else Event.GONE
+        return (
+            None if await self.supervisor.stop(order, timeout_s=timeout_s) else Event.WORKER_EXITED
+        )
 
     async def _shut_down_worker(self) -> Event | None:
         why = self.state.requests.reason or "the term is over"
         if self.supervisor.acts_outside:
             # It asks nobody before it acts: every moment that it lives is one in which it may.
             return await self._kill()
-        return None if await self.supervisor.shut_down(why) else Event.GONE
+        return None if await self.supervisor.shut_down(why) else Event.WORKER_EXITED
 
     async def _kill(self) -> Event | None:
-        return None if self.supervisor.kill() else Event.GONE
+        return None if self.supervisor.kill() else Event.WORKER_EXITED
 
     async def _revoke(self) -> None:
         try:
@@ -242,7 +248,7 @@ class ActionRunner:
     def _window_s(self, leadership: Leadership) -> float:
         """How long after the end of its key ``leadership`` may act, if nothing is heard of it."""
         if leadership.heartbeat is not None:
-            return outwaited(leadership.heartbeat.window_s)
+            return safe_takeover_s(leadership.heartbeat.timeout_s)
         return self.session.timing.window_s
 
     def _reason(self) -> Reason:

@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from mgr.election.candidate import Candidate, Sight
-from mgr.election.eligibility import Fitness
-from mgr.election.heartbeat import Rhythm
-from mgr.election.leader_key import Office
+from mgr.election.candidate import Candidate, WatchedKey
+from mgr.election.eligibility import Eligibility
+from mgr.election.heartbeat import AdaptiveHeartbeat
+from mgr.election.leader_key import LeaderKey
 from mgr.election.machine import WAITING, Event, Phase
 from mgr.election.records import Leader, decode, encode
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.state import GuardContext, Leadership, OnEvent, State
@@ -39,14 +39,14 @@ class Campaign:
         self,
         context: GuardContext,
         state: State,
-        session: Session,
+        session: LeaseSession,
         value: Callable[[], str],
-        fitness: Fitness,
+        eligibility: Eligibility,
         on_event: OnEvent,
     ) -> None:
         """Write ``value``, asked anew for each attempt, into the leader key.
 
-        ``fitness`` is told which release led last.
+        ``eligibility`` is told which release led last.
         """
         self.wake = asyncio.Event()
         """Set it to look at once."""
@@ -56,7 +56,7 @@ class Campaign:
         self._state = state
         self._session = session
         self._value = value
-        self._fitness = fitness
+        self._eligibility = eligibility
         self._on_event = on_event
         me = context.me
         # Any seed will do that differs between managers.
@@ -73,17 +73,17 @@ class Campaign:
             tasks.create_task(self._follow(self.candidate.version))
             tasks.create_task(self._run_attempts())
 
-    async def _follow(self, sight: Sight) -> None:
+    async def _follow(self, watched_key: WatchedKey) -> None:
         while True:
             with contextlib.suppress(StoreError):
-                async with contextlib.aclosing(self._context.store.follow(sight.key)) as feed:
-                    async for news in feed:
-                        sight.take(news, self._context.clock.now())
+                async with contextlib.aclosing(self._context.store.follow(watched_key.key)) as feed:
+                    async for event in feed:
+                        watched_key.apply(event, self._context.clock.now())
                         self._note_term()
                         self.wake.set()
                         self._check_loss()
                         self._check_version()
-            sight.known = False
+            watched_key.known = False
             await asyncio.sleep(RETRY_S)
 
     def _check_loss(self) -> None:
@@ -97,12 +97,12 @@ class Campaign:
     def _check_version(self) -> bool:
         """Whether this manager may lead, as far as is known; the machine is told."""
         led = self.candidate.version.record
-        self._fitness.led_by("" if led is None else led.value)
-        fit = not self._fitness.trouble
+        self._eligibility.check_leader_version("" if led is None else led.value)
+        fit = not self._eligibility.reason
         if self._state.phase is Phase.STANDBY and not fit:
-            self._on_event(Event.UNFIT)
-        elif self._state.phase is Phase.BLOCKED and fit:
-            self._on_event(Event.FIT)
+            self._on_event(Event.INELIGIBLE)
+        elif self._state.phase is Phase.INELIGIBLE and fit:
+            self._on_event(Event.ELIGIBLE)
         return fit
 
     async def _run_attempts(self) -> None:
@@ -126,7 +126,7 @@ class Campaign:
         session, candidate = self._session, self.candidate
         timing, lease = session.timing, session.lease
         # An attempt may have come through that was given up as lost, perhaps long ago.
-        late = candidate.held_by(lease)
+        late = candidate.holds_leader_key(lease)
         if not late and not (await self._wait_for_turn() and self._check_version()):
             return POLL_EVERY_S
         # What was renewed before the attempt counts, not what was sent while it was under way:
@@ -136,13 +136,13 @@ class Campaign:
         deadline_s = session.deadline_s if heartbeat is None else heartbeat.deadline_s(sent_s)
         attempt = candidate.claim if late else candidate.campaign
         # By the answer, the feed may have shown this very key.
-        seen = self._fitness.identity.newest_term
+        seen = self._eligibility.identity.newest_term
         term = await attempt(self._value(), lease, timing)
         if term is None or not await self._is_newest_term(term, seen, late=late):
             return RETRY_S
         context = self._context
-        leader_key = Office(
-            context.store, context.keys, context.name, term, release=context.me.version
+        leader_key = LeaderKey(
+            context.store, context.keys, context.name, term, version=context.me.version
         )
         acquired_s = self._context.clock.now()
         reach(Point.WON)
@@ -174,7 +174,7 @@ class Campaign:
             leader = msgspec.json.decode(self._value(), type=Leader)
             if leadership.heartbeat is not None:
                 leader = msgspec.structs.replace(
-                    leader, pulse_window_s=leadership.heartbeat.window_s
+                    leader, heartbeat_timeout_s=leadership.heartbeat.timeout_s
                 )
         await leadership.key.repair(
             encode(leader),
@@ -186,7 +186,7 @@ class Campaign:
     def _note_term(self) -> None:
         leader = self.candidate.leader.record
         if leader is not None:
-            self._fitness.identity.saw_term(leader.create_revision)
+            self._eligibility.identity.note_term(leader.create_revision)
 
     async def _is_newest_term(self, term: Revision, seen: int, *, late: bool) -> bool:
         """Whether ``term``, which was just won, is the newest ever seen; if not, give it back.
@@ -195,7 +195,7 @@ class Campaign:
         that very term, it is another one, of an etcd that was restored to the revision before.
         A copy of etcd may hold a leader key of long ago whose lease is still ours (``late``).
         """
-        identity = self._fitness.identity
+        identity = self._eligibility.identity
         newest = identity.newest_term
         if term > newest or (term == newest and (late or term > seen)):
             return True
@@ -203,29 +203,29 @@ class Campaign:
         if not late:
             # Made just now, below what was seen: so etcd as a whole went back in time.
             identity.advance(term, newest)
-        await self.candidate.give_back(term, self._session.timing)
+        await self.candidate.release_key(term, self._session.timing)
         return False
 
-    def _make_heartbeat(self) -> Rhythm | None:
+    def _make_heartbeat(self) -> AdaptiveHeartbeat | None:
         heartbeat_profile = self._context.heartbeat_profile
         return (
             None
             if heartbeat_profile is None
-            else Rhythm(heartbeat_profile, self._session.timing.ttl_s)
+            else AdaptiveHeartbeat(heartbeat_profile, self._session.timing.ttl_s)
         )
 
     async def _wait_for_turn(self) -> bool:
         """Wait as long as a fair candidate does; whether the office is still there to be taken."""
-        hesitation_s = self.candidate.hesitation_s(self._session.timing)
+        campaign_delay_s = self.candidate.campaign_delay_s(self._session.timing)
         if (
-            hesitation_s is None
+            campaign_delay_s is None
             or self._state.phase is not Phase.STANDBY
             or not self.worker_reaches_store()
         ):
             return False
-        await wait(self.wake, hesitation_s)
+        await wait(self.wake, campaign_delay_s)
         if self.wake.is_set():
             # It may be about the successor: who waits for another's head start may be named now.
             return False
-        vacant = self.candidate.hesitation_s(self._session.timing) is not None
+        vacant = self.candidate.campaign_delay_s(self._session.timing) is not None
         return vacant and self._state.phase is Phase.STANDBY

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from mgr.election.heartbeat import Rhythm, outwaited
-from mgr.election.leader_key import Beat
+from mgr.election.heartbeat import AdaptiveHeartbeat, safe_takeover_s
+from mgr.election.leader_key import HeartbeatResult
 from mgr.election.machine import Event
 from mgr.errors import StoreError
 from mgr.failpoint import Point, reach
@@ -60,18 +60,18 @@ class LeaderHeartbeat:
             pause_s = self._profile.every_s - (self._clock.now() - began_s)
             await wait(self.wake, max(pause_s, 0.0))
 
-    async def _send(self, leadership: Leadership, heartbeat: Rhythm) -> None:
+    async def _send(self, leadership: Leadership, heartbeat: AdaptiveHeartbeat) -> None:
         # The moment before the request counts: a standby counts from after it was done.
         sent_s = self._clock.now()
         reach(Point.LEADER_HEARTBEAT)
         try:
-            outcome = await leadership.key.beat(timeout_s=heartbeat.request_s)
+            outcome = await leadership.key.send_heartbeat(timeout_s=heartbeat.request_s)
         except StoreError:
             return
         self._state.contact.on_answer(self._clock.now())
         if leadership is not self._state.confirmable:
             return
-        if outcome is Beat.SHARED:
+        if outcome is HeartbeatResult.SHARED:
             log.critical(
                 "another process holds this very term: was this machine resumed twice from one "
                 "snapshot? The term is given up, and the lease with it",
@@ -79,31 +79,31 @@ class LeaderHeartbeat:
             )
             leadership.shared = True
             self._forget_lease()
-        if outcome is not Beat.HELD:
+        if outcome is not HeartbeatResult.CONFIRMED:
             self._on_event(Event.LOST)
             return
         now_s = self._clock.now()
-        heartbeat.beaten(sent_s, now_s)
+        heartbeat.on_success(sent_s, now_s)
         leadership.deadline_s = max(leadership.deadline_s, heartbeat.deadline_s(sent_s))
         if leadership.deadline_s > now_s:
-            self._on_event(Event.PROVEN)
+            self._on_event(Event.TERM_CONFIRMED)
             self._on_confirmed()
         await self._adapt_timeout(leadership, heartbeat)
 
-    async def _adapt_timeout(self, leadership: Leadership, heartbeat: Rhythm) -> None:
+    async def _adapt_timeout(self, leadership: Leadership, heartbeat: AdaptiveHeartbeat) -> None:
         if leadership.effects_from_s is None or leadership is not self._state.confirmable:
             return
-        before_s = heartbeat.window_s
-        window_s = heartbeat.rewriting(leadership.deadline_s)
+        before_s = heartbeat.timeout_s
+        window_s = heartbeat.timeout_to_write(leadership.deadline_s)
         if window_s is None:
             return
         try:
-            done = await leadership.key.adapt(
-                window_s, outwaited(window_s), timeout_s=heartbeat.request_s
+            done = await leadership.key.write_heartbeat_timeout(
+                window_s, safe_takeover_s(window_s), timeout_s=heartbeat.request_s
             )
         except StoreError:
             return
         if done:
-            heartbeat.rewritten(window_s)
+            heartbeat.on_timeout_written(window_s)
             fields = {"timeout_s": round(window_s, 3), "before_s": round(before_s, 3)}
             log.info("leader heartbeat timeout changed", extra=fields)

@@ -6,8 +6,13 @@ import asyncio
 import logging
 from typing import Final
 
-from mgr.election.candidate import Sight
-from mgr.election.deposition import Deposition, Silence, pulse_window_s, unleased_window_s
+from mgr.election.candidate import WatchedKey
+from mgr.election.deposition import (
+    Deposition,
+    SilenceDetector,
+    heartbeat_timeout_s,
+    unleased_timeout_s,
+)
 from mgr.election.machine import Phase
 from mgr.errors import StoreError
 from mgr.guard.state import GuardContext, State
@@ -23,7 +28,7 @@ class LeaderMonitor:
     """Asks for the pulse several times in a window. Nobody waits for it."""
 
     def __init__(
-        self, context: GuardContext, state: State, leader: Sight, wake: asyncio.Event
+        self, context: GuardContext, state: State, leader: WatchedKey, wake: asyncio.Event
     ) -> None:
         """Listen to whom ``leader`` shows; set ``wake`` when its office has become free."""
         self._clock = context.clock
@@ -32,7 +37,7 @@ class LeaderMonitor:
         self._leader = leader
         self._wake = wake
         self._deposition = Deposition(context.store, context.keys, context.name)
-        self._silence: Silence | None = None
+        self._silence: SilenceDetector | None = None
 
     async def run(self) -> None:
         """Listen, for ever."""
@@ -43,43 +48,47 @@ class LeaderMonitor:
     async def _poll(self) -> float:
         """Ask once, and act on what is heard; how long to wait until the next time."""
         leader = self._leader.record
-        window_s, shows_life = 0.0, True
-        if leader is not None and not (window_s := pulse_window_s(leader)):
-            window_s, shows_life = unleased_window_s(leader, self._lease_ttl_s), False
-        if leader is None or not window_s or self._state.phase is not Phase.STANDBY:
+        silence_limit_s, sends_heartbeats = 0.0, True
+        if leader is not None and not (silence_limit_s := heartbeat_timeout_s(leader)):
+            silence_limit_s, sends_heartbeats = unleased_timeout_s(leader, self._lease_ttl_s), False
+        if leader is None or not silence_limit_s or self._state.phase is not Phase.STANDBY:
             self._silence = None
             return IDLE_S
         try:
-            await self._observe(leader, window_s, shows_life=shows_life)
+            await self._observe(leader, silence_limit_s, sends_heartbeats=sends_heartbeats)
         except StoreError:
             # Unheard: the gap in what is heard will start the count anew.
-            return window_s / 10
+            return silence_limit_s / 10
         silence = self._silence
         return IDLE_S if silence is None else silence.pause_s(self._clock.now())
 
-    async def _observe(self, leader: Record, window_s: float, *, shows_life: bool) -> None:
-        signs = await self._deposition.signs(leader, timeout_s=window_s / 4)
+    async def _observe(
+        self, leader: Record, silence_limit_s: float, *, sends_heartbeats: bool
+    ) -> None:
+        snapshot = await self._deposition.snapshot(leader, timeout_s=silence_limit_s / 4)
         # When it was received, not when it was asked for: the count must not begin too early.
         now_s = self._clock.now()
-        if self._silence is None or self._silence.shows_life is not shows_life:
-            self._silence = Silence(signs, window_s, now_s, shows_life=shows_life)
+        if self._silence is None or self._silence.sends_heartbeats is not sends_heartbeats:
+            self._silence = SilenceDetector(
+                snapshot, silence_limit_s, now_s, sends_heartbeats=sends_heartbeats
+            )
             return
-        self._silence.answered(signs, window_s, now_s)
-        if self._silence.is_over():
-            await self._depose(self._silence, timeout_s=window_s / 4)
+        self._silence.on_answer(snapshot, silence_limit_s, now_s)
+        if self._silence.may_depose():
+            await self._depose(self._silence, timeout_s=silence_limit_s / 4)
 
-    async def _depose(self, silence: Silence, *, timeout_s: float) -> None:
+    async def _depose(self, silence: SilenceDetector, *, timeout_s: float) -> None:
         ended = await self._deposition.depose(silence, timeout_s=timeout_s)
         if ended is not None:
-            silent_s = round(silence.lasted_s(), 3)
+            silent_s = round(silence.silent_s(), 3)
             log.warning(
                 "leader heartbeat timed out: leader deposed",
-                extra={"term": silence.signs.term, "silent_s": silent_s},
+                extra={"term": silence.snapshot.term, "silent_s": silent_s},
             )
             self._on_deposed(ended)
 
     def _on_deposed(self, ended: Revision) -> None:
         # The feed will tell it too; the office is free now.
-        self._leader.look(None, ended, self._clock.now())
+        self._leader.apply_read(None, ended, self._clock.now())
         self._silence = None
         self._wake.set()

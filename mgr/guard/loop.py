@@ -12,9 +12,9 @@ import logging
 from typing import Final
 
 from mgr.clock import Clock
-from mgr.election.eligibility import Fitness
+from mgr.election.eligibility import Eligibility
 from mgr.election.machine import TRANSITIONS, WAITING, Action, Event, Phase, step
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.election.timing import Timing
 from mgr.errors import CannotListenError, StoreError
 from mgr.guard.actions import ActionRunner
@@ -52,7 +52,7 @@ START_SLACK_S: Final = 15.0
 
 WATCH_EVERY_S: Final = 0.5
 """How often to judge whether the worker reaches the store."""
-PHASES_WITH_NOTE: Final = frozenset({Phase.BLOCKED, Phase.STALLED, Phase.SUSPENDED})
+PHASES_WITH_NOTE: Final = frozenset({Phase.INELIGIBLE, Phase.SUSPENDED_STARTING, Phase.SUSPENDED})
 """Phases whose reason may be the store."""
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Guard:
         self._context = context
         self._notifier = notifier
         self._state = State()
-        self._session = Session(store, clock, Timing.of_lease(settings.lease_ttl_s))
+        self._session = LeaseSession(store, clock, Timing.of_lease(settings.lease_ttl_s))
         self._presence_key = PresenceKey(context, self._session)
         self._renewals = Renewals(
             context, self._state, self._session, self._presence_key, self._on_event_in_callback
@@ -91,11 +91,11 @@ class Guard:
         self._presence_updater = PresenceUpdater(
             records, self._presence_key, self._state, self._on_event
         )
-        self._fitness = Fitness(
+        self._eligibility = Eligibility(
             me.version, untrusted=settings.etcd_untrusted, downgrade=settings.downgrade
         )
         self._campaign = Campaign(
-            context, self._state, self._session, records.leader, self._fitness, self._on_event
+            context, self._state, self._session, records.leader, self._eligibility, self._on_event
         )
         self._campaign.worker_reaches_store = lambda: self._supervisor.health.current
         self._leader_heartbeat = self._make_heartbeat()
@@ -107,7 +107,7 @@ class Guard:
             self._state,
             self._session,
             self._presence_key,
-            self._fitness,
+            self._eligibility,
             self._supervisor,
             records.presence,
         )
@@ -143,7 +143,7 @@ class Guard:
 
     def use_identity(self, identity: StoreIdentity) -> None:
         """Judge the store by ``identity``. To be called before ``run``."""
-        self._fitness.identity = identity
+        self._eligibility.identity = identity
         self._restores = identity.restores
         identity.subscribe(self._on_store_identity_changed)
 
@@ -217,8 +217,8 @@ class Guard:
             self._on_phase_changed(before, event)
         if state.requests.stopping and state.phase in WAITING:
             self._on_event(self._stop_event())
-        elif state.phase is Phase.STANDBY and self._fitness.trouble:
-            self._on_event(Event.UNFIT)
+        elif state.phase is Phase.STANDBY and self._eligibility.reason:
+            self._on_event(Event.INELIGIBLE)
 
     def _on_event_in_callback(self, event: Event) -> None:
         """As ``_on_event``, from a callback of the event loop: that would log a bug and go on."""
@@ -243,7 +243,7 @@ class Guard:
             self._finished.set()
 
     def _stop_event(self) -> Event:
-        return Event.HALT if self._state.requests.stop_now else Event.STOP
+        return Event.STOP_NOW if self._state.requests.stop_now else Event.STOP
 
     def _on_phase_changed(self, before: Phase, event: Event) -> None:
         phase, leadership = self._state.phase, self._state.leadership
@@ -266,34 +266,34 @@ class Guard:
             log.error("not eligible to lead", extra={"why": note})
         self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=note))
         self._notifier.notify(f"STATUS={phase.name.lower()} {note}".rstrip())
-        if phase in {Phase.STANDBY, Phase.BLOCKED}:
+        if phase in {Phase.STANDBY, Phase.INELIGIBLE}:
             self._notifier.notify("READY=1")
 
     # -- the store's identity ---------------------------------------------------------------------
 
     def _note(self) -> str:
         """Why this manager does not lead or is suspended, for operators."""
-        return self._fitness.trouble if self._state.phase in PHASES_WITH_NOTE else ""
+        return self._eligibility.reason if self._state.phase in PHASES_WITH_NOTE else ""
 
     def _on_store_identity_changed(self) -> None:
         """Act on what has become known of the store: it was restored, or cannot be used."""
-        identity, phase = self._fitness.identity, self._state.phase
+        identity, phase = self._eligibility.identity, self._state.phase
         if identity.restores != self._restores:
             self._restores = identity.restores
             if self._state.confirmable is not None:
                 # What the worker knows is not what is in etcd any more.
                 self._on_event_in_callback(Event.LOST)
-        if phase is Phase.STANDBY and self._fitness.trouble:
-            self._on_event_in_callback(Event.UNFIT)
-        elif phase is Phase.BLOCKED and not self._fitness.trouble:
-            self._on_event_in_callback(Event.FIT)
+        if phase is Phase.STANDBY and self._eligibility.reason:
+            self._on_event_in_callback(Event.INELIGIBLE)
+        elif phase is Phase.INELIGIBLE and not self._eligibility.reason:
+            self._on_event_in_callback(Event.ELIGIBLE)
         elif phase in PHASES_WITH_NOTE:
             self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=self._note()))
 
     # -- the worker -------------------------------------------------------------------------------
 
     def _on_worker_exit(self) -> None:
-        self._on_event_in_callback(Event.GONE)
+        self._on_event_in_callback(Event.WORKER_EXITED)
 
     def _on_message(self, message: FromWorker) -> None:
         match message:
@@ -395,9 +395,9 @@ class Guard:
             # While this manager leads as well: what is found counts when it stands by again.
             with contextlib.suppress(StoreError):
                 status = await self._context.store.status(timeout_s=self._session.timing.request_s)
-                self._fitness.examine(status)
-                if self._state.phase in {Phase.STANDBY, Phase.BLOCKED}:
-                    self._on_event(Event.UNFIT if self._fitness.trouble else Event.FIT)
+                self._eligibility.check_store(status)
+                if self._state.phase in {Phase.STANDBY, Phase.INELIGIBLE}:
+                    self._on_event(Event.INELIGIBLE if self._eligibility.reason else Event.ELIGIBLE)
 
     async def _notify_watchdog(self) -> None:
         """Tell systemd, as often as it wants, that this loop turns."""

@@ -7,7 +7,7 @@ import contextlib
 from typing import Final
 
 from mgr.election.records import Presence, decode, encode
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError
 from mgr.guard.state import GuardContext
 from mgr.store.api import ABSENT, NO_LEASE, Created, Delete, Modified, Put, Record, Revision
@@ -20,7 +20,7 @@ WAIT_BEYOND_LEASE_S: Final = 1.0
 class PresenceKey:
     """The key ``managers/<name>``, held by this manager's lease."""
 
-    def __init__(self, context: GuardContext, session: Session) -> None:
+    def __init__(self, context: GuardContext, session: LeaseSession) -> None:
         """Stand there on the lease of ``session``."""
         self.key = context.keys.manager(context.name)
         self.create_revision: Revision = ABSENT
@@ -56,7 +56,7 @@ class PresenceKey:
                 return
             other = decode(holder.value, Presence)
             # A copy of this process, resumed from the same snapshot, has its id as well.
-            ours = holder.lease in self._session.granted
+            ours = holder.lease in self._session.granted_leases
             me = context.me
             if other and me.outlived(other) and (ours or not me.same_process(other)):
                 # With its lease goes whatever else it held, the leader key included.

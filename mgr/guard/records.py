@@ -8,7 +8,7 @@ from typing import Final
 from mgr.clock import timestamp
 from mgr.election.machine import LEADING, WAITING, Event
 from mgr.election.records import Leader, Presence, encode
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.errors import StoreError
 from mgr.guard.presence import PresenceKey
 from mgr.guard.state import GuardContext, OnEvent, State
@@ -24,7 +24,11 @@ class RecordBuilder:
     """Made from what is true now, whenever they are asked for."""
 
     def __init__(
-        self, context: GuardContext, state: State, session: Session, supervisor: WorkerSupervisor
+        self,
+        context: GuardContext,
+        state: State,
+        session: LeaseSession,
+        supervisor: WorkerSupervisor,
     ) -> None:
         self._context = context
         self._state = state
@@ -51,7 +55,7 @@ class RecordBuilder:
             and self._supervisor.ready is not None
             and self._supervisor.health.current,
             started_at=me.started_at,
-            machine=dict(me.machine),
+            host_metadata=dict(me.machine),
         )
 
     def leader(self) -> str:
@@ -67,7 +71,9 @@ class RecordBuilder:
                 version=self._context.me.version,
                 since=timestamp(),
                 lease_ttl_s=self._session.timing.ttl_s,
-                pulse_window_s=heartbeat_profile.window_s if heartbeat_profile is not None else 0.0,
+                heartbeat_timeout_s=heartbeat_profile.timeout_s
+                if heartbeat_profile is not None
+                else 0.0,
             )
         )
 

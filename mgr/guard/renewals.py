@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from mgr.election.machine import WAITING, Event, Phase
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.guard.presence import PresenceKey
 from mgr.guard.state import GuardContext, Leadership, OnEvent, State
@@ -28,7 +28,7 @@ class Renewals:
         self,
         context: GuardContext,
         state: State,
-        session: Session,
+        session: LeaseSession,
         presence_key: PresenceKey,
         on_event: OnEvent,
     ) -> None:
@@ -63,12 +63,12 @@ class Renewals:
         term record, which says ``leading``, makes a successor wait.
         """
         lasted_s = self._clock.now() - self._state.phase_entered_s
-        return self._state.phase is Phase.ENDING and lasted_s > STUCK_S
+        return self._state.phase is Phase.KILLING_WORKER and lasted_s > STUCK_S
 
     def store_silent(self) -> bool:
         """Whether the store has not answered for longer than two renewals."""
         limit_s = 2 * self._session.timing.renew_every_s
-        return self._clock.now() - self._session.heard_s > limit_s
+        return self._clock.now() - self._session.last_answer_s > limit_s
 
     def set_alarm(self) -> None:
         """Ring when the proof of the present phase runs out, if it matters there."""
@@ -116,9 +116,9 @@ class Renewals:
     async def _verify_and_renew(self, key: str, created: Revision) -> float | None:
         # Where requests arrive and answers do not, renewing would keep a lease alive for ever
         # that its holder cannot use: it looks first, and what is not answered is not renewed.
-        if not self._answered and not await self._session.holds(key, created):
+        if not self._answered and not await self._session.has_key(key, created):
             return None
-        return await self._session.prove(key, created)
+        return await self._session.confirm(key, created)
 
     def _on_renewal(self, leadership: Leadership | None, deadline_s: float | None) -> None:
         # While the answer was under way the office may have begun or ended: then it is about
@@ -130,5 +130,5 @@ class Renewals:
         elif leadership is not None and leadership.heartbeat is None:
             # Of a term with a pulse this proves nothing: it may be deposed before its lease ends.
             leadership.deadline_s = max(leadership.deadline_s, deadline_s)
-            self._on_event(Event.PROVEN)
+            self._on_event(Event.TERM_CONFIRMED)
             self.set_alarm()

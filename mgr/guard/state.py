@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mgr.clock import Clock
-from mgr.election.heartbeat import PROFILES, Cadence, Rhythm
-from mgr.election.leader_key import Office
-from mgr.election.machine import LEADING, PROVABLE, Event, Phase
+from mgr.election.heartbeat import PROFILES, AdaptiveHeartbeat, HeartbeatProfile
+from mgr.election.leader_key import LeaderKey
+from mgr.election.machine import CONFIRMABLE, LEADING, Event, Phase
 from mgr.errors import CannotListenError, NameTakenError
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.worker_health import StoreContact
@@ -35,7 +35,7 @@ class GuardContext:
         return self.settings.id
 
     @property
-    def heartbeat_profile(self) -> Cadence | None:
+    def heartbeat_profile(self) -> HeartbeatProfile | None:
         """The pulse that is set; None for none."""
         return PROFILES[self.settings.profile]
 
@@ -58,10 +58,10 @@ class Leadership:
 
     """
 
-    key: Office
+    key: LeaderKey
     deadline_s: float
     acquired_s: float
-    heartbeat: Rhythm | None
+    heartbeat: AdaptiveHeartbeat | None
     effects_from_s: float | None = None
     shared: bool = False
     """Somebody else acts in this very term: its end certifies nothing."""
@@ -110,4 +110,4 @@ class State:
     @property
     def confirmable(self) -> Leadership | None:
         """The office whose proof matters; None in a phase that rests on none."""
-        return self.last_leadership if self.phase in PROVABLE else None
+        return self.last_leadership if self.phase in CONFIRMABLE else None

@@ -106,7 +106,7 @@ class ClusterView:
 
     def presences(self) -> list[Presence]:
         """Every manager that is alive, the active included, by name."""
-        records = self._mirror.under(self._keys.managers).values()
+        records = self._mirror.list(self._keys.managers).values()
         return [found for record in records if (found := decode(record.value, Presence))]
 
     def services(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class ClusterView:
         prefix = self._keys.services
         return {
             key.removeprefix(prefix): record.value
-            for key, record in self._mirror.under(prefix).items()
+            for key, record in self._mirror.list(prefix).items()
             if record.mod_revision > leader.term
         }
 

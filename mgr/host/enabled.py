@@ -16,7 +16,7 @@ DEFAULT_ENABLED: Final = frozenset({"crash", "progress", "status"})
 def enabled_modules(mirror: Mirror, keys: Keys, always_on: AbstractSet[str]) -> list[str]:
     """Every module that is to run, by name, whether or not it is on this host."""
     enabled = DEFAULT_ENABLED | always_on
-    for key, record in mirror.under(keys.modules).items():
+    for key, record in mirror.list(keys.modules).items():
         name = key.removeprefix(keys.modules)
         switch = decode(record.value)
         if switch is None:
@@ -32,6 +32,6 @@ def forced_off_modules(mirror: Mirror, keys: Keys) -> list[str]:
     """Every module that an operator forced off, by name."""
     return [
         key.removeprefix(keys.modules)
-        for key, record in mirror.under(keys.modules).items()
+        for key, record in mirror.list(keys.modules).items()
         if (switch := decode(record.value)) is not None and switch.forced_off
     ]

@@ -111,7 +111,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = {
 ENDED: Final = frozenset({Phase.STOPPED, Phase.ABANDONED})
 """No way leads out of these."""
 
-LATE: Final[frozenset[tuple[Phase, Event]]] = frozenset(
+IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
     {
         # The limit is one timer for all modules; most have long passed it.
         *((phase, Event.LOAD_LIMIT_PASSED) for phase in Phase if phase is not Phase.STARTING),
@@ -150,7 +150,7 @@ def step(phase: Phase, event: Event) -> Step:
     """Answer one event. Pure: same question, same answer.
 
     Raises:
-        UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``LATE``.
+        UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``IGNORED``.
 
     """
     return lookup(TRANSITIONS, LATE, phase, event) or Step(phase)

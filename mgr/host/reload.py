@@ -58,7 +58,7 @@ class Reloads:
         """
         manager, done = self._manager, {}
         async with self._turn:
-            for key, record in manager.mirror.under(manager.keys.reloads).items():
+            for key, record in manager.mirror.list(manager.keys.reloads).items():
                 name = key.removeprefix(manager.keys.reloads)
                 if record.mod_revision > self._followed.get(name, self._since):
                     self._followed[name] = record.mod_revision

@@ -102,7 +102,7 @@ def follow_config(config: ConfigValues, mirror: Mirror, keys: Keys) -> None:
     """
 
     def load(_changes: object) -> None:
-        config.load(mirror.under(keys.config))
+        config.load(mirror.list(keys.config))
 
     mirror.subscribe(keys.config, load)
     load(())

@@ -175,7 +175,7 @@ class Interrupted:
     why: str
 
 
-News = Listed | Changed | Current | Interrupted
+FeedEvent = Listed | Changed | Current | Interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +248,11 @@ class Store(Protocol):
         """End the lease and delete its keys; no error where it is gone already."""
         ...
 
-    def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         """List ``prefix``, then report every change, for ever.
 
         Survives reconnects, lost endpoints and compaction; never ends by itself (close it with
-        ``aclose``). The first news is ``Listed``, or ``Interrupted`` until the store answers. No
+        ``aclose``). The first event is ``Listed``, or ``Interrupted`` until the store answers. No
         committed change is left out, none comes twice, except that ``Listed`` may stand for
         many. ``Current`` comes about once a second, whether anything changes or not; a silence
         of three seconds is reported as ``Interrupted``.

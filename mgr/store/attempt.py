@@ -29,7 +29,7 @@ class Write:
 
     Attributes:
         name: The first key or prefix that it changes, for messages.
-        guard: The proof of the term.
+        fence: The proof of the term.
         order: The key that makes unanswered attempts impossible.
         known: What is known of each key to be changed; it need not be the latest.
         unanswered: What an attempt compares ``order`` with that was sent and not answered.
@@ -40,7 +40,7 @@ class Write:
     name: str
     operations: Sequence[Operation]
     when: Sequence[Compare]
-    guard: Created
+    fence: Created
     order: str
     known: dict[str, Record | None] = field(default_factory=dict)
     unanswered: Revision | None = None
@@ -49,22 +49,22 @@ class Write:
     def compares(self, order: Revision) -> tuple[Compare, ...]:
         """Return the proofs, the caller's conditions, and what is known of each key."""
         return (
-            self.guard,
+            self.fence,
             Modified(self.order, order),
             *self.when,
-            *(Modified(key, modified(record)) for key, record in self.known.items()),
+            *(Modified(key, mod_revision_of(record)) for key, record in self.known.items()),
         )
 
     def reads(self) -> tuple[str, ...]:
         """Return the keys to be read if a compare fails, in the order of ``compares``."""
         conditions = (compare.key for compare in self.when)
-        return (self.guard.key, self.order, *conditions, *self.known)
+        return (self.fence.key, self.order, *conditions, *self.known)
 
-    def leads(self, outcome: Outcome) -> bool:
+    def still_leads(self, outcome: Outcome) -> bool:
         """Whether the term still led at a refusal."""
-        return holds(self.guard, outcome.found[0])
+        return holds(self.fence, outcome.found[0])
 
-    def judge(self, outcome: Outcome) -> Revision | None:
+    def on_answer(self, outcome: Outcome) -> Revision | None:
         """Return the revision at which all is done, or None: send it again.
 
         Raises:
@@ -81,10 +81,10 @@ class Write:
             for compare, record in zip(self.when, conditions, strict=True)
             if not holds(compare, record)
         ]
-        if self.doubtful and (broken or not self.leads(outcome)):
+        if self.doubtful and (broken or not self.still_leads(outcome)):
             raise self._unknown()
-        if not self.leads(outcome):
-            raise FencedError(self.name, term=self.guard.revision)
+        if not self.still_leads(outcome):
+            raise FencedError(self.name, term=self.fence.revision)
         if broken:
             raise ConflictError(f"write {self.name!r}: {broken[0]!r} was changed by somebody else")
         # Only our own knowledge was old, of the keys or of the order. Of the keys: the last
@@ -109,15 +109,15 @@ class Write:
             return revision
         # All of a transaction is done or nothing: one record that it would have changed is proof.
         undone = any(
-            record is not None and modified(now[key]) == record.mod_revision
+            record is not None and mod_revision_of(now[key]) == record.mod_revision
             for key, record in self.known.items()
         )
         # No record at all is proof only while nobody else may have deleted it.
         absent = all(record is None for record in (*self.known.values(), *now.values()))
-        if not undone and not (absent and self.leads(outcome)):
+        if not undone and not (absent and self.still_leads(outcome)):
             raise self._unknown()
-        if not self.leads(outcome):
-            raise FencedError(self.name, term=self.guard.revision)
+        if not self.still_leads(outcome):
+            raise FencedError(self.name, term=self.fence.revision)
         self.known = now
         self.doubtful |= not undone and not self._leaves_trace()
         return None
@@ -158,7 +158,7 @@ class Write:
                 if (
                     record is None
                     or (record.value, record.lease) != (operation.value, operation.lease)
-                    or record.mod_revision == modified(self.known[operation.key])
+                    or record.mod_revision == mod_revision_of(self.known[operation.key])
                 ):
                     return None
                 revision = record.mod_revision
@@ -173,7 +173,7 @@ class Write:
         )
 
 
-def modified(record: Record | None) -> Revision:
+def mod_revision_of(record: Record | None) -> Revision:
     """Return when ``record`` was last changed; ``ABSENT`` where there is none."""
     return ABSENT if record is None else record.mod_revision
 

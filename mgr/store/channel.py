@@ -34,7 +34,7 @@ import grpc
 from mgr.errors import InvalidSettingError, StoreError
 from mgr.store import etcd3_stubs
 from mgr.store.endpoint import RANGE, WHICH_CLUSTER, Endpoint, Metadata, Request
-from mgr.store.error_classes import Verdict, refused, unanswered, verdict
+from mgr.store.error_classes import ErrorClass, classify, refusal_error, unanswered_error
 from mgr.store.identity import StoreIdentity
 from mgr.tls import Tls
 
@@ -47,7 +47,7 @@ FOREIGN_FOR_MAX_S: Final = 60.0
 """An endpoint of another cluster is bad for ``BAD_FOR_S``, doubled each time up to this."""
 FIRST_CONTACT_S: Final = 0.5
 """How long the endpoints may take to name their cluster, where none is expected yet."""
-BLAME_FROM_S: Final = 0.2
+MARK_FAILED_FROM_S: Final = 0.2
 """An endpoint that was given less time than this is not bad for having used it up."""
 ROUND_PAUSE_S: Final = 0.05
 """After every endpoint has failed; doubled each round up to ``ROUND_PAUSE_MAX_S``."""
@@ -94,14 +94,14 @@ class FailoverChannel:
         """
         if not addresses:
             raise InvalidSettingError("etcd: name at least one address")
-        self._endpoints = [Endpoint(_bare(address), tls) for address in addresses]
+        self._endpoints = [Endpoint(_without_scheme(address), tls) for address in addresses]
         self._current = self._endpoints[0]
         self._login = login
         self._token: str | None = None
         self._login_lock = asyncio.Lock()
         self._first_contact = asyncio.Lock()
-        message = RANGE.request(key=identity.witness.encode(), count_only=True)
-        self._witness = Request(RANGE, message, "look at etcd's revision", linearizable=True)
+        message = RANGE.request(key=identity.probe_key.encode(), count_only=True)
+        self._probe = Request(RANGE, message, "look at etcd's revision", linearizable=True)
         self.identity = identity
         self.closed = False
 
@@ -121,39 +121,39 @@ class FailoverChannel:
         trouble = f"no answer within {timeout_s:g} s"
         while (left_s := ends_at - loop.time()) > 0:
             if self.closed:
-                raise unanswered(request.deed, "this store was closed", maybe_done=False)
+                raise unanswered_error(request.purpose, "this store was closed", maybe_done=False)
             try:
-                endpoint = await self._usable(request, attempts, ends_at)
+                endpoint = await self._usable_endpoint(request, attempts, ends_at)
                 metadata = await self._metadata(request, ends_at)
                 left_s = ends_at - loop.time()
-                patience_s = min(left_s, self._patience_s(attempts))
-                patience_s = patience_s if request.repeatable else left_s
-                return await self._answer(endpoint, request, patience_s, metadata)
+                attempt_s = min(left_s, self._attempt_limit_s(attempts))
+                attempt_s = attempt_s if request.repeatable else left_s
+                return await self._answer(endpoint, request, attempt_s, metadata)
             except _NotUsableError as error:
                 trouble = str(error)
             except grpc.aio.AioRpcError as error:
-                judged = verdict(error.code(), error.details() or "")
+                error_class = classify(error.code(), error.details() or "")
                 trouble = f"{error.details()} (etcd at {endpoint.address})"
-                if judged is Verdict.LOGIN and self._login and logins < LOGINS_MAX:
+                if error_class is ErrorClass.LOGIN and self._login and logins < LOGINS_MAX:
                     logins += 1
                     self.forget_token(metadata)
                     continue
-                if judged in (Verdict.LOGIN, Verdict.FINAL):
-                    raise refused(request.deed, error.code(), trouble) from error
-                self._blame_for(endpoint, error, patience_s)
-                if judged is Verdict.UNCLEAR and not request.repeatable:
-                    raise unanswered(request.deed, trouble, maybe_done=True) from error
+                if error_class in (ErrorClass.LOGIN, ErrorClass.FINAL):
+                    raise refusal_error(request.purpose, error.code(), trouble) from error
+                self._mark_failed_after(endpoint, error, attempt_s)
+                if error_class is ErrorClass.UNCLEAR and not request.repeatable:
+                    raise unanswered_error(request.purpose, trouble, maybe_done=True) from error
             attempts = await self._next_attempt(attempts, ends_at)
         self.identity.unanswered()
         trouble = self.identity.trouble or trouble
-        raise unanswered(request.deed, trouble, maybe_done=False)
+        raise unanswered_error(request.purpose, trouble, maybe_done=False)
 
     async def stream(
         self,
         method: etcd3_stubs.Method,
         requests: AsyncIterator[Any],
         *,
-        deed: str,
+        purpose: str,
         timeout_s: float,
     ) -> Stream:
         """Open a stream on the current endpoint; it is cancelled when that turns out bad.
@@ -165,11 +165,11 @@ class FailoverChannel:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s
         attempts = 0
-        request = Request(method, None, deed)
+        request = Request(method, None, purpose)
         trouble = f"no endpoint reached within {timeout_s:g} s"
         while ends_at > loop.time():
             try:
-                endpoint = await self._usable(request, attempts, ends_at)
+                endpoint = await self._usable_endpoint(request, attempts, ends_at)
             except _NotUsableError as error:
                 trouble = str(error)
                 attempts = await self._next_attempt(attempts, ends_at)
@@ -180,9 +180,9 @@ class FailoverChannel:
             )(requests, metadata=metadata)
             endpoint.streams.add(call)
             return Stream(self, endpoint, call, metadata)
-        raise unanswered(deed, trouble, maybe_done=False)
+        raise unanswered_error(purpose, trouble, maybe_done=False)
 
-    async def survey(self, *, timeout_s: float) -> None:
+    async def check_endpoints(self, *, timeout_s: float) -> None:
         """Ask every endpoint for its cluster, but for those that are bad; ``identity`` knows then.
 
         One that is foreign is found before the others fail and it is needed.
@@ -193,13 +193,13 @@ class FailoverChannel:
         asked = [endpoint for endpoint in self._endpoints if endpoint.bad_until <= now]
         found, _ = await self._ask_all(asked, timeout_s)
         for endpoint, answer in found.items():
-            self.foreign(endpoint, answer)
+            self.check_foreign(endpoint, answer)
 
-    def blame(self, endpoint: Endpoint) -> None:
+    def mark_failed(self, endpoint: Endpoint) -> None:
         """Use another endpoint for a while, if there is one; cancel the streams of this one."""
         self._avoid(endpoint, BAD_FOR_S)
 
-    def foreign(self, endpoint: Endpoint, answer: Any) -> str:
+    def check_foreign(self, endpoint: Endpoint, answer: Any) -> str:
         """Say that ``answer`` came from another cluster, after which it must not be used.
 
         Empty if it is from ours.
@@ -226,7 +226,7 @@ class FailoverChannel:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    async def _usable(self, request: Request, attempts: int, ends_at: float) -> Endpoint:
+    async def _usable_endpoint(self, request: Request, attempts: int, ends_at: float) -> Endpoint:
         """Return an endpoint that is connected and of our cluster, for one attempt.
 
         Raises:
@@ -236,57 +236,62 @@ class FailoverChannel:
         """
         loop = asyncio.get_running_loop()
         if not self.identity.cluster_id:
-            await self._settle(request, ends_at)
+            await self._choose_cluster(request, ends_at)
         if not (self.identity.confirmed or request.anonymous or request.method is RANGE):
             # A read that etcd puts in order after every write before it. Nothing is written to
             # an etcd that may have been restored from a copy.
-            await self.ask(self._witness, timeout_s=max(ends_at - loop.time(), 0.0))
+            await self.ask(self._probe, timeout_s=max(ends_at - loop.time(), 0.0))
         endpoint = self._choose(loop.time())
         left_s = ends_at - loop.time()
         if not await endpoint.connected(min(left_s, CONNECT_S)):
-            self.blame(endpoint)
+            self.mark_failed(endpoint)
             raise _NotUsableError(f"cannot connect to {endpoint.address}")
         if not endpoint.checked:
             left_s = ends_at - loop.time()
-            await self._check_cluster(endpoint, min(left_s, self._patience_s(attempts)))
+            await self._check_cluster(endpoint, min(left_s, self._attempt_limit_s(attempts)))
         return endpoint
 
-    async def _check_cluster(self, endpoint: Endpoint, patience_s: float) -> None:
+    async def _check_cluster(self, endpoint: Endpoint, attempt_s: float) -> None:
         """Ask ``endpoint`` for its cluster; raises ``_NotUsableError`` if it is not ours."""
         try:
-            answer = await endpoint.answer(WHICH_CLUSTER, patience_s, ())
+            answer = await endpoint.answer(WHICH_CLUSTER, attempt_s, ())
         except grpc.aio.AioRpcError as error:
-            self._blame_for(endpoint, error, patience_s)
+            self._mark_failed_after(endpoint, error, attempt_s)
             raise _NotUsableError(f"{error.details()} (etcd at {endpoint.address})") from error
-        if trouble := self.foreign(endpoint, answer):
+        if trouble := self.check_foreign(endpoint, answer):
             raise _NotUsableError(trouble)
 
     async def _answer(
-        self, endpoint: Endpoint, request: Request, patience_s: float, metadata: Metadata
+        self, endpoint: Endpoint, request: Request, attempt_s: float, metadata: Metadata
     ) -> Any:
         """Return the answer of ``endpoint``, if it counts."""
         since = self.identity.newest_revision
         try:
-            answer = await endpoint.answer(request, patience_s, metadata)
+            answer = await endpoint.answer(request, attempt_s, metadata)
         except grpc.aio.AioRpcError as error:
-            if verdict(error.code(), error.details() or "") in (Verdict.LOGIN, Verdict.FINAL):
+            if classify(error.code(), error.details() or "") in (
+                ErrorClass.LOGIN,
+                ErrorClass.FINAL,
+            ):
                 # Another cluster knows none of our leases and users, and has no header to say so.
-                await self._check_cluster(endpoint, patience_s)
+                await self._check_cluster(endpoint, attempt_s)
             raise
-        if trouble := self.foreign(endpoint, answer):
+        if trouble := self.check_foreign(endpoint, answer):
             raise _NotUsableError(trouble)
         if request.linearizable and not self.identity.advance(answer.header.revision, since):
-            raise unanswered(request.deed, self.identity.trouble, maybe_done=not request.repeatable)
+            raise unanswered_error(
+                request.purpose, self.identity.trouble, maybe_done=not request.repeatable
+            )
         return answer
 
-    async def _settle(self, request: Request, ends_at: float) -> None:
+    async def _choose_cluster(self, request: Request, ends_at: float) -> None:
         """Find out which cluster the endpoints belong to, at the first contact with any."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(ends_at):
                 await self._first_contact.acquire()
         except TimeoutError:
-            raise unanswered(request.deed, "no first contact", maybe_done=False) from None
+            raise unanswered_error(request.purpose, "no first contact", maybe_done=False) from None
         try:
             if self.identity.cluster_id:
                 return
@@ -297,10 +302,12 @@ class FailoverChannel:
             )
             if not found:
                 raise _NotUsableError(trouble)
-            if not self.identity.settle({e.address: a.header.cluster_id for e, a in found.items()}):
-                raise unanswered(request.deed, self.identity.trouble, maybe_done=False)
+            if not self.identity.choose_cluster(
+                {e.address: a.header.cluster_id for e, a in found.items()}
+            ):
+                raise unanswered_error(request.purpose, self.identity.trouble, maybe_done=False)
             for endpoint, answer in found.items():
-                self.foreign(endpoint, answer)
+                self.check_foreign(endpoint, answer)
         finally:
             self._first_contact.release()
 
@@ -329,7 +336,7 @@ class FailoverChannel:
                     task.cancel()
 
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit_s + BLAME_FROM_S), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(limit_s + MARK_FAILED_FROM_S), asyncio.TaskGroup() as group:
                 tasks = [group.create_task(ask_one(endpoint)) for endpoint in asked]
         return found, troubles[-1]
 
@@ -348,15 +355,15 @@ class FailoverChannel:
             self._current = min(others, key=lambda endpoint: max(endpoint.bad_until, now))
         return self._current
 
-    def _patience_s(self, attempts: int) -> float:
+    def _attempt_limit_s(self, attempts: int) -> float:
         return ATTEMPT_S * 2.0 ** (attempts // len(self._endpoints))
 
-    def _blame_for(
-        self, endpoint: Endpoint, error: grpc.aio.AioRpcError, patience_s: float
+    def _mark_failed_after(
+        self, endpoint: Endpoint, error: grpc.aio.AioRpcError, attempt_s: float
     ) -> None:
-        hasty = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and patience_s < BLAME_FROM_S
+        hasty = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and attempt_s < MARK_FAILED_FROM_S
         if not hasty:
-            self.blame(endpoint)
+            self.mark_failed(endpoint)
 
     async def _next_attempt(self, attempts: int, ends_at: float) -> int:
         """Count a failed attempt; pause when every endpoint has had its turn."""
@@ -378,22 +385,22 @@ class FailoverChannel:
                     await self._login_lock.acquire()
             except TimeoutError:
                 # Whoever logs in may have more time than this request.
-                raise unanswered(
-                    request.deed, "still waiting for another one's log in", maybe_done=False
+                raise unanswered_error(
+                    request.purpose, "still waiting for another one's log in", maybe_done=False
                 ) from None
             try:
                 if self._token is None:
-                    self._token = await self._authenticate(self._login, request.deed, ends_at)
+                    self._token = await self._authenticate(self._login, request.purpose, ends_at)
             finally:
                 self._login_lock.release()
         # As metadata, and not as call credentials: gRPC sends those over TLS only.
         return (REQUIRE_LEADER, ("token", self._token)) if self._token else (REQUIRE_LEADER,)
 
-    async def _authenticate(self, login: EtcdLogin, deed: str, ends_at: float) -> str:
+    async def _authenticate(self, login: EtcdLogin, purpose: str, ends_at: float) -> str:
         """Return a token; an empty one if etcd asks nobody who he is."""
         message = AUTHENTICATE.request(name=login.user, password=login.password)
         request = Request(
-            AUTHENTICATE, message, f"{deed}: log in as {login.user!r}", anonymous=True
+            AUTHENTICATE, message, f"{purpose}: log in as {login.user!r}", anonymous=True
         )
         left_s = ends_at - asyncio.get_running_loop().time()
         try:
@@ -426,14 +433,14 @@ class Stream:
         """
         answer = await self._call.read()
         if answer is not grpc.aio.EOF and (
-            trouble := self._channel.foreign(self._endpoint, answer)
+            trouble := self._channel.check_foreign(self._endpoint, answer)
         ):
-            raise unanswered("read a stream", trouble, maybe_done=False)
+            raise unanswered_error("read a stream", trouble, maybe_done=False)
         return answer
 
-    def saw(self, revision: int) -> None:
+    def note_revision(self, revision: int) -> None:
         """Take in the revision of an event, which is surely committed."""
-        self._channel.identity.saw_revision(revision)
+        self._channel.identity.note_revision(revision)
 
     def cancel(self) -> None:
         """End it, here or from a timer: a waiting ``read`` raises ``CancelledError``."""
@@ -444,15 +451,15 @@ class Stream:
         self._endpoint.streams.discard(self._call)
         self._call.cancel()
 
-    def blame(self) -> None:
+    def mark_failed(self) -> None:
         """The endpoint was silent: use another one."""
-        self._channel.blame(self._endpoint)
+        self._channel.mark_failed(self._endpoint)
 
     def forget_token(self) -> None:
         """The token it was opened with is not good any more."""
         self._channel.forget_token(self._metadata)
 
 
-def _bare(address: str) -> str:
+def _without_scheme(address: str) -> str:
     """Return ``address`` without the scheme that etcd's own tools write before it."""
     return address.removeprefix("https://").removeprefix("http://").rstrip("/")

@@ -22,7 +22,7 @@ CATCH_UP_S: Final = 2.0
 """For the mirror to hear of what came between. It hears of anything within a second."""
 
 
-class Writer(Protocol):
+class FencedWriter(Protocol):
     """Writes that end with the term: ``mgr.store.fenced``."""
 
     async def commit(
@@ -41,7 +41,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
+class ComputedWrite:
     """What is to be done, and the records that it was computed from, as they were read."""
 
     operations: Sequence[Operation]
@@ -49,7 +49,10 @@ class Computed:
 
 
 async def commit_computed(
-    compute: Callable[[], Computed | None], writer: Writer, *, timeout_s: float = TIMEOUT_S
+    compute: Callable[[], ComputedWrite | None],
+    writer: FencedWriter,
+    *,
+    timeout_s: float = TIMEOUT_S,
 ) -> bool:
     """Do what ``compute`` says; compute it anew where what it read has changed meanwhile.
 

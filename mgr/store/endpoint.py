@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 
 from mgr.store import etcd3_stubs
-from mgr.store.error_classes import unanswered
+from mgr.store.error_classes import unanswered_error
 from mgr.tls import Tls
 
 OPTIONS: Final = (
@@ -45,7 +45,7 @@ class Request:
     Attributes:
         method: What is called; a stream that takes one message and gives one counts as unary.
         message: What is sent.
-        deed: What it is for, with the key: the beginning of every error's text.
+        purpose: What it is for, with the key: the beginning of every error's text.
         repeatable: Done twice, it means the same as done once.
         anonymous: Sent without a token.
         linearizable: The revision in the answer's header is at or above every one that was
@@ -55,7 +55,7 @@ class Request:
 
     method: etcd3_stubs.Method
     message: Any
-    deed: str
+    purpose: str
     repeatable: bool = True
     anonymous: bool = False
     linearizable: bool = False
@@ -97,8 +97,8 @@ class Endpoint:
             if task is None or task.cancelling():
                 raise
             # Not this task was cancelled but the call: by ``close``.
-            raise unanswered(
-                request.deed, "this store was closed", maybe_done=not request.repeatable
+            raise unanswered_error(
+                request.purpose, "this store was closed", maybe_done=not request.repeatable
             ) from None
 
     async def connected(self, within_s: float) -> bool:

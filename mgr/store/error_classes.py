@@ -30,7 +30,7 @@ class ReplyTooLargeError(StoreError):
     """A reply above our own limit for one message. Ask for less at a time."""
 
 
-class Verdict(Enum):
+class ErrorClass(Enum):
     """What to do after a failed attempt."""
 
     UNDONE = auto()
@@ -87,25 +87,27 @@ WITHOUT_ANSWER: Final = (
 )
 
 
-def verdict(code: grpc.StatusCode, details: str) -> Verdict:
+def classify(code: grpc.StatusCode, details: str) -> ErrorClass:
     """Say what an attempt that ended with ``code`` and ``details`` leaves to be done."""
     if any(words in details for words in BAD_TOKEN):
-        return Verdict.LOGIN
+        return ErrorClass.LOGIN
     if any(words in details for words in BEFORE_ANYTHING):
-        return Verdict.UNDONE
-    return Verdict.UNCLEAR if code in WITHOUT_ANSWER else Verdict.FINAL
+        return ErrorClass.UNDONE
+    return ErrorClass.UNCLEAR if code in WITHOUT_ANSWER else ErrorClass.FINAL
 
 
-def unanswered(deed: str, details: str, *, maybe_done: bool) -> StoreUnavailableError:
-    """Return the error for ``deed`` when no endpoint answered it in time."""
+def unanswered_error(purpose: str, details: str, *, maybe_done: bool) -> StoreUnavailableError:
+    """Return the error for ``purpose`` when no endpoint answered it in time."""
     if maybe_done:
-        return OutcomeUnknownError(f"{deed}: sent, but not answered: {details}")
-    return StoreUnavailableError(f"{deed}: etcd does not answer: {details}")
+        return OutcomeUnknownError(f"{purpose}: sent, but not answered: {details}")
+    return StoreUnavailableError(f"{purpose}: etcd does not answer: {details}")
 
 
-def refused(deed: str, code: grpc.StatusCode, details: str) -> StoreError | InvalidArgumentError:
-    """Return the error for ``deed`` when etcd has understood and refused it."""
+def refusal_error(
+    purpose: str, code: grpc.StatusCode, details: str
+) -> StoreError | InvalidArgumentError:
+    """Return the error for ``purpose`` when etcd has understood and refused it."""
     for words, error, advice in REFUSALS:
         if words in details:
-            return error(f"{deed}: {details}{advice}")
-    return BY_CODE.get(code, StoreError)(f"{deed}: {details}")
+            return error(f"{purpose}: {details}{advice}")
+    return BY_CODE.get(code, StoreError)(f"{purpose}: {details}")

@@ -14,10 +14,10 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FeedEvent,
     Grant,
     LeaseId,
     Listing,
-    News,
     Operation,
     Outcome,
     Put,
@@ -30,7 +30,7 @@ from mgr.store.endpoint import RANGE, TXN, Request
 from mgr.store.error_classes import CompactedError, ReplyTooLargeError
 from mgr.store.identity import StoreIdentity
 from mgr.store.limits import check_commit, encoded_key
-from mgr.store.watch import Watch, range_end, record_of
+from mgr.store.watch import PrefixFeed, range_end, record_of
 from mgr.tls import Tls
 
 __all__ = ["EtcdLogin", "EtcdStore"]
@@ -143,12 +143,12 @@ class EtcdStore:
 
     async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
         """See ``Store.renew``."""
-        deed = f"renew lease {lease:x}"
+        purpose = f"renew lease {lease:x}"
         # A stream in etcd's protocol; closed after one message, it is a unary call, and moves to
         # another endpoint like one. A stream kept open would not.
-        answer = await self._ask(Request(RENEW, RENEW.request(ID=lease), deed), timeout_s)
+        answer = await self._ask(Request(RENEW, RENEW.request(ID=lease), purpose), timeout_s)
         if answer.TTL <= 0:
-            raise LeaseExpiredError(f"{deed}: it is gone")
+            raise LeaseExpiredError(f"{purpose}: it is gone")
         return float(answer.TTL)
 
     async def revoke(self, lease: LeaseId, *, timeout_s: float | None = None) -> None:
@@ -159,10 +159,10 @@ class EtcdStore:
         except LeaseExpiredError:
             return
 
-    def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         """See ``Store.follow``."""
         encoded_key(prefix)
-        return Watch(self, self._channel, prefix, self._clock).news()
+        return PrefixFeed(self, self._channel, prefix, self._clock).events()
 
     async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
         """See ``Store.status``: what the endpoint in use says of itself."""
@@ -170,9 +170,9 @@ class EtcdStore:
         header = answer.header
         return StoreStatus(answer.version, header.cluster_id, Revision(header.revision))
 
-    async def survey(self, *, timeout_s: float = TIMEOUT_S) -> None:
+    async def check_endpoints(self, *, timeout_s: float = TIMEOUT_S) -> None:
         """Find endpoints of another cluster among those that are not in use."""
-        await self._channel.survey(timeout_s=timeout_s)
+        await self._channel.check_endpoints(timeout_s=timeout_s)
 
     async def close(self) -> None:
         """See ``Store.close``."""
@@ -198,8 +198,8 @@ class EtcdStore:
             first = answer.kvs[-1].key + b"\0"
 
 
-def _read(message: Any, deed: str) -> Request:
-    return Request(RANGE, message, deed, linearizable=True)
+def _read(message: Any, purpose: str) -> Request:
+    return Request(RANGE, message, purpose, linearizable=True)
 
 
 def _transaction(
@@ -217,11 +217,11 @@ def _transaction(
     # One that reads nothing and writes nothing is answered by the member alone.
     linearizable = bool(operations or otherwise_get)
     return Request(
-        TXN, message, _deed(operations, when), repeatable=repeatable, linearizable=linearizable
+        TXN, message, _purpose(operations, when), repeatable=repeatable, linearizable=linearizable
     )
 
 
-def _deed(operations: Sequence[Operation], when: Sequence[Compare]) -> str:
+def _purpose(operations: Sequence[Operation], when: Sequence[Compare]) -> str:
     """Name a transaction after the first key it changes, or else asks about."""
     if not operations:
         return f"prove {when[0].key!r}" if when else "prove nothing"

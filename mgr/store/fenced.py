@@ -19,7 +19,7 @@ that is refused only because ``order`` has moved was certainly not done: it is s
 ``docs/adr/0033`` has the alternatives.
 
 Whoever finds that what is asked for stands there already, and so writes nothing, acknowledges it
-all the same. ``settled`` is for them: what it returns is not changed by anything sent before.
+all the same. ``read_settled`` is for them: what it returns is not changed by anything sent before.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from mgr.store.api import (
     Revision,
     Store,
 )
-from mgr.store.attempt import Write, holds, modified
+from mgr.store.attempt import Write, holds, mod_revision_of
 from mgr.store.keys import Keys
 from mgr.store.limits import check_commit
 from mgr.store.mirror import Mirror
@@ -66,7 +66,7 @@ ATTEMPT_S: Final = 1.0
 PAUSE_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
 GRAIN_S: Final = 0.001
-PROOFS: Final = 2
+FENCE_COMPARES: Final = 2
 """Compares of every transaction beside the caller's: the term, and ``order``."""
 
 
@@ -89,10 +89,10 @@ class FencedStore:
         """
         self.term: Final = term
         self._store = store
-        self._guard: Final = Created(keys.leader, term)
+        self._fence: Final = Created(keys.leader, term)
         self._order_key: Final = keys.order
         # It need not be right: a refusal shows what it is.
-        self._order = modified(mirror.get(keys.order)) if mirror is not None else ABSENT
+        self._order = mod_revision_of(mirror.get(keys.order)) if mirror is not None else ABSENT
         # Attempts that were made impossible reached the store before this revision, or never.
         self._moved_at = ABSENT
         self._mirror = mirror
@@ -137,15 +137,15 @@ class FencedStore:
         """
         timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         check_commit(operations, when)
-        if len(operations) + len(when) > OPERATIONS_MAX - PROOFS:
+        if len(operations) + len(when) > OPERATIONS_MAX - FENCE_COMPARES:
             raise TooLargeError(
                 f"{len(operations)} operations under {len(when)} conditions; "
-                f"the limit for both together is {OPERATIONS_MAX - PROOFS}"
+                f"the limit for both together is {OPERATIONS_MAX - FENCE_COMPARES}"
             )
         ends_at = asyncio.get_running_loop().time() + timeout_s
         mine = Turn.of(operations)
         earlier = self._turns.begin(mine)
-        write = Write(mine.name, operations, when, self._guard, self._order_key)
+        write = Write(mine.name, operations, when, self._fence, self._order_key)
         try:
             await self._wait_for(earlier, mine, timeout_s)
             await self._settle_earlier(mine, ends_at)
@@ -157,7 +157,7 @@ class FencedStore:
             # Also when the caller was cancelled with an attempt on its way.
             self._turns.end(mine, write.unanswered)
 
-    async def settled(
+    async def read_settled(
         self,
         keys: Sequence[str] = (),
         prefixes: Sequence[str] = (),
@@ -189,7 +189,7 @@ class FencedStore:
                 shown = self._mirror.get
                 found = {key: record for key in keys if (record := shown(key)) is not None}
                 for prefix in prefixes:
-                    found |= self._mirror.under(prefix)
+                    found |= self._mirror.list(prefix)
                 return found
             return await self._read(mine, ends_at)
         finally:
@@ -209,7 +209,7 @@ class FencedStore:
             listing = await self._store.list(prefix, timeout_s=ends_at - loop.time())
             found |= {record.key: record for record in listing.records}
         if self._mirror is not None:
-            shown = [*mine.keys, *(k for each in mine.prefixes for k in self._mirror.under(each))]
+            shown = [*mine.keys, *(k for each in mine.prefixes for k in self._mirror.list(each))]
             gone = [key for key in shown if key not in found]
             self._mirror.note_own(found.values(), gone, at)
         return found
@@ -228,7 +228,7 @@ class FencedStore:
         # Any reading says how far the store is. Its values may even be what was expected.
         seen = await self._store.list(self._order_key, timeout_s=timeout_s)
         left_s = max(0.0, ends_at - asyncio.get_running_loop().time())
-        await mirror.reached(seen.revision, left_s)
+        await mirror.wait_for_revision(seen.revision, left_s)
 
     async def _wait_for(self, earlier: Sequence[Turn], mine: Turn, timeout_s: float) -> None:
         if not earlier:
@@ -266,8 +266,8 @@ class FencedStore:
                 await pause.sleep()
                 continue
             if not outcome.succeeded:
-                if not holds(self._guard, outcome.found[0]):
-                    self._fence(mine.name)
+                if not holds(self._fence, outcome.found[0]):
+                    self._mark_fenced(mine.name)
                     raise FencedError(mine.name, term=self.term)
                 self._turns.settle(mine, compared)
 
@@ -298,16 +298,16 @@ class FencedStore:
                 trouble = error
                 await pause.sleep()
                 continue
-            if not outcome.succeeded and not write.leads(outcome):
-                self._fence(write.name)
+            if not outcome.succeeded and not write.still_leads(outcome):
+                self._mark_fenced(write.name)
             if compared is None:
-                revision = write.judge(outcome)
+                revision = write.on_answer(outcome)
             elif outcome.succeeded:
                 continue  # Sent once more it is refused, and the refusal reads the keys.
             else:
                 revision = write.settle(outcome)
             if revision is not None:
-                self._show(write, revision)
+                self._update_mirror(write, revision)
                 return revision
         unknown = write.unanswered is not None or write.doubtful
         kind = OutcomeUnknownError if unknown else StoreUnavailableError
@@ -332,7 +332,9 @@ class FencedStore:
             raise
         write.unanswered = None
         if not outcome.succeeded:
-            self._learn(modified(outcome.found[1]), outcome.revision, instead_of=compared)
+            self._note_order(
+                mod_revision_of(outcome.found[1]), outcome.revision, instead_of=compared
+            )
         return outcome
 
     async def _barrier(self, compared: Revision, reads: Sequence[str], timeout_s: float) -> Outcome:
@@ -345,36 +347,36 @@ class FencedStore:
         proof = Modified(self._order_key, compared)
         outcome = await self._store.commit(
             (Put(self._order_key, str(self.term)),),
-            when=(self._guard, proof),
-            otherwise_get=reads or (self._guard.key, self._order_key),
+            when=(self._fence, proof),
+            otherwise_get=reads or (self._fence.key, self._order_key),
             timeout_s=timeout_s,
         )
-        now = outcome.revision if outcome.succeeded else modified(outcome.found[1])
-        self._learn(now, outcome.revision, instead_of=compared)
+        now = outcome.revision if outcome.succeeded else mod_revision_of(outcome.found[1])
+        self._note_order(now, outcome.revision, instead_of=compared)
         return outcome
 
-    def _learn(self, order: Revision, at: Revision, *, instead_of: Revision) -> None:
+    def _note_order(self, order: Revision, at: Revision, *, instead_of: Revision) -> None:
         """Note where ``order`` was ``at`` a revision; a late answer does not set it back."""
         if order != instead_of:
             self._moved_at = max(self._moved_at, at)
         # Smaller than what was known: somebody deleted the key by hand.
         if order > self._order or self._order == instead_of:
             self._order = order
-        self._turns.passed(order)
+        self._turns.settle_below(order)
 
-    def _fence(self, name: str) -> None:
+    def _mark_fenced(self, name: str) -> None:
         if not self._over:
             self._over = True
             if self._on_fenced is not None:
                 self._on_fenced(FencedError(name, term=self.term))
 
-    def _show(self, write: Write, revision: Revision) -> None:
+    def _update_mirror(self, write: Write, revision: Revision) -> None:
         if self._mirror is None:
             return
         deleted = [op.key for op in write.operations if isinstance(op, Delete)]
         for operation in write.operations:
             if isinstance(operation, DeletePrefix):
-                deleted += self._mirror.under(operation.prefix)
+                deleted += self._mirror.list(operation.prefix)
         self._mirror.note_own(write.records(revision), deleted, revision)
 
 

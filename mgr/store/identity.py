@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Foreign:
+class _ForeignEndpoint:
     """An endpoint that answered for another cluster."""
 
     cluster_id: int
@@ -52,14 +52,14 @@ class StoreIdentity:
     """
 
     def __init__(
-        self, seen: KnownStoreState | None = None, *, witness: str = "/", clock: Clock = CLOCK
+        self, seen: KnownStoreState | None = None, *, probe_key: str = "/", clock: Clock = CLOCK
     ) -> None:
         """Begin with what was ``seen`` before, by an earlier process or by the guard.
 
-        ``witness`` is a key that may be read, present or not: the answer shows etcd's revision.
+        ``probe_key`` is a key that may be read, present or not: the answer shows etcd's revision.
         """
         seen = seen or KnownStoreState()
-        self.witness = witness
+        self.probe_key = probe_key
         self.cluster_id = seen.cluster_id
         """What every header must name; 0 while it is not known."""
         self.newest_revision = seen.newest_revision
@@ -76,7 +76,7 @@ class StoreIdentity:
         self._silent_since_s: float | None = None
         self._only_foreign = False
         self._conflict = ""
-        self._foreign: dict[str, _Foreign] = {}
+        self._foreign: dict[str, _ForeignEndpoint] = {}
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` whenever trouble, restores, cluster id or newest term has changed."""
@@ -116,7 +116,7 @@ class StoreIdentity:
             )
         return ""
 
-    def settle(self, found: Mapping[str, int]) -> bool:
+    def choose_cluster(self, found: Mapping[str, int]) -> bool:
         """Expect the cluster that most endpoints in ``found`` name; False if there is a tie.
 
         ``found`` has the cluster id of each endpoint that answered; it is not empty.
@@ -186,27 +186,27 @@ class StoreIdentity:
                 log.error("etcd went back in time", extra={"why": self.trouble})
                 self._changed()
             return False
-        leapt = self._leapt(revision)
-        self.saw_revision(revision)
+        leap = self._leap(revision)
+        self.note_revision(revision)
         if not self.confirmed and revision >= self.newest_revision:
             self.confirmed = True
             if self._behind:
                 self._behind = 0
                 log.warning("etcd is past the newest revision again", extra={"revision": revision})
                 self._changed()
-        if leapt:
+        if leap:
             self.restores += 1
-            log.warning("etcd's revision leapt: restored from a copy", extra={"by": leapt})
+            log.warning("etcd's revision leapt: restored from a copy", extra={"by": leap})
             self._changed()
         return True
 
-    def saw_revision(self, revision: int) -> None:
+    def note_revision(self, revision: int) -> None:
         """Take in a revision that was surely committed."""
         self.newest_revision = max(self.newest_revision, revision)
 
-    def saw_term(self, term: int) -> None:
+    def note_term(self, term: int) -> None:
         """Take in the create revision of a leader key."""
-        self.saw_revision(term)
+        self.note_revision(term)
         if term > self.newest_term:
             self.newest_term = term
             self._changed()
@@ -214,7 +214,7 @@ class StoreIdentity:
     def _note_foreign(self, address: str, cluster_id: int) -> None:
         found = self._foreign.get(address)
         if found is None or found.cluster_id != cluster_id:
-            found = self._foreign[address] = _Foreign(cluster_id)
+            found = self._foreign[address] = _ForeignEndpoint(cluster_id)
             self._changed()
         found.found += 1
         now_s = self._clock.now()
@@ -231,7 +231,7 @@ class StoreIdentity:
                 },
             )
 
-    def _leapt(self, revision: int) -> int:
+    def _leap(self, revision: int) -> int:
         """Return by how much etcd is further than writing can have brought it; 0: it is not."""
         now_s = self._clock.now()
         before_s, self._advanced_s = self._advanced_s, now_s

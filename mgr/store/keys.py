@@ -15,7 +15,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """What a cluster, a manager or a module may be called: no slash, no blank, no surprise."""
 
 
-def checked_name(kind: str, name: str) -> str:
+def check_name(kind: str, name: str) -> str:
     """Return ``name`` if it may be part of a key.
 
     Raises:
@@ -36,7 +36,7 @@ class Keys:
     cluster: str
 
     def __post_init__(self) -> None:
-        checked_name("cluster", self.cluster)
+        check_name("cluster", self.cluster)
 
     @property
     def root(self) -> str:
@@ -49,14 +49,14 @@ class Keys:
         return f"{self.root}leader"
 
     @property
-    def fence(self) -> str:
+    def term_record(self) -> str:
         """How the last term ended; written in the transaction that deletes ``leader``."""
-        return f"{self.root}fence"
+        return f"{self.root}term_record"
 
     @property
-    def pulse(self) -> str:
+    def heartbeat(self) -> str:
         """A number that grows while the active lives. Its guard writes it; no lease."""
-        return f"{self.root}pulse"
+        return f"{self.root}heartbeat"
 
     @property
     def proof(self) -> str:

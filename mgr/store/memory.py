@@ -26,12 +26,12 @@ from mgr.store.api import (
     Current,
     Delete,
     DeletePrefix,
+    FeedEvent,
     Grant,
     Interrupted,
     LeaseId,
     Listed,
     Listing,
-    News,
     Operation,
     Outcome,
     Put,
@@ -47,7 +47,7 @@ TTL_FLOOR_S: Final = 2
 """Shortest lease, as with an etcd of default timing."""
 CURRENT_EVERY_S: Final = 1.0
 PENDING_MAX: Final = 1000
-"""News one feed keeps for a slow reader; beyond, a fresh ``Listed`` stands for them all."""
+"""Events one feed keeps for a slow reader; beyond, a fresh ``Listed`` stands for them all."""
 
 
 @runtime_checkable
@@ -69,14 +69,14 @@ class _Lease:
 class _Feed:
     prefix: str
     position: Revision
-    told_at: float
-    pending: deque[News] = field(default_factory=deque)
+    last_sent_at: float
+    pending: deque[FeedEvent] = field(default_factory=deque)
     missed: list[Changed] = field(default_factory=list)
     cut: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def offer(self, news: News) -> None:
-        self.pending.append(news)
+    def offer(self, event: FeedEvent) -> None:
+        self.pending.append(event)
         self.wake.set()
 
 
@@ -108,7 +108,7 @@ class MemoryStore:
         """See ``Store.list``."""
         encoded_key(prefix)
         self._begin(timeout_s)
-        return Listing(self._under(prefix), self._revision)
+        return Listing(self._matching(prefix), self._revision)
 
     async def commit(
         self,
@@ -157,16 +157,16 @@ class MemoryStore:
     async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
         """See ``Store.renew``."""
         self._begin(timeout_s)
-        held = self._lease(lease, "renew")
-        held.ends_at = self._clock.now() + held.ttl_s
-        return float(held.ttl_s)
+        known = self._lease(lease, "renew")
+        known.ends_at = self._clock.now() + known.ttl_s
+        return float(known.ttl_s)
 
     async def revoke(self, lease: LeaseId, *, timeout_s: float | None = None) -> None:
         """See ``Store.revoke``."""
         self._begin(timeout_s)
         self._end_lease(lease)
 
-    def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         """See ``Store.follow``."""
         encoded_key(prefix)
         return self._follow(prefix)
@@ -190,11 +190,11 @@ class MemoryStore:
         Called by every method, and by a clock that says when it was moved.
         """
         now = self._clock.now()
-        for lease in [lease for lease, held in self._leases.items() if held.ends_at <= now]:
+        for lease in [lease for lease, granted in self._leases.items() if granted.ends_at <= now]:
             self._end_lease(lease)
         for feed in self._feeds:
-            if not feed.cut and now - feed.told_at >= CURRENT_EVERY_S:
-                self._tell_current(feed)
+            if not feed.cut and now - feed.last_sent_at >= CURRENT_EVERY_S:
+                self._send_current(feed)
 
     def break_feeds(self, why: str = "the feed was broken on purpose") -> None:
         """Interrupt every feed for a moment; nothing is lost."""
@@ -217,8 +217,8 @@ class MemoryStore:
                 if missed and missed[0].revision <= self._compacted:
                     self._relist(feed)
                 for changed in missed if missed and missed[0].revision > self._compacted else ():
-                    self._tell_changed(feed, changed)
-                self._tell_current(feed)
+                    self._send_changed(feed, changed)
+                self._send_current(feed)
 
     def compact(self) -> None:
         """Forget history: a feed that missed something cannot catch up change by change."""
@@ -233,7 +233,7 @@ class MemoryStore:
             raise StoreUnavailableError(f"no answer within {timeout_s} s")
         self.tick()
 
-    async def _follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    async def _follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         if self._closed:
             return
         self.tick()
@@ -253,7 +253,7 @@ class MemoryStore:
         finally:
             self._feeds.remove(feed)
 
-    def _under(self, prefix: str) -> tuple[Record, ...]:
+    def _matching(self, prefix: str) -> tuple[Record, ...]:
         return tuple(self._records[key] for key in sorted(self._records) if key.startswith(prefix))
 
     def _holds(self, compare: Compare) -> bool:
@@ -263,16 +263,16 @@ class MemoryStore:
         actual = record.create_revision if isinstance(compare, Created) else record.mod_revision
         return actual == compare.revision
 
-    def _lease(self, lease: LeaseId, deed: str) -> _Lease:
+    def _lease(self, lease: LeaseId, purpose: str) -> _Lease:
         try:
             return self._leases[lease]
         except KeyError:
-            raise LeaseExpiredError(f"{deed}: lease {lease:x} is gone") from None
+            raise LeaseExpiredError(f"{purpose}: lease {lease:x} is gone") from None
 
     def _end_lease(self, lease: LeaseId) -> None:
         if self._leases.pop(lease, None) is not None:
-            held = [record.key for record in self._records.values() if record.lease == lease]
-            self._apply([Delete(key) for key in held])
+            keys = [record.key for record in self._records.values() if record.lease == lease]
+            self._apply([Delete(key) for key in keys])
 
     def _apply(self, operations: Iterable[Operation]) -> None:
         """Do all ``operations`` at one new revision, if they change anything; tell the feeds."""
@@ -286,7 +286,7 @@ class MemoryStore:
                     operation.key, operation.value, made, revision, operation.lease
                 )
             else:
-                changes |= dict.fromkeys(self._doomed(operation))
+                changes |= dict.fromkeys(self._keys_to_delete(operation))
         if not changes:
             return
         self._revision = revision
@@ -298,7 +298,7 @@ class MemoryStore:
         for feed in self._feeds:
             self._report(feed, changes)
 
-    def _doomed(self, operation: Delete | DeletePrefix) -> Sequence[str]:
+    def _keys_to_delete(self, operation: Delete | DeletePrefix) -> Sequence[str]:
         if isinstance(operation, Delete):
             return (operation.key,) if operation.key in self._records else ()
         return [key for key in self._records if key.startswith(operation.prefix)]
@@ -317,14 +317,14 @@ class MemoryStore:
         elif len(feed.pending) >= PENDING_MAX:
             self._relist(feed)
         else:
-            self._tell_changed(feed, changed)
+            self._send_changed(feed, changed)
 
-    def _tell_changed(self, feed: _Feed, changed: Changed) -> None:
+    def _send_changed(self, feed: _Feed, changed: Changed) -> None:
         feed.position = changed.revision
         feed.offer(changed)
 
-    def _tell_current(self, feed: _Feed) -> None:
-        feed.told_at = self._clock.now()
+    def _send_current(self, feed: _Feed) -> None:
+        feed.last_sent_at = self._clock.now()
         feed.offer(Current(feed.position))
 
     def _relist(self, feed: _Feed) -> None:
@@ -333,4 +333,4 @@ class MemoryStore:
         feed.offer(self._listed(feed.prefix))
 
     def _listed(self, prefix: str) -> Listed:
-        return Listed(self._under(prefix), self._revision, self._clock.now())
+        return Listed(self._matching(prefix), self._revision, self._clock.now())

@@ -20,9 +20,9 @@ from mgr.store.api import (
     ABSENT,
     Changed,
     Current,
+    FeedEvent,
     Interrupted,
     Listed,
-    News,
     Record,
     Revision,
     Store,
@@ -36,23 +36,24 @@ FEW_CHANGES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class KeyChange:
     """One key as it is now; no record: it was deleted."""
 
     key: str
     record: Record | None
 
 
-class _Own(NamedTuple):
+class _OwnWrite(NamedTuple):
     """A write of this process to one key: its revision, and when it was acknowledged."""
 
     revision: Revision
     at_s: float
 
 
-NO_OWN: Final = _Own(ABSENT, 0.0)
+NO_OWN_WRITE: Final = _OwnWrite(ABSENT, 0.0)
 
-Callback = Callable[[Sequence[Change]], None]
+Callback = Callable[[Sequence[KeyChange]], None]
+_KeyChanges = list[KeyChange]
 
 
 class Mirror:
@@ -66,7 +67,7 @@ class Mirror:
         # Replaced, never changed in place: another thread may be walking the old one.
         self._keys: list[str] = []
         # Own writes that the feed has not passed yet, by key.
-        self._own: dict[str, _Own] = {}
+        self._own: dict[str, _OwnWrite] = {}
         self._revision = ABSENT
         self._proven_at: float | None = None
         self._interrupted = True
@@ -77,10 +78,10 @@ class Mirror:
         """Follow the store until cancelled (or until the store is closed)."""
         feed = self._store.follow(self.prefix)
         async with contextlib.aclosing(feed):
-            async for news in feed:
-                self._take(news)
+            async for event in feed:
+                self._apply(event)
 
-    async def reached(self, revision: Revision, timeout_s: float) -> None:
+    async def wait_for_revision(self, revision: Revision, timeout_s: float) -> None:
         """Wait until everything up to ``revision`` under the prefix is seen.
 
         Raises:
@@ -108,7 +109,7 @@ class Mirror:
         """Return the record of ``key``, None if it is absent. From any thread."""
         return self._records.get(key)
 
-    def under(self, prefix: str) -> dict[str, Record]:
+    def list(self, prefix: str) -> dict[str, Record]:
         """Return the records whose key begins with ``prefix``, in key order. From any thread.
 
         Each record is whole; from a thread other than the loop's, two records may be of two
@@ -168,37 +169,39 @@ class Mirror:
             # Remembered until the feed has passed it: older news of a key that was deleted, or
             # an older listing, must not undo it.
             if key.startswith(self.prefix) and revision > self._revision:
-                self._own[key] = max(_Own(revision, self._clock.now()), self._own.get(key, NO_OWN))
+                self._own[key] = max(
+                    _OwnWrite(revision, self._clock.now()), self._own.get(key, NO_OWN_WRITE)
+                )
         self._rekey(changes)
-        self._tell(changes)
+        self._notify(changes)
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _take(self, news: News) -> None:
-        if isinstance(news, Interrupted):
+    def _apply(self, event: FeedEvent) -> None:
+        if isinstance(event, Interrupted):
             if not self._interrupted:
-                log.warning("the copy of the store is not current", extra={"why": news.why})
+                log.warning("the copy of the store is not current", extra={"why": event.why})
             self._interrupted = True
             return
-        if isinstance(news, Listed):
-            changes = self._replace(news)
-        elif isinstance(news, Changed):
-            changes = [change for record in news.put if (change := self._put(record))]
-            for key in news.deleted:
-                changes += self._delete(key, news.revision)
+        if isinstance(event, Listed):
+            changes = self._replace(event)
+        elif isinstance(event, Changed):
+            changes = [change for record in event.put if (change := self._put(record))]
+            for key in event.deleted:
+                changes += self._delete(key, event.revision)
         else:
             changes = []
         self._rekey(changes)
-        self._advance(news.revision)
-        if isinstance(news, Listed | Current):
+        self._advance(event.revision)
+        if isinstance(event, Listed | Current):
             # ``Changed`` proves nothing: it may be what piled up while the feed was broken.
             self._proven_at = self._clock.now()
             if self._interrupted:
                 log.info("the copy of the store is current", extra={"revision": self._revision})
             self._interrupted = False
-        self._tell(changes)
+        self._notify(changes)
 
-    def _replace(self, listed: Listed) -> list[Change]:
+    def _replace(self, listed: Listed) -> _KeyChanges:
         """Take a listing: it wins, except over own writes that it cannot hold yet.
 
         A listing at revision R holds every change up to R. So what it lacks or shows otherwise
@@ -218,33 +221,35 @@ class Mirror:
         }
         there = {record.key: record for record in listed.records if record.key not in self._own}
         changes = [
-            Change(key, record) for key, record in there.items() if record != self._records.get(key)
+            KeyChange(key, record)
+            for key, record in there.items()
+            if record != self._records.get(key)
         ]
         self._records.update(there)
         for key in [key for key in self._keys if key not in there and key not in self._own]:
             del self._records[key]
-            changes.append(Change(key, None))
+            changes.append(KeyChange(key, None))
         return changes
 
-    def _put(self, record: Record) -> Change | None:
+    def _put(self, record: Record) -> KeyChange | None:
         known = self._records.get(record.key)
         if not record.key.startswith(self.prefix):
             return None
         if known is not None and known.mod_revision >= record.mod_revision:
             return None
-        if self._own.get(record.key, NO_OWN).revision > record.mod_revision:
+        if self._own.get(record.key, NO_OWN_WRITE).revision > record.mod_revision:
             return None
         self._records[record.key] = record
-        return Change(record.key, record)
+        return KeyChange(record.key, record)
 
-    def _delete(self, key: str, revision: Revision) -> list[Change]:
+    def _delete(self, key: str, revision: Revision) -> _KeyChanges:
         known = self._records.get(key)
         if known is None or known.mod_revision > revision:
             return []
         del self._records[key]
-        return [Change(key, None)]
+        return [KeyChange(key, None)]
 
-    def _rekey(self, changes: Sequence[Change]) -> None:
+    def _rekey(self, changes: Sequence[KeyChange]) -> None:
         """Bring the sorted keys up to date: a few by place, many by sorting once."""
         if len(changes) > FEW_CHANGES:
             self._keys = sorted(self._records)
@@ -271,7 +276,7 @@ class Mirror:
             if wanted <= self._revision and not seen.done():
                 seen.set_result(None)
 
-    def _tell(self, changes: Sequence[Change]) -> None:
+    def _notify(self, changes: Sequence[KeyChange]) -> None:
         if not changes:
             return
         for prefix, callback in tuple(self._subscribers):

@@ -91,7 +91,7 @@ class Turns:
         compared = [other.compared for other in self._unsettled if other.collides(turn)]
         return max(compared, default=None)
 
-    def passed(self, order: Revision) -> None:
+    def settle_below(self, order: Revision) -> None:
         """Settle every write whose attempt compares less than ``order``, where the key is now."""
         self._unsettled = [other for other in self._unsettled if other.compared >= order]
 

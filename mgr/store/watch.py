@@ -28,21 +28,21 @@ from mgr.store import etcd3_stubs
 from mgr.store.api import (
     Changed,
     Current,
+    FeedEvent,
     Interrupted,
     LeaseId,
     Listed,
-    News,
     Record,
     Revision,
     Store,
 )
 from mgr.store.channel import FailoverChannel, Stream
-from mgr.store.error_classes import Verdict, verdict
+from mgr.store.error_classes import ErrorClass, classify
 
 SILENCE_S: Final = 3.0
-FIRST_ASK_S: Final = 0.15
+FIRST_PROGRESS_S: Final = 0.15
 """Etcd answers for a stream that has caught up, which it lets one do every 0.1 s."""
-ASK_EVERY_S: Final = 0.9
+PROGRESS_EVERY_S: Final = 0.9
 FRESH_S: Final = 1.0
 """An answer to a question older than this says nothing of now."""
 OPEN_WITHIN_S: Final = 2.0
@@ -55,7 +55,7 @@ DELETED: Final = 1
 """``Event.type`` of a deletion."""
 
 
-class Watch:
+class PrefixFeed:
     """One feed of one prefix."""
 
     def __init__(self, store: Store, channel: FailoverChannel, prefix: str, clock: Clock) -> None:
@@ -67,7 +67,7 @@ class Watch:
         self._restores = channel.identity.restores
         self._failures = 0
 
-    async def news(self) -> AsyncGenerator[News, None]:
+    async def events(self) -> AsyncGenerator[FeedEvent, None]:
         """See ``Store.follow``."""
         while not self._channel.closed:
             try:
@@ -77,18 +77,18 @@ class Watch:
                     listing = await self._store.list(self._prefix)
                     self._position = listing.revision
                     yield Listed(listing.records, listing.revision, asked_at_s)
-                session = _Session(self._prefix, self._position, self._clock)
-                await session.open(self._channel)
+                stream = _WatchStream(self._prefix, self._position, self._clock)
+                await stream.open(self._channel)
                 try:
                     while True:
-                        news = await session.read()
-                        if news is not None:
-                            self._position = news.revision
-                            if isinstance(news, Current):
+                        event = await stream.read()
+                        if event is not None:
+                            self._position = event.revision
+                            if isinstance(event, Current):
                                 self._failures = 0
-                            yield news
+                            yield event
                 finally:
-                    session.close()
+                    stream.close()
             except _CompactedError:
                 self._position = NOTHING_YET
                 continue
@@ -126,7 +126,7 @@ class _SetBackError(_BrokenError):
     """Etcd is behind the position: a member that lags, or a restored backup."""
 
 
-class _Session:
+class _WatchStream:
     """One stream, from its opening to its end."""
 
     def __init__(self, prefix: str, position: Revision, clock: Clock) -> None:
@@ -134,10 +134,10 @@ class _Session:
         self._position = position
         self._clock = clock
         self._stream: Stream
-        self._heard_at = clock.now()
-        self._silence: asyncio.TimerHandle | None = None
+        self._last_message_at = clock.now()
+        self._silence_timer: asyncio.TimerHandle | None = None
         self._silent = False
-        self._asked_at: float | None = None
+        self._progress_asked_at: float | None = None
         self._fragments: list[Any] = []
 
     async def open(self, channel: FailoverChannel) -> None:
@@ -145,20 +145,20 @@ class _Session:
         self._stream = await channel.stream(
             WATCH,
             self._requests(),
-            deed=f"watch {self._prefix.decode()!r}",
+            purpose=f"watch {self._prefix.decode()!r}",
             timeout_s=OPEN_WITHIN_S,
         )
-        self._expect_a_word()
+        self._restart_silence_timer()
 
     async def read(self) -> Changed | Current | None:
-        """Return the next news, None for a message that is none.
+        """Return the next event, None for a message that is none.
 
         Raises:
             _BrokenError: The stream is of no use any more; open another one.
 
         """
         answer = await self._next()
-        self._expect_a_word()
+        self._restart_silence_timer()
         if answer.canceled:
             self._give_up(answer)
         if answer.created:
@@ -175,8 +175,8 @@ class _Session:
 
     def close(self) -> None:
         """End the stream, if it was opened."""
-        if self._silence is not None:
-            self._silence.cancel()
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
         self._stream.close()
 
     async def _requests(self) -> AsyncGenerator[Any, None]:
@@ -188,13 +188,13 @@ class _Session:
             "fragment": True,
         }
         yield WATCH.request(create_request=create)
-        await asyncio.sleep(FIRST_ASK_S)
+        await asyncio.sleep(FIRST_PROGRESS_S)
         while True:
             # The oldest question counts: whichever is answered, the answer is younger than it.
-            if self._asked_at is None:
-                self._asked_at = self._clock.now()
+            if self._progress_asked_at is None:
+                self._progress_asked_at = self._clock.now()
             yield WATCH.request(progress_request={})
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(PROGRESS_EVERY_S)
 
     async def _next(self) -> Any:
         try:
@@ -207,56 +207,58 @@ class _Session:
             why = "was silent" if self._silent else "failed another request"
             raise _BrokenError(f"etcd at {self._stream.address} {why}") from None
         except grpc.aio.AioRpcError as error:
-            self._note(verdict(error.code(), error.details() or ""))
+            self._note_failure(classify(error.code(), error.details() or ""))
             raise _BrokenError(f"{error.details()} (etcd at {self._stream.address})") from error
         if answer is grpc.aio.EOF:
             raise _BrokenError(f"etcd at {self._stream.address} ended the stream")
-        if self._clock.now() - self._heard_at > SILENCE_S:
+        if self._clock.now() - self._last_message_at > SILENCE_S:
             # This process slept, and woke to what had piled up. The timer did not see it: its
             # clock stands still in a suspended machine.
-            raise _BrokenError(f"nothing was heard for {self._clock.now() - self._heard_at:.1f} s")
+            raise _BrokenError(
+                f"nothing was heard for {self._clock.now() - self._last_message_at:.1f} s"
+            )
         return answer
 
-    def _expect_a_word(self) -> None:
-        self._heard_at = self._clock.now()
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = asyncio.get_running_loop().call_later(SILENCE_S, self._give_up_waiting)
+    def _restart_silence_timer(self) -> None:
+        self._last_message_at = self._clock.now()
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+        self._silence_timer = asyncio.get_running_loop().call_later(SILENCE_S, self._on_silence)
 
-    def _give_up_waiting(self) -> None:
+    def _on_silence(self) -> None:
         self._silent = True
-        self._stream.blame()
+        self._stream.mark_failed()
 
     def _give_up(self, answer: Any) -> None:
         if answer.compact_revision:
             raise _CompactedError(f"revisions below {answer.compact_revision} are compacted")
         reason = answer.cancel_reason or "no reason given"
-        self._note(verdict(grpc.StatusCode.OK, reason))
+        self._note_failure(classify(grpc.StatusCode.OK, reason))
         raise _BrokenError(f"etcd at {self._stream.address} cancelled the watch: {reason}")
 
-    def _note(self, judged: Verdict) -> None:
+    def _note_failure(self, error_class: ErrorClass) -> None:
         """Let the next stream do better: with another token, or on another endpoint."""
-        if judged is Verdict.LOGIN:
+        if error_class is ErrorClass.LOGIN:
             self._stream.forget_token()
-        elif judged in (Verdict.UNCLEAR, Verdict.UNDONE):
-            self._stream.blame()
+        elif error_class in (ErrorClass.UNCLEAR, ErrorClass.UNDONE):
+            self._stream.mark_failed()
 
     def _changed(self) -> Changed | None:
         events, self._fragments = self._fragments, []
-        changed = changed_of(event for event in events if event.kv.mod_revision > self._position)
+        changed = merge_events(event for event in events if event.kv.mod_revision > self._position)
         if changed is not None:
             self._position = changed.revision
-            self._stream.saw(changed.revision)
+            self._stream.note_revision(changed.revision)
         return changed
 
     def _current(self) -> Current | None:
-        asked_at, self._asked_at = self._asked_at, None
+        asked_at, self._progress_asked_at = self._progress_asked_at, None
         if asked_at is None or self._clock.now() - asked_at > FRESH_S:
             return None
         return Current(self._position)
 
 
-def changed_of(events: Iterable[Any]) -> Changed | None:
+def merge_events(events: Iterable[Any]) -> Changed | None:
     """Return what ``events`` come to, key by key; None if there are none."""
     last: dict[str, Record | None] = {}
     revision = NOTHING_YET

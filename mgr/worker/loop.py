@@ -367,14 +367,14 @@ async def _check_endpoints(store: EtcdStore) -> None:
     """Look now and then whether every endpoint belongs to the right etcd cluster, for ever."""
     while True:
         await asyncio.sleep(CHECK_ENDPOINTS_EVERY_S)
-        await store.survey()
+        await store.check_endpoints()
 
 
 async def _wait_for_revision(mirror: Mirror, revision: Revision) -> None:
     """Wait until ``mirror`` shows everything up to ``revision``; for ever if it must be."""
     while True:
         try:
-            await mirror.reached(revision, LOG_WAIT_EVERY_S)
+            await mirror.wait_for_revision(revision, LOG_WAIT_EVERY_S)
         except StoreUnavailableError as error:
             log.warning("waiting for the store", extra={"error": str(error)})
         else:

@@ -122,17 +122,17 @@ def failover(inject: Inject) -> Run:
 
 def measured(lab: Lab, inject: Callable[[], object]) -> Figures:
     """Do ``inject`` and wait for the next term, and for an answer in it."""
-    reigns, endings = lab.chronicle.reigns, lab.chronicle.endings
-    count, term, begun_s = len(reigns), reigns[-1].term, CLOCK.now()
+    terms, endings = lab.recorder.terms, lab.recorder.endings
+    count, term, begun_s = len(terms), terms[-1].term, CLOCK.now()
     inject()
-    wait_for(lambda: len(reigns) > count, "the next leader key", FAILOVER_WITHIN_S)
+    wait_for(lambda: len(terms) > count, "the next leader key", FAILOVER_WITHIN_S)
     first = wait_for(
         lambda: lab.record.first_after(begun_s, term), "an answer of it", FAILOVER_WITHIN_S
     )
     return {
-        KEY: (reigns[count].seen_s - begun_s) * 1e3,
+        KEY: (terms[count].seen_s - begun_s) * 1e3,
         COMMAND: (first.ended_s - begun_s) * 1e3,
-        NOBODY: (reigns[count].seen_s - endings[count - 1]) * 1e3,
+        NOBODY: (terms[count].seen_s - endings[count - 1]) * 1e3,
     }
 
 
@@ -145,7 +145,7 @@ def ended(inject: Inject, *, lasts_s: float) -> Run:
     def run(lab: Lab, rng: Random) -> Figures:
         del rng
         active = lab.settled()
-        worker, term, begun_s = active.worker_pid, lab.chronicle.reigns[-1].term, CLOCK.now()
+        worker, term, begun_s = active.worker_pid, lab.recorder.terms[-1].term, CLOCK.now()
         inject(lab, active)
         wait_for(lambda: process.gone(worker), "the clock to end the worker", lasts_s)
         ended_s = CLOCK.now()
@@ -170,12 +170,12 @@ def stands(inject: Inject, *, lasts_s: float, changes_max: int = 0) -> Run:
     def run(lab: Lab, rng: Random) -> Figures:
         del rng
         active = lab.settled()
-        count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
+        count, begun_s = len(lab.recorder.terms), CLOCK.now()
         inject(lab, active)
         lab.pause(lasts_s)
         heal(lab)
         lab.settled()
-        changes = len(lab.chronicle.reigns) - count
+        changes = len(lab.recorder.terms) - count
         assert changes <= changes_max, f"the active changed {changes} times"
         return {CHANGES: changes, HELD: lab.record.longest_wait_s(begun_s) * 1e3}
 

@@ -86,12 +86,12 @@ class Soak:
             self.violations.append(f"{found.accepted} late writes landed")
 
     def _summary(self, lab: Lab) -> str:
-        record, chronicle = lab.record, lab.chronicle
+        record, recorder = lab.record, lab.recorder
         refused = sum(not effect.accepted for effect in lab.sink.effects)
         return (
             f"seed {self.seed}: {record.commands} commands, {sum(self.faults.values())} faults of "
-            f"{len(self.faults)} kinds, {len(chronicle.reigns)} terms, "
-            f"{len(chronicle.deposed)} depositions, {chronicle.writes} guarded writes, "
+            f"{len(self.faults)} kinds, {len(recorder.terms)} terms, "
+            f"{len(recorder.deposed)} depositions, {recorder.writes} guarded writes, "
             f"{lab.sink.ticks.count} effects of modules that ask nobody, "
             f"{len(lab.sink.effects)} other effects outside ({refused} late ones refused there), "
             f"{len(record.unknown)} outcomes unknown, {len(record.failed)} commands failed, "

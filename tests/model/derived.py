@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from mgr.election import heartbeat
-from mgr.election.deposition import Signs, Silence, _left_s
-from mgr.election.heartbeat import Cadence, Rhythm, outwaited
-from mgr.election.leader_key import Office
+from mgr.election.deposition import LeaderSnapshot, SilenceDetector, _left_s
+from mgr.election.heartbeat import AdaptiveHeartbeat, HeartbeatProfile, safe_takeover_s
+from mgr.election.leader_key import LeaderKey
 from mgr.election.machine import Action, Event, Phase, step
-from mgr.election.records import Fence, decode, encode
+from mgr.election.records import TermRecord, decode, encode
 from mgr.state_machine import UnexpectedEventError
 from mgr.store.api import Outcome, Put, Record, Revision
 from mgr.store.keys import Keys
@@ -79,25 +79,29 @@ class Reading:
 
 
 class Slate:
-    """Holds one record for ``Office``, and takes what it writes."""
+    """Holds one record for ``LeaderKey``, and takes what it writes."""
 
-    def __init__(self, fence: str | None) -> None:
-        self.fence = fence
+    def __init__(self, term_record: str | None) -> None:
+        self.term_record = term_record
 
     async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
         """Return the term record."""
-        return None if self.fence is None else Record(key, self.fence, Revision(1), Revision(1))
+        return (
+            None
+            if self.term_record is None
+            else Record(key, self.term_record, Revision(1), Revision(1))
+        )
 
     async def commit(self, operations, **_given) -> Outcome:
         """Do what is asked of the term record."""
         for operation in operations:
-            if isinstance(operation, Put) and operation.key == KEYS.fence:
-                self.fence = operation.value
+            if isinstance(operation, Put) and operation.key == KEYS.term_record:
+                self.term_record = operation.value
         return Outcome(succeeded=True, revision=Revision(2))
 
 
-def _office(slate: Slate) -> Office:
-    return Office(slate, KEYS, "a", Revision(2), release="1")
+def _leader_key(slate: Slate) -> LeaderKey:
+    return LeaderKey(slate, KEYS, "a", Revision(2), version="1")
 
 
 def written(kind: int, window: int) -> str | None:
@@ -106,20 +110,20 @@ def written(kind: int, window: int) -> str | None:
         return None
     if kind == UNREADABLE:
         return "{"
-    fence = Fence(
+    term_record = TermRecord(
         term=1, name="b", reason="deposed", quiesced=kind == QUIESCED, window_s=float(window)
     )
-    return encode(fence)
+    return encode(term_record)
 
 
 def read(value: str | None) -> tuple[int, int]:
     """Return kind and window (ticks, rounded up: a wait must not be shorter) of a record."""
     if value is None:
         return NO_RECORD, 0
-    fence = decode(value, Fence)
-    if fence is None:
+    term_record = decode(value, TermRecord)
+    if term_record is None:
         return UNREADABLE, 0
-    return QUIESCED if fence.quiesced else OPEN, math.ceil(fence.window_s)
+    return QUIESCED if term_record.quiesced else OPEN, math.ceil(term_record.window_s)
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class Spans:
     def __post_init__(self) -> None:
         """Ask the real functions."""
         with clocks_wrong_by(self.share):
-            out = math.ceil(outwaited(WINDOW))
+            out = math.ceil(safe_takeover_s(WINDOW))
             ages = range(WINDOW + 1)
             tables = {
                 "proof": tuple(_proof(age) for age in ages),
@@ -175,37 +179,39 @@ class Spans:
         for name, table in tables.items():
             object.__setattr__(self, name, table)
 
-    def _silence(self, lasted: int) -> Silence:
-        signs = Signs(Revision(1), Revision(1), Revision(1))
-        silence = Silence(signs, float(self.own_window), 0.0)
+    def _silence(self, lasted: int) -> SilenceDetector:
+        snapshot = LeaderSnapshot(Revision(1), Revision(1), Revision(1))
+        silence = SilenceDetector(snapshot, float(self.own_window), 0.0)
         self._listen(silence, 0, lasted)
         return silence
 
-    def _listen(self, silence: Silence, since: int, until: int) -> None:
+    def _listen(self, silence: SilenceDetector, since: int, until: int) -> None:
         for tenth in range(since * 10 + 1, until * 10 + 1):
-            silence.answered(silence.signs, float(self.own_window), tenth / 10)
+            silence.on_answer(silence.snapshot, float(self.own_window), tenth / 10)
 
     def _looked(self, lasted: int, gap: int) -> tuple[int, bool]:
         silence = self._silence(lasted)
         if gap == 1:
             # One tick is many looks of a standby that is answered.
             self._listen(silence, lasted, lasted + 1)
-        silence.answered(silence.signs, float(self.own_window), float(lasted + gap))
+        silence.on_answer(silence.snapshot, float(self.own_window), float(lasted + gap))
         # One tick above the limit counts like ten.
-        most = math.ceil(outwaited(WINDOW)) + 1
-        return min(int(silence.lasted_s()), most), silence.is_over()
+        most = math.ceil(safe_takeover_s(WINDOW)) + 1
+        return min(int(silence.silent_s()), most), silence.may_depose()
 
     def _handed_on(self, window: int, lasted: int) -> int:
-        fence = decode(written(OPEN, window) or "", Fence)
-        return max(0, math.ceil(_left_s(fence, self._silence(lasted))))
+        term_record = decode(written(OPEN, window) or "", TermRecord)
+        return max(0, math.ceil(_left_s(term_record, self._silence(lasted))))
 
 
 def _proof(age: int) -> int:
     """Return the ticks for which a real gate holds on a proof that was sent ``age`` ticks ago."""
     clock = Reading()
-    rhythm = Rhythm(Cadence(every_s=1.0, window_s=float(WINDOW)), ceiling_s=float(WINDOW))
+    adaptive = AdaptiveHeartbeat(
+        HeartbeatProfile(every_s=1.0, timeout_s=float(WINDOW)), ceiling_s=float(WINDOW)
+    )
     gate = Gate(clock, lambda: None)
-    gate.extend(1, rhythm.deadline_s(0.0))
+    gate.extend(1, adaptive.deadline_s(0.0))
     holding = 0
     for tick in range(age, 2 * WINDOW):
         clock.now_s = float(tick)
@@ -215,11 +221,13 @@ def _proof(age: int) -> int:
 
 def _signed(kind: int, window: int) -> tuple[int, int, int]:
     slate = Slate(written(kind, window))
-    inherited_s = asyncio.run(_office(slate).sign(outwaited(WINDOW), timeout_s=1.0))
-    return math.ceil(inherited_s or 0.0), *read(slate.fence)
+    inherited_s = asyncio.run(
+        _leader_key(slate).open_term_record(safe_takeover_s(WINDOW), timeout_s=1.0)
+    )
+    return math.ceil(inherited_s or 0.0), *read(slate.term_record)
 
 
 def _released(left: int) -> tuple[int, int]:
     slate = Slate(None)
-    asyncio.run(_office(slate).release("reaped", left_s=float(left), timeout_s=1.0))
-    return read(slate.fence)
+    asyncio.run(_leader_key(slate).release("reaped", left_s=float(left), timeout_s=1.0))
+    return read(slate.term_record)

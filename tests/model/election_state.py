@@ -29,4 +29,4 @@ IN_FLIGHT, DONE, REFUSED = 1, 2, 3
 STOPPED: Final = PHASES.index(Phase.STOPPED)
 STANDBY: Final = PHASES.index(Phase.STANDBY)
 LEADING: Final = frozenset(PHASES.index(phase) for phase in machine.LEADING)
-PROVABLE: Final = frozenset(PHASES.index(phase) for phase in machine.PROVABLE)
+CONFIRMABLE: Final = frozenset(PHASES.index(phase) for phase in machine.CONFIRMABLE)

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from tests.model.election import Election, Scope
 
 KILL: Final = ACTIONS.index(Action.KILL)
-ENDS_IN_TIME: Final = frozenset({ACTIONS.index(Action.RETIRE), ACTIONS.index(Action.PART)})
+ENDS_IN_TIME: Final = frozenset(
+    {ACTIONS.index(Action.SHUT_DOWN), ACTIONS.index(Action.EXIT_AFTER_HANDOVER)}
+)
 """The worker is asked to end, and does so at some later time or is killed then."""
 ON: Final = {event: EVENTS.index(event) for event in Event}
 CLOCKS, PAUSED = -1, -2
@@ -220,7 +222,7 @@ def leader_heartbeat(m: Election, s: bytes, i: int, o: int, out: Successors) -> 
         left = _proof(m, s[o + A])
         if left:
             after[o + D] = max(s[o + D], left)
-            m.on(after, o, ON[Event.PROVEN])
+            m.on(after, o, ON[Event.TERM_CONFIRMED])
         out.append(((words.HEARS, i), bytes(after)))
     else:
         after[o + R] = after[o + A] = 0
@@ -250,7 +252,7 @@ def started(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 
 def stop(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """An operator ends the manager: in good order, or at once."""
-    for label, event in ((words.STOP, Event.STOP), (words.HALT, Event.HALT)):
+    for label, event in ((words.STOP, Event.STOP), (words.STOP_NOW, Event.STOP_NOW)):
         after = _after_event(m, s, o, event)
         if after != s:
             out.append(((label, i), bytes(after)))
@@ -258,15 +260,17 @@ def stop(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 
 def give_up(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """A manager that stops gets no answer to its release."""
-    out.append(((words.GIVES_UP, i), bytes(_after_event(m, s, o, Event.ABANDONED))))
+    out.append(((words.GIVES_UP, i), bytes(_after_event(m, s, o, Event.RELEASE_GIVEN_UP))))
 
 
 def judge(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """The store is found to be unfit to lead on, or fit again."""
-    event = Event.UNFIT if s[o + P] == STANDBY else Event.FIT
+    event = Event.INELIGIBLE if s[o + P] == STANDBY else Event.ELIGIBLE
     after = _after_event(m, s, o, event)
     after[o + L], after[o + G], after[o + V] = 0, 0, 1
-    out.append(((words.UNFIT if event is Event.UNFIT else words.FIT, i), bytes(after)))
+    out.append(
+        ((words.INELIGIBLE if event is Event.INELIGIBLE else words.ELIGIBLE, i), bytes(after))
+    )
 
 
 def lose_lease(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -385,11 +389,11 @@ def reap(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     after = bytearray(s)
     if "helpers end too" not in m.broken:
         after[o + B] = 0
-    m.on(after, o, ON[Event.GONE])
+    m.on(after, o, ON[Event.WORKER_EXITED])
     after[o + R] = after[o + A] = 0
     if not after[o + B]:
         after[o + D] = 0
-    out.append(((words.GONE, i), bytes(after)))
+    out.append(((words.WORKER_EXITED, i), bytes(after)))
 
 
 def write(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
@@ -448,7 +452,7 @@ def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:
         steps += [resign]
     if scope.stops and phase in {Phase.HANDING_OVER, Phase.RELEASING}:
         steps += [give_up]
-    if scope.judges and phase is Phase.BLOCKED:
+    if scope.judges and phase is Phase.INELIGIBLE:
         steps += [campaign, judge, lose_lease]
     if scope.judges and phase is Phase.JOINING:
         steps += [campaign]
@@ -456,10 +460,13 @@ def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:
 
 
 _STEPS_OF_PHASES: Final[tuple[tuple[tuple[Step, ...], frozenset[Phase]], ...]] = (
-    ((leader_heartbeat, alarms, sign), machine.PROVABLE),
-    ((reap,), machine.LEADING | {Phase.ENDING, Phase.PARTING, Phase.LEAVING}),
+    ((leader_heartbeat, alarms, sign), machine.CONFIRMABLE),
+    (
+        (reap,),
+        machine.LEADING | {Phase.KILLING_WORKER, Phase.EXITING_AFTER_HANDOVER, Phase.STOPPING},
+    ),
     ((begin,), frozenset({Phase.STARTING, Phase.ACTIVE})),
-    ((started,), frozenset({Phase.STARTING, Phase.STALLED})),
+    ((started,), frozenset({Phase.STARTING, Phase.SUSPENDED_STARTING})),
     ((drain,), frozenset({Phase.DRAINING})),
     ((release,), frozenset({Phase.HANDING_OVER, Phase.RELEASING})),
     ((recover,), frozenset({Phase.JOINING})),

@@ -108,7 +108,7 @@ class Mirror:
     def get(self, key):
         return self._entry if key == KEYS.request(ID) else self._marks.get(key)
 
-    def under(self, _prefix):
+    def list(self, _prefix):
         return self._marks
 
     def subscribe(self, _prefix, _callback):

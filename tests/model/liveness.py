@@ -61,7 +61,8 @@ NOT_NEEDED: Final = frozenset({"deposition"})
 _PHASE: Final = {phase: PHASES.index(phase) for phase in Phase}
 STANDBY, ACTIVE = _PHASE[Phase.STANDBY], _PHASE[Phase.ACTIVE]
 _PROVABLE: Final = frozenset(
-    _PHASE[phase] for phase in (Phase.STARTING, Phase.ACTIVE, Phase.STALLED, Phase.SUSPENDED)
+    _PHASE[phase]
+    for phase in (Phase.STARTING, Phase.ACTIVE, Phase.SUSPENDED_STARTING, Phase.SUSPENDED)
 )
 TURN, TICK, GUARDS, WORKERS = range(4)
 REACHING: Final = ("reaches etcd", "is cut off from etcd", "reaches etcd and hears no answer")
@@ -190,9 +191,9 @@ class Liveness:
             self._lead(s, who, base)
         elif phase is Phase.STANDBY:
             self._stand_by(s, who, base)
-        elif phase is Phase.ENDING:
+        elif phase is Phase.KILLING_WORKER:
             s[base + W] = 0
-            self._on(s, base, Event.GONE)
+            self._on(s, base, Event.WORKER_EXITED)
         elif phase is Phase.RELEASING:
             if s[base + GUARD] != CUT and s[KEY] == who + 1:
                 s[KEY] = 0
@@ -229,7 +230,7 @@ class Liveness:
     def _lead(self, s: bytearray, who: int, base: int) -> None:
         if s[base + AGE] >= self.ticks.able and "unable is ended" not in self.broken:
             s[base + W] = 0
-            self._on(s, base, Event.GONE)
+            self._on(s, base, Event.WORKER_EXITED)
             return
         if s[base + GUARD] != CUT and s[KEY] == who + 1:
             for other in self.bases:
@@ -241,8 +242,8 @@ class Liveness:
                 self._on(s, base, Event.LOST)
                 return
             s[base + LEASE], s[base + D] = self.ticks.lease, self.ticks.proof
-            self._on(s, base, Event.PROVEN)
-            if PHASES[s[base + P]] in {Phase.STARTING, Phase.STALLED}:
+            self._on(s, base, Event.TERM_CONFIRMED)
+            if PHASES[s[base + P]] in {Phase.STARTING, Phase.SUSPENDED_STARTING}:
                 s[base + W] = 2
                 self._on(s, base, Event.STARTED)
         elif s[base + D] == 0:

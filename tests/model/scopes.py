@@ -53,7 +53,7 @@ ONE_TERM: Final = Scope(
     resigns=True,
     crashes=True,
 )
-UNFIT: Final = Scope(name="one term, an unfit store", terms=1, judges=True)
+INELIGIBLE: Final = Scope(name="one term, an unfit store", terms=1, judges=True)
 STOPS: Final = Scope(name="one term, stops", terms=1, stops=True, judges=True)
 LOST_KEYS: Final = Scope(
     name="one term, its key is lost", terms=1, vanishes=True, unreadable=True, crashes=True
@@ -65,7 +65,7 @@ def _elections(*scopes: Scope) -> dict[str, Make]:
 
 
 QUICK: Final[dict[str, Make]] = {
-    **_elections(EXACT, ONE_TERM, LOST_KEYS, UNFIT),
+    **_elections(EXACT, ONE_TERM, LOST_KEYS, INELIGIBLE),
     "writes": Writes,
     "journal": lambda: Journals(attempts=5),
     "restore": lambda: Restore(revisions=6),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from mgr.election import machine
-from mgr.election.heartbeat import Rhythm
-from mgr.election.leader_key import Office
+from mgr.election.heartbeat import AdaptiveHeartbeat
+from mgr.election.leader_key import LeaderKey
 from mgr.election.machine import Action, Event, Phase, Step
 from mgr.election.timing import Timing
 from mgr.guard import leader_monitor
@@ -37,38 +37,38 @@ def without_the_local_deadline(monkeypatch):
     return {"profile": "off"}
 
 
-def without_the_deadline_of_a_pulse(monkeypatch):
+def without_the_deadline_of_a_heartbeat(monkeypatch):
     """An active that has sent a pulse believes in itself for ever."""
-    monkeypatch.setattr(Rhythm, "deadline_s", lambda _rhythm, _sent_s: float("inf"))
+    monkeypatch.setattr(AdaptiveHeartbeat, "deadline_s", lambda _heartbeat, _sent_s: float("inf"))
     return {}
 
 
 def with_the_standbys_own_window(monkeypatch):
     """A standby deposes by its own setting and not by the leader's record."""
-    monkeypatch.setattr(leader_monitor, "pulse_window_s", lambda _leader: 0.5)
+    monkeypatch.setattr(leader_monitor, "heartbeat_timeout_s", lambda _leader: 0.5)
     return {}
 
 
 def with_a_longer_window_that_nobody_is_told(monkeypatch):
     """The active uses what does not stand in its record yet."""
 
-    async def adapt(_office, _pulse_window_s, _window_s, *, timeout_s):
+    async def write_heartbeat_timeout(_leader_key, _heartbeat_timeout_s, _window_s, *, timeout_s):
         del timeout_s
         return True
 
-    monkeypatch.setattr(Office, "adapt", adapt)
+    monkeypatch.setattr(LeaderKey, "write_heartbeat_timeout", write_heartbeat_timeout)
     return {}
 
 
 def without_the_second_gate(monkeypatch):
     """A winner acts outside at once, whatever its predecessor may still do."""
-    sign = Office.sign
+    open_term_record = LeaderKey.open_term_record
 
-    async def hasty(office, window_s, *, timeout_s):
-        signed = await sign(office, window_s, timeout_s=timeout_s)
+    async def hasty(leader_key, window_s, *, timeout_s):
+        signed = await open_term_record(leader_key, window_s, timeout_s=timeout_s)
         return None if signed is None else 0.0
 
-    monkeypatch.setattr(Office, "sign", hasty)
+    monkeypatch.setattr(LeaderKey, "open_term_record", hasty)
     return {}
 
 
@@ -82,13 +82,13 @@ def with_release_before_kill(monkeypatch):
 
 def with_certificates_for_strangers(monkeypatch):
     """A term certifies as over what it had not outwaited itself."""
-    release = Office.release
+    release = LeaderKey.release
 
-    async def hasty(office, reason, *, left_s, **more):
+    async def hasty(leader_key, reason, *, left_s, **more):
         del left_s
-        return await release(office, reason, left_s=0.0, **more)
+        return await release(leader_key, reason, left_s=0.0, **more)
 
-    monkeypatch.setattr(Office, "release", hasty)
+    monkeypatch.setattr(LeaderKey, "release", hasty)
     return {}
 
 
@@ -109,7 +109,7 @@ def the_active_is_cut_off(world):
     world.run(3 * TTL_S)
 
 
-def pulses_become_rare(world):
+def heartbeats_become_rare(world):
     """Most are lost on their way, and in the end all."""
     before = world.settle()
     for _ in range(6):
@@ -125,7 +125,7 @@ def a_cut_off_active_loses_its_key(world):
     """By an operator's hand, long before its deadline."""
     before = world.settle()
     before.wire.network_fault = NetworkFault.REQUEST_LOST
-    world.push(Delete(KEYS.leader))
+    world.write_as_operator(Delete(KEYS.leader))
     world.run(TTL_S)
 
 
@@ -141,7 +141,7 @@ def a_short_term_follows_an_unheard_of_end(world):
     """The key of a manager that is cut off is deleted by hand, and its successor resigns soon."""
     before = world.settle()
     before.wire.network_fault = NetworkFault.REQUEST_LOST
-    world.push(Delete(KEYS.leader))
+    world.write_as_operator(Delete(KEYS.leader))
     world.until(lambda: set(world.active) - {before.name}, 2)
     [successor] = set(world.active) - {before.name}
     world.resign(successor)
@@ -151,9 +151,9 @@ def a_short_term_follows_an_unheard_of_end(world):
 BREAKS = [
     (without_the_guard_compare, a_write_is_held_up_on_its_way, "a write of term"),
     (without_the_local_deadline, the_active_is_cut_off, "acts in term"),
-    (without_the_deadline_of_a_pulse, the_active_is_cut_off, "was deposed"),
+    (without_the_deadline_of_a_heartbeat, the_active_is_cut_off, "was deposed"),
     (with_the_standbys_own_window, the_active_is_cut_off, "was deposed"),
-    (with_a_longer_window_that_nobody_is_told, pulses_become_rare, "was deposed"),
+    (with_a_longer_window_that_nobody_is_told, heartbeats_become_rare, "was deposed"),
     (without_the_second_gate, a_cut_off_active_loses_its_key, "acts in term"),
     (with_release_before_kill, a_module_does_not_stop, "certified as over"),
     (with_certificates_for_strangers, a_short_term_follows_an_unheard_of_end, "acts in term"),

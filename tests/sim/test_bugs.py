@@ -56,8 +56,8 @@ def test_an_event_that_cannot_happen_ends_the_manager(monkeypatch):
     """Told by a callback of the event loop, it would otherwise be a line in a log."""
 
     def buggy(phase, event):
-        if event is Event.GONE:
-            raise UnexpectedEventError("GONE")
+        if event is Event.WORKER_EXITED:
+            raise UnexpectedEventError("WORKER_EXITED")
         return step(phase, event)
 
     with Simulation("a", "b") as world:

@@ -16,7 +16,7 @@ VALUES = ["spoilt", '{"name": "z"}', None]
 
 def overwrite(world, value):
     """Put the key without a lease, as ``etcdctl put`` does."""
-    world.push(Put(KEYS.leader, world.leader().value if value is None else value))
+    world.write_as_operator(Put(KEYS.leader, world.leader().value if value is None else value))
     assert world.leader().lease == NO_LEASE
 
 
@@ -43,7 +43,7 @@ def test_an_overwritten_leader_key_does_not_outlive_its_manager_for_ever(profile
     """No lease removes it: a standby does, once nobody has shown life for a lease."""
     with Simulation("a", "b", profile=profile) as world:
         active = world.settle()
-        world.push(Delete(KEYS.deposed))
+        world.write_as_operator(Delete(KEYS.deposed))
 
         active.kill()
         overwrite(world, value)
@@ -57,7 +57,7 @@ def test_a_heartbeat_of_somebody_else_ends_the_term_without_a_certificate():
         active = world.settle()
         term = active.guard.leadership.term
 
-        world.push(Put(KEYS.pulse, "the copy's"))
+        world.write_as_operator(Put(KEYS.heartbeat, "the copy's"))
         world.until(lambda: world.checker.endings, 2)
 
         [ending] = world.checker.endings

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from mgr.election.machine import Phase
-from mgr.election.records import Fence, decode
+from mgr.election.records import TermRecord, decode
 from mgr.guard.actions import YIELD_S
 from mgr.link import Drained, Fenced, Ready, Started
 from mgr.store import memory
@@ -18,9 +18,11 @@ from tests.support.simulation import SimManager, Simulation
 TTL_S = 5
 
 
-def fence_of(world):
-    """Return the fence record."""
-    return decode(world.loop.run_until_complete(world.store.get(KEYS.fence)).value, Fence)
+def term_record_of(world):
+    """Return the term record."""
+    return decode(
+        world.loop.run_until_complete(world.store.get(KEYS.term_record)).value, TermRecord
+    )
 
 
 def test_a_worker_that_dies_is_replaced_within_milliseconds():
@@ -45,7 +47,7 @@ def test_the_death_of_a_worker_is_certified():
         before.worker.die("SIGKILL")
         world.until(lambda: world.leader_name() is None, 0.9)
 
-        assert fence_of(world) == Fence(
+        assert term_record_of(world) == TermRecord(
             term=term, name=before.name, reason="reaped", quiesced=True, window_s=0
         )
         world.settle()
@@ -197,7 +199,7 @@ def test_a_leader_key_deleted_by_hand_ends_the_term_at_once():
         before = world.settle()
         term, worker = before.guard.leadership.term, before.worker
 
-        world.push(Delete(KEYS.leader))
+        world.write_as_operator(Delete(KEYS.leader))
         took_s = world.until(lambda: worker.dead, 0.6)
         world.run(2 * TTL_S)
 
@@ -243,7 +245,7 @@ def test_a_worker_that_will_not_drain_is_killed_before_the_key_is_given_back():
         took_s = world.until(lambda: world.leader_name() not in {before.name, None}, 10)
 
         assert took_s > 2
-        assert fence_of(world).quiesced or world.leader_name()
+        assert term_record_of(world).quiesced or world.leader_name()
         world.settle()
 
 
@@ -401,9 +403,9 @@ def test_an_etcd_too_old_is_not_led_on_and_an_upgrade_is_noticed(monkeypatch):
     with Simulation("a", "b") as world:
         a = world.managers["a"]
         world.run(20)
-        assert world.phases == {"a": "BLOCKED", "b": "BLOCKED"}
+        assert world.phases == {"a": "INELIGIBLE", "b": "INELIGIBLE"}
         assert world.leader() is None
-        assert a.worker.phase_message.phase == "blocked"
+        assert a.worker.phase_message.phase == "ineligible"
         assert "etcd 3.5.1" in a.worker.phase_message.note
 
         monkeypatch.setattr(memory, "VERSION", "3.6.14")
@@ -419,9 +421,13 @@ def test_systemd_hears_of_readiness_of_each_phase_and_of_the_end():
         manager.stop()
         world.until(lambda: not manager.running, 8)
 
-        told = manager.systemd.messages
-        assert told.index("STATUS=warming") < told.index("READY=1") < told.index("STATUS=active")
-        assert told.index("STATUS=active") < told.index("STOPPING=1")
+        messages = manager.systemd.messages
+        assert (
+            messages.index("STATUS=warming")
+            < messages.index("READY=1")
+            < messages.index("STATUS=active")
+        )
+        assert messages.index("STATUS=active") < messages.index("STOPPING=1")
 
 
 def test_nobody_leads_while_the_managers_are_set_down():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mgr.election import deposition
-from mgr.election.deposition import GAP_S, GAPS_PER_WINDOW, LOOKS_PER_GAP
+from mgr.election.deposition import GAP_S, GAPS_PER_TIMEOUT, POLLS_PER_GAP
 from mgr.election.heartbeat import PROFILES
 from mgr.election.machine import Phase
-from mgr.election.records import Fence, Leader, decode
+from mgr.election.records import Leader, TermRecord, decode
 from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
 
@@ -21,10 +21,10 @@ ROUND_TRIPS_S = 0.05
 
 def expected_s(profile):
     """The shortest and the longest time between a fault and the next leader key."""
-    cadence = PROFILES[profile]
-    look_s = max(GAP_S, cadence.window_s / GAPS_PER_WINDOW) / LOOKS_PER_GAP
-    limit_s = cadence.window_s * 1.01
-    return limit_s - cadence.every_s - ROUND_TRIPS_S, limit_s + look_s + ROUND_TRIPS_S
+    heartbeat = PROFILES[profile]
+    look_s = max(GAP_S, heartbeat.timeout_s / GAPS_PER_TIMEOUT) / POLLS_PER_GAP
+    limit_s = heartbeat.timeout_s * 1.01
+    return limit_s - heartbeat.every_s - ROUND_TRIPS_S, limit_s + look_s + ROUND_TRIPS_S
 
 
 def replaced(world, before, limit_s=2 * TTL_S):
@@ -32,14 +32,16 @@ def replaced(world, before, limit_s=2 * TTL_S):
     return world.until(lambda: world.leader_name() not in {before.name, None}, limit_s)
 
 
-def fence_of(world):
-    """Return the fence record."""
-    return decode(world.loop.run_until_complete(world.store.get(KEYS.fence)).value, Fence)
+def term_record_of(world):
+    """Return the term record."""
+    return decode(
+        world.loop.run_until_complete(world.store.get(KEYS.term_record)).value, TermRecord
+    )
 
 
-def window_of(world):
+def heartbeat_timeout_of(world):
     """The window that standbys read."""
-    return decode(world.leader().value, Leader).pulse_window_s
+    return decode(world.leader().value, Leader).heartbeat_timeout_s
 
 
 @pytest.mark.parametrize("profile", ["default", "fast"])
@@ -79,11 +81,11 @@ def test_a_leader_that_is_cut_off_suspends_itself_and_is_deposed(network_fault):
         world.run(TTL_S)
 
 
-def test_without_a_pulse_the_lease_decides():
+def test_without_a_heartbeat_the_lease_decides():
     """Nothing is written to prove life, and nobody is deposed."""
     with Simulation("a", "b", profile="off") as world:
         before = world.settle()
-        assert world.loop.run_until_complete(world.store.get(KEYS.pulse)) is None
+        assert world.loop.run_until_complete(world.store.get(KEYS.heartbeat)) is None
 
         world.freeze(before.name, 30)
 
@@ -101,7 +103,7 @@ def test_a_deposition_says_what_the_successor_must_wait_for():
         world.run(TTL_S)
 
         assert world.checker.endings == [
-            Fence(term=term, name=before.name, reason="deposed", quiesced=False, window_s=0)
+            TermRecord(term=term, name=before.name, reason="deposed", quiesced=False, window_s=0)
         ]
 
 
@@ -128,7 +130,7 @@ def test_a_store_that_was_away_for_everybody_deposes_nobody(profile):
         before = world.settle()
         term = before.guard.leadership.term
 
-        outage(world, before, PROFILES[profile].window_s)
+        outage(world, before, PROFILES[profile].timeout_s)
 
         assert world.active == [before.name]
         assert before.guard.leadership.term == term
@@ -137,7 +139,7 @@ def test_a_store_that_was_away_for_everybody_deposes_nobody(profile):
 def test_without_the_rule_of_own_slowness_an_outage_would_depose(monkeypatch):
     """The rule is what the test before shows."""
     monkeypatch.setattr(deposition, "GAP_S", 60)
-    monkeypatch.setattr(deposition, "LOOKS_PER_GAP", 400)
+    monkeypatch.setattr(deposition, "POLLS_PER_GAP", 400)
     with Simulation("a", "b", "c") as world:
         before = world.settle()
 
@@ -175,7 +177,7 @@ def test_a_standby_that_slept_deposes_nobody():
         assert world.checker.endings == []
 
 
-def test_the_window_follows_the_gaps_between_pulses():
+def test_the_window_follows_the_gaps_between_heartbeats():
     """A slow store makes it longer, in the record first; when it is quick again, shorter."""
     with Simulation("a", "b") as world:
         active = world.settle()
@@ -183,13 +185,13 @@ def test_the_window_follows_the_gaps_between_pulses():
 
         active.wire.slow_s = 0.6
         world.run(6)
-        assert 3 < window_of(world) <= TTL_S
-        assert fence_of(world).window_s == pytest.approx(window_of(world) * 1.01)
+        assert 3 < heartbeat_timeout_of(world) <= TTL_S
+        assert term_record_of(world).window_s == pytest.approx(heartbeat_timeout_of(world) * 1.01)
 
         active.wire.slow_s = 0.0
         world.run(60)
-        assert window_of(world) == 1.5
-        assert fence_of(world).window_s == pytest.approx(1.515)
+        assert heartbeat_timeout_of(world) == 1.5
+        assert term_record_of(world).window_s == pytest.approx(1.515)
         assert active.guard.leadership.term == term
 
 

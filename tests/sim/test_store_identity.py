@@ -38,7 +38,7 @@ def see(world, revision):
 
 def remember(world, term):
     """Let every manager have seen ``term``."""
-    in_each(world, lambda identity: identity.saw_term(term))
+    in_each(world, lambda identity: identity.note_term(term))
 
 
 def test_a_term_below_one_that_was_seen_is_not_begun():
@@ -51,8 +51,8 @@ def test_a_term_below_one_that_was_seen_is_not_begun():
         assert world.active == []
         assert world.store._records.get(KEYS.leader) is None
         for manager in world.managers.values():
-            assert manager.guard.phase is Phase.BLOCKED
-            assert "--bump-revision 1000 " in manager.guard._fitness.trouble
+            assert manager.guard.phase is Phase.INELIGIBLE
+            assert "--bump-revision 1000 " in manager.guard._eligibility.reason
 
 
 def test_a_term_is_not_given_twice():

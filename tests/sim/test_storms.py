@@ -77,7 +77,7 @@ def change_the_network(world):
     name = rng.choice([n for n, m in world.managers.items() if m.running and m.worker])
     outages = [clouds(world, n)[0] for n in world.managers]
     hands = [
-        lambda: world.push(Delete(KEYS.leader)),
+        lambda: world.write_as_operator(Delete(KEYS.leader)),
         lambda: [outage() for outage in outages],
         world.store.break_feeds,
     ]

@@ -15,7 +15,7 @@ from tests.support.simulation import Simulation
     ("end", "ended", "planned"),
     [
         (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
-        (lambda before: before.stop(), "handed the office over: the manager stops", True),
+        (lambda before: before.stop(), "handed over leadership: the manager stops", True),
     ],
 )
 def test_a_successor_is_told_how_the_term_before_ended(end, ended, planned):

@@ -21,7 +21,7 @@ def restart(world, name, release):
     world.run(START_S)
 
 
-def led_by(world):
+def last_leader_version(world):
     return world.loop.run_until_complete(world.store.get(KEYS.version)).value
 
 
@@ -33,12 +33,12 @@ def test_a_rolling_upgrade_ends_with_everybody_fit(seed):
         led = []
         for name in world.rng.sample(["a", "b", "c"], 3):
             restart(world, name, "2")
-            led.append(led_by(world))
+            led.append(last_leader_version(world))
 
         world.settle()
 
         assert led == sorted(led)
-        assert led_by(world) == "2"
+        assert last_leader_version(world) == "2"
         assert len(world.active) == 1
 
 
@@ -57,10 +57,10 @@ def test_nobody_of_the_old_release_leads_after_the_new_one():
         world.run(30)
 
         assert world.active == []
-        assert led_by(world) == "2"
+        assert last_leader_version(world) == "2"
         for name in (first, old[1]):
             manager = world.managers[name]
-            assert manager.guard.phase is Phase.BLOCKED
+            assert manager.guard.phase is Phase.INELIGIBLE
             assert "mgrd 2 has led here, this is 1" in manager.worker.phase_message.note
 
 
@@ -71,13 +71,13 @@ def test_an_operator_can_go_back():
         restart(world, "a", "2")
         world.settle()
         restart(world, "a", "1")
-        assert world.managers["a"].guard.phase is Phase.BLOCKED
+        assert world.managers["a"].guard.phase is Phase.INELIGIBLE
 
-        world.may_go_back.add("a")
+        world.downgrade_allowed.add("a")
         restart(world, "a", "1")
 
         world.settle()
-        assert led_by(world) == "1"
+        assert last_leader_version(world) == "1"
 
 
 def test_a_blocked_manager_leads_as_soon_as_it_may():
@@ -86,7 +86,7 @@ def test_a_blocked_manager_leads_as_soon_as_it_may():
         world.settle()
         for name in ("a", "b"):
             restart(world, name, "2")
-        world.may_go_back.add("a")
+        world.downgrade_allowed.add("a")
         restart(world, "a", "1")
         restart(world, "b", "1")
         assert world.managers["b"].guard.phase is Phase.STANDBY

@@ -109,7 +109,7 @@ class BuiltinCommands:
             version="1.2.3",
             modules=tuple(ModuleReport(name=each, can_run=True) for each in modules),
             warm=warm,
-            machine={"arch": "z80"},
+            host_metadata={"arch": "z80"},
         )
         await self.leading_term.fenced.put(self.leading_term.keys.manager(name), encode(presence))
 
@@ -135,7 +135,7 @@ class BuiltinCommands:
         return name == "mgr_map"
 
     def mgr_map(self):
-        others = self.leading_term.mirror.under(self.leading_term.keys.managers)
+        others = self.leading_term.mirror.list(self.leading_term.keys.managers)
         names = [key.rpartition("/")[2] for key in others]
         return {
             "epoch": 41,
@@ -156,7 +156,7 @@ class BuiltinCommands:
 
     def _follow(self, prefix, load):
         mirror = self.leading_term.mirror
-        mirror.subscribe(prefix, lambda _: load(mirror.under(prefix)))
+        mirror.subscribe(prefix, lambda _: load(mirror.list(prefix)))
 
     def _load_mutes(self, records):
         self.board.load_mutes(

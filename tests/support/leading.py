@@ -72,6 +72,6 @@ async def _lead(store, clock, tasks, after: LeadingTerm | None = None) -> Leadin
     tasks.create_task(mirror.run())
     lease = (await store.grant(LEASE_TTL_S)).lease
     term = await store.create(keys.leader, "a", lease=lease)
-    await mirror.reached(term, 1)
+    await mirror.wait_for_revision(term, 1)
     fenced = FencedStore(store, keys, term, mirror=mirror)
     return LeadingTerm(store, keys, clock, mirror, fenced, term, lease, tasks)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from enum import Enum, auto
 
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError
-from mgr.store.api import Interrupted, News, Store
+from mgr.store.api import FeedEvent, Interrupted, Store
 
 
 class Lost(Enum):
@@ -74,7 +74,7 @@ class LossyStore:
 
         return call
 
-    async def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    async def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         """Follow, as long as the weather allows."""
         while not self._closed:
             await self._healthy.wait()

@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
 
 from mgr.clock import Clock
-from mgr.election.records import Fence, decode
+from mgr.election.records import TermRecord, decode
 from mgr.errors import MgrError, OutcomeUnknownError, StoreUnavailableError
-from mgr.store.api import Created, Interrupted, News, Put, Store
+from mgr.store.api import Created, FeedEvent, Interrupted, Put, Store
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from tests.support.virtual_loop import VirtualLoop, context_of
@@ -51,7 +51,7 @@ class SafetyChecker:
         self._believed: dict[int, float] = {}
         self.effects: list[tuple[float, str, int]] = []
         self.writes = 0
-        self.endings: list[Fence] = []
+        self.endings: list[TermRecord] = []
         self.violation: ViolationError | None = None
         self._last_term = 0
         self._acting: dict[int, str] = {}
@@ -95,14 +95,14 @@ class SafetyChecker:
                     self._fail(
                         f"a write of term {operation.value} was done in term {leader_created}"
                     )
-            if operation.key == KEYS.fence:
-                fence = decode(operation.value, Fence)
-                if fence.quiesced:
-                    self._certified.add(fence.term)
-                if fence.reason != "leading":
-                    self.endings.append(fence)
-                if fence.reason == "deposed":
-                    self._deposed(fence.term)
+            if operation.key == KEYS.term_record:
+                term_record = decode(operation.value, TermRecord)
+                if term_record.quiesced:
+                    self._certified.add(term_record.term)
+                if term_record.reason != "leading":
+                    self.endings.append(term_record)
+                if term_record.reason == "deposed":
+                    self._deposed(term_record.term)
 
     def on_deadline(self, term: int, deadline_s: float) -> None:
         """A worker was told that it may act in ``term`` until ``deadline_s``."""
@@ -186,7 +186,7 @@ class FaultyStore:
 
         return call
 
-    async def follow(self, prefix: str) -> AsyncGenerator[News, None]:
+    async def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         """News, unless the weather is bad; then a word of it after a silence."""
         while True:
             await self._fine.wait()

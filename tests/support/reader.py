@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
-from mgr.store.api import Changed, Listed, News
+from mgr.store.api import Changed, FeedEvent, Listed
 
 WITHIN_S = 15.0
 
@@ -14,8 +14,8 @@ WITHIN_S = 15.0
 class Reader:
     """Use as ``async with Reader(store.follow(prefix)) as reader``."""
 
-    def __init__(self, feed: AsyncGenerator[News, None]) -> None:
-        self.news: list[News] = []
+    def __init__(self, feed: AsyncGenerator[FeedEvent, None]) -> None:
+        self.news: list[FeedEvent] = []
         self.ended = False
         self._feed = feed
         self._came = asyncio.Event()
@@ -33,11 +33,11 @@ class Reader:
                     known.pop(key, None)
         return known
 
-    def of(self, *kinds: type[News]) -> list[News]:
+    def of(self, *kinds: type[FeedEvent]) -> list[FeedEvent]:
         """The news of these kinds, in order."""
         return [news for news in self.news if isinstance(news, kinds)]
 
-    def count(self, *kinds: type[News]) -> int:
+    def count(self, *kinds: type[FeedEvent]) -> int:
         """How many news of these kinds came."""
         return len(self.of(*kinds))
 

@@ -79,7 +79,7 @@ class SimManager:
             cluster="sim",
             lease_ttl_s=self.world.ttl_s,
             profile=profile,
-            downgrade=self.name in self.world.may_go_back,
+            downgrade=self.name in self.world.downgrade_allowed,
             **PROFILE_DEFAULTS.get(profile, {}),
         )
         self.systemd = Systemd()
@@ -143,7 +143,7 @@ class Simulation:
         self.profiles: dict[str, str] = {}
         self.releases: dict[str, str] = {}
         """What a manager runs from its next start on."""
-        self.may_go_back: set[str] = set()
+        self.downgrade_allowed: set[str] = set()
         """Who may lead after a newer release, from his next start on."""
         self.broken_store = broken_store
         self.external = external
@@ -222,7 +222,7 @@ class Simulation:
         )
         return self.managers[self.active[0]]
 
-    def push(self, *operations: Put | Delete) -> None:
+    def write_as_operator(self, *operations: Put | Delete) -> None:
         """An operator's hand in the store."""
         self.loop.run_until_complete(self.store.commit(operations))
 

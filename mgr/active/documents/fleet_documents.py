@@ -152,7 +152,7 @@ class Inventory:
 
     def _state_of_devices(self) -> tuple[object, ...]:
         fleet = self._fleet
-        stored = self._mirror.under(self._stored_under).values()
+        stored = self._mirror.list(self._stored_under).values()
         revisions = tuple(record.mod_revision for record in stored)
         return fleet.generation, fleet.devices_generation, revisions
 
@@ -179,6 +179,6 @@ class Inventory:
         return by_id, shared(list(by_id.values()))
 
     def _stored(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for key, record in self._mirror.under(self._stored_under).items():
+        for key, record in self._mirror.list(self._stored_under).items():
             if said := kept(record):
                 yield key.removeprefix(self._stored_under), said

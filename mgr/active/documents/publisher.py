@@ -111,7 +111,7 @@ class Publisher:
     def _uncounted_map(self) -> dict[str, Any]:
         sources, manager = self._sources, self._sources.manager
         unasked = always_on(manager.catalogue)
-        switches = manager.mirror.under(manager.keys.modules).values()
+        switches = manager.mirror.list(manager.keys.modules).values()
         return documents.mgr_map(
             epoch=0,
             # Ceph restarts its manager where modules are switched, and what was written for it

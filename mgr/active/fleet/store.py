@@ -27,7 +27,7 @@ from mgr.errors import InvalidArgumentError, OutcomeUnknownError, StoreError, Te
 from mgr.host.worker_context import Manager
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
-from mgr.store.mirror import Change
+from mgr.store.mirror import KeyChange
 
 TUNED_BY: Final = (
     BEACON_GRACE,
@@ -177,7 +177,7 @@ class Members:
         mirror, prefix = self._manager.mirror, self._manager.keys.daemons
         found = {
             key.removeprefix(prefix): member
-            for key, record in mirror.under(prefix).items()
+            for key, record in mirror.list(prefix).items()
             if (member := decode(record.value)) is not None
         }
         self._fleet.expect(found)
@@ -216,7 +216,7 @@ class Members:
         self._awaited.clear()
         return operations
 
-    def _tune(self, changes: Sequence[Change] = ()) -> None:
+    def _tune(self, changes: Sequence[KeyChange] = ()) -> None:
         # Whoever changed an option waits for this, and it is hardly ever one of these.
         if changes and not any(change.key.endswith(TUNED_BY) for change in changes):
             return

@@ -14,7 +14,7 @@ from mgr.cluster.stored_device import STORED, WEAR, kept
 from mgr.config.kv import checked_key
 from mgr.errors import ConflictError, InvalidArgumentError, StoreError, TermLostError
 from mgr.store.api import Put, as_seen
-from mgr.store.computed import Computed, commit_computed
+from mgr.store.computed import ComputedWrite, commit_computed
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
@@ -84,11 +84,11 @@ class Wear:
                     measured[key] = device.wear_level
         return measured
 
-    def _computed(self, key: str, level: float) -> Computed | None:
+    def _computed(self, key: str, level: float) -> ComputedWrite | None:
         """What writes the wear level beside what else is known; None: it is no news."""
         record = self._mirror.get(key)
         known = kept(record)
         before = known.get(WEAR)
         if isinstance(before, int | float) and abs(before - level) < STEP:
             return None
-        return Computed([Put(key, json.dumps({**known, WEAR: level}))], [as_seen(key, record)])
+        return ComputedWrite([Put(key, json.dumps({**known, WEAR: level}))], [as_seen(key, record)])

@@ -12,7 +12,7 @@ from mgr.health.mute import Mute, decode, encode
 from mgr.store.api import Compare, Delete, Modified, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
-from mgr.store.mirror import Change, Mirror
+from mgr.store.mirror import KeyChange, Mirror
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ class MuteKeeper:
         board.on_change(self._fell.set)
         self.load()
 
-    def load(self, changes: Sequence[Change] = ()) -> None:
+    def load(self, changes: Sequence[KeyChange] = ()) -> None:
         """Take what is stored as the truth; ``changes`` are what is new of it."""
         prefix = self._keys.mutes
         stored: dict[str, Mute] = {}
-        for key, record in self._mirror.under(prefix).items():
+        for key, record in self._mirror.list(prefix).items():
             if (mute := decode(record.value)) is not None:
                 stored[key.removeprefix(prefix)] = mute
         self._board.load_mutes(stored, {change.key.removeprefix(prefix) for change in changes})

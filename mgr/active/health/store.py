@@ -77,7 +77,7 @@ class HealthKeeper:
         key = self._keys.health
         try:
             # An earlier write may be under way without an answer.
-            record = (await self._fenced.settled((key,))).get(key)
+            record = (await self._fenced.read_settled((key,))).get(key)
             value = encode(self._board.raised())
             if not self._closed and (record is None or record.value != value):
                 await self._fenced.put(key, value)

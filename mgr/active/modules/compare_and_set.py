@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mgr.store.api import Operation, as_seen
-from mgr.store.computed import Computed, commit_computed
+from mgr.store.computed import ComputedWrite, commit_computed
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import Mirror
 
@@ -28,10 +28,10 @@ async def commit_if(
 
     """
 
-    def compute() -> Computed | None:
+    def compute() -> ComputedWrite | None:
         records = {key: mirror.get(key) for key in expected}
         if {key: found.value if found else None for key, found in records.items()} != expected:
             return None
-        return Computed(operations, [as_seen(key, found) for key, found in records.items()])
+        return ComputedWrite(operations, [as_seen(key, found) for key, found in records.items()])
 
     return await commit_computed(compute, fenced)

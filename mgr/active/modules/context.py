@@ -31,7 +31,7 @@ from mgr.host.context import ReadingContext
 from mgr.host.worker_context import Manager
 from mgr.module_api.context import OptionValue
 from mgr.store.api import Delete, LeaseId, Put, as_seen
-from mgr.store.computed import Computed, commit_computed
+from mgr.store.computed import ComputedWrite, commit_computed
 from mgr.store.fenced import FencedStore
 
 WRITE_S: Final = 6.0
@@ -169,7 +169,7 @@ class ActiveContext(ReadingContext):
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""
         own = self._prefix
-        found = self._manager.mirror.under(own + prefix)
+        found = self._manager.mirror.list(own + prefix)
         return {key.removeprefix(own): record.value for key, record in found.items()}
 
     def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
@@ -262,12 +262,12 @@ class ActiveContext(ReadingContext):
         """See ``mgr.module_api.context``."""
         key = self._keys.entry(checked_key(STORED + device))
 
-        def compute() -> Computed:
+        def compute() -> ComputedWrite:
             record = self._manager.mirror.get(key)
             known = {**kept(record), WEAR: wear_level}
             if wear_level < 0:
                 del known[WEAR]
-            return Computed([Put(key, json.dumps(known))], [as_seen(key, record)])
+            return ComputedWrite([Put(key, json.dumps(known))], [as_seen(key, record)])
 
         self._write(commit_computed(compute, self._fenced))
 

@@ -37,7 +37,7 @@ from mgr.host.notifications import NotifyId
 from mgr.host.reload import read_anew
 from mgr.host.runner import Limits, ModuleRunner, Servant
 from mgr.host.worker_context import Manager
-from mgr.store.mirror import Change
+from mgr.store.mirror import KeyChange
 
 ABSENT: Final = "Not found or unloadable"
 """Ceph's words for an enabled module that is not on this host."""
@@ -307,7 +307,7 @@ class ActiveModules:
         if runner := self._runners.get(module):
             (runner.watch if on else runner.unwatch)(prefix)
 
-    def notify_store(self, changes: Iterable[Change]) -> None:
+    def notify_store(self, changes: Iterable[KeyChange]) -> None:
         """Tell each module of those of its stored keys that it watches."""
         prefix = self._manager.keys.module_entries
         for change in changes:
@@ -315,7 +315,7 @@ class ActiveModules:
             if runner := self._runners.get(module):
                 runner.notify_store(key)
 
-    def notify_config(self, changes: Sequence[Change]) -> None:
+    def notify_config(self, changes: Sequence[KeyChange]) -> None:
         """Tell every module that options changed, whether or not its own did: as Ceph does."""
         reclassified = any(change.key.endswith(MODULE_EFFECTS) for change in changes)
         if reclassified and self.acts_outside:

@@ -9,7 +9,7 @@ from mgr.cluster.log import ClusterLog, Entry
 from mgr.cluster.maps import UNVERSIONED
 from mgr.health.board import Board
 from mgr.host.notifications import NotifyId
-from mgr.store.mirror import Change
+from mgr.store.mirror import KeyChange
 
 HEALTH: Final = "health"
 CLOG: Final = "clog"
@@ -29,7 +29,7 @@ def announce(audience: Audience, board: Board, log: ClusterLog) -> None:
     log.listen(lambda entry: audience.notify(CLOG, described(entry)))
 
 
-def announce_maps(audience: Audience, prefix: str, changes: Sequence[Change]) -> None:
+def announce_maps(audience: Audience, prefix: str, changes: Sequence[KeyChange]) -> None:
     """Tell ``audience`` of maps that changed, each with its version; 0: it is gone."""
     for change in changes:
         version = change.record.mod_revision if change.record else UNVERSIONED

@@ -178,7 +178,7 @@ class _Config:
 
     async def minimal_conf(self, _call: Call) -> Reply:
         fsid = str(self._values.native("fsid"))
-        records = self._admin.mirror.under(self._admin.keys.managers).values()
+        records = self._admin.mirror.list(self._admin.keys.managers).values()
         presences = [found for each in records if (found := decode(each.value, Presence))]
         addresses = " ".join(sorted(each.grpc_address for each in presences))
         # The managers stand where Ceph has its monitors: whom a client asks first.
@@ -189,7 +189,7 @@ class _Config:
     def _joined(self) -> frozenset[str]:
         """The kinds of daemons that joined the cluster."""
         prefix = self._admin.keys.daemons
-        found = self._admin.mirror.under(prefix)
+        found = self._admin.mirror.list(prefix)
         return frozenset(key.removeprefix(prefix).partition(".")[0] for key in found)
 
     def _entity(self, who: str) -> dict[str, Setting]:

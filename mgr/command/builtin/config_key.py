@@ -75,5 +75,5 @@ class _ConfigKey:
 
     def _all(self, beginning: str = "") -> dict[str, str]:
         prefix = self._admin.keys.kv
-        records = self._admin.mirror.under(prefix + beginning)
+        records = self._admin.mirror.list(prefix + beginning)
         return {key.removeprefix(prefix): record.value for key, record in records.items()}

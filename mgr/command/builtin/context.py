@@ -28,7 +28,7 @@ class View(Protocol):
         """One key as last seen."""
         ...
 
-    def under(self, prefix: str) -> dict[str, Record]:
+    def list(self, prefix: str) -> dict[str, Record]:
         """Every key that begins with ``prefix``, in key order."""
         ...
 
@@ -37,7 +37,7 @@ class View(Protocol):
         ...
 
 
-class Writer(computed.Writer, Protocol):
+class Writer(computed.FencedWriter, Protocol):
     """Writes that end with the term: ``mgr.store.fenced``."""
 
     @property
@@ -53,7 +53,7 @@ class Writer(computed.Writer, Protocol):
         """Remove one key."""
         ...
 
-    async def settled(
+    async def read_settled(
         self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()
     ) -> Mapping[str, Record]:
         """Return what stands there, whatever was sent before; the mirror shows it then."""

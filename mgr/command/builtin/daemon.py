@@ -96,7 +96,7 @@ class _Daemons:
     async def nodes(self, call: Call) -> Reply:
         wanted = call.get("type", EVERY)
         found: dict[str, dict[str, list[str]]] = {}
-        for record in self._admin.mirror.under(self._admin.keys.managers).values():
+        for record in self._admin.mirror.list(self._admin.keys.managers).values():
             if presence := decode(record.value, Presence):
                 hosts = found.setdefault(MANAGERS, {})
                 hosts.setdefault(presence.host, []).append(presence.name)

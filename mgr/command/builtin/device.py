@@ -15,7 +15,7 @@ from mgr.command.render import table
 from mgr.config.kv import checked_key
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.store.api import Delete, Put, as_seen
-from mgr.store.computed import Computed, commit_computed
+from mgr.store.computed import ComputedWrite, commit_computed
 
 DEVID: Final = "name=devid,type=CephString"
 
@@ -118,12 +118,12 @@ class _Device:
     async def _change(self, devid: str, change: Callable[[Device], Device]) -> None:
         key = self._admin.keys.entry(checked_key(STORED + devid))
 
-        def compute() -> Computed:
+        def compute() -> ComputedWrite:
             record = self._admin.mirror.get(key)
             said = change(kept(record))
             # Removed also if it is not there: an earlier write may be under way.
             operation = Put(key, json.dumps(said)) if said else Delete(key)
-            return Computed([operation], [as_seen(key, record)])
+            return ComputedWrite([operation], [as_seen(key, record)])
 
         await commit_computed(compute, self._admin.fenced)
 

@@ -134,14 +134,14 @@ class _Manager:
         return Reply({"version": version}, plain=f"mgr version {version}")
 
     def _metadata(self) -> dict[str, dict[str, Any]]:
-        records = self._admin.mirror.under(self._admin.keys.managers).values()
+        records = self._admin.mirror.list(self._admin.keys.managers).values()
         presences = [found for each in records if (found := decode(each.value, Presence))]
         return {each.name: _described(each) for each in presences}
 
 
 def _described(presence: Presence) -> dict[str, Any]:
     return {
-        **presence.machine,
+        **presence.host_metadata,
         "name": presence.name,
         "addr": presence.grpc_address,
         "addrs": presence.grpc_address,

@@ -152,7 +152,7 @@ class _Modules:
     def _refuse_unsupported(self, name: str, found: Mapping[str, ModuleInfo]) -> None:
         info = found.get(name)
         lacking = [] if info else [self._admin.manager_id]
-        records = self._admin.mirror.under(self._admin.keys.managers).values()
+        records = self._admin.mirror.list(self._admin.keys.managers).values()
         for record in records:
             presence = decode_election(record.value, Presence)
             if presence is None or presence.name == self._admin.manager_id or not presence.warm:
@@ -176,12 +176,12 @@ class _Modules:
 
     async def _settled(self, name: str) -> dict[str, Switch]:
         # Before "already so" is said: an earlier switch may be under way without an answer.
-        await self._admin.fenced.settled((self._admin.keys.module(name),))
+        await self._admin.fenced.read_settled((self._admin.keys.module(name),))
         return self._switches()
 
     def _switches(self) -> dict[str, Switch]:
         prefix = self._admin.keys.modules
-        records = self._admin.mirror.under(prefix)
+        records = self._admin.mirror.list(prefix)
         return {
             key.removeprefix(prefix): switch
             for key, record in records.items()

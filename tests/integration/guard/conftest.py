@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mgr.clock import CLOCK
-from mgr.election.records import Fence, Leader, Presence, decode
+from mgr.election.records import Leader, Presence, TermRecord, decode
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from tests.support import process
@@ -103,9 +103,9 @@ class Team:
         record = await self.store.get(self.keys.leader)
         return record.create_revision if record else 0
 
-    async def fence(self):
+    async def term_record(self):
         """How the newest term stands."""
-        return await self.read(self.keys.fence, Fence)
+        return await self.read(self.keys.term_record, TermRecord)
 
     async def warm(self, name):
         """Whether a manager shows itself warm."""

@@ -65,9 +65,9 @@ async def test_a_killed_guard_takes_its_worker_along(team):
     await team.until(lambda: process.gone(worker), 2)
     await team.until(lambda: team.leads("b"), 5)
 
-    fence = await team.fence()
-    assert not fence.quiesced
-    assert fence.window_s == pytest.approx(2.02)
+    term_record = await team.term_record()
+    assert not term_record.quiesced
+    assert term_record.window_s == pytest.approx(2.02)
 
 
 async def test_a_guard_that_is_started_again_takes_over_what_it_left(team):
@@ -124,7 +124,7 @@ async def test_a_drain_that_fails_ends_by_killing_before_releasing(team, words):
     await team.until(lambda: a.status is not None, 5)
 
     story = a.log.read_text()
-    assert story.index("phase=ENDING") < story.index("how=SIGKILL")
+    assert story.index("phase=KILLING_WORKER") < story.index("how=SIGKILL")
     assert story.index("phase=RELEASING") < story.index("leadership released")
     assert a.has_logged("reason=reaped")
 

@@ -46,18 +46,18 @@ async def test_a_killed_guard_is_missed_by_its_pulse(team):
     took_s = await team.until(lambda: team.leads("b"))
 
     assert took_s < LEASE_S / 2
-    assert (await team.fence()).reason in {"deposed", "leading"}
+    assert (await team.term_record()).reason in {"deposed", "leading"}
 
 
 async def test_the_pulse_beats_and_its_window_stands_in_the_record(team):
     """What others count by is what the leader wrote, and it moves."""
     await team.pair(profile="default", lease_ttl_s=LEASE_S, watchdog_s=2)
     leader = await team.read(team.keys.leader, Leader)
-    first = await team.store.get(team.keys.pulse)
+    first = await team.store.get(team.keys.heartbeat)
 
-    assert leader.pulse_window_s >= 1.5
+    assert leader.heartbeat_timeout_s >= 1.5
     await asyncio.sleep(1.0)
-    later = await team.store.get(team.keys.pulse)
+    later = await team.store.get(team.keys.heartbeat)
     assert later.mod_revision > first.mod_revision
     assert (later.create_revision, later.lease) == (first.create_revision, 0)
     assert await team.leader() == "a"
@@ -76,11 +76,11 @@ async def test_etcds_that_die_one_after_another_change_nobody(team_of_three, etc
         member.wait_ready()
         await asyncio.sleep(ELECTED_WITHIN_S / 2)
 
-    before = await team.store.get(team.keys.pulse, timeout_s=10)
+    before = await team.store.get(team.keys.heartbeat, timeout_s=10)
     await team.until(lambda: moved(team, before))
     assert await team.term() == term
 
 
 async def moved(team, before):
     """Whether there was a pulse since."""
-    return (await team.store.get(team.keys.pulse)).mod_revision > before.mod_revision
+    return (await team.store.get(team.keys.heartbeat)).mod_revision > before.mod_revision

@@ -56,7 +56,7 @@ async def test_a_worker_with_nothing_outside_stays_through_a_suspension(team):
     began_s = CLOCK.now()
     await team.until(lambda: CLOCK.now() - began_s > 1.9)
     a.signal(signal.SIGCONT)
-    await team.until(lambda: a.has_logged("because=PROVEN"))
+    await team.until(lambda: a.has_logged("because=TERM_CONFIRMED"))
 
     assert a.worker == worker
 

@@ -73,7 +73,7 @@ class Rights:
     def get(self, key):
         return self.records.get(key)
 
-    def under(self, prefix):
+    def list(self, prefix):
         return self.records
 
 

@@ -51,7 +51,7 @@ async def leading(three, name="a", store=None, among=None):
         following = tasks.create_task(mirror.run())
         lease = (await store.grant(60)).lease
         term = await store.create(keys.leader, name, lease=lease)
-        await mirror.reached(term, 5)
+        await mirror.wait_for_revision(term, 5)
         role = three.promote(name, term, among=among)
         role.maps = Maps(mirror, keys, FencedStore(store, keys, term, mirror=mirror), Own())
         async with grpc.aio.insecure_channel(three[name].address) as channel:

@@ -35,17 +35,19 @@ async def test_a_hundred_results_are_evicted_in_one_transaction(connect, etcd, m
 
     async with asyncio.TaskGroup() as tasks:
         following = [tasks.create_task(mirror.run()) for mirror in mirrors]
-        await mirrors[0].reached(term, 5)
+        await mirrors[0].wait_for_revision(term, 5)
         for number in range(EVICTED_AT_ONCE + 1):
             name = f"r{number}"
             assert await book.begin(name, DIGEST, idempotent=False) == NOTHING
             assert await book.finish(name, DIGEST, Answer(0, name))
-        await mirrors[1].reached(mirrors[0].under(keys.evicted).popitem()[1].mod_revision, 5)
+        await mirrors[1].wait_for_revision(
+            mirrors[0].list(keys.evicted).popitem()[1].mod_revision, 5
+        )
         for number in range(EVICTED_AT_ONCE):
             for each in (book, later):
                 with pytest.raises(MayHaveRunError):
                     each.earlier(f"r{number}", DIGEST)
-        left = mirrors[1].under(keys.requests)
+        left = mirrors[1].list(keys.requests)
         for each in following:
             each.cancel()
     await store.revoke(lease)

@@ -141,7 +141,7 @@ async def test_a_foreign_endpoint_is_found_before_it_is_needed(connect, own_etcd
     await store.get("/k")
     assert store.identity.foreign == {}
 
-    await store.survey()
+    await store.check_endpoints()
 
     assert list(store.identity.foreign) == [foreign.address]
     assert store.identity.trouble == ""

@@ -32,7 +32,7 @@ class Scene:
     async def lead(self, wrapped):
         lease = (await self.direct.grant(600)).lease
         term = await self.direct.create(self.keys.leader, "a", lease=lease)
-        await self.mirror.reached(term, 5)
+        await self.mirror.wait_for_revision(term, 5)
         return FencedStore(wrapped(self.store), self.keys, term, mirror=self.mirror)
 
     async def use_cable(self):

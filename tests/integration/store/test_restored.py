@@ -38,7 +38,7 @@ async def shown(mirror, condition):
     async with asyncio.timeout(20):
         while not (mirror.current and condition()):  # noqa: ASYNC110 - it has no one word for both
             await asyncio.sleep(0.02)
-    return mirror.under(P)
+    return mirror.list(P)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_a_copy_shows_what_a_restored_etcd_holds(connect, own_etcd, tmp_pa
         await store.commit([Put(f"{P}changed", "2"), Put(f"{P}new", "2")], timeout_s=10)
         made = (await store.commit([Put(f"{P}own", "2")], timeout_s=10)).revision
         mirror.note_own([Record(f"{P}own", "2", made, made)], [], made)
-        await shown(mirror, lambda: f"{P}new" in mirror.under(P))
+        await shown(mirror, lambda: f"{P}new" in mirror.list(P))
 
         await loop.run_in_executor(None, own_etcd.stop)
         restore(own_etcd, backup, *flags)
@@ -79,7 +79,7 @@ async def test_a_copy_shows_what_a_restored_etcd_holds(connect, own_etcd, tmp_pa
                 assert not mirror.current
                 if (await other.list("/elsewhere", timeout_s=10)).revision > made:
                     break
-        copy = await shown(mirror, lambda: f"{P}new" not in mirror.under(P))
+        copy = await shown(mirror, lambda: f"{P}new" not in mirror.list(P))
 
         listing = await store.list(P, timeout_s=10)
         running.cancel()

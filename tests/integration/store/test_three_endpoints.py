@@ -189,5 +189,5 @@ async def test_no_endpoint_is_locked_out(store, etcd_cluster):
     """All were bad at once; the first that answers again is used, though it is still marked."""
     channel = store._channel
     for endpoint in channel._endpoints:
-        channel.blame(endpoint)
+        channel.mark_failed(endpoint)
     assert await seconds_until(store.get("/k")) < AT_ONCE_S

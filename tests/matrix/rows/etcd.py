@@ -78,7 +78,7 @@ def kill_both(lab: Lab, rng: Random) -> Figures:
 def lose_quorum(lab: Lab, rng: Random) -> Figures:
     """Nobody leads by belief; with the quorum the same active goes on, in the same term."""
     active = lab.settled()
-    term = lab.chronicle.reigns[-1].term
+    term = lab.recorder.terms[-1].term
     lost = rng.sample(lab.etcd.members, 2)
     for member in lost:
         member.freeze()
@@ -88,8 +88,8 @@ def lose_quorum(lab: Lab, rng: Random) -> Figures:
         member.thaw()
     first = wait_for(lambda: lab.record.first_after(begun_s, term - 1), "an answer", 30)
     lab.settled()
-    same = lab.chronicle.reigns[-1].term == term
-    assert same or active.name != lab.chronicle.reigns[-1].name
+    same = lab.recorder.terms[-1].term == term
+    assert same or active.name != lab.recorder.terms[-1].name
     return {"resumed": (first.ended_s - begun_s) * 1e3, CHANGES: 0 if same else 1}
 
 
@@ -107,8 +107,8 @@ def fill(lab: Lab, rng: Random) -> Figures:
     """Etcd takes no write until an operator makes room; leases live on all the while."""
     del rng
     lab.settled()
-    count = len(lab.chronicle.reigns)
-    term = lab.chronicle.reigns[-1].term
+    count = len(lab.recorder.terms)
+    term = lab.recorder.terms[-1].term
     with grpc.insecure_channel(lab.etcd.endpoints[0]) as channel:
         with pytest.raises(grpc.RpcError, match="database space exceeded"):
             fill_up(channel)
@@ -127,7 +127,7 @@ def fill(lab: Lab, rng: Random) -> Figures:
     lab.settled()
     return {
         "resumed": (first.ended_s - begun_s) * 1e3,
-        CHANGES: len(lab.chronicle.reigns) - count,
+        CHANGES: len(lab.recorder.terms) - count,
     }
 
 
@@ -144,10 +144,10 @@ def stutter(lab: Lab, active: Manager) -> None:
 def compact(lab: Lab, active: Manager) -> None:
     """Compacted up to now and defragmented, once a second, under load."""
     for number in range(COMPACTIONS):
-        lab.chronicle.catch_up()
+        lab.recorder.catch_up()
         member = lab.etcd.members[number % 3]
         with grpc.insecure_channel(member.address) as channel:
-            compacted = {"revision": lab.chronicle.revision, "physical": True}
+            compacted = {"revision": lab.recorder.revision, "physical": True}
             ask(channel, COMPACT, **compacted)
             ask(channel, DEFRAGMENT)
         threading.Event().wait(1)
@@ -177,14 +177,14 @@ def duplicate(lab: Lab, rng: Random) -> Figures:
     """A second manager of a standby's name waits out a lease, and refuses by name."""
     del rng
     lab.settled()
-    count, standby = len(lab.chronicle.reigns), lab.standby()
+    count, standby = len(lab.recorder.terms), lab.standby()
     second = standby.twin(lab.directory / "twin.log")
     second.start()
     status = second.wait(30)
     assert status, "the second one runs"
     assert "is running already" in second.log.read_text()
     heal(lab)
-    return {CHANGES: len(lab.chronicle.reigns) - count}
+    return {CHANGES: len(lab.recorder.terms) - count}
 
 
 ROWS = (
@@ -302,7 +302,7 @@ ROWS = (
     Row(
         number=33,
         fault="etcd is restored from an older snapshot",
-        holds="managers stand by as `BLOCKED`, with the reason",
+        holds="managers stand by as `INELIGIBLE`, with the reason",
         elsewhere="tests/matrix/test_restored_etcd.py",
     ),
     Row(

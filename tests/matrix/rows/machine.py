@@ -33,12 +33,12 @@ def starve(lab: Lab, rng: Random) -> Figures:
     lab.settled()
     standby = lab.standby()
     pids = (standby.guard_pid, standby.worker_pid)
-    count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
+    count, begun_s = len(lab.recorder.terms), CLOCK.now()
     with Group("cpu", *pids, cpu_cfs_period_us=PERIOD_US, cpu_cfs_quota_us=PERIOD_US // 20):
         lab.pause(STARVED_S)
     heal(lab)
     lab.settled()
-    changes = len(lab.chronicle.reigns) - count
+    changes = len(lab.recorder.terms) - count
     assert not changes, "a starved standby deposed the active"
     return {CHANGES: changes, HELD: lab.record.longest_wait_s(begun_s) * 1e3}
 
@@ -46,7 +46,7 @@ def starve(lab: Lab, rng: Random) -> Figures:
 def no_descriptors(lab: Lab, rng: Random) -> Figures:
     """The worker may open nothing more; its guard is not concerned."""
     active = lab.settled()
-    worker, count, begun_s = active.worker_pid, len(lab.chronicle.reigns), CLOCK.now()
+    worker, count, begun_s = active.worker_pid, len(lab.recorder.terms), CLOCK.now()
     used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
     before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (used, before[1]))
@@ -55,7 +55,7 @@ def no_descriptors(lab: Lab, rng: Random) -> Figures:
         resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
     lab.settled()
     return {
-        CHANGES: len(lab.chronicle.reigns) - count,
+        CHANGES: len(lab.recorder.terms) - count,
         HELD: lab.record.longest_wait_s(begun_s) * 1e3,
     }
 
@@ -63,7 +63,7 @@ def no_descriptors(lab: Lab, rng: Random) -> Figures:
 def idle_connections(lab: Lab, rng: Random) -> Figures:
     """Half of them say a little and stop, half say nothing."""
     active = lab.settled()
-    count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
+    count, begun_s = len(lab.recorder.terms), CLOCK.now()
     opened = []
     try:
         for number in range(IDLE_CONNECTIONS):
@@ -76,11 +76,11 @@ def idle_connections(lab: Lab, rng: Random) -> Figures:
     finally:
         for each in opened:
             each.close()
-    beats = [each for each in lab.chronicle.pulses if each > begun_s]
+    beats = [each for each in lab.recorder.heartbeats if each > begun_s]
     gaps = [after - before for before, after in itertools.pairwise(beats)]
-    changes = len(lab.chronicle.reigns) - count
+    changes = len(lab.recorder.terms) - count
     assert not changes
-    return {CHANGES: changes, "pulse gap": max(gaps) * 1e3}
+    return {CHANGES: changes, "heartbeat gap": max(gaps) * 1e3}
 
 
 def large_input(lab: Lab, rng: Random) -> Figures:
@@ -104,12 +104,12 @@ def other_boot_clock(lab: Lab, active: Manager) -> None:
 
 def kill_in_turn(lab: Lab, rng: Random) -> Figures:
     """Whoever leads dies, five times: no ping-pong, and the pauses grow."""
-    count = len(lab.chronicle.reigns)
+    count = len(lab.recorder.terms)
     for _ in range(5):
         lab.settled().signal(signal.SIGKILL, worker=True)
         lab.pause(0.5)
     lab.settled()
-    return {CHANGES: len(lab.chronicle.reigns) - count}
+    return {CHANGES: len(lab.recorder.terms) - count}
 
 
 ROWS = (
@@ -195,7 +195,7 @@ ROWS = (
         holds="the pulse is not concerned",
         run=idle_connections,
         runs=3,
-        targets={CHANGES: 0, "pulse gap": 300},
+        targets={CHANGES: 0, "heartbeat gap": 300},
     ),
     Row(
         number=44,

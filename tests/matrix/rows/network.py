@@ -34,14 +34,14 @@ def cut_standby(lab: Lab, rng: Random) -> Figures:
     del rng
     lab.settled()
     standby = lab.standby()
-    count, begun_s = len(lab.chronicle.reigns), CLOCK.now()
+    count, begun_s = len(lab.recorder.terms), CLOCK.now()
     lab.cables.set(standby.name, Mode.PAUSE)
     url = f"http://{standby.http_address}/anything"
     wait_for(lambda: httpx.get(url).status_code == UNAVAILABLE, "the standby to know nothing", 20)
     took_s = CLOCK.now() - begun_s
     heal(lab)
     lab.settled()
-    assert len(lab.chronicle.reigns) == count
+    assert len(lab.recorder.terms) == count
     return {"no more redirects": took_s * 1e3, CHANGES: 0}
 
 

@@ -47,7 +47,7 @@ def hurt(inject: Inject, *, lasts_s: float = 0.0) -> Run:
         active = lab.settled()
         worker, begun_s = active.worker_pid, CLOCK.now()
         figures = measured(lab, lambda: inject(lab, active))
-        assert lab.chronicle.reigns[-1].name != active.name, "it leads again, hurt as it is"
+        assert lab.recorder.terms[-1].name != active.name, "it leads again, hurt as it is"
         _answers_a_stranger(lab)
         lab.pause(max(0.0, begun_s + lasts_s - CLOCK.now()))
         wait_for(lambda: process.gone(worker), "the worker of the term to end", BOUND_S)
@@ -63,13 +63,13 @@ def ended_by_the_clock(lab: Lab, rng: Random) -> Figures:
     del rng
     active = lab.settled()
     worker, begun_s = active.worker_pid, CLOCK.now()
-    count = len(lab.chronicle.reigns)
+    count = len(lab.recorder.terms)
     lab.cables.set(active.name, Mode.PAUSE)
-    wait_for(lambda: process.gone(worker) or len(lab.chronicle.reigns) > count, "either", BOUND_S)
+    wait_for(lambda: process.gone(worker) or len(lab.recorder.terms) > count, "either", BOUND_S)
     assert process.gone(worker), "another one leads, and the worker lives"
     ended_s = CLOCK.now()
     first = wait_for(
-        lambda: lab.record.first_after(begun_s, lab.chronicle.reigns[count - 1].term),
+        lambda: lab.record.first_after(begun_s, lab.recorder.terms[count - 1].term),
         "an answer in the next term",
         FAILOVER_WITHIN_S,
     )
@@ -119,13 +119,13 @@ def standby_hurt(inject: Inject) -> Run:
         third.wait()
         inject(lab, standby)
         lab.pause(UNFIT_WITHIN_S)
-        count = len(lab.chronicle.reigns)
+        count = len(lab.recorder.terms)
         for _ in range(ROUNDS):
-            term = lab.chronicle.reigns[-1].term
+            term = lab.recorder.terms[-1].term
             begun_s = CLOCK.now()
-            lab.cluster.managers[lab.chronicle.reigns[-1].name].signal(signal.SIGKILL, worker=True)
+            lab.cluster.managers[lab.recorder.terms[-1].name].signal(signal.SIGKILL, worker=True)
             wait_for(lambda t=term, s=begun_s: lab.record.first_after(s, t), "an answer", BOUND_S)
-        leaders = [reign.name for reign in lab.chronicle.reigns[count:]]
+        leaders = [term.name for term in lab.recorder.terms[count:]]
         heal(lab)
         lab.settled()
         assert standby.name not in leaders, "a manager led whose worker does not reach etcd"
@@ -139,9 +139,9 @@ def one_after_the_other(lab: Lab, rng: Random) -> Figures:
     del rng
     first = lab.settled()
     figures = measured(lab, lambda: cut_guard(lab, first))
-    second = lab.cluster.managers[lab.chronicle.reigns[-1].name]
+    second = lab.cluster.managers[lab.recorder.terms[-1].name]
     later = measured(lab, lambda: cut_worker(lab, second))
-    leader = lab.chronicle.reigns[-1].name
+    leader = lab.recorder.terms[-1].name
     assert leader not in {first.name, second.name}, f"{leader} leads, cut off as it is"
     heal(lab)
     lab.settled()

@@ -100,7 +100,7 @@ def _freeze_at(lab: Lab, point: Point) -> Figures:
     figures = measured(lab, inject)
     heal(lab)
     lab.settled()
-    landed = [each for each in lab.chronicle.violations if "landed" in each]
+    landed = [each for each in lab.recorder.violations if "landed" in each]
     return {**figures, "late writes": len(landed)}
 
 
@@ -124,7 +124,7 @@ def transfer(lab: Lab, rng: Random) -> Figures:
 
     failed = len(lab.record.failed) + len(lab.record.unknown)
     figures = measured(lab, ask)
-    assert lab.chronicle.reigns[-1].name == successor.name, "another one took over"
+    assert lab.recorder.terms[-1].name == successor.name, "another one took over"
     figures["failed"] = len(lab.record.failed) + len(lab.record.unknown) - failed
     assert not figures["failed"], (lab.record.failed + lab.record.unknown)[-1]
     return figures
@@ -134,7 +134,7 @@ def restart_all(lab: Lab, rng: Random) -> Figures:
     """Each manager is stopped and started, the active among them, one after the other."""
     del rng
     lab.settled()
-    failed, count = len(lab.record.failed) + len(lab.record.unknown), len(lab.chronicle.reigns)
+    failed, count = len(lab.record.failed) + len(lab.record.unknown), len(lab.recorder.terms)
     for manager in lab.cluster.managers.values():
         manager.signal(signal.SIGTERM)
         manager.wait()
@@ -142,7 +142,7 @@ def restart_all(lab: Lab, rng: Random) -> Figures:
         lab.settled()
     lost = len(lab.record.failed) + len(lab.record.unknown) - failed
     assert lost == 0, (lab.record.failed + lab.record.unknown)[-lost:]
-    return {"changes": len(lab.chronicle.reigns) - count, "failed": lost}
+    return {"changes": len(lab.recorder.terms) - count, "failed": lost}
 
 
 CRASH = {KEY: 50, COMMAND: 250}

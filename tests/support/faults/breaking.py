@@ -62,8 +62,8 @@ def heal(lab: Lab) -> None:
 
 def victim(lab: Lab, rng: Random) -> Manager:
     """The active mostly, as far as it is known; else anybody."""
-    reigning = lab.chronicle.reigns[-1].name
-    name = reigning if rng.random() < 0.75 else rng.choice(NAMES)
+    leader = lab.recorder.terms[-1].name
+    name = leader if rng.random() < 0.75 else rng.choice(NAMES)
     return lab.cluster.managers[name]
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import grpc
 
 from mgr.clock import CLOCK
-from mgr.election.records import Fence, Leader, decode
+from mgr.election.records import Leader, TermRecord, decode
 from mgr.store import etcd3_stubs
 from mgr.store.keys import Keys
 from tests.support.cluster import wait_for
@@ -34,7 +34,7 @@ LEDGER = "ledger"
 
 
 @dataclass(frozen=True, slots=True)
-class Reign:
+class LeaderTerm:
     """One term: its number, whose, and when it was seen to begin (boot clock)."""
 
     term: int
@@ -58,12 +58,12 @@ class Entry:
 
 
 @dataclass
-class Chronicle:
+class EtcdRecorder:
     """Follows one cluster. Use as a context manager.
 
     Attributes:
         endings: When each leader key was seen to vanish.
-        pulses: When each pulse was seen.
+        heartbeats: When each pulse was seen.
         deposed: Terms that a standby ended.
         quiesced: When it was seen to be written of a term that nothing of it acts any more.
         violations: What must never have happened, in words.
@@ -72,9 +72,9 @@ class Chronicle:
 
     endpoints: Sequence[str]
     keys: Keys
-    reigns: list[Reign] = field(default_factory=list)
+    terms: list[LeaderTerm] = field(default_factory=list)
     endings: list[float] = field(default_factory=list)
-    pulses: list[float] = field(default_factory=list)
+    heartbeats: list[float] = field(default_factory=list)
     deposed: set[int] = field(default_factory=set)
     quiesced: dict[int, float] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
@@ -180,14 +180,14 @@ class Chronicle:
         if key == keys.leader:
             if pair.create_revision == pair.mod_revision:
                 self._begins(pair, now_s)
-        elif key == keys.pulse:
-            self.pulses.append(now_s)
-        elif key == keys.fence:
-            fence = decode(pair.value.decode(), Fence)
-            if fence is not None and fence.reason == "deposed":
-                self.deposed.add(fence.term)
-            if fence is not None and fence.quiesced:
-                self.quiesced.setdefault(fence.term, now_s)
+        elif key == keys.heartbeat:
+            self.heartbeats.append(now_s)
+        elif key == keys.term_record:
+            term_record = decode(pair.value.decode(), TermRecord)
+            if term_record is not None and term_record.reason == "deposed":
+                self.deposed.add(term_record.term)
+            if term_record is not None and term_record.quiesced:
+                self.quiesced.setdefault(term_record.term, now_s)
         elif key.startswith((keys.kv, keys.config, keys.requests, keys.modules, keys.services)):
             self._written(key, pair.value, led)
 
@@ -217,13 +217,13 @@ class Chronicle:
         term = pair.create_revision
         if self._leads:
             self.violations.append(f"term {term} begins while term {self._leads} lasts")
-        if self.reigns and term <= self.reigns[-1].term:
-            self.violations.append(f"term {term} begins after term {self.reigns[-1].term}")
-        if len(self.endings) < len(self.reigns):
+        if self.terms and term <= self.terms[-1].term:
+            self.violations.append(f"term {term} begins after term {self.terms[-1].term}")
+        if len(self.endings) < len(self.terms):
             # Both in one message: less than a millisecond apart.
             self.endings.append(now_s)
         self._leads = term
-        self.reigns.append(Reign(term, leader.name if leader else "", now_s))
+        self.terms.append(LeaderTerm(term, leader.name if leader else "", now_s))
 
 
 def _end(prefix: str) -> bytes:

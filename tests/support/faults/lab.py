@@ -31,7 +31,7 @@ from tests.support.faults import peers
 from tests.support.faults.followers import DAEMON, Followers
 from tests.support.faults.load import Load, Record
 from tests.support.faults.namespaces import Namespaces
-from tests.support.faults.replay import Recorded, history, replay_log
+from tests.support.faults.replay import RecordedHistory, history, replay_log
 from tests.support.faults.sink import Actor, Sink
 from tests.support.faults.verdict import judge, keeps_secret
 from tests.support.faults.wires import Wires
@@ -170,7 +170,7 @@ class Lab(contextlib.ExitStack):
 
     def _settle(self) -> None:
         self.keys = Keys(self.cluster.name)
-        self.chronicle = self.enter_context(Recorded(self.etcd.endpoints, self.keys))
+        self.recorder = self.enter_context(RecordedHistory(self.etcd.endpoints, self.keys))
         self.cluster.settled(40)
         self.cluster.enable("ledger")
         self.cluster.run("config", "set", "mgr", "mgr/ledger/sink", str(self.sink.path))
@@ -273,13 +273,13 @@ class Lab(contextlib.ExitStack):
         self.bury()
         lagging = self.lagging()
         counts = json.loads(self.cluster.run("ledger", "counts", timeout_s=30).stdout)
-        self.chronicle.catch_up()
+        self.recorder.catch_up()
         return (
             lagging
-            + history(self.chronicle.entries)
+            + history(self.recorder.entries)
             + judge(
                 self.record,
-                self.chronicle,
+                self.recorder,
                 counts,
                 self.sink,
                 final=lambda key: self.cluster.run("ledger", "get", key=key, timeout_s=30),
@@ -293,14 +293,14 @@ class Lab(contextlib.ExitStack):
     def found(self) -> dict[object, str]:
         """Every violation that can be seen while it all runs, each under a key that stays."""
         ticks = self.sink.ticks
-        texts = (*self.chronicle.violations, *self.followers.seen.violations, *self.left_behind)
+        texts = (*self.recorder.violations, *self.followers.seen.violations, *self.left_behind)
         late = {key: ticks.told(actor) for key, actor in ticks.late().items()}
         return {**{text: text for text in texts}, **late}
 
     def lagging(self) -> list[str]:
         """Who follows the active and is not on the newest term soon, now that there is one."""
         return self.followers.lagging(
-            self.chronicle.reigns[-1].term,
+            self.recorder.terms[-1].term,
             lambda: self.cluster.run("tell", ".".join(DAEMON), "ping", timeout_s=2),
         )
 

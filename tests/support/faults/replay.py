@@ -1,8 +1,8 @@
 """Replay what managers logged through the state machine, and what etcd recorded through its rules.
 
 A run leaves two accounts: the line "phase changed" of every manager, in its JSON log, and the
-history of the leader key and the term record, as ``Chronicle`` read it from etcd. The first must be
-a walk through the product's own table; the second must be a sequence of growing terms.
+history of the leader key and the term record, as ``EtcdRecorder`` read it from etcd. The first
+must be a walk through the product's own table; the second must be a sequence of growing terms.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from mgr.election.machine import LEADING, Event, Phase, step
-from mgr.election.records import Fence, decode
+from mgr.election.records import TermRecord, decode
 from mgr.state_machine import UnexpectedEventError
-from tests.support.faults.chronicle import DELETED, Chronicle
+from tests.support.faults.chronicle import DELETED, EtcdRecorder
 
 CHANGED: Final = "phase changed"
 FIRST: Final = Phase.JOINING
@@ -123,11 +123,11 @@ class Entry:
 
     revision: int
     leader: int
-    record: Fence | None = None
+    record: TermRecord | None = None
 
 
 @dataclass
-class Recorded(Chronicle):
+class RecordedHistory(EtcdRecorder):
     """A chronicle that also keeps what ``history`` judges.
 
     Attributes:
@@ -144,9 +144,9 @@ class Recorded(Chronicle):
         keys = [event.kv.key.decode() for event in events]
         record = next(
             (
-                decode(event.kv.value.decode(), Fence)
+                decode(event.kv.value.decode(), TermRecord)
                 for key, event in zip(keys, events, strict=True)
-                if key == self.keys.fence and event.type != DELETED
+                if key == self.keys.term_record and event.type != DELETED
             ),
             None,
         )
@@ -175,7 +175,7 @@ def history(entries: Iterable[Entry]) -> list[str]:
     return found
 
 
-def _record_trouble(record: Fence, *, before: int, after: int, ended: int) -> list[str]:
+def _record_trouble(record: TermRecord, *, before: int, after: int, ended: int) -> list[str]:
     found = []
     leading = record.reason == "leading"
     belongs = after if leading else before

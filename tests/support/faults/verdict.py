@@ -8,7 +8,7 @@ from typing import Final
 
 from mgr.client.messages import Answer
 from mgr.clock import CLOCK
-from tests.support.faults.chronicle import Chronicle
+from tests.support.faults.chronicle import EtcdRecorder
 from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
 from tests.support.faults.sink import Effect, Sink, Ticks
@@ -23,7 +23,7 @@ SEEN_WITHIN_S: Final = 0.1
 
 def judge(
     record: Record,
-    chronicle: Chronicle,
+    recorder: EtcdRecorder,
     counts: Mapping[str, int],
     sink: Sink,
     *,
@@ -40,13 +40,13 @@ def judge(
     """
     history = [*record.operations, *(_read(key, final) for key in _last_keys(record))]
     return [
-        *chronicle.violations,
+        *recorder.violations,
         *(f"entry {key} is not linearizable" for key in violations(history)),
         *_acts(record, counts),
         *_effects(record, sink.effects),
         *sink.ticks.violations(),
-        *_quiesced(chronicle.quiesced, sink.ticks),
-        *_terms(record, chronicle),
+        *_quiesced(recorder.quiesced, sink.ticks),
+        *_terms(record, recorder),
         *(
             f"{name}: {wrong}"
             for name, log in logs.items()
@@ -117,8 +117,8 @@ def _quiesced(quiesced: Mapping[int, float], ticks: Ticks) -> list[str]:
     ]
 
 
-def _terms(record: Record, chronicle: Chronicle) -> list[str]:
+def _terms(record: Record, recorder: EtcdRecorder) -> list[str]:
     """Whoever answered a mutating command held the office: no success comes from a standby."""
-    reigns = {reign.term for reign in chronicle.reigns}
-    strange = {each.term for each in record.answered} - reigns
+    terms = {term.term for term in recorder.terms}
+    strange = {each.term for each in record.answered} - terms
     return [f"commands were answered in term {term}, which never was" for term in sorted(strange)]

@@ -89,7 +89,7 @@ class Cluster:
             self.keys.leader, encode_record(record), lease=self.lease
         )
         self.following = self.tasks.create_task(self.mirror.run())
-        await self.mirror.reached(self.term, 5)
+        await self.mirror.wait_for_revision(self.term, 5)
         config = ConfigValues("a", known_options(self.settings, "host", self.catalogue), self.keys)
         follow_config(config, self.mirror, self.keys)
         self.manager = Manager(
@@ -120,7 +120,7 @@ class Cluster:
     async def put(self, key, value):
         """Somebody else writes; returns when the mirror shows it."""
         revision = (await self.store.commit([Put(key, value)])).revision
-        await self.mirror.reached(revision, 5)
+        await self.mirror.wait_for_revision(revision, 5)
 
     async def switch(self, module, *, on):
         """Enable or disable a module."""

@@ -6,7 +6,7 @@ import pytest
 
 from mgr.active.term_log import Chronicle
 from mgr.cluster.log import ClusterLog, Priority
-from mgr.election.records import Fence
+from mgr.election.records import TermRecord
 from tests.support.clock import ManualClock
 
 
@@ -18,16 +18,16 @@ def story():
     return Chronicle(log, "b", clock), clock, written
 
 
-def fence(reason, why=""):
+def term_record(reason, why=""):
     """How the last term of ``a`` ended."""
-    return Fence(term=1, name="a", reason=reason, quiesced=False, window_s=0, why=why)
+    return TermRecord(term=1, name="a", reason=reason, quiesced=False, window_s=0, why=why)
 
 
 def test_a_term_begins_with_the_end_of_the_last_one():
     """An accident is a warning, and so it is seen by whoever follows only those."""
     chronicle, _, written = story()
-    ended = fence("reaped")
-    chronicle.begins(ended.story(), planned=ended.planned, unloaded=[])
+    ended = term_record("reaped")
+    chronicle.begins(ended.summary(), planned=ended.planned, unloaded=[])
 
     assert written == [
         (Priority.INFO, "Activating manager daemon b"),
@@ -38,15 +38,15 @@ def test_a_term_begins_with_the_end_of_the_last_one():
 @pytest.mark.parametrize(
     ("ended", "line"),
     [
-        (fence("resigned", "mgr fail"), "mgr.a handed the office over: mgr fail"),
-        (fence("resigned"), "mgr.a handed the office over"),
-        (fence("leading"), "mgr.a lost the office without a word: its lease is gone"),
-        (fence("deposed"), "mgr.a was silent and was deposed"),
+        (term_record("resigned", "mgr fail"), "mgr.a handed over leadership: mgr fail"),
+        (term_record("resigned"), "mgr.a handed over leadership"),
+        (term_record("leading"), "mgr.a lost leadership without a hand-over: its lease is gone"),
+        (term_record("deposed"), "mgr.a was silent and was deposed"),
     ],
 )
 def test_every_end_has_its_words(ended, line):
     """Whoever reads them knows where to look next."""
-    assert ended.story() == line
+    assert ended.summary() == line
     assert ended.planned is (ended.reason == "resigned")
 
 
@@ -64,7 +64,7 @@ def test_the_first_term_has_no_story_before_it():
 def test_a_suspended_term_is_told_once_and_its_end_with_how_long_it_was():
     """Phases that follow each other in between change nothing."""
     chronicle, clock, written = story()
-    for phase in ("starting", "active", "suspended", "stalled"):
+    for phase in ("starting", "active", "suspended", "suspended_starting"):
         chronicle.stands(phase)
         clock.advance(2)
     chronicle.stands("active")

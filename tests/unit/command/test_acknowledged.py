@@ -85,7 +85,7 @@ class Held:
 
 def everything(at):
     return {
-        key: r.value for key, r in at.leading_term.mirror.under(at.leading_term.keys.root).items()
+        key: r.value for key, r in at.leading_term.mirror.list(at.leading_term.keys.root).items()
     }
 
 

@@ -67,7 +67,7 @@ async def test_nobody_shuts_himself_out(words):
 
         assert refused.retval == -errno.EPERM
         assert "give yourself 'allow *' first" in refused.stderr
-        assert not at.leading_term.mirror.under(at.leading_term.keys.access)
+        assert not at.leading_term.mirror.list(at.leading_term.keys.access)
 
 
 async def test_nobody_removes_the_entry_by_which_he_may():

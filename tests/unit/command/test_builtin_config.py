@@ -67,7 +67,7 @@ async def test_what_cannot_be_meant_is_refused_and_nothing_changes(words, error,
     """One line that names the thing and the nearest right one."""
     async with builtin_commands() as at:
         answer = await at.run("config", "set", *words)
-        stored = at.leading_term.mirror.under(at.leading_term.keys.config)
+        stored = at.leading_term.mirror.list(at.leading_term.keys.config)
 
     assert (answer.retval, answer.stdout, answer.stderr) == (-error, "", text)
     assert not stored
@@ -363,7 +363,7 @@ async def test_what_cannot_be_stored_is_refused_before_it_is_sent(key, value, er
     """The limit is in the message."""
     async with builtin_commands() as at:
         answer = await at.run("config-key", "set", key, value)
-        stored = at.leading_term.mirror.under(at.leading_term.keys.kv)
+        stored = at.leading_term.mirror.list(at.leading_term.keys.kv)
 
     assert answer.retval == -error
     assert text in answer.stderr

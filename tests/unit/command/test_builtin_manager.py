@@ -176,7 +176,7 @@ async def test_a_module_that_cannot_run_is_not_enabled(name, error, text):
     """Unknown, unable, or no name at all: nothing is written."""
     async with builtin_commands() as at:
         answer = await at.run("mgr", "module", "enable", name)
-        stored = at.leading_term.mirror.under(at.leading_term.keys.modules)
+        stored = at.leading_term.mirror.list(at.leading_term.keys.modules)
 
     assert (answer.retval, answer.stderr) == (-error, text)
     assert not stored
@@ -360,7 +360,7 @@ async def test_every_command_speaks_every_format():
                 elif form == "yaml":
                     yaml.safe_load(answer.stdout)
         refused = await at.run("mgr", "module", "enable", "hello", format="toml")
-        stored = at.leading_term.mirror.under(at.leading_term.keys.modules)
+        stored = at.leading_term.mirror.list(at.leading_term.keys.modules)
 
     assert refused.retval == -errno.EINVAL
     assert "unknown format 'toml': use one of plain, json" in refused.stderr

@@ -208,7 +208,7 @@ async def test_a_module_that_cannot_take_commands_refuses_itself(refusal):
         with pytest.raises(type(refusal)):
             await it.execute(*ADD, request_id="r1")
 
-    assert not it.term.mirror.under(it.term.keys.requests)
+    assert not it.term.mirror.list(it.term.keys.requests)
 
 
 async def test_the_gate_is_looked_at_again_when_the_module_is_ready():

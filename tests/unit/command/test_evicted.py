@@ -91,8 +91,8 @@ async def test_results_are_evicted_a_hundred_at_a_time(monkeypatch):
             await run(book, f"other{number}")
         with pytest.raises(MayHaveRunError, match=NO_LONGER):
             book.earlier("r1", DIGEST)
-        results = term.mirror.under(term.keys.requests)
-        records = term.mirror.under(term.keys.evicted)
+        results = term.mirror.list(term.keys.requests)
+        records = term.mirror.list(term.keys.evicted)
 
     assert len(results) == 201
     assert len(records) == 3

@@ -150,7 +150,7 @@ async def test_a_mirror_that_is_behind_does_not_let_a_command_run_twice():
         def get(self, key):
             return None
 
-        def under(self, prefix):
+        def list(self, prefix):
             return {}
 
         def subscribe(self, prefix, callback):
@@ -264,7 +264,7 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
         for name in ("r2", "r3"):
             await book.begin(name, DIGEST, idempotent=False)
             await book.finish(name, DIGEST, Answer())
-        left = [key.rpartition("/")[2] for key in successor.mirror.under(term.keys.requests)]
+        left = [key.rpartition("/")[2] for key in successor.mirror.list(term.keys.requests)]
 
     assert left == ["r2", "r3", "started"]
 
@@ -281,7 +281,7 @@ async def test_long_results_make_room_sooner(monkeypatch):
             await book.recall()
             await book.begin(name, DIGEST, idempotent=False)
             await book.finish(name, DIGEST, Answer(0, "x" * 300, ""))
-        left = [key.rpartition("/")[2] for key in successor.mirror.under(term.keys.requests)]
+        left = [key.rpartition("/")[2] for key in successor.mirror.list(term.keys.requests)]
 
     assert left == ["r3", "r4"]
 
@@ -305,6 +305,6 @@ async def test_results_of_earlier_terms_are_counted_beside_the_first_commands(mo
             await run(book, "new0")
         for number in (1, 2):
             await run(book, f"new{number}")
-        left = [key.rpartition("/")[2] for key in successor.mirror.under(term.keys.requests)]
+        left = [key.rpartition("/")[2] for key in successor.mirror.list(term.keys.requests)]
 
     assert left == ["new0", "new1", "new2", "old2", "old3", "old4"]

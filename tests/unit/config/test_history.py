@@ -147,7 +147,7 @@ async def unheard_change(monkeypatch):
 
 async def told(term, held):
     """What the history says, oldest first, once the feed tells of everything."""
-    await term.mirror.reached((await term.store.status()).revision, 5)
+    await term.mirror.wait_for_revision((await term.store.status()).revision, 5)
     changes = [each.changes[0] for each in held.kept.versions()[::-1]]
     return [(change.previous, change.value) for change in changes]
 

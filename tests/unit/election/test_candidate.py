@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mgr.election.candidate import Candidate, Sight
+from mgr.election.candidate import Candidate, WatchedKey
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, StoreUnavailableError
 from mgr.store.api import Changed, Current, Delete, Interrupted, LeaseId, Listed, Put, Record
@@ -30,14 +30,14 @@ class Scene:
 
     async def look(self):
         """Bring the candidate's feeds up to date."""
-        for sight in (
+        for watched_key in (
             self.candidate.leader,
             self.candidate.transfer,
             self.candidate.down,
             self.candidate.version,
         ):
-            listing = await self.store.list(sight.key)
-            sight.take(Listed(listing.records, listing.revision), self.clock.now())
+            listing = await self.store.list(watched_key.key)
+            watched_key.apply(Listed(listing.records, listing.revision), self.clock.now())
 
     async def campaign(self, value="me"):
         """Campaign on a fresh lease; the term and the lease."""
@@ -74,7 +74,7 @@ async def test_whoever_comes_second_learns_who_leads(scene):
 
     assert term is None
     assert scene.candidate.leader.record.value == "them"
-    assert scene.candidate.hesitation_s(TIMING) is None
+    assert scene.candidate.campaign_delay_s(TIMING) is None
 
 
 async def test_a_creation_whose_answer_was_lost_is_read_back(scene):
@@ -116,7 +116,7 @@ async def test_an_attempt_that_came_through_late_is_recognised_and_put_right(sce
     made = await scene.store.create(KEYS.leader, "my old worker", lease=lease)
     await scene.look()
 
-    assert scene.candidate.held_by(lease)
+    assert scene.candidate.holds_leader_key(lease)
     assert await scene.candidate.claim("my worker", lease, TIMING) == made
 
     assert (await scene.store.get(KEYS.leader)).value == "my worker"
@@ -135,7 +135,7 @@ async def test_a_named_successor_does_not_hesitate(scene):
     await scene.store.commit([Put(KEYS.transfer, "a")])
     await scene.look()
 
-    assert scene.candidate.hesitation_s(TIMING) == 0
+    assert scene.candidate.campaign_delay_s(TIMING) == 0
 
 
 async def test_others_leave_a_named_successor_a_head_start_once(scene):
@@ -146,11 +146,11 @@ async def test_others_leave_a_named_successor_a_head_start_once(scene):
     await scene.store.commit([Delete(KEYS.leader)])
     await scene.look()
 
-    assert scene.candidate.hesitation_s(TIMING) == pytest.approx(0.2)
+    assert scene.candidate.campaign_delay_s(TIMING) == pytest.approx(0.2)
     scene.clock.advance(0.15)
-    assert scene.candidate.hesitation_s(TIMING) == pytest.approx(0.05)
+    assert scene.candidate.campaign_delay_s(TIMING) == pytest.approx(0.05)
     scene.clock.advance(1)
-    assert scene.candidate.hesitation_s(TIMING) == 0
+    assert scene.candidate.campaign_delay_s(TIMING) == 0
 
 
 async def test_a_transfer_not_heard_of_yet_is_respected_all_the_same(scene):
@@ -180,61 +180,61 @@ async def test_a_release_not_heard_of_yet_is_respected_all_the_same(scene):
 
 def test_an_interrupted_feed_means_unknown():
     """Neither there nor gone; a candidate then tries, and the store decides."""
-    sight = Sight("/k")
+    watched_key = WatchedKey("/k")
     record = Record("/k", "v", 5, 5)
-    sight.take(Listed((record,), 5), 0.0)
+    watched_key.apply(Listed((record,), 5), 0.0)
 
-    sight.take(Interrupted("cut"), 1.0)
+    watched_key.apply(Interrupted("cut"), 1.0)
 
-    assert not sight.known
-    assert sight.record == record
-    sight.take(Current(5), 2.0)
-    assert sight.known
+    assert not watched_key.known
+    assert watched_key.record == record
+    watched_key.apply(Current(5), 2.0)
+    assert watched_key.known
 
 
 def test_news_from_before_a_look_change_nothing():
     """A transaction showed revision 9; the feed is still telling of 7."""
-    sight = Sight("/k")
-    sight.take(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
-    sight.look(None, 9, 1.0)
+    watched_key = WatchedKey("/k")
+    watched_key.apply(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
+    watched_key.apply_read(None, 9, 1.0)
 
-    sight.take(Changed(put=(Record("/k", "w", 5, 7),), deleted=(), revision=7), 2.0)
+    watched_key.apply(Changed(put=(Record("/k", "w", 5, 7),), deleted=(), revision=7), 2.0)
 
-    assert sight.record is None
+    assert watched_key.record is None
 
 
 def test_a_look_from_before_the_news_changes_nothing():
     """A late answer must not bring back what the feed told to be gone: nobody would correct it."""
-    sight = Sight("/k")
-    sight.take(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
-    sight.take(Changed(put=(), deleted=("/k",), revision=8), 1.0)
+    watched_key = WatchedKey("/k")
+    watched_key.apply(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
+    watched_key.apply(Changed(put=(), deleted=("/k",), revision=8), 1.0)
 
-    sight.look(Record("/k", "v", 5, 5), 7, 2.0)
+    watched_key.apply_read(Record("/k", "v", 5, 5), 7, 2.0)
 
-    assert sight.record is None
-    assert sight.changed_s == 1.0
+    assert watched_key.record is None
+    assert watched_key.changed_s == 1.0
 
 
 def test_a_fresh_listing_replaces_what_was_known():
     """Even at a lower revision: the store was restored from a backup."""
-    sight = Sight("/k")
-    sight.take(Listed((), 100), 0.0)
+    watched_key = WatchedKey("/k")
+    watched_key.apply(Listed((), 100), 0.0)
 
-    sight.take(Listed((Record("/k", "v", 5, 5), Record("/k2", "v", 5, 5)), 7), 1.0)
+    watched_key.apply(Listed((Record("/k", "v", 5, 5), Record("/k2", "v", 5, 5)), 7), 1.0)
 
-    assert sight.record.key == "/k"
-    assert sight.revision == 7
+    assert watched_key.record.key == "/k"
+    assert watched_key.revision == 7
 
 
 async def test_nobody_tries_while_the_managers_are_set_down(scene):
     """Until that record is gone."""
     await scene.store.commit([Put(KEYS.down, "since then")])
     await scene.look()
-    assert scene.candidate.hesitation_s(TIMING) is None
+    assert scene.candidate.campaign_delay_s(TIMING) is None
 
     await scene.store.commit([Delete(KEYS.down)])
     await scene.look()
-    assert scene.candidate.hesitation_s(TIMING) is not None
+    assert scene.candidate.campaign_delay_s(TIMING) is not None
 
 
 async def test_an_attempt_that_has_not_heard_of_being_set_down_fails_and_learns(scene):
@@ -246,4 +246,4 @@ async def test_an_attempt_that_has_not_heard_of_being_set_down_fails_and_learns(
 
     assert term is None
     assert await scene.store.get(KEYS.leader) is None
-    assert scene.candidate.hesitation_s(TIMING) is None
+    assert scene.candidate.campaign_delay_s(TIMING) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.election.eligibility import Fitness, is_trusted
+from mgr.election.eligibility import Eligibility, is_trusted
 from mgr.store.api import StoreStatus
 
 
@@ -33,8 +33,8 @@ def test_old_releases_are_not_trusted(version, trusted):
     assert is_trusted(version) is trusted
 
 
-def fit_to_judge(release="1.4.0", *, untrusted=False, downgrade=False):
-    return Fitness(release, untrusted=untrusted, downgrade=downgrade)
+def make_eligibility(release="1.4.0", *, untrusted=False, downgrade=False):
+    return Eligibility(release, untrusted=untrusted, downgrade=downgrade)
 
 
 @pytest.mark.parametrize(
@@ -55,83 +55,83 @@ def fit_to_judge(release="1.4.0", *, untrusted=False, downgrade=False):
 )
 def test_a_release_does_not_lead_after_a_newer_one(mine, led, fit):
     """Compared number by number; what is no number says nothing."""
-    fitness = fit_to_judge(mine)
+    eligibility = make_eligibility(mine)
 
-    fitness.led_by(led)
+    eligibility.check_leader_version(led)
 
-    assert (fitness.trouble == "") is fit
+    assert (eligibility.reason == "") is fit
 
 
 def test_the_refusal_of_an_older_release_names_both_and_the_way_out():
     """And is over when the data is an older release's again."""
-    fitness = fit_to_judge("1.4.0")
+    eligibility = make_eligibility("1.4.0")
 
-    fitness.led_by("1.5.0")
-    assert "mgrd 1.5.0 has led here, this is 1.4.0" in fitness.trouble
-    assert "downgrade = true" in fitness.trouble
+    eligibility.check_leader_version("1.5.0")
+    assert "mgrd 1.5.0 has led here, this is 1.4.0" in eligibility.reason
+    assert "downgrade = true" in eligibility.reason
 
-    fitness.led_by("1.4.0")
-    assert fitness.trouble == ""
+    eligibility.check_leader_version("1.4.0")
+    assert eligibility.reason == ""
 
 
 def test_an_operator_may_go_back():
     """He says so in the settings of each manager that may lead."""
-    fitness = fit_to_judge("1.4.0", downgrade=True)
+    eligibility = make_eligibility("1.4.0", downgrade=True)
 
-    fitness.led_by("1.5.0")
+    eligibility.check_leader_version("1.5.0")
 
-    assert fitness.trouble == ""
+    assert eligibility.reason == ""
 
 
 def test_the_refusal_names_the_version_and_the_way_out():
     """An operator reads it and knows what to do."""
-    fitness = fit_to_judge()
+    eligibility = make_eligibility()
 
-    fitness.examine(StoreStatus("3.5.1", 1, 10))
+    eligibility.check_store(StoreStatus("3.5.1", 1, 10))
 
-    assert "etcd 3.5.1" in fitness.trouble
-    assert "3.5.28, 3.6.9 or newer" in fitness.trouble
-    assert "etcd_untrusted" in fitness.trouble
+    assert "etcd 3.5.1" in eligibility.reason
+    assert "3.5.28, 3.6.9 or newer" in eligibility.reason
+    assert "etcd_untrusted" in eligibility.reason
 
 
 def test_an_upgraded_etcd_is_accepted_by_itself():
     """Nobody has to restart the manager."""
-    fitness = fit_to_judge()
-    fitness.examine(StoreStatus("3.5.1", 1, 10))
+    eligibility = make_eligibility()
+    eligibility.check_store(StoreStatus("3.5.1", 1, 10))
 
-    fitness.examine(StoreStatus("3.5.30", 1, 11))
+    eligibility.check_store(StoreStatus("3.5.30", 1, 11))
 
-    assert fitness.trouble == ""
+    assert eligibility.reason == ""
 
 
 def test_the_setting_for_tests_accepts_any_version():
     """And nothing else: which cluster it is, the store's identity says."""
-    fitness = fit_to_judge(untrusted=True)
+    eligibility = make_eligibility(untrusted=True)
 
-    fitness.examine(StoreStatus("3.5.1", 1, 10))
+    eligibility.check_store(StoreStatus("3.5.1", 1, 10))
 
-    assert fitness.trouble == ""
+    assert eligibility.reason == ""
 
 
 def test_a_store_that_went_back_in_time_is_refused_until_it_is_past_what_was_seen():
     """Its revisions would be used twice, and so would the terms. It clears by itself."""
-    fitness = fit_to_judge()
-    fitness.identity.advance(100, 0)
+    eligibility = make_eligibility()
+    eligibility.identity.advance(100, 0)
 
-    fitness.identity.advance(50, 100)
-    assert "it is at revision 50, and 100 was seen before" in fitness.trouble
-    fitness.identity.advance(60, 100)
-    assert fitness.trouble
+    eligibility.identity.advance(50, 100)
+    assert "it is at revision 50, and 100 was seen before" in eligibility.reason
+    eligibility.identity.advance(60, 100)
+    assert eligibility.reason
 
-    fitness.identity.advance(101, 100)
-    assert fitness.trouble == ""
+    eligibility.identity.advance(101, 100)
+    assert eligibility.reason == ""
 
 
 def test_a_member_that_lags_proves_nothing():
     """What one member says of its own revision is no linearizable answer."""
-    fitness = fit_to_judge()
-    fitness.examine(StoreStatus("3.6.9", 1, 100))
+    eligibility = make_eligibility()
+    eligibility.check_store(StoreStatus("3.6.9", 1, 100))
 
-    fitness.examine(StoreStatus("3.6.9", 1, 50))
+    eligibility.check_store(StoreStatus("3.6.9", 1, 50))
 
-    assert fitness.trouble == ""
+    assert eligibility.reason == ""

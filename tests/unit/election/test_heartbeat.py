@@ -7,7 +7,13 @@ from typing import get_args, get_type_hints
 import pytest
 from msgspec import Meta
 
-from mgr.election.heartbeat import MARGIN_S, PROFILES, Cadence, Rhythm, outwaited
+from mgr.election.heartbeat import (
+    MARGIN_S,
+    PROFILES,
+    AdaptiveHeartbeat,
+    HeartbeatProfile,
+    safe_takeover_s,
+)
 from mgr.election.timing import CLOCK_RATE_ERROR
 from mgr.errors import InvalidSettingError
 from mgr.settings import Settings
@@ -17,23 +23,23 @@ CEILING_S = 5.0
 
 
 class Beats:
-    """A rhythm, and the pulses that succeed in it."""
+    """A heartbeat, and the pulses that succeed in it."""
 
-    def __init__(self, cadence=DEFAULT):
-        self.rhythm = Rhythm(cadence, CEILING_S)
+    def __init__(self, profile=DEFAULT):
+        self.heartbeat = AdaptiveHeartbeat(profile, CEILING_S)
         self.now_s = 100.0
         self.deadline_s = 0.0
 
     def beat(self, count, *, every_s, latency_s=0.002):
-        """``count`` pulses; whatever the rhythm wants to be written is written."""
+        """``count`` pulses; whatever the heartbeat wants to be written is written."""
         for _ in range(count):
             self.now_s += every_s
-            self.rhythm.beaten(self.now_s, self.now_s + latency_s)
-            self.deadline_s = max(self.deadline_s, self.rhythm.deadline_s(self.now_s))
-            window_s = self.rhythm.rewriting(self.deadline_s)
-            if window_s is not None:
-                self.rhythm.rewritten(window_s)
-        return self.rhythm.window_s
+            self.heartbeat.on_success(self.now_s, self.now_s + latency_s)
+            self.deadline_s = max(self.deadline_s, self.heartbeat.deadline_s(self.now_s))
+            timeout_s = self.heartbeat.timeout_to_write(self.deadline_s)
+            if timeout_s is not None:
+                self.heartbeat.on_timeout_written(timeout_s)
+        return self.heartbeat.timeout_s
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def beats():
     return Beats()
 
 
-def test_every_profile_that_can_be_set_has_its_pulse():
+def test_every_profile_that_can_be_set_has_its_heartbeat():
     """And none is left over."""
     hint = get_type_hints(Settings, include_extras=True)["profile"]
     [pattern] = [meta.pattern for meta in get_args(hint)[1:] if isinstance(meta, Meta)]
@@ -49,31 +55,31 @@ def test_every_profile_that_can_be_set_has_its_pulse():
     assert pattern == f"^({'|'.join(PROFILES)})$"
 
 
-@pytest.mark.parametrize("cadence", [each for each in PROFILES.values() if each])
-def test_an_active_stops_before_a_standby_may_depose_it(cadence):
+@pytest.mark.parametrize("profile", [each for each in PROFILES.values() if each])
+def test_an_active_stops_before_a_standby_may_depose_it(profile):
     """Counted from the sending on the slowest clock, against the observing on the quickest."""
-    rhythm = Rhythm(cadence, CEILING_S)
+    heartbeat = AdaptiveHeartbeat(profile, CEILING_S)
 
-    stops_s = (rhythm.deadline_s(0.0) + MARGIN_S) * (1 + CLOCK_RATE_ERROR)
-    deposed_s = outwaited(cadence.window_s) * (1 - CLOCK_RATE_ERROR)
+    stops_s = (heartbeat.deadline_s(0.0) + MARGIN_S) * (1 + CLOCK_RATE_ERROR)
+    deposed_s = safe_takeover_s(profile.timeout_s) * (1 - CLOCK_RATE_ERROR)
 
     assert stops_s <= deposed_s + 1e-9
-    assert rhythm.deadline_s(0.0) == pytest.approx(cadence.window_s * 0.99 - 0.05)
+    assert heartbeat.deadline_s(0.0) == pytest.approx(profile.timeout_s * 0.99 - 0.05)
 
 
-@pytest.mark.parametrize(("every_s", "window_s"), [(0.0, 1.0), (0.25, 0.75), (1.0, 3.0)])
-def test_a_window_that_two_lost_pulses_would_use_up_is_refused(every_s, window_s):
+@pytest.mark.parametrize(("every_s", "timeout_s"), [(0.0, 1.0), (0.25, 0.75), (1.0, 3.0)])
+def test_a_window_that_two_lost_heartbeats_would_use_up_is_refused(every_s, timeout_s):
     """A healthy active would be suspended again and again."""
     with pytest.raises(InvalidSettingError, match="do not fit"):
-        Cadence(every_s=every_s, window_s=window_s)
+        HeartbeatProfile(every_s=every_s, timeout_s=timeout_s)
 
 
-def test_a_steady_pulse_changes_nothing(beats):
+def test_a_steady_heartbeat_changes_nothing(beats):
     """No writing beside the pulse itself."""
     assert beats.beat(500, every_s=0.25) == 1.5
 
 
-def test_one_late_pulse_changes_nothing(beats):
+def test_one_late_heartbeat_changes_nothing(beats):
     """Out of a hundred."""
     beats.beat(100, every_s=0.25)
     beats.beat(1, every_s=1.4)
@@ -98,25 +104,25 @@ def test_a_longer_window_is_used_only_once_it_is_written(beats):
     beats.beat(1, every_s=0.25)
     for _ in range(5):
         beats.now_s += 1.2
-        beats.rhythm.beaten(beats.now_s, beats.now_s)
+        beats.heartbeat.on_success(beats.now_s, beats.now_s)
 
-    wanted_s = beats.rhythm.rewriting(beats.now_s)
+    wanted_s = beats.heartbeat.timeout_to_write(beats.now_s)
 
     assert wanted_s == CEILING_S
-    assert beats.rhythm.deadline_s(0.0) <= 1.5 * 0.99 - 0.05
-    beats.rhythm.rewritten(wanted_s)
-    assert beats.rhythm.deadline_s(0.0) > 4
+    assert beats.heartbeat.deadline_s(0.0) <= 1.5 * 0.99 - 0.05
+    beats.heartbeat.on_timeout_written(wanted_s)
+    assert beats.heartbeat.deadline_s(0.0) > 4
 
 
 def test_a_shorter_window_is_written_only_when_no_deadline_of_the_longer_is_left(beats):
     """Standbys will count it from a pulse that was sent in the days of the longer."""
     long_s = beats.beat(10, every_s=0.8)
     told_s = beats.deadline_s
-    while beats.rhythm.window_s == long_s:
+    while beats.heartbeat.timeout_s == long_s:
         beats.beat(1, every_s=0.25)
 
-    assert beats.now_s + beats.rhythm.window_s > told_s
-    assert beats.rhythm.deadline_s(beats.now_s) >= told_s
+    assert beats.now_s + beats.heartbeat.timeout_s > told_s
+    assert beats.heartbeat.deadline_s(beats.now_s) >= told_s
 
 
 def test_a_rewriting_of_unknown_outcome_leaves_the_shorter_of_both_in_use(beats):
@@ -124,17 +130,17 @@ def test_a_rewriting_of_unknown_outcome_leaves_the_shorter_of_both_in_use(beats)
     beats.beat(1, every_s=0.25)
     for _ in range(5):
         beats.now_s += 1.0
-        beats.rhythm.beaten(beats.now_s, beats.now_s)
+        beats.heartbeat.on_success(beats.now_s, beats.now_s)
 
-    assert beats.rhythm.rewriting(beats.now_s) == CEILING_S
-    assert beats.rhythm.window_s == 1.5
-    assert beats.rhythm.rewriting(beats.now_s) == CEILING_S
+    assert beats.heartbeat.timeout_to_write(beats.now_s) == CEILING_S
+    assert beats.heartbeat.timeout_s == 1.5
+    assert beats.heartbeat.timeout_to_write(beats.now_s) == CEILING_S
 
 
 def test_a_slow_store_widens_the_margin_within_limits(beats):
     """Three latencies; never more than half of the window."""
     beats.beat(5, every_s=0.25, latency_s=0.1)
-    assert beats.rhythm.margin_s == pytest.approx(0.3)
+    assert beats.heartbeat.margin_s == pytest.approx(0.3)
 
     beats.beat(5, every_s=0.25, latency_s=0.5)
-    assert beats.rhythm.margin_s == 0.75
+    assert beats.heartbeat.margin_s == 0.75

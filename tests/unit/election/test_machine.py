@@ -16,10 +16,10 @@ from mgr.election.machine import (
 
 
 def test_the_key_is_given_back_only_after_the_death_or_the_drain_of_the_worker():
-    """Kill before release: the fence record must not lie."""
+    """Kill before release: the term record must not lie."""
     for (_, event), answer in TRANSITIONS.items():
         if answer.action is Action.RELEASE:
-            assert event in {Event.GONE, Event.DRAINED}
+            assert event in {Event.WORKER_EXITED, Event.DRAINED}
 
 
 def test_no_leader_stands_by_again_with_its_worker():
@@ -27,8 +27,8 @@ def test_no_leader_stands_by_again_with_its_worker():
     for (phase, event), answer in TRANSITIONS.items():
         if phase not in WAITING and answer.phase in WAITING:
             assert (phase, event) in {
-                (Phase.PARTING, Event.GONE),
-                # Reached by way of GONE only, see the next test.
+                (Phase.EXITING_AFTER_HANDOVER, Event.WORKER_EXITED),
+                # Reached by way of WORKER_EXITED only, see the next test.
                 (Phase.RELEASING, Event.RELEASED),
             }
 
@@ -36,16 +36,16 @@ def test_no_leader_stands_by_again_with_its_worker():
 def test_a_dead_worker_is_the_only_way_into_releasing():
     """So whoever is released from there has no worker that led."""
     ways = {event for (_, event), answer in TRANSITIONS.items() if answer.phase is Phase.RELEASING}
-    assert ways == {Event.GONE}
+    assert ways == {Event.WORKER_EXITED}
 
 
 @pytest.mark.parametrize("phase", sorted(LEADING - {Phase.HANDING_OVER}, key=lambda p: p.name))
 def test_a_definite_loss_ends_the_worker(phase):
     """Whatever its modules do, a successor may be doing it already."""
-    assert step(phase, Event.LOST) == (Phase.ENDING, Action.RETIRE)
+    assert step(phase, Event.LOST) == (Phase.KILLING_WORKER, Action.SHUT_DOWN)
 
 
-@pytest.mark.parametrize("phase", [Phase.STALLED, Phase.SUSPENDED])
+@pytest.mark.parametrize("phase", [Phase.SUSPENDED_STARTING, Phase.SUSPENDED])
 def test_a_suspended_active_resumes_only_on_a_proof(phase):
     """Nothing else leads back to acting."""
     back = {
@@ -53,29 +53,29 @@ def test_a_suspended_active_resumes_only_on_a_proof(phase):
         for (before, event), answer in TRANSITIONS.items()
         if before is phase and answer.phase in {Phase.STARTING, Phase.ACTIVE, Phase.DRAINING}
     }
-    assert back == {Event.PROVEN}
+    assert back == {Event.TERM_CONFIRMED}
 
 
 def test_a_drain_that_outlives_its_proof_is_cut_short():
     """What still runs would act without a proof."""
-    assert step(Phase.DRAINING, Event.DEADLINE) == (Phase.ENDING, Action.KILL)
+    assert step(Phase.DRAINING, Event.DEADLINE) == (Phase.KILLING_WORKER, Action.KILL)
 
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_stopping_is_answered_in_every_phase(phase):
     """An operator's signal never meets a phase that does not know it."""
     step(phase, Event.STOP)
-    step(phase, Event.HALT)
+    step(phase, Event.STOP_NOW)
 
 
-@pytest.mark.parametrize("wish", [Event.STOP, Event.HALT])
+@pytest.mark.parametrize("wish", [Event.STOP, Event.STOP_NOW])
 @pytest.mark.parametrize("phase", list(Phase))
 def test_every_phase_leads_to_stopped(phase, wish):
     """Told again in each phase, the wish is fulfilled, with a store that answers or without."""
-    for after_release in (Event.RELEASED, Event.ABANDONED):
+    for after_release in (Event.RELEASED, Event.RELEASE_GIVEN_UP):
         at = phase
         for _ in range(12):
-            for event in (wish, Event.DRAINED, Event.GONE, after_release):
+            for event in (wish, Event.DRAINED, Event.WORKER_EXITED, after_release):
                 if (at, event) in TRANSITIONS:
                     at = step(at, event).phase
         assert at is Phase.STOPPED

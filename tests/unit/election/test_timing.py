@@ -52,7 +52,7 @@ def test_spans_under_which_a_healthy_active_would_lose_its_office_are_refused(sp
 
 def test_the_granted_lease_counts_and_not_the_one_asked_for():
     """Etcd has a floor; the deadline moves with what it gave."""
-    timing = Timing.of_lease(2).granted(3.0)
+    timing = Timing.of_lease(2).with_ttl(3.0)
 
     assert timing.deadline_s(0.0) == pytest.approx(3 * 0.99 - 0.15)
     assert timing.renew_every_s == pytest.approx(0.4)

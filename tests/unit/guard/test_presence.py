@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from mgr.election.records import Presence, decode, encode
-from mgr.election.session import Session
+from mgr.election.session import LeaseSession
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError
 from mgr.guard import host
@@ -60,7 +60,7 @@ class Scene:
         context = GuardContext(
             Settings(id="a", cluster="c"), store or self.store, self.clock, identity
         )
-        session = Session(context.store, self.clock, Timing.of_lease(5))
+        session = LeaseSession(context.store, self.clock, Timing.of_lease(5))
         await session.open()
         return PresenceKey(context, session)
 

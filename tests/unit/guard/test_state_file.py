@@ -85,9 +85,9 @@ async def test_a_new_term_is_written_at_once_and_a_revision_at_the_end(file, tmp
     """A revision alone grows all the time."""
     identity = StoreIdentity(file.read())
     async with file.keep_up_to_date(identity):
-        identity.saw_term(5)
+        identity.note_term(5)
         await until(lambda: stored(tmp_path)["newest_term"] == 5)
-        identity.saw_revision(9)
+        identity.note_revision(9)
         await asyncio.sleep(0.05)
         assert stored(tmp_path)["newest_revision"] == 5
 
@@ -100,7 +100,7 @@ async def test_a_revision_alone_is_written_now_and_then(file, tmp_path, monkeypa
     identity = StoreIdentity(file.read())
     async with file.keep_up_to_date(identity):
         await asyncio.sleep(0.02)
-        identity.saw_revision(9)
+        identity.note_revision(9)
         await until(lambda: stored(tmp_path)["newest_revision"] == 9)
 
 
@@ -112,7 +112,7 @@ async def test_a_disk_that_fails_while_it_runs_is_survived(file, tmp_path, caplo
         path(tmp_path).unlink()
         path(tmp_path).parent.rmdir()
         path(tmp_path).parent.write_text("a file")
-        identity.saw_term(5)
+        identity.note_term(5)
         await until(lambda: "state file not written" in caplog.text)
 
 

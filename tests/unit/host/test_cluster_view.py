@@ -59,13 +59,13 @@ class World:
 
     async def put(self, key, value):
         revision = (await self.store.commit([Put(key, value)])).revision
-        await self.mirror.reached(revision, 5)
+        await self.mirror.wait_for_revision(revision, 5)
         return revision
 
     async def lead(self, name):
         lease = (await self.store.grant(TTL_S)).lease
         term = await self.store.create(KEYS.leader, leader(name), lease=lease)
-        await self.mirror.reached(term, 5)
+        await self.mirror.wait_for_revision(term, 5)
         return term, lease
 
 

@@ -59,7 +59,7 @@ class World:
 
     async def put(self, key, value):
         revision = (await self.store.commit([Put(key, value)])).revision
-        await self.mirror.reached(revision, 5)
+        await self.mirror.wait_for_revision(revision, 5)
 
     async def switch(self, module, *, on):
         await self.put(self.keys.module(module), encode(Switch(enabled=on)))
@@ -77,7 +77,7 @@ class World:
             lease_ttl_s=TTL_S,
         )
         term = await self.store.create(self.keys.leader, encode_record(record), lease=lease)
-        await self.mirror.reached(term, 5)
+        await self.mirror.wait_for_revision(term, 5)
         return term
 
 

@@ -19,7 +19,7 @@ from mgr.store.api import (
     Modified,
     Put,
 )
-from mgr.store.fenced import PROOFS, FencedStore
+from mgr.store.fenced import FENCE_COMPARES, FencedStore
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
@@ -318,12 +318,12 @@ async def test_the_mirror_shows_a_write_when_it_returns(store, term, clock):
     assert mirror.get(KEYS.entry("b")) is None
 
     await fenced.commit([DeletePrefix(KEYS.kv)])
-    assert mirror.under(KEYS.root) == {}
+    assert mirror.list(KEYS.root) == {}
 
 
 async def test_what_does_not_fit_with_its_proofs_is_refused(fenced):
     """Nothing is split: in parts it would not be atomic."""
-    most = OPERATIONS_MAX - PROOFS
+    most = OPERATIONS_MAX - FENCE_COMPARES
     with pytest.raises(TooLargeError, match=str(most)):
         await fenced.commit([Put(KEYS.entry(str(n)), "") for n in range(most + 1)])
     await fenced.commit([Put(KEYS.entry(str(n)), "") for n in range(most)])

@@ -1,14 +1,14 @@
 import pytest
 
 from mgr.errors import InvalidSettingError
-from mgr.store.keys import Keys, checked_name
+from mgr.store.keys import Keys, check_name
 
 KEYS = Keys("c1")
 
 
 def test_every_key_of_a_cluster_stands_under_its_root():
     """Two clusters cannot meet by accident."""
-    singles = [KEYS.leader, KEYS.fence, KEYS.transfer]
+    singles = [KEYS.leader, KEYS.term_record, KEYS.transfer]
     prefixes = [KEYS.managers, KEYS.modules, KEYS.config, KEYS.kv, KEYS.services, KEYS.mutes]
     assert all(key.startswith("/mgr/c1/") for key in (*singles, *prefixes, KEYS.requests))
     assert len({*singles, *prefixes, KEYS.requests}) == 10
@@ -36,4 +36,4 @@ def test_a_name_that_would_be_a_surprise_in_a_key_is_refused(name):
 @pytest.mark.parametrize("name", ["a", "A-1_b.c", "9", "a" * 63])
 def test_ordinary_names_are_taken(name):
     """Host names, among others."""
-    assert checked_name("id", name) == name
+    assert check_name("id", name) == name

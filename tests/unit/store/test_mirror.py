@@ -5,7 +5,7 @@ import pytest
 from mgr.errors import StoreUnavailableError
 from mgr.store.api import Changed, Current, Delete, Interrupted, Listed, Put, Record
 from mgr.store.memory import MemoryStore
-from mgr.store.mirror import Change, Mirror
+from mgr.store.mirror import KeyChange, Mirror
 from tests.support.clock import ManualClock
 
 P = "/mgr/c/"
@@ -73,14 +73,14 @@ async def test_the_copy_is_what_the_store_holds(live):
     await turns()
     made = await store.commit([Put(f"{P}a/1", "3"), Delete(f"{P}b")])
 
-    await mirror.reached(made.revision, 1)
+    await mirror.wait_for_revision(made.revision, 1)
 
-    assert [(key, r.value) for key, r in mirror.under(P).items()] == [
+    assert [(key, r.value) for key, r in mirror.list(P).items()] == [
         (f"{P}a/1", "3"),
         (f"{P}a/2", "2"),
     ]
-    assert list(mirror.under(f"{P}a/2")) == [f"{P}a/2"]
-    assert mirror.under(f"{P}z") == {}
+    assert list(mirror.list(f"{P}a/2")) == [f"{P}a/2"]
+    assert mirror.list(f"{P}z") == {}
     assert mirror.get(f"{P}b") is None
     assert mirror.get(f"{P}a/1") == await store.get(f"{P}a/1")
 
@@ -127,7 +127,7 @@ async def test_waiting_for_a_revision_has_a_limit(fed):
     mirror, store = fed
     await store.tell(Listed((), 5))
     with pytest.raises(StoreUnavailableError, match="at revision 5 and did not reach 6"):
-        await mirror.reached(6, 0.01)
+        await mirror.wait_for_revision(6, 0.01)
 
 
 async def test_waiting_ends_when_the_revision_is_seen(fed):
@@ -136,7 +136,7 @@ async def test_waiting_ends_when_the_revision_is_seen(fed):
     reached = []
 
     async def wait(revision):
-        await mirror.reached(revision, 5)
+        await mirror.wait_for_revision(revision, 5)
         reached.append(revision)
 
     async with asyncio.TaskGroup() as group:
@@ -160,7 +160,7 @@ async def test_an_own_write_is_visible_at_once(fed):
     assert mirror.revision == 5
 
     await store.tell(Changed((record("k", "mine", 6),), (f"{P}old",), 6))
-    assert seen == [Change(f"{P}k", record("k", "mine", 6)), Change(f"{P}old", None)]
+    assert seen == [KeyChange(f"{P}k", record("k", "mine", 6)), KeyChange(f"{P}old", None)]
 
 
 async def test_no_key_goes_backwards(fed):
@@ -189,7 +189,7 @@ async def test_a_fresh_listing_tells_the_difference(fed):
 
     await store.tell(Listed((record("a", "1", 3), record("c", "2", 8)), 9))
 
-    assert seen == [Change(f"{P}c", record("c", "2", 8)), Change(f"{P}b", None)]
+    assert seen == [KeyChange(f"{P}c", record("c", "2", 8)), KeyChange(f"{P}b", None)]
     assert mirror.revision == 9
 
 
@@ -202,8 +202,8 @@ async def test_a_store_set_back_replaces_everything(fed):
 
     await store.tell(Listed((record("a", "old", 10),), 20))
 
-    assert {key: r.value for key, r in mirror.under(P).items()} == {f"{P}a": "old"}
-    assert seen == [Change(f"{P}a", record("a", "old", 10)), Change(f"{P}b", None)]
+    assert {key: r.value for key, r in mirror.list(P).items()} == {f"{P}a": "old"}
+    assert seen == [KeyChange(f"{P}a", record("a", "old", 10)), KeyChange(f"{P}b", None)]
     assert mirror.revision == 20
 
 
@@ -217,8 +217,8 @@ async def test_a_listing_wins_over_records_of_a_higher_revision(fed):
 
     await store.tell(Listed((record("a", "old", 10),), 1060))
 
-    assert {key: r.value for key, r in mirror.under(P).items()} == {f"{P}a": "old"}
-    assert seen == [Change(f"{P}a", record("a", "old", 10)), Change(f"{P}b", None)]
+    assert {key: r.value for key, r in mirror.list(P).items()} == {f"{P}a": "old"}
+    assert seen == [KeyChange(f"{P}a", record("a", "old", 10)), KeyChange(f"{P}b", None)]
 
 
 async def test_a_listing_does_not_undo_an_own_write_that_it_cannot_hold(fed, clock):
@@ -245,7 +245,7 @@ async def test_a_listing_undoes_an_own_write_that_it_should_hold(fed, clock):
 
     listed = (record("k", "1", 5), record("d", "1", 5))
     await store.tell(Listed(listed, 7, clock.now()))
-    assert tuple(mirror.under(P).values()) == (listed[1], listed[0])
+    assert tuple(mirror.list(P).values()) == (listed[1], listed[0])
 
     await store.tell(Changed((record("d", "2", 8),), (), 8))
     assert mirror.get(f"{P}d").value == "2"
@@ -273,10 +273,10 @@ async def test_a_reader_of_a_moment_keeps_it(fed):
     """What ``under`` returned does not change under its reader's hands."""
     mirror, store = fed
     await store.tell(Listed((record("a", "1", 3),), 5))
-    moment = mirror.under(P)
+    moment = mirror.list(P)
     await store.tell(Changed((record("b", "2", 6),), (f"{P}a",), 6))
     assert list(moment) == [f"{P}a"]
-    assert list(mirror.under(P)) == [f"{P}b"]
+    assert list(mirror.list(P)) == [f"{P}b"]
 
 
 @pytest.mark.parametrize("many", [1, 8, 9, 500])
@@ -286,9 +286,9 @@ async def test_keys_stay_sorted_however_many_change_at_once(fed, many):
     await store.tell(Listed((record("m", "", 1),), 1))
     records = tuple(record(f"{number:03}", "", 2) for number in reversed(range(many)))
     await store.tell(Changed(records, (f"{P}m",), 2))
-    assert list(mirror.under(P)) == sorted(r.key for r in records)
+    assert list(mirror.list(P)) == sorted(r.key for r in records)
     await store.tell(Changed((), tuple(r.key for r in records), 3))
-    assert mirror.under(P) == {}
+    assert mirror.list(P) == {}
 
 
 async def test_the_copy_survives_a_broken_feed(live):

@@ -41,7 +41,7 @@ WRITES = {
     "swap": (Put(K, "{n}"), Delete(OTHER)),
 }
 ASKED = {"ask k": ((K,), ()), "ask all": ((), (KEYS.kv,))}
-"""What is asked for by ``FencedStore.settled``."""
+"""What is asked for by ``FencedStore.read_settled``."""
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_a_new_term_begins_with_the_order_of_the_old_one(fenced, late, sto
     mirror = Mirror(store, KEYS.root, ManualClock())
     async with asyncio.TaskGroup() as group:
         running = group.create_task(mirror.run())
-        await mirror.reached(term, 1)
+        await mirror.wait_for_revision(term, 1)
         before = late.sent
         await FencedStore(late, KEYS, term, mirror=mirror).put(K, "2")
         running.cancel()
@@ -377,7 +377,7 @@ async def play(groups, ways, arrivals, patience_s, wrapped, mirrored):
                 for name in group:
                     operations = numbered(WRITES.get(name, ()), count := count + 1)
                     if name in ASKED:
-                        work = fenced.settled(*ASKED[name], timeout_s=patience_s)
+                        work = fenced.read_settled(*ASKED[name], timeout_s=patience_s)
                     else:
                         work = fenced.commit(operations, timeout_s=patience_s)
                     under_way.append((name, operations, writes.create_task(outcome_of(work))))

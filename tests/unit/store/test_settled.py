@@ -46,7 +46,7 @@ class Term:
         term.mirror = Mirror(term.store, KEYS.root, ManualClock())
         async with asyncio.TaskGroup() as group:
             following = group.create_task(term.mirror.run())
-            await term.mirror.reached(created, 1)
+            await term.mirror.wait_for_revision(created, 1)
             following.cancel()
         term.fenced = FencedStore(term.late, KEYS, created, mirror=term.mirror)
         return term
@@ -73,7 +73,7 @@ async def test_nothing_is_sent_while_every_write_was_answered(term, asked):
     await term.fenced.put(K, "1")
     sent = term.late.sent
 
-    found = await term.fenced.settled(*asked)
+    found = await term.fenced.read_settled(*asked)
 
     assert {key: record.value for key, record in found.items()} == {K: "1"}
     assert (term.late.sent, term.late.reads) == (sent, 0)
@@ -86,7 +86,7 @@ async def test_nothing_is_sent_because_of_another_key(term, asked):
     await term.give_up(Put(KEYS.health, "x"), Way.HELD)
     sent = term.late.sent
 
-    await term.fenced.settled(*asked)
+    await term.fenced.read_settled(*asked)
 
     assert (term.late.sent, term.late.reads) == (sent, 0)
 
@@ -98,7 +98,7 @@ async def test_what_was_given_up_can_not_change_it_any_more(term, asked, way):
     await term.fenced.put(K, "1")
     await term.give_up(Delete(K), way)
 
-    found = await term.fenced.settled(*asked)
+    found = await term.fenced.read_settled(*asked)
     while term.late.held:
         await term.late.arrive()
 
@@ -117,7 +117,7 @@ async def test_what_a_barrier_of_another_write_settled_is_read(term, asked, oper
     term.late.ways = [Way.LOST_BEFORE]
     await term.fenced.put(KEYS.health, "x")
 
-    found = await term.fenced.settled(*asked)
+    found = await term.fenced.read_settled(*asked)
 
     record = await term.store.get(K)
     assert found == ({} if record is None else {K: record})
@@ -129,7 +129,7 @@ async def test_a_write_under_way_is_waited_for(term):
     async with asyncio.TaskGroup() as group:
         group.create_task(term.fenced.put(K, "1"))
         await asyncio.sleep(0)
-        found = await term.fenced.settled((K,))
+        found = await term.fenced.read_settled((K,))
 
     assert found[K].value == "1"
 
@@ -139,7 +139,7 @@ async def test_without_a_mirror_it_is_read(term):
     fenced = FencedStore(term.late, KEYS, term.fenced.term)
     await fenced.put(K, "1")
 
-    assert (await fenced.settled((K, OTHER)))[K].value == "1"
+    assert (await fenced.read_settled((K, OTHER)))[K].value == "1"
 
 
 async def test_what_cannot_be_settled_in_time_is_said_of_no_key(term):
@@ -148,7 +148,7 @@ async def test_what_cannot_be_settled_in_time_is_said_of_no_key(term):
     term.late.ways = [Way.LOST_BEFORE] * 9
 
     with pytest.raises(StoreUnavailableError, match="could not be found out in time"):
-        await term.fenced.settled((K,), timeout_s=SHORT_S)
+        await term.fenced.read_settled((K,), timeout_s=SHORT_S)
 
 
 async def test_a_term_that_is_known_to_be_over_says_nothing(term):
@@ -158,4 +158,4 @@ async def test_a_term_that_is_known_to_be_over_says_nothing(term):
         await term.fenced.put(OTHER, "1")
 
     with pytest.raises(FencedError):
-        await term.fenced.settled((K,))
+        await term.fenced.read_settled((K,))

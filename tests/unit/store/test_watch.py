@@ -1,6 +1,6 @@
 from mgr.store import etcd3_stubs
 from mgr.store.api import Record
-from mgr.store.watch import changed_of, range_end, record_of
+from mgr.store.watch import merge_events, range_end, record_of
 
 ANSWER = etcd3_stubs.message("WatchResponse")
 
@@ -17,7 +17,7 @@ def events(*triples):
 
 def test_the_last_word_on_a_key_counts():
     """Put, deleted and put again in one message is put; the other way round it is gone."""
-    changed = changed_of(
+    changed = merge_events(
         events((b"a", b"1", 5), (b"b", b"1", 5), (b"a", None, 6), (b"b", None, 7), (b"a", b"2", 8))
     )
     assert changed.put == (Record("a", "2", 1, 8),)
@@ -27,7 +27,7 @@ def test_the_last_word_on_a_key_counts():
 
 def test_no_events_are_no_change():
     """A message whose events were all known says nothing."""
-    assert changed_of([]) is None
+    assert merge_events([]) is None
 
 
 def test_the_end_of_a_prefix_is_the_first_key_behind_it():

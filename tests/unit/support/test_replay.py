@@ -10,12 +10,12 @@ import pytest
 from pythonjsonlogger.json import JsonFormatter
 
 from mgr.election.machine import LEADING, TRANSITIONS, Event, Phase, step
-from mgr.election.records import Fence, encode
+from mgr.election.records import TermRecord, encode
 from mgr.store.keys import Keys
 from tests.support.faults.replay import (
     Change,
     Entry,
-    Recorded,
+    RecordedHistory,
     changes,
     history,
     replay,
@@ -29,8 +29,8 @@ LIFE = (
     ("STANDBY", "WON", 7),
     ("STARTING", "STARTED", 7),
     ("ACTIVE", "DEADLINE", 7),
-    ("SUSPENDED", "PROVEN", 7),
-    ("ACTIVE", "GONE", None),
+    ("SUSPENDED", "TERM_CONFIRMED", 7),
+    ("ACTIVE", "WORKER_EXITED", None),
     ("RELEASING", "RELEASED", None),
     ("JOINING", "JOINED", None),
 )
@@ -43,8 +43,8 @@ def trace(life=LIFE):
     ]
 
 
-def fence(term, reason="leading", *, quiesced=False, window_s=0.0):
-    return Fence(term=term, name="a", reason=reason, quiesced=quiesced, window_s=window_s)
+def term_record(term, reason="leading", *, quiesced=False, window_s=0.0):
+    return TermRecord(term=term, name="a", reason=reason, quiesced=quiesced, window_s=window_s)
 
 
 def test_a_whole_life_is_accepted():
@@ -65,13 +65,16 @@ def test_every_step_of_the_table_is_accepted():
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        (Change(5, "PARTING", "ACTIVE", "GONE", None), "the machine says RELEASING"),
+        (
+            Change(5, "EXITING_AFTER_HANDOVER", "ACTIVE", "WORKER_EXITED", None),
+            "the machine says RELEASING",
+        ),
         (Change(5, "ACTIVE", "STANDBY", "WON", 9), "the manager was ACTIVE"),
         (Change(5, "JOINING", "ACTIVE", "JOINED", None), "this event cannot happen in that phase"),
         (Change(5, "SUSPENDED", "ACTIVE", "BORED", 7), "there is no 'BORED'"),
         (Change(5, "SUSPENDED", "ACTIVE", "DEADLINE", 8), "without an election"),
         (Change(5, "SUSPENDED", "ACTIVE", "DEADLINE", None), "no term is named"),
-        (Change(5, "RELEASING", "ACTIVE", "GONE", 7), "does not lead, and names term 7"),
+        (Change(5, "RELEASING", "ACTIVE", "WORKER_EXITED", 7), "does not lead, and names term 7"),
     ],
 )
 def test_the_first_impossible_step_is_named(broken, said):
@@ -120,14 +123,14 @@ def test_a_sound_history_is_accepted():
         history(
             [
                 Entry(2, 2),
-                Entry(3, 2, fence(2, window_s=1.5)),
-                Entry(9, 0, fence(2, "resigned", quiesced=True)),
+                Entry(3, 2, term_record(2, window_s=1.5)),
+                Entry(9, 0, term_record(2, "resigned", quiesced=True)),
                 Entry(10, 10),
-                Entry(11, 10, fence(10, window_s=1.5)),
+                Entry(11, 10, term_record(10, window_s=1.5)),
                 Entry(14, 0),  # its lease ran out
                 Entry(15, 15),
-                Entry(16, 15, fence(15, window_s=1.5)),
-                Entry(20, 0, fence(15, "deposed", window_s=0.2)),
+                Entry(16, 15, term_record(15, window_s=1.5)),
+                Entry(20, 0, term_record(15, "deposed", window_s=0.2)),
             ]
         )
         == []
@@ -138,15 +141,21 @@ def test_a_sound_history_is_accepted():
     ("entries", "said"),
     [
         ([Entry(63, 63), Entry(64, 0), Entry(14, 14)], "term 14 begins after term 63"),
-        ([Entry(2, 2), Entry(5, 5), Entry(6, 5, fence(2))], "of term 2 was written in term 5"),
-        ([Entry(2, 2), Entry(3, 2, fence(2, "reaped"))], "recorded as reaped and still leads"),
         (
-            [Entry(2, 2), Entry(3, 0, fence(2, "reaped", quiesced=True, window_s=1.0))],
+            [Entry(2, 2), Entry(5, 5), Entry(6, 5, term_record(2))],
+            "of term 2 was written in term 5",
+        ),
+        (
+            [Entry(2, 2), Entry(3, 2, term_record(2, "reaped"))],
+            "recorded as reaped and still leads",
+        ),
+        (
+            [Entry(2, 2), Entry(3, 0, term_record(2, "reaped", quiesced=True, window_s=1.0))],
             "recorded as quiesced and may still act",
         ),
-        ([Entry(2, 2), Entry(3, 2, fence(2, quiesced=True))], "quiesced and may still act"),
+        ([Entry(2, 2), Entry(3, 2, term_record(2, quiesced=True))], "quiesced and may still act"),
         (
-            [Entry(2, 2), Entry(3, 0, fence(2, "reaped")), Entry(4, 2, fence(2))],
+            [Entry(2, 2), Entry(3, 0, term_record(2, "reaped")), Entry(4, 2, term_record(2))],
             "recorded as leading and had ended",
         ),
     ],
@@ -166,21 +175,21 @@ def event(key, value="", *, revision, created=0, deleted=False):
 
 
 def test_a_chronicle_keeps_the_history():
-    chronicle = Recorded(["nowhere"], KEYS)
-    record = fence(4, "reaped", quiesced=True)
+    recorder = RecordedHistory(["nowhere"], KEYS)
+    record = term_record(4, "reaped", quiesced=True)
 
-    chronicle._transaction([event(KEYS.leader, "{}", revision=4)], 0.0)
-    chronicle._transaction([event(KEYS.pulse, "1", revision=5)], 0.0)
-    chronicle._transaction(
+    recorder._transaction([event(KEYS.leader, "{}", revision=4)], 0.0)
+    recorder._transaction([event(KEYS.heartbeat, "1", revision=5)], 0.0)
+    recorder._transaction(
         [
-            event(KEYS.fence, encode(record), revision=6),
+            event(KEYS.term_record, encode(record), revision=6),
             event(KEYS.leader, revision=6, deleted=True),
         ],
         0.0,
     )
 
-    assert chronicle.entries == [Entry(4, 4), Entry(6, 0, record)]
-    assert history(chronicle.entries) == []
+    assert recorder.entries == [Entry(4, 4), Entry(6, 0, record)]
+    assert history(recorder.entries) == []
 
 
 def test_a_run_is_judged_by_every_log_and_the_history(tmp_path):

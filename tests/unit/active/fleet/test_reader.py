@@ -126,7 +126,7 @@ async def test_who_joins_is_stored_and_awaited_by_the_next_active(cluster):
     fleet, prefix = cluster.role.fleet, cluster.keys.daemons
     for number in range(250):
         join(fleet, f"n{number}", metadata={"arch": "z80"})
-    await cluster.until(lambda: len(cluster.mirror.under(prefix)) == 250)
+    await cluster.until(lambda: len(cluster.mirror.list(prefix)) == 250)
     revision = cluster.mirror.revision
 
     successor = Fleet(CLOCK, ClusterLog(), term=8, name="mgr.b", refused=print)
@@ -143,14 +143,14 @@ async def test_who_leaves_is_removed_from_the_store(cluster):
     """By its own word or an operator's."""
     fleet, keys = cluster.role.fleet, cluster.keys
     (leaves, line), (stays, _) = join(fleet), join(fleet, "b")
-    await cluster.until(lambda: len(cluster.mirror.under(keys.daemons)) == 2)
+    await cluster.until(lambda: len(cluster.mirror.list(keys.daemons)) == 2)
 
     fleet.close(leaves, line)
     refused = await cluster.ask("daemon", "rm", "rgw.b")
     fleet.lost(stays, stays.line)
     removed = await cluster.ask("daemon", "rm", "rgw.b")
     unknown = await cluster.ask("daemon", "rm", "rgw.b")
-    await cluster.until(lambda: not cluster.mirror.under(keys.daemons))
+    await cluster.until(lambda: not cluster.mirror.list(keys.daemons))
 
     assert (refused.retval, removed.retval, unknown.retval) == (-errno.EPERM, 0, -errno.ENOENT)
 
@@ -257,7 +257,7 @@ async def test_a_silent_store_delays_the_record_of_a_daemon_and_loses_none(clust
     for number in range(120):
         join(fleet, f"n{number}")
 
-    await cluster.until(lambda: len(cluster.mirror.under(keys.daemons)) == 120)
+    await cluster.until(lambda: len(cluster.mirror.list(keys.daemons)) == 120)
     assert refusals == []
 
 
@@ -277,7 +277,7 @@ async def test_a_record_that_the_store_refuses_costs_no_other_daemon_its_own(clu
     for number in range(20):
         join(fleet, f"n{number}")
 
-    await cluster.until(lambda: len(cluster.mirror.under(keys.daemons)) == 19)
+    await cluster.until(lambda: len(cluster.mirror.list(keys.daemons)) == 19)
     await cluster.until(lambda: len(refused) > 1)
     join(fleet, "later")
     await cluster.until(lambda: cluster.mirror.get(keys.daemon("rgw.later")) is not None)

@@ -80,7 +80,7 @@ async def test_any_number_of_mutes_may_fall_at_once():
         board.set("one", [])
 
         async with asyncio.timeout(5):
-            while term.mirror.under(term.keys.mutes):  # noqa: ASYNC110 - the store is asked
+            while term.mirror.list(term.keys.mutes):  # noqa: ASYNC110 - the store is asked
                 await asyncio.sleep(0)
 
 
@@ -153,7 +153,7 @@ async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
         await command
         await turn_the_loop()
 
-        assert at.leading_term.mirror.under(at.leading_term.keys.mutes) == {}
+        assert at.leading_term.mirror.list(at.leading_term.keys.mutes) == {}
 
 
 async def test_a_mute_set_again_as_it_was_is_a_new_one():

@@ -31,7 +31,7 @@ class Late:
     def note_own(self, records, deleted, revision):
         """It stands still."""
 
-    async def reached(self, revision, timeout_s):
+    async def wait_for_revision(self, revision, timeout_s):
         self.waits += 1
         self._seen = await self._held.store.get(KEY)
 
@@ -68,8 +68,8 @@ async def test_an_entry_that_is_rewritten_all_the_time_is_a_conflict():
         late = Late(held)
 
         class Busy(Late):
-            async def reached(self, revision, timeout_s):
-                await super().reached(revision, timeout_s)
+            async def wait_for_revision(self, revision, timeout_s):
+                await super().wait_for_revision(revision, timeout_s)
                 await held.store.commit([Put(KEY, "old")])
 
         late = Busy(held)

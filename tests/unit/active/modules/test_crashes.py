@@ -56,7 +56,7 @@ def _well():
 
 def stored(cluster):
     """The reports among the entries of the crash module."""
-    records = cluster.mirror.under(cluster.keys.root + PREFIX)
+    records = cluster.mirror.list(cluster.keys.root + PREFIX)
     return [json.loads(record.value) for record in records.values()]
 
 
