@@ -19,7 +19,7 @@ COMMAND: Final = ("mgr", "set", "down")
 WRITE_S: Final = 2.0
 
 
-class Said(NamedTuple):
+class Answer(NamedTuple):
     """An answer, as a command of the active gives it."""
 
     retval: int = 0
@@ -28,7 +28,7 @@ class Said(NamedTuple):
     term: int = 0
 
 
-async def set_down(manager: Manager, words: Sequence[str], caller: Caller) -> Said | None:
+async def set_down(manager: Manager, words: Sequence[str], caller: Caller) -> Answer | None:
     """Do it if it is that command and nobody leads; None: it is not, or somebody does.
 
     Raises:
@@ -36,16 +36,16 @@ async def set_down(manager: Manager, words: Sequence[str], caller: Caller) -> Sa
         StoreUnavailableError: The store did not answer; ask again.
 
     """
-    wish = tuple(words[len(COMMAND) :])
-    if tuple(words[: len(COMMAND)]) != COMMAND or wish not in {("true",), ("false",)}:
+    value = tuple(words[len(COMMAND) :])
+    if tuple(words[: len(COMMAND)]) != COMMAND or value not in {("true",), ("false",)}:
         return None
     if manager.view.leader() is not None:
         return None
-    asked = Ask(" ".join(COMMAND), "rw")
-    manager.view.access.check(caller, asked)
+    access_request = Ask(" ".join(COMMAND), "rw")
+    manager.view.access.check(caller, access_request)
     key = manager.keys.down
-    deed: Operation = Put(key, timestamp()) if wish == ("true",) else Delete(key)
+    operation: Operation = Put(key, timestamp()) if value == ("true",) else Delete(key)
     outcome = await manager.store.commit(
-        [deed], when=[Created(manager.keys.leader, ABSENT)], timeout_s=WRITE_S
+        [operation], when=[Created(manager.keys.leader, ABSENT)], timeout_s=WRITE_S
     )
-    return Said() if outcome.succeeded else None
+    return Answer() if outcome.succeeded else None

@@ -51,7 +51,7 @@ class StandbyRole:
         self._tasks = tasks
         self._http_address = ""
         self._runners: dict[str, ModuleRunner] = {}
-        self._going: set[str] = set()
+        self._stopping_modules: set[str] = set()
         self._stopping = False
         self._active: Active | None = None
         self._promoted = asyncio.Event()
@@ -69,28 +69,30 @@ class StandbyRole:
                 return
             if leader is not None and leader.name != manager.id:
                 break
-        manager.abandoned.subscribe(self.look)
-        manager.mirror.subscribe(manager.keys.modules, self.look)
-        manager.mirror.subscribe(manager.keys.config, self.look)
-        self.look()
+        manager.abandoned.subscribe(self.reconcile)
+        manager.mirror.subscribe(manager.keys.modules, self.reconcile)
+        manager.mirror.subscribe(manager.keys.config, self.reconcile)
+        self.reconcile()
 
-    def look(self, _changes: object = None) -> None:
+    def reconcile(self, _changes: object = None) -> None:
         """Start what should run and does not; stop what runs and should not."""
         if self._stopping:
             return
-        wanted = self._wanted()
+        wanted = self._modules_to_run()
         for found in wanted:
             earlier = self._manager.abandoned.find(found.name, Half.STANDBY)
             if found.name not in self._runners and earlier is None:
                 self._launch(found)
-        for name in self._runners.keys() - {found.name for found in wanted} - self._going:
-            self._going.add(name)
+        for name in (
+            self._runners.keys() - {found.name for found in wanted} - self._stopping_modules
+        ):
+            self._stopping_modules.add(name)
             self._tasks.create_task(self._disable(name))
 
-    def renew(self, name: str) -> None:
+    def restart_module(self, name: str) -> None:
         """Start the standby half of ``name`` anew, if it runs: its code was read anew."""
-        if name in self._runners and name not in self._going and not self._stopping:
-            self._going.add(name)
+        if name in self._runners and name not in self._stopping_modules and not self._stopping:
+            self._stopping_modules.add(name)
             self._tasks.create_task(self._disable(name))
 
     async def stop(self) -> bool:
@@ -119,10 +121,10 @@ class StandbyRole:
                     await self._promoted.wait()
         if self._active is not None:
             return await self._active.execute(request)
-        said = await set_down(self._manager, request.words, request.caller)
-        if said is None:
+        answer = await set_down(self._manager, request.words, request.caller)
+        if answer is None:
             raise refusal(self._manager.view, self._manager.id)
-        return said
+        return answer
 
     def promote(self, active: Active) -> None:
         """Give held calls to ``active``, which answers from now on."""
@@ -151,12 +153,12 @@ class StandbyRole:
 
         """
         if name == self._manager.id:
-            raise NotFoundError(f"manager {name!r} is a standby: it has no office to give up")
+            raise NotFoundError(f"manager {name!r} is a standby: it has no leadership to give up")
         raise refusal(self._manager.view, self._manager.id)
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _wanted(self) -> list[Found]:
+    def _modules_to_run(self) -> list[Found]:
         manager = self._manager
         if not manager.config.native(STANDBY_MODULES):
             return []
@@ -172,7 +174,7 @@ class StandbyRole:
             partial(self._construct, found),
             limits=Limits(stop_s=STOP_S),
             clock=self._manager.clock,
-            changed=self._happened,
+            changed=self._on_event,
         )
         self._runners[found.name] = runner
         self._tasks.create_task(runner.live(), name=f"standby {found.name}")
@@ -184,7 +186,7 @@ class StandbyRole:
         context = StandbyContext(self._manager, found.name, self._http_address)
         return found.standby(found.name, context)
 
-    def _happened(self, runner: ModuleRunner, event: Event) -> None:
+    def _on_event(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
             # Standby halves send clients to the active; they do not act for a term.
             self._manager.abandoned.add(runner.name, Half.STANDBY, runner.leftovers, external=False)
@@ -195,5 +197,5 @@ class StandbyRole:
     async def _disable(self, name: str) -> None:
         await self._runners[name].stop()
         del self._runners[name]
-        self._going.discard(name)
-        self.look()
+        self._stopping_modules.discard(name)
+        self.reconcile()

@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 def commands_of(found: Found) -> list[Command]:
     """Every command of ``found`` that can be read; one that cannot is logged and left out."""
     commands = []
-    for declared in found.commands:
+    for declaration in found.commands:
         try:
-            commands.append(Command.of_module(found.name, declared))
+            commands.append(Command.of_module(found.name, declaration))
         except InvalidArgumentError as error:
-            fields = {"module_name": found.name, "command": declared.signature_text}
+            fields = {"module_name": found.name, "command": declaration.signature_text}
             log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - the text says it all
     return commands

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, Final
 
 from mgr.active.documents.publisher import FLEET_STATUS, Publisher, Sources
-from mgr.active.fleet.counter_rows import RowReader
+from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
-from mgr.active.fleet.store import Members
-from mgr.active.fleet.wear import Wear
+from mgr.active.fleet.store import FleetStore
+from mgr.active.fleet.wear import WearLevelStore
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
@@ -29,18 +29,18 @@ from mgr.active.health.manager_checks import (
     standby_checks,
     store_checks,
 )
-from mgr.active.health.mutes import MuteKeeper
-from mgr.active.health.store import HealthKeeper
-from mgr.active.modules.background_commands import Errands
-from mgr.active.modules.context import ActiveContext, Reach
-from mgr.active.modules.crashes import Crashes
-from mgr.active.modules.modules import ActiveModules, OutsideEffects, Told
-from mgr.active.modules.notify import announce, announce_maps
+from mgr.active.health.mutes import MuteStore
+from mgr.active.health.store import HealthStore
+from mgr.active.modules.background_commands import BackgroundCommands
+from mgr.active.modules.context import ActiveContext, TermParts
+from mgr.active.modules.crashes import CrashReporter
+from mgr.active.modules.modules import ActiveModules, ModuleCallbacks, OutsideEffects
+from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote
 from mgr.active.offer import commands_of
 from mgr.active.successor import check_successor
-from mgr.active.term_context import Office
-from mgr.active.term_log import Chronicle
+from mgr.active.term_context import TermContext
+from mgr.active.term_log import TermLog
 from mgr.active.write_proof import WriteProof
 from mgr.argument.tell import TELL, meant, to_daemon
 from mgr.cluster.fleet import Fleet
@@ -59,7 +59,7 @@ from mgr.errors import (
     StoreError,
     TermLostError,
 )
-from mgr.health.board import OURS, Board
+from mgr.health.board import MANAGER_SOURCE, Board
 from mgr.health.check import Check
 from mgr.host.bridge import Bridge
 from mgr.host.finder import Found
@@ -72,7 +72,7 @@ from mgr.store.mirror import CURRENT_WITHIN_S
 
 COMMANDS_SHARE: Final = 0.6
 """The part of a drain's budget that running commands get; the rest is for the modules to stop."""
-LOOK_EVERY_S: Final = 1.0
+STORE_CHECK_EVERY_S: Final = 1.0
 """How often to look whether the store is still heard of."""
 WITHDRAW_S: Final = 0.5
 """For taking back published addresses at the end. Left there, they end with the term anyway."""
@@ -83,39 +83,41 @@ log = logging.getLogger(__name__)
 class ActiveRole:
     """Implements ``mgr.host.role.Role`` for one term. Made once, never used for another."""
 
-    def __init__(self, manager: Manager, office: Office, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, manager: Manager, term_context: TermContext, tasks: asyncio.TaskGroup
+    ) -> None:
         """Make every part; commands are taken from here on. Everything runs in ``tasks``.
 
         Nothing begins before ``start``: a role may be made and thrown away.
         """
         self._manager = manager
-        self._office = office
+        self._term_context = term_context
         self._tasks = tasks
         self._available = False
         self._draining = False
-        self._lost = ""
+        self._abort_reason = ""
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog()
-        self.chronicle = Chronicle(self.log, manager.id, manager.clock)
+        self.term_log = TermLog(self.log, manager.id, manager.clock)
         self._board = Board()
         self._progress = Progress()
         self._fenced = FencedStore(
             manager.store,
             manager.keys,
-            Revision(office.term),
+            Revision(term_context.term),
             mirror=manager.mirror,
-            on_fenced=office.fenced,
+            on_fenced=term_context.on_fenced,
         )
         self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
         self.fleet = Fleet(
             manager.clock,
             self.log,
-            term=office.term,
+            term=term_context.term,
             name=f"mgr.{manager.id}",
             refused=manager.metrics.count_refused,
         )
-        self._members = Members(self.fleet, manager, self._fenced, self._fleet_changed)
+        self._fleet_store = FleetStore(self.fleet, manager, self._fenced, self._on_fleet_changed)
         self._modules = self._make_modules()
         self._publisher = Publisher(
             Sources(
@@ -123,76 +125,78 @@ class ActiveRole:
                 modules=self._modules,
                 board=self._board,
                 fleet=self.fleet,
-                term=office.term,
-                http_address=office.http_address,
+                term=term_context.term,
+                http_address=term_context.http_address,
                 available=lambda: self._available,
             )
         )
         self.maps = Maps(manager.mirror, manager.keys, self._fenced, self._publisher.documents)
-        self._errands = Errands(self.execute, self._modules, self._tasks)
-        self._reach = self._make_reach()
-        self._crashes = Crashes(manager, self._fenced, self.execute)
-        self._mutes = MuteKeeper(self._board, manager.mirror, manager.keys, self._fenced)
-        self._health = HealthKeeper(self._board, manager.mirror, manager.keys, self._fenced)
+        self._background_commands = BackgroundCommands(self.execute, self._modules, self._tasks)
+        self._term_parts = self._make_term_parts()
+        self._crashes = CrashReporter(manager, self._fenced, self.execute)
+        self._mutes = MuteStore(self._board, manager.mirror, manager.keys, self._fenced)
+        self._health = HealthStore(self._board, manager.mirror, manager.keys, self._fenced)
         self._option_checks: list[Check] = []
         self._store_silent = False
         self._registry = Registry()
-        self._builtin = self._register()
+        self._builtin = self._make_builtin_runner()
         self._journal = self._make_journal()
         self._dispatcher = self._make_dispatcher()
 
     async def start(self) -> None:
         """Start the modules; returns when each is constructed, or its time is up."""
-        manager, office = self._manager, self._office
+        manager, term_context = self._manager, self._term_context
         unloaded = [found.name for found in manager.catalogue.values() if not found.loaded]
-        self.chronicle.begins(office.ended, planned=office.planned, unloaded=unloaded)
+        self.term_log.term_started(
+            term_context.predecessor_end, planned=term_context.planned, unloaded=unloaded
+        )
         mirror, keys = manager.mirror, manager.keys
-        self._modules.on_crash(self._crashes.note)
+        self._modules.on_crash(self._crashes.report)
         # The order is that of cause and effect: first the modules change, then what shows them.
-        mirror.subscribe(keys.modules, self._modules.look)
-        mirror.subscribe(keys.modules, self._judge)
-        mirror.subscribe(keys.managers, self._judge)
+        mirror.subscribe(keys.modules, self._modules.reconcile)
+        mirror.subscribe(keys.modules, self._update_checks)
+        mirror.subscribe(keys.managers, self._update_checks)
         mirror.subscribe(keys.config, self._modules.notify_config)
-        mirror.subscribe(keys.config, self._judge_options)
-        mirror.subscribe(keys.down, self._stand_down)
+        mirror.subscribe(keys.config, self._update_option_checks)
+        mirror.subscribe(keys.down, self._resign_if_set_down)
         mirror.subscribe(keys.module_entries, self._modules.notify_store)
         self._mutes.follow()
-        self._members.follow()
+        self._fleet_store.follow()
         self._publisher.follow()
-        announce(self._modules, self._board, self.log)
-        mirror.subscribe(keys.maps, partial(announce_maps, self._modules, keys.maps))
+        forward_health_and_log(self._modules, self._board, self.log)
+        mirror.subscribe(keys.maps, partial(notify_map_changes, self._modules, keys.maps))
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._sweep(), name="sweep")
         self._tasks.create_task(self._crashes.run(), name="crashes")
-        self._modules.look()
-        self._health.inherit(self._modules.wanted)
-        self._judge_options()
-        members = self._members
+        self._modules.reconcile()
+        self._health.restore(self._modules.enabled)
+        self._update_option_checks()
+        fleet_store = self._fleet_store
         for work in (
             self.proof.prove,
             self._journal.recall,
             self._health.run,
-            self._health.grace,
+            self._health.expire_restored,
             self._watch_store,
-            members.watch,
-            members.write,
-            members.tell,
-            Wear(self.fleet, mirror, keys, self._fenced).keep,
+            fleet_store.watch,
+            fleet_store.write,
+            fleet_store.send_report_config,
+            WearLevelStore(self.fleet, mirror, keys, self._fenced).store_wear_levels,
         ):
             self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()
-        self._judge()
-        self._stand_down()
+        self._update_checks()
+        self._resign_if_set_down()
         self._available = True
         self._publisher.map_changed()
-        self.chronicle.available()
+        self.term_log.modules_available()
 
     @property
     def part(self) -> str:
         """What this manager is doing, in one word."""
         if self._draining:
             return "draining"
-        if not self._office.gate.term_valid():
+        if not self._term_context.gate.term_valid():
             return "suspended"
         return "active" if self._available else "starting"
 
@@ -213,11 +217,11 @@ class ActiveRole:
             answer = await self._run(request)
         except asyncio.CancelledError:
             outcome = "CANCELLED"
-            if not self._lost:
+            if not self._abort_reason:
                 raise
             # Cancelled by ``abort``, not by whoever waits for this task: that one gets a word.
             task.uncancel()
-            raise TermLostError(self._lost) from None
+            raise TermLostError(self._abort_reason) from None
         except MgrError as error:
             outcome = error.reason
             raise
@@ -231,14 +235,16 @@ class ActiveRole:
 
     async def _run(self, request: Request) -> Answer:
         own = self._manager.id
-        if told := to_daemon(request.words, request.arguments):
-            return await self._dispatcher.execute(replace(request, words=(TELL,), arguments=told))
+        if daemon_arguments := to_daemon(request.words, request.arguments):
+            return await self._dispatcher.execute(
+                replace(request, words=(TELL,), arguments=daemon_arguments)
+            )
         name, words = meant(request.words, own)
         if name != own:
             self._dispatcher.check_refusal(replace(request, words=words), "it is for another one")
             return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
-        asked = request if words == request.words else replace(request, words=words)
-        return await self._dispatcher.execute(asked)
+        own_request = request if words == request.words else replace(request, words=words)
+        return await self._dispatcher.execute(own_request)
 
     def describe(self) -> tuple[Sequence[Command], str]:
         """Every command there is, those of disabled modules included, and their tag."""
@@ -256,7 +262,7 @@ class ActiveRole:
         if name not in {"", own}:
             raise NotFoundError(f"manager {name!r} is not the active one: {own!r} is")
         await self._resign(reason="mgr fail", successor=successor)
-        return f"{own} gives up the office" + (f" to {successor}" if successor else "")
+        return f"{own} gives up leadership" + (f" to {successor}" if successor else "")
 
     async def drain(self, budget_s: float) -> bool:
         """Let running commands finish and stop the modules, within ``budget_s`` seconds.
@@ -271,14 +277,14 @@ class ActiveRole:
         await self._health.close()
         finished = await self._dispatcher.idle(until_s=end_s - budget_s * (1 - COMMANDS_SHARE))
         stopped = await self._modules.drain(limit_s=end_s - clock.now())
-        stopped &= await self._errands.close(end_s - clock.now())
-        await self._withdraw(*self._published())
+        stopped &= await self._background_commands.close(end_s - clock.now())
+        await self._withdraw(*self._published_keys())
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
         return finished and stopped
 
     def abort(self, why: str) -> None:
         """Answer every command that is held or runs with ``TermLostError``, now."""
-        self._lost = why
+        self._abort_reason = why
         for caller in tuple(self._callers):
             caller.cancel()
 
@@ -288,15 +294,15 @@ class ActiveRole:
         """On the module's own thread."""
         if found.active is None:
             raise AssertionError("only loaded modules are constructed")
-        return found.active(found.name, ActiveContext(self._reach, found.name, bridge), 0)
+        return found.active(found.name, ActiveContext(self._term_parts, found.name, bridge), 0)
 
     def _runner_of(self, module: str) -> Runner:
         return self._builtin if module == BUILTIN else self._modules.runner_of(module)
 
-    def _register(self) -> Runner:
+    def _make_builtin_runner(self) -> Runner:
         manager = self._manager
         for found in manager.catalogue.values():
-            self._offer(found)
+            self._register_commands(found)
         admin = Administration(
             manager_id=manager.id,
             version=version(),
@@ -322,7 +328,7 @@ class ActiveRole:
         self._registry.put(BUILTIN, runner.commands)
         return runner
 
-    def _offer(self, found: Found) -> None:
+    def _register_commands(self, found: Found) -> None:
         hidden = self._registry.put(found.name, commands_of(found))
         if hidden:
             fields = {"module_name": found.name, "prefixes": hidden}
@@ -337,31 +343,32 @@ class ActiveRole:
             limits=Limits(
                 stop_s=manager.settings.drain_s,
                 commands_max=manager.settings.commands_max,
-                holds=self._office.gate.term_valid,
+                holds=self._term_context.gate.term_valid,
             ),
             outside=OutsideEffects(
-                from_s=self._office.effects_from_s, before=self._office.before_external
+                from_s=self._term_context.effects_from_s,
+                before_start=self._term_context.before_external,
             ),
-            told=Told(
-                changed=self._module_changed,
-                stopped=self._module_stopped,
-                declared=self._module_declared,
-                abandoned=self._judge,
+            callbacks=ModuleCallbacks(
+                on_event=self._on_module_event,
+                on_stopped=self._on_module_stopped,
+                on_reloaded=self._on_module_reloaded,
+                on_abandoned_changed=self._update_checks,
             ),
         )
 
-    def _make_reach(self) -> Reach:
+    def _make_term_parts(self) -> TermParts:
         manager = self._manager
-        return Reach(
+        return TermParts(
             manager=manager,
             fenced=self._fenced,
             history=self._history,
-            lease=LeaseId(self._office.lease),
+            lease=LeaseId(self._term_context.lease),
             maps=self.maps,
             modules=self._modules,
             fleet=FleetReader(manager.view, self.fleet),
-            rows=RowReader(self.fleet),
-            errands=self._errands,
+            rows=CounterRowReader(self.fleet),
+            background_commands=self._background_commands,
             board=self._board,
             log=self.log,
             progress=self._progress,
@@ -376,7 +383,7 @@ class ActiveRole:
             manager.keys,
             manager.mirror,
             manager.store,
-            term=self._office.term,
+            term=self._term_context.term,
             clock=manager.clock,
         )
 
@@ -386,7 +393,7 @@ class ActiveRole:
             registry=self._registry,
             permit=manager.view.access.check,
             runner_of=self._runner_of,
-            gate=self._office.gate,
+            gate=self._term_context.gate,
             journal=self._journal,
             clock=manager.clock,
             tasks=self._tasks,
@@ -396,34 +403,34 @@ class ActiveRole:
     async def _resign(self, *, reason: str, successor: str = "") -> None:
         if successor:
             check_successor(successor, self._manager.view.presences(), own=self._manager.id)
-        self._office.resign(reason, successor)
+        self._term_context.resign(reason, successor)
 
-    def _stand_down(self, _changes: object = None) -> None:
+    def _resign_if_set_down(self, _changes: object = None) -> None:
         if self._manager.mirror.get(self._manager.keys.down) is not None:
-            self._office.resign("mgr set down", "")
+            self._term_context.resign("mgr set down", "")
 
-    def _module_changed(self, module: str, event: Event) -> None:
+    def _on_module_event(self, module: str, event: Event) -> None:
         if event is Event.SERVE_RAISED:
-            self.chronicle.failed(module, self._modules.error_of(module))
-        self._judge()
+            self.term_log.module_failed(module, self._modules.error_of(module))
+        self._update_checks()
 
-    def _module_declared(self, found: Found) -> None:
-        self._offer(found)
-        self._judge_options()
+    def _on_module_reloaded(self, found: Found) -> None:
+        self._register_commands(found)
+        self._update_option_checks()
         self._publisher.modules_changed()
 
-    def _module_stopped(self, module: str) -> None:
+    def _on_module_stopped(self, module: str) -> None:
         self._board.clear(module)
         self._progress.drop(module)
-        self._judge()
+        self._update_checks()
         self._publisher.map_changed()
         self._tasks.create_task(self._withdraw(self._manager.keys.service(module)))
 
-    def _fleet_changed(self) -> None:
-        self._publisher.documents.changed(FLEET_STATUS)
-        self._judge()
+    def _on_fleet_changed(self) -> None:
+        self._publisher.documents.mark_changed(FLEET_STATUS)
+        self._update_checks()
 
-    def _judge(self, _changes: object = None) -> None:
+    def _update_checks(self, _changes: object = None) -> None:
         own = self._manager.id
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
         checks = [
@@ -435,7 +442,7 @@ class ActiveRole:
             *fleet_checks(self.fleet.findings),
             *self._option_checks,
         ]
-        self._board.set(OURS, checks)
+        self._board.set(MANAGER_SOURCE, checks)
 
     def _outdated(self) -> Iterator[tuple[str, str, str]]:
         own = self._manager.id
@@ -447,34 +454,36 @@ class ActiveRole:
                 if report.outdated:
                     yield presence.name, report.name, report.outdated
 
-    def _judge_options(self, _changes: object = None) -> None:
-        misfits = self._manager.config.misfits()
+    def _update_option_checks(self, _changes: object = None) -> None:
+        invalid_values = self._manager.config.misfits()
         checks = option_checks(
             (f"{setting.section} {setting.name} = '{setting.value}'", why)
-            for setting, why in misfits
+            for setting, why in invalid_values
         )
         # Whoever changed an option waits for this.
         if checks != self._option_checks:
             self._option_checks = checks
-            self._judge()
+            self._update_checks()
 
     async def _watch_store(self) -> None:
-        self._manager.identity.subscribe(self._judge)
+        self._manager.identity.subscribe(self._update_checks)
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
             if silent != self._store_silent:
                 self._store_silent = silent
-                self._judge()
-            await asyncio.sleep(LOOK_EVERY_S)
+                self._update_checks()
+            await asyncio.sleep(STORE_CHECK_EVERY_S)
 
-    def _published(self) -> list[str]:
+    def _published_keys(self) -> list[str]:
         services = self._manager.mirror.list(self._manager.keys.services)
-        return [key for key, record in services.items() if record.mod_revision > self._office.term]
+        return [
+            key for key, record in services.items() if record.mod_revision > self._term_context.term
+        ]
 
     async def _sweep(self) -> None:
         """Remove addresses of earlier terms: their lease lives on where their manager does."""
         services = self._manager.mirror.list(self._manager.keys.services)
-        await self._withdraw(*(services.keys() - set(self._published())))
+        await self._withdraw(*(services.keys() - set(self._published_keys())))
 
     async def _withdraw(self, *services: str) -> None:
         there = [key for key in services if self._manager.mirror.get(key)]

@@ -17,12 +17,12 @@ def check_successor(name: str, presences: Sequence[Presence], *, own: str) -> No
         NotPermittedError: It runs an older release: what was written here is too new for it.
 
     """
-    releases = {each.name: each.version for each in presences}
+    versions = {each.name: each.version for each in presences}
     warm = sorted({each.name for each in presences if each.warm} - {own})
     if name not in warm:
         known = ", ".join(warm) or "there is none"
         raise NotFoundError(f"manager {name!r} is no warm standby: {known}")
-    theirs, ours = releases[name], releases.get(own, "")
+    theirs, ours = versions[name], versions.get(own, "")
     if version_numbers(theirs) < version_numbers(ours):
         raise NotPermittedError(
             f"manager {name!r} runs {theirs}, which is older than {ours} here: it would not lead"

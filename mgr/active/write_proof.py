@@ -28,12 +28,12 @@ class WriteProof:
         self._fenced = fenced
         self._key = keys.proof
         self._clock = clock
-        self._proven_s = clock.now()
+        self._last_success_s = clock.now()
         self._number = 0
 
     def age_s(self) -> float:
         """Seconds since a write of this term was last sent that the store confirmed."""
-        return self._clock.now() - self._proven_s
+        return self._clock.now() - self._last_success_s
 
     async def prove(self) -> None:
         """Write, for as long as the term lasts."""
@@ -48,5 +48,5 @@ class WriteProof:
                 # The age says it. What it means is for the guard to judge.
                 await asyncio.sleep(0)
             else:
-                self._proven_s = sent_s
+                self._last_success_s = sent_s
             await asyncio.sleep(PROVE_EVERY_S)

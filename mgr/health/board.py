@@ -3,7 +3,7 @@
 Checks live with the term: modules raise theirs again after a failover, and until one does, what it
 had raised before is shown as inherited. Mutes are stored. When a mute falls by itself the board
 shows that at once and says what is to become of its record; the caller writes it
-(``settlements``).
+(``mute_updates``).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from mgr.health.check import Check, Severity
-from mgr.health.mute import Mute, after
+from mgr.health.mute import Mute, mute_after
 
-OURS: Final = "mgr"
+MANAGER_SOURCE: Final = "mgr"
 """The manager itself as a source of checks. It comes after all modules."""
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Board:
     def __init__(self) -> None:
         """Begin with nothing raised and nothing muted."""
         self._sources: dict[str, tuple[Check, ...]] = {}
-        self._inherited: set[str] = set()
+        self._restored: set[str] = set()
         self._checks: dict[str, Check] = {}
         self._seen: set[str] = set()
         self._stored: Mapping[str, Mute] = {}
@@ -45,35 +45,37 @@ class Board:
         return self._mutes
 
     def set(self, source: str, checks: Iterable[Check]) -> None:
-        """Replace what ``source`` (a module, or ``OURS``) raises."""
-        raised = tuple(checks)
-        self._inherited.discard(source)
+        """Replace what ``source`` (a module, or ``MANAGER_SOURCE``) raises."""
+        new_checks = tuple(checks)
+        self._restored.discard(source)
         before = self._sources.get(source, ())
-        self._sources[source] = raised
-        if before != raised:
+        self._sources[source] = new_checks
+        if before != new_checks:
             self._merge()
 
     def clear(self, source: str) -> None:
         """Take back everything that ``source`` raised: its module stopped."""
-        self._inherited.discard(source)
+        self._restored.discard(source)
         if self._sources.pop(source, ()):
             self._merge()
 
-    def inherit(self, source: str, checks: Iterable[Check]) -> None:
-        """Show ``checks`` as raised by ``source``, until it speaks for itself or ``disown``."""
+    def restore(self, source: str, checks: Iterable[Check]) -> None:
+        """Show ``checks`` for ``source`` until it raises its own, or ``expire_restored``."""
         if source not in self._sources:
             self.set(source, checks)
-            self._inherited.add(source)
+            self._restored.add(source)
 
-    def disown(self) -> None:
+    def expire_restored(self) -> None:
         """Take back whatever is still shown on behalf of a source that did not speak."""
-        for source in tuple(self._inherited):
+        for source in tuple(self._restored):
             self.clear(source)
 
-    def raised(self) -> dict[str, tuple[Check, ...]]:
+    def checks_by_module(self) -> dict[str, tuple[Check, ...]]:
         """What each module raises, inherited checks included; not what the manager does."""
         return {
-            source: checks for source, checks in self._sources.items() if checks and source != OURS
+            source: checks
+            for source, checks in self._sources.items()
+            if checks and source != MANAGER_SOURCE
         }
 
     def load_mutes(self, stored: Mapping[str, Mute], written: Collection[str] = ()) -> None:
@@ -82,7 +84,7 @@ class Board:
         A mute that fell here and whose record is still the same stays fallen: its removal is on
         the way. Those in ``written`` were written since, even if they say what they said before.
         """
-        kept = {
+        remaining = {
             code: mute
             if code in written or self._stored.get(code) != mute
             else self._mutes.get(code)
@@ -90,12 +92,12 @@ class Board:
         }
         self._stored = dict(stored)
         before = self._mutes
-        self._mutes = {code: mute for code, mute in kept.items() if mute is not None}
-        self._let_fall()
+        self._mutes = {code: mute for code, mute in remaining.items() if mute is not None}
+        self._update_mutes()
         if self._mutes != before:
-            self._announce()
+            self._notify_listeners()
 
-    def settlements(self) -> dict[str, Mute | None]:
+    def mute_updates(self) -> dict[str, Mute | None]:
         """What the stored mutes should become, by code: None is to be deleted, else written."""
         return {
             code: self._mutes.get(code)
@@ -146,7 +148,7 @@ class Board:
 
     def _merge(self) -> None:
         merged: dict[str, Check] = {}
-        for source in sorted(self._sources, key=lambda name: (name == OURS, name)):
+        for source in sorted(self._sources, key=lambda name: (name == MANAGER_SOURCE, name)):
             for check in self._sources[source]:
                 known = merged.get(check.code)
                 merged[check.code] = known.merged_with(check) if known else check
@@ -154,22 +156,22 @@ class Board:
             return
         self._checks = dict(sorted(merged.items()))
         self._seen |= merged.keys()
-        self._let_fall()
-        self._announce()
+        self._update_mutes()
+        self._notify_listeners()
 
-    def _let_fall(self) -> None:
+    def _update_mutes(self) -> None:
         for code, mute in tuple(self._mutes.items()):
             check = self._checks.get(code)
             if check is None and code not in self._seen:
                 # This manager has just taken over: whoever raises the check had no time yet.
                 continue
-            left = after(mute, check)
+            left = mute_after(mute, check)
             if left is None:
-                log.info("mute fell", extra={"code": code})
+                log.info("mute removed", extra={"code": code})
                 del self._mutes[code]
             else:
                 self._mutes[code] = left
 
-    def _announce(self) -> None:
+    def _notify_listeners(self) -> None:
         for listener in self._listeners:
             listener()

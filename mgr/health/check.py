@@ -43,18 +43,18 @@ class Check:
     detail: tuple[str, ...] = ()
 
     @classmethod
-    def from_module(cls, code: str, described: Mapping[str, Any]) -> Check:
+    def from_module(cls, code: str, fields: Mapping[str, Any]) -> Check:
         """Read what a module passed to ``set_health_checks``; it is text that can be stored.
 
         A severity that is neither ``warning`` nor ``error`` is taken as a warning: a check that
         somebody raised must not vanish for a spelling.
         """
-        detail = described.get("detail")
-        count = described.get("count")
+        detail = fields.get("detail")
+        count = fields.get("count")
         return cls(
             code=_storable(code),
-            severity=Severity.ERR if described.get("severity") == "error" else Severity.WARN,
-            summary=_storable(described.get("summary", "")),
+            severity=Severity.ERR if fields.get("severity") == "error" else Severity.WARN,
+            summary=_storable(fields.get("summary", "")),
             # True is an int to Python, and another thing in the record.
             count=int(count) if isinstance(count, int) else 0,
             detail=tuple(map(_storable, detail)) if isinstance(detail, list | tuple) else (),

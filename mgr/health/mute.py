@@ -47,7 +47,7 @@ def decode(value: str) -> Mute | None:
         return None
 
 
-def after(mute: Mute, check: Check | None) -> Mute | None:
+def mute_after(mute: Mute, check: Check | None) -> Mute | None:
     """What becomes of ``mute`` once the check is as ``check`` says (None: cleared).
 
     None: it falls. It falls when the check clears, when its count rises, or, for a check that

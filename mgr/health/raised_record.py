@@ -15,25 +15,25 @@ from mgr.store.api import UNREADABLE
 BYTES_MAX: Final = 64 << 10
 """More is stored without details: the successor's modules will tell them again."""
 
-Raised = Mapping[str, tuple[Check, ...]]
+ChecksByModule = Mapping[str, tuple[Check, ...]]
 """Checks by the module that raised them."""
 
 log = logging.getLogger(__name__)
 
 
-def encode(raised: Raised) -> str:
+def encode(checks_by_module: ChecksByModule) -> str:
     """The record's value."""
-    value = msgspec.json.encode(raised, order="deterministic")
+    value = msgspec.json.encode(checks_by_module, order="deterministic")
     if len(value) > BYTES_MAX:
         bare = {
             source: tuple(replace(check, detail=()) for check in checks)
-            for source, checks in raised.items()
+            for source, checks in checks_by_module.items()
         }
         value = msgspec.json.encode(bare, order="deterministic")
     return value.decode(errors="replace")
 
 
-def decode(value: str) -> Raised:
+def decode(value: str) -> ChecksByModule:
     """Read a record's value; empty (logged) where it cannot be read: then nothing is known."""
     try:
         return msgspec.json.decode(value, type=dict[str, tuple[Check, ...]])

@@ -29,7 +29,7 @@ RULES: Final = {
     "/livez": "open: says that this process turns its event loop",
     "/readyz": "open: says how current this manager's picture is",
     "/active": "gated: 200 while the gate is open, 503 and Retry-After otherwise",
-    "/metrics": "open: measurements of this process, its part among them",
+    "/metrics": "open: measurements of this process, its role among them",
     "/services/{module}": "gated: the view names no active whose gate is shut",
     "/{path:path}": "gated: the index is the active's; others lead there, never to themselves",
 }
@@ -55,7 +55,7 @@ since <time datetime="{since}">{since_shown}</time>.</p>
 """
 
 
-class Pages:
+class HttpPages:
     """The answers, each to its path."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Pages:
                 Route("/active", self.active),
                 Route("/metrics", self.metrics),
                 Route("/services/{module}", self.service, methods=_METHODS),
-                Route("/{path:path}", self.rest, methods=_METHODS),
+                Route("/{path:path}", self.index_or_redirect, methods=_METHODS),
             ]
         )
 
@@ -122,13 +122,13 @@ class Pages:
         """Lead to the page that a module published; any manager knows it."""
         module = request.path_params["module"]
         if self._view.leader() is None:
-            return _nobody()
+            return _no_active()
         uri = self._view.services().get(module, "")
         if not is_page(uri):
             return _unknown(f"module {module!r} has published no page")
         return Response(status_code=307, headers=NO_STORE | {"Location": quote(uri, safe=_URI)})
 
-    async def rest(self, request: Request) -> Response:
+    async def index_or_redirect(self, request: Request) -> Response:
         """Show the index on the active; lead there from a standby."""
         leader = self._view.leader()
         if self._serves(leader):
@@ -137,7 +137,7 @@ class Pages:
             return _unknown(f"there is no page {request.url.path!r} here")
         if leader is None or leader.name == self._name or not leader.http_address:
             # The view may name this manager before it serves, or after: no way to send anybody.
-            return _nobody()
+            return _no_active()
         # Of this very connection, not of a header; all managers of a cluster are set alike.
         where = f"{request.url.scheme}://{leader.http_address}{_target(request)}"
         return Response(status_code=307, headers=NO_STORE | {"Location": where})
@@ -197,7 +197,7 @@ def _target(request: Request) -> str:
     return f"{path}?{quote(query, safe=_URI)}" if query else path
 
 
-def _nobody() -> Response:
+def _no_active() -> Response:
     return PlainTextResponse(
         "no manager is active just now: retry\n", status_code=503, headers=RETRY
     )

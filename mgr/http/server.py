@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.role import Role
-from mgr.http.app import Pages
+from mgr.http.app import HttpPages
 from mgr.settings import Settings, advertised_address, split_address
 
 BACKLOG: Final = 1024
@@ -64,8 +64,8 @@ async def serve(
         CannotListenError: The address cannot be bound; the message names it.
 
     """
-    listener = _bound(settings.http_listen)
-    pages = Pages(
+    listener = _bind(settings.http_listen)
+    pages = HttpPages(
         settings.id,
         settings.cluster,
         role_of=role_of,
@@ -97,7 +97,7 @@ async def serve(
     )
 
 
-def _bound(listen: str) -> socket.socket:
+def _bind(listen: str) -> socket.socket:
     host, port = split_address(listen, "http_listen")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

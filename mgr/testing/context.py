@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mgr.active.documents import documents
-from mgr.active.documents.empty import EMPTY
+from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS
 from mgr.active.modules.remote import Remote
 from mgr.cluster.frozen import shared
 from mgr.config.kv import checked_key, checked_value
@@ -264,7 +264,7 @@ class Context:
         if document is None:
             document = self._made(data_name)
         if document is None:
-            return documents.unpublished(data_name)
+            return documents.default_document(data_name)
         return dict(shared(document))
 
     def _made(self, name: str) -> Any:
@@ -277,7 +277,7 @@ class Context:
             case "mgr_map":
                 return self._mgr_map()
             case _:
-                return EMPTY.get(name) or self.fleet.document(name)
+                return EMPTY_CEPH_DOCUMENTS.get(name) or self.fleet.document(name)
 
     def board(self) -> Board:
         """The health board with the checks of this module on it."""

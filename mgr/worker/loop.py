@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from mgr.active.role import ActiveRole
-from mgr.active.term_context import Office
+from mgr.active.term_context import TermContext
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.connection import connect
@@ -184,13 +184,13 @@ class Worker:
         Descriptors are parsed and patterns compiled then, and Python has seen the code; the role
         that counts is made in half the time. What cannot be made at all ends a standby here.
         """
-        nobody = Office(
+        nobody = TermContext(
             term=0,
             lease=0,
             http_address=http_address,
             gate=self._gate,
             resign=lambda _why, _to: None,
-            fenced=lambda _error: None,
+            on_fenced=lambda _error: None,
         )
         ActiveRole(self._manager, nobody, self._tasks)
 
@@ -234,7 +234,7 @@ class Worker:
             case PhaseChanged():
                 self._note = message.note
                 if self._active is not None:
-                    self._active.chronicle.stands(message.phase)
+                    self._active.term_log.phase_changed(message.phase)
 
     async def _promote(self, message: Promote) -> None:
         """Become the active: see all that was written before, then take commands."""
@@ -247,16 +247,16 @@ class Worker:
         await self._apply_reloads()
         if self._draining or self._servers is None:
             return
-        term_context = Office(
+        term_context = TermContext(
             term=message.term,
             lease=message.lease,
             http_address=self._servers.http.address,
             gate=self._gate,
             resign=lambda why, to: self._guard_link.send(Resign(reason=why, successor=to)),
-            fenced=self._on_fenced,
+            on_fenced=self._on_fenced,
             before_external=self._before_external,
             effects_from_s=message.effects_from_s,
-            ended=message.predecessor_end,
+            predecessor_end=message.predecessor_end,
             planned=message.planned,
         )
         self._active = ActiveRole(self._manager, term_context, self._tasks)
@@ -333,7 +333,7 @@ class Worker:
         while self._active is None:
             changed.clear()
             for name in await self._apply_reloads():
-                self._standby.renew(name)
+                self._standby.restart_module(name)
             await changed.wait()
 
     async def _apply_reloads(self) -> list[str]:

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry
 
 from mgr.http.app import RULES as HTTP_RULES
-from mgr.http.app import Pages
+from mgr.http.app import HttpPages
 from mgr.rpc import server
 from mgr.rpc.gated import RULES, Gating
 from mgr.rpc.v1 import cluster_pb2, command_pb2, manager_pb2
@@ -73,7 +73,7 @@ def test_the_kind_of_a_rule_fits_the_method():
 
 def test_every_page_has_a_rule():
     """What the manager's own HTTP port answers."""
-    pages = Pages(
+    pages = HttpPages(
         "a",
         "rome",
         role_of=lambda: types.SimpleNamespace(part="standby"),

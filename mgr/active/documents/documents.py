@@ -12,19 +12,19 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mgr.active.documents.empty import EMPTY, TEXTS
-from mgr.active.documents.fleet_documents import METADATA, OF_FLEET
+from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS, EMPTY_CEPH_TEXTS
+from mgr.active.documents.fleet_documents import FLEET_DOCUMENTS, METADATA
 from mgr.cluster.frozen import shared
 from mgr.election.records import Presence
 from mgr.host.cluster_view import LeaderView
 from mgr.host.finder import Catalogue
 from mgr.module_api.notify import STORE, NotifyType
 
-GUESSED_PREFIXES: Final = ("osd_map", "config", "device ")
+EMPTY_DICT_PREFIXES: Final = ("osd_map", "config", "device ")
 """Ceph answers an unknown name that begins so with an empty dictionary, any other with None."""
-KEPT_FREE: Final = ("mgr_", "pg_")
+RESERVED_PREFIXES: Final = ("mgr_", "pg_")
 """Names that begin so may be documents of a later release."""
-NOTIFIED: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
+NOTIFICATION_KINDS: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
 """What modules are notified of as it is: a map of such a name could not be told from it."""
 
 
@@ -42,7 +42,7 @@ class Documents:
         self._of_fleet = of_fleet
         self._loop = asyncio.get_running_loop()
         self._stale: set[str] = set()
-        self._published: dict[str, Any] = dict(EMPTY)
+        self._published: dict[str, Any] = dict(EMPTY_CEPH_DOCUMENTS)
         for name in makers:
             self._make(name)
 
@@ -52,12 +52,17 @@ class Documents:
         if document is not None:
             return dict(document)
         document = self._of_fleet(name)
-        return unpublished(name) if document is None else document
+        return default_document(name) if document is None else document
 
     def reserved(self, name: str) -> bool:
         """Whether a map must not be published under ``name``."""
-        known = name in self._published or name in TEXTS or name in NOTIFIED or name in OF_FLEET
-        begins = name.startswith((*GUESSED_PREFIXES, *KEPT_FREE))
+        known = (
+            name in self._published
+            or name in EMPTY_CEPH_TEXTS
+            or name in NOTIFICATION_KINDS
+            or name in FLEET_DOCUMENTS
+        )
+        begins = name.startswith((*EMPTY_DICT_PREFIXES, *RESERVED_PREFIXES))
         return known or begins or name.endswith(METADATA)
 
     def current(self, name: str) -> Any:
@@ -66,13 +71,13 @@ class Documents:
             self._make(name)
         return self._published[name]
 
-    def changed(self, *names: str) -> None:
+    def mark_changed(self, *names: str) -> None:
         """Make these anew before the loop's next turn."""
         if not self._stale:
-            self._loop.call_soon(self._renew)
+            self._loop.call_soon(self._remake)
         self._stale.update(names)
 
-    def _renew(self) -> None:
+    def _remake(self) -> None:
         for name in tuple(self._stale):
             self._make(name)
 
@@ -81,11 +86,11 @@ class Documents:
         self._published[name] = shared(self._makers[name]())
 
 
-def unpublished(name: str) -> Any:
+def default_document(name: str) -> Any:
     """What stands for a document that is not there: by the form of its name, often nothing."""
-    if name in TEXTS:
-        return TEXTS[name]
-    return {} if name.startswith(GUESSED_PREFIXES) else None
+    if name in EMPTY_CEPH_TEXTS:
+        return EMPTY_CEPH_TEXTS[name]
+    return {} if name.startswith(EMPTY_DICT_PREFIXES) else None
 
 
 def available_modules(catalogue: Catalogue, options: Callable[[str], Any]) -> list[dict[str, Any]]:

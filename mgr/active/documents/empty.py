@@ -100,7 +100,7 @@ _MON_STATUS: Final = {
     "monmap": _MON_MAP,
 }
 
-EMPTY: Final[Mapping[str, Any]] = shared(
+EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = shared(
     {
         "have_local_config_map": {"have_local_config_map": False},
         "mon_map": {**_MON_MAP, "quorum": []},
@@ -198,5 +198,5 @@ EMPTY: Final[Mapping[str, Any]] = shared(
 )
 """By name. Each is a dictionary, read only below its top."""
 
-TEXTS: Final[Mapping[str, str]] = {"osdmap_crush_map_text": ""}
+EMPTY_CEPH_TEXTS: Final[Mapping[str, str]] = {"osdmap_crush_map_text": ""}
 """Those that are no dictionary."""

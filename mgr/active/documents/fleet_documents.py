@@ -27,27 +27,27 @@ DEVICE: Final = "device "
 METADATA: Final = "_metadata"
 ALWAYS_THERE: Final = frozenset({"osd", "mds"})
 """Types whose metadata Ceph's modules ask for; of any other there is none until one reports."""
-OF_FLEET: Final = frozenset({SERVICE_MAP, DEVICES})
+FLEET_DOCUMENTS: Final = frozenset({SERVICE_MAP, DEVICES})
 PARTS_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Cached:
     """A document, and what it was made of."""
 
-    of: tuple[object, ...]
+    state: tuple[object, ...]
     document: Any
 
 
-class Inventory:
+class FleetDocuments:
     """Answers ``get`` for such documents. From any thread."""
 
     def __init__(self, fleet: Fleet, mirror: Mirror, keys: Keys) -> None:
         """Show ``fleet``, and what is stored of devices."""
         self._fleet = fleet
         self._mirror = mirror
-        self._stored_under = keys.entry(STORED)
-        self._made: dict[str, _Made] = {}
+        self._device_prefix = keys.entry(STORED)
+        self._cache: dict[str, _Cached] = {}
         self._parts: dict[str, tuple[tuple[object, ...], SharedDict]] = {}
 
     def get(self, name: str) -> Any:
@@ -70,10 +70,10 @@ class Inventory:
     ) -> Any:
         # Asked before it is made: what changes meanwhile makes it anew the next time.
         now = state()
-        made = self._made.get(name)
-        if made is None or made.of != now:
-            made = self._made[name] = _Made(now, make())
-        return made.document
+        cached = self._cache.get(name)
+        if cached is None or cached.state != now:
+            cached = self._cache[name] = _Cached(now, make())
+        return cached.document
 
     def _daemons(self) -> list[Daemon]:
         # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
@@ -152,7 +152,7 @@ class Inventory:
 
     def _state_of_devices(self) -> tuple[object, ...]:
         fleet = self._fleet
-        stored = self._mirror.list(self._stored_under).values()
+        stored = self._mirror.list(self._device_prefix).values()
         revisions = tuple(record.mod_revision for record in stored)
         return fleet.generation, fleet.devices_generation, revisions
 
@@ -171,14 +171,14 @@ class Inventory:
                 known["daemons"] += [each for each in users if each not in known["daemons"]]
                 if device.wear_level is not None:
                     known["wear_level"] = device.wear_level
-        for devid, said in stored.items():
+        for devid, stored_fields in stored.items():
             known = devices.setdefault(devid, {"devid": devid, "location": [], "daemons": []})
             # What a daemon measures is newer than what was stored of it.
-            devices[devid] = {**said, **known}
+            devices[devid] = {**stored_fields, **known}
         by_id = {devid: shared(devices[devid]) for devid in sorted(devices)}
         return by_id, shared(list(by_id.values()))
 
     def _stored(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for key, record in self._mirror.list(self._stored_under).items():
-            if said := kept(record):
-                yield key.removeprefix(self._stored_under), said
+        for key, record in self._mirror.list(self._device_prefix).items():
+            if stored_fields := kept(record):
+                yield key.removeprefix(self._device_prefix), stored_fields

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mgr.active.documents import documents
 from mgr.active.documents.documents import Documents
-from mgr.active.documents.fleet_documents import Inventory
+from mgr.active.documents.fleet_documents import FleetDocuments
 from mgr.active.modules.modules import ActiveModules
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.frozen import shared
@@ -21,7 +21,7 @@ from mgr.host.finder import always_on
 from mgr.host.worker_context import Manager
 from mgr.module_api.ceph.release import RELEASE
 
-MAP: Final = "mgr_map"
+MGR_MAP: Final = "mgr_map"
 HEALTH: Final = "health"
 FLEET_STATUS: Final = "fleet_status"
 CONFIG: Final = ("config", "modified_config_options")
@@ -48,12 +48,12 @@ class Publisher:
         self._sources = sources
         manager = sources.manager
         self._available_modules = self._available()
-        self._shown: dict[str, Any] = {}
+        self._last_map: dict[str, Any] = {}
         self._epoch = 0
         native = manager.config.schemas.native
         self.documents = Documents(
             {
-                MAP: self._mgr_map,
+                MGR_MAP: self._mgr_map,
                 FLEET_STATUS: sources.fleet.as_document,
                 HEALTH: lambda: documents.health(sources.board.as_document()),
                 "mgr_ips": lambda: mgr_ips(sources.http_address),
@@ -68,16 +68,16 @@ class Publisher:
                     "options": sorted({setting.name for setting in manager.config.dump()})
                 },
             },
-            Inventory(sources.fleet, manager.mirror, manager.keys).get,
+            FleetDocuments(sources.fleet, manager.mirror, manager.keys).get,
         )
 
     def follow(self) -> list[Callable[[], None]]:
         """Watch everything the documents show; returns what ends that."""
         mirror, keys = self._sources.manager.mirror, self._sources.manager.keys
-        self._sources.board.on_change(lambda: self.documents.changed(HEALTH))
+        self._sources.board.on_change(lambda: self.documents.mark_changed(HEALTH))
         shown_in_map = (keys.leader, keys.managers, keys.services, keys.modules)
         return [
-            mirror.subscribe(keys.config, lambda _: self.documents.changed(*CONFIG)),
+            mirror.subscribe(keys.config, lambda _: self.documents.mark_changed(*CONFIG)),
             *(mirror.subscribe(prefix, self.map_changed) for prefix in shown_in_map),
         ]
 
@@ -88,11 +88,11 @@ class Publisher:
 
     def map_changed(self, _changes: object = None) -> None:
         """Make ``mgr_map`` anew."""
-        self.documents.changed(MAP)
+        self.documents.mark_changed(MGR_MAP)
 
     def mgr_map(self) -> dict[str, Any]:
         """``mgr_map`` as it is at this moment. On the loop only."""
-        found: dict[str, Any] = self.documents.current(MAP)
+        found: dict[str, Any] = self.documents.current(MGR_MAP)
         return found
 
     def _available(self) -> Any:
@@ -101,16 +101,16 @@ class Publisher:
         return shared(documents.available_modules(manager.catalogue, manager.config.schemas.of))
 
     def _mgr_map(self) -> dict[str, Any]:
-        shown = self._uncounted_map()
-        if shown != self._shown:
+        shown = self._map_without_epoch()
+        if shown != self._last_map:
             # A revision, so that it goes on growing under the next active without being stored.
             self._epoch = max(self._sources.manager.mirror.revision, self._epoch + 1)
-            self._shown = shown
+            self._last_map = shown
         return {**shown, "epoch": self._epoch}
 
-    def _uncounted_map(self) -> dict[str, Any]:
+    def _map_without_epoch(self) -> dict[str, Any]:
         sources, manager = self._sources, self._sources.manager
-        unasked = always_on(manager.catalogue)
+        always = always_on(manager.catalogue)
         switches = manager.mirror.list(manager.keys.modules).values()
         return documents.mgr_map(
             epoch=0,
@@ -120,11 +120,11 @@ class Publisher:
             available=sources.available(),
             leader=self._leader(),
             presences=manager.view.presences(),
-            enabled=[name for name in sources.modules.wanted if name not in unasked],
+            enabled=[name for name in sources.modules.enabled if name not in always],
             forced_off=forced_off_modules(manager.mirror, manager.keys),
             available_modules=self._available_modules,
             services=manager.view.services(),
-            always_on={RELEASE: sorted(unasked)},
+            always_on={RELEASE: sorted(always)},
         )
 
     def _leader(self) -> LeaderView:

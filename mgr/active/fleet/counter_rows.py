@@ -19,7 +19,7 @@ from mgr.cluster.frozen import shared
 UNITS: Final = {Unit.NONE: "", Unit.BYTES: "bytes", Unit.SECONDS: "seconds"}
 
 
-class RowReader:
+class CounterRowReader:
     """Reads a fleet as a whole. From any thread."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -56,15 +56,15 @@ class RowReader:
         return [
             {"counters": counters, "rows": rows, "before": before}
             for schema, (rows, before) in found.items()
-            if rows and (counters := self._of(schema, lowest_priority))
+            if rows and (counters := self._columns_for(schema, lowest_priority))
         ]
 
-    def _of(self, schema: Schema, lowest_priority: int) -> Any:
+    def _columns_for(self, schema: Schema, lowest_priority: int) -> Any:
         known = self._columns.setdefault(schema, {})
         if lowest_priority not in known:
             known[lowest_priority] = shared(
                 [
-                    {**_described(slot.counter), "start": slot.start, "stop": slot.stop}
+                    {**_counter_document(slot.counter), "start": slot.start, "stop": slot.stop}
                     for slot in schema.slots
                     if slot.counter.priority >= lowest_priority
                 ]
@@ -72,7 +72,7 @@ class RowReader:
         return known[lowest_priority]
 
 
-def _described(counter: Counter) -> dict[str, Any]:
+def _counter_document(counter: Counter) -> dict[str, Any]:
     return {
         "path": counter.path,
         "kind": counter.kind.name.lower(),

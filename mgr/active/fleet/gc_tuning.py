@@ -25,7 +25,7 @@ ENDED_MIN: Final = 1000
 """Streams whose remains are worth a full collection."""
 
 
-class Heap:
+class GcTuner:
     """Looks after what streams leave on the heap of this process."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Heap:
         self._opened = 0
         self._ended = 0
 
-    def look(self, opened: int, ended: int) -> None:
+    def tune(self, opened: int, ended: int) -> None:
         """Do what is due now that so many streams were ``opened`` and have ``ended`` in all.
 
         To be called every second or so: what came meanwhile is all that a collection sees.

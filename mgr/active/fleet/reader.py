@@ -41,7 +41,7 @@ class FleetReader:
         self._view = view
         self._fleet = fleet
         self._daemons = fleet.daemons
-        self._shown: dict[bool, WeakKeyDictionary[Schema, SharedDict]] = {
+        self._schema_documents: dict[bool, WeakKeyDictionary[Schema, SharedDict]] = {
             False: WeakKeyDictionary(),
             True: WeakKeyDictionary(),
         }
@@ -100,10 +100,10 @@ class FleetReader:
     def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:
         """See ``mgr.module_api.context``."""
         found = {
-            daemon.name: self._described(daemon.ring.schema, labelled=labelled)
-            for daemon in self._meant(kind, name)
+            daemon.name: self._schema_document(daemon.ring.schema, labelled=labelled)
+            for daemon in self._matching(kind, name)
         }
-        return {daemon: described for daemon, described in found.items() if described}
+        return {daemon: document for daemon, document in found.items() if document}
 
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
         """See ``mgr.module_api.context``."""
@@ -141,7 +141,7 @@ class FleetReader:
         # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
         return list(self._daemons.values())
 
-    def _meant(self, kind: str, name: str) -> Iterable[Daemon]:
+    def _matching(self, kind: str, name: str) -> Iterable[Daemon]:
         if kind and name:
             daemon = self._daemons.get(f"{kind}.{name}")
             return [daemon] if daemon else []
@@ -166,12 +166,12 @@ class FleetReader:
             self._hosts = generation, hosts
         return hosts
 
-    def _described(self, schema: Schema, *, labelled: bool) -> SharedDict:
+    def _schema_document(self, schema: Schema, *, labelled: bool) -> SharedDict:
         """In Ceph's shape, made once for all daemons that share ``schema``."""
-        known = self._shown[labelled].get(schema)
+        known = self._schema_documents[labelled].get(schema)
         if known is None:
-            described = _families(schema) if labelled else _paths(schema)
-            known = self._shown[labelled][schema] = shared(described)
+            document = _families(schema) if labelled else _paths(schema)
+            known = self._schema_documents[labelled][schema] = shared(document)
         return known
 
     def _manager(self, name: str) -> Presence | None:
@@ -196,7 +196,7 @@ def _families(schema: Schema) -> dict[str, Any]:
 
 def _description(counter: Counter) -> dict[str, Any]:
     timed = counter.unit is Unit.SECONDS
-    described: dict[str, Any] = {
+    document: dict[str, Any] = {
         "description": counter.description,
         "type": TYPES[counter.kind]
         | (Counters.PERFCOUNTER_TIME if timed else Counters.PERFCOUNTER_U64),
@@ -204,10 +204,10 @@ def _description(counter: Counter) -> dict[str, Any]:
         "units": Counters.BYTES if counter.unit is Unit.BYTES else Counters.NONE,
     }
     if counter.nick:
-        described["nick"] = counter.nick
+        document["nick"] = counter.nick
     if counter.bounds:
-        described["bounds"] = list(counter.bounds)
-    return described
+        document["bounds"] = list(counter.bounds)
+    return document
 
 
 def _in_nanoseconds(slot: Slot, point: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from mgr.active.fleet.gc_tuning import Heap
+from mgr.active.fleet.gc_tuning import GcTuner
 from mgr.cluster.daemon import State, Wanted
 from mgr.cluster.daemon_record import decode, encode
 from mgr.cluster.fleet import Fleet
@@ -29,7 +29,7 @@ from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import KeyChange
 
-TUNED_BY: Final = (
+FLEET_OPTION_NAMES: Final = (
     BEACON_GRACE,
     COUNTERS_MAX,
     DAEMON_GRACE,
@@ -40,7 +40,7 @@ TUNED_BY: Final = (
     VALUES_MAX,
 )
 """The options by which a fleet is tuned."""
-LOOK_EVERY_S: Final = 1.0
+CHECK_EVERY_S: Final = 1.0
 WRITTEN_MAX: Final = 100
 """Daemons written in one transaction, which holds only so much."""
 WRITTEN_BYTES_MAX: Final = 512 << 10
@@ -48,14 +48,14 @@ GATHER_S: Final = 0.05
 """A fleet that joins is written in large pieces: what comes within this goes together."""
 STORED_S: Final = 5.0
 """How long whoever removes a daemon waits until that is stored."""
-AGAIN_S: Final = 1.0
-TOLD_AT_ONCE: Final = 100
+RETRY_AFTER_S: Final = 1.0
+SENT_AT_ONCE: Final = 100
 """Daemons told of a new period before the loop may do something else."""
 
 log = logging.getLogger(__name__)
 
 
-class Members:
+class FleetStore:
     """Keeps the fleet's members and the store's the same, and the fleet in tune."""
 
     def __init__(
@@ -70,50 +70,50 @@ class Members:
         # failed and may still be done, so it is written whatever the mirror shows.
         self._unwritten: dict[str, bool] = {}
         self._writing: Iterable[str] = ()
-        self._awaited = asyncio.Event()
+        self._flush_requested = asyncio.Event()
         self._written = asyncio.Event()
         self._lost: TermLostError | None = None
-        self._alone = 0
-        self._news = asyncio.Event()
-        self._retuned = asyncio.Event()
-        fleet.tuning = self._tuning()
+        self._single_writes = 0
+        self._has_unwritten = asyncio.Event()
+        self._report_config_changed = asyncio.Event()
+        fleet.tuning = self._fleet_options()
         self._load()
-        fleet.on_member(self._note)
-        fleet.stored = self.stored
+        fleet.on_member(self._on_member_changed)
+        fleet.stored = self.wait_stored
 
     def follow(self) -> None:
         """Change the fleet's tuning with the options, from now on."""
-        self._manager.mirror.subscribe(self._manager.keys.config, self._tune)
+        self._manager.mirror.subscribe(self._manager.keys.config, self._apply_options)
 
     async def watch(self) -> None:
         """Look after the fleet, for as long as the term lasts."""
-        fleet, metrics, heap = self._fleet, self._manager.metrics, Heap()
+        fleet, metrics, gc_tuner = self._fleet, self._manager.metrics, GcTuner()
         while True:
             before = fleet.findings, fleet.counts, fleet.filling
             fleet.look()
-            heap.look(fleet.streams_opened, fleet.streams_ended)
+            gc_tuner.tune(fleet.streams_opened, fleet.streams_ended)
             if before != (fleet.findings, fleet.counts, fleet.filling):
                 self._changed()
                 for state in State:
                     metrics.set_daemons(state.name.lower(), fleet.counts.get(state, 0))
                 metrics.set_flagged("clock_off", len(fleet.findings.clocks))
                 metrics.set_flagged("duplicate_name", len(fleet.findings.contested))
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def write(self) -> None:
         """Write what changed, for as long as the term lasts."""
         while True:
-            await self._news.wait()
+            await self._has_unwritten.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GATHER_S):
-                    await self._awaited.wait()
+                    await self._flush_requested.wait()
             operations = self._operations()
             self._writing = operations.keys()
             try:
                 if operations:
                     await self._fenced.commit(list(operations.values()))
             except asyncio.CancelledError:
-                self._put_back(operations)  # nobody knows: whoever waits goes on waiting
+                self._requeue(operations)  # nobody knows: whoever waits goes on waiting
                 raise
             except TermLostError as error:
                 self._lost = error
@@ -121,24 +121,24 @@ class Members:
             except InvalidArgumentError as error:
                 if len(operations) > 1:
                     # One of them may be the reason: each for itself, and the others are stored.
-                    self._put_back(operations)
-                    self._alone = len(operations)
+                    self._requeue(operations)
+                    self._single_writes = len(operations)
                 else:
                     # In memory it is all the same; after a failover it is new, and not awaited.
                     log.error("daemon not stored: %s", error)  # noqa: TRY400 - the text says it all
-                    self._alone = max(0, self._alone - 1)
+                    self._single_writes = max(0, self._single_writes - 1)
             except StoreError as error:
                 log.warning("daemons not written", extra={"error": str(error)})
-                self._put_back(operations)
-                await asyncio.sleep(AGAIN_S)
+                self._requeue(operations)
+                await asyncio.sleep(RETRY_AFTER_S)
             else:
-                self._alone = max(0, self._alone - 1)
+                self._single_writes = max(0, self._single_writes - 1)
             finally:
                 self._writing = ()
                 written, self._written = self._written, asyncio.Event()
                 written.set()
 
-    async def stored(self, name: str) -> None:
+    async def wait_stored(self, name: str) -> None:
         """Return once the store holds what is known of the daemon ``name``, or that it is gone.
 
         Raises:
@@ -151,7 +151,7 @@ class Members:
                 while self._lost is None:
                     if name not in self._unwritten and name not in self._writing:
                         return
-                    self._awaited.set()
+                    self._flush_requested.set()
                     await self._written.wait()
         except TimeoutError:
             raise OutcomeUnknownError(
@@ -159,16 +159,16 @@ class Members:
             ) from None
         raise self._lost
 
-    async def tell(self) -> None:
+    async def send_report_config(self) -> None:
         """Tell every daemon how to report whenever that changes."""
         while True:
-            await self._retuned.wait()
-            self._retuned.clear()
+            await self._report_config_changed.wait()
+            self._report_config_changed.clear()
             wanted = self._fleet.tuning.wanted
             for number, daemon in enumerate(list(self._fleet.daemons.values())):
                 if daemon.line is not None:
                     daemon.line.configure(wanted)
-                if number % TOLD_AT_ONCE == 0:
+                if number % SENT_AT_ONCE == 0:
                     await asyncio.sleep(0)
 
     # -- inside ---------------------------------------------------------------------------------
@@ -182,21 +182,21 @@ class Members:
         }
         self._fleet.expect(found)
 
-    def _note(self, name: str) -> None:
+    def _on_member_changed(self, name: str) -> None:
         self._unwritten.setdefault(name, False)
-        self._news.set()
+        self._has_unwritten.set()
 
-    def _put_back(self, operations: Mapping[str, Operation]) -> None:
+    def _requeue(self, operations: Mapping[str, Operation]) -> None:
         back = dict.fromkeys(operations, True)
         self._unwritten = back | self._unwritten | back
-        self._news.set()
+        self._has_unwritten.set()
 
     def _operations(self) -> dict[str, Operation]:
         """What the next transaction does, by the name of the daemon."""
         keys, mirror = self._manager.keys, self._manager.mirror
         operations: dict[str, Operation] = {}
         size = 0
-        most = 1 if self._alone else WRITTEN_MAX
+        most = 1 if self._single_writes else WRITTEN_MAX
         for name in tuple(self._unwritten):
             if len(operations) == most or size > WRITTEN_BYTES_MAX:
                 return operations
@@ -212,20 +212,20 @@ class Members:
             if in_doubt or record is None or record.value != value:
                 operations[name] = Put(key, value)
                 size += len(value.encode())
-        self._news.clear()
-        self._awaited.clear()
+        self._has_unwritten.clear()
+        self._flush_requested.clear()
         return operations
 
-    def _tune(self, changes: Sequence[KeyChange] = ()) -> None:
+    def _apply_options(self, changes: Sequence[KeyChange] = ()) -> None:
         # Whoever changed an option waits for this, and it is hardly ever one of these.
-        if changes and not any(change.key.endswith(TUNED_BY) for change in changes):
+        if changes and not any(change.key.endswith(FLEET_OPTION_NAMES) for change in changes):
             return
-        before, tuning = self._fleet.tuning, self._tuning()
+        before, tuning = self._fleet.tuning, self._fleet_options()
         self._fleet.tune(tuning)
         if before.wanted != tuning.wanted:
-            self._retuned.set()
+            self._report_config_changed.set()
 
-    def _tuning(self) -> Tuning:
+    def _fleet_options(self) -> Tuning:
         return Tuning(
             wanted=Wanted(
                 period_s=self._number(STATS_PERIOD),

@@ -19,7 +19,7 @@ from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
-LOOK_EVERY_S: Final = 30.0
+WRITE_EVERY_S: Final = 30.0
 STEP: Final = 0.01
 """Less of a change is not written: a disk wears out over years."""
 WRITTEN_MAX: Final = 100
@@ -28,7 +28,7 @@ WRITTEN_MAX: Final = 100
 log = logging.getLogger(__name__)
 
 
-class Wear:
+class WearLevelStore:
     """Writes the wear levels that are news."""
 
     def __init__(self, fleet: Fleet, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
@@ -37,20 +37,20 @@ class Wear:
         self._mirror = mirror
         self._keys = keys
         self._fenced = fenced
-        self._seen = -1
+        self._written_generation = -1
 
-    async def keep(self) -> None:
+    async def store_wear_levels(self) -> None:
         """Look from time to time, for as long as the term lasts."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(WRITE_EVERY_S)
             try:
-                await self.look()
+                await self.write_changed()
             except TermLostError:
                 return
             except StoreError as error:
                 log.warning("wear of devices not written", extra={"error": str(error)})
 
-    async def look(self) -> None:
+    async def write_changed(self) -> None:
         """Write what is news now.
 
         Raises:
@@ -59,32 +59,36 @@ class Wear:
 
         """
         generation = self._fleet.devices_generation
-        if generation == self._seen:
+        if generation == self._written_generation:
             return
-        news = {key: level for key, level in self._measured().items() if self._computed(key, level)}
-        complete = len(news) <= WRITTEN_MAX
-        for key, level in tuple(news.items())[:WRITTEN_MAX]:
+        changed = {
+            key: level
+            for key, level in self._reported_levels().items()
+            if self._update_for(key, level)
+        }
+        complete = len(changed) <= WRITTEN_MAX
+        for key, level in tuple(changed.items())[:WRITTEN_MAX]:
             # Each for itself: one that is being changed holds up no other.
             try:
-                await commit_computed(partial(self._computed, key, level), self._fenced)
+                await commit_computed(partial(self._update_for, key, level), self._fenced)
             except ConflictError as error:
                 complete = False
                 log.warning("wear of a device not written", extra={"error": str(error)})
         if complete:
-            self._seen = generation
+            self._written_generation = generation
 
-    def _measured(self) -> dict[str, float]:
-        measured: dict[str, float] = {}
+    def _reported_levels(self) -> dict[str, float]:
+        levels: dict[str, float] = {}
         for daemon in self._fleet.daemons.values():
             for device in daemon.devices:
                 if device.wear_level is None:
                     continue
                 with contextlib.suppress(InvalidArgumentError):
                     key = self._keys.entry(checked_key(STORED + device.id))
-                    measured[key] = device.wear_level
-        return measured
+                    levels[key] = device.wear_level
+        return levels
 
-    def _computed(self, key: str, level: float) -> ComputedWrite | None:
+    def _update_for(self, key: str, level: float) -> ComputedWrite | None:
         """What writes the wear level beside what else is known; None: it is no news."""
         record = self._mirror.get(key)
         known = kept(record)

@@ -31,7 +31,7 @@ class Metric(Protocol):
         ...
 
 
-class Findings(Protocol):
+class FleetHealth(Protocol):
     """What ``mgr.cluster.fleet`` found."""
 
     @property
@@ -55,10 +55,10 @@ class Findings(Protocol):
         ...
 
 
-def fleet_checks(found: Findings) -> list[Check]:
+def fleet_checks(found: FleetHealth) -> list[Check]:
     """The checks that the daemons give rise to; none if all are well."""
     checks = [
-        _about(
+        _check_for(
             SILENT,
             [
                 f"{name} on {host or 'an unknown host'} is silent"
@@ -68,14 +68,14 @@ def fleet_checks(found: Findings) -> list[Check]:
             many="daemons have not reported for their grace",
             names=found.silent,
         ),
-        _about(
+        _check_for(
             DUPLICATE,
             [f"{name} was taken from a program that was still there" for name in found.contested],
             one="is the name of two programs",
             many="names of daemons are those of two programs",
             names=found.contested,
         ),
-        _about(
+        _check_for(
             CLOCK,
             # Rounded: a check whose text changes is a change of health.
             [f"the clock of {name} is {off_s:+.0f} s off" for name, off_s in found.clocks.items()],
@@ -83,12 +83,12 @@ def fleet_checks(found: Findings) -> list[Check]:
             many="daemons have clocks that are off",
             names=found.clocks,
         ),
-        *(_sum(code, metrics) for code, metrics in sorted(found.metrics.items())),
+        *(_metric_check(code, metrics) for code, metrics in sorted(found.metrics.items())),
     ]
     return [check for check in checks if check is not None]
 
 
-def _about(
+def _check_for(
     code: str, lines: Sequence[str], *, one: str, many: str, names: Iterable[str]
 ) -> Check | None:
     if not lines:
@@ -103,7 +103,7 @@ def _about(
     )
 
 
-def _sum(code: str, metrics: Sequence[tuple[str, Metric]]) -> Check:
+def _metric_check(code: str, metrics: Sequence[tuple[str, Metric]]) -> Check:
     worst = max((metric for _, metric in metrics), key=lambda metric: metric.value)
     words = worst.summary or code.lower().replace("_", " ")
     total = sum(metric.value for _, metric in metrics)

@@ -44,7 +44,7 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
     found = []
     if dependencies:
         found.append(
-            _about(
+            _check_for(
                 MODULE_DEPENDENCY,
                 Severity.WARN,
                 dependencies,
@@ -54,7 +54,7 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
         )
     if errors:
         found.append(
-            _about(
+            _check_for(
                 MODULE_ERROR,
                 Severity.ERR,
                 errors,
@@ -120,9 +120,9 @@ def outdated_checks(modules: Iterable[tuple[str, str, str]]) -> list[Check]:
     ]
 
 
-def option_checks(misfits: Iterable[tuple[str, str]]) -> list[Check]:
+def option_checks(invalid_values: Iterable[tuple[str, str]]) -> list[Check]:
     """A warning while stored values do not fit: for each, which one it is, and why not."""
-    lines = tuple(f"{which}: {why}" for which, why in misfits)
+    lines = tuple(f"{which}: {why}" for which, why in invalid_values)
     if not lines:
         return []
     many = f"{len(lines)} stored options do not fit their declarations"
@@ -175,7 +175,7 @@ def _foreign_checks(endpoints: Mapping[str, int]) -> list[Check]:
     ]
 
 
-def _about(
+def _check_for(
     code: str, severity: Severity, failures: list[tuple[str, str]], *, one: str, many: str
 ) -> Check:
     lines = tuple(f"Module '{name}' {one}: {why}" for name, why in failures)

@@ -17,7 +17,7 @@ from mgr.store.mirror import KeyChange, Mirror
 log = logging.getLogger(__name__)
 
 
-class MuteKeeper:
+class MuteStore:
     """Keeps the board's mutes and the store's the same."""
 
     def __init__(self, board: Board, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
@@ -26,8 +26,8 @@ class MuteKeeper:
         self._mirror = mirror
         self._keys = keys
         self._fenced = fenced
-        self._fell = asyncio.Event()
-        board.on_change(self._fell.set)
+        self._changed = asyncio.Event()
+        board.on_change(self._changed.set)
         self.load()
 
     def load(self, changes: Sequence[KeyChange] = ()) -> None:
@@ -39,7 +39,7 @@ class MuteKeeper:
                 stored[key.removeprefix(prefix)] = mute
         self._board.load_mutes(stored, {change.key.removeprefix(prefix) for change in changes})
         # A write that was refused is computed again from what is stored now.
-        self._fell.set()
+        self._changed.set()
 
     def follow(self) -> Callable[[], None]:
         """Load again at every change; returns what ends that."""
@@ -48,18 +48,18 @@ class MuteKeeper:
     async def run(self) -> None:
         """Write what becomes of mutes by themselves, for as long as the term lasts."""
         while True:
-            await self._fell.wait()
-            self._fell.clear()
+            await self._changed.wait()
+            self._changed.clear()
             try:
-                for operation, seen in self._settlements():
-                    await self._settle(operation, seen)
+                for operation, seen in self._pending_writes():
+                    await self._write(operation, seen)
             except TermLostError:
                 return
             except StoreError as error:
                 # The board shows what is true meanwhile; its next change writes it.
                 log.warning("mutes not written", extra={"error": str(error)})
 
-    async def _settle(self, operation: Put | Delete, seen: Compare) -> None:
+    async def _write(self, operation: Put | Delete, seen: Compare) -> None:
         """Write one mute, unless its record is another one by the time the write has its turn."""
         try:
             await self._fenced.commit((operation,), (seen,))
@@ -68,9 +68,9 @@ class MuteKeeper:
             # mirror shows it, if it was not called already, and what is right then is written.
             log.debug("a mute changed meanwhile", extra={"key": operation.key})
 
-    def _settlements(self) -> Sequence[tuple[Put | Delete, Compare]]:
+    def _pending_writes(self) -> Sequence[tuple[Put | Delete, Compare]]:
         found: list[tuple[Put | Delete, Compare]] = []
-        for code, mute in self._board.settlements().items():
+        for code, mute in self._board.mute_updates().items():
             key = self._keys.mute(code)
             record = self._mirror.get(key)
             if record is None:

@@ -22,7 +22,7 @@ from mgr.store.mirror import Mirror
 
 WRITE_EVERY_S: Final = 5.0
 """A module that changes its checks all the time costs one small write in this span."""
-SETTLE_S: Final = 0.5
+LAST_WRITE_S: Final = 0.5
 """For the last write before a hand-over."""
 GRACE_S: Final = 120.0
 """A module that says nothing about its health for so long has nothing to say."""
@@ -30,7 +30,7 @@ GRACE_S: Final = 120.0
 log = logging.getLogger(__name__)
 
 
-class HealthKeeper:
+class HealthStore:
     """Stores what modules raise, and hands on what the last active stored."""
 
     def __init__(self, board: Board, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
@@ -42,12 +42,12 @@ class HealthKeeper:
         self._changed = asyncio.Event()
         self._closed = False
 
-    def inherit(self, modules: Iterable[str]) -> None:
+    def restore(self, modules: Iterable[str]) -> None:
         """Show what the last active stored of ``modules``, those that run now."""
         record = self._mirror.get(self._keys.health)
-        raised = decode(record.value) if record else {}
-        for module in set(modules) & raised.keys():
-            self._board.inherit(module, raised[module])
+        stored = decode(record.value) if record else {}
+        for module in set(modules) & stored.keys():
+            self._board.restore(module, stored[module])
         self._board.on_change(self._changed.set)
         # What was inherited from nobody is to be forgotten.
         self._changed.set()
@@ -59,16 +59,16 @@ class HealthKeeper:
             await self._write()
             await asyncio.sleep(WRITE_EVERY_S)
 
-    async def grace(self) -> None:
+    async def expire_restored(self) -> None:
         """Take back what nobody raised again in time."""
         await asyncio.sleep(GRACE_S)
-        self._board.disown()
+        self._board.expire_restored()
 
     async def close(self) -> None:
         """Store the last changes, then nothing more: modules that stop take their checks back."""
         if self._changed.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_S):
+                async with asyncio.timeout(LAST_WRITE_S):
                     await self._write()
         self._closed = True
 
@@ -78,14 +78,14 @@ class HealthKeeper:
         try:
             # An earlier write may be under way without an answer.
             record = (await self._fenced.read_settled((key,))).get(key)
-            value = encode(self._board.raised())
+            value = encode(self._board.checks_by_module())
             if not self._closed and (record is None or record.value != value):
                 await self._fenced.put(key, value)
         except TermLostError:
             self._closed = True
         except InvalidArgumentError as error:
             # Too much, most likely. It is shown all the same; a successor waits to be told.
-            log.warning("health not kept", extra={"error": str(error)})
+            log.warning("health not stored", extra={"error": str(error)})
         except StoreError as error:
             log.warning("health not written", extra={"error": str(error)})
             self._changed.set()

@@ -32,22 +32,22 @@ class Execute(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class BackgroundCommand:
     """One such command.
 
     Attributes:
-        asked: What is to be run, or why nobody can run it.
+        request: What is to be run, or why nobody can run it.
         complete: Gets the answer, on a thread of its own: it is the module's code.
 
     """
 
     module: str
-    asked: Request | str
+    request: Request | str
     tag: str
     complete: Callable[[int, str, str], None]
 
 
-class Errands:
+class BackgroundCommands:
     """Runs them side by side. Use it on the loop."""
 
     def __init__(self, execute: Execute, modules: ActiveModules, tasks: asyncio.TaskGroup) -> None:
@@ -57,7 +57,7 @@ class Errands:
         self._tasks = tasks
         self._under_way = 0
         self._closed = False
-        self._answering: set[asyncio.Future[None]] = set()
+        self._completing: set[asyncio.Future[None]] = set()
 
     async def close(self, limit_s: float) -> bool:
         """Complete nothing any more, and wait for what is being completed; whether all ended.
@@ -66,49 +66,51 @@ class Errands:
         after its term.
         """
         self._closed = True
-        if not self._answering:
+        if not self._completing:
             return True
-        _, running = await asyncio.wait(self._answering, timeout=max(0.0, limit_s))
+        _, running = await asyncio.wait(self._completing, timeout=max(0.0, limit_s))
         return not running
 
-    def start(self, errand: Errand) -> None:
+    def start(self, command: BackgroundCommand) -> None:
         """Begin with it now; whatever becomes of it, it is completed."""
         self._under_way += 1
-        self._tasks.create_task(self._run(errand), name=f"errand of {errand.module}")
+        self._tasks.create_task(self._run(command), name=f"background command of {command.module}")
 
-    async def _run(self, errand: Errand) -> None:
+    async def _run(self, command: BackgroundCommand) -> None:
         # Until it is known better: also what is said if the manager ends meanwhile.
         answer = Answer(-errno.ECANCELED, "", "the manager ended before there was an answer")
         try:
-            answer = await self._answer(errand.asked)
+            answer = await self._answer(command.request)
         finally:
             if self._closed:
                 self._under_way -= 1
             else:
-                told = aside(
-                    thread_name(errand.module, "answers"),
-                    partial(errand.complete, answer.retval, answer.stdout, answer.stderr),
-                    module=errand.module,
+                completion = aside(
+                    thread_name(command.module, "answers"),
+                    partial(command.complete, answer.retval, answer.stdout, answer.stderr),
+                    module=command.module,
                 )
-                self._answering.add(told)
-                told.add_done_callback(self._answering.discard)
-                await self._completed(errand, told)
+                self._completing.add(completion)
+                completion.add_done_callback(self._completing.discard)
+                await self._completed(command, completion)
 
-    async def _answer(self, asked: Request | str) -> Answer:
-        if isinstance(asked, str):
-            return Answer(-errno.ENXIO, "", asked)
+    async def _answer(self, request: Request | str) -> Answer:
+        if isinstance(request, str):
+            return Answer(-errno.ENXIO, "", request)
         if self._under_way > UNDER_WAY_MAX:
             return Answer(-errno.EBUSY, "", f"{UNDER_WAY_MAX} commands of modules are under way")
         try:
-            return await self._execute(asked)
+            return await self._execute(request)
         except MgrError as error:
             return Answer(-error.errno, "", str(error))
 
-    async def _completed(self, errand: Errand, told: asyncio.Future[None]) -> None:
+    async def _completed(
+        self, command: BackgroundCommand, completion: asyncio.Future[None]
+    ) -> None:
         try:
-            await told
+            await completion
         except Exception:  # the module's code
-            log.exception("complete raised", extra={"module_name": errand.module})
+            log.exception("complete raised", extra={"module_name": command.module})
         finally:
             self._under_way -= 1
-        self._modules.notify(COMMAND, errand.tag)
+        self._modules.notify(COMMAND, command.tag)

@@ -10,7 +10,7 @@ from mgr.store.fenced import FencedStore
 from mgr.store.mirror import Mirror
 
 
-async def commit_if(
+async def compare_and_set(
     operations: Sequence[Operation],
     expected: Mapping[str, str | None],
     *,

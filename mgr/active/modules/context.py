@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from mgr.active.fleet.counter_rows import RowReader
+from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
-from mgr.active.modules.background_commands import Errand, Errands, Execute
-from mgr.active.modules.compare_and_set import commit_if
+from mgr.active.modules.background_commands import BackgroundCommand, BackgroundCommands, Execute
+from mgr.active.modules.compare_and_set import compare_and_set
 from mgr.active.modules.database import Database
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.remote import Remote
@@ -37,7 +37,7 @@ from mgr.store.fenced import FencedStore
 WRITE_S: Final = 6.0
 """How long a module waits for a write. Longer than the write itself may take, so that what
 comes out is the store's own word."""
-CROSSING_S: Final = 5.0
+LOOP_CALL_S: Final = 5.0
 """For what only touches memory: the loop is asked to do it between two other things."""
 DATABASE_S: Final = 20.0
 """For a whole database, which takes several writes if it is large."""
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class TermParts:
     """What the active's modules share. Only the loop touches any of it but what ``maps`` reads.
 
     Attributes:
@@ -63,8 +63,8 @@ class Reach:
     maps: Maps
     modules: ActiveModules
     fleet: FleetReader
-    rows: RowReader
-    errands: Errands
+    rows: CounterRowReader
+    background_commands: BackgroundCommands
     board: Board
     log: ClusterLog
     progress: Progress
@@ -75,26 +75,26 @@ class Reach:
 class ActiveContext(ReadingContext):
     """One module's reach: implements ``mgr.module_api.context.ModuleContext``."""
 
-    def __init__(self, reach: Reach, module: str, bridge: Bridge) -> None:
+    def __init__(self, parts: TermParts, module: str, bridge: Bridge) -> None:
         """Cross by ``bridge``; once that is closed, every write raises ``TermLostError``."""
-        super().__init__(reach.manager, module)
-        self._reach = reach
+        super().__init__(parts.manager, module)
+        self._parts = parts
         self._bridge = bridge
-        self._keys = reach.manager.keys
-        self._fenced = reach.fenced
-        self._database = Database(reach.fenced, reach.manager.store, self._keys, module)
-        self.get = reach.maps.read
-        self.get_map = reach.maps.published
-        self.get_map_versions = reach.maps.versions
+        self._keys = parts.manager.keys
+        self._fenced = parts.fenced
+        self._database = Database(parts.fenced, parts.manager.store, self._keys, module)
+        self.get = parts.maps.read
+        self.get_map = parts.maps.published
+        self.get_map_versions = parts.maps.versions
         # What the fleet shows is made of what is read already: nothing of it crosses.
-        fleet = reach.fleet
+        fleet = parts.fleet
         self.get_servers = fleet.get_servers
         self.get_metadata = fleet.get_metadata
         self.get_daemon_status = fleet.get_daemon_status
         self.get_daemon_health_metrics = fleet.get_daemon_health_metrics
         self.get_perf_schema = fleet.get_perf_schema
-        self.get_daemons = reach.rows.get_daemons
-        self.get_counter_rows = reach.rows.get_counter_rows
+        self.get_daemons = parts.rows.get_daemons
+        self.get_counter_rows = parts.rows.get_counter_rows
         self.get_counter = fleet.get_counter
         self.get_latest_counter = fleet.get_latest_counter
         self.get_latest_labelled_counter = fleet.get_latest_labelled_counter
@@ -114,14 +114,14 @@ class ActiveContext(ReadingContext):
         middle = f"{self.manager_id}/" if localized else ""
         full = f"mgr/{module}/{middle}{name}"
         if value is None:
-            gone = Delete(self._keys.option("mgr", full))
-            self._write(self._reach.history.commit([gone]))
+            removal = Delete(self._keys.option("mgr", full))
+            self._write(self._parts.history.commit([removal]))
             return
         try:
-            put = self._reach.manager.config.prepare("mgr", full, value)
+            put = self._parts.manager.config.prepare("mgr", full, value)
         except InvalidArgumentError as error:
             raise ValueError(str(error)) from None
-        self._write(self._reach.history.commit([put]))
+        self._write(self._parts.history.commit([put]))
 
     def set_store(self, key: str, value: str | None) -> None:
         """See ``mgr.module_api.context``."""
@@ -131,10 +131,10 @@ class ActiveContext(ReadingContext):
         self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
     ) -> bool:
         """See ``mgr.module_api.context``."""
-        manager = self._reach.manager
-        committed = commit_if(
+        manager = self._parts.manager
+        committed = compare_and_set(
             [self._change(key, value) for key, value in changes.items()],
-            {self._stored_as(key): value for key, value in expected.items()},
+            {self._entry_key(key): value for key, value in expected.items()},
             fenced=self._fenced,
             mirror=manager.mirror,
         )
@@ -142,19 +142,19 @@ class ActiveContext(ReadingContext):
 
     def watch_store(self, prefix: str) -> None:
         """See ``mgr.module_api.context``."""
-        self._cross(self._watch(prefix, on=True))
+        self._run_on_loop(self._watch(prefix, on=True))
 
     def unwatch_store(self, prefix: str) -> None:
         """See ``mgr.module_api.context``."""
-        self._cross(self._watch(prefix, on=False))
+        self._run_on_loop(self._watch(prefix, on=False))
 
     def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
         """See ``mgr.module_api.context``."""
-        return self._change_map(self._reach.maps.set(name, text, expected_version))
+        return self._change_map(self._parts.maps.set(name, text, expected_version))
 
     def remove_map(self, name: str, expected_version: int | None) -> bool | None:
         """See ``mgr.module_api.context``."""
-        return self._change_map(self._reach.maps.remove(name, expected_version))
+        return self._change_map(self._parts.maps.remove(name, expected_version))
 
     def load_database(self) -> bytes:
         """See ``mgr.module_api.context``."""
@@ -174,17 +174,17 @@ class ActiveContext(ReadingContext):
 
     def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
         """See ``mgr.module_api.context``."""
-        raised = [Check.from_module(code, described) for code, described in checks.items()]
+        new_checks = [Check.from_module(code, fields) for code, fields in checks.items()]
 
         async def replace() -> None:
-            self._reach.board.set(self._module, raised)
+            self._parts.board.set(self._module, new_checks)
 
-        self._cross(replace())
+        self._run_on_loop(replace())
 
     def set_uri(self, uri: str) -> None:
         """See ``mgr.module_api.context``."""
         if uri:
-            self._write(self._fenced.put(self._service, uri, self._reach.lease))
+            self._write(self._fenced.put(self._service, uri, self._parts.lease))
         else:
             self._write(self._fenced.delete(self._service))
 
@@ -193,15 +193,15 @@ class ActiveContext(ReadingContext):
     ) -> None:
         """See ``mgr.module_api.context``."""
         event = Event(message, progress, shown, self._module)
-        self._cross(_done(partial(self._reach.progress.update, evid, event)))
+        self._run_on_loop(_as_coroutine(partial(self._parts.progress.update, evid, event)))
 
     def complete_progress_event(self, evid: str) -> None:
         """See ``mgr.module_api.context``."""
-        self._cross(_done(partial(self._reach.progress.complete, evid)))
+        self._run_on_loop(_as_coroutine(partial(self._parts.progress.complete, evid)))
 
     def clear_all_progress_events(self) -> None:
         """See ``mgr.module_api.context``."""
-        self._cross(_done(self._reach.progress.clear))
+        self._run_on_loop(_as_coroutine(self._parts.progress.clear))
 
     def cluster_log(self, channel: str, priority: int, message: str) -> None:
         """See ``mgr.module_api.context``."""
@@ -209,9 +209,9 @@ class ActiveContext(ReadingContext):
 
         async def write() -> None:
             name = f"mgr.{self.manager_id}"
-            self._reach.log.add(message, name=name, priority=grade, channel=channel)
+            self._parts.log.add(message, name=name, priority=grade, channel=channel)
 
-        self._cross(write())
+        self._run_on_loop(write())
 
     def have_store_connection(self) -> bool:
         """See ``mgr.module_api.context``."""
@@ -221,13 +221,13 @@ class ActiveContext(ReadingContext):
         self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """See ``mgr.module_api.context``."""
-        return self._reach.remote.call(module, method, args, kwargs)
+        return self._parts.remote.call(module, method, args, kwargs)
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
         """See ``mgr.module_api.context``."""
         request = self._request(arguments, inbuf)
         try:
-            answer = self._bridge.to_loop(self._reach.execute(request), timeout_s=COMMAND_S)
+            answer = self._bridge.to_loop(self._parts.execute(request), timeout_s=COMMAND_S)
         except MgrError as error:
             return -error.errno, "", str(error)
         return answer.retval, answer.stdout, answer.stderr
@@ -242,21 +242,21 @@ class ActiveContext(ReadingContext):
         complete: Callable[[int, str, str], None],
     ) -> None:
         """See ``mgr.module_api.context``."""
-        asked = absent or self._request(arguments, inbuf)
-        errand = Errand(self._module, asked, tag, complete)
+        request = absent or self._request(arguments, inbuf)
+        command = BackgroundCommand(self._module, request, tag, complete)
 
         async def start() -> None:
-            self._reach.errands.start(errand)
+            self._parts.background_commands.start(command)
 
-        self._cross(start())
+        self._run_on_loop(start())
 
     def notify_all(self, kind: str, notify_id: str) -> None:
         """See ``mgr.module_api.context``."""
 
         async def notify() -> None:
-            self._reach.modules.notify(kind, notify_id)
+            self._parts.modules.notify(kind, notify_id)
 
-        self._cross(notify())
+        self._run_on_loop(notify())
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""
@@ -281,16 +281,16 @@ class ActiveContext(ReadingContext):
         )
 
     async def _watch(self, prefix: str, *, on: bool) -> None:
-        self._reach.modules.watch(self._module, prefix, on=on)
+        self._parts.modules.watch(self._module, prefix, on=on)
 
-    def _stored_as(self, key: str) -> str:
+    def _entry_key(self, key: str) -> str:
         return self._keys.module_entry(self._module, checked_key(key))
 
     def _change(self, key: str, value: str | None) -> Put | Delete:
         if value is None:
-            return Delete(self._stored_as(key))
-        limit = int(self._reach.manager.config.native(ENTRY_LIMIT) or 0)
-        return Put(self._stored_as(key), checked_value(value, bytes_max=limit))
+            return Delete(self._entry_key(key))
+        limit = int(self._parts.manager.config.native(ENTRY_LIMIT) or 0)
+        return Put(self._entry_key(key), checked_value(value, bytes_max=limit))
 
     def _change_map(self, work: Coroutine[Any, Any, T]) -> T | None:
         try:
@@ -303,9 +303,9 @@ class ActiveContext(ReadingContext):
     def _write(self, work: Coroutine[Any, Any, object]) -> None:
         self._bridge.to_loop(work, timeout_s=WRITE_S)
 
-    def _cross(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._bridge.to_loop(work, timeout_s=CROSSING_S)
+    def _run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._bridge.to_loop(work, timeout_s=LOOP_CALL_S)
 
 
-async def _done(call: Callable[[], None]) -> None:
+async def _as_coroutine(call: Callable[[], None]) -> None:
     call()

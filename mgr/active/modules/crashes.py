@@ -16,7 +16,7 @@ from mgr.store.fenced import FencedStore
 
 WAITING_MAX: Final = 32
 """Reports on their way; more of them at once say nothing more."""
-AGAIN_S: Final = 3600.0
+REPEAT_AFTER_S: Final = 3600.0
 """The same fault is reported this often. A module that fails for a year fills no store."""
 POST_S: Final = 5.0
 MODULE: Final = "crash"
@@ -24,7 +24,7 @@ MODULE: Final = "crash"
 log = logging.getLogger(__name__)
 
 
-class Crashes:
+class CrashReporter:
     """Posts reports, one after the other; a fault that repeats itself once an hour."""
 
     def __init__(self, manager: Manager, fenced: FencedStore, execute: Execute) -> None:
@@ -35,10 +35,10 @@ class Crashes:
         self._waiting: asyncio.Queue[Crash] = asyncio.Queue(WAITING_MAX)
         self._reported_at: dict[tuple[str, ...], float] = {}
 
-    def note(self, crash: Crash) -> None:
+    def report(self, crash: Crash) -> None:
         """Report ``crash``, soon. On the loop; waits for nothing."""
         now_s = self._manager.clock.now()
-        recent = {each: at for each, at in self._reported_at.items() if now_s - at < AGAIN_S}
+        recent = {each: at for each, at in self._reported_at.items() if now_s - at < REPEAT_AFTER_S}
         self._reported_at = recent
         if crash.fault in recent or self._waiting.full():
             return
@@ -67,10 +67,10 @@ class Crashes:
         try:
             answer = await self._execute(request)
         except MgrError as error:
-            said = str(error)
+            problem = str(error)
         else:
             if answer.retval == 0:
                 return
-            said = answer.stderr
-        log.info("crash report stored, not posted", extra={"error": said})
+            problem = answer.stderr
+        log.info("crash report stored, not posted", extra={"error": problem})
         await self._fenced.put(self._manager.keys.module_entry(MODULE, f"crash/{name}"), report)

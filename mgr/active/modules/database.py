@@ -42,7 +42,7 @@ BATCH_OPERATIONS: Final = 100
 """What goes into one transaction: below the store's limits, with room for the proofs."""
 
 
-class Page(msgspec.Struct, frozen=True, array_like=True):
+class DatabasePage(msgspec.Struct, frozen=True, array_like=True):
     """A page as the head names it: under which name it stands, what it holds, how long it is."""
 
     name: str
@@ -54,11 +54,11 @@ class Head(msgspec.Struct, frozen=True):
     """The value of a database's head: how long it is, and its pages in order."""
 
     size: int
-    pages: list[Page]
+    pages: list[DatabasePage]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DatabaseChange:
     """What leads from the database that is kept to another one."""
 
     head: Head
@@ -77,10 +77,10 @@ class Database:
         self._module = module
         self._head = Head(0, [])
         self._revision: Revision = ABSENT
-        self._strays: frozenset[str] = frozenset()
+        self._orphans: frozenset[str] = frozenset()
         # No two instances of a module make the same name, not even within one term.
-        self._names = f"{fenced.term}.{secrets.token_hex(4)}"
-        self._turn = 0
+        self._name_prefix = f"{fenced.term}.{secrets.token_hex(4)}"
+        self._write_number = 0
 
     async def load(self) -> bytes:
         """The database as it is kept at this moment; empty if there is none.
@@ -95,16 +95,16 @@ class Database:
         listing = await self._store.list(self._keys.database(self._module))
         records = {record.key: record for record in listing.records}
         record = records.pop(self._keys.database_head(self._module), None)
-        head = _decoded(record) if record else Head(0, [])
+        head = _decode(record) if record else Head(0, [])
         image = b"".join(self._page(page, records) for page in head.pages)
         if len(image) != head.size:
             raise ValueError(f"{self._what}: {len(image)} bytes are kept, not {head.size}")
         self._head = head
         self._revision = record.mod_revision if record else ABSENT
-        self._strays = frozenset(records.keys() - {self._key(page) for page in head.pages})
+        self._orphans = frozenset(records.keys() - {self._key(page) for page in head.pages})
         return image
 
-    def change(self, image: bytes) -> Change:
+    def change(self, image: bytes) -> DatabaseChange:
         """What must be written so that ``image`` is kept. Takes time; touches no store.
 
         Raises:
@@ -115,8 +115,8 @@ class Database:
             raise TooLargeError(
                 f"{self._what} has {len(image)} bytes; the limit is {IMAGE_BYTES_MAX}"
             )
-        self._turn += 1
-        named: list[Page] = []
+        self._write_number += 1
+        pages: list[DatabasePage] = []
         puts: list[Put] = []
         for index in range(0, len(image), PAGE_BYTES):
             content = image[index : index + PAGE_BYTES]
@@ -124,18 +124,20 @@ class Database:
             digest = _digest(content)
             before = self._head.pages[number] if number < len(self._head.pages) else None
             if before is not None and before.digest == digest:
-                named.append(before)
+                pages.append(before)
                 continue
             value = base64.b64encode(zlib.compress(content)).decode()
-            page = Page(f"{self._names}.{self._turn}.{number}", digest, len(value))
-            named.append(page)
+            page = DatabasePage(
+                f"{self._name_prefix}.{self._write_number}.{number}", digest, len(value)
+            )
+            pages.append(page)
             puts.append(Put(self._key(page), value))
-        self._check(sum(page.bytes for page in named))
-        kept = {page.name for page in named}
-        unused = [self._key(page) for page in self._head.pages if page.name not in kept]
-        return Change(Head(len(image), named), puts, [*unused, *sorted(self._strays)])
+        self._check(sum(page.bytes for page in pages))
+        used = {page.name for page in pages}
+        unused = [self._key(page) for page in self._head.pages if page.name not in used]
+        return DatabaseChange(Head(len(image), pages), puts, [*unused, *sorted(self._orphans)])
 
-    async def write(self, change: Change) -> None:
+    async def write(self, change: DatabaseChange) -> None:
         """Keep it: all or nothing.
 
         Raises:
@@ -161,16 +163,16 @@ class Database:
         except ConflictError:
             raise ConflictError(f"{self._what} was changed by another instance") from None
         self._head = change.head
-        self._strays = frozenset(left)
+        self._orphans = frozenset(left)
 
     @property
     def _what(self) -> str:
         return f"the database of module {self._module!r}"
 
-    def _key(self, page: Page) -> str:
+    def _key(self, page: DatabasePage) -> str:
         return self._keys.database_page(self._module, page.name)
 
-    def _page(self, page: Page, records: dict[str, Record]) -> bytes:
+    def _page(self, page: DatabasePage, records: dict[str, Record]) -> bytes:
         record = records.get(self._key(page))
         if record is None:
             raise ValueError(f"{self._what}: page {page.name} is missing")
@@ -203,7 +205,7 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _decoded(record: Record) -> Head:
+def _decode(record: Record) -> Head:
     try:
         return msgspec.json.decode(record.value, type=Head)
     except UNREADABLE as error:

@@ -1,6 +1,6 @@
 """The modules of the active manager: which run, which should, and how they are.
 
-Level, not edge: ``look`` compares what the store wants with what runs and starts or stops the
+Level, not edge: ``reconcile`` compares what the store wants with what runs and starts or stops the
 difference. A module that is enabled while it still stops is started as soon as it has stopped.
 """
 
@@ -49,21 +49,21 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ModuleCallbacks:
     """Who is told of modules, on the loop.
 
     Attributes:
-        changed: What happened to one.
-        stopped: One runs no more.
-        declared: The files of one were read anew.
-        abandoned: An instance that did not stop came onto the books, or left them.
+        on_event: What happened to one.
+        on_stopped: One runs no more.
+        on_reloaded: The files of one were read anew.
+        on_abandoned_changed: An instance that did not stop came onto the books, or left them.
 
     """
 
-    changed: Callable[[str, Event], None]
-    stopped: Callable[[str], None]
-    declared: Callable[[Found], None]
-    abandoned: Callable[[], None]
+    on_event: Callable[[str, Event], None]
+    on_stopped: Callable[[str], None]
+    on_reloaded: Callable[[Found], None]
+    on_abandoned_changed: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +72,12 @@ class OutsideEffects:
 
     Attributes:
         from_s: The moment on the clock before which none is made.
-        before: Awaited then, just before it is made.
+        before_start: Awaited then, just before it is made.
 
     """
 
     from_s: float
-    before: Callable[[], Awaitable[None]]
+    before_start: Callable[[], Awaitable[None]]
 
 
 class ActiveModules:
@@ -90,10 +90,10 @@ class ActiveModules:
         *,
         tasks: asyncio.TaskGroup,
         limits: Limits,
-        told: Told,
+        callbacks: ModuleCallbacks,
         outside: OutsideEffects,
     ) -> None:
-        """Make instances with ``construct``, on their own threads; tell ``told`` of them.
+        """Make instances with ``construct``, on their own threads; tell ``callbacks`` of them.
 
         ``outside`` says when one may be made that acts outside the store.
         """
@@ -103,16 +103,16 @@ class ActiveModules:
         self._construct = construct
         self._tasks = tasks
         self._limits = limits
-        self._told = told
+        self._callbacks = callbacks
         self._runners: dict[str, ModuleRunner] = {}
         # Those whose instance may act by now, and whether it was external when it began.
-        self._begun: dict[ModuleRunner, bool] = {}
-        self._going: set[str] = set()
-        self._gone = asyncio.Event()
+        self._external_at_start: dict[ModuleRunner, bool] = {}
+        self._stopping: set[str] = set()
+        self._stopped = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._wanted: tuple[str, ...] = ()
+        self._enabled: tuple[str, ...] = ()
         self._draining = False
-        self._heard: Heard = unheard
+        self._on_crash: Heard = unheard
         # Replaced as a whole, so that any thread may read it.
         self._instances: Mapping[str, object] = {}
 
@@ -122,33 +122,33 @@ class ActiveModules:
         One that must not begin yet is not waited for: its commands are.
         """
         self._manager.abandoned.subscribe(self._abandoned_changed)
-        self.look()
+        self.reconcile()
         catalogue = self._manager.catalogue
         for name, runner in tuple(self._runners.items()):
-            if not self._held_s(catalogue[name]):
+            if not self._start_delay_s(catalogue[name]):
                 await runner.loaded()
 
-    def look(self, _changes: object = None) -> None:
+    def reconcile(self, _changes: object = None) -> None:
         """Start what should run and does not; stop what runs and should not."""
         if self._draining:
             return
         manager = self._manager
-        before = self._wanted
-        self._wanted = tuple(
+        before = self._enabled
+        self._enabled = tuple(
             enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
         )
-        for name in self._wanted:
+        for name in self._enabled:
             found = manager.catalogue.get(name)
             if found is None:
                 continue
             for crash in found.crashes if name not in before else ():
-                self._heard(crash)
+                self._on_crash(crash)
             # Two instances of a module never run at once: it starts when the other has ended.
             earlier = manager.abandoned.find(name)
             if found.loaded and name not in self._runners and earlier is None:
                 self._launch(found)
-        for name in self._runners.keys() - set(self._wanted) - self._going:
-            self._going.add(name)
+        for name in self._runners.keys() - set(self._enabled) - self._stopping:
+            self._stopping.add(name)
             self._tasks.create_task(self._disable(name))
 
     async def reload(self, name: str) -> Reloaded:
@@ -165,13 +165,13 @@ class ActiveModules:
             if not found.loaded:
                 raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
             self._manager.enter(found)
-            self._told.declared(found)
-            if name in self._runners and name not in self._going:
-                self._going.add(name)
+            self._callbacks.on_reloaded(found)
+            if name in self._runners and name not in self._stopping:
+                self._stopping.add(name)
                 await self._disable(name)
             else:
-                self.look()
-        runs = name in self._wanted and self._manager.abandoned.find(name) is None
+                self.reconcile()
+        runs = name in self._enabled and self._manager.abandoned.find(name) is None
         return Reloaded(runs=runs, digest=found.digest)
 
     @property
@@ -180,14 +180,17 @@ class ActiveModules:
 
         On the books is what is constructed, runs, stops, waits to be restarted, or did not stop.
         """
-        begun = (external or self._external(each.name) for each, external in self._begun.items())
+        begun = (
+            external or self._external(each.name)
+            for each, external in self._external_at_start.items()
+        )
         abandoned = (each.external for each in self._manager.abandoned.all())
         return any(begun) or any(abandoned) or bool(self._own_threads())
 
     @property
-    def wanted(self) -> tuple[str, ...]:
-        """The modules that are enabled, by name, as of the last ``look``."""
-        return self._wanted
+    def enabled(self) -> tuple[str, ...]:
+        """The modules that are enabled, by name, as of the last ``reconcile``."""
+        return self._enabled
 
     async def drain(self, *, limit_s: float) -> bool:
         """Stop every module, all at once, within ``limit_s``; whether nothing runs any more.
@@ -220,7 +223,7 @@ class ActiveModules:
             NotFoundError: There is no such module on this host.
 
         """
-        if module not in self._wanted:
+        if module not in self._enabled:
             raise ModuleNotEnabledError(
                 f"Module '{module}' is not enabled: "
                 f"use `mgrctl mgr module enable {module}` to enable it"
@@ -233,16 +236,16 @@ class ActiveModules:
                 f"Module '{module}' has experienced an error and cannot handle commands: "
                 f"{found.error}"
             )
-        if module in self._going:
-            return _Successor(self, module)
+        if module in self._stopping:
+            return _RestartingModule(self, module)
         if module not in self._runners:
             raise ModuleFailedError(f"Module '{module}' does not run: {self.error_of(module)}")
         return self._runners[module]
 
-    async def gone(self, module: str) -> None:
+    async def wait_stopped(self, module: str) -> None:
         """Wait until an instance of ``module`` that is being stopped is gone, or none is."""
-        while module in self._going:
-            await self._gone.wait()
+        while module in self._stopping:
+            await self._stopped.wait()
 
     def instance_of(self, module: str) -> object | None:
         """The running instance of ``module``; None if there is none. From any thread."""
@@ -256,9 +259,9 @@ class ActiveModules:
         if not found.loaded:
             return found.error or ABSENT
         runner = self._runners.get(module)
-        return runner.error if runner else self._held_by(module)
+        return runner.error if runner else self._blocked_by(module)
 
-    def _held_by(self, module: str) -> str:
+    def _blocked_by(self, module: str) -> str:
         """Why ``module`` must not start: an earlier instance runs; empty if none does."""
         remains = self._manager.abandoned.find(module)
         return f"{remains}, and still runs: {REMEDY}" if remains else ""
@@ -270,29 +273,29 @@ class ActiveModules:
                 name=name,
                 always_on=found.always_on,
                 can_run=found.can_run,
-                error=(self.error_of(name) if name in self._wanted else "")
+                error=(self.error_of(name) if name in self._enabled else "")
                 or found.error
-                or self._held_by(name),
+                or self._blocked_by(name),
                 default_enabled=name in DEFAULT_ENABLED,
-                held_by=self._held_by(name),
-                effects=self._classified(found).effects.value,
-                effects_said_by=self._classified(found).source.value,
+                held_by=self._blocked_by(name),
+                effects=self._classify(found).effects.value,
+                effects_said_by=self._classify(found).source.value,
             )
             for name, found in self._manager.catalogue.items()
         }
 
     def states(self) -> Iterator[ModuleState]:
         """Every enabled module as its health is judged."""
-        for name in self._wanted:
+        for name in self._enabled:
             found = self._manager.catalogue.get(name)
             cannot = found.error if found and found.loaded and not found.can_run else ""
             # An instance that did not stop is reported as that, and not a second time.
-            error = "" if self._held_by(name) else self.error_of(name)
+            error = "" if self._blocked_by(name) else self.error_of(name)
             yield ModuleState(name=name, cannot_run=cannot, error=error)
 
     def on_crash(self, call: Heard) -> None:
         """Have ``call`` told of what modules raise: while they run, and when they were loaded."""
-        self._heard = call
+        self._on_crash = call
 
     # -- news -----------------------------------------------------------------------------------
 
@@ -332,19 +335,19 @@ class ActiveModules:
             partial(self._construct, found),
             limits=self._limits,
             clock=self._manager.clock,
-            changed=self._happened,
-            crashed=self._heard,
+            changed=self._on_event,
+            crashed=self._on_crash,
         )
         self._runners[found.name] = runner
-        self._tasks.create_task(self._live(found, runner), name=f"module {found.name}")
+        self._tasks.create_task(self._run_module(found, runner), name=f"module {found.name}")
         self._tasks.create_task(self._watch_loading(found, runner))
 
-    def _held_s(self, found: Found) -> float:
+    def _start_delay_s(self, found: Found) -> float:
         """How long it must not begin yet: who led before may still act where no store judges."""
-        external = self._classified(found).external
+        external = self._classify(found).external
         return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
 
-    def _classified(self, found: Found) -> Classified:
+    def _classify(self, found: Found) -> Classified:
         chosen = self._manager.config.native(MODULE_EFFECTS)
         return found.classify(readable_effects(str(chosen or "")))
 
@@ -355,25 +358,27 @@ class ActiveModules:
 
     def _external(self, module: str) -> bool:
         found = self._manager.catalogue.get(module)
-        return found is None or self._classified(found).external
+        return found is None or self._classify(found).external
 
-    async def _live(self, found: Found, runner: ModuleRunner) -> None:
-        if held_s := self._held_s(found):
-            fields = {"module_name": found.name, "held_s": round(held_s, 3)}
-            log.info("module held: who led before may still act outside", extra=fields)
+    async def _run_module(self, found: Found, runner: ModuleRunner) -> None:
+        if start_delay_s := self._start_delay_s(found):
+            fields = {"module_name": found.name, "start_delay_s": round(start_delay_s, 3)}
+            log.info(
+                "module start delayed: the previous leader may still act outside etcd", extra=fields
+            )
         # Asked again: a timer may ring a moment early.
-        while held_s := self._held_s(found):  # noqa: ASYNC110 - time passes, nothing happens
-            await asyncio.sleep(held_s)
-        self._begun[runner] = external = self._classified(found).external
+        while start_delay_s := self._start_delay_s(found):  # noqa: ASYNC110 - time passes, nothing happens
+            await asyncio.sleep(start_delay_s)
+        self._external_at_start[runner] = external = self._classify(found).external
         try:
             if external:
-                await self._outside.before()
+                await self._outside.before_start()
             await runner.live()
         finally:
-            del self._begun[runner]
+            del self._external_at_start[runner]
 
     async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:
-        await asyncio.sleep(self._held_s(found))
+        await asyncio.sleep(self._start_delay_s(found))
         try:
             async with asyncio.timeout(self._manager.settings.module_load_s):
                 await runner.loaded()
@@ -383,23 +388,23 @@ class ActiveModules:
     async def _disable(self, name: str) -> None:
         await self._runners[name].stop()
         del self._runners[name]
-        self._going.discard(name)
-        gone, self._gone = self._gone, asyncio.Event()
+        self._stopping.discard(name)
+        stopped, self._stopped = self._stopped, asyncio.Event()
         self._manager.metrics.forget_module(name)
-        self._told.stopped(name)
-        self.look()
-        gone.set()
+        self._callbacks.on_stopped(name)
+        self.reconcile()
+        stopped.set()
 
     async def _limit_time(self) -> None:
-        await self._outside.before()
+        await self._outside.before_start()
 
     def _abandoned_changed(self) -> None:
-        self.look()
-        self._told.abandoned()
+        self.reconcile()
+        self._callbacks.on_abandoned_changed()
 
-    def _happened(self, runner: ModuleRunner, event: Event) -> None:
+    def _on_event(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
-            external = self._begun.get(runner, True) or self._external(runner.name)
+            external = self._external_at_start.get(runner, True) or self._external(runner.name)
             self._manager.abandoned.add(
                 runner.name, Half.ACTIVE, runner.leftovers, external=external
             )
@@ -413,10 +418,10 @@ class ActiveModules:
             for name, each in self._runners.items()
             if each.instance is not None and each.phase not in {*ENDED, Phase.STOPPING}
         }
-        self._told.changed(runner.name, event)
+        self._callbacks.on_event(runner.name, event)
 
 
-class _Successor:
+class _RestartingModule:
     """Runs the commands of a module that is being stopped and starts anew: holds them."""
 
     def __init__(self, modules: ActiveModules, name: str) -> None:
@@ -427,7 +432,7 @@ class _Successor:
         now_s = self._modules.clock.now()
         try:
             async with asyncio.timeout(max(0.0, until_s - now_s)):
-                await self._modules.gone(self._name)
+                await self._modules.wait_stopped(self._name)
         except TimeoutError:
             raise ModuleNotReadyError(
                 f"Module '{self._name}' is still being stopped: its next instance waits for that"

@@ -15,7 +15,7 @@ HEALTH: Final = "health"
 CLOG: Final = "clog"
 
 
-class Audience(Protocol):
+class NotificationTarget(Protocol):
     """Who is told: the running modules."""
 
     def notify(self, kind: str, notify_id: NotifyId) -> None:
@@ -23,20 +23,22 @@ class Audience(Protocol):
         ...
 
 
-def announce(audience: Audience, board: Board, log: ClusterLog) -> None:
-    """Tell ``audience`` of every change of ``board`` and every line of ``log``, from now on."""
-    board.on_change(lambda: audience.notify(HEALTH, ""))
-    log.listen(lambda entry: audience.notify(CLOG, described(entry)))
+def forward_health_and_log(target: NotificationTarget, board: Board, log: ClusterLog) -> None:
+    """Tell ``target`` of every change of ``board`` and every line of ``log``, from now on."""
+    board.on_change(lambda: target.notify(HEALTH, ""))
+    log.listen(lambda entry: target.notify(CLOG, log_entry_document(entry)))
 
 
-def announce_maps(audience: Audience, prefix: str, changes: Sequence[KeyChange]) -> None:
-    """Tell ``audience`` of maps that changed, each with its version; 0: it is gone."""
+def notify_map_changes(
+    target: NotificationTarget, prefix: str, changes: Sequence[KeyChange]
+) -> None:
+    """Tell ``target`` of maps that changed, each with its version; 0: it is gone."""
     for change in changes:
         version = change.record.mod_revision if change.record else UNVERSIONED
-        audience.notify(change.key.removeprefix(prefix), version)
+        target.notify(change.key.removeprefix(prefix), version)
 
 
-def described(entry: Entry) -> dict[str, Any]:
+def log_entry_document(entry: Entry) -> dict[str, Any]:
     """A line of the cluster log as ``notify('clog', ...)`` carries it."""
     return {
         "name": entry.name,

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mgr.active.modules.remote_errors import handed_over
+from mgr.active.modules.remote_errors import error_for_caller
 
 
 class Remote:
@@ -42,24 +42,24 @@ class Remote:
         if target is None:
             raise NameError("Method not found")
         try:
-            own_args, own_kwargs = _copied((tuple(args), dict(kwargs)))
+            own_args, own_kwargs = _copy((tuple(args), dict(kwargs)))
         except Exception:  # noqa: BLE001 - a module's objects may raise anything when pickled
             raise RuntimeError(traceback.format_exc()) from None
         try:
             returned = target(*own_args, **own_kwargs)
         except Exception as error:  # noqa: BLE001 - the other module's code
-            raised, cause = handed_over(error, _told())
-            raise raised from cause
+            failure, cause = error_for_caller(error, _failure_text())
+            raise failure from cause
         try:
-            return _copied(returned)
+            return _copy(returned)
         except Exception:  # noqa: BLE001 - as for the arguments
-            raise RuntimeError(_told()) from None
+            raise RuntimeError(_failure_text()) from None
 
 
-def _told() -> str:
+def _failure_text() -> str:
     """Ceph's words for what is being handled."""
     return f"Remote method threw exception: {traceback.format_exc()}"
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes, written on the same line

@@ -12,21 +12,21 @@ import functools
 import pickle
 from typing import Any, Final
 
-NOTHING_CALLED: Final = (ImportError, NameError)
+NOT_CALLED_ERRORS: Final = (ImportError, NameError)
 """What a call raises before it reaches the other module."""
 
 
-def handed_over(error: Exception, text: str) -> tuple[Exception, RuntimeError | None]:
+def error_for_caller(error: Exception, text: str) -> tuple[Exception, RuntimeError | None]:
     """What is to be raised in the place of ``error``, and from which cause.
 
     A copy of it, of its own type and of ``RuntimeError`` at once, with the text it had; its
     cause is a ``RuntimeError`` with ``text``, which holds the other module's traceback. Where no
     such copy can be made, a ``RuntimeError`` with ``text``, and no cause.
     """
-    if isinstance(error, NOTHING_CALLED):
+    if isinstance(error, NOT_CALLED_ERRORS):
         return RuntimeError(text), None
     try:
-        made = pickle.loads(pickle.dumps(_both(error)))  # noqa: S301 - our own bytes
+        made = pickle.loads(pickle.dumps(_as_runtime_error(error)))  # noqa: S301 - our own bytes
     except Exception:  # noqa: BLE001 - a module's exceptions may raise anything when copied
         made = None
     # A type that reads its arguments in a way of its own comes back as something else.
@@ -35,31 +35,31 @@ def handed_over(error: Exception, text: str) -> tuple[Exception, RuntimeError | 
     return made, RuntimeError(text)
 
 
-def _both(error: Exception) -> Exception:
+def _as_runtime_error(error: Exception) -> Exception:
     """A copy of ``error`` that is a ``RuntimeError``, too; itself if it is one."""
     if isinstance(error, RuntimeError):
         return error
     kind, args, state = _parts(error.__reduce__())
     if kind is not type(error):
         raise TypeError(f"{type(error).__name__} is rebuilt in a way of its own")
-    return _rebuilt(kind, args, state)
+    return _rebuild(kind, args, state)
 
 
-def _rebuilt(kind: Any, args: tuple[Any, ...], state: Any) -> Exception:
-    made: Exception = _kind_of_both(kind)(*args)
+def _rebuild(kind: Any, args: tuple[Any, ...], state: Any) -> Exception:
+    made: Exception = _combined_class(kind)(*args)
     if state is not None:
         made.__setstate__(state)
     return made
 
 
 @functools.cache
-def _kind_of_both(kind: Any) -> Any:
+def _combined_class(kind: Any) -> Any:
     """A class of both kinds, under the name of the first. There are as many as there are kinds."""
 
     def reduce(self: Exception) -> tuple[Any, ...]:
         # The class itself cannot be found by name: whoever hands this on hands on its parts.
         _, args, state = _parts(kind.__reduce__(self))
-        return _rebuilt, (kind, args, state)
+        return _rebuild, (kind, args, state)
 
     names = {"__reduce__": reduce, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     return type(kind.__name__, (kind, RuntimeError), names)

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from mgr.active.role import ActiveRole
-from mgr.active.term_context import Office
+from mgr.active.term_context import TermContext
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
 from mgr.config.enabled_modules import Switch, encode
@@ -31,7 +31,7 @@ from tests.unit.active.probe import Peer, Probe
 TTL_S = 60
 
 
-def says(prefix, perm="r"):
+def command_table(prefix, perm="r"):
     """A ``COMMANDS`` table with one entry."""
     return [{"cmd": prefix, "desc": "Say", "perm": perm}]
 
@@ -41,7 +41,7 @@ def option(name, kind="str", **more):
     return [{"name": name, "type": kind, **more}]
 
 
-def described(name, active, standby=None, *, can_run=True, error=""):
+def discovered_module(name, active, standby=None, *, can_run=True, error=""):
     """What the finder would say of these classes."""
     active._register_commands(name)
     active._register_options(name)
@@ -73,8 +73,8 @@ class Cluster:
         self.resigned = []
         self.fenced = []
 
-    async def open(self, *, held_s=0.0):
-        """Become the active, who may act outside after ``held_s``; modules are not started yet."""
+    async def open(self, *, effects_delay_s=0.0):
+        """Become the active; effects outside may begin after ``effects_delay_s``."""
         self.lease = (await self.store.grant(TTL_S)).lease
         record = Leader(
             name="a",
@@ -106,16 +106,16 @@ class Cluster:
         )
         self.gate = Gate(CLOCK, self.manager.view.leader)
         self.gate.extend(self.term, CLOCK.now() + TTL_S)
-        office = Office(
+        term_context = TermContext(
             term=self.term,
             lease=self.lease,
             http_address="10.0.0.1:7480",
             gate=self.gate,
             resign=lambda why, to: self.resigned.append((why, to)),
-            fenced=self.fenced.append,
-            effects_from_s=CLOCK.now() + held_s,
+            on_fenced=self.fenced.append,
+            effects_from_s=CLOCK.now() + effects_delay_s,
         )
-        self.role = ActiveRole(self.manager, office, self.tasks)
+        self.role = ActiveRole(self.manager, term_context, self.tasks)
 
     async def put(self, key, value):
         """Somebody else writes; returns when the mirror shows it."""
@@ -143,14 +143,14 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster_of(*found, enabled=(), start=True, stored=None, held_s=0.0, **settings):
+async def cluster_of(*found, enabled=(), start=True, stored=None, effects_delay_s=0.0, **settings):
     """An active manager with these modules; everything is stopped in the end.
 
     ``stored`` are keys and values that earlier terms left behind, keys without the root.
     """
     async with asyncio.TaskGroup() as tasks:
         cluster = Cluster(tasks, *found, **settings)
-        await cluster.open(held_s=held_s)
+        await cluster.open(effects_delay_s=effects_delay_s)
         for name in DEFAULT_ENABLED - set(enabled):
             await cluster.switch(name, on=False)
         for name in enabled:
@@ -177,7 +177,7 @@ def active():
 
 @pytest.fixture
 async def cluster(active):
-    found = [described("probe", Probe), described("peer", Peer)]
+    found = [discovered_module("probe", Probe), discovered_module("peer", Peer)]
     async with active(*found, enabled=["probe", "peer"]) as made:
         yield made
 

@@ -10,7 +10,7 @@ import pytest
 from mgr.errors import ModuleFailedError
 from mgr.host.bridge import follow_module_threads, module_threads
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described, says
+from tests.unit.active.conftest import command_table, discovered_module
 
 CODE = "MGR_MODULE_ABANDONED"
 
@@ -24,7 +24,7 @@ class Case:
         case = self
 
         class Stubborn(MgrModule):
-            COMMANDS = says("stubborn say")
+            COMMANDS = command_table("stubborn say")
 
             def __init__(self, *args):
                 super().__init__(*args)
@@ -36,7 +36,7 @@ class Case:
             def handle_command(self, _inbuf, _cmd):
                 return 0, "here", ""
 
-        self.found = described("stubborn", Stubborn)
+        self.found = discovered_module("stubborn", Stubborn)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ async def test_a_thread_that_a_module_started_and_did_not_end_is_no_quiesced_dra
         def serve(self):
             threading.Thread(target=never.wait, daemon=True).start()
 
-    async with active(described("starts", Starts), enabled=["starts"]) as cluster:
+    async with active(discovered_module("starts", Starts), enabled=["starts"]) as cluster:
         await cluster.until(module_threads)
         assert cluster.role._modules.acts_outside is not quiesced
         assert await cluster.role.drain(0.2) is quiesced
@@ -149,7 +149,7 @@ async def test_a_thread_that_ends_a_moment_later_is_waited_for(active, monkeypat
         def shutdown(self):
             stop.set()
 
-    async with active(described("late", Late), enabled=["late"]) as cluster:
+    async with active(discovered_module("late", Late), enabled=["late"]) as cluster:
         await cluster.until(module_threads)
         assert await cluster.role.drain(5.0) is True
 

@@ -7,7 +7,7 @@ import pytest
 from mgr.errors import OutcomeUnknownError, TermLostError
 from mgr.store.api import Delete
 from tests.support.late_store import LateStore, Way
-from tests.unit.active.test_fleet import join
+from tests.unit.active.fleet.test_reader import join
 
 
 class Held:
@@ -120,7 +120,7 @@ async def test_a_daemon_that_comes_back_stays_whatever_became_of_its_removal(clu
     await gone_silent(cluster)
     key, fenced = cluster.keys.daemon("rgw.a"), cluster.role._fenced
     late = Late(cluster.store, [Way.HELD, *[Way.LOST_BEFORE] * 9])
-    monkeypatch.setattr("mgr.active.fleet.store.AGAIN_S", 0.01)
+    monkeypatch.setattr("mgr.active.fleet.store.RETRY_AFTER_S", 0.01)
     monkeypatch.setattr(fenced, "_store", late)
     with monkeypatch.context() as hasty:
         hasty.setattr("mgr.store.fenced.TIMEOUT_S", 0.01)

@@ -10,7 +10,7 @@ import yaml
 
 from mgr.cluster.frozen import shared
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 
 PLAIN = {"a": [1, {"b": (2, 3)}], "c": {"d": None}}
 EQUAL = {"a": [1, {"b": [2, 3]}], "c": {"d": None}}
@@ -69,7 +69,10 @@ class Reader(MgrModule):
 
 async def test_the_map_of_managers_follows_what_it_shows(active):
     """Modules, addresses and availability; each change makes another map."""
-    found = [described("reader", Reader), described("other", type("Other", (MgrModule,), {}))]
+    found = [
+        discovered_module("reader", Reader),
+        discovered_module("other", type("Other", (MgrModule,), {})),
+    ]
     async with active(*found, enabled=["reader"]) as cluster:
         get = cluster.role._modules.instance_of("reader").get
         before = get("mgr_map")
@@ -97,7 +100,7 @@ async def test_the_map_of_managers_follows_what_it_shows(active):
 
 async def test_a_module_may_change_the_top_of_its_document_only(active):
     """Its own copy of the top costs nothing; what is below is everybody's."""
-    async with active(described("reader", Reader), enabled=["reader"]) as cluster:
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
         get = cluster.role._modules.instance_of("reader").get
         own = get("mgr_map")
         own["mine"] = 1
@@ -109,7 +112,7 @@ async def test_a_module_may_change_the_top_of_its_document_only(active):
 
 async def test_health_is_text_in_a_field_as_in_ceph(active):
     """``json.loads(get('health')['json'])`` is what modules write."""
-    async with active(described("reader", Reader), enabled=["reader"]) as cluster:
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
         get = cluster.role._modules.instance_of("reader").get
         await cluster.until(lambda: "MGR_NO_STANDBY" in get("health")["json"])
 
@@ -118,7 +121,7 @@ async def test_health_is_text_in_a_field_as_in_ceph(active):
 
 async def test_options_are_shown_as_text(active):
     """Stored values where there are any, defaults elsewhere."""
-    async with active(described("reader", Reader), enabled=["reader"]) as cluster:
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
         get = cluster.role._modules.instance_of("reader").get
         assert get("config")["mgr_tick_period"] == "2"
 
@@ -143,5 +146,5 @@ async def test_options_are_shown_as_text(active):
 )
 async def test_what_is_not_there_is_answered_as_ceph_does(active, name, expected):
     """Empty documents, the prefix quirk, and None."""
-    async with active(described("reader", Reader), enabled=["reader"]) as cluster:
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
         assert cluster.role._modules.instance_of("reader").get(name) == expected

@@ -11,10 +11,10 @@ import pytest
 
 from mgr.clock import CLOCK
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 from tests.unit.active.test_second_gate import module, pair
 
-HELD_S = 0.3
+EFFECTS_DELAY_S = 0.3
 
 
 def modules_of(cluster):
@@ -37,7 +37,7 @@ async def test_acts_outside_is_true_while_an_external_module_is_on_the_books(
 
 async def test_a_module_that_reads_and_serves_acts_nowhere(active):
     """``EFFECTS = "none"``."""
-    async with active(described("none", module("none")), enabled=["none"]) as cluster:
+    async with active(discovered_module("none", module("none")), enabled=["none"]) as cluster:
         assert modules_of(cluster).acts_outside is False
 
 
@@ -49,7 +49,7 @@ async def test_an_external_module_that_did_not_stop_still_acts_outside(active):
         def serve(self):
             never.wait()
 
-    found = described("stubborn", Stubborn)
+    found = discovered_module("stubborn", Stubborn)
     async with active(found, enabled=["stubborn"], drain_s=0.05) as cluster:
         modules = modules_of(cluster)
         await cluster.switch("stubborn", on=False)
@@ -70,7 +70,7 @@ async def test_what_is_to_be_done_before_outside_effects_is_done_before_the_cons
 
     async with active(*found, start=False) as cluster:
         modules = modules_of(cluster)
-        modules._outside = replace(modules._outside, before=arm)
+        modules._outside = replace(modules._outside, before_start=arm)
         await cluster.switch("store", on=True)
         await cluster.until(lambda: inside.made_s)
         assert not asked.is_set()
@@ -90,7 +90,7 @@ async def test_a_module_can_be_stopped_while_that_is_awaited(active):
     go = asyncio.Event()
     async with active(*found, start=False) as cluster:
         modules = modules_of(cluster)
-        modules._outside = replace(modules._outside, before=go.wait)
+        modules._outside = replace(modules._outside, before_start=go.wait)
         await cluster.switch("external", on=True)
         await cluster.until(lambda: modules_of(cluster).acts_outside)
         await cluster.switch("external", on=False)
@@ -103,7 +103,7 @@ async def test_the_operator_says_that_a_module_does_not_act_outside(active):
     """Then it begins at once, though an earlier active may still act."""
     (_, outside), found = pair()
     stored = {"config/mgr/mgr_module_effects": "external=none"}
-    async with active(*found, enabled=["external"], stored=stored, held_s=60.0) as cluster:
+    async with active(*found, enabled=["external"], stored=stored, effects_delay_s=60.0) as cluster:
         assert outside.made_s
         assert modules_of(cluster).acts_outside is False
         listed = json.loads((await cluster.ask("mgr", "module", "ls", format="json")).stdout)
@@ -116,10 +116,12 @@ async def test_the_operator_says_that_a_module_does_act_outside(active):
     (inside, _), found = pair()
     stored = {"config/mgr/mgr_module_effects": "store=external"}
     began_s = CLOCK.now()
-    async with active(*found, enabled=["store"], stored=stored, held_s=HELD_S) as cluster:
+    async with active(
+        *found, enabled=["store"], stored=stored, effects_delay_s=EFFECTS_DELAY_S
+    ) as cluster:
         assert not inside.made_s
         await cluster.until(lambda: inside.made_s)
-    assert inside.made_s[0] >= began_s + HELD_S
+    assert inside.made_s[0] >= began_s + EFFECTS_DELAY_S
 
 
 async def test_a_running_module_counts_as_external_from_the_moment_the_operator_says_so(active):

@@ -7,7 +7,7 @@ import pytest
 from mgr.module_api.module import MgrModule
 from mgr.module_api.option import Option
 from mgr.store.api import Record
-from tests.unit.active.conftest import described, says
+from tests.unit.active.conftest import command_table, discovered_module
 
 NESTED = '{"x":' + "[" * 50_000 + "]" * 50_000 + "}"
 VALUES = ("", "null", "[]", "{}", '{"name":1}', "9" * 5000, "\udcff", NESTED)
@@ -34,7 +34,7 @@ PLACES = (
 
 
 class Odd(MgrModule):
-    COMMANDS = says("odd")
+    COMMANDS = command_table("odd")
     MODULE_OPTIONS: ClassVar = [
         Option("number", type="int", default=1),
         Option("size", type="size"),
@@ -47,7 +47,7 @@ class Odd(MgrModule):
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:12].encode("ascii", "replace"))
 async def test_garbage_in_the_store_is_survived(active, value):
     """By the active that sees it come; each of its own commands is still answered."""
-    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
+    async with active(discovered_module("odd", Odd), enabled=["odd"]) as cluster:
         mirror = cluster.mirror
         for revision, place in enumerate(PLACES, mirror.revision + 1000):
             # As a feed shows it: the store in memory takes nothing that is no UTF-8.

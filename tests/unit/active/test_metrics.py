@@ -5,7 +5,7 @@ from prometheus_client import generate_latest
 
 from mgr.errors import UnknownCommandError
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 
 
 def figure(cluster, name):
@@ -31,7 +31,7 @@ async def test_commands_are_counted_by_how_they_ended(active):
 
 async def test_a_module_is_shown_while_it_is_enabled(active):
     """Up while it takes commands, gone when it is disabled."""
-    found = described("one", type("One", (MgrModule,), {}))
+    found = discovered_module("one", type("One", (MgrModule,), {}))
     async with active(found, enabled=["one"]) as cluster:
         assert figure(cluster, 'mgr_module_up{module="one"}') == 1
 

@@ -4,8 +4,8 @@ import errno
 import json
 
 from mgr.module_api.result import CommandResult
+from tests.unit.active.fleet.test_reader import join
 from tests.unit.active.probe import Probe
-from tests.unit.active.test_fleet import join
 
 
 async def test_a_module_tells_a_daemon_and_waits_for_its_answer(cluster, run):

@@ -3,11 +3,11 @@
 import json
 
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described, says
+from tests.unit.active.conftest import command_table, discovered_module
 
 
 class Mover(MgrModule):
-    COMMANDS = says("move on")
+    COMMANDS = command_table("move on")
 
     def handle_command(self, _inbuf, _cmd):
         self.update_progress_event("1", "Moving", 7, add_to_ceph_s=True)
@@ -18,7 +18,7 @@ class Mover(MgrModule):
 
 async def test_what_a_module_reports_is_in_status_until_it_stops(active):
     """Nothing of it is left behind, as nobody would complete it."""
-    async with active(described("mover", Mover), enabled=["mover"]) as cluster:
+    async with active(discovered_module("mover", Mover), enabled=["mover"]) as cluster:
 
         async def events():
             return json.loads((await cluster.ask("status", format="json")).stdout)[
@@ -39,13 +39,13 @@ async def test_a_progress_that_is_no_number_is_none(active):
     """One module's division of zero by zero must not cost everybody ``status``."""
 
     class Lost(MgrModule):
-        COMMANDS = says("lose way")
+        COMMANDS = command_table("lose way")
 
         def handle_command(self, _inbuf, _cmd):
             self.update_progress_event("1", "Lost", float("nan"), add_to_ceph_s=True)
             return 0, "", ""
 
-    async with active(described("lost", Lost), enabled=["lost"]) as cluster:
+    async with active(discovered_module("lost", Lost), enabled=["lost"]) as cluster:
         await cluster.ask("lose", "way")
         answer = await cluster.ask("status")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mgr.active.documents.empty import EMPTY
+from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS
 from mgr.active.modules import background_commands
 from mgr.election.records import Presence
 from mgr.election.records import encode as encode_record
@@ -156,7 +156,7 @@ async def test_the_wear_of_a_device_erases_nothing_that_is_on_its_way(cluster, r
     assert json.loads(cluster.mirror.get(key).value) == {"life": "long", "wear_level": 0.5}
 
 
-@pytest.mark.parametrize("name", [*EMPTY, "osdmap_crush_map_text"])
+@pytest.mark.parametrize("name", [*EMPTY_CEPH_DOCUMENTS, "osdmap_crush_map_text"])
 async def test_documents_of_what_is_not_there_are_empty_and_there(run, name):
     """Code that counts works on nothing as well."""
     document = await run(lambda module: module.get(name))

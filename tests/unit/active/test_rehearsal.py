@@ -7,9 +7,9 @@ import weakref
 import pytest
 
 from mgr.active.role import ActiveRole
-from mgr.active.term_context import Office
+from mgr.active.term_context import TermContext
 from mgr.argument import descriptor
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 from tests.unit.active.probe import Probe
 
 
@@ -23,14 +23,14 @@ class NoTasks:
 
 async def test_a_role_that_is_made_and_not_started_leaves_no_trace(active):
     """Nothing follows, waits or runs because of it, and nothing keeps it."""
-    async with active(described("probe", Probe), enabled=["probe"]) as cluster:
-        nobody = Office(
+    async with active(discovered_module("probe", Probe), enabled=["probe"]) as cluster:
+        nobody = TermContext(
             term=0,
             lease=0,
             http_address="10.0.0.1:7480",
             gate=cluster.gate,
             resign=lambda why, to: cluster.resigned.append((why, to)),
-            fenced=cluster.fenced.append,
+            on_fenced=cluster.fenced.append,
         )
         followers, threads = cluster.mirror._subscribers[:], threading.active_count()
         made = weakref.ref(ActiveRole(cluster.manager, nobody, NoTasks()))
@@ -44,9 +44,9 @@ async def test_a_role_that_is_made_and_not_started_leaves_no_trace(active):
 
 async def test_what_was_parsed_for_one_role_is_there_for_the_next(active):
     """That is what the first one is made for."""
-    async with active(described("probe", Probe)) as cluster:
+    async with active(discovered_module("probe", Probe)) as cluster:
         before = descriptor._parse.cache_info()
-        ActiveRole(cluster.manager, cluster.role._office, NoTasks())
+        ActiveRole(cluster.manager, cluster.role._term_context, NoTasks())
         after = descriptor._parse.cache_info()
 
     assert after.misses == before.misses

@@ -14,7 +14,7 @@ from mgr.errors import ModuleNotReadyError
 from mgr.host.finder import find_modules, load_anew
 from mgr.link import ModuleReport
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described, says
+from tests.unit.active.conftest import command_table, discovered_module
 from tests.unit.active.test_reach import PRESENCE
 
 TEXT = """
@@ -54,7 +54,7 @@ def other():
         MgrModule.__init__(self, *args)
         made.append(self)
 
-    return described("other", type("Other", (MgrModule,), {"__init__": constructor})), made
+    return discovered_module("other", type("Other", (MgrModule,), {"__init__": constructor})), made
 
 
 async def test_a_module_is_reloaded_in_place(active, write):
@@ -101,7 +101,7 @@ async def test_files_that_do_not_import_change_nothing(active, write):
 
 async def test_a_manager_that_did_not_follow_is_named(active):
     """A standby by its presence, the active itself if it was elected as it was."""
-    hello = replace(described("hello", type("Hello", (MgrModule,), {})), outdated="why")
+    hello = replace(discovered_module("hello", type("Hello", (MgrModule,), {})), outdated="why")
     other = ModuleReport(name="hello", can_run=True, outdated="its files differ")
     async with active(hello) as cluster:
         one = (await cluster.health())["MGR_MODULE_OUTDATED"]
@@ -132,7 +132,7 @@ async def test_commands_are_held_while_a_module_stops_to_start_anew(active):
     stopping, go = threading.Event(), threading.Event()
 
     class Slow(MgrModule):
-        COMMANDS = says("slow say")
+        COMMANDS = command_table("slow say")
 
         def handle_command(self, _inbuf, _cmd):
             return 0, "here", ""
@@ -141,7 +141,7 @@ async def test_commands_are_held_while_a_module_stops_to_start_anew(active):
             stopping.set()
             go.wait(5)
 
-    async with active(described("slow", Slow), enabled=["slow"]) as cluster:
+    async with active(discovered_module("slow", Slow), enabled=["slow"]) as cluster:
         await cluster.switch("slow", on=False)
         await cluster.until(stopping.is_set)
         await cluster.switch("slow", on=True)
@@ -160,13 +160,13 @@ async def test_an_always_on_module_runs_unless_it_is_forced_off(active):
     """Without a record, and with one that disables it; the map lists it apart."""
 
     class Always(MgrModule):
-        COMMANDS = says("always say")
+        COMMANDS = command_table("always say")
         ALWAYS_ON = True
 
         def handle_command(self, _inbuf, _cmd):
             return 0, "here", ""
 
-    async with active(described("always", Always)) as cluster:
+    async with active(discovered_module("always", Always)) as cluster:
         shown = cluster.role._publisher.mgr_map()
         first = await cluster.ask("always", "say")
         refused = await cluster.ask("mgr", "module", "disable", "always")

@@ -16,7 +16,7 @@ from mgr.errors import (
 from mgr.module_api.command import CLIReadCommand, CLIWriteCommand
 from mgr.module_api.module import MgrModule
 from mgr.module_api.result import HandleCommandResult
-from tests.unit.active.conftest import described, option, says
+from tests.unit.active.conftest import command_table, discovered_module, option
 
 
 def module(name, **body):
@@ -31,7 +31,7 @@ def answering(name, text="hello"):
         return HandleCommandResult(stdout=text)
 
     command = {"cmd": f"{name} say", "desc": "Say", "perm": "r"}
-    return described(name, module(name, COMMANDS=[command], handle_command=handle_command))
+    return discovered_module(name, module(name, COMMANDS=[command], handle_command=handle_command))
 
 
 async def test_a_module_answers(active):
@@ -56,7 +56,7 @@ async def test_commands_are_held_while_modules_start(active):
     go = threading.Event()
 
     class Slow(MgrModule):
-        COMMANDS = says("slow say")
+        COMMANDS = command_table("slow say")
 
         def __init__(self, *args):
             super().__init__(*args)
@@ -65,7 +65,7 @@ async def test_commands_are_held_while_modules_start(active):
         def handle_command(self, _inbuf, _cmd):
             return 0, "at last", ""
 
-    async with active(described("slow", Slow), enabled=["slow"], start=False) as cluster:
+    async with active(discovered_module("slow", Slow), enabled=["slow"], start=False) as cluster:
         async with asyncio.TaskGroup() as callers:
             answer = callers.create_task(cluster.ask("slow", "say"))
             await asyncio.sleep(0)
@@ -84,7 +84,7 @@ async def test_modules_are_constructed_side_by_side(active):
         MgrModule.__init__(self, *args)
         meeting.wait(5)
 
-    found = [described(name, module(name, __init__=constructor)) for name in ("one", "two")]
+    found = [discovered_module(name, module(name, __init__=constructor)) for name in ("one", "two")]
     async with active(*found, enabled=["one", "two"]) as cluster:
         assert cluster.role.part == "active"
 
@@ -97,7 +97,7 @@ async def test_a_module_that_does_not_load_in_time_does_not_keep_the_cluster_hea
         MgrModule.__init__(self, *args)
         go.wait()
 
-    slow = described("slow", module("slow", __init__=constructor))
+    slow = discovered_module("slow", module("slow", __init__=constructor))
     async with active(slow, answering("hello"), enabled=["slow", "hello"], module_load_s=0.05) as c:
         assert c.role.part == "active"
         assert (await c.ask("hello", "say")).stdout == "hello"
@@ -117,7 +117,7 @@ async def test_a_module_is_enabled_in_place(active):
         MgrModule.__init__(self, *args)
         made.append(self)
 
-    other = described("other", module("other", __init__=constructor))
+    other = discovered_module("other", module("other", __init__=constructor))
     async with active(answering("hello"), other, enabled=["other"]) as cluster:
         with pytest.raises(ModuleNotEnabledError, match="'hello' is not enabled"):
             await cluster.ask("hello", "say")
@@ -141,7 +141,7 @@ async def test_a_module_is_disabled_in_place(active):
         def shutdown(self):
             stopped.set()
 
-    async with active(described("service", Service), enabled=["service"]) as cluster:
+    async with active(discovered_module("service", Service), enabled=["service"]) as cluster:
         assert cluster.manager.view.services() == {"service": "http://here"}
         assert "SERVICE_ODD" in await cluster.health()
 
@@ -157,7 +157,7 @@ async def test_a_module_enabled_again_while_it_stops_comes_back(active):
     go, lives = threading.Event(), []
 
     class Slow(MgrModule):
-        COMMANDS = says("slow say")
+        COMMANDS = command_table("slow say")
 
         def __init__(self, *args):
             super().__init__(*args)
@@ -169,7 +169,7 @@ async def test_a_module_enabled_again_while_it_stops_comes_back(active):
         def handle_command(self, _inbuf, _cmd):
             return 0, str(lives.index(self)), ""
 
-    async with active(described("slow", Slow), enabled=["slow"]) as cluster:
+    async with active(discovered_module("slow", Slow), enabled=["slow"]) as cluster:
         await cluster.switch("slow", on=False)
         await cluster.switch("slow", on=True)
         assert len(lives) == 1
@@ -188,12 +188,12 @@ async def test_every_way_of_failing_is_named_and_harms_nobody_else(active):
     def crashes(self):
         raise ValueError("boom")
 
-    unloadable = described("syntax", module("syntax"))
+    unloadable = discovered_module("syntax", module("syntax"))
     found = [
         answering("hello"),
-        described("ctor", module("ctor", __init__=raises)),
-        described("serves", module("serves", serve=crashes)),
-        described("cannot", module("cannot"), can_run=False, error="no disk"),
+        discovered_module("ctor", module("ctor", __init__=raises)),
+        discovered_module("serves", module("serves", serve=crashes)),
+        discovered_module("cannot", module("cannot"), can_run=False, error="no disk"),
         type(unloadable)(name="syntax", place="/syntax", error="invalid syntax (module.py:3)"),
     ]
     names = [one.name for one in found]
@@ -234,7 +234,9 @@ async def test_a_crash_in_serve_is_told_in_the_cluster_log(active):
     def crashes(self):
         raise ValueError("boom")
 
-    async with active(described("bad", module("bad", serve=crashes)), enabled=["bad"]) as cluster:
+    async with active(
+        discovered_module("bad", module("bad", serve=crashes)), enabled=["bad"]
+    ) as cluster:
         line = "Unhandled exception from module 'bad' while running on mgr.a: boom"
         await cluster.until(lambda: line in [e.message for e in cluster.role.log.last(100)])
 
@@ -244,7 +246,7 @@ async def test_draining_finishes_what_runs_and_stops_what_serves(active):
     inside, go = threading.Event(), threading.Event()
 
     class Busy(MgrModule):
-        COMMANDS = says("busy say")
+        COMMANDS = command_table("busy say")
 
         def __init__(self, *args):
             super().__init__(*args)
@@ -262,7 +264,7 @@ async def test_draining_finishes_what_runs_and_stops_what_serves(active):
             go.wait()
             return 0, "done", ""
 
-    async with active(described("busy", Busy), enabled=["busy"]) as cluster:
+    async with active(discovered_module("busy", Busy), enabled=["busy"]) as cluster:
         async with asyncio.TaskGroup() as callers:
             running = callers.create_task(cluster.ask("busy", "say"))
             await asyncio.to_thread(inside.wait, 5)
@@ -283,7 +285,7 @@ async def test_what_does_not_end_in_the_budget_is_not_called_quiesced(active, st
     inside, never = threading.Event(), threading.Event()
 
     class Stuck(MgrModule):
-        COMMANDS = says("stuck say")
+        COMMANDS = command_table("stuck say")
 
         def serve(self):
             if stuck == "serve":
@@ -295,7 +297,7 @@ async def test_what_does_not_end_in_the_budget_is_not_called_quiesced(active, st
             never.wait()
             return 0, "", ""
 
-    async with active(described("stuck", Stuck), enabled=["stuck"]) as cluster:
+    async with active(discovered_module("stuck", Stuck), enabled=["stuck"]) as cluster:
         if stuck == "command":
             caller = cluster.tasks.create_task(cluster.ask("stuck", "say"))
         await asyncio.to_thread(inside.wait, 5)
@@ -335,14 +337,14 @@ async def test_a_lost_term_aborts_what_is_held_and_what_runs(active):
     inside, go = threading.Event(), threading.Event()
 
     class Busy(MgrModule):
-        COMMANDS = says("busy say")
+        COMMANDS = command_table("busy say")
 
         def handle_command(self, _inbuf, _cmd):
             inside.set()
             go.wait()
             return 0, "too late", ""
 
-    async with active(described("busy", Busy), enabled=["busy"]) as cluster:
+    async with active(discovered_module("busy", Busy), enabled=["busy"]) as cluster:
         outcomes = []
 
         async def caller():
@@ -371,7 +373,7 @@ async def test_a_caller_that_goes_away_is_not_an_aborted_one(active):
         return 0, "", ""
 
     command = {"cmd": "busy say", "desc": "Say", "perm": "r"}
-    found = described("busy", module("busy", COMMANDS=[command], handle_command=handle))
+    found = discovered_module("busy", module("busy", COMMANDS=[command], handle_command=handle))
     async with active(found, enabled=["busy"]) as cluster:
         caller = cluster.tasks.create_task(cluster.ask("busy", "say"))
         await asyncio.to_thread(inside.wait, 5)
@@ -401,7 +403,7 @@ async def test_a_write_that_the_store_refuses_ends_the_term(active):
             self.set_store("k", "v")
             return HandleCommandResult()
 
-    async with active(described("writes", Writes), enabled=["writes"]) as cluster:
+    async with active(discovered_module("writes", Writes), enabled=["writes"]) as cluster:
         await cluster.store.revoke(cluster.lease)
 
         with pytest.raises(TermLostError):
@@ -445,7 +447,7 @@ async def test_a_module_is_told_of_options_that_change(active):
             Listens.seen = self.get_module_option("place")
             heard.set()
 
-    async with active(described("listens", Listens), enabled=["listens"]) as cluster:
+    async with active(discovered_module("listens", Listens), enabled=["listens"]) as cluster:
         await cluster.put(cluster.keys.option("mgr", "mgr/listens/place"), "Rome")
         await asyncio.to_thread(heard.wait, 5)
 
@@ -464,7 +466,7 @@ async def test_a_module_is_told_of_health_and_log_if_it_asked(active):
 
     asks = module("asks", NOTIFY_TYPES=["clog"], notify=notify)
     silent = module("silent", notify=lambda *_: told.append("wrong"))
-    found = [described("asks", asks), described("silent", silent)]
+    found = [discovered_module("asks", asks), discovered_module("silent", silent)]
     async with active(*found, enabled=["asks", "silent"]) as cluster:
         cluster.role.log.add("line", name="mgr.a")
         await asyncio.to_thread(heard.wait, 5)
@@ -490,7 +492,7 @@ async def test_a_retry_of_a_mutating_command_gets_the_first_answer(active):
             """Tell."""
             return HandleCommandResult(stdout=str(len(counted)))
 
-    async with active(described("counts", Counts), enabled=["counts"]) as cluster:
+    async with active(discovered_module("counts", Counts), enabled=["counts"]) as cluster:
         request = Request(words=["counts", "up"], request_id="r-1")
         first = await cluster.role.execute(request)
         second = await cluster.role.execute(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.active.term_log import Chronicle
+from mgr.active.term_log import TermLog
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.election.records import TermRecord
 from tests.support.clock import ManualClock
@@ -15,7 +15,7 @@ def story():
     log, clock = ClusterLog(), ManualClock()
     written = []
     log.listen(lambda entry: written.append((entry.priority, entry.message)))
-    return Chronicle(log, "b", clock), clock, written
+    return TermLog(log, "b", clock), clock, written
 
 
 def term_record(reason, why=""):
@@ -25,9 +25,9 @@ def term_record(reason, why=""):
 
 def test_a_term_begins_with_the_end_of_the_last_one():
     """An accident is a warning, and so it is seen by whoever follows only those."""
-    chronicle, _, written = story()
+    term_log, _, written = story()
     ended = term_record("reaped")
-    chronicle.begins(ended.summary(), planned=ended.planned, unloaded=[])
+    term_log.term_started(ended.summary(), planned=ended.planned, unloaded=[])
 
     assert written == [
         (Priority.INFO, "Activating manager daemon b"),
@@ -52,8 +52,8 @@ def test_every_end_has_its_words(ended, line):
 
 def test_the_first_term_has_no_story_before_it():
     """Nothing is made up."""
-    chronicle, _, written = story()
-    chronicle.begins("", planned=True, unloaded=["lame"])
+    term_log, _, written = story()
+    term_log.term_started("", planned=True, unloaded=["lame"])
 
     assert written == [
         (Priority.INFO, "Activating manager daemon b"),
@@ -63,12 +63,12 @@ def test_the_first_term_has_no_story_before_it():
 
 def test_a_suspended_term_is_told_once_and_its_end_with_how_long_it_was():
     """Phases that follow each other in between change nothing."""
-    chronicle, clock, written = story()
+    term_log, clock, written = story()
     for phase in ("starting", "active", "suspended", "suspended_starting"):
-        chronicle.stands(phase)
+        term_log.phase_changed(phase)
         clock.advance(2)
-    chronicle.stands("active")
-    chronicle.stands("draining")
+    term_log.phase_changed("active")
+    term_log.phase_changed("draining")
 
     assert [priority for priority, _ in written] == [Priority.WARNING, Priority.INFO]
     assert "b is suspended: etcd did not confirm its term" in written[0][1]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mgr.active.fleet.wear import Wear
+from mgr.active.fleet.wear import WearLevelStore
 from mgr.cluster.daemon import Device, Opening, Saying
 from tests.support.builtin_commands import builtin_commands
 from tests.support.held_store import HeldStore, turn_the_loop
@@ -123,11 +123,13 @@ async def test_what_is_expected_and_how_worn_a_device_is_do_not_erase_each_other
         opening = Opening(kind="host", id="h1", host="h1", version="1", incarnation="1")
         device = Device(id="ACME_1_x", name="sda", path="", wear_level=0.5)
         at.fleet.say(at.fleet.open(opening, Line()), Saying(devices=[device]))
-        wear = Wear(at.fleet, at.leading_term.mirror, at.leading_term.keys, at.leading_term.fenced)
+        wear = WearLevelStore(
+            at.fleet, at.leading_term.mirror, at.leading_term.keys, at.leading_term.fenced
+        )
         at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
         writes = [
             at.run("device", "set-life-expectancy", "ACME_1_x", "2027-01-01"),
-            wear.look(),
+            wear.write_changed(),
         ]
         async with asyncio.TaskGroup() as tasks:
             for write in writes if first == "command" else writes[::-1]:

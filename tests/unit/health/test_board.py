@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mgr.health.board import OURS, Board
+from mgr.health.board import MANAGER_SOURCE, Board
 from mgr.health.check import Check, Severity
 from mgr.health.mute import Mute, decode, encode
 
@@ -13,7 +13,7 @@ def check(code="X", severity=Severity.WARN, summary="x", count=1, detail=("d",))
     return Check(code=code, severity=severity, summary=summary, count=count, detail=detail)
 
 
-def raised(*checks):
+def board_with(*checks):
     board = Board()
     board.set("m", checks)
     return board
@@ -39,7 +39,7 @@ def test_the_worst_check_decides():
 
 def test_setting_replaces_what_the_source_raised_before():
     """And nobody else's."""
-    board = raised(check("X"), check("Y"))
+    board = board_with(check("X"), check("Y"))
     board.set("other", [check("Z")])
     board.set("m", [check("Y")])
 
@@ -49,7 +49,7 @@ def test_setting_replaces_what_the_source_raised_before():
 def test_one_code_from_several_sources_is_one_check():
     """By module name: details follow, counts add, the first words it; the manager comes last."""
     board = Board()
-    board.set(OURS, [check(summary="ours", severity=Severity.ERR, detail=("0",))])
+    board.set(MANAGER_SOURCE, [check(summary="ours", severity=Severity.ERR, detail=("0",))])
     board.set("z", [check(summary="z", count=2, detail=("2",))])
     board.set("n", [check(summary="n", count=3, detail=("1",))])
 
@@ -61,32 +61,32 @@ def test_what_is_inherited_is_shown_until_its_source_speaks():
     board = Board()
     board.set("spoke", [])
     for source in ("m", "n", "spoke"):
-        board.inherit(source, [check(source)])
-    board.set(OURS, [check("O")])
+        board.restore(source, [check(source)])
+    board.set(MANAGER_SOURCE, [check("O")])
     assert list(board.checks) == ["O", "m", "n"]
-    assert list(board.raised()) == ["m", "n"]
+    assert list(board.checks_by_module()) == ["m", "n"]
 
     board.set("m", [])
     assert list(board.checks) == ["O", "n"]
     board.set("n", [check("n")])
-    board.disown()
+    board.expire_restored()
     assert list(board.checks) == ["O", "n"]
 
 
 def test_what_nobody_raised_again_is_disowned():
     """A module that was stopped meanwhile has nothing left to disown."""
     board = Board()
-    board.inherit("m", [check("X")])
-    board.inherit("n", [check("Y")])
+    board.restore("m", [check("X")])
+    board.restore("n", [check("Y")])
     board.clear("m")
-    board.disown()
+    board.expire_restored()
 
     assert board.checks == {}
 
 
 def test_a_muted_check_does_not_count_and_stays_visible():
     """In the shape that ``get('health')`` has."""
-    board = muted(raised(check()), sticky=True, until="tomorrow")
+    board = muted(board_with(check()), sticky=True, until="tomorrow")
 
     assert board.as_document() == {
         "status": "HEALTH_OK",
@@ -108,29 +108,29 @@ def test_a_muted_check_does_not_count_and_stays_visible():
 def test_a_mute_falls_when_the_check_clears_or_gets_worse():
     """A new occasion is a new warning."""
     for change in ([], [check(count=2)]):
-        board = muted(raised(check()))
+        board = muted(board_with(check()))
         board.set("m", change)
         board.set("m", [check()])
 
         assert board.mutes == {}
-        assert board.settlements() == {"X": None}
+        assert board.mute_updates() == {"X": None}
         assert board.status() is Severity.WARN
 
 
 def test_a_mute_follows_the_count_down_and_not_up():
     """Five of nine repaired: the sixth that breaks is news."""
-    board = muted(raised(check(count=9)), count=9)
+    board = muted(board_with(check(count=9)), count=9)
     board.set("m", [check(count=4)])
-    lowered = board.settlements()
+    lowered = board.mute_updates()
     board.set("m", [check(count=5)])
 
     assert lowered == {"X": Mute(summary="x", count=4)}
-    assert board.settlements() == {"X": None}
+    assert board.mute_updates() == {"X": None}
 
 
 def test_a_check_that_counts_nothing_is_muted_by_its_words():
     """Another summary is another thing."""
-    board = muted(raised(check(count=0)), count=0)
+    board = muted(board_with(check(count=0)), count=0)
     board.set("m", [check(count=0, detail=("other detail",))])
     assert "X" in board.mutes
     board.set("m", [check(count=0, summary="y")])
@@ -139,7 +139,7 @@ def test_a_check_that_counts_nothing_is_muted_by_its_words():
 
 def test_a_sticky_mute_stays_whatever_happens():
     """Until its time is over or somebody takes it away."""
-    board = muted(raised(check()), sticky=True)
+    board = muted(board_with(check()), sticky=True)
     for change in ([check(count=99, summary="worse")], [], [check()]):
         board.set("m", change)
         assert "X" in board.mutes
@@ -150,7 +150,7 @@ def test_a_sticky_mute_stays_whatever_happens():
 
 def test_a_fallen_mute_stays_fallen_while_its_record_is_being_removed():
     """News of other mutes does not raise the dead; a new mute of the same code counts."""
-    board = muted(raised(check()))
+    board = muted(board_with(check()))
     board.set("m", [check(count=2)])
     board.set("m", [check(count=1)])
     old = Mute(count=1, summary="x")

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from mgr.errors import InvalidSettingError
 from mgr.host.cluster_view import LeaderView
-from mgr.http.app import RULES, Pages, is_page
+from mgr.http.app import RULES, HttpPages, is_page
 from mgr.http.server import serve
 from mgr.settings import Settings
 from tests.support.secured_etcd import Certificates
@@ -59,7 +59,7 @@ def asking(view, part="standby"):
     """A client of manager ``a``."""
     registry = CollectorRegistry()
     Counter("hills", "How many", registry=registry).inc(7)
-    pages = Pages(
+    pages = HttpPages(
         "a",
         "rome",
         role_of=lambda: types.SimpleNamespace(part=part),

@@ -23,7 +23,7 @@ from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
 from standby.role import StandbyRole
-from tests.unit.active.conftest import described, option
+from tests.unit.active.conftest import discovered_module, option
 
 TTL_S = 60
 SAY = Request(words=("hello", "say"))
@@ -120,7 +120,7 @@ class Halves:
 
         Waiting._register_options(name)
         declared = {"MODULE_OPTIONS": option("port", "int", default=1)}
-        self.found = described(name, type("Module", (MgrModule,), declared), Waiting)
+        self.found = discovered_module(name, type("Module", (MgrModule,), declared), Waiting)
 
 
 async def test_a_standby_refuses_and_names_the_active():
@@ -222,13 +222,13 @@ async def test_a_standby_half_whose_code_was_read_anew_starts_anew():
     """With the class that the catalogue has by now; one that does not run stays so."""
     web, newer = Halves(), Halves()
     async with world_of(web.found) as world:
-        world.role.renew("web")
+        world.role.restart_module("web")
         await world.switch("web", on=True)
         await world.lead("a")
         await asyncio.to_thread(web.started.wait, 5)
 
         world.manager.enter(newer.found)
-        world.role.renew("web")
+        world.role.restart_module("web")
 
         assert await asyncio.to_thread(web.stopped.wait, 5)
         assert await asyncio.to_thread(newer.started.wait, 5)

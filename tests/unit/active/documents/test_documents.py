@@ -8,14 +8,14 @@ import pytest
 
 from mgr.errors import TermLostError
 from mgr.module_api.module import MgrModule
-from tests.unit.active.conftest import described, says
+from tests.unit.active.conftest import command_table, discovered_module
 
 
 class Reader(MgrModule):
     """Wants to be told of racks."""
 
     NOTIFY_TYPES = ("racks",)
-    COMMANDS = says("reader wait")
+    COMMANDS = command_table("reader wait")
     EFFECTS = "store"
 
     def __init__(self, *args):
@@ -34,7 +34,7 @@ class Reader(MgrModule):
 
 @pytest.fixture
 async def alone(active):
-    async with active(described("reader", Reader), enabled=["reader"]) as cluster:
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
         cluster.module = cluster.role._modules.instance_of("reader")
         yield cluster
 

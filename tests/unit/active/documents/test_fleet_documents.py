@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from mgr.active.documents.fleet_documents import Inventory
-from mgr.active.fleet.wear import Wear
+from mgr.active.documents.fleet_documents import FleetDocuments
+from mgr.active.fleet.wear import WearLevelStore
 from mgr.cluster.daemon import Device, Opening, Saying
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.module_api.module import MgrModule
 from tests.support.leading import leading
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 
 
 class Line:
@@ -35,7 +35,7 @@ class Made:
         self.fleet = Fleet(
             term.clock, ClusterLog(), term=term.term, name="mgr.a", refused=lambda _: None
         )
-        self.get = Inventory(self.fleet, term.mirror, term.keys).get
+        self.get = FleetDocuments(self.fleet, term.mirror, term.keys).get
 
     def join(self, kind, name, host="h1", incarnation="1", **metadata):
         """A daemon opens its stream."""
@@ -171,7 +171,7 @@ async def test_entries_that_hold_no_device_are_passed_over():
 
 async def test_a_module_reads_the_fleet_that_reports(active):
     """From its own thread, without a crossing; nobody publishes under these names."""
-    async with active(described("reader", MgrModule), enabled=["reader"]) as cluster:
+    async with active(discovered_module("reader", MgrModule), enabled=["reader"]) as cluster:
         module = cluster.role._modules.instance_of("reader")
         daemon = cluster.role.fleet.open(
             Opening(kind="rgw", id="a", host="h1", version="1", incarnation="1"), Line()
@@ -199,7 +199,7 @@ async def test_a_module_reads_the_fleet_that_reports(active):
 async def test_how_worn_a_device_is_outlives_whoever_measured_it():
     """Written when it is news: not at every report, and beside what else is known."""
     async with fleet() as made:
-        wear = Wear(made.fleet, made.term.mirror, made.term.keys, made.term.fenced)
+        wear = WearLevelStore(made.fleet, made.term.mirror, made.term.keys, made.term.fenced)
         await made.store("device/ACME_x", {"life_expectancy_min": "2027"})
         host = made.join("host", "h1")
         made.fleet.say(
@@ -211,12 +211,12 @@ async def test_how_worn_a_device_is_outlives_whoever_measured_it():
                 ]
             ),
         )
-        await wear.look()
+        await wear.write_changed()
         before = await made.term.store.status()
         made.fleet.say(
             host, Saying(devices=[Device(id="ACME_x", name="sda", path="", wear_level=0.505)])
         )
-        await wear.look()
+        await wear.write_changed()
         after = await made.term.store.status()
         made.fleet.forget("host.h1")
 

@@ -1,13 +1,13 @@
 """All counters of a fleet at once."""
 
-from mgr.active.fleet.counter_rows import RowReader
+from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.cluster.counters import Counter, Kind, Unit
 from mgr.cluster.daemon import Opening
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from tests.support.clock import ManualClock
 from tests.support.fleet_declare import declare
-from tests.unit.active.test_inventory import Line
+from tests.unit.active.documents.test_fleet_documents import Line
 
 REQUESTS = Counter(group="rgw", name="requests", kind=Kind.COUNTER, description="Served")
 LATENCY = Counter(group="rgw", name="latency", kind=Kind.AVERAGE, unit=Unit.SECONDS, priority=8)
@@ -23,7 +23,7 @@ class Reporting:
     def __init__(self):
         self.clock = ManualClock()
         self.fleet = Fleet(self.clock, ClusterLog(), term=7, name="mgr.a", refused=lambda _: None)
-        self.rows = RowReader(self.fleet)
+        self.rows = CounterRowReader(self.fleet)
 
     def join(self, kind, name, *counters, values=()):
         line = Line()

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from mgr.active.fleet.gc_tuning import ENDED_MIN, OPENED_MIN, YOUNG, Heap
+from mgr.active.fleet.gc_tuning import ENDED_MIN, OPENED_MIN, YOUNG, GcTuner
 
 
 @pytest.fixture(autouse=True)
@@ -28,51 +28,51 @@ class Stream:
 
 def test_a_fleet_that_joins_is_set_aside():
     """No full collection walks over it again."""
-    Heap().look(OPENED_MIN, 0)
+    GcTuner().tune(OPENED_MIN, 0)
 
     assert gc.get_freeze_count() > 0
 
 
 def test_a_few_streams_are_not_worth_it():
     """Nothing is done for less than a hundred."""
-    Heap().look(OPENED_MIN - 1, 0)
+    GcTuner().tune(OPENED_MIN - 1, 0)
 
     assert gc.get_freeze_count() == 0
 
 
 def test_what_was_set_aside_and_has_died_is_freed_in_the_end():
     """A cycle that nobody reaches goes once as many streams have ended as are open."""
-    heap = Heap()
+    gc_tuner = GcTuner()
     stream = Stream()
     dead = weakref.ref(stream)
-    heap.look(3 * ENDED_MIN, 0)
+    gc_tuner.tune(3 * ENDED_MIN, 0)
     del stream
 
-    heap.look(3 * ENDED_MIN, ENDED_MIN)
+    gc_tuner.tune(3 * ENDED_MIN, ENDED_MIN)
     assert dead() is not None
 
-    heap.look(3 * ENDED_MIN, 2 * ENDED_MIN)
+    gc_tuner.tune(3 * ENDED_MIN, 2 * ENDED_MIN)
     assert dead() is None
     assert gc.get_freeze_count() > 0
 
 
 def test_a_small_fleet_that_comes_and_goes_is_looked_at_now_and_then():
     """A full collection is not made for a few streams, however small the fleet."""
-    heap = Heap()
+    gc_tuner = GcTuner()
     stream = Stream()
     dead = weakref.ref(stream)
-    heap.look(OPENED_MIN, 0)
+    gc_tuner.tune(OPENED_MIN, 0)
     del stream
 
-    heap.look(ENDED_MIN, ENDED_MIN - 1)
+    gc_tuner.tune(ENDED_MIN, ENDED_MIN - 1)
     assert dead() is not None
 
-    heap.look(ENDED_MIN + 1, ENDED_MIN)
+    gc_tuner.tune(ENDED_MIN + 1, ENDED_MIN)
     assert dead() is None
 
 
 def test_the_young_are_looked_at_less_often():
     """What is replaced with every report is young, and there is nothing to find in it."""
-    Heap()
+    GcTuner()
 
     assert gc.get_threshold()[0] == YOUNG

@@ -4,7 +4,7 @@ import errno
 import json
 import timeit
 
-from mgr.active.fleet.store import Members
+from mgr.active.fleet.store import FleetStore
 from mgr.clock import CLOCK
 from mgr.cluster.counters import Counter, Kind, Unit
 from mgr.cluster.daemon import Metric, Opening, Said, Saying, State
@@ -13,7 +13,7 @@ from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError, TooLargeError
 from tests.support.fleet_declare import declare
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 from tests.unit.active.probe import Probe
 
 COUNTERS = [
@@ -130,7 +130,7 @@ async def test_who_joins_is_stored_and_awaited_by_the_next_active(cluster):
     revision = cluster.mirror.revision
 
     successor = Fleet(CLOCK, ClusterLog(), term=8, name="mgr.b", refused=print)
-    Members(successor, cluster.manager, cluster.role._fenced, lambda: None)
+    FleetStore(successor, cluster.manager, cluster.role._fenced, lambda: None)
 
     assert revision - cluster.term < 20
     assert len(successor.daemons) == 250
@@ -186,7 +186,7 @@ async def test_options_reach_every_daemon_at_once(cluster):
 
 async def test_the_fleet_is_shown_in_health_and_in_a_document(active):
     """Metrics of daemons become checks; modules see whether the picture is full."""
-    async with active(described("probe", Probe), enabled=["probe"]) as cluster:
+    async with active(discovered_module("probe", Probe), enabled=["probe"]) as cluster:
         daemon, _ = join(cluster.role.fleet)
         cluster.role.fleet.say(daemon, Saying(metrics=[Metric("SLOW_OPS", 2, "slow ops")]))
         await cluster.until(lambda: "SLOW_OPS" in cluster.role._board.checks)
@@ -243,7 +243,7 @@ async def test_daemons_nodes_and_services_are_listed(cluster):
 
 async def test_a_silent_store_delays_the_record_of_a_daemon_and_loses_none(cluster, monkeypatch):
     """Daemons are let in meanwhile: what they count needs no store."""
-    monkeypatch.setattr("mgr.active.fleet.store.AGAIN_S", 0.0)
+    monkeypatch.setattr("mgr.active.fleet.store.RETRY_AFTER_S", 0.0)
     fleet, keys = cluster.role.fleet, cluster.keys
     refusals = [StoreUnavailableError("silent"), OutcomeUnknownError("silent")]
     commit = cluster.role._fenced.commit

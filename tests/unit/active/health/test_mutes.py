@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from mgr.active.health.mutes import MuteKeeper
+from mgr.active.health.mutes import MuteStore
 from mgr.health.board import Board
 from mgr.health.check import Check
 from mgr.health.mute import Mute, decode, encode
@@ -14,7 +14,7 @@ from mgr.store.api import Put
 from tests.support.builtin_commands import builtin_commands
 from tests.support.held_store import HeldStore, turn_the_loop
 from tests.support.leading import leading
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 
 WARNING = {"severity": "warning", "summary": "odd", "count": 1}
 
@@ -23,7 +23,7 @@ class Odd(MgrModule):
     """A module to raise checks with."""
 
 
-async def raised(cluster, *, count=1):
+async def raise_check(cluster, *, count=1):
     """Have the module raise its check, on a thread that is not the loop's."""
     instance = cluster.role._modules.instance_of("odd")
     checks = {"ODD": WARNING | {"count": count}} if count else {}
@@ -34,8 +34,8 @@ async def raised(cluster, *, count=1):
 
 async def test_a_stored_mute_holds_on_every_active(active):
     """It was written in an earlier term and is loaded by the next."""
-    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
-        await raised(cluster)
+    async with active(discovered_module("odd", Odd), enabled=["odd"]) as cluster:
+        await raise_check(cluster)
         await cluster.put(cluster.keys.mute("ODD"), encode(Mute(summary="odd", count=1)))
 
         assert (await cluster.health())["ODD"]["muted"] is True
@@ -43,24 +43,24 @@ async def test_a_stored_mute_holds_on_every_active(active):
 
 async def test_a_mute_that_falls_is_removed_from_the_store(active):
     """Or it would come back with the next active."""
-    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
-        await raised(cluster)
+    async with active(discovered_module("odd", Odd), enabled=["odd"]) as cluster:
+        await raise_check(cluster)
         await cluster.put(cluster.keys.mute("ODD"), encode(Mute(summary="odd", count=1)))
 
-        await raised(cluster, count=0)
+        await raise_check(cluster, count=0)
 
         await cluster.until(lambda: cluster.mirror.get(cluster.keys.mute("ODD")) is None)
 
 
 async def test_a_mute_that_goes_down_with_its_count_keeps_its_lease(active):
     """A limit in time is the store's to keep, whoever rewrites the record."""
-    async with active(described("odd", Odd), enabled=["odd"]) as cluster:
+    async with active(discovered_module("odd", Odd), enabled=["odd"]) as cluster:
         lease = (await cluster.store.grant(60)).lease
         key = cluster.keys.mute("ODD")
-        await raised(cluster, count=5)
+        await raise_check(cluster, count=5)
         await cluster.role._fenced.put(key, encode(Mute(summary="odd", count=5)), lease)
 
-        await raised(cluster, count=2)
+        await raise_check(cluster, count=2)
 
         await cluster.until(lambda: '"count":2' in cluster.mirror.get(key).value)
         assert cluster.mirror.get(key).lease == lease
@@ -73,9 +73,9 @@ async def test_any_number_of_mutes_may_fall_at_once():
         board.set("one", [Check.from_module(f"ODD_{n}", WARNING) for n in range(130)])
         for n in range(130):
             await term.fenced.put(term.keys.mute(f"ODD_{n}"), encode(Mute(summary="odd", count=1)))
-        keeper = MuteKeeper(board, term.mirror, term.keys, term.fenced)
-        keeper.follow()
-        term.tasks.create_task(keeper.run())
+        mute_store = MuteStore(board, term.mirror, term.keys, term.fenced)
+        mute_store.follow()
+        term.tasks.create_task(mute_store.run())
 
         board.set("one", [])
 
@@ -85,16 +85,16 @@ async def test_any_number_of_mutes_may_fall_at_once():
 
 
 @contextlib.asynccontextmanager
-async def kept_desk():
+async def commands_with_mute_store():
     """A desk whose mutes are kept, a check with the count 3, and a mute of it."""
     async with builtin_commands() as at:
         at.board.set("one", [Check.from_module("X", WARNING | {"count": 3})])
         await at.run("health", "mute", "X")
-        keeper = MuteKeeper(
+        mute_store = MuteStore(
             at.board, at.leading_term.mirror, at.leading_term.keys, at.leading_term.fenced
         )
-        keeper.follow()
-        at.leading_term.tasks.create_task(keeper.run())
+        mute_store.follow()
+        at.leading_term.tasks.create_task(mute_store.run())
         yield at
 
 
@@ -107,7 +107,7 @@ async def kept_desk():
 )
 async def test_what_is_acknowledged_stands_whatever_the_count_does_meanwhile(words, count, sticky):
     """The count changes while the command's write is on its way: the keeper's comes after it."""
-    async with kept_desk() as at:
+    async with commands_with_mute_store() as at:
         at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
         arguments = {"sticky": True} if sticky else {}
         command = at.leading_term.tasks.create_task(at.run(*words, **arguments))
@@ -126,7 +126,7 @@ async def test_what_is_acknowledged_stands_whatever_the_count_does_meanwhile(wor
 
 async def test_a_mute_that_somebody_else_wrote_meanwhile_is_brought_up_to_date():
     """The keeper's write is refused; the new record goes down with the count as well."""
-    async with kept_desk() as at:
+    async with commands_with_mute_store() as at:
         key = at.leading_term.keys.mute("X")
         at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
         at.board.set("one", [Check.from_module("X", WARNING | {"count": 1})])
@@ -140,7 +140,7 @@ async def test_a_mute_that_somebody_else_wrote_meanwhile_is_brought_up_to_date()
 
 async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
     """Each is written for itself."""
-    async with kept_desk() as at:
+    async with commands_with_mute_store() as at:
         at.board.set("two", [Check.from_module("Y", WARNING | {"count": 3})])
         await at.run("health", "mute", "Y")
         at.leading_term.fenced._store = held = HeldStore(at.leading_term.store)
@@ -158,7 +158,7 @@ async def test_one_mute_that_was_changed_meanwhile_holds_up_no_other():
 
 async def test_a_mute_set_again_as_it_was_is_a_new_one():
     """The old one fell and still stands in the store; the new one says the very same."""
-    async with kept_desk() as at:
+    async with commands_with_mute_store() as at:
         for count in (4, 3):
             at.board.set("one", [Check.from_module("X", WARNING | {"count": count})])
         await at.run("health", "mute", "X")

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from mgr.active.health import store
-from mgr.active.health.mutes import MuteKeeper
-from mgr.active.health.store import HealthKeeper
-from mgr.health.board import OURS, Board
+from mgr.active.health.mutes import MuteStore
+from mgr.active.health.store import HealthStore
+from mgr.health.board import MANAGER_SOURCE, Board
 from mgr.health.check import Check, Severity
 from mgr.health.mute import Mute
 from mgr.health.mute import encode as encode_mute
@@ -15,7 +15,7 @@ from mgr.health.raised_record import decode, encode
 from mgr.module_api.module import MgrModule
 from tests.support.late_store import LateStore, Way
 from tests.support.leading import leading
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 
 DISK = Check(code="DISK", severity=Severity.WARN, summary="disk is old", count=1)
 FAN = Check(code="FAN", severity=Severity.ERR, summary="fan stands still", count=1)
@@ -26,11 +26,11 @@ class Active:
 
     def __init__(self, term, tasks, modules=("one", "two")):
         self.board = Board()
-        self.keeper = HealthKeeper(self.board, term.mirror, term.keys, term.fenced)
-        self.keeper.inherit(modules)
+        self.health_store = HealthStore(self.board, term.mirror, term.keys, term.fenced)
+        self.health_store.restore(modules)
         self.shown = [set(self.board.checks)]
         self.board.on_change(lambda: self.shown.append(set(self.board.checks)))
-        self.running = tasks.create_task(self.keeper.run())
+        self.running = tasks.create_task(self.health_store.run())
 
 
 def stored(term):
@@ -49,7 +49,7 @@ async def test_a_check_does_not_flap_when_another_manager_takes_over():
     async with leading() as term:
         old = Active(term, term.tasks)
         old.board.set("one", [DISK])
-        old.board.set(OURS, [FAN])
+        old.board.set(MANAGER_SOURCE, [FAN])
         await until(lambda: stored(term) == {"one": (DISK,)})
 
         new = Active(await term.succeed(), term.tasks)
@@ -88,7 +88,7 @@ async def test_what_nobody_raises_again_ends_after_a_grace(monkeypatch):
     async with leading() as term:
         await term.fenced.put(term.keys.health, encode({"one": (DISK,)}))
         active = Active(await term.succeed(), term.tasks)
-        await active.keeper.grace()
+        await active.health_store.expire_restored()
 
         assert active.board.checks == {}
 
@@ -99,9 +99,9 @@ async def test_the_last_change_is_stored_before_a_hand_over_and_nothing_after_it
         active = Active(term, term.tasks)
         await until(lambda: stored(term) == {})
         active.board.set("one", [DISK])  # within the pause after the first write
-        await active.keeper.close()
+        await active.health_store.close()
         active.board.set("one", [])
-        await active.keeper.close()
+        await active.health_store.close()
 
         assert stored(term) == {"one": (DISK,)}
 
@@ -126,7 +126,7 @@ async def test_a_deposed_manager_stores_nothing():
         await until(lambda: stored(term) == {})
         await term.depose()
         active.board.set("one", [DISK])
-        await active.keeper.close()
+        await active.health_store.close()
 
         assert decode((await term.store.get(term.keys.health)).value) == {}
 
@@ -145,7 +145,7 @@ async def test_a_state_that_came_back_is_not_replaced_by_a_late_write(monkeypatc
         active.board.set("one", [])
         await until(lambda: term.fenced._turns._unsettled)
         late.ways = []
-        await active.keeper.close()
+        await active.health_store.close()
         await late.arrive()
 
         assert decode((await term.store.get(term.keys.health)).value) == {}
@@ -159,7 +159,7 @@ async def test_a_mute_holds_on_to_an_inherited_check():
         await term.fenced.put(term.keys.mute("DISK"), encode_mute(mute))
         later = await term.succeed()
         active = Active(later, term.tasks)
-        MuteKeeper(active.board, later.mirror, later.keys, later.fenced)
+        MuteStore(active.board, later.mirror, later.keys, later.fenced)
         muted = [str(active.board.status()), list(active.board.mutes)]
         active.board.set("one", [])
 
@@ -172,7 +172,7 @@ async def test_a_mute_holds_on_to_an_inherited_check():
 
 def quiet(name):
     """A module that raises nothing by itself."""
-    return described(name, type(name.title(), (MgrModule,), {"__module__": f"made_{name}"}))
+    return discovered_module(name, type(name.title(), (MgrModule,), {"__module__": f"made_{name}"}))
 
 
 async def test_the_active_shows_and_stores_what_modules_raise(active):
@@ -195,7 +195,7 @@ async def test_the_active_shows_and_stores_what_modules_raise(active):
 async def test_a_stored_option_that_does_not_fit_is_named(active):
     """By section, name and value; it is gone with its cause."""
     body = {"MODULE_OPTIONS": [{"name": "times", "type": "int", "min": 1}], "__module__": "m"}
-    one = described("one", type("One", (MgrModule,), body))
+    one = discovered_module("one", type("One", (MgrModule,), body))
     async with active(one, enabled=["one"]) as cluster:
         key = cluster.keys.option("mgr", "mgr/one/times")
         await cluster.put(key, "many")
@@ -214,7 +214,7 @@ async def test_a_stored_option_that_does_not_fit_is_named(active):
 
 async def test_a_silent_store_is_shown_and_forgotten(active, monkeypatch):
     """Modules that read health learn that what they read may be old."""
-    monkeypatch.setattr("mgr.active.role.LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("mgr.active.role.STORE_CHECK_EVERY_S", 0.001)
     async with active(quiet("one"), enabled=["one"]) as cluster:
         codes = cluster.role._board
         with monkeypatch.context() as cut:
@@ -236,7 +236,7 @@ async def test_whatever_a_module_says_of_its_health_harms_nobody(described):
     async with leading() as term:
         old = Active(term, term.tasks)
         old.board.set("one", [Check.from_module("ODD", described)])
-        await old.keeper.close()
+        await old.health_store.close()
 
         assert not old.running.done()
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 
-from mgr.active.modules.background_commands import Errand, Errands
+from mgr.active.modules.background_commands import BackgroundCommand, BackgroundCommands
 from mgr.command.dispatch import Request
 
 
@@ -12,10 +12,10 @@ class Modules:
     """Who is told of completed commands."""
 
     def __init__(self):
-        self.told = []
+        self.notified = []
 
     def notify(self, kind, notify_id):
-        self.told.append((kind, notify_id))
+        self.notified.append((kind, notify_id))
 
 
 async def test_a_command_is_completed_when_everything_is_cancelled():
@@ -28,8 +28,12 @@ async def test_a_command_is_completed_when_everything_is_cancelled():
 
     async def live():
         async with asyncio.TaskGroup() as tasks:
-            errands = Errands(never, Modules(), tasks)
-            errands.start(Errand("probe", Request(["x"]), "", lambda *said: answers.append(said)))
+            commands = BackgroundCommands(never, Modules(), tasks)
+            commands.start(
+                BackgroundCommand(
+                    "probe", Request(["x"]), "", lambda *answer: answers.append(answer)
+                )
+            )
 
     living = asyncio.create_task(live())  # noqa: TID251 - cancelled on the next lines
     await begun.wait()

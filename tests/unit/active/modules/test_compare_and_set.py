@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mgr.active.modules.compare_and_set import commit_if
+from mgr.active.modules.compare_and_set import compare_and_set
 from mgr.errors import ConflictError, FencedError
 from mgr.store.api import Put
 from mgr.store.fenced import FencedStore
@@ -19,10 +19,10 @@ class Late:
 
     prefix = "none: whoever writes reads the store"
 
-    def __init__(self, held):
-        self._held = held
-        self._mirror = Mirror(held.store, held.keys.root, held.clock)
-        self._seen = held.mirror.get(KEY)
+    def __init__(self, term):
+        self._term = term
+        self._mirror = Mirror(term.store, term.keys.root, term.clock)
+        self._seen = term.mirror.get(KEY)
         self.waits = 0
 
     def get(self, key):
@@ -33,81 +33,81 @@ class Late:
 
     async def wait_for_revision(self, revision, timeout_s):
         self.waits += 1
-        self._seen = await self._held.store.get(KEY)
+        self._seen = await self._term.store.get(KEY)
 
 
 async def test_a_value_that_changed_behind_the_copy_is_not_overwritten():
     """The store compares what the copy could not know of."""
-    async with leading() as held:
-        await held.fenced.put(KEY, "old")
-        late = Late(held)
-        await held.store.commit([Put(KEY, "theirs")])
+    async with leading() as term:
+        await term.fenced.put(KEY, "old")
+        late = Late(term)
+        await term.store.commit([Put(KEY, "theirs")])
 
-        done = await attempt(held, late, "old")
+        done = await attempt(term, late, "old")
 
         assert not done
         assert late.waits == 1
-        assert (await held.store.get(KEY)).value == "theirs"
+        assert (await term.store.get(KEY)).value == "theirs"
 
 
 async def test_a_value_that_was_rewritten_as_it_was_still_counts_as_expected():
     """Values are compared; that it changed in between is nobody's business."""
-    async with leading() as held:
-        await held.fenced.put(KEY, "old")
-        late = Late(held)
-        await held.store.commit([Put(KEY, "old")])
+    async with leading() as term:
+        await term.fenced.put(KEY, "old")
+        late = Late(term)
+        await term.store.commit([Put(KEY, "old")])
 
-        assert await attempt(held, late, "old")
-        assert (await held.store.get(KEY)).value == "new"
+        assert await attempt(term, late, "old")
+        assert (await term.store.get(KEY)).value == "new"
 
 
 async def test_an_entry_that_is_rewritten_all_the_time_is_a_conflict():
     """It ends: somebody writes beside the active, and is told of."""
-    async with leading() as held:
-        await held.fenced.put(KEY, "old")
-        late = Late(held)
+    async with leading() as term:
+        await term.fenced.put(KEY, "old")
+        late = Late(term)
 
         class Busy(Late):
             async def wait_for_revision(self, revision, timeout_s):
                 await super().wait_for_revision(revision, timeout_s)
-                await held.store.commit([Put(KEY, "old")])
+                await term.store.commit([Put(KEY, "old")])
 
-        late = Busy(held)
-        await held.store.commit([Put(KEY, "old")])
+        late = Busy(term)
+        await term.store.commit([Put(KEY, "old")])
 
         with pytest.raises(ConflictError, match="changed by somebody else"):
-            await attempt(held, late, "old")
+            await attempt(term, late, "old")
 
 
 async def test_nothing_but_a_condition_is_judged_by_the_store():
     """A transaction without changes asks whether all of it stands at once."""
-    async with leading() as held:
-        await held.fenced.put(KEY, "old")
+    async with leading() as term:
+        await term.fenced.put(KEY, "old")
 
-        assert await commit_if([], {KEY: "old"}, **reach(held, held.mirror))
-        assert not await commit_if([], {KEY: "other"}, **reach(held, held.mirror))
+        assert await compare_and_set([], {KEY: "old"}, **stores(term, term.mirror))
+        assert not await compare_and_set([], {KEY: "other"}, **stores(term, term.mirror))
 
 
 async def test_an_overtaken_manager_hears_of_it_whatever_it_expects():
     """Nothing is written."""
-    async with leading() as held:
-        await held.fenced.put(KEY, "old")
-        late = Late(held)
-        await held.depose()
+    async with leading() as term:
+        await term.fenced.put(KEY, "old")
+        late = Late(term)
+        await term.depose()
 
         with pytest.raises(FencedError):
-            await attempt(held, late, "old")
+            await attempt(term, late, "old")
 
-        assert (await held.store.get(KEY)).value == "old"
+        assert (await term.store.get(KEY)).value == "old"
 
 
-async def attempt(held, mirror, expected):
+async def attempt(term, mirror, expected):
     async with asyncio.timeout(5):
-        return await commit_if([Put(KEY, "new")], {KEY: expected}, **reach(held, mirror))
+        return await compare_and_set([Put(KEY, "new")], {KEY: expected}, **stores(term, mirror))
 
 
-def reach(held, mirror):
+def stores(term, mirror):
     return {
-        "fenced": FencedStore(held.store, held.keys, held.term, mirror=mirror),
+        "fenced": FencedStore(term.store, term.keys, term.term, mirror=mirror),
         "mirror": mirror,
     }

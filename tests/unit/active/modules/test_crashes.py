@@ -12,7 +12,7 @@ from mgr.host.crash import Caller, Crash
 from mgr.module_api.module import MgrModule
 from modules.crash.module import Module as CrashModule
 from tests.support.clock import ManualClock
-from tests.unit.active.conftest import described
+from tests.unit.active.conftest import discovered_module
 
 PREFIX = "kv/mgr/crash/crash/"
 
@@ -73,7 +73,7 @@ def stored(cluster):
 async def test_an_exception_is_reported(active, place, caller):
     """In Ceph's words, with the line at fault; stored, where no crash module runs."""
     Faulty.raises_in = place
-    async with active(described("faulty", Faulty), enabled=["faulty"]) as cluster:
+    async with active(discovered_module("faulty", Faulty), enabled=["faulty"]) as cluster:
         runner = cluster.role._modules._runners["faulty"]
         if place in {"health", "clog"}:
             runner.notify(place, "")
@@ -96,7 +96,7 @@ async def test_an_exception_is_reported(active, place, caller):
 async def test_a_config_notify_that_raises_is_not_reported(active):
     """As in Ceph, which tells nobody; it is in the log."""
     Faulty.raises_in = "config_notify"
-    async with active(described("faulty", Faulty), enabled=["faulty"]) as cluster:
+    async with active(discovered_module("faulty", Faulty), enabled=["faulty"]) as cluster:
         runner = cluster.role._modules._runners["faulty"]
         runner.notify_config()
         await runner._in_order()
@@ -112,7 +112,7 @@ async def test_a_config_notify_that_raises_is_not_reported(active):
 async def test_that_the_term_is_over_is_no_fault_of_a_module(active):
     """Every write of every module raises it then."""
     Faulty.raises_in, Faulty.error = "serve", FencedError("k", term=1)
-    async with active(described("faulty", Faulty), enabled=["faulty"]) as cluster:
+    async with active(discovered_module("faulty", Faulty), enabled=["faulty"]) as cluster:
         await cluster.until(lambda: cluster.role._modules.error_of("faulty"))
 
         assert cluster.role._crashes._waiting.empty()
@@ -122,7 +122,7 @@ async def test_that_the_term_is_over_is_no_fault_of_a_module(active):
 async def test_a_running_crash_module_is_posted_to(active):
     """It warns of it at once."""
     Faulty.raises_in = "constructor"
-    found = [described("faulty", Faulty), described("crash", CrashModule)]
+    found = [discovered_module("faulty", Faulty), discovered_module("crash", CrashModule)]
     async with active(*found, enabled=["faulty", "crash"]) as cluster:
         await cluster.until(lambda: "RECENT_MGR_MODULE_CRASH" in cluster.role._board.checks)
 
@@ -137,7 +137,7 @@ async def test_a_running_crash_module_is_posted_to(active):
 async def test_what_was_raised_at_the_import_is_reported_once_it_is_enabled(active):
     """Nobody minds a module that nobody wants."""
     crash = Crash.of("broken", Caller.IMPORT, ImportError("no such library"))
-    broken = replace(described("broken", Faulty), active=None, error="no", crashes=(crash,))
+    broken = replace(discovered_module("broken", Faulty), active=None, error="no", crashes=(crash,))
     async with active(broken, enabled=[]) as cluster:
         assert stored(cluster) == []
 
@@ -150,9 +150,9 @@ async def test_what_was_raised_at_the_import_is_reported_once_it_is_enabled(acti
 
 async def test_a_fault_that_repeats_itself_is_reported_once_an_hour(active):
     """A module that fails for a year does not fill the store."""
-    async with active(described("faulty", Faulty), enabled=[]) as cluster:
+    async with active(discovered_module("faulty", Faulty), enabled=[]) as cluster:
         clock = ManualClock()
-        reports = crashes.Crashes(
+        reports = crashes.CrashReporter(
             replace(cluster.manager, clock=clock), cluster.role._fenced, cluster.role.execute
         )
 
@@ -160,14 +160,14 @@ async def test_a_fault_that_repeats_itself_is_reported_once_an_hour(active):
             return Crash.of("faulty", Caller.SERVE, KeyError(name))
 
         for name in ("a", "a", "b", "a"):
-            reports.note(fault(name))
+            reports.report(fault(name))
         assert reports._waiting.qsize() == 2
 
-        clock.advance(crashes.AGAIN_S + 1)
-        reports.note(fault("a"))
+        clock.advance(crashes.REPEAT_AFTER_S + 1)
+        reports.report(fault("a"))
         assert reports._waiting.qsize() == 3
         for number in range(2 * crashes.WAITING_MAX):
-            reports.note(fault(str(number)))
+            reports.report(fault(str(number)))
         assert reports._waiting.qsize() == crashes.WAITING_MAX
 
 
