@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgr.host.context import ReadingContext, mgr_ips
-from mgr.host.worker_context import Manager
+from mgr.host.context import ReadOnlyContext, mgr_ips
+from mgr.host.worker_context import WorkerContext
 
 
-class StandbyContext(ReadingContext):
+class StandbyContext(ReadOnlyContext):
     """Implements ``mgr.module_api.context.StandbyContext``."""
 
-    def __init__(self, manager: Manager, module: str, http_address: str) -> None:
+    def __init__(self, manager: WorkerContext, module: str, http_address: str) -> None:
         """Read for ``module``, on a manager that is reached at ``http_address``."""
         super().__init__(manager, module)
         self._http_address = http_address

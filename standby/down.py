@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from mgr.access.caps import Ask
 from mgr.access.table import Caller
 from mgr.clock import timestamp
-from mgr.host.worker_context import Manager
+from mgr.host.worker_context import WorkerContext
 from mgr.store.api import ABSENT, Created, Delete, Operation, Put
 
 COMMAND: Final = ("mgr", "set", "down")
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
     term: int = 0
 
 
-async def set_down(manager: Manager, words: Sequence[str], caller: Caller) -> Answer | None:
+async def set_down(manager: WorkerContext, words: Sequence[str], caller: Caller) -> Answer | None:
     """Do it if it is that command and nobody leads; None: it is not, or somebody does.
 
     Raises:

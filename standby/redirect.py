@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mgr.errors import NotActiveError
-from mgr.host.cluster_view import ClusterView
-from mgr.host.cluster_view import refusal as view_refusal
+from mgr.host.cluster_view import ClusterView, not_active_error
 
 
 def refusal(view: ClusterView, own_name: str) -> NotActiveError:
@@ -14,4 +13,4 @@ def refusal(view: ClusterView, own_name: str) -> NotActiveError:
     replaced is a lie. Neither does one that still names this manager itself, whose last worker
     led a moment ago.
     """
-    return view_refusal(view.leader(), own_name)
+    return not_active_error(view.leader(), own_name)

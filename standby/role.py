@@ -11,13 +11,13 @@ from typing import Any, Final, NoReturn, Protocol
 
 from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
-from mgr.host.abandoned import Half
+from mgr.host.abandoned import ModuleRole
 from mgr.host.bridge import Bridge
 from mgr.host.enabled import enabled_modules
-from mgr.host.finder import Found, always_on
+from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import Event
-from mgr.host.runner import Limits, ModuleRunner, Servant
-from mgr.host.worker_context import Manager
+from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
+from mgr.host.worker_context import WorkerContext
 from standby.context import StandbyContext
 from standby.down import set_down
 from standby.redirect import refusal
@@ -40,12 +40,12 @@ class Active(Protocol):
 class StandbyRole:
     """Implements ``mgr.host.role.Role`` for a manager that waits."""
 
-    part: Final = "standby"
+    state: Final = "standby"
     log: Final = None
     fleet: Final = None
     maps: Final = None
 
-    def __init__(self, manager: Manager, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, manager: WorkerContext, tasks: asyncio.TaskGroup) -> None:
         """Refuse from here on; run modules in ``tasks`` once ``run`` is."""
         self._manager = manager
         self._tasks = tasks
@@ -69,7 +69,7 @@ class StandbyRole:
                 return
             if leader is not None and leader.name != manager.id:
                 break
-        manager.abandoned.subscribe(self.reconcile)
+        manager.abandoned_instances.subscribe(self.reconcile)
         manager.mirror.subscribe(manager.keys.modules, self.reconcile)
         manager.mirror.subscribe(manager.keys.config, self.reconcile)
         self.reconcile()
@@ -80,7 +80,7 @@ class StandbyRole:
             return
         wanted = self._modules_to_run()
         for found in wanted:
-            earlier = self._manager.abandoned.find(found.name, Half.STANDBY)
+            earlier = self._manager.abandoned_instances.find(found.name, ModuleRole.STANDBY)
             if found.name not in self._runners and earlier is None:
                 self._launch(found)
         for name in (
@@ -101,7 +101,7 @@ class StandbyRole:
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=STOP_S)) for runner in runners]
-        return all(end.result() for end in ends) and not self._manager.abandoned.all()
+        return all(end.result() for end in ends) and not self._manager.abandoned_instances.all()
 
     # -- what the servers ask -------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class StandbyRole:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _modules_to_run(self) -> list[Found]:
+    def _modules_to_run(self) -> list[DiscoveredModule]:
         manager = self._manager
         if not manager.config.native(STANDBY_MODULES):
             return []
@@ -168,18 +168,18 @@ class StandbyRole:
             if (found := manager.catalogue.get(name)) and found.standby and found.can_run
         ]
 
-    def _launch(self, found: Found) -> None:
+    def _launch(self, found: DiscoveredModule) -> None:
         runner = ModuleRunner(
             found.name,
             partial(self._construct, found),
             limits=Limits(stop_s=STOP_S),
             clock=self._manager.clock,
-            changed=self._on_event,
+            on_event=self._on_event,
         )
         self._runners[found.name] = runner
-        self._tasks.create_task(runner.live(), name=f"standby {found.name}")
+        self._tasks.create_task(runner.run_until_stopped(), name=f"standby {found.name}")
 
-    def _construct(self, found: Found, _bridge: Bridge) -> Servant:
+    def _construct(self, found: DiscoveredModule, _bridge: Bridge) -> ModuleInstance:
         """On the module's own thread."""
         if found.standby is None:
             raise AssertionError("only modules with a standby half are constructed")
@@ -189,7 +189,9 @@ class StandbyRole:
     def _on_event(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
             # Standby halves send clients to the active; they do not act for a term.
-            self._manager.abandoned.add(runner.name, Half.STANDBY, runner.leftovers, external=False)
+            self._manager.abandoned_instances.add(
+                runner.name, ModuleRole.STANDBY, runner.leftovers, external=False
+            )
         if event is Event.SERVE_RAISED:
             fields = {"module_name": runner.name, "error": runner.error}
             log.error("standby half of a module failed", extra=fields)

@@ -6,12 +6,12 @@ import logging
 
 from mgr.command.registry import Command
 from mgr.errors import InvalidArgumentError
-from mgr.host.finder import Found
+from mgr.host.finder import DiscoveredModule
 
 log = logging.getLogger(__name__)
 
 
-def commands_of(found: Found) -> list[Command]:
+def commands_of(found: DiscoveredModule) -> list[Command]:
     """Every command of ``found`` that can be read; one that cannot is logged and left out."""
     commands = []
     for declaration in found.commands:

@@ -62,10 +62,10 @@ from mgr.errors import (
 from mgr.health.board import MANAGER_SOURCE, Board
 from mgr.health.check import Check
 from mgr.host.bridge import Bridge
-from mgr.host.finder import Found
+from mgr.host.finder import DiscoveredModule
 from mgr.host.lifecycle import Event
-from mgr.host.runner import Limits, Servant
-from mgr.host.worker_context import Manager, version
+from mgr.host.runner import Limits, ModuleInstance
+from mgr.host.worker_context import WorkerContext, version
 from mgr.store.api import Delete, LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import CURRENT_WITHIN_S
@@ -84,7 +84,7 @@ class ActiveRole:
     """Implements ``mgr.host.role.Role`` for one term. Made once, never used for another."""
 
     def __init__(
-        self, manager: Manager, term_context: TermContext, tasks: asyncio.TaskGroup
+        self, manager: WorkerContext, term_context: TermContext, tasks: asyncio.TaskGroup
     ) -> None:
         """Make every part; commands are taken from here on. Everything runs in ``tasks``.
 
@@ -192,7 +192,7 @@ class ActiveRole:
         self.term_log.modules_available()
 
     @property
-    def part(self) -> str:
+    def state(self) -> str:
         """What this manager is doing, in one word."""
         if self._draining:
             return "draining"
@@ -290,7 +290,7 @@ class ActiveRole:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _construct(self, found: Found, bridge: Bridge) -> Servant:
+    def _construct(self, found: DiscoveredModule, bridge: Bridge) -> ModuleInstance:
         """On the module's own thread."""
         if found.active is None:
             raise AssertionError("only loaded modules are constructed")
@@ -328,7 +328,7 @@ class ActiveRole:
         self._registry.put(BUILTIN, runner.commands)
         return runner
 
-    def _register_commands(self, found: Found) -> None:
+    def _register_commands(self, found: DiscoveredModule) -> None:
         hidden = self._registry.put(found.name, commands_of(found))
         if hidden:
             fields = {"module_name": found.name, "prefixes": hidden}
@@ -343,7 +343,7 @@ class ActiveRole:
             limits=Limits(
                 stop_s=manager.settings.drain_s,
                 commands_max=manager.settings.commands_max,
-                holds=self._term_context.gate.term_valid,
+                may_begin=self._term_context.gate.term_valid,
             ),
             outside=OutsideEffects(
                 from_s=self._term_context.effects_from_s,
@@ -414,7 +414,7 @@ class ActiveRole:
             self.term_log.module_failed(module, self._modules.error_of(module))
         self._update_checks()
 
-    def _on_module_reloaded(self, found: Found) -> None:
+    def _on_module_reloaded(self, found: DiscoveredModule) -> None:
         self._register_commands(found)
         self._update_option_checks()
         self._publisher.modules_changed()
@@ -435,7 +435,7 @@ class ActiveRole:
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
         checks = [
             *module_checks(self._modules.states()),
-            *abandoned_checks(str(each) for each in self._manager.abandoned.all()),
+            *abandoned_checks(str(each) for each in self._manager.abandoned_instances.all()),
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),

@@ -18,20 +18,20 @@ from mgr.clock import timestamp
 REMEDY: Final = "`mgrctl mgr fail` hands over and starts a clean worker"
 
 
-class Half(Enum):
+class ModuleRole(Enum):
     """Which class of a module an instance is of."""
 
     ACTIVE = "module"
-    STANDBY = "standby half of module"
+    STANDBY = "standby of module"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Remains:
+class AbandonedInstance:
     """An instance that did not stop.
 
     Attributes:
         module: What operators call its module.
-        half: Which class of the module it is an instance of.
+        role: Which class of the module it is an instance of.
         since: When it was given up, as ISO 8601.
         external: It may act outside the store.
         running: What of it has not ended; grows smaller.
@@ -39,54 +39,59 @@ class Remains:
     """
 
     module: str
-    half: Half
+    role: ModuleRole
     since: str
     external: bool
     running: set[asyncio.Future[Any]]
 
     def __str__(self) -> str:
         """Say which instance it is and since when it should have ended."""
-        return f"an instance of {self.half.value} '{self.module}' did not stop at {self.since}"
+        return f"an instance of {self.role.value} '{self.module}' did not stop at {self.since}"
 
 
-class Abandoned:
+class AbandonedInstances:
     """Every instance of this worker that did not stop and still runs."""
 
     def __init__(self) -> None:
-        self._remains: list[Remains] = []
+        self._instances: list[AbandonedInstance] = []
         self._callbacks: list[Callable[[], None]] = []
 
     def add(
-        self, module: str, half: Half, running: Iterable[asyncio.Future[Any]], *, external: bool
+        self,
+        module: str,
+        role: ModuleRole,
+        running: Iterable[asyncio.Future[Any]],
+        *,
+        external: bool,
     ) -> None:
         """Keep an instance on the books until every future in ``running`` has ended."""
-        remains = Remains(module, half, timestamp(), external, set(running))
-        if not remains.running:
+        instance = AbandonedInstance(module, role, timestamp(), external, set(running))
+        if not instance.running:
             return
-        self._remains.append(remains)
-        for future in tuple(remains.running):
-            future.add_done_callback(lambda ended: self._ended(remains, ended))
-        self._changed()
+        self._instances.append(instance)
+        for future in tuple(instance.running):
+            future.add_done_callback(lambda ended: self._on_ended(instance, ended))
+        self._notify_subscribers()
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever an instance comes onto the books or leaves them."""
         self._callbacks.append(callback)
 
-    def all(self) -> tuple[Remains, ...]:
+    def all(self) -> tuple[AbandonedInstance, ...]:
         """Return what is on the books, the oldest first."""
-        return tuple(self._remains)
+        return tuple(self._instances)
 
-    def find(self, module: str, half: Half = Half.ACTIVE) -> Remains | None:
+    def find(self, module: str, role: ModuleRole = ModuleRole.ACTIVE) -> AbandonedInstance | None:
         """Return the oldest instance of that half of ``module``, None if there is none."""
-        same = (each for each in self._remains if (each.module, each.half) == (module, half))
+        same = (each for each in self._instances if (each.module, each.role) == (module, role))
         return next(same, None)
 
-    def _ended(self, remains: Remains, future: asyncio.Future[Any]) -> None:
-        remains.running.discard(future)
-        if not remains.running:
-            self._remains.remove(remains)
-            self._changed()
+    def _on_ended(self, instance: AbandonedInstance, future: asyncio.Future[Any]) -> None:
+        instance.running.discard(future)
+        if not instance.running:
+            self._instances.remove(instance)
+            self._notify_subscribers()
 
-    def _changed(self) -> None:
+    def _notify_subscribers(self) -> None:
         for callback in tuple(self._callbacks):
             callback()

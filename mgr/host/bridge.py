@@ -34,7 +34,7 @@ STARTED_BY_MODULE: Final = "_mgr_started_by_module"
 """Attribute of a thread: the module started it itself, so nobody here waits for its end."""
 
 
-class LeftError(RuntimeError):
+class ModuleExitError(RuntimeError):
     """A module raised what would end the process (an exit, an interrupt). It ends the call."""
 
 
@@ -56,10 +56,10 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-        self._woken = False
+        self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._delivery_scheduled = False
         self._closed = False
-        _start(thread_name(module, "commands"), self._work, module)
+        _start(thread_name(module, "commands"), self._run_jobs, module)
 
     @property
     def waiting(self) -> int:
@@ -91,14 +91,14 @@ class Bridge:
                 return future.result()
             raise OutcomeUnknownError(f"no answer within {timeout_s} s") from None
 
-    def to_module(self, call: Callable[[], T], *, always: bool = False) -> asyncio.Future[T]:
+    def to_module(self, call: Callable[[], T], *, ignore_limit: bool = False) -> asyncio.Future[T]:
         """From the loop: run ``call`` on the command thread, after what was handed over before.
 
         Cancel the future and a call that has not begun is left out; one that has begun goes on.
         Whatever ``call`` raises comes out of the future; what would end the process comes out as
-        ``LeftError``. ``ModuleFailedError`` comes out if the bridge is closed before it began.
+        ``ModuleExitError``; ``ModuleFailedError`` if the bridge is closed before it began.
 
-        With ``always``, the length of the queue is no reason to refuse: for the host's own few.
+        With ``ignore_limit`` the call is queued even if the queue is full: for calls of the host.
 
         Raises:
             OverloadedError: ``waiting_max`` calls wait already. Nothing was queued.
@@ -107,7 +107,7 @@ class Bridge:
         """
         if self._closed:
             raise ModuleFailedError(f"Module '{self._module}' was stopped")
-        if self._waiting >= self._waiting_max and not always:
+        if self._waiting >= self._waiting_max and not ignore_limit:
             raise OverloadedError(
                 f"Module '{self._module}' has {self._waiting} commands waiting: retry later"
             )
@@ -118,7 +118,7 @@ class Bridge:
 
     def start_serving(self, serve: Callable[[], None]) -> asyncio.Future[None]:
         """Run ``serve`` on a thread of its own; the future ends when it returns or raises."""
-        return aside(thread_name(self._module, "serve"), serve, module=self._module)
+        return run_in_thread(thread_name(self._module, "serve"), serve, module=self._module)
 
     def close(self) -> None:
         """Take no further calls, in either direction. Does not wait for the one under way.
@@ -129,7 +129,7 @@ class Bridge:
         self._closed = True
         self._jobs.put(None)
 
-    def _work(self) -> None:
+    def _run_jobs(self) -> None:
         while (job := self._jobs.get()) is not None:
             result: Any = None
             error: BaseException | None = None
@@ -140,23 +140,23 @@ class Bridge:
                     result = job.call()
                 except BaseException as caught:  # noqa: BLE001 - a module may raise anything
                     error = caught
-            self._done.append((job.answer, result, error))
+            self._results.append((job.answer, result, error))
             # One wake-up for all results that came before the loop looked: under load this
             # halves the cost of a hop. The flag is cleared before the deque is emptied, so no
             # result is left behind.
-            if not self._woken:
-                self._woken = True
+            if not self._delivery_scheduled:
+                self._delivery_scheduled = True
                 _wake(self._loop, self._deliver)
 
     def _deliver(self) -> None:
-        self._woken = False
-        while self._done:
-            answer, result, error = self._done.popleft()
+        self._delivery_scheduled = False
+        while self._results:
+            answer, result, error = self._results.popleft()
             self._waiting -= 1
-            _settle(answer, result, error)
+            _set_outcome(answer, result, error)
 
 
-def aside(name: str, call: Callable[[], T], *, module: str = "") -> asyncio.Future[T]:
+def run_in_thread(name: str, call: Callable[[], T], *, module: str = "") -> asyncio.Future[T]:
     """Run ``call`` on a thread of its own, named ``name``; await what it returns or raises.
 
     For what takes long and is no module's command: importing modules, ``serve()``. ``module``
@@ -173,13 +173,13 @@ def aside(name: str, call: Callable[[], T], *, module: str = "") -> asyncio.Futu
             result = call()
         except BaseException as caught:  # noqa: BLE001 - a module may raise anything
             error = caught
-        _wake(loop, lambda: _settle(ended, result, error))
+        _wake(loop, lambda: _set_outcome(ended, result, error))
 
     _start(name, body, module)
     return ended
 
 
-def follow_module_threads() -> None:
+def track_module_threads() -> None:
     """From now on, know of each thread that a module starts itself; call it once.
 
     A module can start threads and not end them in its ``shutdown``: what acts on them acts on
@@ -187,13 +187,13 @@ def follow_module_threads() -> None:
     """
     start = threading.Thread.start
 
-    def start_followed(self: threading.Thread) -> None:
+    def start_tracked(self: threading.Thread) -> None:
         if module := getattr(threading.current_thread(), OWNER, ""):
             setattr(self, OWNER, module)
             setattr(self, STARTED_BY_MODULE, True)
         start(self)
 
-    threading.Thread.start = start_followed  # type: ignore[method-assign]  # there is no other hook
+    threading.Thread.start = start_tracked  # type: ignore[method-assign]  # there is no other hook
 
 
 def module_threads() -> dict[str, list[str]]:
@@ -205,7 +205,7 @@ def module_threads() -> dict[str, list[str]]:
     return found
 
 
-def keep_modules_from_exiting() -> None:
+def forbid_exit() -> None:
     """From now on, ``os._exit`` raises in every thread but this one; call it once, here.
 
     A module that calls it would end the worker with all other modules, and as it would do the
@@ -243,7 +243,7 @@ def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         return
 
 
-def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _set_outcome(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if answer.done():
         return
     if error is None:
@@ -253,6 +253,6 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
     else:
         # A SystemExit raised into the loop would end the worker, a StopIteration confuses it:
         # neither is a module's to decide.
-        stand_in = LeftError(f"{type(error).__name__}: {error}")
-        stand_in.__cause__ = error
-        answer.set_exception(stand_in)
+        replacement = ModuleExitError(f"{type(error).__name__}: {error}")
+        replacement.__cause__ = error
+        answer.set_exception(replacement)

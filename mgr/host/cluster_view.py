@@ -19,7 +19,7 @@ from mgr.errors import NotActiveError
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
-LOOK_EVERY_S: Final = 0.5
+POLL_INTERVAL_S: Final = 0.5
 """How often ``changes`` looks at the view's age, which changes without any news."""
 
 
@@ -43,7 +43,7 @@ class ClusterView:
 
     Attributes:
         access: Which client may do what.
-        claims: Whether this manager may still be named as the active of a term: False while it
+        term_is_valid: Whether this manager may be named as the active of a term: False while it
             leads in that term and could not prove so in time.
 
     """
@@ -67,7 +67,7 @@ class ClusterView:
         self._clock = clock
         self._lease_ttl_s = lease_ttl_s
         self.access: Final = Access(mirror, keys)
-        self.claims: Callable[[int], bool] = lambda _term: True
+        self.term_is_valid: Callable[[int], bool] = lambda _term: True
 
     def age_s(self) -> float:
         """How old the picture is: seconds since the mirror was last proven current."""
@@ -81,10 +81,10 @@ class ClusterView:
         leader key of an older one comes from a copy that etcd was restored from, and is about to
         go.
         """
-        leader = self._recorded()
-        return leader if leader is not None and self.claims(leader.term) else None
+        leader = self._stored_leader()
+        return leader if leader is not None and self.term_is_valid(leader.term) else None
 
-    def _recorded(self) -> LeaderView | None:
+    def _stored_leader(self) -> LeaderView | None:
         age_s = self.age_s()
         if age_s > self._lease_ttl_s:
             return None
@@ -116,7 +116,7 @@ class ClusterView:
         gave up the office is still there, but nobody answers under it.
         """
         # A suspension takes no page back: whoever answers asks ``leader`` before.
-        leader = self._recorded()
+        leader = self._stored_leader()
         if leader is None:
             return {}
         prefix = self._keys.services
@@ -128,25 +128,25 @@ class ClusterView:
 
     async def changes(self) -> AsyncGenerator[LeaderView | None, None]:
         """Say who leads, at once and then at every change; changes that meet are merged."""
-        news = asyncio.Event()
-        forget = self._mirror.subscribe(self._keys.leader, lambda _: news.set())
+        changed = asyncio.Event()
+        unsubscribe = self._mirror.subscribe(self._keys.leader, lambda _: changed.set())
         try:
-            said = self.leader()
-            yield said
+            last_leader = self.leader()
+            yield last_leader
             while True:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY_S):
-                        await news.wait()
-                news.clear()
-                now = self.leader()
-                if now != said:
-                    said = now
-                    yield now
+                    async with asyncio.timeout(POLL_INTERVAL_S):
+                        await changed.wait()
+                changed.clear()
+                leader = self.leader()
+                if leader != last_leader:
+                    last_leader = leader
+                    yield leader
         finally:
-            forget()
+            unsubscribe()
 
 
-def refusal(leader: LeaderView | None, own_name: str) -> NotActiveError:
+def not_active_error(leader: LeaderView | None, own_name: str) -> NotActiveError:
     """The error of manager ``own_name`` for a caller that only the active can serve.
 
     It names the active if one is known and it is another manager. Its own name means that its
@@ -154,10 +154,10 @@ def refusal(leader: LeaderView | None, own_name: str) -> NotActiveError:
     """
     if leader is None or leader.name == own_name:
         return NotActiveError(None)
-    return hint(leader)
+    return redirect_error(leader)
 
 
-def hint(leader: LeaderView) -> NotActiveError:
+def redirect_error(leader: LeaderView) -> NotActiveError:
     """The error that sends a caller to ``leader``."""
     return NotActiveError(
         leader.grpc_address, active_name=leader.name, term=leader.term, age_s=leader.age_s

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgr.host.worker_context import Manager
+from mgr.host.worker_context import WorkerContext
 from mgr.module_api.context import OptionValue
 from mgr.settings import split_address
 
 
-class ReadingContext:
+class ReadOnlyContext:
     """The reading half of ``ModuleContext``. Any thread may call it; nothing crosses to the loop.
 
     Each method costs what a dictionary costs: the mirror and the options are replaced by the loop
     as wholes, so a thread reads either the old one or the new one.
     """
 
-    def __init__(self, manager: Manager, module: str) -> None:
+    def __init__(self, manager: WorkerContext, module: str) -> None:
         """Read for ``module``."""
         self._manager = manager
         self._module = module
         self._prefix = manager.keys.module_entry(module, "")
         self._service = manager.keys.service(module)
         # Bound once: these are called in modules' inner loops.
-        self._record_of = manager.mirror.get
-        self._typed = manager.config.typed
+        self._get_record = manager.mirror.get
+        self._typed_option = manager.config.typed
 
     @property
     def manager_id(self) -> str:
@@ -33,7 +33,7 @@ class ReadingContext:
 
     def get_option(self, module: str, name: str, *, localized: bool = False) -> OptionValue:
         """See ``mgr.module_api.context``."""
-        return self._typed(module, name, localized=localized)
+        return self._typed_option(module, name, localized=localized)
 
     def get_native_option(self, name: str) -> OptionValue:
         """See ``mgr.module_api.context``."""
@@ -41,7 +41,7 @@ class ReadingContext:
 
     def get_store(self, key: str) -> str | None:
         """See ``mgr.module_api.context``."""
-        record = self._record_of(self._prefix + key)
+        record = self._get_record(self._prefix + key)
         return None if record is None else record.value
 
     def get_active_uri(self) -> str:

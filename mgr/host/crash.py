@@ -15,14 +15,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 from mgr.clock import utc_now
-from mgr.host.bridge import LeftError
+from mgr.host.bridge import ModuleExitError
 
 FRAMES_MAX: Final = 50
 """Of each traceback; a report must fit into one entry of the store."""
 LINE_MAX: Final = 500
 
 
-class Caller(StrEnum):
+class CrashOrigin(StrEnum):
     """Who called the module when it raised."""
 
     IMPORT = "PyModule::load_subclass_of"
@@ -49,26 +49,26 @@ class Crash:
     """
 
     module: str
-    caller: Caller
+    origin: CrashOrigin
     kind: str
     backtrace: tuple[str, ...]
     at: str
     id: str
 
     @classmethod
-    def of(cls, module: str, caller: Caller, error: BaseException) -> Crash:
-        """Describe ``error``, which ``caller`` met in ``module``."""
-        if isinstance(error, LeftError) and error.__cause__ is not None:
+    def of(cls, module: str, origin: CrashOrigin, error: BaseException) -> Crash:
+        """Describe ``error``, which ``origin`` met in ``module``."""
+        if isinstance(error, ModuleExitError) and error.__cause__ is not None:
             error = error.__cause__
         at = utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        told = traceback.TracebackException.from_exception(error, limit=-FRAMES_MAX)
-        lines = [line.rstrip("\n")[:LINE_MAX] for line in told.format()][-2 * FRAMES_MAX :]
-        return cls(module, caller, type(error).__name__, tuple(lines), at, f"{at}_{uuid.uuid4()}")
+        formatted = traceback.TracebackException.from_exception(error, limit=-FRAMES_MAX)
+        lines = [line.rstrip("\n")[:LINE_MAX] for line in formatted.format()][-2 * FRAMES_MAX :]
+        return cls(module, origin, type(error).__name__, tuple(lines), at, f"{at}_{uuid.uuid4()}")
 
     @property
-    def fault(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str, ...]:
         """The same whenever the same happens again."""
-        return (self.module, self.caller, *self.backtrace)
+        return (self.module, self.origin, *self.backtrace)
 
     def report(self, entity: str, version: str) -> dict[str, Any]:
         """The report, in Ceph's shape: what ``crash post`` takes."""
@@ -90,16 +90,16 @@ class Crash:
             "os_version_id": system.get("VERSION_ID", ""),
             "os_version": system.get("VERSION", ""),
             "mgr_module": self.module,
-            "mgr_module_caller": str(self.caller),
+            "mgr_module_caller": str(self.origin),
             "mgr_python_exception": self.kind,
             "backtrace": list(self.backtrace),
         }
 
 
-Heard = Callable[[Crash], None]
+CrashHandler = Callable[[Crash], None]
 
 
-def unheard(_crash: Crash) -> None:
+def ignore_crash(_crash: Crash) -> None:
     """Nobody collects reports here: on a standby, which may write nothing."""
 
 

@@ -60,7 +60,7 @@ PACKAGED: Final[Mapping[str, Effects]] = {
 log = logging.getLogger(__name__)
 
 
-class Source(Enum):
+class EffectsSource(Enum):
     """Who says it."""
 
     OPERATOR = "operator"
@@ -69,11 +69,11 @@ class Source(Enum):
     NOBODY = "nobody"
 
 
-class Classified(NamedTuple):
+class Classification(NamedTuple):
     """Where a module acts, and who says so."""
 
     effects: Effects
-    source: Source
+    source: EffectsSource
 
     @property
     def external(self) -> bool:
@@ -87,35 +87,35 @@ def declared_effects(active: type[MgrModule]) -> Effects | None:
         if each is MgrModule:
             return None
         if ATTRIBUTE in vars(each):
-            return _known(active, vars(each)[ATTRIBUTE])
+            return _parse_effects(active, vars(each)[ATTRIBUTE])
     return None
 
 
 def classify(
-    name: str, place: str, declared: Effects | None, chosen: Mapping[str, Effects]
-) -> Classified:
+    name: str, place: str, class_effects: Effects | None, operator_effects: Mapping[str, Effects]
+) -> Classification:
     """Say where a module acts.
 
     Args:
         name: What operators call it.
         place: Its ``module.py``.
-        declared: What its class says.
-        chosen: What the operator says, by name.
+        class_effects: What its class says.
+        operator_effects: What the operator says, by name.
 
     """
-    if name in chosen:
-        return Classified(chosen[name], Source.OPERATOR)
-    if declared is not None:
-        return Classified(declared, Source.MODULE)
+    if name in operator_effects:
+        return Classification(operator_effects[name], EffectsSource.OPERATOR)
+    if class_effects is not None:
+        return Classification(class_effects, EffectsSource.MODULE)
     if name in PACKAGED and Path(place).parent.parent.parts[-2:] == PACKAGED_IN:
-        return Classified(PACKAGED[name], Source.TABLE)
-    return Classified(Effects.EXTERNAL, Source.NOBODY)
+        return Classification(PACKAGED[name], EffectsSource.TABLE)
+    return Classification(Effects.EXTERNAL, EffectsSource.NOBODY)
 
 
-def _known(active: type[MgrModule], said: Any) -> Effects:
+def _parse_effects(active: type[MgrModule], value: Any) -> Effects:
     try:
-        return Effects(said)
+        return Effects(value)
     except ValueError:
-        fields = {"class_name": active.__qualname__, "effects": repr(said)}
+        fields = {"class_name": active.__qualname__, "effects": repr(value)}
         log.warning("EFFECTS is none of external, store, none: external is assumed", extra=fields)
         return Effects.EXTERNAL

@@ -28,9 +28,9 @@ from typing import Any, Final, TypeVar
 
 import modules
 from mgr.config.effects import Effects
-from mgr.host.bridge import aside
-from mgr.host.crash import Caller, Crash
-from mgr.host.effects import Classified, classify, declared_effects
+from mgr.host.bridge import run_in_thread
+from mgr.host.crash import Crash, CrashOrigin
+from mgr.host.effects import Classification, classify, declared_effects
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
@@ -53,25 +53,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ModuleLocation:
     """A place that claims to hold a module.
 
     Attributes:
         name: What operators would call it.
         package: What is imported.
         place: Where it comes from, for messages.
-        rival: The place that has the name already; empty if none.
+        conflicting_place: The place that has the name already; empty if none.
 
     """
 
     name: str
     package: str
     place: str
-    rival: str = ""
+    conflicting_place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class DiscoveredModule:
     """One module on this host, loaded or not.
 
     Attributes:
@@ -112,12 +112,12 @@ class Found:
         """Whether there is a class to construct."""
         return self.active is not None
 
-    def classify(self, chosen: Mapping[str, Effects]) -> Classified:
-        """Say where it acts; ``chosen`` is what the operator says, by name."""
-        return classify(self.name, self.place, self.effects, chosen)
+    def classify(self, operator_effects: Mapping[str, Effects]) -> Classification:
+        """Say where it acts; ``operator_effects`` is what the operator says, by name."""
+        return classify(self.name, self.place, self.effects, operator_effects)
 
 
-Catalogue = Mapping[str, Found]
+Catalogue = Mapping[str, DiscoveredModule]
 """Every module of this host by name, in ascending order."""
 
 
@@ -126,7 +126,7 @@ def always_on(catalogue: Catalogue) -> frozenset[str]:
     return frozenset(found.name for found in catalogue.values() if found.always_on)
 
 
-class UnfitError(Exception):
+class InvalidModuleError(Exception):
     """A package that was imported and is no module; the text says why."""
 
 
@@ -139,75 +139,79 @@ async def find_modules(
     not imported after ``limit_s`` is recorded as such and the next one is imported: its thread
     stays behind.
     """
-    found: dict[str, Found] = {}
-    for candidate in await aside("find-modules", lambda: list(candidates(module_path, skip))):
-        loading = aside("import-modules", partial(load, candidate))
+    found: dict[str, DiscoveredModule] = {}
+    for location in await run_in_thread(
+        "find-modules", lambda: list(module_locations(module_path, skip))
+    ):
+        loading = run_in_thread("import-modules", partial(load, location))
         try:
             async with asyncio.timeout(limit_s):
                 one = await loading
         except TimeoutError:
-            why = f"still being imported after {limit_s:g} s ({candidate.place})"
-            one = Found(name=candidate.name, place=candidate.place, error=why)
+            why = f"still being imported after {limit_s:g} s ({location.place})"
+            one = DiscoveredModule(name=location.name, place=location.place, error=why)
         if one.error:
             log.warning("module unusable", extra={"module_name": one.name, "error": one.error})
         found[one.name] = one
     return dict(sorted(found.items()))
 
 
-def candidates(module_path: Sequence[str], skip: Sequence[str] = ()) -> Iterator[Candidate]:
+def module_locations(
+    module_path: Sequence[str], skip: Sequence[str] = ()
+) -> Iterator[ModuleLocation]:
     """Say which modules there are, without importing one. Appends to ``sys.path``."""
-    bindings.offer()
-    claimed: dict[str, Candidate] = {}
-    rivals: dict[str, str] = {}
-    for candidate in _places(module_path, skip):
-        first = claimed.setdefault(candidate.name, candidate)
-        if first is not candidate:
-            rivals[candidate.name] = candidate.place
-    for name, candidate in claimed.items():
-        yield replace(candidate, rival=rivals.get(name, ""))
+    bindings.install_stand_ins()
+    by_name: dict[str, ModuleLocation] = {}
+    conflicting_places: dict[str, str] = {}
+    for location in _locations(module_path, skip):
+        first = by_name.setdefault(location.name, location)
+        if first is not location:
+            conflicting_places[location.name] = location.place
+    for name, location in by_name.items():
+        yield replace(location, conflicting_place=conflicting_places.get(name, ""))
 
 
-def load(candidate: Candidate) -> Found:
+def load(location: ModuleLocation) -> DiscoveredModule:
     """Import one module and read what it declares. Blocks; raises nothing."""
-    found = Found(name=candidate.name, place=candidate.place)
-    if candidate.rival:
-        both = f"{candidate.place} and {candidate.rival}"
-        error = f"two modules are called {candidate.name!r}: {both}"
-        if candidate.package.startswith(BUNDLED):
-            error += f"; mgrd --bundled-skip {candidate.name} leaves out ours"
+    found = DiscoveredModule(name=location.name, place=location.place)
+    if location.conflicting_place:
+        both = f"{location.place} and {location.conflicting_place}"
+        error = f"two modules are called {location.name!r}: {both}"
+        if location.package.startswith(BUNDLED):
+            error += f"; mgrd --bundled-skip {location.name} leaves out ours"
         return replace(found, error=error)
     try:
-        package = importlib.import_module(candidate.package)
-        active, standby = _classes(package, candidate)
-        return declared(found, active, standby)
-    except UnfitError as error:
+        package = importlib.import_module(location.package)
+        active, standby = _classes(package, location)
+        return with_declarations(found, active, standby)
+    except InvalidModuleError as error:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included
-        crash = Crash.of(found.name, Caller.IMPORT, error)
-        return replace(found, error=_told(error), crashes=(crash,))
+        crash = Crash.of(found.name, CrashOrigin.IMPORT, error)
+        return replace(found, error=_describe_error(error), crashes=(crash,))
 
 
-def declared(
-    found: Found, active: type[MgrModule], standby: type[MgrStandbyModule] | None
-) -> Found:
+def with_declarations(
+    found: DiscoveredModule, active: type[MgrModule], standby: type[MgrStandbyModule] | None
+) -> DiscoveredModule:
     """``found`` with what these classes declare.
 
     Raises:
-        UnfitError: A declaration makes no sense; the text says which.
+        InvalidModuleError: A declaration makes no sense; the text says which.
 
     """
     name = found.name
     crashes: list[Crash] = []
-    _tried(active._register_commands, name, Caller.COMMANDS, crashes)  # noqa: SLF001 - Ceph's name
-    _tried(active._register_options, name, Caller.OPTIONS, crashes)  # noqa: SLF001 - as above
+    _try_register(active._register_commands, name, CrashOrigin.COMMANDS, crashes)  # noqa: SLF001 - Ceph's name
+    _try_register(active._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
     if standby is not None:
-        _tried(standby._register_options, name, Caller.OPTIONS, crashes)  # noqa: SLF001 - as above
-    if _tables(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
-        raise UnfitError("Missing or invalid COMMANDS attribute")
-    options = _tables(active, "MODULE_OPTIONS", ("name",))
+        _try_register(standby._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
+    if _declarations(active, "COMMANDS", ("cmd", "desc", "perm")) is None:
+        raise InvalidModuleError("Missing or invalid COMMANDS attribute")
+    options = _declarations(active, "MODULE_OPTIONS", ("name",))
     if options is None:
-        raise UnfitError("Missing or invalid MODULE_OPTIONS attribute")
-    can_run, why = _may_run(active, name, crashes)
+        raise InvalidModuleError("Missing or invalid MODULE_OPTIONS attribute")
+    can_run, why = _check_can_run(active, name, crashes)
     return replace(
         found,
         active=active,
@@ -217,61 +221,65 @@ def declared(
         can_run=can_run,
         error=why,
         commands=tuple(collect_commands(active)),
-        options=(*options, *_of_standby_only(standby, options)),
+        options=(*options, *_standby_only_options(standby, options)),
         notify_types=_notify_types(active, name),
         crashes=tuple(crashes),
     )
 
 
-def load_anew(name: str, module_path: Sequence[str], skip: Sequence[str] = ()) -> Found:
+def reload_module(
+    name: str, module_path: Sequence[str], skip: Sequence[str] = ()
+) -> DiscoveredModule:
     """Import a module's files as they are now, also one that was not there before. Blocks.
 
     If that fails, everything imported is as it was, and ``error`` says why. Raises nothing.
     """
-    candidate = next((each for each in candidates(module_path, skip) if each.name == name), None)
-    if candidate is None:
-        return Found(name=name, place="", error=f"there is no module {name!r}")
+    location = next(
+        (each for each in module_locations(module_path, skip) if each.name == name), None
+    )
+    if location is None:
+        return DiscoveredModule(name=name, place="", error=f"there is no module {name!r}")
     importlib.invalidate_caches()
-    before = _forget(candidate.package)
-    found = load(candidate)
+    before = _unload(location.package)
+    found = load(location)
     if not found.loaded and before:
-        _forget(candidate.package)
+        _unload(location.package)
         sys.modules.update(before)
-        _show_in_parent(candidate.package)
-    return replace(found, digest=_digest(candidate.package)) if found.loaded else found
+        _set_in_parent(location.package)
+    return replace(found, digest=_digest(location.package)) if found.loaded else found
 
 
-def reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
+def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
     """What other managers must know of these modules; short, and text that can be sent."""
     return tuple(
         ModuleReport(
-            name=_plain(found.name),
+            name=_encodable(found.name),
             can_run=found.can_run,
-            error=_plain(found.error[:ERROR_MAX]),
-            outdated=_plain(found.outdated[:ERROR_MAX]),
+            error=_encodable(found.error[:ERROR_MAX]),
+            outdated=_encodable(found.outdated[:ERROR_MAX]),
         )
         for found in catalogue.values()
     )
 
 
-def _plain(text: str) -> str:
+def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def _forget(package: str) -> dict[str, ModuleType]:
+def _unload(package: str) -> dict[str, ModuleType]:
     """Take ``package`` and all below it out of what is imported; what was there."""
-    gone = {
+    unloaded = {
         name: module
         for name, module in list(sys.modules.items())
         if name == package or name.startswith(f"{package}.")
     }
-    for name, module in gone.items():
+    for name, module in unloaded.items():
         del sys.modules[name]
         # Compiled code is told from newer files by second and size: too coarse for an author.
         if file := getattr(module, "__file__", None):
             with contextlib.suppress(OSError, ValueError):
                 Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
-    return gone
+    return unloaded
 
 
 def _digest(package: str) -> str:
@@ -284,20 +292,20 @@ def _digest(package: str) -> str:
     return found.hexdigest()
 
 
-def _show_in_parent(package: str) -> None:
+def _set_in_parent(package: str) -> None:
     parent, _, child = package.rpartition(".")
     if parent in sys.modules:
         setattr(sys.modules[parent], child, sys.modules[package])
 
 
-def _places(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Candidate]:
-    bundled = [one for folder in modules.__path__ for one in _folders(Path(folder), BUNDLED)]
+def _locations(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[ModuleLocation]:
+    bundled = [one for folder in modules.__path__ for one in _module_folders(Path(folder), BUNDLED)]
     if unknown := set(skip) - {ALL, *(one.name for one in bundled)}:
         log.warning("bundled_skip names no bundled module", extra={"names": sorted(unknown)})
     yield from (one for one in bundled if one.name not in skip and ALL not in skip)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         owner = point.dist.name if point.dist else "an installed distribution"
-        yield Candidate(point.name, point.module, f"{point.module} of {owner}")
+        yield ModuleLocation(point.name, point.module, f"{point.module} of {owner}")
     for folder in module_path:
         path = Path(folder).absolute()
         if not path.is_dir():
@@ -305,30 +313,30 @@ def _places(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Candida
             continue
         if str(path) not in sys.path:
             sys.path.append(str(path))
-        yield from _folders(path, "")
+        yield from _module_folders(path, "")
 
 
-def _folders(folder: Path, prefix: str) -> Iterator[Candidate]:
+def _module_folders(folder: Path, prefix: str) -> Iterator[ModuleLocation]:
     for place in sorted(folder.iterdir()):
         if (place / FILE).is_file() and NAME.fullmatch(place.name):
-            yield Candidate(place.name, prefix + place.name, str(place / FILE))
+            yield ModuleLocation(place.name, prefix + place.name, str(place / FILE))
 
 
 def _classes(
-    package: ModuleType, candidate: Candidate
+    package: ModuleType, location: ModuleLocation
 ) -> tuple[type[MgrModule], type[MgrStandbyModule] | None]:
     # Ceph looks at the package only. Where that is silent the file that makes a folder a module
     # is asked, so that __init__.py need not repeat a name.
-    active = _only(MgrModule, package, candidate.package)
+    active = _single_subclass(MgrModule, package, location.package)
     if active is None:
-        package = importlib.import_module(f"{candidate.package}.module")
-        active = _only(MgrModule, package, candidate.package)
+        package = importlib.import_module(f"{location.package}.module")
+        active = _single_subclass(MgrModule, package, location.package)
     if active is None:
-        raise UnfitError(f"no subclass of MgrModule in {candidate.place}")
-    return active, _only(MgrStandbyModule, package, candidate.package)
+        raise InvalidModuleError(f"no subclass of MgrModule in {location.place}")
+    return active, _single_subclass(MgrStandbyModule, package, location.package)
 
 
-def _only(base: type[C], package: ModuleType, home: str) -> type[C] | None:
+def _single_subclass(base: type[C], package: ModuleType, home: str) -> type[C] | None:
     """The one proper subclass of ``base`` that ``package`` shows; its own before imported ones."""
     shown = {
         thing
@@ -341,21 +349,21 @@ def _only(base: type[C], package: ModuleType, home: str) -> type[C] | None:
     chosen = {c for c in chosen if not any(o is not c and issubclass(o, c) for o in chosen)}
     if len(chosen) > 1:
         names = ", ".join(sorted(one.__name__ for one in chosen))
-        raise UnfitError(
+        raise InvalidModuleError(
             f"more than one subclass of {base.__name__} in {package.__name__}: {names}"
         )
     return next(iter(chosen), None)
 
 
-def _tried(register: Any, name: str, caller: Caller, crashes: list[Crash]) -> None:
+def _try_register(register: Any, name: str, origin: CrashOrigin, crashes: list[Crash]) -> None:
     try:
         register(name)
     except Exception as error:  # a module may override it; Ceph goes on without
         log.exception("registration raised", extra={"module_name": name})
-        crashes.append(Crash.of(name, caller, error))
+        crashes.append(Crash.of(name, origin, error))
 
 
-def _tables(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, Any]] | None:
+def _declarations(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, Any]] | None:
     """The list of declarations called ``name``; None if it is none, or one lacks a key."""
     value = getattr(owner, name, None)
     if not isinstance(value, list | tuple):
@@ -364,12 +372,12 @@ def _tables(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, 
     return list(value) if fits else None
 
 
-def _of_standby_only(
+def _standby_only_options(
     standby: type[MgrStandbyModule] | None, options: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:
     # Types come from the active class: what only the standby class declares is a text.
     known = {entry["name"] for entry in options}
-    declared = _tables(standby, "MODULE_OPTIONS", ("name",)) if standby else None
+    declared = _declarations(standby, "MODULE_OPTIONS", ("name",)) if standby else None
     for entry in declared or ():
         if entry["name"] not in known:
             yield {**entry, "type": "str"}
@@ -383,12 +391,12 @@ def _notify_types(active: type[MgrModule], name: str) -> frozenset[str]:
     return frozenset(str(getattr(one, "value", one)) for one in wanted)
 
 
-def _may_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> tuple[bool, str]:
+def _check_can_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> tuple[bool, str]:
     try:
         answer: object = active.can_run()
     except Exception as error:  # the module's code
         log.exception("can_run raised", extra={"module_name": name})
-        crashes.append(Crash.of(name, Caller.CAN_RUN, error))
+        crashes.append(Crash.of(name, CrashOrigin.CAN_RUN, error))
         return False, ""
     match answer:
         case (bool(can), str(why)) if isinstance(answer, tuple):
@@ -397,7 +405,7 @@ def _may_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> tuple[
             return False, "wrong type returned from can_run"
 
 
-def _told(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """What went wrong, and in which line of whose file."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} ({error.filename}:{error.lineno})"

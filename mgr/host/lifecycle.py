@@ -5,13 +5,13 @@ Pure: no thread, no clock. ``runner.py`` tells it what happened and does what it
 Theory of operation
 -------------------
 A module is constructed (STARTING), then serves (RUNNING). A constructor or a ``serve()`` that
-raises makes it BROKEN: it is named in health, its commands are refused, and after a pause that
+raises makes it FAILED: it is named in health, its commands are refused, and after a pause that
 grows with each time it is constructed anew (RESTARTING). It then is on PROBATION, where it works
 as before but keeps its health entry, so that a module which dies every second is not reported
 as well for the half of each second in which it lives.
 
 There is never a second instance beside one that still runs. Where an earlier one did not stop
-when it was to be restarted, the module is HELD: nothing is constructed until that one has ended.
+when it was to be restarted, the module is WAITING: nothing is constructed until that one has ended.
 
 Construction has a limit: past it the module is LATE, which is reported and ends nothing. The
 manager is active meanwhile and holds the module's commands.
@@ -36,9 +36,9 @@ class Phase(Enum):
     STARTING = "starting"
     LATE = "late"
     RUNNING = "running"
-    BROKEN = "failed"
+    FAILED = "failed"
     RESTARTING = "restarting"
-    HELD = "held: an earlier instance still runs"
+    WAITING = "waiting: an earlier instance still runs"
     PROBATION = "on probation"
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -68,10 +68,10 @@ class Action(Enum):
     SERVE = auto()
     PAUSE = auto()
     CONSTRUCT = auto()
-    WAIT = auto()
-    WATCH = auto()
+    WAIT_FOR_EARLIER = auto()
+    START_PROBATION = auto()
     SHUT_DOWN = auto()
-    CUT_OFF = auto()
+    DISCONNECT = auto()
 
 
 class Step(NamedTuple):
@@ -85,27 +85,27 @@ _P, _E, _A = Phase, Event, Action
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = {
     (_P.STARTING, _E.CONSTRUCTED): Step(_P.RUNNING, (_A.SERVE,)),
-    (_P.STARTING, _E.CONSTRUCTOR_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
+    (_P.STARTING, _E.CONSTRUCTOR_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.STARTING, _E.LOAD_LIMIT_PASSED): Step(_P.LATE, (_A.REPORT,)),
     (_P.STARTING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.LATE, _E.CONSTRUCTED): Step(_P.RUNNING, (_A.CLEAR, _A.SERVE)),
-    (_P.LATE, _E.CONSTRUCTOR_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
+    (_P.LATE, _E.CONSTRUCTOR_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.LATE, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
-    (_P.RUNNING, _E.SERVE_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
+    (_P.RUNNING, _E.SERVE_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.RUNNING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
-    (_P.BROKEN, _E.PAUSE_OVER): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
-    (_P.BROKEN, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
-    (_P.RESTARTING, _E.CONSTRUCTED): Step(_P.PROBATION, (_A.SERVE, _A.WATCH)),
-    (_P.RESTARTING, _E.CONSTRUCTOR_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
-    (_P.RESTARTING, _E.STOP_LIMIT_PASSED): Step(_P.HELD, (_A.REPORT, _A.WAIT)),
+    (_P.FAILED, _E.PAUSE_OVER): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
+    (_P.FAILED, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
+    (_P.RESTARTING, _E.CONSTRUCTED): Step(_P.PROBATION, (_A.SERVE, _A.START_PROBATION)),
+    (_P.RESTARTING, _E.CONSTRUCTOR_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
+    (_P.RESTARTING, _E.STOP_LIMIT_PASSED): Step(_P.WAITING, (_A.REPORT, _A.WAIT_FOR_EARLIER)),
     (_P.RESTARTING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
-    (_P.HELD, _E.EARLIER_ENDED): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
-    (_P.HELD, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
+    (_P.WAITING, _E.EARLIER_ENDED): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
+    (_P.WAITING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.PROBATION, _E.PROBATION_OVER): Step(_P.RUNNING, (_A.CLEAR,)),
-    (_P.PROBATION, _E.SERVE_RAISED): Step(_P.BROKEN, (_A.REPORT, _A.PAUSE)),
+    (_P.PROBATION, _E.SERVE_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.PROBATION, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
-    (_P.STOPPING, _E.STOPPED): Step(_P.STOPPED, (_A.CUT_OFF,)),
-    (_P.STOPPING, _E.STOP_LIMIT_PASSED): Step(_P.ABANDONED, (_A.CUT_OFF,)),
+    (_P.STOPPING, _E.STOPPED): Step(_P.STOPPED, (_A.DISCONNECT,)),
+    (_P.STOPPING, _E.STOP_LIMIT_PASSED): Step(_P.ABANDONED, (_A.DISCONNECT,)),
 }
 
 ENDED: Final = frozenset({Phase.STOPPED, Phase.ABANDONED})
@@ -118,7 +118,7 @@ IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
         # An earlier probation's timer, overtaken by another crash.
         *(
             (phase, Event.PROBATION_OVER)
-            for phase in (Phase.BROKEN, Phase.RESTARTING, Phase.HELD, Phase.RUNNING)
+            for phase in (Phase.FAILED, Phase.RESTARTING, Phase.WAITING, Phase.RUNNING)
         ),
         # What was under way when it was told to stop.
         *(
@@ -139,10 +139,10 @@ IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
 )
 """Pairs that happen in a healthy run and mean nothing. Any other pair is a bug."""
 
-WORKS: Final = frozenset({Phase.RUNNING, Phase.PROBATION})
+READY: Final = frozenset({Phase.RUNNING, Phase.PROBATION})
 """Its commands are run."""
 
-COMES: Final = frozenset({Phase.STARTING, Phase.LATE, Phase.RESTARTING})
+LOADING: Final = frozenset({Phase.STARTING, Phase.LATE, Phase.RESTARTING})
 """It has no instance yet: its commands are held."""
 
 
@@ -153,4 +153,4 @@ def step(phase: Phase, event: Event) -> Step:
         UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``IGNORED``.
 
     """
-    return lookup(TRANSITIONS, LATE, phase, event) or Step(phase)
+    return lookup(TRANSITIONS, IGNORED, phase, event) or Step(phase)

@@ -19,7 +19,7 @@ NotifyId = str | int | Mapping[str, Any]
 """Text: a tag. A number: a version, of which only the last one counts. Else an entry."""
 
 
-class News:
+class NotificationQueue:
     """Notifications that one module has not been told yet. Only the loop touches it."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class News:
         """Everything there is, and forget it: did options change, and what else happened."""
         config, self._config = self._config, False
         keys = [(STORE, key) for key in self._keys]
-        told: list[tuple[str, NotifyId]] = [
+        notifications: list[tuple[str, NotifyId]] = [
             *self._kinds,
             *self._versions.items(),
             *keys,
@@ -77,4 +77,4 @@ class News:
         self._versions.clear()
         self._keys.clear()
         self._entries.clear()
-        return config, told
+        return config, notifications

@@ -13,42 +13,42 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from mgr.host.bridge import aside
-from mgr.host.finder import Found, load_anew
-from mgr.host.worker_context import Manager
+from mgr.host.bridge import run_in_thread
+from mgr.host.finder import DiscoveredModule, reload_module
+from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
 from mgr.store.api import Revision
 
-OTHER_FILES: Final = "its files are not those that the active manager reloaded"
+DIFFERENT_FILES: Final = "its files are not those that the active manager reloaded"
 
 log = logging.getLogger(__name__)
 
 
-async def read_anew(settings: Settings, name: str) -> Found:
+async def reload_in_thread(settings: Settings, name: str) -> DiscoveredModule:
     """Import a module's files as they are now, within ``module_load_s``. Raises nothing.
 
     Where that fails, ``error`` says why, and what was imported stays as it was.
     """
-    reading = aside(
-        "reload-module", partial(load_anew, name, settings.module_path, settings.bundled_skip)
+    reading = run_in_thread(
+        "reload-module", partial(reload_module, name, settings.module_path, settings.bundled_skip)
     )
     try:
         async with asyncio.timeout(settings.module_load_s):
             return await reading
     except TimeoutError:
         limit = f"{settings.module_load_s:g} s"
-        return Found(name=name, place="", error=f"still being imported after {limit}")
+        return DiscoveredModule(name=name, place="", error=f"still being imported after {limit}")
 
 
-class Reloads:
+class ReloadFollower:
     """What a worker that does not lead must still read anew."""
 
-    def __init__(self, manager: Manager, since: Revision) -> None:
+    def __init__(self, manager: WorkerContext, since: Revision) -> None:
         """Follow each reload after ``since``; what was imported must be no older than that."""
         self._manager = manager
         self._since = since
-        self._followed: dict[str, Revision] = {}
-        self._turn = asyncio.Lock()
+        self._followed_revisions: dict[str, Revision] = {}
+        self._lock = asyncio.Lock()
 
     async def catch_up(self) -> dict[str, bool]:
         """Read anew what the active did meanwhile: for each module, whether its code is new now.
@@ -57,23 +57,23 @@ class Reloads:
         catalogue (``outdated``) and not tried again before the next reload.
         """
         manager, done = self._manager, {}
-        async with self._turn:
+        async with self._lock:
             for key, record in manager.mirror.list(manager.keys.reloads).items():
                 name = key.removeprefix(manager.keys.reloads)
-                if record.mod_revision > self._followed.get(name, self._since):
-                    self._followed[name] = record.mod_revision
+                if record.mod_revision > self._followed_revisions.get(name, self._since):
+                    self._followed_revisions[name] = record.mod_revision
                     done[name] = await self._follow(name, record.value)
         return done
 
     async def _follow(self, name: str, digest: str) -> bool:
         manager = self._manager
-        found, known = await read_anew(manager.settings, name), manager.catalogue.get(name)
+        found, known = await reload_in_thread(manager.settings, name), manager.catalogue.get(name)
         read = found.loaded
         if not read and known is not None:
             found = replace(known, outdated=found.error)
         elif read and found.digest != digest:
-            found = replace(found, outdated=OTHER_FILES)
-        manager.enter(found)
+            found = replace(found, outdated=DIFFERENT_FILES)
+        manager.register_module(found)
         fields = {"module_name": name}
         if why := found.outdated or found.error:
             log.error("reload not followed", extra=fields | {"error": why})

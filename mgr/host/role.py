@@ -16,7 +16,7 @@ class Role(Protocol):
     """The part this worker plays now. Ask for it anew at each call: it changes on promotion."""
 
     @property
-    def part(self) -> str:
+    def state(self) -> str:
         """``standby``, ``starting``, ``active``, ``suspended`` or ``draining``."""
         ...
 

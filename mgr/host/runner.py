@@ -22,10 +22,10 @@ from mgr.errors import (
     OverloadedError,
     TermLostError,
 )
-from mgr.host.bridge import Bridge, aside, thread_name
-from mgr.host.crash import Caller, Crash, Heard, unheard
-from mgr.host.lifecycle import COMES, ENDED, WORKS, Action, Event, Phase, step
-from mgr.host.notifications import News, NotifyId
+from mgr.host.bridge import Bridge, run_in_thread, thread_name
+from mgr.host.crash import Crash, CrashHandler, CrashOrigin, ignore_crash
+from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
+from mgr.host.notifications import NotificationQueue, NotifyId
 
 CLOG: Final = "clog"
 """News of the cluster log, which has a caller of its own in crash reports."""
@@ -38,7 +38,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class Servant(Protocol):
+class ModuleInstance(Protocol):
     """What both kinds of module have for certain; ``shutdown`` a standby half may lack."""
 
     def serve(self) -> None:
@@ -58,7 +58,7 @@ class Limits:
         pause_max_s: Where the doubling ends.
         probation_s: A restarted module that lives this long counts as well again.
         commands_max: Calls that may wait for its command thread.
-        holds: Asked on that thread: may a command begin at this instant?
+        may_begin: Asked on that thread: may a command begin at this instant?
 
     """
 
@@ -67,7 +67,7 @@ class Limits:
     pause_max_s: float = 60.0
     probation_s: float = 10.0
     commands_max: int = 256
-    holds: Callable[[], bool] = lambda: True
+    may_begin: Callable[[], bool] = lambda: True
 
 
 class ModuleRunner:
@@ -76,39 +76,39 @@ class ModuleRunner:
     def __init__(
         self,
         name: str,
-        construct: Callable[[Bridge], Servant],
+        construct: Callable[[Bridge], ModuleInstance],
         *,
         limits: Limits,
         clock: Clock,
-        changed: Callable[[ModuleRunner, Event], None],
-        crashed: Heard = unheard,
+        on_event: Callable[[ModuleRunner, Event], None],
+        on_crash: CrashHandler = ignore_crash,
     ) -> None:
         """Make instances with ``construct``, on the module's thread.
 
-        ``changed`` is told of events, ``crashed`` of what the module raised.
+        ``on_event`` is told of events, ``on_crash`` of what the module raised.
         """
         self.name = name
         self.phase = Phase.STARTING
         self.error = ""
         """Why it is reported: empty while it is well."""
         self.restarts = 0
-        self.instance: Servant | None = None
+        self.instance: ModuleInstance | None = None
         self._construct = construct
         self._limits = limits
         self._clock = clock
-        self._changed = changed
-        self._crashed = crashed
+        self._on_event = on_event
+        self._on_crash = on_crash
         self._bridge = Bridge(name, waiting_max=limits.commands_max)
         self._serving: asyncio.Future[None] | None = None
-        self._constructing: asyncio.Future[Servant] | None = None
+        self._constructing: asyncio.Future[ModuleInstance] | None = None
         self._failures = 0
         self._stop_s = limits.stop_s
-        self._deeds: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
-        self._turn = asyncio.Event()
-        self._news = News()
-        self._watched: set[str] = set()
-        self._telling: asyncio.Task[None] | None = None
+        self._phase_changed = asyncio.Event()
+        self._notifications = NotificationQueue()
+        self._watched_prefixes: set[str] = set()
+        self._delivery: asyncio.Task[None] | None = None
         # What runs on threads of its instances, beside commands: those are waited for in order.
         self._threads: set[asyncio.Future[Any]] = set()
 
@@ -118,37 +118,37 @@ class ModuleRunner:
         return tuple(self._threads)
 
     @property
-    def news_dropped(self) -> int:
+    def notifications_dropped(self) -> int:
         """Notifications that were lost because the module did not keep up."""
-        return self._news.dropped
+        return self._notifications.dropped
 
-    async def live(self) -> None:
+    async def run_until_stopped(self) -> None:
         """Construct the module and keep it serving until it was stopped. Run it as a task."""
         if self.phase in ENDED:
             return
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self._do(Action.CONSTRUCT)
-                await self.until(lambda: self.phase in ENDED)
-                for deed in self._deeds:
-                    deed.cancel()
+                self._perform(Action.CONSTRUCT)
+                await self.wait_until(lambda: self.phase in ENDED)
+                for task in self._tasks:
+                    task.cancel()
         finally:
             self._group = None
             self._bridge.close()
 
-    async def until(self, state: Callable[[], bool]) -> None:
+    async def wait_until(self, state: Callable[[], bool]) -> None:
         """Wait until ``state`` holds, looked at after each event. The caller brings a limit."""
         while not state():
-            await self._turn.wait()
+            await self._phase_changed.wait()
 
-    async def loaded(self) -> None:
+    async def wait_loaded(self) -> None:
         """Wait until its construction has ended, good or bad, or is past its limit."""
-        await self.until(lambda: self.phase is not Phase.STARTING)
+        await self.wait_until(lambda: self.phase is not Phase.STARTING)
 
     def load_limit_passed(self) -> None:
         """Report the module if it still is being constructed."""
-        self._happened(Event.LOAD_LIMIT_PASSED)
+        self._handle_event(Event.LOAD_LIMIT_PASSED)
 
     async def stop(self, *, limit_s: float | None = None) -> bool:
         """Ask the module to stop, within ``limit_s`` seconds; whether it did. Raises nothing.
@@ -157,8 +157,8 @@ class ModuleRunner:
         """
         if limit_s is not None:
             self._stop_s = limit_s
-        self._happened(Event.STOP)
-        await self.until(lambda: self.phase in ENDED)
+        self._handle_event(Event.STOP)
+        await self.wait_until(lambda: self.phase in ENDED)
         return self.phase is Phase.STOPPED
 
     # -- commands ---------------------------------------------------------------------------
@@ -171,15 +171,15 @@ class ModuleRunner:
             ModuleFailedError: It failed.
 
         """
-        while self.phase not in WORKS:
-            if self.phase not in COMES:
+        while self.phase not in READY:
+            if self.phase not in LOADING:
                 raise ModuleFailedError(
                     f"Module '{self.name}' has experienced an error and cannot handle commands: "
                     f"{self.error or self.phase.value}"
                 )
             try:
                 async with asyncio.timeout(max(0.0, until_s - self._clock.now())):
-                    await self._turn.wait()
+                    await self._phase_changed.wait()
             except TimeoutError:
                 raise ModuleNotReadyError(
                     f"Module '{self.name}' did not initialize in time"
@@ -198,14 +198,14 @@ class ModuleRunner:
 
         Implements ``mgr.command.dispatch.Runner``; see there for what is raised.
         """
-        if self.phase not in WORKS and not self._tests_itself(command):
+        if self.phase not in READY and not self._is_self_test(command):
             await self.ready(until_s=deadline_s)
         handle: Any = getattr(self.instance, "_handle_command")  # noqa: B009 - Ceph's name, which only active modules have
-        clock, name, holds = self._clock, self.name, self._limits.holds
+        clock, name, may_begin = self._clock, self.name, self._limits.may_begin
 
         def call() -> object:
             # It waited for the thread, perhaps through a pause of the whole process.
-            if not holds():
+            if not may_begin():
                 raise NotActiveError(None)
             if clock.now() >= deadline_s:
                 raise OverloadedError(
@@ -221,147 +221,147 @@ class ModuleRunner:
 
         return await self._bridge.to_module(call)
 
-    def _tests_itself(self, command: Any) -> bool:
+    def _is_self_test(self, command: Any) -> bool:
         # Of a module that failed it is what its author wants to ask; as long as it is there.
         asked = command.prefix == f"{self.name} self-test"
-        return asked and self.phase is Phase.BROKEN and self.instance is not None
+        return asked and self.phase is Phase.FAILED and self.instance is not None
 
     # -- notifications ----------------------------------------------------------------------
 
     def notify(self, kind: str, notify_id: NotifyId = "") -> None:
         """Tell the module of ``kind``, on its command thread, after what waits there already."""
-        self._news.add(kind, notify_id)
-        self._tell()
+        self._notifications.add(kind, notify_id)
+        self._start_delivery()
 
     def notify_config(self) -> None:
         """Tell the module that options changed; several changes may be told as one."""
-        self._news.add_config()
-        self._tell()
+        self._notifications.add_config()
+        self._start_delivery()
 
     def watch(self, prefix: str) -> None:
         """Tell the present instance of changed keys that begin so, until it ends."""
-        self._watched.add(prefix)
+        self._watched_prefixes.add(prefix)
 
     def unwatch(self, prefix: str) -> None:
         """Tell it no more of those; no error where it never asked."""
-        self._watched.discard(prefix)
+        self._watched_prefixes.discard(prefix)
 
     def notify_store(self, key: str) -> None:
         """Tell the module that its ``key`` changed, if it watches that one."""
-        if key.startswith(tuple(self._watched)):
-            self._news.add_key(key)
-            self._tell()
+        if key.startswith(tuple(self._watched_prefixes)):
+            self._notifications.add_key(key)
+            self._start_delivery()
 
-    def _tell(self) -> None:
+    def _start_delivery(self) -> None:
         # What comes before the module is there waits for it: its constructor may have read an
         # option just before it changed.
-        if self._telling or not self._news or self.phase not in WORKS:
+        if self._delivery or not self._notifications or self.phase not in READY:
             return
-        self._telling = self._start(self._deliver())
+        self._delivery = self._start_task(self._deliver())
 
     async def _deliver(self) -> None:
         with contextlib.suppress(ModuleFailedError):  # stopped meanwhile: nobody is to be told
-            while self._news and self.phase in WORKS:
+            while self._notifications and self.phase in READY:
                 # In two hops, so that all that comes while the thread is busy is one batch.
-                await self._in_order()
-                told = partial(_tell, self.instance, *self._news.take())
-                for caller, error in await self._bridge.to_module(told, always=True):
-                    self._crash(caller, error)
-        self._telling = None
+                await self._queued_calls_done()
+                deliver = partial(_deliver_batch, self.instance, *self._notifications.take())
+                for origin, error in await self._bridge.to_module(deliver, ignore_limit=True):
+                    self._report_crash(origin, error)
+        self._delivery = None
 
     # -- deeds ------------------------------------------------------------------------------
 
-    def _happened(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         before = self.phase
         self.phase, actions = step(before, event)
         for action in actions:
-            self._do(action)
+            self._perform(action)
         if self.phase is not before:
             fields = {"module_name": self.name, "phase": self.phase.value}
             if self.error:
                 fields["error"] = self.error
             log.info("module changed phase", extra=fields)
-        self._changed(self, event)
-        turned, self._turn = self._turn, asyncio.Event()
-        turned.set()
-        self._tell()
+        self._on_event(self, event)
+        previous, self._phase_changed = self._phase_changed, asyncio.Event()
+        previous.set()
+        self._start_delivery()
 
-    def _do(self, action: Action) -> None:
+    def _perform(self, action: Action) -> None:
         match action:
             case Action.REPORT:
                 self.error = self.error or NOT_INITIALISED
             case Action.CLEAR:
                 self.error = ""
                 self._failures = 0
-            case Action.CUT_OFF:
+            case Action.DISCONNECT:
                 self.instance = None
                 self._bridge.close()
             case Action.SHUT_DOWN if self._group is None:
                 # Stopped before it ever began to live: there is nothing to shut down.
-                self._happened(Event.STOPPED)
+                self._handle_event(Event.STOPPED)
             case _:
-                self._start(self._work_of(action))
+                self._start_task(self._coroutine_for(action))
 
-    def _work_of(self, action: Action) -> Coroutine[Any, Any, None]:
-        works = {
-            Action.CONSTRUCT: self._bring_up,
+    def _coroutine_for(self, action: Action) -> Coroutine[Any, Any, None]:
+        coroutines = {
+            Action.CONSTRUCT: self._construct_instance,
             Action.SERVE: self._serve,
             Action.PAUSE: self._pause,
-            Action.WAIT: self._wait,
-            Action.WATCH: self._watch,
+            Action.WAIT_FOR_EARLIER: self._wait_for_earlier,
+            Action.START_PROBATION: self._time_probation,
             Action.SHUT_DOWN: self._shut_down,
         }
-        return works[action]()
+        return coroutines[action]()
 
-    def _start(self, deed: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:
             raise AssertionError("a deed is done while the module lives")
-        task = self._group.create_task(deed)
-        self._deeds.add(task)
-        task.add_done_callback(self._deeds.discard)
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _bring_up(self) -> None:
+    async def _construct_instance(self) -> None:
         if self.instance is not None:
-            stopped = await self._dismiss(self._limits.stop_s)
+            stopped = await self._stop_instance(self._limits.stop_s)
             if self.phase is not Phase.RESTARTING:
                 return  # It is being stopped by now, and looked after there.
             self.instance = self._serving = self._constructing = None
-            if self._telling is not None:
+            if self._delivery is not None:
                 # It may wait for a thread that never returns.
-                self._telling.cancel()
-                self._telling = None
+                self._delivery.cancel()
+                self._delivery = None
             self._bridge.close()
             self._bridge = Bridge(self.name, waiting_max=self._limits.commands_max)
             if not stopped:
                 self.error = EARLIER_RUNS
-                self._happened(Event.STOP_LIMIT_PASSED)
+                self._handle_event(Event.STOP_LIMIT_PASSED)
                 return
         # The next instance knows nothing of what this one watched, and reads anew anyway.
-        self._watched.clear()
+        self._watched_prefixes.clear()
         bridge = self._bridge
-        self._constructing = self._tracked(bridge.to_module(lambda: self._construct(bridge)))
+        self._constructing = self._track(bridge.to_module(lambda: self._construct(bridge)))
         try:
             self.instance = await asyncio.shield(self._constructing)
         except Exception as error:  # the module's code
             log.exception("constructor raised", extra={"module_name": self.name})
-            self._crash(Caller.CONSTRUCTOR, error)
-            self.error = _words(error)
-            self._happened(Event.CONSTRUCTOR_RAISED)
+            self._report_crash(CrashOrigin.CONSTRUCTOR, error)
+            self.error = _error_text(error)
+            self._handle_event(Event.CONSTRUCTOR_RAISED)
         else:
-            self._happened(Event.CONSTRUCTED)
+            self._handle_event(Event.CONSTRUCTED)
 
     async def _serve(self) -> None:
         if self.instance is None:
             raise AssertionError("SERVE comes after CONSTRUCTED")
-        self._serving = self._tracked(self._bridge.start_serving(self.instance.serve))
+        self._serving = self._track(self._bridge.start_serving(self.instance.serve))
         try:
             await asyncio.shield(self._serving)
         except Exception as error:  # the module's code
             log.exception("serve raised", extra={"module_name": self.name})
-            self._crash(Caller.SERVE, error)
-            self.error = _words(error)
-            self._happened(Event.SERVE_RAISED)
+            self._report_crash(CrashOrigin.SERVE, error)
+            self.error = _error_text(error)
+            self._handle_event(Event.SERVE_RAISED)
 
     async def _pause(self) -> None:
         longest = self._limits.pause_max_s
@@ -369,56 +369,56 @@ class ModuleRunner:
         await asyncio.sleep(min(longest, self._limits.pause_s * 2 ** min(self._failures, 32)))
         self._failures += 1
         self.restarts += 1
-        self._happened(Event.PAUSE_OVER)
+        self._handle_event(Event.PAUSE_OVER)
 
-    async def _wait(self) -> None:
+    async def _wait_for_earlier(self) -> None:
         while self._threads:
             await asyncio.wait(self._threads)
-        self._happened(Event.EARLIER_ENDED)
+        self._handle_event(Event.EARLIER_ENDED)
 
-    async def _watch(self) -> None:
+    async def _time_probation(self) -> None:
         await asyncio.sleep(self._limits.probation_s)
-        self._happened(Event.PROBATION_OVER)
+        self._handle_event(Event.PROBATION_OVER)
 
     async def _shut_down(self) -> None:
-        stopped = await self._dismiss(self._stop_s)
+        stopped = await self._stop_instance(self._stop_s)
         if not stopped:
             log.error(
                 "module did not stop and is abandoned: its threads stay behind",
                 extra={"module_name": self.name, "limit_s": self._stop_s},
             )
-        self._happened(Event.STOPPED if stopped else Event.STOP_LIMIT_PASSED)
+        self._handle_event(Event.STOPPED if stopped else Event.STOP_LIMIT_PASSED)
 
-    async def _dismiss(self, limit_s: float) -> bool:
+    async def _stop_instance(self, limit_s: float) -> bool:
         """Ask the instance to stop and wait for its threads; whether all came to an end."""
         end_s = self._clock.now() + limit_s
         # Half of the time for what runs. Then it is asked all the same: a command may wait for
         # the very thing that shutdown() brings.
-        await self._ended(self._in_order(), end_s - limit_s / 2)
+        await self._wait_ended(self._queued_calls_done(), end_s - limit_s / 2)
         if self._constructing is not None and self._constructing.done() and self.instance is None:
             self.instance = _result_of(self._constructing)
         instance: Any = self.instance
         if instance is None and self._constructing is not None and not self._constructing.done():
             self._stop_when_constructed(self._constructing)
         if instance is not None:
-            stopping = self._ask_to_stop(instance)
-            await self._ended(stopping, end_s)
+            stopping = self._call_shutdown(instance)
+            await self._wait_ended(stopping, end_s)
             if stopping.done() and (error := stopping.exception()):
                 log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)
-                self._crash(Caller.SHUTDOWN, error)
+                self._report_crash(CrashOrigin.SHUTDOWN, error)
             if self._serving is not None:
-                await self._ended(self._serving, end_s)
-            await self._ended(self._in_order(), end_s)
+                await self._wait_ended(self._serving, end_s)
+            await self._wait_ended(self._queued_calls_done(), end_s)
         while self._threads and (left_s := end_s - self._clock.now()) > 0:
             await asyncio.wait(self._threads, timeout=left_s)
         return not self._threads
 
-    def _ask_to_stop(self, instance: Any) -> asyncio.Future[None]:
+    def _call_shutdown(self, instance: Any) -> asyncio.Future[None]:
         # Looked up on its thread: a class that lacks it has a shutdown() that raises.
         name = thread_name(self.name, "stop")
-        return self._tracked(aside(name, lambda: instance.shutdown(), module=self.name))  # noqa: PLW0108
+        return self._track(run_in_thread(name, lambda: instance.shutdown(), module=self.name))  # noqa: PLW0108
 
-    def _stop_when_constructed(self, constructing: asyncio.Future[Servant]) -> None:
+    def _stop_when_constructed(self, constructing: asyncio.Future[ModuleInstance]) -> None:
         """Have an instance that comes too late asked to stop, and count it until it has."""
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -426,26 +426,26 @@ class ModuleRunner:
             if not stopped.done():
                 stopped.set_result(None)
 
-        def constructed(late: asyncio.Future[Servant]) -> None:
+        def constructed(late: asyncio.Future[ModuleInstance]) -> None:
             instance = _result_of(late)
             if instance is None:
                 settle(late)
             else:
-                self._ask_to_stop(instance).add_done_callback(settle)
+                self._call_shutdown(instance).add_done_callback(settle)
 
-        self._tracked(stopped)
+        self._track(stopped)
         constructing.add_done_callback(constructed)
 
-    def _crash(self, caller: Caller, error: BaseException) -> None:
+    def _report_crash(self, origin: CrashOrigin, error: BaseException) -> None:
         # That the term is over is no fault of the module's, whatever it makes of it.
         if not isinstance(error, TermLostError):
-            self._crashed(Crash.of(self.name, caller, error))
+            self._on_crash(Crash.of(self.name, origin, error))
 
-    def _in_order(self) -> asyncio.Future[None]:
+    def _queued_calls_done(self) -> asyncio.Future[None]:
         """Ends when every call that the command thread has by now is over."""
-        return self._tracked(self._bridge.to_module(lambda: None, always=True))
+        return self._track(self._bridge.to_module(lambda: None, ignore_limit=True))
 
-    def _tracked(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
+    def _track(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
         """Count ``future`` among the leftovers until it ends."""
         self._threads.add(future)
 
@@ -458,15 +458,15 @@ class ModuleRunner:
         future.add_done_callback(ended)
         return future
 
-    async def _ended(self, future: asyncio.Future[Any], until_s: float) -> None:
+    async def _wait_ended(self, future: asyncio.Future[Any], until_s: float) -> None:
         await asyncio.wait({future}, timeout=max(0.0, until_s - self._clock.now()))
 
 
-def _tell(
+def _deliver_batch(
     instance: Any,
     config: bool,  # noqa: FBT001 - runs as a closure
-    told: list[tuple[str, NotifyId]],
-) -> list[tuple[Caller, Exception]]:
+    notifications: list[tuple[str, NotifyId]],
+) -> list[tuple[CrashOrigin, Exception]]:
     """On the module's thread: one batch of notifications; none keeps the next from coming.
 
     Returns what notifications raised. A ``config_notify`` that raises is no crash, as in Ceph.
@@ -476,21 +476,21 @@ def _tell(
             instance._config_notify()  # noqa: SLF001 - Ceph's name
         except Exception:  # the module's code
             instance.log.exception("config_notify raised")
-    raised: list[tuple[Caller, Exception]] = []
-    for kind, notify_id in told:
+    raised: list[tuple[CrashOrigin, Exception]] = []
+    for kind, notify_id in notifications:
         try:
             instance.notify(kind, notify_id)
         except Exception as error:  # the module's code
             instance.log.exception("notify raised for %s", kind)
-            raised.append((Caller.NOTIFY_CLOG if kind == CLOG else Caller.NOTIFY, error))
+            raised.append((CrashOrigin.NOTIFY_CLOG if kind == CLOG else CrashOrigin.NOTIFY, error))
     return raised
 
 
-def _result_of(constructing: asyncio.Future[Servant]) -> Servant | None:
+def _result_of(constructing: asyncio.Future[ModuleInstance]) -> ModuleInstance | None:
     if constructing.cancelled() or constructing.exception() is not None:
         return None
     return constructing.result()
 
 
-def _words(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return str(error) or type(error).__name__

@@ -11,9 +11,9 @@ from mgr.config.manager_options import native_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
 from mgr.errors import InvalidArgumentError
-from mgr.host.abandoned import Abandoned
+from mgr.host.abandoned import AbandonedInstances
 from mgr.host.cluster_view import ClusterView
-from mgr.host.finder import Catalogue, Found
+from mgr.host.finder import Catalogue, DiscoveredModule
 from mgr.metrics import Metrics
 from mgr.settings import Settings
 from mgr.store.api import Store
@@ -23,15 +23,15 @@ from mgr.store.mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manager:
+class WorkerContext:
     """One manager on one host, whichever part it plays.
 
     Attributes:
-        catalogue: The modules on this host, by name in ascending order; changed by ``enter``.
+        catalogue: The modules on this host, ascending by name; changed by ``register_module``.
         config: The stored options; ``follow_config`` keeps them up to date.
         identity: Which etcd cluster this is, and which endpoints belong to another one.
         incarnation: What this worker is called; new with every worker.
-        abandoned: Instances of modules that did not stop and still run in this worker.
+        abandoned_instances: Instances of modules that did not stop and still run in this worker.
 
     """
 
@@ -41,11 +41,11 @@ class Manager:
     mirror: Mirror
     keys: Keys
     clock: Clock
-    catalogue: dict[str, Found]
+    catalogue: dict[str, DiscoveredModule]
     config: ConfigValues
     view: ClusterView
     metrics: Metrics
-    abandoned: Abandoned = field(default_factory=Abandoned)
+    abandoned_instances: AbandonedInstances = field(default_factory=AbandonedInstances)
     identity: StoreIdentity = field(default_factory=StoreIdentity)
 
     @property
@@ -53,7 +53,7 @@ class Manager:
         """The ``x`` of ``mgr.x``."""
         return self.settings.id
 
-    def enter(self, found: Found) -> None:
+    def register_module(self, found: DiscoveredModule) -> None:
         """Know ``found``, its options included, instead of what had its name. On the loop only."""
         self.config.schemas.put(found.name, found.options)
         entries = sorted({**self.catalogue, found.name: found}.items())
@@ -70,7 +70,7 @@ def version() -> str:
         return "0"
 
 
-def facts(settings: Settings, host: str) -> dict[str, str]:
+def readonly_options(settings: Settings, host: str) -> dict[str, str]:
     """What modules may ask and nobody can set."""
     return {
         "cluster": settings.cluster,
@@ -84,7 +84,7 @@ def facts(settings: Settings, host: str) -> dict[str, str]:
 
 def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schemas:
     """The manager's own options and those of every module on this host."""
-    schemas = Schemas(native_options(facts(settings, host)))
+    schemas = Schemas(native_options(readonly_options(settings, host)))
     for found in catalogue.values():
         try:
             schemas.put(found.name, found.options)

@@ -143,7 +143,7 @@ class HttpPages:
         return Response(status_code=307, headers=NO_STORE | {"Location": where})
 
     def _serves(self, leader: LeaderView | None) -> bool:
-        return leader is not None and leader.name == self._name and self._role_of().part == SERVING
+        return leader is not None and leader.name == self._name and self._role_of().state == SERVING
 
     def _index(self, leader: LeaderView | None) -> str:
         pages = [

@@ -31,7 +31,7 @@ _TYPES: Final[dict[Any, type[CephArgtype]]] = {
 _FLAGS: Final = (bool, Optional[bool])  # noqa: UP045 - the very object that is looked for
 
 
-class Derived(NamedTuple):
+class CommandSignature(NamedTuple):
     """What a method's signature says about its command.
 
     Attributes:
@@ -49,7 +49,7 @@ class Derived(NamedTuple):
     args: str
 
 
-def derive(function: Callable[..., Any]) -> Derived:
+def derive(function: Callable[..., Any]) -> CommandSignature:
     """Read the command's arguments off ``function``, below all its decorators.
 
     Raises:
@@ -58,7 +58,7 @@ def derive(function: Callable[..., Any]) -> Derived:
         AssertionError: A ``Union`` that is no ``Optional``, or a ``Tuple`` of unlike types.
 
     """
-    innermost, extra = _unwrapped(function)
+    innermost, extra = _unwrap(function)
     spec = inspect.getfullargspec(innermost)
     arg_spec = dict(spec.annotations)
     # Defaults are counted off the annotations, of which ``return`` is one and ``self`` is not.
@@ -84,7 +84,7 @@ def derive(function: Callable[..., Any]) -> Derived:
             arg_spec[name] = annotation
             described.append(_describe(name, annotation, has_default=True, positional=False))
     desc = (inspect.getdoc(innermost) or "").replace("\n", " ")
-    return Derived(desc, arg_spec, first_default, " ".join(described))
+    return CommandSignature(desc, arg_spec, first_default, " ".join(described))
 
 
 def keywords(
@@ -134,12 +134,12 @@ def convert(annotation: Any, value: Any) -> Any:
     if origin in (list, abc.Sequence) and parts:
         return None if value is None else [convert(parts[0], each) for each in value]
     if origin is typing.Union:
-        return convert(_unwrapped_optional(parts), value)
+        return convert(_unwrap_optional(parts), value)
     # Also Tuple[...] and instances of argument types, which have a descriptor nevertheless.
     raise ValueError(f"unknown type '{annotation}': '{value}'")
 
 
-def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
+def _unwrap(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
     extra: dict[str, Any] = {}
     while (inner := getattr(function, "__wrapped__", None)) is not None:
         extra.update(getattr(function, "extra_args", {}))
@@ -153,10 +153,10 @@ def _describe(name: str, annotation: Any, *, has_default: bool, positional: bool
         attributes["req"] = "false"
     if not positional:
         attributes["positional"] = "false"
-    return _of_type(annotation, attributes, positional=positional)
+    return _describe_type(annotation, attributes, positional=positional)
 
 
-def _of_type(annotation: Any, attributes: dict[str, str], *, positional: bool) -> str:
+def _describe_type(annotation: Any, attributes: dict[str, str], *, positional: bool) -> str:
     if isinstance(annotation, CephArgtype):
         return annotation.argdesc(attributes)
     if _is_enum(annotation):
@@ -165,21 +165,21 @@ def _of_type(annotation: Any, attributes: dict[str, str], *, positional: bool) -
         return _TYPES[annotation]().argdesc(attributes)
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (list, abc.Sequence) and parts:
-        return _of_type(parts[0], {**attributes, "n": "N"}, positional=positional)
+        return _describe_type(parts[0], {**attributes, "n": "N"}, positional=positional)
     if origin is tuple and parts:
         if parts.count(parts[0]) != len(parts):
             raise AssertionError(f"all elements in {annotation} should be identical")
-        return _of_type(parts[0], {**attributes, "n": str(len(parts))}, positional=positional)
+        return _describe_type(parts[0], {**attributes, "n": str(len(parts))}, positional=positional)
     if origin is typing.Union:
-        inner = _unwrapped_optional(parts)
+        inner = _unwrap_optional(parts)
         optional = {"name": attributes["name"], "req": "false", **attributes}
-        return _of_type(inner, optional, positional=positional)
+        return _describe_type(inner, optional, positional=positional)
     hint = " (written as text: remove `from __future__ import annotations`)"
     why = hint if isinstance(annotation, str) else ""
     raise ValueError(f"unknown type '{annotation}': '{attributes}'{why}")
 
 
-def _unwrapped_optional(parts: tuple[Any, ...]) -> Any:
+def _unwrap_optional(parts: tuple[Any, ...]) -> Any:
     if len(parts) != 2 or parts[1] is not type(None):
         raise AssertionError(f"Union of {parts}: only Optional can be an argument")
     return parts[0]

@@ -170,7 +170,7 @@ class CLICommandBase:
         if isinstance(self.COMMANDS, dict):
             self.COMMANDS[self.prefix] = self
         elif _is_plain(func):
-            give_to_package(self, func)
+            register_in_package(self, func)
         # A new tuple each time: a wrapper made by functools.wraps carries its inner one's.
         setattr(func, _MARK, (*getattr(func, _MARK, ()), self))
         return func
@@ -217,7 +217,7 @@ def CLICheckNonemptyFileInput(desc: str) -> Callable[[F], F]:  # noqa: N802 - Ce
     return decorate
 
 
-def give_to_package(command: CLICommandBase, func: Callable[..., Any]) -> None:
+def register_in_package(command: CLICommandBase, func: Callable[..., Any]) -> None:
     """Make ``command`` one of the package that ``func`` stands in, whatever class it is in."""
     if func.__module__ in sys.modules:
         vars(sys.modules[func.__module__]).setdefault(_MARK, {})[command.prefix] = command

@@ -13,7 +13,7 @@ from mgr.module_api.log import MgrModuleLoggingMixin
 from mgr.module_api.option import names_of, register_options
 
 
-class Declared(MgrModuleLoggingMixin):
+class ModuleBase(MgrModuleLoggingMixin):
     """What both halves have: declared options, and who and where they are."""
 
     MODULE_OPTIONS: ClassVar[Sequence[Mapping[str, Any]]]
@@ -34,7 +34,7 @@ class Declared(MgrModuleLoggingMixin):
         register_options(cls)
         cls._option_names = names_of(cls.MODULE_OPTIONS)
 
-    def _take(self, module_name: str, context: StandbyContext) -> None:
+    def _init_module(self, module_name: str, context: StandbyContext) -> None:
         self.module_name = module_name
         self._context = context
         if "_option_names" not in vars(type(self)):
@@ -67,7 +67,7 @@ class Declared(MgrModuleLoggingMixin):
         return document
 
 
-class ActiveHalf(Declared):
+class ActiveModuleBase(ModuleBase):
     """Root of the parts that ``MgrModule`` is made of, one subject each."""
 
     _context: ModuleContext

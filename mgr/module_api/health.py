@@ -15,8 +15,8 @@ _FIELDS: Final[Mapping[str, type]] = {
 }
 
 
-def cleaned(
-    checks: Mapping[Any, Any], complain: Callable[[str], object]
+def clean_checks(
+    checks: Mapping[Any, Any], log_error: Callable[[str], object]
 ) -> dict[str, dict[str, Any]]:
     """Return the checks whose code is text, each with those of its fields that can be meant.
 
@@ -26,27 +26,27 @@ def cleaned(
     result: dict[str, dict[str, Any]] = {}
     for code, check in checks.items():
         if isinstance(code, str) and isinstance(check, Mapping):
-            result[code] = _cleaned_check(code, check, complain)
+            result[code] = _clean_check(code, check, log_error)
         else:
-            complain(f"health check {code!r} is no dictionary under a text: left out")
+            log_error(f"health check {code!r} is no dictionary under a text: left out")
     return result
 
 
-def _cleaned_check(
-    code: str, check: Mapping[Any, Any], complain: Callable[[str], object]
+def _clean_check(
+    code: str, check: Mapping[Any, Any], log_error: Callable[[str], object]
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in check.items():
         wanted = _FIELDS.get(name)
         if wanted is None:
-            complain(f"health check {code}: unexpected field {name!r}")
+            log_error(f"health check {code}: unexpected field {name!r}")
         elif not isinstance(value, wanted):
-            complain(f"health check {code}: {name} is no {wanted.__name__}: {value!r}")
+            log_error(f"health check {code}: {name} is no {wanted.__name__}: {value!r}")
         else:
             fields[name] = value
     if "detail" in fields:
         lines = fields["detail"]
         fields["detail"] = [line for line in lines if isinstance(line, str)]
         if len(fields["detail"]) != len(lines):
-            complain(f"health check {code}: detail holds what is no text")
+            log_error(f"health check {code}: detail holds what is no text")
     return fields

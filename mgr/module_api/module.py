@@ -12,35 +12,35 @@ from typing import Any, ClassVar
 
 from mgr.module_api.ceph import release
 from mgr.module_api.ceph.api_marks import expose
-from mgr.module_api.ceph.native import Native
-from mgr.module_api.ceph.perf_query import PerfQueries
-from mgr.module_api.ceph.rados import Rados
+from mgr.module_api.ceph.native import NativeMixin
+from mgr.module_api.ceph.perf_query import PerfQueriesMixin
+from mgr.module_api.ceph.rados import RadosMixin
 from mgr.module_api.command import CLICommandBase, decorated_commands, register_commands
 from mgr.module_api.context import ModuleContext, OptionValue, StandbyContext
-from mgr.module_api.declared import Declared
-from mgr.module_api.health import cleaned
+from mgr.module_api.declared import ModuleBase
+from mgr.module_api.health import clean_checks
 from mgr.module_api.log import ClusterLogPrio as Priority
 from mgr.module_api.mgr_util.display import get_pretty_header, get_pretty_row, to_pretty_iec
-from mgr.module_api.parts.counters import Counters
-from mgr.module_api.parts.database import ModuleDatabase
-from mgr.module_api.parts.fleet import Fleet
-from mgr.module_api.parts.maps import OwnMaps
-from mgr.module_api.parts.options import OwnOptions
-from mgr.module_api.parts.progress import ReportsProgress
-from mgr.module_api.parts.store import OwnStore, localized_store
+from mgr.module_api.parts.counters import CountersMixin
+from mgr.module_api.parts.database import DatabaseMixin
+from mgr.module_api.parts.fleet import FleetMixin
+from mgr.module_api.parts.maps import MapsMixin
+from mgr.module_api.parts.options import OptionsMixin
+from mgr.module_api.parts.progress import ProgressMixin
+from mgr.module_api.parts.store import StoreMixin, localized_store
 
 
 class MgrModule(
-    OwnOptions,
-    OwnStore,
-    OwnMaps,
-    ModuleDatabase,
-    ReportsProgress,
-    Fleet,
-    Counters,
-    PerfQueries,
-    Native,
-    Rados,
+    OptionsMixin,
+    StoreMixin,
+    MapsMixin,
+    DatabaseMixin,
+    ProgressMixin,
+    FleetMixin,
+    CountersMixin,
+    PerfQueriesMixin,
+    NativeMixin,
+    RadosMixin,
 ):
     """The active half of a module. One instance lives while its manager is the active one.
 
@@ -64,11 +64,11 @@ class MgrModule(
         py_modules_ptr: ModuleContext,
         this_ptr: object = None,  # noqa: ARG002 - ceph-mgr hands over two opaque pointers
     ) -> None:
-        self._take(module_name, py_modules_ptr)
+        self._init_module(module_name, py_modules_ptr)
         self._prepare_db()
         self._prepare_queries()
         self._commands = decorated_commands(type(self))
-        self._answering = False
+        self._running_command = False
         self._mgr_ips: str | None = None
         self._configure_logging(
             str(self.get_ceph_option("debug_mgr")),
@@ -138,13 +138,13 @@ class MgrModule(
 
     def _handle_command(self, inbuf: str, cmd: dict[str, Any]) -> Any:
         command = self._commands.get(cmd["prefix"])
-        self._answering = True
+        self._running_command = True
         try:
             if command is None:
                 return self.handle_command(inbuf, cmd)
             return command.call(self, cmd, inbuf)
         finally:
-            self._answering = False
+            self._running_command = False
 
     def _config_notify(self) -> None:
         self._set_log_level(
@@ -203,7 +203,7 @@ class MgrModule(
         if not isinstance(checks, dict):
             self.log.error("set_health_checks: expected a dictionary, got %r", checks)
             return
-        self._context.set_health_checks(cleaned(checks, self.log.error))
+        self._context.set_health_checks(clean_checks(checks, self.log.error))
 
     def set_uri(self, uri: str) -> None:
         """Publish the address of this module's service; empty withdraws it. The last call wins."""
@@ -219,7 +219,7 @@ class MgrModule(
         Who may run a command may run it with any arguments. False while none is being answered,
         and where ``arguments`` is no dictionary.
         """
-        return self._answering and isinstance(arguments, dict)
+        return self._running_command and isinstance(arguments, dict)
 
     @staticmethod
     def to_pretty_iec(n: int) -> str:
@@ -248,14 +248,14 @@ class MgrModule(
         return self._context.remote(module_name, method_name, args, kwargs)
 
 
-class MgrStandbyModule(Declared):
+class MgrStandbyModule(ModuleBase):
     """The waiting half of a module: it may read, serve, and send everybody to the active half.
 
     One instance lives while another manager is the active one. It must define ``shutdown``.
     """
 
     def __init__(self, module_name: str, capsule: StandbyContext) -> None:
-        self._take(module_name, capsule)
+        self._init_module(module_name, capsule)
         self._configure_logging(
             str(self.get_ceph_option("debug_mgr")),
             str(self.get_module_option("log_level") or ""),

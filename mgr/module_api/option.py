@@ -40,7 +40,7 @@ class Option(dict[str, Any]):
         see_also: Sequence[str] | None = None,
         runtime: bool = False,  # noqa: FBT001, FBT002 - as above
     ) -> None:
-        given = {
+        fields = {
             "name": name,
             "level": level,
             "default": default,
@@ -54,7 +54,7 @@ class Option(dict[str, Any]):
             "see_also": see_also,
             "runtime": runtime,
         }
-        super().__init__({key: value for key, value in given.items() if value is not None})
+        super().__init__({key: value for key, value in fields.items() if value is not None})
 
 
 def standard_options() -> list[Option]:

@@ -14,7 +14,7 @@ import grpc
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
 from mgr.errors import InvalidArgumentError, NotFoundError
-from mgr.host.cluster_view import ClusterView, refusal
+from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.rpc.authorization import Door
 from mgr.rpc.daemon_stream import MakeCalls, Membership
@@ -130,7 +130,7 @@ class ClusterServicer(MapServicer):
     def _fleet(self) -> Fleet:
         fleet = self._role_of().fleet
         if fleet is None:
-            raise refusal(self._view.leader(), self._name)
+            raise not_active_error(self._view.leader(), self._name)
         return fleet
 
 

@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.cluster.log import CAPACITY, Dropped, Entry, Filter, Priority
 from mgr.errors import InvalidArgumentError
-from mgr.host.cluster_view import ClusterView, LeaderView, refusal
+from mgr.host.cluster_view import ClusterView, LeaderView, not_active_error
 from mgr.host.role import Role
 from mgr.rpc.codec import span
 from mgr.rpc.streams import HEARTBEAT_S, Streams
@@ -71,7 +71,7 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
             cluster=self._identity.cluster,
             version=self._identity.version,
             incarnation=self._identity.incarnation,
-            phase=self._role_of().part,
+            phase=self._role_of().state,
             note=self._note_of(),
             active=_active(leader),
             standbys=self._standbys(leader),
@@ -109,7 +109,7 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
         """Send the last lines, the marker, then what comes."""
         log = self._role_of().log
         if log is None:
-            raise refusal(self._view.leader(), self._identity.name)
+            raise not_active_error(self._view.leader(), self._identity.name)
         # Not the view's, which may show the successor already.
         term = self._term_of()
         with (

@@ -14,8 +14,8 @@ import grpc
 
 from mgr.cluster.maps import Gone, Map, Maps
 from mgr.errors import InvalidArgumentError
-from mgr.host.bridge import aside
-from mgr.host.cluster_view import ClusterView, refusal
+from mgr.host.bridge import run_in_thread
+from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.rpc.streams import HEARTBEAT_S, Streams
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2
@@ -43,7 +43,7 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
         found = maps.find(request.name)
         if found is None:
             # The manager's own: of ten thousand daemons it takes long to write one down.
-            found = await aside("get-map", partial(maps.get, request.name))
+            found = await run_in_thread("get-map", partial(maps.get, request.name))
         return cluster_pb2.GetMapResponse(map=_message(found))
 
     async def ListMaps(
@@ -91,7 +91,7 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
     def _maps(self) -> Maps:
         maps = self._role_of().maps
         if maps is None:
-            raise refusal(self._view.leader(), self._name)
+            raise not_active_error(self._view.leader(), self._name)
         return maps
 
 

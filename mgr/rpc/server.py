@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mgr.clock import Clock
 from mgr.errors import CannotListenError, NotActiveError
-from mgr.host.cluster_view import ClusterView, refusal
+from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.host.worker_context import version
 from mgr.rpc.authorization import Door
@@ -97,7 +97,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     """
 
     def refused() -> NotActiveError:
-        return refusal(view.leader(), settings.id)
+        return not_active_error(view.leader(), settings.id)
 
     streams = Streams(refused)
     door = Door(view.access, demands=bool(settings.tls_ca))

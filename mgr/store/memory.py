@@ -2,7 +2,7 @@
 
 Nothing here waits: a method that is awaited is done before anything else runs, so a
 simulation on a manual clock is the same every time. Leases end by the clock: on one that says
-when it was moved (``when_moved``) at that moment, on any other with the next call or, at the
+when it was moved (``on_advance``) at that moment, on any other with the next call or, at the
 latest, a second later where a feed is open.
 """
 
@@ -54,7 +54,7 @@ PENDING_MAX: Final = 1000
 class MovedClock(Protocol):
     """A clock moved by hand, which tells of it."""
 
-    def when_moved(self, call: Callable[[], None]) -> None:
+    def on_advance(self, call: Callable[[], None]) -> None:
         """Call ``call`` after every move."""
         ...
 
@@ -94,7 +94,7 @@ class MemoryStore:
         self._feeds: list[_Feed] = []
         self._closed = False
         if isinstance(clock, MovedClock):
-            clock.when_moved(self.tick)
+            clock.on_advance(self.tick)
 
     # -- the store's promises -----------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class ManualClock:
         for watcher in tuple(self._watchers):
             watcher()
 
-    def when_moved(self, call: Callable[[], None]) -> None:
+    def on_advance(self, call: Callable[[], None]) -> None:
         """Call ``call`` after every move. ``MemoryStore`` ends leases by it."""
         self._watchers.append(call)
 
@@ -50,7 +50,7 @@ def take_over(clock: ManualClock, files: Iterable[ModuleType]) -> Callable[[], N
     ``time.sleep`` advances the clock instead of waiting.
     """
     times, datetimes = _time(clock), _datetime(clock)
-    stand_ins: list[tuple[object, object]] = [
+    replacements: list[tuple[object, object]] = [
         (real_time, times),
         (real_time.time, times.time),  # noqa: TID251 - to be replaced
         (real_time.monotonic, times.monotonic),  # noqa: TID251 - as above
@@ -61,16 +61,16 @@ def take_over(clock: ManualClock, files: Iterable[ModuleType]) -> Callable[[], N
     undo: list[tuple[MutableMapping[str, Any], str, object]] = []
     for namespace in map(vars, files):
         for name, value in list(namespace.items()):
-            stand_in = next((new for old, new in stand_ins if value is old), UNKNOWN)
-            if stand_in is not UNKNOWN:
+            replacement = next((new for old, new in replacements if value is old), UNKNOWN)
+            if replacement is not UNKNOWN:
                 undo.append((namespace, name, value))
-                namespace[name] = stand_in
+                namespace[name] = replacement
 
-    def give_back() -> None:
+    def restore() -> None:
         for namespace, name, value in undo:
             namespace[name] = value
 
-    return give_back
+    return restore
 
 
 class _Facade(ModuleType):

@@ -21,7 +21,7 @@ from mgr.host.cluster_view import LeaderView
 from mgr.module_api.context import OptionValue
 from mgr.module_api.notify import STORE
 from mgr.testing.clock import STARTS_AT
-from mgr.testing.fleet import Fleet
+from mgr.testing.fleet import FakeFleet
 
 ADDRESS = "127.0.0.1"
 """Where this manager is reached, as modules are told."""
@@ -41,7 +41,7 @@ class Context:
         stored_options: Stored text by ``<module>/<option>``, or ``<module>/<manager>/<option>``.
         native: The manager's own options.
         store: The module's entries.
-        watched: Prefixes of its entries that it asked to be told of.
+        watched_prefixes: Prefixes of its entries that it asked to be told of.
         database: The module's database, as it would be kept; empty until there is one.
         documents: What ``get`` returns, before what the manager would make itself.
         versions: Of those documents that were published, by name; ``last_version`` is the newest.
@@ -55,7 +55,7 @@ class Context:
         wear_levels: What it said of devices.
         connected: What ``have_mon_connection`` says.
         term: The fencing token.
-        heard: Called with the kind and id of news that the module itself caused.
+        on_notification: Called with the kind and id of news that the module itself caused.
 
     """
 
@@ -74,7 +74,7 @@ class Context:
         self.stored_options: dict[str, str] = {}
         self.native: dict[str, OptionValue] = {"debug_mgr": "20/20", "log_file": ""}
         self.store: dict[str, str] = {}
-        self.watched: set[str] = set()
+        self.watched_prefixes: set[str] = set()
         self.database = b""
         self.documents: dict[str, Any] = {"mgr_ips": {"ips": [ADDRESS]}}
         self.versions: dict[str, int] = {}
@@ -88,7 +88,7 @@ class Context:
         self.answer: tuple[int, str, str] = (0, "", "")
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.wear_levels: dict[str, float] = {}
-        self.fleet = Fleet()
+        self.fleet = FakeFleet()
         self.fleet.add(f"mgr.{manager_id}", HOST)
         self.get_servers = self.fleet.get_servers
         self.get_metadata = self.fleet.get_metadata
@@ -102,7 +102,7 @@ class Context:
         self.get_latest_labelled_counter = self.fleet.get_latest_labelled_counter
         self.connected = True
         self.term = 1
-        self.heard: Callable[[str, Any], None] = lambda _kind, _id: None
+        self.on_notification: Callable[[str, Any], None] = lambda _kind, _id: None
         self._specs: dict[tuple[str, str], OptionSpec] = {}
         if cls is not None:
             self.declare(module, cls)
@@ -155,7 +155,7 @@ class Context:
                 self.stored_options[key] = value if spec is None else spec.normalise(value)
             except InvalidArgumentError as error:
                 raise ValueError(str(error)) from None
-        self.heard("config", "")
+        self.on_notification("config", "")
 
     # -- entries ----------------------------------------------------------------------------
 
@@ -170,8 +170,8 @@ class Context:
             self.store.pop(key, None)
         else:
             self.store[key] = checked_value(value)
-        if key.startswith(tuple(self.watched)):
-            self.heard(STORE, key)
+        if key.startswith(tuple(self.watched_prefixes)):
+            self.on_notification(STORE, key)
 
     def commit_store(
         self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
@@ -188,11 +188,11 @@ class Context:
 
     def watch_store(self, prefix: str) -> None:
         """See ``mgr.module_api.context``."""
-        self.watched.add(prefix)
+        self.watched_prefixes.add(prefix)
 
     def unwatch_store(self, prefix: str) -> None:
         """See ``mgr.module_api.context``."""
-        self.watched.discard(prefix)
+        self.watched_prefixes.discard(prefix)
 
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
         """See ``mgr.module_api.context``."""
@@ -225,7 +225,7 @@ class Context:
             return None
         if version:
             del self.documents[name], self.versions[name]
-            self.heard(name, 0)
+            self.on_notification(name, 0)
         return bool(version)
 
     def publish(self, name: str, document: Mapping[str, Any]) -> int:
@@ -233,7 +233,7 @@ class Context:
         self.documents[name] = document
         self.last_version += 1
         self.versions[name] = self.last_version
-        self.heard(name, self.last_version)
+        self.on_notification(name, self.last_version)
         return self.last_version
 
     def load_database(self) -> bytes:
@@ -262,12 +262,12 @@ class Context:
         """The document of that name: the test's, else the manager's. Below its top, read only."""
         document = self.documents.get(data_name)
         if document is None:
-            document = self._made(data_name)
+            document = self._computed_document(data_name)
         if document is None:
             return documents.default_document(data_name)
         return dict(shared(document))
 
-    def _made(self, name: str) -> Any:
+    def _computed_document(self, name: str) -> Any:
         match name:
             case "health":
                 return documents.health(self.board().as_document())
@@ -309,7 +309,7 @@ class Context:
         """See ``mgr.module_api.context``."""
         before, self.health = self.health, dict(checks)
         if before != self.health:
-            self.heard("health", "")
+            self.on_notification("health", "")
 
     def set_uri(self, uri: str) -> None:
         """See ``mgr.module_api.context``."""
@@ -341,7 +341,7 @@ class Context:
 
     def notify_all(self, kind: str, notify_id: str) -> None:
         """See ``mgr.module_api.context``."""
-        self.heard(kind, notify_id)
+        self.on_notification(kind, notify_id)
 
     def send_command(
         self,
@@ -355,7 +355,7 @@ class Context:
         """As ``mon_command``; completed before this returns."""
         answer = (-errno.ENXIO, "", absent) if absent else self.mon_command(arguments, inbuf)
         complete(*answer)
-        self.heard("command", tag)
+        self.on_notification("command", tag)
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""

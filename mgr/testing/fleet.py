@@ -8,19 +8,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from mgr.module_api.ceph.release import version_line
-from mgr.module_api.parts.counters import Counters
+from mgr.module_api.parts.counters import CountersMixin
 from mgr.testing.clock import STARTS_AT
 
 POINTS_MAX: Final = 20
 """What a manager keeps of each counter."""
 KINDS: Final = {
-    Counters.PERFCOUNTER_COUNTER: "counter",
-    Counters.PERFCOUNTER_LONGRUNAVG: "average",
-    Counters.PERFCOUNTER_HISTOGRAM: "histogram",
+    CountersMixin.PERFCOUNTER_COUNTER: "counter",
+    CountersMixin.PERFCOUNTER_LONGRUNAVG: "average",
+    CountersMixin.PERFCOUNTER_HISTOGRAM: "histogram",
 }
 
 
-class Fleet:
+class FakeFleet:
     """Daemons by name (``osd.0``), as a test adds them. What modules read is their own copy."""
 
     def __init__(self) -> None:
@@ -85,9 +85,9 @@ class Fleet:
     def get_servers(self) -> list[dict[str, Any]]:
         """See ``mgr.module_api.context``."""
         servers: dict[str, dict[str, Any]] = {}
-        for daemon, said in self._metadata.items():
+        for daemon, metadata in self._metadata.items():
             kind, _, name = daemon.partition(".")
-            host, line = said["hostname"], said.get("ceph_version", version_line())
+            host, line = metadata["hostname"], metadata.get("ceph_version", version_line())
             empty = {"hostname": host, "services": [], "ceph_version": line}
             services = servers.setdefault(host, empty)["services"]
             services.append({"type": kind, "id": name, "ceph_version": line})
@@ -122,15 +122,15 @@ class Fleet:
 
     def _services(self, kind: str) -> dict[str, Any]:
         services: dict[str, Any] = {"summary": ""}
-        for daemon, said in self._metadata.items():
+        for daemon, metadata in self._metadata.items():
             of, _, name = daemon.partition(".")
             if of == kind:
                 services[name] = {
                     "start_epoch": 1,
                     "start_stamp": STARTS_AT.isoformat(),
                     "gid": 1,
-                    "addr": said["hostname"],
-                    "metadata": dict(said),
+                    "addr": metadata["hostname"],
+                    "metadata": dict(metadata),
                     "task_status": {},
                 }
         return services
@@ -152,13 +152,13 @@ class Fleet:
                 "name": daemon,
                 "type": daemon.partition(".")[0],
                 "id": daemon.partition(".")[2],
-                "hostname": said["hostname"],
-                "version": said.get("ceph_version", version_line()),
+                "hostname": metadata["hostname"],
+                "version": metadata.get("ceph_version", version_line()),
                 "state": self._states.get(daemon, "reporting"),
                 "since": STARTS_AT.isoformat(),
                 "reported_at": None,
             }
-            for daemon, said in self._metadata.items()
+            for daemon, metadata in self._metadata.items()
             if not daemon.startswith("mgr.")
         ]
 
@@ -170,12 +170,12 @@ class Fleet:
             if silent or kind not in {"", daemon.partition(".")[0]}:
                 continue
             row, before, counters = array("d", [0.0]), array("d", [0.0]), []
-            for path, labels, schema in self._counted(daemon):
+            for path, labels, schema in self._counters_of(daemon):
                 points = self._points.get((daemon, *path, *labels.items()))
                 if points and schema["priority"] >= lowest_priority:
-                    for kept, point in ((row, points[-1]), (before, points[-2:][0])):
-                        kept[0] = max(kept[0], point[0])
-                        kept.extend(point[1:])
+                    for target, point in ((row, points[-1]), (before, points[-2:][0])):
+                        target[0] = max(target[0], point[0])
+                        target.extend(point[1:])
                     width = len(points[-1]) - 1
                     counters.append(_column(".".join(path), labels, schema, len(row), width))
             if counters:
@@ -183,7 +183,7 @@ class Fleet:
                 found.append({"counters": counters, "rows": {daemon: row}, "before": earlier})
         return found
 
-    def _counted(self, daemon: str) -> Iterator[tuple[tuple[str, ...], dict[str, str], Any]]:
+    def _counters_of(self, daemon: str) -> Iterator[tuple[tuple[str, ...], dict[str, str], Any]]:
         for path, schema in self._schemas.get((daemon, False), {}).items():
             yield (path,), {}, schema
         for key, families in self._schemas.get((daemon, True), {}).items():
@@ -211,10 +211,10 @@ class Fleet:
 def _column(
     path: str, labels: dict[str, str], schema: dict[str, Any], stop: int, width: int
 ) -> dict[str, Any]:
-    meant = schema.get("type", 0) & Counters.PERFCOUNTER_TYPE_MASK
+    counter_type = schema.get("type", 0) & CountersMixin.PERFCOUNTER_TYPE_MASK
     return {
         "path": path,
-        "kind": KINDS.get(meant, "gauge"),
+        "kind": KINDS.get(counter_type, "gauge"),
         "description": schema.get("description", ""),
         "unit": "",
         "priority": schema["priority"],

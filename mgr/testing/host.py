@@ -19,10 +19,10 @@ from typing import Any, Final, Self
 
 from mgr.clock import CLOCK
 from mgr.command.dispatch import shaped
-from mgr.command.registry import Command as Declared
+from mgr.command.registry import Command as RegistryCommand
 from mgr.command.registry import Registry
 from mgr.errors import MgrError
-from mgr.host.finder import Candidate, Found, declared, load
+from mgr.host.finder import DiscoveredModule, ModuleLocation, load, with_declarations
 from mgr.module_api.ceph import bindings
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import STORE
@@ -30,7 +30,7 @@ from mgr.module_api.result import HandleCommandResult
 from mgr.testing.clock import ManualClock, take_over
 from mgr.testing.context import Context
 
-PATIENCE_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
 """How long a test waits for a thread of its module."""
 ROUNDS_MAX: Final = 100
 """News that a module causes while it is told news, before it counts as a loop."""
@@ -57,11 +57,10 @@ class Host:
         self.clock = ManualClock()
         self.maps: dict[str, Any] = {}
         self.neighbours: dict[str, Any] = {}
-        self._found: Found | None = None
+        self._found: DiscoveredModule | None = None
         self._context: Context | None = None
         self._registry = Registry()
-        self._news: list[tuple[str, Any]] = []
-        self._telling = False
+        self._notifications: list[tuple[str, Any]] = []
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -94,11 +93,13 @@ class Host:
             ValueError: An option does not fit.
 
         """
-        self._cleanup.callback(bindings.offer())
-        found = self._found = _find(what, name, self._cleanup)
+        self._cleanup.callback(bindings.install_stand_ins())
+        found = self._found = _discover(what, name, self._cleanup)
         if found.active is None or not found.can_run:
             raise ImportError(f"module {found.name!r}: {found.error}")
-        self._registry.put(found.name, [Declared.of_module(found.name, c) for c in found.commands])
+        self._registry.put(
+            found.name, [RegistryCommand.of_module(found.name, c) for c in found.commands]
+        )
         self._context = self._new_context("a", found)
         for option, value in (options or {}).items():
             self.context.set_option(found.name, option, str(value))
@@ -146,12 +147,12 @@ class Host:
             yield served
         finally:
             served.shutdown()
-            done, _ = wait({future}, PATIENCE_S)
+            done, _ = wait({future}, TIMEOUT_S)
         if not done:
-            raise TimeoutError(f"serve() goes on {PATIENCE_S:g} s after shutdown()")
+            raise TimeoutError(f"serve() goes on {TIMEOUT_S:g} s after shutdown()")
         future.result()
 
-    def until(self, state: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
+    def wait_until(self, state: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:
         """Wait until ``state()`` holds, in real time: for what the module's threads do.
 
         Raises:
@@ -191,21 +192,21 @@ class Host:
         by name. The answer is the one a client would get: an exception is its traceback.
         """
         try:
-            command, given = self._registry.find(shlex.split(words), arguments)
+            command, request = self._registry.find(shlex.split(words), arguments)
         except MgrError as error:
             return HandleCommandResult(-error.errno, "", str(error))
         try:
-            result = self.module._handle_command(inbuf, given)  # noqa: SLF001 - Ceph's name
+            result = self.module._handle_command(inbuf, request)  # noqa: SLF001 - Ceph's name
         except Exception:  # noqa: BLE001 - the edge of module code
             result = -EINVAL, "", traceback.format_exc()
         answer = shaped(result, command, self.context.term)
-        self._tell()
+        self._deliver()
         return HandleCommandResult(answer.retval, answer.stdout, answer.stderr)
 
     def notify(self, kind: str, notify_id: Any = "") -> None:
         """Tell the module of ``kind``, if it asked for it in ``NOTIFY_TYPES``."""
-        self._note(kind, notify_id)
-        self._tell()
+        self._enqueue(kind, notify_id)
+        self._deliver()
 
     def set_option(self, name: str, value: object, *, localized: bool = False) -> None:
         """Set an option as an operator would; None removes it. The module is told.
@@ -216,12 +217,12 @@ class Host:
         """
         text = None if value is None else str(value)
         self.context.set_option(self._loaded().name, name, text, localized=localized)
-        self._tell()
+        self._deliver()
 
     def publish(self, name: str, document: Mapping[str, Any]) -> int:
         """Publish a map as another module or a client would; its version. The module is told."""
         version = self.context.publish(name, document)
-        self._tell()
+        self._deliver()
         return version
 
     def answer(self, prefix: str, retval: int = 0, stdout: str = "", stderr: str = "") -> None:
@@ -257,12 +258,12 @@ class Host:
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _loaded(self) -> Found:
+    def _loaded(self) -> DiscoveredModule:
         if self._found is None:
             raise AssertionError("load() a module first")
         return self._found
 
-    def _new_context(self, manager_id: str, found: Found) -> Context:
+    def _new_context(self, manager_id: str, found: DiscoveredModule) -> Context:
         context = Context(
             found.name, found.active, manager_id=manager_id, neighbours=self.neighbours
         )
@@ -277,20 +278,20 @@ class Host:
         self.module = found.active(found.name, context, 0)
         self.neighbours[found.name] = self.module
         # As in the manager: what happens before it is constructed is not told.
-        context.heard = self._note
+        context.on_notification = self._enqueue
         return self.module
 
-    def _note(self, kind: str, notify_id: Any) -> None:
+    def _enqueue(self, kind: str, notify_id: Any) -> None:
         if (kind in {"config", STORE} or kind in self._loaded().notify_types) and (
-            (kind, notify_id) not in self._news
+            (kind, notify_id) not in self._notifications
         ):
-            self._news.append((kind, notify_id))
+            self._notifications.append((kind, notify_id))
 
-    def _tell(self) -> None:
+    def _deliver(self) -> None:
         for _ in range(ROUNDS_MAX):
-            if not self._news:
+            if not self._notifications:
                 return
-            kind, notify_id = self._news.pop(0)
+            kind, notify_id = self._notifications.pop(0)
             if kind == "config":
                 self.module._config_notify()  # noqa: SLF001 - Ceph's name
             else:
@@ -314,18 +315,20 @@ def _serving(module: Any) -> Future[None]:
     return ended
 
 
-def _find(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> Found:
+def _discover(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> DiscoveredModule:
     if isinstance(what, type):
         package, _, last = what.__module__.rpartition(".")
         own_name = package.rpartition(".")[2] if last == "module" else last
-        found = Found(name=name or own_name, place=f"{what.__module__}.{what.__qualname__}")
-        return declared(found, what, _standby_beside(what))
+        found = DiscoveredModule(
+            name=name or own_name, place=f"{what.__module__}.{what.__qualname__}"
+        )
+        return with_declarations(found, what, _standby_beside(what))
     if isinstance(what, Path):
-        cleanup.callback(_forget, what.name)
+        cleanup.callback(_unload, what.name)
         cleanup.callback(_append(str(what.parent.absolute())))
         what = what.name
     package = what if isinstance(what, str) else what.__name__
-    return load(Candidate(name or package.rpartition(".")[2], package, package))
+    return load(ModuleLocation(name or package.rpartition(".")[2], package, package))
 
 
 def _standby_beside(cls: type[MgrModule]) -> type[MgrStandbyModule] | None:
@@ -340,7 +343,7 @@ def _standby_beside(cls: type[MgrModule]) -> type[MgrStandbyModule] | None:
     return halves[0] if len(halves) == 1 else None
 
 
-def _forget(package: str) -> None:
+def _unload(package: str) -> None:
     # Another test may have a folder of this name elsewhere.
     for name in tuple(sys.modules):
         if name == package or name.startswith(f"{package}."):

@@ -20,7 +20,7 @@ import msgspec
 from mgr import logs
 from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, MgrError
-from mgr.host.bridge import aside, follow_module_threads, keep_modules_from_exiting
+from mgr.host.bridge import forbid_exit, run_in_thread, track_module_threads
 from mgr.link import Init, StartFailed, from_guard, open_link
 from mgr.settings import Settings
 from mgr.worker.guard_link import GuardLink, die_with_parent, dump_stacks_on_signal, exit_now
@@ -35,8 +35,8 @@ def main() -> NoReturn:
     link = socket.socket(fileno=parser.parse_args().link_fd)
     die_with_parent()
     dump_stacks_on_signal()
-    keep_modules_from_exiting()
-    follow_module_threads()
+    forbid_exit()
+    track_module_threads()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(link))
@@ -61,7 +61,9 @@ async def _serve(link: socket.socket) -> None:
     reader, writer = await open_link(link)
     async with asyncio.TaskGroup() as tasks:
         # Beside the wait for the first word: the guard is coming up at the same time.
-        imported = aside("import-worker", lambda: importlib.import_module("mgr.worker.loop"))
+        imported = run_in_thread(
+            "import-worker", lambda: importlib.import_module("mgr.worker.loop")
+        )
         line = await reader.readline()
         if not line:
             exit_now(0)  # the guard could not become one, and says why

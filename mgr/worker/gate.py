@@ -8,7 +8,7 @@ from typing import Final
 
 from mgr.clock import Clock
 from mgr.errors import NotActiveError, TermLostError
-from mgr.host.cluster_view import LeaderView, hint
+from mgr.host.cluster_view import LeaderView, redirect_error
 
 NEVER: Final = float("-inf")
 
@@ -154,7 +154,7 @@ class Gate:
         leader = self._leader()
         if leader is None or leader.term == self._term:
             return NotActiveError(None)
-        return hint(leader)
+        return redirect_error(leader)
 
     async def _wait_changed(self, until_s: float) -> bool:
         left_s = until_s - self._clock.now()

@@ -22,10 +22,10 @@ from mgr.config.values import ConfigValues
 from mgr.connection import connect
 from mgr.errors import FencedError, StoreUnavailableError
 from mgr.host.cluster_view import ClusterView
-from mgr.host.finder import find_modules, reports
-from mgr.host.reload import Reloads
+from mgr.host.finder import find_modules, module_reports
+from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
-from mgr.host.worker_context import Manager, follow_config, known_options
+from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
@@ -91,7 +91,7 @@ async def run(
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
     follow_config(config, mirror, keys)
-    manager = Manager(
+    manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
         store=store,
@@ -106,7 +106,7 @@ async def run(
         metrics=Metrics(),
         identity=store.identity,
     )
-    await Worker(manager, guard_link, tasks, Reloads(manager, since)).open()
+    await Worker(manager, guard_link, tasks, ReloadFollower(manager, since)).open()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +121,18 @@ class Worker:
     """A warm worker: waits, perhaps leads, and exits."""
 
     def __init__(
-        self, manager: Manager, guard_link: GuardLink, tasks: asyncio.TaskGroup, reloads: Reloads
+        self,
+        manager: WorkerContext,
+        guard_link: GuardLink,
+        tasks: asyncio.TaskGroup,
+        reloads: ReloadFollower,
     ) -> None:
         """Wait as a standby; ``open`` lets others see it."""
         self._manager = manager
         self._guard_link = guard_link
         self._tasks = tasks
         self._gate = Gate(CLOCK, manager.view.leader)
-        manager.view.claims = self._gate.claims
+        manager.view.term_is_valid = self._gate.claims
         manager.mirror.subscribe(manager.keys.leader, self._compare_terms)
         self._reloads = reloads
         self._standby = StandbyRole(manager, tasks)
@@ -172,7 +176,7 @@ class Worker:
             Ready(
                 grpc_address=opened.grpc.address,
                 http_address=opened.http.address,
-                modules=reports(manager.catalogue),
+                modules=module_reports(manager.catalogue),
             )
         )
         log.info("standby ready", extra={"grpc": opened.grpc.address, "http": opened.http.address})
@@ -340,7 +344,7 @@ class Worker:
         """Do what the active did, and tell the guard of it; the modules whose code is new now."""
         done = await self._reloads.catch_up()
         if done:
-            self._guard_link.send(ModulesChanged(modules=reports(self._manager.catalogue)))
+            self._guard_link.send(ModulesChanged(modules=module_reports(self._manager.catalogue)))
         return [name for name, read in done.items() if read]
 
     # -- what others see ------------------------------------------------------------------------
@@ -360,7 +364,7 @@ class Worker:
         if serving != self._serving and self._servers is not None:
             self._serving = serving
             self._servers.grpc.set_serving(serving)
-        self._manager.metrics.set_role(self._role().part)
+        self._manager.metrics.set_role(self._role().state)
 
 
 async def _check_endpoints(store: EtcdStore) -> None:

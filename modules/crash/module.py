@@ -28,7 +28,7 @@ PREFIX = "crash/"
 """Of the entries that hold reports."""
 DETAILS_MAX = 30
 DAY_S = 24 * 60 * 60
-LOOK_EVERY_S = 600.0
+CHECK_INTERVAL_S = 600.0
 """Between two looks at what has grown old."""
 
 
@@ -65,7 +65,7 @@ class Module(MgrModule):
         while not self._stop.is_set():
             self._prune(timedelta(seconds=self.get_module_option("retain_interval")))
             self._warn()
-            self._stop.wait(LOOK_EVERY_S)
+            self._stop.wait(CHECK_INTERVAL_S)
 
     def shutdown(self) -> None:
         """Let ``serve`` return."""
@@ -90,30 +90,30 @@ class Module(MgrModule):
     def do_post(self, inbuf: str) -> HandleCommandResult:
         """Add a crash dump (use -i <jsonfile>)."""
         try:
-            posted = report.parsed(inbuf)
+            posted = report.parse(inbuf)
         except ValueError as error:
             return HandleCommandResult(-errno.EINVAL, "", f"malformed crash metadata: {error}")
         name = posted["crash_id"]
         if self.get_store(PREFIX + name) is None:
             if "backtrace" in posted:
                 posted["stack_sig"] = report.signature(posted)
-            self._keep(posted)
+            self._store(posted)
             self._warn()
         return HandleCommandResult()
 
     def ls(self) -> HandleCommandResult:
         """List every report as JSON. For other modules."""
-        return self._listed("json", new=False)
+        return self._format_list("json", new=False)
 
     @CLIReadCommand("crash ls")
     def do_ls(self, format: str = "") -> HandleCommandResult:  # noqa: A002 - Ceph's
         """Show new and archived crash dumps."""
-        return self._listed(format, new=False)
+        return self._format_list(format, new=False)
 
     @CLIReadCommand("crash ls-new")
     def do_ls_new(self, format: str = "") -> HandleCommandResult:  # noqa: A002 - Ceph's
         """Show new crash dumps."""
-        return self._listed(format, new=True)
+        return self._format_list(format, new=True)
 
     @CLICommand("crash rm", perm="rw", idempotent=True)
     def do_rm(self, id: str) -> HandleCommandResult:  # noqa: A002 - Ceph's argument
@@ -168,24 +168,24 @@ class Module(MgrModule):
         found = []
         for key, text in self.get_store_prefix(PREFIX).items():
             try:
-                found.append(report.parsed(text))
+                found.append(report.parse(text))
             except ValueError as error:
                 self.log.warning("entry %s holds no crash report: %s", key, error)
         return {each["crash_id"]: each for each in sorted(found, key=report.at)}
 
-    def _listed(self, form: str, *, new: bool) -> HandleCommandResult:
+    def _format_list(self, form: str, *, new: bool) -> HandleCommandResult:
         listed = [one for one in self._reports().values() if report.is_new(one) or not new]
         if form in {"json", "json-pretty"}:
             indent = 4 if form == "json-pretty" else None
             return HandleCommandResult(stdout=json.dumps(listed, indent=indent, sort_keys=True))
         return HandleCommandResult(stdout=report.table(listed))
 
-    def _keep(self, one: Report) -> None:
+    def _store(self, one: Report) -> None:
         self.set_store(PREFIX + one["crash_id"], json.dumps(one, sort_keys=True))
 
     def _archive(self, reports: Iterable[Report]) -> None:
         for one in filter(report.is_new, reports):
-            self._keep({**one, "archived": str(datetime.now(UTC).replace(tzinfo=None))})
+            self._store({**one, "archived": str(datetime.now(UTC).replace(tzinfo=None))})
         self._warn()
 
     def _prune(self, age: timedelta) -> None:
@@ -202,36 +202,37 @@ class Module(MgrModule):
         others = [one for one in recent if "mgr_module" not in one]
         checks: dict[str, dict[str, Any]] = {}
         if others:
-            told = [
-                _told("{entity_name} crashed on host {utsname_hostname}", one) for one in others
+            lines = [
+                _detail_line("{entity_name} crashed on host {utsname_hostname}", one)
+                for one in others
             ]
-            checks["RECENT_CRASH"] = _check("daemons have recently crashed", told)
+            checks["RECENT_CRASH"] = _check("daemons have recently crashed", lines)
         if of_modules:
             line = (
                 "mgr module {mgr_module} crashed in daemon {entity_name} on host {utsname_hostname}"
             )
-            told = [_told(line, one) for one in of_modules]
-            checks["RECENT_MGR_MODULE_CRASH"] = _check("mgr modules have recently crashed", told)
+            lines = [_detail_line(line, one) for one in of_modules]
+            checks["RECENT_MGR_MODULE_CRASH"] = _check("mgr modules have recently crashed", lines)
         self.set_health_checks(checks)
 
 
-def _told(line: str, one: Report) -> str:
-    return f"{line.format_map(_Known(one))} at {one['timestamp']}"
+def _detail_line(line: str, one: Report) -> str:
+    return f"{line.format_map(_ReportFields(one))} at {one['timestamp']}"
 
 
-def _check(what: str, told: list[str]) -> dict[str, Any]:
-    detail = told[:DETAILS_MAX]
-    if len(told) > DETAILS_MAX:
-        detail.append(f"and {len(told) - DETAILS_MAX} more")
+def _check(what: str, lines: list[str]) -> dict[str, Any]:
+    detail = lines[:DETAILS_MAX]
+    if len(lines) > DETAILS_MAX:
+        detail.append(f"and {len(lines) - DETAILS_MAX} more")
     return {
         "severity": "warning",
-        "summary": f"{len(told)} {what}",
-        "count": len(told),
+        "summary": f"{len(lines)} {what}",
+        "count": len(lines),
         "detail": detail,
     }
 
 
-class _Known(dict[str, Any]):
+class _ReportFields(dict[str, Any]):
     """A report, as a sentence is filled from it."""
 
     def __init__(self, one: Mapping[str, Any]) -> None:

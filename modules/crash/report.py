@@ -10,14 +10,19 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-NEEDED = ("crash_id", "timestamp")
-FORMS = ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
+REQUIRED_FIELDS = ("crash_id", "timestamp")
+TIME_FORMATS = (
+    "%Y-%m-%dT%H:%M:%S.%f",
+    "%Y-%m-%d %H:%M:%S.%f",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+)
 ID = re.compile(r"[\w.:+-][\w.:+ -]{0,127}")
 
 Report = dict[str, Any]
 
 
-def parsed(text: str) -> Report:
+def parse(text: str) -> Report:
     """The report in ``text``.
 
     Raises:
@@ -27,7 +32,7 @@ def parsed(text: str) -> Report:
     report = json.loads(text)
     if not isinstance(report, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - what is wrong is the text
-    if missing := [name for name in NEEDED if not isinstance(report.get(name), str)]:
+    if missing := [name for name in REQUIRED_FIELDS if not isinstance(report.get(name), str)]:
         raise ValueError(f"it lacks {', '.join(missing)}")
     if not ID.fullmatch(report["crash_id"]):
         raise ValueError(f"crash_id {report['crash_id']!r} is none that can be typed")
@@ -43,7 +48,7 @@ def at(report: Report) -> datetime:
 
     """
     text = report["timestamp"].rstrip("Z")
-    for form in FORMS:
+    for form in TIME_FORMATS:
         try:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:
@@ -54,13 +59,13 @@ def at(report: Report) -> datetime:
 def signature(report: Report) -> str:
     """The same for reports of the same fault: where it was, not at which address or line."""
     lines = report.get("backtrace") or ()
-    told = hashlib.sha256(str(report.get("assert_msg") or "").encode())
+    digest = hashlib.sha256(str(report.get("assert_msg") or "").encode())
     for line in lines if isinstance(lines, list) else ():
         text = str(line)
         python = re.search(r'File "([^"]+)", line \d+, in (\S+)', text)
         text = f"{python[1]} {python[2]}" if python else re.sub(r"\+?0x[0-9a-f]+|\+\d+", "", text)
-        told.update(text.encode())
-    return told.hexdigest()
+        digest.update(text.encode())
+    return digest.hexdigest()
 
 
 def is_new(report: Report) -> bool:

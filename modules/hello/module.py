@@ -19,7 +19,7 @@ from mgr_module import (
 from mgr_util import build_url
 from object_format import ErrorResponse, Responder
 
-from .page import Page, Reply, elsewhere, greeting
+from .page import HttpPage, Reply, greeting, redirect_to_active
 
 SERVER_OPTIONS = (
     Option(
@@ -58,7 +58,7 @@ class Module(MgrModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = Page(self._reply)
+        self._page = HttpPage(self._reply)
         self.config_notify()
 
     # -- commands ---------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class StandbyModule(MgrStandbyModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = Page(lambda path: elsewhere(self.get_active_uri(), path))
+        self._page = HttpPage(lambda path: redirect_to_active(self.get_active_uri(), path))
 
     def serve(self) -> None:
         """Redirect until told to stop."""

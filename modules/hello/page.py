@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from mgr_util import ServerConfigException
 
 RETRY_AFTER_S: Final = 1
-CLIENT_PATIENCE_S: Final = 10
+CLIENT_TIMEOUT_S: Final = 10
 """A client that says nothing for so long is hung up on: it holds a thread."""
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -40,7 +40,7 @@ def greeting(text: str, *, manager: str) -> Reply:
     return Reply(HTTPStatus.OK, headers, body)
 
 
-def elsewhere(active_uri: str, target: str) -> Reply:
+def redirect_to_active(active_uri: str, target: str) -> Reply:
     """Where the page ``target`` really is: on the active manager, if there is one.
 
     Only the path and the query of ``target`` are taken: no request can say where others are sent.
@@ -60,7 +60,7 @@ def _path_of(target: str) -> str:
     return urlunsplit(("", "", asked.path.lstrip("/"), asked.query, ""))
 
 
-class Page:
+class HttpPage:
     """Answers HTTP until closed. ``run`` blocks; ``close`` may be called from another thread."""
 
     def __init__(self, answer: Callable[[str], Reply]) -> None:
@@ -68,7 +68,7 @@ class Page:
         self._answer = answer
         self._lock = threading.Lock()
         self._closed = False
-        self._bell: socket.socket | None = None
+        self._stop_signal: socket.socket | None = None
 
     def run(self, host: str, port: int, *, ready: Callable[[int], None]) -> None:
         """Listen and answer until closed; ``ready`` is told the port once it can be used.
@@ -79,26 +79,26 @@ class Page:
             ServerConfigException: It cannot listen there; says why.
 
         """
-        ears, bell = socket.socketpair()
-        with ears, bell:
+        stop_reader, stop_writer = socket.socketpair()
+        with stop_reader, stop_writer:
             with self._lock:
                 if self._closed:
                     return
-                self._bell = bell
+                self._stop_signal = stop_writer
             try:
                 with self._listen(host, port) as server:
                     ready(server.server_port)
-                    _answer_until(ears, server)
+                    _serve_until(stop_reader, server)
             finally:
                 with self._lock:
-                    self._bell = None
+                    self._stop_signal = None
 
     def close(self) -> None:
         """Let ``run`` return, now or as soon as it is called. Twice does no harm."""
         with self._lock:
             self._closed = True
-            if self._bell is not None:
-                self._bell.send(b".")
+            if self._stop_signal is not None:
+                self._stop_signal.send(b".")
 
     def _listen(self, host: str, port: int) -> ThreadingHTTPServer:
         answer = self._answer
@@ -116,7 +116,7 @@ class Page:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = CLIENT_PATIENCE_S
+    timeout = CLIENT_TIMEOUT_S
     server_version = "hello"
     sys_version = ""
 
@@ -155,10 +155,10 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
     return Server
 
 
-def _answer_until(ears: socket.socket, server: ThreadingHTTPServer) -> None:
+def _serve_until(stop_reader: socket.socket, server: ThreadingHTTPServer) -> None:
     # Not serve_forever(), which looks up only every half second: a hand-over waits for this.
     with selectors.DefaultSelector() as selector:
-        selector.register(ears, selectors.EVENT_READ)
+        selector.register(stop_reader, selectors.EVENT_READ)
         selector.register(server, selectors.EVENT_READ)
-        while not any(key.fileobj is ears for key, _ in selector.select()):
+        while not any(key.fileobj is stop_reader for key, _ in selector.select()):
             server.handle_request()

@@ -32,23 +32,23 @@ class Event:
     failed: bool = False
     failure_message: str = ""
 
-    def moved(self, message: str, progress: float) -> Event:
+    def with_progress(self, message: str, progress: float) -> Event:
         """The same, further on."""
         return replace(self, message=message, progress=min(max(progress, 0.0), 1.0))
 
-    def ended(self, at: float, failure: str | None = None) -> Event:
+    def with_end(self, at: float, failure: str | None = None) -> Event:
         """The same, done; or failed, if ``failure`` says why."""
         if failure is None:
             return replace(self, progress=1.0, finished_at=at)
         return replace(self, finished_at=at, failed=True, failure_message=failure)
 
-    def lasted(self, now: float) -> float:
+    def duration_s(self, now: float) -> float:
         """Seconds from its start to its end, or to ``now``."""
         return max(0.0, (self.finished_at or now) - self.started_at)
 
     def as_document(self, now: float) -> dict[str, Any]:
         """For programs, in Ceph's shape."""
-        return {**asdict(self), "refs": list(self.refs), "duration": round(self.lasted(now), 3)}
+        return {**asdict(self), "refs": list(self.refs), "duration": round(self.duration_s(now), 3)}
 
 
 def from_document(document: dict[str, Any]) -> Event:
@@ -57,18 +57,20 @@ def from_document(document: dict[str, Any]) -> Event:
     return Event(**{**known, "refs": tuple(known.get("refs", ()))})
 
 
-def under_way(event: Event, now: float) -> list[str]:
+def format_running(event: Event, now: float) -> list[str]:
     """Two lines for people: what, since when, how far, and how long it may take yet."""
-    lasted = event.lasted(now)
+    duration_s = event.duration_s(now)
     done = round(BAR_WIDTH * event.progress)
     bar = f"[{'=' * done}{'.' * (BAR_WIDTH - done)}]"
-    left = f" (remaining: {_span(lasted / event.progress - lasted)})" if event.progress else ""
-    return [f"{event.message} ({_span(lasted)})", f"    {bar}{left}"]
+    left = (
+        f" (remaining: {_span(duration_s / event.progress - duration_s)})" if event.progress else ""
+    )
+    return [f"{event.message} ({_span(duration_s)})", f"    {bar}{left}"]
 
 
-def over(event: Event) -> str:
+def format_completed(event: Event) -> str:
     """A line for people."""
-    text = f"[{_span(event.lasted(0))}] {event.message}"
+    text = f"[{_span(event.duration_s(0))}] {event.message}"
     return f"{text}: {event.failure_message}" if event.failed else text
 
 

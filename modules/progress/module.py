@@ -13,7 +13,7 @@ from typing import Any
 
 from mgr_module import CLICommand, CLIReadCommand, HandleCommandResult, MgrModule, Option
 
-from .event import Event, from_document, over, under_way
+from .event import Event, format_completed, format_running, from_document
 
 COMPLETED = "completed"
 """Key of the events that are over."""
@@ -52,10 +52,14 @@ class Module(MgrModule):
     def show(self) -> HandleCommandResult:
         """Show progress of what takes long."""
         now = _now()
-        running, completed = self._known(now)
-        lines = [line for event in running for line in under_way(event, now)]
+        running, completed = self._current_events(now)
+        lines = [line for event in running for line in format_running(event, now)]
         if completed:
-            lines += ["", "Completed:", *(f"  {over(event)}" for event in reversed(completed))]
+            lines += [
+                "",
+                "Completed:",
+                *(f"  {format_completed(event)}" for event in reversed(completed)),
+            ]
         return HandleCommandResult(stdout="\n".join(lines).strip("\n") or "Nothing in progress")
 
     @CLIReadCommand("progress json")
@@ -108,7 +112,7 @@ class Module(MgrModule):
             event = self._events.get(ev_id) or Event(
                 ev_id, ev_msg, _now(), refs=tuple(refs or ()), add_to_ceph_s=add_to_ceph_s
             )
-            event = self._events[ev_id] = event.moved(ev_msg, ev_progress)
+            event = self._events[ev_id] = event.with_progress(ev_msg, ev_progress)
         self.update_progress_event(ev_id, event.message, event.progress, event.add_to_ceph_s)
 
     def complete(self, ev_id: str) -> None:
@@ -122,7 +126,7 @@ class Module(MgrModule):
     def get_progress(self) -> dict[str, list[dict[str, Any]]]:
         """What is under way and what is over, as ``progress json`` shows it."""
         now = _now()
-        running, completed = self._known(now)
+        running, completed = self._current_events(now)
         return {
             "events": [event.as_document(now) for event in running],
             "completed": [event.as_document(now) for event in completed],
@@ -130,7 +134,7 @@ class Module(MgrModule):
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _known(self, now: float) -> tuple[list[Event], list[Event]]:
+    def _current_events(self, now: float) -> tuple[list[Event], list[Event]]:
         """Own events and, from ``status``, those that modules reported to the manager itself."""
         with self._lock:
             own, completed = dict(self._events), list(self._completed)
@@ -150,7 +154,7 @@ class Module(MgrModule):
                 self.log.warning("event %s is not known: nothing to end", ev_id)
                 return
             keep = int(self.get_module_option("max_completed_events"))
-            ended = [*self._completed, event.ended(_now(), failure)]
+            ended = [*self._completed, event.with_end(_now(), failure)]
             self._completed = ended[len(ended) - min(keep, len(ended)) :]
             self._store(self._completed)
         self.complete_progress_event(ev_id)

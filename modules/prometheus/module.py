@@ -11,8 +11,8 @@ from typing import Any, Final
 from mgr_module import MgrModule, MgrStandbyModule, Option
 from mgr_util import build_url
 
-from .page import METRICS, Page, Reply, elsewhere, index, plain
-from .scrape import Scrapes, Source, Stale, pieces
+from .page import METRICS, HttpPage, Reply, index, plain, redirect_to_active
+from .scrape import ExportData, ScrapeCache, Stale, render
 from .text import CONTENT_TYPE
 
 EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
@@ -99,8 +99,8 @@ class Module(MgrModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is collected yet."""
         super().__init__(*args, **kwargs)
-        self._page = Page(self._reply)
-        self._scrapes = Scrapes(lambda: list(pieces(self._source())))
+        self._page = HttpPage(self._reply)
+        self._scrape_cache = ScrapeCache(lambda: list(render(self._export_data())))
 
     def serve(self) -> None:
         """Answer until told to stop."""
@@ -119,17 +119,17 @@ class Module(MgrModule):
         if path != METRICS:
             return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         interval_s = self.get_module_option("scrape_interval")
-        old_will_do = self.get_module_option("stale_cache_strategy") == "log"
+        allow_stale = self.get_module_option("stale_cache_strategy") == "log"
         try:
-            text = self._scrapes.read(
-                interval_s if self.get_module_option("cache") else 0, old_will_do=old_will_do
+            text = self._scrape_cache.read(
+                interval_s if self.get_module_option("cache") else 0, allow_stale=allow_stale
             )
         except Stale:
             why = "the last text is old, and the next one is being made\n"
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, why, Retry_After="1")
         return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE}, text)
 
-    def _source(self) -> Source:
+    def _export_data(self) -> ExportData:
         daemons = self.get_daemons()
         wanted = (name.strip() for name in self.get_module_option("metadata_labels").split(","))
         names = [name for name in wanted if name]
@@ -138,7 +138,7 @@ class Module(MgrModule):
             if self.get_module_option("exclude_perf_counters")
             else self.get_counter_rows(prio_limit=self.get_module_option("stats_threshold"))
         )
-        return Source(
+        return ExportData(
             health=self.get("health"),
             daemons=daemons,
             metadata={each["name"]: self._metadata(each, names) for each in daemons if names},
@@ -159,7 +159,7 @@ class StandbyModule(MgrStandbyModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = Page(self._reply)
+        self._page = HttpPage(self._reply)
 
     def serve(self) -> None:
         """Answer as configured until told to stop."""
@@ -178,7 +178,7 @@ class StandbyModule(MgrStandbyModule):
             status = self.get_module_option("standby_error_status_code")
             return plain(status, "this manager is a standby\n")
         if behaviour == REDIRECT or path == "/":
-            return elsewhere(self.get_active_uri(), path)
+            return redirect_to_active(self.get_active_uri(), path)
         return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
 
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from mgr_util import ServerConfigException
 
-CLIENT_PATIENCE_S: Final = 10
+CLIENT_TIMEOUT_S: Final = 10
 """A client that says nothing or takes nothing for so long is hung up on: it holds a thread."""
-LOOK_EVERY_S: Final = 0.1
+POLL_INTERVAL_S: Final = 0.1
 """How soon ``close`` is noticed."""
 METRICS: Final = "/metrics"
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -32,9 +32,9 @@ class Reply(NamedTuple):
 
 def plain(status: int, text: str, **headers: str) -> Reply:
     """A line for people."""
-    said = {"Content-Type": "text/plain; charset=utf-8", **_NO_STORE}
+    standard_headers = {"Content-Type": "text/plain; charset=utf-8", **_NO_STORE}
     more = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status, {**said, **more}, [text.encode()])
+    return Reply(status, {**standard_headers, **more}, [text.encode()])
 
 
 def index() -> Reply:
@@ -43,7 +43,7 @@ def index() -> Reply:
     return Reply(HTTPStatus.OK, _HTML, [body.encode()])
 
 
-def elsewhere(active_uri: str, path: str) -> Reply:
+def redirect_to_active(active_uri: str, path: str) -> Reply:
     """Where ``path``, of which there are two, is to be found: on the active, if there is one."""
     if not active_uri:
         return plain(HTTPStatus.SERVICE_UNAVAILABLE, "no manager is active yet\n", Retry_After="1")
@@ -51,7 +51,7 @@ def elsewhere(active_uri: str, path: str) -> Reply:
     return Reply(HTTPStatus.TEMPORARY_REDIRECT, headers)
 
 
-class Page:
+class HttpPage:
     """Answers HTTP until closed. ``run`` blocks; ``close`` may be called from another thread."""
 
     def __init__(self, answer: Callable[[str], Reply]) -> None:
@@ -81,7 +81,7 @@ class Page:
                 f"cannot listen on {host} port {port}: {error.strerror or error}"
             ) from None
         with server:
-            server.timeout = LOOK_EVERY_S
+            server.timeout = POLL_INTERVAL_S
             ready(server.server_port)
             while not self._closed:
                 server.handle_request()
@@ -92,7 +92,7 @@ class Page:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = CLIENT_PATIENCE_S
+    timeout = CLIENT_TIMEOUT_S
     server_version = "prometheus"
     sys_version = ""
 

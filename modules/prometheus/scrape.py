@@ -27,7 +27,7 @@ STATUSES: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
 Labels = Mapping[str, str]
 
 
-class Source(NamedTuple):
+class ExportData(NamedTuple):
     """What is exported of, as the module reads it."""
 
     health: Mapping[str, Any]
@@ -37,11 +37,11 @@ class Source(NamedTuple):
     counters: Iterable[Mapping[str, Any]]
 
 
-def pieces(source: Source) -> Iterator[bytes]:
+def render(source: ExportData) -> Iterator[bytes]:
     """The whole text, family by family."""
     yield from _cluster(source)
     yield from _daemons(source)
-    families = Families(taken=OWN_FAMILIES)
+    families = Families(reserved=OWN_FAMILIES)
     for entry in source.counters:
         families.add(entry)
     yield from families.texts()
@@ -53,7 +53,7 @@ def pieces(source: Source) -> Iterator[bytes]:
     )
 
 
-def _cluster(source: Source) -> Iterator[bytes]:
+def _cluster(source: ExportData) -> Iterator[bytes]:
     health = json.loads(source.health["json"])
     yield family_text(
         "mgr_health_status",
@@ -85,7 +85,7 @@ def _cluster(source: Source) -> Iterator[bytes]:
     )
 
 
-def _daemons(source: Source) -> Iterator[bytes]:
+def _daemons(source: ExportData) -> Iterator[bytes]:
     yield family_text(
         "mgr_daemon_up",
         "gauge",
@@ -122,39 +122,39 @@ class Stale(Exception):  # noqa: N818 - no failure: somebody is at work on it
     """The text is older than an interval, and another request is making the next one."""
 
 
-class Scrapes:
+class ScrapeCache:
     """The last text, made anew for the first who asks after an interval. From any thread."""
 
     def __init__(self, collect: Callable[[], list[bytes]]) -> None:
         """Make texts by ``collect``."""
         self._collect = collect
-        self._making = threading.Lock()
-        self._made: tuple[datetime, list[bytes]] | None = None
+        self._collect_lock = threading.Lock()
+        self._cached: tuple[datetime, list[bytes]] | None = None
 
-    def read(self, interval_s: float, *, old_will_do: bool) -> list[bytes]:
+    def read(self, interval_s: float, *, allow_stale: bool) -> list[bytes]:
         """The text, at most ``interval_s`` old; 0: made for this request.
 
-        While somebody makes the next one, ``old_will_do`` takes the last one; without it, as
+        While somebody makes the next one, ``allow_stale`` takes the last one; without it, as
         where there is none yet, this is what happens:
 
         Raises:
             Stale: There is an older one.
 
         """
-        made = self._made
-        if made and 0 <= _age_s(made[0]) < interval_s:
-            return made[1]
-        if not self._making.acquire(blocking=made is None or not interval_s):
-            if made and old_will_do:
-                return made[1]
+        cached = self._cached
+        if cached and 0 <= _age_s(cached[0]) < interval_s:
+            return cached[1]
+        if not self._collect_lock.acquire(blocking=cached is None or not interval_s):
+            if cached and allow_stale:
+                return cached[1]
             raise Stale
         try:
-            made = self._made
-            if not made or not 0 <= _age_s(made[0]) < interval_s:
-                made = self._made = datetime.now(UTC), self._collect()
-            return made[1]
+            cached = self._cached
+            if not cached or not 0 <= _age_s(cached[0]) < interval_s:
+                cached = self._cached = datetime.now(UTC), self._collect()
+            return cached[1]
         finally:
-            self._making.release()
+            self._collect_lock.release()
 
 
 def _age_s(at: datetime) -> float:

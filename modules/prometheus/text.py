@@ -80,10 +80,10 @@ class Families:
 
     """
 
-    def __init__(self, taken: Collection[str] = ()) -> None:
-        """Begin with none; the names in ``taken`` are not for daemons."""
+    def __init__(self, reserved: Collection[str] = ()) -> None:
+        """Begin with none; the names in ``reserved`` are not for daemons."""
         self.left_out = 0
-        self._taken = frozenset(taken)
+        self._reserved = frozenset(reserved)
         self._unclear = 0
         self._families: dict[tuple[str, str], Family] = {}
 
@@ -111,7 +111,7 @@ class Families:
 
     def texts(self) -> Iterable[bytes]:
         """Each family's lines."""
-        chosen = self._chosen()
+        chosen = self._exported_families()
         self.left_out = self._unclear + sum(
             each.all for each in self._families.values() if each not in chosen
         )
@@ -123,17 +123,17 @@ class Families:
                 lines += _LINES[family.kind](family.name, series)
             yield "".join(lines).encode(errors="replace")
 
-    def _chosen(self) -> set[Family]:
+    def _exported_families(self) -> set[Family]:
         """Which families are exported: of those that share a name the one with more daemons.
 
         Those of the type by which a path begins come first: ``rgw.requests`` is what an ``rgw``
         says it is, however many others say something else.
         """
-        taken = set(self._taken)
+        used_names = set(self._reserved)
         chosen: set[Family] = set()
         for family in sorted(self._families.values(), key=lambda each: (-each.own, -each.all)):
-            if taken.isdisjoint(family.names):
-                taken |= family.names
+            if used_names.isdisjoint(family.names):
+                used_names |= family.names
                 chosen.add(family)
         return chosen
 
@@ -187,13 +187,13 @@ def number(value: float) -> str:
 
 def _label_name(name: str) -> str:
     name = _NO_LABEL.sub("_", name)
-    taken = name in OWN_LABELS or name.startswith("__") or name[:1].isdigit()
-    return f"exported_{name}" if taken or not name else name
+    reserved = name in OWN_LABELS or name.startswith("__") or name[:1].isdigit()
+    return f"exported_{name}" if reserved or not name else name
 
 
 def _heading(name: str, kind: str, words: str) -> list[str]:
-    told = words.replace("\\", "\\\\").replace("\n", "\\n")
-    return [f"# HELP {name} {told}\n", f"# TYPE {name} {kind}\n"]
+    help_text = words.replace("\\", "\\\\").replace("\n", "\\n")
+    return [f"# HELP {name} {help_text}\n", f"# TYPE {name} {kind}\n"]
 
 
 def _plain(name: str, series: Series) -> list[str]:

@@ -1,6 +1,6 @@
 """What the module interface promises, tried from inside a running module.
 
-Each check takes the module, leaves nothing behind and raises ``Broken`` if a promise is not kept.
+Each check takes the module, leaves nothing behind and raises ``CheckFailed`` if one is not kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from mgr_module import ClusterLogPrio, CommandResult
 
-LOOKS: Final = 300
+POLLS_MAX: Final = 300
 PAUSE_S: Final = 0.01
 """Documents are published a moment after what they show: looked at so often, so far apart."""
 
@@ -22,11 +22,11 @@ URI: Final = "http://selftest.invalid/"
 CODE: Final = "MGR_SELFTEST"
 
 
-class Broken(Exception):  # noqa: N818 - reads as what it is: "Broken: option ..."
+class CheckFailed(Exception):  # noqa: N818 - reads as what it is: "CheckFailed: option ..."
     """A promise of the interface is not kept; says which."""
 
 
-class Subject(Protocol):
+class ModuleUnderTest(Protocol):
     """What the checks need of a module: ``MgrModule``, and a method to be called by others."""
 
     module_name: str
@@ -36,7 +36,7 @@ class Subject(Protocol):
         ...
 
 
-def options_are_typed(module: Subject) -> None:
+def options_are_typed(module: ModuleUnderTest) -> None:
     """A value reads back as its declared type; a removed one as its default, as written."""
     for name, text, value in (
         ("text", "über", "über"),
@@ -48,65 +48,69 @@ def options_are_typed(module: Subject) -> None:
     ):
         default = module.MODULE_OPTION_DEFAULTS[name]
         module.set_module_option(name, text)
-        _same(f"option {name}", module.get_module_option(name), value)
+        _expect_equal(f"option {name}", module.get_module_option(name), value)
         module.set_module_option(name, None)
-        _same(f"option {name}, removed", module.get_module_option(name, "unused"), default)
+        _expect_equal(f"option {name}, removed", module.get_module_option(name, "unused"), default)
 
 
-def options_are_bounded(module: Subject) -> None:
+def options_are_bounded(module: ModuleUnderTest) -> None:
     """What does not fit is refused, and nothing changed."""
     for name, bad in (("number", "101"), ("number", "many"), ("mood", "sad")):
         refused = partial(module.set_module_option, name, bad)
-        _raises(ValueError, f"{name}={bad}", refused)
-        _same(f"option {name}", module.get_module_option(name), module.MODULE_OPTION_DEFAULTS[name])
+        _expect_raises(ValueError, f"{name}={bad}", refused)
+        _expect_equal(
+            f"option {name}", module.get_module_option(name), module.MODULE_OPTION_DEFAULTS[name]
+        )
 
 
-def options_are_declared(module: Subject) -> None:
+def options_are_declared(module: ModuleUnderTest) -> None:
     """One that is not raises, by name."""
-    _raises(RuntimeError, "undeclared", lambda: module.get_module_option("undeclared"))
-    _raises(RuntimeError, "undeclared", lambda: module.set_module_option("undeclared", "1"))
+    _expect_raises(RuntimeError, "undeclared", lambda: module.get_module_option("undeclared"))
+    _expect_raises(RuntimeError, "undeclared", lambda: module.set_module_option("undeclared", "1"))
 
 
-def options_are_localized(module: Subject) -> None:
+def options_are_localized(module: ModuleUnderTest) -> None:
     """The localized getter prefers this manager's own value; the plain one does not see it."""
     module.set_module_option("text", "everywhere")
     module.set_localized_module_option("text", "here")
     try:
-        _same("localized", module.get_localized_module_option("text"), "here")
-        _same("plain", module.get_module_option("text"), "everywhere")
+        _expect_equal("localized", module.get_localized_module_option("text"), "here")
+        _expect_equal("plain", module.get_module_option("text"), "everywhere")
         module.set_localized_module_option("text", None)
-        _same("localized, removed", module.get_localized_module_option("text"), "everywhere")
+        _expect_equal(
+            "localized, removed", module.get_localized_module_option("text"), "everywhere"
+        )
     finally:
         module.set_localized_module_option("text", None)
         module.set_module_option("text", None)
 
 
-def store_keeps(module: Subject) -> None:
+def store_keeps(module: ModuleUnderTest) -> None:
     """What was stored is read at once; None removes it; a wrong type is refused."""
     key = "check/one"
     for value in ("", "plain", "über\nzwei", "x" * 60_000):
         module.set_store(key, value)
-        _same("store", module.get_store(key), value)
+        _expect_equal("store", module.get_store(key), value)
     module.set_store(key, None)
-    _same("store, removed", module.get_store(key, "default"), "default")
-    _raises(TypeError, "a number", lambda: module.set_store(key, 1))
-    _raises(ValueError, "a NUL", lambda: module.set_store(key, "a\0b"))
+    _expect_equal("store, removed", module.get_store(key, "default"), "default")
+    _expect_raises(TypeError, "a number", lambda: module.set_store(key, 1))
+    _expect_raises(ValueError, "a NUL", lambda: module.set_store(key, "a\0b"))
 
 
-def store_has_prefixes(module: Subject) -> None:
+def store_has_prefixes(module: ModuleUnderTest) -> None:
     """All keys that begin so, whole, ascending, and no others."""
     wanted = {"check/a": "1", "check/b/c": "2"}
     for key, value in {**wanted, "chess": "3"}.items():
         module.set_store(key, value)
     try:
         found = module.get_store_prefix("check/")
-        _same("prefix", list(found.items()), list(wanted.items()))
+        _expect_equal("prefix", list(found.items()), list(wanted.items()))
     finally:
         for key in (*wanted, "chess"):
             module.set_store(key, None)
 
 
-def store_compares(module: Subject) -> None:
+def store_compares(module: ModuleUnderTest) -> None:
     """A value is set where the expected one stands, several together or none."""
     one, two = "check/one", "check/two"
     done = [
@@ -118,23 +122,23 @@ def store_compares(module: Subject) -> None:
         module.get_store_prefix("check/") == {two: "4"},
         module.compare_and_set_store(two, "4", None),
     ]
-    _same("each in turn", done, [True] * len(done))
+    _expect_equal("each in turn", done, [True] * len(done))
 
 
-def store_is_localized(module: Subject) -> None:
+def store_is_localized(module: ModuleUnderTest) -> None:
     """This manager's own value first, then the plain one, then the default."""
-    _same("neither", module.get_localized_store("check/l", "default"), "default")
+    _expect_equal("neither", module.get_localized_store("check/l", "default"), "default")
     module.set_store("check/l", "everywhere")
     module.set_localized_store("check/l", "here")
     try:
-        _same("localized", module.get_localized_store("check/l"), "here")
-        _same("plain", module.get_store("check/l"), "everywhere")
+        _expect_equal("localized", module.get_localized_store("check/l"), "here")
+        _expect_equal("plain", module.get_store("check/l"), "everywhere")
     finally:
         module.set_localized_store("check/l", None)
         module.set_store("check/l", None)
 
 
-def health_is_shown(module: Subject) -> None:
+def health_is_shown(module: ModuleUnderTest) -> None:
     """A check is on the board with its severity and summary, and gone when it is cleared."""
 
     def shown() -> Any:
@@ -142,82 +146,82 @@ def health_is_shown(module: Subject) -> None:
 
     check = {"severity": "warning", "summary": "a test", "count": 1, "detail": ["one line"]}
     module.set_health_checks({CODE: check})
-    _becomes("health check", shown, "HEALTH_WARN")
+    _wait_for("health check", shown, "HEALTH_WARN")
     module.set_health_checks({})
-    _becomes("health check, cleared", shown, None)
+    _wait_for("health check, cleared", shown, None)
 
 
-def remote_copies(module: Subject) -> None:
+def remote_copies(module: ModuleUnderTest) -> None:
     """A call returns what the method returned; neither side shares an object with the other."""
     mine = {"list": [1, 2, 3]}
     returned = module.remote(module.module_name, "echo", mine, word="x")
-    _same("remote", returned, [mine, "x"])
+    _expect_equal("remote", returned, [mine, "x"])
     if returned[0] is mine:
-        raise Broken("remote: the callee got the caller's own object")
+        raise CheckFailed("remote: the callee got the caller's own object")
 
 
-def remote_fails_by_kind(module: Subject) -> None:
+def remote_fails_by_kind(module: ModuleUnderTest) -> None:
     """No module: ImportError. No method: NameError. Raised: its own type and RuntimeError."""
     own = module.module_name
-    _raises(ImportError, "no module", lambda: module.remote("no-such-module", "echo"))
-    _raises(NameError, "no method", lambda: module.remote(own, "no_such_method"))
-    for kind in (Broken, RuntimeError):
-        text = _raises(kind, "raised", lambda: module.remote(own, "fail", "on purpose"))
-        _same("the text of what was raised", text, "on purpose")
+    _expect_raises(ImportError, "no module", lambda: module.remote("no-such-module", "echo"))
+    _expect_raises(NameError, "no method", lambda: module.remote(own, "no_such_method"))
+    for kind in (CheckFailed, RuntimeError):
+        text = _expect_raises(kind, "raised", lambda: module.remote(own, "fail", "on purpose"))
+        _expect_equal("the text of what was raised", text, "on purpose")
 
 
-def cluster_log_takes_lines(module: Subject) -> None:
+def cluster_log_takes_lines(module: ModuleUnderTest) -> None:
     """Every priority is taken; a plain number is not."""
     for priority in ClusterLogPrio:
         module.cluster_log("cluster", priority, f"selftest says {priority.name}")
-    _raises(AttributeError, "a number", lambda: module.cluster_log("cluster", 1, "x"))
+    _expect_raises(AttributeError, "a number", lambda: module.cluster_log("cluster", 1, "x"))
 
 
-def uri_is_published(module: Subject) -> None:
+def uri_is_published(module: ModuleUnderTest) -> None:
     """The address is among the cluster's services, and gone when it is withdrawn."""
 
     def published() -> Any:
         return module.get("mgr_map")["services"].get(module.module_name)
 
     module.set_uri(URI)
-    _becomes("uri", published, URI)
+    _wait_for("uri", published, URI)
     module.set_uri("")
-    _becomes("uri, withdrawn", published, None)
+    _wait_for("uri, withdrawn", published, None)
 
 
-def documents_are_there(module: Subject) -> None:
+def documents_are_there(module: ModuleUnderTest) -> None:
     """The documents that every cluster has are; an unknown name is None."""
     for name in ("mgr_map", "mgr_ips", "health", "config"):
         if not isinstance(module.get(name), dict):
-            raise Broken(f"get({name!r}) is no dictionary")
-    _same("get('no such document')", module.get("no such document"), None)
+            raise CheckFailed(f"get({name!r}) is no dictionary")
+    _expect_equal("get('no such document')", module.get("no such document"), None)
 
 
-def commands_are_sent(module: Subject) -> None:
+def commands_are_sent(module: ModuleUnderTest) -> None:
     """The answer of a command that was sent can be waited for, also by a command."""
     result = CommandResult("selftest")
     module.send_command(result, "mon", "", json.dumps({"prefix": "health"}), "selftest")
     retval, output, _ = result.wait()
-    _same("sent", (retval, output.startswith("HEALTH_")), (0, True))
-    told = module.tell_command("osd", "0", {"prefix": "version"})
-    _same("told to a daemon that is not there", told[0], -errno.ENXIO)
+    _expect_equal("sent", (retval, output.startswith("HEALTH_")), (0, True))
+    answer = module.tell_command("osd", "0", {"prefix": "version"})
+    _expect_equal("told to a daemon that is not there", answer[0], -errno.ENXIO)
     unknown = partial(module.send_command, result, "nothing", "0", "{}", "")
-    _raises(ValueError, "an unknown type of service", unknown)
+    _expect_raises(ValueError, "an unknown type of service", unknown)
 
 
-def fleet_is_known(module: Subject) -> None:
+def fleet_is_known(module: ModuleUnderTest) -> None:
     """This manager is among the daemons; one that is not there has nothing to say."""
     own = module.get_mgr_id()
     host = module.get_metadata("mgr", own)["hostname"]
     found = [service["id"] for service in module.get_server(host)["services"]]
-    _same("on its host", own in found, wanted=True)
-    _same("its status", module.get_daemon_status("mgr", own), {})
-    _same("nobody's metadata", module.get_metadata("osd", "no-such"), None)
-    _same("nobody's counter", module.get_unlabeled_counter("osd", "0", "op"), {"op": []})
-    _same("an empty map", module.get_osdmap().get_pools(), {})
+    _expect_equal("on its host", own in found, wanted=True)
+    _expect_equal("its status", module.get_daemon_status("mgr", own), {})
+    _expect_equal("nobody's metadata", module.get_metadata("osd", "no-such"), None)
+    _expect_equal("nobody's counter", module.get_unlabeled_counter("osd", "0", "op"), {"op": []})
+    _expect_equal("an empty map", module.get_osdmap().get_pools(), {})
 
 
-def identity_is_known(module: Subject) -> None:
+def identity_is_known(module: ModuleUnderTest) -> None:
     """Name, version, term and connection say what they should."""
     for what, holds in {
         "the manager has a name": module.get_mgr_id(),
@@ -226,8 +230,8 @@ def identity_is_known(module: Subject) -> None:
         "the term is positive": module.get_term() > 0,
     }.items():
         if not holds:
-            raise Broken(f"not so: {what}")
-    _raises(KeyError, "an unknown option", lambda: module.get_ceph_option("no_such_option"))
+            raise CheckFailed(f"not so: {what}")
+    _expect_raises(KeyError, "an unknown option", lambda: module.get_ceph_option("no_such_option"))
 
 
 CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
@@ -255,24 +259,24 @@ CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
 """By name, in the order in which they are run."""
 
 
-def _same(what: str, found: object, wanted: object) -> None:
+def _expect_equal(what: str, found: object, wanted: object) -> None:
     if found != wanted or type(found) is not type(wanted):
-        raise Broken(f"{what}: expected {wanted!r}, found {found!r}")
+        raise CheckFailed(f"{what}: expected {wanted!r}, found {found!r}")
 
 
-def _raises(kind: type[Exception], what: str, deed: Callable[[], object]) -> str:
-    """Return the text of what ``deed`` raised, which must be of ``kind``."""
+def _expect_raises(kind: type[Exception], what: str, call: Callable[[], object]) -> str:
+    """Return the text of what ``call`` raised, which must be of ``kind``."""
     try:
-        deed()
+        call()
     except kind as error:
         return str(error)
-    raise Broken(f"{what}: expected {kind.__name__}, nothing was raised")
+    raise CheckFailed(f"{what}: expected {kind.__name__}, nothing was raised")
 
 
-def _becomes(what: str, look: Callable[[], object], wanted: object) -> None:
+def _wait_for(what: str, read: Callable[[], object], wanted: object) -> None:
     never = threading.Event()
-    for _ in range(LOOKS):
-        if look() == wanted:
+    for _ in range(POLLS_MAX):
+        if read() == wanted:
             return
         never.wait(PAUSE_S)
-    _same(what, look(), wanted)
+    _expect_equal(what, read(), wanted)

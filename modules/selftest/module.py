@@ -22,7 +22,7 @@ from mgr_module import (
 from object_format import EmptyResponder, ErrorResponse, ErrorResponseHandler, Responder
 
 from . import faults
-from .checks import CHECKS, Broken
+from .checks import CHECKS, CheckFailed
 
 PRIORITIES = {
     "debug": ClusterLogPrio.DEBUG,
@@ -89,7 +89,7 @@ class Module(MgrModule):
         self._workload: faults.Workload | None = None
         self._wake = threading.Event()
         self._stopped = False
-        self._told: list[str] = []
+        self._notifications: list[str] = []
         self.watch_store(WATCHED)
 
     # -- the interface from inside ----------------------------------------------------------
@@ -100,7 +100,7 @@ class Module(MgrModule):
         """Try what the module interface promises, all of it or one check."""
         if check and check not in CHECKS:
             raise ErrorResponse(f"no check {check!r}: there are {', '.join(CHECKS)}", -errno.ENOENT)
-        return Report({name: self._trouble(name) for name in CHECKS if check in ("", name)})
+        return Report({name: self._check_error(name) for name in CHECKS if check in ("", name)})
 
     @SelftestCommand.Read("mgr self-test ls")
     @Responder()
@@ -217,11 +217,11 @@ class Module(MgrModule):
         stored = self.get_store_prefix(TOKENS)
         return {key.removeprefix(TOKENS): int(count) for key, count in stored.items()}
 
-    @SelftestCommand.Read("selftest told")
+    @SelftestCommand.Read("selftest notifications")
     @Responder()
-    def told(self) -> list[str]:
+    def notifications(self) -> list[str]:
         """Show the watched keys that this instance was told of, in order."""
-        return list(self._told)
+        return list(self._notifications)
 
     @SelftestCommand("selftest forget", idempotent=True)
     @EmptyResponder()
@@ -238,13 +238,13 @@ class Module(MgrModule):
             self._wake.wait()
             self._wake.clear()
             if self._workload is not None:
-                told = self._workload
-                faults.work(told, wanted=lambda: self._workload is told and not self._stopped)  # noqa: B023 - called within this round
+                work = self._workload
+                faults.work(work, wanted=lambda: self._workload is work and not self._stopped)  # noqa: B023 - called within this round
 
     def notify(self, notify_type: str, notify_id: Any) -> None:
         """Remember which of the watched keys changed."""
         if notify_type == "store":
-            self._told.append(notify_id)
+            self._notifications.append(notify_id)
 
     def shutdown(self) -> None:
         """Let ``serve`` return, unless it hangs."""
@@ -255,12 +255,12 @@ class Module(MgrModule):
         """Run every check.
 
         Raises:
-            Broken: A promise is not kept.
+            CheckFailed: A promise is not kept.
 
         """
         for name in CHECKS:
-            if trouble := self._trouble(name):
-                raise Broken(f"{name}: {trouble}")
+            if trouble := self._check_error(name):
+                raise CheckFailed(f"{name}: {trouble}")
         return None
 
     # -- called by remote() -----------------------------------------------------------------
@@ -271,9 +271,9 @@ class Module(MgrModule):
 
     def fail(self, why: str) -> None:
         """Raise."""
-        raise Broken(why)
+        raise CheckFailed(why)
 
-    def _trouble(self, name: str) -> str:
+    def _check_error(self, name: str) -> str:
         try:
             CHECKS[name](self)
         except Exception as error:  # a check may find anything

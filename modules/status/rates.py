@@ -60,11 +60,11 @@ def _of(entry: Entry, path: str) -> Iterator[Row]:
         place = slice(counter["start"], counter["stop"])
         for daemon, row in entry["rows"].items():
             before = entry["before"].get(daemon)
-            told = {"daemon": daemon, **({"labels": labels} if labels else {})}
+            identity = {"daemon": daemon, **({"labels": labels} if labels else {})}
             now = _values(counter["kind"], row[place])
             then = None if before is None else _values(counter["kind"], before[place])
             elapsed_s = 0.0 if before is None else row[0] - before[0]
-            yield {**told, **_shown(counter["kind"], now, then, elapsed_s)}
+            yield {**identity, **_shown(counter["kind"], now, then, elapsed_s)}
 
 
 def _values(kind: str, values: Sequence[float]) -> tuple[float, float]:

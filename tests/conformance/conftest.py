@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.packages import NoPackagesError, fetched
-from tests.conformance.survey import unhurried
+from tests.conformance.packages import NoPackagesError, fetch_packages
+from tests.conformance.survey import relaxed_settings
 
 HERE = Path(__file__).parent
 THEIRS = ("cherrypy", "prettytable", "influxdb", "aiosmtpd")
@@ -25,13 +25,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def pacific():
     """The oldest generation: most of what must work is tried with it."""
-    return had("16.2")
+    return packages_or_skip("16.2")
 
 
 @pytest.fixture(scope="session")
 def tentacle():
     """The newest one: its modules have databases, and registries of their own."""
-    return had("20.2")
+    return packages_or_skip("20.2")
 
 
 @pytest.fixture(scope="session")
@@ -43,16 +43,16 @@ def settings_for(tmp_path_factory):
         for name in names:
             (folder / name).symlink_to(packages.modules / name)
         (folder / "feeder").symlink_to(HERE / "feeder")
-        return unhurried(f"{folder},{packages.library}")
+        return relaxed_settings(f"{folder},{packages.library}")
 
     return made
 
 
-def had(release):
+def packages_or_skip(release):
     """That generation, or a skip that says what was tried."""
     if absent := [name for name in THEIRS if importlib.util.find_spec(name) is None]:
         pytest.skip(f"NO CONFORMANCE TESTED: extra 'conformance' not installed: {absent}")
     try:
-        return fetched(release)
+        return fetch_packages(release)
     except NoPackagesError as error:
         pytest.skip(f"NO CONFORMANCE TESTED WITH CEPH {release}: {error}")

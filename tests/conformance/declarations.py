@@ -57,7 +57,7 @@ VALUES = {"int": "1", "uint": "1", "size": "1", "float": "1", "secs": "1", "mill
 """What an option is set to that has no default."""
 
 
-def declared(folders):
+def all_declarations(folders):
     """By module: each command with what may be typed for it, and each option with a value."""
     catalogue = asyncio.run(find_modules(folders, skip=[ALL], limit_s=60))
     standard = {option["name"] for option in standard_options()}
@@ -95,4 +95,4 @@ def _option(spec):
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    sys.stdout.write(json.dumps(declared(sys.argv[1:])))
+    sys.stdout.write(json.dumps(all_declarations(sys.argv[1:])))

@@ -52,7 +52,7 @@ class Packages:
         return self.root / "usr/lib/python3/dist-packages"
 
 
-def fetched(release: str, *further: str) -> Packages:
+def fetch_packages(release: str, *further: str) -> Packages:
     """Return the modules of ``release``, and those of ``further`` packages; fetched once.
 
     Raises:

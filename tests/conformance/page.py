@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.conformance.packages import FURTHER, SUITES, fetched
-from tests.conformance.survey import Row, taken
+from tests.conformance.packages import FURTHER, SUITES, fetch_packages
+from tests.conformance.survey import Row, run_survey
 from tests.support.etcd import Etcd
 
 ROOT: Final = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def _line(row: Row) -> str:
         "yes" if row.loads else "no",
         "yes" if row.serves else "no",
         f"{row.answered} of {row.commands}" if row.commands else "-",
-        f"{row.taken} of {row.options}" if row.options else "-",
+        f"{row.accepted} of {row.options}" if row.options else "-",
         short or "-",
     ]
     return f"| {' | '.join(cells)} |\n"
@@ -70,7 +70,9 @@ def _surveys() -> dict[str, list[Row]]:
         for release in SUITES:
             directory = Path(place) / release
             directory.mkdir()
-            surveys[release] = taken(fetched(release, *FURTHER), directory, etcd.endpoints)
+            surveys[release] = run_survey(
+                fetch_packages(release, *FURTHER), directory, etcd.endpoints
+            )
         return surveys
 
 

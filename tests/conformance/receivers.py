@@ -17,12 +17,12 @@ def mailbox():
     """Yield the port of a mail server, and the mails that it took."""
     got = []
 
-    class Kept:
+    class MailHandler:
         async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
             got.append(envelope.content.decode())
             return "250 OK"
 
-    server = Controller(Kept(), hostname="127.0.0.1", port=process.free_port())
+    server = Controller(MailHandler(), hostname="127.0.0.1", port=process.free_port())
     server.start()
     try:
         yield server.port, got
@@ -35,20 +35,20 @@ def datagrams(path):
     """Yield what arrives at a unix socket of datagrams, as it arrives: few wait unread."""
     got = []
 
-    def hear():
+    def receive():
         with contextlib.suppress(OSError):
-            while told := hears.recv(65536):
-                got.append(told.decode())
+            while datagram := receiver.recv(65536):
+                got.append(datagram.decode())
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
-        hears.bind(str(path))
-        hearing = threading.Thread(target=hear, daemon=True)
-        hearing.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(path))
+        thread = threading.Thread(target=receive, daemon=True)
+        thread.start()
         try:
             yield got
         finally:
-            hears.shutdown(socket.SHUT_RDWR)
-            hearing.join(5)
+            receiver.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class Row:
         commands: How many it has.
         answered: Those of them that answered without a traceback, also if they said no.
         options: How many it declares, beside those that every module has.
-        taken: Those of them that took their default as text, showed it, and refused nonsense.
+        accepted: Those of them that took their default as text, showed it, and refused nonsense.
         missing: Why it does not work; empty if it does.
 
     """
@@ -51,19 +51,19 @@ class Row:
     commands: int = 0
     answered: int = 0
     options: int = 0
-    taken: int = 0
+    accepted: int = 0
     missing: str = ""
 
 
-def unhurried(module_path: str) -> dict[str, Any]:
+def relaxed_settings(module_path: str) -> dict[str, Any]:
     """Settings of managers that have these modules and none of ours, and time to import them."""
     return {"module_path": module_path, "bundled_skip": "all", "module_load_s": IMPORTS_S}
 
 
-def taken(packages: Packages, directory: Path, etcd: Sequence[str]) -> list[Row]:
+def run_survey(packages: Packages, directory: Path, etcd: Sequence[str]) -> list[Row]:
     """Load, enable, set and ask every module; the manager outlives it all."""
     declared = _declared(packages)
-    settings = unhurried(packages.module_path)
+    settings = relaxed_settings(packages.module_path)
     with Cluster(directory, etcd, names=("a",), **settings) as running:
         worker = running.active(IMPORTS_S).worker_pid
         with running.client() as client:
@@ -90,27 +90,27 @@ def taken(packages: Packages, directory: Path, etcd: Sequence[str]) -> list[Row]
 def _row(name: str, declared: Mapping[str, Any], failed: str, client: Client) -> Row:
     wrong = [_wrong(option, client) for option in declared["options"]]
     commands = [one for one in declared["commands"] if not LEFT_OUT.match(" ".join(one["words"]))]
-    said = [_said(one, client) for one in commands]
+    errors = [_call(one, client) for one in commands]
     return Row(
         name=name,
-        commands=len(said),
-        answered=said.count(""),
+        commands=len(errors),
+        answered=errors.count(""),
         options=len(wrong),
-        taken=wrong.count(""),
-        missing=failed or next(filter(None, [*wrong, *said]), ""),
+        accepted=wrong.count(""),
+        missing=failed or next(filter(None, [*wrong, *errors]), ""),
     )
 
 
 def _declared(packages: Packages) -> dict[str, dict[str, Any]]:
     """What every module declares; read in a process of its own, for imports leave traces."""
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "tests.conformance.declarations", *packages.module_path.split(",")],
         capture_output=True,
         text=True,
         timeout=IMPORTS_S,
         check=True,
     )
-    return dict(json.loads(told.stdout))
+    return dict(json.loads(completed.stdout))
 
 
 def _wrong(option: Mapping[str, Any], client: Client) -> str:
@@ -120,9 +120,9 @@ def _wrong(option: Mapping[str, Any], client: Client) -> str:
     def config(*words: str) -> Answer:
         return client.execute(["config", *words], timeout_s=ANSWER_S)
 
-    told = config("set", "mgr", name, value)
-    if told.retval != 0:
-        return f"config set {name} {value!r}: {told.stderr}"
+    answer = config("set", "mgr", name, value)
+    if answer.retval != 0:
+        return f"config set {name} {value!r}: {answer.stderr}"
     shown = config("get", "mgr", name).text.strip()
     if shown != value:
         return f"config get {name}: {shown!r}, not {value!r}"
@@ -131,7 +131,7 @@ def _wrong(option: Mapping[str, Any], client: Client) -> str:
     return config("rm", "mgr", name).stderr
 
 
-def _said(command: Mapping[str, Any], client: Client) -> str:
+def _call(command: Mapping[str, Any], client: Client) -> str:
     """What is wrong with the answer of a command; empty if it answered."""
     words = command["words"]
     try:
@@ -146,8 +146,8 @@ def _failures(client: Client) -> Iterator[tuple[str, str]]:
     health = client.execute(["health", "detail"], {"format": "json"}, timeout_s=ANSWER_S)
     check = json.loads(health.text)["checks"].get("MGR_MODULE_ERROR", {"detail": []})
     for line in check["detail"]:
-        if told := FAILED.fullmatch(line["message"]):
-            yield told[1], told[2]
+        if match := FAILED.fullmatch(line["message"]):
+            yield match[1], match[2]
 
 
 def _unloaded(client: Client) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ ASKED = (
 NAMES = ("a", "b", "c")
 
 
-class Outside:
+class Receivers:
     """Whom the modules speak to: a mail server, a socket, and where they serve themselves."""
 
     def __init__(self, smtp_port, mails, socket, measured):
@@ -38,15 +38,15 @@ class Outside:
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory):
+def receivers(tmp_path_factory):
     """Real ones, on this machine."""
     path = tmp_path_factory.mktemp("telegraf") / "s"
     with mailbox() as (port, mails), datagrams(path) as measured:
-        yield Outside(port, mails, path, measured)
+        yield Receivers(port, mails, path, measured)
 
 
 @pytest.fixture(scope="module")
-def running(pacific, settings_for, etcd, tmp_path_factory, outside):
+def running(pacific, settings_for, etcd, tmp_path_factory, receivers):
     """Three managers that find these modules only; all are enabled."""
     settings = settings_for(pacific, *(name for name in AT_WORK if name != "feeder"))
     directory = tmp_path_factory.mktemp("managers")
@@ -54,14 +54,14 @@ def running(pacific, settings_for, etcd, tmp_path_factory, outside):
         cluster.settled(IMPORTS_S)
         options = {
             "alerts/smtp_host": "127.0.0.1",
-            "alerts/smtp_port": outside.smtp_port,
+            "alerts/smtp_port": receivers.smtp_port,
             "alerts/smtp_ssl": "false",
             "alerts/smtp_sender": "mgr@example.org",
             "alerts/smtp_destination": "you@example.org",
             "progress/sleep_interval": 1,
             "prometheus/server_addr": "127.0.0.1",
-            **{f"prometheus/{name}/server_port": port for name, port in outside.pages.items()},
-            "telegraf/address": f"unixgram://{outside.socket}",
+            **{f"prometheus/{name}/server_port": port for name, port in receivers.pages.items()},
+            "telegraf/address": f"unixgram://{receivers.socket}",
         }
         for name, value in options.items():
             assert cluster.run("config", "set", "mgr", f"mgr/{name}", str(value)).retval == 0
@@ -142,17 +142,17 @@ def test_crashes_are_posted_told_of_archived_and_pruned(running):
     wait_for(lambda: "RECENT_CRASH" not in running.run("health", "detail").text, "no warning")
 
 
-def test_prometheus_of_a_standby_leads_to_the_active(running, outside):
+def test_prometheus_of_a_standby_leads_to_the_active(running, receivers):
     """Its front page names the active's address; its metrics are empty, so nothing counts twice."""
     active = running.active().name
     for name in set(NAMES) - {active}:
-        at = f"http://127.0.0.1:{outside.pages[name]}"
+        at = f"http://127.0.0.1:{receivers.pages[name]}"
         # It may be up before the active has published its address.
-        wait_for(lambda at=at: str(outside.pages[active]) in page(f"{at}/"), "the address", 30)
+        wait_for(lambda at=at: str(receivers.pages[active]) in page(f"{at}/"), "the address", 30)
         assert page(f"{at}/metrics") == ""
 
 
-def test_each_module_answers_before_and_after_the_active_is_killed(running, outside):
+def test_each_module_answers_before_and_after_the_active_is_killed(running, receivers):
     """Another manager runs them; what they had stored is there, and what they speak to hears."""
     posted(running, "kept")
     assert running.run("feed", "progress", "tried").retval == 0
@@ -160,28 +160,28 @@ def test_each_module_answers_before_and_after_the_active_is_killed(running, outs
     wait_for(lambda: "tried" in running.run(*stored).text, "the event stored")
     # Only now: the self-test wants a module that is not enabled.
     running.enable("telegraf")
-    asked(running, outside)
+    asked(running, receivers)
     killed = running.active()
-    outside.mails.clear()
-    outside.measured.clear()
+    receivers.mails.clear()
+    receivers.measured.clear()
 
     os.kill(killed.worker_pid, signal.SIGKILL)
 
     wait_for(lambda: running.active().name != killed.name, "another active")
-    asked(running, outside)
+    asked(running, receivers)
     assert "kept" in listed(running, "ls-new")
     completed = json.loads(running.run("progress", "json").text)["completed"]
     assert "tried" in {event["id"] for event in completed}
 
 
-def asked(running, outside):
+def asked(running, receivers):
     """Ask each module; none may refuse. Whom it speaks to hears it, whoever reads it finds it."""
     for command in ASKED:
         answer = running.run(*command.split(), timeout_s=30)
         assert answer.retval == 0, (command, answer)
-    wait_for(lambda: any("MGR_" in mail or "HEALTH" in mail for mail in outside.mails), "a mail")
-    wait_for(lambda: any(line.startswith("ceph_") for line in outside.measured), "measurements")
-    at = f"http://127.0.0.1:{outside.pages[running.active().name]}/metrics"
+    wait_for(lambda: any("MGR_" in mail or "HEALTH" in mail for mail in receivers.mails), "a mail")
+    wait_for(lambda: any(line.startswith("ceph_") for line in receivers.measured), "measurements")
+    at = f"http://127.0.0.1:{receivers.pages[running.active().name]}/metrics"
     assert "ceph_health_status" in wait_for(lambda: page(at), "metrics", 30)
 
 

@@ -15,7 +15,7 @@ from mgr import errors
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.registry import Command
 from mgr.errors import MgrError
-from mgr.host.finder import Found, find_modules
+from mgr.host.finder import DiscoveredModule, find_modules
 from mgr.rpc.status import code_of
 from mgr.settings import ENVIRONMENT_PREFIX, describe
 
@@ -106,7 +106,7 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
-class Nobody:
+class NullCollaborator:
     """Stands where a command's collaborators would: declaring one needs none of them."""
 
     def __getattr__(self, name: str) -> Any:
@@ -115,18 +115,18 @@ class Nobody:
 
 def own_commands() -> list[Command]:
     """The manager's own commands, those left out of help excepted, by their words."""
-    nobody: Any = Nobody()
+    nobody: Any = NullCollaborator()
     found = builtins(nobody).commands
     return sorted((each for each in found if not each.hidden), key=lambda each: each.prefix)
 
 
-def bundled_modules() -> list[Found]:
+def bundled_modules() -> list[DiscoveredModule]:
     """The modules that come with the product, by name."""
     found = asyncio.run(find_modules((), limit_s=30))
     return [found[name] for name in sorted(found)]
 
 
-def module_commands(module: Found) -> Iterator[Command]:
+def module_commands(module: DiscoveredModule) -> Iterator[Command]:
     """A module's commands as the registry would hold them."""
     for each in module.commands:
         yield Command.of_module(module.name, each)

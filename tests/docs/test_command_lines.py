@@ -44,8 +44,8 @@ def test_a_command_line_of_a_page_is_understood(line, registry):
     if not words or words[0] in OF_THE_CLIENT:
         return
 
-    if told := to_daemon(words, {}):
-        command, _ = registry.find(("tell",), told)
+    if request := to_daemon(words, {}):
+        command, _ = registry.find(("tell",), request)
     else:
         command, _ = registry.find(meant(words, "a")[1], {})
 

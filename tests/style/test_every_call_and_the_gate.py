@@ -76,7 +76,7 @@ def test_every_page_has_a_rule():
     pages = HttpPages(
         "a",
         "rome",
-        role_of=lambda: types.SimpleNamespace(part="standby"),
+        role_of=lambda: types.SimpleNamespace(state="standby"),
         view=types.SimpleNamespace(),
         registry=CollectorRegistry(),
         fresh_s=5,

@@ -18,7 +18,7 @@ from mgr.host.cluster_view import LeaderView
 from mgr.host.context import mgr_ips
 from mgr.host.enabled import forced_off_modules
 from mgr.host.finder import always_on
-from mgr.host.worker_context import Manager
+from mgr.host.worker_context import WorkerContext
 from mgr.module_api.ceph.release import RELEASE
 
 MGR_MAP: Final = "mgr_map"
@@ -31,7 +31,7 @@ CONFIG: Final = ("config", "modified_config_options")
 class Sources:
     """What the documents are made of."""
 
-    manager: Manager
+    manager: WorkerContext
     modules: ActiveModules
     board: Board
     fleet: Fleet

@@ -17,15 +17,15 @@ from mgr.cluster.frozen import SharedDict, shared
 from mgr.election.records import Presence
 from mgr.host.cluster_view import ClusterView
 from mgr.module_api.ceph.release import RELEASE, version_line
-from mgr.module_api.parts.counters import NANOSECONDS, Counters
+from mgr.module_api.parts.counters import NANOSECONDS, CountersMixin
 
 MANAGER: Final = "mgr"
 
 TYPES: Final = {
     Kind.GAUGE: 0,
-    Kind.COUNTER: Counters.PERFCOUNTER_COUNTER,
-    Kind.AVERAGE: Counters.PERFCOUNTER_LONGRUNAVG,
-    Kind.HISTOGRAM: Counters.PERFCOUNTER_HISTOGRAM,
+    Kind.COUNTER: CountersMixin.PERFCOUNTER_COUNTER,
+    Kind.AVERAGE: CountersMixin.PERFCOUNTER_LONGRUNAVG,
+    Kind.HISTOGRAM: CountersMixin.PERFCOUNTER_HISTOGRAM,
 }
 """Ceph's bits for what a counter means; one for its values comes beside them."""
 
@@ -199,9 +199,9 @@ def _description(counter: Counter) -> dict[str, Any]:
     document: dict[str, Any] = {
         "description": counter.description,
         "type": TYPES[counter.kind]
-        | (Counters.PERFCOUNTER_TIME if timed else Counters.PERFCOUNTER_U64),
+        | (CountersMixin.PERFCOUNTER_TIME if timed else CountersMixin.PERFCOUNTER_U64),
         "priority": counter.priority,
-        "units": Counters.BYTES if counter.unit is Unit.BYTES else Counters.NONE,
+        "units": CountersMixin.BYTES if counter.unit is Unit.BYTES else CountersMixin.NONE,
     }
     if counter.nick:
         document["nick"] = counter.nick

@@ -24,7 +24,7 @@ from mgr.config.manager_options import (
     VALUES_MAX,
 )
 from mgr.errors import InvalidArgumentError, OutcomeUnknownError, StoreError, TermLostError
-from mgr.host.worker_context import Manager
+from mgr.host.worker_context import WorkerContext
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import KeyChange
@@ -59,7 +59,7 @@ class FleetStore:
     """Keeps the fleet's members and the store's the same, and the fleet in tune."""
 
     def __init__(
-        self, fleet: Fleet, manager: Manager, fenced: FencedStore, changed: Callable[[], None]
+        self, fleet: Fleet, manager: WorkerContext, fenced: FencedStore, changed: Callable[[], None]
     ) -> None:
         """Await everybody who is stored; ``changed`` is called when health may look different."""
         self._fleet = fleet

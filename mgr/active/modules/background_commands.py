@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from mgr.active.modules.modules import ActiveModules
 from mgr.command.dispatch import Answer, Request
 from mgr.errors import MgrError
-from mgr.host.bridge import aside, thread_name
+from mgr.host.bridge import run_in_thread, thread_name
 
 UNDER_WAY_MAX: Final = 256
 """Commands of all modules that are not completed; one more is answered with ``EBUSY``."""
@@ -85,7 +85,7 @@ class BackgroundCommands:
             if self._closed:
                 self._under_way -= 1
             else:
-                completion = aside(
+                completion = run_in_thread(
                     thread_name(command.module, "answers"),
                     partial(command.complete, answer.retval, answer.stdout, answer.stderr),
                     module=command.module,

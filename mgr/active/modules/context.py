@@ -27,8 +27,8 @@ from mgr.errors import ConflictError, InvalidArgumentError, MgrError, NotPermitt
 from mgr.health.board import Board
 from mgr.health.check import Check
 from mgr.host.bridge import Bridge
-from mgr.host.context import ReadingContext
-from mgr.host.worker_context import Manager
+from mgr.host.context import ReadOnlyContext
+from mgr.host.worker_context import WorkerContext
 from mgr.module_api.context import OptionValue
 from mgr.store.api import Delete, LeaseId, Put, as_seen
 from mgr.store.computed import ComputedWrite, commit_computed
@@ -56,7 +56,7 @@ class TermParts:
 
     """
 
-    manager: Manager
+    manager: WorkerContext
     fenced: FencedStore
     history: ConfigHistory
     lease: LeaseId
@@ -72,7 +72,7 @@ class TermParts:
     execute: Execute
 
 
-class ActiveContext(ReadingContext):
+class ActiveContext(ReadOnlyContext):
     """One module's reach: implements ``mgr.module_api.context.ModuleContext``."""
 
     def __init__(self, parts: TermParts, module: str, bridge: Bridge) -> None:

@@ -11,7 +11,7 @@ from mgr.active.modules.background_commands import Execute
 from mgr.command.dispatch import Request
 from mgr.errors import MgrError
 from mgr.host.crash import Crash
-from mgr.host.worker_context import Manager, version
+from mgr.host.worker_context import WorkerContext, version
 from mgr.store.fenced import FencedStore
 
 WAITING_MAX: Final = 32
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class CrashReporter:
     """Posts reports, one after the other; a fault that repeats itself once an hour."""
 
-    def __init__(self, manager: Manager, fenced: FencedStore, execute: Execute) -> None:
+    def __init__(self, manager: WorkerContext, fenced: FencedStore, execute: Execute) -> None:
         """Post with ``execute``, as a client would; where that fails, store with ``fenced``."""
         self._manager = manager
         self._fenced = fenced
@@ -40,9 +40,9 @@ class CrashReporter:
         now_s = self._manager.clock.now()
         recent = {each: at for each, at in self._reported_at.items() if now_s - at < REPEAT_AFTER_S}
         self._reported_at = recent
-        if crash.fault in recent or self._waiting.full():
+        if crash.fingerprint in recent or self._waiting.full():
             return
-        recent[crash.fault] = now_s
+        recent[crash.fingerprint] = now_s
         self._waiting.put_nowait(crash)
 
     async def run(self) -> None:

@@ -26,17 +26,17 @@ from mgr.errors import (
     ModuleNotReadyError,
     NotFoundError,
 )
-from mgr.host.abandoned import REMEDY, Half
+from mgr.host.abandoned import REMEDY, ModuleRole
 from mgr.host.bridge import Bridge, module_threads
-from mgr.host.crash import Heard, unheard
-from mgr.host.effects import Classified
+from mgr.host.crash import CrashHandler, ignore_crash
+from mgr.host.effects import Classification
 from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
-from mgr.host.finder import Found, always_on
-from mgr.host.lifecycle import ENDED, WORKS, Event, Phase
+from mgr.host.finder import DiscoveredModule, always_on
+from mgr.host.lifecycle import ENDED, READY, Event, Phase
 from mgr.host.notifications import NotifyId
-from mgr.host.reload import read_anew
-from mgr.host.runner import Limits, ModuleRunner, Servant
-from mgr.host.worker_context import Manager
+from mgr.host.reload import reload_in_thread
+from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
+from mgr.host.worker_context import WorkerContext
 from mgr.store.mirror import KeyChange
 
 ABSENT: Final = "Not found or unloadable"
@@ -62,7 +62,7 @@ class ModuleCallbacks:
 
     on_event: Callable[[str, Event], None]
     on_stopped: Callable[[str], None]
-    on_reloaded: Callable[[Found], None]
+    on_reloaded: Callable[[DiscoveredModule], None]
     on_abandoned_changed: Callable[[], None]
 
 
@@ -85,8 +85,8 @@ class ActiveModules:
 
     def __init__(
         self,
-        manager: Manager,
-        construct: Callable[[Found, Bridge], Servant],
+        manager: WorkerContext,
+        construct: Callable[[DiscoveredModule, Bridge], ModuleInstance],
         *,
         tasks: asyncio.TaskGroup,
         limits: Limits,
@@ -112,7 +112,7 @@ class ActiveModules:
         self._reloading = asyncio.Lock()
         self._enabled: tuple[str, ...] = ()
         self._draining = False
-        self._on_crash: Heard = unheard
+        self._on_crash: CrashHandler = ignore_crash
         # Replaced as a whole, so that any thread may read it.
         self._instances: Mapping[str, object] = {}
 
@@ -121,12 +121,12 @@ class ActiveModules:
 
         One that must not begin yet is not waited for: its commands are.
         """
-        self._manager.abandoned.subscribe(self._abandoned_changed)
+        self._manager.abandoned_instances.subscribe(self._abandoned_changed)
         self.reconcile()
         catalogue = self._manager.catalogue
         for name, runner in tuple(self._runners.items()):
             if not self._start_delay_s(catalogue[name]):
-                await runner.loaded()
+                await runner.wait_loaded()
 
     def reconcile(self, _changes: object = None) -> None:
         """Start what should run and does not; stop what runs and should not."""
@@ -144,7 +144,7 @@ class ActiveModules:
             for crash in found.crashes if name not in before else ():
                 self._on_crash(crash)
             # Two instances of a module never run at once: it starts when the other has ended.
-            earlier = manager.abandoned.find(name)
+            earlier = manager.abandoned_instances.find(name)
             if found.loaded and name not in self._runners and earlier is None:
                 self._launch(found)
         for name in self._runners.keys() - set(self._enabled) - self._stopping:
@@ -161,17 +161,17 @@ class ActiveModules:
 
         """
         async with self._reloading:
-            found = await read_anew(self._manager.settings, name)
+            found = await reload_in_thread(self._manager.settings, name)
             if not found.loaded:
                 raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
-            self._manager.enter(found)
+            self._manager.register_module(found)
             self._callbacks.on_reloaded(found)
             if name in self._runners and name not in self._stopping:
                 self._stopping.add(name)
                 await self._disable(name)
             else:
                 self.reconcile()
-        runs = name in self._enabled and self._manager.abandoned.find(name) is None
+        runs = name in self._enabled and self._manager.abandoned_instances.find(name) is None
         return Reloaded(runs=runs, digest=found.digest)
 
     @property
@@ -184,7 +184,7 @@ class ActiveModules:
             external or self._external(each.name)
             for each, external in self._external_at_start.items()
         )
-        abandoned = (each.external for each in self._manager.abandoned.all())
+        abandoned = (each.external for each in self._manager.abandoned_instances.all())
         return any(begun) or any(abandoned) or bool(self._own_threads())
 
     @property
@@ -203,7 +203,7 @@ class ActiveModules:
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=limit_s)) for runner in runners]
-        if not all(end.result() for end in ends) or self._manager.abandoned.all():
+        if not all(end.result() for end in ends) or self._manager.abandoned_instances.all():
             return False
         # There is no event: Python does not say when a thread ends.
         while (threads := self._own_threads()) and self.clock.now() < end_s:  # noqa: ASYNC110
@@ -263,8 +263,8 @@ class ActiveModules:
 
     def _blocked_by(self, module: str) -> str:
         """Why ``module`` must not start: an earlier instance runs; empty if none does."""
-        remains = self._manager.abandoned.find(module)
-        return f"{remains}, and still runs: {REMEDY}" if remains else ""
+        instance = self._manager.abandoned_instances.find(module)
+        return f"{instance}, and still runs: {REMEDY}" if instance else ""
 
     def modules(self) -> dict[str, ModuleInfo]:
         """Every module on this host, as ``mgr module ls`` shows it."""
@@ -293,7 +293,7 @@ class ActiveModules:
             error = "" if self._blocked_by(name) else self.error_of(name)
             yield ModuleState(name=name, cannot_run=cannot, error=error)
 
-    def on_crash(self, call: Heard) -> None:
+    def on_crash(self, call: CrashHandler) -> None:
         """Have ``call`` told of what modules raise: while they run, and when they were loaded."""
         self._on_crash = call
 
@@ -329,25 +329,25 @@ class ActiveModules:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _launch(self, found: Found) -> None:
+    def _launch(self, found: DiscoveredModule) -> None:
         runner = ModuleRunner(
             found.name,
             partial(self._construct, found),
             limits=self._limits,
             clock=self._manager.clock,
-            changed=self._on_event,
-            crashed=self._on_crash,
+            on_event=self._on_event,
+            on_crash=self._on_crash,
         )
         self._runners[found.name] = runner
         self._tasks.create_task(self._run_module(found, runner), name=f"module {found.name}")
         self._tasks.create_task(self._watch_loading(found, runner))
 
-    def _start_delay_s(self, found: Found) -> float:
+    def _start_delay_s(self, found: DiscoveredModule) -> float:
         """How long it must not begin yet: who led before may still act where no store judges."""
         external = self._classify(found).external
         return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
 
-    def _classify(self, found: Found) -> Classified:
+    def _classify(self, found: DiscoveredModule) -> Classification:
         chosen = self._manager.config.native(MODULE_EFFECTS)
         return found.classify(readable_effects(str(chosen or "")))
 
@@ -360,7 +360,7 @@ class ActiveModules:
         found = self._manager.catalogue.get(module)
         return found is None or self._classify(found).external
 
-    async def _run_module(self, found: Found, runner: ModuleRunner) -> None:
+    async def _run_module(self, found: DiscoveredModule, runner: ModuleRunner) -> None:
         if start_delay_s := self._start_delay_s(found):
             fields = {"module_name": found.name, "start_delay_s": round(start_delay_s, 3)}
             log.info(
@@ -373,15 +373,15 @@ class ActiveModules:
         try:
             if external:
                 await self._outside.before_start()
-            await runner.live()
+            await runner.run_until_stopped()
         finally:
             del self._external_at_start[runner]
 
-    async def _watch_loading(self, found: Found, runner: ModuleRunner) -> None:
+    async def _watch_loading(self, found: DiscoveredModule, runner: ModuleRunner) -> None:
         await asyncio.sleep(self._start_delay_s(found))
         try:
             async with asyncio.timeout(self._manager.settings.module_load_s):
-                await runner.loaded()
+                await runner.wait_loaded()
         except TimeoutError:
             runner.load_limit_passed()
 
@@ -405,12 +405,12 @@ class ActiveModules:
     def _on_event(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
             external = self._external_at_start.get(runner, True) or self._external(runner.name)
-            self._manager.abandoned.add(
-                runner.name, Half.ACTIVE, runner.leftovers, external=external
+            self._manager.abandoned_instances.add(
+                runner.name, ModuleRole.ACTIVE, runner.leftovers, external=external
             )
         metrics = self._manager.metrics
-        metrics.set_module_up(runner.name, up=runner.phase in WORKS)
-        metrics.notifications_dropped.labels(runner.name).set(runner.news_dropped)
+        metrics.set_module_up(runner.name, up=runner.phase in READY)
+        metrics.notifications_dropped.labels(runner.name).set(runner.notifications_dropped)
         if event is Event.PAUSE_OVER:
             metrics.module_restarts.labels(runner.name).inc()
         self._instances = {

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar, Union, get_args, get_type_hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-READING: Final = (
+READ_METHODS: Final = (
     "db_ready",
     "get",
     "get_ceph_conf_path",
@@ -46,7 +46,7 @@ READING: Final = (
     "send_rgwadmin_command",
     "set_uri",
 )
-WRITING: Final = (
+WRITE_METHODS: Final = (
     "appify_pool",
     "clear_all_progress_events",
     "complete_progress_event",
@@ -109,18 +109,18 @@ class API:
 
 def expose(owner: type) -> None:
     """Mark the methods of ``owner``, which is ``MgrModule``, that ceph-mgr marks."""
-    for name in (*READING, *WRITING):
+    for name in (*READ_METHODS, *WRITE_METHODS):
         method = API.expose(getattr(owner, name))
-        if name in WRITING:
+        if name in WRITE_METHODS:
             API.perm("w")(method)
         # Whoever publishes them makes commands of their annotations: those must be types for it.
         plain = inspect.unwrap(method)
         hints = get_type_hints(plain)
-        plain.__annotations__ = {name: _of_a_command(hint) for name, hint in hints.items()}
+        plain.__annotations__ = {name: _command_type(hint) for name, hint in hints.items()}
 
 
-def _of_a_command(hint: Any) -> Any:
+def _command_type(hint: Any) -> Any:
     """The same type as commands can have it: an ``Optional``, a text where anything fits."""
     if isinstance(hint, UnionType):
-        return Union[tuple(_of_a_command(part) for part in get_args(hint))]  # noqa: UP007 - the form they know
+        return Union[tuple(_command_type(part) for part in get_args(hint))]  # noqa: UP007 - the form they know
     return str if hint is Any else hint

@@ -37,8 +37,8 @@ def no_ceph(why: str) -> NoCephError:
     not_found = getattr(sys.modules.get("rados"), "ObjectNotFound", None)
     if not_found is None:
         return NoCephError(why)
-    made: NoCephError = type("NoCephError", (NoCephError, not_found), {})(why)
-    return made
+    error: NoCephError = type("NoCephError", (NoCephError, not_found), {})(why)
+    return error
 
 
 class StandIn(ModuleType):
@@ -49,12 +49,12 @@ class StandIn(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         # RBD is a class; constants have several words.
         constant = name.isupper() and "_" in name
-        made: Any = 0 if constant else _absent(self.__name__, name)
-        setattr(self, name, made)
-        return made
+        stand_in: Any = 0 if constant else _placeholder(self.__name__, name)
+        setattr(self, name, stand_in)
+        return stand_in
 
 
-class _Offer(MetaPathFinder, Loader):
+class _StandInFinder(MetaPathFinder, Loader):
     def find_spec(
         self,
         fullname: str,
@@ -70,22 +70,22 @@ class _Offer(MetaPathFinder, Loader):
         """Nothing: what it has, it makes when it is asked."""
 
 
-_OFFER: Final = _Offer()
+_FINDER: Final = _StandInFinder()
 
 
-def offer() -> Callable[[], None]:
+def install_stand_ins() -> Callable[[], None]:
     """Let the three names be imported from now on; the real ones come first.
 
     What is returned takes the offer back, and what stood in under it; for tests.
     """
-    if _OFFER in sys.meta_path:
+    if _FINDER in sys.meta_path:
         return lambda: None
-    sys.meta_path.append(_OFFER)
-    return _withdraw
+    sys.meta_path.append(_FINDER)
+    return _uninstall
 
 
-def _withdraw() -> None:
-    sys.meta_path.remove(_OFFER)
+def _uninstall() -> None:
+    sys.meta_path.remove(_FINDER)
     for name in NAMES:
         if isinstance(sys.modules.get(name), StandIn):
             del sys.modules[name]
@@ -104,7 +104,7 @@ def bindings_of(name: str) -> ModuleType:
     return module
 
 
-def _absent(bindings: str, name: str) -> type[Exception]:
+def _placeholder(bindings: str, name: str) -> type[Exception]:
     def refuse(self: Exception, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - any constructor's
         raise no_ceph(f"Ceph's Python bindings {bindings!r} are not on this host")
 

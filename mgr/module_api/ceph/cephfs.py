@@ -18,7 +18,7 @@ from mgr.module_api.ceph.bindings import NoCephError
 
 Module_T = TypeVar("Module_T")
 
-GIVEN_BACK_S: Final = 30.0
+RELEASE_TIMEOUT_S: Final = 30.0
 SLOW_LOCK_S: Final = 30.0
 """A lock that was not had for so long is worth a line in the log."""
 
@@ -66,7 +66,7 @@ class CephfsConnectionPool:
         with self.lock:
             connection = self.connections.get(fs_name)
             if connection is None:
-                connection = self.connections[fs_name] = _Connection(self._mounted(fs_name))
+                connection = self.connections[fs_name] = _Connection(self._mount(fs_name))
             connection.users += 1
             return connection.handle
 
@@ -80,14 +80,14 @@ class CephfsConnectionPool:
     def del_connections(self, fs_name: str, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - ceph-mgr's signature
         """Close the connection to a file system, if there is one.
 
-        With ``wait``, not before everybody gave it back, or ``GIVEN_BACK_S`` seconds passed.
+        With ``wait``, not before everybody gave it back, or ``RELEASE_TIMEOUT_S`` seconds passed.
         """
         with self.lock:
             connection = self.connections.get(fs_name)
             if connection is None:
                 return
             if wait:
-                self.lock.wait_for(lambda: not connection.users, GIVEN_BACK_S)
+                self.lock.wait_for(lambda: not connection.users, RELEASE_TIMEOUT_S)
             self.connections.pop(fs_name, None)
         connection.handle.shutdown()
 
@@ -96,7 +96,7 @@ class CephfsConnectionPool:
         for name in tuple(self.connections):
             self.del_connections(name)
 
-    def _mounted(self, fs_name: str) -> Any:
+    def _mount(self, fs_name: str) -> Any:
         names = [each["mdsmap"]["fs_name"] for each in self.mgr.get("fs_map")["filesystems"]]
         if fs_name not in names:
             raise CephfsConnectionException(-errno.ENOENT, f"FS '{fs_name}' not found")
@@ -167,11 +167,11 @@ def open_filesystem(fsc: CephfsClient[Any], fs_name: str) -> Iterator[Any]:
 @contextlib.contextmanager
 def lock_timeout_log(lock: threading.Lock, timeout: float = 5) -> Iterator[None]:
     """Hold ``lock`` for a block, and write a line if it was not had for long."""
-    began_s, told = CLOCK.now(), False
+    began_s, logged = CLOCK.now(), False
     while not lock.acquire(timeout=timeout):
-        if not told and CLOCK.now() - began_s > SLOW_LOCK_S:
+        if not logged and CLOCK.now() - began_s > SLOW_LOCK_S:
             log.info("possible deadlock acquiring %r", lock)
-            told = True
+            logged = True
     try:
         yield
     finally:

@@ -28,11 +28,11 @@ class CephFSEarmarkResolver:
         forms = _forms()
         with open_filesystem(self._client, volume) as filesystem:
             try:
-                said = forms.CephFSVolumeEarmarking(filesystem, path).get_earmark()
+                earmark = forms.CephFSVolumeEarmarking(filesystem, path).get_earmark()
             except forms.EarmarkException as error:
                 log.error("no earmark can be read at %s: %s", path, error)  # noqa: TRY400 - an answer, no fault
                 return None
-        return None if said is None else str(said)
+        return None if earmark is None else str(earmark)
 
     def set_earmark(self, path: str, volume: str, earmark: str) -> None:
         """Put ``earmark`` on the subvolume at ``path``; a line in the log if it is refused.

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 
-SAME: Final[Mapping[str, str]] = {
+ALIASES: Final[Mapping[str, str]] = {
     "_ceph_add_mds_perf_query": "add_mds_perf_query",
     "_ceph_add_osd_perf_query": "add_osd_perf_query",
     "_ceph_clear_all_progress_events": "clear_all_progress_events",
@@ -54,7 +54,7 @@ SAME: Final[Mapping[str, str]] = {
 """Native name: the method with the same arguments and the same result."""
 
 
-class Native(ActiveHalf):
+class NativeMixin(ActiveModuleBase):
     """The part of ``MgrModule`` that answers to native names."""
 
     def _ceph_get_version(self) -> str:
@@ -98,7 +98,7 @@ class Native(ActiveHalf):
         sys.exit(status)
 
 
-def _calling(public: str) -> Callable[..., Any]:
+def _alias(public: str) -> Callable[..., Any]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(self, public)(*args, **kwargs)
 
@@ -106,5 +106,5 @@ def _calling(public: str) -> Callable[..., Any]:
     return call
 
 
-for _name, _public in SAME.items():
-    setattr(Native, _name, _calling(_public))
+for _name, _public in ALIASES.items():
+    setattr(NativeMixin, _name, _alias(_public))

@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import Any, Final
 
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 
 OSD_KEYS: Final = frozenset(
     {"client_id", "client_address", "pool_id", "namespace", "osd_id", "pg_id"}
@@ -27,7 +27,7 @@ MDS_COUNTERS: Final = frozenset(
 _numbers: Final = itertools.count()
 
 
-class PerfQueries(ActiveHalf):
+class PerfQueriesMixin(ActiveModuleBase):
     """The part of ``MgrModule`` about live queries. Whatever is asked, nothing was measured."""
 
     _osd_queries: set[int]
@@ -39,7 +39,7 @@ class PerfQueries(ActiveHalf):
 
     def add_osd_perf_query(self, query: dict[str, Any]) -> int | None:
         """Begin a query: its number, or None and a line in the log if it makes no sense."""
-        return self._begun(self._osd_queries, query, OSD_KEYS, OSD_COUNTERS)
+        return self._register_query(self._osd_queries, query, OSD_KEYS, OSD_COUNTERS)
 
     def remove_osd_perf_query(self, query_id: int) -> None:
         """End a query; no error if there is none."""
@@ -51,7 +51,7 @@ class PerfQueries(ActiveHalf):
 
     def add_mds_perf_query(self, query: dict[str, Any]) -> int | None:
         """Begin a query: its number, or None and a line in the log if it makes no sense."""
-        return self._begun(self._mds_queries, query, MDS_KEYS, MDS_COUNTERS)
+        return self._register_query(self._mds_queries, query, MDS_KEYS, MDS_COUNTERS)
 
     def remove_mds_perf_query(self, query_id: int) -> None:
         """End a query; no error if there is none."""
@@ -67,10 +67,10 @@ class PerfQueries(ActiveHalf):
         """
         return {"metrics": [[""], [], [0.0]]} if query_id in self._mds_queries else None
 
-    def _begun(
+    def _register_query(
         self, queries: set[int], query: Any, keys: frozenset[str], counters: frozenset[str]
     ) -> int | None:
-        if (wrong := _wrong(query, keys, counters)) is not None:
+        if (wrong := _query_error(query, keys, counters)) is not None:
             self.log.error("invalid query: %s", wrong)
             return None
         number = next(_numbers)
@@ -78,7 +78,7 @@ class PerfQueries(ActiveHalf):
         return number
 
 
-def _wrong(query: Any, keys: frozenset[str], counters: frozenset[str]) -> str | None:
+def _query_error(query: Any, keys: frozenset[str], counters: frozenset[str]) -> str | None:
     """What is wrong with a query; None if nothing is."""
     match query:
         case {"key_descriptor": [_, *_] as parts}:

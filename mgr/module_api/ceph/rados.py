@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mgr.module_api.ceph import bindings
 from mgr.module_api.ceph.osd_map import OSDMap
-from mgr.module_api.parts.commands import Errands
+from mgr.module_api.parts.commands import CommandsMixin
 
 CONFIGURATION: Final = "/etc/ceph/ceph.conf"
 REDIRECTS_MAX: Final = 5
@@ -35,7 +35,7 @@ def attribute(name: str) -> Any:
     raise AttributeError(f"module 'mgr_module' has no attribute {name!r}")
 
 
-class Rados(Errands):
+class RadosMixin(CommandsMixin):
     """The part of ``MgrModule`` that is about a Ceph cluster and nothing else."""
 
     MGR_POOL_NAME = ".mgr"

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from mgr.module_api.command import CLICommand, HandlerFuncType, give_to_package
+from mgr.module_api.command import CLICommand, HandlerFuncType, register_in_package
 from mgr.module_api.result import HandleCommandResult
 
 
@@ -46,5 +46,5 @@ class Command(dict[str, Any]):
         """
         command = CLICommand(self.prefix, self["perm"], self["poll"])
         handler = command(self.returns_command_result(instance, self.handler))
-        give_to_package(command, handler)
+        register_in_package(command, handler)
         return handler

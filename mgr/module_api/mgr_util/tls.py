@@ -186,8 +186,8 @@ def _certificate(crt: str) -> Any:
 
 
 def _issuer(certificate: Any) -> tuple[str | None, str | None]:
-    said = {part.rfc4514_attribute_name: str(part.value) for part in certificate.issuer}
-    return said.get("O"), said.get("CN")
+    attributes = {part.rfc4514_attribute_name: str(part.value) for part in certificate.issuer}
+    return attributes.get("O"), attributes.get("CN")
 
 
 def _pem(certificate: Any) -> str:

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from mgr.clock import CLOCK
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 from mgr.module_api.result import CommandResult, HandleCommandResult, MonCommandFailed
 
 KEYRING: Final = "/etc/ceph/keyring"
-TOOL_S: Final = 10
+TOOL_TIMEOUT_S: Final = 10
 """For a program that a module starts, where it says nothing else."""
 PLACEMENT_GROUP: Final = re.compile(r"-?\d+\.[0-9a-fA-F]+")
-HERE_OR_CEPHS: Final = ("mon", "osd", "pg", "mds")
+KNOWN_TYPES: Final = ("mon", "osd", "pg", "mds")
 """Types that are always known: the manager's own commands, and Ceph's, if none is here."""
 
 
@@ -30,7 +30,7 @@ class Completion(Protocol):
         ...
 
 
-class Errands(ActiveHalf):
+class CommandsMixin(ActiveModuleBase):
     """The part of ``MgrModule`` that has commands and programs run."""
 
     def send_command(  # noqa: PLR0913 - ceph-mgr's signature
@@ -60,15 +60,15 @@ class Errands(ActiveHalf):
             raise ValueError(f'invalid osd_id: "{svc_id}"')
         if svc_type == "pg" and not PLACEMENT_GROUP.fullmatch(svc_id):
             raise ValueError(f'invalid pgid: "{svc_id}"')
-        if svc_type not in HERE_OR_CEPHS and self._context.get(f"{svc_type}_metadata") is None:
+        if svc_type not in KNOWN_TYPES and self._context.get(f"{svc_type}_metadata") is None:
             raise ValueError(f"unknown service type: {svc_type}")
-        asked, absent = json.loads(command), ""
+        request, absent = json.loads(command), ""
         if svc_type != "mon":
             name = f"{svc_type}.{svc_id}"
-            asked["prefix"] = f"tell {name} {asked.get('prefix', '')}"
+            request["prefix"] = f"tell {name} {request.get('prefix', '')}"
             if not self._context.get_metadata(svc_type, svc_id):
                 absent = f"{name} is not known here"
-        self._context.send_command(asked, inbuf, tag, absent=absent, complete=result.complete)
+        self._context.send_command(request, inbuf, tag, absent=absent, complete=result.complete)
 
     def mon_command(
         self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
@@ -134,7 +134,7 @@ class Errands(ActiveHalf):
         return result.wait()
 
     def tool_exec(
-        self, args: list[str], timeout: int = TOOL_S, stdin: bytes | None = None
+        self, args: list[str], timeout: int = TOOL_TIMEOUT_S, stdin: bytes | None = None
     ) -> tuple[int, str, str]:
         """Run one of Ceph's programs as this manager: status, output, errors.
 
@@ -167,13 +167,13 @@ class Errands(ActiveHalf):
 
         Raises:
             OSError: There is no such program.
-            subprocess.TimeoutExpired: It took more than ``TOOL_S`` seconds.
+            subprocess.TimeoutExpired: It took more than ``TOOL_TIMEOUT_S`` seconds.
 
         """
         done = subprocess.run(  # noqa: S603 - as above
             ["radosgw-admin", "-n", f"mgr.{self.get_mgr_id()}", *args],  # noqa: S607 - found where Ceph is installed
             capture_output=True,
-            timeout=TOOL_S,
+            timeout=TOOL_TIMEOUT_S,
             check=False,
         )
         output, errors = done.stdout.decode(), done.stderr.decode()

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ Labels = Sequence[tuple[str, str]]
 Average = tuple[float, float]
 
 
-class Counters(ActiveHalf):
+class CountersMixin(ActiveModuleBase):
     """The part of ``MgrModule`` about performance counters.
 
     A point is ``[time, value]``, or ``[time, sum, count]`` of a long-running average; lists run

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError
 from mgr.module_api.context import ModuleContext
-from mgr.module_api.declared import Declared
+from mgr.module_api.declared import ModuleBase
 from mgr.module_api.parts.sqlite import IMAGE_BYTES_MAX, PAGE_BYTES, Connection, connect
 
 MAX_DBCLEANUP_RETRIES: Final = 3
@@ -36,7 +36,7 @@ def MgrModuleRecoverDB(func: F) -> F:  # noqa: N802 - Ceph's
     """Open the database anew and try again when SQLite says that it is broken; three times."""
 
     @functools.wraps(func)
-    def check(self: ModuleDatabase, *args: Any, **kwargs: Any) -> Any:
+    def check(self: DatabaseMixin, *args: Any, **kwargs: Any) -> Any:
         for retries in range(MAX_DBCLEANUP_RETRIES + 1):
             try:
                 return func(self, *args, **kwargs)
@@ -55,7 +55,7 @@ def CLIRequiresDB(func: F) -> F:  # noqa: N802 - Ceph's
     """Answer ``EAGAIN`` while the database cannot be used. Stands below ``CLICommand``."""
 
     @functools.wraps(func)
-    def check(self: ModuleDatabase, *args: Any, **kwargs: Any) -> Any:
+    def check(self: DatabaseMixin, *args: Any, **kwargs: Any) -> Any:
         if not self.db_ready():
             return -errno.EAGAIN, "", "mgr db not yet available"
         return func(self, *args, **kwargs)
@@ -64,7 +64,7 @@ def CLIRequiresDB(func: F) -> F:  # noqa: N802 - Ceph's
     return check  # type: ignore[return-value] # same signature, by the line above
 
 
-class ModuleDatabase(Declared):
+class DatabaseMixin(ModuleBase):
     """The part of a module that owns its database.
 
     ``SCHEMA`` makes version 1; element *i* of ``SCHEMA_VERSIONED`` leads from version *i* to the

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 
 ServiceInfoT = dict[str, str]
 ServerInfoT = dict[str, str | list[ServiceInfoT]]
 
 
-class Fleet(ActiveHalf):
+class FleetMixin(ActiveModuleBase):
     """The part of ``MgrModule`` about daemons. The managers are among them, as ``mgr.<id>``."""
 
     def get_server(self, hostname: str) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 
 
-class OwnMaps(ActiveHalf):
+class MapsMixin(ActiveModuleBase):
     """The part of ``MgrModule`` about documents for everybody: other modules and clients.
 
     A map outlives the module and the term. Who names it in ``NOTIFY_TYPES`` is told of each

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mgr.module_api.context import OptionValue
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 from mgr.module_api.option import names_of
 
 
-class OwnOptions(ActiveHalf):
+class OptionsMixin(ActiveModuleBase):
     """The part of ``MgrModule`` about options: its own, other modules', the manager's."""
 
     def get_module_option(self, key: str, default: OptionValue = None) -> Any:

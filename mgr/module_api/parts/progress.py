@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mgr.module_api.context import ModuleContext
-from mgr.module_api.declared import Declared
+from mgr.module_api.declared import ModuleBase
 
 
-class ReportsProgress(Declared):
+class ProgressMixin(ModuleBase):
     """The part of a module that reports progress. Events are shared by all modules."""
 
     _context: ModuleContext

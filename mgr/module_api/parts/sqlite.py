@@ -18,9 +18,9 @@ IMAGE_BYTES_MAX: Final = 32 << 20
 """How large a database may grow, free pages included."""
 COUNTER: Final = slice(24, 28)
 """Where the header has its change counter."""
-READS: Final = ("SELECT", "EXPLAI")
+READ_STATEMENTS: Final = ("SELECT", "EXPLAI")
 
-Keep = Callable[[bytes], None]
+StoreImage = Callable[[bytes], None]
 
 
 class Connection(sqlite3.Connection):
@@ -41,18 +41,18 @@ class Connection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self.closed = False
         """Whether it was closed, by the module or because a commit could not be kept."""
-        self._keep: Keep | None = None
-        self._kept = b""
-        self._blocks = 0
+        self._store_image: StoreImage | None = None
+        self._stored_counter = b""
+        self._open_blocks = 0
         # Whoever takes the image later must hand it over later.
         self._order = threading.RLock()
 
-    def begin(self, image: bytes, keep: Keep) -> None:
-        """Hold ``image``, empty for a new database, and hand what is committed to ``keep``."""
+    def begin(self, image: bytes, store_image: StoreImage) -> None:
+        """Hold ``image``, empty for a new database; ``store_image`` stores what is committed."""
         if image:
             self.deserialize(image)
-        self._kept = image[COUNTER]
-        self._keep = keep
+        self._stored_counter = image[COUNTER]
+        self._store_image = store_image
 
     def cursor(self, factory: Any = None) -> Any:
         """A cursor that notices what it commits."""
@@ -75,7 +75,7 @@ class Connection(sqlite3.Connection):
     def commit(self) -> None:
         """Commit, and keep it."""
         super().commit()
-        self.settle()
+        self.store_committed()
 
     def close(self) -> None:
         """Let go of it. What is committed was kept before."""
@@ -83,33 +83,33 @@ class Connection(sqlite3.Connection):
         super().close()
 
     def __enter__(self) -> Self:
-        self._blocks += 1
+        self._open_blocks += 1
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> Any:  # noqa: PYI036 - as sqlite3 declares it
         try:
             return super().__exit__(*raised)
         finally:
-            self._blocks -= 1
-            self.settle()
+            self._open_blocks -= 1
+            self.store_committed()
 
-    def settle(self) -> None:
+    def store_committed(self) -> None:
         """Keep what is committed and not kept yet."""
         with self._order:
-            if self._keep is None or self.closed or self._blocks or self.in_transaction:
+            if self._store_image is None or self.closed or self._open_blocks or self.in_transaction:
                 return
             image = self._image()
-            if image[COUNTER] == self._kept:
+            if image[COUNTER] == self._stored_counter:
                 return
             try:
-                self._keep(image)
+                self._store_image(image)
             except BaseException as error:
                 # What is in memory was never acknowledged. It must not be read as if it were.
                 self.close()
-                if (sqlite_error := _in_sqlites_words(error)) is not None:
+                if (sqlite_error := _as_sqlite_error(error)) is not None:
                     raise sqlite_error from error
                 raise
-            self._kept = image[COUNTER]
+            self._stored_counter = image[COUNTER]
 
     def _image(self) -> bytes:
         try:
@@ -127,53 +127,53 @@ class Cursor(sqlite3.Cursor):
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
         """Run ``sql``; if that commits something, it is kept."""
         super().execute(sql, parameters)
-        return self._done(sql)
+        return self._after_statement(sql)
 
     def executemany(self, sql: str, seq_of_parameters: Iterable[Any], /) -> Self:
         """Run ``sql`` for each of the parameters; if that commits something, it is kept."""
         super().executemany(sql, seq_of_parameters)
-        return self._done(sql)
+        return self._after_statement(sql)
 
     def executescript(self, sql_script: str, /) -> Self:
         """Run a script; what stands committed at its end is kept."""
         super().executescript(sql_script)
-        return self._done(sql_script)
+        return self._after_statement(sql_script)
 
     def fetchone(self) -> Any:
         """The next row."""
         row = super().fetchone()
-        self._fetched()
+        self._after_fetch()
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         """The next rows."""
         rows = super().fetchmany(self.arraysize if size is None else size)
-        self._fetched()
+        self._after_fetch()
         return rows
 
     def fetchall(self) -> list[Any]:
         """The remaining rows."""
         rows = super().fetchall()
-        self._fetched()
+        self._after_fetch()
         return rows
 
     def __next__(self) -> Any:
         try:
             return super().__next__()
         except StopIteration:
-            self._fetched()
+            self._after_fetch()
             raise
 
-    def _done(self, sql: str) -> Self:
-        self._writes = not sql.lstrip()[:6].upper().startswith(READS)
+    def _after_statement(self, sql: str) -> Self:
+        self._writes = not sql.lstrip()[:6].upper().startswith(READ_STATEMENTS)
         if self._writes:
-            self.connection.settle()
+            self.connection.store_committed()
         return self
 
-    def _fetched(self) -> None:
+    def _after_fetch(self) -> None:
         # INSERT ... RETURNING commits with its last row.
         if self._writes:
-            self.connection.settle()
+            self.connection.store_committed()
 
 
 def connect() -> Connection:
@@ -188,7 +188,7 @@ def connect() -> Connection:
     )
 
 
-def _in_sqlites_words(error: BaseException) -> sqlite3.Error | None:
+def _as_sqlite_error(error: BaseException) -> sqlite3.Error | None:
     if isinstance(error, TooLargeError):
         return sqlite3.OperationalError(f"database or disk is full: {error}")
     if isinstance(error, OutcomeUnknownError):

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 from mgr.module_api.context import StandbyContext
-from mgr.module_api.declared import ActiveHalf
+from mgr.module_api.declared import ActiveModuleBase
 
 NOTHING: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
-class OwnStore(ActiveHalf):
+class StoreMixin(ActiveModuleBase):
     """The part of ``MgrModule`` about what must survive it."""
 
     SHARED_STORE: ClassVar[Sequence[str]] = ()

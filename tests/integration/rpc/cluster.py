@@ -15,7 +15,7 @@ from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
 from mgr.election.records import Presence
 from mgr.errors import NotActiveError
-from mgr.host.cluster_view import LeaderView, hint
+from mgr.host.cluster_view import LeaderView, redirect_error
 from mgr.rpc.server import serve
 from mgr.settings import Settings
 from mgr.store.api import Record, Revision
@@ -132,7 +132,7 @@ class Ledger:
 class Active:
     """The role of a manager that leads: answers, and remembers by request id."""
 
-    part = "active"
+    state = "active"
 
     def __init__(self, name, term, ledger):
         self.name = name
@@ -188,7 +188,7 @@ class Active:
 class Standby:
     """The role of a manager that waits: always the same refusal, always current."""
 
-    part = "standby"
+    state = "standby"
     log = None
     maps = None
     fleet = None
@@ -211,7 +211,7 @@ class Standby:
         leader = self.view.leader()
         if leader is None:
             return NotActiveError(None)
-        return hint(leader)
+        return redirect_error(leader)
 
 
 class Manager:

@@ -16,8 +16,8 @@ from mgr.election.records import encode as encode_record
 from mgr.host.cluster_view import ClusterView
 from mgr.host.effects import declared_effects
 from mgr.host.enabled import DEFAULT_ENABLED
-from mgr.host.finder import Found
-from mgr.host.worker_context import Manager, follow_config, known_options
+from mgr.host.finder import DiscoveredModule
+from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.command import collect_commands
 from mgr.settings import Settings
@@ -45,7 +45,7 @@ def discovered_module(name, active, standby=None, *, can_run=True, error=""):
     """What the finder would say of these classes."""
     active._register_commands(name)
     active._register_options(name)
-    return Found(
+    return DiscoveredModule(
         name=name,
         place=f"/{name}/module.py",
         active=active,
@@ -92,7 +92,7 @@ class Cluster:
         await self.mirror.wait_for_revision(self.term, 5)
         config = ConfigValues("a", known_options(self.settings, "host", self.catalogue), self.keys)
         follow_config(config, self.mirror, self.keys)
-        self.manager = Manager(
+        self.manager = WorkerContext(
             settings=self.settings,
             incarnation="i",
             store=self.store,

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from mgr.errors import ModuleFailedError
-from mgr.host.bridge import follow_module_threads, module_threads
+from mgr.host.bridge import module_threads, track_module_threads
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import command_table, discovered_module
 
@@ -116,7 +116,7 @@ async def test_a_thread_that_a_module_started_and_did_not_end_is_no_quiesced_dra
 ):
     """Its ``shutdown`` returns and its ``serve`` has ended; what it started acts on."""
     monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
-    follow_module_threads()
+    track_module_threads()
     never = threading.Event()
 
     class Starts(MgrModule):
@@ -135,7 +135,7 @@ async def test_a_thread_that_a_module_started_and_did_not_end_is_no_quiesced_dra
 async def test_a_thread_that_ends_a_moment_later_is_waited_for(active, monkeypatch):
     """Within the budget of the drain."""
     monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
-    follow_module_threads()
+    track_module_threads()
     stop = threading.Event()
 
     def end_late():
@@ -160,7 +160,7 @@ async def test_a_reload_says_that_the_new_code_does_not_run(active, case, monkey
     async def read(_settings, _name):
         return case.found
 
-    monkeypatch.setattr("mgr.active.modules.modules.read_anew", read)
+    monkeypatch.setattr("mgr.active.modules.modules.reload_in_thread", read)
     async with active(case.found, enabled=["stubborn"], drain_s=0.05) as cluster:
         answer = await cluster.ask("mgr", "module", "reload", "stubborn")
         made = len(case.made)

@@ -11,7 +11,7 @@ from msgspec import structs
 from mgr.config.enabled_modules import Switch, encode
 from mgr.election.records import encode as encode_record
 from mgr.errors import ModuleNotReadyError
-from mgr.host.finder import find_modules, load_anew
+from mgr.host.finder import find_modules, reload_module
 from mgr.link import ModuleReport
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import command_table, discovered_module
@@ -72,7 +72,7 @@ async def test_a_module_is_reloaded_in_place(active, write):
         shown = cluster.role._publisher.mgr_map()["available_modules"]
         record = cluster.mirror.get(cluster.keys.reload("reloaded"))
 
-    assert record.value == load_anew("reloaded", [path]).digest
+    assert record.value == reload_module("reloaded", [path]).digest
     assert (first.stdout, second.stdout) == ("one", "two")
     assert "Standbys follow" in answer.stderr
     assert "mgr/reloaded/new" in options.stdout

@@ -69,9 +69,9 @@ async def test_commands_are_held_while_modules_start(active):
         async with asyncio.TaskGroup() as callers:
             answer = callers.create_task(cluster.ask("slow", "say"))
             await asyncio.sleep(0)
-            assert cluster.role.part == "starting"
+            assert cluster.role.state == "starting"
             go.set()
-        await cluster.until(lambda: cluster.role.part == "active")
+        await cluster.until(lambda: cluster.role.state == "active")
 
     assert answer.result().stdout == "at last"
 
@@ -86,7 +86,7 @@ async def test_modules_are_constructed_side_by_side(active):
 
     found = [discovered_module(name, module(name, __init__=constructor)) for name in ("one", "two")]
     async with active(*found, enabled=["one", "two"]) as cluster:
-        assert cluster.role.part == "active"
+        assert cluster.role.state == "active"
 
 
 async def test_a_module_that_does_not_load_in_time_does_not_keep_the_cluster_headless(active):
@@ -99,7 +99,7 @@ async def test_a_module_that_does_not_load_in_time_does_not_keep_the_cluster_hea
 
     slow = discovered_module("slow", module("slow", __init__=constructor))
     async with active(slow, answering("hello"), enabled=["slow", "hello"], module_load_s=0.05) as c:
-        assert c.role.part == "active"
+        assert c.role.state == "active"
         assert (await c.ask("hello", "say")).stdout == "hello"
         checks = await c.health()
         go.set()
@@ -271,7 +271,7 @@ async def test_draining_finishes_what_runs_and_stops_what_serves(active):
             cluster.gate.drain()
             drained = callers.create_task(cluster.role.drain(2.0))
             await asyncio.sleep(0)
-            assert cluster.role.part == "draining"
+            assert cluster.role.state == "draining"
             go.set()
 
         assert running.result().stdout == "done"
@@ -388,7 +388,7 @@ async def test_a_shut_gate_holds_and_then_refuses(active):
     async with active(answering("hello"), enabled=["hello"]) as cluster:
         cluster.gate.end("over")
 
-        assert cluster.role.part == "suspended"
+        assert cluster.role.state == "suspended"
         with pytest.raises(NotActiveError):
             await cluster.ask("hello", "say")
 

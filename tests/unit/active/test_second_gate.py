@@ -47,7 +47,7 @@ async def test_what_acts_outside_waits_and_nothing_else_does(active):
     async with active(
         *found, enabled=["store", "external"], effects_delay_s=EFFECTS_DELAY_S
     ) as cluster:
-        assert cluster.role.part == "active"
+        assert cluster.role.state == "active"
         assert (await cluster.ask("store", "say")).stdout == "here"
         assert not outside.made_s
         answer = await cluster.ask("external", "say")

@@ -100,7 +100,7 @@ async def test_a_name_held_by_a_live_manager_is_refused_and_its_holder_named(sce
     other = await scene.place(elsewhere(pid=77))
     await other.claim(shown(elsewhere(pid=77)))
     lease = other._session.lease
-    scene.clock.when_moved(lambda: scene.store._leases[lease].__setattr__("ends_at", 1e9))
+    scene.clock.on_advance(lambda: scene.store._leases[lease].__setattr__("ends_at", 1e9))
     began_s = scene.clock.now()
 
     with pytest.raises(NameTakenError) as caught:
@@ -117,7 +117,7 @@ async def test_a_name_whose_holder_falls_silent_is_taken_when_its_lease_ends(sce
     await other.claim(shown(elsewhere()))
 
     place = await scene.place(ME)
-    scene.clock.when_moved(
+    scene.clock.on_advance(
         lambda: scene.store._leases[place._session.lease].__setattr__("ends_at", 1e9)
     )
     await place.claim(shown(ME))

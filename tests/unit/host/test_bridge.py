@@ -13,7 +13,7 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.host import bridge as bridge_file
-from mgr.host.bridge import Bridge, LeftError, aside, thread_name
+from mgr.host.bridge import Bridge, ModuleExitError, run_in_thread, thread_name
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_a_module_cannot_end_the_process_by_raising(bridge, fatal):
     def leave():
         raise fatal
 
-    with pytest.raises(LeftError, match=type(fatal).__name__):
+    with pytest.raises(ModuleExitError, match=type(fatal).__name__):
         await bridge.to_module(leave)
 
 
@@ -215,7 +215,7 @@ async def test_what_serve_raises_is_known(bridge):
 async def test_a_call_aside_does_not_hold_up_the_loop():
     """Imports take seconds; heartbeats go on."""
     go = threading.Event()
-    importing = aside("import", go.wait)
+    importing = run_in_thread("import", go.wait)
 
     await asyncio.sleep(0)
     assert not importing.done()

@@ -109,7 +109,7 @@ async def test_a_manager_whose_gate_is_shut_does_not_name_itself(world):
     """Clients would stay with it, or come back to it, while its successor leads."""
     term, _ = await world.lead("a")
     await world.put(KEYS.service("page"), "http://page")
-    world.view.claims = lambda asked: asked != term
+    world.view.term_is_valid = lambda asked: asked != term
 
     assert world.view.leader() is None
     assert world.view.services() == {"page": "http://page"}  # a suspension takes none back

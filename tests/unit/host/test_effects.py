@@ -3,7 +3,7 @@
 import pytest
 
 from mgr.config.effects import Effects
-from mgr.host.effects import PACKAGED, Source, classify, declared_effects
+from mgr.host.effects import PACKAGED, EffectsSource, classify, declared_effects
 from mgr.module_api.module import MgrModule
 
 CEPHS = "/usr/share/ceph/mgr/{}/module.py"
@@ -42,12 +42,22 @@ def test_only_what_a_class_says_itself_is_its_word(active, said):
 @pytest.mark.parametrize(
     ("place", "declared", "chosen", "classified"),
     [
-        (CEPHS, Effects.STORE, {"status": Effects.EXTERNAL}, (Effects.EXTERNAL, Source.OPERATOR)),
-        (CEPHS, None, {"status": Effects.STORE}, (Effects.STORE, Source.OPERATOR)),
-        (CEPHS, Effects.EXTERNAL, {"other": Effects.NONE}, (Effects.EXTERNAL, Source.MODULE)),
-        (CEPHS, None, {}, (Effects.NONE, Source.TABLE)),
-        ("/opt/mine/{}/module.py", None, {}, (Effects.EXTERNAL, Source.NOBODY)),
-        ("status.module of some-wheel", None, {}, (Effects.EXTERNAL, Source.NOBODY)),
+        (
+            CEPHS,
+            Effects.STORE,
+            {"status": Effects.EXTERNAL},
+            (Effects.EXTERNAL, EffectsSource.OPERATOR),
+        ),
+        (CEPHS, None, {"status": Effects.STORE}, (Effects.STORE, EffectsSource.OPERATOR)),
+        (
+            CEPHS,
+            Effects.EXTERNAL,
+            {"other": Effects.NONE},
+            (Effects.EXTERNAL, EffectsSource.MODULE),
+        ),
+        (CEPHS, None, {}, (Effects.NONE, EffectsSource.TABLE)),
+        ("/opt/mine/{}/module.py", None, {}, (Effects.EXTERNAL, EffectsSource.NOBODY)),
+        ("status.module of some-wheel", None, {}, (Effects.EXTERNAL, EffectsSource.NOBODY)),
     ],
 )
 def test_the_operator_comes_first_then_the_module_then_the_table(
@@ -60,7 +70,7 @@ def test_the_operator_comes_first_then_the_module_then_the_table(
 @pytest.mark.parametrize("name", sorted(PACKAGED))
 def test_of_an_unknown_module_outside_is_assumed_and_the_table_covers_the_known(name):
     """Each name of the table is found where Ceph's packages put it."""
-    assert classify(name, CEPHS.format(name), None, {}).source is Source.TABLE
+    assert classify(name, CEPHS.format(name), None, {}).source is EffectsSource.TABLE
     assert classify(f"{name}x", CEPHS.format(f"{name}x"), None, {}).external
 
 

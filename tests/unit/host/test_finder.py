@@ -6,7 +6,14 @@ from textwrap import dedent
 
 import pytest
 
-from mgr.host.finder import Candidate, candidates, find_modules, load, load_anew, reports
+from mgr.host.finder import (
+    ModuleLocation,
+    find_modules,
+    load,
+    module_locations,
+    module_reports,
+    reload_module,
+)
 
 GOOD = """
 from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule, MgrStandbyModule, Option
@@ -125,7 +132,7 @@ async def test_a_module_that_cannot_load_is_recorded_with_the_reason(folder, wri
     assert not bad.can_run
     assert re.search(why, bad.error), bad.error
     assert modules["finder_good"].loaded
-    assert next(r for r in reports(modules) if r.name == "finder_bad").error == bad.error
+    assert next(r for r in module_reports(modules) if r.name == "finder_bad").error == bad.error
 
 
 async def test_an_import_error_names_file_and_line(folder, write):
@@ -140,7 +147,7 @@ async def test_an_import_error_names_file_and_line(folder, write):
 async def test_whatever_an_import_says_can_be_told_to_others(folder, write):
     """It goes into the manager's presence; what could not be written would end the manager."""
     write("finder_odd", "raise ValueError('\\udcff' * 2_000_000)")
-    [report] = reports({"finder_odd": await found(folder, "finder_odd")})
+    [report] = module_reports({"finder_odd": await found(folder, "finder_odd")})
 
     assert report.error.encode()
     assert len(report.error) < 20_000
@@ -205,7 +212,9 @@ async def test_an_import_that_never_ends_is_given_up(folder, write):
 
 def test_a_second_claimant_of_a_name_is_an_error_that_names_both():
     """Which of two would run must not depend on luck."""
-    module = load(Candidate("twin", "twin", "/a/twin/module.py", rival="/b/twin/module.py"))
+    module = load(
+        ModuleLocation("twin", "twin", "/a/twin/module.py", conflicting_place="/b/twin/module.py")
+    )
 
     assert not module.loaded
     assert module.error == "two modules are called 'twin': /a/twin/module.py and /b/twin/module.py"
@@ -215,10 +224,10 @@ def test_a_folder_that_claims_a_bundled_name_makes_it_unusable(folder, write):
     """First name wins the name, and the operator is told of both places."""
     write("status", GOOD)
 
-    [claimed] = [c for c in candidates([str(folder)]) if c.name == "status"]
+    [claimed] = [c for c in module_locations([str(folder)]) if c.name == "status"]
 
     assert claimed.package == "modules.status"
-    assert claimed.rival == str(folder / "status" / "module.py")
+    assert claimed.conflicting_place == str(folder / "status" / "module.py")
 
 
 async def test_a_bundled_module_gives_way_when_its_name_is_skipped(folder, write):
@@ -268,7 +277,7 @@ async def test_what_a_module_raises_while_it_is_loaded_is_kept(folder, write, na
 
     (crash,) = (await found(folder, f"crash_{name}")).crashes
 
-    assert (crash.caller, crash.kind) == (caller, "KeyError")
+    assert (crash.origin, crash.kind) == (caller, "KeyError")
 
 
 async def test_a_folder_that_is_missing_is_survived(folder):
@@ -282,7 +291,7 @@ def test_folders_are_appended_so_that_nothing_installed_is_shadowed(folder, writ
     """A module called like a library does not become that library."""
     write("json", GOOD)
 
-    list(candidates([str(folder)]))
+    list(module_locations([str(folder)]))
 
     assert sys.path[-1] == str(folder)
 
@@ -312,7 +321,7 @@ async def test_changed_files_are_imported_anew(folder, write):
     (folder / "finder_anew" / "depth.py").write_text("VALUE = 'one'\n")
     first = await found(folder, "finder_anew")
     (folder / "finder_anew" / "depth.py").write_text("VALUE = 'two'\n")
-    second = load_anew("finder_anew", [str(folder)])
+    second = reload_module("finder_anew", [str(folder)])
 
     assert [each.commands[0].signature_text for each in (first, second)] == ["one", "two"]
     assert second.active is not first.active
@@ -323,7 +332,7 @@ async def test_files_that_do_not_import_leave_everything_as_it_was(folder, write
     write("finder_broken", GOOD)
     first = await found(folder, "finder_broken")
     (folder / "finder_broken" / "module.py").write_text("def broken(:\n")
-    second = load_anew("finder_broken", [str(folder)])
+    second = reload_module("finder_broken", [str(folder)])
 
     assert not second.loaded
     assert "invalid syntax" in second.error
@@ -335,8 +344,8 @@ def test_a_module_that_appeared_later_is_loaded(folder, write):
     """And one that is nowhere is an error that names it."""
     write("finder_late", GOOD)
 
-    assert load_anew("finder_late", [str(folder)]).loaded
-    assert load_anew("finder_never", [str(folder)]).error == "there is no module 'finder_never'"
+    assert reload_module("finder_late", [str(folder)]).loaded
+    assert reload_module("finder_never", [str(folder)]).error == "there is no module 'finder_never'"
 
 
 def test_a_bundled_module_stays_where_its_package_shows_it():
@@ -344,7 +353,7 @@ def test_a_bundled_module_stays_where_its_package_shows_it():
     import modules.hello
 
     before = modules.hello
-    assert load_anew("hello", ()).loaded
+    assert reload_module("hello", ()).loaded
     assert modules.hello is sys.modules["modules.hello"] is not before
 
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from mgr.errors import ModuleFailedError
-from mgr.host.abandoned import Abandoned, Half
+from mgr.host.abandoned import AbandonedInstances, ModuleRole
 from mgr.host.lifecycle import Event, Phase
 from mgr.host.runner import EARLIER_RUNS, Limits
 from tests.unit.host.test_runner import Host, Module, ask, soon, until
@@ -37,7 +37,7 @@ class Family:
         class Hangs(Module):
             def serve(self):
                 if family.made[0] is self:
-                    self.heard.wait(5)
+                    self.notification_event.wait(5)
                     raise ValueError("boom")
                 super().serve()
 
@@ -50,19 +50,19 @@ class Family:
         return self.made[-1]
 
 
-async def held(host):
+async def waiting_runner(host):
     """A runner whose first instance hangs and whose second one waits for that."""
     family = Family()
     runner = host.run(family.construct, TIGHT)
     await runner.ready(until_s=soon())
     runner.notify("first")
-    await until(runner, Phase.HELD)
+    await until(runner, Phase.WAITING)
     return runner, family
 
 
 async def test_no_second_instance_is_made_while_the_first_one_hangs(host):
     """Its commands are refused, with the reason."""
-    runner, family = await held(host)
+    runner, family = await waiting_runner(host)
 
     assert len(family.made) == 1
     assert len(runner.leftovers) >= 1
@@ -73,21 +73,21 @@ async def test_no_second_instance_is_made_while_the_first_one_hangs(host):
 
 async def test_a_module_starts_again_when_its_first_instance_has_ended(host):
     """And is told news, as if nothing had been."""
-    runner, family = await held(host)
+    runner, family = await waiting_runner(host)
 
     family.never.set()
     await until(runner, Phase.PROBATION)
     runner.notify("second")
-    await asyncio.to_thread(family.made[1].heard.wait, 5)
+    await asyncio.to_thread(family.made[1].notification_event.wait, 5)
 
-    assert ("second", "") in family.made[1].told
+    assert ("second", "") in family.made[1].notifications
     assert await runner.stop(limit_s=5) is True
     assert runner.leftovers == ()
 
 
 async def test_a_held_module_that_is_stopped_did_not_stop(host):
     """What hangs of its first instance counts."""
-    runner, family = await held(host)
+    runner, family = await waiting_runner(host)
 
     assert await runner.stop(limit_s=0.02) is False
 
@@ -132,7 +132,7 @@ async def test_an_instance_that_is_constructed_too_late_is_asked_to_stop(host):
 @pytest.mark.parametrize("stuck", ["serve", "shutdown", "command"])
 async def test_an_instance_stays_on_the_books_until_its_threads_have_ended(host, stuck):
     """Whatever of it hangs. Who subscribed hears of both moments."""
-    never, heard = threading.Event(), []
+    never, counts = threading.Event(), []
 
     class Stuck(Module):
         def serve(self):
@@ -151,26 +151,26 @@ async def test_an_instance_stays_on_the_books_until_its_threads_have_ended(host,
     await asyncio.sleep(0)
     await runner.stop(limit_s=0.05)
     assert host.events[-1] is Event.STOP_LIMIT_PASSED
-    books, gone = Abandoned(), asyncio.Event()
-    books.subscribe(lambda: heard.append(len(books.all())))
-    books.subscribe(lambda: books.all() or gone.set())
+    instances, gone = AbandonedInstances(), asyncio.Event()
+    instances.subscribe(lambda: counts.append(len(instances.all())))
+    instances.subscribe(lambda: instances.all() or gone.set())
 
-    books.add("hello", Half.ACTIVE, runner.leftovers, external=True)
-    assert books.find("hello").external
-    assert books.find("hello", Half.STANDBY) is None
-    assert "did not stop at 2" in str(books.find("hello"))
+    instances.add("hello", ModuleRole.ACTIVE, runner.leftovers, external=True)
+    assert instances.find("hello").external
+    assert instances.find("hello", ModuleRole.STANDBY) is None
+    assert "did not stop at 2" in str(instances.find("hello"))
 
     never.set()
     async with asyncio.timeout(5):
         await gone.wait()
-    assert heard == [1, 0]
+    assert counts == [1, 0]
     if caller is not None:
         await caller
 
 
 async def test_what_has_ended_meanwhile_is_not_on_the_books():
     """Nobody is told of it."""
-    heard, books = [], Abandoned()
-    books.subscribe(lambda: heard.append(1))
-    books.add("hello", Half.ACTIVE, (), external=True)
-    assert (books.all(), heard) == ((), [])
+    counts, instances = [], AbandonedInstances()
+    instances.subscribe(lambda: counts.append(1))
+    instances.add("hello", ModuleRole.ACTIVE, (), external=True)
+    assert (instances.all(), counts) == ((), [])

@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from mgr.host.bridge import Bridge, aside, follow_module_threads, module_threads
+from mgr.host.bridge import Bridge, module_threads, run_in_thread, track_module_threads
 
 
 @pytest.fixture
 def followed(monkeypatch):
     """Threads are followed, for this test; ``go`` ends those it leaves behind."""
     monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
-    follow_module_threads()
+    track_module_threads()
     go = threading.Event()
     yield go
     go.set()
@@ -53,8 +53,8 @@ async def test_a_thread_of_a_module_is_known_until_it_ends(followed):
 async def test_threads_of_the_host_are_no_modules(followed):
     """Neither those it gives to a module, nor what it runs aside for itself."""
     bridge = Bridge("hello", waiting_max=4)
-    aside("hello-stop", followed.wait, module="hello")
-    aside("import-modules", lambda: begin("x", followed.wait))
+    run_in_thread("hello-stop", followed.wait, module="hello")
+    run_in_thread("import-modules", lambda: begin("x", followed.wait))
     await bridge.to_module(lambda: None)
 
     assert module_threads() == {}

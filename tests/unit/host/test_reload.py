@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from mgr.host.finder import find_modules, load_anew, reports
-from mgr.host.reload import OTHER_FILES, Reloads
+from mgr.host.finder import find_modules, module_reports, reload_module
+from mgr.host.reload import DIFFERENT_FILES, ReloadFollower
 from mgr.settings import Settings
 from tests.unit.standby.test_role import world_of
 
@@ -44,7 +44,7 @@ async def standby(folder, world):
     """Make ``world`` a standby that knows the module; what lets it follow."""
     world.manager.catalogue.update(await find_modules([folder.path], limit_s=5))
     settings = Settings(id="b", module_path=(folder.path,))
-    return Reloads(replace(world.manager, settings=settings), world.mirror.revision)
+    return ReloadFollower(replace(world.manager, settings=settings), world.mirror.revision)
 
 
 async def reloaded(world, digest):
@@ -64,7 +64,7 @@ async def test_a_standby_reads_anew_what_the_active_reloaded(folder):
         follower = await standby(folder, world)
         assert await follower.catch_up() == {}
 
-        digest = load_anew("followed", [folder("new")]).digest
+        digest = reload_module("followed", [folder("new")]).digest
         await reloaded(world, digest)
         done = await follower.catch_up(), await follower.catch_up()
 
@@ -82,11 +82,11 @@ async def test_files_that_do_not_import_are_reported_and_change_nothing(folder):
         done = await follower.catch_up()
 
         assert (done, text(world)) == ({"followed": False}, "old")
-        [report] = [r for r in reports(world.manager.catalogue) if r.name == "followed"]
+        [report] = [r for r in module_reports(world.manager.catalogue) if r.name == "followed"]
         assert report.can_run
         assert "invalid syntax" in report.outdated
 
-        digest = load_anew("followed", [folder("mended")]).digest
+        digest = reload_module("followed", [folder("mended")]).digest
         await reloaded(world, digest)
         await follower.catch_up()
 
@@ -101,15 +101,15 @@ async def test_files_that_were_not_copied_are_reported(folder):
         await reloaded(world, "of the active's files")
         await follower.catch_up()
 
-        assert world.manager.catalogue["followed"].outdated == OTHER_FILES
+        assert world.manager.catalogue["followed"].outdated == DIFFERENT_FILES
 
 
 def test_a_digest_tells_files_and_not_places(folder, tmp_path):
     """The same release stands elsewhere on another host."""
-    here = load_anew("followed", [folder("one")]).digest
+    here = reload_module("followed", [folder("one")]).digest
     shutil.copytree(tmp_path / "followed", tmp_path / "elsewhere" / "followed")
     shutil.rmtree(tmp_path / "followed")
     sys.path.remove(str(tmp_path))
-    there = load_anew("followed", [str(tmp_path / "elsewhere")]).digest
+    there = reload_module("followed", [str(tmp_path / "elsewhere")]).digest
 
     assert here == there

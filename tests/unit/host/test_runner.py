@@ -26,8 +26,8 @@ class Module:
 
     def __init__(self):
         self.stop = threading.Event()
-        self.told = []
-        self.heard = threading.Event()
+        self.notifications = []
+        self.notification_event = threading.Event()
 
     def serve(self):
         self.stop.wait()
@@ -39,12 +39,12 @@ class Module:
         return 0, f"{inbuf}{arguments['prefix']}", ""
 
     def notify(self, kind, notify_id):
-        self.told.append((kind, notify_id))
-        self.heard.set()
+        self.notifications.append((kind, notify_id))
+        self.notification_event.set()
 
     def _config_notify(self):
-        self.told.append("config")
-        self.heard.set()
+        self.notifications.append("config")
+        self.notification_event.set()
 
 
 class Host:
@@ -61,10 +61,10 @@ class Host:
             lambda _bridge: construct(),
             limits=limits,
             clock=CLOCK,
-            changed=lambda _runner, event: self.events.append(event),
+            on_event=lambda _runner, event: self.events.append(event),
         )
         self.runners.append(runner)
-        self.group.create_task(runner.live())
+        self.group.create_task(runner.run_until_stopped())
         return runner
 
 
@@ -80,7 +80,7 @@ async def host():
 
 async def until(runner, phase):
     async with asyncio.timeout(5):
-        await runner.until(lambda: runner.phase is phase)
+        await runner.wait_until(lambda: runner.phase is phase)
 
 
 def soon():
@@ -147,7 +147,7 @@ async def test_a_module_past_the_load_limit_is_reported_until_it_is_there(host):
     runner = host.run(lambda: go.wait() and Module())
 
     runner.load_limit_passed()
-    await runner.loaded()
+    await runner.wait_loaded()
     assert (runner.phase, runner.error) == (Phase.LATE, NOT_INITIALISED)
 
     go.set()
@@ -165,7 +165,7 @@ async def test_a_constructor_that_raises_is_reported_and_tried_again(host):
         return Module()
 
     runner = host.run(construct, Limits(pause_s=0.001, probation_s=0.01))
-    await until(runner, Phase.BROKEN)
+    await until(runner, Phase.FAILED)
     assert runner.error == "first"
     with pytest.raises(ModuleFailedError, match=r"experienced an error .*: first"):
         await ask(runner)
@@ -194,7 +194,7 @@ async def test_a_serve_that_raises_is_reported_and_the_module_made_anew(host):
             super().serve()
 
     runner = host.run(Dies)
-    await until(runner, Phase.BROKEN)
+    await until(runner, Phase.FAILED)
     assert runner.error == "boom"
     assert runner.instance is made[0]
 
@@ -212,7 +212,7 @@ async def test_a_module_that_failed_still_tests_itself(host):
             raise ValueError("boom")
 
     runner = host.run(Dies, Limits(pause_s=60))
-    await until(runner, Phase.BROKEN)
+    await until(runner, Phase.FAILED)
     test = SimpleNamespace(prefix="hello self-test")
 
     answer = await runner.run(test, {"prefix": test.prefix}, "", deadline_s=soon())
@@ -230,7 +230,7 @@ async def test_a_module_that_leaves_by_exit_harms_only_itself(host):
             raise SystemExit(3)
 
     runner = host.run(Leaves, Limits(pause_s=60))
-    await until(runner, Phase.BROKEN)
+    await until(runner, Phase.FAILED)
 
     assert runner.error == "SystemExit: 3"
 
@@ -371,7 +371,7 @@ async def test_a_command_that_waited_past_the_end_of_the_term_is_not_begun(host)
         def _handle_command(self, _inbuf, _arguments):
             ran.append(1)
 
-    runner = host.run(Counts, limits=replace(QUICK, holds=lambda: False))
+    runner = host.run(Counts, limits=replace(QUICK, may_begin=lambda: False))
     await runner.ready(until_s=soon())
 
     with pytest.raises(NotActiveError):
@@ -397,10 +397,10 @@ async def test_notifications_of_one_kind_that_meet_are_told_once(host):
     runner.notify("clog", {"seq": 2})
     go.set()
     await busy
-    await asyncio.to_thread(module.heard.wait, 5)
+    await asyncio.to_thread(module.notification_event.wait, 5)
     await ask(runner)
 
-    assert module.told == [
+    assert module.notifications == [
         "config",
         ("health", ""),
         ("command", "tag-1"),
@@ -417,9 +417,9 @@ async def test_a_notification_that_comes_during_construction_is_told_after_it(ho
 
     runner.notify_config()
     go.set()
-    await asyncio.to_thread(module.heard.wait, 5)
+    await asyncio.to_thread(module.notification_event.wait, 5)
 
-    assert module.told == ["config"]
+    assert module.notifications == ["config"]
 
 
 async def test_a_watch_ends_with_the_instance_that_asked(host):
@@ -433,7 +433,7 @@ async def test_a_watch_ends_with_the_instance_that_asked(host):
 
         def serve(self):
             if len(made) == 1:
-                self.heard.wait(5)
+                self.notification_event.wait(5)
                 raise ValueError("boom")
             super().serve()
 
@@ -445,7 +445,7 @@ async def test_a_watch_ends_with_the_instance_that_asked(host):
     await until(runner, Phase.PROBATION)
     runner.notify_store("job/2")
     runner.notify("health")
-    await asyncio.to_thread(made[1].heard.wait, 5)
+    await asyncio.to_thread(made[1].notification_event.wait, 5)
 
-    assert made[0].told == [("store", "job/1")]
-    assert made[1].told == [("health", "")]
+    assert made[0].notifications == [("store", "job/1")]
+    assert made[1].notifications == [("health", "")]

@@ -62,7 +62,7 @@ def asking(view, part="standby"):
     pages = HttpPages(
         "a",
         "rome",
-        role_of=lambda: types.SimpleNamespace(part=part),
+        role_of=lambda: types.SimpleNamespace(state=part),
         view=view,
         registry=registry,
         fresh_s=LEASE_S,
@@ -119,7 +119,7 @@ async def test_a_leader_that_does_not_serve_is_not_active(part):
 
 
 async def test_every_gated_page_is_refused_by_an_active_whose_gate_is_shut():
-    """Its view names nobody then (``ClusterView.claims``), however many pages are published."""
+    """Its view names nobody then (``ClusterView.term_is_valid``), whatever pages are published."""
     gated = [path for path, rule in RULES.items() if rule.startswith("gated")]
     async with asking(View(services={"dash": "http://a:1/"}), part="suspended") as http:
         answers = [
@@ -263,7 +263,7 @@ def test_only_an_address_of_the_web_is_a_page(uri, fine):
 async def running(tasks, listen="127.0.0.1:0", **settings):
     return await serve(
         Settings(id="a", http_listen=listen, **settings),
-        role_of=lambda: types.SimpleNamespace(part="standby"),
+        role_of=lambda: types.SimpleNamespace(state="standby"),
         view=View(leads("b")),
         registry=CollectorRegistry(),
         tasks=tasks,

@@ -111,7 +111,7 @@ def test_a_warning_survives_the_manager_and_ends_in_time(mgr_host, crash):
     successor = mgr_host.fail_over()
     mgr_host.take_over_time()
     with mgr_host.serving(successor):
-        mgr_host.until(lambda: mgr_host.health)
+        mgr_host.wait_until(lambda: mgr_host.health)
 
     assert listed(mgr_host) == ["new"]
     assert mgr_host.health["RECENT_CRASH"]["count"] == 1

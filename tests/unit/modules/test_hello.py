@@ -13,10 +13,10 @@ import pytest
 
 from mgr_util import ServerConfigException
 from modules.hello.module import Module, StandbyModule
-from modules.hello.page import Page, elsewhere, greeting
+from modules.hello.page import HttpPage, greeting, redirect_to_active
 from tests.support.context import Context, command, run
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 @contextmanager
@@ -29,14 +29,14 @@ def serving(module, context):
         served = thread.submit(module.serve)
         served.add_done_callback(lambda _: published.set())
         try:
-            assert published.wait(PATIENCE_S)
+            assert published.wait(TIMEOUT_S)
             yield
         finally:
             module.shutdown()
-            served.result(PATIENCE_S)
+            served.result(TIMEOUT_S)
 
 
-class Heard(logging.Handler):
+class LogWaiter(logging.Handler):
     """Waits for a line of the log."""
 
     def __init__(self, words):
@@ -50,7 +50,7 @@ class Heard(logging.Handler):
 
 
 def ask(port, path="/", method="GET"):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request(method, path)
         response = connection.getresponse()
@@ -170,7 +170,7 @@ def test_a_taken_port_is_named():
 
 def test_a_page_that_was_closed_early_never_opens():
     """A module may be stopped before its ``serve`` has begun."""
-    page = Page(lambda path: greeting(path, manager="a"))
+    page = HttpPage(lambda path: greeting(path, manager="a"))
     page.close()
     page.close()
 
@@ -187,19 +187,19 @@ def test_a_standby_sends_everybody_to_the_active():
     context = Context("hello", Module, manager_id="b")
     context.set_option("hello", "server_port", str(port), localized=True)
     waiting = StandbyModule("hello", context)
-    heard = Heard("redirects on")
-    waiting.log.addHandler(heard)
+    log_waiter = LogWaiter("redirects on")
+    waiting.log.addHandler(log_waiter)
     with ThreadPoolExecutor(1) as thread:
         served = thread.submit(waiting.serve)
         try:
-            assert heard.event.wait(PATIENCE_S)
+            assert log_waiter.event.wait(TIMEOUT_S)
             nobody = ask(port, "/x")
             context.active_uri = "http://a.example:8080/"
             somebody = ask(port, "/x?y=1", "POST")
         finally:
             waiting.shutdown()
-            waiting.log.removeHandler(heard)
-            served.result(PATIENCE_S)
+            waiting.log.removeHandler(log_waiter)
+            served.result(TIMEOUT_S)
 
     assert nobody[0] == HTTPStatus.SERVICE_UNAVAILABLE
     assert nobody[1]["Retry-After"] == "1"
@@ -221,4 +221,4 @@ def test_a_standby_sends_everybody_to_the_active():
 )
 def test_no_request_says_where_others_are_sent(target, location):
     """Only path and query are taken from it."""
-    assert elsewhere("http://a/", target).headers["Location"] == location
+    assert redirect_to_active("http://a/", target).headers["Location"] == location

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from modules.progress.event import Event, from_document, over, under_way
+from modules.progress.event import Event, format_completed, format_running, from_document
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_a_damaged_entry_is_survived(mgr_host, progress):
 
 def test_an_event_reads_back_as_it_was():
     """From what is stored."""
-    event = Event("1", "m", 10.0, 0.5, ("a", "b")).ended(12.0, "why")
+    event = Event("1", "m", 10.0, 0.5, ("a", "b")).with_end(12.0, "why")
 
     assert from_document(event.as_document(0)) == event
-    assert over(event) == "[0:00:02] m: why"
-    assert under_way(Event("1", "m", 10.0), 12.0)[1].endswith("]")
+    assert format_completed(event) == "[0:00:02] m: why"
+    assert format_running(Event("1", "m", 10.0), 12.0)[1].endswith("]")

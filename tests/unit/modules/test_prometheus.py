@@ -8,8 +8,8 @@ import pytest
 
 from mgr_util import ServerConfigException
 from modules.prometheus.module import Module
-from modules.prometheus.page import Page, plain
-from modules.prometheus.scrape import Scrapes, Stale
+from modules.prometheus.page import HttpPage, plain
+from modules.prometheus.scrape import ScrapeCache, Stale
 from tests.unit.modules.test_prometheus_text import read
 
 COUNTER = 8
@@ -69,7 +69,7 @@ def test_a_scrape_shows_daemons_counters_health_and_maps(loaded):
 
     with answering(loaded) as port:
         status, headers, text = ask(port)
-        loaded.until(lambda: loaded.uri)
+        loaded.wait_until(lambda: loaded.uri)
 
     samples = read(text)
     a, b = ("daemon", "rgw.a"), ("daemon", "rgw.b")
@@ -117,7 +117,7 @@ def test_a_text_is_answered_again_for_an_interval(loaded):
         loaded.context.fleet.add("rgw.a")
         again = ask(port)[2]
         loaded.set_option("scrape_interval", "0.1")
-        loaded.until(lambda: "rgw.a" in ask(port)[2])
+        loaded.wait_until(lambda: "rgw.a" in ask(port)[2])
 
     assert before == again
 
@@ -167,7 +167,7 @@ def test_a_standby_that_knows_no_active_sends_nobody_anywhere(loaded):
 
 def test_a_port_that_is_taken_is_an_error_that_names_it():
     """The module is reported, and started anew."""
-    first, ports, bound = Page(lambda _: plain(200, "")), [], threading.Event()
+    first, ports, bound = HttpPage(lambda _: plain(200, "")), [], threading.Event()
     thread = threading.Thread(
         target=lambda: first.run(
             "127.0.0.1", 0, ready=lambda port: (ports.append(port), bound.set())
@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_an_error_that_names_it():
     try:
         assert bound.wait(10)
         with pytest.raises(ServerConfigException, match=f"127.0.0.1 port {ports[0]}"):
-            Page(lambda _: plain(200, "")).run("127.0.0.1", ports[0], ready=print)
+            HttpPage(lambda _: plain(200, "")).run("127.0.0.1", ports[0], ready=print)
     finally:
         first.close()
         thread.join(10)
@@ -194,17 +194,17 @@ def test_while_a_text_is_made_others_get_the_last_one_or_an_error():
             goes_on.wait(10)
         return [text]
 
-    scrapes = Scrapes(collect)
-    first = scrapes.read(0.0, old_will_do=True)
-    thread = threading.Thread(target=scrapes.read, args=(1e-9,), kwargs={"old_will_do": True})
+    scrapes = ScrapeCache(collect)
+    first = scrapes.read(0.0, allow_stale=True)
+    thread = threading.Thread(target=scrapes.read, args=(1e-9,), kwargs={"allow_stale": True})
     thread.start()
     try:
         assert begun.wait(10)
-        meanwhile = scrapes.read(1e-9, old_will_do=True)
+        meanwhile = scrapes.read(1e-9, allow_stale=True)
         with pytest.raises(Stale):
-            scrapes.read(1e-9, old_will_do=False)
+            scrapes.read(1e-9, allow_stale=False)
     finally:
         goes_on.set()
         thread.join(10)
 
-    assert (first, meanwhile, scrapes.read(60, old_will_do=False)) == ([b"1"], [b"1"], [b"2"])
+    assert (first, meanwhile, scrapes.read(60, allow_stale=False)) == ([b"1"], [b"1"], [b"2"])

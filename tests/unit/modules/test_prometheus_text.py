@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from modules.prometheus.scrape import OWN_FAMILIES, Source, pieces
+from modules.prometheus.scrape import OWN_FAMILIES, ExportData, render
 from modules.prometheus.text import Families
 
 
@@ -215,7 +215,7 @@ def test_labels_that_mean_something_to_prometheus_are_renamed():
 def source(*entries, **said):
     """What the module would read: two daemons of its own, and ``entries``."""
     known = {"type": "h", "hostname": "n", "version": "1"}
-    return Source(
+    return ExportData(
         **{
             "health": {"json": '{"status": "HEALTH_OK", "checks": {"X": {"severity": '
             '"HEALTH_WARN", "muted": false, "summary": {"count": 1}}}}'},
@@ -233,12 +233,12 @@ def source(*entries, **said):
 
 def test_what_the_exporter_says_itself_cannot_be_taken_by_a_daemon():
     """Neither forged, nor turned into another kind."""
-    alone = read(b"".join(pieces(source())).decode())
+    alone = read(b"".join(render(source())).decode())
     names = [name.removeprefix("mgr_") for name in OWN_FAMILIES]
     forged = [column(f"mgr.{name}", at, labels={"x": "y"}) for at, name in enumerate(names, 1)]
     turned = [column(f"mgr-{name}", 1, 2, kind="average") for name in names]
 
-    text = b"".join(pieces(source(entry(*forged, mgr_a=range(9)), entry(*turned, h_b=[1, 2]))))
+    text = b"".join(render(source(entry(*forged, mgr_a=range(9)), entry(*turned, h_b=[1, 2]))))
 
     found = read(text.decode())
     assert found.pop(("mgr_prometheus_left_out",)) == 2 * len(OWN_FAMILIES)
@@ -250,7 +250,7 @@ def test_what_the_exporter_says_itself_cannot_be_taken_by_a_daemon():
 def test_metadata_of_names_that_become_one_are_shown_once():
     """An operator who asks for both shall not lose the scrape."""
     metadata = {"h.a": {"metadata_a-b": "1", "metadata_a_b": "2"}}
-    samples = read(b"".join(pieces(source(metadata=metadata))).decode())
+    samples = read(b"".join(render(source(metadata=metadata))).decode())
 
     [info] = [key for key in samples if key[0] == "mgr_daemon_info" and ("daemon", "h.a") in key]
     assert [value for name, value in info[1:] if name == "metadata_a_b"] == ["1"]
@@ -306,10 +306,10 @@ def test_no_daemon_costs_others_their_lines(others, place):
     for at, each in enumerate(others):
         each["rows"] = {f"{name}{at}": row for name, row in each["rows"].items()}
     honest, _ = exported(HONEST)
-    own = read(b"".join(pieces(source())).decode())
+    own = read(b"".join(render(source())).decode())
     del own["mgr_prometheus_left_out",]
 
-    text = b"".join(pieces(source(*others[:place], HONEST, *others[place:]))).decode()
+    text = b"".join(render(source(*others[:place], HONEST, *others[place:]))).decode()
 
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

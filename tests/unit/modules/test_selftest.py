@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from modules.selftest import faults
-from modules.selftest.checks import CHECKS, Broken
+from modules.selftest.checks import CHECKS, CheckFailed
 from modules.selftest.module import Module
 from tests.support.context import command, run
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_broken_promise_is_found(selftest, context, break_it, caught_by):
     assert retval == -errno.EIO
     assert words == "1 of 1 checks failed"
     assert json.loads(text)[caught_by] != "ok"
-    with pytest.raises(Broken):
+    with pytest.raises(CheckFailed):
         selftest.self_test()
 
 
@@ -187,7 +187,7 @@ def test_it_spins_until_it_is_told_to_stop(selftest, thread):
     command(selftest, "mgr self-test background stop")
     selftest.shutdown()
 
-    assert served.result(PATIENCE_S) is None
+    assert served.result(TIMEOUT_S) is None
 
 
 def test_it_throws_when_it_is_told_to(selftest, thread):
@@ -196,7 +196,7 @@ def test_it_throws_when_it_is_told_to(selftest, thread):
 
     command(selftest, "mgr self-test background start", workload="throw")
 
-    assert isinstance(served.exception(PATIENCE_S), RuntimeError)
+    assert isinstance(served.exception(TIMEOUT_S), RuntimeError)
 
 
 def test_it_can_hold_the_interpreter_lock(selftest):
@@ -214,7 +214,7 @@ def test_it_can_hold_the_interpreter_lock(selftest):
     command(selftest, "selftest block", secs=0.3)
     during = len(ticks) - before
     stop.set()
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
 
     assert during < 100
 
@@ -224,7 +224,7 @@ def test_it_can_end_its_process():
     ended = subprocess.run(
         [sys.executable, "-c", "from modules.selftest.faults import crash; crash()"],
         check=False,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
 
     assert ended.returncode == faults.CRASH_STATUS
@@ -237,10 +237,10 @@ def test_it_can_keep_its_thread_busy(selftest):
 
 def test_the_keys_that_it_watches_are_told_in_order(selftest, context):
     """As it was told of them; others it does not hear of."""
-    context.heard = selftest.notify
+    context.on_notification = selftest.notify
 
     for key in ("watched/a", "other", "watched/b"):
         context.set_store(key, "x")
     selftest.notify("health", "")
 
-    assert json.loads(command(selftest, "selftest told")[1]) == ["watched/a", "watched/b"]
+    assert json.loads(command(selftest, "selftest notifications")[1]) == ["watched/a", "watched/b"]

@@ -14,7 +14,7 @@ from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.errors import NotActiveError, NotFoundError
 from mgr.host.cluster_view import ClusterView
-from mgr.host.worker_context import Manager, follow_config, known_options
+from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.settings import Settings
@@ -42,7 +42,7 @@ class World:
         settings = Settings(id="b")
         config = ConfigValues("b", known_options(settings, "host", catalogue), self.keys)
         follow_config(config, self.mirror, self.keys)
-        self.manager = Manager(
+        self.manager = WorkerContext(
             settings=settings,
             incarnation="i",
             store=self.store,
@@ -227,7 +227,7 @@ async def test_a_standby_half_whose_code_was_read_anew_starts_anew():
         await world.lead("a")
         await asyncio.to_thread(web.started.wait, 5)
 
-        world.manager.enter(newer.found)
+        world.manager.register_module(newer.found)
         world.role.restart_module("web")
 
         assert await asyncio.to_thread(web.stopped.wait, 5)

@@ -23,7 +23,7 @@ class Module(MgrModule):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.told = []
+        self.notifications = []
         self.stop = threading.Event()
 
     @CLICommand("try count", perm="rw")
@@ -48,13 +48,13 @@ class Module(MgrModule):
     def place(self, name: str):
         self.set_module_option("place", name)
         self.set_health_checks({"MOVED": {"severity": "warning", "summary": "s", "count": 1}})
-        return 0, str(self.told), ""
+        return 0, str(self.notifications), ""
 
     def notify(self, notify_type, notify_id):
-        self.told.append((notify_type, notify_id))
+        self.notifications.append((notify_type, notify_id))
 
     def config_notify(self):
-        self.told.append(("config", self.get_module_option("place")))
+        self.notifications.append(("config", self.get_module_option("place")))
 
     def serve(self):
         self.stop.wait(10)
@@ -109,7 +109,7 @@ def test_options_are_checked_and_told(mgr_host, module):
         mgr_host.set_option("size", 10)
 
     assert module.get_module_option("place") == "Rome"
-    assert module.told == [("config", "Rome")]
+    assert module.notifications == [("config", "Rome")]
 
 
 def test_options_can_be_set_before_it_starts(mgr_host):
@@ -122,7 +122,7 @@ def test_options_can_be_set_before_it_starts(mgr_host):
 def test_news_that_a_command_causes_comes_after_it(mgr_host, module):
     """On a real manager it waits for the command's thread."""
     assert mgr_host.run("try place Rome").stdout == "[]"
-    assert module.told == [("config", "Rome"), ("health", "")]
+    assert module.notifications == [("config", "Rome"), ("health", "")]
     assert '"MOVED"' in module.get("health")["json"]
 
 
@@ -131,7 +131,7 @@ def test_only_wanted_news_is_told(mgr_host, module):
     mgr_host.notify("fs_map")
     mgr_host.notify("osd_map")
 
-    assert module.told == [("osd_map", "")]
+    assert module.notifications == [("osd_map", "")]
 
 
 def test_maps_are_the_tests_own_and_read_only(mgr_host, module):
@@ -249,13 +249,13 @@ def test_a_watched_entry_is_told_after_the_command_that_changed_it(mgr_host, mod
     mgr_host.run("try count")
     module.compare_and_set_store("other", None, "1")
 
-    assert module.told == [("store", "count")]
+    assert module.notifications == [("store", "count")]
 
 
 def test_a_module_that_names_cephs_bindings_is_loaded_as_by_the_manager(tmp_path, monkeypatch):
     """They stand in while the host is there, and are gone after it."""
     # Tests of the finder leave the offer behind, as a manager does for its whole life.
-    finders = [each for each in sys.meta_path if each is not bindings._OFFER]
+    finders = [each for each in sys.meta_path if each is not bindings._FINDER]
     monkeypatch.setattr(sys, "meta_path", finders)
     monkeypatch.delitem(sys.modules, "rados", raising=False)
     folder = tmp_path / "reaches"
@@ -294,7 +294,7 @@ def test_a_serve_that_never_ends_does_not_keep_python_from_ending(tmp_path):
         "class Stuck(MgrModule):\n"
         "    def serve(self):\n"
         "        threading.Event().wait()\n"
-        "host.PATIENCE_S = 0.01\n"
+        "host.TIMEOUT_S = 0.01\n"
         "with host.Host() as made:\n"
         "    made.load(Stuck)\n"
         "    with made.serving():\n"

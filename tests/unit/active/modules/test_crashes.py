@@ -8,7 +8,7 @@ import pytest
 
 from mgr.active.modules import crashes
 from mgr.errors import FencedError
-from mgr.host.crash import Caller, Crash
+from mgr.host.crash import Crash, CrashOrigin
 from mgr.module_api.module import MgrModule
 from modules.crash.module import Module as CrashModule
 from tests.support.clock import ManualClock
@@ -99,8 +99,8 @@ async def test_a_config_notify_that_raises_is_not_reported(active):
     async with active(discovered_module("faulty", Faulty), enabled=["faulty"]) as cluster:
         runner = cluster.role._modules._runners["faulty"]
         runner.notify_config()
-        await runner._in_order()
-        await cluster.until(lambda: runner._telling is None)
+        await runner._queued_calls_done()
+        await cluster.until(lambda: runner._delivery is None)
 
         Faulty.raises_in, Faulty.error = "health", ValueError("after it")
         runner.notify("health", "")
@@ -136,7 +136,7 @@ async def test_a_running_crash_module_is_posted_to(active):
 
 async def test_what_was_raised_at_the_import_is_reported_once_it_is_enabled(active):
     """Nobody minds a module that nobody wants."""
-    crash = Crash.of("broken", Caller.IMPORT, ImportError("no such library"))
+    crash = Crash.of("broken", CrashOrigin.IMPORT, ImportError("no such library"))
     broken = replace(discovered_module("broken", Faulty), active=None, error="no", crashes=(crash,))
     async with active(broken, enabled=[]) as cluster:
         assert stored(cluster) == []
@@ -157,7 +157,7 @@ async def test_a_fault_that_repeats_itself_is_reported_once_an_hour(active):
         )
 
         def fault(name):
-            return Crash.of("faulty", Caller.SERVE, KeyError(name))
+            return Crash.of("faulty", CrashOrigin.SERVE, KeyError(name))
 
         for name in ("a", "a", "b", "a"):
             reports.report(fault(name))
@@ -182,7 +182,7 @@ def test_a_report_fits_into_an_entry():
     try:
         deep(400)
     except ValueError as error:
-        crash = Crash.of("m", Caller.SERVE, error)
+        crash = Crash.of("m", CrashOrigin.SERVE, error)
 
     assert len(json.dumps(crash.report("mgr.a", "1"))) < 60_000
     assert "deep" in "".join(crash.backtrace)

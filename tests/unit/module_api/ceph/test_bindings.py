@@ -21,7 +21,7 @@ def offered(monkeypatch):
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     for name in bindings.NAMES:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    bindings.offer()
+    bindings.install_stand_ins()
     yield
     for name in bindings.NAMES:
         sys.modules.pop(name, None)

@@ -108,7 +108,7 @@ def test_a_connection_is_shared_and_closed_once(client, bindings):
 
 def test_a_connection_in_use_is_waited_for(client, bindings, monkeypatch):
     """Up to a limit, so that a lost user holds nobody up for ever."""
-    monkeypatch.setattr(cephfs, "GIVEN_BACK_S", 0.01)
+    monkeypatch.setattr(cephfs, "RELEASE_TIMEOUT_S", 0.01)
     pool = client[0].connection_pool
     pool.get_fs_handle("home")
 

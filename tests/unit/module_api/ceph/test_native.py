@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from mgr.module_api.ceph.native import SAME
+from mgr.module_api.ceph.native import ALIASES
 from mgr.module_api.log import CPlusPlusHandler, MgrRootHandler
 from mgr.module_api.module import MgrModule
 from mgr_module import ClusterLogPrio
@@ -20,10 +20,10 @@ def pair():
     return run(Module, "hello")
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", ALIASES)
 def test_a_native_name_stands_for_a_method(name):
     """Each method it names is there."""
-    assert callable(getattr(Module, SAME[name]))
+    assert callable(getattr(Module, ALIASES[name]))
 
 
 def test_native_calls_do_what_the_methods_do(pair):
@@ -64,12 +64,12 @@ def test_options_calls_and_counters_are_reached_by_native_names(pair):
 def test_news_is_made_by_hand(pair):
     """For every module that asked for the kind."""
     module, context = pair
-    heard = []
-    context.heard = lambda kind, notify_id: heard.append((kind, notify_id))
+    notifications = []
+    context.on_notification = lambda kind, notify_id: notifications.append((kind, notify_id))
 
     module._ceph_notify_all("command", "tag")
 
-    assert heard == [("command", "tag")]
+    assert notifications == [("command", "tag")]
 
 
 def test_an_exit_is_the_modules_own_crash(pair):

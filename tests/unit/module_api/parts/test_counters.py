@@ -4,7 +4,7 @@ import pytest
 
 from mgr.module_api.command import CLICommandBase
 from mgr.module_api.module import MgrModule
-from mgr.module_api.parts.counters import Counters
+from mgr.module_api.parts.counters import CountersMixin
 from tests.support.context import run
 
 AVERAGE = MgrModule.PERFCOUNTER_LONGRUNAVG | MgrModule.PERFCOUNTER_TIME
@@ -122,11 +122,11 @@ def test_counters_with_labels_come_with_their_values():
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (Counters.PERFCOUNTER_U64, "gauge"),
-        (Counters.PERFCOUNTER_COUNTER | Counters.PERFCOUNTER_U64, "counter"),
+        (CountersMixin.PERFCOUNTER_U64, "gauge"),
+        (CountersMixin.PERFCOUNTER_COUNTER | CountersMixin.PERFCOUNTER_U64, "counter"),
         (AVERAGE, "counter"),
-        (Counters.PERFCOUNTER_HISTOGRAM, "histogram"),
-        (Counters.PERFCOUNTER_HISTOGRAM | Counters.PERFCOUNTER_COUNTER, ""),
+        (CountersMixin.PERFCOUNTER_HISTOGRAM, "histogram"),
+        (CountersMixin.PERFCOUNTER_HISTOGRAM | CountersMixin.PERFCOUNTER_COUNTER, ""),
     ],
 )
 def test_the_kind_of_a_counter_is_named(seen, kind, name):

@@ -62,7 +62,7 @@ def replace_store(module, host, store):
     """From now on, commits are handed to ``store``; a function that an open database has too."""
     host.context.store_database = store
     if module._db is not None:
-        module._db._keep = store
+        module._db._store_image = store
 
 
 def refuse(module, host, error):
