@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from mgr.access.caps import Ask
+from mgr.access.caps import AccessRequest
 from mgr.access.table import Caller
 from mgr.clock import timestamp
 from mgr.host.worker_context import WorkerContext
@@ -41,7 +41,7 @@ async def set_down(manager: WorkerContext, words: Sequence[str], caller: Caller)
         return None
     if manager.view.leader() is not None:
         return None
-    access_request = Ask(" ".join(COMMAND), "rw")
+    access_request = AccessRequest(" ".join(COMMAND), "rw")
     manager.view.access.check(caller, access_request)
     key = manager.keys.down
     operation: Operation = Put(key, timestamp()) if value == ("true",) else Delete(key)

@@ -31,19 +31,19 @@ from mgr.errors import InvalidArgumentError
 
 LETTERS: Final = frozenset("rwx")
 ALL: Final = frozenset({"*", "all"})
-OWN: Final = "mgr"
+MANAGER_SERVICE: Final = "mgr"
 """The service of the manager's own commands."""
-MODULES: Final = "py"
+MODULE_SERVICE: Final = "py"
 """The service of what modules answer, as Ceph calls it."""
 JOIN: Final = "daemon join"
 """What a program asks for when it begins to report. No command of that name exists."""
-PARTED: Final = frozenset({",", ";"})
+SEPARATORS: Final = frozenset({",", ";"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AccessRequest:
     """What somebody wants to do.
 
     Attributes:
@@ -61,7 +61,7 @@ class Ask:
     @property
     def service(self) -> str:
         """Whose side it is on."""
-        return MODULES if self.module else OWN
+        return MODULE_SERVICE if self.module else MANAGER_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +83,17 @@ class Grant:
     constraints: tuple[Constraint, ...] = ()
     network: Network | None = None
 
-    def gives(self, ask: Ask, address: str) -> frozenset[str]:
-        """The letters that it gives for ``ask`` from ``address``."""
-        if self.network is not None and not _within(address, self.network):
+    def allowed_letters(self, request: AccessRequest, address: str) -> frozenset[str]:
+        """The letters that it gives for ``request`` from ``address``."""
+        if self.network is not None and not _in_network(address, self.network):
             return frozenset()
-        meant = (
-            self.service in {"", ask.service}
-            and self.module in {"", ask.module}
-            and (not self.commands or ask.command in self.commands)
-            and all(_fits(each, ask.arguments) for each in self.constraints)
+        matches = (
+            self.service in {"", request.service}
+            and self.module in {"", request.module}
+            and (not self.commands or request.command in self.commands)
+            and all(_fits(each, request.arguments) for each in self.constraints)
         )
-        return self.letters if meant else frozenset()
+        return self.letters if matches else frozenset()
 
 
 PROFILES: Final[dict[str, Grant]] = {
@@ -120,11 +120,11 @@ class Caps:
         """
         return _parse(text)
 
-    def allow(self, ask: Ask, address: str = "") -> bool:
-        """Whether ``ask``, coming from the IP address ``address``, is allowed."""
-        missing = set(ask.perm)
+    def allow(self, request: AccessRequest, address: str = "") -> bool:
+        """Whether ``request``, coming from the IP address ``address``, is allowed."""
+        missing = set(request.perm)
         for grant in self.grants:
-            missing -= grant.gives(ask, address)
+            missing -= grant.allowed_letters(request, address)
             if not missing:
                 return True
         return False
@@ -135,7 +135,7 @@ def _fits(constraint: Constraint, arguments: Mapping[str, Any]) -> bool:
     return value is not None and constraint.fits(str(value))
 
 
-def _within(address: str, network: Network) -> bool:
+def _in_network(address: str, network: Network) -> bool:
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -148,10 +148,10 @@ def _within(address: str, network: Network) -> bool:
 def _parse(text: str) -> Caps:
     words = _Words(text)
     grants = []
-    while not words.ended():
+    while not words.at_end():
         grants.append(_grant(words))
-        if not words.ended() and words.take("a comma") not in PARTED:
-            raise words.wrong("a comma must part two grants")
+        if not words.at_end() and words.take("a comma") not in SEPARATORS:
+            raise words.syntax_error("a comma must part two grants")
     return Caps(tuple(grants))
 
 
@@ -169,19 +169,19 @@ class _Words:
             raise InvalidArgumentError(f"capabilities {text!r}: {error}") from None
         self._next = 0
 
-    def ended(self) -> bool:
+    def at_end(self) -> bool:
         return self._next == len(self._words)
 
     def is_next(self, *words: str) -> bool:
-        return not self.ended() and self._words[self._next] in words
+        return not self.at_end() and self._words[self._next] in words
 
     def take(self, what: str) -> str:
-        if self.ended():
-            raise self.wrong(f"{what} is missing at the end")
+        if self.at_end():
+            raise self.syntax_error(f"{what} is missing at the end")
         self._next += 1
         return self._words[self._next - 1]
 
-    def wrong(self, why: str) -> InvalidArgumentError:
+    def syntax_error(self, why: str) -> InvalidArgumentError:
         last = self._words[self._next - 1] if self._next else ""
         near = f" (near {last!r})" if last else ""
         return InvalidArgumentError(f"capabilities {self._text!r}: {why}{near}")
@@ -192,29 +192,31 @@ def _grant(words: _Words) -> Grant:
     if kind == "profile":
         name = words.take("the profile's name")
         if name not in PROFILES:
-            raise words.wrong(f"there is no such profile: use {', '.join(PROFILES)}")
+            raise words.syntax_error(f"there is no such profile: use {', '.join(PROFILES)}")
         return replace(PROFILES[name], network=_network(words))
     if kind != "allow":
-        raise words.wrong("a grant begins with 'allow' or 'profile'")
+        raise words.syntax_error("a grant begins with 'allow' or 'profile'")
     if words.is_next("service", "module", "command"):
-        return _narrow(words)
+        return _scoped_grant(words)
     return Grant(_letters(words), network=_network(words))
 
 
-def _narrow(words: _Words) -> Grant:
+def _scoped_grant(words: _Words) -> Grant:
     kind = words.take("a kind")
     name = " ".join(words.take(f"the {kind}'s name").split())
     if not name:
-        raise words.wrong(f"the {kind}'s name is empty")
+        raise words.syntax_error(f"the {kind}'s name is empty")
     if kind == "command":
         constraints = tuple(_constraints(words))
         return Grant(commands=frozenset({name}), constraints=constraints, network=_network(words))
     if words.is_next("with"):
-        raise words.wrong(f"a {kind}'s grant takes no 'with': grant its commands one by one")
+        raise words.syntax_error(f"a {kind}'s grant takes no 'with': grant its commands one by one")
     if kind == "module":
         return Grant(_letters(words), module=name, network=_network(words))
-    if name not in {OWN, MODULES}:
-        raise words.wrong(f"there is no such service: use {OWN} or {MODULES}")
+    if name not in {MANAGER_SERVICE, MODULE_SERVICE}:
+        raise words.syntax_error(
+            f"there is no such service: use {MANAGER_SERVICE} or {MODULE_SERVICE}"
+        )
     return Grant(_letters(words), service=name, network=_network(words))
 
 
@@ -223,7 +225,7 @@ def _letters(words: _Words) -> frozenset[str]:
     if given in ALL:
         return LETTERS
     if not set(given) <= LETTERS:
-        raise words.wrong("use letters of r, w, x, or '*' for all")
+        raise words.syntax_error("use letters of r, w, x, or '*' for all")
     return frozenset(given)
 
 
@@ -233,7 +235,7 @@ def _constraints(words: _Words) -> Iterator[Constraint]:
     words.take("with")
     while True:
         yield _constraint(words)
-        if words.ended() or words.is_next("network", *PARTED):
+        if words.at_end() or words.is_next("network", *SEPARATORS):
             return
 
 
@@ -249,9 +251,9 @@ def _constraint(words: _Words) -> Constraint:
         try:
             pattern = re.compile(value)
         except re.error as error:
-            raise words.wrong(f"no regular expression: {error}") from None
+            raise words.syntax_error(f"no regular expression: {error}") from None
         return Constraint(name, lambda text: pattern.fullmatch(text) is not None)
-    raise words.wrong("an argument is compared by '=', 'prefix' or 'regex'")
+    raise words.syntax_error("an argument is compared by '=', 'prefix' or 'regex'")
 
 
 def _network(words: _Words) -> Network | None:
@@ -261,4 +263,4 @@ def _network(words: _Words) -> Network | None:
     try:
         return ipaddress.ip_network(words.take("a network"))
     except ValueError as error:
-        raise words.wrong(str(error)) from None
+        raise words.syntax_error(str(error)) from None

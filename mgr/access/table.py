@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from mgr.access.caps import Ask, Caps
+from mgr.access.caps import AccessRequest, Caps
 from mgr.errors import InvalidArgumentError, NotAuthorizedError
 from mgr.store.api import Record
 from mgr.store.keys import Keys
 
 EVERYBODY: Final = "*"
 """Whose capabilities those have who are not in the table."""
-CLIENT: Final = re.compile(r"[A-Za-z0-9@_.:-]{1,128}")
+CLIENT_NAME: Final = re.compile(r"[A-Za-z0-9@_.:-]{1,128}")
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ class Caller:
     address: str = ""
 
 
-INSIDE: Final = Caller()
+INTERNAL_CALLER: Final = Caller()
 """The manager itself, and the modules in it."""
 
 
-class View(Protocol):
+class Reader(Protocol):
     """The mirror, read."""
 
     def get(self, key: str) -> Record | None:
@@ -57,64 +57,68 @@ class Access:
     first entry on, who is not in it has what ``*`` has, or nothing.
     """
 
-    def __init__(self, mirror: View, keys: Keys) -> None:
+    def __init__(self, mirror: Reader, keys: Keys) -> None:
         """Read what ``mirror`` shows."""
         self._mirror = mirror
         self._keys = keys
 
-    def check(self, caller: Caller, ask: Ask) -> None:
+    def check(self, caller: Caller, request: AccessRequest) -> None:
         """Return if ``caller`` may do it.
 
         Raises:
             NotAuthorizedError: It may not. Says which capability is missing.
 
         """
-        if not self.may(caller, ask):
+        if not self.is_allowed(caller, request):
             log.warning(
                 "access denied",
-                extra={"client": caller.name, "address": caller.address, "command": ask.command},
+                extra={
+                    "client": caller.name,
+                    "address": caller.address,
+                    "command": request.command,
+                },
             )
             raise NotAuthorizedError(
-                f"access denied: client '{caller.name}' may not do '{ask.command}' "
-                f"(needs {ask.perm}): see 'mgrctl auth whoami'"
+                f"access denied: client '{caller.name}' may not do '{request.command}' "
+                f"(needs {request.perm}): see 'mgrctl auth whoami'"
             )
 
-    def may(self, caller: Caller, ask: Ask) -> bool:
+    def is_allowed(self, caller: Caller, request: AccessRequest) -> bool:
         """Whether ``caller`` may do it."""
         if caller.name is None:
             return True
-        caps = self.of(caller.name)
-        return caps is None or caps.allow(ask, caller.address)
+        caps = self.caps_of(caller.name)
+        return caps is None or caps.allow(request, caller.address)
 
-    def of(self, client: str) -> Caps | None:
+    def caps_of(self, client: str) -> Caps | None:
         """The capabilities of ``client``; None: all, since the table is empty."""
         for name in (client, EVERYBODY):
             record = self._mirror.get(self._keys.access_of(name))
             if record is not None:
-                return _readable(record)
+                return _parse_record(record)
         return Caps() if self._mirror.list(self._keys.access) else None
 
-    def texts(self) -> Iterator[tuple[str, str]]:
+    def entries(self) -> Iterator[tuple[str, str]]:
         """Each entry: client and capabilities as they were written."""
         for key, record in self._mirror.list(self._keys.access).items():
             yield key.removeprefix(self._keys.access), record.value
 
 
-def checked_client(name: str) -> str:
+def valid_client_name(name: str) -> str:
     """``name``, if a client can be called so.
 
     Raises:
         InvalidArgumentError: It cannot.
 
     """
-    if name != EVERYBODY and not CLIENT.fullmatch(name):
+    if name != EVERYBODY and not CLIENT_NAME.fullmatch(name):
         raise InvalidArgumentError(
             f"client {name!r}: use 1 to 128 of A-Z a-z 0-9 @ _ . : - or '{EVERYBODY}'"
         )
     return name
 
 
-def _readable(record: Record) -> Caps:
+def _parse_record(record: Record) -> Caps:
     try:
         return Caps.parse(record.value)
     except InvalidArgumentError as error:

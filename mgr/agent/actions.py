@@ -12,7 +12,7 @@ from mgr.agent.program import run
 from mgr.agent.settings import Action, AgentSettings
 from mgr.client.daemon.program import Program
 
-Said = tuple[int, str, str]
+CommandResult = tuple[int, str, str]
 
 TOP: Final = 10
 LINES: Final = 100
@@ -74,24 +74,26 @@ class Actions:
         ]
         return "\n".join([f"{'PID':>8} {'CPU s':>10} {'MiB':>8}  NAME", *rows])
 
-    async def status(self, unit: str, limit: int | None = None) -> Said:
+    async def status(self, unit: str, limit: int | None = None) -> CommandResult:
         """Show what systemd says of a unit, within ``limit`` seconds."""
         command = "systemctl", "--no-pager", "--lines=0", "status"
-        return await self._do("status", unit, *command, limit=limit)
+        return await self._run_for_unit("status", unit, *command, limit=limit)
 
-    async def restart(self, unit: str, limit: int | None = None) -> Said:
+    async def restart(self, unit: str, limit: int | None = None) -> CommandResult:
         """Restart a unit, and wait ``limit`` seconds for it."""
-        retval, stdout, stderr = await self._do(
+        retval, stdout, stderr = await self._run_for_unit(
             "restart", unit, "systemctl", "restart", limit=limit
         )
         return retval, stdout, stderr or f"restarted {unit}"
 
-    async def log(self, unit: str, lines: int = LINES, limit: int | None = None) -> Said:
+    async def log(self, unit: str, lines: int = LINES, limit: int | None = None) -> CommandResult:
         """Show the end of a unit's journal, within ``limit`` seconds."""
         command = "journalctl", "--no-pager", f"--lines={lines}", "--quiet", "--unit"
-        return await self._do("log", unit, *command, limit=limit)
+        return await self._run_for_unit("log", unit, *command, limit=limit)
 
-    async def _do(self, action: Action, unit: str, *command: str, limit: int | None) -> Said:
+    async def _run_for_unit(
+        self, action: Action, unit: str, *command: str, limit: int | None
+    ) -> CommandResult:
         if self._settings.unit(unit, action) is None:
             return (
                 -errno.EPERM,
@@ -100,7 +102,7 @@ class Actions:
             )
         limit_s = limit or LIMIT_S
         try:
-            status, said = await run(*command, unit, limit_s=limit_s)
+            status, output = await run(*command, unit, limit_s=limit_s)
         except TimeoutError:  # an OSError, too, so it comes first
             why = (
                 f"{command[0]} did not end within {limit_s:g} s: stopped (--limit asks for longer)"
@@ -110,5 +112,5 @@ class Actions:
             return -errno.ENOENT, "", f"cannot run {command[0]}: {error.strerror}"
         # `systemctl status` tells of a unit that does not run by its exit status: an answer, too.
         if status and action != "status":
-            return -errno.EIO, "", said.strip()
-        return 0, said, ""
+            return -errno.EIO, "", output.strip()
+        return 0, output, ""

@@ -12,10 +12,10 @@ from typing import Final
 from mgr.agent.actions import Actions
 from mgr.agent.crashes import Crashes
 from mgr.agent.facts import facts
-from mgr.agent.host_metrics import Meters
+from mgr.agent.host_metrics import HostMetrics
 from mgr.agent.settings import HOST, AgentSettings, Watch
 from mgr.agent.smart import devices
-from mgr.agent.watched_units import look
+from mgr.agent.watched_units import sample
 from mgr.client.daemon.daemon import AsyncDaemon
 from mgr.client.messages import Answer
 from mgr.errors import OverloadedError, ReplacedError
@@ -52,8 +52,11 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
             await daemons.enter_async_context(daemon)
         async with asyncio.TaskGroup() as tasks:
             works = [
-                _every(settings.read_every_s, "the host", _reading(Meters(host), host)),
-                *(_watching(settings.read_every_s, watch, daemon) for watch, daemon in watched),
+                _every(settings.read_every_s, "the host", _host_reader(HostMetrics(host), host)),
+                *(
+                    _watch_until_replaced(settings.read_every_s, watch, daemon)
+                    for watch, daemon in watched
+                ),
             ]
             if settings.smart:
                 works.append(_every(settings.smart_every_s, "smartctl", _smart(host)))
@@ -74,13 +77,13 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
 
 def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
     kind, ident = watch.daemon(settings.id)
-    said = {"unit": watch.unit, "process": watch.process}
+    fields = {"unit": watch.unit, "process": watch.process}
     return AsyncDaemon(
         kind,
         ident,
         settings.hosts,
         version=version,
-        metadata={name: text for name, text in said.items() if text},
+        metadata={name: text for name, text in fields.items() if text},
         tls=settings.tls(),
     )
 
@@ -102,11 +105,11 @@ async def _every(seconds: float, what: str, work: Callable[[], Awaitable[None]])
         await asyncio.sleep(seconds)
 
 
-def _reading(meters: Meters, host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
+def _host_reader(metrics: HostMetrics, host: AsyncDaemon) -> Callable[[], Awaitable[None]]:
     async def work() -> None:
         try:
             async with asyncio.timeout(READ_S):
-                await host.sampler.submit(meters.read)
+                await host.gauge_thread.submit(metrics.read)
             host.status["meters"] = "ok"
         except (TimeoutError, OverloadedError):
             # A file system that hangs keeps the thread; the fleet shall see that, not silence.
@@ -115,18 +118,18 @@ def _reading(meters: Meters, host: AsyncDaemon) -> Callable[[], Awaitable[None]]
     return work
 
 
-async def _watching(seconds: float, watch: Watch, daemon: AsyncDaemon) -> None:
+async def _watch_until_replaced(seconds: float, watch: Watch, daemon: AsyncDaemon) -> None:
     """Look again and again, until another program has the name."""
-    ousted = asyncio.Event()
-    daemon.on_replaced = _on_loop(ousted.set)
+    replaced = asyncio.Event()
+    daemon.on_replaced = _on_loop(replaced.set)
 
     async def work() -> None:
-        await look(watch, daemon)
+        await sample(watch, daemon)
 
     async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(_every(seconds, daemon.name, work))
-        await ousted.wait()
-        looking.cancel()
+        sampling = tasks.create_task(_every(seconds, daemon.name, work))
+        await replaced.wait()
+        sampling.cancel()
     log.error(
         "watched no more: another program has joined under its name; "
         "give it an id of its own in the settings",

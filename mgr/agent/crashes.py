@@ -38,7 +38,7 @@ class Crashes:
         self._settled: set[str] = set()
         self._stuck: set[str] = set()
         self._tries: Tally[str] = Tally()
-        self._why = ""
+        self._last_reason = ""
 
     async def post_all(self) -> int:
         """Post what is complete and not yet posted; how many were taken.
@@ -48,7 +48,7 @@ class Crashes:
         with what was tried least. What cannot be moved is not posted again, only moved. Each
         trouble is logged when it begins, not with every look.
         """
-        found = await asyncio.to_thread(waiting, self._folder)
+        found = await asyncio.to_thread(complete_reports, self._folder)
         self._remember_only({each.name for each in found})
         for report in [each for each in found if each.name in self._settled][:AT_ONCE_MAX]:
             await self._put_aside(report)
@@ -58,22 +58,22 @@ class Crashes:
         try:
             for report in fresh[:AT_ONCE_MAX]:
                 self._tries[report.name] += 1
-                count += await self._settle(report)
+                count += await self._process(report)
         except _LaterError as later:
-            if later.why != self._why:
-                told = {"report": later.report, "why": later.why}
-                log.warning("a crash is not posted; tried again", extra=told)
-            self._why = later.why
+            if later.reason != self._last_reason:
+                fields = {"report": later.report, "why": later.reason}
+                log.warning("a crash is not posted; tried again", extra=fields)
+            self._last_reason = later.reason
         else:
-            self._why = ""
+            self._last_reason = ""
         return count
 
-    async def _settle(self, report: Path) -> bool:
+    async def _process(self, report: Path) -> bool:
         """Post one and put it aside; whether it was taken."""
         try:
             meta = await asyncio.to_thread(_read, report / "meta")
         except OSError as error:
-            self._stays(report, error)
+            self._log_stuck(report, error)
             return False
         refused = await self._refusal(report, meta)
         if refused:
@@ -102,15 +102,15 @@ class Crashes:
         try:
             await asyncio.to_thread(_move, report)
         except OSError as error:
-            self._stays(report, error)
+            self._log_stuck(report, error)
         else:
             self._settled.discard(report.name)
 
-    def _stays(self, report: Path, error: OSError) -> None:
+    def _log_stuck(self, report: Path, error: OSError) -> None:
         if report.name not in self._stuck:
             self._stuck.add(report.name)
-            told = {"report": report.name, "why": str(error)}
-            log.warning("a crash's report cannot be read or moved; tried again", extra=told)
+            fields = {"report": report.name, "why": str(error)}
+            log.warning("a crash's report cannot be read or moved; tried again", extra=fields)
 
     def _remember_only(self, names: set[str]) -> None:
         self._settled &= names
@@ -124,10 +124,10 @@ class _LaterError(Exception):
 
     def __init__(self, report: Path, why: str) -> None:
         super().__init__(why)
-        self.report, self.why = report.name, why
+        self.report, self.reason = report.name, why
 
 
-def waiting(folder: Path) -> list[Path]:
+def complete_reports(folder: Path) -> list[Path]:
     """The reports that are complete, oldest name first."""
     with contextlib.suppress(OSError):
         found = sorted(each.parent for each in folder.glob("*/done") if each.parent.name != POSTED)

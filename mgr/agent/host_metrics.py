@@ -11,11 +11,11 @@ import psutil
 from mgr.client.daemon.counters import Series
 from mgr.client.daemon.program import Program
 
-PASSED_OVER = ("loop", "ram", "zram", "dm-", "sr", "fd")
+SKIPPED_DEVICES = ("loop", "ram", "zram", "dm-", "sr", "fd")
 """Block devices that are no disks: what goes through them goes through one below, too."""
 
 
-class Meters:
+class HostMetrics:
     """Reads the host into the counters of one program."""
 
     def __init__(self, program: Program) -> None:
@@ -65,7 +65,7 @@ class Meters:
 
     def _disks(self) -> None:
         for name, io in (psutil.disk_io_counters(perdisk=True) or {}).items():
-            if name.startswith(PASSED_OVER):
+            if name.startswith(SKIPPED_DEVICES):
                 continue
             labels = {"disk": name}
             self._total("disk_read_bytes", io.read_bytes, labels, unit="bytes")

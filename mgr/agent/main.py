@@ -70,10 +70,10 @@ async def _serve(settings: AgentSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, release(), stop)
+    await serve(settings, installed_version(), stop)
 
 
-def release() -> str:
+def installed_version() -> str:
     """Return the version that is installed."""
     try:
         return version("mgr")

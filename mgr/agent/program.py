@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import IO, Final
 
 LIMIT_S: Final = 10.0
-BURIED_S: Final = 1.0
+KILL_WAIT_S: Final = 1.0
 """What is killed is gone at once, unless it hangs in the kernel: nobody waits for that."""
 OUTPUT_BYTES_MAX: Final = 1 << 20
 
@@ -32,21 +32,21 @@ async def run(*command: str, limit_s: float = LIMIT_S) -> tuple[int, str]:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         try:
-            running = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *command, stdin=DEVNULL, stdout=writing, stderr=STDOUT, start_new_session=True
             )
         finally:
             os.close(writing)
         try:
             async with asyncio.timeout(limit_s), _reader(pipe) as reader:
-                said = bytearray()
+                output = bytearray()
                 while chunk := await reader.read(1 << 16):
-                    said += chunk[: OUTPUT_BYTES_MAX - len(said)]
-                status = await running.wait()
+                    output += chunk[: OUTPUT_BYTES_MAX - len(output)]
+                status = await process.wait()
         except BaseException:
-            await _kill(running)
+            await _kill(process)
             raise
-    return status, said.decode(errors="replace")
+    return status, output.decode(errors="replace")
 
 
 @contextlib.asynccontextmanager
@@ -60,10 +60,10 @@ async def _reader(pipe: IO[bytes]) -> AsyncIterator[asyncio.StreamReader]:
         transport.close()
 
 
-async def _kill(running: Process) -> None:
+async def _kill(process: Process) -> None:
     """End it and its group, which it leads; it may be gone while others of the group are not."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(running.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BURIED_S):
-            await running.wait()
+        async with asyncio.timeout(KILL_WAIT_S):
+            await process.wait()

@@ -23,18 +23,20 @@ async def devices() -> list[Device]:
         TimeoutError: Not even the list came in time.
 
     """
-    _, said = await run("smartctl", "--json", "--scan", limit_s=LIMIT_S)
+    _, output = await run("smartctl", "--json", "--scan", limit_s=LIMIT_S)
     found = []
-    for entry in _parsed(said).get("devices", [])[:DISKS_MAX]:
+    for entry in _parsed(output).get("devices", [])[:DISKS_MAX]:
         path = str(entry.get("name", ""))
         kind = str(entry.get("type", "auto"))
         if not path.startswith("/dev/"):
             continue
         try:
-            _, said = await run("smartctl", "--json", "-i", "-A", "-d", kind, path, limit_s=LIMIT_S)
+            _, output = await run(
+                "smartctl", "--json", "-i", "-A", "-d", kind, path, limit_s=LIMIT_S
+            )
         except TimeoutError:
             continue
-        if (device := device_in(_parsed(said), path)) is not None:
+        if (device := device_in(_parsed(output), path)) is not None:
             found.append(device)
     return found
 

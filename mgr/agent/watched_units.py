@@ -22,7 +22,7 @@ LIMIT_S: Final = 10.0
 """Of a question to systemd, or a look at all processes."""
 
 
-async def look(watch: Watch, program: Program) -> None:
+async def sample(watch: Watch, program: Program) -> None:
     """Say of ``program`` how the watched thing stands.
 
     Raises:
@@ -35,13 +35,13 @@ async def look(watch: Watch, program: Program) -> None:
         try:
             found = await _ask_systemd(watch.unit)
         except (OSError, TimeoutError):
-            say_unknown(watch.unit, program)
+            report_unknown(watch.unit, program)
             raise
-        say_unit(watch.unit, found, program)
+        report_unit(watch.unit, found, program)
     else:
         try:
             async with asyncio.timeout(LIMIT_S):
-                await program.sampler.submit(lambda: say_process(watch.process, program))
+                await program.gauge_thread.submit(lambda: report_process(watch.process, program))
         except (TimeoutError, OverloadedError):
             program.status["state"] = "unknown"
             program.health_metric("PROCESS_ABSENT", 0)
@@ -50,21 +50,21 @@ async def look(watch: Watch, program: Program) -> None:
 
 async def _ask_systemd(unit: str) -> dict[str, str]:
     wanted = f"--property={','.join(PROPERTIES)}"
-    status, said = await run("systemctl", "show", wanted, unit, limit_s=LIMIT_S)
-    found = properties_in(said)
+    status, output = await run("systemctl", "show", wanted, unit, limit_s=LIMIT_S)
+    found = properties_in(output)
     if "ActiveState" not in found:
         # Its bus is gone, for example: it ends at once, and has said nothing of the unit.
-        raise ConnectionError(said.strip() or f"systemctl ended with status {status}")
+        raise ConnectionError(output.strip() or f"systemctl ended with status {status}")
     return found
 
 
-def properties_in(said: str) -> dict[str, str]:
+def properties_in(output: str) -> dict[str, str]:
     """Read what ``systemctl show`` says."""
-    pairs = (line.partition("=") for line in said.splitlines() if "=" in line)
+    pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
     return {name: value for name, _, value in pairs if name in PROPERTIES}
 
 
-def say_unit(unit: str, properties: dict[str, str], program: Program) -> None:
+def report_unit(unit: str, properties: dict[str, str], program: Program) -> None:
     """Say how a unit stands: its state, what it uses, and health if it failed."""
     known = properties.get("LoadState") != "not-found"
     state = properties.get("ActiveState", "unknown") if known else "not-found"
@@ -85,7 +85,7 @@ def say_unit(unit: str, properties: dict[str, str], program: Program) -> None:
     program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
 
 
-def say_unknown(unit: str, program: Program) -> None:
+def report_unknown(unit: str, program: Program) -> None:
     """Say that nobody knows how a unit stands: what was known is no longer shown."""
     program.status["state"] = "unknown"
     for word in ("sub", "result", "since"):
@@ -96,7 +96,7 @@ def say_unknown(unit: str, program: Program) -> None:
         series.retire()
 
 
-def say_process(name: str, program: Program) -> None:
+def report_process(name: str, program: Program) -> None:
     """Say how many processes have that name, and what they use together."""
     memory = cpu_s = 0.0
     count = 0

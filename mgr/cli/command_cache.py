@@ -24,7 +24,7 @@ FRESH_S: Final = 600.0
 """Completion trusts a table this long. By wall clock: a clock that jumps costs one question."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class CachedCommand(msgspec.Struct, frozen=True):
     """One command; ``signature`` in the descriptor language."""
 
     signature: str
@@ -34,28 +34,28 @@ class Entry(msgspec.Struct, frozen=True):
     module: str
     hidden: bool
 
-    def parsed(self) -> Signature | None:
+    def parse_signature(self) -> Signature | None:
         """The signature; None if it is of a newer language than this client reads."""
         with contextlib.suppress(InvalidArgumentError):
             return Signature.parse(self.signature)
         return None
 
 
-class Table(msgspec.Struct, frozen=True):
+class CommandTable(msgspec.Struct, frozen=True):
     """Every command, and the tag by which the active knows whether it still holds."""
 
     etag: str = ""
-    commands: tuple[Entry, ...] = ()
+    commands: tuple[CachedCommand, ...] = ()
 
-    def shown(self) -> list[tuple[Signature, Entry]]:
+    def visible(self) -> list[tuple[Signature, CachedCommand]]:
         """The commands that are not hidden, by their words."""
-        pairs = [(entry.parsed(), entry) for entry in self.commands if not entry.hidden]
+        pairs = [(entry.parse_signature(), entry) for entry in self.commands if not entry.hidden]
         return sorted(
             ((signature, entry) for signature, entry in pairs if signature),
             key=lambda pair: pair[0].words,
         )
 
-    def found(self, words: Sequence[str], arguments: Mapping[str, Any]) -> Entry:
+    def find(self, words: Sequence[str], arguments: Mapping[str, Any]) -> CachedCommand:
         """The command that takes these words.
 
         Raises:
@@ -66,14 +66,14 @@ class Table(msgspec.Struct, frozen=True):
         known = {
             signature.prefix: (signature, entry)
             for entry in self.commands
-            if (signature := entry.parsed())
+            if (signature := entry.parse_signature())
         }
         for count in range(len(words), 0, -1):
             if hit := known.get(" ".join(words[:count])):
                 signature, entry = hit
                 match(words, arguments, signature)
                 return entry
-        shown = [signature for signature, _ in self.shown()]
+        shown = [signature for signature, _ in self.visible()]
         if below := [each for each in shown if each.words[: len(words)] == tuple(words)]:
             # Nothing was mistyped: somebody asks what there is.
             named = "".join(f"\n  {signature.usage()}" for signature in below)
@@ -91,11 +91,11 @@ def path(hosts: str, environment: Mapping[str, str]) -> Path:
     return Path(home, "mgr", f"commands-{cluster}.json")
 
 
-def load(file: Path) -> Table:
+def load(file: Path) -> CommandTable:
     """Read what was kept; an empty table if there is none, or it is unreadable."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(file.read_bytes(), type=Table)
-    return Table()
+        return msgspec.json.decode(file.read_bytes(), type=CommandTable)
+    return CommandTable()
 
 
 def is_fresh(file: Path) -> bool:
@@ -105,7 +105,7 @@ def is_fresh(file: Path) -> bool:
     return False
 
 
-def keep(file: Path, table: Table) -> None:
+def save(file: Path, table: CommandTable) -> None:
     """Keep ``table``. A home that cannot be written costs comfort, never the command."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

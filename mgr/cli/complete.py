@@ -9,11 +9,11 @@ from typing import Final
 
 from mgr.argument.descriptor import Argument, Signature
 from mgr.argument.types import CephBool, CephChoices
-from mgr.cli.command_cache import Table, is_fresh, load, path
-from mgr.cli.config import habits, hosts
+from mgr.cli.command_cache import CommandTable, is_fresh, load, path
+from mgr.cli.config import hosts, load_config
 from mgr.errors import MgrError
 
-OWN: Final = {
+OWN_WORDS: Final = {
     "help": "List commands: all, or those that begin so",
     "tell": "Ask one manager by name, or nobody",
     "completion": "Print what makes a shell complete",
@@ -26,11 +26,11 @@ def candidates(
     words: Sequence[str],
     incomplete: str,
     given: str | None,
-    fetch: Callable[[str, Path], Table],
+    fetch: Callable[[str, Path], CommandTable],
 ) -> list[tuple[str, str]]:
     """Return what may come after ``words``, each with a line of help; none if nobody answers."""
     try:
-        where = hosts(given, os.environ, habits(os.environ))
+        where = hosts(given, os.environ, load_config(os.environ))
         file = path(where, os.environ)
         table = load(file) if is_fresh(file) else fetch(where, file)
     except MgrError:
@@ -39,7 +39,9 @@ def candidates(
     return suggestions(table, words, incomplete)
 
 
-def suggestions(table: Table, words: Sequence[str], incomplete: str) -> list[tuple[str, str]]:
+def suggestions(
+    table: CommandTable, words: Sequence[str], incomplete: str
+) -> list[tuple[str, str]]:
     """Next words of commands that begin with ``words``; values of a command that is complete.
 
     Flags are offered to whoever begins one: a shell types what is the only choice.
@@ -47,12 +49,12 @@ def suggestions(table: Table, words: Sequence[str], incomplete: str) -> list[tup
     found: dict[str, str] = {}
     match tuple(words):
         case ():
-            found |= OWN
+            found |= OWN_WORDS
         case ("tell",):
             found["mgr"] = "The active manager; mgr.<id>: only if it is this one"
         case ("help", *asked) | ("tell", _, *asked):
             words = asked
-    for signature, entry in table.shown():
+    for signature, entry in table.visible():
         own = signature.words
         if own in FOR_PROGRAMS:
             continue
@@ -69,7 +71,7 @@ def suggestions(table: Table, words: Sequence[str], incomplete: str) -> list[tup
 def _values(signature: Signature, given: Sequence[str], *, flags: bool) -> list[str]:
     positional = [argument for argument in signature.arguments if argument.positional]
     bare = [word for word in given if not word.startswith("--")]
-    found = _of(positional[len(bare)]) if len(bare) < len(positional) else []
+    found = _choices(positional[len(bare)]) if len(bare) < len(positional) else []
     for argument in signature.arguments:
         flag = f"--{argument.name.replace('_', '-')}"
         if flags and not argument.positional and flag not in given:
@@ -77,7 +79,7 @@ def _values(signature: Signature, given: Sequence[str], *, flags: bool) -> list[
     return found
 
 
-def _of(argument: Argument) -> list[str]:
+def _choices(argument: Argument) -> list[str]:
     if isinstance(argument.type, CephChoices):
         return list(argument.type.strings)
     return ["true", "false"] if isinstance(argument.type, CephBool) else []

@@ -18,7 +18,7 @@ FILE: Final = Path("mgr", "config.toml")
 TLS_FILES: Final = ("tls_ca", "tls_cert", "tls_key")
 
 
-class Habits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a config file of ``mgrctl`` may say.
 
     Attributes:
@@ -39,7 +39,7 @@ class Habits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_key: str = ""
 
 
-def habits(environment: Mapping[str, str]) -> Habits:
+def load_config(environment: Mapping[str, str]) -> FileConfig:
     """Read the first config file there is: the user's, then the machine's.
 
     Raises:
@@ -50,18 +50,18 @@ def habits(environment: Mapping[str, str]) -> Habits:
     for folder in (Path(own), Path("/etc")):
         file = folder / FILE
         try:
-            return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Habits)
+            return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), FileConfig)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
             raise InvalidSettingError(f"{file}: {error}") from None
-    return Habits()
+    return FileConfig()
 
 
 def tls(
-    given: Mapping[str, str | None], environment: Mapping[str, str], known: Habits
+    given: Mapping[str, str | None], environment: Mapping[str, str], file_config: FileConfig
 ) -> Tls | None:
     """Return how to speak TLS, by the nearest source of each file; None: in plaintext.
 
@@ -70,7 +70,9 @@ def tls(
 
     """
     names = {
-        name: given.get(name) or environment.get(f"MGR_{name.upper()}") or getattr(known, name)
+        name: given.get(name)
+        or environment.get(f"MGR_{name.upper()}")
+        or getattr(file_config, name)
         for name in TLS_FILES
     }
     if not names["tls_ca"]:
@@ -82,6 +84,6 @@ def tls(
     )
 
 
-def hosts(given: str | None, environment: Mapping[str, str], known: Habits) -> str:
+def hosts(given: str | None, environment: Mapping[str, str], file_config: FileConfig) -> str:
     """Return the managers to ask, comma-separated: the flag's, else the next source's."""
-    return given or environment.get(HOSTS_VARIABLE) or ",".join(known.hosts) or DEFAULT_HOSTS
+    return given or environment.get(HOSTS_VARIABLE) or ",".join(file_config.hosts) or DEFAULT_HOSTS

@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     form = ""
     try:
-        options = dict(_parsed(arguments))
+        options = dict(_parse(arguments))
         form = options.get("format") or ""
-        return _done(options) if options else 0
+        return _dispatch(options) if options else 0
     except click.UsageError as error:
         return output.failure(InvalidArgumentError(error.format_message()), form)
     except MgrError as error:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return output.PIPE_CLOSED
 
 
-def _anywhere() -> list[click.Option]:
+def _common_options() -> list[click.Option]:
     return [
         click.Option(["-f", "--format"], type=click.Choice(FORMATS), help="Form of the answer."),
         click.Option(["-i", "--in-file"], metavar="FILE", help="Input of the command; - is stdin."),
@@ -79,7 +79,7 @@ def _anywhere() -> list[click.Option]:
     ]
 
 
-def _certificates() -> list[click.Option]:
+def _tls_options() -> list[click.Option]:
     words = {
         "ca": "CA that signed the managers' certificates; turns TLS on.  [env: MGR_TLS_CA]",
         "cert": "Certificate to show, where they ask for one.  [env: MGR_TLS_CERT]",
@@ -90,7 +90,7 @@ def _certificates() -> list[click.Option]:
     ]
 
 
-def _in_front() -> list[click.Parameter]:
+def _front_options() -> list[click.Parameter]:
     watched = [
         click.Option([f"--watch-{name}"], is_flag=True, help=f"Follow it from {name} upwards.")
         for name in LOWEST
@@ -101,8 +101,8 @@ def _in_front() -> list[click.Parameter]:
             metavar="HOST:PORT,...",
             help="Managers to ask, one is enough.  [env: MGR_HOSTS; default: 127.0.0.1:7400]",
         ),
-        *_anywhere(),
-        *_certificates(),
+        *_common_options(),
+        *_tls_options(),
         click.Option(["-s", "--status"], is_flag=True, help="Short for the command status."),
         click.Option(["-w", "--watch"], is_flag=True, help="Follow the cluster log."),
         *watched,
@@ -120,15 +120,15 @@ def _in_front() -> list[click.Parameter]:
         ),
         click.Option(["-v", "--verbose"], is_flag=True, help="Say who answered and how fast."),
         click.Option(["--version"], is_flag=True, help="Say which version this is."),
-        click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=_completed),
+        click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=_complete_words),
     ]
 
 
-def _parsed(arguments: list[str]) -> dict[str, Any]:
+def _parse(arguments: list[str]) -> dict[str, Any]:
     """Read the command line; empty when click has answered it itself (help, completion)."""
     front = click.Command(
         "mgrctl",
-        params=_in_front(),
+        params=_front_options(),
         callback=lambda **options: options,
         help="Speak to the active manager of a cluster. 'mgrctl help' lists its commands.",
         epilog=EPILOG,
@@ -149,7 +149,7 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
     behind = click.Command(
         "mgrctl",
         params=[
-            *_anywhere(),
+            *_common_options(),
             click.Option(["-h", "--help"], is_flag=True),
             click.Argument(["words"], nargs=-1, type=click.UNPROCESSED),
         ],
@@ -164,7 +164,7 @@ def _parsed(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def _done(options: dict[str, Any]) -> int:
+def _dispatch(options: dict[str, Any]) -> int:
     words: tuple[str, ...] = options["words"]
     if options["version"]:
         sys.stdout.write(f"mgrctl {metadata.version('mgr')}\n")
@@ -173,18 +173,18 @@ def _done(options: dict[str, Any]) -> int:
         return _completion(words[1:])
     if not words and not _works_without_words(options):
         raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
-    known = config.habits(os.environ)
-    hosts = config.hosts(options["hosts"], os.environ, known)
-    wish_of = {
+    file_config = config.load_config(os.environ)
+    hosts = config.hosts(options["hosts"], os.environ, file_config)
+    fields = {
         "words": words,
         "hosts": hosts,
-        "tls": config.tls(options, os.environ, known),
+        "tls": config.tls(options, os.environ, file_config),
         "table": command_cache.path(hosts, os.environ),
-        "format": options["format"] or known.format,
+        "format": options["format"] or file_config.format,
         "in_file": options["in_file"],
         "out_file": options["out_file"],
         "period_s": 1.0 if options["period"] is None else options["period"],
-        "timeout_s": options["timeout_s"] or known.timeout_s or TIMEOUT_S,
+        "timeout_s": options["timeout_s"] or file_config.timeout_s or TIMEOUT_S,
         "verbose": options["verbose"],
     }
     from mgr.cli import run  # noqa: PLC0415 - imports grpc: a tenth of a second that help saves
@@ -195,16 +195,16 @@ def _done(options: dict[str, Any]) -> int:
             raise InvalidArgumentError("-w follows the cluster log and takes no command")
         channel = options["watch_channel"]
         return run.watch(
-            run.Wish(**wish_of),
+            run.Invocation(**fields),
             lowest=PRIORITIES[lowest or "info"],
             channel="" if channel == "*" else channel,
         )
     if options["status"]:
-        wish_of["words"] = ("status", *words)
+        fields["words"] = ("status", *words)
     if options.get("help") or words[:1] == ("help",):
-        wish_of["words"] = words[1:] if words[:1] == ("help",) else words
-        return run.explain(run.Wish(**wish_of))
-    return run.execute(run.Wish(**wish_of))
+        fields["words"] = words[1:] if words[:1] == ("help",) else words
+        return run.explain(run.Invocation(**fields))
+    return run.execute(run.Invocation(**fields))
 
 
 def _works_without_words(options: dict[str, Any]) -> bool:
@@ -222,13 +222,15 @@ def _completion(shells: tuple[str, ...]) -> int:
     return 0
 
 
-def _completed(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_words(
+    context: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
     from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
 
-    def fetch(hosts: str, file: Any) -> command_cache.Table:
+    def fetch(hosts: str, file: Any) -> command_cache.CommandTable:
         from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
 
-        certificates = config.tls(context.params, os.environ, config.habits(os.environ))
+        certificates = config.tls(context.params, os.environ, config.load_config(os.environ))
         return fetch(hosts, file, certificates)
 
     found = candidates(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mgr.argument.descriptor import Signature
-from mgr.cli.command_cache import Entry
+from mgr.cli.command_cache import CachedCommand
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -74,35 +74,37 @@ def statuses(found: Mapping[str, Status | str], form: str) -> None:
     """Print what each manager says of itself, or why it says nothing; by address."""
     if form.startswith("json"):
         rows = [
-            {"address": address, "error": said}
-            if isinstance(said, str)
+            {"address": address, "error": status}
+            if isinstance(status, str)
             else {
                 "address": address,
-                "name": said.name,
-                "phase": said.phase,
-                "note": said.note,
-                "view_age_s": said.view_age_s,
+                "name": status.name,
+                "phase": status.phase,
+                "note": status.note,
+                "view_age_s": status.view_age_s,
             }
-            for address, said in found.items()
+            for address, status in found.items()
         ]
         text = json.dumps({"active": None, "managers": rows}, indent=4 if "-" in form else None)
     else:
-        text = "\n".join(f"{address}: {_stands(said)}" for address, said in found.items())
+        text = "\n".join(f"{address}: {_state_text(status)}" for address, status in found.items())
     _write(f"{text}\n".encode())
 
 
-def _stands(said: Status | str) -> str:
-    if isinstance(said, str):
-        return said
-    heard = (
+def _state_text(status: Status | str) -> str:
+    if isinstance(status, str):
+        return status
+    etcd_age = (
         "has not heard of etcd"
-        if said.view_age_s is None
-        else f"heard of etcd {said.view_age_s:.1f} s ago"
+        if status.view_age_s is None
+        else f"heard of etcd {status.view_age_s:.1f} s ago"
     )
-    return ", ".join(word for word in (f"mgr.{said.name} {said.phase}", heard, said.note) if word)
+    return ", ".join(
+        word for word in (f"mgr.{status.name} {status.phase}", etcd_age, status.note) if word
+    )
 
 
-def commands(found: Sequence[tuple[Signature, Entry]]) -> None:
+def commands(found: Sequence[tuple[Signature, CachedCommand]]) -> None:
     """Print commands with their help: a table on a terminal, plain lines otherwise."""
     rows = [(signature.usage(), entry.help) for signature, entry in found]
     if _wants_colour():

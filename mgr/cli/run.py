@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from mgr.argument.tell import meant, to_daemon
 from mgr.cli import output
-from mgr.cli.command_cache import Entry, Table, keep, load, touch
+from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.client.async_client import AsyncClient
-from mgr.client.messages import Answer, Line, Missing, Status
+from mgr.client.messages import Answer, LinesDropped, LogLine, Status
 from mgr.clock import CLOCK
 from mgr.errors import InvalidArgumentError, UnreachableError
 from mgr.tls import Tls
@@ -40,7 +40,7 @@ TAGS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class Invocation:
     """What was typed, read."""
 
     words: tuple[str, ...]
@@ -55,62 +55,64 @@ class Wish:
     verbose: bool = False
 
 
-def execute(wish: Wish) -> int:
+def execute(invocation: Invocation) -> int:
     """Run one command; return the exit status.
 
     Raises:
         MgrError: Nothing ran, or the outcome is unknown.
 
     """
-    return asyncio.run(_execute(wish))
+    return asyncio.run(_execute(invocation))
 
 
-def explain(wish: Wish) -> int:
+def explain(invocation: Invocation) -> int:
     """Print the commands that begin with the words, all without any; return the exit status.
 
     Raises:
         UnknownCommandError: None begins so; the message names the closest ones.
 
     """
-    table = asyncio.run(_fetched(wish.hosts, wish.table, wish.timeout_s, wish.tls))
-    asked = wish.words
-    found = [pair for pair in table.shown() if pair[0].words[: len(asked)] == asked]
+    table = asyncio.run(
+        _fetch(invocation.hosts, invocation.table, invocation.timeout_s, invocation.tls)
+    )
+    asked = invocation.words
+    found = [pair for pair in table.visible() if pair[0].words[: len(asked)] == asked]
     if not found:
-        table.found(asked, {})
+        table.find(asked, {})
     output.commands(found)
     return 0
 
 
-def watch(wish: Wish, *, lowest: str, channel: str) -> int:
+def watch(invocation: Invocation, *, lowest: str, channel: str) -> int:
     """Print the cluster log until interrupted."""
-    return asyncio.run(_watch(wish, lowest, channel))
+    return asyncio.run(_watch(invocation, lowest, channel))
 
 
-def fetch(hosts: str, file: Path, tls: Tls | None) -> Table:
+def fetch(hosts: str, file: Path, tls: Tls | None) -> CommandTable:
     """Ask for the commands there are, quickly or not at all; for completion.
 
     Raises:
         MgrError: Nobody answered in time.
 
     """
-    return asyncio.run(_fetched(hosts, file, FETCH_S, tls))
+    return asyncio.run(_fetch(hosts, file, FETCH_S, tls))
 
 
-async def _fetched(hosts: str, file: Path, timeout_s: float, tls: Tls | None) -> Table:
+async def _fetch(hosts: str, file: Path, timeout_s: float, tls: Tls | None) -> CommandTable:
     async with AsyncClient(hosts, timeout_s=timeout_s, tls=tls) as client:
         return await _table(client, file)
 
 
-async def _table(client: AsyncClient, file: Path) -> Table:
+async def _table(client: AsyncClient, file: Path) -> CommandTable:
     known = load(file)
     commands, etag = await client.describe(etag=known.etag)
     if commands is None:
         touch(file)
         return known
-    table = Table(
+    table = CommandTable(
         etag=etag,
         commands=tuple(
-            Entry(
+            CachedCommand(
                 signature=each.signature,
                 help=each.help,
                 perm=each.perm,
@@ -121,73 +123,83 @@ async def _table(client: AsyncClient, file: Path) -> Table:
             for each in commands
         ),
     )
-    keep(file, table)
+    save(file, table)
     return table
 
 
-async def _execute(wish: Wish) -> int:
-    data = _input(wish.in_file)
-    arguments: dict[str, Any] = {"format": wish.format} if wish.format else {}
-    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s, tls=wish.tls) as client:
-        if wish.words[: len(WITHOUT_ACTIVE)] == WITHOUT_ACTIVE:
-            return _printed(await client.execute_anywhere(wish.words, arguments), wish)
+async def _execute(invocation: Invocation) -> int:
+    data = _input(invocation.in_file)
+    arguments: dict[str, Any] = {"format": invocation.format} if invocation.format else {}
+    async with AsyncClient(
+        invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
+    ) as client:
+        if invocation.words[: len(WITHOUT_ACTIVE)] == WITHOUT_ACTIVE:
+            return _print_answer(
+                await client.execute_anywhere(invocation.words, arguments), invocation
+            )
         try:
-            table = await _table(client, wish.table)
+            table = await _table(client, invocation.table)
         except UnreachableError as error:
             found = await client.statuses()
-            if wish.words == STATUS and any(isinstance(each, Status) for each in found.values()):
-                output.statuses(found, wish.format)
-                return output.failure(error, wish.format)
-            raise _explained(found, error) from None
+            if invocation.words == STATUS and any(
+                isinstance(each, Status) for each in found.values()
+            ):
+                output.statuses(found, invocation.format)
+                return output.failure(error, invocation.format)
+            raise _explain_unreachable(found, error) from None
         # Who is told is the manager's to judge, and what a daemon is told is the daemon's.
-        if told := to_daemon(wish.words, arguments):
-            entry = table.found(("tell",), told)
+        if tell_arguments := to_daemon(invocation.words, arguments):
+            entry = table.find(("tell",), tell_arguments)
         else:
-            entry = table.found(meant(wish.words, "")[1], arguments)
+            entry = table.find(meant(invocation.words, "")[1], arguments)
         if entry.poll:
-            return await _poll(client, wish, arguments, data)
+            return await _poll(client, invocation, arguments, data)
         begun_s = CLOCK.now()
-        answer = await client.execute(wish.words, arguments, data=data)
-        if wish.verbose:
+        answer = await client.execute(invocation.words, arguments, data=data)
+        if invocation.verbose:
             took_ms = (CLOCK.now() - begun_s) * 1e3
             sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
-        return _printed(answer, wish)
+        return _print_answer(answer, invocation)
 
 
-async def _poll(client: AsyncClient, wish: Wish, arguments: dict[str, Any], data: bytes) -> int:
+async def _poll(
+    client: AsyncClient, invocation: Invocation, arguments: dict[str, Any], data: bytes
+) -> int:
     """Repeat the command as Ceph's client does, until it says no or the user does."""
     size = shutil.get_terminal_size()
     arguments |= {
         "poll": True,
         "width": size.columns,
         "session_id": str(uuid.uuid4()),
-        "period": wish.period_s,
+        "period": invocation.period_s,
     }
     header_every = max(size.lines - 3, 1)
     count = 0
     while True:
         arguments["print_header"] = count % header_every == 0
-        answer = await client.execute(wish.words, arguments, data=data)
-        status = _printed(answer, wish)
-        if status or wish.period_s <= 0:
+        answer = await client.execute(invocation.words, arguments, data=data)
+        status = _print_answer(answer, invocation)
+        if status or invocation.period_s <= 0:
             return status
         count += 1
-        await asyncio.sleep(wish.period_s)
+        await asyncio.sleep(invocation.period_s)
 
 
-async def _watch(wish: Wish, lowest: str, channel: str) -> int:
-    async with AsyncClient(wish.hosts, timeout_s=wish.timeout_s, tls=wish.tls) as client:
+async def _watch(invocation: Invocation, lowest: str, channel: str) -> int:
+    async with AsyncClient(
+        invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
+    ) as client:
         async for event in client.follow_log(
-            past=PAST_LINES, lowest=lowest, channel=channel, find_s=wish.timeout_s
+            past=PAST_LINES, lowest=lowest, channel=channel, find_s=invocation.timeout_s
         ):
-            sys.stdout.write(_line(event, wish.format) + "\n")
+            sys.stdout.write(_line(event, invocation.format) + "\n")
             sys.stdout.flush()
     return 0
 
 
-def _line(event: Line | Missing, form: str) -> str:
+def _line(event: LogLine | LinesDropped, form: str) -> str:
     if form.startswith("json"):
-        if isinstance(event, Missing):
+        if isinstance(event, LinesDropped):
             return json.dumps({"missing": event.count})
         return json.dumps(
             {
@@ -200,30 +212,34 @@ def _line(event: Line | Missing, form: str) -> str:
                 "seq": event.sequence,
             }
         )
-    if isinstance(event, Missing):
+    if isinstance(event, LinesDropped):
         return f"... {event.count} lines are missing: this reader was too slow"
     return f"{event.at.isoformat()} {event.name} [{TAGS[event.priority]}] {event.message}"
 
 
-def _printed(answer: Answer, wish: Wish) -> int:
+def _print_answer(answer: Answer, invocation: Invocation) -> int:
     if answer.retval < 0:
-        return output.refusal(answer.retval, answer.stderr, wish.format)
+        return output.refusal(answer.retval, answer.stderr, invocation.format)
     # A positive number is success: a few modules return one by mistake, and Ceph's own client
     # takes it so.
-    output.answer(answer.stdout, answer.stderr, wish.out_file)
+    output.answer(answer.stdout, answer.stderr, invocation.out_file)
     return 0
 
 
-def _explained(found: Mapping[str, Status | str], error: UnreachableError) -> UnreachableError:
+def _explain_unreachable(
+    found: Mapping[str, Status | str], error: UnreachableError
+) -> UnreachableError:
     """``error``, and what managers say of why they do not lead."""
     answered = [status for status in found.values() if isinstance(status, Status)]
     if not answered:
         return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
-    notes = {f"mgr.{status.name}": why for status in answered if (why := _why(status))}
+    notes = {
+        f"mgr.{status.name}": why for status in answered if (why := _reason_not_leading(status))
+    }
     return UnreachableError(str(error), failures=notes) if notes else error
 
 
-def _why(status: Status) -> str:
+def _reason_not_leading(status: Status) -> str:
     """Why a manager does not lead, as far as it knows."""
     if status.view_age_s is not None and status.view_age_s > ETCD_SILENT_S:
         silent = f"has not heard of etcd for {status.view_age_s:.0f} s"

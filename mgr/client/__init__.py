@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "AsyncDaemon", "Client", "Daemon", "Device", "Tls"]
 
-_HOMES: Final = {
+_DEFINED_IN: Final = {
     "AsyncClient": "mgr.client.async_client",
     "AsyncDaemon": "mgr.client.daemon.daemon",
     "Client": "mgr.client.blocking",
@@ -30,6 +30,6 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _DEFINED_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_DEFINED_IN[name]), name)

@@ -10,16 +10,16 @@ from typing import Any, Final, Self
 
 import grpc
 
-from mgr.client.attempt import Attempts, not_believed
-from mgr.client.call import Errand
-from mgr.client.leader_cache import Guide
-from mgr.client.leader_search import Search, Sighting
+from mgr.client.attempt import Attempts, refusal_after_attempt
+from mgr.client.call import LeaderCall
+from mgr.client.leader_cache import LeaderCache
+from mgr.client.leader_search import LeaderHint, LeaderSearch
 from mgr.client.maps import Maps
 from mgr.client.messages import (
     Answer,
     CommandInfo,
-    Line,
-    Missing,
+    LinesDropped,
+    LogLine,
     Status,
     answer_in,
     command_in,
@@ -27,7 +27,7 @@ from mgr.client.messages import (
     status_in,
 )
 from mgr.client.peers import Peer, Peers, addresses_in
-from mgr.client.session import Session
+from mgr.client.session import CommandSession
 from mgr.client.streams import follow_log
 from mgr.clock import CLOCK, Clock
 from mgr.errors import (
@@ -79,9 +79,9 @@ class AsyncClient:
             InvalidSettingError: One of the hosts is no address.
 
         """
-        self._guide = Guide(Peers(addresses_in(hosts), tls), clock, reach_s=reach_s)
+        self._leader_cache = LeaderCache(Peers(addresses_in(hosts), tls), clock, reach_s=reach_s)
         self._timeout_s = timeout_s
-        self.maps: Final = Maps(self._guide, timeout_s=timeout_s)
+        self.maps: Final = Maps(self._leader_cache, timeout_s=timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections; calls under way fail."""
-        await self._guide.peers.close()
+        await self._leader_cache.peers.close()
 
     async def execute(
         self,
@@ -117,7 +117,7 @@ class AsyncClient:
 
         """
         chosen_id = uuid.uuid4().hex if request_id is None else request_id
-        attempts = Attempts(request_of(words, arguments, data, chosen_id), self._guide.clock)
+        attempts = Attempts(request_of(words, arguments, data, chosen_id), self._leader_cache.clock)
         return await self._execute(attempts, {}, timeout_s=timeout_s or self._timeout_s)
 
     async def execute_anywhere(
@@ -128,12 +128,12 @@ class AsyncClient:
         Somebody who leads is asked as by ``execute``. Raises as that does.
         """
         request = request_of(words, arguments, b"", uuid.uuid4().hex)
-        attempts = Attempts(request, self._guide.clock)
+        attempts = Attempts(request, self._leader_cache.clock)
         earlier: dict[str, str] = {}
-        for address in self._guide.peers.addresses:
-            peer = self._guide.peers.at(address)
+        for address in self._leader_cache.peers.addresses:
+            peer = self._leader_cache.peers.at(address)
             try:
-                call = peer.commands.Execute(attempts.next(), timeout=self._guide.reach_s)
+                call = peer.commands.Execute(attempts.next(), timeout=self._leader_cache.reach_s)
                 return answer_in(await call)
             except grpc.aio.AioRpcError as failed:
                 error = error_of(failed)
@@ -141,25 +141,25 @@ class AsyncClient:
                     earlier[address] = str(error)
                 elif not isinstance(error, NotActiveError | UnreachableError):
                     how = "; ".join(f"{each}: {why}" for each, why in earlier.items())
-                    raise (not_believed(error, how) if earlier else error) from None
+                    raise (refusal_after_attempt(error, how) if earlier else error) from None
         return await self._execute(attempts, earlier, timeout_s=self._timeout_s)
 
-    def session(self) -> Session:
+    def session(self) -> CommandSession:
         """Open a stream for many commands: ``async with client.session() as session``."""
-        return Session(self._guide, timeout_s=self._timeout_s)
+        return CommandSession(self._leader_cache, timeout_s=self._timeout_s)
 
     async def describe(
         self, *, etag: str = "", timeout_s: float | None = None
     ) -> tuple[list[CommandInfo] | None, str]:
         """Ask which commands there are; None instead of the list while ``etag`` still holds."""
         request = DescribeCommandsRequest(etag=etag)
-        errand = Errand(
-            self._guide,
+        call = LeaderCall(
+            self._leader_cache,
             lambda peer, remaining_s: peer.commands.DescribeCommands(request, timeout=remaining_s),
             timeout_s=timeout_s or self._timeout_s,
             changes=False,
         )
-        answer = await errand.run()
+        answer = await call.run()
         unchanged = bool(etag) and answer.etag == etag
         return None if unchanged else [command_in(each) for each in answer.commands], answer.etag
 
@@ -172,21 +172,21 @@ class AsyncClient:
 
         """
         request = FailRequest(name=name, successor=successor)
-        errand = Errand(
-            self._guide,
+        call = LeaderCall(
+            self._leader_cache,
             lambda peer, remaining_s: peer.manager.Fail(request, timeout=remaining_s),
             timeout_s=self._timeout_s,
             repeatable=False,
         )
-        return (await errand.run()).message
+        return (await call.run()).message
 
     async def statuses(self, *, timeout_s: float | None = None) -> dict[str, Status | str]:
         """Ask each manager named so far what it is; for one that does not answer, why."""
-        limit_s = timeout_s or min(self._timeout_s, self._guide.reach_s)
+        limit_s = timeout_s or min(self._timeout_s, self._leader_cache.reach_s)
         async with asyncio.TaskGroup() as tasks:
             asked = {
                 address: tasks.create_task(self._status_at(address, limit_s))
-                for address in self._guide.peers.addresses
+                for address in self._leader_cache.peers.addresses
             }
         return {address: task.result() for address, task in asked.items()}
 
@@ -202,16 +202,16 @@ class AsyncClient:
         if not known:
             why = {address: str(status) for address, status in found.items()}
             raise UnreachableError("no manager answered", failures=why)
-        return max(known, key=_worth)
+        return max(known, key=_status_rank)
 
-    async def watch_active(self) -> AsyncGenerator[Sighting, None]:
+    async def watch_active(self) -> AsyncGenerator[LeaderHint, None]:
         """Yield who leads, then each successor as it takes over. Never ends by itself."""
         async with (
-            Search(self._guide.peers) as search,
+            LeaderSearch(self._leader_cache.peers) as search,
             contextlib.aclosing(search.changes()) as changes,
         ):
-            async for sighting in changes:
-                yield sighting
+            async for leader in changes:
+                yield leader
 
     def follow_log(
         self,
@@ -220,7 +220,7 @@ class AsyncClient:
         lowest: str = "debug",
         channel: str = "",
         find_s: float | None = None,
-    ) -> AsyncGenerator[Line | Missing, None]:
+    ) -> AsyncGenerator[LogLine | LinesDropped, None]:
         """Yield the last ``past`` lines of the cluster log, then each that comes.
 
         Goes on with the successor's log after a failover; no line is shown twice.
@@ -230,28 +230,30 @@ class AsyncClient:
                 beginning on (None: it waits).
 
         """
-        return follow_log(self._guide, past=past, lowest=lowest, channel=channel, find_s=find_s)
+        return follow_log(
+            self._leader_cache, past=past, lowest=lowest, channel=channel, find_s=find_s
+        )
 
     async def _execute(
         self, attempts: Attempts, earlier: Mapping[str, str], *, timeout_s: float
     ) -> Answer:
-        errand = Errand(
-            self._guide,
+        call = LeaderCall(
+            self._leader_cache,
             lambda peer, left_s: peer.commands.Execute(attempts.next(), timeout=left_s),
             timeout_s=timeout_s,
             earlier=earlier,
         )
-        return answer_in(await errand.run())
+        return answer_in(await call.run())
 
     async def _status_at(self, address: str, limit_s: float) -> Status | str:
-        peer: Peer = self._guide.peers.at(address)
+        peer: Peer = self._leader_cache.peers.at(address)
         try:
             return status_in(await peer.manager.GetStatus(GetStatusRequest(), timeout=limit_s))
         except grpc.aio.AioRpcError as failed:
             return str(error_of(failed))
 
 
-def _worth(status: Status) -> tuple[bool, int, float]:
+def _status_rank(status: Status) -> tuple[bool, int, float]:
     leads = status.active is not None and status.active.name == status.name
     term = status.active.term if status.active else 0
     age_s = float("inf") if status.view_age_s is None else status.view_age_s

@@ -14,7 +14,7 @@ from mgr.errors import (
 from mgr.rpc.codec import span
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
-SAYS_UNKNOWN: Final = (TermLostError, DeadlineExceededError, OutcomeUnknownError)
+UNKNOWN_OUTCOME_ERRORS: Final = (TermLostError, DeadlineExceededError, OutcomeUnknownError)
 """Errors that do not claim that nothing ran."""
 
 
@@ -43,12 +43,12 @@ class Attempts:
         return repeated
 
 
-def not_believed(refusal: MgrError, earlier: str) -> MgrError:
+def refusal_after_attempt(refusal: MgrError, earlier: str) -> MgrError:
     """The error of a call that ends with ``refusal`` after an attempt that may have run.
 
     The refusal speaks of the last attempt only. ``earlier`` says how the earlier one ended.
     """
-    if isinstance(refusal, SAYS_UNKNOWN):
+    if isinstance(refusal, UNKNOWN_OUTCOME_ERRORS):
         return refusal
     return OutcomeUnknownError(
         f"an earlier attempt may have run ({earlier}); "

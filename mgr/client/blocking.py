@@ -16,16 +16,16 @@ from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapp
 from typing import Any, Final, Self, TypeVar
 
 from mgr.client.async_client import REACH_S, TIMEOUT_S, AsyncClient
-from mgr.client.leader_search import Sighting
-from mgr.client.maps import Gone, Map, Maps
-from mgr.client.messages import Answer, CommandInfo, Line, Missing, Status
+from mgr.client.leader_search import LeaderHint
+from mgr.client.maps import Map, MapRemoved, Maps
+from mgr.client.messages import Answer, CommandInfo, LinesDropped, LogLine, Status
 from mgr.errors import InternalError, UnreachableError
 from mgr.tls import Tls
 
 T = TypeVar("T")
 
 THREAD: Final = "mgr-client"
-LOOK_S: Final = 1.0
+CHECK_INTERVAL_S: Final = 1.0
 """How often a call that waits sees whether anybody is there to answer it."""
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ class Client:
     ) -> None:
         """Take the arguments of ``AsyncClient``."""
 
-        async def made() -> AsyncClient:
+        async def create() -> AsyncClient:
             return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s, tls=tls)
 
-        self._client = run(made())
+        self._client = run(create())
         self.maps: Final = BlockingMaps(self._client.maps)
 
     def __enter__(self) -> Self:
@@ -96,15 +96,15 @@ class Client:
         """Ask each manager named so far."""
         return run(self._client.statuses())
 
-    def watch_active(self) -> Generator[Sighting, None, None]:
+    def watch_active(self) -> Generator[LeaderHint, None, None]:
         """Yield who leads, then each successor."""
-        return _drained(self._client.watch_active())
+        return _iterate(self._client.watch_active())
 
     def follow_log(
         self, *, past: int = 0, lowest: str = "debug", channel: str = ""
-    ) -> Generator[Line | Missing, None, None]:
+    ) -> Generator[LogLine | LinesDropped, None, None]:
         """Yield the last lines of the cluster log, then each that comes."""
-        return _drained(self._client.follow_log(past=past, lowest=lowest, channel=channel))
+        return _iterate(self._client.follow_log(past=past, lowest=lowest, channel=channel))
 
 
 class BlockingMaps:
@@ -132,17 +132,17 @@ class BlockingMaps:
         """Withdraw a map; no error where there is none."""
         run(self._maps.remove(name, expected_version=expected_version))
 
-    def watch(self, prefix: str = "") -> Generator[Map | Gone, None, None]:
+    def watch(self, prefix: str = "") -> Generator[Map | MapRemoved, None, None]:
         """Yield each map whose name begins so, then every change."""
-        return _drained(self._maps.watch(prefix))
+        return _iterate(self._maps.watch(prefix))
 
 
-class Shared:
+class SharedLoop:
     """The loop of all blocking clients, started when the first of them needs it."""
 
-    def __init__(self, *, look_s: float = LOOK_S) -> None:
-        """See every ``look_s`` whether the loop that a call waits for is still there."""
-        self._look_s = look_s
+    def __init__(self, *, check_interval_s: float = CHECK_INTERVAL_S) -> None:
+        """See every ``check_interval_s`` whether the loop that a call waits for is still there."""
+        self._check_interval_s = check_interval_s
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -159,7 +159,7 @@ class Shared:
                 loop = self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_run, args=(loop,), name=THREAD, daemon=True)
                 self._thread.start()
-            elif not self._lives():
+            elif not self._is_alive():
                 raise UnreachableError(
                     f"the thread {THREAD} is gone, as in a forked process: "
                     "fork first, then make clients and daemons"
@@ -176,7 +176,7 @@ class Shared:
 
         """
         try:
-            loop = self._others_loop()
+            loop = self._loop_from_outside()
         except BaseException:
             work.close()
             raise
@@ -184,12 +184,12 @@ class Shared:
         try:
             while True:
                 try:
-                    return future.result(self._look_s)
+                    return future.result(self._check_interval_s)
                 except TimeoutError:
                     # Also what the work itself may raise.
                     if future.done():
                         return future.result()
-                    if not self._lives():
+                    if not self._is_alive():
                         raise InternalError(
                             f"the thread {THREAD} is gone: what was asked for may have run"
                         ) from None
@@ -197,7 +197,7 @@ class Shared:
             # Does nothing to what is done; ends what an interrupt left behind.
             future.cancel()
 
-    def _others_loop(self) -> asyncio.AbstractEventLoop:
+    def _loop_from_outside(self) -> asyncio.AbstractEventLoop:
         if threading.current_thread() is self._thread:
             raise RuntimeError(
                 "a blocking call on the loop of blocking calls would wait for itself: "
@@ -205,18 +205,18 @@ class Shared:
             )
         return self.loop()
 
-    def _lives(self) -> bool:
+    def _is_alive(self) -> bool:
         # In a forked process Python says so too: of its threads only the one that forked is there.
         return self._thread is not None and self._thread.is_alive()
 
 
-SHARED: Final = Shared()
+SHARED_LOOP: Final = SharedLoop()
 """Also of blocking daemons."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` on the shared loop and wait for it; raises as ``Shared.run``."""
-    return SHARED.run(work)
+    """Do ``work`` on the shared loop and wait for it; raises as ``SharedLoop.run``."""
+    return SHARED_LOOP.run(work)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -229,7 +229,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             return
 
 
-def _drained(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+def _iterate(source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     try:
         with contextlib.suppress(StopAsyncIteration):
             while True:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 
-from mgr.client.leader_search import Search, Sighting
+from mgr.client.leader_search import LeaderHint, LeaderSearch
 from mgr.client.peers import Peers
 from mgr.client.retry import RetryBudget
 from mgr.clock import Clock
 
 
-class Guide:
+class LeaderCache:
     """The managers, who led last, and the one search that is under way.
 
     Attributes:
@@ -25,34 +25,34 @@ class Guide:
         self.peers = peers
         self.clock = clock
         self.reach_s = reach_s
-        self.active: Sighting | None = None
+        self.active: LeaderHint | None = None
         self.budget = RetryBudget(clock)
-        self._search: Search | None = None
+        self._search: LeaderSearch | None = None
 
     @property
     def searching(self) -> bool:
         """Whether a search is under way."""
         return self._search is not None
 
-    def answered(self, sighting: Sighting) -> None:
-        """``sighting`` leads: it answered."""
+    def remember(self, leader: LeaderHint) -> None:
+        """``leader`` leads: it answered."""
         self.budget.refill()
         # A call that was long under way may come back after another one has found the successor.
-        if self.active is None or self.active.term <= sighting.term:
-            self.active = sighting
+        if self.active is None or self.active.term <= leader.term:
+            self.active = leader
 
-    def no_help(self, sighting: Sighting) -> None:
-        """``sighting`` did not answer, or does not lead."""
-        if self.active == sighting:
+    def forget(self, leader: LeaderHint) -> None:
+        """``leader`` did not answer, or does not lead."""
+        if self.active == leader:
             self.active = None
 
-    def _lowered(self, sighting: Sighting) -> None:
+    def _on_lower_term(self, leader: LeaderHint) -> None:
         """Forget an active of a term that no manager names any more: etcd was restored."""
-        if self.active is not None and self.active.term > sighting.term:
+        if self.active is not None and self.active.term > leader.term:
             self.active = None
 
     @contextlib.asynccontextmanager
-    async def search(self) -> AsyncGenerator[Search, None]:
+    async def search(self) -> AsyncGenerator[LeaderSearch, None]:
         """Look for the active together with whoever looks for it already.
 
         A thousand calls that lose their active at once ask each manager once, not a thousand
@@ -62,7 +62,7 @@ class Guide:
         if self._search is not None:
             yield self._search
             return
-        async with Search(self.peers, lowered=self._lowered) as search:
+        async with LeaderSearch(self.peers, on_lower_term=self._on_lower_term) as search:
             self._search = search
             try:
                 yield search

@@ -31,7 +31,7 @@ NO_ANSWER: Final = "no answer yet"
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class LeaderHint:
     """Somebody said that this manager leads."""
 
     term: int
@@ -46,17 +46,17 @@ class SearchOverError(Exception):
     """Who began this search has ended it; who shared it begins another one."""
 
 
-class _Ended(Exception):  # noqa: N818 - no error: managers close their streams at a hand-over
+class _StreamEnded(Exception):  # noqa: N818 - no error: managers close their streams at a hand-over
     """A manager's stream is over; it is opened again after a pause."""
 
 
-class Search:
+class LeaderSearch:
     """Follows who leads, within an ``async with`` block.
 
     Attributes:
         best: The active of the highest term that managers name now; None if none names any.
         answered: At least one manager answered since the block began.
-        silent: For each address that is no help now: why.
+        unhelpful: For each address that is no help now: why.
 
     """
 
@@ -65,25 +65,25 @@ class Search:
         peers: Peers,
         *,
         pause: wait_base = PAUSE,
-        lowered: Callable[[Sighting], None] = lambda _: None,
+        on_lower_term: Callable[[LeaderHint], None] = lambda _: None,
     ) -> None:
         """Ask ``peers``, and whoever they name; each again after ``pause`` if it is no help.
 
-        ``lowered`` is called with an active whose term is below the one known before.
+        ``on_lower_term`` is called with an active whose term is below the one known before.
         """
-        self.best: Sighting | None = None
+        self.best: LeaderHint | None = None
         self.answered = False
-        self.silent: dict[str, str] = {}
+        self.unhelpful: dict[str, str] = {}
         self._peers = peers
         self._pause = pause
-        self._lowered = lowered
+        self._on_lower_term = on_lower_term
         self._highest = 0
-        self._named: dict[str, Sighting] = {}
-        self._leaving: dict[Callable[[], object], int] = {}
+        self._hints: dict[str, LeaderHint] = {}
+        self._callbacks: dict[Callable[[], object], int] = {}
         self._asked: set[str] = set()
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._over = False
 
     async def __aenter__(self) -> Self:
@@ -93,12 +93,12 @@ class Search:
 
     async def __aexit__(self, *exc: object) -> None:
         self._over = True
-        self._tell()
+        self._notify()
         for follower in self._followers:
             follower.cancel()
         await self._tasks.__aexit__(None, None, None)
 
-    async def heard(self) -> None:
+    async def wait_changed(self) -> None:
         """Wait for the next piece of news, whatever it is.
 
         Raises:
@@ -106,36 +106,36 @@ class Search:
 
         """
         if not self._over:
-            news = self._news
-            await news.wait()
+            changed = self._changed
+            await changed.wait()
         if self._over:
             raise SearchOverError
 
-    async def newer(self, term: int) -> Sighting:
-        """Wait for an active of a term above ``term``. Raises as ``heard`` does."""
+    async def wait_newer(self, term: int) -> LeaderHint:
+        """Wait for an active of a term above ``term``. Raises as ``wait_changed`` does."""
         while self.best is None or self.best.term <= term:
-            await self.heard()
+            await self.wait_changed()
         return self.best
 
-    async def changes(self) -> AsyncGenerator[Sighting, None]:
+    async def changes(self) -> AsyncGenerator[LeaderHint, None]:
         """Each new active, the first at once if it is known."""
         term = 0
         while True:
             if self.best is None or self.best.term == term:
-                await self.heard()
+                await self.wait_changed()
             else:
                 term = self.best.term
                 yield self.best
 
     @contextlib.contextmanager
-    def leaving(self, term: int, leave: Callable[[], object]) -> Iterator[None]:
-        """Call ``leave`` when ``term`` is the newest no more, while the block lasts."""
-        self._leaving[leave] = term
+    def on_superseded(self, term: int, callback: Callable[[], object]) -> Iterator[None]:
+        """Call ``callback`` when ``term`` is the newest no more, while the block lasts."""
+        self._callbacks[callback] = term
         try:
-            self._leave()
+            self._call_superseded()
             yield
         finally:
-            self._leaving.pop(leave, None)
+            self._callbacks.pop(callback, None)
 
     def _ask_all(self) -> None:
         for address in self._peers.addresses:
@@ -144,26 +144,28 @@ class Search:
                 self._followers.append(self._tasks.create_task(self._follow(address)))
 
     async def _follow(self, address: str) -> None:
-        self.silent.setdefault(address, NO_ANSWER)
-        async for attempt in AsyncRetrying(wait=self._pause, retry=retry_if_exception_type(_Ended)):
+        self.unhelpful.setdefault(address, NO_ANSWER)
+        async for attempt in AsyncRetrying(
+            wait=self._pause, retry=retry_if_exception_type(_StreamEnded)
+        ):
             with attempt:
                 try:
                     await self._listen(self._peers.at(address))
                 except grpc.aio.AioRpcError as failed:
-                    self.silent[address] = str(error_of(failed))
-                self._see(address, None)
-                self._tell()
-                raise _Ended
+                    self.unhelpful[address] = str(error_of(failed))
+                self._record(address, None)
+                self._notify()
+                raise _StreamEnded
 
     async def _listen(self, peer: Peer) -> None:
         stream = peer.manager.WatchActive(WatchActiveRequest())
         try:
             async for message in stream:
-                self._note(peer.address, message)
+                self._on_message(peer.address, message)
         finally:
             stream.cancel()
 
-    def _note(self, address: str, message: WatchActiveResponse) -> None:
+    def _on_message(self, address: str, message: WatchActiveResponse) -> None:
         self.answered = True
         for standby in message.standbys:
             self._peers.learn(standby.grpc_address)
@@ -171,55 +173,55 @@ class Search:
             active = message.active
             firsthand = active.name == message.name
             self._peers.learn(active.grpc_address)
-            self.silent[address] = f"says that {active.name} leads"
-            sighting = Sighting(
+            self.unhelpful[address] = f"says that {active.name} leads"
+            leader = LeaderHint(
                 term=active.term,
                 address=address if firsthand else active.grpc_address,
                 name=active.name,
                 http_address=active.http_address,
                 firsthand=firsthand,
             )
-            self._see(address, sighting)
+            self._record(address, leader)
         else:
-            self.silent[address] = "says that nobody leads"
-            self._see(address, None)
+            self.unhelpful[address] = "says that nobody leads"
+            self._record(address, None)
         self._ask_all()
-        self._tell()
+        self._notify()
 
-    def _see(self, address: str, sighting: Sighting | None) -> None:
-        """Take note that the manager at ``address`` names ``sighting``, or nobody."""
-        if sighting is None:
-            self._named.pop(address, None)
+    def _record(self, address: str, leader: LeaderHint | None) -> None:
+        """Take note that the manager at ``address`` names ``leader``, or nobody."""
+        if leader is None:
+            self._hints.pop(address, None)
         else:
-            self._named[address] = sighting
+            self._hints[address] = leader
         # What a manager says of itself came by a way that works from here; what others say of it
         # is the address it advertises, which may lead nowhere (another network's).
         named = max(
-            self._named.values(), key=lambda seen: (seen.term, seen.firsthand), default=None
+            self._hints.values(), key=lambda seen: (seen.term, seen.firsthand), default=None
         )
         best = self.best
         if named is None or best is None or named.term != best.term or named.firsthand:
             self.best = named
         if named is not None:
             if named.term < self._highest:
-                self._lowered(named)
+                self._on_lower_term(named)
             self._highest = named.term
 
-    def _leave(self) -> None:
+    def _call_superseded(self) -> None:
         newest = self.best
         if newest is not None:
-            for leave in [each for each, term in self._leaving.items() if term != newest.term]:
-                del self._leaving[leave]
-                leave()
+            for callback in [each for each, term in self._callbacks.items() if term != newest.term]:
+                del self._callbacks[callback]
+                callback()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-        self._leave()
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        self._call_superseded()
 
 
-async def wait_at_most(seconds: float, search: Search, term: int) -> None:
+async def wait_at_most(seconds: float, search: LeaderSearch, term: int) -> None:
     """Pause for ``seconds``, or until an active of a term above ``term`` is known."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await search.newer(term)
+            await search.wait_newer(term)

@@ -11,7 +11,7 @@ LOSSES_MAX: Final = 1
 Where that breaks as well, it may be what kills managers: it is not carried to the third."""
 
 
-class Losses:
+class PoisonCommandGuard:
     """The terms in which the connection broke under one command.
 
     Terms, not breaks: a network that cuts the same connection twice says nothing of the command.
@@ -23,7 +23,7 @@ class Losses:
         """Begin with none."""
         self._terms: frozenset[int] = frozenset()
 
-    def note(self, term: int) -> None:
+    def record_loss(self, term: int) -> None:
         """It was under way in ``term``, and the connection broke."""
         self._terms |= {term}
 

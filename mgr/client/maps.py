@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mgr.client.call import Errand
-from mgr.client.leader_cache import Guide
-from mgr.client.leader_search import PAUSE_MAX_S, Search, wait_at_most
+from mgr.client.call import LeaderCall
+from mgr.client.leader_cache import LeaderCache
+from mgr.client.leader_search import PAUSE_MAX_S, LeaderSearch, wait_at_most
 from mgr.client.reading import read
-from mgr.client.streams import found_active
+from mgr.client.streams import wait_active
 from mgr.errors import NotFoundError
 from mgr.rpc.v1 import cluster_pb2
 
@@ -27,13 +27,13 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class MapRemoved:
     """A map that was seen before is not there any more."""
 
     name: str
 
 
-class _Seen(NamedTuple):
+class _SeenVersion(NamedTuple):
     """What was yielded of a map. In a restored etcd one version may be given twice."""
 
     version: int
@@ -43,29 +43,29 @@ class _Seen(NamedTuple):
 class Maps:
     """What ``AsyncClient.maps`` is. Each call raises as the client's calls do."""
 
-    def __init__(self, guide: Guide, *, timeout_s: float) -> None:
-        """Find the active with ``guide``; a call may take ``timeout_s``."""
-        self._guide = guide
+    def __init__(self, leader_cache: LeaderCache, *, timeout_s: float) -> None:
+        """Find the active with ``leader_cache``; a call may take ``timeout_s``."""
+        self._leader_cache = leader_cache
         self._timeout_s = timeout_s
 
     async def get(self, name: str) -> Map | None:
         """A published map or a document of the manager; None where there is none."""
         request = cluster_pb2.GetMapRequest(name=name)
-        errand = self._errand(
+        call = self._call(
             lambda peer, left_s: peer.cluster.GetMap(request, timeout=left_s), changes=False
         )
         try:
-            return _map_in((await errand.run()).map)
+            return _map_in((await call.run()).map)
         except NotFoundError:
             return None
 
     async def versions(self) -> dict[str, int]:
         """The version of every published map, by name."""
         request = cluster_pb2.ListMapsRequest()
-        errand = self._errand(
+        call = self._call(
             lambda peer, left_s: peer.cluster.ListMaps(request, timeout=left_s), changes=False
         )
-        return {each.name: each.version for each in (await errand.run()).maps}
+        return {each.name: each.version for each in (await call.run()).maps}
 
     async def set(
         self, name: str, document: Mapping[str, Any], *, expected_version: int | None = None
@@ -86,22 +86,22 @@ class Maps:
         request = cluster_pb2.SetMapRequest(
             name=name, document=text.encode(), expected_version=expected_version
         )
-        errand = self._errand(
+        call = self._call(
             lambda peer, left_s: peer.cluster.SetMap(request, timeout=left_s),
             repeatable=expected_version is None,
         )
-        return int((await errand.run()).version)
+        return int((await call.run()).version)
 
     async def remove(self, name: str, *, expected_version: int | None = None) -> None:
         """Withdraw a map; no error where there is none. ``expected_version`` as for ``set``."""
         request = cluster_pb2.RemoveMapRequest(name=name, expected_version=expected_version)
-        errand = self._errand(
+        call = self._call(
             lambda peer, left_s: peer.cluster.RemoveMap(request, timeout=left_s),
             repeatable=expected_version is None,
         )
-        await errand.run()
+        await call.run()
 
-    async def watch(self, prefix: str = "") -> AsyncGenerator[Map | Gone, None]:
+    async def watch(self, prefix: str = "") -> AsyncGenerator[Map | MapRemoved, None]:
         """Yield each map whose name begins so, then every change, from whoever is active.
 
         Who takes them slowly misses versions in between, never the last one. After a failover
@@ -114,43 +114,47 @@ class Maps:
 
         """
         request = cluster_pb2.WatchMapsRequest(prefix=prefix)
-        seen: dict[str, _Seen] = {}
-        async with Search(self._guide.peers) as search:
+        seen: dict[str, _SeenVersion] = {}
+        async with LeaderSearch(self._leader_cache.peers) as search:
             while True:
-                active = await found_active(self._guide, search)
-                stream = self._guide.peers.at(active.address).cluster.WatchMaps(request)
+                active = await wait_active(self._leader_cache, search)
+                stream = self._leader_cache.peers.at(active.address).cluster.WatchMaps(request)
                 reading = read(stream, search, active.term)
-                async with contextlib.aclosing(_news(reading, seen)) as news:
-                    async for each in news:
+                async with contextlib.aclosing(_changes(reading, seen)) as changes:
+                    async for each in changes:
                         yield each
                 await wait_at_most(PAUSE_MAX_S, search, active.term)
 
-    def _errand(self, send: Any, *, repeatable: bool = True, changes: bool = True) -> Errand[Any]:
-        return Errand(
-            self._guide, send, timeout_s=self._timeout_s, repeatable=repeatable, changes=changes
+    def _call(self, send: Any, *, repeatable: bool = True, changes: bool = True) -> LeaderCall[Any]:
+        return LeaderCall(
+            self._leader_cache,
+            send,
+            timeout_s=self._timeout_s,
+            repeatable=repeatable,
+            changes=changes,
         )
 
 
-async def _news(
-    reading: AsyncGenerator[cluster_pb2.WatchMapsResponse, None], seen: dict[str, _Seen]
-) -> AsyncGenerator[Map | Gone, None]:
+async def _changes(
+    reading: AsyncGenerator[cluster_pb2.WatchMapsResponse, None], seen: dict[str, _SeenVersion]
+) -> AsyncGenerator[Map | MapRemoved, None]:
     """Yield what one manager says that is not in ``seen``, which is kept up to date."""
     listed: set[str] = set()
     async with contextlib.aclosing(reading) as messages:
         async for message in messages:
             if message.HasField("map"):
                 listed.add(message.map.name)
-                now = _Seen(message.map.version, hash(message.map.document))
+                now = _SeenVersion(message.map.version, hash(message.map.document))
                 if now != seen.get(message.map.name):
                     seen[message.map.name] = now
                     yield _map_in(message.map)
             elif message.HasField("caught_up"):
                 for name in sorted(seen.keys() - listed):
                     del seen[name]
-                    yield Gone(name)
+                    yield MapRemoved(name)
             elif message.HasField("removed") and message.removed in seen:
                 del seen[message.removed]
-                yield Gone(message.removed)
+                yield MapRemoved(message.removed)
 
 
 def _map_in(message: cluster_pb2.Map) -> Map:

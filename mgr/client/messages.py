@@ -34,7 +34,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Manager:
+class ManagerInfo:
     """A manager as others see it; ``term`` is 0 unless it leads."""
 
     name: str
@@ -56,8 +56,8 @@ class Status:
     incarnation: str
     phase: str
     note: str
-    active: Manager | None
-    standbys: tuple[Manager, ...]
+    active: ManagerInfo | None
+    standbys: tuple[ManagerInfo, ...]
     view_age_s: float | None
 
 
@@ -74,7 +74,7 @@ class CommandInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of the cluster log."""
 
     sequence: int
@@ -87,7 +87,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class LinesDropped:
     """So many lines of the cluster log were lost here, because this reader was too slow."""
 
     count: int
@@ -150,9 +150,9 @@ def command_in(message: CommandDescription) -> CommandInfo:
     )
 
 
-def line_in(message: manager_pb2.LogEntry) -> Line:
+def line_in(message: manager_pb2.LogEntry) -> LogLine:
     """Read a line."""
-    return Line(
+    return LogLine(
         sequence=message.sequence,
         term=message.term,
         at=_moment(message.at),
@@ -163,8 +163,8 @@ def line_in(message: manager_pb2.LogEntry) -> Line:
     )
 
 
-def _active_in(message: manager_pb2.Active) -> Manager:
-    return Manager(
+def _active_in(message: manager_pb2.Active) -> ManagerInfo:
+    return ManagerInfo(
         name=message.name,
         grpc_address=message.grpc_address,
         http_address=message.http_address,
@@ -173,8 +173,8 @@ def _active_in(message: manager_pb2.Active) -> Manager:
     )
 
 
-def _standby_in(message: manager_pb2.Standby) -> Manager:
-    return Manager(
+def _standby_in(message: manager_pb2.Standby) -> ManagerInfo:
+    return ManagerInfo(
         name=message.name,
         grpc_address=message.grpc_address,
         http_address=message.http_address,

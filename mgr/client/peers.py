@@ -70,7 +70,7 @@ class Peer:
         self.manager = ManagerServiceStub(self.channel)
         self.cluster = ClusterServiceStub(self.channel)
 
-    def lost(self) -> bool:
+    def connect_failed(self) -> bool:
         """Whether the last attempt to connect failed, and gRPC lets time pass before the next."""
         return self.channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
@@ -112,7 +112,7 @@ class Peers:
         replaced, so that each attempt connects. Who attempts again and again makes the pauses.
         """
         peer = self._known.get(address)
-        if peer is None or peer.lost():
+        if peer is None or peer.connect_failed():
             peer = self._known[address] = Peer(address, self._tls)
         return peer
 

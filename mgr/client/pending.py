@@ -15,9 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
-from mgr.client.attempt import Attempts, not_believed
-from mgr.client.leader_search import Sighting
-from mgr.client.losses import Losses
+from mgr.client.attempt import Attempts, refusal_after_attempt
+from mgr.client.leader_search import LeaderHint
+from mgr.client.losses import PoisonCommandGuard
 from mgr.client.messages import Answer, answer_in, request_of
 from mgr.clock import CLOCK, Clock
 from mgr.errors import (
@@ -35,7 +35,7 @@ from mgr.rpc.v1.command_pb2 import Cancel, SessionRequest, SessionResponse
 Stream = grpc.aio.StreamStreamCall[Any, Any]
 
 
-class Carrier(Protocol):
+class CommandStream(Protocol):
     """A stream, or what stands for one."""
 
     def done(self) -> bool:
@@ -43,13 +43,13 @@ class Carrier(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Carrier)
+C = TypeVar("C", bound=CommandStream)
 
 
 class _Command(Generic[C]):
     """A command that waits for its answer."""
 
-    __slots__ = ("answer", "attempts", "earlier", "losses", "message", "stream", "under_way")
+    __slots__ = ("answer", "attempts", "earlier", "message", "poison_guard", "stream", "under_way")
 
     def __init__(self, message: SessionRequest, clock: Clock) -> None:
         self.message = message
@@ -61,7 +61,7 @@ class _Command(Generic[C]):
         """The stream it was last sent on."""
         self.under_way = False
         """It may be running there: it was sent and not refused."""
-        self.losses = Losses()
+        self.poison_guard = PoisonCommandGuard()
 
     def next(self) -> SessionRequest:
         """The message of the next attempt, which is sent now."""
@@ -75,18 +75,18 @@ class _Command(Generic[C]):
     def fail(self, error: MgrError) -> None:
         """End it with ``error``, unless it has ended."""
         if not self.answer.done():
-            believed = not_believed(error, self.earlier) if self.earlier else error
-            self.answer.set_exception(believed)
+            final_error = refusal_after_attempt(error, self.earlier) if self.earlier else error
+            self.answer.set_exception(final_error)
 
 
-class Outstanding(Generic[C]):
+class PendingCommands(Generic[C]):
     """The commands without an answer.
 
     Attributes:
         stream: Where new commands go; None while they wait for an active to be found.
         hint: Whom a manager named instead of itself, if one did.
-        why: For each address that was no help: why.
-        writing: Held while something is written: gRPC takes one message at a time for a stream.
+        failures: For each address that was no help: why.
+        write_lock: Held while something is written: gRPC takes one message at a time for a stream.
 
     """
 
@@ -99,9 +99,9 @@ class Outstanding(Generic[C]):
         """Send by ``write``; withdraw what is given up in ``tasks``."""
         self._clock = clock
         self.stream: C | None = None
-        self.hint: Sighting | None = None
-        self.why: dict[str, str] = {}
-        self.writing = asyncio.Lock()
+        self.hint: LeaderHint | None = None
+        self.failures: dict[str, str] = {}
+        self.write_lock = asyncio.Lock()
         self._write = write
         self._tasks = tasks
         self._numbers = itertools.count(1)
@@ -115,11 +115,11 @@ class Outstanding(Generic[C]):
         data: bytes,
         limit_s: float,
         request_id: str | None,
-        silent: Mapping[str, str],
+        unhelpful: Mapping[str, str],
     ) -> Answer:
         """Run one command; promises and errors are those of ``AsyncClient.execute``.
 
-        ``silent`` says of managers why they are no help, for the error.
+        ``unhelpful`` says of managers why they are no help, for the error.
         """
         chosen_id = uuid.uuid4().hex if request_id is None else request_id
         number = next(self._numbers)
@@ -130,10 +130,10 @@ class Outstanding(Generic[C]):
             async with asyncio.timeout(limit_s):
                 if self.stream is not None:
                     # Straight from here: a writing task of its own costs a turn of the loop.
-                    await self._put(command, self.stream)
+                    await self._send(command, self.stream)
                 return await command.answer
         except TimeoutError:
-            raise self._late(command, limit_s, silent) from None
+            raise self._timeout_error(command, limit_s, unhelpful) from None
         finally:
             del self._open[number]
             given_up = not command.answer.done() or command.answer.cancelled()
@@ -144,35 +144,35 @@ class Outstanding(Generic[C]):
         """Send what waits for an answer on ``stream``, then let new commands through."""
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
-                if command.losses.too_many:
+                if command.poison_guard.too_many:
                     command.stream = stream
-                    command.fail(command.losses.error(self._reasons()))
+                    command.fail(command.poison_guard.error(self._reasons()))
                 else:
-                    await self._put(command, stream)
+                    await self._send(command, stream)
         if not stream.done():
             self.stream = stream
 
-    def lost(self, stream: C, sighting: Sighting, error: MgrError) -> None:
+    def stream_lost(self, stream: C, leader: LeaderHint, error: MgrError) -> None:
         """``stream`` ended with ``error``: what was under way on it may have run."""
-        self.why[sighting.address] = str(error)
+        self.failures[leader.address] = str(error)
         for command in self._open.values():
             if command.stream is not stream or not command.under_way:
                 continue
             if isinstance(error, UnreachableError):
                 command.under_way = False  # it never left this machine
             else:
-                command.earlier = f"{sighting.address}: {error}"
+                command.earlier = f"{leader.address}: {error}"
                 if isinstance(error, OutcomeUnknownError):
-                    command.losses.note(sighting.term)
+                    command.poison_guard.record_loss(leader.term)
 
     def end(self, error: MgrError) -> None:
         """No stream will come any more: whoever waits is told ``error``."""
         for command in self._open.values():
             if not command.answer.done():
                 sent = command.stream is not None
-                command.answer.set_exception(self._unknown(str(error)) if sent else error)
+                command.answer.set_exception(self._unknown_error(str(error)) if sent else error)
 
-    def hand_out(self, message: SessionResponse, sighting: Sighting) -> bool:
+    def resolve(self, message: SessionResponse, leader: LeaderHint) -> bool:
         """Give an answer to who waits for it; False if it must be asked elsewhere."""
         command = self._open.get(message.id)
         if message.WhichOneof("kind") == "response":
@@ -181,24 +181,24 @@ class Outstanding(Generic[C]):
             return True
         error = error_in(message.error)
         if isinstance(error, NotActiveError):
-            self.why[sighting.address] = str(error)
+            self.failures[leader.address] = str(error)
             if command:
                 command.under_way = False
-            if error.active_address and error.active_address != sighting.address:
-                self.hint = Sighting(error.term, error.active_address, error.active_name)
+            if error.active_address and error.active_address != leader.address:
+                self.hint = LeaderHint(error.term, error.active_address, error.active_name)
             return False
         if isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError):
             if command:
-                command.earlier = f"{sighting.address}: {error}"
+                command.earlier = f"{leader.address}: {error}"
             return False
         if command:
             command.fail(error)
         return True
 
-    async def _put(self, command: _Command[C], stream: C) -> None:
+    async def _send(self, command: _Command[C], stream: C) -> None:
         # A failure is the reader's to see: it moves, and all that is open is sent again.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            async with self.writing:
+            async with self.write_lock:
                 if command.stream is not None and command.under_way:
                     command.earlier = command.earlier or "its stream was left without an answer"
                 command.stream, command.under_way = stream, True
@@ -208,21 +208,23 @@ class Outstanding(Generic[C]):
         if command.stream is not None and self._is_sent(command):
             cancel = SessionRequest(id=command.message.id, cancel=Cancel())
             with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                async with self.writing:
+                async with self.write_lock:
                     await self._write(command.stream, cancel)
 
     def _is_sent(self, command: _Command[C]) -> bool:
         return command.stream is not None and command.stream is self.stream
 
-    def _late(self, command: _Command[C], limit_s: float, silent: Mapping[str, str]) -> MgrError:
+    def _timeout_error(
+        self, command: _Command[C], limit_s: float, unhelpful: Mapping[str, str]
+    ) -> MgrError:
         if command.stream is not None:
-            return self._unknown(f"no answer within {limit_s:g} s")
+            return self._unknown_error(f"no answer within {limit_s:g} s")
         return UnreachableError(
-            f"no active manager within {limit_s:g} s", failures={**silent, **self.why}
+            f"no active manager within {limit_s:g} s", failures={**unhelpful, **self.failures}
         )
 
-    def _unknown(self, why: str) -> MgrError:
+    def _unknown_error(self, why: str) -> MgrError:
         return DeadlineExceededError(f"{why}: whether the command ran is unknown")
 
     def _reasons(self) -> str:
-        return "; ".join(f"{address}: {why}" for address, why in self.why.items())
+        return "; ".join(f"{address}: {why}" for address, why in self.failures.items())

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from mgr.client.leader_search import Search
+from mgr.client.leader_search import LeaderSearch
 from mgr.errors import NotActiveError, OutcomeUnknownError, UnreachableError
 from mgr.rpc.status import error_of
 
@@ -19,7 +19,7 @@ M = TypeVar("M")
 
 
 async def read(
-    stream: grpc.aio.UnaryStreamCall[Any, M], search: Search, term: int
+    stream: grpc.aio.UnaryStreamCall[Any, M], search: LeaderSearch, term: int
 ) -> AsyncGenerator[M, None]:
     """Yield each message; over when the stream is, or its manager is silent or leads no more.
 
@@ -32,7 +32,7 @@ async def read(
     """
     messages = aiter(stream)
     try:
-        with search.leaving(term, stream.cancel):
+        with search.on_superseded(term, stream.cancel):
             while (message := await _next(messages)) is not None:
                 yield message
     except asyncio.CancelledError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
-from mgr.access.caps import Ask
+from mgr.access.caps import AccessRequest
 from mgr.access.table import Caller
 from mgr.clock import Clock
 from mgr.command.answer import Answer, encodable, shaped, traceback_of
@@ -103,7 +103,7 @@ class Dispatcher:
     """
 
     registry: Registry
-    permit: Callable[[Caller, Ask], None]
+    permit: Callable[[Caller, AccessRequest], None]
     runner_of: Callable[[str], Runner]
     gate: Gate
     journal: Journal
@@ -415,9 +415,9 @@ async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer:
     return outcome
 
 
-def _ask(command: Command, arguments: Mapping[str, Any]) -> Ask:
+def _ask(command: Command, arguments: Mapping[str, Any]) -> AccessRequest:
     module = "" if command.module == BUILTIN else command.module
-    return Ask(command.prefix, command.perm, module, arguments)
+    return AccessRequest(command.prefix, command.perm, module, arguments)
 
 
 def _too_late(command: Command) -> DeadlineExceededError:

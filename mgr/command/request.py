@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mgr.access.table import INSIDE, Caller
+from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.errors import InvalidArgumentError
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -41,7 +41,7 @@ class Request:
     input: bytes = b""
     request_id: str = ""
     deadline_s: float | None = None
-    caller: Caller = INSIDE
+    caller: Caller = INTERNAL_CALLER
     age_s: float = 0.0
 
     @property

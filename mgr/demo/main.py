@@ -20,7 +20,7 @@ from typing import Final
 import click
 
 from mgr.client.async_client import AsyncClient
-from mgr.client.messages import Manager
+from mgr.client.messages import ManagerInfo
 from mgr.clock import CLOCK
 from mgr.demo.machine import (
     ETCD_PORT,
@@ -196,7 +196,9 @@ class Demo:
         click.echo(f"the module hello says: {hello.strip()}\n")
         click.echo(what_to_try(active, standbys, self._pid(active.name)))
 
-    async def _wait_until_settled(self, client: AsyncClient) -> tuple[Manager, tuple[Manager, ...]]:
+    async def _wait_until_settled(
+        self, client: AsyncClient
+    ) -> tuple[ManagerInfo, tuple[ManagerInfo, ...]]:
         """Wait until one manager is active and the others stand by, each with its addresses."""
         limit = CLOCK.now() + START_LIMIT_S
         error: MgrError | None = None

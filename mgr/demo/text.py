@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgr.client.messages import Manager
+from mgr.client.messages import ManagerInfo
 from mgr.demo.machine import HELLO_PORTS, HOST, HOSTS
 
 
-def what_to_try(active: Manager, standbys: Sequence[Manager], guard: int) -> str:
+def what_to_try(active: ManagerInfo, standbys: Sequence[ManagerInfo], guard: int) -> str:
     """Who leads, where, and five things to do; ``guard`` is the active's ``mgrd`` process."""
     standby = standbys[0]
     page = f"http://{HOST}:{HELLO_PORTS[standby.name]}/"

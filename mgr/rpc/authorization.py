@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import grpc
 
-from mgr.access.caps import Ask
+from mgr.access.caps import AccessRequest
 from mgr.access.table import Access, Caller
 
 NAMELESS: Final = "(nameless)"
@@ -22,16 +22,24 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _MANAGER: Final = "/mgr.rpc.v1.ManagerService/"
 _CLUSTER: Final = "/mgr.rpc.v1.ClusterService/"
 
-ASKS: Final[Mapping[str, Callable[[Any], Ask]]] = {
-    f"{_MANAGER}Fail": lambda asked: Ask("mgr fail", "rw", arguments={"who": asked.name}),
-    f"{_MANAGER}FollowLog": lambda _: Ask("log last", "r"),
-    f"{_CLUSTER}GetMap": lambda asked: Ask("map get", "r", arguments={"name": asked.name}),
-    f"{_CLUSTER}ListMaps": lambda _: Ask("map ls", "r"),
-    f"{_CLUSTER}SetMap": lambda asked: Ask("map set", "rw", arguments={"name": asked.name}),
-    f"{_CLUSTER}RemoveMap": lambda asked: Ask("map rm", "rw", arguments={"name": asked.name}),
-    f"{_CLUSTER}WatchMaps": lambda asked: Ask("map watch", "r", arguments={"name": asked.prefix}),
-    f"{_CLUSTER}ListDaemons": lambda _: Ask("daemon ls", "r"),
-    f"{_CLUSTER}GetCounters": lambda _: Ask("counter ls", "r"),
+ASKS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
+    f"{_MANAGER}Fail": lambda asked: AccessRequest("mgr fail", "rw", arguments={"who": asked.name}),
+    f"{_MANAGER}FollowLog": lambda _: AccessRequest("log last", "r"),
+    f"{_CLUSTER}GetMap": lambda asked: AccessRequest(
+        "map get", "r", arguments={"name": asked.name}
+    ),
+    f"{_CLUSTER}ListMaps": lambda _: AccessRequest("map ls", "r"),
+    f"{_CLUSTER}SetMap": lambda asked: AccessRequest(
+        "map set", "rw", arguments={"name": asked.name}
+    ),
+    f"{_CLUSTER}RemoveMap": lambda asked: AccessRequest(
+        "map rm", "rw", arguments={"name": asked.name}
+    ),
+    f"{_CLUSTER}WatchMaps": lambda asked: AccessRequest(
+        "map watch", "r", arguments={"name": asked.prefix}
+    ),
+    f"{_CLUSTER}ListDaemons": lambda _: AccessRequest("daemon ls", "r"),
+    f"{_CLUSTER}GetCounters": lambda _: AccessRequest("counter ls", "r"),
 }
 """The command that a call stands for. Calls that are not here are open to every client, or ask by
 what they carry: commands by their own ``perm``, reports by who wants to join."""

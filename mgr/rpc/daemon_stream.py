@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import grpc
 
-from mgr.access.caps import JOIN, Ask
+from mgr.access.caps import JOIN, AccessRequest
 from mgr.access.table import Caller
 from mgr.cluster.daemon import Daemon, Order, Said, Wanted
 from mgr.cluster.fleet import Fleet
@@ -200,7 +200,7 @@ class Membership:
             raise ReportRefusedError("open", "the first message must be an open")
         opening = opening_in(message.open)
         who = {"type": opening.kind, "id": opening.id}
-        self._door.access.check(self._caller, Ask(JOIN, "rw", arguments=who))
+        self._door.access.check(self._caller, AccessRequest(JOIN, "rw", arguments=who))
         return self._fleet.open(opening, self)
 
     def _report(self, daemon: Daemon, report: cluster_pb2.Report) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mgr.client import AsyncClient, AsyncDaemon
-from mgr.client.messages import Line
+from mgr.client.messages import LogLine
 from mgr.errors import NotActiveError, TermLostError
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.cluster_pb2 import GetMapRequest, ListDaemonsRequest
@@ -46,7 +46,7 @@ class Followers:
 
     async def follow(self):
         async for line in self.client.follow_log(past=1):
-            if isinstance(line, Line):
+            if isinstance(line, LogLine):
                 self.terms.add(line.term)
 
 

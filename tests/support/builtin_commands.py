@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
-from mgr.access.table import INSIDE
+from mgr.access.table import INTERNAL_CALLER
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
@@ -85,7 +85,7 @@ class BuiltinCommands:
         )
         self.registry.put(BUILTIN, self._runner.commands)
 
-    async def run(self, *words, inbuf="", caller=INSIDE, **arguments) -> Answer:
+    async def run(self, *words, inbuf="", caller=INTERNAL_CALLER, **arguments) -> Answer:
         """Type ``words``; further ``arguments`` by name (``format="json"``)."""
         command, found = self.registry.find(words, arguments)
         return await self._runner.run(command, found, inbuf, deadline_s=float("inf"), caller=caller)

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class SeriesSpec:
     """What is said of a counter when it is declared.
 
     Attributes:
@@ -98,10 +98,10 @@ class Series:
     KIND: ClassVar[str]
     width = 1
     """How many values it has."""
-    __slots__ = ("_lock", "face", "retired")
+    __slots__ = ("_lock", "retired", "spec")
 
-    def __init__(self, face: Face) -> None:
-        self.face = face
+    def __init__(self, spec: SeriesSpec) -> None:
+        self.spec = spec
         self.retired = False
         # Reentrant: a signal's handler or a destructor may count in the middle of counting.
         self._lock = threading.RLock()
@@ -121,8 +121,8 @@ class Counter(Series):
     KIND = "counter"
     __slots__ = ("_value",)
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
+    def __init__(self, spec: SeriesSpec) -> None:
+        super().__init__(spec)
         self._value = 0.0
 
     def inc(self, amount: float = 1) -> None:
@@ -133,7 +133,7 @@ class Counter(Series):
 
         """
         if not 0 <= amount < inf:
-            raise ValueError(f"{self.face.name}: a counter does not grow by {amount}")
+            raise ValueError(f"{self.spec.name}: a counter does not grow by {amount}")
         with self._lock:
             total = self._value + amount
             # Beyond all numbers it stays: the manager would refuse every further report.
@@ -149,12 +149,12 @@ class Gauge(Series):
     """Goes up and down."""
 
     KIND = "gauge"
-    __slots__ = ("_complained", "_value", "function")
+    __slots__ = ("_failure_logged", "_value", "function")
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
+    def __init__(self, spec: SeriesSpec) -> None:
+        super().__init__(spec)
         self._value = 0.0
-        self._complained = False
+        self._failure_logged = False
         self.function: Callable[[], float] | None = None
 
     def set(self, value: float) -> None:
@@ -180,18 +180,18 @@ class Gauge(Series):
         try:
             self.set(self.function())
         except BaseException:  # the edge of the program's code, on a thread for that alone
-            if not self._complained:
-                log.exception("a gauge's function raised", extra={"counter": self.face.name})
-            self._complained = True
+            if not self._failure_logged:
+                log.exception("a gauge's function raised", extra={"counter": self.spec.name})
+            self._failure_logged = True
         else:
-            self._complained = False
+            self._failure_logged = False
 
     def read(self) -> Sequence[float]:
         """One value."""
         return (float(self._value),)
 
 
-class _Observed(Series):
+class _Observations(Series):
     """What takes observations."""
 
     __slots__ = ()
@@ -210,15 +210,15 @@ class _Observed(Series):
             self.observe(CLOCK.now() - begun_s)
 
 
-class Average(_Observed):
+class Average(_Observations):
     """The sum of what was observed and how often: an average over any span, a rate as well."""
 
     KIND = "average"
     width = 2
     __slots__ = ("_count", "_sum")
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
+    def __init__(self, spec: SeriesSpec) -> None:
+        super().__init__(spec)
         self._sum = 0.0
         self._count = 0
 
@@ -236,16 +236,16 @@ class Average(_Observed):
             return (self._sum, float(self._count))
 
 
-class Histogram(_Observed):
+class Histogram(_Observations):
     """How many observations fell between which bounds, and their sum."""
 
     KIND = "histogram"
     __slots__ = ("_buckets", "_sum", "width")
 
-    def __init__(self, face: Face) -> None:
-        super().__init__(face)
-        self.width = len(face.bounds) + 2
-        self._buckets = [0] * (len(face.bounds) + 1)
+    def __init__(self, spec: SeriesSpec) -> None:
+        super().__init__(spec)
+        self.width = len(spec.bounds) + 2
+        self._buckets = [0] * (len(spec.bounds) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -253,7 +253,7 @@ class Histogram(_Observed):
 
         A value equal to a bound is below it.
         """
-        bucket = bisect.bisect_left(self.face.bounds, value)
+        bucket = bisect.bisect_left(self.spec.bounds, value)
         with self._lock:
             total = self._sum + value
             if isfinite(total):
@@ -292,9 +292,9 @@ class Counters:
         labels: Mapping[str, str] | None = None,
         *,
         group: str = "",
-        **said: object,
+        **options: object,
     ) -> S:
-        """The counter of that path and those labels, made unless it is there; ``said`` as ``Face``.
+        """The counter of that path and labels, made if new; ``options`` as ``SeriesSpec``.
 
         Beyond ``series_max``, or twice as many values, what is returned counts and is not
         reported; that is logged once.
@@ -303,13 +303,13 @@ class Counters:
             InvalidArgumentError: It is there and of another kind, or something cannot be declared.
 
         """
-        pairs = tuple(sorted((key, _shown(value)) for key, value in (labels or {}).items()))
+        pairs = tuple(sorted((key, _label_value(value)) for key, value in (labels or {}).items()))
         key = (group or self.group, name, pairs)
         with self._lock:
             found = self._series.get(key)
             if found is None or found.retired:
-                found = kind(Face(*key, **said))  # type: ignore[arg-type]  # checked by Face
-                self._keep(key, found)
+                found = kind(SeriesSpec(*key, **options))  # type: ignore[arg-type]  # checked by SeriesSpec
+                self._add(key, found)
         if not isinstance(found, kind):
             raise InvalidArgumentError(f"{key[0]}.{name} is a {found.KIND}, no {kind.KIND}")
         return found
@@ -321,11 +321,11 @@ class Counters:
                 self._drop(key)
             return list(self._series.values())
 
-    def functions(self) -> list[Gauge]:
+    def function_gauges(self) -> list[Gauge]:
         """The gauges whose values a function says."""
         return [each for each in self.live() if isinstance(each, Gauge) and each.function]
 
-    def _keep(self, key: tuple[str, str, tuple[tuple[str, str], ...]], made: Series) -> None:
+    def _add(self, key: tuple[str, str, tuple[tuple[str, str], ...]], made: Series) -> None:
         if key in self._series:
             # Behind those that were declared meanwhile, not where the retired one stood.
             self._drop(key)
@@ -348,7 +348,7 @@ class Counters:
         self._width -= self._series.pop(key).width
 
 
-def _shown(value: object) -> str:
+def _label_value(value: object) -> str:
     """A label's value: printable, short. Programs put into labels what they were sent."""
     text = str(value)[:LABEL_LENGTH_MAX]
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

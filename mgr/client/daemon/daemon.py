@@ -15,8 +15,8 @@ from concurrent.futures import Future
 from typing import Any, Final, Self
 
 from mgr.client.async_client import TIMEOUT_S
-from mgr.client.blocking import SHARED, run
-from mgr.client.daemon.membership import LEAVE_S, Membership, Peered
+from mgr.client.blocking import SHARED_LOOP, run
+from mgr.client.daemon.membership import LEAVE_S, Membership, PeerConnector
 from mgr.client.daemon.program import Program
 from mgr.client.messages import Answer
 from mgr.client.peers import Peers, addresses_in
@@ -28,7 +28,7 @@ CLOSE_S: Final = LEAVE_S + 1.0
 log = logging.getLogger(__name__)
 
 
-class Member(Program):
+class BaseDaemon(Program):
     """A program and its membership: what both kinds of daemon are.
 
     Attributes:
@@ -70,7 +70,7 @@ class Member(Program):
             type, id, host=host, version=version, metadata=metadata, on_replaced=on_replaced
         )
         self._peers = Peers(addresses_in(hosts), tls)
-        self._membership = Membership(self, Peered(self._peers))
+        self._membership = Membership(self, PeerConnector(self._peers))
 
     @property
     def joined(self) -> bool:
@@ -82,19 +82,19 @@ class Member(Program):
         """Whether another program has the name."""
         return self._membership.replaced
 
-    async def _be_member(self) -> None:
+    async def _run_membership(self) -> None:
         """Be one until replaced or cancelled. Nothing that fails here reaches the program."""
         try:
             await self._membership.run()
             if self.replaced and self.on_replaced is not None:
-                await self.worker.submit(self.on_replaced)
+                await self.command_thread.submit(self.on_replaced)
         except Exception:  # the edge of the program: its block must not end for this
             log.exception("a daemon's background work failed", extra={"daemon": self.name})
 
     async def _leave(self, running: asyncio.Task[None], *, forget: bool) -> None:
         await self._membership.leave(running, forget=forget)
-        self.worker.close()
-        self.sampler.close()
+        self.command_thread.close()
+        self.gauge_thread.close()
 
     async def _execute(
         self,
@@ -117,11 +117,11 @@ class Member(Program):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not self.joined and not self.replaced:
-                    await self._membership.changed()
+                    await self._membership.wait_changed()
         return self.joined
 
 
-class AsyncDaemon(Member):
+class AsyncDaemon(BaseDaemon):
     """A member of the fleet: ``async with AsyncDaemon("web", "eu-1", hosts) as daemon``.
 
     Entering returns at once, whether or not a manager is there. Leaving says goodbye, in at most
@@ -143,7 +143,7 @@ class AsyncDaemon(Member):
             raise RuntimeError(f"{self.name} has been a member already: make another daemon")
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        self._running = self._tasks.create_task(self._be_member())
+        self._running = self._tasks.create_task(self._run_membership())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -183,7 +183,7 @@ class AsyncDaemon(Member):
         )
 
 
-class Daemon(Member):
+class Daemon(BaseDaemon):
     """``AsyncDaemon`` for threads: ``with Daemon("web", "eu-1", hosts) as daemon``.
 
     No method waits for a manager, except ``execute`` and ``wait_joined``, which have limits. All
@@ -192,7 +192,7 @@ class Daemon(Member):
     nothing. Fork first, then join.
     """
 
-    _life: Future[None] | None = None
+    _future: Future[None] | None = None
     _process = 0
     _stop: asyncio.Event
     _forget = True
@@ -215,31 +215,33 @@ class Daemon(Member):
             UnreachableError: This process was forked from one that had blocking clients.
 
         """
-        if self._life is None:
-            loop = SHARED.loop()
+        if self._future is None:
+            loop = SHARED_LOOP.loop()
             self._stop = asyncio.Event()
             self._process = os.getpid()
-            self._life = asyncio.run_coroutine_threadsafe(self._live(), loop)
-        elif self._closed or not self._here():
-            what = "was closed" if self._here() else "belongs to the process that started it"
+            self._future = asyncio.run_coroutine_threadsafe(self._run(), loop)
+        elif self._closed or not self._in_own_process():
+            what = (
+                "was closed" if self._in_own_process() else "belongs to the process that started it"
+            )
             raise RuntimeError(f"{self.name} {what}: make another daemon")
 
     def close(self, *, forget: bool = True) -> None:
         """Stop reporting, within ``CLOSE_S``; with ``forget`` for good, else it will be missed."""
-        if self._life is None or not self._here():
+        if self._future is None or not self._in_own_process():
             return
         self._closed = True
         self._forget = forget
-        SHARED.loop().call_soon_threadsafe(self._stop.set)
+        SHARED_LOOP.loop().call_soon_threadsafe(self._stop.set)
         try:
             with contextlib.suppress(TimeoutError):
-                self._life.result(CLOSE_S)
+                self._future.result(CLOSE_S)
         finally:
-            self._life.cancel()
+            self._future.cancel()
 
     def wait_joined(self, timeout_s: float = TIMEOUT_S) -> bool:
         """Wait until a manager takes its reports; False if none does in time, or if replaced."""
-        return self._here() and run(self._wait_joined(timeout_s))
+        return self._in_own_process() and run(self._wait_joined(timeout_s))
 
     def execute(
         self,
@@ -251,19 +253,19 @@ class Daemon(Member):
         request_id: str | None = None,
     ) -> Answer:
         """Run one command of the manager; as ``AsyncDaemon.execute``."""
-        if not self._here():
+        if not self._in_own_process():
             raise UnreachableError(f"{self.name} was not started in this process")
         return run(
             self._execute(words, arguments, data=data, timeout_s=timeout_s, request_id=request_id)
         )
 
-    def _here(self) -> bool:
+    def _in_own_process(self) -> bool:
         # The loop's thread does not exist in a forked process: nothing would ever answer.
         return self._process == os.getpid()
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(self._be_member())
+            running = tasks.create_task(self._run_membership())
             await self._stop.wait()
             await self._leave(running, forget=self._forget)
         await self._peers.close()

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import closest, match
-from mgr.client.daemon.serial_thread import Worker, is_ctrl_c
+from mgr.client.daemon.serial_thread import SerialThread, is_ctrl_c
 from mgr.client.daemon.validation import is_encodable
 from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
 from mgr.report_limits import COMMAND_MAX, COMMANDS_MAX
@@ -40,7 +40,7 @@ class Handler:
     help: str
     perm: str
     call: Callable[..., Any]
-    takes: frozenset[str] | None
+    parameters: frozenset[str] | None
     """The parameters of ``call``; None if it takes any."""
 
     def arguments(self, request: ExecuteRequest) -> dict[str, Any]:
@@ -52,22 +52,22 @@ class Handler:
         """
         found = match(request.words, arguments_in(request.arguments), self.signature)
         if request.input:
-            if self.takes is not None and INPUT not in self.takes:
+            if self.parameters is not None and INPUT not in self.parameters:
                 raise InvalidArgumentError("Invalid command: Input file data (-i) not supported")
             try:
                 found[INPUT] = request.input.decode()
             except UnicodeDecodeError:
                 raise InvalidArgumentError("the input is not UTF-8") from None
-        own = self.takes
+        own = self.parameters
         return {name: value for name, value in found.items() if own is None or name in own}
 
 
 class Handlers:
     """The commands of one program."""
 
-    def __init__(self, worker: Worker) -> None:
-        """Run plain functions on ``worker``; coroutine functions run on the loop."""
-        self._worker = worker
+    def __init__(self, thread: SerialThread) -> None:
+        """Run plain functions on ``thread``; coroutine functions run on the loop."""
+        self._thread = thread
         self._handlers: dict[str, Handler] = {}
         self.version = 0
         """Grows with each command that is added."""
@@ -97,8 +97,8 @@ class Handlers:
             )
 
         def decorate(function: F) -> F:
-            takes = _parameters(function, signature)
-            self._handlers[signature.prefix] = Handler(signature, help, perm, function, takes)
+            parameters = _parameters(function, signature)
+            self._handlers[signature.prefix] = Handler(signature, help, perm, function, parameters)
             self.version += 1
             return function
 
@@ -130,7 +130,7 @@ class Handlers:
             return _refusal(error.errno, str(error))
         except BaseException as error:
             # The edge of the program's code. A SystemExit would end the loop of all daemons.
-            if _is_ours(error) or is_ctrl_c(error):
+            if _ends_own_task(error) or is_ctrl_c(error):
                 raise
             if limit.expired():
                 return _refusal(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
@@ -149,10 +149,10 @@ class Handlers:
         if inspect.iscoroutinefunction(handler.call):
             coroutine: Awaitable[Any] = handler.call(**arguments)
             return coroutine
-        return self._worker.submit(lambda: handler.call(**arguments))
+        return self._thread.submit(lambda: handler.call(**arguments))
 
 
-def _is_ours(error: BaseException) -> bool:
+def _ends_own_task(error: BaseException) -> bool:
     """Whether it ends this task; a handler may as well have met a task that was cancelled."""
     task = asyncio.current_task()
     cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()

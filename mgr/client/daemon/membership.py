@@ -17,14 +17,14 @@ from typing import Any, Final, Protocol
 
 from tenacity import wait_exponential_jitter
 
-from mgr.client.absence import Absence
+from mgr.client.absence import RetryLog
 from mgr.client.daemon.program import Program
-from mgr.client.daemon.report_session import AnewError, Attendance
-from mgr.client.daemon.report_stream import Line
-from mgr.client.leader_search import Search, Sighting, wait_at_most
+from mgr.client.daemon.report_session import ReopenStreamError, ReportSession
+from mgr.client.daemon.report_stream import ReportStream
+from mgr.client.leader_search import LeaderHint, LeaderSearch, wait_at_most
 from mgr.client.messages import Answer
 from mgr.client.peers import Peers
-from mgr.client.pending import Outstanding, Stream
+from mgr.client.pending import PendingCommands, Stream
 from mgr.clock import utc_now
 from mgr.errors import (
     InternalError,
@@ -50,22 +50,22 @@ REJOIN_WITHIN_S: Final = 1.0
 REJOIN_WITHIN_S_MAX: Final = 600.0
 REFUSED_PAUSE_S: Final = 30.0
 """What a manager refuses it will refuse again: the author must act, not the program."""
-BRIEF_S: Final = 10.0
+SHORT_STREAM_S: Final = 10.0
 """A stream that did not live so long counts as a failure: the next pause is longer."""
 PAUSE_S_MAX: Final = 5.0
 SEARCH_PAUSE: Final = wait_exponential_jitter(multiplier=0.05, max=PAUSE_S_MAX, jitter=0.1)
 """Between two questions to one manager. A fleet that waits must not be a load."""
-REFUSED: Final = (InvalidArgumentError, NotAuthorizedError, ReportRefusedError)
-CROWDED: Final = (InternalError, OverloadedError)
+REFUSAL_ERRORS: Final = (InvalidArgumentError, NotAuthorizedError, ReportRefusedError)
+OVERLOAD_ERRORS: Final = (InternalError, OverloadedError)
 """What a server says that sheds calls because too many come at once."""
 
 log = logging.getLogger(__name__)
 
 
-class Road(Protocol):
+class ManagerConnector(Protocol):
     """The way to the managers."""
 
-    def search(self) -> AbstractAsyncContextManager[Search]:
+    def search(self) -> AbstractAsyncContextManager[LeaderSearch]:
         """Look for the active, as long as the block lasts."""
         ...
 
@@ -74,16 +74,16 @@ class Road(Protocol):
         ...
 
 
-class Peered:
+class PeerConnector:
     """The road by way of known managers."""
 
     def __init__(self, peers: Peers) -> None:
         """Ask ``peers``."""
         self._peers = peers
 
-    def search(self) -> AbstractAsyncContextManager[Search]:
+    def search(self) -> AbstractAsyncContextManager[LeaderSearch]:
         """Look for the active."""
-        return Search(self._peers, pause=SEARCH_PAUSE)
+        return LeaderSearch(self._peers, pause=SEARCH_PAUSE)
 
     def report(self, address: str) -> Stream:
         """Open a stream."""
@@ -91,7 +91,7 @@ class Peered:
 
 
 @dataclass
-class Patience:
+class Backoff:
     """How long to wait before the next attempt."""
 
     uniform: Callable[[float, float], float] = random.uniform
@@ -104,9 +104,9 @@ class Patience:
 
     def after_failure_s(self, error: MgrError) -> float:
         """The pause after an attempt that brought nothing: longer each time, up to a limit."""
-        if isinstance(error, REFUSED):
+        if isinstance(error, REFUSAL_ERRORS):
             return self.after_refusal_s()
-        if isinstance(error, CROWDED):
+        if isinstance(error, OVERLOAD_ERRORS):
             return self.spread_s()
         self._failures += 1
         longest_s = min(PAUSE_S_MAX, 0.1 * 2 ** min(self._failures, 10))
@@ -116,20 +116,20 @@ class Patience:
         """The pause after what would only be the same again."""
         return self.uniform(REFUSED_PAUSE_S / 2, REFUSED_PAUSE_S)
 
-    def after_life_s(self, error: MgrError, lived_s: float) -> float:
+    def after_stream_s(self, error: MgrError, lived_s: float) -> float:
         """The pause after a stream that lived so long."""
-        if lived_s >= BRIEF_S:
+        if lived_s >= SHORT_STREAM_S:
             self._failures = 0
             return self.spread_s()
         return max(self.spread_s(), self.after_failure_s(error))
 
 
-class _ElsewhereError(Exception):
+class _RetryElsewhereError(Exception):
     """This manager is no help now."""
 
-    def __init__(self, why: MgrError) -> None:
-        super().__init__(str(why))
-        self.why = why
+    def __init__(self, error: MgrError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Membership:
@@ -143,31 +143,31 @@ class Membership:
     def __init__(
         self,
         program: Program,
-        road: Road,
+        connector: ManagerConnector,
         *,
-        patience: Patience | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
-        """Join for ``program`` by way of ``road``; nothing happens before ``run``."""
+        """Join for ``program`` by way of ``connector``; nothing happens before ``run``."""
         self.replaced = False
         self._program = program
-        self._road = road
-        self._patience = patience or Patience()
-        self._configured = cluster_pb2.Configure()
-        self._hint: Sighting | None = None
+        self._connector = connector
+        self._backoff = backoff or Backoff()
+        self._config = cluster_pb2.Configure()
+        self._hint: LeaderHint | None = None
         self._was_member = False
         self._leaving = False
-        self._silent: dict[str, str] = {}
+        self._unhelpful: dict[str, str] = {}
         self._changed = asyncio.Event()
         self._over = False
         self._tasks = asyncio.TaskGroup()
         # From the start: a command may be a program's first word, before ``run`` has its turn.
-        self._outstanding = Outstanding(_call, self._tasks)
-        self._attendance: Attendance | None = None
+        self._pending = PendingCommands(_send_call, self._tasks)
+        self._report_session: ReportSession | None = None
 
     @property
     def joined(self) -> bool:
         """Whether a manager takes its reports now."""
-        return self._attendance is not None
+        return self._report_session is not None
 
     async def run(self) -> None:
         """Be a member until replaced; ``leave`` ends it earlier. Once, and not again."""
@@ -175,12 +175,12 @@ class Membership:
             async with self._tasks:
                 await asyncio.sleep(SETTLE_S)
                 while not (self.replaced or self._leaving):
-                    pause_s = await self._live()
+                    pause_s = await self._join_and_serve()
                     await asyncio.sleep(pause_s)
         finally:
             self._end()
 
-    async def changed(self) -> None:
+    async def wait_changed(self) -> None:
         """Wait until ``joined`` or ``replaced`` may have changed."""
         await self._changed.wait()
 
@@ -190,8 +190,8 @@ class Membership:
         With ``forget`` it is for good; else the program will be missed.
         """
         self._leaving = True
-        if self._attendance is not None:
-            self._attendance.leave(forget=forget)
+        if self._report_session is not None:
+            self._report_session.leave(forget=forget)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await asyncio.wait([running])
@@ -217,41 +217,41 @@ class Membership:
 
         """
         if self._over:
-            raise self._no_member()
-        return await self._outstanding.execute(
+            raise self._not_member_error()
+        return await self._pending.execute(
             words,
             arguments,
             data=data,
             limit_s=timeout_s,
             request_id=request_id,
-            silent=self._silent,
+            unhelpful=self._unhelpful,
         )
 
     def _end(self) -> None:
         self._over = True
-        self._outstanding.end(self._no_member())
-        self._tell()
+        self._pending.end(self._not_member_error())
+        self._notify()
 
-    def _no_member(self) -> UnreachableError:
+    def _not_member_error(self) -> UnreachableError:
         return UnreachableError(f"{self._program.name} is no member any more")
 
-    async def _live(self) -> float:
+    async def _join_and_serve(self) -> float:
         """Join, and be a member until the stream ends; how long to pause then."""
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         error: MgrError
         try:
-            line = await self._join()
+            stream = await self._join()
             begun_s = loop.time()
-            error = await self._serve(line)
+            error = await self._serve(stream)
         except MgrError as refused:
             error = refused
         except Exception:  # the edge of the program, which must not end for our faults
             log.exception("the membership failed", extra={"daemon": self._program.name})
-            return self._patience.after_refusal_s()
-        return self._judge(error, loop.time() - begun_s)
+            return self._backoff.after_refusal_s()
+        return self._pause_after(error, loop.time() - begun_s)
 
-    def _judge(self, error: MgrError, lived_s: float) -> float:
+    def _pause_after(self, error: MgrError, lived_s: float) -> float:
         if self._leaving:
             return 0
         if isinstance(error, ReplacedError):
@@ -261,20 +261,20 @@ class Membership:
                 extra={"daemon": self._program.name},
             )
             return 0
-        if isinstance(error, AnewError):
+        if isinstance(error, ReopenStreamError):
             return 0
-        self._follow(error)
-        level = logging.ERROR if isinstance(error, REFUSED) else logging.WARNING
+        self._remember_hint(error)
+        level = logging.ERROR if isinstance(error, REFUSAL_ERRORS) else logging.WARNING
         log.log(
             level,
             "the active manager is lost; rejoins by itself",
             extra={"daemon": self._program.name, "why": str(error)},
         )
-        return self._patience.after_life_s(error, lived_s)
+        return self._backoff.after_stream_s(error, lived_s)
 
     # -- joining ----------------------------------------------------------------------------
 
-    async def _join(self) -> Line:
+    async def _join(self) -> ReportStream:
         """Open a stream to the active, however long that takes; that it takes long is logged.
 
         Raises:
@@ -284,99 +284,99 @@ class Membership:
             ReportRefusedError: As the first.
 
         """
-        if (hint := self._newest(None)) is not None:
-            with contextlib.suppress(_ElsewhereError):
+        if (hint := self._choose_leader(None)) is not None:
+            with contextlib.suppress(_RetryElsewhereError):
                 return await self._open(hint)
         now = asyncio.get_running_loop().time
-        absence = Absence(self._program.name, now())
-        async with self._road.search() as search:
-            self._silent = search.silent
+        retry_log = RetryLog(self._program.name, now())
+        async with self._connector.search() as search:
+            self._unhelpful = search.unhelpful
             pause_s, tried = PAUSE_S_MAX, 0
             begun_s = now()
             while True:
                 await wait_at_most(pause_s, search, tried)
-                sighting = self._newest(search.best)
-                if sighting is None:
-                    absence.lasts(now(), search.silent)
+                leader = self._choose_leader(search.best)
+                if leader is None:
+                    retry_log.failing(now(), search.unhelpful)
                     continue
                 waited_s = now() - begun_s
-                if waited_s > self._patience.rejoin_within_s:
+                if waited_s > self._backoff.rejoin_within_s:
                     # The whole fleet waited for this one, and hears of it in this moment. Also of
                     # the same term: an active may be suspended for longer than streams wait.
-                    await asyncio.sleep(self._patience.spread_s())
+                    await asyncio.sleep(self._backoff.spread_s())
                 try:
-                    line = await self._open(sighting)
-                except _ElsewhereError as elsewhere:
-                    absence.lasts(now(), search.silent)
-                    tried = sighting.term
-                    pause_s = self._patience.after_failure_s(elsewhere.why)
+                    stream = await self._open(leader)
+                except _RetryElsewhereError as elsewhere:
+                    retry_log.failing(now(), search.unhelpful)
+                    tried = leader.term
+                    pause_s = self._backoff.after_failure_s(elsewhere.error)
                     begun_s = now()
                 else:
-                    absence.over(now(), sighting.address)
-                    return line
+                    retry_log.recovered(now(), leader.address)
+                    return stream
 
-    def _newest(self, found: Sighting | None) -> Sighting | None:
+    def _choose_leader(self, found: LeaderHint | None) -> LeaderHint | None:
         """Whom to ask: who was hinted at, once, or ``found``."""
         hint, self._hint = self._hint, None
         known = [seen for seen in (hint, found) if seen is not None]
         return max(known, key=lambda seen: seen.term, default=None)
 
-    async def _open(self, sighting: Sighting) -> Line:
-        line = Line(self._road.report(sighting.address), sighting)
+    async def _open(self, leader: LeaderHint) -> ReportStream:
+        stream = ReportStream(self._connector.report(leader.address), leader)
         try:
-            answer = await line.open(ReportRequest(open=self._opening()))
-        except (ReplacedError, *REFUSED):
-            line.stream.cancel()
+            answer = await stream.open(ReportRequest(open=self._open_message()))
+        except (ReplacedError, *REFUSAL_ERRORS):
+            stream.call.cancel()
             raise
         except MgrError as error:
-            line.stream.cancel()
-            self._silent[sighting.address] = str(error)
-            self._follow(error)
-            raise _ElsewhereError(error) from None
-        self._configured = answer.configure
-        return line
+            stream.call.cancel()
+            self._unhelpful[leader.address] = str(error)
+            self._remember_hint(error)
+            raise _RetryElsewhereError(error) from None
+        self._config = answer.configure
+        return stream
 
-    def _follow(self, error: MgrError) -> None:
+    def _remember_hint(self, error: MgrError) -> None:
         """Remember whom a manager named instead of itself."""
         if isinstance(error, NotActiveError) and error.active_address:
-            self._hint = Sighting(error.term, error.active_address, error.active_name)
+            self._hint = LeaderHint(error.term, error.active_address, error.active_name)
 
-    def _opening(self) -> cluster_pb2.Open:
-        hello = self._program.hello
+    def _open_message(self) -> cluster_pb2.Open:
+        identity = self._program.identity
         opening = cluster_pb2.Open(
-            type=hello.type,
-            id=hello.id,
-            host=hello.host,
-            version=hello.version,
-            metadata=dict(hello.metadata),
-            incarnation=hello.incarnation,
+            type=identity.type,
+            id=identity.id,
+            host=identity.host,
+            version=identity.version,
+            metadata=dict(identity.metadata),
+            incarnation=identity.incarnation,
             commands=self._program.handlers.descriptions(),
             rejoins=self._was_member,
         )
         opening.now.FromDatetime(utc_now())
         return opening
 
-    async def _serve(self, line: Line) -> MgrError:
+    async def _serve(self, stream: ReportStream) -> MgrError:
         """Report until the stream ends; why it did."""
-        attendance = self._attendance = Attendance(
-            line, self._configured, self._program, self._outstanding
+        session = self._report_session = ReportSession(
+            stream, self._config, self._program, self._pending
         )
         self._was_member = True
-        told = {"daemon": self._program.name, "manager": line.sighting.address}
-        log.info("joined", extra={**told, "term": self._configured.term})
-        self._tell()
+        fields = {"daemon": self._program.name, "manager": stream.leader.address}
+        log.info("joined", extra={**fields, "term": self._config.term})
+        self._notify()
         try:
-            return await attendance.run()
+            return await session.run()
         finally:
-            within_s = attendance.configured.rejoin_within.ToNanoseconds() / 1e9
-            self._patience.rejoin_within_s = min(within_s, REJOIN_WITHIN_S_MAX)
-            self._attendance = None
-            self._tell()
+            within_s = session.config.rejoin_within.ToNanoseconds() / 1e9
+            self._backoff.rejoin_within_s = min(within_s, REJOIN_WITHIN_S_MAX)
+            self._report_session = None
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
 
-async def _call(line: Line, message: SessionRequest) -> None:
-    line.say(ReportRequest(call=message))
+async def _send_call(stream: ReportStream, message: SessionRequest) -> None:
+    stream.send(ReportRequest(call=message))

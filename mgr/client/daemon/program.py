@@ -10,14 +10,14 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from mgr.client.daemon.counters import Average, Counter, Counters, Gauge, Histogram
 from mgr.client.daemon.handlers import Handlers
-from mgr.client.daemon.reported_state import Device, Standing, Texts
-from mgr.client.daemon.serial_thread import Worker
+from mgr.client.daemon.reported_state import Device, ReportedState, StatusTexts
+from mgr.client.daemon.serial_thread import SerialThread
 from mgr.client.daemon.validation import check_metadata, check_name, check_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Said(TypedDict, total=False):
+class CounterOptions(TypedDict, total=False):
     """What may be said of any counter.
 
     Attributes:
@@ -38,7 +38,7 @@ class Said(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class DaemonIdentity:
     """Who joins."""
 
     type: str
@@ -77,35 +77,35 @@ class Program:
         check_name(type, id)
         check_text("host", host)
         check_text("version", version)
-        said = {str(name): str(value) for name, value in (metadata or {}).items()}
-        check_metadata(said)
-        self.hello = Hello(
+        texts = {str(name): str(value) for name, value in (metadata or {}).items()}
+        check_metadata(texts)
+        self.identity = DaemonIdentity(
             type=type,
             id=id,
             host=host or socket.gethostname(),
             version=version,
-            metadata=said,
+            metadata=texts,
             incarnation=uuid.uuid4().hex,
         )
         self.counters = Counters(type)
-        self.standing = Standing()
-        self.worker = Worker(f"{type}.{id}-commands")
-        self.sampler = Worker(f"{type}.{id}-gauges", waiting_max=1)
-        self.handlers = Handlers(self.worker)
+        self.reported_state = ReportedState()
+        self.command_thread = SerialThread(f"{type}.{id}-commands")
+        self.gauge_thread = SerialThread(f"{type}.{id}-gauges", queue_max=1)
+        self.handlers = Handlers(self.command_thread)
         self.on_replaced = on_replaced
 
     @property
     def name(self) -> str:
         """``type.id``, as ``tell`` takes it."""
-        return self.hello.name
+        return self.identity.name
 
     # -- counters ---------------------------------------------------------------------------
 
     def counter(
-        self, name: str, labels: Mapping[str, str] | None = None, **said: Unpack[Said]
+        self, name: str, labels: Mapping[str, str] | None = None, **options: Unpack[CounterOptions]
     ) -> Counter:
         """What only grows. Asked for again with the same labels, the same is returned."""
-        return self.counters.get(Counter, name, labels, **said)
+        return self.counters.get(Counter, name, labels, **options)
 
     def gauge(
         self,
@@ -113,22 +113,22 @@ class Program:
         labels: Mapping[str, str] | None = None,
         *,
         function: Callable[[], float] | None = None,
-        **said: Unpack[Said],
+        **options: Unpack[CounterOptions],
     ) -> Gauge:
         """What goes up and down; with ``function``, what that returns when a report is made.
 
         Functions are called on a thread of their own. A report waits a second for them at most.
         """
-        gauge = self.counters.get(Gauge, name, labels, **said)
+        gauge = self.counters.get(Gauge, name, labels, **options)
         if function is not None:
             gauge.function = function
         return gauge
 
     def average(
-        self, name: str, labels: Mapping[str, str] | None = None, **said: Unpack[Said]
+        self, name: str, labels: Mapping[str, str] | None = None, **options: Unpack[CounterOptions]
     ) -> Average:
         """The average of what is observed, and how often."""
-        return self.counters.get(Average, name, labels, **said)
+        return self.counters.get(Average, name, labels, **options)
 
     def histogram(
         self,
@@ -136,32 +136,34 @@ class Program:
         labels: Mapping[str, str] | None = None,
         *,
         bounds: Iterable[float],
-        **said: Unpack[Said],
+        **options: Unpack[CounterOptions],
     ) -> Histogram:
         """How many observations fell between which ``bounds``."""
-        return self.counters.get(Histogram, name, labels, bounds=tuple(map(float, bounds)), **said)
+        return self.counters.get(
+            Histogram, name, labels, bounds=tuple(map(float, bounds)), **options
+        )
 
     # -- how it stands ----------------------------------------------------------------------
 
     @property
-    def status(self) -> Texts:
+    def status(self) -> StatusTexts:
         """A text for each thing worth knowing: ``daemon.status["state"] = "ok"``."""
-        return self.standing.status
+        return self.reported_state.status
 
     @property
-    def task_status(self) -> Texts:
+    def task_status(self) -> StatusTexts:
         """The same for what it is busy with."""
-        return self.standing.task_status
+        return self.reported_state.task_status
 
     def health_metric(self, type: str, value: int, summary: str = "") -> None:  # noqa: A002 - its name on the wire
         """Raise the health check ``type`` while ``value``, summed over the fleet, is above 0.
 
         Raises:
-            InvalidArgumentError: Type, value or summary cannot be, as in ``Standing.set_metric``;
+            InvalidArgumentError: Type, value or summary cannot be, as in ``set_metric``;
                 what was said before stays.
 
         """
-        self.standing.set_metric(type, value, summary)
+        self.reported_state.set_metric(type, value, summary)
 
     def devices(self, devices: Iterable[Device]) -> None:
         """Say which devices it uses, instead of those it said before.
@@ -171,7 +173,7 @@ class Program:
                 or with a control character, a wear level beyond 0 to 1. What was said stays.
 
         """
-        self.standing.devices = tuple(devices)
+        self.reported_state.devices = tuple(devices)
 
     # -- commands ---------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mgr.client.daemon.validation import bytes_of, check_bytes, check_text, checked_metric
+from mgr.client.daemon.validation import bytes_of, check_bytes, check_text, metric_value
 from mgr.errors import InvalidArgumentError
 from mgr.report_limits import DEVICES_MAX, METRICS_MAX
 
 
-class Texts(MutableMapping[str, str]):
+class StatusTexts(MutableMapping[str, str]):
     """Short texts by name, for any thread. ``version`` grows with each change of what is said."""
 
     def __init__(self, what: str) -> None:
@@ -93,7 +93,7 @@ class Device:
     daemons: tuple[str, ...] = ()
 
 
-class Standing:
+class ReportedState:
     """What a program says of itself; any thread may change it at any time.
 
     Attributes:
@@ -105,8 +105,8 @@ class Standing:
     """
 
     def __init__(self) -> None:
-        self.status = Texts("status")
-        self.task_status = Texts("task status")
+        self.status = StatusTexts("status")
+        self.task_status = StatusTexts("task status")
         self.metrics_version = 0
         self.devices_version = 0
         self._metrics: dict[str, HealthMetric] = {}
@@ -122,7 +122,7 @@ class Standing:
                 is no line of at most 255 characters; there are 32 others.
 
         """
-        metric = HealthMetric(type, checked_metric(type, value), summary)
+        metric = HealthMetric(type, metric_value(type, value), summary)
         check_text(f"health metric {type}: summary", summary)
         with self._lock:
             before = self._metrics.get(type)
@@ -149,7 +149,7 @@ class Standing:
 
     @devices.setter
     def devices(self, devices: Iterable[Device]) -> None:
-        chosen = tuple(map(_checked, devices))
+        chosen = tuple(map(_normalized, devices))
         if len(chosen) > DEVICES_MAX:
             raise InvalidArgumentError(f"{len(chosen)} devices, at most {DEVICES_MAX} are taken")
         with self._lock:
@@ -157,7 +157,7 @@ class Standing:
             self._devices = chosen
 
 
-def _checked(device: Device) -> Device:
+def _normalized(device: Device) -> Device:
     """``device`` as it can be sent, whatever sorts of numbers and lists it was made of.
 
     Raises:

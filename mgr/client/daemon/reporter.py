@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from mgr.client.daemon.counters import Counters, Series
-from mgr.client.daemon.reported_state import Device, HealthMetric, Standing
+from mgr.client.daemon.reported_state import Device, HealthMetric, ReportedState
 from mgr.report_limits import COUNTERS_MAX, VALUES_EACH
 from mgr.rpc.v1 import cluster_pb2
 
@@ -33,29 +33,29 @@ RETIRED_REPORTS_MAX: Final = 12
 class Reporter:
     """Composes the messages of one stream."""
 
-    def __init__(self, counters: Counters, standing: Standing) -> None:
-        """Read ``counters`` and ``standing`` each time, and remember what was said of them."""
+    def __init__(self, counters: Counters, state: ReportedState) -> None:
+        """Read ``counters`` and ``state`` each time, and remember what was said of them."""
         self._counters = counters
-        self._standing = standing
+        self._state = state
         self._declared: list[Series] = []
         self._known: set[Series] = set()
         self._lowest_priority = 0
-        self._anew = True
+        self._declare_all = True
         self._old_reports = 0
         self._sequence = 0
         # A new manager needs no telling that there is nothing: what is empty is not said at first.
-        self._said = {"status": 0, "task_status": 0, "metrics": 0, "devices": 0}
+        self._sent_versions = {"status": 0, "task_status": 0, "metrics": 0, "devices": 0}
 
-    def want(self, lowest_priority: int) -> None:
+    def set_lowest_priority(self, lowest_priority: int) -> None:
         """Leave out counters of a lower priority from now on."""
         if lowest_priority != self._lowest_priority:
             self._lowest_priority = lowest_priority
-            self._anew = True
+            self._declare_all = True
 
     def declare(self) -> cluster_pb2.Declare | None:
         """What must be declared before the next report; None if nothing."""
         wanted = [
-            each for each in self._counters.live() if each.face.priority >= self._lowest_priority
+            each for each in self._counters.live() if each.spec.priority >= self._lowest_priority
         ]
         retired = len(self._declared) - len(self._known.intersection(wanted))
         self._old_reports = self._old_reports + 1 if retired else 0
@@ -64,11 +64,11 @@ class Reporter:
         # Retired ones count for the manager until it is told: with what is new, they may be too
         # many, while those that are left are not.
         crowded = crowded or bool(retired and added and _too_many([*self._declared, *added]))
-        if self._anew or crowded or self._old_reports > RETIRED_REPORTS_MAX:
-            nothing_said = not self._declared and not wanted
+        if self._declare_all or crowded or self._old_reports > RETIRED_REPORTS_MAX:
+            nothing_declared = not self._declared and not wanted
             self._declared, self._known = wanted, set(wanted)
-            self._anew, self._old_reports = False, 0
-            return None if nothing_said else _declaration(wanted, anew=True)
+            self._declare_all, self._old_reports = False, 0
+            return None if nothing_declared else _declaration(wanted, anew=True)
         self._declared += added
         self._known.update(added)
         return _declaration(added, anew=False) if added else None
@@ -79,26 +79,26 @@ class Reporter:
         report = cluster_pb2.Report(sequence=self._sequence)
         for series in self._declared:
             report.values.extend(series.read())
-        standing = self._standing
-        if self._is_news("status", standing.status.version):
-            report.status.texts.update(standing.status.copy())
+        state = self._state
+        if self._is_changed("status", state.status.version):
+            report.status.texts.update(state.status.copy())
             report.status.SetInParent()
-        if self._is_news("task_status", standing.task_status.version):
-            report.task_status.texts.update(standing.task_status.copy())
+        if self._is_changed("task_status", state.task_status.version):
+            report.task_status.texts.update(state.task_status.copy())
             report.task_status.SetInParent()
-        if self._is_news("metrics", standing.metrics_version):
-            report.health_metrics.metrics.extend(map(_metric, standing.metrics))
+        if self._is_changed("metrics", state.metrics_version):
+            report.health_metrics.metrics.extend(map(_metric, state.metrics))
             report.health_metrics.SetInParent()
-        if self._is_news("devices", standing.devices_version):
-            report.devices.devices.extend(map(_device, standing.devices))
+        if self._is_changed("devices", state.devices_version):
+            report.devices.devices.extend(map(_device, state.devices))
             report.devices.SetInParent()
         return report
 
-    def _is_news(self, what: str, version: int) -> bool:
+    def _is_changed(self, what: str, version: int) -> bool:
         # The version is read before what it stands for: a change in between is said twice.
-        news = version != self._said[what]
-        self._said[what] = version
-        return news
+        changed = version != self._sent_versions[what]
+        self._sent_versions[what] = version
+        return changed
 
 
 def _too_many(series: Sequence[Series]) -> bool:
@@ -111,17 +111,17 @@ def _declaration(series: Iterable[Series], *, anew: bool) -> cluster_pb2.Declare
 
 
 def _counter(series: Series) -> cluster_pb2.CounterDeclaration:
-    face = series.face
+    spec = series.spec
     return cluster_pb2.CounterDeclaration(
-        group=face.group,
-        name=face.name,
+        group=spec.group,
+        name=spec.name,
         kind=KINDS[series.KIND],
-        description=face.description,
-        nick=face.nick,
-        unit=UNITS[face.unit],
-        priority=face.priority,
-        labels=dict(face.labels),
-        bounds=face.bounds,
+        description=spec.description,
+        nick=spec.nick,
+        unit=UNITS[spec.unit],
+        priority=spec.priority,
+        labels=dict(spec.labels),
+        bounds=spec.bounds,
     )
 
 

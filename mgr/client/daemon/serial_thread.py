@@ -14,19 +14,19 @@ from mgr.errors import OverloadedError
 
 T = TypeVar("T")
 
-WAITING_MAX: Final = 64
+QUEUE_MAX: Final = 64
 
 
-class Worker:
+class SerialThread:
     """Runs one thing after another on a thread of its own, which starts with the first.
 
     A daemon thread: a handler that never returns must not keep the program from ending.
     """
 
-    def __init__(self, name: str, *, waiting_max: int = WAITING_MAX) -> None:
-        """Let at most ``waiting_max`` things wait."""
+    def __init__(self, name: str, *, queue_max: int = QUEUE_MAX) -> None:
+        """Let at most ``queue_max`` things wait."""
         self._name = name
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(waiting_max)
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(queue_max)
         self._thread: threading.Thread | None = None
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
@@ -46,15 +46,15 @@ class Worker:
             try:
                 settle = functools.partial(future.set_result, call())
             except BaseException as caught:  # noqa: BLE001 - the program's code may raise anything
-                settle = functools.partial(future.set_exception, tame(caught))
+                settle = functools.partial(future.set_exception, as_exception(caught))
             # The loop may be closed by now: then nobody waits either.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_unless_cancelled, future, settle)
 
         try:
-            self._waiting.put_nowait(body)
+            self._queue.put_nowait(body)
         except queue.Full:
-            raise OverloadedError(f"{self._waiting.maxsize} calls are waiting already") from None
+            raise OverloadedError(f"{self._queue.maxsize} calls are waiting already") from None
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
@@ -64,11 +64,11 @@ class Worker:
         """Begin nothing that still waits. What is under way is not waited for."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self._waiting.get_nowait()
-        self._waiting.put_nowait(None)
+                self._queue.get_nowait()
+        self._queue.put_nowait(None)
 
     def _run(self) -> None:
-        while (body := self._waiting.get()) is not None:
+        while (body := self._queue.get()) is not None:
             body()
 
 
@@ -83,7 +83,7 @@ def is_ctrl_c(error: BaseException) -> bool:
     return here and isinstance(error, KeyboardInterrupt)
 
 
-def tame(error: BaseException) -> Exception:
+def as_exception(error: BaseException) -> Exception:
     """``error``, or what says the same: ``SystemExit`` and the like would end a loop."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error

@@ -42,7 +42,7 @@ def check_text(what: str, text: Any) -> None:
     """See that ``text`` is one short line."""
     if not isinstance(text, str) or not is_text(text):
         raise InvalidArgumentError(
-            f"{what} {_shown(text)}: use a text of at most {TEXT_MAX} printable characters"
+            f"{what} {_quoted(text)}: use a text of at most {TEXT_MAX} printable characters"
         )
 
 
@@ -50,7 +50,7 @@ def check_description(what: str, text: Any) -> None:
     """See that ``text`` can be sent, and is no book."""
     if not isinstance(text, str) or len(text) > DESCRIPTION_MAX or not is_encodable(text):
         raise InvalidArgumentError(
-            f"{what} {_shown(text)}: use a text of at most {DESCRIPTION_MAX} characters"
+            f"{what} {_quoted(text)}: use a text of at most {DESCRIPTION_MAX} characters"
         )
 
 
@@ -59,7 +59,7 @@ def bytes_of(what: str, name: str, text: str) -> int:
     if not is_printable(name) or not is_printable(text):
         # Half of a surrogate pair is none: so what passes can be encoded.
         raise InvalidArgumentError(
-            f"{what} {_shown(name)}: {_shown(text)} holds control characters "
+            f"{what} {_quoted(name)}: {_quoted(text)} holds control characters "
             "other than tabs and ends of lines"
         )
     return len(name.encode()) + len(text.encode())
@@ -78,11 +78,11 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     check_bytes("metadata", sum(bytes_of("metadata", *pair) for pair in metadata.items()))
 
 
-def checked_metric(kind: str, value: Any) -> int:
+def metric_value(kind: str, value: Any) -> int:
     """The value of a health metric, if both can be."""
     if not is_metric(kind):
         raise InvalidArgumentError(
-            f"health metric {_shown(kind)}: its type is {METRIC.pattern}, not {OUR_CHECKS}..."
+            f"health metric {_quoted(kind)}: its type is {METRIC.pattern}, not {OUR_CHECKS}..."
         )
     try:
         number = int(value)
@@ -90,7 +90,7 @@ def checked_metric(kind: str, value: Any) -> int:
         number = -1
     if not 0 <= number <= VALUE_MAX:
         raise InvalidArgumentError(
-            f"health metric {kind}: its value is from 0 to 2**64 - 1, not {_shown(value)}"
+            f"health metric {kind}: its value is from 0 to 2**64 - 1, not {_quoted(value)}"
         )
     return number
 
@@ -99,7 +99,7 @@ def check_priority(what: str, priority: Any) -> None:
     """See that it is one."""
     if not isinstance(priority, int) or not 0 <= priority <= PRIORITY_MAX:
         raise InvalidArgumentError(
-            f"{what}: a priority is from 0 to {PRIORITY_MAX}, not {_shown(priority)}"
+            f"{what}: a priority is from 0 to {PRIORITY_MAX}, not {_quoted(priority)}"
         )
 
 
@@ -112,6 +112,6 @@ def is_encodable(text: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     text = ascii(value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mgr.access.caps import Ask, Caps
-from mgr.access.table import EVERYBODY, Caller, checked_client
+from mgr.access.caps import AccessRequest, Caps
+from mgr.access.table import EVERYBODY, Caller, valid_client_name
 from mgr.cluster.log import AUDIT_CHANNEL, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import Administration
@@ -47,7 +47,7 @@ class _Auth:
         return Reply(listed, plain=table(("CLIENT", "CAPS"), entries.items()))
 
     async def get(self, call: Call) -> Reply:
-        client = checked_client(call["client"])
+        client = valid_client_name(call["client"])
         caps = self._entries().get(client)
         if caps is None:
             raise NotFoundError(f"client '{client}' has no capabilities of its own")
@@ -62,14 +62,14 @@ class _Auth:
         return Reply({"client": name, "caps": caps}, plain=f"{name}: {caps or 'nothing'}")
 
     async def caps(self, call: Call) -> Reply:
-        client, caps = checked_client(call["client"]), call["caps"]
+        client, caps = valid_client_name(call["client"]), call["caps"]
         Caps.parse(caps)
         self._check(call.caller, {**self._entries(), client: caps})
         await self._admin.fenced.put(self._admin.keys.access_of(client), caps)
         return self._changed(call.caller, f"client '{client}' may do: {caps or 'nothing'}")
 
     async def rm(self, call: Call) -> Reply:
-        client, entries = checked_client(call["client"]), self._entries()
+        client, entries = valid_client_name(call["client"]), self._entries()
         if client not in entries:
             # A put of unknown outcome may still be on its way.
             await self._admin.fenced.delete(self._admin.keys.access_of(client))
@@ -89,7 +89,7 @@ class _Auth:
                 )
             return  # the manager's own modules
         caps = Caps.parse(_those_of(caller.name, entries))
-        if not caps.allow(Ask("auth caps", CHANGES), caller.address):
+        if not caps.allow(AccessRequest("auth caps", CHANGES), caller.address):
             raise NotPermittedError(
                 f"this would leave you ('{caller.name}') without the right to change "
                 f"capabilities: give yourself '{ALL}' first"
@@ -103,7 +103,7 @@ class _Auth:
         return Reply(note=what)
 
     def _entries(self) -> dict[str, str]:
-        return dict(self._admin.access.texts())
+        return dict(self._admin.access.entries())
 
 
 def _those_of(client: str, entries: Mapping[str, str]) -> str:

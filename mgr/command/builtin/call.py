@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mgr.access.table import INSIDE, Caller
+from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.argument.descriptor import Signature
 from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
@@ -28,7 +28,7 @@ class Call:
 
     arguments: Mapping[str, Any]
     inbuf: str = ""
-    caller: Caller = INSIDE
+    caller: Caller = INTERNAL_CALLER
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -111,7 +111,7 @@ class Builtins:
         inbuf: str,
         *,
         deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
-        caller: Caller = INSIDE,
+        caller: Caller = INTERNAL_CALLER,
     ) -> Answer:
         """Run the handler; the format is checked first, so that a bad one changes nothing."""
         try:

@@ -180,15 +180,15 @@ async def test_who_is_sent_on_by_a_standby_arrives(fleet, until):
 
 async def test_another_program_of_the_name_ends_this_one(fleet, web, until, caplog):
     """One clear line, a flag, a call; and no fight for the name."""
-    told = threading.Event()
-    web.on_replaced = told.set
+    notified = threading.Event()
+    web.on_replaced = notified.set
     await joined(fleet, until)
 
     async with AsyncDaemon("web", "eu-1", fleet.hosts) as newer:
         await until(lambda: web.replaced)
-        await until(told.is_set)
+        await until(notified.is_set)
         stream = await joined(fleet, until)
-        assert stream.opening.incarnation == newer.hello.incarnation
+        assert stream.opening.incarnation == newer.identity.incarnation
         opened = fleet["a"].opened
         await asyncio.sleep(0.3)
 
@@ -280,7 +280,7 @@ async def test_nobody_there_is_said_with_the_reason_of_each_address(
     fleet, until, caplog, monkeypatch
 ):
     """Wrong hosts would else look like a quiet day."""
-    monkeypatch.setattr("mgr.client.absence.TELL_S", 0.1)
+    monkeypatch.setattr("mgr.client.absence.FIRST_LOG_S", 0.1)
     monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
     fleet.lead(None)
     async with AsyncDaemon("web", "eu-1", [fleet["a"].address, "127.0.0.1:1"]) as daemon:

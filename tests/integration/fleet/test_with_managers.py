@@ -77,10 +77,10 @@ async def test_commands_travel_both_ways(three, fleet):
         daemon.command("ping name=who,type=CephString", "")(lambda who: f"pong {who}")
         await until(lambda: daemon.joined and fleet.daemons["web.eu-1"].line)
 
-        told = await fleet.daemons["web.eu-1"].line.tell(Order(("ping", "x"), {}), timeout_s=5)
+        result = await fleet.daemons["web.eu-1"].line.tell(Order(("ping", "x"), {}), timeout_s=5)
         answer = await daemon.execute(["echo", "hello"])
 
-        assert told.stdout == "pong x"
+        assert result.stdout == "pong x"
         assert (answer.text, answer.term) == ("hello", 5)
 
 
@@ -106,7 +106,7 @@ async def test_of_two_programs_with_one_name_the_newer_stays(three, fleet):
         await newest(fleet, "web.requests")
         async with AsyncDaemon("web", "eu-1", three.hosts) as newer:
             await until(lambda: older.replaced)
-            await until(lambda: fleet.daemons["web.eu-1"].incarnation == newer.hello.incarnation)
+            await until(lambda: fleet.daemons["web.eu-1"].incarnation == newer.identity.incarnation)
             await until(lambda: newer.joined)
             assert not newer.replaced
 
@@ -124,7 +124,7 @@ async def test_the_rule_that_was_broken_is_in_the_programs_log(three, caplog):
 
 
 async def test_what_cannot_be_said_disturbs_no_membership(three, fleet):
-    """The caller is told; the daemon stays, with what it said before and counts since."""
+    """The caller is result; the daemon stays, with what it said before and counts since."""
     async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
         daemon.status["state"] = "ok"
         requests = daemon.counter("requests")

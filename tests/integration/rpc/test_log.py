@@ -7,7 +7,7 @@ import asyncio
 import grpc
 import pytest
 
-from mgr.client.messages import Line
+from mgr.client.messages import LogLine
 from mgr.cluster.log import WAITING_MAX, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.manager_pb2 import FollowLogRequest
@@ -106,7 +106,7 @@ async def test_following_goes_on_with_the_successors_log(client, three):
     seen = []
 
     async for line in client.follow_log(past=5):
-        assert isinstance(line, Line)
+        assert isinstance(line, LogLine)
         seen.append((line.term, line.sequence, line.message))
         if len(seen) == 1:
             log.add("two", name="mgr.a")

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from mgr.client.blocking import Client
-from mgr.client.maps import Gone, Map
+from mgr.client.maps import Map, MapRemoved
 from mgr.clock import CLOCK
 from mgr.cluster.maps import Maps
 from mgr.errors import ConflictError, InvalidArgumentError, NotActiveError, NotFoundError
@@ -192,7 +192,7 @@ async def test_a_watching_client_goes_on_with_the_successor(three, client):
 
     assert [each.name for each in seen] == ["racks", "rails", "ramps"]
     assert sorted(each.name for each in after) == ["racks", "rafts", "rails"]
-    assert Gone("rails") in after
+    assert MapRemoved("rails") in after
     assert {"a": 2} in [each.document for each in after if isinstance(each, Map)]
 
 
@@ -231,7 +231,7 @@ async def test_a_watching_client_is_not_deaf_after_a_restore(three, client):
                 pass
             last = Map("racks", version, {"v": next(drafts) - 1})
             after = [await anext(news)]
-            while last not in after or Gone("rails") not in after:
+            while last not in after or MapRemoved("rails") not in after:
                 after.append(await anext(news))
 
     assert {each.name for each in first} == {"rails", "racks"}

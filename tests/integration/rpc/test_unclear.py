@@ -89,7 +89,9 @@ async def test_without_it_the_last_refusal_is_what_the_caller_hears(
 ):
     """A broken build: the class of a refusal, of which "nothing ran" is what is documented."""
     for module in ("errand", "outstanding"):
-        monkeypatch.setattr(f"mgr.client.{module}.not_believed", lambda refusal, _: refusal)
+        monkeypatch.setattr(
+            f"mgr.client.{module}.refusal_after_attempt", lambda refusal, _: refusal
+        )
 
     error, _, _ = await lost_then_refused(client, three, REFUSALS[0], over_session=over_session)
 

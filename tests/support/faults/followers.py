@@ -15,9 +15,9 @@ from typing import Any, Final, Self
 
 from mgr.client import AsyncDaemon
 from mgr.client.async_client import AsyncClient
-from mgr.client.blocking import SHARED
+from mgr.client.blocking import SHARED_LOOP
 from mgr.client.maps import Map
-from mgr.client.messages import Answer, Line
+from mgr.client.messages import Answer, LogLine
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 from tests.support.cluster import wait_for
@@ -81,7 +81,7 @@ class Followers:
 
     def __enter__(self) -> Self:
         # On the loop of all blocking clients: grpc.aio wants one loop a process (ADR 14).
-        self._running = asyncio.run_coroutine_threadsafe(self._run(), SHARED.loop())
+        self._running = asyncio.run_coroutine_threadsafe(self._run(), SHARED_LOOP.loop())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,7 +156,7 @@ class Followers:
             with self._noted("log"):
                 async with contextlib.aclosing(client.follow_log(past=100)) as lines:
                     async for line in lines:
-                        if isinstance(line, Line):
+                        if isinstance(line, LogLine):
                             self.seen.log_term = max(self.seen.log_term, line.term)
             await asyncio.sleep(EVERY_S)
 

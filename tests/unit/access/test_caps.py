@@ -2,18 +2,18 @@
 
 import pytest
 
-from mgr.access.caps import JOIN, PROFILES, Ask, Caps
+from mgr.access.caps import JOIN, PROFILES, AccessRequest, Caps
 from mgr.errors import InvalidArgumentError
 
-READ = Ask("health", "r")
-SET = Ask("config set", "rw", arguments={"who": "mgr", "name": "mgr/hello/place"})
-RIGHTS = Ask("auth caps", "rwx")
-HELLO = Ask("hello", "r", "hello")
-COUNT = Ask("hello count", "rw", "hello")
-OTHER = Ask("status", "r", "status")
-PUBLISH = Ask("map set", "rw", arguments={"name": "racks"})
-JOINS = Ask(JOIN, "rw", arguments={"type": "osd", "id": "1"})
-POSTS = Ask("crash post", "rw", "crash")
+READ = AccessRequest("health", "r")
+SET = AccessRequest("config set", "rw", arguments={"who": "mgr", "name": "mgr/hello/place"})
+RIGHTS = AccessRequest("auth caps", "rwx")
+HELLO = AccessRequest("hello", "r", "hello")
+COUNT = AccessRequest("hello count", "rw", "hello")
+OTHER = AccessRequest("status", "r", "status")
+PUBLISH = AccessRequest("map set", "rw", arguments={"name": "racks"})
+JOINS = AccessRequest(JOIN, "rw", arguments={"type": "osd", "id": "1"})
+POSTS = AccessRequest("crash post", "rw", "crash")
 ALL = [READ, SET, RIGHTS, HELLO, COUNT, OTHER, PUBLISH, JOINS, POSTS]
 
 

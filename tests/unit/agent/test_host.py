@@ -10,10 +10,10 @@ import pytest
 
 from mgr.agent.actions import Actions
 from mgr.agent.facts import facts
-from mgr.agent.host_metrics import Meters, busiest
+from mgr.agent.host_metrics import HostMetrics, busiest
 from mgr.agent.settings import AgentSettings, Watch
 from mgr.agent.smart import device_in, wear_level
-from mgr.agent.watched_units import look, properties_in, say_process, say_unit
+from mgr.agent.watched_units import properties_in, report_process, report_unit, sample
 from mgr.client.daemon.program import Program
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
@@ -26,8 +26,8 @@ def host():
 def values(program):
     found = {}
     for series in program.counters.live():
-        labels = "".join(f",{value}" for _, value in series.face.labels)
-        found[series.face.name + labels] = series.read()[0]
+        labels = "".join(f",{value}" for _, value in series.spec.labels)
+        found[series.spec.name + labels] = series.read()[0]
     return found
 
 
@@ -41,11 +41,11 @@ def test_facts_are_short_texts():
 
 def test_the_host_is_read_into_counters(host):
     """Twice: totals grow by what came in between."""
-    meters = Meters(host)
+    metrics = HostMetrics(host)
 
-    meters.read()
+    metrics.read()
     first = values(host)
-    meters.read()
+    metrics.read()
     second = values(host)
 
     assert first["memory_total"] > first["memory_available"] > 0
@@ -59,15 +59,15 @@ def test_an_interface_that_goes_is_reported_no_more(host, monkeypatch):
     lo = next(iter(__import__("psutil").net_io_counters(pernic=True).values()))
     present = {"eth0": lo}
     monkeypatch.setattr("psutil.net_io_counters", lambda **_: present)
-    meters = Meters(host)
-    meters.read()
+    metrics = HostMetrics(host)
+    metrics.read()
     before = values(host)["network_sent_bytes,eth0"]
 
     present.clear()
-    meters.read()
+    metrics.read()
     gone = "network_sent_bytes,eth0" not in values(host)
     present["eth0"] = lo
-    meters.read()
+    metrics.read()
 
     assert gone
     assert values(host)["network_sent_bytes,eth0"] == before == lo.bytes_sent
@@ -107,15 +107,15 @@ def test_a_disk_is_known_by_model_and_serial_number():
 def test_a_unit_says_how_it_stands(host):
     """Failed is a health metric; what systemd does not know is 0."""
     said = "LoadState=loaded\nActiveState=failed\nSubState=failed\nNRestarts=3\n"
-    say_unit("x.service", properties_in(f"{said}MemoryCurrent={(1 << 64) - 1}\nX=1\n"), host)
+    report_unit("x.service", properties_in(f"{said}MemoryCurrent={(1 << 64) - 1}\nX=1\n"), host)
 
     assert host.status["state"] == "failed"
-    assert [m.type for m in host.standing.metrics] == ["UNIT_FAILED"]
+    assert [m.type for m in host.reported_state.metrics] == ["UNIT_FAILED"]
     assert values(host) == {"active": 0, "restarts": 3, "memory": 0, "cpu_seconds": 0}
 
-    say_unit("x.service", properties_in("ActiveState=active\nCPUUsageNSec=5000000000"), host)
+    report_unit("x.service", properties_in("ActiveState=active\nCPUUsageNSec=5000000000"), host)
 
-    assert host.standing.metrics == ()
+    assert host.reported_state.metrics == ()
     assert values(host)["cpu_seconds"] == 5
 
 
@@ -143,32 +143,32 @@ async def test_a_unit_is_unknown_while_systemd_does_not_answer(
     monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.2)
     watch = Watch(unit="x.service")
     systemctl("echo LoadState=loaded; echo ActiveState=active; echo NRestarts=3")
-    await look(watch, host)
+    await sample(watch, host)
     assert (host.status["state"], values(host)["active"]) == ("active", 1)
 
     systemctl(hangs)
     for _ in range(2):
         with pytest.raises(raises):
-            await look(watch, host)
+            await sample(watch, host)
 
     assert host.status["state"] == "unknown"
-    assert [(m.type, m.value) for m in host.standing.metrics] == [("UNIT_UNKNOWN", 1)]
+    assert [(m.type, m.value) for m in host.reported_state.metrics] == [("UNIT_UNKNOWN", 1)]
     assert values(host) == {}
 
     systemctl("echo LoadState=loaded; echo ActiveState=failed; echo NRestarts=4")
-    await look(watch, host)
+    await sample(watch, host)
 
     assert host.status["state"] == "failed"
-    assert [m.type for m in host.standing.metrics] == ["UNIT_FAILED"]
+    assert [m.type for m in host.reported_state.metrics] == ["UNIT_FAILED"]
     assert values(host)["restarts"] == 4
 
 
 def test_a_process_that_is_absent_is_said(host):
     """By name, as it is watched."""
-    say_process("no such program", host)
+    report_process("no such program", host)
 
     assert host.status["state"] == "absent"
-    assert host.standing.metrics[0].summary == "no process is called no such program"
+    assert host.reported_state.metrics[0].summary == "no process is called no such program"
 
 
 async def answered(host, *words):

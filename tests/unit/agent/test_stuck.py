@@ -29,14 +29,14 @@ class Hanging:
 def host():
     program = Program("host", "h", host="h", version="", metadata=None, on_replaced=None)
     yield program
-    program.sampler.close()
+    program.gauge_thread.close()
 
 
 @pytest.fixture
 def hanging():
-    meters = Hanging()
-    yield meters
-    meters.goes_on.set()
+    metrics = Hanging()
+    yield metrics
+    metrics.goes_on.set()
 
 
 async def test_meters_that_hang_are_said_to_be_stuck_until_they_are_read_again(
@@ -44,7 +44,7 @@ async def test_meters_that_hang_are_said_to_be_stuck_until_they_are_read_again(
 ):
     """However often one looks meanwhile; the agent reports on."""
     monkeypatch.setattr("mgr.agent.agent.READ_S", 0.1, raising=False)
-    work = agent._reading(hanging, host)
+    work = agent._host_reader(hanging, host)
 
     async with asyncio.timeout(10):
         for _ in range(4):
@@ -61,13 +61,13 @@ async def test_a_process_is_unknown_while_the_host_cannot_be_read(host, hanging,
     monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.1)
     watch = Watch(process="x")
     async with asyncio.timeout(10):
-        await watched_units.look(watch, host)
+        await watched_units.sample(watch, host)
         assert host.status["state"] == "absent"
 
-        monkeypatch.setattr("mgr.agent.watched_units.say_process", lambda *_: hanging.read())
+        monkeypatch.setattr("mgr.agent.watched_units.report_process", lambda *_: hanging.read())
         for _ in range(3):
             with pytest.raises(STUCK):
-                await watched_units.look(watch, host)
+                await watched_units.sample(watch, host)
 
     assert host.status["state"] == "unknown"
-    assert host.standing.metrics == ()
+    assert host.reported_state.metrics == ()

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from mgr.cli import config
-from mgr.cli.command_cache import Entry, Table, is_fresh, keep, load, path
+from mgr.cli.command_cache import CachedCommand, CommandTable, is_fresh, load, path, save
 from mgr.cli.complete import candidates, suggestions
 from mgr.errors import (
     InvalidArgumentError,
@@ -18,10 +18,10 @@ from mgr.errors import (
 
 
 def entry(signature, text="", *, hidden=False):
-    return Entry(signature, text, "r", poll=False, module="mgr", hidden=hidden)
+    return CachedCommand(signature, text, "r", poll=False, module="mgr", hidden=hidden)
 
 
-TABLE = Table(
+TABLE = CommandTable(
     etag="e",
     commands=(
         entry("config set name=who,type=CephString name=value,type=CephString", "Set it"),
@@ -37,13 +37,13 @@ TABLE = Table(
 
 def test_a_command_is_found_by_its_longest_prefix():
     """Words behind it are its arguments."""
-    assert TABLE.found(["config", "set", "mgr", "x"], {}).help == "Set it"
+    assert TABLE.find(["config", "set", "mgr", "x"], {}).help == "Set it"
 
 
 def test_unknown_words_name_the_closest_commands():
     """As they are used, hidden ones left out."""
     with pytest.raises(UnknownCommandError) as raised:
-        TABLE.found(["config", "sett"], {})
+        TABLE.find(["config", "sett"], {})
 
     assert "config set <who> <value>" in str(raised.value)
     assert "secret" not in str(raised.value)
@@ -51,9 +51,9 @@ def test_unknown_words_name_the_closest_commands():
 
 def test_the_beginning_of_commands_lists_all_of_them():
     """However many: somebody wants to know what there is."""
-    many = Table(commands=tuple(entry(f"mgr do{number:02}") for number in range(20)))
+    many = CommandTable(commands=tuple(entry(f"mgr do{number:02}") for number in range(20)))
     with pytest.raises(UnknownCommandError) as raised:
-        many.found(["mgr"], {})
+        many.find(["mgr"], {})
 
     first, *lines = str(raised.value).splitlines()
     assert first == "'mgr' begins these commands:"
@@ -63,12 +63,12 @@ def test_the_beginning_of_commands_lists_all_of_them():
 def test_arguments_that_do_not_fit_are_refused_before_anything_is_sent():
     """With the name of what is missing."""
     with pytest.raises(InvalidArgumentError, match="who"):
-        TABLE.found(["config", "get"], {})
+        TABLE.find(["config", "get"], {})
 
 
 def test_a_command_in_a_newer_language_is_left_out():
     """An old client does not fail for the sake of a command it cannot read."""
-    assert all(signature.prefix != "rot" for signature, _ in TABLE.shown())
+    assert all(signature.prefix != "rot" for signature, _ in TABLE.visible())
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_kept_table_is_read_again(home):
     """By the next run, without asking anybody."""
     file = path("a:1", {"XDG_CACHE_HOME": str(home)})
 
-    keep(file, TABLE)
+    save(file, TABLE)
 
     assert load(file) == TABLE
     assert is_fresh(file)
@@ -109,8 +109,8 @@ def test_a_spoilt_table_is_no_table(home):
     file = home / "t.json"
     file.write_text("{")
 
-    assert load(file) == Table()
-    assert load(home / "none.json") == Table()
+    assert load(file) == CommandTable()
+    assert load(home / "none.json") == CommandTable()
     assert not is_fresh(home / "none.json")
 
 
@@ -119,7 +119,7 @@ def test_a_home_that_cannot_be_written_costs_nothing_but_comfort(home):
     blocked = home / "file"
     blocked.write_text("")
 
-    keep(blocked / "mgr" / "t.json", TABLE)
+    save(blocked / "mgr" / "t.json", TABLE)
 
 
 def test_completion_asks_only_without_a_fresh_table(home):
@@ -128,7 +128,7 @@ def test_completion_asks_only_without_a_fresh_table(home):
 
     def fetch(hosts, file):
         asked.append(hosts)
-        keep(file, TABLE)
+        save(file, TABLE)
         return TABLE
 
     first = candidates(["config"], "s", "a:1", fetch)
@@ -155,13 +155,13 @@ def test_the_nearest_source_of_hosts_wins(home):
     file = home / "mgr/config.toml"
     file.parent.mkdir(parents=True)
     file.write_text('hosts = ["f:1", "g:1"]\nformat = "json"\n')
-    known = config.habits({"XDG_CONFIG_HOME": str(home)})
+    known = config.load_config({"XDG_CONFIG_HOME": str(home)})
 
     assert known.format == "json"
     assert config.hosts("x:1", {"MGR_HOSTS": "e:1"}, known) == "x:1"
     assert config.hosts(None, {"MGR_HOSTS": "e:1"}, known) == "e:1"
     assert config.hosts(None, {}, known) == "f:1,g:1"
-    assert config.hosts(None, {}, config.Habits()) == "127.0.0.1:7400"
+    assert config.hosts(None, {}, config.FileConfig()) == "127.0.0.1:7400"
 
 
 @pytest.mark.parametrize("text", ["hots = []", "hosts = [", "timeout_s = 'long'"])
@@ -172,4 +172,4 @@ def test_a_config_file_that_cannot_be_meant_is_refused(home, text):
     file.write_text(text)
 
     with pytest.raises(InvalidSettingError, match=str(file)):
-        config.habits({"XDG_CONFIG_HOME": str(home)})
+        config.load_config({"XDG_CONFIG_HOME": str(home)})

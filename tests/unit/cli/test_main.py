@@ -120,7 +120,7 @@ def test_an_interrupted_command_says_so(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mgr.cli.main._done", interrupted)
+    monkeypatch.setattr("mgr.cli.main._dispatch", interrupted)
 
     assert main(["status"]) == 130
 

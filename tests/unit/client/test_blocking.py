@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from mgr.client.blocking import Shared
+from mgr.client.blocking import SharedLoop
 from mgr.errors import InternalError, UnreachableError
 
 
 @pytest.fixture
 def shared():
-    made = Shared(look_s=0.01)
+    made = SharedLoop(check_interval_s=0.01)
     made.loop()
     yield made
     end(made)

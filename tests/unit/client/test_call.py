@@ -7,9 +7,9 @@ import pytest
 
 from mgr import errors
 from mgr.client.attempt import Attempts
-from mgr.client.call import HINTS_MAX, Elsewhere, Errand
-from mgr.client.leader_cache import Guide
-from mgr.client.leader_search import Search, Sighting
+from mgr.client.call import HINTS_MAX, LeaderCall, RetryElsewhere
+from mgr.client.leader_cache import LeaderCache
+from mgr.client.leader_search import LeaderHint, LeaderSearch
 from mgr.client.peers import Peer, Peers
 from mgr.errors import (
     DeadlineExceededError,
@@ -65,18 +65,18 @@ class Managers:
         return Ended(self.answers(peer.address))
 
 
-def errand(managers, *, timeout_s=10):
-    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
-    return guide, Errand(guide, managers.send, timeout_s=timeout_s)
+def leader_call(managers, *, timeout_s=10):
+    leader_cache = LeaderCache(Peers(["a:1"]), ManualClock(), reach_s=1)
+    return leader_cache, LeaderCall(leader_cache, managers.send, timeout_s=timeout_s)
 
 
 async def test_hints_are_followed_three_times_and_no_more():
     """Managers that each name another one do not keep a client for ever."""
     managers = Managers(lambda address: NotActiveError(f"x{address}", term=5))
-    _, one = errand(managers)
+    _, one = leader_call(managers)
 
-    with pytest.raises(Elsewhere):
-        await one._round(Sighting(5, "a:1"))
+    with pytest.raises(RetryElsewhere):
+        await one._follow_hints(LeaderHint(5, "a:1"))
 
     assert len(managers.asked) == HINTS_MAX + 1
     assert len(set(managers.asked)) == HINTS_MAX + 1
@@ -86,10 +86,10 @@ async def test_hints_are_followed_three_times_and_no_more():
 async def test_a_manager_without_a_better_idea_is_asked_once(hint):
     """It names nobody, or itself: the next attempt comes after a pause."""
     managers = Managers(lambda _: NotActiveError(hint))
-    _, one = errand(managers)
+    _, one = leader_call(managers)
 
-    with pytest.raises(Elsewhere):
-        await one._round(Sighting(5, "a:1"))
+    with pytest.raises(RetryElsewhere):
+        await one._follow_hints(LeaderHint(5, "a:1"))
 
     assert managers.asked == ["a:1"]
 
@@ -97,10 +97,10 @@ async def test_a_manager_without_a_better_idea_is_asked_once(hint):
 async def test_a_hint_that_is_older_than_what_is_known_is_not_followed():
     """A manager that has not heard of the newest term would send its callers back."""
     managers = Managers(lambda _: NotActiveError("b:1", term=5))
-    _, one = errand(managers)
+    _, one = leader_call(managers)
 
-    with pytest.raises(Elsewhere):
-        await one._round(Sighting(9, "a:1"))
+    with pytest.raises(RetryElsewhere):
+        await one._follow_hints(LeaderHint(9, "a:1"))
 
     assert managers.asked == ["a:1"]
 
@@ -108,32 +108,32 @@ async def test_a_hint_that_is_older_than_what_is_known_is_not_followed():
 async def test_an_answer_of_an_old_term_is_not_remembered_over_a_newer_one():
     """A call that was long under way may come back when the successor is known already."""
     managers = Managers(lambda _: "done")
-    guide, one = errand(managers)
-    guide.answered(Sighting(9, "b:1"))
+    leader_cache, one = leader_call(managers)
+    leader_cache.remember(LeaderHint(9, "b:1"))
 
-    assert await one._round(Sighting(5, "a:1")) == "done"
+    assert await one._follow_hints(LeaderHint(5, "a:1")) == "done"
 
-    assert guide.active == Sighting(9, "b:1")
+    assert leader_cache.active == LeaderHint(9, "b:1")
 
 
 async def test_who_answered_is_asked_first_the_next_time():
     """One message for a call, once the active is known."""
     managers = Managers(lambda at: "done" if at == "b:1" else NotActiveError("b:1", term=6))
-    guide, one = errand(managers)
+    leader_cache, one = leader_call(managers)
 
-    assert await one._round(Sighting(5, "a:1")) == "done"
-    assert guide.active.address == "b:1"
-    assert await Errand(guide, managers.send, timeout_s=1).run() == "done"
+    assert await one._follow_hints(LeaderHint(5, "a:1")) == "done"
+    assert leader_cache.active.address == "b:1"
+    assert await LeaderCall(leader_cache, managers.send, timeout_s=1).run() == "done"
     assert managers.asked == ["a:1", "b:1", "b:1"]
 
 
 async def test_nothing_is_sent_in_the_last_moment():
     """With no time left for an answer it could only become one more unknown outcome."""
     managers = Managers(lambda _: "done")
-    _, one = errand(managers, timeout_s=0.005)
+    _, one = leader_call(managers, timeout_s=0.005)
 
-    with pytest.raises(Elsewhere):
-        await one._round(Sighting(5, "a:1"))
+    with pytest.raises(RetryElsewhere):
+        await one._follow_hints(LeaderHint(5, "a:1"))
 
     assert managers.asked == []
 
@@ -155,14 +155,16 @@ async def test_no_refusal_hides_an_attempt_that_may_have_run(family):
     """Whatever the class: those that say nothing of earlier attempts become "unknown"."""
     refusal = MADE[family] if family in MADE else family("why it was refused")
     managers = Managers(lambda _: refusal)
-    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
-    one = Errand(guide, managers.send, timeout_s=10, earlier={"b:1": "the connection broke"})
+    leader_cache = LeaderCache(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = LeaderCall(
+        leader_cache, managers.send, timeout_s=10, earlier={"b:1": "the connection broke"}
+    )
 
-    with pytest.raises((MgrError, Elsewhere)) as raised:
-        await one._round(Sighting(5, "a:1"))
+    with pytest.raises((MgrError, RetryElsewhere)) as raised:
+        await one._follow_hints(LeaderHint(5, "a:1"))
 
     error = raised.value
-    unknown = (Elsewhere, TermLostError, DeadlineExceededError, OutcomeUnknownError)
+    unknown = (RetryElsewhere, TermLostError, DeadlineExceededError, OutcomeUnknownError)
     assert isinstance(error, unknown)
     if type(error) is OutcomeUnknownError and family is not OutcomeUnknownError:
         assert "b:1: the connection broke" in str(error)
@@ -172,13 +174,17 @@ async def test_no_refusal_hides_an_attempt_that_may_have_run(family):
 async def test_a_refused_read_is_refused():
     """It changes nothing, so it does not matter whether an earlier attempt ran."""
     managers = Managers(lambda _: NotFoundError("no such map"))
-    guide = Guide(Peers(["a:1"]), ManualClock(), reach_s=1)
-    one = Errand(
-        guide, managers.send, timeout_s=10, changes=False, earlier={"b:1": "the connection broke"}
+    leader_cache = LeaderCache(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = LeaderCall(
+        leader_cache,
+        managers.send,
+        timeout_s=10,
+        changes=False,
+        earlier={"b:1": "the connection broke"},
     )
 
     with pytest.raises(NotFoundError):
-        await one._round(Sighting(5, "a:1"))
+        await one._follow_hints(LeaderHint(5, "a:1"))
 
 
 def test_only_retries_say_how_old_the_request_is():
@@ -206,10 +212,10 @@ async def test_a_call_that_was_sent_may_have_run_though_the_channel_is_gone(
     )
     monkeypatch.setattr(Peer, "ready", lambda _: ready)
     monkeypatch.setattr(Peer, "connected", lambda _: False)
-    _, one = errand(Managers(lambda _: late))
+    _, one = leader_call(Managers(lambda _: late))
 
-    with pytest.raises(Elsewhere):
-        await one._round(Sighting(5, "a:1"))
+    with pytest.raises(RetryElsewhere):
+        await one._follow_hints(LeaderHint(5, "a:1"))
 
     one._answered = True
-    assert told in str(one._giving_up(Search(one._guide.peers)))
+    assert told in str(one._timeout_error(LeaderSearch(one._leader_cache.peers)))

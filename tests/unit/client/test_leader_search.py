@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.client.leader_search import Search
+from mgr.client.leader_search import LeaderSearch
 from mgr.client.peers import Peers
 from mgr.rpc.v1.manager_pb2 import Active, Standby, WatchActiveResponse
 
 
-class Quiet(Search):
+class Quiet(LeaderSearch):
     """Hears what the test says, and asks nobody."""
 
     def _ask_all(self):
         self.asked = self._peers.addresses
 
-    def hear(self, speaker, said_by, active="", term=0, address="", standbys=()):
+    def receive(self, speaker, from_address, active="", term=0, address="", standbys=()):
         message = WatchActiveResponse(name=speaker)
         if active:
             message.active.CopyFrom(Active(name=active, term=term, grpc_address=address))
         message.standbys.extend(Standby(grpc_address=each) for each in standbys)
-        self._note(said_by, message)
+        self._on_message(from_address, message)
 
 
 @pytest.fixture
@@ -30,45 +30,45 @@ def search():
 
 def test_the_highest_term_wins(search):
     """A manager that is cut off can only know an older one."""
-    search.hear("b", "b:1", active="c", term=7, address="c:1")
-    search.hear("a", "a:1", active="a", term=5, address="a:1")
+    search.receive("b", "b:1", active="c", term=7, address="c:1")
+    search.receive("a", "a:1", active="a", term=5, address="a:1")
 
     assert (search.best.name, search.best.term) == ("c", 7)
 
 
 def test_the_active_itself_knows_the_best_way_to_it(search):
     """It was asked by an address that works; what it advertises may not work from here."""
-    search.hear("b", "b:1", active="a", term=5, address="inside:7400")
-    search.hear("a", "a:1", active="a", term=5, address="inside:7400")
-    search.hear("b", "b:1", active="a", term=5, address="inside:7400")
+    search.receive("b", "b:1", active="a", term=5, address="inside:7400")
+    search.receive("a", "a:1", active="a", term=5, address="inside:7400")
+    search.receive("b", "b:1", active="a", term=5, address="inside:7400")
 
     assert search.best.address == "a:1"
 
 
 def test_nobody_leads_takes_nothing_back(search):
     """Another manager may know better; a term that is over is passed by the next one only."""
-    search.hear("a", "a:1", active="a", term=5, address="a:1")
-    search.hear("b", "b:1")
+    search.receive("a", "a:1", active="a", term=5, address="a:1")
+    search.receive("b", "b:1")
 
     assert search.best.term == 5
-    assert search.silent["b:1"] == "says that nobody leads"
+    assert search.unhelpful["b:1"] == "says that nobody leads"
     assert search.answered
 
 
 def test_standbys_are_learned_and_asked(search):
     """A client that was told of one manager survives the loss of that one."""
-    search.hear("a", "a:1", active="a", term=5, address="a:1", standbys=["c:1", ""])
+    search.receive("a", "a:1", active="a", term=5, address="a:1", standbys=["c:1", ""])
 
     assert search.asked == ("a:1", "b:1", "c:1")
 
 
 def test_a_lower_term_counts_once_nobody_names_the_higher_one(search):
     """Etcd was restored from a backup: whoever waits for a higher term waits for ever."""
-    search.hear("a", "a:1", active="a", term=900, address="a:1")
-    search.hear("b", "b:1", active="b", term=30, address="b:1")
+    search.receive("a", "a:1", active="a", term=900, address="a:1")
+    search.receive("b", "b:1", active="b", term=30, address="b:1")
     assert search.best.term == 900  # ``b`` may be cut off, and know an older one
 
-    search.hear("a", "a:1")
+    search.receive("a", "a:1")
 
     assert (search.best.term, search.best.address) == (30, "b:1")
 
@@ -76,9 +76,9 @@ def test_a_lower_term_counts_once_nobody_names_the_higher_one(search):
 async def test_each_change_is_told_also_to_a_lower_term(search):
     """A follower is never deaf."""
     changes = search.changes()
-    search.hear("a", "a:1", active="a", term=900, address="a:1")
+    search.receive("a", "a:1", active="a", term=900, address="a:1")
     first = await anext(changes)
-    search.hear("a", "a:1", active="b", term=30, address="b:1")
+    search.receive("a", "a:1", active="b", term=30, address="b:1")
     second = await anext(changes)
 
     assert (first.term, second.term) == (900, 30)
@@ -87,9 +87,9 @@ async def test_each_change_is_told_also_to_a_lower_term(search):
 def test_a_client_forgets_the_active_of_a_term_that_is_named_no_more():
     """Its calls would go to where nobody leads any more."""
     lowered = []
-    search = Quiet(Peers(["a:1"]), lowered=lowered.append)
-    search.hear("a", "a:1", active="a", term=900, address="a:1")
-    search.hear("a", "a:1", active="b", term=30, address="b:1")
+    search = Quiet(Peers(["a:1"]), on_lower_term=lowered.append)
+    search.receive("a", "a:1", active="a", term=900, address="a:1")
+    search.receive("a", "a:1", active="b", term=30, address="b:1")
 
     assert [each.term for each in lowered] == [30]
 
@@ -97,13 +97,13 @@ def test_a_client_forgets_the_active_of_a_term_that_is_named_no_more():
 def test_a_stream_is_left_once_when_its_term_is_the_newest_no_more(search):
     """Whoever said so, and whatever its own manager says."""
     left = []
-    search.hear("a", "a:1", active="a", term=5, address="a:1")
-    with search.leaving(5, lambda: left.append(5)):
-        search.hear("b", "b:1", active="a", term=5, address="a:1")
+    search.receive("a", "a:1", active="a", term=5, address="a:1")
+    with search.on_superseded(5, lambda: left.append(5)):
+        search.receive("b", "b:1", active="a", term=5, address="a:1")
         assert left == []
-        search.hear("b", "b:1", active="b", term=6, address="b:1")
-        search.hear("b", "b:1", active="b", term=7, address="b:1")
-    with search.leaving(7, lambda: left.append(7)):
+        search.receive("b", "b:1", active="b", term=6, address="b:1")
+        search.receive("b", "b:1", active="b", term=7, address="b:1")
+    with search.on_superseded(7, lambda: left.append(7)):
         pass
 
     assert left == [5]
@@ -111,11 +111,11 @@ def test_a_stream_is_left_once_when_its_term_is_the_newest_no_more(search):
 
 def test_an_active_that_nobody_names_any_more_is_not_the_best(search):
     """A suspended one does not name itself: whoever asked it all the same would be a load."""
-    search.hear("a", "a:1", active="a", term=5, address="a:1")
-    search.hear("b", "b:1", active="a", term=5, address="a:1")
-    search.hear("b", "b:1")
+    search.receive("a", "a:1", active="a", term=5, address="a:1")
+    search.receive("b", "b:1", active="a", term=5, address="a:1")
+    search.receive("b", "b:1")
     assert search.best.term == 5
 
-    search.hear("a", "a:1")
+    search.receive("a", "a:1")
 
     assert search.best is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.client.losses import Losses
+from mgr.client.losses import PoisonCommandGuard
 from mgr.errors import TermLostError
 
 
@@ -13,21 +13,21 @@ from mgr.errors import TermLostError
 )
 def test_two_terms_lost_are_too_many(terms, too_many):
     """A connection that broke twice in one term says nothing of the command."""
-    losses = Losses()
+    guard = PoisonCommandGuard()
 
     for term in terms:
-        losses.note(term)
+        guard.record_loss(term)
 
-    assert losses.too_many is too_many
+    assert guard.too_many is too_many
 
 
 def test_its_caller_is_told_why_it_is_not_asked_again():
     """As a lost term: what it did is unknown."""
-    losses = Losses()
-    losses.note(5)
-    losses.note(6)
+    guard = PoisonCommandGuard()
+    guard.record_loss(5)
+    guard.record_loss(6)
 
-    error = losses.error("the connection broke")
+    error = guard.error("the connection broke")
 
     assert isinstance(error, TermLostError)
     assert "2 managers were lost" in str(error)

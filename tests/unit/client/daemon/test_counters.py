@@ -125,7 +125,7 @@ def test_labels_made_of_what_users_send_do_no_harm(counters):
     """They are cut and made printable."""
     made = counters.get(Counter, "requests", {"path": "/\n" + "x" * 1000})
 
-    (label,) = made.face.labels
+    (label,) = made.spec.labels
     assert label[1].startswith("/?x")
     assert len(label[1]) == LABEL_LENGTH_MAX
 

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from mgr.client.daemon.handlers import Handlers
-from mgr.client.daemon.serial_thread import Worker
+from mgr.client.daemon.serial_thread import SerialThread
 from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
@@ -17,9 +17,9 @@ TIMEOUT_S = 30
 
 @pytest.fixture
 def handlers():
-    worker = Worker("commands")
-    yield Handlers(worker)
-    worker.close()
+    thread = SerialThread("commands")
+    yield Handlers(thread)
+    thread.close()
 
 
 async def answer(handlers, *words):

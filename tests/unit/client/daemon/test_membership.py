@@ -10,9 +10,9 @@ from dataclasses import replace
 import grpc
 import pytest
 
-from mgr.client.daemon.membership import PAUSE_S_MAX, REFUSED_PAUSE_S, Membership, Patience
+from mgr.client.daemon.membership import PAUSE_S_MAX, REFUSED_PAUSE_S, Backoff, Membership
 from mgr.client.daemon.program import Program
-from mgr.client.leader_search import Sighting
+from mgr.client.leader_search import LeaderHint
 from mgr.errors import ReportRefusedError, UnreachableError
 from mgr.rpc.v1.cluster_pb2 import Configure, ReportResponse
 from tests.support.virtual_loop import VirtualClock, VirtualLoop
@@ -23,8 +23,8 @@ WITHIN_S = 10
 class Stream:
     """A stream to a manager that takes everything, until the road is cut."""
 
-    def __init__(self, road):
-        self.road = road
+    def __init__(self, connector):
+        self.connector = connector
         self.over = asyncio.Event()
         self.answers = []
 
@@ -36,10 +36,10 @@ class Stream:
 
     async def write(self, message):
         if not self.over.is_set() and message.HasField("open"):
-            self.road.arrivals.append((asyncio.get_running_loop().time(), message.open))
+            self.connector.arrivals.append((asyncio.get_running_loop().time(), message.open))
             configure = Configure()
             configure.period.FromSeconds(5)
-            configure.rejoin_within.FromSeconds(self.road.within_s)
+            configure.rejoin_within.FromSeconds(self.connector.within_s)
             self.answers.append(ReportResponse(configure=configure))
 
     async def done_writing(self):
@@ -56,7 +56,7 @@ class Stream:
         return grpc.StatusCode.OK
 
 
-class Road:
+class Connector:
     """To one manager, which may be gone."""
 
     def __init__(self, within_s=WITHIN_S):
@@ -64,24 +64,24 @@ class Road:
         self.arrivals = []
         self.streams = []
         self.attempts = 0
-        self.best = Sighting(5, "a:1")
-        self.silent = {}
+        self.best = LeaderHint(5, "a:1")
+        self.unhelpful = {}
         self.open = True
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def search(self):
         yield self
 
-    async def newer(self, term):
+    async def wait_newer(self, term):
         while self.best is None or self.best.term <= term:
-            await self.news.wait()
+            await self.changed.wait()
 
     def lead(self, term):
-        self.best = Sighting(term, "b:1")
+        self.best = LeaderHint(term, "b:1")
         self.open = True
-        news, self.news = self.news, asyncio.Event()
-        news.set()
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
     def report(self, address):
         self.attempts += 1
@@ -103,13 +103,13 @@ def in_virtual_time(scenario):
         loop.close()
 
 
-def programs(road, count):
+def programs(connector, count):
     rng = random.Random(7)
     return [
         Membership(
             Program("web", str(each), host="h", version="", metadata=None, on_replaced=None),
-            road,
-            patience=Patience(uniform=rng.uniform),
+            connector,
+            backoff=Backoff(uniform=rng.uniform),
         )
         for each in range(count)
     ]
@@ -128,40 +128,40 @@ async def running(memberships):
 
 def test_a_fleet_does_not_come_back_in_one_second():
     """Arrivals are spread evenly over what the manager said."""
-    road = Road()
+    connector = Connector()
 
     async def scenario():
-        async with running(programs(road, 100)):
+        async with running(programs(connector, 100)):
             await asyncio.sleep(60)
-            road.arrivals.clear()
-            road.cut()
+            connector.arrivals.clear()
+            connector.cut()
             lost_s = asyncio.get_running_loop().time()
             await asyncio.sleep(WITHIN_S + 1)
-            after = sorted(at - lost_s for at, _ in road.arrivals)
+            after = sorted(at - lost_s for at, _ in connector.arrivals)
             assert len(after) == 100
             assert after[-1] <= WITHIN_S
             each_second = [sum(n <= at < n + 1 for at in after) for n in range(10)]
             assert max(each_second) < 25
-            assert all(opening.rejoins for _, opening in road.arrivals)
+            assert all(opening.rejoins for _, opening in connector.arrivals)
 
     in_virtual_time(scenario())
 
 
 def test_a_fleet_that_waited_for_an_active_is_spread_as_well():
     """All of them hear of the new one in the same moment."""
-    road = Road()
+    connector = Connector()
 
     async def scenario():
-        async with running(programs(road, 100)):
+        async with running(programs(connector, 100)):
             await asyncio.sleep(60)
-            road.best = None
-            road.cut()
+            connector.best = None
+            connector.cut()
             await asyncio.sleep(60)
-            road.arrivals.clear()
-            road.lead(6)
+            connector.arrivals.clear()
+            connector.lead(6)
             begun_s = asyncio.get_running_loop().time()
             await asyncio.sleep(WITHIN_S + PAUSE_S_MAX)
-            after = sorted(at - begun_s for at, _ in road.arrivals)
+            after = sorted(at - begun_s for at, _ in connector.arrivals)
             assert len(after) == 100
             assert after[20] > 0.5
             assert after[-1] <= WITHIN_S + 0.1
@@ -171,47 +171,47 @@ def test_a_fleet_that_waited_for_an_active_is_spread_as_well():
 
 def test_nobody_there_is_asked_seldom():
     """An hour without a manager is some seven hundred attempts, not a million."""
-    road = Road()
-    road.open = False
+    connector = Connector()
+    connector.open = False
 
     async def scenario():
-        async with running(programs(road, 1)):
+        async with running(programs(connector, 1)):
             await asyncio.sleep(3600)
 
     in_virtual_time(scenario())
 
-    assert 600 < road.attempts < 1600
+    assert 600 < connector.attempts < 1600
 
 
 def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
     """A stream that lives for a moment is a failure, though it was opened."""
-    road = Road(within_s=0)
+    connector = Connector(within_s=0)
 
     async def scenario():
-        async with running(programs(road, 1)):
+        async with running(programs(connector, 1)):
             for _ in range(6000):
                 await asyncio.sleep(0.1)
-                road.cut()
+                connector.cut()
 
     in_virtual_time(scenario())
 
-    assert road.attempts < 300
+    assert connector.attempts < 300
 
 
 def test_that_nobody_is_there_is_said_ever_more_seldom_and_that_it_is_over(caplog):
     """With each address and why it is no help, in the sentence: fields are seldom shown."""
-    road = Road()
-    road.best = None
-    road.silent = {"b:1": "TLS does not fit", "a:1": "connection refused"}
-    told = []
+    connector = Connector()
+    connector.best = None
+    connector.unhelpful = {"b:1": "TLS does not fit", "a:1": "connection refused"}
+    counts = []
 
     async def scenario():
-        async with running(programs(road, 1)):
+        async with running(programs(connector, 1)):
             await asyncio.sleep(4)
-            told.append(len(caplog.records))
+            counts.append(len(caplog.records))
             await asyncio.sleep(3600)
-            told.append(len(caplog.records))
-            road.lead(6)
+            counts.append(len(caplog.records))
+            connector.lead(6)
             await asyncio.sleep(PAUSE_S_MAX + 2)
 
     in_virtual_time(scenario())
@@ -220,19 +220,19 @@ def test_that_nobody_is_there_is_said_ever_more_seldom_and_that_it_is_over(caplo
     assert first.levelname == last.levelname == "WARNING"
     assert "a:1: connection refused; b:1: TLS does not fit" in first.getMessage()
     assert first.for_s <= 10
-    assert told[0] == 0
-    assert 8 < told[1] < 16
-    assert len(caplog.records) == told[1] + 1
+    assert counts[0] == 0
+    assert 8 < counts[1] < 16
+    assert len(caplog.records) == counts[1] + 1
     assert "an active manager is found: b:1" in last.getMessage()
 
 
 def test_an_active_that_takes_nobody_is_said_as_well(caplog):
     """It is known and cannot be reached: its address leads nowhere from here."""
-    road = Road()
-    road.open = False
+    connector = Connector()
+    connector.open = False
 
     async def scenario():
-        async with running(programs(road, 1)):
+        async with running(programs(connector, 1)):
             await asyncio.sleep(30)
 
     in_virtual_time(scenario())
@@ -243,26 +243,26 @@ def test_an_active_that_takes_nobody_is_said_as_well(caplog):
 
 def test_a_short_search_is_not_worth_a_word(caplog):
     """A failover is over before."""
-    road = Road()
-    road.best = None
+    connector = Connector()
+    connector.best = None
 
     async def scenario():
-        async with running(programs(road, 1)):
+        async with running(programs(connector, 1)):
             await asyncio.sleep(3)
-            road.lead(6)
+            connector.lead(6)
             await asyncio.sleep(3)
 
     in_virtual_time(scenario())
 
-    assert len(road.arrivals) == 1
+    assert len(connector.arrivals) == 1
     assert caplog.records == []
 
 
 def test_what_cannot_be_sent_is_not_tried_all_the_time(caplog):
     """It would be a fault of the library, and the same each time."""
-    road = Road()
-    (membership,) = programs(road, 1)
-    membership._program.hello = replace(membership._program.hello, version="\ud800")
+    connector = Connector()
+    (membership,) = programs(connector, 1)
+    membership._program.identity = replace(membership._program.identity, version="\ud800")
 
     async def scenario():
         async with running([membership]):
@@ -271,15 +271,15 @@ def test_what_cannot_be_sent_is_not_tried_all_the_time(caplog):
     in_virtual_time(scenario())
 
     assert 100 < len(caplog.records) < 300
-    assert road.arrivals == []
+    assert connector.arrivals == []
 
 
 @pytest.mark.parametrize("times", range(1, 20))
 def test_pauses_grow_to_a_limit(times):
     """And never to nothing."""
-    patience = Patience(uniform=lambda _, high: high)
+    backoff = Backoff(uniform=lambda _, high: high)
 
-    pauses = [patience.after_failure_s(UnreachableError("x")) for _ in range(times)]
+    pauses = [backoff.after_failure_s(UnreachableError("x")) for _ in range(times)]
 
     assert pauses == sorted(pauses)
     assert pauses[-1] <= PAUSE_S_MAX
@@ -287,6 +287,6 @@ def test_pauses_grow_to_a_limit(times):
 
 def test_a_refusal_is_not_repeated_soon():
     """The same again is refused again."""
-    patience = Patience(uniform=lambda low, _: low)
+    backoff = Backoff(uniform=lambda low, _: low)
 
-    assert patience.after_life_s(ReportRefusedError("name", "no"), 0) >= REFUSED_PAUSE_S / 2
+    assert backoff.after_stream_s(ReportRefusedError("name", "no"), 0) >= REFUSED_PAUSE_S / 2

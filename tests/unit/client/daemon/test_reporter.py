@@ -1,11 +1,11 @@
-"""What one stream is told, and when all of it is told anew."""
+"""What one stream is declaration, and when all of it is declaration anew."""
 
 from __future__ import annotations
 
 import pytest
 
 from mgr.client.daemon.counters import Counter, Counters, Histogram
-from mgr.client.daemon.reported_state import Device, Standing
+from mgr.client.daemon.reported_state import Device, ReportedState
 from mgr.client.daemon.reporter import RETIRED_REPORTS_MAX, Reporter
 from mgr.report_limits import COUNTERS_MAX
 
@@ -16,16 +16,16 @@ def counters():
 
 
 @pytest.fixture
-def standing():
-    return Standing()
+def state():
+    return ReportedState()
 
 
 @pytest.fixture
-def reporter(counters, standing):
-    return Reporter(counters, standing)
+def reporter(counters, state):
+    return Reporter(counters, state)
 
 
-def told(reporter):
+def declaration(reporter):
     """The paths that are declared now, and whether anew; None if nothing."""
     message = reporter.declare()
     return message and (message.anew, [each.labels["n"] for each in message.counters])
@@ -65,52 +65,52 @@ def test_values_are_those_that_were_declared(reporter, counters):
 def test_many_retired_ones_make_a_new_declaration(reporter, counters):
     """One of many keeps its last value for a while: a declaration costs more."""
     series = make(counters, *range(16))
-    assert told(reporter)[0]
+    assert declaration(reporter)[0]
 
     series[0].retire()
-    assert told(reporter) is None
+    assert declaration(reporter) is None
     assert len(reporter.report().values) == 16
 
     for each in series[1:4]:
         each.retire()
-    assert told(reporter) == (True, [str(n) for n in range(4, 16)])
+    assert declaration(reporter) == (True, [str(n) for n in range(4, 16)])
     assert len(reporter.report().values) == 12
 
 
 def test_a_retired_one_is_gone_after_a_while(reporter, counters):
     """At the latest after a dozen reports."""
     series = make(counters, *range(16))
-    told(reporter)
+    declaration(reporter)
     series[0].retire()
 
-    said = [told(reporter) for _ in range(RETIRED_REPORTS_MAX + 1)]
+    said = [declaration(reporter) for _ in range(RETIRED_REPORTS_MAX + 1)]
 
     assert said[:-1] == [None] * RETIRED_REPORTS_MAX
     assert said[-1] == (True, [str(n) for n in range(1, 16)])
 
 
 def test_retired_ones_leave_room_before_new_ones_are_declared(reporter, counters):
-    """The manager counts what it was told of, and it has a limit."""
+    """The manager counts what it was declaration of, and it has a limit."""
     series = make(counters, *range(COUNTERS_MAX))
-    told(reporter)
+    declaration(reporter)
     series[0].retire()
-    assert told(reporter) is None
+    assert declaration(reporter) is None
 
     make(counters, "new")
 
-    anew, declared = told(reporter)
+    anew, declared = declaration(reporter)
     assert anew
     assert len(declared) == COUNTERS_MAX
     assert declared[-1] == "new"
 
 
 def test_the_last_one_can_be_retired(reporter, counters):
-    """The manager is told that there is none."""
+    """The manager is declaration that there is none."""
     (only,) = make(counters, 1)
-    told(reporter)
+    declaration(reporter)
     only.retire()
 
-    assert told(reporter) == (True, [])
+    assert declaration(reporter) == (True, [])
 
 
 def test_reports_are_numbered_from_one(reporter):
@@ -118,16 +118,16 @@ def test_reports_are_numbered_from_one(reporter):
     assert [reporter.report().sequence for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_stands_is_said_once_and_nothing_is_not_said(reporter, standing):
+def test_what_stands_is_said_once_and_nothing_is_not_said(reporter, state):
     """Present means: instead of what was said before."""
     quiet = reporter.report()
-    standing.devices = [Device("ACME_1", "sda", wear_level=0.5)]
-    standing.task_status["scrub"] = 3
+    state.devices = [Device("ACME_1", "sda", wear_level=0.5)]
+    state.task_status["scrub"] = 3
     news = reporter.report()
-    standing.devices = [Device("ACME_1", "sda", wear_level=0.5)]
-    standing.task_status["scrub"] = "3"
+    state.devices = [Device("ACME_1", "sda", wear_level=0.5)]
+    state.task_status["scrub"] = "3"
     again = reporter.report()
-    del standing.task_status["scrub"]
+    del state.task_status["scrub"]
     gone = reporter.report()
 
     assert not any(quiet.HasField(each) for each in ("status", "health_metrics", "devices"))

@@ -35,7 +35,7 @@ def program(type="web", id="eu-1", *, host="h", version="", metadata=None):  # n
 
 def said(made):
     """What a manager that is new is told, through the manager's own rules."""
-    reporter = Reporter(made.counters, made.standing)
+    reporter = Reporter(made.counters, made.reported_state)
     declared = reporter.declare()
     if declared is not None:
         counters = asyncio.run(counters_in(declared))
@@ -137,7 +137,7 @@ def test_one_too_many_is_refused_and_the_others_stay():
     made.command("drop0")(lambda: "x")
     made.health_metric("M1", 0)
     made.health_metric("M32", 1)
-    assert len(made.standing.metrics) == 32
+    assert len(made.reported_state.metrics) == 32
 
 
 def test_texts_that_go_make_room():
@@ -186,7 +186,7 @@ def test_an_introduction_that_cannot_be_is_refused(how):
 
 def test_the_longest_introduction_is_taken():
     """As above, to the last character."""
-    made = program("w" * 64, "x" * 128, host="h" * 255, metadata={"a": "x" * 16_383}).hello
+    made = program("w" * 64, "x" * 128, host="h" * 255, metadata={"a": "x" * 16_383}).identity
 
     checked_name(made.type, made.id)
     checked_text("host", made.host)
