@@ -160,7 +160,7 @@ class StandbyRole:
 
     def _modules_to_run(self) -> list[DiscoveredModule]:
         manager = self._manager
-        if not manager.config.native(STANDBY_MODULES):
+        if not manager.config.manager_option(STANDBY_MODULES):
             return []
         return [
             found

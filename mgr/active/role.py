@@ -42,13 +42,13 @@ from mgr.active.successor import check_successor
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.write_proof import WriteProof
-from mgr.argument.tell import TELL, meant, to_daemon
+from mgr.argument.tell import TELL, daemon_command_arguments, resolve_target
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.catalogue import builtins
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -115,7 +115,7 @@ class ActiveRole:
             self.log,
             term=term_context.term,
             name=f"mgr.{manager.id}",
-            refused=manager.metrics.count_refused,
+            on_refusal=manager.metrics.count_refused,
         )
         self._fleet_store = FleetStore(self.fleet, manager, self._fenced, self._on_fleet_changed)
         self._modules = self._make_modules()
@@ -174,7 +174,7 @@ class ActiveRole:
         fleet_store = self._fleet_store
         for work in (
             self.proof.prove,
-            self._journal.recall,
+            self._journal.preload,
             self._health.run,
             self._health.expire_restored,
             self._watch_store,
@@ -235,11 +235,11 @@ class ActiveRole:
 
     async def _run(self, request: Request) -> Answer:
         own = self._manager.id
-        if daemon_arguments := to_daemon(request.words, request.arguments):
+        if daemon_arguments := daemon_command_arguments(request.words, request.arguments):
             return await self._dispatcher.execute(
                 replace(request, words=(TELL,), arguments=daemon_arguments)
             )
-        name, words = meant(request.words, own)
+        name, words = resolve_target(request.words, own)
         if name != own:
             self._dispatcher.check_refusal(replace(request, words=words), "it is for another one")
             return Answer(-errno.ENXIO, "", f"mgr.{name} is not the active manager, mgr.{own} is")
@@ -303,7 +303,7 @@ class ActiveRole:
         manager = self._manager
         for found in manager.catalogue.values():
             self._register_commands(found)
-        admin = Administration(
+        builtin_context = BuiltinContext(
             manager_id=manager.id,
             version=version(),
             keys=manager.keys,
@@ -324,7 +324,7 @@ class ActiveRole:
             mgr_map=self._publisher.mgr_map,
             resign=self._resign,
         )
-        runner = builtins(admin)
+        runner = builtins(builtin_context)
         self._registry.put(BUILTIN, runner.commands)
         return runner
 
@@ -439,7 +439,7 @@ class ActiveRole:
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
-            *fleet_checks(self.fleet.findings),
+            *fleet_checks(self.fleet.health),
             *self._option_checks,
         ]
         self._board.set(MANAGER_SOURCE, checks)
@@ -455,10 +455,10 @@ class ActiveRole:
                     yield presence.name, report.name, report.outdated
 
     def _update_option_checks(self, _changes: object = None) -> None:
-        invalid_values = self._manager.config.misfits()
+        invalid_values = self._manager.config.invalid_values()
         checks = option_checks(
-            (f"{setting.section} {setting.name} = '{setting.value}'", why)
-            for setting, why in invalid_values
+            (f"{option.section} {option.name} = '{option.value}'", why)
+            for option, why in invalid_values
         )
         # Whoever changed an option waits for this.
         if checks != self._option_checks:

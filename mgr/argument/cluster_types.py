@@ -12,7 +12,7 @@ from mgr.argument import types
 from mgr.argument.types import ArgumentFormat, ArgumentValid, CephArgtype
 
 PORT_MAX: Final = 65535
-NAMED: Final = ("osd", "mon", "client", "mds", "mgr")
+ENTITY_TYPES: Final = ("osd", "mon", "client", "mds", "mgr")
 
 
 class CephIPAddr(CephArgtype):
@@ -99,7 +99,7 @@ class CephName(CephArgtype):
         kind, dot, name = text.partition(".")
         if not dot:
             raise ArgumentFormat(f"CephName: no . in {text}")
-        if kind not in NAMED:
+        if kind not in ENTITY_TYPES:
             raise ArgumentValid(f"unknown type {kind}")
         if kind == "osd" and name != "*" and _number(name) is None:
             raise ArgumentFormat(f"osd id {name} not integer")

@@ -76,12 +76,12 @@ class Argument:
 
     def to_json(self) -> dict[str, Any]:
         """The form in which clients are told: ``req`` and ``positional`` as booleans."""
-        described: dict[str, Any] = dict(self.attributes)
-        if "req" in described:
-            described["req"] = self.required
-        if "positional" in described or not self.positional:
-            described["positional"] = self.positional
-        return described
+        description: dict[str, Any] = dict(self.attributes)
+        if "req" in description:
+            description["req"] = self.required
+        if "positional" in description or not self.positional:
+            description["positional"] = self.positional
+        return description
 
     def usage(self) -> str:
         """How it stands in a usage line: ``<name:hint>``, ``[--flag]``, ``[<name>...]``."""

@@ -55,7 +55,7 @@ def match(
         raise ArgumentPrefix(f"no match for {' '.join(words)}")
     request: dict[str, Any] = {"prefix": signature.prefix}
     _take_named(arguments, signature, request)
-    _Words(words[len(own) :], signature, request).take()
+    _WordParser(words[len(own) :], signature, request).take()
     for argument in signature.arguments:
         _check_count(argument, request)
     return request
@@ -80,50 +80,50 @@ def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signa
     return [each for likeness, each in ranked if best > 0 or likeness >= _SIMILAR_MIN][:CLOSEST_MAX]
 
 
-class _Words:
+class _WordParser:
     """Words on their way into a request."""
 
     def __init__(self, words: Sequence[str], signature: Signature, request: dict[str, Any]) -> None:
-        self._left = list(words)
+        self._remaining = list(words)
         self._signature = signature
         self._request = request
         self._by_words: set[str] = set()
-        self._refused: list[ArgumentError] = []
+        self._rejections: list[ArgumentError] = []
 
     def take(self) -> None:
         """Fill the arguments in order; every word must find a place."""
         for argument in self._signature.arguments:
             self._fill(argument)
-        while self._left and self._take_keyword():
+        while self._remaining and self._take_keyword():
             pass
-        if self._left:
-            raise self._misfit(self._left[0])
+        if self._remaining:
+            raise self._unexpected_word(self._remaining[0])
 
     def _fill(self, argument: Argument) -> None:
         seen = 0
         while argument.count == 0 or seen < argument.count:
-            while self._left and self._take_keyword():
+            while self._remaining and self._take_keyword():
                 pass
-            if not self._left or (not seen and argument.name in self._request):
+            if not self._remaining or (not seen and argument.name in self._request):
                 return
-            word = self._left[0]
+            word = self._remaining[0]
             if not argument.positional or _is_stray_keyword(word, argument):
-                raise self._misfit(word)
+                raise self._unexpected_word(word)
             try:
-                values = _parsed(argument, word, bare=True)
+                values = _parse_word(argument, word, bare=True)
             except ArgumentError as error:
                 if argument.required and not seen:
                     raise
                 # Not for this optional argument: it may fit the next one.
-                self._refused.append(error)
+                self._rejections.append(error)
                 return
-            self._refused.clear()
-            del self._left[0]
+            self._rejections.clear()
+            del self._remaining[0]
             self._store(argument, values)
             seen += 1
 
     def _take_keyword(self) -> bool:
-        found = _KEYWORD.fullmatch(self._left[0])
+        found = _KEYWORD.fullmatch(self._remaining[0])
         argument = found and self._signature.argument(found[1].replace("-", "_"))
         if not found or not argument:
             return False
@@ -131,11 +131,11 @@ class _Words:
         if value is None and argument.is_flag:
             value = "true"
         elif value is None:
-            if len(self._left) == 1:
-                raise ArgumentMissing(f"{self._left[0]} needs a value: {argument.usage()}")
-            value = self._left.pop(1)
-        del self._left[0]
-        self._store(argument, _parsed(argument, value, bare=False))
+            if len(self._remaining) == 1:
+                raise ArgumentMissing(f"{self._remaining[0]} needs a value: {argument.usage()}")
+            value = self._remaining.pop(1)
+        del self._remaining[0]
+        self._store(argument, _parse_word(argument, value, bare=False))
         return True
 
     def _store(self, argument: Argument, values: list[Any]) -> None:
@@ -147,10 +147,10 @@ class _Words:
             # The last keyword wins, as on every command line.
             self._request[argument.name] = values[-1]
 
-    def _misfit(self, word: str) -> ArgumentError:
-        if self._refused:
+    def _unexpected_word(self, word: str) -> ArgumentError:
+        if self._rejections:
             # Every optional argument that it might have been meant for, in order.
-            return type(self._refused[0])("; ".join(map(str, self._refused)))
+            return type(self._rejections[0])("; ".join(map(str, self._rejections)))
         known = [f"--{each.name.replace('_', '-')}" for each in self._signature.arguments]
         near = (
             difflib.get_close_matches(word.partition("=")[0], known, 1) if word[:2] == "--" else []
@@ -165,7 +165,7 @@ def _take_named(
     for name, value in arguments.items():
         argument = signature.argument(name)
         if argument is not None:
-            request[name] = _accepted(argument, value)
+            request[name] = _accept_value(argument, value)
         elif name in ENVELOPE:
             request[name] = value
         else:
@@ -174,26 +174,26 @@ def _take_named(
             raise ArgumentValid(f"Unexpected argument '{name}'; {wanted}")
 
 
-def _accepted(argument: Argument, value: Any) -> Any:
+def _accept_value(argument: Argument, value: Any) -> Any:
     try:
         if not argument.is_list:
             return argument.type.accept(value)
         values = value if isinstance(value, (list, tuple)) else [value]
         return [argument.type.accept(each) for each in values]
     except ArgumentError as error:
-        raise _named(argument, error) from None
+        raise _naming_argument(argument, error) from None
 
 
-def _parsed(argument: Argument, text: str, *, bare: bool) -> list[Any]:
+def _parse_word(argument: Argument, text: str, *, bare: bool) -> list[Any]:
     """The values in one word. Lists may be joined by commas, except bare free text."""
     whole = not argument.is_list or (bare and type(argument.type) is CephString)
     try:
         return [argument.type.parse(each) for each in ([text] if whole else text.split(","))]
     except ArgumentError as error:
-        raise _named(argument, error) from None
+        raise _naming_argument(argument, error) from None
 
 
-def _named(argument: Argument, error: ArgumentError) -> ArgumentError:
+def _naming_argument(argument: Argument, error: ArgumentError) -> ArgumentError:
     # Behind Ceph's own words, which scripts match on.
     return type(error)(f"{error} (argument {argument.name})")
 
@@ -240,7 +240,7 @@ def _score(words: Sequence[str], signature: Signature, *, partial: bool) -> int:
         if not left:
             break
         try:
-            _parsed(argument, left[0], bare=True)
+            _parse_word(argument, left[0], bare=True)
         except ArgumentError:
             if argument.required:
                 break

@@ -16,13 +16,15 @@ from typing import Any, Final
 from mgr.errors import InvalidArgumentError
 
 TELL: Final = "tell"
-OURS: Final = "mgr"
-ANYBODY: Final = frozenset({"", "*"})
-ABOUT_ITSELF: Final[dict[tuple[str, ...], int]] = {("config", "show"): 0, ("config", "get"): 1}
+MANAGER_TYPE: Final = "mgr"
+ACTIVE_NAMES: Final = frozenset({"", "*"})
+ABOUT_TARGET: Final[dict[tuple[str, ...], int]] = {("config", "show"): 0, ("config", "get"): 1}
 """Commands that, with so many words behind them, are about the manager that is told."""
 
 
-def to_daemon(words: Sequence[str], arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+def daemon_command_arguments(
+    words: Sequence[str], arguments: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """The arguments of the command ``tell`` if ``words`` tell a daemon something; else None.
 
     What the daemon is told passes through: none of it is taken for an argument of ``tell``.
@@ -30,13 +32,13 @@ def to_daemon(words: Sequence[str], arguments: Mapping[str, Any]) -> dict[str, A
     if len(words) < 3 or words[0] != TELL:
         return None
     kind, dot, name = words[1].partition(".")
-    if kind == OURS or not dot or not name:
+    if kind == MANAGER_TYPE or not dot or not name:
         return None
-    told: dict[str, Any] = {"target": words[1], "args": list(words[2:])}
-    return told | {"typed": json.dumps(dict(arguments))} if arguments else told
+    request: dict[str, Any] = {"target": words[1], "args": list(words[2:])}
+    return request | {"typed": json.dumps(dict(arguments))} if arguments else request
 
 
-def meant(words: Sequence[str], active: str) -> tuple[str, tuple[str, ...]]:
+def resolve_target(words: Sequence[str], active: str) -> tuple[str, tuple[str, ...]]:
     """Whom ``words`` are for, and what they then ask; words that are no ``tell``: the active.
 
     Raises:
@@ -48,10 +50,10 @@ def meant(words: Sequence[str], active: str) -> tuple[str, tuple[str, ...]]:
     if len(words) < 3:
         raise InvalidArgumentError("write: tell mgr[.<id>] <command> or tell <type>.<id> <command>")
     kind, _, name = words[1].partition(".")
-    if kind != OURS:
+    if kind != MANAGER_TYPE:
         raise InvalidArgumentError(f"'{words[1]}' is nobody's name: write <type>.<id>")
-    name = active if name in ANYBODY else name
-    asked = tuple(words[2:])
-    if ABOUT_ITSELF.get(asked[:2]) == len(asked) - 2:
-        asked = (*asked[:2], f"{OURS}.{name}", *asked[2:])
-    return name, asked
+    name = active if name in ACTIVE_NAMES else name
+    command = tuple(words[2:])
+    if ABOUT_TARGET.get(command[:2]) == len(command) - 2:
+        command = (*command[:2], f"{MANAGER_TYPE}.{name}", *command[2:])
+    return name, command

@@ -104,7 +104,7 @@ class _Number(CephArgtype):
             return self.parse(value)
         if isinstance(value, bool) or not isinstance(value, (int, self.kind)):
             raise ArgumentValid(f"{value} doesn't represent {self._article}")
-        return self._bounded(self.kind(value))
+        return self._check_bounds(self.kind(value))
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -122,7 +122,7 @@ class _Number(CephArgtype):
     def _article(self) -> str:
         return "an int" if self.kind is int else "a float"
 
-    def _bounded(self, value: float) -> float:
+    def _check_bounds(self, value: float) -> float:
         low, high = [*self.range, None, None][:2]
         if (low is not None and value < low) or (high is not None and value > high):
             raise ArgumentValid(f"{value} not in range {self.range}")
@@ -141,7 +141,7 @@ class CephInt(_Number):
             value = int(text, 0)
         except ValueError:
             raise ArgumentValid(f"{text} doesn't represent an int") from None
-        return int(self._bounded(value))
+        return int(self._check_bounds(value))
 
 
 class CephFloat(_Number):
@@ -156,7 +156,7 @@ class CephFloat(_Number):
             value = float(text)
         except ValueError:
             raise ArgumentValid(f"{text} doesn't represent a float") from None
-        return self._bounded(value)
+        return self._check_bounds(value)
 
 
 class CephString(CephArgtype):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.argument.tell import meant, to_daemon
+from mgr.argument.tell import daemon_command_arguments, resolve_target
 from mgr.cli import output
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.client.async_client import AsyncClient
@@ -148,10 +148,10 @@ async def _execute(invocation: Invocation) -> int:
                 return output.failure(error, invocation.format)
             raise _explain_unreachable(found, error) from None
         # Who is told is the manager's to judge, and what a daemon is told is the daemon's.
-        if tell_arguments := to_daemon(invocation.words, arguments):
+        if tell_arguments := daemon_command_arguments(invocation.words, arguments):
             entry = table.find(("tell",), tell_arguments)
         else:
-            entry = table.find(meant(invocation.words, "")[1], arguments)
+            entry = table.find(resolve_target(invocation.words, "")[1], arguments)
         if entry.poll:
             return await _poll(client, invocation, arguments, data)
         begun_s = CLOCK.now()

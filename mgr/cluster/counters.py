@@ -121,7 +121,9 @@ class Schema:
         """The counter without labels that is read by ``path``."""
         return self._by_path.get(path)
 
-    def labelled(self, group: str, name: str, labels: Sequence[tuple[str, str]]) -> Slot | None:
+    def slot_with_labels(
+        self, group: str, name: str, labels: Sequence[tuple[str, str]]
+    ) -> Slot | None:
         """The counter with exactly these labels, in whatever order."""
         return self._by_labels.get((group, name, tuple(sorted(labels))))
 
@@ -163,13 +165,13 @@ class Schemas:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._known: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
+        self._by_digest: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
 
-    def known(self, before: Schema, declaration: bytes) -> Schema | None:
+    def find(self, before: Schema, declaration: bytes) -> Schema | None:
         """``before`` and what ``declaration`` adds to it; None if nobody has declared that."""
-        return self._known.get(_digest(before, declaration))
+        return self._by_digest.get(_digest(before, declaration))
 
-    def extended(self, before: Schema, declaration: bytes, added: Sequence[Counter]) -> Schema:
+    def extend(self, before: Schema, declaration: bytes, added: Sequence[Counter]) -> Schema:
         """``before`` and ``added``, which ``declaration`` says.
 
         Raises:
@@ -178,10 +180,10 @@ class Schemas:
         """
         digest = _digest(before, declaration)
         schema = Schema([*(slot.counter for slot in before.slots), *added], digest)
-        return self._known.setdefault(digest, schema)
+        return self._by_digest.setdefault(digest, schema)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._by_digest)
 
 
 def _digest(before: Schema, declaration: bytes) -> bytes:
@@ -213,7 +215,7 @@ class Ring:
         self._values[place : place + len(row)] = row
         self._written += 1
 
-    def extended(self, schema: Schema) -> Ring:
+    def with_schema(self, schema: Schema) -> Ring:
         """This ring under a schema that begins like its own; what is new has no points yet."""
         ring = Ring(schema)
         stride = self.schema.width + 1

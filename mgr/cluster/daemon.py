@@ -11,14 +11,14 @@ from enum import IntEnum
 from typing import Any, Final, Protocol
 
 from mgr.cluster.counters import NO_POINTS
-from mgr.cluster.daemon_record import Member
+from mgr.cluster.daemon_record import DaemonRecord
 from mgr.errors import MgrError
 
 CLOCK_OFF_S: Final = 60.0
 """A daemon's clock that is this far off is reported."""
 
 
-class State(IntEnum):
+class DaemonState(IntEnum):
     """Where a daemon is. The numbers are those of the wire."""
 
     REPORTING = 1
@@ -29,7 +29,7 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReportConfig:
     """How daemons are to report, as they are told it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saying:
+class DaemonStatus:
     """What a daemon says beside its counters; None: as before."""
 
     status: Mapping[str, str] | None = None
@@ -73,7 +73,7 @@ class Saying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class OpenRequest:
     """How a daemon introduces itself; see ``Open`` in cluster.proto.
 
     Attributes:
@@ -92,7 +92,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DaemonAnswer:
     """What a daemon answered to a command: 0 or a negative errno, data, words for people."""
 
     retval: int
@@ -101,7 +101,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DaemonCommand:
     """A command for a daemon: words, further arguments by name, and what ``-i`` held."""
 
     words: Sequence[str]
@@ -110,14 +110,14 @@ class Order:
     request_id: str = ""
 
 
-class Line(Protocol):
+class DaemonStream(Protocol):
     """The stream to a daemon that is here."""
 
-    def configure(self, wanted: Wanted) -> None:
-        """Tell it how to report from now on. At once: what cannot be sent ends the line."""
+    def configure(self, config: ReportConfig) -> None:
+        """Tell it how to report from now on. At once: what cannot be sent ends the stream."""
         ...
 
-    async def tell(self, order: Order, *, timeout_s: float) -> Said:
+    async def run_command(self, request: DaemonCommand, *, timeout_s: float) -> DaemonAnswer:
         """Have it run a command.
 
         Raises:
@@ -137,46 +137,48 @@ class Daemon:
 
     Attributes:
         name: ``<kind>.<id>``.
-        line: The stream it reports on; None: it has none now.
+        stream: The stream it reports on; None: it has none now.
         incarnation: Which start of its program was here last; empty: none in this term.
         commands: Descriptors of what ``tell`` reaches, as it gave them.
         reported_at: Wall time of its last report; None if there was none in this term.
-        heard_s: When it was last heard of, on the manager's clock.
+        last_message_s: When it was last heard of, on the manager's clock.
         clock_off_s: How far its clock was ahead of the manager's when it opened.
-        contested_s: When another program last took its name from a living stream.
-        ousted: The incarnations that lost it so, lately.
+        name_conflict_s: When another program last took its name from a living stream.
+        replaced: The incarnations that lost it so, lately.
 
     """
 
     __slots__ = (
         "clock_off_s",
         "commands",
-        "contested_s",
         "devices",
-        "heard_s",
         "id",
         "incarnation",
         "kind",
-        "line",
-        "member",
+        "last_message_s",
         "messages_left",
         "metrics",
         "name",
-        "ousted",
+        "name_conflict_s",
+        "record",
+        "replaced",
         "reported_at",
         "ring",
         "state",
         "status",
+        "stream",
         "task_status",
     )
 
-    def __init__(self, name: str, member: Member, *, heard_s: float, messages: float = 0.0) -> None:
+    def __init__(
+        self, name: str, record: DaemonRecord, *, last_message_s: float, messages: float = 0.0
+    ) -> None:
         """Known, and no more than that."""
         self.name: Final = name
         self.kind, _, self.id = name.partition(".")
-        self.member = member
-        self.state = State.AWAITED
-        self.line: Line | None = None
+        self.record = record
+        self.state = DaemonState.AWAITED
+        self.stream: DaemonStream | None = None
         self.incarnation = ""
         self.commands: tuple[str, ...] = ()
         self.ring = NO_POINTS
@@ -185,10 +187,10 @@ class Daemon:
         self.metrics: Sequence[Metric] = ()
         self.devices: Sequence[Device] = ()
         self.reported_at: float | None = None
-        self.heard_s = heard_s
+        self.last_message_s = last_message_s
         self.clock_off_s = 0.0
-        self.contested_s: float | None = None
-        self.ousted: tuple[str, ...] = ()
+        self.name_conflict_s: float | None = None
+        self.replaced: tuple[str, ...] = ()
         self.messages_left = messages
 
     @property

@@ -11,7 +11,7 @@ from mgr.store.api import UNREADABLE
 log = logging.getLogger(__name__)
 
 
-class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The value of ``daemons/<kind>.<id>``.
 
     Attributes:
@@ -27,15 +27,15 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     silent_s: float = 0.0
 
 
-def encode(member: Member) -> str:
-    """The record's value; the same text for the same member."""
-    return msgspec.json.encode(member, order="deterministic").decode()
+def encode(record: DaemonRecord) -> str:
+    """The record's value; the same text for the same record."""
+    return msgspec.json.encode(record, order="deterministic").decode()
 
 
-def decode(value: str) -> Member | None:
+def decode(value: str) -> DaemonRecord | None:
     """Read a record's value; None (logged) where it cannot be read."""
     try:
-        return msgspec.json.decode(value, type=Member)
+        return msgspec.json.decode(value, type=DaemonRecord)
     except UNREADABLE as error:
         log.warning("unreadable record of a daemon", extra={"error": str(error)})
         return None

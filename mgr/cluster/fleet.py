@@ -17,10 +17,10 @@ import msgspec
 from mgr.clock import Clock, timestamp, wall_s
 from mgr.cluster.counters import EMPTY as NOTHING_DECLARED
 from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schema, Schemas
-from mgr.cluster.daemon import Daemon, Line, Opening, Saying, State
-from mgr.cluster.daemon_record import Member
-from mgr.cluster.fleet_health import Findings, findings_in
-from mgr.cluster.fleet_options import Tuning
+from mgr.cluster.daemon import Daemon, DaemonState, DaemonStatus, DaemonStream, OpenRequest
+from mgr.cluster.daemon_record import DaemonRecord
+from mgr.cluster.fleet_health import FleetHealth, fleet_health_of
+from mgr.cluster.fleet_options import FleetOptions
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.validation import (
     MESSAGES_AT_ONCE,
@@ -28,9 +28,9 @@ from mgr.cluster.validation import (
     check_count,
     check_width,
     checked_commands,
+    checked_daemon_status,
     checked_incarnation,
     checked_name,
-    checked_saying,
     checked_text,
     checked_texts,
 )
@@ -45,11 +45,11 @@ from mgr.errors import (
 ARRIVALS_PER_S: Final = 1000
 """How many daemons may come back in a second: what the spread of a fleet is made of."""
 REJOIN_MIN_S: Final = 1.0
-CONTESTED_S: Final = 300.0
+NAME_CONFLICT_SHOWN_S: Final = 300.0
 """How long health shows that two programs had one name."""
-OUSTED_MAX: Final = 8
+REPLACED_MAX: Final = 8
 """Programs remembered that lost a daemon's name; they do not get it back in this time."""
-SILENCE_KEPT: Final = 8
+SILENCE_WRITES: Final = 8
 """How often a daemon's silence is written until it is forgotten: what a failover forgets of it is
 less than this part."""
 NAMED_MAX: Final = 10
@@ -65,10 +65,10 @@ class Fleet:
         tasks_generation: Grows whenever the status of somebody's tasks changes.
         devices_generation: Grows whenever a list of devices changes.
         values: In one report of each daemon, over all.
-        gone: Who is silent for so long that it is no service any more.
+        absent: Who is silent for so long that it is no service any more.
         streams_opened: How many daemons were let in, in all, each time anew.
         streams_ended: How many of these streams are over.
-        stored: Waits until the store holds what is known of a name, its removal included.
+        wait_stored: Waits until the store holds what is known of a name, its removal included.
 
     """
 
@@ -79,14 +79,14 @@ class Fleet:
         *,
         term: int,
         name: str,
-        refused: Callable[[str], None],
+        on_refusal: Callable[[str], None],
     ) -> None:
         """Begin with nobody, in ``term``; lines in ``log`` are said by ``name`` (``mgr.a``).
 
-        ``refused`` is told the rule that a daemon broke.
+        ``on_refusal`` is told the rule that a daemon broke.
         """
         self.term: Final = term
-        self.tuning = Tuning()
+        self.options = FleetOptions()
         self.daemons: dict[str, Daemon] = {}
         self.generation = 0
         self.tasks_generation = 0
@@ -94,52 +94,54 @@ class Fleet:
         self.values = 0
         self.streams_opened = 0
         self.streams_ended = 0
-        self.stored: Callable[[str], Awaitable[None]] = _not_stored
-        self.findings = Findings()
-        self.gone: frozenset[str] = frozenset()
-        self.counts: Mapping[State, int] = {}
+        self.wait_stored: Callable[[str], Awaitable[None]] = _not_stored
+        self.health = FleetHealth()
+        self.absent: frozenset[str] = frozenset()
+        self.counts: Mapping[DaemonState, int] = {}
         self._clock = clock
         self._log = log
         self._name = name
-        self._refused = refused
+        self._on_refusal = on_refusal
         self._schemas = Schemas()
         self._fill_until_s = clock.now()
         self._awaited: set[str] = set()
         # Said with the next look: ten thousand that come back are one line, not as many.
         self._returned: list[str] = []
-        self._off: list[str] = []
-        self._on_member: list[Callable[[str], None]] = []
+        self._clocks_off: list[str] = []
+        self._on_record_change: list[Callable[[str], None]] = []
 
     # -- who there is ---------------------------------------------------------------------------
 
-    def expect(self, members: Mapping[str, Member]) -> None:
-        """Await ``members``, by name: those that were there before this term.
+    def expect(self, records: Mapping[str, DaemonRecord]) -> None:
+        """Await ``records``, by name: those that were there before this term.
 
         Who was silent then still is, and for as long as is known: a fleet whose active changes
         daily forgets its dead all the same.
         """
         now_s = self._clock.now()
-        for name, member in members.items():
-            heard_s = now_s - member.silent_s
-            daemon = Daemon(name, member, heard_s=heard_s, messages=MESSAGES_AT_ONCE)
-            daemon.state = State.SILENT if member.silent_s else State.AWAITED
+        for name, record in records.items():
+            last_message_s = now_s - record.silent_s
+            daemon = Daemon(name, record, last_message_s=last_message_s, messages=MESSAGES_AT_ONCE)
+            daemon.state = DaemonState.SILENT if record.silent_s else DaemonState.AWAITED
             self.daemons[name] = daemon
-        self._awaited = {name for name, member in members.items() if not member.silent_s}
-        self._fill_until_s = now_s + self.rejoin_within_s + self.tuning.grace_s
+        self._awaited = {name for name, record in records.items() if not record.silent_s}
+        self._fill_until_s = now_s + self.rejoin_within_s + self.options.grace_s
         self.generation += 1
-        self.look()
+        self.update_states()
 
-    def tune(self, tuning: Tuning) -> None:
-        """Go by ``tuning`` from now on; a grace that became shorter begins now."""
-        if tuning.grace_s < self.tuning.grace_s:
+    def set_options(self, options: FleetOptions) -> None:
+        """Go by ``options`` from now on; a grace that became shorter begins now."""
+        if options.grace_s < self.options.grace_s:
             now_s = self._clock.now()
             for daemon in self.daemons.values():
-                daemon.heard_s = now_s if daemon.state is State.REPORTING else daemon.heard_s
-        self.tuning = tuning
+                daemon.last_message_s = (
+                    now_s if daemon.state is DaemonState.REPORTING else daemon.last_message_s
+                )
+        self.options = options
 
-    def on_member(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each name whose member is new, other than before, or gone."""
-        self._on_member.append(listener)
+    def on_record_change(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with each name whose record is new, other than before, or gone."""
+        self._on_record_change.append(listener)
 
     @property
     def filling(self) -> bool:
@@ -157,13 +159,13 @@ class Fleet:
         return max(REJOIN_MIN_S, len(self.daemons) / ARRIVALS_PER_S)
 
     def as_document(self) -> dict[str, Any]:
-        """How complete the picture is, as of the last ``look``: ``get('fleet_status')``."""
-        known = {state.name.lower(): self.counts.get(state, 0) for state in State}
+        """How complete the picture is, as of the last update: ``get('fleet_status')``."""
+        known = {state.name.lower(): self.counts.get(state, 0) for state in DaemonState}
         return {"filling": self.filling, "known": sum(known.values()), **known}
 
     # -- what a daemon says ---------------------------------------------------------------------
 
-    def open(self, opening: Opening, line: Line) -> Daemon:
+    def open(self, request: OpenRequest, stream: DaemonStream) -> Daemon:
         """Let a daemon in. A stream that it, or another program of its name, has is ended.
 
         Raises:
@@ -172,39 +174,39 @@ class Fleet:
             ReplacedError: It has lost its name to another program a moment ago.
 
         """
-        name = checked_name(opening.kind, opening.id)
-        checked_text("host", opening.host)
-        checked_text("version", opening.version)
-        checked_incarnation(opening.incarnation)
-        metadata = checked_texts("metadata", opening.metadata)
-        commands = checked_commands(opening.commands)
+        name = checked_name(request.kind, request.id)
+        checked_text("host", request.host)
+        checked_text("version", request.version)
+        checked_incarnation(request.incarnation)
+        metadata = checked_texts("metadata", request.metadata)
+        commands = checked_commands(request.commands)
         daemon = self.daemons.get(name)
         if daemon is None:
             daemon = self._admit(name)
         else:
-            self._supersede(daemon, opening, line)
-        if daemon.incarnation != opening.incarnation:
-            self._begin_anew(daemon, opening.incarnation)
-        daemon.line = line
+            self._supersede(daemon, request, stream)
+        if daemon.incarnation != request.incarnation:
+            self._reset(daemon, request.incarnation)
+        daemon.stream = stream
         self.streams_opened += 1
         daemon.commands = commands
-        daemon.heard_s = self._clock.now()
-        daemon.clock_off_s = 0.0 if opening.clock is None else opening.clock - wall_s()
-        self._here(daemon)
+        daemon.last_message_s = self._clock.now()
+        daemon.clock_off_s = 0.0 if request.clock is None else request.clock - wall_s()
+        self._set_reporting(daemon)
         self._note_clock(daemon)
-        self._introduce(
+        self._set_record(
             daemon,
-            Member(
-                host=opening.host,
-                version=opening.version,
+            DaemonRecord(
+                host=request.host,
+                version=request.version,
                 metadata=metadata,
-                since=daemon.member.since or timestamp(),
+                since=daemon.record.since or timestamp(),
             ),
         )
         return daemon
 
-    def known(
-        self, daemon: Daemon, line: Line, declaration: bytes, *, count: int, anew: bool
+    def find_schema(
+        self, daemon: Daemon, stream: DaemonStream, declaration: bytes, *, count: int, replace: bool
     ) -> Schema | None:
         """What ``declaration``, of ``count`` counters, makes of the daemon's, if that is known.
 
@@ -215,13 +217,13 @@ class Fleet:
             ReplacedError: The stream is over.
 
         """
-        self.heard(daemon, line)
-        before = NOTHING_DECLARED if anew else daemon.ring.schema
-        check_count(before, count, self.tuning.counters_max)
-        return self._schemas.known(before, declaration)
+        self.on_message(daemon, stream)
+        before = NOTHING_DECLARED if replace else daemon.ring.schema
+        check_count(before, count, self.options.counters_max)
+        return self._schemas.find(before, declaration)
 
-    def extended(
-        self, daemon: Daemon, declaration: bytes, counters: Sequence[Counter], *, anew: bool
+    def extend_schema(
+        self, daemon: Daemon, declaration: bytes, counters: Sequence[Counter], *, replace: bool
     ) -> Schema:
         """What ``declaration``, which says ``counters``, makes of the daemon's.
 
@@ -230,12 +232,14 @@ class Fleet:
             ReportLimitError: Too many values.
 
         """
-        before = NOTHING_DECLARED if anew else daemon.ring.schema
-        schema = self._schemas.extended(before, declaration, counters)
-        check_width(schema, self.tuning.counters_max)
+        before = NOTHING_DECLARED if replace else daemon.ring.schema
+        schema = self._schemas.extend(before, declaration, counters)
+        check_width(schema, self.options.counters_max)
         return schema
 
-    def declare(self, daemon: Daemon, line: Line, schema: Schema, *, anew: bool) -> None:
+    def declare(
+        self, daemon: Daemon, stream: DaemonStream, schema: Schema, *, replace: bool
+    ) -> None:
         """Have the daemon count ``schema`` from now on; points of what it counted before stay.
 
         Raises:
@@ -243,172 +247,180 @@ class Fleet:
             ReplacedError: The stream is over.
 
         """
-        self._check_line(daemon, line)
+        self._check_stream(daemon, stream)
         values = self.values + schema.width - daemon.ring.schema.width
-        if values > max(self.tuning.values_max, self.values):
+        if values > max(self.options.values_max, self.values):
             raise ReportLimitError(
                 "fleet",
                 f"with these counters the fleet reports {values} values; "
-                f"mgr_fleet_values_max allows {self.tuning.values_max}",
+                f"mgr_fleet_values_max allows {self.options.values_max}",
             )
         if schema is not daemon.ring.schema:
-            self._count(daemon, Ring(schema) if anew else daemon.ring.extended(schema))
+            self._count(daemon, Ring(schema) if replace else daemon.ring.with_schema(schema))
 
     def _count(self, daemon: Daemon, ring: Ring) -> None:
         self.values += ring.schema.width - daemon.ring.schema.width
         daemon.ring = ring
 
     def report(
-        self, daemon: Daemon, line: Line, values: Sequence[float], saying: Saying | None = None
+        self,
+        daemon: Daemon,
+        stream: DaemonStream,
+        values: Sequence[float],
+        status: DaemonStatus | None = None,
     ) -> None:
         """Take the values of all counters (none: it only shows that it lives) and what it says.
 
         Raises:
-            ReportRefusedError: They do not fit what was declared, or see ``say``. Nothing is kept.
+            ReportRefusedError: They do not fit what was declared, or see ``set_status``.
+                Nothing is kept.
             ReportLimitError: Reports come too fast, or say too much.
             ReplacedError: The stream is over.
 
         """
-        self.heard(daemon, line)
+        self.on_message(daemon, stream)
         if values:
             daemon.ring.schema.check(values)
-        if saying is not None:
-            self.say(daemon, saying)
+        if status is not None:
+            self.set_status(daemon, status)
         daemon.reported_at = at = wall_s()
         if values:
             daemon.ring.add(at, values)
 
-    def say(self, daemon: Daemon, saying: Saying) -> None:
-        """Replace what ``saying`` holds: all of it, or nothing if one thing cannot be.
+    def set_status(self, daemon: Daemon, status: DaemonStatus) -> None:
+        """Replace what ``status`` holds: all of it, or nothing if one thing cannot be.
 
         Raises:
             ReportRefusedError: It says what cannot be; see ``mgr.cluster.validation``.
             ReportLimitError: It says too much.
 
         """
-        said = checked_saying(saying)
-        if said.status is not None:
-            daemon.status = said.status
-        if said.task_status is not None and said.task_status != daemon.task_status:
-            daemon.task_status = said.task_status
+        checked = checked_daemon_status(status)
+        if checked.status is not None:
+            daemon.status = checked.status
+        if checked.task_status is not None and checked.task_status != daemon.task_status:
+            daemon.task_status = checked.task_status
             self.tasks_generation += 1
-        if said.metrics is not None:
-            daemon.metrics = said.metrics
-        if said.devices is not None and said.devices != daemon.devices:
-            daemon.devices = said.devices
+        if checked.metrics is not None:
+            daemon.metrics = checked.metrics
+        if checked.devices is not None and checked.devices != daemon.devices:
+            daemon.devices = checked.devices
             self.devices_generation += 1
 
-    def lost(self, daemon: Daemon, line: Line) -> None:
+    def on_stream_lost(self, daemon: Daemon, stream: DaemonStream) -> None:
         """Its stream ended without a word: it is missed once its grace has passed."""
         self.streams_ended += 1
-        if daemon.line is line:
-            daemon.line = None
+        if daemon.stream is stream:
+            daemon.stream = None
 
-    def close(self, daemon: Daemon, line: Line) -> None:
+    def close(self, daemon: Daemon, stream: DaemonStream) -> None:
         """It leaves for good."""
-        if daemon.line is line:
+        if daemon.stream is stream:
             self.forget(daemon.name)
 
     def forget(self, name: str) -> bool:
         """Know it no longer; whether it was known. Its stream is the caller's business.
 
-        Wait for ``stored`` before it is acknowledged.
+        Wait for ``wait_stored`` before it is acknowledged.
         """
         daemon = self.daemons.pop(name, None)
         if daemon is None:
             return False
-        daemon.line = None
+        daemon.stream = None
         self.values -= daemon.ring.schema.width
         self._awaited.discard(name)
-        self._tell(name)
+        self._notify(name)
         return True
 
-    def ended(self, error: MgrError) -> None:
+    def on_stream_ended(self, error: MgrError) -> None:
         """A stream was ended with ``error``: count it if the daemon is to blame."""
         if isinstance(error, ReportRefusedError):
-            self._refused(error.rule)
+            self._on_refusal(error.rule)
         else:
-            self._refused(error.reason.lower())
+            self._on_refusal(error.reason.lower())
 
-    def broke_off(self) -> None:
+    def on_stream_broken(self) -> None:
         """A stream ended without a word: the daemon died, the network did, or gRPC cut it off.
 
         The last is what happens to a message above ``grpc_message_bytes_max``.
         """
-        self._refused("broke_off")
+        self._on_refusal("broke_off")
 
     # -- time passes ----------------------------------------------------------------------------
 
-    def look(self) -> None:
+    def update_states(self) -> None:
         """Find out who is silent and who is forgotten; call it every second or so."""
         now_s = self._clock.now()
-        tuning = self.tuning
-        grace_s, prune_s = tuning.grace_s, max(tuning.prune_s, tuning.grace_s)
+        options = self.options
+        grace_s, prune_s = options.grace_s, max(options.prune_s, options.grace_s)
         filled = now_s >= self._fill_until_s
-        beacon_s = max(tuning.beacon_grace_s, grace_s)
-        fallen, pruned, gone = [], [], set()
+        beacon_s = max(options.beacon_grace_s, grace_s)
+        newly_silent, pruned, absent = [], [], set()
         for daemon in list(self.daemons.values()):
-            age_s = now_s - daemon.heard_s
-            if daemon.contested_s is not None and now_s - daemon.contested_s > CONTESTED_S:
-                daemon.contested_s, daemon.ousted = None, ()
+            age_s = now_s - daemon.last_message_s
+            if (
+                daemon.name_conflict_s is not None
+                and now_s - daemon.name_conflict_s > NAME_CONFLICT_SHOWN_S
+            ):
+                daemon.name_conflict_s, daemon.replaced = None, ()
             if age_s > beacon_s:
-                gone.add(daemon.name)
+                absent.add(daemon.name)
             if age_s > prune_s:
                 pruned.append(daemon.name)
                 self._prune(daemon, age_s)
-            elif daemon.state is not State.SILENT:
-                awaited = daemon.state is State.AWAITED
+            elif daemon.state is not DaemonState.SILENT:
+                awaited = daemon.state is DaemonState.AWAITED
                 if filled if awaited else age_s > grace_s:
-                    fallen.append(daemon.name)
-                    daemon.state = State.SILENT
-                    self._keep(daemon, silent_s=age_s)
-            elif age_s - daemon.member.silent_s > prune_s / SILENCE_KEPT:
-                self._keep(daemon, silent_s=age_s)
+                    newly_silent.append(daemon.name)
+                    daemon.state = DaemonState.SILENT
+                    self._store_silence(daemon, silent_s=age_s)
+            elif age_s - daemon.record.silent_s > prune_s / SILENCE_WRITES:
+                self._store_silence(daemon, silent_s=age_s)
         if filled:
             self._awaited.clear()
-        if gone != self.gone:
-            self.gone = frozenset(gone)
-        self._say("silent", fallen, Priority.WARNING)
-        self._say("forgotten after a long silence", pruned, Priority.WARNING)
-        self._say("reporting again", self._returned, Priority.INFO)
-        self._say("here with a clock that is off", self._off, Priority.WARNING)
-        self._returned, self._off = [], []
+        if absent != self.absent:
+            self.absent = frozenset(absent)
+        self._log_daemons("silent", newly_silent, Priority.WARNING)
+        self._log_daemons("forgotten after a long silence", pruned, Priority.WARNING)
+        self._log_daemons("reporting again", self._returned, Priority.INFO)
+        self._log_daemons("here with a clock that is off", self._clocks_off, Priority.WARNING)
+        self._returned, self._clocks_off = [], []
         self.counts = Tally(daemon.state for daemon in self.daemons.values())
-        self.findings = findings_in(self.daemons.values())
+        self.health = fleet_health_of(self.daemons.values())
 
     # -- inside ---------------------------------------------------------------------------------
 
     def _admit(self, name: str) -> Daemon:
-        if len(self.daemons) >= self.tuning.daemons_max:
+        if len(self.daemons) >= self.options.daemons_max:
             raise ReportLimitError(
-                "daemons", f"{self.tuning.daemons_max} daemons are known, and no more are let in"
+                "daemons", f"{self.options.daemons_max} daemons are known, and no more are let in"
             )
-        unknown = Member(host="", version="", metadata={}, since="")
+        unknown = DaemonRecord(host="", version="", metadata={}, since="")
         now_s = self._clock.now()
-        daemon = Daemon(name, unknown, heard_s=now_s, messages=MESSAGES_AT_ONCE)
+        daemon = Daemon(name, unknown, last_message_s=now_s, messages=MESSAGES_AT_ONCE)
         self.daemons[name] = daemon
         return daemon
 
-    def _supersede(self, daemon: Daemon, opening: Opening, line: Line) -> None:
-        if opening.incarnation in daemon.ousted:
+    def _supersede(self, daemon: Daemon, request: OpenRequest, stream: DaemonStream) -> None:
+        if request.incarnation in daemon.replaced:
             # It may not have heard why its stream ended. Let in, it would take the name back, and
             # lose it again.
             raise ReplacedError(f"another program has the name {daemon.name}")
-        older = daemon.line
-        if older is None or older is line:
+        older = daemon.stream
+        if older is None or older is stream:
             return
-        if daemon.incarnation != opening.incarnation:
-            daemon.contested_s = self._clock.now()
-            daemon.ousted = (*daemon.ousted, daemon.incarnation)[-OUSTED_MAX:]
+        if daemon.incarnation != request.incarnation:
+            daemon.name_conflict_s = self._clock.now()
+            daemon.replaced = (*daemon.replaced, daemon.incarnation)[-REPLACED_MAX:]
             self._add(
-                f"{daemon.name} on '{opening.host}' takes the place of another program of that "
-                f"name, on '{daemon.member.host}'",
+                f"{daemon.name} on '{request.host}' takes the place of another program of that "
+                f"name, on '{daemon.record.host}'",
                 Priority.WARNING,
             )
-        daemon.line = None
+        daemon.stream = None
         older.end(ReplacedError(f"another stream was opened for {daemon.name}"))
 
-    def _begin_anew(self, daemon: Daemon, incarnation: str) -> None:
+    def _reset(self, daemon: Daemon, incarnation: str) -> None:
         daemon.incarnation = incarnation
         self.generation += 1
         self._count(daemon, NO_POINTS)
@@ -418,22 +430,22 @@ class Fleet:
         self.devices_generation += bool(daemon.devices)
         daemon.status, daemon.task_status, daemon.devices = {}, {}, ()
 
-    def _introduce(self, daemon: Daemon, member: Member) -> None:
-        if member != daemon.member:
-            daemon.member = member
-            self._tell(daemon.name)
+    def _set_record(self, daemon: Daemon, record: DaemonRecord) -> None:
+        if record != daemon.record:
+            daemon.record = record
+            self._notify(daemon.name)
 
-    def _keep(self, daemon: Daemon, *, silent_s: float) -> None:
+    def _store_silence(self, daemon: Daemon, *, silent_s: float) -> None:
         """Have it stored how long the daemon is silent; readers see nothing of it."""
-        daemon.member = msgspec.structs.replace(daemon.member, silent_s=round(silent_s, 1))
-        for listener in self._on_member:
+        daemon.record = msgspec.structs.replace(daemon.record, silent_s=round(silent_s, 1))
+        for listener in self._on_record_change:
             listener(daemon.name)
 
-    def _check_line(self, daemon: Daemon, line: Line) -> None:
-        if daemon.line is not line:
+    def _check_stream(self, daemon: Daemon, stream: DaemonStream) -> None:
+        if daemon.stream is not stream:
             raise ReplacedError(f"another stream was opened for {daemon.name}, or it was removed")
 
-    def heard(self, daemon: Daemon, line: Line) -> None:
+    def on_message(self, daemon: Daemon, stream: DaemonStream) -> None:
         """It sent a message, whatever that says.
 
         Raises:
@@ -441,47 +453,47 @@ class Fleet:
             ReplacedError: The stream is over.
 
         """
-        self._check_line(daemon, line)
+        self._check_stream(daemon, stream)
         now_s = self._clock.now()
-        rate = MESSAGES_PER_PERIOD / self.tuning.wanted.period_s
-        left = daemon.messages_left + (now_s - daemon.heard_s) * rate
+        rate = MESSAGES_PER_PERIOD / self.options.report_config.period_s
+        left = daemon.messages_left + (now_s - daemon.last_message_s) * rate
         if left < 1:
             raise ReportLimitError(
-                "rate", f"reports every {self.tuning.wanted.period_s:g} s were asked for"
+                "rate", f"reports every {self.options.report_config.period_s:g} s were asked for"
             )
         daemon.messages_left = min(left, MESSAGES_AT_ONCE) - 1
-        daemon.heard_s = now_s
-        if daemon.state is not State.REPORTING:
-            self._here(daemon)
+        daemon.last_message_s = now_s
+        if daemon.state is not DaemonState.REPORTING:
+            self._set_reporting(daemon)
 
-    def _here(self, daemon: Daemon) -> None:
-        if daemon.state is State.SILENT:
+    def _set_reporting(self, daemon: Daemon) -> None:
+        if daemon.state is DaemonState.SILENT:
             self._returned.append(daemon.name)
-        daemon.state = State.REPORTING
+        daemon.state = DaemonState.REPORTING
         self._awaited.discard(daemon.name)
-        if daemon.member.silent_s:
-            self._keep(daemon, silent_s=0.0)
+        if daemon.record.silent_s:
+            self._store_silence(daemon, silent_s=0.0)
 
     def _note_clock(self, daemon: Daemon) -> None:
         off_s = daemon.clock_off_s
         if daemon.clock_is_off:
             which = "ahead" if off_s > 0 else "behind"
-            self._off.append(f"{daemon.name} ({abs(off_s):.0f} s {which})")
+            self._clocks_off.append(f"{daemon.name} ({abs(off_s):.0f} s {which})")
 
     def _prune(self, daemon: Daemon, age_s: float) -> None:
-        line = daemon.line
+        stream = daemon.stream
         self.forget(daemon.name)
-        if line is not None:
-            line.end(
+        if stream is not None:
+            stream.end(
                 DeadlineExceededError(f"no report for {age_s:.0f} s: {daemon.name} is forgotten")
             )
 
-    def _tell(self, name: str) -> None:
+    def _notify(self, name: str) -> None:
         self.generation += 1
-        for listener in self._on_member:
+        for listener in self._on_record_change:
             listener(name)
 
-    def _say(self, what: str, names: Iterable[str], priority: Priority) -> None:
+    def _log_daemons(self, what: str, names: Iterable[str], priority: Priority) -> None:
         if names := sorted(names):
             more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
             are = "is" if len(names) == 1 else "are"

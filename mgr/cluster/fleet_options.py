@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mgr.cluster.daemon import Wanted
+from mgr.cluster.daemon import ReportConfig
 from mgr.report_limits import COUNTERS_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
+class FleetOptions:
     """What operators can change, at any time.
 
     Attributes:
@@ -21,7 +21,7 @@ class Tuning:
 
     """
 
-    wanted: Wanted = field(default_factory=Wanted)
+    report_config: ReportConfig = field(default_factory=ReportConfig)
     grace_periods: int = 3
     beacon_grace_s: float = 60.0
     prune_s: float = 86_400.0
@@ -32,4 +32,4 @@ class Tuning:
     @property
     def grace_s(self) -> float:
         """The same in seconds."""
-        return self.grace_periods * self.wanted.period_s
+        return self.grace_periods * self.report_config.period_s

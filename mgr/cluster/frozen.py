@@ -17,7 +17,7 @@ def _refuse(*_: object, **__: object) -> NoReturn:
     raise TypeError("this document is shared between modules: change a copy.deepcopy() of it")
 
 
-class SharedDict(dict[Any, Any]):
+class FrozenDict(dict[Any, Any]):
     """A dictionary that is read only."""
 
     __setitem__ = __delitem__ = _refuse
@@ -31,7 +31,7 @@ class SharedDict(dict[Any, Any]):
         return dict, (list(self.items()),)
 
 
-class SharedList(list[Any]):
+class FrozenList(list[Any]):
     """A list that is read only."""
 
     __setitem__ = __delitem__ = _refuse
@@ -45,18 +45,18 @@ class SharedList(list[Any]):
         return list, (list(self),)
 
 
-def shared(value: Any) -> Any:
+def freeze(value: Any) -> Any:
     """A read-only equal of ``value``, which is made of dictionaries, lists and plain values."""
-    if isinstance(value, SharedDict | SharedList):
+    if isinstance(value, FrozenDict | FrozenList):
         return value
     if isinstance(value, dict):
-        return SharedDict({key: shared(inner) for key, inner in value.items()})
+        return FrozenDict({key: freeze(inner) for key, inner in value.items()})
     if isinstance(value, list | tuple):
-        return SharedList([shared(inner) for inner in value])
+        return FrozenList([freeze(inner) for inner in value])
     return value
 
 
 # PyYAML asks for the exact type and knows no subclass.
 for _dumper in (yaml.Dumper, yaml.SafeDumper):
-    _dumper.add_representer(SharedDict, yaml.SafeDumper.represent_dict)
-    _dumper.add_representer(SharedList, yaml.SafeDumper.represent_list)
+    _dumper.add_representer(FrozenDict, yaml.SafeDumper.represent_dict)
+    _dumper.add_representer(FrozenList, yaml.SafeDumper.represent_list)

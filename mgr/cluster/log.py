@@ -19,7 +19,7 @@ from mgr.clock import utc_now
 
 CAPACITY: Final = 1000
 """Lines kept for whoever asks later."""
-WAITING_MAX: Final = 1000
+QUEUE_MAX: Final = 1000
 """Lines that wait for one reader; the oldest make room and are counted."""
 DEFAULT_CHANNEL: Final = "cluster"
 AUDIT_CHANNEL: Final = "audit"
@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class LinesDropped:
     """This many lines stood here and were lost to this reader: it was too slow."""
 
     count: int
@@ -70,7 +70,7 @@ class Filter:
     lowest: Priority = Priority.DEBUG
     channel: str = ""
 
-    def admits(self, entry: Entry) -> bool:
+    def matches(self, entry: Entry) -> bool:
         """Whether ``entry`` is wanted."""
         return entry.priority >= self.lowest and self.channel in {"", entry.channel}
 
@@ -108,7 +108,7 @@ class ClusterLog:
 
     def last(self, count: int, wanted: Filter = Filter()) -> tuple[Entry, ...]:
         """The last ``count`` wanted lines, oldest first."""
-        found = [entry for entry in self._entries if wanted.admits(entry)]
+        found = [entry for entry in self._entries if wanted.matches(entry)]
         return tuple(found[-count:]) if count > 0 else ()
 
     def subscribe(
@@ -116,11 +116,11 @@ class ClusterLog:
         wanted: Filter = Filter(),
         *,
         past: int = 0,
-        waiting_max: int = WAITING_MAX,
+        queue_max: int = QUEUE_MAX,
     ) -> Subscription:
         """Follow from here on; ``.past`` holds the lines before, none missing, none twice."""
         reader = Subscription(
-            self.last(past, wanted), wanted, waiting_max, forget=self._readers.discard
+            self.last(past, wanted), wanted, queue_max, forget=self._readers.discard
         )
         self._readers.add(reader)
         return reader
@@ -138,36 +138,36 @@ class Subscription:
         self,
         past: tuple[Entry, ...],
         wanted: Filter,
-        waiting_max: int,
+        queue_max: int,
         *,
         forget: Callable[[Subscription], None],
     ) -> None:
         """Made by ``ClusterLog.subscribe``."""
         self.past = past
-        self._wanted = wanted
-        self._waiting: deque[Entry] = deque(maxlen=waiting_max)
+        self._filter = wanted
+        self._queue: deque[Entry] = deque(maxlen=queue_max)
         self._dropped = 0
-        self._news = asyncio.Event()
+        self._ready = asyncio.Event()
         self._forget = forget
 
     def offer(self, entry: Entry) -> None:
         """Queue ``entry`` if it is wanted; the oldest waiting line makes room."""
-        if not self._wanted.admits(entry):
+        if not self._filter.matches(entry):
             return
-        if len(self._waiting) == self._waiting.maxlen:
+        if len(self._queue) == self._queue.maxlen:
             self._dropped += 1
-        self._waiting.append(entry)
-        self._news.set()
+        self._queue.append(entry)
+        self._ready.set()
 
-    async def next(self) -> Entry | Dropped:
+    async def next(self) -> Entry | LinesDropped:
         """Wait for the next line, or for the news that lines are missing before it."""
-        await self._news.wait()
+        await self._ready.wait()
         if self._dropped:
-            missing, self._dropped = Dropped(self._dropped), 0
+            missing, self._dropped = LinesDropped(self._dropped), 0
             return missing
-        entry = self._waiting.popleft()
-        if not self._waiting:
-            self._news.clear()
+        entry = self._queue.popleft()
+        if not self._queue:
+            self._ready.clear()
         return entry
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, Protocol, Self
 
 import msgspec
 
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 from mgr.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -56,13 +56,13 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class MapRemoved:
     """A map that was there and is no more."""
 
     name: str
 
 
-class Own(Protocol):
+class BuiltinDocuments(Protocol):
     """The documents that the manager makes itself."""
 
     def get(self, name: str) -> Any:
@@ -77,14 +77,16 @@ class Own(Protocol):
 class Maps:
     """All maps of the cluster. Use it on the loop; ``read`` from any thread."""
 
-    def __init__(self, mirror: Mirror, keys: Keys, fenced: FencedStore, own: Own) -> None:
-        """Keep maps in the store; ``own`` come before them."""
+    def __init__(
+        self, mirror: Mirror, keys: Keys, fenced: FencedStore, builtin: BuiltinDocuments
+    ) -> None:
+        """Keep maps in the store; ``builtin`` come before them."""
         self._mirror = mirror
         self._keys = keys
         self._fenced = fenced
-        self._own = own
+        self._builtin = builtin
         self._prefix = keys.maps
-        self._making: set[str] = set()
+        self._creating: set[str] = set()
         self._read: dict[str, tuple[int, Any]] = {}
 
     # -- reading ----------------------------------------------------------------------------
@@ -94,10 +96,10 @@ class Maps:
 
         A published map is read only as a whole, and the same object until it is changed.
         """
-        document = self._own.get(name)
-        return self.published(name)[1] if document is None else document
+        document = self._builtin.get(name)
+        return self.read_published(name)[1] if document is None else document
 
-    def published(self, name: str) -> tuple[int, Any]:
+    def read_published(self, name: str) -> tuple[int, Any]:
         """The version and the document of a published map; 0 and None where there is none.
 
         From any thread. What costs time is done once a version, by whoever asks first.
@@ -111,7 +113,7 @@ class Maps:
             # Two threads that meet here make the same twice, and one of them is kept.
             known = self._read[name] = (
                 record.mod_revision,
-                shared(msgspec.json.decode(record.value)),
+                freeze(msgspec.json.decode(record.value)),
             )
         return known
 
@@ -124,9 +126,9 @@ class Maps:
             NotFoundError: There is none.
 
         """
-        own = self._own.get(name)
-        if own is not None:
-            return Map(name, UNVERSIONED, json.dumps(own))
+        builtin = self._builtin.get(name)
+        if builtin is not None:
+            return Map(name, UNVERSIONED, json.dumps(builtin))
         found = self.find(name)
         if found is None:
             raise NotFoundError(f"there is no map '{name}'")
@@ -147,9 +149,9 @@ class Maps:
         """The version of every published map, by name. From any thread."""
         return {each.name: each.version for each in self.all()}
 
-    def watch(self, beginning: str = "") -> Watch:
+    def watch(self, beginning: str = "") -> MapWatch:
         """What happens from now on to maps whose names begin so: ``with maps.watch() as watch``."""
-        return Watch(self, self._mirror, self._prefix, beginning)
+        return MapWatch(self, self._mirror, self._prefix, beginning)
 
     # -- changing ---------------------------------------------------------------------------
 
@@ -172,19 +174,19 @@ class Maps:
         known = self.find(name)
         self._check_version(name, known, expected_version)
         if known is not None and known.text == text:
-            known = await self._settled(name)
+            known = await self._find_settled(name)
             self._check_version(name, known, expected_version)
             if known is not None and known.text == text:
                 return known.version
         self._check_room(name, size - (len(known.text) if known else 0), new=known is None)
         key = self._keys.map(name)
-        self._making.add(name)
+        self._creating.add(name)
         try:
             return await self._fenced.commit([Put(key, text)], _when(key, expected_version))
         except ConflictError:
             self._refuse(name, expected_version)
         finally:
-            self._making.discard(name)
+            self._creating.discard(name)
 
     async def remove(self, name: str, expected_version: int | None = None) -> bool:
         """Withdraw a map; False if there is none. ``expected_version`` as for ``set``.
@@ -198,7 +200,7 @@ class Maps:
         if known is None and not NAME.fullmatch(name):
             return False
         if known is None and expected_version is not None:
-            known = await self._settled(name)
+            known = await self._find_settled(name)
             if known is None:
                 return False
         self._check_version(name, known, expected_version)
@@ -210,7 +212,7 @@ class Maps:
             self._refuse(name, expected_version)
         return known is not None
 
-    async def _settled(self, name: str) -> Map | None:
+    async def _find_settled(self, name: str) -> Map | None:
         """As ``find``, whatever was sent before."""
         await self._fenced.read_settled((self._keys.map(name),))
         return self.find(name)
@@ -220,7 +222,7 @@ class Maps:
             raise InvalidArgumentError(
                 f"map {name!r}: use 1 to 63 of A-Z a-z 0-9 _ . - and begin with a letter or digit"
             )
-        if self._own.reserved(name):
+        if self._builtin.reserved(name):
             raise NotPermittedError(f"'{name}' is a name of the manager itself: take another one")
 
     def _check_version(self, name: str, known: Map | None, expected: int | None) -> None:
@@ -229,7 +231,7 @@ class Maps:
 
     def _check_room(self, name: str, more: int, *, new: bool) -> None:
         names = self._mirror.list(self._prefix)
-        if new and len(names) + len(self._making - {name}) >= MAPS_MAX:
+        if new and len(names) + len(self._creating - {name}) >= MAPS_MAX:
             raise TooLargeError(f"there are {MAPS_MAX} maps: remove one before you publish another")
         total = sum(len(record.value) for record in names.values()) + more
         if total > TOTAL_BYTES_MAX:
@@ -244,7 +246,7 @@ class Maps:
         raise ConflictError(f"map '{name}' {there}; version {expected} was expected")
 
 
-class Watch:
+class MapWatch:
     """What changed since it was last asked. Who asks rarely sees the last state, and no queue."""
 
     def __init__(self, maps: Maps, mirror: Mirror, prefix: str, beginning: str) -> None:
@@ -254,8 +256,8 @@ class Watch:
         self._prefix = prefix
         self._beginning = beginning
         self._changed: dict[str, None] = {}
-        self._told: set[str] = set()
-        self._news = asyncio.Event()
+        self._sent: set[str] = set()
+        self._has_changes = asyncio.Event()
         self._forget: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -272,33 +274,33 @@ class Watch:
             if found is not None:
                 # Read just now: older news of it is no news.
                 self._changed.pop(name, None)
-                self._told.add(name)
+                self._sent.add(name)
                 yield found
 
-    async def next(self) -> Map | Gone:
+    async def next(self) -> Map | MapRemoved:
         """Wait for a change; the map as it is by now."""
         while not self._changed:
-            self._news.clear()
-            await self._news.wait()
+            self._has_changes.clear()
+            await self._has_changes.wait()
         name = next(iter(self._changed))
         del self._changed[name]
         found = self._maps.find(name)
         if found is not None:
-            self._told.add(name)
+            self._sent.add(name)
             return found
-        self._told.discard(name)
-        return Gone(name)
+        self._sent.discard(name)
+        return MapRemoved(name)
 
     def _note(self, changes: Sequence[KeyChange]) -> None:
         for change in changes:
             name = change.key.removeprefix(self._prefix)
-            if change.record is None and name not in self._told:
+            if change.record is None and name not in self._sent:
                 # Came and went unseen. Kept, such names would add up without limit.
                 self._changed.pop(name, None)
             else:
                 self._changed[name] = None
         if self._changed:
-            self._news.set()
+            self._has_changes.set()
 
 
 def _when(key: str, expected: int | None) -> tuple[Compare, ...]:

@@ -12,7 +12,7 @@ BAR_WIDTH: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ProgressEvent:
     """One thing under way.
 
     Attributes:
@@ -39,14 +39,14 @@ class Progress:
 
     def __init__(self) -> None:
         """Begin with nothing under way."""
-        self._events: dict[str, Event] = {}
+        self._events: dict[str, ProgressEvent] = {}
 
     @property
-    def events(self) -> Mapping[str, Event]:
+    def events(self) -> Mapping[str, ProgressEvent]:
         """What is under way, in the order in which it began."""
         return self._events
 
-    def update(self, evid: str, event: Event) -> None:
+    def update(self, evid: str, event: ProgressEvent) -> None:
         """Note how far it is. Above ``EVENTS_MAX`` the oldest event is forgotten."""
         if evid not in self._events and len(self._events) >= EVENTS_MAX:
             del self._events[next(iter(self._events))]

@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from mgr.store.api import Record
 
-STORED: Final = "device/"
+DEVICE_KEY_PREFIX: Final = "device/"
 """Prefix of these entries; the device's id follows."""
 WEAR: Final = "wear_level"
 EXPECTANCY: Final = ("life_expectancy_min", "life_expectancy_max", "life_expectancy_stamp")
 
 
-def kept(record: Record | None) -> dict[str, Any]:
+def stored_device(record: Record | None) -> dict[str, Any]:
     """What an entry says; nothing where there is none, or where it says nothing of a device."""
     try:
-        said = json.loads(record.value) if record else {}
+        data = json.loads(record.value) if record else {}
     except ValueError:
-        said = {}
-    return said if isinstance(said, dict) else {}
+        data = {}
+    return data if isinstance(data, dict) else {}

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from mgr.cluster.counters import Counter, Kind, Schema
-from mgr.cluster.daemon import Device, Metric, Saying
+from mgr.cluster.daemon import DaemonStatus, Device, Metric
 from mgr.errors import ReportLimitError, ReportRefusedError
 from mgr.report_limits import (
     BOUNDS_MAX,
@@ -237,18 +237,18 @@ def checked_devices(devices: Sequence[Device]) -> tuple[Device, ...]:
     return tuple(devices)
 
 
-def checked_saying(saying: Saying) -> Saying:
-    """``saying`` as values of one's own, if all of it can be.
+def checked_daemon_status(update: DaemonStatus) -> DaemonStatus:
+    """``update`` as values of one's own, if all of it can be.
 
     Raises:
         ReportRefusedError: Something cannot be; see above.
         ReportLimitError: Something is too much.
 
     """
-    status, tasks = saying.status, saying.task_status
-    return Saying(
+    status, tasks = update.status, update.task_status
+    return DaemonStatus(
         status=None if status is None else checked_texts("status", status),
         task_status=None if tasks is None else checked_texts("task_status", tasks),
-        metrics=None if saying.metrics is None else checked_metrics(saying.metrics),
-        devices=None if saying.devices is None else checked_devices(saying.devices),
+        metrics=None if update.metrics is None else checked_metrics(update.metrics),
+        devices=None if update.devices is None else checked_devices(update.devices),
     )

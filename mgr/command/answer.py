@@ -22,7 +22,7 @@ class Answer:
     term: int = 0
 
 
-def shaped(result: object, command: Command, term: int) -> Answer:
+def to_answer(result: object, command: Command, term: int) -> Answer:
     """The answer in ``result``, whatever a handler returned.
 
     A tuple of an int and two texts is one; anything else becomes ``EINVAL`` with a text that says

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from mgr.access.caps import AccessRequest
 from mgr.access.table import Caller
 from mgr.clock import Clock
-from mgr.command.answer import Answer, encodable, shaped, traceback_of
+from mgr.command.answer import Answer, encodable, to_answer, traceback_of
 from mgr.command.protocols import Gate, Journal, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.command.request import Request, checked_request_id
@@ -32,7 +32,7 @@ from mgr.errors import (
 )
 from mgr.failpoint import Point, reach
 
-HELD_MAX: Final = 4096
+QUEUED_MAX: Final = 4096
 """Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
 REPEAT_WITHIN_S: Final = 60.0
 """An idempotent command that may have run is run again this long after its client first sent it.
@@ -40,7 +40,7 @@ Later it could undo what others did meanwhile: a client may have been frozen for
 NOT_A_REFUSAL: Final = (TermLostError, OutcomeUnknownError)
 """Errors that already say that the command may have run."""
 
-__all__ = ["Answer", "Dispatcher", "Gate", "Request", "Runner", "shaped"]
+__all__ = ["Answer", "Dispatcher", "Gate", "Request", "Runner", "to_answer"]
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class _Attempt:
     Attributes:
         digest: What a second caller's request must match.
         callers: How many wait. A command that has not begun is left out when nobody does.
-        begun: Its start is being recorded, or was.
+        has_begun: Its start is being recorded, or was.
         unclear_term: The term of an earlier attempt that may have run; None if there is none.
 
     """
@@ -78,13 +78,13 @@ class _Attempt:
     digest: str
     unclear_term: int | None
     callers: int = 0
-    begun: bool = False
+    has_begun: bool = False
     task: asyncio.Task[Answer | Exception] = field(init=False)
 
     @property
-    def is_left_out(self) -> bool:
+    def never_ran(self) -> bool:
         """Whether nothing of it ever ran, nor will once the one caller that waits is gone."""
-        return self.callers == 1 and not self.begun and self.unclear_term is None
+        return self.callers == 1 and not self.has_begun and self.unclear_term is None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -110,7 +110,7 @@ class Dispatcher:
     clock: Clock
     tasks: asyncio.TaskGroup
     hold_s: float
-    _held: int = field(default=0, init=False)
+    _queued: int = field(default=0, init=False)
     _running: int = field(default=0, init=False)
     _stopped_running: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
@@ -141,7 +141,7 @@ class Dispatcher:
         command: Command | None = None
         try:
             command, arguments = self.registry.find(request.words, request.arguments)
-            self.permit(request.caller, _ask(command, arguments))
+            self.permit(request.caller, _access_request(command, arguments))
             inbuf = decoded(request.input, "the input") if request.input else ""
         except MgrError as error:
             if command is None or command.mutates:
@@ -151,14 +151,14 @@ class Dispatcher:
         job = _Job(command, arguments, inbuf, deadline_s, request, self.clock.now())
         if command.mutates and request.request_id:
             return await self._at_most_once(job)
-        runner = await self._admitted(job)
+        runner = await self._admit(job)
         if command.mutates:
-            return await self._outcome(job, self._change(job, runner))
-        self._begun()
+            return await self._run_in_background(job, self._change(job, runner))
+        self._count_start()
         try:
-            return await self._within(job, self._read(job, runner))
+            return await self._with_deadline(job, self._read(job, runner))
         finally:
-            self._ended()
+            self._count_end()
 
     def check_refusal(self, request: Request, why: str) -> None:
         """Return if ``request``, refused because of ``why``, never ran and cannot run later.
@@ -176,7 +176,7 @@ class Dispatcher:
         if attempt is not None and attempt.digest == digest:
             raise MayHaveRunError(request_id, term=self.gate.term, why=f"it is under way; {why}")
         try:
-            earlier = self.journal.earlier(
+            earlier = self.journal.earlier_attempts(
                 checked_request_id(request_id), digest, age_s=request.age_s
             )
         except InvalidArgumentError:
@@ -203,15 +203,15 @@ class Dispatcher:
 
     # -- before it begins -----------------------------------------------------------------------
 
-    async def _admitted(self, job: _Job) -> Runner:
+    async def _admit(self, job: _Job) -> Runner:
         """Wait until the term and the module take commands; the module's runner."""
         now_s = self.clock.now()
         if now_s >= job.deadline_s:
-            raise _too_late(job.command)
-        if self._held >= HELD_MAX:
-            raise OverloadedError(f"{self._held} commands wait already: retry later")
+            raise _too_late_error(job.command)
+        if self._queued >= QUEUED_MAX:
+            raise OverloadedError(f"{self._queued} commands wait already: retry later")
         until_s = min(job.deadline_s, now_s + self.hold_s)
-        self._held += 1
+        self._queued += 1
         try:
             while True:
                 if not self.gate.accepts():
@@ -222,7 +222,7 @@ class Dispatcher:
                 if self.gate.accepts():
                     return runner
         finally:
-            self._held -= 1
+            self._queued -= 1
 
     async def _at_most_once(self, job: _Job) -> Answer:
         request = job.request
@@ -230,43 +230,43 @@ class Dispatcher:
         attempt = self._attempts.get(request_id)
         if attempt is None:
             # Before admission: what ran is not to be refused because its module fails now.
-            earlier = self.journal.earlier(request_id, digest, age_s=request.age_s)
+            earlier = self.journal.earlier_attempts(request_id, digest, age_s=request.age_s)
             if earlier.answer is not None:
                 return earlier.answer
             if earlier.unclear_term is not None and not self._repeatable(job):
                 raise MayHaveRunError(request_id, term=earlier.unclear_term)
             attempt = self._attempts[request_id] = _Attempt(digest, earlier.unclear_term)
-            attempt.task = self.tasks.create_task(_settled(self._once(job, attempt)))
-            attempt.task.add_done_callback(partial(self._left, request_id, attempt))
+            attempt.task = self.tasks.create_task(_capture_error(self._run_once(job, attempt)))
+            attempt.task.add_done_callback(partial(self._remove_attempt, request_id, attempt))
         elif attempt.digest != digest:
             raise InvalidArgumentError(
                 f"request id {request_id} is in use for another command: make a new id for each"
             )
         attempt.callers += 1
         try:
-            return await self._within(job, _shielded(attempt.task), attempt)
+            return await self._with_deadline(job, _shield(attempt.task), attempt)
         finally:
             attempt.callers -= 1
-            if not attempt.callers and not attempt.begun:
+            if not attempt.callers and not attempt.has_begun:
                 # Here, not in the task's callback: whoever comes next is not to join what ends.
-                self._left(request_id, attempt)
+                self._remove_attempt(request_id, attempt)
                 attempt.task.cancel()
 
-    def _left(self, request_id: str, attempt: _Attempt, _: object = None) -> None:
+    def _remove_attempt(self, request_id: str, attempt: _Attempt, _: object = None) -> None:
         if self._attempts.get(request_id) is attempt:
             del self._attempts[request_id]
 
     # -- running --------------------------------------------------------------------------------
 
-    async def _once(self, job: _Job, attempt: _Attempt) -> Answer:
+    async def _run_once(self, job: _Job, attempt: _Attempt) -> Answer:
         try:
-            runner = await self._admitted(job)
-            attempt.begun = True
-            self._begun()
+            runner = await self._admit(job)
+            attempt.has_begun = True
+            self._count_start()
             try:
-                return await self._recorded(job, runner, attempt)
+                return await self._run_recorded(job, runner, attempt)
             finally:
-                self._ended()
+                self._count_end()
         except NOT_A_REFUSAL:
             raise
         except MgrError as error:
@@ -277,7 +277,7 @@ class Dispatcher:
                 job.request.request_id, term=attempt.unclear_term, why=str(error)
             ) from error
 
-    async def _recorded(self, job: _Job, runner: Runner, attempt: _Attempt) -> Answer:
+    async def _run_recorded(self, job: _Job, runner: Runner, attempt: _Attempt) -> Answer:
         request_id, digest = job.request.request_id, attempt.digest
         earlier = await self.journal.begin(
             request_id,
@@ -290,17 +290,17 @@ class Dispatcher:
         attempt.unclear_term = earlier.unclear_term
         if self.clock.now() >= job.deadline_s:
             await self._not_run(request_id, attempt)
-            raise _too_late(job.command)
+            raise _too_late_error(job.command)
         try:
             answer = await self._run(job, runner, attempt)
         except NOTHING_RAN:
             await self._not_run(request_id, attempt)
             raise
         except StoreUnavailableError as error:
-            raise _unclear(job.command, error) from None
+            raise _unclear_error(job.command, error) from None
         # Recording is a guarded write: if it succeeds, the term held until after the command.
         if not await self.journal.finish(request_id, digest, answer):
-            await self._still_ours(job)
+            await self._check_term(job)
         return answer
 
     async def _not_run(self, request_id: str, attempt: _Attempt) -> None:
@@ -309,17 +309,17 @@ class Dispatcher:
             await self.journal.forget(request_id)
 
     async def _change(self, job: _Job, runner: Runner) -> Answer:
-        self._begun()
+        self._count_start()
         try:
             answer = await self._run(job, runner)
-            await self._still_ours(job)
+            await self._check_term(job)
         except StoreUnavailableError as error:
-            raise _unclear(job.command, error) from None
+            raise _unclear_error(job.command, error) from None
         finally:
-            self._ended()
+            self._count_end()
         return answer
 
-    async def _still_ours(self, job: _Job) -> None:
+    async def _check_term(self, job: _Job) -> None:
         # What a command changed in a module's memory ends with the term. To call it done when a
         # successor leads, which never heard of it, would be a lie.
         if not self.gate.term_valid():
@@ -329,7 +329,7 @@ class Dispatcher:
     async def _read(self, job: _Job, runner: Runner) -> Answer:
         # What it saw may be older than what a successor has acknowledged by now.
         answer = await self._run(job, runner)
-        await self._still_ours(job)
+        await self._check_term(job)
         return answer
 
     def _repeatable(self, job: _Job) -> bool:
@@ -362,24 +362,24 @@ class Dispatcher:
             raise
         except Exception as error:  # noqa: BLE001 - the edge of module code: it may raise anything
             return Answer(-errno.EINVAL, "", encodable(traceback_of(error)), term)
-        return shaped(result, job.command, term)
+        return to_answer(result, job.command, term)
 
     # -- waiting for it -------------------------------------------------------------------------
 
-    def _begun(self) -> None:
+    def _count_start(self) -> None:
         # From before its start is recorded until its result is: a hand-over that looked only at
         # the run itself would stop the module, or give the office back, in between.
         self._running += 1
 
-    def _ended(self) -> None:
+    def _count_end(self) -> None:
         self._running -= 1
         if not self._running:
             self._stopped_running.set()
 
-    async def _outcome(self, job: _Job, work: Coroutine[Any, Any, Answer]) -> Answer:
-        return await self._within(job, _shielded(self.tasks.create_task(_settled(work))))
+    async def _run_in_background(self, job: _Job, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return await self._with_deadline(job, _shield(self.tasks.create_task(_capture_error(work))))
 
-    async def _within(
+    async def _with_deadline(
         self, job: _Job, work: Coroutine[Any, Any, T], attempt: _Attempt | None = None
     ) -> T:
         if job.deadline_s == math.inf:
@@ -388,14 +388,14 @@ class Dispatcher:
             async with asyncio.timeout(max(0.0, job.deadline_s - self.clock.now())):
                 return await work
         except TimeoutError:
-            if attempt is not None and attempt.is_left_out:
-                raise _too_late(job.command) from None
+            if attempt is not None and attempt.never_ran:
+                raise _too_late_error(job.command) from None
             raise DeadlineExceededError(
                 f"'{job.command.prefix}' was begun and is not finished: its outcome is unknown"
             ) from None
 
 
-async def _settled(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
+async def _capture_error(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
     # An error is this command's outcome, not the end of the task group it runs in.
     try:
         return await work
@@ -403,30 +403,30 @@ async def _settled(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
         return error
 
 
-async def _shielded(task: asyncio.Task[Answer | Exception]) -> Answer:
+async def _shield(task: asyncio.Task[Answer | Exception]) -> Answer:
     try:
         outcome = await asyncio.shield(task)
     except asyncio.CancelledError:
         if task.cancelled():
-            raise TermLostError("this manager gave up its office while the command ran") from None
+            raise TermLostError("this manager gave up leadership while the command ran") from None
         raise
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-def _ask(command: Command, arguments: Mapping[str, Any]) -> AccessRequest:
+def _access_request(command: Command, arguments: Mapping[str, Any]) -> AccessRequest:
     module = "" if command.module == BUILTIN else command.module
     return AccessRequest(command.prefix, command.perm, module, arguments)
 
 
-def _too_late(command: Command) -> DeadlineExceededError:
+def _too_late_error(command: Command) -> DeadlineExceededError:
     return DeadlineExceededError(
         f"'{command.prefix}' was not begun: its caller's time was over. Nothing ran"
     )
 
 
-def _unclear(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:
+def _unclear_error(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:
     """The error for a mutating command during which the store fell silent.
 
     For an idempotent one as well: ``StoreUnavailableError`` would say that nothing ran. It speaks

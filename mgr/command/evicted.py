@@ -47,7 +47,7 @@ class View(Protocol):
         ...
 
 
-class Evicted:
+class EvictedRequests:
     """The ids of one term. Follows the mirror from its first use on."""
 
     def __init__(self, mirror: View, keys: Keys, *, term: int) -> None:

@@ -29,8 +29,8 @@ import msgspec
 
 from mgr.clock import Clock
 from mgr.command.answer import Answer
-from mgr.command.evicted import EVICTED_MAX, Evicted, View
-from mgr.command.protocols import Earlier
+from mgr.command.evicted import EVICTED_MAX, EvictedRequests, View
+from mgr.command.protocols import EarlierAttempts
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     ConflictError,
@@ -70,17 +70,17 @@ margin is for clocks that run at different rates and for the time a request is o
 ENTRIES_MAX: Final = 10_000
 """Results kept. More, and the oldest are evicted before their time: a flood of commands must not
 fill every manager's memory."""
-KEPT_MAX: Final = 16 << 20
+RESULTS_CHARS_MAX: Final = 16 << 20
 """What all results may take, in characters, for the same reason: many of them may be long."""
 EVICTED_AT_ONCE: Final = 100
 """Results evicted along with one new one: a transaction holds only so much. Many at once, so that
 the record of their ids costs little for each."""
 OUTPUT_BYTES_MAX: Final = 64 << 10
 """A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
-REMEMBERED_MAX: Final = 1024
-RECALL_AFTER_S: Final = 1.0
+LOCAL_OUTCOMES_MAX: Final = 1024
+PRELOAD_AFTER_S: Final = 1.0
 """When to count the results of earlier terms: those who waited for this one are served by then."""
-RECALLED_AT_ONCE: Final = 200
+PRELOADED_AT_ONCE: Final = 200
 """Results of earlier terms counted between two turns of the loop: about a millisecond."""
 
 log = logging.getLogger(__name__)
@@ -129,11 +129,11 @@ class Store(Protocol):
         ...
 
 
-class _Fate(Enum):
+class _Outcome(Enum):
     NEVER_RAN = auto()
 
 
-NOTHING: Final = Earlier()
+NO_ATTEMPT: Final = EarlierAttempts()
 """No attempt ever ran, and none can run later."""
 
 
@@ -155,15 +155,15 @@ class Journal:
         self._clock = clock
         self._lease: LeaseId | None = None
         self._lease_fresh_until_s = 0.0
-        self._granting = asyncio.Lock()
+        self._lease_lock = asyncio.Lock()
         # What this worker knows of its own attempts and the store does not.
-        self._remembered: OrderedDict[str, Answer | _Fate] = OrderedDict()
+        self._local_outcomes: OrderedDict[str, Answer | _Outcome] = OrderedDict()
         # Results by age, with the length of each, and of all.
         self._finished: deque[tuple[str, int]] = deque()
-        self._kept = 0
-        self._evicted = Evicted(mirror, keys, term=term)
+        self._results_chars = 0
+        self._evicted = EvictedRequests(mirror, keys, term=term)
 
-    async def recall(self) -> None:
+    async def preload(self) -> None:
         """Make ready for what comes, after the first commands: they are not to wait for it.
 
         There may be thousands of results from earlier terms. Only how many is of interest, and
@@ -172,18 +172,20 @@ class Journal:
         with contextlib.suppress(StoreError):  # the first command will tell its caller
             await self._current_lease()
         await self._evicted.load()
-        await asyncio.sleep(RECALL_AFTER_S)
+        await asyncio.sleep(PRELOAD_AFTER_S)
         records = self._mirror.list(self._keys.requests).values()
         earlier = [record for record in records if record.mod_revision < self._term]
         earlier.sort(key=lambda record: record.mod_revision, reverse=True)
         for count, record in enumerate(earlier, 1):
             if isinstance(_decoded(record), Done):
                 self._finished.appendleft((record.key, len(record.value)))
-                self._kept += len(record.value)
-            if count % RECALLED_AT_ONCE == 0:
+                self._results_chars += len(record.value)
+            if count % PRELOADED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def earlier(self, request_id: str, digest: str, *, age_s: float = 0.0) -> Earlier:
+    def earlier_attempts(
+        self, request_id: str, digest: str, *, age_s: float = 0.0
+    ) -> EarlierAttempts:
         """Return what is known of earlier attempts, without I/O: a lookup or two.
 
         ``age_s`` is how long ago, in seconds, the client first sent the request.
@@ -195,11 +197,11 @@ class Journal:
 
         """
         record = self._mirror.get(self._keys.request(request_id))
-        return self._earlier(request_id, record, digest, age_s)
+        return self._earlier_attempts(request_id, record, digest, age_s)
 
     async def begin(
         self, request_id: str, digest: str, *, idempotent: bool, age_s: float = 0.0
-    ) -> Earlier:
+    ) -> EarlierAttempts:
         """Record that ``request_id`` starts, unless there is an ``answer`` of an earlier attempt.
 
         Raises:
@@ -214,7 +216,7 @@ class Journal:
         record = self._mirror.get(key)
         started = _encoded(Started(term=self._term, digest=digest))
         for _ in range(3):
-            earlier = self._earlier(request_id, record, digest, age_s)
+            earlier = self._earlier_attempts(request_id, record, digest, age_s)
             if earlier.answer is not None:
                 return earlier
             if earlier.unclear_term is not None and not idempotent:
@@ -233,12 +235,12 @@ class Journal:
             except OutcomeUnknownError as error:
                 # Recorded or not, this attempt does not run: the next one may.
                 if earlier.unclear_term is None:
-                    self._remember(request_id, _Fate.NEVER_RAN)
+                    self._set_local_outcome(request_id, _Outcome.NEVER_RAN)
                 raise StoreUnavailableError(
                     f"request {request_id} was not begun: {error}"
                 ) from error
             else:
-                self._remembered.pop(request_id, None)
+                self._local_outcomes.pop(request_id, None)
                 return earlier
         raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
 
@@ -262,15 +264,15 @@ class Journal:
                 "a command's result could not be recorded",
                 extra={"request_id": request_id, "error": str(error)},
             )
-            self._remember(request_id, answer)
+            self._set_local_outcome(request_id, answer)
             return False
         self._finished.append((key, len(done)))
-        self._kept += len(done)
+        self._results_chars += len(done)
         return True
 
     async def forget(self, request_id: str) -> None:
         """Nothing ran after all: the next attempt may begin. Never raises for a silent store."""
-        self._remember(request_id, _Fate.NEVER_RAN)
+        self._set_local_outcome(request_id, _Outcome.NEVER_RAN)
         try:
             await self._fenced.commit([Delete(self._keys.request(request_id))])
         except StoreError as error:
@@ -281,33 +283,37 @@ class Journal:
 
     def _surplus(self, size: int) -> list[str]:
         """Take the oldest results off the list to make room for ``size`` characters; their keys."""
-        has_room = len(self._finished) < ENTRIES_MAX and self._kept + size <= KEPT_MAX
+        has_room = (
+            len(self._finished) < ENTRIES_MAX and self._results_chars + size <= RESULTS_CHARS_MAX
+        )
         if has_room or self._evicted.full:
             return []
-        entries, kept = ENTRIES_MAX - EVICTED_AT_ONCE, KEPT_MAX - KEPT_MAX // 8
+        entries, kept = ENTRIES_MAX - EVICTED_AT_ONCE, RESULTS_CHARS_MAX - RESULTS_CHARS_MAX // 8
         surplus: list[str] = []
         while self._finished and len(surplus) < EVICTED_AT_ONCE:
-            if len(self._finished) <= entries and self._kept + size <= kept:
+            if len(self._finished) <= entries and self._results_chars + size <= kept:
                 break
             old, freed = self._finished.popleft()
-            self._kept -= freed
+            self._results_chars -= freed
             surplus.append(old)
         return surplus
 
     def _check_room(self) -> None:
         results = len(self._finished)
-        if self._evicted.full and (results >= ENTRIES_MAX or self._kept >= KEPT_MAX):
+        if self._evicted.full and (
+            results >= ENTRIES_MAX or self._results_chars >= RESULTS_CHARS_MAX
+        ):
             raise OverloadedError(
                 f"no room for another request id: {results} results are kept, and the ids of "
                 f"{EVICTED_MAX} older ones; the oldest expire within {LEASE_TTL_S // 60} minutes"
             )
 
-    def _earlier(
+    def _earlier_attempts(
         self, request_id: str, record: Record | None, digest: str, age_s: float
-    ) -> Earlier:
+    ) -> EarlierAttempts:
         if record is None:
             self._check_known(request_id, age_s)
-            return NOTHING
+            return NO_ATTEMPT
         entry = _decoded(record)
         if entry is None:
             raise MayHaveRunError(request_id, term=0, why="its record cannot be read")
@@ -316,14 +322,14 @@ class Journal:
                 f"request id {request_id} was used for another command: make a new id for each"
             )
         if isinstance(entry, Done):
-            return Earlier(_answer(entry))
+            return EarlierAttempts(_answer(entry))
         if entry.term == self._term:
-            known = self._remembered.get(request_id)
+            known = self._local_outcomes.get(request_id)
             if isinstance(known, Answer):
-                return Earlier(known)
-            if known is _Fate.NEVER_RAN:
-                return NOTHING
-        return Earlier(unclear_term=entry.term)
+                return EarlierAttempts(known)
+            if known is _Outcome.NEVER_RAN:
+                return NO_ATTEMPT
+        return EarlierAttempts(unclear_term=entry.term)
 
     def _check_known(self, request_id: str, age_s: float) -> None:
         """Raise unless an id without a record is certain to be new."""
@@ -334,12 +340,12 @@ class Journal:
             why = f"first sent {age_s:.0f} s ago; what ran is known for {AGE_MAX_S} s; not run now"
             raise MayHaveRunError(request_id, term=0, why=why)
 
-    def _remember(self, request_id: str, what: Answer | _Fate) -> None:
-        self._remembered[request_id] = what
-        self._remembered.move_to_end(request_id)
+    def _set_local_outcome(self, request_id: str, what: Answer | _Outcome) -> None:
+        self._local_outcomes[request_id] = what
+        self._local_outcomes.move_to_end(request_id)
         # Whatever is forgotten here is answered "may have run", which is always safe.
-        while len(self._remembered) > REMEMBERED_MAX:
-            self._remembered.popitem(last=False)
+        while len(self._local_outcomes) > LOCAL_OUTCOMES_MAX:
+            self._local_outcomes.popitem(last=False)
 
     async def _write(
         self,
@@ -372,7 +378,7 @@ class Journal:
         await self._fenced.commit(operations, when)
 
     async def _current_lease(self) -> LeaseId:
-        async with self._granting:
+        async with self._lease_lock:
             # The moment before the request counts: the lease began to run some time after it.
             asked_at_s = self._clock.now()
             if self._lease is None or asked_at_s >= self._lease_fresh_until_s:

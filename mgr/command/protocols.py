@@ -84,7 +84,7 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierAttempts:
     """What is known of the earlier attempts of a request; all unset: nothing of it ever ran.
 
     Attributes:
@@ -100,7 +100,9 @@ class Earlier:
 class Journal(Protocol):
     """Which mutating commands began and how they ended: ``mgr.command.journal``."""
 
-    def earlier(self, request_id: str, digest: str, *, age_s: float = 0.0) -> Earlier:
+    def earlier_attempts(
+        self, request_id: str, digest: str, *, age_s: float = 0.0
+    ) -> EarlierAttempts:
         """Return what is known of earlier attempts, without I/O.
 
         Raises:
@@ -112,7 +114,7 @@ class Journal(Protocol):
 
     async def begin(
         self, request_id: str, digest: str, *, idempotent: bool, age_s: float = 0.0
-    ) -> Earlier:
+    ) -> EarlierAttempts:
         """Record the start. It is not to run if there is an ``answer``."""
         ...
 

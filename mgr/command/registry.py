@@ -42,7 +42,7 @@ class Command:
     hidden: bool = False
 
     @classmethod
-    def of_module(cls, module: str, declared: CommandDeclaration) -> Command:
+    def of_module(cls, module: str, declaration: CommandDeclaration) -> Command:
         """The command that ``module`` declares.
 
         Raises:
@@ -50,13 +50,13 @@ class Command:
 
         """
         return cls(
-            signature=Signature.parse(declared.signature_text),
-            help=declared.desc,
-            perm=declared.perm,
-            poll=declared.poll,
+            signature=Signature.parse(declaration.signature_text),
+            help=declaration.desc,
+            perm=declaration.perm,
+            poll=declaration.poll,
             module=module,
-            idempotent=declared.idempotent,
-            hidden=declared.hidden,
+            idempotent=declaration.idempotent,
+            hidden=declaration.hidden,
         )
 
     @property

@@ -45,21 +45,21 @@ def render(data: Any, form: str, *, plain: str | None = None) -> str:
     no text in any format. Whatever is not empty ends with a newline.
     """
     if form == PLAIN and plain is not None:
-        return _ended(plain)
+        return _with_newline(plain)
     if data is None:
         return ""
     simple = _simple(data)
     if form == "json":
-        return _ended(msgspec.json.encode(simple).decode())
+        return _with_newline(msgspec.json.encode(simple).decode())
     if form == "yaml":
         text = yaml.dump(
             simple, Dumper=_YAML, sort_keys=False, allow_unicode=True, default_flow_style=False
         )
-        return _ended(text.removesuffix("...\n"))
+        return _with_newline(text.removesuffix("...\n"))
     if form.startswith("xml"):
         pretty = form == "xml-pretty"
-        return _ended("".join(_xml("result", simple, 0 if pretty else None)))
-    return _ended(msgspec.json.format(msgspec.json.encode(simple), indent=INDENT).decode())
+        return _with_newline("".join(_xml("result", simple, 0 if pretty else None)))
+    return _with_newline(msgspec.json.format(msgspec.json.encode(simple), indent=INDENT).decode())
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -72,7 +72,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
-def _ended(text: str) -> str:
+def _with_newline(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"
 
 

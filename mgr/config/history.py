@@ -47,7 +47,7 @@ TIMEOUT_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class OptionChange(msgspec.Struct, frozen=True, kw_only=True):
     """One option's change; None: nothing stood there."""
 
     section: str
@@ -56,13 +56,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     value: str | None = None
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
     """What changed in one transaction. ``at`` is wall time in ISO 8601, for people."""
 
     number: int
     at: str
     text: str = ""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[OptionChange, ...] = ()
 
 
 class View(Protocol):
@@ -101,7 +101,7 @@ class ConfigHistory:
         self._writer = writer
         self._turn = asyncio.Lock()
 
-    def versions(self) -> list[Version]:
+    def versions(self) -> list[ConfigVersion]:
         """Every version that is kept, newest first."""
         records = self._view.list(self._keys.changes)
         return [version for _, version in reversed(list(_read(records)))]
@@ -201,7 +201,7 @@ class ConfigHistory:
         planned: list[Operation] = list(operations)
         # What changes nothing is written all the same: it proves that this value stands there.
         if changes := tuple(self._changes(operations)):
-            version = Version(number=number, at=timestamp(), text=text, changes=changes)
+            version = ConfigVersion(number=number, at=timestamp(), text=text, changes=changes)
             last = self._keys.change(max(number - VERSIONS_MAX, 0))
             planned += [
                 Put(key, msgspec.json.encode(version).decode()),
@@ -215,13 +215,13 @@ class ConfigHistory:
             when += seen
         return ComputedWrite(planned, when)
 
-    def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[Change]:
+    def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[OptionChange]:
         for operation in operations:
             previous = _value(self._view.get(operation.key))
             value = operation.value if isinstance(operation, Put) else None
             if value != previous:
                 section, _, name = operation.key.removeprefix(self._keys.config).partition("/")
-                yield Change(section=section, name=name, previous=previous, value=value)
+                yield OptionChange(section=section, name=name, previous=previous, value=value)
 
 
 def _value(record: Record | None) -> str | None:
@@ -245,9 +245,9 @@ def _too_old(kept: Mapping[str, Record], last: str) -> list[str]:
     return found
 
 
-def _read(records: Mapping[str, Record]) -> Iterator[tuple[str, Version]]:
+def _read(records: Mapping[str, Record]) -> Iterator[tuple[str, ConfigVersion]]:
     for key, record in records.items():
         try:
-            yield key, msgspec.json.decode(record.value, type=Version)
+            yield key, msgspec.json.decode(record.value, type=ConfigVersion)
         except UNREADABLE as error:
             log.warning("unreadable version of options", extra={"key": key, "error": str(error)})

@@ -149,7 +149,7 @@ SETTABLE: Final = (
     ),
 )
 
-FACTS: Final[Mapping[str, str]] = {
+READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "cluster": "Name of the cluster",
     "name": "Name of this manager, as mgr.<id>",
     "host": "Name of the host this manager runs on",
@@ -161,10 +161,16 @@ FACTS: Final[Mapping[str, str]] = {
 """What is decided at the start, and what it means."""
 
 
-def native_options(facts: Mapping[str, str]) -> tuple[OptionSpec, ...]:
-    """Every option of the manager, with this manager's ``facts``; a fact not given is empty."""
+def manager_options(readonly_options: Mapping[str, str]) -> tuple[OptionSpec, ...]:
+    """Every option of the manager; a value missing in ``readonly_options`` is empty."""
     fixed = (
-        OptionSpec(name=name, level=LEVELS[1], default=facts.get(name, ""), desc=desc, fixed=True)
-        for name, desc in FACTS.items()
+        OptionSpec(
+            name=name,
+            level=LEVELS[1],
+            default=readonly_options.get(name, ""),
+            desc=desc,
+            fixed=True,
+        )
+        for name, desc in READONLY_OPTIONS.items()
     )
     return (*SETTABLE, *READ_BY_MODULES, *fixed)

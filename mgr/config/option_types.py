@@ -43,7 +43,7 @@ TRUE_TEXTS: Final = frozenset({"1", "true", "True", "on", "yes"})
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class OptionType:
     """One type of option.
 
     Attributes:
@@ -193,24 +193,24 @@ def _read_truth(text: str) -> Value:
     return text in TRUE_TEXTS
 
 
-_PLAIN: Final = Kind(parse=str, text=str, read=str)
+_PLAIN: Final = OptionType(parse=str, text=str, read=str)
 
-KINDS: Final[dict[str, Kind]] = {
+OPTION_TYPES: Final[dict[str, OptionType]] = {
     "str": _PLAIN,
-    "int": Kind(_with_si_suffix(INT64), str, _read_whole, ordered=True),
-    "uint": Kind(_with_si_suffix(UINT64), str, _read_whole, ordered=True),
-    "size": Kind(_size, str, _read_whole, ordered=True),
-    "float": Kind(_real, lambda value: f"{value:f}", float, ordered=True),
-    "bool": Kind(_truth, lambda value: str(value).lower(), _read_truth),
+    "int": OptionType(_with_si_suffix(INT64), str, _read_whole, ordered=True),
+    "uint": OptionType(_with_si_suffix(UINT64), str, _read_whole, ordered=True),
+    "size": OptionType(_size, str, _read_whole, ordered=True),
+    "float": OptionType(_real, lambda value: f"{value:f}", float, ordered=True),
+    "bool": OptionType(_truth, lambda value: str(value).lower(), _read_truth),
     # Spans are whole seconds in the store and floats in Python: modules count on both.
-    "secs": Kind(span_s, str, float, ordered=True),
-    "millisecs": Kind(lambda text: _whole(text, UINT64), str, float, ordered=True),
-    "addr": Kind(_address, str, str),
-    "addrvec": Kind(_addresses, str, str),
-    "uuid": Kind(_uuid, str, str),
+    "secs": OptionType(span_s, str, float, ordered=True),
+    "millisecs": OptionType(lambda text: _whole(text, UINT64), str, float, ordered=True),
+    "addr": OptionType(_address, str, str),
+    "addrvec": OptionType(_addresses, str, str),
+    "uuid": OptionType(_uuid, str, str),
 }
 
 
-def kind_of(name: str) -> Kind:
+def option_type(name: str) -> OptionType:
     """The kind called ``name``; an unknown one is ``str``, as modules expect."""
-    return KINDS.get(name, _PLAIN)
+    return OPTION_TYPES.get(name, _PLAIN)

@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
-from mgr.config.option_types import KINDS, Kind, Value, kind_of, refuse
+from mgr.config.option_types import OPTION_TYPES, OptionType, Value, option_type, refuse
 from mgr.errors import InvalidArgumentError
 
 LEVELS: Final = ("basic", "advanced", "dev", "unknown")
@@ -24,7 +24,7 @@ class OptionSpec:
 
     Attributes:
         name: Full name: ``mgr_tick_period``, or ``mgr/<module>/<option>``.
-        type: One of ``KINDS``.
+        type: One of ``OPTION_TYPES``.
         level: For whom it is: basic, advanced, dev or unknown.
         default: As written in the declaration; None: there is none.
         min: Lowest value taken, as written; each bound counts by itself.
@@ -71,7 +71,7 @@ class OptionSpec:
             level = ADVANCED
         return cls(
             name=prefix + name,
-            type=kind if isinstance(kind, str) and kind in KINDS else "str",
+            type=kind if isinstance(kind, str) and kind in OPTION_TYPES else "str",
             level=LEVELS[level],
             default=_scalar(declaration.get("default")),
             desc=_text(declaration.get("desc")),
@@ -108,7 +108,7 @@ class OptionSpec:
             InvalidArgumentError: It does not fit; the message is Ceph's.
 
         """
-        kind = self._kind
+        kind = self._option_type
         value = kind.parse(text)
         if kind.ordered:
             self._check_bounds(value)
@@ -126,7 +126,7 @@ class OptionSpec:
             ValueError: It cannot be read as this option's type.
 
         """
-        kind = self._kind
+        kind = self._option_type
         try:
             return kind.read(kind.text(kind.parse(text)))
         except InvalidArgumentError:
@@ -170,21 +170,21 @@ class OptionSpec:
         }
 
     @property
-    def _kind(self) -> Kind:
-        return kind_of(self.type)
+    def _option_type(self) -> OptionType:
+        return option_type(self.type)
 
     def _check_bounds(self, value: Value) -> None:
         low, high = self._bound(self.min), self._bound(self.max)
-        shown = self._kind.text(value)
+        shown = self._option_type.text(value)
         # Written as "not (a <= b)" so that a NaN, which compares as nothing, is refused.
         if low is not None and not float(low) <= float(value):
-            raise refuse(f"Value '{shown}' is below minimum {self._kind.text(low)}")
+            raise refuse(f"Value '{shown}' is below minimum {self._option_type.text(low)}")
         if high is not None and not float(value) <= float(high):
-            raise refuse(f"Value '{shown}' exceeds maximum {self._kind.text(high)}")
+            raise refuse(f"Value '{shown}' exceeds maximum {self._option_type.text(high)}")
 
     def _bound(self, declared: Value | None) -> Value | None:
         try:
-            return None if declared is None else self._kind.parse(str(declared))
+            return None if declared is None else self._option_type.parse(str(declared))
         except InvalidArgumentError:
             return None
 
@@ -192,17 +192,17 @@ class OptionSpec:
 class Schemas:
     """Every option that is known: the manager's own, and those of each module on disk."""
 
-    def __init__(self, native: Iterable[OptionSpec] = ()) -> None:
-        """Know ``native``, the manager's own options."""
-        self._native = {spec.name: spec for spec in native}
+    def __init__(self, manager_options: Iterable[OptionSpec] = ()) -> None:
+        """Know ``manager_options``, the manager's own options."""
+        self._manager_options = {spec.name: spec for spec in manager_options}
         self._modules: dict[str, Mapping[str, OptionSpec]] = {}
         self.version = 0
         """Grows with every change; whoever caches typed values compares it."""
 
     @property
-    def native(self) -> Mapping[str, OptionSpec]:
+    def manager_options(self) -> Mapping[str, OptionSpec]:
         """The manager's own options, by name."""
-        return MappingProxyType(self._native)
+        return MappingProxyType(self._manager_options)
 
     def put(self, module: str, declarations: Iterable[Mapping[str, Any]]) -> None:
         """Know the ``MODULE_OPTIONS`` of ``module``, instead of what was known of it.
@@ -227,7 +227,7 @@ class Schemas:
     def find(self, name: str) -> OptionSpec | None:
         """The option called ``name``, also in its localized form ``mgr/<module>/<id>/<option>``."""
         if not name.startswith(MODULE_PREFIX):
-            return self._native.get(name)
+            return self._manager_options.get(name)
         module, _, short = name.removeprefix(MODULE_PREFIX).partition("/")
         specs = self.of(module)
         # The segment in the middle is a manager's id; that manager need not exist now.
@@ -236,7 +236,7 @@ class Schemas:
     def names(self) -> list[str]:
         """Every option: the manager's own, then ``mgr/<module>/<option>``."""
         options = [spec.name for specs in self._modules.values() for spec in specs.values()]
-        return [*sorted(self._native), *sorted(options)]
+        return [*sorted(self._manager_options), *sorted(options)]
 
     def nearest(self, name: str) -> str:
         """The known name most like ``name``; empty if none is."""

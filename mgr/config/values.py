@@ -28,7 +28,7 @@ TYPE_ORDER: Final = (GLOBAL, "mon", OURS, "osd", "mds", "client")
 _UNREAD: Final = object()
 
 
-class Setting(NamedTuple):
+class StoredOption(NamedTuple):
     """One stored option."""
 
     section: str
@@ -71,7 +71,7 @@ class ConfigValues:
             section, _, name = key.removeprefix(self._keys.config).partition("/")
             sections.setdefault(section, {})[name] = record.value
         chain = sections_of(f"{OURS}.{self._manager_id}")
-        effective = {name: setting.value for name, setting in _merged(sections, chain).items()}
+        effective = {name: option.value for name, option in _merged(sections, chain).items()}
         before = self._now.effective
         self._now = _Snapshot(sections, effective, self.schemas.version)
         return frozenset(
@@ -104,27 +104,27 @@ class ConfigValues:
             known = now.typed[key] = self._read(now, module, name, localized=localized)
         return known  # type: ignore[return-value]  # _UNREAD was replaced
 
-    def native(self, name: str) -> Value | None:
+    def manager_option(self, name: str) -> Value | None:
         """An option of the manager itself, typed; its default where nothing is stored.
 
         Raises:
             KeyError: The manager has no such option.
 
         """
-        spec = self.schemas.native.get(name)
+        spec = self.schemas.manager_options.get(name)
         if spec is None:
             raise KeyError(f"option not found: {name}")
         text = self.effective(name) or spec.default_text
         return spec.parse(text) if text or spec.type == "str" else None
 
-    def foreign(self, who: str, name: str) -> Value | None:
-        """As ``native``, the way ``who`` would read it.
+    def manager_option_of(self, who: str, name: str) -> Value | None:
+        """As ``manager_option``, the way ``who`` would read it.
 
         Raises:
             KeyError: The manager has no such option, or ``who`` is no section.
 
         """
-        spec = self.schemas.native.get(name)
+        spec = self.schemas.manager_options.get(name)
         if spec is None:
             raise KeyError(f"option not found: {name}")
         try:
@@ -134,7 +134,7 @@ class ConfigValues:
         text = seen.value if seen else spec.default_text
         return spec.parse(text) if text or spec.type == "str" else None
 
-    def entity(self, who: str) -> dict[str, Setting]:
+    def entity(self, who: str) -> dict[str, StoredOption]:
         """What ``who`` (``mgr``, ``mgr.a``, ``osd.3``) sees: the most specific setting of each.
 
         Raises:
@@ -148,21 +148,21 @@ class ConfigValues:
         """The text stored in exactly this section; None if there is none."""
         return self._now.sections.get(section, {}).get(name)
 
-    def dump(self) -> list[Setting]:
+    def dump(self) -> list[StoredOption]:
         """Everything stored: ``global``, then type by type, each before its ids."""
         return [
-            Setting(section, name, value)
+            StoredOption(section, name, value)
             for section, options in sorted(self._now.sections.items(), key=_section_rank)
             for name, value in sorted(options.items())
         ]
 
-    def misfits(self) -> list[tuple[Setting, str]]:
+    def invalid_values(self) -> list[tuple[StoredOption, str]]:
         """What is stored and does not fit its declaration, and why not.
 
         It was stored by force, or fitted an earlier release of its module. Values of options that
         nobody on this host declares are left out: nobody reads them.
         """
-        return [(setting, why) for setting in self.dump() if (why := self._misfit(setting))]
+        return [(option, why) for option in self.dump() if (why := self._invalid_reason(option))]
 
     def prepare(
         self,
@@ -171,19 +171,19 @@ class ConfigValues:
         value: str,
         *,
         force: bool = False,
-        joined: Collection[str] = (),
+        known_types: Collection[str] = (),
     ) -> Put:
         """The write that stores ``name`` for ``who``, checked and normalised.
 
         With ``force``, an unknown option, an unknown kind of daemon or a value that does not fit
-        is stored as it is. ``joined`` are the kinds of daemons that are known beside Ceph's.
+        is stored as it is. ``known_types`` are the kinds of daemons that are known beside Ceph's.
 
         Raises:
             InvalidArgumentError: No such option, target or value; says which.
 
         """
         kind = sections_of(who)[-1].partition(".")[0]
-        if not force and kind not in {*TYPE_ORDER, *joined}:
+        if not force and kind not in {*TYPE_ORDER, *known_types}:
             # Stored there it would never be read, and nobody would be told of the slip.
             raise InvalidArgumentError(f"{_unknown(who)}; --force stores it all the same")
         spec = self.schemas.find(name)
@@ -205,12 +205,12 @@ class ConfigValues:
             )
         return spec
 
-    def _misfit(self, setting: Setting) -> str:
-        spec = self.schemas.find(setting.name)
-        if spec is None or not setting.value:
+    def _invalid_reason(self, option: StoredOption) -> str:
+        spec = self.schemas.find(option.name)
+        if spec is None or not option.value:
             return ""
         try:
-            spec.normalise(setting.value)
+            spec.normalise(option.value)
         except InvalidArgumentError as error:
             return str(error)
         return ""
@@ -264,9 +264,9 @@ def _normalised(spec: OptionSpec, value: str) -> str:
 
 def _merged(
     sections: Mapping[str, Mapping[str, str]], chain: tuple[str, ...]
-) -> dict[str, Setting]:
+) -> dict[str, StoredOption]:
     return {
-        name: Setting(section, name, value)
+        name: StoredOption(section, name, value)
         for section in chain
         for name, value in sections.get(section, {}).items()
     }

@@ -37,7 +37,7 @@ class ReadOnlyContext:
 
     def get_native_option(self, name: str) -> OptionValue:
         """See ``mgr.module_api.context``."""
-        return self._manager.config.native(name)
+        return self._manager.config.manager_option(name)
 
     def get_store(self, key: str) -> str | None:
         """See ``mgr.module_api.context``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 
 from mgr.clock import Clock
-from mgr.config.manager_options import native_options
+from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
 from mgr.errors import InvalidArgumentError
@@ -84,7 +84,7 @@ def readonly_options(settings: Settings, host: str) -> dict[str, str]:
 
 def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schemas:
     """The manager's own options and those of every module on this host."""
-    schemas = Schemas(native_options(readonly_options(settings, host)))
+    schemas = Schemas(manager_options(readonly_options(settings, host)))
     for found in catalogue.values():
         try:
             schemas.put(found.name, found.options)

@@ -22,21 +22,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _MANAGER: Final = "/mgr.rpc.v1.ManagerService/"
 _CLUSTER: Final = "/mgr.rpc.v1.ClusterService/"
 
-ASKS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
-    f"{_MANAGER}Fail": lambda asked: AccessRequest("mgr fail", "rw", arguments={"who": asked.name}),
+ACCESS_REQUESTS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
+    f"{_MANAGER}Fail": lambda call: AccessRequest("mgr fail", "rw", arguments={"who": call.name}),
     f"{_MANAGER}FollowLog": lambda _: AccessRequest("log last", "r"),
-    f"{_CLUSTER}GetMap": lambda asked: AccessRequest(
-        "map get", "r", arguments={"name": asked.name}
-    ),
+    f"{_CLUSTER}GetMap": lambda call: AccessRequest("map get", "r", arguments={"name": call.name}),
     f"{_CLUSTER}ListMaps": lambda _: AccessRequest("map ls", "r"),
-    f"{_CLUSTER}SetMap": lambda asked: AccessRequest(
-        "map set", "rw", arguments={"name": asked.name}
+    f"{_CLUSTER}SetMap": lambda call: AccessRequest("map set", "rw", arguments={"name": call.name}),
+    f"{_CLUSTER}RemoveMap": lambda call: AccessRequest(
+        "map rm", "rw", arguments={"name": call.name}
     ),
-    f"{_CLUSTER}RemoveMap": lambda asked: AccessRequest(
-        "map rm", "rw", arguments={"name": asked.name}
-    ),
-    f"{_CLUSTER}WatchMaps": lambda asked: AccessRequest(
-        "map watch", "r", arguments={"name": asked.prefix}
+    f"{_CLUSTER}WatchMaps": lambda call: AccessRequest(
+        "map watch", "r", arguments={"name": call.prefix}
     ),
     f"{_CLUSTER}ListDaemons": lambda _: AccessRequest("daemon ls", "r"),
     f"{_CLUSTER}GetCounters": lambda _: AccessRequest("counter ls", "r"),
@@ -46,20 +42,22 @@ what they carry: commands by their own ``perm``, reports by who wants to join.""
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Authorizer:
     """Knows who calls and what he may do.
 
     Attributes:
-        demands: Clients must show a certificate here (``tls_ca``).
+        certificate_required: Clients must show a certificate here (``tls_ca``).
 
     """
 
     access: Access
-    demands: bool
+    certificate_required: bool
 
     def caller_of(self, context: Context) -> Caller:
         """Who is at the other end."""
-        return Caller(self._name(context) if self.demands else None, _address(context.peer()))
+        return Caller(
+            self._name(context) if self.certificate_required else None, _address(context.peer())
+        )
 
     def check(self, method: str, request: Any, context: Context) -> None:
         """Return if the caller may make this call.
@@ -68,8 +66,8 @@ class Door:
             NotAuthorizedError: It may not; nothing was done.
 
         """
-        if ask_of := ASKS.get(method):
-            self.access.check(self.caller_of(context), ask_of(request))
+        if access_request_of := ACCESS_REQUESTS.get(method):
+            self.access.check(self.caller_of(context), access_request_of(request))
 
     def _name(self, context: Context) -> str:
         shown = context.auth_context()

@@ -16,8 +16,8 @@ from mgr.cluster.fleet import Fleet
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
-from mgr.rpc.authorization import Door
-from mgr.rpc.daemon_stream import MakeCalls, Membership
+from mgr.rpc.authorization import Authorizer
+from mgr.rpc.daemon_stream import DaemonStreamHandler, MakeCalls
 from mgr.rpc.fleet_codec import daemon_of, series_of
 from mgr.rpc.maps import MapServicer
 from mgr.rpc.streams import Streams
@@ -44,22 +44,22 @@ class ClusterServicer(MapServicer):
         role_of: Callable[[], Role],
         view: ClusterView,
         streams: Streams,
-        door: Door,
+        authorizer: Authorizer,
         calls: MakeCalls,
     ) -> None:
         """Answer as manager ``name``; what daemons ask is taken by what ``calls`` makes."""
         super().__init__(name, role_of=role_of, view=view, streams=streams)
-        self._door = door
+        self._authorizer = authorizer
         self._calls = calls
 
     # The writer's way of serving a stream, as everywhere here: the stubs know generators only.
     async def Report(self, _: object, context: Context) -> None:  # type: ignore[override]
         """Let a daemon report for as long as it likes."""
-        await Membership(
+        await DaemonStreamHandler(
             self._fleet(),
             context,
             streams=self._streams,
-            door=self._door,
+            authorizer=self._authorizer,
             calls=self._calls,
         ).run()
 
@@ -69,13 +69,13 @@ class ClusterServicer(MapServicer):
         """Say which daemons there are, a page at a time."""
         fleet = self._fleet()
         answer = cluster_pb2.ListDaemonsResponse(filling=fleet.filling)
-        page = Page(request.page_size)
+        page = ResultPage(request.page_size)
         seen = request.page_token
         for number, name in enumerate(_names(fleet, after=seen)):
             daemon = fleet.daemons.get(name)  # it may leave while others get their turn
             if daemon and request.type in {"", daemon.kind} and _is_on(daemon, request.host):
                 message = daemon_of(daemon)
-                if not page.holds(message.ByteSize()):
+                if not page.fits(message.ByteSize()):
                     answer.next_page_token = seen
                     break
                 answer.daemons.append(message)
@@ -91,9 +91,9 @@ class ClusterServicer(MapServicer):
         if not request.type:
             raise InvalidArgumentError("name a type of daemon")
         answer = cluster_pb2.GetCountersResponse()
-        page = Page(request.page_size)
+        page = ResultPage(request.page_size)
         async for place, series in self._series(request):
-            if not page.holds(series.ByteSize()):
+            if not page.fits(series.ByteSize()):
                 answer.next_page_token = place
                 break
             answer.series.append(series)
@@ -104,7 +104,7 @@ class ClusterServicer(MapServicer):
     ) -> AsyncGenerator[tuple[str, cluster_pb2.CounterSeries], None]:
         """Each series that is asked for, with the token of a page that begins with it."""
         begin, first = _place(request.page_token)
-        for name in self._meant(request, begin):
+        for name in self._daemon_names(request, begin):
             daemon = self._fleet().daemons.get(name)
             if daemon is None:
                 continue  # it left while others got their turn
@@ -117,7 +117,7 @@ class ClusterServicer(MapServicer):
                 if number % AT_ONCE == 0:
                     await asyncio.sleep(0)
 
-    def _meant(self, request: cluster_pb2.GetCountersRequest, begin: str) -> list[str]:
+    def _daemon_names(self, request: cluster_pb2.GetCountersRequest, begin: str) -> list[str]:
         fleet = self._fleet()
         if not request.id:
             of_type = (name for name in fleet.daemons if name.startswith(f"{request.type}."))
@@ -134,21 +134,21 @@ class ClusterServicer(MapServicer):
         return fleet
 
 
-class Page:
+class ResultPage:
     """How much goes into one answer: what was asked for, and no more than a stock client takes."""
 
     def __init__(self, size: int) -> None:
         """Hold ``size`` messages; 0: as many as there is room for."""
         if size < 0:
             raise InvalidArgumentError(f"page_size {size}: use 0 or more")
-        self._left = size or math.inf
+        self._messages_left = size or math.inf
         self._room = PAGE_BYTES_MAX
 
-    def holds(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
         """Whether a message of ``size`` bytes still goes in; the first one always does."""
-        if self._left <= 0 or (size > self._room and self._room < PAGE_BYTES_MAX):
+        if self._messages_left <= 0 or (size > self._room and self._room < PAGE_BYTES_MAX):
             return False
-        self._left -= 1
+        self._messages_left -= 1
         self._room -= size + FRAME_BYTES
         return True
 
@@ -158,7 +158,7 @@ def _names(fleet: Fleet, *, after: str) -> list[str]:
 
 
 def _is_on(daemon: Daemon, host: str) -> bool:
-    return host in {"", daemon.member.host}
+    return host in {"", daemon.record.host}
 
 
 def _place(token: str) -> tuple[str, int]:

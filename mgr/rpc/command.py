@@ -15,10 +15,10 @@ from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.host.role import Role
-from mgr.rpc.authorization import Door
+from mgr.rpc.authorization import Authorizer
 from mgr.rpc.codec import arguments_in
-from mgr.rpc.gated import Gated
-from mgr.rpc.session import Session
+from mgr.rpc.gated import GateEnforcer
+from mgr.rpc.session import SessionHandler
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 
@@ -36,34 +36,34 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         role_of: Callable[[], Role],
         clock: Clock,
         streams: Streams,
-        door: Door,
-        gated: Gated,
+        authorizer: Authorizer,
+        enforcer: GateEnforcer,
     ) -> None:
         """Ask ``role_of`` anew at each call: the role changes while connections stay."""
         self._role_of = role_of
         self._clock = clock
         self._streams = streams
-        self._door = door
-        self._gated = gated
-        self._described: dict[str, command_pb2.DescribeCommandsResponse] = {}
+        self._authorizer = authorizer
+        self._enforcer = enforcer
+        self._descriptions: dict[str, command_pb2.DescribeCommandsResponse] = {}
 
     async def Execute(
         self, request: command_pb2.ExecuteRequest, context: Context
     ) -> command_pb2.ExecuteResponse:
         """Run one command."""
-        patience_s = _patience_s(context)
+        time_left_s = _time_left_s(context)
         return await self.execute(
             request,
-            deadline_s=None if patience_s is None else self._clock.now() + patience_s,
-            caller=self._door.caller_of(context),
+            deadline_s=None if time_left_s is None else self._clock.now() + time_left_s,
+            caller=self._authorizer.caller_of(context),
         )
 
     # The writer's way of serving a stream; the stubs know the generator's only, which cannot
     # answer one command while it waits for the next.
     async def Session(self, _: object, context: Context) -> None:  # type: ignore[override]
         """Run many commands over one stream."""
-        caller = self._door.caller_of(context)
-        await Session(self.execute, context, self._clock, self._streams, caller).run()
+        caller = self._authorizer.caller_of(context)
+        await SessionHandler(self.execute, context, self._clock, self._streams, caller).run()
 
     async def DescribeCommands(
         self, request: command_pb2.DescribeCommandsRequest, _: Context
@@ -72,9 +72,9 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         commands, etag = self._role_of().describe()
         if request.etag and request.etag == etag:
             return command_pb2.DescribeCommandsResponse(etag=etag)
-        if etag not in self._described:
-            self._described = {etag: _description(commands, etag)}
-        return self._described[etag]
+        if etag not in self._descriptions:
+            self._descriptions = {etag: _description(commands, etag)}
+        return self._descriptions[etag]
 
     async def execute(
         self,
@@ -107,10 +107,10 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                 age_s=request.age.ToNanoseconds() / 1e9,
             )
         )
-        return _response(await self._gated.command(running))
+        return _response(await self._enforcer.command(running))
 
 
-def _patience_s(context: Any) -> float | None:
+def _time_left_s(context: Any) -> float | None:
     # "No deadline" is None in some releases of grpcio and some 9e18 seconds in others.
     remaining_s = context.time_remaining()
     return remaining_s if remaining_s is not None and remaining_s < FOREVER_S else None

@@ -11,7 +11,7 @@ import grpc
 
 from mgr.access.caps import JOIN, AccessRequest
 from mgr.access.table import Caller
-from mgr.cluster.daemon import Daemon, Order, Said, Wanted
+from mgr.cluster.daemon import Daemon, DaemonAnswer, DaemonCommand, ReportConfig
 from mgr.cluster.fleet import Fleet
 from mgr.errors import (
     MgrError,
@@ -21,11 +21,17 @@ from mgr.errors import (
     ReportLimitError,
     ReportRefusedError,
 )
-from mgr.rpc.authorization import Door
+from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls, Write
 from mgr.rpc.codec import span
-from mgr.rpc.fleet_codec import counters_in, opening_in, order_of, said_in, saying_in
-from mgr.rpc.interceptor import Malformed
+from mgr.rpc.fleet_codec import (
+    counters_in,
+    daemon_answer_in,
+    daemon_status_in,
+    execute_request_of,
+    open_request_in,
+)
+from mgr.rpc.interceptor import MalformedMessage
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.command_pb2 import SessionResponse
@@ -34,7 +40,7 @@ OPEN_S: Final = 10.0
 """A stream on which nobody introduces himself ends after this."""
 WRITE_S: Final = 10.0
 """A daemon that takes no message for this long does not read: its stream ends."""
-WAITING_MAX: Final = 256
+QUEUE_MAX: Final = 256
 """Messages that wait to be taken by a daemon; one more ends its stream."""
 COMMANDS_MAX: Final = 256
 """Commands that a daemon has not answered; one more is refused."""
@@ -53,8 +59,8 @@ class MakeCalls(Protocol):
 log = logging.getLogger(__name__)
 
 
-class Membership:
-    """A daemon that is here, for as long as its stream. Implements ``mgr.cluster.daemon.Line``."""
+class DaemonStreamHandler:
+    """One daemon's stream, while it lasts. Implements ``mgr.cluster.daemon.DaemonStream``."""
 
     def __init__(
         self,
@@ -62,21 +68,21 @@ class Membership:
         context: Context,
         *,
         streams: Streams,
-        door: Door,
+        authorizer: Authorizer,
         calls: MakeCalls,
     ) -> None:
         """Serve the stream of ``context``; what the daemon asks goes to what ``calls`` makes."""
         self._fleet = fleet
         self._context = context
         self._streams = streams
-        self._door = door
-        self._caller = door.caller_of(context)
+        self._authorizer = authorizer
+        self._caller = authorizer.caller_of(context)
         self._calls = calls(self._answer, caller=self._caller)
         self._daemon: Daemon | None = None
         self._sequence = 0
-        self._asked: dict[int, asyncio.Future[Said]] = {}
+        self._pending: dict[int, asyncio.Future[DaemonAnswer]] = {}
         self._commands = 0
-        self._waiting: deque[cluster_pb2.ReportResponse] = deque()
+        self._queue: deque[cluster_pb2.ReportResponse] = deque()
         self._writer: asyncio.Task[None] | None = None
         # gRPC takes one message at a time for a stream; tasks that answer queue up here.
         self._writing = asyncio.Lock()
@@ -101,7 +107,7 @@ class Membership:
         if isinstance(ended, NotActiveError):
             raise ended  # everybody's stream ends so: no news of this one
         if ended is not None:
-            self._fleet.ended(ended)
+            self._fleet.on_stream_ended(ended)
             fields = {"peer": self._context.peer(), "error": str(ended)}
             if self._daemon is not None:
                 fields["daemon"] = self._daemon.name
@@ -110,11 +116,11 @@ class Membership:
 
     # -- what the fleet asks of a line ----------------------------------------------------------
 
-    def configure(self, wanted: Wanted) -> None:
+    def configure(self, config: ReportConfig) -> None:
         """See ``mgr.cluster.daemon``."""
         configure = cluster_pb2.Configure(
-            period=span(wanted.period_s),
-            lowest_priority=wanted.lowest_priority,
+            period=span(config.period_s),
+            lowest_priority=config.lowest_priority,
             rejoin_within=span(self._fleet.rejoin_within_s),
             term=self._fleet.term,
         )
@@ -122,17 +128,17 @@ class Membership:
             configure.clock_ahead.CopyFrom(span(self._daemon.clock_off_s))
         self._send(cluster_pb2.ReportResponse(configure=configure))
 
-    async def tell(self, order: Order, *, timeout_s: float) -> Said:
+    async def run_command(self, request: DaemonCommand, *, timeout_s: float) -> DaemonAnswer:
         """See ``mgr.cluster.daemon``."""
-        if len(self._asked) >= COMMANDS_MAX:
+        if len(self._pending) >= COMMANDS_MAX:
             raise OverloadedError(f"{COMMANDS_MAX} commands of this daemon are not answered")
         self._commands += 1
         number = self._commands
         command = cluster_pb2.DaemonCommand(
-            id=number, execute=order_of(order), timeout=span(timeout_s)
+            id=number, execute=execute_request_of(request), timeout=span(timeout_s)
         )
-        answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
-        self._asked[number] = answer
+        answer: asyncio.Future[DaemonAnswer] = asyncio.get_running_loop().create_future()
+        self._pending[number] = answer
         self._send(cluster_pb2.ReportResponse(command=command))
         try:
             async with asyncio.timeout(timeout_s):
@@ -142,7 +148,7 @@ class Membership:
                 f"no answer within {timeout_s:g} s: whether it ran is unknown"
             ) from None
         finally:
-            self._asked.pop(number, None)
+            self._pending.pop(number, None)
 
     def end(self, error: MgrError) -> None:
         """See ``mgr.cluster.daemon``."""
@@ -157,36 +163,36 @@ class Membership:
         self._serving = asyncio.current_task()
         try:
             with self._streams.endable():
-                await self._converse()
+                await self._read_messages()
         except MgrError as error:
             return error
         except asyncio.CancelledError:
             if self._ended is None or self._serving is None:
-                self._fleet.broke_off()
+                self._fleet.on_stream_broken()
                 raise  # the daemon went away
             self._serving.uncancel()
             return self._ended
         finally:
             self._serving = None
-            self._leave()
+            self._on_end()
         return None
 
-    async def _converse(self) -> None:
+    async def _read_messages(self) -> None:
         daemon = self._daemon = await self._open()
-        self.configure(self._fleet.tuning.wanted)
+        self.configure(self._fleet.options.report_config)
         while (message := await self._context.read()) is not grpc.aio.EOF:
-            if type(message) is Malformed:
+            if type(message) is MalformedMessage:
                 raise message.error
             kind = message.WhichOneof("kind")
             if kind == "report":
                 self._report(daemon, message.report)
             elif kind == "close":
                 self._fleet.close(daemon, self)
-                await self._fleet.stored(daemon.name)  # the end of the stream acknowledges it
+                await self._fleet.wait_stored(daemon.name)  # the end of the stream acknowledges it
                 return
             else:
-                await self._take(daemon, kind, message)
-        self._fleet.broke_off()
+                await self._on_message(daemon, kind, message)
+        self._fleet.on_stream_broken()
 
     async def _open(self) -> Daemon:
         try:
@@ -194,14 +200,14 @@ class Membership:
                 message = await self._context.read()
         except TimeoutError:
             raise ReportRefusedError("open", f"nothing was opened within {OPEN_S:g} s") from None
-        if type(message) is Malformed:
+        if type(message) is MalformedMessage:
             raise message.error
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
             raise ReportRefusedError("open", "the first message must be an open")
-        opening = opening_in(message.open)
-        who = {"type": opening.kind, "id": opening.id}
-        self._door.access.check(self._caller, AccessRequest(JOIN, "rw", arguments=who))
-        return self._fleet.open(opening, self)
+        request = open_request_in(message.open)
+        who = {"type": request.kind, "id": request.id}
+        self._authorizer.access.check(self._caller, AccessRequest(JOIN, "rw", arguments=who))
+        return self._fleet.open(request, self)
 
     def _report(self, daemon: Daemon, report: cluster_pb2.Report) -> None:
         self._sequence += 1
@@ -209,39 +215,43 @@ class Membership:
             raise ReportRefusedError(
                 "sequence", f"report {report.sequence} where {self._sequence} was due"
             )
-        self._fleet.report(daemon, self, report.values[:], saying_in(report))
+        self._fleet.report(daemon, self, report.values[:], daemon_status_in(report))
 
-    async def _take(
+    async def _on_message(
         self, daemon: Daemon, kind: str | None, message: cluster_pb2.ReportRequest
     ) -> None:
         if kind == "declare":
             await self._declare(daemon, message.declare)
         elif kind == "call":
             if message.call.WhichOneof("kind") != "execute":
-                self._fleet.heard(daemon, self)
+                self._fleet.on_message(daemon, self)
             await self._calls.take(message.call, self._tasks)
         elif kind == "result":
             # One that nobody waits for any more came too late.
-            answer = self._asked.get(message.result.id)
+            answer = self._pending.get(message.result.id)
             if answer is None or answer.done():
-                self._fleet.heard(daemon, self)
+                self._fleet.on_message(daemon, self)
             else:
-                answer.set_result(said_in(message.result.response))
+                answer.set_result(daemon_answer_in(message.result.response))
         else:
             raise ReportRefusedError("open", f"a message that does not belong here: {kind}")
 
     async def _declare(self, daemon: Daemon, message: cluster_pb2.Declare) -> None:
-        fleet, anew = self._fleet, message.anew
-        said = message.SerializeToString(deterministic=True)
-        schema = fleet.known(daemon, self, said, count=len(message.counters), anew=anew)
+        fleet, replace = self._fleet, message.anew
+        declaration = message.SerializeToString(deterministic=True)
+        schema = fleet.find_schema(
+            daemon, self, declaration, count=len(message.counters), replace=replace
+        )
         if schema is None:
-            schema = fleet.extended(daemon, said, await counters_in(message), anew=anew)
-        fleet.declare(daemon, self, schema, anew=anew)
+            schema = fleet.extend_schema(
+                daemon, declaration, await counters_in(message), replace=replace
+            )
+        fleet.declare(daemon, self, schema, replace=replace)
 
-    def _leave(self) -> None:
+    def _on_end(self) -> None:
         if self._daemon is not None:
-            self._fleet.lost(self._daemon, self)
-        for answer in self._asked.values():
+            self._fleet.on_stream_lost(self._daemon, self)
+        for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(
                     OutcomeUnknownError("it went away: whether the command ran is unknown")
@@ -252,17 +262,17 @@ class Membership:
     def _send(self, message: cluster_pb2.ReportResponse) -> None:
         if self._serving is None:
             return  # the stream is over, and whoever sends does not know yet
-        if len(self._waiting) >= WAITING_MAX:
-            self.end(ReportLimitError("unread", f"{WAITING_MAX} messages were not read"))
+        if len(self._queue) >= QUEUE_MAX:
+            self.end(ReportLimitError("unread", f"{QUEUE_MAX} messages were not read"))
             return
-        self._waiting.append(message)
+        self._queue.append(message)
         if self._writer is None:
-            self._writer = self._tasks.create_task(self._write_waiting())
+            self._writer = self._tasks.create_task(self._write_queue())
 
-    async def _write_waiting(self) -> None:
+    async def _write_queue(self) -> None:
         try:
-            while self._waiting:
-                await self._write(self._waiting.popleft())
+            while self._queue:
+                await self._write(self._queue.popleft())
         finally:
             self._writer = None
 

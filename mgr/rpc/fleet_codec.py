@@ -9,7 +9,15 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.cluster.counters import Counter, Kind, Ring, Slot, Unit, labels_of
-from mgr.cluster.daemon import Daemon, Device, Metric, Opening, Order, Said, Saying
+from mgr.cluster.daemon import (
+    Daemon,
+    DaemonAnswer,
+    DaemonCommand,
+    DaemonStatus,
+    Device,
+    Metric,
+    OpenRequest,
+)
 from mgr.cluster.validation import checked_counter
 from mgr.errors import ReportRefusedError
 from mgr.rpc.codec import value_of
@@ -21,9 +29,9 @@ READ_AT_ONCE: Final = 100
 """Counters read before the loop may do something else: some milliseconds."""
 
 
-def opening_in(message: cluster_pb2.Open) -> Opening:
+def open_request_in(message: cluster_pb2.Open) -> OpenRequest:
     """How a daemon introduces itself."""
-    return Opening(
+    return OpenRequest(
         kind=message.type,
         id=message.id,
         host=message.host,
@@ -50,13 +58,13 @@ async def counters_in(message: cluster_pb2.Declare) -> list[Counter]:
     return found
 
 
-def saying_in(report: cluster_pb2.Report) -> Saying | None:
+def daemon_status_in(report: cluster_pb2.Report) -> DaemonStatus | None:
     """What a report says beside its values; None, as nearly always: nothing."""
     status, tasks = report.HasField("status"), report.HasField("task_status")
     metrics, devices = report.HasField("health_metrics"), report.HasField("devices")
     if not (status or tasks or metrics or devices):
         return None
-    return Saying(
+    return DaemonStatus(
         status=report.status.texts if status else None,
         task_status=report.task_status.texts if tasks else None,
         metrics=_metrics(report.health_metrics) if metrics else None,
@@ -64,12 +72,12 @@ def saying_in(report: cluster_pb2.Report) -> Saying | None:
     )
 
 
-def said_in(message: ExecuteResponse) -> Said:
+def daemon_answer_in(message: ExecuteResponse) -> DaemonAnswer:
     """A daemon's answer to a command."""
-    return Said(message.retval, message.stdout.decode(errors="replace"), message.stderr)
+    return DaemonAnswer(message.retval, message.stdout.decode(errors="replace"), message.stderr)
 
 
-def order_of(order: Order) -> ExecuteRequest:
+def execute_request_of(command: DaemonCommand) -> ExecuteRequest:
     """A command for a daemon, as it travels.
 
     Raises:
@@ -77,27 +85,27 @@ def order_of(order: Order) -> ExecuteRequest:
 
     """
     return ExecuteRequest(
-        words=order.words,
-        arguments={name: value_of(name, value) for name, value in order.arguments.items()},
-        input=order.input,
-        request_id=order.request_id,
+        words=command.words,
+        arguments={name: value_of(name, value) for name, value in command.arguments.items()},
+        input=command.input,
+        request_id=command.request_id,
     )
 
 
 def daemon_of(daemon: Daemon) -> cluster_pb2.Daemon:
     """What is known of a daemon."""
-    member = daemon.member
+    record = daemon.record
     message = cluster_pb2.Daemon(
         type=daemon.kind,
         id=daemon.id,
-        host=member.host,
-        version=member.version,
-        metadata=member.metadata,
+        host=record.host,
+        version=record.version,
+        metadata=record.metadata,
         state=int(daemon.state),  # type: ignore[arg-type]  # the enum is an int on the wire
         status=daemon.status,
         task_status=daemon.task_status,
     )
-    message.since.FromJsonString(member.since)
+    message.since.FromJsonString(record.since)
     if daemon.reported_at is not None:
         message.reported_at.CopyFrom(stamp(daemon.reported_at))
     return message

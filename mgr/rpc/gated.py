@@ -92,7 +92,7 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 """Every method, by its full name, and what it asks of the gate."""
 
-UNJUDGED: Final = (NotActiveError, TermLostError, StoreUnavailableError, InternalError)
+STATE_INDEPENDENT: Final = (NotActiveError, TermLostError, StoreUnavailableError, InternalError)
 """Errors that no state of this manager made true, so that they may be told at any time. All
 others say something of its state (there is no such map) and are answers like any other."""
 
@@ -160,7 +160,7 @@ class Gate(Protocol):
         ...
 
 
-class Hold(Protocol):
+class WaitForTerm(Protocol):
     """Waits until the term holds."""
 
     async def __call__(self, *, until_s: float) -> None:
@@ -177,9 +177,9 @@ class GatedStreams:
         self._clock = clock
         self._grace_s = grace_s
         self._open: set[asyncio.Task[object]] = set()
-        self._cut: set[asyncio.Task[object]] = set()
+        self._cancelled: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        gate.subscribe(self._look)
+        gate.subscribe(self._end_if_over)
 
     @contextlib.contextmanager
     def endable(self) -> Iterator[None]:
@@ -192,44 +192,44 @@ class GatedStreams:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a stream is served by a task")
-        if self._over():
+        if self._term_over():
             raise self._gate.refusal()
         self._open.add(task)
         if self._timer is None:
-            self._look()
+            self._end_if_over()
         try:
             yield
         except asyncio.CancelledError:
-            if task not in self._cut:
+            if task not in self._cancelled:
                 raise  # the client went away, or the server closes
             task.uncancel()
             raise self._gate.refusal() from None
         finally:
             self._open.discard(task)
-            self._cut.discard(task)
+            self._cancelled.discard(task)
 
-    def _over(self) -> bool:
+    def _term_over(self) -> bool:
         # A manager that never led refuses by its role: there is no term to be over.
         return self._gate.term > 0 and (self._gate.ended or self._left_s() <= 0)
 
     def _left_s(self) -> float:
         return self._gate.deadline_s + self._grace_s - self._clock.now()
 
-    def _look(self) -> None:
+    def _end_if_over(self) -> None:
         """End all streams if the term is over; look again at the moment when it may be."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._over():
-            for task in self._open - self._cut:
-                self._cut.add(task)
+        if self._term_over():
+            for task in self._open - self._cancelled:
+                self._cancelled.add(task)
                 task.cancel()
         elif self._open and self._gate.term > 0:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._left_s(), self._look)
+            self._timer = loop.call_later(self._left_s(), self._end_if_over)
 
 
-class Gated:
+class GateEnforcer:
     """Applies the table to behaviours."""
 
     def __init__(self, gate: Gate, clock: Clock, *, hold_s: float) -> None:
@@ -250,9 +250,9 @@ class Gated:
             case Gating.CHANGE:
                 return partial(self._change, inner)
             case Gating.STREAM:
-                return partial(self._converse if reads else self._send, inner)
+                return partial(self._bidi_stream if reads else self._server_stream, inner)
             case Gating.SESSION:
-                return partial(self._take, inner)
+                return partial(self._session, inner)
             case _:
                 return inner
 
@@ -268,43 +268,43 @@ class Gated:
         try:
             return await running
         except NOT_BEGUN:
-            await self._current()
+            await self._require_term()
             raise
 
     async def _read(self, inner: Behaviour, request: Any, context: Context) -> Any:
-        return await self._judged(inner(request, context), self._gate.wait_answerable)
+        return await self._answer_in_term(inner(request, context), self._gate.wait_answerable)
 
     async def _change(self, inner: Behaviour, request: Any, context: Context) -> Any:
         if self._gate.term and not self._gate.accepts():
             await self._gate.wait_accepting(until_s=self._until_s())
-        return await self._judged(inner(request, context), self._gate.wait_term_valid)
+        return await self._answer_in_term(inner(request, context), self._gate.wait_term_valid)
 
-    async def _judged(self, answering: Awaitable[Any], hold: Hold) -> Any:
+    async def _answer_in_term(self, answering: Awaitable[Any], wait: WaitForTerm) -> Any:
         # After the data is complete, not before: what was true when the call came may be over.
         try:
             answer = await answering
-        except UNJUDGED:
+        except STATE_INDEPENDENT:
             raise
         except MgrError:
-            await self._current()
+            await self._require_term()
             raise
         if not self._gate.term_valid():
-            await hold(until_s=self._until_s())
+            await wait(until_s=self._until_s())
         return answer
 
-    async def _current(self) -> None:
+    async def _require_term(self) -> None:
         # After a refusal nothing was done: also for a change it is safe to ask elsewhere.
         if self._gate.term and not self._gate.term_valid():
             await self._gate.wait_answerable(until_s=self._until_s())
 
-    async def _send(self, inner: Behaviour, request: Any, context: Context) -> None:
+    async def _server_stream(self, inner: Behaviour, request: Any, context: Context) -> None:
         with self._streams.endable():
             await inner(request, _gated(context, self._gate, self._streams))
 
-    async def _converse(self, inner: Behaviour, requests: Any, context: Context) -> None:
+    async def _bidi_stream(self, inner: Behaviour, requests: Any, context: Context) -> None:
         await inner(requests, _gated(context, self._gate, self._streams))
 
-    async def _take(self, inner: Behaviour, requests: Any, context: Context) -> None:
+    async def _session(self, inner: Behaviour, requests: Any, context: Context) -> None:
         await inner(requests, _gated(context, None, self._streams))
 
     def _until_s(self) -> float:

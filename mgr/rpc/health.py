@@ -3,7 +3,7 @@
 Not the servicer of grpcio-health-checking: that one changes its answer in a coroutine, and
 between the gate's shutting and the loop's next turn it would still say SERVING. Here the
 change is one plain call, made together with the gate's; and since that shuts by the clock as
-well, it is asked before SERVING is said.
+well, it is asked before SERVING is sent.
 """
 
 # ruff: noqa: N802 - the methods are named by the proto
@@ -32,13 +32,13 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
     """Answers and announces. The empty name means the process and is always SERVING."""
 
     def __init__(
-        self, services: Iterable[str], streams: Streams, admits: Callable[[], bool]
+        self, services: Iterable[str], streams: Streams, accepts: Callable[[], bool]
     ) -> None:
-        """Begin with every service NOT_SERVING; none is served while ``admits`` says False."""
+        """Begin with every service NOT_SERVING; none is served while ``accepts`` says False."""
         self._status: dict[str, Any] = {"": SERVING} | dict.fromkeys(services, NOT_SERVING)
         self._changed = asyncio.Event()
         self._streams = streams
-        self._admits = admits
+        self._accepts = accepts
 
     def set_serving(self, *, serving: bool) -> None:
         """Change what is answered from this moment on, and tell the watchers."""
@@ -61,14 +61,14 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """See ``grpc.health.v1``: the state at once, then each change."""
-        said = None
+        sent = None
         try:
             with self._streams.endable():
                 while True:
                     changed = self._changed
                     status = self._now(request.service)
-                    if status != said:
-                        said = status
+                    if status != sent:
+                        sent = status
                         await context.write(health_pb2.HealthCheckResponse(status=status))
                     await changed.wait()
         except MgrError as error:
@@ -76,4 +76,4 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
 
     def _now(self, service: str) -> Any:
         status = self._status.get(service, SERVICE_UNKNOWN)
-        return NOT_SERVING if service and status == SERVING and not self._admits() else status
+        return NOT_SERVING if service and status == SERVING and not self._accepts() else status

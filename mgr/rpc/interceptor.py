@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 
 from mgr.cluster.validation import MESSAGE_BYTES_MAX
 from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
-from mgr.rpc.authorization import Door
-from mgr.rpc.gated import Gated
+from mgr.rpc.authorization import Authorizer
+from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.status import code_of, status_of, trailers_of
 
 OURS: Final = "/mgr.rpc.v1."
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Malformed:
+class MalformedMessage:
     """Stands for a message that was not read: not UTF-8, cut, too large; ``error`` says which."""
 
     error: MgrError
@@ -40,10 +40,10 @@ class Malformed:
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Turns ``MgrError`` into its status, and everything else into INTERNAL and a log line."""
 
-    def __init__(self, door: Door, gated: Gated) -> None:
-        """Let through what ``door`` does; every method depends on the gate as ``gated`` says."""
-        self._door = door
-        self._gated = gated
+    def __init__(self, authorizer: Authorizer, enforcer: GateEnforcer) -> None:
+        """Let through what ``authorizer`` allows, under the gate as ``enforcer`` applies it."""
+        self._authorizer = authorizer
+        self._enforcer = enforcer
         self._wrapped: dict[str, Any] = {}
 
     async def intercept_service(
@@ -58,8 +58,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if method not in self._wrapped:
             bytes_max = MESSAGE_BYTES_MAX if method == REPORT else math.inf
-            check = partial(self._door.check, method)
-            self._wrapped[method] = _wrapped(handler, bytes_max, check, self._gated, method)
+            check = partial(self._authorizer.check, method)
+            self._wrapped[method] = _wrapped(handler, bytes_max, check, self._enforcer, method)
         return self._wrapped[method]
 
 
@@ -76,9 +76,11 @@ def internal(doing: str, error: Exception) -> InternalError:
     return InternalError("internal error: the manager's log has the reason")
 
 
-def _wrapped(handler: Any, bytes_max: float, check: Check, gated: Gated, method: str) -> Any:
+def _wrapped(
+    handler: Any, bytes_max: float, check: Check, enforcer: GateEnforcer, method: str
+) -> Any:
     kind, maker = _kind(handler)
-    behaviour = gated.behaviour(method, getattr(handler, kind), reads=handler.request_streaming)
+    behaviour = enforcer.behaviour(method, getattr(handler, kind), reads=handler.request_streaming)
     return maker(
         _edge(behaviour, check, method),
         request_deserializer=_lenient(handler.request_deserializer, bytes_max),
@@ -97,7 +99,7 @@ def _kind(handler: Any) -> tuple[str, Callable[..., Any]]:
 def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
     async def edge(request: Any, context: Context) -> Any:
         try:
-            if type(request) is Malformed:
+            if type(request) is MalformedMessage:
                 raise request.error  # noqa: TRY301 - one way out for all refusals
             check(request, context)
             return await behaviour(request, context)
@@ -113,15 +115,15 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
 
 def _lenient(
     deserialize: Callable[[bytes], H], bytes_max: float
-) -> Callable[[bytes], H | Malformed]:
+) -> Callable[[bytes], H | MalformedMessage]:
     # Left alone, gRPC answers a message that cannot be read with UNKNOWN and a Python error.
-    def read(data: bytes) -> H | Malformed:
+    def read(data: bytes) -> H | MalformedMessage:
         if len(data) > bytes_max:
             why = f"a message of {len(data)} bytes; the limit is {bytes_max}"
-            return Malformed(ReportLimitError("size", why))
+            return MalformedMessage(ReportLimitError("size", why))
         try:
             return deserialize(data)
         except (DecodeError, UnicodeDecodeError) as error:
-            return Malformed(InvalidArgumentError(f"unreadable request: {error}"))
+            return MalformedMessage(InvalidArgumentError(f"unreadable request: {error}"))
 
     return read

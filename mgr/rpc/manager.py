@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mgr.cluster.log import CAPACITY, Dropped, Entry, Filter, Priority
+from mgr.cluster.log import CAPACITY, Entry, Filter, LinesDropped, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.host.cluster_view import ClusterView, LeaderView, not_active_error
 from mgr.host.role import Role
@@ -28,7 +28,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ServerIdentity:
     """Who answers."""
 
     name: str
@@ -42,7 +42,7 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
 
     def __init__(
         self,
-        identity: Identity,
+        identity: ServerIdentity,
         *,
         role_of: Callable[[], Role],
         view: ClusterView,
@@ -99,7 +99,7 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
     async def Fail(
         self, request: manager_pb2.FailRequest, _context: Context
     ) -> manager_pb2.FailResponse:
-        """Give up the office."""
+        """Give up leadership."""
         message = await self._role_of().fail(request.name, request.successor)
         return manager_pb2.FailResponse(message=message)
 
@@ -123,7 +123,7 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
                 message = manager_pb2.FollowLogResponse()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(HEARTBEAT_S):
-                        message = _news(await reader.next(), term)
+                        message = _event_message(await reader.next(), term)
                 await context.write(message)
 
     def _standbys(self, leader: LeaderView | None) -> list[manager_pb2.Standby]:
@@ -161,10 +161,10 @@ def _filter(request: manager_pb2.FollowLogRequest) -> Filter:
     return Filter(lowest=lowest, channel=request.channel)
 
 
-def _news(news: Entry | Dropped, term: int) -> manager_pb2.FollowLogResponse:
-    if isinstance(news, Dropped):
-        return manager_pb2.FollowLogResponse(dropped=news.count)
-    return _line(news, term)
+def _event_message(event: Entry | LinesDropped, term: int) -> manager_pb2.FollowLogResponse:
+    if isinstance(event, LinesDropped):
+        return manager_pb2.FollowLogResponse(dropped=event.count)
+    return _line(event, term)
 
 
 def _line(entry: Entry, term: int) -> manager_pb2.FollowLogResponse:

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from mgr.cluster.maps import Gone, Map, Maps
+from mgr.cluster.maps import Map, MapRemoved, Maps
 from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView, not_active_error
@@ -85,7 +85,7 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
                 message = cluster_pb2.WatchMapsResponse()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(HEARTBEAT_S):
-                        message = _news(await watch.next())
+                        message = _change_message(await watch.next())
                 await context.write(message)
 
     def _maps(self) -> Maps:
@@ -105,7 +105,7 @@ def _message(found: Map) -> cluster_pb2.Map:
     )
 
 
-def _news(news: Map | Gone) -> cluster_pb2.WatchMapsResponse:
-    if isinstance(news, Gone):
-        return cluster_pb2.WatchMapsResponse(removed=news.name)
-    return cluster_pb2.WatchMapsResponse(map=_message(news))
+def _change_message(change: Map | MapRemoved) -> cluster_pb2.WatchMapsResponse:
+    if isinstance(change, MapRemoved):
+        return cluster_pb2.WatchMapsResponse(removed=change.name)
+    return cluster_pb2.WatchMapsResponse(map=_message(change))

@@ -15,14 +15,14 @@ from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.host.worker_context import version
-from mgr.rpc.authorization import Door
+from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
-from mgr.rpc.gated import Gate, Gated
+from mgr.rpc.gated import Gate, GateEnforcer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
-from mgr.rpc.manager import Identity, ManagerServicer
+from mgr.rpc.manager import ManagerServicer, ServerIdentity
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import (
     cluster_pb2,
@@ -96,20 +96,20 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
 
     """
 
-    def refused() -> NotActiveError:
+    def current_refusal() -> NotActiveError:
         return not_active_error(view.leader(), settings.id)
 
-    streams = Streams(refused)
-    door = Door(view.access, demands=bool(settings.tls_ca))
+    streams = Streams(current_refusal)
+    authorizer = Authorizer(view.access, certificate_required=bool(settings.tls_ca))
     health = HealthServicer(SERVICES, streams, gate.accepts)
-    gated = Gated(gate, clock, hold_s=settings.hold_s)
-    interceptors = [StatusInterceptor(door, gated)]
+    enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
+    interceptors = [StatusInterceptor(authorizer, enforcer)]
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
-    commands = CommandServicer(role_of, clock, streams, door, gated)
+    commands = CommandServicer(role_of, clock, streams, authorizer, enforcer)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(
-            Identity(settings.id, settings.cluster, version(), incarnation),
+            ServerIdentity(settings.id, settings.cluster, version(), incarnation),
             role_of=role_of,
             view=view,
             streams=streams,
@@ -124,7 +124,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
             role_of=role_of,
             view=view,
             streams=streams,
-            door=door,
+            authorizer=authorizer,
             calls=partial(Calls, commands.execute, clock=clock),
         ),
         server,

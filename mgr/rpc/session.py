@@ -11,12 +11,12 @@ from mgr.access.table import Caller
 from mgr.clock import Clock
 from mgr.errors import MgrError
 from mgr.rpc.calls import Calls, Execute
-from mgr.rpc.interceptor import Malformed
+from mgr.rpc.interceptor import MalformedMessage
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1.command_pb2 import SessionResponse
 
 
-class Session:
+class SessionHandler:
     """One client's stream. Ends when the client says so, goes away, or the server closes.
 
     A client that has said its last word still gets every answer. One that is gone gets none:
@@ -55,7 +55,7 @@ class Session:
         try:
             with self._streams.endable():
                 while (message := await self._context.read()) is not grpc.aio.EOF:
-                    if type(message) is Malformed:
+                    if type(message) is MalformedMessage:
                         return message.error
                     await self._calls.take(message, tasks)
                     await asyncio.sleep(0)

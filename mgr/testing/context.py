@@ -10,9 +10,9 @@ from typing import Any
 from mgr.active.documents import documents
 from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS
 from mgr.active.modules.remote import Remote
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 from mgr.config.kv import checked_key, checked_value
-from mgr.config.manager_options import native_options
+from mgr.config.manager_options import manager_options
 from mgr.config.schema import OptionSpec
 from mgr.errors import InvalidArgumentError
 from mgr.health.board import Board
@@ -132,7 +132,7 @@ class Context:
         """See ``mgr.module_api.context``."""
         if name in self.native:
             return self.native[name]
-        spec = {spec.name: spec for spec in native_options({})}[name]
+        spec = {spec.name: spec for spec in manager_options({})}[name]
         return spec.parse(spec.default_text) if spec.default_text else ""
 
     def get_foreign_option(self, entity: str, name: str) -> OptionValue:  # noqa: ARG002 - all alike here
@@ -203,7 +203,7 @@ class Context:
     def get_map(self, name: str) -> tuple[int, Any]:
         """See ``mgr.module_api.context``."""
         version = self.versions.get(name, 0)
-        return (version, shared(self.documents[name])) if version else (0, None)
+        return (version, freeze(self.documents[name])) if version else (0, None)
 
     def get_map_versions(self) -> dict[str, int]:
         """See ``mgr.module_api.context``."""
@@ -265,14 +265,14 @@ class Context:
             document = self._computed_document(data_name)
         if document is None:
             return documents.default_document(data_name)
-        return dict(shared(document))
+        return dict(freeze(document))
 
     def _computed_document(self, name: str) -> Any:
         match name:
             case "health":
                 return documents.health(self.board().as_document())
             case "config":
-                defaults = {spec.name: spec.default_text for spec in native_options({})}
+                defaults = {spec.name: spec.default_text for spec in manager_options({})}
                 return defaults | {option: str(value) for option, value in self.native.items()}
             case "mgr_map":
                 return self._mgr_map()

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, Final, Self
 
 from mgr.clock import CLOCK
-from mgr.command.dispatch import shaped
+from mgr.command.dispatch import to_answer
 from mgr.command.registry import Command as RegistryCommand
 from mgr.command.registry import Registry
 from mgr.errors import MgrError
@@ -199,7 +199,7 @@ class Host:
             result = self.module._handle_command(inbuf, request)  # noqa: SLF001 - Ceph's name
         except Exception:  # noqa: BLE001 - the edge of module code
             result = -EINVAL, "", traceback.format_exc()
-        answer = shaped(result, command, self.context.term)
+        answer = to_answer(result, command, self.context.term)
         self._deliver()
         return HandleCommandResult(answer.retval, answer.stdout, answer.stderr)
 

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from mgr.argument.tell import meant, to_daemon
+from mgr.argument.tell import daemon_command_arguments, resolve_target
 from mgr.command.registry import BUILTIN, Registry
 from tests.docs.pages import bundled_modules, module_commands, own_commands
 from tests.support.tree import COMMITTED, name_of
@@ -44,10 +44,10 @@ def test_a_command_line_of_a_page_is_understood(line, registry):
     if not words or words[0] in OF_THE_CLIENT:
         return
 
-    if request := to_daemon(words, {}):
+    if request := daemon_command_arguments(words, {}):
         command, _ = registry.find(("tell",), request)
     else:
-        command, _ = registry.find(meant(words, "a")[1], {})
+        command, _ = registry.find(resolve_target(words, "a")[1], {})
 
     assert command.prefix
 

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Final
 
 from mgr.command.answer import Answer
-from mgr.command.evicted import Evicted
-from mgr.command.journal import AGE_MAX_S, NOTHING, Done, Journal, Started, _encoded, _Fate
+from mgr.command.evicted import EvictedRequests
+from mgr.command.journal import AGE_MAX_S, NO_ATTEMPT, Done, Journal, Started, _encoded, _Outcome
 from mgr.errors import MayHaveRunError
 from mgr.store.api import LeaseId, Record, Revision
 from mgr.store.keys import Keys
@@ -100,7 +100,7 @@ class Mirror:
         key = KEYS.request(ID)
         value = _encoded(what)
         self._entry = Record(key, value, Revision(1), Revision(1)) if entry else None
-        mark = Evicted(self, KEYS, term=1).record([ID], LeaseId(1))
+        mark = EvictedRequests(self, KEYS, term=1).record([ID], LeaseId(1))
         self._marks = {mark.key: Record(mark.key, mark.value, Revision(1), Revision(1))}
         if not evicted:
             self._marks = {}
@@ -124,14 +124,14 @@ def earlier(entry: int, of: int, term: int, fate: int, marks: int) -> int:
     mirror = Mirror(entry, of, evicted=bool(marks & 1))
     journal = Journal(None, KEYS, mirror, None, term=term, clock=None)
     if fate:
-        journal._remember(ID, (None, _Fate.NEVER_RAN, Answer(0, "", "", 1))[fate])
+        journal._set_local_outcome(ID, (None, _Outcome.NEVER_RAN, Answer(0, "", "", 1))[fate])
     try:
-        found = journal.earlier(ID, DIGEST, age_s=AGE_MAX_S + 1.0 if marks & 2 else 0.0)
+        found = journal.earlier_attempts(ID, DIGEST, age_s=AGE_MAX_S + 1.0 if marks & 2 else 0.0)
     except MayHaveRunError:
         return REFUSED
     if found.answer is not None:
         return ANSWER
-    return NEVER if found == NOTHING else UNCLEAR_TERM
+    return NEVER if found == NO_ATTEMPT else UNCLEAR_TERM
 
 
 class Journals:

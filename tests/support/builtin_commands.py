@@ -12,11 +12,11 @@ from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.catalogue import builtins
-from mgr.command.builtin.context import Administration, ModuleInfo, Reloaded
+from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
 from mgr.command.dispatch import Answer
 from mgr.command.registry import BUILTIN, Registry
 from mgr.config.history import ConfigHistory
-from mgr.config.manager_options import native_options
+from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
 from mgr.election.records import Presence, encode
@@ -34,7 +34,7 @@ OPTIONS = {
     ],
 }
 MODULES = {
-    "hello": ModuleInfo(name="hello", effects="store", effects_said_by="module"),
+    "hello": ModuleInfo(name="hello", effects="store", effects_source="module"),
     "status": ModuleInfo(name="status", default_enabled=True),
     "lame": ModuleInfo(name="lame", can_run=False, error="no numpy"),
     "devicehealth": ModuleInfo(name="devicehealth", always_on=True),
@@ -42,18 +42,18 @@ MODULES = {
 
 
 class BuiltinCommands:
-    """An ``Administration`` whose collaborators are real, but for the catalogue and the map."""
+    """A ``BuiltinContext`` whose collaborators are real, but for the catalogue and the map."""
 
     def __init__(self, term: LeadingTerm):
         self.leading_term = term
-        self.schemas = Schemas(native_options({"fsid": "f-s-i-d"}))
+        self.schemas = Schemas(manager_options({"fsid": "f-s-i-d"}))
         for module, options in OPTIONS.items():
             self.schemas.put(module, options)
         self.values = ConfigValues("a", self.schemas, term.keys)
         self.board = Board()
         self.log = ClusterLog()
         self.progress = Progress()
-        self.fleet = Fleet(term.clock, self.log, term=term.term, name="mgr.a", refused=print)
+        self.fleet = Fleet(term.clock, self.log, term=term.term, name="mgr.a", on_refusal=print)
         self.registry = Registry()
         self.resigned = []
         self.documents = {}
@@ -61,7 +61,7 @@ class BuiltinCommands:
         self._follow(term.keys.config, self.values.load)
         self._follow(term.keys.mutes, self._load_mutes)
         self._runner = builtins(
-            Administration(
+            BuiltinContext(
                 manager_id="a",
                 version="1.2.3",
                 keys=term.keys,
@@ -126,7 +126,7 @@ class BuiltinCommands:
     async def reload(self, name):
         if name not in MODULES:
             raise InvalidArgumentError(f"module '{name}' was not reloaded: there is none")
-        return Reloaded(runs=name == "status", digest=f"files of {name}")
+        return ReloadResult(runs=name == "status", digest=f"files of {name}")
 
     def get(self, name):
         return {"mgr_map": self.mgr_map(), **self.documents}.get(name)

@@ -17,9 +17,9 @@ import grpc
 from mgr.access.table import Access
 from mgr.clock import CLOCK
 from mgr.errors import MgrError, NotActiveError, ReplacedError
-from mgr.rpc.authorization import Door
+from mgr.rpc.authorization import Authorizer
 from mgr.rpc.codec import value_of
-from mgr.rpc.gated import Gated
+from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionResponse
@@ -126,7 +126,9 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         # It refuses by itself where it does not lead.
         gate = Gate(CLOCK, lambda: None)
         gate.extend(1, math.inf)
-        edge = StatusInterceptor(Door(OPEN, demands=False), Gated(gate, CLOCK, hold_s=1))
+        edge = StatusInterceptor(
+            Authorizer(OPEN, certificate_required=False), GateEnforcer(gate, CLOCK, hold_s=1)
+        )
         self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)
         manager_pb2_grpc.add_ManagerServiceServicer_to_server(self, self.server)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def declare(fleet, daemon, line, said, counters, *, anew=True):
-    """Declare ``counters`` in the words ``said``; they are looked at only if those are new."""
-    schema = fleet.known(daemon, line, said, count=len(counters), anew=anew)
+def declare(fleet, daemon, line, declaration, counters, *, replace=True):
+    """Declare ``counters`` as ``declaration``; they are read only if that is new."""
+    schema = fleet.find_schema(daemon, line, declaration, count=len(counters), replace=replace)
     if schema is None:
-        schema = fleet.extended(daemon, said, counters, anew=anew)
-    fleet.declare(daemon, line, schema, anew=anew)
+        schema = fleet.extend_schema(daemon, declaration, counters, replace=replace)
+    fleet.declare(daemon, line, schema, replace=replace)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS, EMPTY_CEPH_TEXTS
 from mgr.active.documents.fleet_documents import FLEET_DOCUMENTS, METADATA
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 from mgr.election.records import Presence
 from mgr.host.cluster_view import LeaderView
 from mgr.host.finder import Catalogue
@@ -83,7 +83,7 @@ class Documents:
 
     def _make(self, name: str) -> None:
         self._stale.discard(name)
-        self._published[name] = shared(self._makers[name]())
+        self._published[name] = freeze(self._makers[name]())
 
 
 def default_document(name: str) -> Any:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 
 _NO_TIME: Final = "0.000000"
 _NO_IO: Final = dict.fromkeys(
@@ -100,7 +100,7 @@ _MON_STATUS: Final = {
     "monmap": _MON_MAP,
 }
 
-EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = shared(
+EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
     {
         "have_local_config_map": {"have_local_config_map": False},
         "mon_map": {**_MON_MAP, "quorum": []},

@@ -16,8 +16,8 @@ from typing import Any, Final
 from mgr.clock import timestamp
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.frozen import SharedDict, shared
-from mgr.cluster.stored_device import STORED, kept
+from mgr.cluster.frozen import FrozenDict, freeze
+from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, stored_device
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
@@ -46,9 +46,9 @@ class FleetDocuments:
         """Show ``fleet``, and what is stored of devices."""
         self._fleet = fleet
         self._mirror = mirror
-        self._device_prefix = keys.entry(STORED)
+        self._device_prefix = keys.entry(DEVICE_KEY_PREFIX)
         self._cache: dict[str, _Cached] = {}
-        self._parts: dict[str, tuple[tuple[object, ...], SharedDict]] = {}
+        self._parts: dict[str, tuple[tuple[object, ...], FrozenDict]] = {}
 
     def get(self, name: str) -> Any:
         """The document, read only below its top; None where it is none of these."""
@@ -83,35 +83,35 @@ class FleetDocuments:
 
     def _state_of_services(self) -> tuple[object, ...]:
         fleet = self._fleet
-        return fleet.generation, fleet.tasks_generation, fleet.gone
+        return fleet.generation, fleet.tasks_generation, fleet.absent
 
-    def _service_map(self) -> SharedDict:
+    def _service_map(self) -> FrozenDict:
         services: dict[str, dict[str, Any]] = {}
         for daemon in self._daemons():
-            if daemon.name not in self._fleet.gone:
+            if daemon.name not in self._fleet.absent:
                 daemons = services.setdefault(daemon.kind, {"summary": ""})
                 daemons[daemon.id] = self._service(daemon)
         if len(self._parts) > PARTS_MAX:
             self._parts.clear()
-        return SharedDict(
+        return FrozenDict(
             epoch=self._mirror.revision,
             modified=timestamp(),
-            services=SharedDict(
+            services=FrozenDict(
                 {
-                    kind: SharedDict(daemons=SharedDict(daemons))
+                    kind: FrozenDict(daemons=FrozenDict(daemons))
                     for kind, daemons in services.items()
                 }
             ),
         )
 
-    def _service(self, daemon: Daemon) -> SharedDict:
-        member, tasks = daemon.member, daemon.task_status
+    def _service(self, daemon: Daemon) -> FrozenDict:
+        member, tasks = daemon.record, daemon.task_status
         of = (member, tasks, daemon.incarnation)
         known = self._parts.get(daemon.name)
         # By identity: each of them is replaced as a whole, and comparing costs more than making.
         if known is None or any(a is not b for a, b in zip(known[0], of, strict=True)):
             number = zlib.crc32(daemon.incarnation.encode())
-            part = shared(
+            part = freeze(
                 {
                     "start_epoch": self._fleet.term,
                     "start_stamp": member.since,
@@ -124,16 +124,16 @@ class FleetDocuments:
             known = self._parts[daemon.name] = of, part
         return known[1]
 
-    def _metadata(self, kind: str) -> SharedDict | None:
-        found: SharedDict = self._current(
+    def _metadata(self, kind: str) -> FrozenDict | None:
+        found: FrozenDict = self._current(
             kind + METADATA,
             lambda: (self._fleet.generation,),
             partial(self._metadata_of, kind),
         )
         return found if found or kind in ALWAYS_THERE else None
 
-    def _metadata_of(self, kind: str) -> SharedDict:
-        return SharedDict(
+    def _metadata_of(self, kind: str) -> FrozenDict:
+        return FrozenDict(
             {
                 daemon.id: self._service(daemon)["metadata"]
                 for daemon in self._daemons()
@@ -164,7 +164,7 @@ class FleetDocuments:
                 known = devices.setdefault(
                     device.id, {"devid": device.id, "location": [], "daemons": []}
                 )
-                place = {"host": daemon.member.host, "dev": device.name, "path": device.path}
+                place = {"host": daemon.record.host, "dev": device.name, "path": device.path}
                 if place not in known["location"]:
                     known["location"].append(place)
                 users = device.daemons or (daemon.name,)
@@ -175,10 +175,10 @@ class FleetDocuments:
             known = devices.setdefault(devid, {"devid": devid, "location": [], "daemons": []})
             # What a daemon measures is newer than what was stored of it.
             devices[devid] = {**stored_fields, **known}
-        by_id = {devid: shared(devices[devid]) for devid in sorted(devices)}
-        return by_id, shared(list(by_id.values()))
+        by_id = {devid: freeze(devices[devid]) for devid in sorted(devices)}
+        return by_id, freeze(list(by_id.values()))
 
     def _stored(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, record in self._mirror.list(self._device_prefix).items():
-            if stored_fields := kept(record):
+            if stored_fields := stored_device(record):
                 yield key.removeprefix(self._device_prefix), stored_fields

@@ -11,7 +11,7 @@ from mgr.active.documents.documents import Documents
 from mgr.active.documents.fleet_documents import FleetDocuments
 from mgr.active.modules.modules import ActiveModules
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 from mgr.election.records import Leader, decode
 from mgr.health.board import Board
 from mgr.host.cluster_view import LeaderView
@@ -50,7 +50,7 @@ class Publisher:
         self._available_modules = self._available()
         self._last_map: dict[str, Any] = {}
         self._epoch = 0
-        native = manager.config.schemas.native
+        native = manager.config.schemas.manager_options
         self.documents = Documents(
             {
                 MGR_MAP: self._mgr_map,
@@ -65,7 +65,7 @@ class Publisher:
                     "options": [spec.describe() for spec in native.values()]
                 },
                 "modified_config_options": lambda: {
-                    "options": sorted({setting.name for setting in manager.config.dump()})
+                    "options": sorted({option.name for option in manager.config.dump()})
                 },
             },
             FleetDocuments(sources.fleet, manager.mirror, manager.keys).get,
@@ -98,7 +98,7 @@ class Publisher:
     def _available(self) -> Any:
         # The largest part of the map by far, made once: this host's disk changes rarely.
         manager = self._sources.manager
-        return shared(documents.available_modules(manager.catalogue, manager.config.schemas.of))
+        return freeze(documents.available_modules(manager.catalogue, manager.config.schemas.of))
 
     def _mgr_map(self) -> dict[str, Any]:
         shown = self._map_without_epoch()

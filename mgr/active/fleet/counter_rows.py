@@ -12,9 +12,9 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from mgr.cluster.counters import Counter, Schema, Unit
-from mgr.cluster.daemon import State
+from mgr.cluster.daemon import DaemonState
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 
 UNITS: Final = {Unit.NONE: "", Unit.BYTES: "bytes", Unit.SECONDS: "seconds"}
 
@@ -34,10 +34,10 @@ class CounterRowReader:
                 "name": daemon.name,
                 "type": daemon.kind,
                 "id": daemon.id,
-                "hostname": daemon.member.host,
-                "version": daemon.member.version,
+                "hostname": daemon.record.host,
+                "version": daemon.record.version,
                 "state": daemon.state.name.lower(),
-                "since": daemon.member.since,
+                "since": daemon.record.since,
                 "reported_at": daemon.reported_at,
             }
             for daemon in list(self._fleet.daemons.values())
@@ -48,7 +48,7 @@ class CounterRowReader:
         found: dict[Schema, tuple[dict[str, array[float]], dict[str, array[float]]]] = {}
         for daemon in list(self._fleet.daemons.values()):
             # What a silent one counted last says nothing of now; `get_counter` still has it.
-            if kind in {"", daemon.kind} and daemon.state is not State.SILENT:
+            if kind in {"", daemon.kind} and daemon.state is not DaemonState.SILENT:
                 ring = daemon.ring
                 both = found.setdefault(ring.schema, ({}, {}))
                 for under, row in zip(both, ring.newest(), strict=False):
@@ -62,7 +62,7 @@ class CounterRowReader:
     def _columns_for(self, schema: Schema, lowest_priority: int) -> Any:
         known = self._columns.setdefault(schema, {})
         if lowest_priority not in known:
-            known[lowest_priority] = shared(
+            known[lowest_priority] = freeze(
                 [
                     {**_counter_document(slot.counter), "start": slot.start, "stop": slot.stop}
                     for slot in schema.slots

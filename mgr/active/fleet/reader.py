@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from mgr.cluster.counters import NO_POINTS, Counter, Kind, Ring, Schema, Slot, Unit
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.frozen import SharedDict, shared
+from mgr.cluster.frozen import FrozenDict, freeze
 from mgr.election.records import Presence
 from mgr.host.cluster_view import ClusterView
 from mgr.module_api.ceph.release import RELEASE, version_line
@@ -41,7 +41,7 @@ class FleetReader:
         self._view = view
         self._fleet = fleet
         self._daemons = fleet.daemons
-        self._schema_documents: dict[bool, WeakKeyDictionary[Schema, SharedDict]] = {
+        self._schema_documents: dict[bool, WeakKeyDictionary[Schema, FrozenDict]] = {
             False: WeakKeyDictionary(),
             True: WeakKeyDictionary(),
         }
@@ -71,7 +71,7 @@ class FleetReader:
         daemon = self._daemons.get(f"{kind}.{name}")
         if daemon is None:
             return {}
-        member = daemon.member
+        member = daemon.record
         return {
             "ceph_version": member.version,
             "ceph_version_short": member.version,
@@ -128,7 +128,7 @@ class FleetReader:
     ) -> list[float]:
         """See ``mgr.module_api.context``."""
         ring = self._ring(kind, name)
-        slot = ring.schema.labelled(key, counter, labels)
+        slot = ring.schema.slot_with_labels(key, counter, labels)
         return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
 
     # -- inside ---------------------------------------------------------------------------------
@@ -157,21 +157,21 @@ class FleetReader:
         if generation != self._fleet.generation:
             generation, hosts = self._fleet.generation, {}
             for daemon in sorted(self._all(), key=lambda daemon: daemon.name):
-                member = daemon.member
+                member = daemon.record
                 line = member.metadata.get("ceph_version", member.version)
                 service = {"type": daemon.kind, "id": daemon.id, "ceph_version": line}
                 if "id" in member.metadata:
                     service["name"] = member.metadata["id"]
-                hosts.setdefault(member.host, []).append(shared(service))
+                hosts.setdefault(member.host, []).append(freeze(service))
             self._hosts = generation, hosts
         return hosts
 
-    def _schema_document(self, schema: Schema, *, labelled: bool) -> SharedDict:
+    def _schema_document(self, schema: Schema, *, labelled: bool) -> FrozenDict:
         """In Ceph's shape, made once for all daemons that share ``schema``."""
         known = self._schema_documents[labelled].get(schema)
         if known is None:
             document = _families(schema) if labelled else _paths(schema)
-            known = self._schema_documents[labelled][schema] = shared(document)
+            known = self._schema_documents[labelled][schema] = freeze(document)
         return known
 
     def _manager(self, name: str) -> Presence | None:

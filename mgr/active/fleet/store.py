@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from mgr.active.fleet.gc_tuning import GcTuner
-from mgr.cluster.daemon import State, Wanted
+from mgr.cluster.daemon import DaemonState, ReportConfig
 from mgr.cluster.daemon_record import decode, encode
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.fleet_options import Tuning
+from mgr.cluster.fleet_options import FleetOptions
 from mgr.config.manager_options import (
     BEACON_GRACE,
     COUNTERS_MAX,
@@ -76,10 +76,10 @@ class FleetStore:
         self._single_writes = 0
         self._has_unwritten = asyncio.Event()
         self._report_config_changed = asyncio.Event()
-        fleet.tuning = self._fleet_options()
+        fleet.options = self._fleet_options()
         self._load()
-        fleet.on_member(self._on_member_changed)
-        fleet.stored = self.wait_stored
+        fleet.on_record_change(self._on_member_changed)
+        fleet.wait_stored = self.wait_stored
 
     def follow(self) -> None:
         """Change the fleet's tuning with the options, from now on."""
@@ -89,15 +89,15 @@ class FleetStore:
         """Look after the fleet, for as long as the term lasts."""
         fleet, metrics, gc_tuner = self._fleet, self._manager.metrics, GcTuner()
         while True:
-            before = fleet.findings, fleet.counts, fleet.filling
-            fleet.look()
+            before = fleet.health, fleet.counts, fleet.filling
+            fleet.update_states()
             gc_tuner.tune(fleet.streams_opened, fleet.streams_ended)
-            if before != (fleet.findings, fleet.counts, fleet.filling):
+            if before != (fleet.health, fleet.counts, fleet.filling):
                 self._changed()
-                for state in State:
+                for state in DaemonState:
                     metrics.set_daemons(state.name.lower(), fleet.counts.get(state, 0))
-                metrics.set_flagged("clock_off", len(fleet.findings.clocks))
-                metrics.set_flagged("duplicate_name", len(fleet.findings.contested))
+                metrics.set_flagged("clock_off", len(fleet.health.clocks))
+                metrics.set_flagged("duplicate_name", len(fleet.health.duplicate_names))
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def write(self) -> None:
@@ -164,10 +164,10 @@ class FleetStore:
         while True:
             await self._report_config_changed.wait()
             self._report_config_changed.clear()
-            wanted = self._fleet.tuning.wanted
+            wanted = self._fleet.options.report_config
             for number, daemon in enumerate(list(self._fleet.daemons.values())):
-                if daemon.line is not None:
-                    daemon.line.configure(wanted)
+                if daemon.stream is not None:
+                    daemon.stream.configure(wanted)
                 if number % SENT_AT_ONCE == 0:
                     await asyncio.sleep(0)
 
@@ -208,7 +208,7 @@ class FleetStore:
                 # Also where the mirror shows nothing: an earlier write may be under way.
                 operations[name] = Delete(key)
                 continue
-            value = encode(daemon.member)
+            value = encode(daemon.record)
             if in_doubt or record is None or record.value != value:
                 operations[name] = Put(key, value)
                 size += len(value.encode())
@@ -220,14 +220,14 @@ class FleetStore:
         # Whoever changed an option waits for this, and it is hardly ever one of these.
         if changes and not any(change.key.endswith(FLEET_OPTION_NAMES) for change in changes):
             return
-        before, tuning = self._fleet.tuning, self._fleet_options()
-        self._fleet.tune(tuning)
-        if before.wanted != tuning.wanted:
+        before, tuning = self._fleet.options, self._fleet_options()
+        self._fleet.set_options(tuning)
+        if before.report_config != tuning.report_config:
             self._report_config_changed.set()
 
-    def _fleet_options(self) -> Tuning:
-        return Tuning(
-            wanted=Wanted(
+    def _fleet_options(self) -> FleetOptions:
+        return FleetOptions(
+            report_config=ReportConfig(
                 period_s=self._number(STATS_PERIOD),
                 lowest_priority=int(self._number(STATS_THRESHOLD)),
             ),
@@ -242,8 +242,8 @@ class FleetStore:
     def _number(self, option: str) -> float:
         config = self._manager.config
         try:
-            value = config.native(option)
+            value = config.manager_option(option)
         except ValueError:
             # Stored by force and unreadable, which health shows: the default holds.
-            value = config.schemas.native[option].default
+            value = config.schemas.manager_options[option].default
         return float(value or 0)  # never empty: each has a default

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.stored_device import STORED, WEAR, kept
+from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, WEAR, stored_device
 from mgr.config.kv import checked_key
 from mgr.errors import ConflictError, InvalidArgumentError, StoreError, TermLostError
 from mgr.store.api import Put, as_seen
@@ -84,14 +84,14 @@ class WearLevelStore:
                 if device.wear_level is None:
                     continue
                 with contextlib.suppress(InvalidArgumentError):
-                    key = self._keys.entry(checked_key(STORED + device.id))
+                    key = self._keys.entry(checked_key(DEVICE_KEY_PREFIX + device.id))
                     levels[key] = device.wear_level
         return levels
 
     def _update_for(self, key: str, level: float) -> ComputedWrite | None:
         """What writes the wear level beside what else is known; None: it is no news."""
         record = self._mirror.get(key)
-        known = kept(record)
+        known = stored_device(record)
         before = known.get(WEAR)
         if isinstance(before, int | float) and abs(before - level) < STEP:
             return None

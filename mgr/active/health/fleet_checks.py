@@ -40,7 +40,7 @@ class FleetHealth(Protocol):
         ...
 
     @property
-    def contested(self) -> Sequence[str]:
+    def duplicate_names(self) -> Sequence[str]:
         """Whose name two programs had."""
         ...
 
@@ -70,10 +70,13 @@ def fleet_checks(found: FleetHealth) -> list[Check]:
         ),
         _check_for(
             DUPLICATE,
-            [f"{name} was taken from a program that was still there" for name in found.contested],
+            [
+                f"{name} was taken from a program that was still there"
+                for name in found.duplicate_names
+            ],
             one="is the name of two programs",
             many="names of daemons are those of two programs",
-            names=found.contested,
+            names=found.duplicate_names,
         ),
         _check_for(
             CLOCK,

@@ -17,8 +17,8 @@ from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.remote import Remote
 from mgr.cluster.log import ClusterLog, Priority
 from mgr.cluster.maps import Maps
-from mgr.cluster.progress import Event, Progress
-from mgr.cluster.stored_device import STORED, WEAR, kept
+from mgr.cluster.progress import Progress, ProgressEvent
+from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, WEAR, stored_device
 from mgr.command.dispatch import Request
 from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
@@ -84,7 +84,7 @@ class ActiveContext(ReadOnlyContext):
         self._fenced = parts.fenced
         self._database = Database(parts.fenced, parts.manager.store, self._keys, module)
         self.get = parts.maps.read
-        self.get_map = parts.maps.published
+        self.get_map = parts.maps.read_published
         self.get_map_versions = parts.maps.versions
         # What the fleet shows is made of what is read already: nothing of it crosses.
         fleet = parts.fleet
@@ -105,7 +105,7 @@ class ActiveContext(ReadOnlyContext):
 
     def get_foreign_option(self, entity: str, name: str) -> OptionValue:
         """See ``mgr.module_api.context``."""
-        return self._manager.config.foreign(entity, name)
+        return self._manager.config.manager_option_of(entity, name)
 
     def set_option(
         self, module: str, name: str, value: str | None, *, localized: bool = False
@@ -192,7 +192,7 @@ class ActiveContext(ReadOnlyContext):
         self, evid: str, message: str, progress: float, *, shown: bool
     ) -> None:
         """See ``mgr.module_api.context``."""
-        event = Event(message, progress, shown, self._module)
+        event = ProgressEvent(message, progress, shown, self._module)
         self._run_on_loop(_as_coroutine(partial(self._parts.progress.update, evid, event)))
 
     def complete_progress_event(self, evid: str) -> None:
@@ -260,11 +260,11 @@ class ActiveContext(ReadOnlyContext):
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""
-        key = self._keys.entry(checked_key(STORED + device))
+        key = self._keys.entry(checked_key(DEVICE_KEY_PREFIX + device))
 
         def compute() -> ComputedWrite:
             record = self._manager.mirror.get(key)
-            known = {**kept(record), WEAR: wear_level}
+            known = {**stored_device(record), WEAR: wear_level}
             if wear_level < 0:
                 del known[WEAR]
             return ComputedWrite([Put(key, json.dumps(known))], [as_seen(key, record)])
@@ -289,7 +289,7 @@ class ActiveContext(ReadOnlyContext):
     def _change(self, key: str, value: str | None) -> Put | Delete:
         if value is None:
             return Delete(self._entry_key(key))
-        limit = int(self._parts.manager.config.native(ENTRY_LIMIT) or 0)
+        limit = int(self._parts.manager.config.manager_option(ENTRY_LIMIT) or 0)
         return Put(self._entry_key(key), checked_value(value, bytes_max=limit))
 
     def _change_map(self, work: Coroutine[Any, Any, T]) -> T | None:

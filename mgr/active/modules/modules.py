@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mgr.access.table import Caller
 from mgr.active.health.manager_checks import ModuleState
-from mgr.command.builtin.context import ModuleInfo, Reloaded
+from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
 from mgr.config.effects import MODULE_EFFECTS, readable_effects
@@ -151,7 +151,7 @@ class ActiveModules:
             self._stopping.add(name)
             self._tasks.create_task(self._disable(name))
 
-    async def reload(self, name: str) -> Reloaded:
+    async def reload(self, name: str) -> ReloadResult:
         """Import the module's files as they are now and start it anew, if it is to run.
 
         Nothing else restarts. Its commands are held meanwhile.
@@ -172,7 +172,7 @@ class ActiveModules:
             else:
                 self.reconcile()
         runs = name in self._enabled and self._manager.abandoned_instances.find(name) is None
-        return Reloaded(runs=runs, digest=found.digest)
+        return ReloadResult(runs=runs, digest=found.digest)
 
     @property
     def acts_outside(self) -> bool:
@@ -277,9 +277,9 @@ class ActiveModules:
                 or found.error
                 or self._blocked_by(name),
                 default_enabled=name in DEFAULT_ENABLED,
-                held_by=self._blocked_by(name),
+                blocked_by=self._blocked_by(name),
                 effects=self._classify(found).effects.value,
-                effects_said_by=self._classify(found).source.value,
+                effects_source=self._classify(found).source.value,
             )
             for name, found in self._manager.catalogue.items()
         }
@@ -348,7 +348,7 @@ class ActiveModules:
         return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
 
     def _classify(self, found: DiscoveredModule) -> Classification:
-        chosen = self._manager.config.native(MODULE_EFFECTS)
+        chosen = self._manager.config.manager_option(MODULE_EFFECTS)
         return found.classify(readable_effects(str(chosen or "")))
 
     def _own_threads(self) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from mgr.access.caps import AccessRequest, Caps
 from mgr.access.table import EVERYBODY, Caller, valid_client_name
 from mgr.cluster.log import AUDIT_CHANNEL, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
 from mgr.errors import NotFoundError, NotPermittedError
 
@@ -18,9 +18,9 @@ CHANGES = "rwx"
 ALL = "allow *"
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Auth(admin)
+    noun = _Auth(context)
     return [
         builtin("auth ls", "list all capabilities", "r", noun.ls),
         builtin(f"auth get {CLIENT}", "show the capabilities of a client", "r", noun.get),
@@ -36,8 +36,8 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Auth:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
 
     async def ls(self, _call: Call) -> Reply:
         entries = self._entries()
@@ -58,25 +58,25 @@ class _Auth:
         if name is None:
             note = "clients need no certificate here (tls_ca): everybody may do all"
             return Reply({"client": None, "caps": ALL}, plain="", note=note)
-        caps = _those_of(name, self._entries())
+        caps = _caps_of(name, self._entries())
         return Reply({"client": name, "caps": caps}, plain=f"{name}: {caps or 'nothing'}")
 
     async def caps(self, call: Call) -> Reply:
         client, caps = valid_client_name(call["client"]), call["caps"]
         Caps.parse(caps)
         self._check(call.caller, {**self._entries(), client: caps})
-        await self._admin.fenced.put(self._admin.keys.access_of(client), caps)
+        await self._context.fenced.put(self._context.keys.access_of(client), caps)
         return self._changed(call.caller, f"client '{client}' may do: {caps or 'nothing'}")
 
     async def rm(self, call: Call) -> Reply:
         client, entries = valid_client_name(call["client"]), self._entries()
         if client not in entries:
             # A put of unknown outcome may still be on its way.
-            await self._admin.fenced.delete(self._admin.keys.access_of(client))
+            await self._context.fenced.delete(self._context.keys.access_of(client))
             return Reply(note=f"client '{client}' has no capabilities of its own")
         del entries[client]
         self._check(call.caller, entries)
-        await self._admin.fenced.delete(self._admin.keys.access_of(client))
+        await self._context.fenced.delete(self._context.keys.access_of(client))
         return self._changed(call.caller, f"client '{client}' has no capabilities of its own now")
 
     def _check(self, caller: Caller, entries: Mapping[str, str]) -> None:
@@ -88,7 +88,7 @@ class _Auth:
                     "tls_ca in the settings of every manager first"
                 )
             return  # the manager's own modules
-        caps = Caps.parse(_those_of(caller.name, entries))
+        caps = Caps.parse(_caps_of(caller.name, entries))
         if not caps.allow(AccessRequest("auth caps", CHANGES), caller.address):
             raise NotPermittedError(
                 f"this would leave you ('{caller.name}') without the right to change "
@@ -98,13 +98,13 @@ class _Auth:
     def _changed(self, caller: Caller, what: str) -> Reply:
         by = f"client '{caller.name}'" if caller.name else "a module"
         line = f"{what} (by {by})"
-        name = f"mgr.{self._admin.manager_id}"
-        self._admin.log.add(line, name=name, priority=Priority.SECURITY, channel=AUDIT_CHANNEL)
+        name = f"mgr.{self._context.manager_id}"
+        self._context.log.add(line, name=name, priority=Priority.SECURITY, channel=AUDIT_CHANNEL)
         return Reply(note=what)
 
     def _entries(self) -> dict[str, str]:
-        return dict(self._admin.access.entries())
+        return dict(self._context.access.entries())
 
 
-def _those_of(client: str, entries: Mapping[str, str]) -> str:
+def _caps_of(client: str, entries: Mapping[str, str]) -> str:
     return entries.get(client, entries.get(EVERYBODY, "" if entries else ALL))

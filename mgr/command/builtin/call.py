@@ -18,7 +18,7 @@ from mgr.errors import (
     NotPermittedError,
 )
 
-ANSWERED: Final = (InvalidArgumentError, NotFoundError, NotPermittedError, ConflictError)
+REFUSALS: Final = (InvalidArgumentError, NotFoundError, NotPermittedError, ConflictError)
 """Errors that are a command's "no": it ran, changed nothing, and says why."""
 
 
@@ -117,7 +117,7 @@ class Builtins:
         try:
             form = checked_format(arguments.get("format"))
             reply = await self._handlers[command.prefix].handler(Call(arguments, inbuf, caller))
-        except ANSWERED as error:
+        except REFUSALS as error:
             return Answer(-error.errno, "", str(error))
         if reply.raw and form == "plain":
             return Answer(reply.retval, reply.plain or "", reply.note)

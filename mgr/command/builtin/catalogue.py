@@ -18,7 +18,7 @@ from mgr.command.builtin import (
     status,
 )
 from mgr.command.builtin.call import Builtins
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 
 NOUNS = (
     manager,
@@ -37,6 +37,6 @@ NOUNS = (
 )
 
 
-def builtins(admin: Administration) -> Builtins:
+def builtins(context: BuiltinContext) -> Builtins:
     """The runner of all built-in commands; its ``commands`` go into the registry as ``mgr``."""
-    return Builtins(command for noun in NOUNS for command in noun.commands(admin))
+    return Builtins(command for noun in NOUNS for command in noun.commands(context))

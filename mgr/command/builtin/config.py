@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
 from mgr.config.ceph_conf import read_conf, write_conf
-from mgr.config.history import Change, Version
+from mgr.config.history import ConfigVersion, OptionChange
 from mgr.config.schema import OptionSpec
-from mgr.config.values import Setting, sections_of
+from mgr.config.values import StoredOption, sections_of
 from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.store.api import Delete
 
 WHO = "name=who,type=CephString"
-LOGGED = 10
+LOG_DEFAULT = 10
 """Versions that `config log` shows where no number is given."""
 HEADINGS = ("WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO")
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Config(admin)
+    noun = _Config(context)
     return [
         builtin(
             f"config set {WHO} name=name,type=CephString name=value,type=CephObjectname "
@@ -65,28 +65,30 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
             "r",
             noun.show_with_defaults,
         ),
-        *_of_history(noun),
+        *_history_commands(noun),
     ]
 
 
 class _Config:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
-        self._values = admin.config
-        self._schemas = admin.config.schemas
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
+        self._values = context.config
+        self._schemas = context.config.schemas
 
     async def set(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
         force = bool(call.get("force"))
-        put = self._values.prepare(who, name, call["value"], force=force, joined=self._joined())
-        await self._admin.history.ensure([put])
+        put = self._values.prepare(
+            who, name, call["value"], force=force, known_types=self._known_types()
+        )
+        await self._context.history.ensure([put])
         return Reply()
 
     async def rm(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
         sections_of(who)
         # Also if it is not there: an earlier write may be under way without an answer.
-        await self._admin.history.commit([Delete(self._admin.keys.option(who, name))])
+        await self._context.history.commit([Delete(self._context.keys.option(who, name))])
         return Reply()
 
     async def get(self, call: Call) -> Reply:
@@ -94,31 +96,31 @@ class _Config:
         if call.get("key") is None:
             data = {
                 name: {
-                    "value": setting.value,
-                    "section": setting.section,
+                    "value": option.value,
+                    "section": option.section,
                     "mask": {},
                     "can_update_at_runtime": self._runtime(name),
                 }
-                for name, setting in entity.items()
+                for name, option in entity.items()
             }
             return Reply(data, plain=self._table(list(entity.values())))
-        value = self._holding(call["key"], entity)
+        value = self._effective_value(call["key"], entity)
         return Reply(value, plain=f"{value}\n")
 
     async def dump(self, _call: Call) -> Reply:
-        settings = self._values.dump()
+        options = self._values.dump()
         data = [
             {
-                "section": setting.section,
-                "name": setting.name,
-                "value": setting.value,
-                "level": self._level(setting.name),
-                "can_update_at_runtime": self._runtime(setting.name),
+                "section": option.section,
+                "name": option.name,
+                "value": option.value,
+                "level": self._level(option.name),
+                "can_update_at_runtime": self._runtime(option.name),
                 "mask": "",
             }
-            for setting in settings
+            for option in options
         ]
-        return Reply(data, plain=self._table(settings))
+        return Reply(data, plain=self._table(options))
 
     async def ls(self, _call: Call) -> Reply:
         names = self._schemas.names()
@@ -128,25 +130,27 @@ class _Config:
         key = _normal(call["key"])
         spec = self._schemas.find(key)
         if spec is None:
-            raise NotFoundError(f"configuration option '{key}' not recognized{self._meant(key)}")
-        return Reply(spec.describe(), plain=_explained(spec))
+            raise NotFoundError(
+                f"configuration option '{key}' not recognized{self._suggestion(key)}"
+            )
+        return Reply(spec.describe(), plain=_help_text(spec))
 
     async def show(self, call: Call) -> Reply:
         entity = self._entity(call["who"])
         if call.get("key") is not None:
-            value = self._holding(call["key"], entity)
+            value = self._effective_value(call["key"], entity)
             return Reply(value, plain=f"{value}\n")
-        return _shown({name: (setting.value, "mon") for name, setting in entity.items()})
+        return _values_reply({name: (option.value, "mon") for name, option in entity.items()})
 
     async def show_with_defaults(self, call: Call) -> Reply:
         known = {name: self._schemas.find(name) for name in self._schemas.names()}
         values = {name: (spec.default_text, "default") for name, spec in known.items() if spec}
         entity = self._entity(call["who"])
         values |= {name: (each.value, "mon") for name, each in entity.items() if each.value}
-        return _shown(dict(sorted(values.items())))
+        return _values_reply(dict(sorted(values.items())))
 
     async def log(self, call: Call) -> Reply:
-        versions = self._admin.history.versions()[: call.get("num", LOGGED)]
+        versions = self._context.history.versions()[: call.get("num", LOG_DEFAULT)]
         data = [
             {
                 "version": version.number,
@@ -156,10 +160,12 @@ class _Config:
             }
             for version in versions
         ]
-        return Reply(data, plain="\n".join(line for each in versions for line in _logged(each)))
+        return Reply(
+            data, plain="\n".join(line for each in versions for line in _version_lines(each))
+        )
 
     async def reset(self, call: Call) -> Reply:
-        if await self._admin.history.reset(call["num"]):
+        if await self._context.history.reset(call["num"]):
             return Reply()
         return Reply(note=f"what held after version {call['num']} holds now")
 
@@ -167,18 +173,18 @@ class _Config:
         puts, left = [], []
         for line in read_conf(call.inbuf):
             try:
-                puts.append(self._values.prepare(*line, joined=self._joined()))
+                puts.append(self._values.prepare(*line, known_types=self._known_types()))
             except InvalidArgumentError:
                 left.append(line)
         if puts:
             # All or nothing, and one version to go back behind.
-            await self._admin.history.ensure(puts, "assimilate-conf")
+            await self._context.history.ensure(puts, "assimilate-conf")
         text = write_conf(left)
         return Reply(text, plain=text.rstrip("\n"))
 
     async def minimal_conf(self, _call: Call) -> Reply:
-        fsid = str(self._values.native("fsid"))
-        records = self._admin.mirror.list(self._admin.keys.managers).values()
+        fsid = str(self._values.manager_option("fsid"))
+        records = self._context.mirror.list(self._context.keys.managers).values()
         presences = [found for each in records if (found := decode(each.value, Presence))]
         addresses = " ".join(sorted(each.grpc_address for each in presences))
         # The managers stand where Ceph has its monitors: whom a client asks first.
@@ -186,27 +192,27 @@ class _Config:
         text = f"# minimal ceph.conf for {fsid}\n{write_conf(lines)}"
         return Reply(text, plain=text.rstrip("\n"))
 
-    def _joined(self) -> frozenset[str]:
+    def _known_types(self) -> frozenset[str]:
         """The kinds of daemons that joined the cluster."""
-        prefix = self._admin.keys.daemons
-        found = self._admin.mirror.list(prefix)
+        prefix = self._context.keys.daemons
+        found = self._context.mirror.list(prefix)
         return frozenset(key.removeprefix(prefix).partition(".")[0] for key in found)
 
-    def _entity(self, who: str) -> dict[str, Setting]:
+    def _entity(self, who: str) -> dict[str, StoredOption]:
         try:
             return self._values.entity(who)
         except InvalidArgumentError:
             raise InvalidArgumentError(f"unrecognized entity '{who}'") from None
 
-    def _holding(self, key: str, entity: Mapping[str, Setting]) -> str:
+    def _effective_value(self, key: str, entity: Mapping[str, StoredOption]) -> str:
         key = _normal(key)
         spec = self._schemas.find(key)
-        setting = entity.get(key)
-        if spec is None and setting is None:
-            raise NotFoundError(f"unrecognized key '{key}'{self._meant(key)}")
-        return (setting.value if setting else "") or (spec.default_text if spec else "")
+        option = entity.get(key)
+        if spec is None and option is None:
+            raise NotFoundError(f"unrecognized key '{key}'{self._suggestion(key)}")
+        return (option.value if option else "") or (spec.default_text if spec else "")
 
-    def _meant(self, key: str) -> str:
+    def _suggestion(self, key: str) -> str:
         near = self._schemas.nearest(key)
         return f"; did you mean '{near}'?" if near else ""
 
@@ -218,24 +224,24 @@ class _Config:
         spec = self._schemas.find(name)
         return spec.runtime if spec else False
 
-    def _table(self, settings: list[Setting]) -> str:
+    def _table(self, options: list[StoredOption]) -> str:
         return table(
             HEADINGS,
             (
                 (
-                    setting.section,
+                    option.section,
                     "",
-                    self._level(setting.name),
-                    setting.name,
-                    setting.value,
-                    "" if self._runtime(setting.name) else "*",
+                    self._level(option.name),
+                    option.name,
+                    option.value,
+                    "" if self._runtime(option.name) else "*",
                 )
-                for setting in settings
+                for option in options
             ),
         )
 
 
-def _of_history(noun: _Config) -> list[BuiltinCommand]:
+def _history_commands(noun: _Config) -> list[BuiltinCommand]:
     return [
         builtin(
             "config log name=num,type=CephInt,range=0,req=false",
@@ -268,7 +274,7 @@ def _normal(name: str) -> str:
     return "_".join(name.split())
 
 
-def _change(change: Change) -> dict[str, str]:
+def _change(change: OptionChange) -> dict[str, str]:
     # A section belongs to the name here, as in Ceph.
     shown = {"name": f"{change.section}/{change.name}"}
     if change.previous is not None:
@@ -278,7 +284,7 @@ def _change(change: Change) -> dict[str, str]:
     return shown
 
 
-def _logged(version: Version) -> Iterator[str]:
+def _version_lines(version: ConfigVersion) -> Iterator[str]:
     text = f" --- {version.text}" if version.text else ""
     yield f"--- {version.number} --- {version.at}{text} ---"
     for change in version.changes:
@@ -289,7 +295,7 @@ def _logged(version: Version) -> Iterator[str]:
             yield f"+ {name} = {change.value}"
 
 
-def _shown(values: Mapping[str, tuple[str, str]]) -> Reply:
+def _values_reply(values: Mapping[str, tuple[str, str]]) -> Reply:
     data = [
         {"name": name, "value": value, "source": source} for name, (value, source) in values.items()
     ]
@@ -297,7 +303,7 @@ def _shown(values: Mapping[str, tuple[str, str]]) -> Reply:
     return Reply(data, plain=table(("NAME", "VALUE", "SOURCE"), rows))
 
 
-def _explained(spec: OptionSpec) -> str:
+def _help_text(spec: OptionSpec) -> str:
     lines = [f"{spec.name} - {spec.desc}", f"  ({spec.type}, {spec.level})"]
     if spec.default is not None:
         lines.append(f"  Default: {spec.default_text}")

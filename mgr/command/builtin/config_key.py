@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, alias, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.config.kv import ENTRY_BYTES_MAX, checked_key, checked_value
 from mgr.config.manager_options import ENTRY_LIMIT
 from mgr.errors import NotFoundError
@@ -13,9 +13,9 @@ KEY = "name=key,type=CephObjectname"
 VALUE = "name=val,type=CephObjectname,req=false"
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _ConfigKey(admin)
+    noun = _ConfigKey(context)
     put = builtin(f"config-key set {KEY} {VALUE}", "set <key> to value <val>", "rw", noun.set)
     remove = builtin(f"config-key rm {KEY}", "rm <key>", "rw", noun.rm)
     listing = builtin("config-key ls", "list keys", "r", noun.ls)
@@ -38,8 +38,8 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _ConfigKey:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
 
     async def get(self, call: Call) -> Reply:
         value = self._all().get(call["key"])
@@ -50,15 +50,15 @@ class _ConfigKey:
     async def set(self, call: Call) -> Reply:
         key = checked_key(call["key"])
         value = call.get("val", call.inbuf)
-        limit = self._admin.config.native(ENTRY_LIMIT)
+        limit = self._context.config.manager_option(ENTRY_LIMIT)
         checked_value(value, bytes_max=int(limit or ENTRY_BYTES_MAX))
-        await self._admin.fenced.put(self._admin.keys.entry(key), value)
+        await self._context.fenced.put(self._context.keys.entry(key), value)
         return Reply(note=f"set {key}")
 
     async def rm(self, call: Call) -> Reply:
         key = checked_key(call["key"])
         # Also where it is absent: a put of unknown outcome may still be on its way.
-        await self._admin.fenced.delete(self._admin.keys.entry(key))
+        await self._context.fenced.delete(self._context.keys.entry(key))
         return Reply(note="key deleted")
 
     async def exists(self, call: Call) -> Reply:
@@ -74,6 +74,6 @@ class _ConfigKey:
         return Reply(self._all(call.get("key", "")))
 
     def _all(self, beginning: str = "") -> dict[str, str]:
-        prefix = self._admin.keys.kv
-        records = self._admin.mirror.list(prefix + beginning)
+        prefix = self._context.keys.kv
+        records = self._context.mirror.list(prefix + beginning)
         return {key.removeprefix(prefix): record.value for key, record in records.items()}

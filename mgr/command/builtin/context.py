@@ -77,9 +77,9 @@ class ModuleInfo:
         can_run: What its ``can_run`` said, or it could be imported at all.
         error: Why it cannot run, or why it failed; empty if all is well.
         default_enabled: It is enabled where no record says otherwise.
-        held_by: The earlier instance that did not stop, for which it is not started; or empty.
+        blocked_by: The earlier instance that did not stop, for which it is not started; or empty.
         effects: Where it acts: ``external``, ``store`` or ``none``.
-        effects_said_by: Who says so: ``operator``, ``module``, ``table`` or ``nobody``.
+        effects_source: Who says so: ``operator``, ``module``, ``table`` or ``nobody``.
 
     """
 
@@ -88,13 +88,13 @@ class ModuleInfo:
     can_run: bool = True
     error: str = ""
     default_enabled: bool = False
-    held_by: str = ""
+    blocked_by: str = ""
     effects: str = "external"
-    effects_said_by: str = "nobody"
+    effects_source: str = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
+class ReloadResult:
     """A module whose files were imported anew.
 
     Attributes:
@@ -107,14 +107,14 @@ class Reloaded:
     digest: str
 
 
-class Catalogue(Protocol):
+class ModuleCatalogue(Protocol):
     """The modules on this manager's disk."""
 
     def modules(self) -> Mapping[str, ModuleInfo]:
         """Every module by name, enabled or not."""
         ...
 
-    async def reload(self, name: str) -> Reloaded:
+    async def reload(self, name: str) -> ReloadResult:
         """Import a module's files as they are now.
 
         Raises:
@@ -125,7 +125,7 @@ class Catalogue(Protocol):
 
 
 class Resign(Protocol):
-    """Gives up the office."""
+    """Gives up leadership."""
 
     async def __call__(self, *, reason: str, successor: str = "") -> None:
         """Ask the guard to hand over, to ``successor`` if named. Returns before it has begun.
@@ -138,7 +138,7 @@ class Resign(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Administration:
+class BuiltinContext:
     """The collaborators of the built-in commands, made by the active's role.
 
     Attributes:
@@ -161,7 +161,7 @@ class Administration:
     maps: Maps
     access: Access
     fleet: Fleet
-    modules: Catalogue
+    modules: ModuleCatalogue
     registry: Registry
     clock: Clock
     mgr_map: Callable[[], Mapping[str, Any]]

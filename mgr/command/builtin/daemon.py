@@ -8,22 +8,22 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from mgr.cluster.daemon import Daemon, Order, State
+from mgr.cluster.daemon import Daemon, DaemonCommand, DaemonState
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
 from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 
-TELL_S: Final = 30.0
+TELL_TIMEOUT_S: Final = 30.0
 """A daemon that does not answer a command for so long is given up."""
 MANAGERS: Final = "mgr"
 EVERY: Final = "all"
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of these nouns."""
-    noun = _Daemons(admin)
+    noun = _Daemons(context)
     return [
         builtin(
             "daemon ls name=type,type=CephString,req=false "
@@ -58,9 +58,9 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Daemons:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
-        self._fleet = admin.fleet
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
+        self._fleet = context.fleet
 
     async def ls(self, call: Call) -> Reply:
         kind, host = call.get("type", ""), call.get("host", "")
@@ -69,14 +69,14 @@ class _Daemons:
                 "name": daemon.name,
                 "type": daemon.kind,
                 "id": daemon.id,
-                "hostname": daemon.member.host,
-                "version": daemon.member.version,
+                "hostname": daemon.record.host,
+                "version": daemon.record.version,
                 "state": daemon.state.name.lower(),
                 "last_report": _stamp(daemon.reported_at),
-                "since": daemon.member.since,
+                "since": daemon.record.since,
             }
             for daemon in self._sorted()
-            if kind in {"", daemon.kind} and host in {"", daemon.member.host}
+            if kind in {"", daemon.kind} and host in {"", daemon.record.host}
         ]
         shown = ("name", "hostname", "state", "version", "last_report")
         rows = [tuple(each[field] or "-" for field in shown) for each in listed]
@@ -86,27 +86,27 @@ class _Daemons:
         return Reply(listed, plain=table(headings, rows), note=note)
 
     async def rm(self, call: Call) -> Reply:
-        daemon = self._found(call["name"])
-        if daemon.state is State.REPORTING and daemon.line is not None:
+        daemon = self._find(call["name"])
+        if daemon.state is DaemonState.REPORTING and daemon.stream is not None:
             raise NotPermittedError(f"{daemon.name} reports: stop it first")
         self._fleet.forget(daemon.name)
-        await self._fleet.stored(daemon.name)
+        await self._fleet.wait_stored(daemon.name)
         return Reply(note=f"{daemon.name} is forgotten")
 
     async def nodes(self, call: Call) -> Reply:
         wanted = call.get("type", EVERY)
         found: dict[str, dict[str, list[str]]] = {}
-        for record in self._admin.mirror.list(self._admin.keys.managers).values():
+        for record in self._context.mirror.list(self._context.keys.managers).values():
             if presence := decode(record.value, Presence):
                 hosts = found.setdefault(MANAGERS, {})
                 hosts.setdefault(presence.host, []).append(presence.name)
         for daemon in self._sorted():
             hosts = found.setdefault(daemon.kind, {})
-            hosts.setdefault(daemon.member.host, []).append(daemon.id)
+            hosts.setdefault(daemon.record.host, []).append(daemon.id)
         return Reply(found if wanted == EVERY else found.get(wanted, {}))
 
     async def service_map(self, _call: Call) -> Reply:
-        return Reply(self._admin.maps.read("service_map"))
+        return Reply(self._context.maps.read("service_map"))
 
     async def service_status(self, _call: Call) -> Reply:
         found: dict[str, dict[str, Any]] = {}
@@ -120,17 +120,17 @@ class _Daemons:
         return Reply(found)
 
     async def tell(self, call: Call) -> Reply:
-        daemon = self._found(call["target"])
-        if daemon.line is None:
+        daemon = self._find(call["target"])
+        if daemon.stream is None:
             last = _stamp(daemon.reported_at) or "not yet heard of by this manager"
             return Reply(
                 retval=-errno.EHOSTUNREACH, note=f"{daemon.name} is away; last report: {last}"
             )
-        order = Order(call["args"], _typed(call.get("typed", "")), call.inbuf.encode())
-        said = await daemon.line.tell(order, timeout_s=TELL_S)
-        return Reply(plain=said.stdout, note=said.stderr, retval=said.retval, raw=True)
+        command = DaemonCommand(call["args"], _typed(call.get("typed", "")), call.inbuf.encode())
+        answer = await daemon.stream.run_command(command, timeout_s=TELL_TIMEOUT_S)
+        return Reply(plain=answer.stdout, note=answer.stderr, retval=answer.retval, raw=True)
 
-    def _found(self, name: str) -> Daemon:
+    def _find(self, name: str) -> Daemon:
         daemon = self._fleet.daemons.get(name)
         if daemon is None:
             raise NotFoundError(f"there is no daemon '{name}'")

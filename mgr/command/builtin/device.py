@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mgr.clock import timestamp
-from mgr.cluster.stored_device import EXPECTANCY, STORED, kept
+from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, EXPECTANCY, stored_device
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
 from mgr.config.kv import checked_key
 from mgr.errors import InvalidArgumentError, NotFoundError
@@ -22,9 +22,9 @@ DEVID: Final = "name=devid,type=CephString"
 Device = dict[str, Any]
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Device(admin)
+    noun = _Device(context)
     return [
         builtin("device ls", "Show devices", "r", noun.ls),
         builtin(f"device info {DEVID}", "Show information about a device", "r", noun.info),
@@ -57,8 +57,8 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Device:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
 
     async def ls(self, _call: Call) -> Reply:
         return _listed(self._all())
@@ -90,12 +90,12 @@ class _Device:
 
     async def expect(self, call: Call) -> Reply:
         devid = self._known(call["devid"])["devid"]
-        earliest = _moment(call["from"])
-        latest = _moment(call.get("to", call["from"]))
+        earliest = _parse_date(call["from"])
+        latest = _parse_date(call.get("to", call["from"]))
         if latest < earliest:
             raise InvalidArgumentError("the end of a life expectancy lies before its beginning")
-        said = dict(zip(EXPECTANCY, (earliest, latest, timestamp()), strict=True))
-        await self._change(devid, lambda known: {**known, **said})
+        fields = dict(zip(EXPECTANCY, (earliest, latest, timestamp()), strict=True))
+        await self._change(devid, lambda known: {**known, **fields})
         return Reply()
 
     async def unexpect(self, call: Call) -> Reply:
@@ -106,7 +106,7 @@ class _Device:
         return Reply()
 
     def _all(self) -> Sequence[Device]:
-        devices: Sequence[Device] = self._admin.maps.read("devices")["devices"]
+        devices: Sequence[Device] = self._context.maps.read("devices")["devices"]
         return devices
 
     def _known(self, devid: str) -> Device:
@@ -116,19 +116,19 @@ class _Device:
         raise NotFoundError(f"device {devid} not found")
 
     async def _change(self, devid: str, change: Callable[[Device], Device]) -> None:
-        key = self._admin.keys.entry(checked_key(STORED + devid))
+        key = self._context.keys.entry(checked_key(DEVICE_KEY_PREFIX + devid))
 
         def compute() -> ComputedWrite:
-            record = self._admin.mirror.get(key)
-            said = change(kept(record))
+            record = self._context.mirror.get(key)
+            fields = change(stored_device(record))
             # Removed also if it is not there: an earlier write may be under way.
-            operation = Put(key, json.dumps(said)) if said else Delete(key)
+            operation = Put(key, json.dumps(fields)) if fields else Delete(key)
             return ComputedWrite([operation], [as_seen(key, record)])
 
-        await commit_computed(compute, self._admin.fenced)
+        await commit_computed(compute, self._context.fenced)
 
 
-def _moment(text: str) -> str:
+def _parse_date(text: str) -> str:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

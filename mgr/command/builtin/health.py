@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from mgr.clock import utc_now
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.config.option_types import span_s
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.health.board import Board
@@ -18,9 +18,9 @@ CODE = "name=code,type=CephString"
 TTL_S_MAX = 10 * 365 * 86400
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Health(admin)
+    noun = _Health(context)
     return [
         builtin(
             "health name=detail,type=CephChoices,strings=detail,req=false",
@@ -45,13 +45,13 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Health:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
-        self._board = admin.board
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
+        self._board = context.board
 
     async def show(self, call: Call) -> Reply:
         if call.get("detail"):
-            return Reply(self._board.detail(), plain="\n".join(detailed(self._board)))
+            return Reply(self._board.detail(), plain="\n".join(detail_lines(self._board)))
         return Reply(self._board.summary(), plain=headline(self._board))
 
     async def mute(self, call: Call) -> Reply:
@@ -62,7 +62,7 @@ class _Health:
         lease, until = NO_LEASE, ""
         if call.get("ttl") is not None:
             ttl_s = _ttl_s(call["ttl"])
-            lease = (await self._admin.leases.grant(ttl_s)).lease
+            lease = (await self._context.leases.grant(ttl_s)).lease
             until = (utc_now() + timedelta(seconds=ttl_s)).isoformat(timespec="seconds")
         mute = Mute(
             sticky=sticky,
@@ -70,14 +70,14 @@ class _Health:
             count=check.count if check else 0,
             until=until,
         )
-        await self._admin.fenced.put(self._admin.keys.mute(code), encode(mute), lease)
+        await self._context.fenced.put(self._context.keys.mute(code), encode(mute), lease)
         return Reply()
 
     async def unmute(self, call: Call) -> Reply:
-        code, keys = call.get("code"), self._admin.keys
+        code, keys = call.get("code"), self._context.keys
         # Whether it is there or not: an earlier mute may be under way. All go at once or none.
-        gone = DeletePrefix(keys.mutes) if code is None else Delete(keys.mute(code))
-        await self._admin.fenced.commit([gone])
+        removal = DeletePrefix(keys.mutes) if code is None else Delete(keys.mute(code))
+        await self._context.fenced.commit([removal])
         return Reply()
 
 
@@ -89,7 +89,7 @@ def headline(board: Board) -> str:
     return f"{text} (muted: {' '.join(muted)})" if muted else text
 
 
-def detailed(board: Board) -> list[str]:
+def detail_lines(board: Board) -> list[str]:
     """The headline, and each check with its details below."""
     lines = [headline(board)]
     for code, check in board.checks.items():

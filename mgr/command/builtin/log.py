@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mgr.cluster.log import AUDIT_CHANNEL, DEFAULT_CHANNEL, Filter, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 
 LAST = 20
 LEVELS = {
@@ -18,9 +18,9 @@ ALL_CHANNELS = "*"
 AUTHOR = "client.admin"
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Log(admin)
+    noun = _Log(context)
     channels = f"{ALL_CHANNELS}|{DEFAULT_CHANNEL}|{AUDIT_CHANNEL}"
     return [
         builtin(
@@ -42,8 +42,8 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Log:
-    def __init__(self, admin: Administration) -> None:
-        self._log = admin.log
+    def __init__(self, context: BuiltinContext) -> None:
+        self._log = context.log
 
     async def write(self, call: Call) -> Reply:
         self._log.add(" ".join(call["logtext"]), name=AUTHOR)

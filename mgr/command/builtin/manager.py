@@ -1,4 +1,4 @@
-"""``mgr``: who leads, who waits, what they are, and giving up the office."""
+"""``mgr``: who leads, who waits, what they are, and giving up leadership."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from mgr.clock import timestamp
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.module_api.ceph.release import RELEASE, version_line
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Manager(admin)
+    noun = _Manager(context)
     return [
         builtin("mgr stat", "dump basic info about the mgr cluster state", "r", noun.stat),
         builtin(
@@ -28,14 +28,14 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
         builtin(
             "mgr fail name=who,type=CephString,req=false "
             "name=successor,type=CephString,req=false,positional=false",
-            "make the active manager give up its office, to a named standby or to the first",
+            "make the active manager give up leadership, to a named standby or to the first",
             "rw",
             noun.fail,
             once=True,
         ),
         builtin(
             "mgr set down name=down,type=CephChoices,strings=true|false",
-            "make the active manager give up its office, and nobody take it, until set to false",
+            "make the active manager give up leadership; no manager takes it until set to false",
             "rw",
             noun.set_down,
         ),
@@ -60,11 +60,11 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Manager:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
 
     async def stat(self, _call: Call) -> Reply:
-        found = self._admin.mgr_map()
+        found = self._context.mgr_map()
         return Reply(
             {
                 "epoch": found["epoch"],
@@ -75,42 +75,42 @@ class _Manager:
         )
 
     async def dump(self, call: Call) -> Reply:
-        found = self._admin.mgr_map()
+        found = self._context.mgr_map()
         epoch = call.get("epoch")
         if epoch is not None and epoch != found["epoch"]:
             raise NotFoundError(f"there is no map for epoch {epoch}")
         return Reply(found)
 
     async def fail(self, call: Call) -> Reply:
-        found = self._admin.mgr_map()
+        found = self._context.mgr_map()
         who = str(call.get("who", "")).removeprefix("mgr.")
         standbys: Mapping[str, Any] = {each["name"]: each for each in found["standbys"]}
         if who in standbys or who in {str(each["gid"]) for each in standbys.values()}:
             raise InvalidArgumentError(
                 f"mgr '{who}' is a standby: only the active manager, "
-                f"'{found['active_name']}', has an office to give up"
+                f"'{found['active_name']}', has leadership to give up"
             )
         if who not in {"", found["active_name"], str(found["active_gid"])}:
             return Reply(note=f"Daemon not found '{who}', already failed?")
         successor = str(call.get("successor", "")).removeprefix("mgr.")
-        await self._admin.resign(reason="mgr fail", successor=successor)
+        await self._context.resign(reason="mgr fail", successor=successor)
         to = f" to mgr.{successor}" if successor else ""
-        return Reply(note=f"mgr.{found['active_name']} gives up its office{to}")
+        return Reply(note=f"mgr.{found['active_name']} gives up leadership{to}")
 
     async def set_down(self, call: Call) -> Reply:
-        key = self._admin.keys.down
+        key = self._context.keys.down
         if call["down"] == "false":
             # Also where it is not down, so far as is known here: the wish is what stands then.
-            await self._admin.fenced.delete(key)
+            await self._context.fenced.delete(key)
             return Reply()
-        await self._admin.fenced.put(key, timestamp())
+        await self._context.fenced.put(key, timestamp())
         return Reply(
-            note=f"mgr.{self._admin.manager_id} gives up its office and nobody takes it, until "
-            "'mgr set down false'"
+            note=f"mgr.{self._context.manager_id} gives up leadership and no manager "
+            "takes it, until 'mgr set down false'"
         )
 
     async def services(self, _call: Call) -> Reply:
-        return Reply(self._admin.mgr_map()["services"])
+        return Reply(self._context.mgr_map()["services"])
 
     async def metadata(self, call: Call) -> Reply:
         found = self._metadata()
@@ -130,16 +130,16 @@ class _Manager:
         return Reply(Counter(str(each.get(field, "unknown")) for each in self._metadata().values()))
 
     async def version(self, _call: Call) -> Reply:
-        version = self._admin.version
+        version = self._context.version
         return Reply({"version": version}, plain=f"mgr version {version}")
 
     def _metadata(self) -> dict[str, dict[str, Any]]:
-        records = self._admin.mirror.list(self._admin.keys.managers).values()
+        records = self._context.mirror.list(self._context.keys.managers).values()
         presences = [found for each in records if (found := decode(each.value, Presence))]
-        return {each.name: _described(each) for each in presences}
+        return {each.name: _metadata_of(each) for each in presences}
 
 
-def _described(presence: Presence) -> dict[str, Any]:
+def _metadata_of(presence: Presence) -> dict[str, Any]:
     return {
         **presence.host_metadata,
         "name": presence.name,

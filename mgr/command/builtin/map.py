@@ -6,20 +6,20 @@ import json
 
 from mgr.cluster.maps import UNVERSIONED
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
 from mgr.errors import InvalidArgumentError
 
 NAME = "name=name,type=CephObjectname"
-EXPECTED = "name=expected_version,type=CephInt,range=0,req=false,positional=false"
+EXPECTED_VERSION = "name=expected_version,type=CephInt,range=0,req=false,positional=false"
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Map(admin)
+    noun = _Map(context)
     return [
         builtin(
-            f"map set {NAME} {EXPECTED}",
+            f"map set {NAME} {EXPECTED_VERSION}",
             "publish the JSON object in -i <file> as a map, if <expected_version> is there "
             "(0: if there is none)",
             "rw",
@@ -28,13 +28,13 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
         ),
         builtin(f"map get {NAME}", "show a map, or a document of the manager", "r", noun.get),
         builtin("map ls", "list published maps and their versions", "r", noun.ls),
-        builtin(f"map rm {NAME} {EXPECTED}", "withdraw a map", "rw", noun.rm, once=True),
+        builtin(f"map rm {NAME} {EXPECTED_VERSION}", "withdraw a map", "rw", noun.rm, once=True),
     ]
 
 
 class _Map:
-    def __init__(self, admin: Administration) -> None:
-        self._maps = admin.maps
+    def __init__(self, context: BuiltinContext) -> None:
+        self._maps = context.maps
 
     async def set(self, call: Call) -> Reply:
         name = call["name"]

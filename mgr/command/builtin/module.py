@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration, ModuleInfo
+from mgr.command.builtin.context import BuiltinContext, ModuleInfo
 from mgr.command.render import table
 from mgr.config.enabled_modules import Switch, decode, encode, is_on
 from mgr.election.records import Presence
@@ -18,30 +18,30 @@ from mgr.election.records import decode as decode_election
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 from mgr.store.keys import NAME
 
-NAMED = "name=module,type=CephString"
+MODULE_ARG = "name=module,type=CephString"
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Modules(admin)
+    noun = _Modules(context)
     return [
         builtin("mgr module ls", "list active mgr modules", "r", noun.ls),
         builtin(
-            f"mgr module enable {NAMED} name=force,type=CephBool,req=false,positional=false",
+            f"mgr module enable {MODULE_ARG} name=force,type=CephBool,req=false,positional=false",
             "enable mgr module",
             "rw",
             noun.enable,
         ),
-        builtin(f"mgr module disable {NAMED}", "disable mgr module", "rw", noun.disable),
+        builtin(f"mgr module disable {MODULE_ARG}", "disable mgr module", "rw", noun.disable),
         builtin(
-            f"mgr module force disable {NAMED} "
+            f"mgr module force disable {MODULE_ARG} "
             "name=yes_i_really_mean_it,type=CephBool,req=false,positional=false",
             "force disable an always-on mgr module",
             "rw",
             noun.force_disable,
         ),
         builtin(
-            f"mgr module reload {NAMED}",
+            f"mgr module reload {MODULE_ARG}",
             "import the changed files of an mgr module and start it anew, on every manager",
             "rw",
             noun.reload,
@@ -50,11 +50,11 @@ def commands(admin: Administration) -> list[BuiltinCommand]:
 
 
 class _Modules:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
 
     async def ls(self, _call: Call) -> Reply:
-        found = self._admin.modules.modules()
+        found = self._context.modules.modules()
         switches = self._switches()
         always_on = sorted(name for name, info in found.items() if info.always_on)
         forced_off = sorted(name for name, switch in switches.items() if switch.forced_off)
@@ -62,7 +62,7 @@ class _Modules:
             name for name in found.keys() | switches.keys() if self._runs(name, found, switches)
         )
         available = {
-            each["name"]: each for each in self._admin.mgr_map().get("available_modules", ())
+            each["name"]: each for each in self._context.mgr_map().get("available_modules", ())
         }
         data = {
             "always_on_modules": always_on,
@@ -74,7 +74,7 @@ class _Modules:
                 if name not in enabled and name not in always_on
             ],
             "module_effects": {
-                name: {"effects": info.effects, "said_by": info.effects_said_by}
+                name: {"effects": info.effects, "source": info.effects_source}
                 for name, info in sorted(found.items())
             },
         }
@@ -89,43 +89,43 @@ class _Modules:
 
     async def enable(self, call: Call) -> Reply:
         name, force = _name(call), bool(call.get("force"))
-        found = self._admin.modules.modules()
+        found = self._context.modules.modules()
         info = found.get(name)
         if not force:
             self._refuse_unsupported(name, found)
-        switches = await self._settled(name)
+        switches = await self._settled_switches(name)
         if info is not None and info.always_on:
             if switches.get(name, Switch()).forced_off:
                 await self._switch(name, Switch(enabled=True))
-                return _held(info)
+                return _enabled_reply(info)
             return Reply(note=f"module '{name}' is already enabled (always-on)")
         if self._runs(name, found, switches):
             return Reply(note=f"module '{name}' is already enabled")
         await self._switch(name, Switch(enabled=True))
-        return _held(info)
+        return _enabled_reply(info)
 
     async def disable(self, call: Call) -> Reply:
         name = _name(call)
-        found = self._admin.modules.modules()
+        found = self._context.modules.modules()
         info = found.get(name)
         if info is not None and info.always_on:
             raise NotPermittedError(
                 f"module '{name}' cannot be disabled (always-on), use "
                 "'ceph mgr module force disable' command to disable an always-on module"
             )
-        if not self._runs(name, found, await self._settled(name)):
+        if not self._runs(name, found, await self._settled_switches(name)):
             # Unknown names too: what is not there does not run, and Ceph says the same.
-            return Reply(note=f"module '{name}' is already disabled{_meant(name, found)}")
+            return Reply(note=f"module '{name}' is already disabled{_suggestion(name, found)}")
         await self._switch(name, Switch(enabled=False))
         return Reply()
 
     async def force_disable(self, call: Call) -> Reply:
         name = _name(call)
-        found = self._admin.modules.modules()
+        found = self._context.modules.modules()
         info = found.get(name)
         if info is None or not info.always_on:
             raise InvalidArgumentError(f'Always-on module named "{name}" does not exist')
-        if (await self._settled(name)).get(name, Switch()).forced_off:
+        if (await self._settled_switches(name)).get(name, Switch()).forced_off:
             return Reply(note=f'Module "{name}" is already disabled')
         if not call.get("yes_i_really_mean_it"):
             raise NotPermittedError(
@@ -136,26 +136,26 @@ class _Modules:
         return Reply()
 
     async def reload(self, call: Call) -> Reply:
-        name, admin = _name(call), self._admin
-        done = await admin.modules.reload(name)
+        name, context = _name(call), self._context
+        done = await context.modules.reload(name)
         # Standbys follow this record. It comes last: they are not sent after what does not import.
-        await admin.fenced.put(admin.keys.reload(name), done.digest)
-        info = admin.modules.modules().get(name)
+        await context.fenced.put(context.keys.reload(name), done.digest)
+        info = context.modules.modules().get(name)
         state = "" if done.runs else "; it is not enabled"
-        if info is not None and info.held_by:
-            state = f"; it does not run: {info.held_by}"
+        if info is not None and info.blocked_by:
+            state = f"; it does not run: {info.blocked_by}"
         return Reply(
-            note=f"module '{name}' was reloaded on mgr.{admin.manager_id}{state}. Standbys follow, "
-            "each with its own files; health names those that could not"
+            note=f"module '{name}' was reloaded on mgr.{context.manager_id}{state}. "
+            "Standbys follow, each with its own files; health names those that could not"
         )
 
     def _refuse_unsupported(self, name: str, found: Mapping[str, ModuleInfo]) -> None:
         info = found.get(name)
-        lacking = [] if info else [self._admin.manager_id]
-        records = self._admin.mirror.list(self._admin.keys.managers).values()
+        lacking = [] if info else [self._context.manager_id]
+        records = self._context.mirror.list(self._context.keys.managers).values()
         for record in records:
             presence = decode_election(record.value, Presence)
-            if presence is None or presence.name == self._admin.manager_id or not presence.warm:
+            if presence is None or presence.name == self._context.manager_id or not presence.warm:
                 continue
             if name not in {report.name for report in presence.modules}:
                 lacking.append(presence.name)
@@ -172,16 +172,16 @@ class _Modules:
             )
 
     async def _switch(self, name: str, switch: Switch) -> None:
-        await self._admin.fenced.put(self._admin.keys.module(name), encode(switch))
+        await self._context.fenced.put(self._context.keys.module(name), encode(switch))
 
-    async def _settled(self, name: str) -> dict[str, Switch]:
+    async def _settled_switches(self, name: str) -> dict[str, Switch]:
         # Before "already so" is said: an earlier switch may be under way without an answer.
-        await self._admin.fenced.read_settled((self._admin.keys.module(name),))
+        await self._context.fenced.read_settled((self._context.keys.module(name),))
         return self._switches()
 
     def _switches(self) -> dict[str, Switch]:
-        prefix = self._admin.keys.modules
-        records = self._admin.mirror.list(prefix)
+        prefix = self._context.keys.modules
+        records = self._context.mirror.list(prefix)
         return {
             key.removeprefix(prefix): switch
             for key, record in records.items()
@@ -201,7 +201,7 @@ def _name(call: Call) -> str:
     return name
 
 
-def _meant(name: str, found: Mapping[str, Any]) -> str:
+def _suggestion(name: str, found: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, found, n=1)
     if near and near[0] != name:
         return f"; did you mean '{near[0]}'?"
@@ -210,14 +210,14 @@ def _meant(name: str, found: Mapping[str, Any]) -> str:
 
 def _unknown(name: str, found: Mapping[str, Any]) -> str:
     late = f"; a folder that came after they started is taken up by 'mgr module reload {name}'"
-    return _meant(name, found) or late
+    return _suggestion(name, found) or late
 
 
-def _held(info: ModuleInfo | None) -> Reply:
+def _enabled_reply(info: ModuleInfo | None) -> Reply:
     """The answer to a module that is enabled from now on."""
-    if info is None or not info.held_by:
+    if info is None or not info.blocked_by:
         return Reply()
-    return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.held_by}")
+    return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.blocked_by}")
 
 
 def _effects(info: ModuleInfo | None) -> str:

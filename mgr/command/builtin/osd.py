@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mgr.argument.descriptor import Signature
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.registry import Command
 
 
-def commands(_admin: Administration) -> list[BuiltinCommand]:
+def commands(_context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun; none is shown in help."""
     signature = Signature.parse("osd blocklist ls")
     command = Command(signature, "Show refused clients", "r", idempotent=True, hidden=True)

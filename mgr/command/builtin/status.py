@@ -6,39 +6,39 @@ from datetime import datetime
 from typing import Any
 
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import Administration
-from mgr.command.builtin.health import detailed
+from mgr.command.builtin.context import BuiltinContext
+from mgr.command.builtin.health import detail_lines
 
 
-def commands(admin: Administration) -> list[BuiltinCommand]:
+def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """The commands of this noun."""
-    noun = _Status(admin)
+    noun = _Status(context)
     return [
         builtin("status", "show cluster status", "r", noun.show),
     ]
 
 
 class _Status:
-    def __init__(self, admin: Administration) -> None:
-        self._admin = admin
+    def __init__(self, context: BuiltinContext) -> None:
+        self._context = context
 
     async def show(self, _call: Call) -> Reply:
-        found = self._admin.mgr_map()
-        age_s = self._admin.mirror.age_s()
+        found = self._context.mgr_map()
+        age_s = self._context.mirror.age_s()
         data = {
-            "cluster": self._admin.keys.cluster,
-            "health": self._admin.board.summary(),
+            "cluster": self._context.keys.cluster,
+            "health": self._context.board.summary(),
             "mgrmap": {
                 "available": found["available"],
                 "active_name": found["active_name"],
                 "active_change": found["active_change"],
-                "term": self._admin.fenced.term,
+                "term": self._context.fenced.term,
                 "standbys": [each["name"] for each in found["standbys"]],
                 "num_standbys": len(found["standbys"]),
                 "modules": found["modules"],
                 "services": found["services"],
             },
-            "progress_events": self._admin.progress.as_document(),
+            "progress_events": self._context.progress.as_document(),
             # How old the picture is from which reads are answered: it grows while etcd is away.
             "view_age_s": round(age_s, 3),
         }
@@ -49,7 +49,7 @@ class _Status:
         state = "active" if mgrmap["available"] else "active (starting)"
         standbys = ", ".join(mgrmap["standbys"])
         waiting = f"standbys: {standbys}" if standbys else "no standbys"
-        health = detailed(self._admin.board)
+        health = detail_lines(self._context.board)
         term = f"term {mgrmap['term']}, since {_to_the_second(mgrmap['active_change'])}"
         lines = [
             "  cluster:",
@@ -65,7 +65,7 @@ class _Status:
         if mgrmap["services"]:
             lines += ["", "  addresses:"]
             lines += [f"    {name}: {uri}" for name, uri in sorted(mgrmap["services"].items())]
-        shown = [event for event in self._admin.progress.events.values() if event.shown]
+        shown = [event for event in self._context.progress.events.values() if event.shown]
         if shown:
             lines += ["", "  progress:"]
             lines += [

@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from mgr.client import AsyncDaemon, Device
-from mgr.cluster.daemon import Order, State, Wanted
-from mgr.cluster.fleet_options import Tuning
+from mgr.cluster.daemon import DaemonCommand, DaemonState, ReportConfig
+from mgr.cluster.fleet_options import FleetOptions
 from mgr.errors import InvalidArgumentError
 from tests.integration.rpc.cluster import cluster, until
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
-TUNING = Tuning(wanted=Wanted(period_s=0.1, lowest_priority=5))
+TUNING = FleetOptions(report_config=ReportConfig(period_s=0.1, lowest_priority=5))
 
 
 @pytest.fixture
 async def three():
     async with cluster("a", "b", "c") as managers:
-        managers.promote("a", 5).fleet.tuning = TUNING
+        managers.promote("a", 5).fleet.options = TUNING
         yield managers
 
 
@@ -57,8 +57,8 @@ async def test_what_a_program_says_becomes_state(three, fleet):
         assert await newest(fleet, "web.sizes") == [0, 1, 0, 1.5]
         known = fleet.daemons["web.eu-1"]
         await until(lambda: known.devices)
-        assert known.state is State.REPORTING
-        assert known.member.metadata["a"] == "1"
+        assert known.state is DaemonState.REPORTING
+        assert known.record.metadata["a"] == "1"
         assert known.status == {"state": "ok"}
         assert [(m.code, m.value) for m in known.metrics] == [("SLOW_OPS", 2)]
         assert known.devices[0].wear_level == pytest.approx(0.1)
@@ -75,9 +75,11 @@ async def test_commands_travel_both_ways(three, fleet):
     """Over the one stream."""
     async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
         daemon.command("ping name=who,type=CephString", "")(lambda who: f"pong {who}")
-        await until(lambda: daemon.joined and fleet.daemons["web.eu-1"].line)
+        await until(lambda: daemon.joined and fleet.daemons["web.eu-1"].stream)
 
-        result = await fleet.daemons["web.eu-1"].line.tell(Order(("ping", "x"), {}), timeout_s=5)
+        result = await fleet.daemons["web.eu-1"].stream.run_command(
+            DaemonCommand(("ping", "x"), {}), timeout_s=5
+        )
         answer = await daemon.execute(["echo", "hello"])
 
         assert result.stdout == "pong x"
@@ -92,7 +94,7 @@ async def test_the_next_active_is_told_everything(three, fleet):
         await newest(fleet, "web.requests")
 
         successor = three.promote("b", 6, among=["b", "c"]).fleet
-        successor.tuning = TUNING
+        successor.options = TUNING
         await three["a"].server.close(0)
 
         assert await newest(successor, "web.requests") == [3]
@@ -113,7 +115,7 @@ async def test_of_two_programs_with_one_name_the_newer_stays(three, fleet):
 
 async def test_the_rule_that_was_broken_is_in_the_programs_log(three, caplog):
     """Else its author could only guess: the managers' limits may be lower than the library's."""
-    three["a"].role.fleet.tuning = replace(TUNING, counters_max=1)
+    three["a"].role.fleet.options = replace(TUNING, counters_max=1)
     async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
         daemon.counter("one")
         daemon.counter("two")

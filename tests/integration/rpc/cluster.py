@@ -140,7 +140,7 @@ class Active:
         self.ledger = ledger
         self.log = ClusterLog()
         self.refused = []
-        self.fleet = Fleet(CLOCK, self.log, term=term, name=name, refused=self.refused.append)
+        self.fleet = Fleet(CLOCK, self.log, term=term, name=name, on_refusal=self.refused.append)
         self.begun = []
         self.cancelled = []
         self.requests = []

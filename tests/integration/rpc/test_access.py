@@ -65,7 +65,7 @@ def test_every_call_asks_for_a_capability_or_is_open_for_a_reason():
     calls = {f"/{service.full_name}/{m.name}" for service in services for m in service.methods}
 
     assert {service.full_name for service in services} == set(server.SERVICES)
-    assert calls == set(authorization.ASKS) | {f"/mgr.rpc.v1.{name}" for name in OPEN}
+    assert calls == set(authorization.ACCESS_REQUESTS) | {f"/mgr.rpc.v1.{name}" for name in OPEN}
 
 
 async def test_a_call_without_the_capability_does_nothing(pki):

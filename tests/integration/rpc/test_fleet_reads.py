@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from mgr.cluster.counters import Counter, Kind
-from mgr.cluster.daemon import Opening
-from mgr.cluster.daemon_record import Member
+from mgr.cluster.daemon import OpenRequest
+from mgr.cluster.daemon_record import DaemonRecord
 from mgr.rpc.cluster import AT_ONCE, PAGE_BYTES_MAX, ClusterServicer
 from mgr.rpc.fleet_codec import READ_AT_ONCE, counters_in
 from mgr.rpc.v1 import cluster_pb2 as pb
@@ -19,14 +19,14 @@ from tests.support.fleet_declare import declare
 MANY = 10_000
 
 
-class Line:
+class FakeStream:
     """A stream of which nothing is asked."""
 
 
 def counting(fleet, ident, counters, *, reports):
     """A daemon that has reported all of ``counters``."""
-    line = Line()
-    daemon = fleet.open(Opening(kind="rgw", id=ident, host="h", incarnation="1"), line)
+    line = FakeStream()
+    daemon = fleet.open(OpenRequest(kind="rgw", id=ident, host="h", incarnation="1"), line)
     declare(fleet, daemon, line, ident.encode(), counters)
     for number in range(reports):
         fleet.report(daemon, line, [float(number)] * daemon.ring.schema.width)
@@ -57,7 +57,9 @@ async def turns_while(work):
 async def test_a_large_fleet_is_listed_to_a_stock_client(fleet, stub):
     """In pages that it takes: nobody twice, nobody left out, in the order of names."""
     metadata = {"kernel": "x" * 600}
-    member = Member(host="h1", version="1", metadata=metadata, since="2026-01-01T00:00:00+00:00")
+    member = DaemonRecord(
+        host="h1", version="1", metadata=metadata, since="2026-01-01T00:00:00+00:00"
+    )
     names = sorted(f"host.n{number}" for number in range(MANY))
     fleet.expect(dict.fromkeys(names, member))
 
@@ -72,7 +74,7 @@ async def test_a_page_is_as_small_as_is_wished(fleet, stub):
     """The type and the host that were asked for count, not what is passed over."""
     for ident in "abcde":
         counting(fleet, ident, [Counter(group="g", name="n")], reports=0)
-    fleet.open(Opening(kind="osd", id="1", host="h", incarnation="1"), Line())
+    fleet.open(OpenRequest(kind="osd", id="1", host="h", incarnation="1"), FakeStream())
 
     found = await pages(stub.ListDaemons, pb.ListDaemonsRequest(type="rgw", page_size=2))
 
@@ -115,7 +117,7 @@ async def test_the_loop_turns_while_much_is_read(fleet):
     counting(fleet, "a", counters, reports=20)
     role = SimpleNamespace(fleet=fleet)
     servicer = ClusterServicer(
-        "a", role_of=lambda: role, view=None, streams=None, door=None, calls=None
+        "a", role_of=lambda: role, view=None, streams=None, authorizer=None, calls=None
     )
 
     turns, answer = await turns_while(servicer.GetCounters(pb.GetCountersRequest(type="rgw"), None))

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mgr.cluster.maps import Gone, Map
+from mgr.cluster.maps import Map, MapRemoved
 from mgr.errors import (
     ModuleNotEnabledError,
     NotActiveError,
@@ -204,7 +204,7 @@ async def test_what_happens_while_suspended_is_sent_when_the_term_is_proven_agai
     stream = await opened(channel, "/mgr.rpc.v1.ClusterService/WatchMaps")
     manager.suspend()
 
-    manager.role.maps.changes.put_nowait(Gone("racks"))
+    manager.role.maps.changes.put_nowait(MapRemoved("racks"))
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(stream.read())
         done, _ = await asyncio.wait([waiting], timeout=HOLD_S / 2)

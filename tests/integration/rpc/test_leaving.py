@@ -21,7 +21,7 @@ async def test_the_end_of_a_stream_waits_for_the_store(fleet, stub):
         asked.append(name)
         await go.wait()
 
-    fleet.stored = stored
+    fleet.wait_stored = stored
     leaves = stub.stream()
     await leaves.open()
     await leaves.send(close=pb.Close())
@@ -41,7 +41,7 @@ async def test_a_removal_that_is_not_stored_is_not_acknowledged(fleet, stub):
     async def silent(name):
         raise OutcomeUnknownError(f"{name}: not stored")
 
-    fleet.stored = silent
+    fleet.wait_stored = silent
     leaves = stub.stream()
     await leaves.open()
     await leaves.send(close=pb.Close())

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from mgr.client.messages import LogLine
-from mgr.cluster.log import WAITING_MAX, Priority
+from mgr.cluster.log import QUEUE_MAX, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.manager_pb2 import FollowLogRequest
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
@@ -61,7 +61,7 @@ async def test_a_slow_reader_is_told_how_much_it_missed(manager, three):
     log = three.promote("a", 5).log
     stream = manager.FollowLog(FollowLogRequest())
     assert (await stream.read()).HasField("caught_up")
-    count = WAITING_MAX + 500
+    count = QUEUE_MAX + 500
 
     # One turn of the loop, in which no stream can take a line.
     for number in range(count):

@@ -32,7 +32,7 @@ from mgr.store.mirror import Mirror
 pytestmark = pytest.mark.slow  # real servers
 
 
-class Own:
+class BuiltinDocuments:
     """The manager's documents: one."""
 
     def get(self, name):
@@ -53,7 +53,9 @@ async def leading(three, name="a", store=None, among=None):
         term = await store.create(keys.leader, name, lease=lease)
         await mirror.wait_for_revision(term, 5)
         role = three.promote(name, term, among=among)
-        role.maps = Maps(mirror, keys, FencedStore(store, keys, term, mirror=mirror), Own())
+        role.maps = Maps(
+            mirror, keys, FencedStore(store, keys, term, mirror=mirror), BuiltinDocuments()
+        )
         async with grpc.aio.insecure_channel(three[name].address) as channel:
             yield ClusterServiceStub(channel), role.maps
         await store.revoke(lease)

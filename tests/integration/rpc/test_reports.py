@@ -11,8 +11,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.clock import wall_s
-from mgr.cluster.daemon import Order, State, Wanted
-from mgr.cluster.fleet_options import Tuning
+from mgr.cluster.daemon import DaemonCommand, DaemonState, ReportConfig
+from mgr.cluster.fleet_options import FleetOptions
 from mgr.cluster.validation import MESSAGES_AT_ONCE
 from mgr.errors import (
     NotActiveError,
@@ -50,8 +50,8 @@ async def test_a_report_becomes_a_point_of_each_counter(fleet, stub):
     assert [values for _, *values in points] == [[3.0], [4.0]]
     assert wall_s() - points[-1][0] < 5
     assert daemon.ring.latest(schema.slot("rgw.wait"))[1:] == [2.5, 6.0]
-    assert daemon.member.metadata == {"arch": "z80"}
-    assert daemon.state is State.REPORTING
+    assert daemon.record.metadata == {"arch": "z80"}
+    assert daemon.state is DaemonState.REPORTING
 
 
 async def test_daemons_of_one_kind_share_one_schema(fleet, stub):
@@ -67,7 +67,7 @@ async def test_daemons_of_one_kind_share_one_schema(fleet, stub):
 
     assert a is b
     assert a.slot("rgw.queue") is None
-    assert a.labelled("rgw", "queue", [("zone", "eu"), ("pool", "x")]) is not None
+    assert a.slot_with_labels("rgw", "queue", [("zone", "eu"), ("pool", "x")]) is not None
 
 
 async def test_what_was_declared_later_comes_after_what_was_declared_before(fleet, stub):
@@ -98,7 +98,7 @@ async def test_a_daemon_that_comes_back_keeps_its_points(fleet, stub):
         await stream.report(value)
         await stream.settle()
         await stream.end()
-        await until(lambda: fleet.daemons["rgw.a"].line is None)
+        await until(lambda: fleet.daemons["rgw.a"].stream is None)
 
     daemon = fleet.daemons["rgw.a"]
     points = daemon.ring.points(daemon.ring.schema.slot("rgw.queue"))
@@ -114,7 +114,7 @@ async def test_a_daemon_that_leaves_is_forgotten_and_one_that_vanishes_is_missed
 
     await leaves.send(close=pb.Close())
     await vanishes.end()
-    await until(lambda: fleet.daemons["rgw.vanishes"].line is None)
+    await until(lambda: fleet.daemons["rgw.vanishes"].stream is None)
 
     assert await leaves.call.code() is grpc.StatusCode.OK
     assert set(fleet.daemons) == {"rgw.vanishes"}
@@ -131,12 +131,12 @@ async def test_the_newer_of_two_programs_with_one_name_wins(fleet, stub):
     await newer.report(7)
     await newer.settle()
     daemon = fleet.daemons["rgw.a"]
-    fleet.look()
+    fleet.update_states()
 
     assert type(refusal) is ReplacedError
     assert daemon.incarnation == "i2"
-    assert daemon.line is not None
-    assert fleet.findings.contested == ("rgw.a",)
+    assert daemon.stream is not None
+    assert fleet.health.duplicate_names == ("rgw.a",)
 
 
 async def test_a_program_that_opens_again_replaces_itself_in_silence(fleet, stub):
@@ -146,8 +146,8 @@ async def test_a_program_that_opens_again_replaces_itself_in_silence(fleet, stub
     await newer.open()
 
     assert type(await older.refusal()) is ReplacedError
-    fleet.look()
-    assert fleet.findings.contested == ()
+    fleet.update_states()
+    assert fleet.health.duplicate_names == ()
 
 
 def opens(**more):
@@ -179,7 +179,7 @@ LIES = {
 @pytest.mark.parametrize("rule", LIES)
 async def test_a_daemon_that_lies_is_refused_and_nobody_else_is_touched(rule, active, fleet, stub):
     """It hears which rule it broke, the rule is counted, and another daemon reports on."""
-    fleet.tuning = Tuning(wanted=Wanted(period_s=3600))
+    fleet.options = FleetOptions(report_config=ReportConfig(period_s=3600))
     honest, liar = stub.stream(), stub.stream()
     await honest.open(ident="honest")
     await honest.declare(counter("queue"))
@@ -223,9 +223,9 @@ async def test_a_clock_that_is_an_hour_off_is_said(fleet, stub):
     told = await stub.stream().open(now=now)
     exact = await stub.stream().open(ident="b", now=Timestamp(seconds=int(wall_s())))
 
-    fleet.look()
+    fleet.update_states()
 
-    assert 3500 < fleet.findings.clocks["rgw.a"] < 3700
+    assert 3500 < fleet.health.clocks["rgw.a"] < 3700
     assert 3500 < told.clock_ahead.seconds < 3700
     assert not exact.HasField("clock_ahead")
     assert "s ahead" in fleet._log.last(1)[0].message
@@ -235,10 +235,10 @@ async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stu
     """With a time limit; who goes away meanwhile leaves the outcome unknown."""
     stream = stub.stream()
     await stream.open()
-    line = fleet.daemons["rgw.a"].line
+    line = fleet.daemons["rgw.a"].stream
 
     async with asyncio.TaskGroup() as tasks:
-        told = tasks.create_task(line.tell(Order(("hi",), {}), timeout_s=5))
+        told = tasks.create_task(line.run_command(DaemonCommand(("hi",), {}), timeout_s=5))
         command = (await stream.hear()).command
         answer = ExecuteResponse(retval=-2, stdout=b"out", stderr="err")
         await stream.send(result=pb.CommandResult(id=command.id, response=answer))
@@ -247,10 +247,10 @@ async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stu
     assert (told.result().retval, told.result().stdout) == (-2, "out")
 
     with pytest.raises(OutcomeUnknownError, match="no answer within"):
-        await line.tell(Order(("hi",), {}), timeout_s=0.01)
+        await line.run_command(DaemonCommand(("hi",), {}), timeout_s=0.01)
     async with asyncio.TaskGroup() as tasks:
         told = tasks.create_task(
-            _failure(line.tell(Order(words=("x",), arguments={}), timeout_s=5))
+            _failure(line.run_command(DaemonCommand(words=("x",), arguments={}), timeout_s=5))
         )
         await stream.hear()
         await stream.hear()
@@ -312,7 +312,7 @@ async def test_the_office_goes_and_streams_end_with_the_hint(active, fleet, stub
         await closing
 
     assert isinstance(refusal, NotActiveError)
-    assert fleet.daemons["rgw.a"].line is None
+    assert fleet.daemons["rgw.a"].stream is None
     assert active.role.refused == []
 
 
@@ -353,7 +353,7 @@ async def test_a_report_beyond_what_the_manager_takes_is_refused(active, fleet, 
     await honest.settle()
 
     assert await liar.call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    await until(lambda: fleet.daemons["rgw.liar"].line is None)
+    await until(lambda: fleet.daemons["rgw.liar"].stream is None)
     assert active.role.refused == ["broke_off"]
 
 
@@ -368,12 +368,12 @@ async def test_a_daemon_that_does_not_read_is_disconnected(monkeypatch, active, 
         await deaf.open(ident="deaf")
         await other.open(ident="other")
 
-        line, order = fleet.daemons["rgw.deaf"].line, Order(("x" * 100_000,), {})
+        line, order = fleet.daemons["rgw.deaf"].stream, DaemonCommand(("x" * 100_000,), {})
         async with asyncio.TaskGroup() as tasks:
             for _ in range(40):
-                tasks.create_task(_failure(line.tell(order, timeout_s=5)))
-            await until(lambda: fleet.daemons["rgw.deaf"].line is None)
-            fleet.daemons["rgw.other"].line.configure(Wanted(period_s=9))
+                tasks.create_task(_failure(line.run_command(order, timeout_s=5)))
+            await until(lambda: fleet.daemons["rgw.deaf"].stream is None)
+            fleet.daemons["rgw.other"].stream.configure(ReportConfig(period_s=9))
             assert (await other.hear()).configure.period.ToSeconds() == 9
     assert active.role.refused == ["unread"]
 
@@ -388,12 +388,14 @@ async def test_a_daemon_whose_host_vanished_is_noticed_by_pings(monkeypatch):
         proxy = await running.enter_async_context(Proxy(managers["a"].address))
         stub = await running.enter_async_context(daemons(proxy.address))
         await stub.stream().open()
-        assert fleet.daemons["rgw.a"].line is not None
+        assert fleet.daemons["rgw.a"].stream is not None
 
         proxy.mode = Mode.PAUSE
 
-        await until(lambda: fleet.daemons["rgw.a"].line is None)
-        assert fleet.daemons["rgw.a"].state is State.REPORTING, "it has its grace to come back"
+        await until(lambda: fleet.daemons["rgw.a"].stream is None)
+        assert fleet.daemons["rgw.a"].state is DaemonState.REPORTING, (
+            "it has its grace to come back"
+        )
 
 
 async def test_a_daemon_that_goes_while_it_is_written_to_is_no_fault_of_ours(active, fleet, caplog):
@@ -402,12 +404,12 @@ async def test_a_daemon_that_goes_while_it_is_written_to_is_no_fault_of_ours(act
         async with daemons(active.address) as stub:
             stream = stub.stream()
             await stream.open(ident=f"n{number}")
-            line = fleet.daemons[f"rgw.n{number}"].line
+            line = fleet.daemons[f"rgw.n{number}"].stream
             await stream.end()
             for _ in range(5):
-                line.configure(Wanted())
+                line.configure(ReportConfig())
                 await asyncio.sleep(0)
-    await until(lambda: not any(daemon.line for daemon in fleet.daemons.values()))
+    await until(lambda: not any(daemon.stream for daemon in fleet.daemons.values()))
 
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
     assert set(active.role.refused) == {"broke_off"}

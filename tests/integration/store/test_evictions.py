@@ -9,7 +9,7 @@ import pytest
 
 from mgr.clock import CLOCK
 from mgr.command.answer import Answer
-from mgr.command.journal import EVICTED_AT_ONCE, NOTHING, Journal
+from mgr.command.journal import EVICTED_AT_ONCE, NO_ATTEMPT, Journal
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import MayHaveRunError
 from mgr.store.fenced import FencedStore
@@ -38,7 +38,7 @@ async def test_a_hundred_results_are_evicted_in_one_transaction(connect, etcd, m
         await mirrors[0].wait_for_revision(term, 5)
         for number in range(EVICTED_AT_ONCE + 1):
             name = f"r{number}"
-            assert await book.begin(name, DIGEST, idempotent=False) == NOTHING
+            assert await book.begin(name, DIGEST, idempotent=False) == NO_ATTEMPT
             assert await book.finish(name, DIGEST, Answer(0, name))
         await mirrors[1].wait_for_revision(
             mirrors[0].list(keys.evicted).popitem()[1].mod_revision, 5
@@ -46,7 +46,7 @@ async def test_a_hundred_results_are_evicted_in_one_transaction(connect, etcd, m
         for number in range(EVICTED_AT_ONCE):
             for each in (book, later):
                 with pytest.raises(MayHaveRunError):
-                    each.earlier(f"r{number}", DIGEST)
+                    each.earlier_attempts(f"r{number}", DIGEST)
         left = mirrors[1].list(keys.requests)
         for each in following:
             each.cancel()

@@ -29,7 +29,7 @@ async def gone_silent(cluster):
     """The daemon ``rgw.a``, stored, whose stream is over."""
     daemon, line = join(cluster.role.fleet)
     await cluster.until(lambda: cluster.mirror.get(cluster.keys.daemon("rgw.a")))
-    cluster.role.fleet.lost(daemon, line)
+    cluster.role.fleet.on_stream_lost(daemon, line)
     return daemon
 
 
@@ -60,7 +60,7 @@ async def test_without_waiting_it_is_acknowledged_before_it_is_stored(cluster, m
         pass
 
     await gone_silent(cluster)
-    monkeypatch.setattr(cluster.role.fleet, "stored", at_once)
+    monkeypatch.setattr(cluster.role.fleet, "wait_stored", at_once)
 
     answer = await cluster.ask("daemon", "rm", "rgw.a")
 
@@ -75,7 +75,7 @@ async def test_one_that_joined_and_left_at_once_is_removed_too(cluster):
     fleet.close(daemon, line)
     revision = cluster.mirror.revision
 
-    await fleet.stored("rgw.a")
+    await fleet.wait_stored("rgw.a")
 
     assert cluster.mirror.get(cluster.keys.daemon("rgw.a")) is None
     assert cluster.mirror.revision >= revision
@@ -102,7 +102,7 @@ async def test_a_term_that_ends_meanwhile_acknowledges_nothing(cluster):
     with pytest.raises(TermLostError):
         await cluster.ask("daemon", "rm", "rgw.a")
     with pytest.raises(TermLostError):
-        await cluster.role.fleet.stored("rgw.a")
+        await cluster.role.fleet.wait_stored("rgw.a")
 
 
 class Late(LateStore):
@@ -129,7 +129,7 @@ async def test_a_daemon_that_comes_back_stays_whatever_became_of_its_removal(clu
         join(cluster.role.fleet)
         await cluster.until(lambda: fenced._turns._unsettled)
     late.ways = []
-    await cluster.role.fleet.stored("rgw.a")
+    await cluster.role.fleet.wait_stored("rgw.a")
 
     await late.arrive()
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from mgr.cluster.frozen import shared
+from mgr.cluster.frozen import freeze
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import discovered_module
 
@@ -34,7 +34,7 @@ EQUAL = {"a": [1, {"b": [2, 3]}], "c": {"d": None}}
 )
 def test_no_reader_changes_what_another_one_reads(change):
     """The error says what to do instead."""
-    document = shared(PLAIN)
+    document = freeze(PLAIN)
 
     with pytest.raises(TypeError, match="deepcopy"):
         change(document)
@@ -44,7 +44,7 @@ def test_no_reader_changes_what_another_one_reads(change):
 
 def test_a_document_is_a_dictionary_to_every_encoder():
     """Modules hand it on as it is."""
-    document = shared(PLAIN)
+    document = freeze(PLAIN)
 
     assert json.loads(json.dumps(document)) == EQUAL
     assert msgspec.json.decode(msgspec.json.encode(document)) == EQUAL
@@ -55,7 +55,7 @@ def test_a_document_is_a_dictionary_to_every_encoder():
 
 def test_a_copy_is_plain_and_may_be_changed():
     """Whoever wants one of his own takes it."""
-    own = copy.deepcopy(shared(PLAIN))
+    own = copy.deepcopy(freeze(PLAIN))
 
     own["a"][1]["b"].append(4)
 

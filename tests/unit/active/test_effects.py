@@ -107,8 +107,8 @@ async def test_the_operator_says_that_a_module_does_not_act_outside(active):
         assert outside.made_s
         assert modules_of(cluster).acts_outside is False
         listed = json.loads((await cluster.ask("mgr", "module", "ls", format="json")).stdout)
-    assert listed["module_effects"]["external"] == {"effects": "none", "said_by": "operator"}
-    assert listed["module_effects"]["store"] == {"effects": "store", "said_by": "module"}
+    assert listed["module_effects"]["external"] == {"effects": "none", "source": "operator"}
+    assert listed["module_effects"]["store"] == {"effects": "store", "source": "module"}
 
 
 async def test_the_operator_says_that_a_module_does_act_outside(active):

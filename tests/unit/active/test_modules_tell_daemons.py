@@ -35,7 +35,7 @@ async def test_an_answer_that_is_not_waited_for_is_told_by_its_tag(cluster, run)
 async def test_a_daemon_that_is_not_there_is_answered_for(cluster, run):
     """Unknown, away, or of a type that nobody has: each says so."""
     daemon, line = join(cluster.role.fleet)
-    cluster.role.fleet.lost(daemon, line)
+    cluster.role.fleet.on_stream_lost(daemon, line)
 
     away = await run(lambda m: m.tell_command("rgw", "a", {"prefix": "x"}))
     unknown = await run(lambda m: m.tell_command("rgw", "b", {"prefix": "x"}))

@@ -11,7 +11,7 @@ async def test_managers_that_are_set_down_lose_their_active(active):
 
         assert cluster.mirror.get(cluster.keys.down) is None
         assert cluster.resigned == [("mgr set down", "")]
-    assert "mgr.a gives up its office and nobody takes it" in answer.stderr
+    assert "mgr.a gives up leadership and no manager takes it" in answer.stderr
 
 
 async def test_an_active_that_finds_the_managers_set_down_goes_at_once(active):

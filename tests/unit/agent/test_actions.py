@@ -11,7 +11,7 @@ from mgr.agent.actions import LIMIT_S, LIMIT_S_MAX, Actions
 from mgr.agent.settings import AgentSettings, Watch
 from mgr.cli.main import TIMEOUT_S
 from mgr.client.daemon.program import Program
-from mgr.command.builtin.daemon import TELL_S
+from mgr.command.builtin.daemon import TELL_TIMEOUT_S
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 
 
@@ -39,7 +39,7 @@ async def answered(host, *words):
 async def test_what_takes_too_long_is_answered_before_the_one_who_asked_has_gone(host, monkeypatch):
     """Ten seconds are what mgrctl waits by itself, thirty what a manager waits at most."""
     assert LIMIT_S + 1 < TIMEOUT_S
-    assert LIMIT_S_MAX + 1 < TELL_S
+    assert LIMIT_S_MAX + 1 < TELL_TIMEOUT_S
     monkeypatch.setattr("mgr.agent.actions.LIMIT_S", 0.2)
 
     answer = await answered(host, "unit", "restart", "slow.service")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgr.argument.tell import meant, to_daemon
+from mgr.argument.tell import daemon_command_arguments, resolve_target
 from mgr.errors import InvalidArgumentError
 
 
@@ -21,25 +21,28 @@ from mgr.errors import InvalidArgumentError
 )
 def test_it_says_whom_and_what(words, name, asked):
     """Without a name the active; what names nobody is about whoever is told."""
-    assert meant(words.split(), "a") == (name, tuple(asked.split()))
+    assert resolve_target(words.split(), "a") == (name, tuple(asked.split()))
 
 
 @pytest.mark.parametrize("words", ["tell", "tell mgr", "tell rgw.a", "tell mgrx status"])
 def test_what_is_told_to_nobody_is_refused(words):
     """Or what says nothing."""
     with pytest.raises(InvalidArgumentError, match="write"):
-        meant(words.split(), "a")
+        resolve_target(words.split(), "a")
 
 
 def test_what_a_daemon_is_told_passes_through():
     """Options among the words and typed arguments are the daemon's, not those of tell."""
     words = ("tell", "rgw.eu.1", "cache", "drop", "--force")
 
-    assert to_daemon(words, {}) == {"target": "rgw.eu.1", "args": ["cache", "drop", "--force"]}
-    assert to_daemon(words, {"n": 1})["typed"] == '{"n": 1}'
+    assert daemon_command_arguments(words, {}) == {
+        "target": "rgw.eu.1",
+        "args": ["cache", "drop", "--force"],
+    }
+    assert daemon_command_arguments(words, {"n": 1})["typed"] == '{"n": 1}'
 
 
 @pytest.mark.parametrize("words", ["mgr stat", "tell mgr.a mgr stat", "tell rgw.a", "tell rgw x"])
 def test_no_daemon_is_told(words):
     """A manager is, or nobody."""
-    assert to_daemon(words.split(), {}) is None
+    assert daemon_command_arguments(words.split(), {}) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from mgr.cluster.log import ClusterLog, Dropped, Filter, Priority
+from mgr.cluster.log import ClusterLog, Filter, LinesDropped, Priority
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -87,11 +87,11 @@ async def test_a_reader_waits_for_what_it_wants():
 async def test_a_slow_reader_loses_the_oldest_lines_and_is_told_how_many():
     """It never makes the manager wait or grow."""
     kept = log()
-    with kept.subscribe(waiting_max=2) as slow, kept.subscribe() as other:
+    with kept.subscribe(queue_max=2) as slow, kept.subscribe() as other:
         for number in range(5):
             kept.add(str(number), name="x")
 
-        assert await slow.next() == Dropped(3)
+        assert await slow.next() == LinesDropped(3)
         assert [(await slow.next()).message for _ in range(2)] == ["3", "4"]
         assert (await other.next()).message == "0"
 
@@ -104,7 +104,7 @@ def test_a_closed_reader_is_forgotten():
     reader.close()
     kept.add("x", name="x")
 
-    assert not reader._waiting
+    assert not reader._queue
 
 
 def test_a_listener_hears_every_line_until_it_is_taken_away():

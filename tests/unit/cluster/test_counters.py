@@ -58,9 +58,9 @@ def test_a_ring_without_rows_has_no_points():
 def test_what_was_added_to_a_schema_has_no_points_from_before():
     """The others keep theirs."""
     schemas = Schemas()
-    ring = Ring(schemas.extended(EMPTY, b"1", [GAUGE]))
+    ring = Ring(schemas.extend(EMPTY, b"1", [GAUGE]))
     ring.add(1.0, [7.0])
-    ring = ring.extended(schemas.extended(ring.schema, b"2", [AVERAGE]))
+    ring = ring.with_schema(schemas.extend(ring.schema, b"2", [AVERAGE]))
 
     gauge, average = ring.schema.slots
 
@@ -78,7 +78,7 @@ def test_a_ring_is_extended_wherever_it_stands(rows):
         if number % 7 == 0:
             counters.append(Counter(group="g", name=f"c{number}"))
             schema = Schema(counters)
-            ring = ring.extended(schema)
+            ring = ring.with_schema(schema)
         ring.add(float(number), [10.0 * number] * len(counters))
 
     for since, slot in zip(range(0, rows, 7), schema.slots, strict=True):
@@ -94,7 +94,7 @@ def test_a_ring_that_is_extended_in_every_report_stays_small():
     ring, counters = NO_POINTS, []
     for number in range(5 * POINTS_MAX):
         counters.append(Counter(group="g", name=f"c{number}"))
-        ring = ring.extended(Schema(counters))
+        ring = ring.with_schema(Schema(counters))
         ring.add(float(number), [1.0] * len(counters))
 
     assert len(ring._short) <= POINTS_MAX
@@ -160,7 +160,7 @@ def test_a_row_that_is_not_yet_counted_is_in_nobodys_way():
 def test_daemons_that_begin_with_nothing_do_not_share_what_comes_later():
     """They have one empty ring, until each declares something."""
     schema = Schema([GAUGE])
-    one, other = NO_POINTS.extended(schema), NO_POINTS.extended(schema)
+    one, other = NO_POINTS.with_schema(schema), NO_POINTS.with_schema(schema)
     one.add(1.0, [7.0])
 
     assert other.points(schema.slots[0]) == []
@@ -170,14 +170,14 @@ def test_daemons_that_begin_with_nothing_do_not_share_what_comes_later():
 def test_equal_declarations_are_read_once_and_share_one_schema():
     """And it goes with the last daemon that has it."""
     schemas = Schemas()
-    first = schemas.extended(EMPTY, b"same", [GAUGE])
+    first = schemas.extend(EMPTY, b"same", [GAUGE])
 
-    again = schemas.known(EMPTY, b"same")
-    other = schemas.extended(EMPTY, b"other", [GAUGE])
+    again = schemas.find(EMPTY, b"same")
+    other = schemas.extend(EMPTY, b"other", [GAUGE])
 
     assert again is first
-    assert schemas.extended(EMPTY, b"same", [GAUGE]) is first
-    assert schemas.known(first, b"same") is None
+    assert schemas.extend(EMPTY, b"same", [GAUGE]) is first
+    assert schemas.find(first, b"same") is None
     assert other is not first
     del first, again, other
     gc.collect()
@@ -192,8 +192,8 @@ def test_labels_are_a_name_of_their_own():
 
     assert schema.slot("g.ops") is None
     assert schema.slot("g.gauge").counter is GAUGE
-    assert schema.labelled("g", "ops", [("zone", "us"), ("pool", "a")]).counter is us
-    assert schema.labelled("g", "ops", [("zone", "us")]) is None
+    assert schema.slot_with_labels("g", "ops", [("zone", "us"), ("pool", "a")]).counter is us
+    assert schema.slot_with_labels("g", "ops", [("zone", "us")]) is None
 
 
 def test_two_counters_that_cannot_be_told_apart_are_refused():

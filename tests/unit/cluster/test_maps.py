@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mgr.cluster import maps as published
-from mgr.cluster.maps import BYTES_MAX, DEPTH_MAX, Gone, Map, Maps
+from mgr.cluster.maps import BYTES_MAX, DEPTH_MAX, Map, MapRemoved, Maps
 from mgr.errors import (
     ConflictError,
     FencedError,
@@ -20,7 +20,7 @@ from mgr.store.api import Put
 from tests.support.leading import leading
 
 
-class Own:
+class BuiltinDocuments:
     """The manager's documents: one, and a name that is kept free."""
 
     def get(self, name):
@@ -34,7 +34,7 @@ class Own:
 async def keeping():
     """The maps of an active manager, and its term."""
     async with leading() as held:
-        yield Maps(held.mirror, held.keys, held.fenced, Own()), held
+        yield Maps(held.mirror, held.keys, held.fenced, BuiltinDocuments()), held
 
 
 async def test_a_version_grows_with_every_change_also_across_removals():
@@ -201,7 +201,7 @@ async def test_there_is_nothing_to_read_of_a_map_that_is_gone():
         assert await maps.remove("racks") is True
         assert await maps.remove("racks") is False
         assert maps.read("racks") is None
-        assert maps.published("racks") == (0, None)
+        assert maps.read_published("racks") == (0, None)
         with pytest.raises(NotFoundError, match="there is no map 'racks'"):
             maps.get("racks")
 
@@ -211,7 +211,7 @@ async def test_maps_survive_a_failover_with_their_versions():
     async with keeping() as (maps, held):
         version = await maps.set("racks", '{"a": 1}')
         successor = await held.succeed()
-        theirs = Maps(successor.mirror, successor.keys, successor.fenced, Own())
+        theirs = Maps(successor.mirror, successor.keys, successor.fenced, BuiltinDocuments())
 
         assert theirs.get("racks") == Map("racks", version, '{"a": 1}')
         assert await theirs.set("racks", '{"a": 2}', version) > version
@@ -240,7 +240,7 @@ async def test_a_watch_begins_with_what_is_there():
 
             assert first == ["rack.1"]
             assert (await watch.next()).name == "rack.2"
-            assert await watch.next() == Gone("rack.1")
+            assert await watch.next() == MapRemoved("rack.1")
 
 
 async def test_who_asks_rarely_gets_the_last_state_once():

@@ -1,10 +1,10 @@
 """What is under way: reported by modules, kept for as long as the term."""
 
-from mgr.cluster.progress import EVENTS_MAX, Event, Progress
+from mgr.cluster.progress import EVENTS_MAX, Progress, ProgressEvent
 
 
 def event(message="Moving", progress=0.5, *, source="m"):
-    return Event(message, progress, shown=True, source=source)
+    return ProgressEvent(message, progress, shown=True, source=source)
 
 
 def test_the_last_report_of_an_event_counts():

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mgr.command.protocols import Earlier
+from mgr.command.protocols import EarlierAttempts
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -139,7 +139,7 @@ async def test_a_command_whose_start_the_silent_store_did_not_record_did_not_run
 
     class Silent:
         def __init__(self, journal):
-            self.earlier = journal.earlier
+            self.earlier_attempts = journal.earlier_attempts
 
         async def begin(self, *_, **__):
             raise StoreUnavailableError("silent")
@@ -176,11 +176,11 @@ async def test_a_result_that_is_not_recorded_needs_an_open_gate():
     """The record would have proven the term; without it the clock must."""
 
     class Unrecorded:
-        def earlier(self, *_, **__):
-            return Earlier()
+        def earlier_attempts(self, *_, **__):
+            return EarlierAttempts()
 
         async def begin(self, *_, **__):
-            return Earlier()
+            return EarlierAttempts()
 
         async def finish(self, *_):
             it.gate.shut()
@@ -198,7 +198,7 @@ async def test_a_command_whose_time_ran_out_before_its_start_was_recorded_does_n
     class Slow:
         def __init__(self, journal):
             self.journal = journal
-            self.earlier = journal.earlier
+            self.earlier_attempts = journal.earlier_attempts
             self.go = asyncio.Event()
 
         async def begin(self, *args, **fields):
@@ -225,7 +225,7 @@ class Shuts:
 
     def __init__(self, it):
         self.it = it
-        self.earlier = it.journal.earlier
+        self.earlier_attempts = it.journal.earlier_attempts
         self.forget, self.finish = it.journal.forget, it.journal.finish
 
     async def begin(self, *args, **fields):
@@ -302,7 +302,7 @@ async def test_a_hand_over_waits_until_a_command_is_recorded(step):
     class Slow:
         def __init__(self, journal):
             self.begin, self.finish, self.forget = journal.begin, journal.finish, journal.forget
-            self.earlier = journal.earlier
+            self.earlier_attempts = journal.earlier_attempts
             self.reached, self.go = asyncio.Event(), asyncio.Event()
             self.at_once = getattr(journal, step)
             setattr(self, step, self.slowly)

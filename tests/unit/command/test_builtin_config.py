@@ -255,7 +255,7 @@ async def test_a_conf_is_assimilated_in_one_version_and_the_rest_is_returned():
         again = await at.run("config", "assimilate-conf", inbuf=CONF)
         log = await at.json("config", "log")
 
-        assert at.values.native("debug_mgr") == "5/5"
+        assert at.values.manager_option("debug_mgr") == "5/5"
         assert at.values.typed("hello", "times") == 3
     assert left.stdout.split("\n") == [
         "[global]",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mgr.active.fleet.wear import WearLevelStore
-from mgr.cluster.daemon import Device, Opening, Saying
+from mgr.cluster.daemon import DaemonStatus, Device, OpenRequest
 from tests.support.builtin_commands import builtin_commands
 from tests.support.held_store import HeldStore, turn_the_loop
 
@@ -108,7 +108,7 @@ async def test_an_expectancy_that_cannot_be_is_refused():
     assert [-answer.retval for answer in answers] == [errno.EINVAL, errno.EINVAL, errno.ENOENT]
 
 
-class Line:
+class FakeStream:
     """The stream of a daemon that is told nothing."""
 
     def configure(self, wanted):
@@ -120,9 +120,9 @@ async def test_what_is_expected_and_how_worn_a_device_is_do_not_erase_each_other
     """Both are computed while the other one is on its way, and both are acknowledged."""
     async with builtin_commands() as at:
         await at_work(at)
-        opening = Opening(kind="host", id="h1", host="h1", version="1", incarnation="1")
+        opening = OpenRequest(kind="host", id="h1", host="h1", version="1", incarnation="1")
         device = Device(id="ACME_1_x", name="sda", path="", wear_level=0.5)
-        at.fleet.say(at.fleet.open(opening, Line()), Saying(devices=[device]))
+        at.fleet.set_status(at.fleet.open(opening, FakeStream()), DaemonStatus(devices=[device]))
         wear = WearLevelStore(
             at.fleet, at.leading_term.mirror, at.leading_term.keys, at.leading_term.fenced
         )

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from mgr.cluster.log import Priority
-from mgr.cluster.progress import Event
+from mgr.cluster.progress import ProgressEvent
 from mgr.command.builtin.catalogue import NOUNS
-from mgr.command.builtin.context import Administration
+from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import FORMATS
 from mgr.config.enabled_modules import Switch
 from mgr.health.check import Check, Severity
@@ -84,8 +84,8 @@ def test_what_is_not_idempotent_is_known_and_everything_else_is():
         def __getattr__(self, name):
             return self
 
-    admin = Administration(**dict.fromkeys(Administration.__dataclass_fields__, Nothing()))
-    every = [each.command for noun in NOUNS for each in noun.commands(admin)]
+    context = BuiltinContext(**dict.fromkeys(BuiltinContext.__dataclass_fields__, Nothing()))
+    every = [each.command for noun in NOUNS for each in noun.commands(context)]
 
     once = {each.prefix for each in every if each.mutates and not each.idempotent}
     assert once == {"mgr fail", "log", "map set", "map rm", "tell"}
@@ -131,7 +131,7 @@ async def test_module_ls_says_what_runs():
         ["lame", "on", "external", "no", "numpy"],
         ["status", "on", "external"],
     ]
-    assert data["module_effects"]["hello"] == {"effects": "store", "said_by": "module"}
+    assert data["module_effects"]["hello"] == {"effects": "store", "source": "module"}
     assert [each["name"] for each in after["disabled_modules"]] == ["status"]
 
 
@@ -294,8 +294,8 @@ async def test_status_is_the_cluster_on_one_screen():
 async def test_status_shows_what_is_under_way():
     """To people only what its module wants shown; to programs all of it."""
     async with builtin_commands() as at:
-        at.progress.update("1", Event("Moving", 0.5, shown=True, source="m"))
-        at.progress.update("2", Event("Counting", 0.1, shown=False, source="m"))
+        at.progress.update("1", ProgressEvent("Moving", 0.5, shown=True, source="m"))
+        at.progress.update("2", ProgressEvent("Counting", 0.1, shown=False, source="m"))
         plain = (await at.run("status")).stdout
         data = await at.json("status")
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from mgr.command.dispatch import Answer, shaped
+from mgr.command.dispatch import Answer, to_answer
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -95,7 +95,7 @@ async def test_a_result_of_a_wrong_shape_is_named(result, said):
 
 def test_text_that_cannot_be_sent_is_escaped():
     """A lone surrogate from a file name must not break the answer."""
-    assert shaped((0, "a\udcff", ""), COMMANDS[0], 7).stdout == "a\\udcff"
+    assert to_answer((0, "a\udcff", ""), COMMANDS[0], 7).stdout == "a\\udcff"
 
 
 # -- the gate, the module, the deadline ----------------------------------------------------------
@@ -180,7 +180,7 @@ async def test_a_caller_that_leaves_while_held_leaves_nothing_behind():
         await asyncio.sleep(0)
 
     assert it.counter.calls == 0
-    assert it.dispatcher._held == 0
+    assert it.dispatcher._queued == 0
 
 
 async def test_a_command_whose_time_is_over_is_not_begun():
@@ -228,7 +228,7 @@ async def test_the_gate_is_looked_at_again_when_the_module_is_ready():
 
 async def test_too_many_held_commands_are_refused(monkeypatch):
     """Every queue has a length."""
-    monkeypatch.setattr("mgr.command.dispatch.HELD_MAX", 1)
+    monkeypatch.setattr("mgr.command.dispatch.QUEUED_MAX", 1)
     async with bench() as it:
         it.gate.shut()
         async with asyncio.TaskGroup() as callers:

@@ -8,8 +8,8 @@ import contextlib
 import pytest
 
 from mgr.command.answer import Answer
-from mgr.command.evicted import Evicted
-from mgr.command.journal import AGE_MAX_S, LIFE_S, NOTHING, Journal
+from mgr.command.evicted import EvictedRequests
+from mgr.command.journal import AGE_MAX_S, LIFE_S, NO_ATTEMPT, Journal
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import MayHaveRunError, OutcomeUnknownError, OverloadedError
 from mgr.store.api import NO_LEASE
@@ -27,7 +27,7 @@ def few(monkeypatch):
     """Keep four results, and evict two at a time."""
     monkeypatch.setattr("mgr.command.journal.ENTRIES_MAX", 4)
     monkeypatch.setattr("mgr.command.journal.EVICTED_AT_ONCE", 2)
-    monkeypatch.setattr("mgr.command.journal.RECALL_AFTER_S", 0)
+    monkeypatch.setattr("mgr.command.journal.PRELOAD_AFTER_S", 0)
 
 
 def journal(term, fenced=None):
@@ -42,7 +42,7 @@ def journal(term, fenced=None):
 
 
 async def run(book, name):
-    assert await book.begin(name, DIGEST, idempotent=False) == NOTHING
+    assert await book.begin(name, DIGEST, idempotent=False) == NO_ATTEMPT
     await book.finish(name, DIGEST, Answer(0, name))
 
 
@@ -72,7 +72,7 @@ async def test_a_request_is_not_run_again_after_a_flood_of_other_commands():
 @pytest.mark.usefixtures("few")
 async def test_without_the_ids_of_the_evicted_a_request_is_run_twice(monkeypatch):
     """A broken build: what is forgotten is taken for what never ran."""
-    monkeypatch.setattr(Evicted, "__contains__", lambda *_: False)
+    monkeypatch.setattr(EvictedRequests, "__contains__", lambda *_: False)
     async with bench() as it:
         await it.execute(*ADD, request_id="r1")
         await flood(it, 10)
@@ -90,7 +90,7 @@ async def test_results_are_evicted_a_hundred_at_a_time(monkeypatch):
         for number in range(500):
             await run(book, f"other{number}")
         with pytest.raises(MayHaveRunError, match=NO_LONGER):
-            book.earlier("r1", DIGEST)
+            book.earlier_attempts("r1", DIGEST)
         results = term.mirror.list(term.keys.requests)
         records = term.mirror.list(term.keys.evicted)
 
@@ -144,7 +144,7 @@ async def test_an_eviction_whose_answer_is_lost_forgets_no_id():
             heir = journal(await term.succeed())
             for number in range(6):
                 with contextlib.suppress(MayHaveRunError):
-                    assert heir.earlier(f"r{number}", DIGEST) != NOTHING
+                    assert heir.earlier_attempts(f"r{number}", DIGEST) != NO_ATTEMPT
 
 
 @pytest.mark.usefixtures("few")
@@ -176,17 +176,17 @@ async def test_room_comes_back_when_the_lease_of_the_oldest_ends():
         async with asyncio.timeout(5):
             while len(book._evicted):  # noqa: ASYNC110 - the mirror follows
                 await asyncio.sleep(0)
-        assert book.earlier("r0", DIGEST) == NOTHING
+        assert book.earlier_attempts("r0", DIGEST) == NO_ATTEMPT
 
 
 async def test_ids_are_read_beside_the_first_commands(monkeypatch):
     """A command that comes meanwhile has the rest read at once; what expires is not kept."""
     monkeypatch.setattr("mgr.command.evicted.LOADED_AT_ONCE", 1)
     async with leading() as term:
-        records = Evicted(term.mirror, term.keys, term=1)
+        records = EvictedRequests(term.mirror, term.keys, term=1)
         for number in range(5):
             await term.fenced.commit([records.record([f"r{number}"], NO_LEASE)])
-        evicted = Evicted(term.mirror, term.keys, term=2)
+        evicted = EvictedRequests(term.mirror, term.keys, term=2)
         async with asyncio.TaskGroup() as tasks:
             loading = tasks.create_task(evicted.load())
             await asyncio.sleep(0)
@@ -202,14 +202,14 @@ async def test_ids_are_read_beside_the_first_commands(monkeypatch):
 async def test_an_unreadable_record_of_ids_does_not_stop_commands():
     """Somebody wrote it by hand. It is logged, and the others count."""
     async with leading() as term:
-        good = Evicted(term.mirror, term.keys, term=1).record(["r1"], NO_LEASE)
+        good = EvictedRequests(term.mirror, term.keys, term=1).record(["r1"], NO_LEASE)
         await term.fenced.commit([good])
         for name, value in (("bad1", "é"), ("bad2", "AAAA")):
             await term.fenced.put(term.keys.evicted_requests(name), value)
         book = journal(term)
-        assert book.earlier("r2", DIGEST) == NOTHING
+        assert book.earlier_attempts("r2", DIGEST) == NO_ATTEMPT
         with pytest.raises(MayHaveRunError):
-            book.earlier("r1", DIGEST)
+            book.earlier_attempts("r1", DIGEST)
 
 
 # -- age ------------------------------------------------------------------------------------------
@@ -254,4 +254,4 @@ async def test_a_digest_of_another_form_is_not_compared(changed):
         book = journal(term)
         await book.begin("r1", changed, idempotent=False)
         await book.finish("r1", changed, Answer(0, "done"))
-        assert book.earlier("r1", DIGEST).answer.stdout == "done"
+        assert book.earlier_attempts("r1", DIGEST).answer.stdout == "done"

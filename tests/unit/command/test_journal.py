@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from mgr.command.answer import Answer
-from mgr.command.journal import LEASE_TTL_S, LIFE_S, NOTHING, OUTPUT_BYTES_MAX, Journal
-from mgr.command.protocols import Earlier
+from mgr.command.journal import LEASE_TTL_S, LIFE_S, NO_ATTEMPT, OUTPUT_BYTES_MAX, Journal
+from mgr.command.protocols import EarlierAttempts
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     FencedError,
@@ -26,7 +26,7 @@ DIGEST = f"{DIGEST_FORM}1"
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
-    monkeypatch.setattr("mgr.command.journal.RECALL_AFTER_S", 0)
+    monkeypatch.setattr("mgr.command.journal.PRELOAD_AFTER_S", 0)
     monkeypatch.setattr("mgr.command.journal.EVICTED_AT_ONCE", 1)
 
 
@@ -57,7 +57,7 @@ class Silent:
 async def test_a_new_request_begins():
     """Nobody has seen the id: the command is to run."""
     async with leading() as term:
-        assert await journal(term).begin("r1", DIGEST, idempotent=False) == NOTHING
+        assert await journal(term).begin("r1", DIGEST, idempotent=False) == NO_ATTEMPT
 
 
 async def test_a_retry_gets_the_result_of_the_first_attempt():
@@ -93,7 +93,7 @@ async def test_an_idempotent_command_of_a_dead_manager_is_run_again():
 
         earlier = await journal(successor).begin("r1", DIGEST, idempotent=True)
 
-    assert earlier == Earlier(unclear_term=term.term)
+    assert earlier == EarlierAttempts(unclear_term=term.term)
 
 
 async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
@@ -103,7 +103,7 @@ async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
         await book.begin("r1", DIGEST, idempotent=False)
         await book.forget("r1")
 
-        assert await book.begin("r1", DIGEST, idempotent=False) == NOTHING
+        assert await book.begin("r1", DIGEST, idempotent=False) == NO_ATTEMPT
         assert (await term.store.get(term.keys.request("r1"))).lease
 
 
@@ -116,7 +116,7 @@ async def test_a_start_whose_answer_was_lost_did_not_run_and_may_be_tried_again(
         book._fenced = term.fenced
 
         assert not isinstance(caught.value, OutcomeUnknownError)
-        assert await book.begin("r1", DIGEST, idempotent=False) == NOTHING
+        assert await book.begin("r1", DIGEST, idempotent=False) == NO_ATTEMPT
 
 
 async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term():
@@ -127,7 +127,9 @@ async def test_a_result_that_could_not_be_recorded_is_remembered_for_this_term()
         book._fenced = Silent(term.fenced, done=False)
         assert not await book.finish("r1", DIGEST, Answer(0, "done"))
 
-        assert await book.begin("r1", DIGEST, idempotent=False) == Earlier(Answer(0, "done"))
+        assert await book.begin("r1", DIGEST, idempotent=False) == EarlierAttempts(
+            Answer(0, "done")
+        )
         successor = await term.succeed()
         with pytest.raises(MayHaveRunError):
             await journal(successor).begin("r1", DIGEST, idempotent=False)
@@ -246,7 +248,7 @@ async def test_a_revoked_lease_costs_a_new_lease_and_no_command():
         await book.begin("r1", DIGEST, idempotent=False)
         await term.store.revoke((await term.store.get(term.keys.request("r1"))).lease)
 
-        assert await book.begin("r2", DIGEST, idempotent=False) == NOTHING
+        assert await book.begin("r2", DIGEST, idempotent=False) == NO_ATTEMPT
 
 
 async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch):
@@ -260,7 +262,7 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
 
         successor = await term.succeed()
         book = journal(successor)
-        await book.recall()
+        await book.preload()
         for name in ("r2", "r3"):
             await book.begin(name, DIGEST, idempotent=False)
             await book.finish(name, DIGEST, Answer())
@@ -271,14 +273,14 @@ async def test_a_flood_of_commands_keeps_a_bounded_number_of_results(monkeypatch
 
 async def test_long_results_make_room_sooner(monkeypatch):
     """All of them stand in etcd and in every manager's memory."""
-    monkeypatch.setattr("mgr.command.journal.KEPT_MAX", 1000)
+    monkeypatch.setattr("mgr.command.journal.RESULTS_CHARS_MAX", 1000)
     async with leading() as term:
         successor = term
         for name in ("r1", "r2", "r3", "r4"):
             # Each successor counts what stands there.
             successor = await successor.succeed()
             book = journal(successor)
-            await book.recall()
+            await book.preload()
             await book.begin(name, DIGEST, idempotent=False)
             await book.finish(name, DIGEST, Answer(0, "x" * 300, ""))
         left = [key.rpartition("/")[2] for key in successor.mirror.list(term.keys.requests)]
@@ -289,7 +291,7 @@ async def test_long_results_make_room_sooner(monkeypatch):
 async def test_results_of_earlier_terms_are_counted_beside_the_first_commands(monkeypatch):
     """However many there are, none of them is counted twice, and theirs are the older ones."""
     monkeypatch.setattr("mgr.command.journal.ENTRIES_MAX", 6)
-    monkeypatch.setattr("mgr.command.journal.RECALLED_AT_ONCE", 2)
+    monkeypatch.setattr("mgr.command.journal.PRELOADED_AT_ONCE", 2)
 
     async def run(book, name):
         await book.begin(name, DIGEST, idempotent=False)
@@ -301,7 +303,7 @@ async def test_results_of_earlier_terms_are_counted_beside_the_first_commands(mo
         successor = await term.succeed()
         book = journal(successor)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(book.recall())
+            tasks.create_task(book.preload())
             await run(book, "new0")
         for number in (1, 2):
             await run(book, f"new{number}")

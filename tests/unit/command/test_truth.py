@@ -9,7 +9,7 @@ import pytest
 
 from mgr.argument.descriptor import Signature
 from mgr.command.dispatch import REPEAT_WITHIN_S
-from mgr.command.journal import AGE_MAX_S, NOTHING, Journal
+from mgr.command.journal import AGE_MAX_S, NO_ATTEMPT, Journal
 from mgr.command.registry import Command
 from mgr.command.request import Request
 from mgr.errors import (
@@ -74,7 +74,7 @@ async def test_without_the_journal_first_that_answer_is_nothing_ran(monkeypatch)
         await it.execute(*ADD, request_id="r1")
         heir = await successor(it)
         heir.counter.starting = FAILED
-        monkeypatch.setattr(Journal, "earlier", lambda *_, **__: NOTHING)
+        monkeypatch.setattr(Journal, "earlier_attempts", lambda *_, **__: NO_ATTEMPT)
         with pytest.raises(ModuleFailedError):
             await heir.execute(*ADD, request_id="r1")
 
@@ -151,7 +151,7 @@ async def held_for(it, seconds, *words, **fields):
         held = callers.create_task(outcome(it.execute(*words, request_id="r1", **fields)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert it.dispatcher._held == 1
+        assert it.dispatcher._queued == 1
         clock.advance(seconds)
         it.gate.open()
     return held.result()
@@ -182,7 +182,7 @@ async def test_a_repetition_is_not_run_late_though_its_start_was_recorded_in_tim
     class Shuts:
         def __init__(self, journal):
             self.journal = journal
-            self.earlier, self.finish = journal.earlier, journal.finish
+            self.earlier_attempts, self.finish = journal.earlier_attempts, journal.finish
 
         async def begin(self, *args, **fields):
             earlier = await self.journal.begin(*args, **fields)
@@ -323,7 +323,7 @@ async def test_a_refusal_of_a_read_asks_no_journal(monkeypatch):
     """Clients give an id to every command, for they do not know which of them change something."""
     async with bench() as it:
         await refuse_everybody(it)
-        monkeypatch.setattr(Journal, "earlier", None)
+        monkeypatch.setattr(Journal, "earlier_attempts", None)
         with pytest.raises(NotAuthorizedError):
             await it.execute("counter", "show", request_id="r1")
         with pytest.raises(UnknownCommandError):

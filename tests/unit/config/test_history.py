@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mgr.config import history
-from mgr.config.history import Change, ConfigHistory
+from mgr.config.history import ConfigHistory, OptionChange
 from mgr.errors import ConflictError, FencedError, InvalidArgumentError, OutcomeUnknownError
 from mgr.store.api import Delete, Put
 from mgr.store.memory import MemoryStore
@@ -40,9 +40,9 @@ async def test_a_change_is_kept_with_what_was_there_before():
 
     assert [(each.number, each.text) for each in versions] == [(3, "tidying"), (2, ""), (1, "")]
     assert [each.changes for each in versions] == [
-        (Change(section="mgr", name=PLACE, previous="Oslo", value=None),),
-        (Change(section="mgr", name=PLACE, previous="Rome", value="Oslo"),),
-        (Change(section="mgr", name=PLACE, previous=None, value="Rome"),),
+        (OptionChange(section="mgr", name=PLACE, previous="Oslo", value=None),),
+        (OptionChange(section="mgr", name=PLACE, previous="Rome", value="Oslo"),),
+        (OptionChange(section="mgr", name=PLACE, previous=None, value="Rome"),),
     ]
 
 

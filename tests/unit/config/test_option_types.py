@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mgr.config.option_types import KINDS
+from mgr.config.option_types import OPTION_TYPES
 from mgr.config.schema import OptionSpec
 from mgr.errors import InvalidArgumentError
 
@@ -149,7 +149,7 @@ def test_text_stored_by_force_is_read_if_it_can_be():
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sorted(KINDS)), st.text(max_size=20))
+@given(st.sampled_from(sorted(OPTION_TYPES)), st.text(max_size=20))
 def test_what_is_stored_once_is_stored_the_same_again(kind, text):
     """Normalising twice changes nothing, and no text whatever raises anything else."""
     spec = option(kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.config.manager_options import native_options
+from mgr.config.manager_options import manager_options
 from mgr.config.schema import OptionSpec, Schemas
 from mgr.errors import InvalidArgumentError
 
@@ -73,7 +73,7 @@ def test_an_option_without_a_name_is_refused_and_nothing_changes():
 
 def test_options_are_found_by_every_name_they_have():
     """Full, localized for any manager id; not by a wrong module."""
-    schemas = Schemas(native_options({}))
+    schemas = Schemas(manager_options({}))
     schemas.put("m", [DECLARED])
 
     assert schemas.find("mgr/m/grace") == schemas.find("mgr/m/some.id/grace")
@@ -98,7 +98,7 @@ def test_every_change_has_a_new_version():
 
 def test_the_managers_own_options_have_defaults_that_fit():
     """Nobody may be surprised by an option that refuses its own default."""
-    for spec in native_options({"fsid": "x"}):
+    for spec in manager_options({"fsid": "x"}):
         assert spec.desc
         if not spec.fixed:
             assert spec.normalise(str(spec.default)) == spec.default_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.config.manager_options import native_options
+from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
-from mgr.config.values import ConfigValues, Setting
+from mgr.config.values import ConfigValues, StoredOption
 from mgr.errors import InvalidArgumentError
 from mgr.store.api import Record, Revision
 from mgr.store.keys import Keys
@@ -15,7 +15,7 @@ KEYS = Keys("test")
 
 
 def values():
-    schemas = Schemas(native_options({"fsid": "f"}))
+    schemas = Schemas(manager_options({"fsid": "f"}))
     schemas.put("m", [{"name": "n", "type": "int"}, {"name": "s", "default": "d"}])
     return ConfigValues("a", schemas, KEYS)
 
@@ -43,7 +43,7 @@ def test_the_most_specific_section_wins():
     )
 
     assert held.effective("mgr/m/n") == "3"
-    assert held.entity("mgr.b")["mgr/m/n"] == Setting("mgr.b", "mgr/m/n", "4")
+    assert held.entity("mgr.b")["mgr/m/n"] == StoredOption("mgr.b", "mgr/m/n", "4")
     assert held.entity("mgr.c")["mgr/m/n"].value == "2"
     assert held.entity("osd.1")["mgr/m/n"].value == "5"
     assert held.entity("global")["mgr/m/n"].value == "1"
@@ -54,7 +54,7 @@ def test_an_option_name_may_hold_slashes_and_dots():
     held = values()
     held.load(stored({("mgr.a.b", "mgr/m/a.b/n"): "1"}))
 
-    assert held.dump() == [Setting("mgr.a.b", "mgr/m/a.b/n", "1")]
+    assert held.dump() == [StoredOption("mgr.a.b", "mgr/m/a.b/n", "1")]
 
 
 def test_a_removed_option_is_gone_at_once_and_is_told_of():
@@ -117,13 +117,13 @@ def test_the_managers_own_options_are_typed_and_have_defaults():
     held = values()
     held.load(stored({("mgr", "mgr_tick_period"): "7"}))
 
-    assert held.native("mgr_tick_period") == 7.0
-    assert held.native("mgr_stats_period") == 5
-    assert held.native("debug_mgr") == "2/5"
-    assert held.native("fsid") == "f"
-    assert held.native("log_file") == ""
+    assert held.manager_option("mgr_tick_period") == 7.0
+    assert held.manager_option("mgr_stats_period") == 5
+    assert held.manager_option("debug_mgr") == "2/5"
+    assert held.manager_option("fsid") == "f"
+    assert held.manager_option("log_file") == ""
     with pytest.raises(KeyError, match="option not found: osd_max"):
-        held.native("osd_max")
+        held.manager_option("osd_max")
 
 
 def test_what_modules_of_ceph_read_at_their_start_has_its_value():
@@ -131,12 +131,12 @@ def test_what_modules_of_ceph_read_at_their_start_has_its_value():
     held = values()
     held.load(stored({("mon", "mon_target_pg_per_osd"): "200"}))
 
-    assert held.native("target_max_misplaced_ratio") == 0.05
-    assert held.native("mon_osd_min_in_ratio") == 0.75
-    assert held.native("device_failure_prediction_mode") == "none"
-    assert held.native("osd_memory_target") == 4 << 30
-    assert held.native("mon_target_pg_per_osd") == 100
-    assert held.foreign("mon", "mon_target_pg_per_osd") == 200
+    assert held.manager_option("target_max_misplaced_ratio") == 0.05
+    assert held.manager_option("mon_osd_min_in_ratio") == 0.75
+    assert held.manager_option("device_failure_prediction_mode") == "none"
+    assert held.manager_option("osd_memory_target") == 4 << 30
+    assert held.manager_option("mon_target_pg_per_osd") == 100
+    assert held.manager_option_of("mon", "mon_target_pg_per_osd") == 200
 
 
 @pytest.mark.parametrize("who", ["", "mgr/", ".a", "mgr.", "a b", "mgr/host:x", "global.a", "é"])
@@ -158,10 +158,10 @@ def test_an_option_is_read_as_another_manager_would_read_it():
     held = values()
     held.load(stored({("mgr.b", "mgr_stats_period"): "9", ("mgr.a", "mgr_tick_period"): "4"}))
 
-    assert held.foreign("mgr.b", "mgr_stats_period") == 9
-    assert held.foreign("mgr.a", "mgr_stats_period") == 5
-    assert held.foreign("mgr.b", "mgr_tick_period") == 2
+    assert held.manager_option_of("mgr.b", "mgr_stats_period") == 9
+    assert held.manager_option_of("mgr.a", "mgr_stats_period") == 5
+    assert held.manager_option_of("mgr.b", "mgr_tick_period") == 2
     with pytest.raises(KeyError, match="option not found: nothing"):
-        held.foreign("mgr.b", "nothing")
+        held.manager_option_of("mgr.b", "nothing")
     with pytest.raises(KeyError, match="invalid entity: no one"):
-        held.foreign("no one", "mgr_stats_period")
+        held.manager_option_of("no one", "mgr_stats_period")

@@ -9,7 +9,7 @@ from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.codec import span, value_of
 from mgr.rpc.command import CommandServicer
-from mgr.rpc.gated import Gated
+from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from mgr.worker.gate import Gate
 from tests.support.clock import ManualClock
@@ -31,7 +31,7 @@ class Role:
 
 def service(role):
     clock = ManualClock(1000.0)
-    gated = Gated(Gate(clock, lambda: None), clock, hold_s=1)
+    gated = GateEnforcer(Gate(clock, lambda: None), clock, hold_s=1)
     return CommandServicer(lambda: role, clock, None, None, gated)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mgr.active.documents.fleet_documents import FleetDocuments
 from mgr.active.fleet.wear import WearLevelStore
-from mgr.cluster.daemon import Device, Opening, Saying
+from mgr.cluster.daemon import DaemonStatus, Device, OpenRequest
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.module_api.module import MgrModule
@@ -16,7 +16,7 @@ from tests.support.leading import leading
 from tests.unit.active.conftest import discovered_module
 
 
-class Line:
+class FakeStream:
     """The stream of a daemon, as far as nobody uses it."""
 
     def configure(self, wanted):
@@ -33,14 +33,14 @@ class Made:
         self.term = term
         self.lines = {}
         self.fleet = Fleet(
-            term.clock, ClusterLog(), term=term.term, name="mgr.a", refused=lambda _: None
+            term.clock, ClusterLog(), term=term.term, name="mgr.a", on_refusal=lambda _: None
         )
         self.get = FleetDocuments(self.fleet, term.mirror, term.keys).get
 
     def join(self, kind, name, host="h1", incarnation="1", **metadata):
         """A daemon opens its stream."""
-        line = self.lines[f"{kind}.{name}"] = Line()
-        opening = Opening(
+        line = self.lines[f"{kind}.{name}"] = FakeStream()
+        opening = OpenRequest(
             kind=kind,
             id=name,
             host=host,
@@ -67,7 +67,7 @@ async def test_the_service_map_names_every_daemon_by_its_type():
         made.join("rgw", "eu.1", zone="eu")
         daemon = made.join("rgw", "us.1", host="h2")
         made.join("host", "h1")
-        made.fleet.say(daemon, Saying(task_status={"sync": "half"}))
+        made.fleet.set_status(daemon, DaemonStatus(task_status={"sync": "half"}))
 
         shown = made.get("service_map")
 
@@ -125,10 +125,15 @@ async def test_a_device_is_put_together_from_whoever_reports_it_and_what_is_stor
     """What is measured is newer than what is stored; what nobody reports any more is kept."""
     async with fleet() as made:
         host, osd = made.join("host", "h1"), made.join("osd", "1")
-        made.fleet.say(
-            host, Saying(devices=[Device(id="ACME_x", name="sda", path="/dev/sda", wear_level=0.5)])
+        made.fleet.set_status(
+            host,
+            DaemonStatus(
+                devices=[Device(id="ACME_x", name="sda", path="/dev/sda", wear_level=0.5)]
+            ),
         )
-        made.fleet.say(osd, Saying(devices=[Device(id="ACME_x", name="sda", path="/dev/sda")]))
+        made.fleet.set_status(
+            osd, DaemonStatus(devices=[Device(id="ACME_x", name="sda", path="/dev/sda")])
+        )
         await made.store("device/ACME_x", {"wear_level": 0.1, "life_expectancy_min": "2027"})
         await made.store("device/GONE_y", {"wear_level": 0.9})
 
@@ -174,9 +179,11 @@ async def test_a_module_reads_the_fleet_that_reports(active):
     async with active(discovered_module("reader", MgrModule), enabled=["reader"]) as cluster:
         module = cluster.role._modules.instance_of("reader")
         daemon = cluster.role.fleet.open(
-            Opening(kind="rgw", id="a", host="h1", version="1", incarnation="1"), Line()
+            OpenRequest(kind="rgw", id="a", host="h1", version="1", incarnation="1"), FakeStream()
         )
-        cluster.role.fleet.say(daemon, Saying(devices=[Device(id="ACME_x", name="sda", path="")]))
+        cluster.role.fleet.set_status(
+            daemon, DaemonStatus(devices=[Device(id="ACME_x", name="sda", path="")])
+        )
 
         def work():
             return (
@@ -202,9 +209,9 @@ async def test_how_worn_a_device_is_outlives_whoever_measured_it():
         wear = WearLevelStore(made.fleet, made.term.mirror, made.term.keys, made.term.fenced)
         await made.store("device/ACME_x", {"life_expectancy_min": "2027"})
         host = made.join("host", "h1")
-        made.fleet.say(
+        made.fleet.set_status(
             host,
-            Saying(
+            DaemonStatus(
                 devices=[
                     Device(id="ACME_x", name="sda", path="", wear_level=0.5),
                     Device(id="NEW_y", name="sdb", path=""),
@@ -213,8 +220,8 @@ async def test_how_worn_a_device_is_outlives_whoever_measured_it():
         )
         await wear.write_changed()
         before = await made.term.store.status()
-        made.fleet.say(
-            host, Saying(devices=[Device(id="ACME_x", name="sda", path="", wear_level=0.505)])
+        made.fleet.set_status(
+            host, DaemonStatus(devices=[Device(id="ACME_x", name="sda", path="", wear_level=0.505)])
         )
         await wear.write_changed()
         after = await made.term.store.status()

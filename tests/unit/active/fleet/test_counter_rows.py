@@ -2,12 +2,12 @@
 
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.cluster.counters import Counter, Kind, Unit
-from mgr.cluster.daemon import Opening
+from mgr.cluster.daemon import OpenRequest
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from tests.support.clock import ManualClock
 from tests.support.fleet_declare import declare
-from tests.unit.active.documents.test_fleet_documents import Line
+from tests.unit.active.documents.test_fleet_documents import FakeStream
 
 REQUESTS = Counter(group="rgw", name="requests", kind=Kind.COUNTER, description="Served")
 LATENCY = Counter(group="rgw", name="latency", kind=Kind.AVERAGE, unit=Unit.SECONDS, priority=8)
@@ -22,12 +22,14 @@ class Reporting:
 
     def __init__(self):
         self.clock = ManualClock()
-        self.fleet = Fleet(self.clock, ClusterLog(), term=7, name="mgr.a", refused=lambda _: None)
+        self.fleet = Fleet(
+            self.clock, ClusterLog(), term=7, name="mgr.a", on_refusal=lambda _: None
+        )
         self.rows = CounterRowReader(self.fleet)
 
     def join(self, kind, name, *counters, values=()):
-        line = Line()
-        daemon = self.fleet.open(Opening(kind=kind, id=name, host="h", incarnation="1"), line)
+        line = FakeStream()
+        daemon = self.fleet.open(OpenRequest(kind=kind, id=name, host="h", incarnation="1"), line)
         named = "".join(each.path for each in counters).encode()
         declare(self.fleet, daemon, line, named, counters)
         if values:
@@ -76,7 +78,7 @@ def test_a_row_from_before_more_was_declared_is_left_out_until_the_next():
     """What is not there yet cannot be read past its end."""
     made = Reporting()
     daemon, line = made.join("rgw", "a", REQUESTS, values=[5.0])
-    declare(made.fleet, daemon, line, b"more", [LATENCY], anew=False)
+    declare(made.fleet, daemon, line, b"more", [LATENCY], replace=False)
 
     before = made.rows.get_counter_rows("", 0)
     made.fleet.report(daemon, line, [6.0, 0.5, 2.0])
@@ -106,7 +108,7 @@ def test_what_a_silent_daemon_counted_is_no_longer_shown():
     daemon, line = made.join("rgw", "a", REQUESTS, values=[5.0])
     made.clock.advance(60)
     made.join("rgw", "b", REQUESTS, values=[7.0])
-    made.fleet.look()
+    made.fleet.update_states()
 
     [entry] = made.rows.get_counter_rows("", 0)
     assert list(entry["rows"]) == ["rgw.b"]

@@ -7,7 +7,7 @@ import timeit
 from mgr.active.fleet.store import FleetStore
 from mgr.clock import CLOCK
 from mgr.cluster.counters import Counter, Kind, Unit
-from mgr.cluster.daemon import Metric, Opening, Said, Saying, State
+from mgr.cluster.daemon import DaemonAnswer, DaemonState, DaemonStatus, Metric, OpenRequest
 from mgr.cluster.daemon_record import decode
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
@@ -25,7 +25,7 @@ COUNTERS = [
 ]
 
 
-class Line:
+class FakeStream:
     """A stream that answers what it is told."""
 
     def __init__(self):
@@ -36,9 +36,9 @@ class Line:
     def configure(self, wanted):
         self.wanted.append(wanted)
 
-    async def tell(self, order, *, timeout_s):
+    async def run_command(self, order, *, timeout_s):
         self.orders.append(order)
-        return Said(-errno.ENOENT, "data", "words")
+        return DaemonAnswer(-errno.ENOENT, "data", "words")
 
     def end(self, error):
         self.ended = error
@@ -46,9 +46,9 @@ class Line:
 
 def join(fleet, ident="a", **more):
     """A daemon that has reported once; the daemon and its stream."""
-    line = Line()
+    line = FakeStream()
     told = {"kind": "rgw", "id": ident, "host": "h1", "version": "1.2", "incarnation": "i"} | more
-    daemon = fleet.open(Opening(**told), line)
+    daemon = fleet.open(OpenRequest(**told), line)
     declare(fleet, daemon, line, b"c", COUNTERS)
     fleet.report(daemon, line, [3.0, 1024.0, 1.5, 2.0, 9.0, 1.0, 4.0, 7.5])
     return daemon, line
@@ -86,8 +86,8 @@ async def test_a_module_reads_what_a_daemon_says_of_itself(cluster, run):
     fleet = cluster.role.fleet
     daemon, _ = join(fleet, metadata={"arch": "z80"})
     join(fleet, "b", host="h2")
-    fleet.say(daemon, Saying(status={"mood": "glad"}))
-    fleet.say(daemon, Saying(metrics=[Metric("SLOW_OPS", 2, "slow ops")]))
+    fleet.set_status(daemon, DaemonStatus(status={"mood": "glad"}))
+    fleet.set_status(daemon, DaemonStatus(metrics=[Metric("SLOW_OPS", 2, "slow ops")]))
 
     servers = await run(lambda m: m.list_servers())
     metadata = await run(lambda m: m.get_metadata("rgw", "a"))
@@ -110,7 +110,7 @@ async def test_reading_a_counter_does_not_cross_to_the_loop(cluster, run):
     daemon, line = join(fleet)
     for _ in range(20):
         daemon.ring.add(1.0, [0.0] * daemon.ring.schema.width)
-    assert daemon.line is line
+    assert daemon.stream is line
 
     def measured(module):
         return min(
@@ -129,14 +129,14 @@ async def test_who_joins_is_stored_and_awaited_by_the_next_active(cluster):
     await cluster.until(lambda: len(cluster.mirror.list(prefix)) == 250)
     revision = cluster.mirror.revision
 
-    successor = Fleet(CLOCK, ClusterLog(), term=8, name="mgr.b", refused=print)
+    successor = Fleet(CLOCK, ClusterLog(), term=8, name="mgr.b", on_refusal=print)
     FleetStore(successor, cluster.manager, cluster.role._fenced, lambda: None)
 
     assert revision - cluster.term < 20
     assert len(successor.daemons) == 250
     assert successor.filling
-    assert successor.daemons["rgw.n7"].state is State.AWAITED
-    assert successor.daemons["rgw.n7"].member.metadata == {"arch": "z80"}
+    assert successor.daemons["rgw.n7"].state is DaemonState.AWAITED
+    assert successor.daemons["rgw.n7"].record.metadata == {"arch": "z80"}
 
 
 async def test_who_leaves_is_removed_from_the_store(cluster):
@@ -147,7 +147,7 @@ async def test_who_leaves_is_removed_from_the_store(cluster):
 
     fleet.close(leaves, line)
     refused = await cluster.ask("daemon", "rm", "rgw.b")
-    fleet.lost(stays, stays.line)
+    fleet.on_stream_lost(stays, stays.stream)
     removed = await cluster.ask("daemon", "rm", "rgw.b")
     unknown = await cluster.ask("daemon", "rm", "rgw.b")
     await cluster.until(lambda: not cluster.mirror.list(keys.daemons))
@@ -181,14 +181,16 @@ async def test_options_reach_every_daemon_at_once(cluster):
     await cluster.until(lambda: line.wanted)
 
     assert line.wanted[-1].period_s == 7
-    assert fleet.tuning.grace_s == 28
+    assert fleet.options.grace_s == 28
 
 
 async def test_the_fleet_is_shown_in_health_and_in_a_document(active):
     """Metrics of daemons become checks; modules see whether the picture is full."""
     async with active(discovered_module("probe", Probe), enabled=["probe"]) as cluster:
         daemon, _ = join(cluster.role.fleet)
-        cluster.role.fleet.say(daemon, Saying(metrics=[Metric("SLOW_OPS", 2, "slow ops")]))
+        cluster.role.fleet.set_status(
+            daemon, DaemonStatus(metrics=[Metric("SLOW_OPS", 2, "slow ops")])
+        )
         await cluster.until(lambda: "SLOW_OPS" in cluster.role._board.checks)
         await cluster.until(lambda: cluster.role._publisher.documents.get("fleet_status")["known"])
 
@@ -206,7 +208,7 @@ async def test_a_daemon_is_told_by_name(cluster):
     fleet = cluster.role.fleet
     _, line = join(fleet, "eu.1")
     gone, stream = join(fleet, "gone")
-    fleet.lost(gone, stream)
+    fleet.on_stream_lost(gone, stream)
 
     answer = await cluster.ask("tell", "rgw.eu.1", "cache", "drop", "--force", count=3)
     away = await cluster.ask("tell", "rgw.gone", "x")
@@ -225,7 +227,7 @@ async def test_daemons_nodes_and_services_are_listed(cluster):
     fleet = cluster.role.fleet
     daemon, _ = join(fleet)
     join(fleet, "b", host="h2")
-    fleet.say(daemon, Saying(status={"mood": "glad"}))
+    fleet.set_status(daemon, DaemonStatus(status={"mood": "glad"}))
 
     shown = (await cluster.ask("daemon", "ls", "rgw", "--host=h1")).stdout.splitlines()
     nodes, status, dump = [

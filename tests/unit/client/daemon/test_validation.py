@@ -11,19 +11,19 @@ from mgr.client.daemon.program import Program
 from mgr.client.daemon.reported_state import Device
 from mgr.client.daemon.reporter import Reporter
 from mgr.cluster.counters import Schema
-from mgr.cluster.fleet_options import Tuning
+from mgr.cluster.fleet_options import FleetOptions
 from mgr.cluster.validation import (
     check_count,
     check_width,
+    checked_daemon_status,
     checked_name,
-    checked_saying,
     checked_text,
     checked_texts,
 )
 from mgr.config.manager_options import COUNTERS_MAX, SETTABLE
 from mgr.errors import InvalidArgumentError, ReportRefusedError
 from mgr.report_limits import is_id, is_kind
-from mgr.rpc.fleet_codec import counters_in, saying_in
+from mgr.rpc.fleet_codec import counters_in, daemon_status_in
 
 HALF = "\ud800"
 """Half of a surrogate pair: no text that can be sent."""
@@ -39,15 +39,15 @@ def said(made):
     declared = reporter.declare()
     if declared is not None:
         counters = asyncio.run(counters_in(declared))
-        check_count(Schema(()), len(counters), Tuning().counters_max)
+        check_count(Schema(()), len(counters), FleetOptions().counters_max)
         schema = Schema(counters)
-        check_width(schema, Tuning().counters_max)
+        check_width(schema, FleetOptions().counters_max)
     report = reporter.report()
     report.SerializeToString()
     if declared is not None:
         schema.check(report.values)
-    saying = saying_in(report)
-    return None if saying is None else checked_saying(saying)
+    status = daemon_status_in(report)
+    return None if status is None else checked_daemon_status(status)
 
 
 TAKEN = {
@@ -230,4 +230,4 @@ def test_the_managers_begin_with_the_same_number_of_counters():
     """A daemon is refused by none that nobody has configured."""
     (spec,) = [each for each in SETTABLE if each.name == COUNTERS_MAX]
 
-    assert spec.default == Tuning().counters_max == SERIES_MAX
+    assert spec.default == FleetOptions().counters_max == SERIES_MAX
