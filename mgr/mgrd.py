@@ -12,7 +12,6 @@ import importlib
 import logging
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import click
@@ -22,6 +21,7 @@ from mgr.errors import MgrError
 from mgr.guard.spawn import spawn
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
 from mgr.tls import check_pair
+from mgr.version import installed_version
 
 EXIT_BUG: Final = 70
 """``EX_SOFTWARE`` of sysexits.h: no errno has this number on Linux that we ever use."""
@@ -34,14 +34,6 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Run ``mgrd``."""
     command(prog_name="mgrd")
-
-
-def release() -> str:
-    """Return the version that is installed."""
-    try:
-        return version("mgr")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _flags(function: Any) -> Any:
@@ -58,7 +50,9 @@ def _flags(function: Any) -> Any:
     config = click.option(
         "--config", type=click.Path(), help="A TOML file with settings of these names."
     )
-    return click.version_option(release(), message="%(prog)s %(version)s")(config(function))
+    return click.version_option(installed_version(), message="%(prog)s %(version)s")(
+        config(function)
+    )
 
 
 @click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
@@ -106,4 +100,4 @@ def serve(settings: Settings) -> None:
     except BaseException:
         first.put_down()
         raise
-    service.run(settings, worker=WORKER, first=first, version=release())
+    service.run(settings, worker=WORKER, first=first, version=installed_version())

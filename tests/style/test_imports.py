@@ -67,3 +67,14 @@ def imported_here(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_one_place_asks_which_release_is_installed():
+    """Everybody else calls ``mgr.version.installed_version``."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in sources("mgr", "standby", "modules")
+        if 'version("mgr")' in path.read_text()
+    }
+
+    assert found == {"mgr/version.py"}
