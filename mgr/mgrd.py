@@ -12,7 +12,6 @@ import importlib
 import logging
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import click
@@ -22,6 +21,7 @@ from mgr.errors import MgrError
 from mgr.guard.spawn import spawn
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
 from mgr.tls import check_pair
+from mgr.version import installed_version
 
 EXIT_BUG: Final = 70
 """``EX_SOFTWARE`` of sysexits.h: no errno has this number on Linux that we ever use."""
@@ -34,14 +34,6 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Run ``mgrd``."""
     command(prog_name="mgrd")
-
-
-def installed_version() -> str:
-    """Return the version that is installed."""
-    try:
-        return version("mgr")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _setting_flags(function: Any) -> Any:

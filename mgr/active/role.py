@@ -65,10 +65,11 @@ from mgr.host.bridge import Bridge
 from mgr.host.finder import DiscoveredModule
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance
-from mgr.host.worker_context import WorkerContext, version
+from mgr.host.worker_context import WorkerContext
 from mgr.store.api import Delete, LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import CURRENT_WITHIN_S
+from mgr.version import installed_version
 
 COMMANDS_SHARE: Final = 0.6
 """The part of a drain's budget that running commands get; the rest is for the modules to stop."""
@@ -305,7 +306,7 @@ class ActiveRole:
             self._register_commands(found)
         builtin_context = BuiltinContext(
             manager_id=manager.id,
-            version=version(),
+            version=installed_version(),
             keys=manager.keys,
             mirror=manager.mirror,
             fenced=self._fenced,

@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final, NoReturn
 
@@ -19,6 +18,7 @@ import click
 from mgr import logs
 from mgr.agent.settings import AgentSettings, load
 from mgr.errors import MgrError
+from mgr.version import installed_version
 
 NO_PSUTIL: Final = "mgr-agent needs psutil: pip install 'mgr[agent]'"
 
@@ -71,11 +71,3 @@ async def _serve(settings: AgentSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await serve(settings, installed_version(), stop)
-
-
-def installed_version() -> str:
-    """Return the version that is installed."""
-    try:
-        return version("mgr")
-    except PackageNotFoundError:
-        return "0"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, Final
 
 import click
@@ -18,6 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from mgr.cli import command_cache, config, output
 from mgr.errors import InvalidArgumentError, MgrError
+from mgr.version import installed_version
 
 FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -167,7 +167,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
 def _dispatch(options: dict[str, Any]) -> int:
     words: tuple[str, ...] = options["words"]
     if options["version"]:
-        sys.stdout.write(f"mgrctl {metadata.version('mgr')}\n")
+        sys.stdout.write(f"mgrctl {installed_version()}\n")
         return 0
     if words[:1] == ("completion",) and len(words) <= 2:
         return _completion(words[1:])

@@ -29,7 +29,9 @@ _DEFINED_IN: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _DEFINED_IN:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_DEFINED_IN[name]), name)
+if not TYPE_CHECKING:  # to a type checker it would say that every misspelt name exists
+
+    def __getattr__(name: str) -> Any:
+        if name not in _DEFINED_IN:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_DEFINED_IN[name]), name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from mgr.clock import Clock
 from mgr.config.manager_options import manager_options
@@ -59,15 +57,6 @@ class WorkerContext:
         entries = sorted({**self.catalogue, found.name: found}.items())
         self.catalogue.clear()
         self.catalogue.update(entries)
-
-
-@functools.cache
-def version() -> str:
-    """Of the installed distribution; ``0`` in a checkout that is not installed."""
-    try:
-        return metadata.version("mgr")
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 def readonly_options(settings: Settings, host: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ from mgr.clock import Clock
 from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
-from mgr.host.worker_context import version
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
@@ -34,6 +33,7 @@ from mgr.rpc.v1 import (
 )
 from mgr.settings import Settings, advertised_address, split_address
 from mgr.tls import Tls
+from mgr.version import installed_version
 
 SERVICES: Final = (
     command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name,
@@ -109,7 +109,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(
-            ServerIdentity(settings.id, settings.cluster, version(), incarnation),
+            ServerIdentity(settings.id, settings.cluster, installed_version(), incarnation),
             role_of=role_of,
             view=view,
             streams=streams,

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from mgr import mgrd
 from mgr.errors import NameTakenError
 from mgr.settings import FIELDS
+from mgr.version import installed_version
 
 
 @pytest.fixture
@@ -109,4 +110,4 @@ def test_a_bug_has_a_status_of_its_own(started, monkeypatch):
 
 def test_the_version_is_told():
     """And nothing else happens."""
-    assert run("--version").output == f"mgrd {mgrd.installed_version()}\n"
+    assert run("--version").output == f"mgrd {installed_version()}\n"

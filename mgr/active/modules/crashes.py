@@ -11,8 +11,9 @@ from mgr.active.modules.background_commands import Execute
 from mgr.command.dispatch import Request
 from mgr.errors import MgrError
 from mgr.host.crash import Crash
-from mgr.host.worker_context import WorkerContext, version
+from mgr.host.worker_context import WorkerContext
 from mgr.store.fenced import FencedStore
+from mgr.version import installed_version
 
 WAITING_MAX: Final = 32
 """Reports on their way; more of them at once say nothing more."""
@@ -49,7 +50,7 @@ class CrashReporter:
         """Post what is noted, for as long as the term. Run it as a task."""
         while True:
             crash = await self._waiting.get()
-            report = crash.report(f"mgr.{self._manager.id}", version())
+            report = crash.report(f"mgr.{self._manager.id}", installed_version())
             try:
                 await self._post(crash.id, json.dumps(report))
             except MgrError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from enum import IntEnum
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
+
+from mgr.version import installed_version
 
 
 class CephReleases(IntEnum):
@@ -37,18 +37,12 @@ RELEASE: Final = "tentacle"
 """The release whose interface this is. ``CephReleases`` names it ``maximum``, as there."""
 
 
-# Looked up on disk, and asked again by each module that is constructed on promotion.
-@functools.cache
 def version_line(number: str = "") -> str:
     """A line of the form in which daemons say their version: the third word is the number.
 
     That of this manager, or ``number``.
     """
-    try:
-        number = number or version("mgr")
-    except PackageNotFoundError:
-        number = "0"
-    return f"mgr version {number} (ceph-mgr interface) {RELEASE} (stable)"
+    return f"mgr version {number or installed_version()} (ceph-mgr interface) {RELEASE} (stable)"
 
 
 def lookup_release_name(major: int) -> str:
