@@ -289,7 +289,7 @@ class Journal:
         return True
 
     async def forget(self, request_id: str) -> None:
-        """Record that nothing ran, so that the next attempt may begin. Never raises ``StoreError``."""
+        """Record that nothing ran: the next attempt may begin. Never raises ``StoreError``."""
         self._set_local_outcome(request_id, _Outcome.NEVER_RAN)
         try:
             await self._fenced.commit([Delete(self._keys.request(request_id))])

@@ -121,7 +121,7 @@ class _Device:
         def compute() -> ComputedWrite:
             record = self._context.mirror.get(key)
             fields = change(stored_device(record))
-            # Deleted even if absent: an earlier write with an unknown outcome may still take effect.
+            # Deleted even if absent: an earlier write may still take effect.
             operation = Put(key, json.dumps(fields)) if fields else Delete(key)
             return ComputedWrite([operation], [as_seen(key, record)])
 
