@@ -7,8 +7,8 @@ valid. The order of these steps is what makes answers trustworthy:
 - **The gate before**: a command begins only while the term is valid. Otherwise it would act beside
   the next active manager.
 - **The gate after**: an answer leaves only while the term is valid, or after the store accepted a
-  fenced write. Otherwise a client would be told of a change, or read a state, that the next active
-  manager does not have.
+  fenced write. Otherwise a client could get an acknowledgement or data that the next active manager
+  does not have.
 - **The journal first**: a mutating command with a request id runs at most once. Its start is
   recorded in the store before it begins, its result after it ended (``mgr.command.journal``).
 - **Attempts are shared**: callers with the same request id wait for one ``_Attempt``, whether they
