@@ -216,7 +216,7 @@ async def test_a_gauge_may_be_no_number_and_a_counter_may_not(fleet, stub):
     assert fleet.daemons["rgw.gauge"].reported_at
 
 
-async def test_a_clock_that_is_an_hour_off_is_said(fleet, stub):
+async def test_a_clock_that_is_an_hour_off_is_reported(active, fleet, stub):
     """The daemon is let in; its clock is not used for anything."""
     now = Timestamp()
     now.FromSeconds(int(wall_s()) + 3600)
@@ -228,7 +228,7 @@ async def test_a_clock_that_is_an_hour_off_is_said(fleet, stub):
     assert 3500 < fleet.health.clocks["rgw.a"] < 3700
     assert 3500 < configure.clock_ahead.seconds < 3700
     assert not exact.HasField("clock_ahead")
-    assert "s ahead" in fleet._log.last(1)[0].message
+    assert "s ahead" in active.role.log.last(1)[0].message
 
 
 async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stub):
