@@ -1,4 +1,4 @@
-"""What the manager's own commands work with: the collaborators, and no behaviour."""
+"""Context of the built-in commands: their collaborators, without behaviour of its own."""
 
 from __future__ import annotations
 
@@ -70,16 +70,16 @@ class Leases(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleInfo:
-    """A module that this manager has on disk.
+    """A module on this manager's disk.
 
     Attributes:
-        always_on: It runs unless it is forced off; it cannot be disabled.
-        can_run: What its ``can_run`` said, or it could be imported at all.
-        error: Why it cannot run, or why it failed; empty if all is well.
-        default_enabled: It is enabled where no record says otherwise.
-        blocked_by: The earlier instance that did not stop, for which it is not started; or empty.
+        always_on: Whether it runs unless it is forced off; it cannot be disabled.
+        can_run: Whether it could be imported, and its ``can_run`` returned True.
+        error: Why it cannot run, or why it failed; empty if neither.
+        default_enabled: Whether it is enabled if no record decides it.
+        blocked_by: The earlier instance that did not stop and so prevents the start; or empty.
         effects: Where it acts: ``external``, ``store`` or ``none``.
-        effects_source: Who says so: ``operator``, ``module``, ``table`` or ``nobody``.
+        effects_source: Origin of ``effects``: ``operator``, ``module``, ``table`` or ``nobody``.
 
     """
 
@@ -95,11 +95,11 @@ class ModuleInfo:
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """A module whose files were imported anew.
+    """Result of importing a module's files again.
 
     Attributes:
-        runs: It is to run, and does so or is about to.
-        digest: Tells its files from others.
+        runs: Whether the module runs or is about to.
+        digest: Digest of its files.
 
     """
 
@@ -108,14 +108,14 @@ class ReloadResult:
 
 
 class ModuleCatalogue(Protocol):
-    """The modules on this manager's disk."""
+    """Lists and reloads the modules on this manager's disk."""
 
     def modules(self) -> Mapping[str, ModuleInfo]:
-        """Every module by name, enabled or not."""
+        """Return every module by name, enabled or not."""
         ...
 
     async def reload(self, name: str) -> ReloadResult:
-        """Import a module's files as they are now.
+        """Import the current files of a module.
 
         Raises:
             InvalidArgumentError: They cannot be imported; nothing changed.
@@ -128,7 +128,7 @@ class Resign(Protocol):
     """Gives up leadership."""
 
     async def __call__(self, *, reason: str, successor: str = "") -> None:
-        """Ask the guard to hand over, to ``successor`` if named. Returns before it has begun.
+        """Ask the guard to hand over, to ``successor`` if named. Returns before this has begun.
 
         Raises:
             NotFoundError: ``successor`` is no warm standby.
@@ -139,10 +139,10 @@ class Resign(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltinContext:
-    """The collaborators of the built-in commands, made by the active's role.
+    """Collaborators of the built-in commands, created by the active role.
 
     Attributes:
-        version: Of this manager, as ``version`` prints it.
+        version: This manager's version, as the command ``version`` prints it.
         mgr_map: Makes the document that ``get('mgr_map')`` returns.
 
     """

@@ -242,7 +242,7 @@ async def test_what_may_have_run_has_a_status_of_its_own(mgrctl, three):
 
 
 async def test_a_refusal_after_a_lost_attempt_has_the_same_status(mgrctl, three):
-    """Not that of the refusal, which speaks of the second manager's attempt only."""
+    """Not that of the refusal, which is about the second manager's attempt only."""
     first = three.promote("a", 5)
     first.hold.clear()
     async with asyncio.TaskGroup() as tasks:
@@ -277,7 +277,7 @@ async def test_an_answer_that_cannot_be_written_is_said_in_a_line(mgrctl, three)
 
 
 async def test_a_silent_etcd_is_named_as_the_reason_why_nobody_leads(mgrctl, three):
-    """And nobody is told to name other managers: these answered."""
+    """And there is no hint to name other managers: these answered."""
     for name in "abc":
         three[name].view.age = 40.0
 

@@ -218,7 +218,7 @@ async def test_a_daemon_is_told_by_name(cluster):
     [order] = line.orders
     assert (order.words, order.arguments) == (["cache", "drop", "--force"], {"count": 3})
     assert away.retval == -errno.EHOSTUNREACH
-    assert away.stderr.startswith("rgw.gone is away; last report: 20")
+    assert away.stderr.startswith("rgw.gone is not connected; last report: 20")
     assert (unknown.retval, unknown.stderr) == (-errno.ENOENT, "there is no daemon 'rgw.nobody'")
 
 
