@@ -289,7 +289,7 @@ async def test_nobody_there_is_said_with_the_reason_of_each_address(
         assert await daemon.wait_joined()
 
     said = [each.getMessage() for each in caplog.records]
-    assert any("says that nobody leads" in each and "127.0.0.1:1: " in each for each in said)
+    assert any("reports no leader" in each and "127.0.0.1:1: " in each for each in said)
     assert "an active manager is found" in said[-1]
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from mgr import errors
 from mgr.client.attempt import Attempts
-from mgr.client.call import HINTS_MAX, LeaderCall, RetryElsewhere
+from mgr.client.call import HINTS_MAX, LeaderCall
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.leader_search import LeaderHint, LeaderSearch
 from mgr.client.peers import Peer, Peers
+from mgr.client.retry import RetryElsewhere
 from mgr.errors import (
     DeadlineExceededError,
     MayHaveRunError,

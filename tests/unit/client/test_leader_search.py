@@ -51,7 +51,7 @@ def test_nobody_leads_takes_nothing_back(search):
     search.receive("b", "b:1")
 
     assert search.best.term == 5
-    assert search.unhelpful["b:1"] == "says that nobody leads"
+    assert search.unhelpful["b:1"] == "reports no leader"
     assert search.answered
 
 
