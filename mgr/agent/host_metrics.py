@@ -35,7 +35,7 @@ class HostMetrics:
         self._network()
         for gone in self._before - self._seen:
             # A disk that was pulled, an interface that was taken down.
-            gone.retire()
+            gone.remove()
             self._totals.pop(gone, None)
 
     def _processor(self) -> None:

@@ -93,7 +93,7 @@ def report_unknown(unit: str, program: Program) -> None:
     program.health_metric("UNIT_FAILED", 0)
     program.health_metric("UNIT_UNKNOWN", 1, f"unit {unit}: systemd does not answer")
     for series in program.counters.live():
-        series.retire()
+        series.remove()
 
 
 def report_process(name: str, program: Program) -> None:

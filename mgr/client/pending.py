@@ -201,9 +201,10 @@ class PendingCommands(Generic[C]):
                 return True
 
     def _remember_hint(self, error: MgrError, leader: LeaderHint) -> None:
-        if isinstance(error, NotActiveError) and error.active_address:
-            if error.active_address != leader.address:
-                self.hint = LeaderHint(error.term, error.active_address, error.active_name)
+        if not isinstance(error, NotActiveError) or not error.active_address:
+            return
+        if error.active_address != leader.address:
+            self.hint = LeaderHint(error.term, error.active_address, error.active_name)
 
     async def _send(self, command: _Command[C], stream: C) -> None:
         # The reader sees a failed write as the end of the stream, and all open commands are sent

@@ -160,7 +160,7 @@ async def test_a_command_outside_of_the_block_fails_at_once(fleet):
         await daemon.execute("status")
     async with daemon:
         pass
-    with pytest.raises(UnreachableError, match="no member any more"):
+    with pytest.raises(UnreachableError, match="no longer a member"):
         await daemon.execute("status")
 
 
@@ -176,7 +176,7 @@ async def test_a_command_that_waits_fails_when_the_membership_ends(fleet, web, u
         fleet["a"].refuses = [ReplacedError("another web.eu-1 has joined")]
         fleet.lead("a")
 
-    assert "no member any more" in str(asked.result())
+    assert "no longer a member" in str(asked.result())
 
 
 async def _error_of(work):

@@ -296,7 +296,7 @@ async def test_nobody_there_is_said_with_the_reason_of_each_address(
 def test_a_name_that_no_daemon_may_have_is_refused_at_once():
     """Not in the background, where nobody would look."""
     for name in [("we b", "1"), ("web", ""), ("web", "a/b")]:
-        with pytest.raises(InvalidArgumentError, match="no daemon can be called"):
+        with pytest.raises(InvalidArgumentError, match="invalid daemon name"):
             AsyncDaemon(*name, "127.0.0.1:1")
 
 

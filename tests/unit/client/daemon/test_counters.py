@@ -56,7 +56,7 @@ def test_a_path_has_one_kind(counters):
     """Else the manager would be told two things."""
     counters.get(Counter, "requests")
 
-    with pytest.raises(InvalidArgumentError, match="is a counter, no gauge"):
+    with pytest.raises(InvalidArgumentError, match="is a counter, not a gauge"):
         counters.get(Gauge, "requests")
 
 
@@ -141,11 +141,11 @@ def test_beyond_the_limit_counters_count_and_are_not_reported(caplog):
     assert [each.counters_max for each in caplog.records] == [2]
 
 
-def test_a_retired_counter_begins_anew(counters):
+def test_a_removed_counter_begins_anew(counters):
     """And makes room for another one."""
     one = counters.get(Counter, "requests", {"disk": "sda"})
     one.inc(5)
-    one.retire()
+    one.remove()
 
     again = counters.get(Counter, "requests", {"disk": "sda"})
 

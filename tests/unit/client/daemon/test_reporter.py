@@ -6,7 +6,7 @@ import pytest
 
 from mgr.client.daemon.counters import Counter, Counters, Histogram
 from mgr.client.daemon.reported_state import Device, ReportedState
-from mgr.client.daemon.reporter import RETIRED_REPORTS_MAX, Reporter
+from mgr.client.daemon.reporter import REMOVED_REPORTS_MAX, Reporter
 from mgr.report_limits import COUNTERS_MAX
 
 
@@ -62,38 +62,38 @@ def test_values_are_those_that_were_declared(reporter, counters):
     assert len(reporter.report().values) == 1
 
 
-def test_many_retired_ones_make_a_new_declaration(reporter, counters):
+def test_many_removed_ones_make_a_new_declaration(reporter, counters):
     """One of many keeps its last value for a while: a declaration costs more."""
     series = make(counters, *range(16))
     assert declaration(reporter)[0]
 
-    series[0].retire()
+    series[0].remove()
     assert declaration(reporter) is None
     assert len(reporter.report().values) == 16
 
     for each in series[1:4]:
-        each.retire()
+        each.remove()
     assert declaration(reporter) == (True, [str(n) for n in range(4, 16)])
     assert len(reporter.report().values) == 12
 
 
-def test_a_retired_one_is_gone_after_a_while(reporter, counters):
+def test_a_removed_one_is_gone_after_a_while(reporter, counters):
     """At the latest after a dozen reports."""
     series = make(counters, *range(16))
     declaration(reporter)
-    series[0].retire()
+    series[0].remove()
 
-    said = [declaration(reporter) for _ in range(RETIRED_REPORTS_MAX + 1)]
+    said = [declaration(reporter) for _ in range(REMOVED_REPORTS_MAX + 1)]
 
-    assert said[:-1] == [None] * RETIRED_REPORTS_MAX
+    assert said[:-1] == [None] * REMOVED_REPORTS_MAX
     assert said[-1] == (True, [str(n) for n in range(1, 16)])
 
 
-def test_retired_ones_leave_room_before_new_ones_are_declared(reporter, counters):
+def test_removed_ones_leave_room_before_new_ones_are_declared(reporter, counters):
     """The manager counts what it was declaration of, and it has a limit."""
     series = make(counters, *range(COUNTERS_MAX))
     declaration(reporter)
-    series[0].retire()
+    series[0].remove()
     assert declaration(reporter) is None
 
     make(counters, "new")
@@ -104,11 +104,11 @@ def test_retired_ones_leave_room_before_new_ones_are_declared(reporter, counters
     assert declared[-1] == "new"
 
 
-def test_the_last_one_can_be_retired(reporter, counters):
+def test_the_last_one_can_be_removed(reporter, counters):
     """The manager is declaration that there is none."""
     (only,) = make(counters, 1)
     declaration(reporter)
-    only.retire()
+    only.remove()
 
     assert declaration(reporter) == (True, [])
 

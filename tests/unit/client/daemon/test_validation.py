@@ -161,7 +161,7 @@ def test_texts_that_go_make_room():
 )
 def test_a_name_that_no_daemon_may_have_is_refused(kind, ident):
     """By both sides."""
-    with pytest.raises(InvalidArgumentError, match="no daemon can be called"):
+    with pytest.raises(InvalidArgumentError, match="invalid daemon name"):
         program(kind, ident)
     with pytest.raises(ReportRefusedError):
         checked_name(kind, ident)
