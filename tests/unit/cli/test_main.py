@@ -90,7 +90,7 @@ def test_errors_are_json_where_json_was_asked_for(capsys):
         (["-m", " , ", "x"], "no manager address"),
         (["completion"], "name a shell"),
         (["completion", "tcsh"], "bash|zsh|fish"),
-        (["-w", "status"], "takes no command"),
+        (["-w", "status"], "give no command with it"),
         (["-i", "/no/such/file", "x"], "cannot read /no/such/file"),
     ],
 )
