@@ -59,7 +59,7 @@ class Status:
         note: Why it does not lead, if it has a reason; else empty.
         active: The active manager, if this one knows one.
         standbys: The standbys that this manager knows.
-        view_age_s: Seconds since it last heard of etcd; None if it never has.
+        view_age_s: Seconds since its last answer from etcd; None if it never had one.
 
     """
 

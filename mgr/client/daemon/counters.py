@@ -74,7 +74,9 @@ class SeriesSpec:
                 f"counter {self.name}: unit {self.unit!r}: use one of {UNITS}"
             )
         if not all(_LABEL.fullmatch(name) for name, _ in self.labels):
-            raise InvalidArgumentError(f"counter {self.name}: use label names like those of variables")
+            raise InvalidArgumentError(
+                f"counter {self.name}: use label names like those of variables"
+            )
         if len(self.labels) > LABELS_MAX:
             raise InvalidArgumentError(
                 f"{what}: {len(self.labels)} labels, use at most {LABELS_MAX}"
@@ -89,7 +91,9 @@ class SeriesSpec:
             )
         ascending = all(low < high for low, high in zip(self.bounds, self.bounds[1:], strict=False))
         if not ascending or not all(map(isfinite, self.bounds)):
-            raise InvalidArgumentError(f"histogram {self.name}: bounds must be finite and ascending")
+            raise InvalidArgumentError(
+                f"histogram {self.name}: bounds must be finite and ascending"
+            )
 
 
 class Series:

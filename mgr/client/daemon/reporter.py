@@ -75,7 +75,7 @@ class Reporter:
         return _declaration(added, replace=False) if added else None
 
     def report(self) -> cluster_pb2.Report:
-        """Return the values of all declared counters, and the state changed since the last report."""
+        """Return the values of all declared counters, and the state changed since the last one."""
         self._sequence += 1
         report = cluster_pb2.Report(sequence=self._sequence)
         for series in self._declared:

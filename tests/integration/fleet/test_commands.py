@@ -137,7 +137,7 @@ async def test_a_command_may_be_the_first_thing_in_the_block(fleet):
 
 
 async def test_a_command_may_be_the_first_thing_in_a_threads_block(fleet):
-    """As above; a limit that is over is said as such, not as a membership that is missing."""
+    """As above; the error names the time limit, not a missing membership."""
 
     def program():
         with Daemon("web", "eu-1", fleet.hosts) as daemon:

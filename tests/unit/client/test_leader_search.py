@@ -1,4 +1,4 @@
-"""Which of several pieces of news about the active is believed."""
+"""Which of several reports about the active counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mgr.rpc.v1.manager_pb2 import Active, Standby, WatchActiveResponse
 
 
 class Quiet(LeaderSearch):
-    """Hears what the test says, and asks nobody."""
+    """Gets its messages from the test, and asks no manager."""
 
     def _ask_all(self):
         self.asked = self._peers.addresses
@@ -56,7 +56,7 @@ def test_nobody_leads_takes_nothing_back(search):
 
 
 def test_standbys_are_learned_and_asked(search):
-    """A client that was told of one manager survives the loss of that one."""
+    """A client that was given one manager survives the loss of that one."""
     search.receive("a", "a:1", active="a", term=5, address="a:1", standbys=["c:1", ""])
 
     assert search.asked == ("a:1", "b:1", "c:1")
@@ -95,7 +95,7 @@ def test_a_client_forgets_the_active_of_a_term_that_is_named_no_more():
 
 
 def test_a_stream_is_left_once_when_its_term_is_the_newest_no_more(search):
-    """Whoever said so, and whatever its own manager says."""
+    """Whichever manager reported it, and whatever its own manager reports."""
     left = []
     search.receive("a", "a:1", active="a", term=5, address="a:1")
     with search.on_superseded(5, lambda: left.append(5)):

@@ -1,4 +1,4 @@
-"""What one stream is declaration, and when all of it is declaration anew."""
+"""What one stream declares, and when it declares all again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def reporter(counters, state):
 
 
 def declaration(reporter):
-    """The paths that are declared now, and whether anew; None if nothing."""
+    """The paths that are declared now, and whether instead of all before; None if nothing."""
     message = reporter.declare()
     return message and (message.anew, [each.labels["n"] for each in message.counters])
 
@@ -83,14 +83,14 @@ def test_a_removed_one_is_gone_after_a_while(reporter, counters):
     declaration(reporter)
     series[0].remove()
 
-    said = [declaration(reporter) for _ in range(REMOVED_REPORTS_MAX + 1)]
+    declarations = [declaration(reporter) for _ in range(REMOVED_REPORTS_MAX + 1)]
 
-    assert said[:-1] == [None] * REMOVED_REPORTS_MAX
-    assert said[-1] == (True, [str(n) for n in range(1, 16)])
+    assert declarations[:-1] == [None] * REMOVED_REPORTS_MAX
+    assert declarations[-1] == (True, [str(n) for n in range(1, 16)])
 
 
 def test_removed_ones_leave_room_before_new_ones_are_declared(reporter, counters):
-    """The manager counts what it was declaration of, and it has a limit."""
+    """The manager counts all that was declared, and it has a limit."""
     series = make(counters, *range(COUNTERS_MAX))
     declaration(reporter)
     series[0].remove()
@@ -98,14 +98,14 @@ def test_removed_ones_leave_room_before_new_ones_are_declared(reporter, counters
 
     make(counters, "new")
 
-    anew, declared = declaration(reporter)
-    assert anew
+    replaces, declared = declaration(reporter)
+    assert replaces
     assert len(declared) == COUNTERS_MAX
     assert declared[-1] == "new"
 
 
 def test_the_last_one_can_be_removed(reporter, counters):
-    """The manager is declaration that there is none."""
+    """The manager gets an empty declaration."""
     (only,) = make(counters, 1)
     declaration(reporter)
     only.remove()
@@ -118,12 +118,12 @@ def test_reports_are_numbered_from_one(reporter):
     assert [reporter.report().sequence for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_stands_is_said_once_and_nothing_is_not_said(reporter, state):
-    """Present means: instead of what was said before."""
+def test_unchanged_state_is_sent_once_and_empty_state_not_at_all(reporter, state):
+    """A field that is present replaces what was sent before."""
     quiet = reporter.report()
     state.devices = [Device("ACME_1", "sda", wear_level=0.5)]
     state.task_status["scrub"] = 3
-    news = reporter.report()
+    changed = reporter.report()
     state.devices = [Device("ACME_1", "sda", wear_level=0.5)]
     state.task_status["scrub"] = "3"
     again = reporter.report()
@@ -131,8 +131,8 @@ def test_what_stands_is_said_once_and_nothing_is_not_said(reporter, state):
     gone = reporter.report()
 
     assert not any(quiet.HasField(each) for each in ("status", "health_metrics", "devices"))
-    assert news.devices.devices[0].wear_level == 0.5
-    assert news.task_status.texts["scrub"] == "3"
+    assert changed.devices.devices[0].wear_level == 0.5
+    assert changed.task_status.texts["scrub"] == "3"
     assert not again.HasField("devices")
     assert not again.HasField("task_status")
     assert gone.HasField("task_status")
