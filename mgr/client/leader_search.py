@@ -72,8 +72,9 @@ class LeaderSearch:
         pause: wait_base = PAUSE,
         on_lower_term: Callable[[LeaderHint], None] = lambda _: None,
     ) -> None:
-        """Ask ``peers`` and the managers that they name, each again ``pause`` after its stream.
+        """Ask ``peers`` and the managers that they name.
 
+        A manager is asked again, after ``pause``, whenever its stream has ended.
         ``on_lower_term`` is called with an active whose term is below the one known before.
         """
         self.best: LeaderHint | None = None

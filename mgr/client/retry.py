@@ -47,7 +47,7 @@ _Table = tuple[tuple[type[MgrError], Failure], ...]
 
 FROM_MANAGER: Final[_Table] = (
     (NotActiveError, Failure.RETRY_ELSEWHERE),
-    # A manager that knows what became of an earlier attempt has answered the call.
+    # Before its parent class: it reports what became of an earlier attempt, which is the result.
     (MayHaveRunError, Failure.FINAL),
     (TermLostError, Failure.UNCLEAR),
     (MgrError, Failure.FINAL),

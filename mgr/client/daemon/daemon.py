@@ -37,7 +37,7 @@ class BaseDaemon(Program):
 
     """
 
-    def __init__(  # noqa: PLR0913 - who it is and whom to join, each a word
+    def __init__(  # noqa: PLR0913 - its identity and addresses, each named
         self,
         type: str,  # noqa: A002 - its name on the wire
         id: str,  # noqa: A002 - as above
@@ -49,7 +49,7 @@ class BaseDaemon(Program):
         on_replaced: Callable[[], None] | None = None,
         tls: Tls | None = None,
     ) -> None:
-        """Be ``<type>.<id>``; nothing is sent yet.
+        """Make the daemon ``<type>.<id>``; nothing is sent yet.
 
         Args:
             type: Kind of the daemon: letters, digits, ``_`` and ``-``.

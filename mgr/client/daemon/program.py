@@ -67,7 +67,7 @@ class Program:
         metadata: Mapping[str, object] | None,
         on_replaced: Callable[[], None] | None,
     ) -> None:
-        """Be ``<type>.<id>``.
+        """Make the program ``<type>.<id>``.
 
         Raises:
             InvalidArgumentError: Type or id is invalid; host, version or metadata are too long,

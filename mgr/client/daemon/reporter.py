@@ -61,11 +61,11 @@ class Reporter:
         removed = len(self._declared) - len(self._known.intersection(wanted))
         self._old_reports = self._old_reports + 1 if removed else 0
         added = [each for each in wanted if each not in self._known]
-        crowded = removed * REMOVED_SHARE > len(self._declared)
+        too_many = removed * REMOVED_SHARE > len(self._declared)
         # The manager counts removed ones until all are declared again: together with the new ones
         # they may be above its limit, though the remaining ones are not.
-        crowded = crowded or bool(removed and added and _too_many([*self._declared, *added]))
-        if self._declare_all or crowded or self._old_reports > REMOVED_REPORTS_MAX:
+        too_many = too_many or bool(removed and added and _too_many([*self._declared, *added]))
+        if self._declare_all or too_many or self._old_reports > REMOVED_REPORTS_MAX:
             nothing_declared = not self._declared and not wanted
             self._declared, self._known = wanted, set(wanted)
             self._declare_all, self._old_reports = False, 0

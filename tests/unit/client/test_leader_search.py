@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.client.leader_search import LeaderSearch
+from mgr.client.leader_search import LeaderHint, LeaderSearch, newest
 from mgr.client.peers import Peers
 from mgr.rpc.v1.manager_pb2 import Active, Standby, WatchActiveResponse
 
@@ -119,3 +119,12 @@ def test_an_active_that_nobody_names_any_more_is_not_the_best(search):
     search.receive("a", "a:1")
 
     assert search.best is None
+
+
+def test_of_several_hints_the_highest_term_wins():
+    """The first of several of one term; none of none."""
+    first, second, higher = LeaderHint(5, "a:1"), LeaderHint(5, "b:1"), LeaderHint(6, "c:1")
+
+    assert newest(first, None, second) is first
+    assert newest(first, higher) is higher
+    assert newest(None) is None
