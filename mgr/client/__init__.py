@@ -1,8 +1,8 @@
 """The Python client: finds the active manager, follows hints, retries what is safe.
 
-``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` are members of the
-fleet; ``Tls`` is what they show and trust. Each is imported when it is first asked for: a program
-pays for what it uses.
+``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` make a program a member
+of the fleet; ``Tls`` holds certificates. Each class is imported at its first use, so a program
+loads only what it needs.
 """
 
 from __future__ import annotations

@@ -197,8 +197,8 @@ def test_a_module_that_holds_the_interpreter_is_named_by_its_stack(start, module
     assert "silent too long: killed" in said
 
 
-def test_a_module_that_never_stops_does_not_keep_the_office(cluster):
-    """Its worker is killed when its time is up; only then is the office given up."""
+def test_a_module_that_never_stops_does_not_keep_leadership(cluster):
+    """Its worker is killed when its time is up; only then is leadership given up."""
     first = cluster.settled()
     cluster.enable("stays")
     worker = first.worker_pid
