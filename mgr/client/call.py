@@ -33,6 +33,7 @@ from mgr.errors import (
     UnreachableError,
 )
 from mgr.rpc.status import error_of, from_manager
+from mgr.waiting import wait
 
 HINTS_MAX: Final = 3
 """Managers that name each other are not followed for ever."""
@@ -190,7 +191,7 @@ class LeaderCall(Generic[A]):
         ended = asyncio.Event()
         call.add_done_callback(lambda _: ended.set())
         # Where others are being asked anyway, what they say is heard from the beginning.
-        if self._leader_cache.searching or not await _wait(HEDGE_S, ended):
+        if self._leader_cache.searching or not await wait(ended, HEDGE_S):
             async with asyncio.TaskGroup() as tasks:
                 newer = tasks.create_task(self._watch_newer_term(term, ended))
                 await ended.wait()
@@ -203,10 +204,10 @@ class LeaderCall(Generic[A]):
             with contextlib.suppress(SearchOverError):
                 async with self._leader_cache.search() as search:
                     await search.wait_newer(term)
-                    await _wait(SUPERSEDED_GRACE_S, ended)
+                    await wait(ended, SUPERSEDED_GRACE_S)
                     ended.set()
             # It was another call's search, which has found who leads: most likely this call's.
-            await _wait(HEDGE_S, ended)
+            await wait(ended, HEDGE_S)
 
     def _classify(
         self, failed: grpc.aio.AioRpcError, peer: Peer, term: int, *, sent: bool
@@ -265,11 +266,3 @@ class LeaderCall(Generic[A]):
 
 def _format_reasons(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{address}: {why}" for address, why in reasons.items())
-
-
-async def _wait(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for ``event``; whether it came."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
