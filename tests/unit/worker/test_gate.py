@@ -173,7 +173,7 @@ async def test_what_ran_is_given_up_when_no_proof_comes(gate, clock):
     gate.extend(5, 101.0)
     clock.advance(2)
 
-    with pytest.raises(TermLostError, match="could not be proven again"):
+    with pytest.raises(TermLostError, match="could not be confirmed again"):
         await gate.wait_term_valid(until_s=102.0)
 
 
