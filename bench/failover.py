@@ -66,14 +66,14 @@ class Observer:
         await store.close()
 
     async def _follow(self, store: EtcdStore) -> None:
-        async for news in store.follow(self.key):
+        async for event in store.follow(self.key):
             now = CLOCK.now()
-            if isinstance(news, Listed):
+            if isinstance(event, Listed):
                 self._ready.set()
-            elif isinstance(news, Changed):
-                if news.deleted:
+            elif isinstance(event, Changed):
+                if event.deleted:
                     self.deleted.append(now)
-                if any(record.create_revision == record.mod_revision for record in news.put):
+                if any(record.create_revision == record.mod_revision for record in event.put):
                     if len(self.deleted) == len(self.created):
                         self.deleted.append(now)
                         self.at_once += 1
@@ -275,8 +275,8 @@ async def lease_alone(endpoints: tuple[str, ...], ttl_s: int) -> list[float]:
         waiter = (await store.grant(60)).lease
         await store.create(key, "holder", lease=holder)
         begun = CLOCK.now()
-        async for news in store.follow(key):
-            if isinstance(news, Changed) and news.deleted:
+        async for event in store.follow(key):
+            if isinstance(event, Changed) and event.deleted:
                 break
         await _take(store, key, waiter)
         found.append((CLOCK.now() - begun) * 1e3)

@@ -111,7 +111,7 @@ async def test_a_name_held_by_a_live_manager_is_refused_and_its_holder_named(sce
     assert 6.0 <= scene.clock.now() - began_s < 7.0
 
 
-async def test_a_name_whose_holder_falls_silent_is_taken_when_its_lease_ends(scene):
+async def test_a_name_whose_holder_does_not_renew_is_taken_when_its_lease_ends(scene):
     """Its host is gone: nobody has to do anything."""
     other = await scene.place(elsewhere())
     await other.claim(shown(elsewhere()))
