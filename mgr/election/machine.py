@@ -88,7 +88,7 @@ class Event(Enum):
     """Another live manager has this name. Raised by ``ActionRunner``, after JOIN."""
     READY = auto()
     """The worker is a warm standby. Raised by the worker's message ``Ready``, or by
-    ``ActionRunner`` after WARM if a warm worker was there already."""
+    ``ActionRunner`` after START_WORKER if a warm worker was there already."""
     WORKER_EXITED = auto()
     """There is no worker: it and everything it started is dead, or there was none. Raised by
     ``WorkerSupervisor`` when the worker exits, and by ``ActionRunner`` if there is none to end."""
@@ -144,9 +144,9 @@ class Action(Enum):
 
     JOIN = auto()
     """Acquire the lease and the name, or check that they are held; then JOINED or NAME_TAKEN."""
-    WARM = auto()
+    START_WORKER = auto()
     """Ensure that there is a worker that never led, after a pause if too many crashed; READY."""
-    LEAD = auto()
+    PROMOTE = auto()
     """Open the term record, then promote the worker; STARTED follows from the worker."""
     EXTEND = auto()
     """Send the worker its new deadline."""
@@ -175,27 +175,27 @@ _P, _E, _A = Phase, Event, Action
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
     {
-        (_P.JOINING, _E.JOINED): Step(_P.WARMING, _A.WARM),
+        (_P.JOINING, _E.JOINED): Step(_P.WARMING, _A.START_WORKER),
         (_P.JOINING, _E.NAME_TAKEN): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.JOINING, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.JOINING, _E.WON): Step(_P.KILLING_WORKER, _A.KILL),
         (_P.JOINING, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.JOINING, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
         (_P.WARMING, _E.READY): Step(_P.STANDBY),
-        (_P.WARMING, _E.WORKER_EXITED): Step(_P.WARMING, _A.WARM),
+        (_P.WARMING, _E.WORKER_EXITED): Step(_P.WARMING, _A.START_WORKER),
         (_P.WARMING, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.WARMING, _E.WON): Step(_P.KILLING_WORKER, _A.KILL),
         (_P.WARMING, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.WARMING, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
-        (_P.STANDBY, _E.WON): Step(_P.STARTING, _A.LEAD),
+        (_P.STANDBY, _E.WON): Step(_P.STARTING, _A.PROMOTE),
         (_P.STANDBY, _E.INELIGIBLE): Step(_P.INELIGIBLE),
-        (_P.STANDBY, _E.WORKER_EXITED): Step(_P.WARMING, _A.WARM),
+        (_P.STANDBY, _E.WORKER_EXITED): Step(_P.WARMING, _A.START_WORKER),
         (_P.STANDBY, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.STANDBY, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.STANDBY, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
         (_P.INELIGIBLE, _E.ELIGIBLE): Step(_P.STANDBY),
         (_P.INELIGIBLE, _E.WON): Step(_P.KILLING_WORKER, _A.KILL),
-        (_P.INELIGIBLE, _E.WORKER_EXITED): Step(_P.WARMING, _A.WARM),
+        (_P.INELIGIBLE, _E.WORKER_EXITED): Step(_P.WARMING, _A.START_WORKER),
         (_P.INELIGIBLE, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.INELIGIBLE, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.INELIGIBLE, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
@@ -289,7 +289,7 @@ def _ignored() -> set[tuple[Phase, Event]]:
         *((phase, _E.STARTED) for phase in _ENDED | {_P.DRAINING, _P.HANDING_OVER}),
         *((phase, _E.DRAINED) for phase in _ENDED),
         *((phase, _E.OVERDUE) for phase in _ENDED),
-        # The worker crashed while a new lease was acquired: WARM starts another one.
+        # The worker crashed while a new lease was acquired: START_WORKER starts another one.
         (_P.JOINING, _E.WORKER_EXITED),
         # An attempt to campaign outlived its phase; revoking the lease deletes the key.
         (_P.STOPPING, _E.WON),

@@ -57,8 +57,8 @@ class ActionRunner:
         """Run ``action``; return the event that follows, or None if that is raised elsewhere."""
         handlers: Mapping[Action, Callable[[], Awaitable[Event | None]]] = {
             Action.JOIN: self._join,
-            Action.WARM: self._ensure_worker,
-            Action.LEAD: self._promote,
+            Action.START_WORKER: self._ensure_worker,
+            Action.PROMOTE: self._promote,
             Action.DRAIN: self._drain,
             Action.RELEASE: self._release,
             Action.EXIT_AFTER_HANDOVER: self._finish_hand_over,
