@@ -35,7 +35,7 @@ class Metrics:
         )
         self._mirror_age_s = Gauge(
             "mgr_mirror_age_seconds",
-            "Seconds since the copy of the store was last proven current",
+            "Seconds since the copy of the store was last known to be current",
             registry=self.registry,
         )
         self._module_up = Gauge(

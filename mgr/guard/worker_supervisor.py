@@ -243,10 +243,10 @@ class WorkerSupervisor:
                 continue
             fields = {"pid": self.worker.pid, "limit_s": self._watchdog.limit_s}
             if verdict is Verdict.DUMP:
-                log.warning("worker silent: dumping its stacks", extra=fields)
+                log.warning("no heartbeat from worker: dumping its stacks", extra=fields)
                 self.worker.dump_stacks()
             else:
-                log.error("worker silent too long: killed", extra=fields)
+                log.error("no heartbeat from worker: killed", extra=fields)
                 self.killed_by_watchdog = True
                 self.worker.kill()
 

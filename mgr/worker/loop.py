@@ -244,7 +244,10 @@ class Worker:
 
     async def _promote(self, message: Promote) -> None:
         """Become the active: wait for everything that was written before, then start modules."""
-        log.info("leading", extra={"term": message.term, "quiesced": message.predecessor_quiesced})
+        log.info(
+            "promoted to active",
+            extra={"term": message.term, "quiesced": message.predecessor_quiesced},
+        )
         self._manager.metrics.term.set(message.term)
         stopping = self._tasks.create_task(self._standby.stop(), name="stop standby")
         await _wait_for_revision(self._manager.mirror, Revision(message.term))
