@@ -12,7 +12,7 @@ from mgr.election.records import Presence, decode, encode
 from mgr.election.session import LeaseSession
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError
-from mgr.guard import host
+from mgr.guard import identity as identity_file
 from mgr.guard import presence as presence_file
 from mgr.guard.identity import ProcessIdentity, process_start_time
 from mgr.guard.presence import PresenceKey
@@ -227,4 +227,4 @@ def test_a_manager_describes_its_host():
 
 def test_a_host_without_a_proc_file_is_described_by_the_rest(tmp_path):
     """A field that cannot be found out is left out."""
-    assert host._fields(tmp_path / "none") == {}
+    assert identity_file._fields(tmp_path / "none") == {}

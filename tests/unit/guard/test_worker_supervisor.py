@@ -76,4 +76,4 @@ async def test_a_silent_worker_is_killed_once_however_long_it_takes_to_die(caplo
             await made.watch()
 
     assert worker.kills == 1
-    assert caplog.text.count("silent too long: killed") == 1
+    assert caplog.text.count("no heartbeat from worker: killed") == 1
