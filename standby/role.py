@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
 from mgr.host.worker_context import WorkerContext
+from mgr.waiting import wait
 from standby.context import StandbyContext
 from standby.down import set_down
 from standby.redirect import refusal
@@ -116,9 +116,7 @@ class StandbyRole:
 
         """
         if self._elected():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._manager.settings.hold_s):
-                    await self._promoted.wait()
+            await wait(self._promoted, self._manager.settings.hold_s)
         if self._active is not None:
             return await self._active.execute(request)
         answer = await set_down(self._manager, request.words, request.caller)

@@ -38,6 +38,7 @@ from mgr.errors import (
     UnreachableError,
 )
 from mgr.rpc.status import error_of, from_manager
+from mgr.waiting import wait
 
 HINTS_MAX: Final = 3
 """How many hints one attempt follows: two managers may name each other."""
@@ -191,7 +192,7 @@ class LeaderCall(Generic[A]):
         ended = asyncio.Event()
         call.add_done_callback(lambda _: ended.set())
         # If a search is running anyway, its results cost nothing: watch it from the beginning.
-        if self._leader_cache.searching or not await _wait(HEDGE_S, ended):
+        if self._leader_cache.searching or not await wait(ended, HEDGE_S):
             async with asyncio.TaskGroup() as tasks:
                 newer = tasks.create_task(self._watch_newer_term(term, ended))
                 await ended.wait()
@@ -204,11 +205,11 @@ class LeaderCall(Generic[A]):
             with contextlib.suppress(SearchOverError):
                 async with self._leader_cache.search() as search:
                     await search.wait_newer(term)
-                    await _wait(SUPERSEDED_GRACE_S, ended)
+                    await wait(ended, SUPERSEDED_GRACE_S)
                     ended.set()
             # The search belonged to another call, which has found the leader: most likely the
             # manager that this call waits for. So wait a little before a search of our own.
-            await _wait(HEDGE_S, ended)
+            await wait(ended, HEDGE_S)
 
     def _classify(
         self, failed: grpc.aio.AioRpcError, peer: Peer, term: int, *, sent: bool
@@ -264,11 +265,3 @@ class LeaderCall(Generic[A]):
 
 def _format_reasons(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{address}: {why}" for address, why in reasons.items())
-
-
-async def _wait(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for ``event``, ``seconds`` at most; return whether it came."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()

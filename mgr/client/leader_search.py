@@ -22,6 +22,7 @@ from tenacity.wait import wait_base
 from mgr.client.peers import Peer, Peers
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.manager_pb2 import WatchActiveRequest, WatchActiveResponse
+from mgr.waiting import Broadcast
 
 PAUSE_MAX_S: Final = 0.1
 PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=PAUSE_MAX_S, jitter=0.005)
@@ -89,7 +90,7 @@ class LeaderSearch:
         self._asked: set[str] = set()
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
+        self._changed = Broadcast()
         self._over = False
 
     async def __aenter__(self) -> Self:
@@ -112,8 +113,7 @@ class LeaderSearch:
 
         """
         if not self._over:
-            changed = self._changed
-            await changed.wait()
+            await self._changed.wait()
         if self._over:
             raise SearchOverError
 
@@ -222,8 +222,7 @@ class LeaderSearch:
                 callback()
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.notify()
         self._call_superseded()
 
 

@@ -7,7 +7,6 @@ answer is "nobody", and clients are told to retry, never to follow a guess.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +17,7 @@ from mgr.election.records import Leader, Presence, decode
 from mgr.errors import NotActiveError
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
+from mgr.waiting import wait
 
 POLL_INTERVAL_S: Final = 0.5
 """How often ``changes`` looks at the view's age, which changes without any news."""
@@ -134,9 +134,7 @@ class ClusterView:
             last_leader = self.leader()
             yield last_leader
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_INTERVAL_S):
-                        await changed.wait()
+                await wait(changed, POLL_INTERVAL_S)
                 changed.clear()
                 leader = self.leader()
                 if leader != last_leader:

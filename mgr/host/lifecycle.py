@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from mgr.state_machine import lookup
+from mgr.state_machine import StateMachine
 
 
 class Phase(Enum):
@@ -146,11 +146,5 @@ LOADING: Final = frozenset({Phase.STARTING, Phase.LATE, Phase.RESTARTING})
 """It has no instance yet: its commands are held."""
 
 
-def step(phase: Phase, event: Event) -> Step:
-    """Answer one event. Pure: same question, same answer.
-
-    Raises:
-        UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``IGNORED``.
-
-    """
-    return lookup(TRANSITIONS, IGNORED, phase, event) or Step(phase)
+step: Final = StateMachine(TRANSITIONS, IGNORED, unchanged=Step).step
+"""Return the next phase and the actions for one event. Raises ``UnexpectedEventError``."""

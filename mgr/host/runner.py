@@ -26,6 +26,7 @@ from mgr.host.bridge import Bridge, run_in_thread, thread_name
 from mgr.host.crash import Crash, CrashHandler, CrashOrigin, ignore_crash
 from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
 from mgr.host.notifications import NotificationQueue, NotifyId
+from mgr.waiting import Broadcast, wait
 
 CLOG: Final = "clog"
 """News of the cluster log, which has a caller of its own in crash reports."""
@@ -105,7 +106,7 @@ class ModuleRunner:
         self._stop_s = limits.stop_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
-        self._phase_changed = asyncio.Event()
+        self._phase_changed = Broadcast()
         self._notifications = NotificationQueue()
         self._watched_prefixes: set[str] = set()
         self._delivery: asyncio.Task[None] | None = None
@@ -177,13 +178,8 @@ class ModuleRunner:
                     f"Module '{self.name}' has experienced an error and cannot handle commands: "
                     f"{self.error or self.phase.value}"
                 )
-            try:
-                async with asyncio.timeout(max(0.0, until_s - self._clock.now())):
-                    await self._phase_changed.wait()
-            except TimeoutError:
-                raise ModuleNotReadyError(
-                    f"Module '{self.name}' did not initialize in time"
-                ) from None
+            if not await wait(self._phase_changed.next, max(0.0, until_s - self._clock.now())):
+                raise ModuleNotReadyError(f"Module '{self.name}' did not initialize in time")
 
     async def run(
         self,
@@ -282,8 +278,7 @@ class ModuleRunner:
                 fields["error"] = self.error
             log.info("module changed phase", extra=fields)
         self._on_event(self, event)
-        previous, self._phase_changed = self._phase_changed, asyncio.Event()
-        previous.set()
+        self._phase_changed.notify()
         self._start_delivery()
 
     def _perform(self, action: Action) -> None:

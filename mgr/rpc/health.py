@@ -10,7 +10,6 @@ checked before SERVING is sent.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mgr.errors import MgrError
 from mgr.rpc.interceptor import refuse
 from mgr.rpc.streams import Streams
+from mgr.waiting import Broadcast
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Status = health_pb2.HealthCheckResponse.ServingStatus
@@ -36,7 +36,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
     ) -> None:
         """Begin with every service NOT_SERVING; none is SERVING while ``accepts`` returns False."""
         self._status: dict[str, Any] = {"": SERVING} | dict.fromkeys(services, NOT_SERVING)
-        self._changed = asyncio.Event()
+        self._changed = Broadcast()
         self._streams = streams
         self._accepts = accepts
 
@@ -44,9 +44,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
         """Change the answer from this moment on, and notify the watchers."""
         for service in self._status.keys() - {""}:
             self._status[service] = SERVING if serving else NOT_SERVING
-        # A new event for the next change: each watcher wakes exactly once for this one.
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.notify()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
@@ -65,7 +63,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
         try:
             with self._streams.endable():
                 while True:
-                    changed = self._changed
+                    changed = self._changed.next
                     status = self._now(request.service)
                     if status != sent:
                         sent = status

@@ -9,7 +9,6 @@ latest, a second later where a feed is open.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from mgr.store.api import (
     StoreStatus,
 )
 from mgr.store.limits import check_commit, encoded_key
+from mgr.waiting import wait
 
 VERSION: Final = "3.6.99"
 """What ``status`` says: an etcd that may be trusted, as this dictionary may."""
@@ -246,9 +246,7 @@ class MemoryStore:
                 while feed.pending:
                     yield feed.pending.popleft()
                 # A second of real time: only a clock that says nothing of its moves needs it.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CURRENT_EVERY_S):
-                        await feed.wake.wait()
+                await wait(feed.wake, CURRENT_EVERY_S)
                 self.tick()
         finally:
             self._feeds.remove(feed)

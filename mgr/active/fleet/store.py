@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -28,6 +27,7 @@ from mgr.host.worker_context import WorkerContext
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
 from mgr.store.mirror import KeyChange
+from mgr.waiting import Broadcast, wait
 
 FLEET_OPTION_NAMES: Final = (
     BEACON_GRACE,
@@ -71,7 +71,7 @@ class FleetStore:
         self._unwritten: dict[str, bool] = {}
         self._writing: Iterable[str] = ()
         self._flush_requested = asyncio.Event()
-        self._written = asyncio.Event()
+        self._written = Broadcast()
         self._lost: TermLostError | None = None
         self._single_writes = 0
         self._has_unwritten = asyncio.Event()
@@ -104,9 +104,7 @@ class FleetStore:
         """Write what changed, for as long as the term lasts."""
         while True:
             await self._has_unwritten.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GATHER_S):
-                    await self._flush_requested.wait()
+            await wait(self._flush_requested, GATHER_S)
             operations = self._operations()
             self._writing = operations.keys()
             try:
@@ -135,8 +133,7 @@ class FleetStore:
                 self._single_writes = max(0, self._single_writes - 1)
             finally:
                 self._writing = ()
-                written, self._written = self._written, asyncio.Event()
-                written.set()
+                self._written.notify()
 
     async def wait_stored(self, name: str) -> None:
         """Return once the store holds what is known of the daemon ``name``, or that it is gone.

@@ -38,6 +38,7 @@ from mgr.host.reload import reload_in_thread
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.store.mirror import KeyChange
+from mgr.waiting import Broadcast
 
 ABSENT: Final = "Not found or unloadable"
 """Ceph's words for an enabled module that is not on this host."""
@@ -108,7 +109,7 @@ class ActiveModules:
         # Those whose instance may act by now, and whether it was external when it began.
         self._external_at_start: dict[ModuleRunner, bool] = {}
         self._stopping: set[str] = set()
-        self._stopped = asyncio.Event()
+        self._stopped = Broadcast()
         self._reloading = asyncio.Lock()
         self._enabled: tuple[str, ...] = ()
         self._draining = False
@@ -389,11 +390,11 @@ class ActiveModules:
         await self._runners[name].stop()
         del self._runners[name]
         self._stopping.discard(name)
-        stopped, self._stopped = self._stopped, asyncio.Event()
+
         self._manager.metrics.forget_module(name)
         self._callbacks.on_stopped(name)
         self.reconcile()
-        stopped.set()
+        self._stopped.notify()
 
     async def _limit_time(self) -> None:
         await self._outside.before_start()

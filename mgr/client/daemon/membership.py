@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tenacity import wait_exponential_jitter
 
-from mgr.client.absence import RetryLog
 from mgr.client.daemon.program import Program
 from mgr.client.daemon.report_session import ReopenStreamError, ReportSession
 from mgr.client.daemon.report_stream import ReportStream
@@ -37,9 +36,11 @@ from mgr.errors import (
     ReportRefusedError,
     UnreachableError,
 )
+from mgr.retry_log import RetryLog
 from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.cluster_pb2 import ReportRequest
 from mgr.rpc.v1.command_pb2 import SessionRequest
+from mgr.waiting import Broadcast
 
 SETTLE_S: Final = 0.1
 """Pause before the first join: a program declares commands and counters in its first lines."""
@@ -58,6 +59,8 @@ SEARCH_PAUSE: Final = wait_exponential_jitter(multiplier=0.05, max=PAUSE_S_MAX, 
 REFUSAL_ERRORS: Final = (InvalidArgumentError, NotAuthorizedError, ReportRefusedError)
 OVERLOAD_ERRORS: Final = (InternalError, OverloadedError)
 """Errors of a server that sheds calls because too many come at once."""
+
+NO_ACTIVE: Final = "no active manager is found, goes on looking: %s"
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +160,7 @@ class Membership:
         self._was_member = False
         self._leaving = False
         self._unhelpful: dict[str, str] = {}
-        self._changed = asyncio.Event()
+        self._changed = Broadcast()
         self._over = False
         self._tasks = asyncio.TaskGroup()
         # Made here, not in ``run``: a program may execute a command before ``run`` begins.
@@ -288,7 +291,7 @@ class Membership:
             with contextlib.suppress(_RetryElsewhereError):
                 return await self._open(hint)
         now = asyncio.get_running_loop().time
-        retry_log = RetryLog(self._program.name, now())
+        retry_log = RetryLog(log, now(), daemon=self._program.name)
         async with self._connector.search() as search:
             self._unhelpful = search.unhelpful
             pause_s, tried = PAUSE_S_MAX, 0
@@ -297,7 +300,7 @@ class Membership:
                 await wait_at_most(pause_s, search, tried)
                 leader = self._choose_leader(search.best)
                 if leader is None:
-                    retry_log.failing(now(), search.unhelpful)
+                    retry_log.failing(now(), NO_ACTIVE, _reasons(search.unhelpful))
                     continue
                 waited_s = now() - begun_s
                 if waited_s > self._backoff.rejoin_within_s:
@@ -308,12 +311,12 @@ class Membership:
                 try:
                     stream = await self._open(leader)
                 except _RetryElsewhereError as elsewhere:
-                    retry_log.failing(now(), search.unhelpful)
+                    retry_log.failing(now(), NO_ACTIVE, _reasons(search.unhelpful))
                     tried = leader.term
                     pause_s = self._backoff.after_failure_s(elsewhere.error)
                     begun_s = now()
                 else:
-                    retry_log.recovered(now(), leader.address)
+                    retry_log.recovered(now(), "an active manager is found: %s", leader.address)
                     return stream
 
     def _choose_leader(self, found: LeaderHint | None) -> LeaderHint | None:
@@ -374,8 +377,13 @@ class Membership:
             self._notify()
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.notify()
+
+
+def _reasons(unhelpful: Mapping[str, str]) -> str:
+    # In the message itself, not in fields: a program's own log seldom shows fields, and its author
+    # has nothing else to go by when an address is wrong or certificates do not fit.
+    return "; ".join(f"{address}: {why}" for address, why in sorted(unhelpful.items()))
 
 
 async def _send_call(stream: ReportStream, message: SessionRequest) -> None:

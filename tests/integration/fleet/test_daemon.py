@@ -280,7 +280,7 @@ async def test_a_missing_active_is_logged_with_the_reason_of_each_address(
     fleet, until, caplog, monkeypatch
 ):
     """Wrong hosts would otherwise go unnoticed."""
-    monkeypatch.setattr("mgr.client.absence.FIRST_LOG_S", 0.1)
+    monkeypatch.setattr("mgr.retry_log.FIRST_LOG_S", 0.1)
     monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
     fleet.lead(None)
     async with AsyncDaemon("web", "eu-1", [fleet["a"].address, "127.0.0.1:1"]) as daemon:

@@ -32,7 +32,7 @@ async def guarded(pki):
 @pytest.fixture
 def brisk(monkeypatch):
     """A search without success is logged at once."""
-    monkeypatch.setattr("mgr.client.absence.FIRST_LOG_S", 0.1)
+    monkeypatch.setattr("mgr.retry_log.FIRST_LOG_S", 0.1)
     monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
 
 
