@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from mgr.access.caps import AccessRequest, Caps
 from mgr.errors import InvalidArgumentError, NotAuthorizedError
-from mgr.store.api import Record
+from mgr.store.api import Reader, Record
 from mgr.store.keys import Keys
 
 EVERYBODY: Final = "*"
@@ -36,18 +36,6 @@ class Caller:
 
 INTERNAL_CALLER: Final = Caller()
 """The manager itself, and the modules in it."""
-
-
-class Reader(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> Mapping[str, Record]:
-        """Every key that begins with ``prefix``."""
-        ...
 
 
 class Access:

@@ -29,7 +29,7 @@ import msgspec
 
 from mgr.clock import Clock
 from mgr.command.answer import Answer
-from mgr.command.evicted import EVICTED_MAX, EvictedRequests, View
+from mgr.command.evicted import EVICTED_MAX, EvictedRequests
 from mgr.command.protocols import EarlierAttempts
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
@@ -48,15 +48,16 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FencedWriter,
     Grant,
     LeaseId,
     Modified,
     Operation,
     Put,
     Record,
-    Revision,
 )
 from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
 
 LIFE_S: Final = 600
 """An entry lives at least this long: a client retries for seconds, an operator for minutes."""
@@ -107,16 +108,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="sta
 _DECODER: Final[msgspec.json.Decoder[Started | Done]] = msgspec.json.Decoder(Started | Done)
 
 
-class Writer(Protocol):
-    """Writes that end with the term."""
-
-    async def commit(
-        self, operations: Sequence[Operation], when: Sequence[Compare] = ()
-    ) -> Revision:
-        """Do all of ``operations`` if every compare holds."""
-        ...
-
-
 class Store(Protocol):
     """What the journal asks of the store itself."""
 
@@ -145,7 +136,14 @@ class Journal:
     """
 
     def __init__(
-        self, fenced: Writer, keys: Keys, mirror: View, store: Store, *, term: int, clock: Clock
+        self,
+        fenced: FencedWriter,
+        keys: Keys,
+        mirror: Mirror,
+        store: Store,
+        *,
+        term: int,
+        clock: Clock,
     ) -> None:
         self._fenced = fenced
         self._keys = keys

@@ -12,13 +12,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from mgr.clock import timestamp
 from mgr.errors import ConflictError, InvalidArgumentError, StoreUnavailableError
-from mgr.store import computed
 from mgr.store.api import (
     ABSENT,
     OPERATIONS_MAX,
@@ -26,8 +25,10 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FencedWriter,
     Operation,
     Put,
+    Reader,
     Record,
     as_seen,
 )
@@ -65,45 +66,19 @@ class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[OptionChange, ...] = ()
 
 
-class View(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> dict[str, Record]:
-        """Every key that begins with ``prefix``, in key order."""
-        ...
-
-
-class Writer(computed.FencedWriter, Protocol):
-    """Writes that end with the term."""
-
-    async def read_settled(
-        self,
-        keys: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        *,
-        timeout_s: float | None = None,
-    ) -> dict[str, Record]:
-        """Return what stands there, whatever was sent before."""
-        ...
-
-
 class ConfigHistory:
     """Writes options, and what was there before. The active's only way to change one."""
 
-    def __init__(self, keys: Keys, view: View, writer: Writer) -> None:
-        """Read by ``view``, write by ``writer``, which shows it own writes at once."""
+    def __init__(self, keys: Keys, mirror: Reader, writer: FencedWriter) -> None:
+        """Read ``mirror`` and write by ``writer``, whose writes ``mirror`` shows at once."""
         self._keys = keys
-        self._view = view
+        self._mirror = mirror
         self._writer = writer
         self._turn = asyncio.Lock()
 
     def versions(self) -> list[ConfigVersion]:
         """Every version that is kept, newest first."""
-        records = self._view.list(self._keys.changes)
+        records = self._mirror.list(self._keys.changes)
         return [version for _, version in reversed(list(_read(records)))]
 
     async def commit(self, operations: Sequence[Put | Delete], text: str = "") -> None:
@@ -163,7 +138,7 @@ class ConfigHistory:
         return [
             Delete(key) if value is None else Put(key, value)
             for key, value in wanted.items()
-            if _value(self._view.get(key)) != value
+            if _value(self._mirror.get(key)) != value
         ]
 
     @contextlib.asynccontextmanager
@@ -194,7 +169,7 @@ class ConfigHistory:
 
     def _computed(self, operations: Sequence[Put | Delete], text: str) -> ComputedWrite:
         """What does ``operations`` and says so, if the mirror shows what stands in the store."""
-        kept = self._view.list(self._keys.changes)
+        kept = self._mirror.list(self._keys.changes)
         # In key order; what is no number, somebody's hand in the store, comes after all numbers.
         number = next(filter(None, map(_number, reversed(kept))), 0) + 1
         key = self._keys.change(number)
@@ -210,14 +185,14 @@ class ConfigHistory:
         # Fails where a version was written that the mirror does not show.
         when: list[Compare] = [Created(key, ABSENT)]
         # Fails where somebody wrote past the manager. Left out where a transaction cannot hold it.
-        seen = [as_seen(each.key, self._view.get(each.key)) for each in operations]
+        seen = [as_seen(each.key, self._mirror.get(each.key)) for each in operations]
         if len(planned) + len(when) + len(seen) <= OPERATIONS_MAX - FENCE_COMPARES:
             when += seen
         return ComputedWrite(planned, when)
 
     def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[OptionChange]:
         for operation in operations:
-            previous = _value(self._view.get(operation.key))
+            previous = _value(self._mirror.get(operation.key))
             value = operation.value if isinstance(operation, Put) else None
             if value != previous:
                 section, _, name = operation.key.removeprefix(self._keys.config).partition("/")

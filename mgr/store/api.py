@@ -266,3 +266,60 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of connections. Feeds end."""
         ...
+
+
+class Reader(Protocol):
+    """Reads the in-memory copy of the store: ``Mirror``, or whatever stands for it in a test."""
+
+    def get(self, key: str) -> Record | None:
+        """Return the record of ``key`` as last seen, None if it is absent."""
+        ...
+
+    def list(self, prefix: str) -> dict[str, Record]:
+        """Return every record whose key begins with ``prefix``, in key order."""
+        ...
+
+    def age_s(self) -> float:
+        """Return the seconds since the copy was last proven current."""
+        ...
+
+
+class FencedWriter(Protocol):
+    """Writes that are refused once the term is over: ``FencedStore``, which says what is raised."""
+
+    @property
+    def term(self) -> Revision:
+        """The term: the create revision of the leader key."""
+        ...
+
+    async def put(self, key: str, value: str, lease: LeaseId = NO_LEASE) -> Revision:
+        """Write one key."""
+        ...
+
+    async def delete(self, key: str) -> Revision:
+        """Remove one key."""
+        ...
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        when: Sequence[Compare] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> Revision:
+        """Do all ``operations`` in one transaction if every compare in ``when`` holds."""
+        ...
+
+    async def read_settled(
+        self,
+        keys: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Record]:
+        """Return the records that no earlier write of this term can change any more."""
+        ...
+
+    async def catch_up(self, when: Sequence[Compare], *, timeout_s: float) -> None:
+        """Wait until the mirror shows the changes because of which ``when`` did not hold."""
+        ...

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from mgr.errors import ConflictError
-from mgr.store.api import Compare, Operation, Revision
+from mgr.store.api import Compare, FencedWriter, Operation
 
 ATTEMPTS_MAX: Final = 5
 """So often others may come between."""
@@ -20,24 +20,6 @@ TIMEOUT_S: Final = 5.0
 """For all attempts together."""
 CATCH_UP_S: Final = 2.0
 """For the mirror to hear of what came between. It hears of anything within a second."""
-
-
-class FencedWriter(Protocol):
-    """Writes that end with the term: ``mgr.store.fenced``."""
-
-    async def commit(
-        self,
-        operations: Sequence[Operation],
-        when: Sequence[Compare] = (),
-        *,
-        timeout_s: float | None = None,
-    ) -> Revision:
-        """Do all of ``operations`` if every compare holds."""
-        ...
-
-    async def catch_up(self, when: Sequence[Compare], *, timeout_s: float) -> None:
-        """Wait until the mirror shows what refused ``when``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
