@@ -153,7 +153,7 @@ class OptionSpec:
         }
 
     def in_map(self) -> dict[str, Any]:
-        """Return the option in the form of ``module_options`` in ``mgr_map``: all values as text."""
+        """Return the option in the form of ``module_options`` in ``mgr_map``; values are text."""
         return {
             "name": self.short_name,
             "type": self.type,
