@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
+from mgr.config.enabled_modules import enabled_modules
 from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
 from mgr.host.abandoned import ModuleRole
 from mgr.host.bridge import Bridge
-from mgr.host.enabled import enabled_modules
 from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner

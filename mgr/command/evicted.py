@@ -12,12 +12,12 @@ import hashlib
 import logging
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from mgr.store.api import LeaseId, Put, Record
 from mgr.store.keys import Keys
-from mgr.store.mirror import KeyChange
+from mgr.store.mirror import KeyChange, Mirror
 
 EVICTED_MAX: Final = 300_000
 """Limit of hashes kept, some 20 MB of memory. At the limit new requests with an id are refused:
@@ -29,28 +29,10 @@ LOADED_AT_ONCE: Final = 100
 log = logging.getLogger(__name__)
 
 
-class View(Protocol):
-    """The mirror, read and followed."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> Mapping[str, Record]:
-        """Every key that begins with ``prefix``."""
-        ...
-
-    def subscribe(
-        self, prefix: str, callback: Callable[[Sequence[KeyChange]], None]
-    ) -> Callable[[], None]:
-        """Call ``callback`` with each change under ``prefix``."""
-        ...
-
-
 class EvictedRequests:
     """All evicted ids, as seen in one term. Follows the mirror from its first use on."""
 
-    def __init__(self, mirror: View, keys: Keys, *, term: int) -> None:
+    def __init__(self, mirror: Mirror, keys: Keys, *, term: int) -> None:
         """Read the records of ``mirror``; new records have ``term`` in their key."""
         self._mirror = mirror
         self._keys = keys

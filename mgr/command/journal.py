@@ -31,7 +31,7 @@ import msgspec
 
 from mgr.clock import Clock
 from mgr.command.answer import Answer
-from mgr.command.evicted import EVICTED_MAX, EvictedRequests, View
+from mgr.command.evicted import EVICTED_MAX, EvictedRequests
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     ConflictError,
@@ -49,15 +49,16 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FencedWriter,
     Grant,
     LeaseId,
     Modified,
     Operation,
     Put,
     Record,
-    Revision,
 )
 from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
 
 LIFE_S: Final = 600
 """Minimum lifetime of a record: a client retries for seconds, an operator for minutes."""
@@ -108,16 +109,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="sta
 _DECODER: Final[msgspec.json.Decoder[Started | Done]] = msgspec.json.Decoder(Started | Done)
 
 
-class Writer(Protocol):
-    """Writes that end with the term."""
-
-    async def commit(
-        self, operations: Sequence[Operation], when: Sequence[Compare] = ()
-    ) -> Revision:
-        """Do all of ``operations`` if every compare holds."""
-        ...
-
-
 class Store(Protocol):
     """The part of the store's interface that the journal uses."""
 
@@ -160,7 +151,14 @@ class Journal:
     """
 
     def __init__(
-        self, fenced: Writer, keys: Keys, mirror: View, store: Store, *, term: int, clock: Clock
+        self,
+        fenced: FencedWriter,
+        keys: Keys,
+        mirror: Mirror,
+        store: Store,
+        *,
+        term: int,
+        clock: Clock,
     ) -> None:
         self._fenced = fenced
         self._keys = keys

@@ -12,11 +12,11 @@ from mgr.active.documents.fleet_documents import FleetDocuments
 from mgr.active.modules.modules import ActiveModules
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.frozen import freeze
+from mgr.config.enabled_modules import forced_off_modules
 from mgr.election.records import Leader, decode
 from mgr.health.board import Board
 from mgr.host.cluster_view import LeaderView
 from mgr.host.context import mgr_ips
-from mgr.host.enabled import forced_off_modules
 from mgr.host.finder import always_on
 from mgr.host.worker_context import WorkerContext
 from mgr.module_api.ceph.release import RELEASE

@@ -19,6 +19,7 @@ from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
 from mgr.config.effects import MODULE_EFFECTS, readable_effects
+from mgr.config.enabled_modules import DEFAULT_ENABLED, enabled_modules
 from mgr.errors import (
     InvalidArgumentError,
     ModuleFailedError,
@@ -30,7 +31,6 @@ from mgr.host.abandoned import REMEDY, ModuleRole
 from mgr.host.bridge import Bridge, module_threads
 from mgr.host.crash import CrashHandler, ignore_crash
 from mgr.host.effects import Classification
-from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
 from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import ENDED, READY, Event, Phase
 from mgr.host.notifications import NotifyId

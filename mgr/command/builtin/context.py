@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,48 +16,8 @@ from mgr.command.registry import Registry
 from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
-from mgr.store import computed
-from mgr.store.api import NO_LEASE, Grant, LeaseId, Record, Revision
+from mgr.store.api import FencedWriter, Grant, Reader
 from mgr.store.keys import Keys
-
-
-class View(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> dict[str, Record]:
-        """Every key that begins with ``prefix``, in key order."""
-        ...
-
-    def age_s(self) -> float:
-        """Seconds since it was last proven current."""
-        ...
-
-
-class Writer(computed.FencedWriter, Protocol):
-    """Writes that end with the term: ``mgr.store.fenced``."""
-
-    @property
-    def term(self) -> Revision:
-        """That term."""
-        ...
-
-    async def put(self, key: str, value: str, lease: LeaseId = NO_LEASE) -> Revision:
-        """Write one key."""
-        ...
-
-    async def delete(self, key: str) -> Revision:
-        """Remove one key."""
-        ...
-
-    async def read_settled(
-        self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()
-    ) -> Mapping[str, Record]:
-        """Return what stands there, whatever was sent before; the mirror shows it then."""
-        ...
 
 
 class Leases(Protocol):
@@ -150,8 +110,8 @@ class BuiltinContext:
     manager_id: str
     version: str
     keys: Keys
-    mirror: View
-    fenced: Writer
+    mirror: Reader
+    fenced: FencedWriter
     leases: Leases
     config: ConfigValues
     history: ConfigHistory

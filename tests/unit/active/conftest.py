@@ -9,13 +9,12 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
-from mgr.config.enabled_modules import Switch, encode
+from mgr.config.enabled_modules import DEFAULT_ENABLED, Switch, encode
 from mgr.config.values import ConfigValues
 from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.host.cluster_view import ClusterView
 from mgr.host.effects import declared_effects
-from mgr.host.enabled import DEFAULT_ENABLED
 from mgr.host.finder import DiscoveredModule
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
