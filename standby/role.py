@@ -71,7 +71,7 @@ class StandbyRole:
                 break
         manager.abandoned_instances.subscribe(self.reconcile)
         manager.mirror.subscribe(manager.keys.modules, self.reconcile)
-        manager.mirror.subscribe(manager.keys.config, self.reconcile)
+        manager.config.subscribe(self.reconcile)
         self.reconcile()
 
     def reconcile(self, _changes: object = None) -> None:

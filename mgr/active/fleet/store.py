@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mgr.active.fleet.gc_tuning import GcTuner
@@ -27,19 +27,20 @@ from mgr.errors import InvalidArgumentError, OutcomeUnknownError, StoreError, Te
 from mgr.host.worker_context import WorkerContext
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
-from mgr.store.mirror import KeyChange
 
-FLEET_OPTION_NAMES: Final = (
-    BEACON_GRACE,
-    COUNTERS_MAX,
-    DAEMON_GRACE,
-    DAEMON_PRUNE,
-    DAEMONS_MAX,
-    STATS_PERIOD,
-    STATS_THRESHOLD,
-    VALUES_MAX,
+FLEET_OPTION_NAMES: Final = frozenset(
+    (
+        BEACON_GRACE,
+        COUNTERS_MAX,
+        DAEMON_GRACE,
+        DAEMON_PRUNE,
+        DAEMONS_MAX,
+        STATS_PERIOD,
+        STATS_THRESHOLD,
+        VALUES_MAX,
+    )
 )
-"""The options by which a fleet is tuned."""
+"""The options that ``FleetOptions`` is made of."""
 CHECK_EVERY_S: Final = 1.0
 WRITTEN_MAX: Final = 100
 """Daemons written in one transaction, which holds only so much."""
@@ -83,7 +84,7 @@ class FleetStore:
 
     def follow(self) -> None:
         """Change the fleet's tuning with the options, from now on."""
-        self._manager.mirror.subscribe(self._manager.keys.config, self._apply_options)
+        self._manager.config.subscribe(self._apply_options)
 
     async def watch(self) -> None:
         """Look after the fleet, for as long as the term lasts."""
@@ -216,13 +217,13 @@ class FleetStore:
         self._flush_requested.clear()
         return operations
 
-    def _apply_options(self, changes: Sequence[KeyChange] = ()) -> None:
-        # Whoever changed an option waits for this, and it is hardly ever one of these.
-        if changes and not any(change.key.endswith(FLEET_OPTION_NAMES) for change in changes):
+    def _apply_options(self, changed: frozenset[str]) -> None:
+        # Every option that is changed waits for this, and few of them are about the fleet.
+        if changed.isdisjoint(FLEET_OPTION_NAMES):
             return
-        before, tuning = self._fleet.options, self._fleet_options()
-        self._fleet.set_options(tuning)
-        if before.report_config != tuning.report_config:
+        before, options = self._fleet.options, self._fleet_options()
+        self._fleet.set_options(options)
+        if before.report_config != options.report_config:
             self._report_config_changed.set()
 
     def _fleet_options(self) -> FleetOptions:

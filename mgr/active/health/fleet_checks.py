@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from mgr.cluster.daemon import Metric
+from mgr.cluster.fleet_health import FleetHealth
 from mgr.health.check import Check, Severity
 
 SILENT: Final = "MGR_DAEMON_SILENT"
@@ -15,44 +17,6 @@ NAMED_MAX: Final = 10
 """Daemons named in a summary."""
 DETAILS_MAX: Final = 100
 """Lines of detail: a fleet has ten thousand daemons, and a reader one screen."""
-
-
-class Metric(Protocol):
-    """A number that a daemon reports for health."""
-
-    @property
-    def value(self) -> int:
-        """How many of what is wrong."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """What is wrong, in words."""
-        ...
-
-
-class FleetHealth(Protocol):
-    """What ``mgr.cluster.fleet`` found."""
-
-    @property
-    def silent(self) -> Mapping[str, str]:
-        """Who is silent, by name: the host."""
-        ...
-
-    @property
-    def duplicate_names(self) -> Sequence[str]:
-        """Whose name two programs had."""
-        ...
-
-    @property
-    def clocks(self) -> Mapping[str, float]:
-        """By name, how many seconds a clock is ahead."""
-        ...
-
-    @property
-    def metrics(self) -> Mapping[str, Sequence[tuple[str, Metric]]]:
-        """By code, who reports it, and what."""
-        ...
 
 
 def fleet_checks(found: FleetHealth) -> list[Check]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mgr.errors import ConflictError, StoreError, TermLostError
 from mgr.health.board import Board
@@ -41,9 +41,9 @@ class MuteStore:
         # A write that was refused is computed again from what is stored now.
         self._changed.set()
 
-    def follow(self) -> Callable[[], None]:
-        """Load again at every change; returns what ends that."""
-        return self._mirror.subscribe(self._keys.mutes, self.load)
+    def follow(self) -> None:
+        """Load the mutes again whenever a stored one changes, from now on."""
+        self._mirror.subscribe(self._keys.mutes, self.load)
 
     async def run(self) -> None:
         """Write what becomes of mutes by themselves, for as long as the term lasts."""

@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from mgr.active.fleet.counter_rows import CounterRowReader
-from mgr.active.fleet.reader import FleetReader
-from mgr.active.modules.background_commands import BackgroundCommand, BackgroundCommands, Execute
+from mgr.active.modules.background_commands import BackgroundCommand
 from mgr.active.modules.compare_and_set import compare_and_set
 from mgr.active.modules.database import Database
-from mgr.active.modules.modules import ActiveModules
-from mgr.active.modules.remote import Remote
-from mgr.cluster.log import ClusterLog, Priority
-from mgr.cluster.maps import Maps
-from mgr.cluster.progress import Progress, ProgressEvent
+from mgr.active.term_parts import TermParts
+from mgr.cluster.log import Priority
+from mgr.cluster.progress import ProgressEvent
 from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, WEAR, stored_device
 from mgr.command.dispatch import Request
-from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.manager_options import ENTRY_LIMIT
 from mgr.errors import ConflictError, InvalidArgumentError, MgrError, NotPermittedError
-from mgr.health.board import Board
 from mgr.health.check import Check
 from mgr.host.bridge import Bridge
 from mgr.host.context import ReadOnlyContext
-from mgr.host.worker_context import WorkerContext
 from mgr.module_api.context import OptionValue
-from mgr.store.api import Delete, LeaseId, Put, as_seen
+from mgr.store.api import Delete, Put, as_seen
 from mgr.store.computed import ComputedWrite, commit_computed
-from mgr.store.fenced import FencedStore
 
 WRITE_S: Final = 6.0
 """How long a module waits for a write. Longer than the write itself may take, so that what
@@ -45,31 +36,6 @@ COMMAND_S: Final = 30.0
 """For a command that one module has the manager run."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TermParts:
-    """What the active's modules share. Only the loop touches any of it but what ``maps`` reads.
-
-    Attributes:
-        lease: The node lease, on which published addresses hang.
-
-    """
-
-    manager: WorkerContext
-    fenced: FencedStore
-    history: ConfigHistory
-    lease: LeaseId
-    maps: Maps
-    modules: ActiveModules
-    fleet: FleetReader
-    rows: CounterRowReader
-    background_commands: BackgroundCommands
-    board: Board
-    log: ClusterLog
-    progress: Progress
-    remote: Remote
-    execute: Execute
 
 
 class ActiveContext(ReadOnlyContext):
@@ -86,15 +52,15 @@ class ActiveContext(ReadOnlyContext):
         self.get = parts.maps.read
         self.get_map = parts.maps.read_published
         self.get_map_versions = parts.maps.versions
-        # What the fleet shows is made of what is read already: nothing of it crosses.
-        fleet = parts.fleet
+        # These read on the calling thread; they never wait for the loop.
+        fleet = parts.fleet_reader
         self.get_servers = fleet.get_servers
         self.get_metadata = fleet.get_metadata
         self.get_daemon_status = fleet.get_daemon_status
         self.get_daemon_health_metrics = fleet.get_daemon_health_metrics
         self.get_perf_schema = fleet.get_perf_schema
-        self.get_daemons = parts.rows.get_daemons
-        self.get_counter_rows = parts.rows.get_counter_rows
+        self.get_daemons = parts.counter_rows.get_daemons
+        self.get_counter_rows = parts.counter_rows.get_counter_rows
         self.get_counter = fleet.get_counter
         self.get_latest_counter = fleet.get_latest_counter
         self.get_latest_labelled_counter = fleet.get_latest_labelled_counter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -318,11 +318,10 @@ class ActiveModules:
             if runner := self._runners.get(module):
                 runner.notify_store(key)
 
-    def notify_config(self, changes: Sequence[KeyChange]) -> None:
-        """Tell every module that options changed, whether or not its own did: as Ceph does."""
-        reclassified = any(change.key.endswith(MODULE_EFFECTS) for change in changes)
-        if reclassified and self.acts_outside:
-            # The option may have said so of one that runs already.
+    def notify_config(self, changed: frozenset[str]) -> None:
+        """Notify every module that options changed, also of others' options: as Ceph does."""
+        if MODULE_EFFECTS in changed and self.acts_outside:
+            # A module that runs already may count as external from now on.
             self._tasks.create_task(self._limit_time())
         for runner in self._runners.values():
             runner.notify_config()
@@ -419,6 +418,18 @@ class ActiveModules:
             if each.instance is not None and each.phase not in {*ENDED, Phase.STOPPING}
         }
         self._callbacks.on_event(runner.name, event)
+
+
+def commands_of(found: DiscoveredModule) -> list[Command]:
+    """Return the commands that ``found`` declares; log and leave out those that are invalid."""
+    commands = []
+    for declaration in found.commands:
+        try:
+            commands.append(Command.of_module(found.name, declaration))
+        except InvalidArgumentError as error:
+            fields = {"module_name": found.name, "command": declaration.signature_text}
+            log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - no traceback needed
+    return commands
 
 
 class _RestartingModule:

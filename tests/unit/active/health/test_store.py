@@ -214,7 +214,7 @@ async def test_a_stored_option_that_does_not_fit_is_named(active):
 
 async def test_a_silent_store_is_shown_and_forgotten(active, monkeypatch):
     """Modules that read health learn that what they read may be old."""
-    monkeypatch.setattr("mgr.active.role.STORE_CHECK_EVERY_S", 0.001)
+    monkeypatch.setattr("mgr.active.health.checks.STORE_CHECK_EVERY_S", 0.001)
     async with active(quiet("one"), enabled=["one"]) as cluster:
         codes = cluster.role._board
         with monkeypatch.context() as cut:
