@@ -1,4 +1,4 @@
-"""What a module of the active manager can reach, in this process."""
+"""Implements the module context on the active: what a module calls, from its own threads."""
 
 from __future__ import annotations
 
@@ -26,23 +26,27 @@ from mgr.store.api import Delete, Put, as_seen
 from mgr.store.computed import ComputedWrite, commit_computed
 
 WRITE_S: Final = 6.0
-"""How long a module waits for a write. Longer than the write itself may take, so that what
-comes out is the store's own word."""
+"""How long a module waits for a write. Longer than the write's own time-out, so that the module
+gets the store's error and not ours."""
 LOOP_CALL_S: Final = 5.0
-"""For what only touches memory: the loop is asked to do it between two other things."""
+"""Limit for calls on the loop that only touch memory."""
 DATABASE_S: Final = 20.0
-"""For a whole database, which takes several writes if it is large."""
+"""Limit for reading or writing a whole database, which takes several writes if it is large."""
 COMMAND_S: Final = 30.0
-"""For a command that one module has the manager run."""
+"""Limit for a command that a module has the manager run."""
 
 T = TypeVar("T")
 
 
 class ActiveContext(ReadOnlyContext):
-    """One module's reach: implements ``mgr.module_api.context.ModuleContext``."""
+    """Implements ``mgr.module_api.context.ModuleContext`` for one module.
+
+    Its methods run on the module's threads. Reads use the mirror directly; whatever changes
+    something runs on the loop, and the calling thread waits for the result.
+    """
 
     def __init__(self, parts: TermParts, module: str, bridge: Bridge) -> None:
-        """Cross by ``bridge``; once that is closed, every write raises ``TermLostError``."""
+        """Run work on the loop by ``bridge``; once it is closed, writes raise ``TermLostError``."""
         super().__init__(parts.manager, module)
         self._parts = parts
         self._bridge = bridge
@@ -128,7 +132,7 @@ class ActiveContext(ReadOnlyContext):
 
     def store_database(self, image: bytes) -> None:
         """See ``mgr.module_api.context``."""
-        # What costs time is done here, on the module's thread.
+        # Hashing and compressing is done here, on the module's thread, not on the loop.
         change = self._database.change(image)
         self._bridge.to_loop(self._database.write(change), timeout_s=DATABASE_S)
 
