@@ -51,8 +51,8 @@ async def test_draining_finishes_what_runs_and_stops_what_serves(active):
 
 
 @pytest.mark.parametrize("stuck", ["command", "serve"])
-async def test_what_does_not_end_in_the_budget_is_not_called_quiesced(active, stuck):
-    """The guard then kills the worker before it gives the office back."""
+async def test_a_drain_past_its_budget_is_not_quiesced(active, stuck):
+    """The guard then kills the worker before it releases leadership."""
     inside, never = threading.Event(), threading.Event()
 
     class Stuck(MgrModule):
@@ -82,7 +82,7 @@ async def test_what_does_not_end_in_the_budget_is_not_called_quiesced(active, st
 
 
 async def test_a_command_of_the_managers_own_is_waited_for_as_well(active):
-    """It may be in the middle of a write: then the office is not quiet yet."""
+    """It may be in the middle of a write: then the term is not quiesced yet."""
     inside, go = asyncio.Event(), asyncio.Event()
     async with active() as cluster:
         commit = cluster.store.commit

@@ -211,7 +211,7 @@ async def test_commands_of_a_module_that_cannot_run_are_refused_with_the_reason(
             await cluster.ask("cannot", "say")
 
 
-async def test_a_crash_in_serve_is_told_in_the_cluster_log(active):
+async def test_a_crash_in_serve_is_written_to_the_cluster_log(active):
     """Whoever follows the log sees it as it happens."""
 
     def crashes(self):
@@ -247,7 +247,7 @@ async def test_what_there_is_to_ask_includes_disabled_modules(active):
     assert tag
 
 
-async def test_a_module_is_told_of_options_that_change(active):
+async def test_a_module_is_notified_of_changed_options(active):
     """Within the time of one crossing, on its own command thread."""
     heard = threading.Event()
 
@@ -266,7 +266,7 @@ async def test_a_module_is_told_of_options_that_change(active):
     assert Listens.seen == "Rome"
 
 
-async def test_a_module_is_told_of_health_and_log_if_it_asked(active):
+async def test_a_module_is_notified_of_health_and_log_if_it_asked(active):
     """``NOTIFY_TYPES`` decides."""
     told = []
     heard = threading.Event()
