@@ -7,8 +7,9 @@ stored value takes effect at once, for every manager.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,8 @@ TYPE_ORDER: Final = (GLOBAL, "mon", OURS, "osd", "mds", "client")
 """The order in which sections are listed; other types follow in alphabetical order."""
 
 _UNREAD: Final = object()
+
+log = logging.getLogger(__name__)
 
 
 class StoredOption(NamedTuple):
@@ -55,6 +58,27 @@ class ConfigValues:
         self._keys = keys
         self.schemas = schemas
         self._now = _Snapshot({}, {}, schemas.version)
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
+
+    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Call ``listener`` on the loop after each change, with the names of changed options.
+
+        The names are those of options that were stored or removed in any section. The new values
+        are loaded by then. ``listener`` must not wait.
+        """
+        self._listeners.append(listener)
+
+    def reload(self, records: Mapping[str, Record], changed_keys: Iterable[str]) -> None:
+        """Load ``records`` and then report the change of ``changed_keys`` to every listener."""
+        self.load(records)
+        prefix = self._keys.config
+        names = frozenset(key.removeprefix(prefix).partition("/")[2] for key in changed_keys)
+        for listener in self._listeners:
+            try:
+                listener(names)
+            except Exception:
+                # One listener that fails on a stored value must not keep it from the others.
+                log.exception("a changed option could not be acted on", extra={"options": names})
 
     @property
     def effective_values(self) -> Mapping[str, str]:

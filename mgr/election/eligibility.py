@@ -7,8 +7,11 @@ that led last: an older mgrd may not understand data that a newer one wrote.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
+from mgr.election.records import Presence
+from mgr.errors import NotFoundError, NotPermittedError
 from mgr.store.api import StoreStatus
 from mgr.store.identity import StoreIdentity
 
@@ -82,3 +85,23 @@ def is_trusted(version: str) -> bool:
     found = tuple(int(number) for number in numbers.groups())
     line = [first for first in TRUSTED_FROM if first[:2] == found[:2]]
     return found >= line[0] if line else found > TRUSTED_FROM[-1]
+
+
+def check_successor(name: str, presences: Sequence[Presence], *, own: str) -> None:
+    """Raise unless the manager ``name`` can take over leadership from ``own``.
+
+    Raises:
+        NotFoundError: ``name`` is no warm standby; the message lists the warm standbys.
+        NotPermittedError: ``name`` runs an older version, which may not read what was written.
+
+    """
+    versions = {each.name: each.version for each in presences}
+    warm = sorted({each.name for each in presences if each.warm} - {own})
+    if name not in warm:
+        known = ", ".join(warm) or "there is none"
+        raise NotFoundError(f"manager {name!r} is no warm standby: {known}")
+    theirs, ours = versions[name], versions.get(own, "")
+    if version_numbers(theirs) < version_numbers(ours):
+        raise NotPermittedError(
+            f"manager {name!r} runs {theirs}, which is older than {ours} here: it would not lead"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mgr.clock import Clock
@@ -17,7 +18,7 @@ from mgr.settings import Settings
 from mgr.store.api import Store
 from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
-from mgr.store.mirror import Mirror
+from mgr.store.mirror import KeyChange, Mirror
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +85,13 @@ def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schema
 
 
 def follow_config(config: ConfigValues, mirror: Mirror, keys: Keys) -> None:
-    """Keep ``config`` as the mirror shows it, from now on.
+    """Load the options into ``config`` now and after every change.
 
-    Call it before anybody else subscribes to ``keys.config``: whoever is told after it reads
-    the new values already.
+    Whoever depends on options subscribes to ``config``, which reports a change after loading it.
     """
 
-    def load(_changes: object) -> None:
-        config.load(mirror.list(keys.config))
+    def reload(changes: Sequence[KeyChange]) -> None:
+        config.reload(mirror.list(keys.config), [change.key for change in changes])
 
-    mirror.subscribe(keys.config, load)
-    load(())
+    config.load(mirror.list(keys.config))
+    mirror.subscribe(keys.config, reload)
