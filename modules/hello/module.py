@@ -6,6 +6,8 @@ No ``from __future__ import annotations`` here: commands are derived from annota
 """
 
 import errno
+import html
+from http import HTTPStatus
 from typing import Any
 
 from mgr_module import (
@@ -16,10 +18,8 @@ from mgr_module import (
     MgrStandbyModule,
     Option,
 )
-from mgr_util import build_url
+from mgr_util import HttpPage, HttpReply, build_url, redirect_to_active, text_reply
 from object_format import ErrorResponse, Responder
-
-from .page import HttpPage, Reply, greeting, redirect_to_active
 
 SERVER_OPTIONS = (
     Option(
@@ -132,9 +132,14 @@ class Module(MgrModule):
     def _count(self) -> int:
         return int(self.get_store(COUNT) or 0)
 
-    def _reply(self, path: str) -> Reply:
-        self.log.debug("page %s", path)
-        return greeting(self._sentence(), manager=self.get_mgr_id())
+    def _reply(self, target: str) -> HttpReply:
+        self.log.debug("page %s", target)
+        body = (
+            "<!doctype html><title>hello</title>"
+            f"<h1>{html.escape(self._sentence())}</h1>"
+            f"<p>served by manager {html.escape(self.get_mgr_id())}</p>\n"
+        )
+        return text_reply(HTTPStatus.OK, body, html=True)
 
 
 class StandbyModule(MgrStandbyModule):
@@ -145,7 +150,7 @@ class StandbyModule(MgrStandbyModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = HttpPage(lambda path: redirect_to_active(self.get_active_uri(), path))
+        self._page = HttpPage(lambda target: redirect_to_active(self.get_active_uri(), target))
 
     def serve(self) -> None:
         """Redirect until told to stop."""

@@ -9,13 +9,22 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from mgr_module import MgrModule, MgrStandbyModule, Option
-from mgr_util import build_url
+from mgr_util import (
+    HttpPage,
+    HttpReply,
+    build_url,
+    redirect_to_active,
+    request_path,
+    text_reply,
+)
 
-from .page import METRICS, HttpPage, Reply, index, plain, redirect_to_active
 from .scrape import ExportData, ScrapeCache, Stale, render
 from .text import CONTENT_TYPE
 
 EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
+METRICS: Final = "/metrics"
+INDEX: Final = f'<!doctype html><title>prometheus</title><a href="{METRICS}">metrics</a>\n'
+METHODS: Final = ("GET", "HEAD")
 REDIRECT, EMPTY, ERROR = "redirect", "default", "error"
 
 SERVER_OPTIONS: Final = [
@@ -99,7 +108,7 @@ class Module(MgrModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is collected yet."""
         super().__init__(*args, **kwargs)
-        self._page = HttpPage(self._reply)
+        self._page = HttpPage(self._reply, methods=METHODS)
         self._scrape_cache = ScrapeCache(lambda: list(render(self._export_data())))
 
     def serve(self) -> None:
@@ -113,11 +122,12 @@ class Module(MgrModule):
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _reply(self, path: str) -> Reply:
+    def _reply(self, target: str) -> HttpReply:
+        path = request_path(target)
         if path == "/":
-            return index()
+            return text_reply(HTTPStatus.OK, INDEX, html=True)
         if path != METRICS:
-            return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
+            return text_reply(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         interval_s = self.get_module_option("scrape_interval")
         allow_stale = self.get_module_option("stale_cache_strategy") == "log"
         try:
@@ -126,8 +136,8 @@ class Module(MgrModule):
             )
         except Stale:
             why = "the last text is old, and the next one is being made\n"
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE, why, Retry_After="1")
-        return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE}, text)
+            return text_reply(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=1)
+        return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE}, text)
 
     def _export_data(self) -> ExportData:
         daemons = self.get_daemons()
@@ -159,7 +169,7 @@ class StandbyModule(MgrStandbyModule):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = HttpPage(self._reply)
+        self._page = HttpPage(self._reply, methods=METHODS)
 
     def serve(self) -> None:
         """Answer as configured until told to stop."""
@@ -170,16 +180,17 @@ class StandbyModule(MgrStandbyModule):
         """Let ``serve`` return."""
         self._page.close()
 
-    def _reply(self, path: str) -> Reply:
+    def _reply(self, target: str) -> HttpReply:
+        path = request_path(target)
         if path not in {"/", METRICS}:
-            return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
+            return text_reply(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         behaviour = self.get_module_option("standby_behaviour")
         if behaviour == ERROR:
             status = self.get_module_option("standby_error_status_code")
-            return plain(status, "this manager is a standby\n")
+            return text_reply(status, "this manager is a standby\n")
         if behaviour == REDIRECT or path == "/":
             return redirect_to_active(self.get_active_uri(), path)
-        return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
+        return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
 
 
 def _url(module: MgrModule, host: str, port: int) -> str:
