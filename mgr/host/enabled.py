@@ -1,4 +1,4 @@
-"""Which modules are to run: what the store says, and what holds where it says nothing."""
+"""Decides which modules run: the records in the store, and a default where there is none."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
 DEFAULT_ENABLED: Final = frozenset({"crash", "progress", "status"})
-"""Modules that run where no record says otherwise: so a new cluster answers more than its own."""
+"""Modules that run unless a record disables them, so that a new cluster is useful at once."""
 
 
 def enabled_modules(mirror: Mirror, keys: Keys, always_on: AbstractSet[str]) -> list[str]:
-    """Every module that is to run, by name, whether or not it is on this host."""
+    """Return the names of all modules that should run, whether or not they are on this host."""
     enabled = DEFAULT_ENABLED | always_on
     for key, record in mirror.list(keys.modules).items():
         name = key.removeprefix(keys.modules)
@@ -29,7 +29,7 @@ def enabled_modules(mirror: Mirror, keys: Keys, always_on: AbstractSet[str]) -> 
 
 
 def forced_off_modules(mirror: Mirror, keys: Keys) -> list[str]:
-    """Every module that an operator forced off, by name."""
+    """Return the names of all modules that an operator forced off."""
     return [
         key.removeprefix(keys.modules)
         for key, record in mirror.list(keys.modules).items()
