@@ -1,6 +1,6 @@
-"""Names that ceph-mgr modules import from ``mgr_util``. Their home is ``mgr.module_api``.
+"""Names that ceph-mgr modules import from ``mgr_util``, defined in ``mgr.module_api``.
 
-Those of ``http_page`` are ours, not ceph-mgr's.
+The names of ``http_page`` are ours, not ceph-mgr's.
 """
 
 from mgr.module_api.ceph.cephfs import (

@@ -1,4 +1,4 @@
-"""Which release of the module interface this manager speaks, in the form modules ask for it."""
+"""The Ceph release whose module interface is implemented, and the version line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class CephReleases(IntEnum):
-    """The releases, in order."""
+    """Ceph's releases, in order."""
 
     argonaut = 1
     bobtail = 2
@@ -34,15 +34,15 @@ class CephReleases(IntEnum):
 
 
 RELEASE: Final = "tentacle"
-"""The release whose interface this is. ``CephReleases`` names it ``maximum``, as there."""
+"""The release whose interface is implemented. In ``CephReleases`` it is ``maximum``, as in Ceph."""
 
 
-# Looked up on disk, and asked again by each module that is constructed on promotion.
+# Cached, because it reads from disk and every module calls it when constructed on promotion.
 @functools.cache
 def version_line(number: str = "") -> str:
-    """A line of the form in which daemons say their version: the third word is the number.
+    """Return a version line as Ceph's daemons report it: the third word is the version number.
 
-    That of this manager, or ``number``.
+    The number is ``number``, by default that of this manager.
     """
     try:
         number = number or version("mgr")
@@ -52,7 +52,7 @@ def version_line(number: str = "") -> str:
 
 
 def lookup_release_name(major: int) -> str:
-    """The name of release ``major``: ``unknown`` beyond the table, ``unspecified`` below 0."""
+    """Return the name of a release; ``unknown`` above the table, ``unspecified`` below 0."""
     if major < 0:
         return "unspecified"
     if major == CephReleases.maximum:
