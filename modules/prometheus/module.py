@@ -1,7 +1,7 @@
-"""Prometheus: exports what every daemon counts, who is up, health, and versions of maps.
+"""Prometheus: exports counters of all daemons, which daemons are up, health, and map versions.
 
-Each manager listens; what a standby answers is an option. No ``from __future__ import annotations``
-here: commands are derived from annotations.
+Each manager listens; an option sets what a standby answers. No ``from __future__ import
+annotations`` here: commands are derived from annotations.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ SERVER_OPTIONS: Final = [
         default=EMPTY,
         enum_allowed=[EMPTY, ERROR, REDIRECT],
         runtime=True,
-        desc="what standbys answer: an empty text, an error, or where the active is",
+        desc="what standbys answer: an empty text, an error, or a redirect to the active",
     ),
     Option(
         "standby_error_status_code",
@@ -54,7 +54,7 @@ SERVER_OPTIONS: Final = [
 
 
 class Module(MgrModule):
-    """Answers scrapes. Nothing is collected while nobody asks."""
+    """Answers scrapes. Data is collected only when it is scraped."""
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
@@ -65,28 +65,28 @@ class Module(MgrModule):
             default=15.0,
             min=0.1,
             runtime=True,
-            desc="for how many seconds a text is answered again before the next is made",
+            desc="for how many seconds a text is cached before the next one is made",
         ),
         Option(
             "cache",
             type="bool",
             default=True,
             runtime=True,
-            desc="if false, a text is made for each scrape",
+            desc="if false, each scrape makes a new text",
         ),
         Option(
             "stale_cache_strategy",
             default="log",
             enum_allowed=["log", "fail"],
             runtime=True,
-            desc="while the next text is made: answer the last one, or with an error",
+            desc="while the next text is being made: answer with the last one, or an error",
         ),
         Option(
             "exclude_perf_counters",
             type="bool",
             default=False,
             runtime=True,
-            desc="leave out what daemons count",
+            desc="leave out the counters of daemons",
         ),
         Option(
             "stats_threshold",
@@ -106,18 +106,18 @@ class Module(MgrModule):
     ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is collected yet."""
+        """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
         self._page = HttpPage(self._reply, methods=METHODS)
         self._scrape_cache = ScrapeCache(lambda: list(render(self._export_data())))
 
     def serve(self) -> None:
-        """Answer until told to stop."""
+        """Answer until ``shutdown``."""
         host, port = _listen_on(self)
         self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._page.close()
 
     # -- inside -----------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class Module(MgrModule):
 
 
 class StandbyModule(MgrStandbyModule):
-    """The waiting half: has nothing to export, or a scrape of every manager would count twice."""
+    """The standby class. It exports nothing, so that scraping all managers counts nothing twice."""
 
     MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
 
@@ -172,12 +172,12 @@ class StandbyModule(MgrStandbyModule):
         self._page = HttpPage(self._reply, methods=METHODS)
 
     def serve(self) -> None:
-        """Answer as configured until told to stop."""
+        """Answer as configured until ``shutdown``."""
         host, port = _listen_on(self)
         self._page.run(host, port, ready=lambda bound: self.log.info("answers on %d", bound))
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._page.close()
 
     def _reply(self, target: str) -> HttpReply:
@@ -194,12 +194,12 @@ class StandbyModule(MgrStandbyModule):
 
 
 def _url(module: MgrModule, host: str, port: int) -> str:
-    # Nobody can reach "every interface": the manager's own address stands for it.
+    # Clients cannot connect to "every interface", so publish the manager's own address.
     reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
     return build_url(reached_as, "http", port, "/")
 
 
 def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
-    # Localized: each manager may have a port of its own, so that three can share a machine.
+    # Localized: each manager may have its own port, so that three can run on one machine.
     host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
     return str(host), int(module.get_localized_module_option("server_port"))

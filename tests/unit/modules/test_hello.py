@@ -83,7 +83,7 @@ def test_it_counts_across_instances():
     assert command(hello, "hello count").stdout == "1"
     assert command(hello, "hello count", by=4).stdout == "5"
     assert command(Module("hello", context), "hello count").stdout == "6"
-    assert command(hello, "hello reset") == (0, "", "begun anew")
+    assert command(hello, "hello reset") == (0, "", "count is reset")
     assert context.store == {}
 
 
