@@ -13,6 +13,7 @@ from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
 from mgr.host.abandoned import ModuleRole
 from mgr.host.bridge import Bridge
+from mgr.host.cluster_view import not_active_error
 from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
@@ -20,7 +21,6 @@ from mgr.host.worker_context import WorkerContext
 from mgr.waiting import wait
 from standby.context import StandbyContext
 from standby.down import set_down
-from standby.redirect import refusal
 
 STOP_S: Final = 0.5
 """Limit for stopping a module's standby instance when this manager is promoted. Commands wait
@@ -121,7 +121,7 @@ class StandbyRole:
             return await self._active.execute(request)
         answer = await set_down(self._manager, request.words, request.caller)
         if answer is None:
-            raise refusal(self._manager.view, self._manager.id)
+            raise not_active_error(self._manager.view.leader(), self._manager.id)
         return answer
 
     def promote(self, active: Active) -> None:
@@ -140,7 +140,7 @@ class StandbyRole:
             NotActiveError: Always.
 
         """
-        raise refusal(self._manager.view, self._manager.id)
+        raise not_active_error(self._manager.view.leader(), self._manager.id)
 
     async def fail(self, name: str, successor: str) -> NoReturn:  # noqa: ARG002 - whoever it were
         """Refuse: a standby has no leadership to give up.
@@ -152,7 +152,7 @@ class StandbyRole:
         """
         if name == self._manager.id:
             raise NotFoundError(f"manager {name!r} is a standby: it has no leadership to give up")
-        raise refusal(self._manager.view, self._manager.id)
+        raise not_active_error(self._manager.view.leader(), self._manager.id)
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What ceph-mgr modules import from ``cherrypy_mgr``. Its home is ``mgr.module_api``."""
+"""Names that ceph-mgr modules import from ``cherrypy_mgr``, defined in ``mgr.module_api``."""
 
 from mgr.module_api.mgr_util.cherrypy import CherryPyMgr
 

@@ -1,4 +1,4 @@
-"""Names that ceph-mgr modules import from ``mgr_module``. Their home is ``mgr.module_api``."""
+"""Names that ceph-mgr modules import from ``mgr_module``, defined in ``mgr.module_api``."""
 
 import json
 from typing import TYPE_CHECKING
