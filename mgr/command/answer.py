@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
-import traceback
 from dataclasses import dataclass, replace
 
 from mgr.command.registry import Command
+from mgr.text import encodable
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +60,3 @@ def to_answer(result: object, command: Command, term: int) -> Answer:
         extra={"module_name": command.module, "error": text},
     )
     return Answer(-errno.EINVAL, "", text, term)
-
-
-def encodable(text: str) -> str:
-    """Return ``text`` with every character escaped that UTF-8 cannot encode."""
-    if text.isascii():
-        return text
-    return text.encode(errors="backslashreplace").decode()
-
-
-def traceback_of(error: Exception) -> str:
-    """Return the traceback of a module's exception as text."""
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception as second:  # noqa: BLE001 - a module's exception may not even be printable
-        return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"

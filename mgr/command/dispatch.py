@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from mgr.access.caps import AccessRequest
 from mgr.access.table import Caller
 from mgr.clock import Clock
-from mgr.command.answer import Answer, encodable, to_answer, traceback_of
+from mgr.command.answer import Answer, to_answer
 from mgr.command.journal import Journal
 from mgr.command.protocols import Gate, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -48,6 +48,7 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.failpoint import Point, reach
+from mgr.text import encodable, traceback_of
 
 QUEUED_MAX: Final = 4096
 """Limit of commands that wait for the gate or for their module; one more gets ``EBUSY``."""
