@@ -29,7 +29,7 @@ SILENT_S: Final = 3.0
 LEAP_MIN: Final = 1_000_000
 WRITES_PER_S_MAX: Final = 100_000
 """More than any etcd does. A revision that grows quicker was raised by ``--bump-revision``."""
-PROCEDURE: Final = '"Back up and restore etcd" in docs/operations.md'
+PROCEDURE: Final = '"Back up and restore etcd" in docs/how-to/back-up-and-restore.md'
 
 log = logging.getLogger(__name__)
 

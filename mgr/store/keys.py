@@ -1,6 +1,6 @@
 """Every key of a cluster. The only place that spells them.
 
-All stand under ``/mgr/<cluster>/``. Lifetimes and values: docs/architecture.md.
+All stand under ``/mgr/<cluster>/``. Lifetimes and values: docs/explanation/architecture.md.
 """
 
 from __future__ import annotations
