@@ -201,6 +201,10 @@ audit: $(INSTALLED)  ## ask the advisory service about every dependency (network
 	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[audit]"
 	@$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
+.PHONY: release
+release:  ## build a release and check it, into dist/; sets no tag, uploads nothing (DRAFT=1: any tree)
+	@PYTHON=$(PYTHON) .ci/release
+
 .PHONY: clean
 clean:  ## remove what these targets made, the demo's data included
 	@rm -rf $(VENV) $(CACHE) .demo build dist site *.egg-info \

@@ -1,1 +1,1 @@
-"""The numbers the product promises, each measured beside its reference in the same run."""
+"""Benchmarks of the figures that the product promises, each with a reference in the same run."""

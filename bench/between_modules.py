@@ -1,4 +1,4 @@
-"""What modules pay for each other: a call by ``remote()``, and news that eight of them want."""
+"""What modules cost each other: a call by ``remote()``, and notifications to eight of them."""
 
 from __future__ import annotations
 

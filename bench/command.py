@@ -1,4 +1,4 @@
-"""A no-op module command: over a session and unary, one client and eight, beside a bare echo.
+"""Measure a no-op module command: session and unary, one and eight clients, and a bare echo.
 
 The clients speak raw generated stubs to both servers, so that the same client work stands in
 both figures; the product's own client is measured as one more row.

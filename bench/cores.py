@@ -1,4 +1,7 @@
-"""What a process uses, and on which core: so that what is measured is not what measures."""
+"""Pin processes to cores and read their CPU time.
+
+The measured process has a core of its own, so that the load generator does not disturb it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Final
 
 _ALLOWED: Final = sorted(os.sched_getaffinity(0))
 SERVER: Final = _ALLOWED[0]
-"""The core of the process that is measured, alone."""
+"""The core of the measured process, which it has alone."""
 OTHERS: Final = _ALLOWED[1] if len(_ALLOWED) > 1 else SERVER
 """The core of everything else."""
 SPLIT: Final = (
@@ -20,7 +23,7 @@ SPLIT: Final = (
 
 
 def pin(core: int, pids: Iterable[int]) -> None:
-    """Keep these processes, with the threads they have and will have, on ``core``."""
+    """Pin these processes, with their present and future threads, to ``core``."""
     for pid in pids:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(ProcessLookupError):  # it has just ended

@@ -86,7 +86,7 @@ class Fleet:
         self._channels: dict[tuple[str, int], Any] = {}
 
     async def obey(self, line: str, tasks: asyncio.TaskGroup) -> dict[str, Any]:
-        """Do what a line says; what to answer."""
+        """Execute one line; return the answer."""
         begun = CLOCK.now()
         match line.split():
             case ["join"]:
@@ -130,7 +130,7 @@ class Daemon:
         self._sent_at = 0.0
 
     async def live(self) -> None:
-        """Be a member for ever, of whichever manager is active."""
+        """Report for ever to whichever manager is active."""
         fleet = self._fleet
         await asyncio.sleep(self.number / JOINS_PER_S)
         turn, hint, retry_s = self.number, "", RETRY_S
@@ -254,7 +254,7 @@ async def _ended_within(ended: asyncio.Event, seconds: float) -> None:
 
 
 async def main(options: argparse.Namespace) -> None:
-    """Obey standard input until it ends."""
+    """Execute the commands on standard input until it ends."""
     fleet = Fleet(options)
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:

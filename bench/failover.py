@@ -1,4 +1,4 @@
-"""How long nobody leads and nobody answers, for each way of losing the active manager.
+"""How long there is no active and no answer, for each way of losing the active manager.
 
 A client repeats a mutating command, one after another, through every fault. Each intention
 has a token; afterwards the store tells how often each was applied.
@@ -35,7 +35,7 @@ TTL_RUNS = 5
 
 @dataclass
 class Observer:
-    """Follows the leader key and remembers when it changed hands (boot clock)."""
+    """Follows the leader key and records when the leader changed (boot clock)."""
 
     endpoints: tuple[str, ...]
     key: str
@@ -66,14 +66,14 @@ class Observer:
         await store.close()
 
     async def _follow(self, store: EtcdStore) -> None:
-        async for news in store.follow(self.key):
+        async for event in store.follow(self.key):
             now = CLOCK.now()
-            if isinstance(news, Listed):
+            if isinstance(event, Listed):
                 self._ready.set()
-            elif isinstance(news, Changed):
-                if news.deleted:
+            elif isinstance(event, Changed):
+                if event.deleted:
                     self.deleted.append(now)
-                if any(record.create_revision == record.mod_revision for record in news.put):
+                if any(record.create_revision == record.mod_revision for record in event.put):
                     if len(self.deleted) == len(self.created):
                         self.deleted.append(now)
                         self.at_once += 1
@@ -82,7 +82,7 @@ class Observer:
 
 @dataclass
 class Load:
-    """A retrying client that never stops asking; remembers each answer and its time."""
+    """A client that sends commands without a pause; records each answer and its time."""
 
     cluster: Cluster
     answered: list[tuple[float, float, int]] = field(default_factory=list)
@@ -139,7 +139,7 @@ def _to_all(manager: Manager, number: signal.Signals) -> None:
 
 
 def _mend(cluster: Cluster, what: str, active: Manager) -> None:
-    """Have three managers again that can lead."""
+    """Wait until three managers can lead again."""
     if what == "SIGTERM of the manager":
         active.wait()
         active.start()
@@ -189,7 +189,7 @@ PLANNED = {"SIGTERM of the manager", "mgr fail"}
 
 @dataclass
 class Found:
-    """What the runs of one fault showed. Times in milliseconds from the fault."""
+    """The results of the runs of one fault. Times in milliseconds from the fault."""
 
     answered: list[float] = field(default_factory=list)
     idle: list[float] = field(default_factory=list)
@@ -203,7 +203,7 @@ class Found:
     unknown_applied: int = 0
 
     def run(self, cluster: Cluster, what: str, seen: Observer, load: Load, idle: Client) -> None:
-        """Do the fault once; ``idle`` is a client that did nothing for a while."""
+        """Cause the fault once; ``idle`` is a client that sent nothing for a while."""
         active = cluster.settled(60)
         wait_for(lambda: load.answered, "the load to begin")
         term = load.answered[-1][2]
@@ -266,7 +266,7 @@ def _measure(report: Report, what: str) -> None:
 
 
 async def lease_alone(endpoints: tuple[str, ...], ttl_s: int) -> list[float]:
-    """What everybody gets from an etcd lease: the holder vanishes, a waiter takes the key."""
+    """The reference, an etcd lease alone: its holder vanishes, a waiter acquires the key."""
     found = []
     store = EtcdStore(endpoints)
     for number in range(TTL_RUNS):
@@ -275,8 +275,8 @@ async def lease_alone(endpoints: tuple[str, ...], ttl_s: int) -> list[float]:
         waiter = (await store.grant(60)).lease
         await store.create(key, "holder", lease=holder)
         begun = CLOCK.now()
-        async for news in store.follow(key):
-            if isinstance(news, Changed) and news.deleted:
+        async for event in store.follow(key):
+            if isinstance(event, Changed) and event.deleted:
                 break
         await _take(store, key, waiter)
         found.append((CLOCK.now() - begun) * 1e3)

@@ -76,7 +76,7 @@ class Seen:
 
 
 def _floor(shape: Shape) -> Cost:
-    """What it costs a server that keeps nothing."""
+    """The cost for a server that keeps nothing."""
     with bare_server() as (pid, address), simulated([address], shape) as fleet:
         probe = Probe(pid, fleet, shape)
         probe.join()
@@ -86,7 +86,7 @@ def _floor(shape: Shape) -> Cost:
 
 
 def _managed(shape: Shape) -> tuple[Cost, Seen]:
-    """What it costs a manager, and what its modules see meanwhile."""
+    """The cost for a manager, and what its modules see meanwhile."""
     with _setting("a") as setting:
         active = setting.cluster.active()
         with simulated([active.grpc_address], shape) as fleet:

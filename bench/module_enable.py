@@ -1,4 +1,4 @@
-"""Enabling a module in place, beside what it costs where managers restart for it; memory."""
+"""Measure how long it takes to enable a module in place, compared with a restart; and memory."""
 
 from __future__ import annotations
 

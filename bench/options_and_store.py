@@ -1,4 +1,4 @@
-"""What a module pays for options and store, measured inside the active worker."""
+"""Measure what options and store cost a module, inside the active worker."""
 
 from __future__ import annotations
 

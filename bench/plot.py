@@ -1,4 +1,4 @@
-"""Pictures of what benchmarks measured: lines over a size, and distributions. Written as SVG.
+"""Plots of benchmark results: lines over a size, and distributions. Written as SVG.
 
 Drawn by matplotlib, which the extra ``plot`` installs; without it a benchmark says so and goes on.
 """

@@ -1,4 +1,4 @@
-"""One server and the simulated daemons that report to it: what it costs that server."""
+"""Measure what simulated daemons cost the one server that they report to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Simulated:
         return sum(cores.cpu_s(each.pid) for each in self._running)
 
     def ask(self, line: str) -> dict[str, Any]:
-        """Have them obey one line at the same time; their answers as one."""
+        """Send one line to all at the same time; return their answers as one."""
         for each in self._running:
             assert each.stdin
             each.stdin.write(line + "\n")
@@ -205,5 +205,5 @@ class Probe:
 
 
 def pause(seconds: float) -> None:
-    """Let time pass: what is measured goes on by itself."""
+    """Sleep while the measured processes go on."""
     threading.Event().wait(seconds)

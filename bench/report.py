@@ -1,4 +1,4 @@
-"""What a benchmark prints: one row a series, percentiles, its target, its reference."""
+"""The report of a benchmark: one row per series, with percentiles, target and reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a benchmark runs: a real etcd in memory and a cluster of real processes."""
+"""The environment of a benchmark: a real etcd in memory and a cluster of real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time: one clock for spans, one for print. The only file that reads either."""
+"""Clocks: ``CLOCK_BOOTTIME`` for time spans, wall time for printing. No other file reads either."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Seconds that only grow and that count while the machine sleeps."""
+    """A monotonic clock that also counts while the machine is suspended."""
 
     def now(self) -> float:
         """Seconds since boot, suspend included. Comparable between processes of one host."""
@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class BootClock:
-    """``CLOCK_BOOTTIME``: a lease goes on running while the laptop lid is shut, so must we."""
+    """``CLOCK_BOOTTIME``: leases expire while a machine is suspended, so this must count it."""
 
     def now(self) -> float:
         """Seconds since boot, suspend included."""
@@ -24,19 +24,19 @@ class BootClock:
 
 
 CLOCK: Final[Clock] = BootClock()
-"""The clock of a real process. Everything that decides takes a ``Clock`` and is tested by hand."""
+"""The clock of a real process. Code that decides takes a ``Clock``, so that tests can set it."""
 
 
 def utc_now() -> datetime:
-    """Wall time, to be printed and stored. Never compared to decide anything."""
+    """Return wall time, for printing and storing only: no decision may compare it."""
     return datetime.now(UTC)
 
 
 def wall_s() -> float:
-    """Wall time in seconds since 1970: of points and stamps, never compared to decide anything."""
+    """Return wall time in seconds since 1970, for time stamps only: no decision may compare it."""
     return utc_now().timestamp()
 
 
 def timestamp() -> str:
-    """Wall time as ISO 8601 with microseconds, the form that Ceph prints."""
+    """Return wall time as ISO 8601 with microseconds, the format that Ceph prints."""
     return utc_now().isoformat(timespec="microseconds")

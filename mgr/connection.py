@@ -1,4 +1,4 @@
-"""The connection to etcd, from the settings."""
+"""Construct the connection to etcd from the settings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mgr.tls import Tls
 
 
 def connect(settings: Settings, seen: KnownStoreState) -> EtcdStore:
-    """Make the store; nothing is sent yet. On the event loop.
+    """Construct the store on the running event loop; nothing is sent yet.
 
-    It is the etcd cluster that ``seen`` names, not before the revision there.
+    The store accepts only the etcd cluster named in ``seen``, at its revision or a later one.
 
     Raises:
         InvalidSettingError: A file named in the settings cannot be read.

@@ -1,7 +1,7 @@
-"""Every error of the product: what it means, its errno, what the caller can do.
+"""Every error of the product: its meaning, its errno, and what the caller can do.
 
-One class for each thing the *caller* can do something about. ``mgr/rpc/status.py`` says
-how each leaves the process over gRPC; nothing else translates them.
+There is one class for each case in which the *caller* acts differently. ``mgr/rpc/status.py``
+translates each to gRPC; nothing else translates them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 
 class MgrError(Exception):
-    """Root of the family; never raised itself."""
+    """Base class of every error of the product; never raised itself."""
 
     errno: ClassVar[int] = _errno.EIO
     reason: ClassVar[str] = "INTERNAL"
@@ -20,14 +20,14 @@ class MgrError(Exception):
 
 
 class InternalError(MgrError):
-    """A manager failed in a way nobody foresaw; its log says more. Whether it ran is unknown."""
+    """An unexpected failure of a manager; see its log. Whether the command ran is unknown."""
 
 
-# -- who leads ------------------------------------------------------------------------------
+# -- leadership -----------------------------------------------------------------------------
 
 
 class NotActiveError(MgrError):
-    """Asked the wrong manager: another one leads, or none does yet. Nothing ran."""
+    """This manager is not the active: another one leads, or none does yet. Nothing ran."""
 
     errno = _errno.EAGAIN
     reason = "NOT_ACTIVE"
@@ -40,10 +40,10 @@ class NotActiveError(MgrError):
         term: int = 0,
         age_s: float = 0.0,
     ) -> None:
-        """Remember whom to ask instead; ``None`` while nobody leads.
+        """Name the address of the active; ``None`` while there is none.
 
-        ``age_s`` seconds ago it was certain that this one leads: of two hints the one of the
-        higher term is right, and of one term the younger.
+        ``age_s`` is how long ago, in seconds, it was certain that this manager leads. Of two hints
+        the one of the higher term is right; of the same term, the younger one.
         """
         self.active_address = active_address
         self.active_name = active_name
@@ -60,14 +60,14 @@ class UnreachableError(MgrError):
     reason = "UNREACHABLE"
 
     def __init__(self, message: str, *, failures: Mapping[str, str] | None = None) -> None:
-        """Say what was hoped for; ``failures`` holds, for each address, why it was no help."""
+        """Take a message and, for each address that was tried, the reason of its failure."""
         self.failures = dict(failures or {})
         reasons = "; ".join(f"{address}: {why}" for address, why in self.failures.items())
         super().__init__(f"{message} ({reasons})" if reasons else message)
 
 
 class TermLostError(MgrError):
-    """The office was lost while the command ran: it may have run in part. Not retried blindly."""
+    """Leadership was lost while the command ran: it may have run in part. Check before a retry."""
 
     errno = _errno.ECONNABORTED
     reason = "TERM_LOST"
@@ -80,10 +80,10 @@ class FencedError(TermLostError):
     reason = "FENCED"
 
     def __init__(self, key: str, *, term: int) -> None:
-        """Name the key left unwritten and the term that is over."""
+        """Name the key that was not written and the term that is over."""
         self.key = key
         self.term = term
-        super().__init__(f"term {term} is over: {key!r} was left as it is")
+        super().__init__(f"term {term} is over: {key!r} was not written")
 
 
 class MayHaveRunError(TermLostError):
@@ -92,9 +92,9 @@ class MayHaveRunError(TermLostError):
     reason = "MAY_HAVE_RUN"
 
     def __init__(self, request_id: str, *, term: int, why: str = "", ran: bool = False) -> None:
-        """Name the request and the term in which it began; 0 if that is not known.
+        """Name the request and the term in which it began; 0 if the term is not known.
 
-        ``why`` says why there is no result, if not because that term is over. With ``ran`` it is
+        ``why`` is why there is no result, if not because that term is over. ``ran``: the request is
         known to have run to its end.
         """
         self.term = term
@@ -114,7 +114,7 @@ class NameTakenError(MgrError):
 
 
 class NotEligibleError(MgrError):
-    """This manager may not lead: etcd too old, wrong cluster, revision went backwards."""
+    """This manager is not eligible to lead: old etcd, wrong cluster, revision went backwards."""
 
     errno = _errno.EPERM
     reason = "NOT_ELIGIBLE"
@@ -124,7 +124,7 @@ class NotEligibleError(MgrError):
 
 
 class StoreError(MgrError):
-    """Root of what etcd can answer."""
+    """Base class of the errors of the store."""
 
     reason = "STORE"
 
@@ -137,21 +137,21 @@ class StoreUnavailableError(StoreError):
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """A write was sent and no answer came: it may have been done. Read before you repeat it."""
+    """A write was sent and no answer came: it may have been executed. Read before a retry."""
 
     errno = _errno.ETIMEDOUT
     reason = "OUTCOME_UNKNOWN"
 
 
 class LeaseExpiredError(StoreError):
-    """The lease is gone, and with it every key that hung on it."""
+    """The lease has expired or was revoked, and every key attached to it is deleted."""
 
     errno = _errno.ESTALE
     reason = "LEASE_EXPIRED"
 
 
 class AccessDeniedError(StoreError):
-    """Etcd refused the credentials or the key range. An operator must act."""
+    """Etcd refused the credentials or the key range. An operator must correct that."""
 
     errno = _errno.EACCES
     reason = "ACCESS_DENIED"
@@ -165,17 +165,17 @@ class StoreFullError(StoreError):
 
 
 class ConflictError(StoreError):
-    """Somebody changed what the write expected. Read again, then decide."""
+    """A key that the write compares was changed meanwhile. Read again, then decide."""
 
     errno = _errno.EBUSY
     reason = "CONFLICT"
 
 
-# -- what a caller can get wrong ----------------------------------------------------------------
+# -- mistakes of the caller ---------------------------------------------------------------------
 
 
 class InvalidArgumentError(MgrError):
-    """A value that cannot be meant: wrong type, out of range, malformed. Nothing changed."""
+    """Invalid argument: wrong type, out of range or malformed. Nothing was changed."""
 
     errno = _errno.EINVAL
     reason = "INVALID_ARGUMENT"
@@ -195,13 +195,13 @@ class CannotListenError(InvalidSettingError):
 
 
 class InvalidKeyError(InvalidArgumentError):
-    """A key with a NUL, not encodable as UTF-8, or empty."""
+    """The key is empty, contains a NUL, or cannot be encoded as UTF-8."""
 
     reason = "INVALID_KEY"
 
 
 class TooLargeError(InvalidArgumentError):
-    """A value above the limit. Nothing was sent."""
+    """The value is larger than the limit. Nothing was sent."""
 
     errno = _errno.EFBIG
     reason = "TOO_LARGE"
@@ -214,7 +214,7 @@ class UnknownCommandError(InvalidArgumentError):
 
 
 class NotFoundError(MgrError):
-    """The named thing does not exist."""
+    """The named object does not exist."""
 
     errno = _errno.ENOENT
     reason = "NOT_FOUND"
@@ -228,7 +228,7 @@ class NotAuthorizedError(MgrError):
 
 
 class NotPermittedError(MgrError):
-    """Refused by a rule of the product, not for want of credentials."""
+    """A rule of the product forbids this, whatever the credentials are."""
 
     errno = _errno.EPERM
     reason = "NOT_PERMITTED"
@@ -238,26 +238,26 @@ class NotPermittedError(MgrError):
 
 
 class ReportRefusedError(MgrError):
-    """A daemon said what cannot be; its stream ends. The same again is refused again."""
+    """A report of a daemon is invalid; its stream ends. A repetition is refused as well."""
 
     errno = _errno.EINVAL
     reason = "REPORT_REFUSED"
 
     def __init__(self, rule: str, message: str) -> None:
-        """Name the ``rule`` in a word, for metrics, and say what was wrong."""
+        """Name the broken ``rule`` in one word, for metrics, and describe the fault."""
         self.rule = rule
         super().__init__(message)
 
 
 class ReportLimitError(ReportRefusedError):
-    """A daemon reports more, or more often, than it may; its stream ends."""
+    """A daemon reports more, or more often, than the limit; its stream ends."""
 
     errno = _errno.EFBIG
     reason = "REPORT_LIMIT"
 
 
 class ReplacedError(MgrError):
-    """Another program joined under this daemon's name: the newer one stays."""
+    """Another program joined under this daemon's name; the newer one stays joined."""
 
     errno = _errno.EEXIST
     reason = "REPLACED"
@@ -274,14 +274,14 @@ class ModuleNotEnabledError(MgrError):
 
 
 class ModuleNotReadyError(MgrError):
-    """The module is enabled and did not finish starting in time. Nothing ran."""
+    """The module is enabled, but did not finish starting in time. Nothing ran."""
 
     errno = _errno.ETIMEDOUT
     reason = "MODULE_NOT_READY"
 
 
 class ModuleFailedError(MgrError):
-    """The module failed to load, to construct or to serve."""
+    """The module failed while it was loaded, constructed or run. Nothing ran."""
 
     errno = _errno.EIO
     reason = "MODULE_FAILED"
@@ -295,7 +295,7 @@ class OverloadedError(MgrError):
 
 
 class DeadlineExceededError(MgrError):
-    """The caller's time ran out. A command that had begun goes on: its outcome is unknown."""
+    """The caller's time limit passed. A command that had begun goes on; its outcome is unknown."""
 
     errno = _errno.ETIMEDOUT
     reason = "DEADLINE_EXCEEDED"
@@ -308,4 +308,4 @@ NOTHING_RAN: Final = (
     ModuleFailedError,
     OverloadedError,
 )
-"""With one of these a command is refused before it began: asking again is safe."""
+"""Errors that refuse a command before it begins: a retry is safe."""

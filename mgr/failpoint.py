@@ -1,8 +1,9 @@
-"""Places where a test stops or kills a process exactly between two of its instructions.
+"""Failpoints: places where a test stops or kills a process between two instructions.
 
 Nothing happens unless ``MGR_FAILPOINTS`` names a directory. Then a process that reaches a point
-looks there for a file of the point's name, takes it away, and sends itself the signal that is
-written in it (``SIGSTOP``, ``SIGKILL``, ...). One file is one hit, whoever comes first.
+removes the file with the point's name from that directory, if there is one, and sends itself the
+signal named in it (``SIGSTOP``, ``SIGKILL``, ...). One file causes one signal, in the first process
+that reaches the point.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ _DIRECTORY: Final = os.environ.get(VARIABLE, "")
 
 
 class Point(StrEnum):
-    """Every such place."""
+    """The failpoints."""
 
     WRITE = "write"
-    """The worker: a write of its term is composed and checked, and not yet sent."""
+    """Worker: a write of its term is composed and checked, but not yet sent."""
     COMMAND = "command"
-    """The worker: the gate was found open for a command, and its module not yet called."""
+    """Worker: the gate was open for a command, but its module is not yet called."""
     LEADER_HEARTBEAT = "leader_heartbeat"
-    """The guard: the moment from which a pulse counts is noted, and the pulse not yet sent."""
+    """Guard: the send time of a leader heartbeat is taken, but the heartbeat is not yet sent."""
     WON = "won"
-    """The guard: the leader key is its own, and nobody was told yet."""
+    """Guard: the leader key is acquired, but the event is not yet raised."""
     RELEASE = "release"
-    """The guard: its worker is gone or quiet, and the leader key not yet given back."""
+    """Guard: its worker has exited or drained, but the leader key is not yet released."""
 
 
 def reach(point: Point) -> None:
-    """Pass ``point``. May never return, or much later."""
+    """Trigger ``point`` if a test requested it. May return much later, or never."""
     if _DIRECTORY:
         _take(Path(_DIRECTORY) / point)
 

@@ -1,8 +1,8 @@
-"""What guard and worker say to each other: messages, and one a line over a socketpair.
+"""The messages between guard and worker, one JSON object per line over a socketpair.
 
-The guard decides who leads; the worker does the work. Times are seconds on
-``CLOCK_BOOTTIME``, which both processes of a host share, so a deadline can be handed over as
-a number and is compared without asking anybody.
+The guard takes part in the election; the worker runs modules and serves clients. Times are seconds
+on ``CLOCK_BOOTTIME``, which both processes of a host share, so a deadline is sent as a number that
+the worker compares with its own clock.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ LINE_BYTES_MAX: Final = 1 << 20
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """One line. The class name travels as ``type``."""
+    """Base class of the messages. The tag of the class is in the field ``type``."""
 
 
 class KnownStoreState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a manager knows of its etcd cluster, kept from one process to the next.
+    """The known identity and progress of the etcd cluster, passed from process to process.
 
     Attributes:
         cluster_id: The id in the header of every answer; 0: not known.
-        newest_revision: The newest revision that was seen committed; 0: none.
-        newest_term: The newest term that was seen, the create revision of a leader key; 0: none.
+        newest_revision: The newest revision that was observed; 0: none.
+        newest_term: The newest term that was observed (create revision of the leader key); 0: none.
 
     """
 
@@ -39,9 +39,9 @@ class KnownStoreState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Init(Message, frozen=True, kw_only=True, tag="init"):
-    """The first message: the settings, and what this worker's manager is called this time.
+    """The first message: the settings, and the ``incarnation`` of this worker.
 
-    ``store`` is what the guard knows of etcd: both processes must expect the same cluster.
+    ``store`` is the etcd cluster that the guard knows: both processes must expect the same one.
     """
 
     settings: msgspec.Raw
@@ -50,13 +50,13 @@ class Init(Message, frozen=True, kw_only=True, tag="init"):
 
 
 class Promote(Message, frozen=True, kw_only=True, tag="promote"):
-    """You are the active: start the modules, open the gate until ``deadline_s``.
+    """Order to become the active: start the modules, open the gate until ``deadline_s``.
 
-    ``lease`` is the node lease, for keys that must end with this manager (``services/``). Writes
-    may begin at once, the store judges them; effects outside it must wait for ``effects_from_s``,
-    until when a predecessor without an end-of-term record may act. Already over if
-    ``predecessor_quiesced``. ``predecessor_end`` says in words how the last
-    term ended, and whether that was ``planned``; empty for the first term ever.
+    ``lease`` is the manager's lease, for keys that must end with this manager (``services/``).
+    Writes may begin at once, since the store fences them. Effects outside the store must wait until
+    ``effects_from_s``: before that, a predecessor without an end-of-term record may still act. If
+    ``predecessor_quiesced``, there is no need to wait. ``predecessor_end`` describes how the last
+    term ended, empty for the first term ever; ``planned`` is whether that was a hand-over.
     """
 
     term: int
@@ -69,14 +69,17 @@ class Promote(Message, frozen=True, kw_only=True, tag="promote"):
 
 
 class ExtendDeadline(Message, frozen=True, kw_only=True, tag="extend_deadline"):
-    """The term was proven again: the gate stays open until ``deadline_s``."""
+    """The term was confirmed again: the gate stays open until ``deadline_s``."""
 
     term: int
     deadline_s: float
 
 
 class Drain(Message, frozen=True, kw_only=True, tag="drain"):
-    """Hold new calls, finish running ones within ``budget_s``, stop the modules, say Drained."""
+    """Order to drain: queue new calls, finish running ones within ``budget_s``, stop the modules.
+
+    Answered by ``Drained``.
+    """
 
     term: int
     budget_s: float
@@ -93,19 +96,19 @@ class TimeLimited(Message, frozen=True, kw_only=True, tag="time_limited"):
 
 
 class LeadershipReleased(Message, frozen=True, kw_only=True, tag="leadership_released"):
-    """The leader key is given back. Answer held calls with the new address, then exit."""
+    """The leader key is released: answer queued calls with the successor's address, then exit."""
 
     term: int
 
 
 class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
-    """The term is over, or the manager stops: abort what runs, flush the log, exit now."""
+    """Order to exit now, because the term is over or the manager stops: abort, flush the log."""
 
     reason: str
 
 
 class PhaseChanged(Message, frozen=True, kw_only=True, tag="phase_changed"):
-    """How this manager stands in the election; shown by status, decides nothing."""
+    """The phase of this manager in the election, and why; shown by ``status``, decides nothing."""
 
     phase: str
     note: str = ""
@@ -115,13 +118,13 @@ class PhaseChanged(Message, frozen=True, kw_only=True, tag="phase_changed"):
 
 
 class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker_heartbeat"):
-    """The event loop turns. Sent from the loop itself, never from a thread.
+    """A heartbeat. Sent by the event loop itself, never by a thread: a blocked loop sends none.
 
     Attributes:
         write_age_s: Seconds since the store last confirmed a write of this worker's term; None
-            while it leads no term.
-        mirror_age_s: Seconds since its copy of the store was last proven current; None before
-            the first time.
+            while it does not lead.
+        mirror_age_s: Seconds since its copy of the store was last known to be current; None
+            before the first time.
 
     """
 
@@ -131,17 +134,20 @@ class WorkerHeartbeat(Message, frozen=True, kw_only=True, tag="worker_heartbeat"
 
 
 class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A module this manager has on disk, as other managers must know it."""
+    """A module on this manager's disk, as the other managers see it."""
 
     name: str
     can_run: bool
     error: str = ""
     outdated: str = ""
-    """Why its code is not that which the active reloaded; empty if it is."""
+    """Why its code differs from what the active reloaded; empty if it does not."""
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):
-    """Warm: modules imported, mirror current, ports open. Addresses are as clients reach them."""
+    """The worker is a warm standby: modules imported, mirror current, ports open.
+
+    The addresses are those that clients use.
+    """
 
     grpc_address: str
     http_address: str
@@ -149,27 +155,27 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
 
 
 class StartFailed(Message, frozen=True, kw_only=True, tag="start_failed"):
-    """The last word of a worker that will not become warm: it cannot listen, and ``why``."""
+    """The last message of a worker that cannot start, because it cannot listen on a port."""
 
     why: str
 
 
 class ModulesChanged(Message, frozen=True, kw_only=True, tag="modules_changed"):
-    """The modules on this manager's disk were read anew: what ``Ready`` said of them is old."""
+    """The modules on this manager's disk were reloaded; replaces the list in ``Ready``."""
 
     modules: tuple[ModuleReport, ...]
 
 
 class Started(Message, frozen=True, kw_only=True, tag="started"):
-    """The modules of this term are constructed (or their time is up): commands are taken."""
+    """The modules of this term are constructed, or their time is up: commands are accepted."""
 
     term: int
 
 
 class ActsOutside(Message, frozen=True, kw_only=True, tag="acts_outside"):
-    """A module is about to start that acts outside etcd (or, ``acts`` being False, none is left).
+    """A module that acts outside etcd is about to start. It waits for ``TimeLimited``.
 
-    The module waits for ``TimeLimited``.
+    With ``acts`` False: no such module is left.
     """
 
     term: int
@@ -184,7 +190,7 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
 
 
 class Resign(Message, frozen=True, kw_only=True, tag="resign"):
-    """An operator asked: give up the office, to ``successor`` if named."""
+    """An operator requested a hand-over, to ``successor`` if it is not empty."""
 
     reason: str
     successor: str = ""
@@ -224,22 +230,22 @@ _FROM_WORKER: Final[msgspec.json.Decoder[FromWorker]] = msgspec.json.Decoder(Fro
 
 
 def encode(message: Message) -> bytes:
-    """One line, newline included."""
+    """Encode ``message`` as one line, newline included."""
     return _ENCODER.encode(message) + b"\n"
 
 
 def from_guard(line: bytes) -> FromGuard:
-    """Read a line that the guard wrote."""
+    """Decode a line that the guard wrote."""
     return _FROM_GUARD.decode(line)
 
 
 def from_worker(line: bytes) -> FromWorker:
-    """Read a line that the worker wrote."""
+    """Decode a line that the worker wrote."""
     return _FROM_WORKER.decode(line)
 
 
 async def open_link(
     end: socket.socket,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Speak over one end of the socketpair; the reader ends when the other process does."""
+    """Open one end of the socketpair; the reader reaches its end when the other process ends."""
     return await asyncio.open_unix_connection(sock=end, limit=LINE_BYTES_MAX)

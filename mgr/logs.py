@@ -1,7 +1,7 @@
-"""Where log lines go and what they look like. Everybody else only uses ``logging``.
+"""Format and destination of log lines. All other modules only use ``logging``.
 
-A line is a constant sentence plus fields (``extra=``): a text for people ends with them as
-``name=value``, JSON has them as keys. Both go to standard error, a line each.
+A record is a constant sentence plus fields (``extra=``). Text lines end with the fields as
+``name=value``, JSON lines have them as keys. Both go to standard error, one record per line.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Final
 from pythonjsonlogger.json import JsonFormatter
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-"""What every record has; the rest are its fields."""
+"""The attributes of every record; all others are fields."""
 _LINE_JOINT: Final = "\n    "
-"""A line of a longer message begins so, that nobody takes it for a record of its own."""
+"""Further lines of a message are indented, so that they are not taken for records."""
 
 
 def set_up(*, level: str, form: str, manager: str, component: str) -> None:
-    """Log to standard error from now on; ``component`` of ``manager`` is named in every line.
+    """Log to standard error from now on; every line names ``manager`` and ``component``.
 
     ``level`` and ``form`` as the settings ``log_level`` and ``log_format``. May be called again.
     """
@@ -43,7 +43,7 @@ def set_up(*, level: str, form: str, manager: str, component: str) -> None:
 
 
 def flush_all() -> None:
-    """Let everything logged so far be written. To be called before ``os._exit``."""
+    """Write everything that was logged so far. To be called before ``os._exit``."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 

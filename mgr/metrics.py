@@ -1,4 +1,4 @@
-"""What a worker counts and measures, for Prometheus. One registry a worker, none global."""
+"""The Prometheus metrics of a worker. Each worker has its own registry; there is no global one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LAG_BUCKETS_S: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5)
 
 
 class Metrics:
-    """Every figure, under the name it has at ``/metrics``."""
+    """Every metric, with the name that it has at ``/metrics``."""
 
     def __init__(self) -> None:
-        """Begin with everything at nought."""
+        """Create all metrics, with the value 0."""
         self.registry = CollectorRegistry()
         self._role = Enum(
             "mgr_role",
@@ -35,7 +35,7 @@ class Metrics:
         )
         self._mirror_age_s = Gauge(
             "mgr_mirror_age_seconds",
-            "Seconds since the copy of the store was last proven current",
+            "Seconds since the copy of the store was last known to be current",
             registry=self.registry,
         )
         self._module_up = Gauge(
@@ -46,13 +46,13 @@ class Metrics:
         )
         self.module_restarts = Counter(
             "mgr_module_restarts",
-            "How often the module was constructed anew after a failure",
+            "How often the module was restarted after a failure",
             ["module"],
             registry=self.registry,
         )
         self.notifications_dropped = Gauge(
             "mgr_module_notifications_dropped",
-            "Notifications the module did not keep up with",
+            "Notifications dropped because the module did not keep up",
             ["module"],
             registry=self.registry,
         )
@@ -65,7 +65,7 @@ class Metrics:
         self._outcomes: dict[str, Counter] = {}
         self._command_s = Histogram(
             "mgr_command_seconds",
-            "From a command's arrival to its answer, time in which it was held included",
+            "From a command's arrival to its answer, including the time in the queue",
             buckets=COMMAND_BUCKETS_S,
             registry=self.registry,
         )
@@ -73,11 +73,11 @@ class Metrics:
         self._daemons, self._flagged, self._fleet_refused = _of_fleet(self.registry)
 
     def measure_mirror(self, age_s: Callable[[], float]) -> None:
-        """Ask ``age_s`` whenever the metrics are read."""
+        """Use ``age_s`` as the source of the mirror's age, called whenever metrics are read."""
         self._mirror_age_s.set_function(age_s)
 
     def set_role(self, role: str) -> None:
-        """Say which of ``ROLES`` this manager plays."""
+        """Set the role of this manager, one of ``ROLES``."""
         self._role.state(role)
 
     def count_command(self, outcome: str, seconds: float) -> None:
@@ -90,23 +90,23 @@ class Metrics:
         self._command_s.observe(seconds)
 
     def set_daemons(self, state: str, count: int) -> None:
-        """Say how many daemons are in ``state``."""
+        """Set how many daemons are in ``state``."""
         self._daemons.labels(state).set(count)
 
     def set_flagged(self, reason: str, count: int) -> None:
-        """Say of how many daemons ``reason`` is true: ``clock_off``, ``duplicate_name``."""
+        """Set how many daemons are flagged for ``reason``: ``clock_off``, ``duplicate_name``."""
         self._flagged.labels(reason).set(count)
 
     def count_refused(self, rule: str) -> None:
-        """Count a daemon that broke ``rule``."""
+        """Count a daemon's stream that was ended because it broke ``rule``."""
         self._fleet_refused.labels(rule).inc()
 
     def set_module_up(self, module: str, *, up: bool) -> None:
-        """Say whether ``module`` takes commands."""
+        """Set whether ``module`` accepts commands."""
         self._module_up.labels(module).set(1 if up else 0)
 
     def forget_module(self, module: str) -> None:
-        """Show ``module`` no longer: it was disabled."""
+        """Remove the metric of a ``module`` that was disabled."""
         self._module_up.remove(module)
 
 
@@ -114,13 +114,13 @@ def _of_fleet(registry: CollectorRegistry) -> tuple[Gauge, Gauge, Counter]:
     daemons = Gauge("mgr_daemons", "Daemons of the fleet by state", ["state"], registry=registry)
     flagged = Gauge(
         "mgr_daemons_flagged",
-        "Daemons with a clock that is off, or with a name that two programs had",
+        "Daemons with a wrong clock, or with a name that two programs used",
         ["reason"],
         registry=registry,
     )
     refused = Counter(
         "mgr_fleet_refused",
-        "Streams of daemons that did not end as they should, by the rule that was broken",
+        "Streams of daemons that were ended, by the rule that the daemon broke",
         ["reason"],
         registry=registry,
     )

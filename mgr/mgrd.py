@@ -1,9 +1,9 @@
-"""``mgrd``: reads the settings, then *is* the guard, which starts the worker.
+"""``mgrd``: read the settings, start the worker process, and run the guard in this process.
 
-Exit status: 0, stopped as asked; otherwise the errno of what is said in one line on standard
-error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 98 (EADDRINUSE) a port is
-taken, 13 (EACCES) etcd refused the credentials; 2, the command line cannot be read; 70, a bug, with
-its traceback.
+Exit status: 0, stopped as requested; otherwise the errno of the error that is printed in one line
+on standard error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 98 (EADDRINUSE) a
+port is taken, 13 (EACCES) etcd refused the credentials; 2, the command line is invalid; 70, a bug,
+with its traceback.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import importlib
 import logging
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import click
@@ -22,9 +21,10 @@ from mgr.errors import MgrError
 from mgr.guard.spawn import spawn
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
 from mgr.tls import check_pair
+from mgr.version import installed_version
 
 EXIT_BUG: Final = 70
-"""``EX_SOFTWARE`` of sysexits.h: no errno has this number on Linux that we ever use."""
+"""``EX_SOFTWARE`` of sysexits.h. No error of this product has an errno of this number."""
 WORKER: Final = (sys.executable, "-P", "-m", "mgr.worker")
 """``-P``: a folder ``modules`` in the working directory must not be imported by accident."""
 
@@ -36,16 +36,8 @@ def main() -> None:
     command(prog_name="mgrd")
 
 
-def installed_version() -> str:
-    """Return the version that is installed."""
-    try:
-        return version("mgr")
-    except PackageNotFoundError:
-        return "0"
-
-
 def _setting_flags(function: Any) -> Any:
-    """Give ``function`` one flag for each setting, and the two that are no settings."""
+    """Add one flag for each setting to ``function``, and the flags that are no settings."""
     for name, kind, default, words in reversed(list(describe())):
         shown = ",".join(default) if isinstance(default, tuple) else str(default)
         flag = click.option(
@@ -95,13 +87,13 @@ def command(config: str | None, **flags: str | None) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Be manager ``settings.id`` until a signal says otherwise.
+    """Run manager ``settings.id`` until SIGTERM or SIGINT.
 
     Raises:
-        MgrError: It cannot be; nothing was changed.
+        MgrError: The manager cannot run; nothing was changed.
 
     """
-    # A worker takes longer to come up than a guard: its interpreter starts now, beside our imports.
+    # A worker takes longer to start than a guard, so its interpreter starts during our imports.
     first = spawn(WORKER)
     try:
         service = importlib.import_module("mgr.guard.service")

@@ -1,6 +1,7 @@
-"""What a daemon may say: names, lengths and numbers, as its library and the manager go by them.
+"""The limits on reports of daemons: names, lengths and numbers, for the client and the manager.
 
-The library refuses at the call what the manager would refuse later, and end the stream for.
+The client library checks them at the call. The manager checks them again and ends the stream of a
+daemon that breaks one.
 """
 
 from __future__ import annotations
@@ -10,22 +11,23 @@ from typing import Final
 
 KIND: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 RESERVED: Final = "mgr"
-"""The managers' own type."""
+"""The type of the managers themselves, which no daemon may have."""
 ID_MAX: Final = 128
 TEXT_MAX: Final = 255
 """Characters of a host's name, a version, a counter's name, a label."""
 TEXTS_BYTES_MAX: Final = 16 << 10
-"""Of a daemon's metadata, or of its status. Metadata is in etcd, and in every standby's memory."""
+"""Size of a daemon's metadata, or of its status. Metadata is in etcd and in every standby's memory.
+"""
 COMMANDS_MAX: Final = 256
 COMMAND_MAX: Final = 4096
 """Characters of the descriptor of one command."""
 COUNTERS_MAX: Final = 10_000
-"""Of one daemon, unless the managers' option ``mgr_daemon_counters_max`` says otherwise."""
+"""Counters of one daemon; the option ``mgr_daemon_counters_max`` overrides it."""
 VALUES_EACH: Final = 2
-"""Values in a row for each counter that a daemon may have: averages have two."""
+"""Values in a report for each counter: an average has two."""
 DESCRIPTION_MAX: Final = 1024
 LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""What a label may be called: what every system that reads them takes."""
+"""The pattern of label names, which every system that reads metrics accepts."""
 LABELS_MAX: Final = 16
 BOUNDS_MAX: Final = 64
 METRICS_MAX: Final = 32
@@ -37,36 +39,36 @@ _LINES: Final = {ord("\n"): " ", ord("\t"): " ", ord("\r"): " "}
 
 
 def is_name(kind: str, ident: str) -> bool:
-    """Whether a daemon may be called ``<kind>.<ident>``."""
+    """Whether ``<kind>.<ident>`` is a valid name of a daemon."""
     return is_kind(kind) and is_id(ident)
 
 
 def is_kind(kind: str) -> bool:
-    """Whether daemons may be of this type."""
+    """Whether ``kind`` is a valid type of daemons."""
     return KIND.fullmatch(kind) is not None and kind != RESERVED
 
 
 def is_id(ident: str) -> bool:
-    """Whether a daemon may be told from others by this."""
+    """Whether ``ident`` is a valid id of a daemon."""
     plain = ident.isprintable() and not set(ident) & {" ", "/"}
     return plain and 0 < len(ident) <= ID_MAX
 
 
 def is_metric(code: str) -> bool:
-    """Whether a health metric may be called so."""
+    """Whether ``code`` is a valid name of a health metric."""
     return METRIC.fullmatch(code) is not None and not code.startswith(OUR_CHECKS)
 
 
 def is_label(name: str) -> bool:
-    """Whether a label may be called so."""
+    """Whether ``name`` is a valid name of a label."""
     return LABEL.fullmatch(name) is not None
 
 
 def is_text(text: str) -> bool:
-    """Whether it is one short line."""
+    """Whether ``text`` is one short printable line."""
     return len(text) <= TEXT_MAX and text.isprintable()
 
 
 def is_printable(text: str) -> bool:
-    """Whether it is free of control characters, except tabs and ends of lines."""
+    """Whether ``text`` has no control characters, except tabs and ends of lines."""
     return text.isprintable() or text.translate(_LINES).isprintable()

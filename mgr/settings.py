@@ -1,8 +1,8 @@
 """Settings of ``mgrd``: one frozen struct, from a TOML file, the environment and flags.
 
-Later wins: default, file, ``MGR_*`` environment, flag. Each field's description is the only
-place its meaning is written: ``mgrd --help`` and docs/reference/settings.md are made from it.
-A field ``etcd_ca`` is ``etcd_ca = ...`` in the file, ``MGR_ETCD_CA`` and ``--etcd-ca``.
+A later source overrides an earlier one: default, file, ``MGR_*`` environment, flag. ``mgrd --help``
+and docs/reference/settings.md are generated from the descriptions of the fields. The field
+``etcd_ca`` is ``etcd_ca = ...`` in the file, ``MGR_ETCD_CA`` in the environment, and ``--etcd-ca``.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from mgr.store.keys import check_name
 
 ENVIRONMENT_PREFIX: Final = "MGR_"
 RENEWALS_PER_LEASE: Final = 5
-"""A lease is renewed five times in its life, so that two lost packets cost nothing."""
+"""A lease is renewed five times in its length, so that two lost packets have no effect."""
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"fast": {"watchdog_s": 0.3}}
-"""Defaults that a profile changes. What is set anywhere wins."""
+"""Defaults that a profile changes. A value from any source overrides them."""
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one manager is told at its start. Nothing of it changes while it runs."""
+    """The settings of one manager. They do not change while it runs."""
 
     id: Annotated[
         str,
-        Meta(description="Name of this manager, unique in its cluster; as its host unless said"),
+        Meta(description="Name of this manager, unique in its cluster; by default its host's name"),
     ] = ""
-    cluster: Annotated[str, Meta(description="Name of the cluster: what its keys begin with")] = (
-        "mgr"
-    )
+    cluster: Annotated[
+        str, Meta(description="Name of the cluster: the prefix of its keys in etcd")
+    ] = "mgr"
     etcd: Annotated[
         tuple[str, ...], Meta(description="Addresses of etcd, host:port, separated by commas")
     ] = ("127.0.0.1:2379",)
@@ -50,9 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     etcd_key: Annotated[str, Meta(description="File with the client's private key for etcd")] = ""
     etcd_user: Annotated[str, Meta(description="User to log in to etcd as; empty: none")] = ""
     etcd_password_file: Annotated[str, Meta(description="File with that user's password")] = ""
-    etcd_timeout_s: Annotated[
-        Seconds, Meta(description="How long one request to etcd may take before it is given up")
-    ] = 2.0
+    etcd_timeout_s: Annotated[Seconds, Meta(description="Time limit of one request to etcd")] = 2.0
     etcd_untrusted: Annotated[
         bool,
         Meta(
@@ -63,15 +61,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     state_dir: Annotated[
         str,
         Meta(
-            description="Folder for a small file that remembers which etcd cluster this is, and "
-            "its newest revision and term, over a restart; empty: nothing is kept on disk"
+            description="Folder for a small state file, which keeps the id of the etcd cluster and "
+            "its newest revision and term over a restart; empty: nothing is kept on disk"
         ),
     ] = ""
     downgrade: Annotated[
         bool,
         Meta(
-            description="Lead even where a newer release of mgrd has led, whose data this one may "
-            "not understand: for the way back after an upgrade, in an emergency"
+            description="Lead even if a newer version of mgrd has led, whose data this one may "
+            "not understand: to go back after an upgrade, in an emergency"
         ),
     ] = False
     grpc_listen: Annotated[str, Meta(description="Where gRPC listens, host:port; port 0: any")] = (
@@ -87,14 +85,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(description="Where clients reach HTTP, host:port; empty: as it listens")
     ] = ""
     tls_cert: Annotated[
-        str, Meta(description="File with the certificate that gRPC and HTTP show; empty: no TLS")
+        str, Meta(description="File with the certificate of gRPC and HTTP; empty: no TLS")
     ] = ""
     tls_key: Annotated[str, Meta(description="File with that certificate's private key")] = ""
     tls_ca: Annotated[
         str,
         Meta(
-            description="File with the CA that must have signed what gRPC clients show; empty: "
-            "they show nothing. HTTP asks nobody, so that probes and load balancers need nothing"
+            description="File with the CA that must have signed the certificates of gRPC clients; "
+            "empty: clients need none. HTTP never requires one, for probes and load balancers"
         ),
     ] = ""
     module_path: Annotated[
@@ -122,15 +120,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(
             ge=2,
             le=60,
-            description="Lease of a manager in etcd, whole seconds: what it held is free when "
-            "it runs out, with or without the leader heartbeat",
+            description="Lease of a manager in etcd, whole seconds: when it expires, the manager's "
+            "keys are deleted, the leader key included, with or without the leader heartbeat",
         ),
     ] = 5
     watchdog_s: Annotated[
         Seconds,
         Meta(
-            description="A worker whose event loop is silent this long is killed; 0.3 by default "
-            "in the fast profile"
+            description="A worker whose event loop sends no heartbeat for this long is killed; 0.3 "
+            "by default in the fast profile"
         ),
     ] = 2.0
     drain_s: Annotated[
@@ -139,7 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 2.0
     hold_s: Annotated[
         Seconds,
-        Meta(description="How long a command is held while nobody is ready to run it"),
+        Meta(description="How long a command is queued while no manager is ready to run it"),
     ] = 5.0
     module_load_s: Annotated[
         Seconds,
@@ -156,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(pattern="^(text|json)$", description="text for people, json for collectors")
     ] = "text"
     grpc_message_bytes_max: Annotated[
-        int, Meta(ge=65536, le=1 << 30, description="Largest gRPC message taken from a client")
+        int, Meta(ge=65536, le=1 << 30, description="Largest gRPC message accepted from a client")
     ] = 32 << 20
     grpc_streams_max: Annotated[
         int, Meta(ge=10, le=100_000, description="Concurrent calls and streams of one connection")
@@ -166,7 +164,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 256
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself."""
+        """Reject settings that contradict each other."""
         check_name("cluster", self.cluster)
         if self.id:
             check_name("id", self.id)
@@ -192,7 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def renew_every_s(self) -> float:
-        """Pause between two renewals of the lease."""
+        """Interval of renewals of the lease, in seconds."""
         return self.lease_ttl_s / RENEWALS_PER_LEASE
 
 
@@ -200,7 +198,7 @@ FIELDS: Final[tuple[str, ...]] = Settings.__struct_fields__
 
 
 def describe() -> Iterator[tuple[str, str, Any, str]]:
-    """Yield each setting: its name, its type in words, its default, what it means."""
+    """Yield each setting: its name, its type in words, its default, its description."""
     hints = get_type_hints(Settings, include_extras=True)
     for name, default in zip(FIELDS, Settings.__struct_defaults__, strict=True):
         metas = [meta for meta in get_args(hints[name])[1:] if isinstance(meta, Meta)]
@@ -214,11 +212,11 @@ def load(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Merge the three sources; ``flags`` holds only what was given.
+    """Merge the three sources; ``flags`` contains only the flags that were given.
 
     Raises:
-        InvalidSettingError: A value does not fit, or a name is unknown; the message says which
-            and where it came from.
+        InvalidSettingError: A value is invalid or a name is unknown; the message names it and its
+            source.
 
     """
     merged: dict[str, Any] = {"id": socket.gethostname().split(".")[0]}
@@ -226,8 +224,8 @@ def load(
     merged |= _from_environment(environment or {})
     merged |= dict(flags or {})
     if not merged["id"]:
-        # An unset variable in a unit: no manager can be called so, and two would be.
-        raise InvalidSettingError("id: it is empty; leave it out to be called as this host is")
+        # For instance an unset variable in a systemd unit: several managers would have that name.
+        raise InvalidSettingError("id: it is empty; leave it out to use the name of this host")
     merged = {**PROFILE_DEFAULTS.get(merged.get("profile", ""), {}), **merged}
     try:
         return msgspec.convert(
@@ -254,10 +252,11 @@ def split_address(address: str, what: str) -> tuple[str, int]:
 
 
 def advertised_address(listen: str, advertise: str, port: int) -> str:
-    """Return the address that others are told, once ``port`` is bound.
+    """Return the address to publish for a server that is bound to ``port``.
 
-    ``advertise`` wins; its port 0 means "the one that was bound". A server that listens on every
-    interface is told by this machine's name, since ``0.0.0.0`` leads each caller to itself.
+    ``advertise`` overrides ``listen``; its port 0 means the port that was bound. For a server that
+    listens on every interface, the name of this host is used: ``0.0.0.0`` would lead each caller to
+    itself.
     """
     host, chosen_port = split_address(advertise or listen, "address")
     if not advertise and host in {"0.0.0.0", "::", "*"}:  # noqa: S104 - compared, not bound
@@ -282,7 +281,7 @@ def _from_file(file: str) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    # Other MGR_ variables belong to the client (MGR_HOSTS) and are none of our business.
+    # Other MGR_ variables, such as MGR_HOSTS, belong to the client and are ignored.
     return {
         name: environment[variable]
         for name in FIELDS

@@ -1,15 +1,15 @@
-"""Looking up what follows from an event: the one rule that all state machines here share.
+"""The rule that all state machines of the product share.
 
-A machine is data: a table of answers, and the pairs of phase and event that come late in a healthy
-run and mean nothing. What stands in neither cannot happen.
+A state machine is data: a table of transitions, and the set of pairs of phase and event that occur
+in a healthy run and change nothing. A pair that is in neither cannot occur.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 P = TypeVar("P", bound=Enum)
 E = TypeVar("E", bound=Enum)
@@ -17,21 +17,34 @@ S = TypeVar("S")
 
 
 class UnexpectedEventError(AssertionError):
-    """A pair of phase and event that cannot happen: a bug of the caller or of the table."""
+    """A pair of phase and event that cannot occur: a bug of the caller or of the table."""
 
 
-def lookup(
-    transitions: Mapping[tuple[P, E], S], ignored: AbstractSet[tuple[P, E]], phase: P, event: E
-) -> S | None:
-    """Return the answer to ``event``; None if it comes late: nothing changes. Pure.
+class StateMachine(Generic[P, E, S]):
+    """A state machine whose table maps a phase and an event to a step."""
 
-    Raises:
-        UnexpectedEventError: The pair is neither in ``transitions`` nor in ``ignored``.
+    def __init__(
+        self,
+        transitions: Mapping[tuple[P, E], S],
+        ignored: AbstractSet[tuple[P, E]],
+        *,
+        unchanged: Callable[[P], S],
+    ) -> None:
+        """Use the table ``transitions``; ``unchanged(phase)`` is the step of an ignored pair."""
+        self._transitions = transitions
+        self._ignored = ignored
+        self._unchanged = unchanged
 
-    """
-    if (phase, event) in ignored:
-        return None
-    try:
-        return transitions[phase, event]
-    except KeyError:
-        raise UnexpectedEventError(f"{event.name} in {phase.name}") from None
+    def step(self, phase: P, event: E) -> S:
+        """Return the step that follows from ``event`` in ``phase``. Pure.
+
+        Raises:
+            UnexpectedEventError: The pair is neither in the table nor among the ignored ones.
+
+        """
+        if (phase, event) in self._ignored:
+            return self._unchanged(phase)
+        try:
+            return self._transitions[phase, event]
+        except KeyError:
+            raise UnexpectedEventError(f"{event.name} in {phase.name}") from None

@@ -1,4 +1,4 @@
-"""Certificates, as files name them: who we are, and by whom others must be vouched for."""
+"""Load certificates from files: our own one, and the CA that must have signed the peer's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from mgr.errors import InvalidSettingError
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM texts. With ``cert`` and ``key`` we show who we are.
+    """Certificates and key as PEM texts. With ``cert`` and ``key`` we present a certificate.
 
-    An empty ``ca``: a client trusts the authorities that gRPC comes with, a server asks nobody.
+    With an empty ``ca``, a client trusts the authorities that gRPC comes with, and a server
+    requests no client certificates.
     """
 
     ca: bytes = b""
@@ -36,10 +37,10 @@ class Tls:
 
 
 def check_pair(cert: str, key: str) -> None:
-    """See that the two files can be served with.
+    """Check that a server can use the two files.
 
     Raises:
-        InvalidSettingError: One cannot be read, or the key is not the certificate's.
+        InvalidSettingError: One cannot be read, or the key does not belong to the certificate.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""How the guard's loops wait: until they are woken, and never for ever."""
+"""Wait for an event with a time limit, and wake every waiting task at once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,39 @@ import asyncio
 import contextlib
 
 
-async def wait(event: asyncio.Event, limit_s: float) -> None:
-    """Wait until ``event`` is set, at most ``limit_s``. Either way it is time to look."""
+async def wait(event: asyncio.Event, limit_s: float) -> bool:
+    """Wait until ``event`` is set, at most ``limit_s`` seconds; return whether it is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             await event.wait()
+    return event.is_set()
+
+
+class Broadcast:
+    """Something that happens repeatedly, and that any number of tasks may wait for.
+
+    ``notify`` wakes every task that waits at that moment; a task that comes later waits for the
+    next ``notify``. A plain ``asyncio.Event`` cannot do that: it has to be cleared, and a task
+    that has not run since it was set would miss it.
+    """
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    @property
+    def next(self) -> asyncio.Event:
+        """The event that the next ``notify`` sets.
+
+        Take it before reading the state that may change, then wait for it: a change in between is
+        not missed.
+        """
+        return self._next
+
+    def notify(self) -> None:
+        """Wake every task that waits now."""
+        notified, self._next = self._next, asyncio.Event()
+        notified.set()
+
+    async def wait(self) -> None:
+        """Wait for the next ``notify``."""
+        await self._next.wait()

@@ -1,1 +1,1 @@
-"""What a waiting manager does."""
+"""The standby role of a manager."""

@@ -1,7 +1,7 @@
-"""``mgr set down`` while nobody leads: the one thing that a standby does itself.
+"""Executes ``mgr set down`` while there is no active: the only command that a standby executes.
 
-Whoever set the managers down must be able to raise them again, and then there is no active who
-could do it. The write is guarded like the active's, by the opposite proof: that nobody leads.
+After ``mgr set down true`` there is no active that could execute ``mgr set down false``. The write
+is conditional, as the active's are, but on the opposite: that no leader key exists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITE_S: Final = 2.0
 
 
 class Answer(NamedTuple):
-    """An answer, as a command of the active gives it."""
+    """The answer to a command, with the fields of the active's answers."""
 
     retval: int = 0
     stdout: str = ""
@@ -29,11 +29,11 @@ class Answer(NamedTuple):
 
 
 async def set_down(manager: WorkerContext, words: Sequence[str], caller: Caller) -> Answer | None:
-    """Do it if it is that command and nobody leads; None: it is not, or somebody does.
+    """Execute ``words`` if they are ``mgr set down`` and there is no active; None otherwise.
 
     Raises:
-        NotAuthorizedError: ``caller`` may not.
-        StoreUnavailableError: The store did not answer; ask again.
+        NotAuthorizedError: ``caller`` is not authorized.
+        StoreUnavailableError: The store did not answer; retry.
 
     """
     value = tuple(words[len(COMMAND) :])
@@ -45,6 +45,7 @@ async def set_down(manager: WorkerContext, words: Sequence[str], caller: Caller)
     manager.view.access.check(caller, access_request)
     key = manager.keys.down
     operation: Operation = Put(key, timestamp()) if value == ("true",) else Delete(key)
+    # The view may be old: the comparison makes the store refuse if a leader exists by then.
     outcome = await manager.store.commit(
         [operation], when=[Created(manager.keys.leader, ABSENT)], timeout_s=WRITE_S
     )

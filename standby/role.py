@@ -1,36 +1,36 @@
-"""The standby's part: warm and waiting, its modules' standby halves running, nobody served."""
+"""The standby role: ready to be promoted, runs the standby classes of modules, refuses commands."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
+from mgr.config.enabled_modules import enabled_modules
 from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
 from mgr.host.abandoned import ModuleRole
 from mgr.host.bridge import Bridge
-from mgr.host.enabled import enabled_modules
+from mgr.host.cluster_view import not_active_error
 from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
 from mgr.host.worker_context import WorkerContext
+from mgr.waiting import wait
 from standby.context import StandbyContext
 from standby.down import set_down
-from standby.redirect import refusal
 
 STOP_S: Final = 0.5
-"""What a module's standby half gets to stop when this manager is promoted. Commands wait
-meanwhile, so it is short: one that does not stop in it is abandoned."""
+"""Limit for stopping a module's standby instance when this manager is promoted. Commands wait
+meanwhile, so it is short; an instance that does not stop in time is abandoned."""
 
 log = logging.getLogger(__name__)
 
 
 class Active(Protocol):
-    """What this worker becomes, as far as a held call needs it."""
+    """The active role of this worker, as far as waiting commands need it."""
 
     async def execute(self, request: Any) -> Any:
         """Run one command."""
@@ -38,7 +38,7 @@ class Active(Protocol):
 
 
 class StandbyRole:
-    """Implements ``mgr.host.role.Role`` for a manager that waits."""
+    """Implements ``mgr.host.role.Role`` for a standby."""
 
     state: Final = "standby"
     log: Final = None
@@ -46,7 +46,7 @@ class StandbyRole:
     maps: Final = None
 
     def __init__(self, manager: WorkerContext, tasks: asyncio.TaskGroup) -> None:
-        """Refuse from here on; run modules in ``tasks`` once ``run`` is."""
+        """Refuse commands from here on; modules run in ``tasks`` after ``run`` was called."""
         self._manager = manager
         self._tasks = tasks
         self._http_address = ""
@@ -57,10 +57,10 @@ class StandbyRole:
         self._promoted = asyncio.Event()
 
     async def run(self, http_address: str) -> None:
-        """Run the standby halves of enabled modules, from the first sight of an active on.
+        """Run the standby classes of enabled modules once another manager is active.
 
-        A manager that never saw another one active has nobody to send anyone to. This one is
-        itself reached at ``http_address``.
+        Before that they could not redirect clients to anyone. ``http_address`` is this manager's
+        own.
         """
         self._http_address = http_address
         manager = self._manager
@@ -71,11 +71,11 @@ class StandbyRole:
                 break
         manager.abandoned_instances.subscribe(self.reconcile)
         manager.mirror.subscribe(manager.keys.modules, self.reconcile)
-        manager.mirror.subscribe(manager.keys.config, self.reconcile)
+        manager.config.subscribe(self.reconcile)
         self.reconcile()
 
     def reconcile(self, _changes: object = None) -> None:
-        """Start what should run and does not; stop what runs and should not."""
+        """Start the standby instances that should run and do not; stop those that should not."""
         if self._stopping:
             return
         wanted = self._modules_to_run()
@@ -90,44 +90,42 @@ class StandbyRole:
             self._tasks.create_task(self._disable(name))
 
     def restart_module(self, name: str) -> None:
-        """Start the standby half of ``name`` anew, if it runs: its code was read anew."""
+        """Restart the standby instance of ``name``, if it runs, because its code was reloaded."""
         if name in self._runners and name not in self._stopping_modules and not self._stopping:
             self._stopping_modules.add(name)
             self._tasks.create_task(self._disable(name))
 
     async def stop(self) -> bool:
-        """Stop all of it, within ``STOP_S``; whether nothing of it runs any more. For good."""
+        """Stop every instance for good, within ``STOP_S``; return whether all have stopped."""
         self._stopping = True
         runners = tuple(self._runners.values())
         async with asyncio.TaskGroup() as stops:
             ends = [stops.create_task(runner.stop(limit_s=STOP_S)) for runner in runners]
         return all(end.result() for end in ends) and not self._manager.abandoned_instances.all()
 
-    # -- what the servers ask -------------------------------------------------------------------
+    # -- called by the servers ------------------------------------------------------------------
 
     async def execute(self, request: Any) -> Any:
-        """Refuse, and say where the active manager is; ``mgr set down`` is done if there is none.
+        """Refuse the command and name the active; if there is none, execute ``mgr set down``.
 
-        Between the moment this worker is elected and the moment it can act on it, there is
-        nobody to name: the call is held, for some milliseconds as a rule, and then run.
+        If this worker is elected but not promoted yet, there is no other manager to name: the
+        command waits for the promotion, usually some milliseconds, and then runs.
 
         Raises:
-            NotActiveError: Another manager leads, or none.
+            NotActiveError: Another manager is active, or none.
 
         """
         if self._elected():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._manager.settings.hold_s):
-                    await self._promoted.wait()
+            await wait(self._promoted, self._manager.settings.hold_s)
         if self._active is not None:
             return await self._active.execute(request)
         answer = await set_down(self._manager, request.words, request.caller)
         if answer is None:
-            raise refusal(self._manager.view, self._manager.id)
+            raise not_active_error(self._manager.view.leader(), self._manager.id)
         return answer
 
     def promote(self, active: Active) -> None:
-        """Give held calls to ``active``, which answers from now on."""
+        """Pass waiting commands to ``active``, which answers from now on."""
         self._active = active
         self._promoted.set()
 
@@ -136,25 +134,25 @@ class StandbyRole:
         return leader is not None and leader.incarnation == self._manager.incarnation
 
     def describe(self) -> tuple[Sequence[NoReturn], NoReturn]:
-        """Refuse: only the active knows which commands there are.
+        """Refuse: only the active has the list of commands.
 
         Raises:
             NotActiveError: Always.
 
         """
-        raise refusal(self._manager.view, self._manager.id)
+        raise not_active_error(self._manager.view.leader(), self._manager.id)
 
     async def fail(self, name: str, successor: str) -> NoReturn:  # noqa: ARG002 - whoever it were
-        """Refuse: there is no office here to give up.
+        """Refuse: a standby has no leadership to give up.
 
         Raises:
-            NotActiveError: The active was meant, by name or as the active.
-            NotFoundError: This manager was meant.
+            NotActiveError: ``name`` is empty or another manager.
+            NotFoundError: ``name`` is this manager.
 
         """
         if name == self._manager.id:
             raise NotFoundError(f"manager {name!r} is a standby: it has no leadership to give up")
-        raise refusal(self._manager.view, self._manager.id)
+        raise not_active_error(self._manager.view.leader(), self._manager.id)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -180,21 +178,21 @@ class StandbyRole:
         self._tasks.create_task(runner.run_until_stopped(), name=f"standby {found.name}")
 
     def _construct(self, found: DiscoveredModule, _bridge: Bridge) -> ModuleInstance:
-        """On the module's own thread."""
+        """Construct a standby instance. Runs on the module's own thread."""
         if found.standby is None:
-            raise AssertionError("only modules with a standby half are constructed")
+            raise AssertionError("a module without a standby class cannot be constructed")
         context = StandbyContext(self._manager, found.name, self._http_address)
         return found.standby(found.name, context)
 
     def _on_event(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
-            # Standby halves send clients to the active; they do not act for a term.
+            # Not external: standby instances redirect clients and do nothing on behalf of a term.
             self._manager.abandoned_instances.add(
                 runner.name, ModuleRole.STANDBY, runner.leftovers, external=False
             )
         if event is Event.SERVE_RAISED:
             fields = {"module_name": runner.name, "error": runner.error}
-            log.error("standby half of a module failed", extra=fields)
+            log.error("standby instance of a module failed", extra=fields)
 
     async def _disable(self, name: str) -> None:
         await self._runners[name].stop()

@@ -1,4 +1,4 @@
-"""Remembers when it was told of lines of the cluster log."""
+"""Records when it received notifications of lines of the cluster log."""
 
 import time
 from typing import Any

@@ -1,1 +1,1 @@
-"""Who may do what: capabilities, and the table that says who has which."""
+"""Authorization: capabilities, and the table that assigns them to clients."""

@@ -1,20 +1,20 @@
-"""Capabilities: what a client may ask, in the language of Ceph's ``mgr`` capabilities.
+"""Capabilities: what a client may do, in the syntax of Ceph's ``mgr`` capabilities.
 
-Grants are parted by commas or semicolons, and a client may do what any of them allows::
+Grants are separated by commas or semicolons. A client may do what any one of them allows::
 
     allow *                                    everything
     allow r                                    every command that only reads
-    allow rw                                   and those that change something
-    allow module hello rw                      the commands of one module
-    allow service mgr r                        the manager's own commands (py: those of modules)
+    allow rw                                   also commands that change something
+    allow module hello rw                      the commands of the module hello
+    allow service mgr r                        the built-in commands (py: those of modules)
     allow command "map set" with name=inventory
-    profile daemon                             what a program of the fleet needs
-    allow rw network 10.1.0.0/16               only from there
+    profile daemon                             what a daemon of the fleet needs
+    allow rw network 10.1.0.0/16               only from addresses in this network
 
-A command needs every letter of its ``perm``; several grants may give one each. ``command`` gives
-all letters; ``with`` compares its arguments, by ``=``, ``prefix`` or ``regex``. Grammar and meaning
-are those of Ceph's MgrCap, but that a module's grant takes no ``with``: Ceph's modules must ask for
-it themselves (``is_authorized``), and most do not.
+A command needs every letter of its ``perm``; several grants together may give them. A ``command``
+grant gives all letters; its ``with`` compares arguments by ``=``, ``prefix`` or ``regex``. Grammar
+and meaning are those of Ceph's MgrCap, with one exception: a ``module`` grant takes no ``with``. In
+Ceph a module must check such a condition itself (``is_authorized``), and most modules do not.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from mgr.errors import InvalidArgumentError
 LETTERS: Final = frozenset("rwx")
 ALL: Final = frozenset({"*", "all"})
 MANAGER_SERVICE: Final = "mgr"
-"""The service of the manager's own commands."""
+"""The service of the manager's built-in commands."""
 MODULE_SERVICE: Final = "py"
-"""The service of what modules answer, as Ceph calls it."""
+"""The service of the commands of modules; the name is Ceph's."""
 JOIN: Final = "daemon join"
-"""What a program asks for when it begins to report. No command of that name exists."""
+"""The permission a daemon needs to open its report stream. No command of that name exists."""
 SEPARATORS: Final = frozenset({",", ";"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -44,12 +44,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """What somebody wants to do.
+    """One request whose permission is to be checked.
 
     Attributes:
-        command: The prefix of a command, or the name of what stands for one.
-        perm: Letters of ``r``, ``w``, ``x``: all are needed.
-        module: Whose command it is; empty: the manager's own.
+        command: The prefix of a command, or a name such as ``JOIN`` for what is no command.
+        perm: Letters out of ``r``, ``w``, ``x``; all of them are needed.
+        module: The module that answers the command; empty for a built-in command.
+        arguments: The command's arguments by name; ``with`` conditions compare them.
 
     """
 
@@ -60,13 +61,13 @@ class AccessRequest:
 
     @property
     def service(self) -> str:
-        """Whose side it is on."""
+        """The service that the command belongs to."""
         return MODULE_SERVICE if self.module else MANAGER_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One argument, and what its text must be."""
+    """A condition on one argument of a command; ``fits`` takes the argument's text."""
 
     name: str
     fits: Callable[[str], bool]
@@ -74,7 +75,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One ``allow``; an empty text stands for any."""
+    """One ``allow``. An empty text matches everything."""
 
     letters: frozenset[str] = LETTERS
     service: str = ""
@@ -84,7 +85,7 @@ class Grant:
     network: Network | None = None
 
     def allowed_letters(self, request: AccessRequest, address: str) -> frozenset[str]:
-        """The letters that it gives for ``request`` from ``address``."""
+        """Return the letters that this grant gives for ``request``, sent from ``address``."""
         if self.network is not None and not _in_network(address, self.network):
             return frozenset()
         matches = (
@@ -106,22 +107,22 @@ PROFILES: Final[dict[str, Grant]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What one client may do. Immutable."""
+    """The capabilities of one client. Immutable."""
 
     grants: tuple[Grant, ...] = ()
 
     @staticmethod
     def parse(text: str) -> Caps:
-        """Read capabilities.
+        """Parse capabilities.
 
         Raises:
-            InvalidArgumentError: They cannot be read; names the word.
+            InvalidArgumentError: ``text`` is malformed; the message names the word.
 
         """
         return _parse(text)
 
     def allow(self, request: AccessRequest, address: str = "") -> bool:
-        """Whether ``request``, coming from the IP address ``address``, is allowed."""
+        """Return whether ``request``, sent from the IP address ``address``, is allowed."""
         missing = set(request.perm)
         for grant in self.grants:
             missing -= grant.allowed_letters(request, address)
@@ -151,12 +152,12 @@ def _parse(text: str) -> Caps:
     while not words.at_end():
         grants.append(_grant(words))
         if not words.at_end() and words.take("a comma") not in SEPARATORS:
-            raise words.syntax_error("a comma must part two grants")
+            raise words.syntax_error("two grants must be separated by a comma")
     return Caps(tuple(grants))
 
 
 class _Words:
-    """The words of one text, taken one by one."""
+    """The words of one text, consumed one by one."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -251,7 +252,7 @@ def _constraint(words: _Words) -> Constraint:
         try:
             pattern = re.compile(value)
         except re.error as error:
-            raise words.syntax_error(f"no regular expression: {error}") from None
+            raise words.syntax_error(f"invalid regular expression: {error}") from None
         return Constraint(name, lambda text: pattern.fullmatch(text) is not None)
     raise words.syntax_error("an argument is compared by '=', 'prefix' or 'regex'")
 

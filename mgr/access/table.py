@@ -1,20 +1,20 @@
-"""The table of capabilities, and the one question that everybody asks it."""
+"""The table that assigns capabilities to clients, and the check of a request against it."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from mgr.access.caps import AccessRequest, Caps
 from mgr.errors import InvalidArgumentError, NotAuthorizedError
-from mgr.store.api import Record
+from mgr.store.api import Reader, Record
 from mgr.store.keys import Keys
 
 EVERYBODY: Final = "*"
-"""Whose capabilities those have who are not in the table."""
+"""The entry for clients that have no entry of their own."""
 CLIENT_NAME: Final = re.compile(r"[A-Za-z0-9@_.:-]{1,128}")
 
 log = logging.getLogger(__name__)
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """The client that sent a request.
 
     Attributes:
-        name: Of the client's certificate; None: clients are not asked for one here.
-        address: Its IP address.
+        name: The name in the client's certificate; None if clients need no certificate here.
+        address: The client's IP address.
 
     """
 
@@ -35,38 +35,27 @@ class Caller:
 
 
 INTERNAL_CALLER: Final = Caller()
-"""The manager itself, and the modules in it."""
-
-
-class Reader(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> Mapping[str, Record]:
-        """Every key that begins with ``prefix``."""
-        ...
+"""The caller of requests made by the manager itself and by its modules."""
 
 
 class Access:
-    """Reads the table. From any thread; a change holds from the moment at which it is seen.
+    """Checks requests against the table. Any thread may call it.
 
-    Nobody is bound where clients need no certificate, and while the table is empty. From the
-    first entry on, who is not in it has what ``*`` has, or nothing.
+    Everything is allowed while the table is empty, and where clients need no certificate. As soon
+    as there is one entry, a client without an entry has the capabilities of ``*``, or none. A
+    changed entry counts as soon as the mirror shows it.
     """
 
     def __init__(self, mirror: Reader, keys: Keys) -> None:
-        """Read what ``mirror`` shows."""
+        """Read the table from ``mirror``."""
         self._mirror = mirror
         self._keys = keys
 
     def check(self, caller: Caller, request: AccessRequest) -> None:
-        """Return if ``caller`` may do it.
+        """Raise unless ``caller`` may do what ``request`` describes.
 
         Raises:
-            NotAuthorizedError: It may not. Says which capability is missing.
+            NotAuthorizedError: It may not; the message names the missing capability.
 
         """
         if not self.is_allowed(caller, request):
@@ -84,14 +73,14 @@ class Access:
             )
 
     def is_allowed(self, caller: Caller, request: AccessRequest) -> bool:
-        """Whether ``caller`` may do it."""
+        """Return whether ``caller`` may do what ``request`` describes."""
         if caller.name is None:
             return True
         caps = self.caps_of(caller.name)
         return caps is None or caps.allow(request, caller.address)
 
     def caps_of(self, client: str) -> Caps | None:
-        """The capabilities of ``client``; None: all, since the table is empty."""
+        """Return the capabilities of ``client``; None if the table is empty: all is allowed."""
         for name in (client, EVERYBODY):
             record = self._mirror.get(self._keys.access_of(name))
             if record is not None:
@@ -99,16 +88,16 @@ class Access:
         return Caps() if self._mirror.list(self._keys.access) else None
 
     def entries(self) -> Iterator[tuple[str, str]]:
-        """Each entry: client and capabilities as they were written."""
+        """Yield each entry as a client's name and its capabilities, in the text that was stored."""
         for key, record in self._mirror.list(self._keys.access).items():
             yield key.removeprefix(self._keys.access), record.value
 
 
 def valid_client_name(name: str) -> str:
-    """``name``, if a client can be called so.
+    """Return ``name`` if it is a valid name of a client.
 
     Raises:
-        InvalidArgumentError: It cannot.
+        InvalidArgumentError: It is not.
 
     """
     if name != EVERYBODY and not CLIENT_NAME.fullmatch(name):
@@ -122,6 +111,6 @@ def _parse_record(record: Record) -> Caps:
     try:
         return Caps.parse(record.value)
     except InvalidArgumentError as error:
-        # Written by another release, or by hand: what cannot be read allows nothing.
+        # Written by another release or by hand. To be safe, it allows nothing.
         log.warning("unreadable capabilities", extra={"key": record.key, "error": str(error)})
         return Caps()

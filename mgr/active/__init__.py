@@ -1,1 +1,1 @@
-"""What the active manager adds."""
+"""The active role of a manager: modules, commands, documents and health of one term."""

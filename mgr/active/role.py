@@ -1,46 +1,42 @@
-"""The active's part: what it starts when its term begins, and how it gives everything back.
+"""The active role: what a manager starts when its term begins and stops when it ends.
 
-Commands are taken from the first moment on and held for those modules that are not there yet: a
-failover is a pause and not an error.
+Commands are accepted from the first moment; one for a module that has not started yet waits for
+it, so that clients see a failover as a pause and not as an error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from mgr.active.documents.publisher import FLEET_STATUS, Publisher, Sources
+from mgr.active.documents.publisher import FLEET_STATUS, Publisher
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
 from mgr.active.fleet.store import FleetStore
 from mgr.active.fleet.wear import WearLevelStore
-from mgr.active.health.fleet_checks import fleet_checks
-from mgr.active.health.manager_checks import (
-    abandoned_checks,
-    module_checks,
-    option_checks,
-    outdated_checks,
-    standby_checks,
-    store_checks,
-)
+from mgr.active.health.checks import ManagerChecks
 from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
 from mgr.active.modules.background_commands import BackgroundCommands
-from mgr.active.modules.context import ActiveContext, TermParts
+from mgr.active.modules.context import ActiveContext
 from mgr.active.modules.crashes import CrashReporter
-from mgr.active.modules.modules import ActiveModules, ModuleCallbacks, OutsideEffects
+from mgr.active.modules.modules import (
+    ActiveModules,
+    ModuleCallbacks,
+    OutsideEffects,
+    commands_of,
+)
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote
-from mgr.active.offer import commands_of
-from mgr.active.successor import check_successor
+from mgr.active.modules.service_addresses import ServiceAddresses
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
+from mgr.active.term_parts import TermParts
 from mgr.active.write_proof import WriteProof
 from mgr.argument.tell import TELL, daemon_command_arguments, resolve_target
 from mgr.cluster.fleet import Fleet
@@ -53,42 +49,34 @@ from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.config.history import ConfigHistory
-from mgr.errors import (
-    MgrError,
-    NotFoundError,
-    StoreError,
-    TermLostError,
-)
-from mgr.health.board import MANAGER_SOURCE, Board
-from mgr.health.check import Check
+from mgr.election.eligibility import check_successor
+from mgr.errors import MgrError, NotFoundError, TermLostError
+from mgr.health.board import Board
 from mgr.host.bridge import Bridge
 from mgr.host.finder import DiscoveredModule
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance
-from mgr.host.worker_context import WorkerContext, version
-from mgr.store.api import Delete, LeaseId, Revision
+from mgr.host.worker_context import WorkerContext
+from mgr.store.api import LeaseId, Revision
 from mgr.store.fenced import FencedStore
-from mgr.store.mirror import CURRENT_WITHIN_S
+from mgr.version import installed_version
 
 COMMANDS_SHARE: Final = 0.6
-"""The part of a drain's budget that running commands get; the rest is for the modules to stop."""
-STORE_CHECK_EVERY_S: Final = 1.0
-"""How often to look whether the store is still heard of."""
-WITHDRAW_S: Final = 0.5
-"""For taking back published addresses at the end. Left there, they end with the term anyway."""
+"""Share of a drain's budget for running commands to finish; the rest is for stopping modules."""
 
 log = logging.getLogger(__name__)
 
 
 class ActiveRole:
-    """Implements ``mgr.host.role.Role`` for one term. Made once, never used for another."""
+    """Implements ``mgr.host.role.Role`` for one term; each term has an object of its own."""
 
     def __init__(
         self, manager: WorkerContext, term_context: TermContext, tasks: asyncio.TaskGroup
     ) -> None:
-        """Make every part; commands are taken from here on. Everything runs in ``tasks``.
+        """Make every part of the term; commands are accepted from here on.
 
-        Nothing begins before ``start``: a role may be made and thrown away.
+        Background work runs in ``tasks`` and begins with ``start``: a role may be made and
+        discarded without having had any effect.
         """
         self._manager = manager
         self._term_context = term_context
@@ -120,44 +108,74 @@ class ActiveRole:
         self._fleet_store = FleetStore(self.fleet, manager, self._fenced, self._on_fleet_changed)
         self._modules = self._make_modules()
         self._publisher = Publisher(
-            Sources(
-                manager=manager,
-                modules=self._modules,
-                board=self._board,
-                fleet=self.fleet,
-                term=term_context.term,
-                http_address=term_context.http_address,
-                available=lambda: self._available,
-            )
+            manager,
+            term_context,
+            modules=self._modules,
+            board=self._board,
+            fleet=self.fleet,
+            available=lambda: self._available,
         )
         self.maps = Maps(manager.mirror, manager.keys, self._fenced, self._publisher.documents)
         self._background_commands = BackgroundCommands(self.execute, self._modules, self._tasks)
         self._term_parts = self._make_term_parts()
+        self._checks = ManagerChecks(self._term_parts)
+        self._addresses = ServiceAddresses(manager.mirror, manager.keys, self._fenced)
         self._crashes = CrashReporter(manager, self._fenced, self.execute)
         self._mutes = MuteStore(self._board, manager.mirror, manager.keys, self._fenced)
         self._health = HealthStore(self._board, manager.mirror, manager.keys, self._fenced)
-        self._option_checks: list[Check] = []
-        self._store_silent = False
         self._registry = Registry()
         self._builtin = self._make_builtin_runner()
         self._journal = self._make_journal()
         self._dispatcher = self._make_dispatcher()
 
     async def start(self) -> None:
-        """Start the modules; returns when each is constructed, or its time is up."""
+        """Start the modules; return when each is constructed or has exceeded its load time."""
         manager, term_context = self._manager, self._term_context
         unloaded = [found.name for found in manager.catalogue.values() if not found.loaded]
         self.term_log.term_started(
             term_context.predecessor_end, planned=term_context.planned, unloaded=unloaded
         )
-        mirror, keys = manager.mirror, manager.keys
+        self._follow()
+        self._tasks.create_task(self._mutes.run(), name="mutes")
+        self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
+        self._tasks.create_task(self._crashes.run(), name="crashes")
+        self._modules.reconcile()
+        # Before the modules have raised their own checks, which replace the restored ones.
+        self._health.restore(self._modules.enabled)
+        self._checks.update_options()
+        wear_levels = WearLevelStore(self.fleet, manager.mirror, manager.keys, self._fenced)
+        for work in (
+            self.proof.prove,
+            self._journal.preload,
+            self._health.run,
+            self._health.expire_restored,
+            self._checks.watch_store,
+            self._fleet_store.watch,
+            self._fleet_store.write,
+            self._fleet_store.send_report_config,
+            wear_levels.store_wear_levels,
+        ):
+            self._tasks.create_task(work(), name=work.__name__)
+        await self._modules.start()
+        self._checks.update()
+        # The managers may have been set down before this term subscribed to the key.
+        self._resign_if_set_down()
+        self._available = True
+        self._publisher.map_changed()
+        self.term_log.modules_available()
+
+    def _follow(self) -> None:
+        """Subscribe everything that depends on records of the store.
+
+        Subscribers are called in this order. The modules come first: checks and documents show
+        the state that the modules have after the change. Nothing is unsubscribed: the mirror
+        ends with the worker, and the worker with its term.
+        """
+        mirror, keys = self._manager.mirror, self._manager.keys
         self._modules.on_crash(self._crashes.report)
-        # The order is that of cause and effect: first the modules change, then what shows them.
         mirror.subscribe(keys.modules, self._modules.reconcile)
-        mirror.subscribe(keys.modules, self._update_checks)
-        mirror.subscribe(keys.managers, self._update_checks)
-        mirror.subscribe(keys.config, self._modules.notify_config)
-        mirror.subscribe(keys.config, self._update_option_checks)
+        self._manager.config.subscribe(self._modules.notify_config)
+        self._checks.follow()
         mirror.subscribe(keys.down, self._resign_if_set_down)
         mirror.subscribe(keys.module_entries, self._modules.notify_store)
         self._mutes.follow()
@@ -165,35 +183,10 @@ class ActiveRole:
         self._publisher.follow()
         forward_health_and_log(self._modules, self._board, self.log)
         mirror.subscribe(keys.maps, partial(notify_map_changes, self._modules, keys.maps))
-        self._tasks.create_task(self._mutes.run(), name="mutes")
-        self._tasks.create_task(self._sweep(), name="sweep")
-        self._tasks.create_task(self._crashes.run(), name="crashes")
-        self._modules.reconcile()
-        self._health.restore(self._modules.enabled)
-        self._update_option_checks()
-        fleet_store = self._fleet_store
-        for work in (
-            self.proof.prove,
-            self._journal.preload,
-            self._health.run,
-            self._health.expire_restored,
-            self._watch_store,
-            fleet_store.watch,
-            fleet_store.write,
-            fleet_store.send_report_config,
-            WearLevelStore(self.fleet, mirror, keys, self._fenced).store_wear_levels,
-        ):
-            self._tasks.create_task(work(), name=work.__name__)
-        await self._modules.start()
-        self._update_checks()
-        self._resign_if_set_down()
-        self._available = True
-        self._publisher.map_changed()
-        self.term_log.modules_available()
 
     @property
     def state(self) -> str:
-        """What this manager is doing, in one word."""
+        """``starting``, ``active``, ``suspended`` or ``draining``."""
         if self._draining:
             return "draining"
         if not self._term_context.gate.term_valid():
@@ -201,15 +194,15 @@ class ActiveRole:
         return "active" if self._available else "starting"
 
     async def execute(self, request: Request) -> Answer:
-        """See ``mgr.command.dispatch``.
+        """Run a command and count its outcome (``mgr.command.dispatch``).
 
         Raises:
-            TermLostError: The office was lost (``abort``) while it was held or ran.
+            TermLostError: Leadership was lost (``abort``) while the command waited or ran.
 
         """
         task = asyncio.current_task()
         if task is None:
-            raise AssertionError("a command is run by a task")
+            raise AssertionError("a command must be run in a task")
         self._callers.add(task)
         began_s = self._manager.clock.now()
         outcome = "ok"
@@ -219,7 +212,8 @@ class ActiveRole:
             outcome = "CANCELLED"
             if not self._abort_reason:
                 raise
-            # Cancelled by ``abort``, not by whoever waits for this task: that one gets a word.
+            # ``abort`` cancelled this task; its caller did not. The caller gets an error that
+            # names the reason, so the cancellation is taken back and the task goes on.
             task.uncancel()
             raise TermLostError(self._abort_reason) from None
         except MgrError as error:
@@ -247,15 +241,15 @@ class ActiveRole:
         return await self._dispatcher.execute(own_request)
 
     def describe(self) -> tuple[Sequence[Command], str]:
-        """Every command there is, those of disabled modules included, and their tag."""
+        """Return every command, including those of disabled modules, and the list's etag."""
         return self._registry.all(), self._registry.etag
 
     async def fail(self, name: str, successor: str) -> str:
-        """Ask the guard for a hand-over.
+        """Ask the guard for a hand-over to ``successor`` (empty: to any standby).
 
         Raises:
             NotFoundError: ``name`` is not the active, or ``successor`` is no warm standby.
-            NotPermittedError: ``successor`` runs an older release.
+            NotPermittedError: ``successor`` runs an older version.
 
         """
         own = self._manager.id
@@ -267,33 +261,35 @@ class ActiveRole:
     async def drain(self, budget_s: float) -> bool:
         """Let running commands finish and stop the modules, within ``budget_s`` seconds.
 
-        The gate must have been told to drain. True: nothing of this term runs any more.
+        The gate must be draining already. Returns whether nothing of this term runs any more.
         """
         self._draining = True
         clock = self._manager.clock
-        # All of it must be over before the guard's patience is: it would kill a worker that is
-        # done in the next moment, and the office would be given back by the slow way.
+        # The steps share one end: past ``budget_s`` the guard kills the worker, and leadership is
+        # then released only after the kill. Each later step gets what the earlier ones left.
         end_s = clock.now() + budget_s
+        # First: modules that stop clear their checks, and the successor must still see them.
         await self._health.close()
         finished = await self._dispatcher.idle(until_s=end_s - budget_s * (1 - COMMANDS_SHARE))
         stopped = await self._modules.drain(limit_s=end_s - clock.now())
+        # After the modules have stopped: an answer delivered now could still make them act.
         stopped &= await self._background_commands.close(end_s - clock.now())
-        await self._withdraw(*self._published_keys())
+        await self._addresses.remove_own()
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
         return finished and stopped
 
-    def abort(self, why: str) -> None:
-        """Answer every command that is held or runs with ``TermLostError``, now."""
-        self._abort_reason = why
+    def abort(self, reason: str) -> None:
+        """Answer every waiting or running command with ``TermLostError`` at once."""
+        self._abort_reason = reason
         for caller in tuple(self._callers):
             caller.cancel()
 
     # -- inside ---------------------------------------------------------------------------------
 
     def _construct(self, found: DiscoveredModule, bridge: Bridge) -> ModuleInstance:
-        """On the module's own thread."""
+        """Construct a module. Runs on the module's own thread."""
         if found.active is None:
-            raise AssertionError("only loaded modules are constructed")
+            raise AssertionError("a module that is not loaded cannot be constructed")
         return found.active(found.name, ActiveContext(self._term_parts, found.name, bridge), 0)
 
     def _runner_of(self, module: str) -> Runner:
@@ -305,7 +301,7 @@ class ActiveRole:
             self._register_commands(found)
         builtin_context = BuiltinContext(
             manager_id=manager.id,
-            version=version(),
+            version=installed_version(),
             keys=manager.keys,
             mirror=manager.mirror,
             fenced=self._fenced,
@@ -332,7 +328,7 @@ class ActiveRole:
         hidden = self._registry.put(found.name, commands_of(found))
         if hidden:
             fields = {"module_name": found.name, "prefixes": hidden}
-            log.warning("commands that another module has already", extra=fields)
+            log.warning("commands hidden: another module already has these prefixes", extra=fields)
 
     def _make_modules(self) -> ActiveModules:
         manager = self._manager
@@ -353,7 +349,7 @@ class ActiveRole:
                 on_event=self._on_module_event,
                 on_stopped=self._on_module_stopped,
                 on_reloaded=self._on_module_reloaded,
-                on_abandoned_changed=self._update_checks,
+                on_abandoned_changed=self._on_abandoned_changed,
             ),
         )
 
@@ -366,8 +362,9 @@ class ActiveRole:
             lease=LeaseId(self._term_context.lease),
             maps=self.maps,
             modules=self._modules,
-            fleet=FleetReader(manager.view, self.fleet),
-            rows=CounterRowReader(self.fleet),
+            fleet=self.fleet,
+            fleet_reader=FleetReader(manager.view, self.fleet),
+            counter_rows=CounterRowReader(self.fleet),
             background_commands=self._background_commands,
             board=self._board,
             log=self.log,
@@ -412,81 +409,23 @@ class ActiveRole:
     def _on_module_event(self, module: str, event: Event) -> None:
         if event is Event.SERVE_RAISED:
             self.term_log.module_failed(module, self._modules.error_of(module))
-        self._update_checks()
+        self._checks.update()
 
     def _on_module_reloaded(self, found: DiscoveredModule) -> None:
         self._register_commands(found)
-        self._update_option_checks()
+        self._checks.update_options()
         self._publisher.modules_changed()
 
     def _on_module_stopped(self, module: str) -> None:
         self._board.clear(module)
         self._progress.drop(module)
-        self._update_checks()
+        self._checks.update()
         self._publisher.map_changed()
-        self._tasks.create_task(self._withdraw(self._manager.keys.service(module)))
+        self._tasks.create_task(self._addresses.remove(module))
+
+    def _on_abandoned_changed(self) -> None:
+        self._checks.update()
 
     def _on_fleet_changed(self) -> None:
         self._publisher.documents.mark_changed(FLEET_STATUS)
-        self._update_checks()
-
-    def _update_checks(self, _changes: object = None) -> None:
-        own = self._manager.id
-        standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
-        checks = [
-            *module_checks(self._modules.states()),
-            *abandoned_checks(str(each) for each in self._manager.abandoned_instances.all()),
-            *standby_checks(own, standbys),
-            *outdated_checks(self._outdated()),
-            *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
-            *fleet_checks(self.fleet.health),
-            *self._option_checks,
-        ]
-        self._board.set(MANAGER_SOURCE, checks)
-
-    def _outdated(self) -> Iterator[tuple[str, str, str]]:
-        own = self._manager.id
-        for found in self._manager.catalogue.values():
-            if found.outdated:
-                yield own, found.name, found.outdated
-        for presence in self._manager.view.presences():
-            for report in presence.modules if presence.name != own else ():
-                if report.outdated:
-                    yield presence.name, report.name, report.outdated
-
-    def _update_option_checks(self, _changes: object = None) -> None:
-        invalid_values = self._manager.config.invalid_values()
-        checks = option_checks(
-            (f"{option.section} {option.name} = '{option.value}'", why)
-            for option, why in invalid_values
-        )
-        # Whoever changed an option waits for this.
-        if checks != self._option_checks:
-            self._option_checks = checks
-            self._update_checks()
-
-    async def _watch_store(self) -> None:
-        self._manager.identity.subscribe(self._update_checks)
-        while True:
-            silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
-            if silent != self._store_silent:
-                self._store_silent = silent
-                self._update_checks()
-            await asyncio.sleep(STORE_CHECK_EVERY_S)
-
-    def _published_keys(self) -> list[str]:
-        services = self._manager.mirror.list(self._manager.keys.services)
-        return [
-            key for key, record in services.items() if record.mod_revision > self._term_context.term
-        ]
-
-    async def _sweep(self) -> None:
-        """Remove addresses of earlier terms: their lease lives on where their manager does."""
-        services = self._manager.mirror.list(self._manager.keys.services)
-        await self._withdraw(*(services.keys() - set(self._published_keys())))
-
-    async def _withdraw(self, *services: str) -> None:
-        there = [key for key in services if self._manager.mirror.get(key)]
-        if there:
-            with contextlib.suppress(StoreError, TermLostError):
-                await self._fenced.commit([Delete(key) for key in there], timeout_s=WITHDRAW_S)
+        self._checks.update()

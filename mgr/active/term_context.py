@@ -1,4 +1,4 @@
-"""What the active is given with its term: the gate, the limits, and the way back to its guard."""
+"""The data and callbacks that the active role gets from its guard for one term."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from mgr.command.dispatch import Gate
 from mgr.errors import FencedError
 
 
-async def _nothing_before() -> None:
-    """Nothing has to be done before."""
+async def _no_preparation() -> None:
+    """Return at once: the default of ``before_external``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermContext:
-    """The term as the guard handed it over, and the way back to the guard.
+    """One term, as the guard passes it to its worker.
 
     Attributes:
-        gate: May this worker answer now?
+        gate: Decides whether this worker may answer now.
         lease: The node lease, for keys that must end with this manager.
-        resign: Asks the guard for a hand-over: why, and to whom (empty: to anybody).
-        on_fenced: Told once, when the store says that the term is over.
-        before_external: Returns once the kernel ends this worker at the deadline of its term:
-            nothing that acts outside the store may start before.
-        effects_from_s: From when on, on the clock, earlier terms certainly act no more.
-        predecessor_end: How the last term ended, for the cluster log; empty: this is the first.
-        planned: Whether that was a hand-over.
+        resign: Asks the guard for a hand-over: reason, and successor (empty: any standby).
+        on_fenced: Called once, when the store refuses a write because the term is over.
+        before_external: Returns once the kernel is set to end this worker at the deadline of its
+            term; no module that acts outside the store may start earlier.
+        effects_from_s: The time on the clock from which no worker of an earlier term can act
+            outside the store any more.
+        predecessor_end: How the last term ended, for the cluster log; empty in the first term.
+        planned: Whether the last term ended with a hand-over.
 
     """
 
@@ -36,7 +37,7 @@ class TermContext:
     gate: Gate
     resign: Callable[[str, str], None]
     on_fenced: Callable[[FencedError], None]
-    before_external: Callable[[], Awaitable[None]] = _nothing_before
+    before_external: Callable[[], Awaitable[None]] = _no_preparation
     effects_from_s: float = 0.0
     predecessor_end: str = ""
     planned: bool = True

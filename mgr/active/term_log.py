@@ -1,4 +1,4 @@
-"""What the active writes of itself into the cluster log: why it leads, when it may not act."""
+"""Writes the events of a term into the cluster log: its start, failed modules, suspensions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mgr.clock import Clock
 from mgr.cluster.log import ClusterLog, Priority
 
 SUSPENDED: Final = frozenset({"suspended", "suspended_starting"})
-"""The guard's words for a term whose proof has run out."""
+"""The guard's phases in which the term is not confirmed and commands must wait."""
 
 
 class TermLog:
-    """The story of one term, for whoever follows the cluster log."""
+    """Writes one term's events into the cluster log."""
 
     def __init__(self, log: ClusterLog, manager: str, clock: Clock) -> None:
         """Write into ``log`` on behalf of ``manager``."""
@@ -23,7 +23,10 @@ class TermLog:
         self._suspended_s: float | None = None
 
     def term_started(self, predecessor_end: str, *, planned: bool, unloaded: Sequence[str]) -> None:
-        """The term begins: how the last one ended (empty: there was none), what did not load."""
+        """Log the start of the term.
+
+        With how the last term ended (empty in the first term), and the modules that did not load.
+        """
         self._write(f"Activating manager daemon {self._manager}")
         if predecessor_end:
             self._write(predecessor_end, Priority.INFO if planned else Priority.WARNING)
@@ -31,11 +34,11 @@ class TermLog:
             self._write(f"Failed to load ceph-mgr modules: {', '.join(unloaded)}", Priority.ERROR)
 
     def modules_available(self) -> None:
-        """Every module is there, or its time is up."""
+        """Log that every module has started or exceeded its load time."""
         self._write(f"Manager daemon {self._manager} is now available")
 
     def module_failed(self, module: str, error: str) -> None:
-        """The ``serve`` of a module raised."""
+        """Log that ``serve`` of ``module`` raised ``error``."""
         own = f"mgr.{self._manager}"
         self._write(
             f"Unhandled exception from module '{module}' while running on {own}: {error}",
@@ -43,16 +46,16 @@ class TermLog:
         )
 
     def phase_changed(self, phase: str) -> None:
-        """Its guard is in ``phase``: say when the proof of the term ran out, and when it is back.
+        """Log when the term is suspended and when it is confirmed again; the guard is in ``phase``.
 
-        What is written meanwhile, followers read at once: the log is in memory.
+        Followers see the lines at once even if etcd does not answer: the log is in memory.
         """
         now_s = self._clock.now()
         if phase in SUSPENDED and self._suspended_s is None:
             self._suspended_s = now_s
             self._write(
                 f"Manager daemon {self._manager} is suspended: etcd did not confirm its term in "
-                "time. Commands are held",
+                "time. Commands wait",
                 Priority.WARNING,
             )
         elif phase not in SUSPENDED and self._suspended_s is not None:

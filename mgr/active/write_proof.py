@@ -1,8 +1,9 @@
-"""The active's worker proves again and again that its own writes reach the store.
+"""Checks once a second that the active's worker can write to the store.
 
-The guard's heartbeat proves the term; it does not prove that the worker, which has connections
-of its own, can commit anything. The guard reads the age of the newest proof in each heartbeat of
-the worker, and replaces one that is too old (``mgr.guard.worker_health``).
+The guard's leader heartbeat shows that the guard can write. The worker has connections of its own
+and may be unable to commit at the same time. Each heartbeat of the worker carries the time since
+its last successful write; the guard replaces the worker if that is too long
+(``mgr.guard.worker_health``).
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from mgr.store.keys import Keys
 
 PROVE_EVERY_S: Final = 1.0
 LIMIT_S: Final = 2.0
-"""For one write with all its attempts."""
+"""Limit for one write with all its attempts."""
 
 
 class WriteProof:
-    """Writes a number once a second and remembers when that last succeeded."""
+    """Writes a number once a second and records when that last succeeded."""
 
     def __init__(self, fenced: FencedStore, keys: Keys, clock: Clock) -> None:
-        """Count from now: the term has just begun."""
+        """Count the time since the last write from now, the beginning of the term."""
         self._fenced = fenced
         self._key = keys.proof
         self._clock = clock
@@ -32,11 +33,11 @@ class WriteProof:
         self._number = 0
 
     def age_s(self) -> float:
-        """Seconds since a write of this term was last sent that the store confirmed."""
+        """Return the seconds since the newest confirmed write was sent."""
         return self._clock.now() - self._last_success_s
 
     async def prove(self) -> None:
-        """Write, for as long as the term lasts."""
+        """Write once a second, for as long as the term lasts."""
         while True:
             self._number += 1
             sent_s = self._clock.now()
@@ -45,8 +46,9 @@ class WriteProof:
             except TermLostError:
                 return
             except StoreError:
-                # The age says it. What it means is for the guard to judge.
+                # Not logged here: the growing age reaches the guard, which decides what to do.
                 await asyncio.sleep(0)
             else:
+                # When it was sent, not confirmed: the older time is the safe one.
                 self._last_success_s = sent_s
             await asyncio.sleep(PROVE_EVERY_S)

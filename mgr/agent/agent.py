@@ -1,4 +1,4 @@
-"""The agent's parts put together: one program for the host, one for each thing it watches."""
+"""Runs the agent: one daemon for the host, one for each unit or process that it watches."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mgr.errors import OverloadedError, ReplacedError
 CRASHES_EVERY_S: Final = 30.0
 POST_S: Final = 30.0
 READ_S: Final = 10.0
-"""Of reading the host, which takes milliseconds."""
+"""Time limit for reading the host's metrics, which takes milliseconds."""
 
 log = logging.getLogger(__name__)
 
 
 async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> None:
-    """Be the host's agent until ``stop``.
+    """Run the host's agent until ``stop``.
 
     Raises:
-        ReplacedError: Another program has the host's name. Nobody reports for this host now.
-        InvalidArgumentError: No daemon may be called as the settings say.
+        ReplacedError: Another program joined under the host's name.
+        InvalidArgumentError: A daemon's name in the settings is invalid.
 
     """
     host = AsyncDaemon(
@@ -68,9 +68,10 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
             for task in started:
                 task.cancel()
         if host.replaced:
-            # Not said goodbye to: that what is watched here is missed is news, too.
+            # Raised inside the block, so that the watched daemons are not removed from the fleet:
+            # operators shall see that they are not reported any more.
             raise ReplacedError(
-                f"{host.name}: another program has joined under this name; "
+                f"{host.name}: another program joined under this name; "
                 "give each host an id of its own"
             )
 
@@ -89,19 +90,19 @@ def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
 
 
 async def _every(seconds: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` again and again. What it raises is logged when it begins, not each time."""
-    works = True
+    """Run ``work`` every ``seconds``; of failures in a row only the first is a warning."""
+    failed_before = False
     while True:
         try:
             await work()
-            works = True
-        except Exception as error:  # noqa: BLE001 - one meter that fails must not take the others along
+            failed_before = False
+        except Exception as error:  # noqa: BLE001 - one failing reader must not stop the others
             log.log(
-                logging.WARNING if works else logging.DEBUG,
-                "cannot be read",
+                logging.DEBUG if failed_before else logging.WARNING,
+                "reading failed, retrying",
                 extra={"what": what, "why": f"{type(error).__name__}: {error}"},
             )
-            works = False
+            failed_before = True
         await asyncio.sleep(seconds)
 
 
@@ -112,14 +113,14 @@ def _host_reader(metrics: HostMetrics, host: AsyncDaemon) -> Callable[[], Awaita
                 await host.gauge_thread.submit(metrics.read)
             host.status["meters"] = "ok"
         except (TimeoutError, OverloadedError):
-            # A file system that hangs keeps the thread; the fleet shall see that, not silence.
+            # A file system that hangs blocks the thread: report that instead of old values only.
             host.status["meters"] = "stuck"
 
     return work
 
 
 async def _watch_until_replaced(seconds: float, watch: Watch, daemon: AsyncDaemon) -> None:
-    """Look again and again, until another program has the name."""
+    """Sample ``watch`` every ``seconds`` until another program joins under its name."""
     replaced = asyncio.Event()
     daemon.on_replaced = _on_loop(replaced.set)
 
@@ -131,14 +132,14 @@ async def _watch_until_replaced(seconds: float, watch: Watch, daemon: AsyncDaemo
         await replaced.wait()
         sampling.cancel()
     log.error(
-        "watched no more: another program has joined under its name; "
-        "give it an id of its own in the settings",
+        "watching stopped: another program joined under this name; "
+        "give the daemon an id of its own in the settings",
         extra={"daemon": daemon.name},
     )
 
 
 def _on_loop(call: Callable[[], None]) -> Callable[[], None]:
-    """As a function for another thread: ``call`` is called soon, on this loop."""
+    """Return a function that another thread may call to run ``call`` on this loop."""
     loop = asyncio.get_running_loop()
 
     def from_elsewhere() -> None:

@@ -1,6 +1,7 @@
-"""Reports of crashes that programs leave in a folder: posted to the manager, then put aside.
+"""Posts crash reports, which programs leave in a folder, to the manager and moves them aside.
 
-As Ceph writes them: a folder for each, with ``meta`` (JSON) and, once it is complete, ``done``.
+The format is Ceph's: a folder for each report, with ``meta`` (JSON) and, once it is complete,
+``done``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
 POSTED: Final = "posted"
 META_BYTES_MAX: Final = 1 << 20
 AT_ONCE_MAX: Final = 100
-"""Of one look: a program that crashes all the time leaves thousands."""
+"""Reports posted in one run: a program that crashes all the time leaves thousands."""
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,10 @@ Post = Callable[[bytes], Awaitable[Answer]]
 
 
 class Crashes:
-    """The reports in one folder: each is posted once, and none stands in the way of another."""
+    """The reports in one folder: each is posted once, and a bad one does not block the others."""
 
     def __init__(self, folder: Path, post: Post) -> None:
-        """Post those in ``folder`` by ``post``."""
+        """Post the reports in ``folder`` with ``post``."""
         self._folder = folder
         self._post = post
         self._settled: set[str] = set()
@@ -41,12 +42,13 @@ class Crashes:
         self._last_reason = ""
 
     async def post_all(self) -> int:
-        """Post what is complete and not yet posted; how many were taken.
+        """Post the complete reports that were not posted yet; return how many were accepted.
 
-        What the manager refuses as invalid is put aside as well: it would be refused again. Any
-        other refusal, or no answer, ends the look: everything stays for the next, which begins
-        with what was tried least. What cannot be moved is not posted again, only moved. Each
-        trouble is logged when it begins, not with every look.
+        A report that the manager refuses as invalid is moved aside as well: it would be refused
+        again. Any other refusal, or no answer, ends this run: the rest stays for the next run,
+        which begins with the reports that were tried least. A report that was posted and cannot be
+        moved is not posted again, only moved. Each problem is logged when it begins, not in every
+        run.
         """
         found = await asyncio.to_thread(complete_reports, self._folder)
         self._remember_only({each.name for each in found})
@@ -62,14 +64,14 @@ class Crashes:
         except _LaterError as later:
             if later.reason != self._last_reason:
                 fields = {"report": later.report, "why": later.reason}
-                log.warning("a crash is not posted; tried again", extra=fields)
+                log.warning("crash report not posted, retrying", extra=fields)
             self._last_reason = later.reason
         else:
             self._last_reason = ""
         return count
 
     async def _process(self, report: Path) -> bool:
-        """Post one and put it aside; whether it was taken."""
+        """Post one report and move it aside; return whether it was accepted."""
         try:
             meta = await asyncio.to_thread(_read, report / "meta")
         except OSError as error:
@@ -77,17 +79,20 @@ class Crashes:
             return False
         refused = await self._refusal(report, meta)
         if refused:
-            log.error("a crash was refused", extra={"report": report.name, "why": refused})
+            log.error(
+                "crash report refused as invalid, moved aside",
+                extra={"report": report.name, "why": refused},
+            )
         self._settled.add(report.name)
         await self._put_aside(report)
         return not refused
 
     async def _refusal(self, report: Path, meta: bytes) -> str:
-        """Why it is refused for good; nothing if it was taken."""
+        """Post one report; return why it is refused for good, empty if it was accepted."""
         try:
             answer = await self._post(meta)
         except UnknownCommandError as error:
-            # The module that takes reports is not there: the report itself is not to blame.
+            # The module that takes reports is missing; the report itself may be valid.
             raise _LaterError(report, str(error)) from None
         except InvalidArgumentError as error:
             return str(error)
@@ -110,7 +115,7 @@ class Crashes:
         if report.name not in self._stuck:
             self._stuck.add(report.name)
             fields = {"report": report.name, "why": str(error)}
-            log.warning("a crash's report cannot be read or moved; tried again", extra=fields)
+            log.warning("crash report cannot be read or moved, retrying", extra=fields)
 
     def _remember_only(self, names: set[str]) -> None:
         self._settled &= names
@@ -120,7 +125,7 @@ class Crashes:
 
 
 class _LaterError(Exception):
-    """The manager takes no report now, or not this one."""
+    """The manager did not accept the report for a reason that may pass: try again later."""
 
     def __init__(self, report: Path, why: str) -> None:
         super().__init__(why)
@@ -128,7 +133,7 @@ class _LaterError(Exception):
 
 
 def complete_reports(folder: Path) -> list[Path]:
-    """The reports that are complete, oldest name first."""
+    """Return the complete reports, sorted by name."""
     with contextlib.suppress(OSError):
         found = sorted(each.parent for each in folder.glob("*/done") if each.parent.name != POSTED)
         return [each for each in found if (each / "meta").is_file()]

@@ -1,4 +1,4 @@
-"""What a host is: things worth knowing that do not change while it runs."""
+"""Reads the facts of a host, which do not change while it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 
 
 def facts() -> dict[str, str]:
-    """Read them, by the names that Ceph gives to such things. What cannot be read is left out."""
+    """Return the host's facts under Ceph's names; a fact that cannot be read is left out."""
     os_release = platform.freedesktop_os_release() if _has_release() else {}
     found = {
         "hostname": platform.node(),

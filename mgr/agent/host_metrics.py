@@ -1,4 +1,4 @@
-"""The host's own counters: processor, memory, disks, network."""
+"""Counters of the host: processor, memory, file systems, disks, network."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mgr.client.daemon.counters import Series
 from mgr.client.daemon.program import Program
 
 SKIPPED_DEVICES = ("loop", "ram", "zram", "dm-", "sr", "fd")
-"""Block devices that are no disks: what goes through them goes through one below, too."""
+"""Block devices that are no disks: their traffic is counted again on the disk below."""
 
 
 class HostMetrics:
-    """Reads the host into the counters of one program."""
+    """Reads the host's metrics into the counters of one program."""
 
     def __init__(self, program: Program) -> None:
-        """Count into ``program``."""
+        """Set counters and gauges of ``program``."""
         self._program = program
         self._totals: dict[Series, float] = {}
         self._seen: set[Series] = set()
         self._before: set[Series] = set()
 
     def read(self) -> None:
-        """Read everything once. May block: a file system that hangs keeps its caller."""
+        """Read all metrics once. May block: a file system that hangs blocks the caller."""
         self._before, self._seen = self._seen, set()
         self._processor()
         self._memory()
@@ -35,7 +35,7 @@ class HostMetrics:
         self._network()
         for gone in self._before - self._seen:
             # A disk that was pulled, an interface that was taken down.
-            gone.retire()
+            gone.remove()
             self._totals.pop(gone, None)
 
     def _processor(self) -> None:
@@ -56,7 +56,7 @@ class HostMetrics:
 
     def _file_systems(self) -> None:
         for part in psutil.disk_partitions(all=False):
-            # Gone since it was listed, or not ours to look into.
+            # Unmounted since it was listed, or not readable for this user.
             with contextlib.suppress(OSError):
                 usage = psutil.disk_usage(part.mountpoint)
                 labels = {"mount": part.mountpoint, "device": part.device}
@@ -94,14 +94,15 @@ class HostMetrics:
         self, name: str, value: float, labels: dict[str, str] | None = None, *, unit: str = ""
     ) -> None:
         counter = self._program.counter(name, labels, unit=unit)
-        # The kernel's totals began before the agent did, and begin anew where a device does.
+        # The kernel's totals are older than the agent, and restart at 0 with a device that comes
+        # back: so differences are counted, and negative ones are not.
         counter.inc(max(0.0, value - self._totals.get(counter, 0.0)))
         self._totals[counter] = value
         self._seen.add(counter)
 
 
 def busiest(count: int) -> Iterable[tuple[int, str, float, int]]:
-    """The programs that used most of the processor so far: pid, name, seconds, bytes."""
+    """Return the ``count`` processes with the most CPU time: pid, name, seconds, bytes."""
     found = []
     for process in psutil.process_iter(["pid", "name", "cpu_times", "memory_info"]):
         info = process.info

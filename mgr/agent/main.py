@@ -1,7 +1,7 @@
-"""``mgr-agent``: reads the settings, then is the host's agent until a signal says otherwise.
+"""``mgr-agent``: reads the settings, then runs the host's agent until a signal stops it.
 
-Exit status: 0, stopped as asked; 17 (EEXIST), another program has joined under the host's name;
-22 (EINVAL), a setting is wrong; 2, the command line cannot be read or psutil is missing.
+Exit status: 0, stopped by a signal; 17 (EEXIST), another program joined under the host's name;
+22 (EINVAL), a setting is invalid; 2, the command line is invalid or psutil is missing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final, NoReturn
 
@@ -19,6 +18,7 @@ import click
 from mgr import logs
 from mgr.agent.settings import AgentSettings, load
 from mgr.errors import MgrError
+from mgr.version import installed_version
 
 NO_PSUTIL: Final = "mgr-agent needs psutil: pip install 'mgr[agent]'"
 
@@ -36,7 +36,8 @@ def main() -> None:
 def command(config: str | None, **flags: str | None) -> None:
     """Make this host a member of the fleet: host.<id>.
 
-    Later wins: defaults, the file, MGR_HOSTS, flags. SIGTERM says goodbye and stops.
+    Settings come from defaults, the file, MGR_HOSTS and flags; a later source wins. SIGTERM removes
+    the host from the fleet and stops the agent.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if hosts := os.environ.get("MGR_HOSTS"):
@@ -63,7 +64,7 @@ def _end(error: MgrError) -> NoReturn:
 
 
 async def _serve(settings: AgentSettings) -> None:
-    # Behind the check for psutil: its absence is told in one line.
+    # Imported after the check for psutil, whose absence is reported in one line.
     from mgr.agent.agent import serve  # noqa: PLC0415
 
     stop = asyncio.Event()
@@ -71,11 +72,3 @@ async def _serve(settings: AgentSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await serve(settings, installed_version(), stop)
-
-
-def installed_version() -> str:
-    """Return the version that is installed."""
-    try:
-        return version("mgr")
-    except PackageNotFoundError:
-        return "0"

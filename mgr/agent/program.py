@@ -1,4 +1,4 @@
-"""Other programs of the host, run with a limit on their time and on what they say."""
+"""Runs other programs of the host with limits on their time and their output."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import IO, Final
 
 LIMIT_S: Final = 10.0
 KILL_WAIT_S: Final = 1.0
-"""What is killed is gone at once, unless it hangs in the kernel: nobody waits for that."""
+"""How long to wait for a killed process: it ends at once, unless it hangs in the kernel."""
 OUTPUT_BYTES_MAX: Final = 1 << 20
 
 
 async def run(*command: str, limit_s: float = LIMIT_S) -> tuple[int, str]:
-    """Run ``command``, without a shell; its exit status, and what it wrote to either output.
+    """Run ``command`` without a shell; return its exit status, and stdout and stderr together.
 
-    It has ended when it and all to whom it gave its output have: those count for its time, and
-    are killed with it.
+    The run ends when the command and all processes that inherited its output have ended: they
+    count for the time limit, and are killed with it. Output beyond ``OUTPUT_BYTES_MAX`` is dropped.
 
     Raises:
         OSError: It cannot be started.
         TimeoutError: It did not end in time, and was killed.
 
     """
-    # Not a pipe of asyncio's: there, waiting for the end would wait for the pipe's end as well,
-    # which somebody may hold who cannot be killed.
+    # Not a pipe of asyncio's: waiting for the process would wait for the end of the pipe as well,
+    # which a process that cannot be killed may hold open.
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         try:
@@ -61,7 +61,7 @@ async def _reader(pipe: IO[bytes]) -> AsyncIterator[asyncio.StreamReader]:
 
 
 async def _kill(process: Process) -> None:
-    """End it and its group, which it leads; it may be gone while others of the group are not."""
+    """Kill ``process`` and its group, which may outlive it: ``process`` is the group's leader."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):

@@ -1,6 +1,6 @@
 """Settings of ``mgr-agent``: one frozen struct, from a TOML file, ``MGR_HOSTS`` and flags.
 
-Later wins. Nothing that is not listed here can be done to the host from outside.
+A later source wins. Remote commands can do nothing to the host that is not allowed here.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Seconds = Annotated[float, Meta(ge=1, le=86_400)]
 Action = Literal["status", "restart", "log"]
 
 HOST: Final = "host"
-"""The type of the daemon that the agent itself is."""
+"""The type of the agent's own daemon."""
 _UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\-]{1,128}")
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A unit of systemd, or a program by its name, that becomes a daemon of its own.
+    """A systemd unit, or a program by its name, that is reported as a daemon of its own.
 
     Attributes:
         unit: The unit's name: ``nginx.service``.
         process: Or the name of a program, as ``ps`` shows it.
-        type: Of the daemon; ``unit`` or ``process`` unless said.
-        id: Of the daemon; the name and this host's, joined by ``@``, unless said.
-        allow: What may be done to a unit from outside.
+        type: Of the daemon; ``unit`` or ``process`` by default.
+        id: Of the daemon; by default the name and this host's id, joined by ``@``.
+        allow: Commands that are allowed for a unit.
 
     """
 
@@ -46,23 +46,23 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     allow: tuple[Action, ...] = ("status",)
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself."""
+        """Refuse values that contradict each other."""
         if bool(self.unit) == bool(self.process):
-            raise InvalidSettingError("watch: each names a unit or a process, and not both")
-        # It becomes an argument of systemctl: no option, no pattern.
+            raise InvalidSettingError("watch: each entry names either a unit or a process")
+        # It becomes an argument of systemctl, where it must be neither an option nor a pattern.
         if self.unit and (not _UNIT.fullmatch(self.unit) or self.unit.startswith("-")):
-            raise InvalidSettingError(f"watch: {self.unit!r} is no name of a unit")
+            raise InvalidSettingError(f"watch: {self.unit!r} is not the name of a unit")
         if self.process and self.allow != ("status",):
-            raise InvalidSettingError(f"watch: process {self.process!r}: allow is for units")
+            raise InvalidSettingError(f"watch: process {self.process!r}: allow is for units only")
 
     def daemon(self, host: str) -> tuple[str, str]:
-        """Type and id of the daemon that it is on the host of that id."""
+        """Return type and id of its daemon on the host with the id ``host``."""
         kind = self.type or ("unit" if self.unit else "process")
         return kind, self.id or f"{self.unit or self.process}@{host}"
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an agent is told at its start.
+    """Settings of one agent.
 
     Attributes:
         hosts: Some managers, ``host:port``.
@@ -70,12 +70,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tls_cert: File with the certificate shown to them, where they ask for one.
         tls_key: File with its private key.
         id: The host's name in the fleet: it becomes ``host.<id>``.
-        read_every_s: Between two looks at the host.
-        top: Whether ``top`` may be asked: it shows the names of all programs.
-        smart: Whether disks are asked for their wear, where smartctl is installed.
-        smart_every_s: Between two of these questions.
-        crash_dir: Where programs leave reports of their crashes; empty: nowhere.
-        watch: Units and programs that become daemons of their own.
+        read_every_s: Seconds between two readings of the host and of watched units.
+        top: Whether the command ``top`` exists: it shows the names of all processes.
+        smart: Whether the wear level of disks is read, if smartctl is installed.
+        smart_every_s: Seconds between two readings of wear levels.
+        crash_dir: Folder in which programs leave crash reports; empty: none.
+        watch: Units and programs that are reported as daemons of their own.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``text`` for people, ``json`` for collectors.
 
@@ -96,22 +96,22 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_format: Literal["text", "json"] = "text"
 
     def __post_init__(self) -> None:
-        """Refuse addresses that are none, hidden certificates, and two daemons of one name."""
+        """Refuse invalid addresses, certificates without a CA, and two daemons of one name."""
         addresses_in(self.hosts)
         if (self.tls_cert or self.tls_key) and not self.tls_ca:
             raise InvalidSettingError("tls_cert and tls_key need tls_ca: it turns TLS on")
         seen = set()
         for watch in self.watch:
-            # They would oust each other for as long as the agent runs.
+            # Two daemons of one name would replace each other for as long as the agent runs.
             name = ".".join(watch.daemon(self.id))
             if name == f"{HOST}.{self.id}":
-                raise InvalidSettingError(f"watch: {name} is the host itself: say another id")
+                raise InvalidSettingError(f"watch: {name} is the host itself: give it another id")
             if name in seen:
-                raise InvalidSettingError(f"watch: two of them are {name}: say another id")
+                raise InvalidSettingError(f"watch: two entries are {name}: give one another id")
             seen.add(name)
 
     def tls(self) -> Tls | None:
-        """How to speak to managers; None: in plaintext.
+        """Return the certificates for the managers; None means plaintext.
 
         Raises:
             InvalidSettingError: A file cannot be read.
@@ -122,15 +122,15 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return Tls.read(self.tls_ca, self.tls_cert, self.tls_key, purpose="TLS to the managers")
 
     def unit(self, name: str, action: Action) -> Watch | None:
-        """The entry that allows ``action`` on the unit ``name``."""
+        """Return the entry that allows ``action`` on the unit ``name``; None if there is none."""
         return next((w for w in self.watch if w.unit == name and action in w.allow), None)
 
 
 def load(file: str | None, flags: Mapping[str, Any]) -> AgentSettings:
-    """Merge file and ``flags``, which hold only what was given.
+    """Merge defaults, ``file`` and ``flags``; ``flags`` holds only options that were given.
 
     Raises:
-        InvalidSettingError: A value does not fit, or a name is unknown; the message says which.
+        InvalidSettingError: A value is invalid or a name is unknown; the message names it.
 
     """
     merged: dict[str, Any] = {"id": socket.gethostname().split(".")[0]}

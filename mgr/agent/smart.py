@@ -1,4 +1,4 @@
-"""Which disks the host has and how worn they are, where smartctl is installed."""
+"""Reads the host's disks and their wear levels with smartctl, if it is installed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mgr.agent.program import run
 from mgr.client.daemon.reported_state import Device
 
 LIMIT_S: Final = 20.0
-"""A disk that is dying answers late or never."""
+"""Time limit for one run of smartctl: a failing disk answers late or never."""
 DISKS_MAX: Final = 256
 WEAR_ATTRIBUTES: Final = (177, 202, 231, 233)
-"""Of ATA disks, by vendors' habit: the normalised value falls from 100, new, to 0."""
+"""ATA attributes that vendors use for wear: the normalised value falls from 100 (new) to 0."""
 
 
 async def devices() -> list[Device]:
-    """Ask every disk. One that does not answer in time is left out.
+    """Return all disks; one that does not answer in time is left out.
 
     Raises:
         OSError: There is no smartctl, or it may not be run.
-        TimeoutError: Not even the list came in time.
+        TimeoutError: The list of disks did not come in time.
 
     """
     _, output = await run("smartctl", "--json", "--scan", limit_s=LIMIT_S)
@@ -42,7 +42,7 @@ async def devices() -> list[Device]:
 
 
 def device_in(document: dict[str, Any], path: str) -> Device | None:
-    """Read one disk from what smartctl says of it; None if that does not say which it is."""
+    """Read one disk from smartctl's JSON document; None if it has no serial number."""
     serial = str(document.get("serial_number", "")).strip()
     model = str(document.get("model_name") or document.get("scsi_model_name") or "").strip()
     if not serial:
@@ -53,7 +53,7 @@ def device_in(document: dict[str, Any], path: str) -> Device | None:
 
 
 def wear_level(document: dict[str, Any]) -> float | None:
-    """From 0, new, to 1, worn out; None where the disk does not say."""
+    """Return the wear level from 0 (new) to 1 (worn out); None if the disk does not report it."""
     nvme = document.get("nvme_smart_health_information_log", {}).get("percentage_used")
     if isinstance(nvme, int):
         return min(1.0, nvme / 100)

@@ -1,4 +1,4 @@
-"""Units of systemd and programs by name, each a daemon of its own."""
+"""Reports watched systemd units and processes, each as a daemon of its own."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PROPERTIES: Final = (
     "MemoryCurrent", "CPUUsageNSec", "ActiveEnterTimestamp",
 )  # fmt: skip
 NOT_SET: Final = (1 << 64) - 1
-"""How systemd writes a number that it does not know."""
+"""The number that systemd prints for an unknown value."""
 LIMIT_S: Final = 10.0
-"""Of a question to systemd, or a look at all processes."""
+"""Time limit for one call of systemctl, or for reading all processes."""
 
 
 async def sample(watch: Watch, program: Program) -> None:
-    """Say of ``program`` how the watched thing stands.
+    """Report the state of the watched unit or process as that of ``program``.
 
     Raises:
-        OSError: systemd cannot be asked.
-        TimeoutError: It did not answer, or the processes could not be read in time.
-        OverloadedError: They still are being read.
+        OSError: systemctl cannot be run, or failed.
+        TimeoutError: systemd did not answer, or the processes could not be read, in time.
+        OverloadedError: The last reading of the processes is still running.
 
     """
     if watch.unit:
@@ -53,19 +53,19 @@ async def _ask_systemd(unit: str) -> dict[str, str]:
     status, output = await run("systemctl", "show", wanted, unit, limit_s=LIMIT_S)
     found = properties_in(output)
     if "ActiveState" not in found:
-        # Its bus is gone, for example: it ends at once, and has said nothing of the unit.
+        # If its bus is gone, for example, systemctl exits at once and prints no properties.
         raise ConnectionError(output.strip() or f"systemctl ended with status {status}")
     return found
 
 
 def properties_in(output: str) -> dict[str, str]:
-    """Read what ``systemctl show`` says."""
+    """Parse the output of ``systemctl show``."""
     pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
     return {name: value for name, _, value in pairs if name in PROPERTIES}
 
 
 def report_unit(unit: str, properties: dict[str, str], program: Program) -> None:
-    """Say how a unit stands: its state, what it uses, and health if it failed."""
+    """Report a unit's state and resource usage, and a health metric if it failed."""
     known = properties.get("LoadState") != "not-found"
     state = properties.get("ActiveState", "unknown") if known else "not-found"
     program.status["state"] = state
@@ -86,18 +86,18 @@ def report_unit(unit: str, properties: dict[str, str], program: Program) -> None
 
 
 def report_unknown(unit: str, program: Program) -> None:
-    """Say that nobody knows how a unit stands: what was known is no longer shown."""
+    """Report a unit's state as unknown and remove what was reported of it before."""
     program.status["state"] = "unknown"
     for word in ("sub", "result", "since"):
         program.status[word] = ""
     program.health_metric("UNIT_FAILED", 0)
     program.health_metric("UNIT_UNKNOWN", 1, f"unit {unit}: systemd does not answer")
     for series in program.counters.live():
-        series.retire()
+        series.remove()
 
 
 def report_process(name: str, program: Program) -> None:
-    """Say how many processes have that name, and what they use together."""
+    """Report the number of processes named ``name``, and their total resource usage."""
     memory = cpu_s = 0.0
     count = 0
     for process in psutil.process_iter(["name", "memory_info", "cpu_times"]):
@@ -109,7 +109,7 @@ def report_process(name: str, program: Program) -> None:
             memory += info["memory_info"].rss
             cpu_s += info["cpu_times"].user + info["cpu_times"].system
     program.status["state"] = "running" if count else "absent"
-    program.health_metric("PROCESS_ABSENT", int(not count), f"no process is called {name}")
+    program.health_metric("PROCESS_ABSENT", int(not count), f"no process named {name}")
     program.gauge("processes").set(count)
     program.gauge("memory", unit="bytes").set(memory)
     program.gauge("cpu_seconds", unit="seconds").set(cpu_s)

@@ -1,1 +1,1 @@
-"""The descriptor language: what arguments a command takes, and whether words fit it."""
+"""Command descriptors: which arguments a command takes, and matching of words against them."""

@@ -1,4 +1,4 @@
-"""The types of arguments that name parts of a Ceph cluster: addresses, daemons, placement.
+"""Argument types for things in a Ceph cluster: addresses, daemons, placement groups.
 
 They behave as on Ceph's command line; see ``types.py``.
 """
@@ -18,14 +18,14 @@ ENTITY_TYPES: Final = ("osd", "mon", "client", "mds", "mgr")
 class CephIPAddr(CephArgtype):
     """An address, perhaps with a port: ``1.2.3.4:80``, ``[::1]:80``, ``::1``.
 
-    May begin with ``v1:``, ``v2:`` or ``any:``. Only the first digit of the port behind a
-    bracket is looked at: Ceph's, kept.
+    It may begin with ``v1:``, ``v2:`` or ``any:``. Only the first digit of a port behind a bracket
+    is checked, as in Ceph.
     """
 
     label = "IPaddr[:port]"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         bare = text
         for scheme in ("v1:", "v2:", "any:"):
             bare = bare.removeprefix(scheme) if text.startswith(scheme) else bare
@@ -60,7 +60,7 @@ class CephEntityAddr(CephIPAddr):
     label = "EntityAddr"
 
     def parse(self, text: str, *, partial: bool = False) -> str:
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         address, slash, nonce = text.partition("/")
         super().parse(address, partial=partial)
         if slash and not nonce.isdecimal():
@@ -74,7 +74,7 @@ class CephPgid(CephArgtype):
     label = "pgid"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         pool, dot, group = text.partition(".")
         if not dot:
             raise ArgumentFormat("pgid has no .")
@@ -93,7 +93,7 @@ class CephName(CephArgtype):
     label = "name (type.id)"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         if text in {"*", "mgr", "mon"}:
             return text
         kind, dot, name = text.partition(".")
@@ -112,7 +112,7 @@ class CephOsdName(CephArgtype):
     label = "osdname (id|osd.id)"
 
     def parse(self, text: str, *, partial: bool = False) -> int | str:  # noqa: ARG002 - see the root
-        """The number, or ``*``."""
+        """Return the number, or ``*``."""
         if text == "*":
             return text
         kind, dot, name = text.partition(".")
@@ -128,17 +128,17 @@ class CephOsdName(CephArgtype):
         return number
 
     def accept(self, value: Any) -> int | str:
-        """A number or text."""
+        """Return the number of an OSD, given as a number or as text."""
         return self.parse(str(value) if type(value) is int else super().accept(value))
 
 
 class CephFragment(CephArgtype):
-    """A directory fragment, ``0x…/bits``: nothing fits, since Ceph reads the hex as decimal."""
+    """A directory fragment, ``0x…/bits``. No text is valid: Ceph parses the hex as decimal."""
 
     label = "CephFS fragment ID (0xvvv/bbb)"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """Refuse."""
+        """Raise: no text is valid."""
         value, slash, _ = text.partition("/")
         if not slash:
             raise ArgumentFormat(f"{text}: no /")
@@ -184,4 +184,4 @@ BY_NAME: Final[dict[str, type[CephArgtype]]] = {
         CephFragment,
     )
 }
-"""Every type, by the name that descriptors use."""
+"""Every argument type, by its name in descriptors."""

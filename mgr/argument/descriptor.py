@@ -1,10 +1,10 @@
-"""The descriptor language: one line of text says which words and arguments a command takes.
+"""Parses command descriptors: one line of text that lists a command's words and arguments.
 
 ``hello count name=by,type=CephInt,req=false`` is the prefix ``hello count`` and one argument.
 Words hold neither comma nor equals sign; arguments are ``key=value`` pairs joined by commas.
-Keys: ``name`` and ``type`` (always), ``req=false`` (may be left out), ``n`` (how many values;
-``N``: any number), ``positional=false`` (only as ``--name value``), and those that the type
-takes: ``range``, ``strings``, ``goodchars``. A lone ``--`` makes all that follow positional=false.
+Keys: ``name`` and ``type`` (required), ``req=false`` (the argument is optional), ``n`` (number of
+values; ``N``: any number), ``positional=false`` (only as ``--name value``), and the keys of the
+type: ``range``, ``strings``, ``goodchars``. All behind a lone ``--`` have positional=false.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _FALSE: Final = frozenset({"false", "False"})
 
 
 class JsonFormat(InvalidArgumentError):  # noqa: N818 - Ceph's name, which code written for it catches
-    """A descriptor that cannot be read: a mistake of the command's author."""
+    """A malformed descriptor: a mistake of the command's author."""
 
 
 class Flag(enum.IntFlag):
-    """What Ceph's clients are told of a command, as numbers."""
+    """Flags of a command, with the numbers that Ceph's clients expect."""
 
     NONE = 0
     NOFORWARD = 1
@@ -44,12 +44,12 @@ class Argument:
     """One argument of a command.
 
     Attributes:
-        name: Its key in the request.
-        type: Checks and converts one value.
-        required: It must be given.
-        positional: It may be given as a bare word; otherwise only as ``--name``.
-        count: How many values it takes; 0 is one or more (none, if it is not required).
-        attributes: As written, in order: the text is made of them again.
+        name: The argument's key in the request.
+        type: The type, which checks and converts one value.
+        required: Whether the argument must be given.
+        positional: Whether it may be given as a bare word; otherwise only as ``--name``.
+        count: The number of values; 0 means one or more (or none, if it is not required).
+        attributes: The pairs of the descriptor in order; ``to_text`` joins them again.
 
     """
 
@@ -62,20 +62,20 @@ class Argument:
 
     @property
     def is_list(self) -> bool:
-        """Its value is a list."""
+        """Whether the argument's value is a list."""
         return self.count != 1
 
     @property
     def is_flag(self) -> bool:
-        """``--name`` alone says true."""
+        """Whether ``--name`` alone means true."""
         return isinstance(self.type, CephBool)
 
     def to_text(self) -> str:
-        """The descriptor's word."""
+        """Return the argument as written in a descriptor."""
         return ",".join(f"{key}={value}" for key, value in self.attributes)
 
     def to_json(self) -> dict[str, Any]:
-        """The form in which clients are told: ``req`` and ``positional`` as booleans."""
+        """Return the form sent to clients, with ``req`` and ``positional`` as booleans."""
         description: dict[str, Any] = dict(self.attributes)
         if "req" in description:
             description["req"] = self.required
@@ -84,7 +84,7 @@ class Argument:
         return description
 
     def usage(self) -> str:
-        """How it stands in a usage line: ``<name:hint>``, ``[--flag]``, ``[<name>...]``."""
+        """Return the form for a usage line: ``<name:hint>``, ``[--flag]``, ``[<name>...]``."""
         hint = self.type.hint
         shown = f"<{self.name}:{hint}>" if hint else f"<{self.name}>"
         if not self.positional:
@@ -96,11 +96,11 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What one command takes.
+    """The words and arguments of one command.
 
     Attributes:
-        prefix: The literal words, joined by a blank: what a request calls the command.
-        arguments: In the order in which bare words fill them.
+        prefix: The literal words, joined by a blank; a request names the command by them.
+        arguments: The arguments in the order in which bare words fill them.
 
     """
 
@@ -109,10 +109,10 @@ class Signature:
 
     @staticmethod
     def parse(text: str) -> Signature:
-        """Read a descriptor.
+        """Parse a descriptor.
 
         Raises:
-            JsonFormat: It cannot be read; names the word.
+            JsonFormat: The descriptor is malformed; the message names the word.
 
         """
         return _parse(text)
@@ -123,23 +123,23 @@ class Signature:
         return tuple(self.prefix.split())
 
     def argument(self, name: str) -> Argument | None:
-        """The argument called ``name``, if there is one."""
+        """Return the argument called ``name``, None if there is none."""
         return next((each for each in self.arguments if each.name == name), None)
 
     def to_text(self) -> str:
-        """The descriptor; ``parse`` gives the same signature again."""
+        """Return the descriptor; ``parse`` gives the same signature again."""
         return " ".join([self.prefix, *(each.to_text() for each in self.arguments)])
 
     def to_json(self) -> list[Any]:
-        """The value of ``sig`` in what Ceph's clients are told."""
+        """Return the value of ``sig`` in the command list that is sent to Ceph's clients."""
         return [*self.words, *(each.to_json() for each in self.arguments)]
 
     def usage(self) -> str:
-        """One line for people: ``hello [<person>] [--shout]``."""
+        """Return a usage line: ``hello [<person>] [--shout]``."""
         return " ".join([self.prefix, *(each.usage() for each in self.arguments)])
 
 
-# The same few hundred texts are read again by every client that asks for the list.
+# Cached: every client that fetches the command list parses the same few hundred texts.
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Signature:
     prefix: list[str] = []
@@ -200,5 +200,5 @@ def _count(word: str, text: str) -> int:
     if text in {"N", "n"}:
         return 0
     if not text.isdecimal() or int(text) < 1:
-        raise JsonFormat(f"argument {word!r}: n={text} is no number of values")
+        raise JsonFormat(f"argument {word!r}: n={text} is not a number of values")
     return int(text)

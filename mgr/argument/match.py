@@ -1,8 +1,8 @@
-"""Do these words and values fit this command? As Ceph's client decides it.
+"""Matches words and values against a command's signature, by the rules of Ceph's client.
 
-Words fill arguments from left to right; ``--name value``, ``--name=value`` and, for a boolean,
-``--name`` may stand anywhere behind the prefix, with dashes for underscores. Values may also come
-by name and typed, from a program. What does not fit raises an ``ArgumentError`` that names it.
+Words fill arguments from left to right. ``--name value``, ``--name=value`` and, for a boolean,
+``--name`` may stand anywhere behind the prefix, with dashes for underscores. Programs may also give
+typed values by name. An invalid word or value raises an ``ArgumentError`` that names it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CLOSEST_MAX: Final = 10
 ENVELOPE: Final = frozenset(
     {"format", "target", "poll", "width", "session_id", "period", "print_header"}
 )
-"""What a client may send along with any command, whether the command declares it or not."""
+"""Arguments that a client may send with any command, whether the command declares them or not."""
 
 _KEYWORD: Final = re.compile(r"--([A-Za-z0-9_-]+)(?:=(.*))?", re.DOTALL)
 _SIMILAR_MIN: Final = 0.6
@@ -37,7 +37,7 @@ _SIMILAR_MIN: Final = 0.6
 def match(
     words: Sequence[str], arguments: Mapping[str, Any], signature: Signature
 ) -> dict[str, Any]:
-    """Return the request: ``prefix`` and a typed value for each argument that was given.
+    """Return the request: ``prefix``, and a typed value for each argument that was given.
 
     Args:
         words: The prefix's words, then bare values and keyword forms.
@@ -47,7 +47,7 @@ def match(
     Raises:
         ArgumentPrefix: The words are not those of this command.
         ArgumentMissing: A required argument was not given.
-        ArgumentError: Anything else that does not fit.
+        ArgumentError: Another word or value is invalid.
 
     """
     own = signature.words
@@ -62,10 +62,10 @@ def match(
 
 
 def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signature]:
-    """Name at most ``CLOSEST_MAX`` commands that unknown ``words`` may have meant, best first.
+    """Return at most ``CLOSEST_MAX`` commands that are similar to unknown ``words``, best first.
 
-    Those that share most leading words, the last of which may be cut short; if none shares any,
-    those that are spelled alike.
+    These are the commands that share most leading words, where the last word may be incomplete; if
+    none shares any, those with a similar spelling.
     """
     every = list(signatures)
     typed = " ".join(word for word in words if not word.startswith("--"))
@@ -81,7 +81,7 @@ def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signa
 
 
 class _WordParser:
-    """Words on their way into a request."""
+    """Assigns the words of one command line to arguments of a request."""
 
     def __init__(self, words: Sequence[str], signature: Signature, request: dict[str, Any]) -> None:
         self._remaining = list(words)
@@ -91,7 +91,7 @@ class _WordParser:
         self._rejections: list[ArgumentError] = []
 
     def take(self) -> None:
-        """Fill the arguments in order; every word must find a place."""
+        """Fill the arguments in order; raise if a word is left over."""
         for argument in self._signature.arguments:
             self._fill(argument)
         while self._remaining and self._take_keyword():
@@ -114,7 +114,7 @@ class _WordParser:
             except ArgumentError as error:
                 if argument.required and not seen:
                     raise
-                # Not for this optional argument: it may fit the next one.
+                # The word does not fit this optional argument; it may fit the next one.
                 self._rejections.append(error)
                 return
             self._rejections.clear()
@@ -144,12 +144,12 @@ class _WordParser:
         if argument.is_list:
             self._request.setdefault(argument.name, []).extend(values)
         else:
-            # The last keyword wins, as on every command line.
+            # The last keyword wins, as usual on command lines.
             self._request[argument.name] = values[-1]
 
     def _unexpected_word(self, word: str) -> ArgumentError:
         if self._rejections:
-            # Every optional argument that it might have been meant for, in order.
+            # Report why each optional argument before it did not accept the word, in order.
             return type(self._rejections[0])("; ".join(map(str, self._rejections)))
         known = [f"--{each.name.replace('_', '-')}" for each in self._signature.arguments]
         near = (
@@ -185,7 +185,7 @@ def _accept_value(argument: Argument, value: Any) -> Any:
 
 
 def _parse_word(argument: Argument, text: str, *, bare: bool) -> list[Any]:
-    """The values in one word. Lists may be joined by commas, except bare free text."""
+    """Return the values in one word; commas separate list items, except in bare free text."""
     whole = not argument.is_list or (bare and type(argument.type) is CephString)
     try:
         return [argument.type.parse(each) for each in ([text] if whole else text.split(","))]
@@ -194,7 +194,7 @@ def _parse_word(argument: Argument, text: str, *, bare: bool) -> list[Any]:
 
 
 def _naming_argument(argument: Argument, error: ArgumentError) -> ArgumentError:
-    # Behind Ceph's own words, which scripts match on.
+    # Appended, because scripts match on the beginning, which is Ceph's text.
     return type(error)(f"{error} (argument {argument.name})")
 
 
@@ -219,14 +219,14 @@ def _check_count(argument: Argument, request: Mapping[str, Any]) -> None:
 
 
 def _is_stray_keyword(word: str, argument: Argument) -> bool:
-    # A mistyped option must not slip in as somebody's value. Ceph spells some confirmations
-    # as words that begin like options.
+    # A mistyped option must not be taken for the value of an argument. But some of Ceph's
+    # confirmations are values that begin like options.
     may_be_value = isinstance(argument.type, CephChoices) or word in CONFIRMATIONS
     return word.startswith("--") and not may_be_value
 
 
 def _score(words: Sequence[str], signature: Signature, *, partial: bool) -> int:
-    """How many of the signature's words and arguments the words fill, from the left."""
+    """Count the words and arguments of the signature that ``words`` fill, from the left."""
     left = list(words)
     score = 0
     for own in signature.words:

@@ -1,10 +1,11 @@
-"""``tell <daemon> <command>``: a command for one daemon, or one manager, by name.
+"""Parses ``tell <daemon> <command>``: a command for one daemon or one manager, by name.
 
-A daemon gets its words over the stream on which it reports; what they mean is its own business.
+A daemon receives the words over its report stream and interprets them itself.
 
-In Ceph, ``tell mgr[.<id>]`` reaches a socket with commands of its own. Here a manager that does not
-lead has none, so it is the active's commands, and the way to be sure who answers. Two of Ceph's
-forms name nobody: ``config get <key>`` and ``config show`` are about the manager that is told.
+In Ceph, ``tell mgr[.<id>]`` reaches a socket with separate commands. Here a standby has no such
+commands: ``tell mgr.<id>`` runs the active's commands and makes sure that this manager answers. Two
+of Ceph's forms name no section: ``config get <key>`` and ``config show`` concern the manager that
+is addressed.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ TELL: Final = "tell"
 MANAGER_TYPE: Final = "mgr"
 ACTIVE_NAMES: Final = frozenset({"", "*"})
 ABOUT_TARGET: Final[dict[tuple[str, ...], int]] = {("config", "show"): 0, ("config", "get"): 1}
-"""Commands that, with so many words behind them, are about the manager that is told."""
+"""Commands that concern the addressed manager, if this many words follow them."""
 
 
 def daemon_command_arguments(
     words: Sequence[str], arguments: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The arguments of the command ``tell`` if ``words`` tell a daemon something; else None.
+    """Return the arguments of ``tell`` if ``words`` address a daemon; None otherwise.
 
-    What the daemon is told passes through: none of it is taken for an argument of ``tell``.
+    The daemon's own words pass through unchanged: none is parsed as an argument of ``tell``.
     """
     if len(words) < 3 or words[0] != TELL:
         return None
@@ -39,10 +40,12 @@ def daemon_command_arguments(
 
 
 def resolve_target(words: Sequence[str], active: str) -> tuple[str, tuple[str, ...]]:
-    """Whom ``words`` are for, and what they then ask; words that are no ``tell``: the active.
+    """Return the name of the manager that ``words`` address, and the command for it.
+
+    Words that do not begin with ``tell`` address the manager ``active``.
 
     Raises:
-        InvalidArgumentError: They tell nobody by name, or nothing.
+        InvalidArgumentError: The command is missing, or the target is no ``<type>.<id>``.
 
     """
     if not words or words[0] != TELL:
@@ -51,7 +54,7 @@ def resolve_target(words: Sequence[str], active: str) -> tuple[str, tuple[str, .
         raise InvalidArgumentError("write: tell mgr[.<id>] <command> or tell <type>.<id> <command>")
     kind, _, name = words[1].partition(".")
     if kind != MANAGER_TYPE:
-        raise InvalidArgumentError(f"'{words[1]}' is nobody's name: write <type>.<id>")
+        raise InvalidArgumentError(f"'{words[1]}' is not the name of a daemon: write <type>.<id>")
     name = active if name in ACTIVE_NAMES else name
     command = tuple(words[2:])
     if ABOUT_TARGET.get(command[:2]) == len(command) - 2:

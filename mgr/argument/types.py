@@ -1,8 +1,8 @@
-"""The types of arguments: what text each takes, which value it becomes, how it refuses.
+"""The argument types: the text each accepts, the value it becomes, and the error messages.
 
-Names, accepted texts and messages are those of Ceph's command line, so that its documentation
-and habits carry over; its oddities are kept and marked as such. An argument that comes typed
-(``--yes`` as a true boolean from a program) is checked by ``accept``, with the same messages.
+Names, accepted texts and messages are those of Ceph's command line, so that its documentation stays
+valid; its oddities are kept and marked as such. A value that a program gives with its type (a
+boolean for ``--yes``) is checked by ``accept``, with the same messages.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ArgumentMissing(ArgumentError):  # noqa: N818 - as above
 
 
 class ArgumentValid(ArgumentError):  # noqa: N818 - as above
-    """A value is well formed and not allowed."""
+    """A value is well formed but not allowed."""
 
 
 class ArgumentTooFew(ArgumentError):  # noqa: N818 - as above
@@ -48,25 +48,25 @@ class ArgumentPrefix(ArgumentError):  # noqa: N818 - as above
 
 
 class CephArgtype:
-    """Root of the types. Instances are values: they keep nothing of what they parsed."""
+    """Base class of the types. Instances are immutable; they store nothing that they parse."""
 
     label: ClassVar[str] = ""
-    """What stands for a value of this type in a usage line; empty: any text."""
+    """The placeholder for a value in a usage line; empty if any text is valid."""
 
     def parse(self, text: str, *, partial: bool = False) -> Any:  # noqa: ARG002 - for completion
-        """Return the value that ``text`` stands for; with ``partial``, it may be cut short.
+        """Return the value of ``text``; with ``partial``, the beginning of a value is valid too.
 
         Raises:
-            ArgumentError: It stands for none; the message holds the text.
+            ArgumentError: ``text`` is invalid; the message contains it.
 
         """
         return text
 
     def accept(self, value: Any) -> Any:
-        """Return the value that a typed ``value`` stands for; text is parsed.
+        """Check and convert a typed ``value``; text is parsed.
 
         Raises:
-            ArgumentError: It stands for none.
+            ArgumentError: ``value`` is invalid.
 
         """
         if not isinstance(value, str):
@@ -75,16 +75,16 @@ class CephArgtype:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What a descriptor says of this instance beyond the type's name."""
+        """The keys that a descriptor has for this instance beside the type's name."""
         return {}
 
     @property
     def hint(self) -> str:
-        """What stands for a value in a usage line; empty where any text will do."""
+        """The placeholder for a value in a usage line; empty if any text is valid."""
         return self.label
 
     def argdesc(self, attrs: Mapping[str, str]) -> str:
-        """One argument of a descriptor: ``attrs``, then this type's own, then its name."""
+        """Return one argument of a descriptor: ``attrs``, this type's keys, the type's name."""
         everything = {**attrs, **self.attributes, "type": type(self).__name__}
         return ",".join(f"{key}={value}" for key, value in everything.items())
 
@@ -99,7 +99,7 @@ class _Number(CephArgtype):
         self._text = range
 
     def accept(self, value: Any) -> Any:
-        """A number of the kind, within the bounds; text is parsed."""
+        """Return ``value`` as a number of this type within the bounds; text is parsed."""
         if isinstance(value, str):
             return self.parse(value)
         if isinstance(value, bool) or not isinstance(value, (int, self.kind)):
@@ -108,12 +108,12 @@ class _Number(CephArgtype):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The bounds, where there are any."""
+        """The bounds, if there are any."""
         return {"range": self._text} if self._text else {}
 
     @property
     def hint(self) -> str:
-        """The kind and the bounds."""
+        """The type and the bounds."""
         if not self.range:
             return self.label
         return f"{self.label}[{self.range[0]}-{self.range[1] if len(self.range) > 1 else ''}]"
@@ -136,7 +136,7 @@ class CephInt(_Number):
     kind = int
 
     def parse(self, text: str, *, partial: bool = False) -> int:  # noqa: ARG002 - see the root
-        """The number."""
+        """Return the number that ``text`` stands for."""
         try:
             value = int(text, 0)
         except ValueError:
@@ -151,7 +151,7 @@ class CephFloat(_Number):
     kind = float
 
     def parse(self, text: str, *, partial: bool = False) -> float:  # noqa: ARG002 - see the root
-        """The number."""
+        """Return the number that ``text`` stands for."""
         try:
             value = float(text)
         except ValueError:
@@ -162,9 +162,9 @@ class CephFloat(_Number):
 class CephString(CephArgtype):
     """Printable ASCII text, perhaps restricted to ``goodchars``, a character class.
 
-    The set is made of those printable ASCII characters that match. Where none does there is no
-    check at all; where ``goodchars`` is empty all do, so that other alphabets are refused. Both
-    are Ceph's; an argument for free text is a ``CephObjectname``.
+    The valid characters are the printable ASCII characters that match. If none matches, nothing is
+    checked; if ``goodchars`` is empty all match, so other alphabets are refused. Both are Ceph's
+    behaviour; use ``CephObjectname`` for free text.
     """
 
     def __init__(self, goodchars: str = "") -> None:
@@ -176,7 +176,7 @@ class CephString(CephArgtype):
         self._good = frozenset(filter(pattern.match, string.printable))
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         bad = set(text) - self._good
         if self._good and bad:
             raise ArgumentFormat(f"invalid chars {''.join(sorted(bad))} in {text}")
@@ -201,7 +201,7 @@ class CephChoices(CephArgtype):
         self.strings: Sequence[str] = tuple(values)
 
     def parse(self, text: str, *, partial: bool = False) -> str:
-        """The chosen word; with ``partial``, the beginning of one will do."""
+        """Return the chosen word; with ``partial``, the beginning of one is valid too."""
         if text in self.strings:
             return text
         if partial and any(choice.startswith(text) for choice in self.strings):
@@ -225,14 +225,14 @@ class CephBool(CephArgtype):
     label = "bool"
 
     def parse(self, text: str, *, partial: bool = False) -> bool:  # noqa: ARG002 - see the root
-        """Whether it is true."""
+        """Return the boolean."""
         lower = text.lower()
         if lower not in {"true", "false", "1", "0"}:
             raise ArgumentValid(f"{text} not one of 'true', 'false'")
         return lower in {"true", "1"}
 
     def accept(self, value: Any) -> bool:
-        """A boolean; text is parsed."""
+        """Return the boolean; anything else is parsed as text."""
         return value if isinstance(value, bool) else self.parse(str(value))
 
 
@@ -254,7 +254,7 @@ class CephUUID(CephArgtype):
     label = "uuid"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         try:
             uuid.UUID(text)
         except ValueError as error:
@@ -263,22 +263,22 @@ class CephUUID(CephArgtype):
 
 
 class _Path(CephArgtype):
-    """A path on the caller's machine: only ``parse``, which runs there, looks at it."""
+    """A path on the caller's machine. Only ``parse``, which runs there, checks the file."""
 
     def accept(self, value: Any) -> str:
-        """Any text: the file is not on this machine."""
+        """Return the text unchecked: the file is not on this machine."""
         if not isinstance(value, str):
             raise ArgumentValid(f"{value!r} is not text")
         return value
 
 
 class CephFilepath(_Path):
-    """A file that can be read, written or made; the value is its absolute path."""
+    """A file that can be read, written or created; the value is its absolute path."""
 
     label = "outfilename"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The absolute path."""
+        """Return the absolute path."""
         path = Path(text).absolute()
         exists = path.exists()
         if path.is_file() and os.access(path, os.R_OK):
@@ -294,12 +294,12 @@ class CephFilepath(_Path):
 
 
 class CephSocketpath(_Path):
-    """A socket that exists. A path that cannot be looked at raises what the system says."""
+    """An existing socket. A path that cannot be examined raises ``OSError``."""
 
     label = "path"
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
-        """The text itself."""
+        """Return ``text`` if it is valid."""
         Path(text).stat()
         if not Path(text).is_socket():
             raise ArgumentValid(f"socket path {text} is not a socket")
@@ -313,7 +313,7 @@ class CephPrefix(CephArgtype):
         self.prefix = prefix
 
     def parse(self, text: str, *, partial: bool = False) -> str:
-        """The word; with ``partial``, the beginning of it will do."""
+        """Return the word; with ``partial``, its beginning is valid too."""
         if text != self.prefix and not (partial and self.prefix.startswith(text)):
             raise ArgumentPrefix(f"no match for {text}")
         return text
@@ -332,4 +332,4 @@ CONFIRMATIONS: Final = frozenset(
         "--force",
     }
 )
-"""Words that begin like keywords and may be values all the same."""
+"""Words that begin like keywords but may also be values."""

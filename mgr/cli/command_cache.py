@@ -1,7 +1,7 @@
-"""The commands there are, as last heard from the active: for help, checks and completion.
+"""Cache of the active's commands, for help, checks and completion.
 
-Kept in a file, so that completion answers without speaking to anybody, and so that a manager
-asked again says no more than "unchanged".
+It is stored in a file, so that completion needs no connection, and so that the active only has to
+answer "unchanged" when it is asked again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from mgr.clock import utc_now
 from mgr.errors import InvalidArgumentError, UnknownCommandError
 
 FRESH_S: Final = 600.0
-"""Completion trusts a table this long. By wall clock: a clock that jumps costs one question."""
+"""How long completion uses a table without asking. In wall-clock time, since it is a file's age: a
+clock that jumps costs one extra request."""
 
 
 class CachedCommand(msgspec.Struct, frozen=True):
-    """One command; ``signature`` in the descriptor language."""
+    """One command; ``signature`` is in the descriptor language."""
 
     signature: str
     help: str
@@ -35,20 +36,20 @@ class CachedCommand(msgspec.Struct, frozen=True):
     hidden: bool
 
     def parse_signature(self) -> Signature | None:
-        """The signature; None if it is of a newer language than this client reads."""
+        """Return the signature; None if its language is newer than this client."""
         with contextlib.suppress(InvalidArgumentError):
             return Signature.parse(self.signature)
         return None
 
 
 class CommandTable(msgspec.Struct, frozen=True):
-    """Every command, and the tag by which the active knows whether it still holds."""
+    """All commands, and the etag by which the active decides whether they are current."""
 
     etag: str = ""
     commands: tuple[CachedCommand, ...] = ()
 
     def visible(self) -> list[tuple[Signature, CachedCommand]]:
-        """The commands that are not hidden, by their words."""
+        """Return the commands that are not hidden, sorted by their words."""
         pairs = [(entry.parse_signature(), entry) for entry in self.commands if not entry.hidden]
         return sorted(
             ((signature, entry) for signature, entry in pairs if signature),
@@ -56,10 +57,10 @@ class CommandTable(msgspec.Struct, frozen=True):
         )
 
     def find(self, words: Sequence[str], arguments: Mapping[str, Any]) -> CachedCommand:
-        """The command that takes these words.
+        """Return the command that takes these words.
 
         Raises:
-            UnknownCommandError: None begins so; the message names the closest ones.
+            UnknownCommandError: No command begins with them; the message names the closest ones.
             InvalidArgumentError: The words fit a command, the values do not.
 
         """
@@ -75,9 +76,11 @@ class CommandTable(msgspec.Struct, frozen=True):
                 return entry
         shown = [signature for signature, _ in self.visible()]
         if below := [each for each in shown if each.words[: len(words)] == tuple(words)]:
-            # Nothing was mistyped: somebody asks what there is.
+            # Nothing was mistyped: the words are the beginning of commands, so list all of them.
             named = "".join(f"\n  {signature.usage()}" for signature in below)
-            raise UnknownCommandError(f"'{' '.join(words)}' begins these commands:{named}")
+            raise UnknownCommandError(
+                f"incomplete command '{' '.join(words)}'; it begins these commands:{named}"
+            )
         near = closest(words, shown)
         named = "".join(f"\n  {signature.usage()}" for signature in near)
         hint = f"; closest:{named}" if named else "; see: mgrctl help"
@@ -85,28 +88,28 @@ class CommandTable(msgspec.Struct, frozen=True):
 
 
 def path(hosts: str, environment: Mapping[str, str]) -> Path:
-    """Where the table of the cluster behind ``hosts`` is kept."""
+    """Return the file that caches the commands of the cluster behind ``hosts``."""
     home = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "."), ".cache")
     cluster = hashlib.sha256(hosts.encode()).hexdigest()[:16]
     return Path(home, "mgr", f"commands-{cluster}.json")
 
 
 def load(file: Path) -> CommandTable:
-    """Read what was kept; an empty table if there is none, or it is unreadable."""
+    """Read a cached table; return an empty one if there is none, or it is unreadable."""
     with contextlib.suppress(OSError, msgspec.MsgspecError):
         return msgspec.json.decode(file.read_bytes(), type=CommandTable)
     return CommandTable()
 
 
 def is_fresh(file: Path) -> bool:
-    """Whether the table was heard of lately."""
+    """Whether the table was fetched or confirmed less than ``FRESH_S`` ago."""
     with contextlib.suppress(OSError):
         return 0 <= utc_now().timestamp() - file.stat().st_mtime < FRESH_S
     return False
 
 
 def save(file: Path, table: CommandTable) -> None:
-    """Keep ``table``. A home that cannot be written costs comfort, never the command."""
+    """Store ``table``; a failure is ignored, because the cache is only a convenience."""
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         # Renamed into place: another mgrctl may be reading.
@@ -116,6 +119,6 @@ def save(file: Path, table: CommandTable) -> None:
 
 
 def touch(file: Path) -> None:
-    """Note that the table was confirmed just now."""
+    """Record that the active confirmed the table just now."""
     with contextlib.suppress(OSError):
         file.touch()

@@ -1,4 +1,4 @@
-"""What may stand next on the command line. Imports grpc only to fetch a table."""
+"""Shell completion: the words that may come next. Imports grpc only to fetch a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from mgr.cli.config import hosts, load_config
 from mgr.errors import MgrError
 
 OWN_WORDS: Final = {
-    "help": "List commands: all, or those that begin so",
-    "tell": "Ask one manager by name, or nobody",
-    "completion": "Print what makes a shell complete",
+    "help": "List all commands, or those that begin with the given words",
+    "tell": "Send a command to a named manager or daemon only",
+    "completion": "Print the completion script of a shell",
 }
-"""Words that ``mgrctl`` reads itself."""
+"""Words that ``mgrctl`` interprets itself."""
 FOR_PROGRAMS: Final = frozenset({("get_command_descriptions",)})
+"""Commands that completion leaves out: only programs use them."""
 
 
 def candidates(
@@ -28,13 +29,16 @@ def candidates(
     given: str | None,
     fetch: Callable[[str, Path], CommandTable],
 ) -> list[tuple[str, str]]:
-    """Return what may come after ``words``, each with a line of help; none if nobody answers."""
+    """Return what may come after ``words``, each with a line of help; empty if no manager answers.
+
+    ``fetch`` asks a manager for the table if the cached one is too old.
+    """
     try:
         where = hosts(given, os.environ, load_config(os.environ))
         file = path(where, os.environ)
         table = load(file) if is_fresh(file) else fetch(where, file)
     except MgrError:
-        # A shell that completes must not be told of trouble in the middle of a line.
+        # An error message would be printed into the line that the user is typing.
         return []
     return suggestions(table, words, incomplete)
 
@@ -42,16 +46,17 @@ def candidates(
 def suggestions(
     table: CommandTable, words: Sequence[str], incomplete: str
 ) -> list[tuple[str, str]]:
-    """Next words of commands that begin with ``words``; values of a command that is complete.
+    """Return the next words of commands that begin with ``words``, or values of a complete one.
 
-    Flags are offered to whoever begins one: a shell types what is the only choice.
+    Flags are offered only if ``incomplete`` begins one: a shell inserts a single choice by itself,
+    and an optional flag would be inserted unasked.
     """
     found: dict[str, str] = {}
     match tuple(words):
         case ():
             found |= OWN_WORDS
         case ("tell",):
-            found["mgr"] = "The active manager; mgr.<id>: only if it is this one"
+            found["mgr"] = "The active manager; mgr.<id>: only if this manager is the active"
         case ("help", *asked) | ("tell", _, *asked):
             words = asked
     for signature, entry in table.visible():

@@ -1,4 +1,4 @@
-"""Which managers ``mgrctl`` speaks to, and its habits: flag, environment, file, default."""
+"""Configuration of ``mgrctl``: from flags, the environment, a file, or defaults, in this order."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TLS_FILES: Final = ("tls_ca", "tls_cert", "tls_key")
 
 
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a config file of ``mgrctl`` may say.
+    """Content of a config file of ``mgrctl``.
 
     Attributes:
-        hosts: Managers to ask, ``host:port``.
+        hosts: Managers to connect to, ``host:port``.
         format: The output format used without ``-f``.
         timeout_s: How long a command may take in all.
         tls_ca: File with the CA that signed the managers' certificates; turns TLS on.
-        tls_cert: File with the certificate shown to them, where they ask for one.
+        tls_cert: File with the certificate to show to managers that ask for one.
         tls_key: File with its private key.
 
     """
@@ -40,10 +40,10 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_config(environment: Mapping[str, str]) -> FileConfig:
-    """Read the first config file there is: the user's, then the machine's.
+    """Read the user's config file, or the machine's if the user has none.
 
     Raises:
-        InvalidSettingError: It cannot be read; the message names the file and the place in it.
+        InvalidSettingError: It is unreadable or invalid; the message names the file and the place.
 
     """
     own = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "."), ".config")
@@ -63,10 +63,10 @@ def load_config(environment: Mapping[str, str]) -> FileConfig:
 def tls(
     given: Mapping[str, str | None], environment: Mapping[str, str], file_config: FileConfig
 ) -> Tls | None:
-    """Return how to speak TLS, by the nearest source of each file; None: in plaintext.
+    """Return the certificates, each file from the first source that names it; None for plaintext.
 
     Raises:
-        InvalidSettingError: A file cannot be read, or a certificate is named and no CA.
+        InvalidSettingError: A file cannot be read, or a certificate is given without a CA.
 
     """
     names = {
@@ -85,5 +85,5 @@ def tls(
 
 
 def hosts(given: str | None, environment: Mapping[str, str], file_config: FileConfig) -> str:
-    """Return the managers to ask, comma-separated: the flag's, else the next source's."""
+    """Return the managers to connect to, comma-separated, from the first source that has any."""
     return given or environment.get(HOSTS_VARIABLE) or ",".join(file_config.hosts) or DEFAULT_HOSTS

@@ -1,8 +1,8 @@
-"""``mgrctl``: the words of ``ceph``, sent to whoever is active.
+"""``mgrctl``: sends a command in the words of ``ceph`` to the active manager.
 
-Flags may stand before the words. Behind the first word, everything belongs to the command but
-for the flags that Ceph's client takes anywhere (``-f -i -o -p -h``). Help and completion must
-be instant: nothing here imports grpc.
+Flags come before the words. After the first word, everything belongs to the command except the
+flags that Ceph's client takes anywhere (``-f -i -o -p -h``). Help and completion must be fast, so
+this module does not import grpc.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, Final
 
 import click
@@ -18,6 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from mgr.cli import command_cache, config, output
 from mgr.errors import InvalidArgumentError, MgrError
+from mgr.version import installed_version
 
 FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -37,15 +37,15 @@ Examples:
   mgrctl help config
   mgrctl -w
 \b
-Exit status: 0, or the errno of the answer; 255 nothing ran (nobody answered, no active),
-110 the outcome is unknown, 130 interrupted."""
+Exit status: 0, or the errno of the answer; 255 nothing ran (no manager answered, or none
+is active), 110 the outcome is unknown, 130 interrupted."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. The exit status is the errno of its answer, or 0.
+    """Run one command and return the exit status: the errno of its answer, or 0.
 
     255 means that nothing ran: no manager answered, or none is active. It is no errno, so a
-    script can tell "it said no" from "nobody was there". 110 means that nobody can know.
+    script can distinguish it from a command that failed. 110 means that the outcome is unknown.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     form = ""
@@ -60,21 +60,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         return output.INTERRUPTED
     except BrokenPipeError:
-        # ``mgrctl ... | head``: no error, but the interpreter must not flush into it at exit.
+        # ``mgrctl ... | head`` is no error, but the interpreter would flush into the closed pipe
+        # at exit and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return output.PIPE_CLOSED
 
 
 def _common_options() -> list[click.Option]:
     return [
-        click.Option(["-f", "--format"], type=click.Choice(FORMATS), help="Form of the answer."),
-        click.Option(["-i", "--in-file"], metavar="FILE", help="Input of the command; - is stdin."),
-        click.Option(["-o", "--out-file"], metavar="FILE", help="Where the answer goes."),
+        click.Option(["-f", "--format"], type=click.Choice(FORMATS), help="Output format."),
+        click.Option(
+            ["-i", "--in-file"], metavar="FILE", help="Input file of the command; - is stdin."
+        ),
+        click.Option(["-o", "--out-file"], metavar="FILE", help="Write the answer to FILE."),
         click.Option(
             ["-p", "--period"],
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="Pause of commands that repeat; 0: once.  [default: 1]",
+            help="Pause between runs of a polling command; 0: run once.  [default: 1]",
         ),
     ]
 
@@ -82,8 +85,8 @@ def _common_options() -> list[click.Option]:
 def _tls_options() -> list[click.Option]:
     words = {
         "ca": "CA that signed the managers' certificates; turns TLS on.  [env: MGR_TLS_CA]",
-        "cert": "Certificate to show, where they ask for one.  [env: MGR_TLS_CERT]",
-        "key": "Its private key.  [env: MGR_TLS_KEY]",
+        "cert": "Certificate for managers that ask for one.  [env: MGR_TLS_CERT]",
+        "key": "Private key of the certificate.  [env: MGR_TLS_KEY]",
     }
     return [
         click.Option([f"--tls-{name}"], metavar="FILE", help=text) for name, text in words.items()
@@ -92,14 +95,17 @@ def _tls_options() -> list[click.Option]:
 
 def _front_options() -> list[click.Parameter]:
     watched = [
-        click.Option([f"--watch-{name}"], is_flag=True, help=f"Follow it from {name} upwards.")
+        click.Option(
+            [f"--watch-{name}"], is_flag=True, help=f"Follow the cluster log from {name} upwards."
+        )
         for name in LOWEST
     ]
     return [
         click.Option(
             ["-m", "--mgr", "hosts"],
             metavar="HOST:PORT,...",
-            help="Managers to ask, one is enough.  [env: MGR_HOSTS; default: 127.0.0.1:7400]",
+            help="Managers to connect to; one is enough.  [env: MGR_HOSTS; default: "
+            "127.0.0.1:7400]",
         ),
         *_common_options(),
         *_tls_options(),
@@ -110,27 +116,29 @@ def _front_options() -> list[click.Parameter]:
             ["--watch-channel"],
             metavar="CHANNEL",
             default="cluster",
-            help="Follow this channel; * is every one.  [default: cluster]",
+            help="Channel of the log to follow; * for all.  [default: cluster]",
         ),
         click.Option(
             ["-t", "--timeout", "timeout_s"],
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
-            help="How long to wait in all.  [default: 10]",
+            help="Time limit in all.  [default: 10]",
         ),
-        click.Option(["-v", "--verbose"], is_flag=True, help="Say who answered and how fast."),
-        click.Option(["--version"], is_flag=True, help="Say which version this is."),
+        click.Option(
+            ["-v", "--verbose"], is_flag=True, help="Print term and duration of the answer."
+        ),
+        click.Option(["--version"], is_flag=True, help="Print the version."),
         click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=_complete_words),
     ]
 
 
 def _parse(arguments: list[str]) -> dict[str, Any]:
-    """Read the command line; empty when click has answered it itself (help, completion)."""
+    """Parse the command line; return {} if click has answered it itself (help, completion)."""
     front = click.Command(
         "mgrctl",
         params=_front_options(),
         callback=lambda **options: options,
-        help="Speak to the active manager of a cluster. 'mgrctl help' lists its commands.",
+        help="Send a command to the active manager. 'mgrctl help' lists the commands.",
         epilog=EPILOG,
         options_metavar="[OPTIONS]",
         context_settings={
@@ -155,7 +163,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
         ],
         callback=lambda **options: options,
         add_help_option=False,
-        # What is not ours belongs to the command, dashes and all.
+        # Flags that are not in ``params`` belong to the command.
         context_settings={"ignore_unknown_options": True},
     )
     later = behind.main(list(options["words"]), prog_name="mgrctl", standalone_mode=False)
@@ -167,7 +175,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
 def _dispatch(options: dict[str, Any]) -> int:
     words: tuple[str, ...] = options["words"]
     if options["version"]:
-        sys.stdout.write(f"mgrctl {metadata.version('mgr')}\n")
+        sys.stdout.write(f"mgrctl {installed_version()}\n")
         return 0
     if words[:1] == ("completion",) and len(words) <= 2:
         return _completion(words[1:])
@@ -192,7 +200,7 @@ def _dispatch(options: dict[str, Any]) -> int:
     lowest = next((name for name in LOWEST if options[f"watch_{name}"]), "")
     if options["watch"] or lowest:
         if words:
-            raise InvalidArgumentError("-w follows the cluster log and takes no command")
+            raise InvalidArgumentError("-w follows the cluster log: give no command with it")
         channel = options["watch_channel"]
         return run.watch(
             run.Invocation(**fields),

@@ -1,4 +1,4 @@
-"""What ``mgrctl`` prints: answers to stdout and nothing else, everything else to stderr."""
+"""Output of ``mgrctl``: answers go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from mgr.client.messages import Status  # imports grpc, which help and completion must not
 
 NOTHING_RAN: Final = 255
-"""No errno, so that a script can tell "it said no" from "nobody was there"."""
+"""Exit status if nothing ran. It is no errno, so a script can distinguish it from a refusal."""
 UNKNOWN: Final = errno.ETIMEDOUT
-"""It may have run, or in part: look before it is repeated."""
+"""Exit status if the command may have run, in part or in full: check before repeating it."""
 UNCLEAR: Final = (DeadlineExceededError, OutcomeUnknownError, TermLostError)
 STATUS_MAX: Final = 254
 INTERRUPTED: Final = 130
@@ -36,7 +36,7 @@ PIPE_CLOSED: Final = 141
 
 
 def answer(data: bytes, text: str, out_file: str | None) -> None:
-    """Print what a command said: data to stdout or ``out_file``, words to stderr.
+    """Print a command's answer: ``data`` to stdout or ``out_file``, ``text`` to stderr.
 
     Raises:
         InvalidArgumentError: ``out_file`` cannot be written.
@@ -54,7 +54,7 @@ def answer(data: bytes, text: str, out_file: str | None) -> None:
 
 
 def refusal(retval: int, text: str, form: str) -> int:
-    """Print that a command ran and said no; return the exit status."""
+    """Print that a command ran and failed; return the exit status."""
     number = -retval
     name = errno.errorcode.get(number, f"{number}")
     _error(name, "REFUSED", text or os.strerror(number), form)
@@ -62,7 +62,7 @@ def refusal(retval: int, text: str, form: str) -> int:
 
 
 def failure(error: MgrError, form: str) -> int:
-    """Print that nothing ran, or that nobody can know; return the exit status."""
+    """Print that nothing ran, or that the outcome is unknown; return the exit status."""
     name = errno.errorcode.get(error.errno, str(error.errno))
     _error(name, error.reason, str(error), form)
     if isinstance(error, (UnreachableError, NotActiveError)):
@@ -71,7 +71,7 @@ def failure(error: MgrError, form: str) -> int:
 
 
 def statuses(found: Mapping[str, Status | str], form: str) -> None:
-    """Print what each manager says of itself, or why it says nothing; by address."""
+    """Print the status of each manager, or why it did not answer, by address."""
     if form.startswith("json"):
         rows = [
             {"address": address, "error": status}
@@ -95,9 +95,9 @@ def _state_text(status: Status | str) -> str:
     if isinstance(status, str):
         return status
     etcd_age = (
-        "has not heard of etcd"
+        "no answer from etcd yet"
         if status.view_age_s is None
-        else f"heard of etcd {status.view_age_s:.1f} s ago"
+        else f"last answer from etcd {status.view_age_s:.1f} s ago"
     )
     return ", ".join(
         word for word in (f"mgr.{status.name} {status.phase}", etcd_age, status.note) if word
@@ -128,7 +128,7 @@ def _write(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Or the interpreter would try again at its end, and say so with a traceback.
+        # Otherwise the interpreter would try to flush again at exit, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise InvalidArgumentError(f"cannot write the answer: {error.strerror}") from None
 

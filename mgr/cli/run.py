@@ -1,4 +1,4 @@
-"""What ``mgrctl`` does once it knows what is wanted: ask, repeat, follow. Imports grpc."""
+"""Runs an invocation of ``mgrctl``: sends a command, polls it or follows the log. Imports grpc."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mgr.errors import InvalidArgumentError, UnreachableError
 from mgr.tls import Tls
 
 FETCH_S: Final = 1.0
-"""Completion waits no longer for a table than a person at a prompt does."""
+"""How long completion waits for the table: the user is typing meanwhile."""
 PAST_LINES: Final = 10
 WITHOUT_ACTIVE: Final = ("mgr", "set", "down")
-"""What standbys answer, too, while nobody leads."""
+"""The command that standbys answer as well while no manager leads."""
 STATUS: Final = ("status",)
-"""What every manager has an answer to: each says how it stands while nobody leads."""
+"""The command that prints the state of each manager while none leads."""
 ETCD_SILENT_S: Final = 3.0
-"""A manager that has not heard of etcd for so long has a reason not to lead."""
+"""Without an answer from etcd for so long, that is the reason why a manager does not lead."""
 TAGS: Final = {
     "debug": "DBG",
     "info": "INF",
@@ -41,7 +41,7 @@ TAGS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invocation:
-    """What was typed, read."""
+    """A parsed command line."""
 
     words: tuple[str, ...]
     hosts: str
@@ -66,10 +66,10 @@ def execute(invocation: Invocation) -> int:
 
 
 def explain(invocation: Invocation) -> int:
-    """Print the commands that begin with the words, all without any; return the exit status.
+    """Print the commands that begin with the given words; return the exit status.
 
     Raises:
-        UnknownCommandError: None begins so; the message names the closest ones.
+        UnknownCommandError: No command begins with them; the message names the closest ones.
 
     """
     table = asyncio.run(
@@ -89,10 +89,10 @@ def watch(invocation: Invocation, *, lowest: str, channel: str) -> int:
 
 
 def fetch(hosts: str, file: Path, tls: Tls | None) -> CommandTable:
-    """Ask for the commands there are, quickly or not at all; for completion.
+    """Fetch the table of commands for completion, within ``FETCH_S``.
 
     Raises:
-        MgrError: Nobody answered in time.
+        MgrError: No manager answered in time.
 
     """
     return asyncio.run(_fetch(hosts, file, FETCH_S, tls))
@@ -147,7 +147,8 @@ async def _execute(invocation: Invocation) -> int:
                 output.statuses(found, invocation.format)
                 return output.failure(error, invocation.format)
             raise _explain_unreachable(found, error) from None
-        # Who is told is the manager's to judge, and what a daemon is told is the daemon's.
+        # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
+        # the daemon its command.
         if tell_arguments := daemon_command_arguments(invocation.words, arguments):
             entry = table.find(("tell",), tell_arguments)
         else:
@@ -165,7 +166,7 @@ async def _execute(invocation: Invocation) -> int:
 async def _poll(
     client: AsyncClient, invocation: Invocation, arguments: dict[str, Any], data: bytes
 ) -> int:
-    """Repeat the command as Ceph's client does, until it says no or the user does."""
+    """Repeat the command as Ceph's client does, until it fails or the user interrupts it."""
     size = shutil.get_terminal_size()
     arguments |= {
         "poll": True,
@@ -213,15 +214,14 @@ def _line(event: LogLine | LinesDropped, form: str) -> str:
             }
         )
     if isinstance(event, LinesDropped):
-        return f"... {event.count} lines are missing: this reader was too slow"
+        return f"... {event.count} lines dropped: this reader was too slow"
     return f"{event.at.isoformat()} {event.name} [{TAGS[event.priority]}] {event.message}"
 
 
 def _print_answer(answer: Answer, invocation: Invocation) -> int:
     if answer.retval < 0:
         return output.refusal(answer.retval, answer.stderr, invocation.format)
-    # A positive number is success: a few modules return one by mistake, and Ceph's own client
-    # takes it so.
+    # A positive number is success, as in Ceph's client: a few modules return one by mistake.
     output.answer(answer.stdout, answer.stderr, invocation.out_file)
     return 0
 
@@ -229,7 +229,7 @@ def _print_answer(answer: Answer, invocation: Invocation) -> int:
 def _explain_unreachable(
     found: Mapping[str, Status | str], error: UnreachableError
 ) -> UnreachableError:
-    """``error``, and what managers say of why they do not lead."""
+    """Return ``error`` with the managers' reasons why they do not lead."""
     answered = [status for status in found.values() if isinstance(status, Status)]
     if not answered:
         return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
@@ -240,10 +240,10 @@ def _explain_unreachable(
 
 
 def _reason_not_leading(status: Status) -> str:
-    """Why a manager does not lead, as far as it knows."""
+    """Return why a manager does not lead; empty if it gives no reason."""
     if status.view_age_s is not None and status.view_age_s > ETCD_SILENT_S:
-        silent = f"has not heard of etcd for {status.view_age_s:.0f} s"
-        return f"{status.note}, {silent}" if status.note else silent
+        no_etcd = f"no answer from etcd for {status.view_age_s:.0f} s"
+        return f"{status.note}, {no_etcd}" if status.note else no_etcd
     return status.note
 
 

@@ -1,8 +1,8 @@
 """The Python client: finds the active manager, follows hints, retries what is safe.
 
-``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` are members of the
-fleet; ``Tls`` is what they show and trust. Each is imported when it is first asked for: a program
-pays for what it uses.
+``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` make a program a member
+of the fleet; ``Tls`` holds certificates. Each class is imported at its first use, so a program
+loads only what it needs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _DEFINED_IN: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _DEFINED_IN:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_DEFINED_IN[name]), name)
+if not TYPE_CHECKING:  # to a type checker it would say that every misspelt name exists
+
+    def __getattr__(name: str) -> Any:
+        if name not in _DEFINED_IN:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_DEFINED_IN[name]), name)

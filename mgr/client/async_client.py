@@ -1,4 +1,4 @@
-"""The Python client: finds the active, follows it through failovers, repeats what is safe."""
+"""The asyncio client: finds the active, follows it through failovers, repeats what is safe."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ REACH_S: Final = 2.0
 
 
 class AsyncClient:
-    """Speaks to a cluster of managers; use it as ``async with AsyncClient(hosts) as client``.
+    """Client of a cluster of managers; use it as ``async with AsyncClient(hosts) as client``.
 
     Safe for any number of concurrent calls of one event loop. Every method raises the classes
-    of ``mgr.errors``: what the active refused a call with, or ``UnreachableError`` (nothing
-    ran) and ``DeadlineExceededError`` (the outcome is unknown) when there was no answer.
+    of ``mgr.errors``: the active's refusal, or without an answer ``UnreachableError`` (nothing
+    ran) and ``DeadlineExceededError`` (the outcome is unknown).
 
     Attributes:
-        maps: Documents that modules read, published and watched: see ``mgr.client.maps``.
+        maps: Reads, publishes and watches the documents that modules read: ``mgr.client.maps``.
 
     """
 
@@ -66,13 +66,14 @@ class AsyncClient:
         tls: Tls | None = None,
         clock: Clock = CLOCK,
     ) -> None:
-        """Know some managers of the cluster: ``host:port``, at least one that lives.
+        """Take the addresses of some managers; nothing is sent yet.
 
         Args:
-            hosts: One is enough to learn of all; several survive the loss of one.
+            hosts: ``host:port``. One that answers is enough to learn all; give several, so that
+                the loss of one does no harm.
             timeout_s: How long a call may take in all, failovers included.
             reach_s: A call fails after this if not a single manager answers.
-            tls: Whom to trust and who we are; None speaks in plaintext.
+            tls: Certificates to trust and to show; None means plaintext.
             clock: For the deadlines.
 
         Raises:
@@ -90,7 +91,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; calls under way fail."""
+        """Close the connections; calls in progress fail."""
         await self._leader_cache.peers.close()
 
     async def execute(
@@ -102,18 +103,18 @@ class AsyncClient:
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """Run one command on the active, whoever that is by then.
+        """Run one command on the active manager, through failovers.
 
-        However often it is repeated on the way, a mutating command is applied at most once:
-        each carries a ``request_id``, a fresh one unless given. ``request_id=""`` renounces
-        that, for a command known to be a read.
+        A mutating command is applied at most once, however often it is sent: it carries a
+        ``request_id``, a new one unless given. ``request_id=""`` turns this off, for a command
+        that is known to only read.
 
         Raises:
-            MayHaveRunError: An earlier attempt ran, or may have run: its manager died of it or
-                under it, or its result is not kept any more.
+            MayHaveRunError: An earlier attempt ran, or may have run: its manager died during it,
+                or its result is not stored any more.
             OutcomeUnknownError: An earlier attempt may have run, and the last one was refused.
-            MgrError: As the class says. A command that ran and said no raises nothing: its
-                answer's ``retval`` is negative.
+            MgrError: See the class. A command that ran and failed does not raise: its answer's
+                ``retval`` is negative.
 
         """
         chosen_id = uuid.uuid4().hex if request_id is None else request_id
@@ -123,9 +124,9 @@ class AsyncClient:
     async def execute_anywhere(
         self, words: Sequence[str], arguments: dict[str, Any] | None = None
     ) -> Answer:
-        """Run a command that any manager may answer while nobody leads: ``mgr set down``.
+        """Run a command that any manager may answer while none leads: ``mgr set down``.
 
-        Somebody who leads is asked as by ``execute``. Raises as that does.
+        If a manager leads, this is the same as ``execute``. Raises as ``execute`` does.
         """
         request = request_of(words, arguments, b"", uuid.uuid4().hex)
         attempts = Attempts(request, self._leader_cache.clock)
@@ -145,13 +146,13 @@ class AsyncClient:
         return await self._execute(attempts, earlier, timeout_s=self._timeout_s)
 
     def session(self) -> CommandSession:
-        """Open a stream for many commands: ``async with client.session() as session``."""
+        """Return a stream for many commands: ``async with client.session() as session``."""
         return CommandSession(self._leader_cache, timeout_s=self._timeout_s)
 
     async def describe(
         self, *, etag: str = "", timeout_s: float | None = None
     ) -> tuple[list[CommandInfo] | None, str]:
-        """Ask which commands there are; None instead of the list while ``etag`` still holds."""
+        """Return the active's commands and their etag; None for the list if ``etag`` is current."""
         request = DescribeCommandsRequest(etag=etag)
         call = LeaderCall(
             self._leader_cache,
@@ -164,11 +165,11 @@ class AsyncClient:
         return None if unchanged else [command_in(each) for each in answer.commands], answer.etag
 
     async def fail(self, name: str = "", successor: str = "") -> str:
-        """Make the active give up its office; what it says to that.
+        """Make the active give up leadership; return its message.
 
         Raises:
-            OutcomeUnknownError: The connection broke. Not repeated, for a repetition could
-                bring down the successor.
+            OutcomeUnknownError: The connection broke. The call is not repeated, because a
+                repetition could depose the successor.
 
         """
         request = FailRequest(name=name, successor=successor)
@@ -181,7 +182,7 @@ class AsyncClient:
         return (await call.run()).message
 
     async def statuses(self, *, timeout_s: float | None = None) -> dict[str, Status | str]:
-        """Ask each manager named so far what it is; for one that does not answer, why."""
+        """Return the state of each known manager, or why it did not answer, by address."""
         limit_s = timeout_s or min(self._timeout_s, self._leader_cache.reach_s)
         async with asyncio.TaskGroup() as tasks:
             asked = {
@@ -191,7 +192,7 @@ class AsyncClient:
         return {address: task.result() for address, task in asked.items()}
 
     async def status(self, *, timeout_s: float | None = None) -> Status:
-        """Ask what the cluster looks like: the active's view, or the freshest other one.
+        """Return the state of the cluster: the active's view, else the most recent other one.
 
         Raises:
             UnreachableError: No manager answered.
@@ -205,7 +206,7 @@ class AsyncClient:
         return max(known, key=_status_rank)
 
     async def watch_active(self) -> AsyncGenerator[LeaderHint, None]:
-        """Yield who leads, then each successor as it takes over. Never ends by itself."""
+        """Yield the leader, then each successor as it takes over. Does not end by itself."""
         async with (
             LeaderSearch(self._leader_cache.peers) as search,
             contextlib.aclosing(search.changes()) as changes,
@@ -221,13 +222,13 @@ class AsyncClient:
         channel: str = "",
         find_s: float | None = None,
     ) -> AsyncGenerator[LogLine | LinesDropped, None]:
-        """Yield the last ``past`` lines of the cluster log, then each that comes.
+        """Yield the last ``past`` lines of the cluster log, then each new line.
 
-        Goes on with the successor's log after a failover; no line is shown twice.
+        After a failover it goes on with the successor's log; no line is yielded twice.
 
         Raises:
-            UnreachableError: No manager answers; or nobody leads for ``find_s`` seconds from the
-                beginning on (None: it waits).
+            UnreachableError: No manager answers; or none leads for ``find_s`` seconds after the
+                beginning (None: no limit).
 
         """
         return follow_log(

@@ -1,4 +1,4 @@
-"""What the attempts of one call have in common: its age, and whether one of them may have run."""
+"""The attempts of one call: the age of its request, and whether an attempt may have run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ UNKNOWN_OUTCOME_ERRORS: Final = (TermLostError, DeadlineExceededError, OutcomeUn
 
 
 class Attempts:
-    """The messages of one request: every one but the first says how old the request is.
+    """Makes the messages of one request; each but the first carries the age of the request.
 
-    A manager does not run a request that is older than what it knows (ADR 36).
+    A manager does not run a request that is older than its record of requests (ADR 36).
     """
 
     def __init__(self, request: ExecuteRequest, clock: Clock) -> None:
@@ -31,12 +31,12 @@ class Attempts:
         self._first_sent_s: float | None = None
 
     def next(self) -> ExecuteRequest:
-        """The message of the next attempt, which is sent now."""
+        """Return the message of the next attempt, which is sent now."""
         now_s = self._clock.now()
         if self._first_sent_s is None:
             self._first_sent_s = now_s
             return self._request
-        # Another message: gRPC may not have read the one before.
+        # A new message, because gRPC may not have serialized the one before yet.
         repeated = ExecuteRequest()
         repeated.CopyFrom(self._request)
         repeated.age.CopyFrom(span(now_s - self._first_sent_s))
@@ -44,9 +44,9 @@ class Attempts:
 
 
 def refusal_after_attempt(refusal: MgrError, earlier: str) -> MgrError:
-    """The error of a call that ends with ``refusal`` after an attempt that may have run.
+    """Return the error of a call that ends with ``refusal`` after an attempt that may have run.
 
-    The refusal speaks of the last attempt only. ``earlier`` says how the earlier one ended.
+    The refusal is about the last attempt only. ``earlier`` describes how the earlier one ended.
     """
     if isinstance(refusal, UNKNOWN_OUTCOME_ERRORS):
         return refusal

@@ -1,9 +1,8 @@
-"""The client for programs without an event loop: the same calls, each waited for.
+"""The client for programs without an event loop: the same calls, but blocking.
 
 All blocking clients of a process share one event loop, in a thread of its own that lives as
 long as the process. grpc.aio delivers the events of every loop through whichever loop is awake,
-so one loop a client would mean errors in one client when another one is closed
-(docs/adr/0014).
+so with one loop per client, closing one client would cause errors in another one (docs/adr/0014).
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ T = TypeVar("T")
 
 THREAD: Final = "mgr-client"
 CHECK_INTERVAL_S: Final = 1.0
-"""How often a call that waits sees whether anybody is there to answer it."""
+"""How often a waiting call checks whether the thread of the shared loop still exists."""
 
 log = logging.getLogger(__name__)
 
 
 class Client:
-    """``AsyncClient`` for threads: any of them may use it, several at once.
+    """``AsyncClient`` for threads: several threads may use it at once.
 
-    Use it as ``with Client(hosts) as client``. Promises and errors are those of ``AsyncClient``.
-    An interrupt (Ctrl-C) ends the call that waits. Not for the inside of a running loop.
+    Use it as ``with Client(hosts) as client``. Guarantees and errors are those of ``AsyncClient``.
+    An interrupt (Ctrl-C) ends the waiting call. Do not use it inside a running event loop.
     """
 
     def __init__(
@@ -81,74 +80,74 @@ class Client:
         )
 
     def describe(self, *, etag: str = "") -> tuple[list[CommandInfo] | None, str]:
-        """Ask which commands there are."""
+        """Return the commands of the active."""
         return run(self._client.describe(etag=etag))
 
     def fail(self, name: str = "", successor: str = "") -> str:
-        """Make the active give up its office."""
+        """Make the active give up leadership."""
         return run(self._client.fail(name, successor))
 
     def status(self) -> Status:
-        """Ask what the cluster looks like."""
+        """Return the state of the cluster."""
         return run(self._client.status())
 
     def statuses(self) -> dict[str, Status | str]:
-        """Ask each manager named so far."""
+        """Return the state of each known manager."""
         return run(self._client.statuses())
 
     def watch_active(self) -> Generator[LeaderHint, None, None]:
-        """Yield who leads, then each successor."""
+        """Yield the leader, then each successor."""
         return _iterate(self._client.watch_active())
 
     def follow_log(
         self, *, past: int = 0, lowest: str = "debug", channel: str = ""
     ) -> Generator[LogLine | LinesDropped, None, None]:
-        """Yield the last lines of the cluster log, then each that comes."""
+        """Yield the last lines of the cluster log, then each new line."""
         return _iterate(self._client.follow_log(past=past, lowest=lowest, channel=channel))
 
 
 class BlockingMaps:
-    """``mgr.client.maps.Maps`` for threads: the same promises and errors."""
+    """``mgr.client.maps.Maps`` for threads: the same guarantees and errors."""
 
     def __init__(self, maps: Maps) -> None:
-        """Made by ``Client``."""
+        """Wrap ``maps``; ``Client`` calls this."""
         self._maps = maps
 
     def get(self, name: str) -> Map | None:
-        """A published map or a document of the manager; None where there is none."""
+        """Return a published map or a document of the manager; None if there is none."""
         return run(self._maps.get(name))
 
     def versions(self) -> dict[str, int]:
-        """The version of every published map, by name."""
+        """Return the version of every published map, by name."""
         return run(self._maps.versions())
 
     def set(
         self, name: str, document: Mapping[str, Any], *, expected_version: int | None = None
     ) -> int:
-        """Publish ``document``; the version that it has then."""
+        """Publish ``document`` and return its new version."""
         return run(self._maps.set(name, document, expected_version=expected_version))
 
     def remove(self, name: str, *, expected_version: int | None = None) -> None:
-        """Withdraw a map; no error where there is none."""
+        """Remove a map; no error if there is none."""
         run(self._maps.remove(name, expected_version=expected_version))
 
     def watch(self, prefix: str = "") -> Generator[Map | MapRemoved, None, None]:
-        """Yield each map whose name begins so, then every change."""
+        """Yield each map whose name begins with ``prefix``, then every change."""
         return _iterate(self._maps.watch(prefix))
 
 
 class SharedLoop:
-    """The loop of all blocking clients, started when the first of them needs it."""
+    """The event loop of all blocking clients; its thread is started at the first use."""
 
     def __init__(self, *, check_interval_s: float = CHECK_INTERVAL_S) -> None:
-        """See every ``check_interval_s`` whether the loop that a call waits for is still there."""
+        """Check every ``check_interval_s`` of a waiting call that the loop's thread exists."""
         self._check_interval_s = check_interval_s
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop.
+        """Return the running loop, started if it is the first use.
 
         Raises:
             UnreachableError: Its thread is gone, and with it every connection.
@@ -167,11 +166,11 @@ class SharedLoop:
             return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do ``work`` on the loop and wait for it.
+        """Run ``work`` on the loop, wait for it and return its result.
 
         Raises:
-            UnreachableError: The loop's thread is gone: nothing was begun.
-            InternalError: It went meanwhile: what became of ``work`` is unknown.
+            UnreachableError: The loop's thread is gone: ``work`` did not begin.
+            InternalError: The thread ended meanwhile: whether ``work`` was done is unknown.
             RuntimeError: This is the loop's own thread.
 
         """
@@ -186,36 +185,36 @@ class SharedLoop:
                 try:
                     return future.result(self._check_interval_s)
                 except TimeoutError:
-                    # Also what the work itself may raise.
+                    # Either the check is due, or the work itself raised TimeoutError.
                     if future.done():
                         return future.result()
                     if not self._is_alive():
                         raise InternalError(
-                            f"the thread {THREAD} is gone: what was asked for may have run"
+                            f"the thread {THREAD} is gone: whether the call was done is unknown"
                         ) from None
         finally:
-            # Does nothing to what is done; ends what an interrupt left behind.
+            # No effect on a future that is done; ends the work after an interrupt.
             future.cancel()
 
     def _loop_from_outside(self) -> asyncio.AbstractEventLoop:
         if threading.current_thread() is self._thread:
             raise RuntimeError(
                 "a blocking call on the loop of blocking calls would wait for itself: "
-                "make it from a thread, a handler's function for example"
+                "make it from another thread, in a plain handler function for example"
             )
         return self.loop()
 
     def _is_alive(self) -> bool:
-        # In a forked process Python says so too: of its threads only the one that forked is there.
+        # False also in a forked process, where only the thread that forked exists.
         return self._thread is not None and self._thread.is_alive()
 
 
 SHARED_LOOP: Final = SharedLoop()
-"""Also of blocking daemons."""
+"""The loop of this process; blocking daemons use it as well."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Do ``work`` on the shared loop and wait for it; raises as ``SharedLoop.run``."""
+    """Run ``work`` on the shared loop and wait for it; raises as ``SharedLoop.run``."""
     return SHARED_LOOP.run(work)
 
 
@@ -224,7 +223,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except BaseException:  # the edge of the program's code: all its clients share this loop
-            log.exception("what would end a thread was raised on the loop of blocking clients")
+            log.exception("exception on the event loop of blocking clients, loop goes on")
         else:
             return
 

@@ -1,11 +1,11 @@
-"""One call's way to the active, through switches, wrong addresses and managers that are gone.
+"""Sends one call to the active manager, through failovers, wrong addresses and dead managers.
 
-A call is repeated only where that is safe: nothing ran (NOT_ACTIVE, nobody listens), or the
-manager can tell a repetition by its request id (the connection broke, the term ended).
+A call is repeated only where that is safe: nothing ran (NOT_ACTIVE, connection refused), or the
+manager recognizes a repetition by its request id (the connection broke, the term ended).
 
-What is hedged is the question, not the command (docs/adr/0026): all managers are asked who leads,
-at once where nobody knows, and else as soon as an answer is long in coming. The call is given
-up not when it is slow, but when somebody leads in a newer term.
+The search for the leader is hedged, the command is not (docs/adr/0026): all managers are asked
+who leads, at once if no leader is known, and otherwise as soon as the answer is slow to come. A
+slow call is not abandoned, unless another manager leads in a newer term.
 """
 
 from __future__ import annotations
@@ -20,40 +20,42 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from mgr.client.attempt import refusal_after_attempt
 from mgr.client.leader_cache import LeaderCache
-from mgr.client.leader_search import PAUSE, LeaderHint, LeaderSearch, SearchOverError, wait_at_most
-from mgr.client.losses import PoisonCommandGuard
+from mgr.client.leader_search import (
+    PAUSE,
+    LeaderHint,
+    LeaderSearch,
+    SearchOverError,
+    newest,
+    wait_at_most,
+)
 from mgr.client.peers import Peer
+from mgr.client.retry import Failure, PoisonCommandGuard, RetryElsewhere, classify_failure
 from mgr.errors import (
     DeadlineExceededError,
-    MayHaveRunError,
     MgrError,
     NotActiveError,
     OutcomeUnknownError,
-    TermLostError,
     UnreachableError,
 )
 from mgr.rpc.status import error_of, from_manager
+from mgr.waiting import wait
 
 HINTS_MAX: Final = 3
-"""Managers that name each other are not followed for ever."""
+"""How many hints one attempt follows: two managers may name each other."""
 HEDGE_S: Final = 0.2
-"""An answer is waited for this long before others are asked whether its manager still leads."""
+"""How long to wait for an answer before asking other managers whether this one still leads."""
 SUPERSEDED_GRACE_S: Final = 0.05
-"""A call that somebody newer makes hopeless may end by itself, with an answer or a hint that is
-on its way."""
+"""How long a call may still end by itself after a newer term began: its answer, or a hint, may
+already be on the way."""
 ATTEMPT_S_MIN: Final = 0.01
-"""With less time left nothing is sent: it could only end as one more "outcome unknown"."""
+"""With less time left nothing is sent: the attempt could only end with an unknown outcome."""
 
 A = TypeVar("A")
 Send = Callable[[Peer, float], "grpc.aio.UnaryUnaryCall[Any, A]"]
 
 
-class RetryElsewhere(Exception):  # noqa: N818 - no failure: the next attempt may well succeed
-    """This attempt came to nothing, and another one is safe."""
-
-
 class LeaderCall(Generic[A]):
-    """One call, in as many attempts as it takes."""
+    """One call to the active manager, with its retries."""
 
     def __init__(
         self,
@@ -65,11 +67,11 @@ class LeaderCall(Generic[A]):
         changes: bool = True,
         earlier: Mapping[str, str] | None = None,
     ) -> None:
-        """Call ``send`` with the active and the seconds that are left.
+        """Call ``send`` with the active manager and the seconds that are left.
 
-        Without ``repeatable`` it is given up as soon as it may have run. Without ``changes`` it
-        only reads, and does not matter whether it ran. ``earlier`` says, by address, how attempts
-        ended that were made before and may have run.
+        Without ``repeatable`` the call is not repeated once it may have run. Without ``changes``
+        it only reads, so it does not matter whether an attempt ran. ``earlier`` holds, by address,
+        how attempts ended that were made before this call and may have run.
         """
         self._earlier = dict(earlier or {})
         self._changes = changes
@@ -81,26 +83,26 @@ class LeaderCall(Generic[A]):
         self._reasons: dict[str, str] = {}
         self._poison_guard = PoisonCommandGuard()
         self._tried_term = 0
-        """The highest term that turned out to be no help."""
+        """The highest term whose leader was tried without success."""
         self._answered = False
-        """At least one of those who were asked who leads answered."""
+        """At least one manager answered the question who leads."""
 
     async def run(self) -> A:
-        """Bring back the answer.
+        """Send the call until it is answered, and return the answer.
 
         Raises:
-            UnreachableError: Nothing ran; for each manager the error says why.
-            DeadlineExceededError: It may have run, and nobody could say in time.
+            UnreachableError: Nothing ran; the error names a reason for each manager.
+            DeadlineExceededError: It may have run, and no answer came in time.
             OutcomeUnknownError: It may have run and is not ``repeatable``; or an earlier attempt
                 may have run, and the last one was refused.
-            TermLostError: It was under way on two managers, and both were lost.
-            MgrError: What the active refused it with, if nothing ran in any attempt.
+            TermLostError: It was running on two managers, and both were lost.
+            MgrError: The active's refusal, if nothing ran in any attempt.
 
         """
         while True:
             known = self._leader_cache.active
             if known is not None and known.term > self._tried_term:
-                # The usual case: one call, and nothing else is set up.
+                # The usual case: one call, and no search is started.
                 with contextlib.suppress(RetryElsewhere):
                     return await self._follow_hints(known)
             with contextlib.suppress(SearchOverError):
@@ -111,7 +113,8 @@ class LeaderCall(Generic[A]):
         async def pause(seconds: float) -> None:
             await wait_at_most(seconds, search, self._tried_term)
 
-        # Not from the call's beginning: it may have waited for one that was frozen, alone.
+        # ``reach_s`` counts from here, not from the beginning of the call: until now the call may
+        # have waited for one frozen manager only.
         asked_s = self._leader_cache.clock.now()
 
         def must_stop(_: RetryCallState) -> bool:
@@ -131,7 +134,7 @@ class LeaderCall(Generic[A]):
                 with attempt:
                     leader = self._choose_leader(search)
                     if leader.term > self._tried_term:
-                        # Somebody new: it may be ready in a moment, so be quick again.
+                        # A new leader may be ready in a moment: start with short pauses again.
                         attempt.retry_state.attempt_number = 1
                     return await self._follow_hints(leader)
         except RetryElsewhere:
@@ -139,16 +142,15 @@ class LeaderCall(Generic[A]):
         raise AssertionError("the loop returns or raises")
 
     def _choose_leader(self, search: LeaderSearch) -> LeaderHint:
-        known = [seen for seen in (self._leader_cache.active, search.best) if seen]
-        if not known:
+        best = newest(self._leader_cache.active, search.best)
+        if best is None:
             raise RetryElsewhere
-        best = max(known, key=lambda seen: seen.term)
         if best.term <= self._tried_term and not self._leader_cache.budget.take():
             raise RetryElsewhere
         return best
 
     async def _follow_hints(self, leader: LeaderHint) -> A:
-        """Ask one manager, and those that it names."""
+        """Send the call to one manager, then to those that it names as the leader."""
         first = leader
         for _ in range(HINTS_MAX + 1):
             self._tried_term = max(self._tried_term, leader.term)
@@ -159,7 +161,7 @@ class LeaderCall(Generic[A]):
                 if refused.active_address in {None, leader.address}:
                     break
                 if 0 < refused.term < self._tried_term:
-                    # It has not heard yet what is known here.
+                    # This manager's information is older than ours.
                     break
                 leader = LeaderHint(refused.term, str(refused.active_address), refused.active_name)
                 self._leader_cache.peers.learn(leader.address)
@@ -178,7 +180,7 @@ class LeaderCall(Generic[A]):
         call = self._send(peer, remaining_s)
         try:
             if not await self._wait_ended(call, leader.term):
-                raise self._unclear_error(peer, "gives no answer, and another manager leads by now")
+                raise self._unclear_error(peer, "did not answer, and another manager leads now")
             return await call
         except grpc.aio.AioRpcError as failed:
             raise self._classify(failed, peer, leader.term, sent=sent) from None
@@ -186,11 +188,11 @@ class LeaderCall(Generic[A]):
             call.cancel()
 
     async def _wait_ended(self, call: grpc.aio.UnaryUnaryCall[Any, A], term: int) -> bool:
-        """Wait for ``call`` to end; False if a newer term begins before."""
+        """Wait for ``call`` to end; False if a newer term begins before that."""
         ended = asyncio.Event()
         call.add_done_callback(lambda _: ended.set())
-        # Where others are being asked anyway, what they say is heard from the beginning.
-        if self._leader_cache.searching or not await _wait(HEDGE_S, ended):
+        # If a search is running anyway, its results cost nothing: watch it from the beginning.
+        if self._leader_cache.searching or not await wait(ended, HEDGE_S):
             async with asyncio.TaskGroup() as tasks:
                 newer = tasks.create_task(self._watch_newer_term(term, ended))
                 await ended.wait()
@@ -198,53 +200,51 @@ class LeaderCall(Generic[A]):
         return call.done()
 
     async def _watch_newer_term(self, term: int, ended: asyncio.Event) -> None:
-        """Set ``ended`` when somebody leads in a term above ``term``."""
+        """Set ``ended`` when a manager leads in a term above ``term``."""
         while not ended.is_set():
             with contextlib.suppress(SearchOverError):
                 async with self._leader_cache.search() as search:
                     await search.wait_newer(term)
-                    await _wait(SUPERSEDED_GRACE_S, ended)
+                    await wait(ended, SUPERSEDED_GRACE_S)
                     ended.set()
-            # It was another call's search, which has found who leads: most likely this call's.
-            await _wait(HEDGE_S, ended)
+            # The search belonged to another call, which has found the leader: most likely the
+            # manager that this call waits for. So wait a little before a search of our own.
+            await wait(ended, HEDGE_S)
 
     def _classify(
         self, failed: grpc.aio.AioRpcError, peer: Peer, term: int, *, sent: bool
     ) -> Exception:
-        """Decide what a failure means: an answer of its own, or another attempt."""
+        """Return what to raise for a failed attempt: an error of the call, or a retry."""
         error = error_of(failed)
-        if from_manager(failed):
-            over = isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError)
-            return self._unclear_error(peer, str(error)) if over else self._refusal_error(error)
-        if isinstance(error, UnreachableError):
-            self._reasons[peer.address] = str(error)
-            return RetryElsewhere()
-        # A server that closes keeps the calls it has; the channel then shows no connection.
+        if isinstance(error, NotActiveError):
+            return error  # _follow_hints goes on to the manager that it names
+        # A server that closes completes the calls it has, while the channel shows no connection
+        # any more: so the state before the call counts as well.
         sent = sent or peer.connected()
-        if isinstance(error, DeadlineExceededError) and not sent:
-            self._reasons[peer.address] = "no connection"
+        failure = classify_failure(error, from_manager=from_manager(failed), sent=sent)
+        if failure is Failure.RETRY_ELSEWHERE:
+            never_sent = isinstance(error, DeadlineExceededError)
+            self._reasons[peer.address] = "no connection" if never_sent else str(error)
             return RetryElsewhere()
-        if isinstance(error, OutcomeUnknownError):
-            self._poison_guard.record_loss(term)
-            too_often = self._repeatable and self._poison_guard.too_many
-            return (
-                self._poison_guard.error(str(error))
-                if too_often
-                else self._unclear_error(peer, str(error))
-            )
-        if isinstance(error, DeadlineExceededError):
+        if failure is Failure.UNCLEAR:
+            if isinstance(error, OutcomeUnknownError):
+                self._poison_guard.record_loss(term)
+                if self._repeatable and self._poison_guard.too_many:
+                    return self._poison_guard.error(str(error))
             return self._unclear_error(peer, str(error))
         return self._refusal_error(error)
 
     def _refusal_error(self, error: MgrError) -> MgrError:
-        """What a refusal of the last attempt means for the call."""
-        # Who is not the active ends no call: the next attempt goes where it points.
-        if not self._earlier or not self._changes or isinstance(error, NotActiveError):
+        """Return the error of a call whose last attempt was refused with ``error``."""
+        if not self._earlier or not self._changes:
             return error
         return refusal_after_attempt(error, _format_reasons(self._earlier))
 
     def _unclear_error(self, peer: Peer, why: str) -> Exception:
-        """It may have run: asked again only where the manager knows a repetition."""
+        """Return what to raise after an attempt that may have run.
+
+        It is repeated only if a manager recognizes the repetition.
+        """
         self._reasons[peer.address] = why
         if not self._repeatable:
             return OutcomeUnknownError(f"{peer.address}: {why}; whether it was done is unknown")
@@ -265,11 +265,3 @@ class LeaderCall(Generic[A]):
 
 def _format_reasons(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{address}: {why}" for address, why in reasons.items())
-
-
-async def _wait(seconds: float, event: asyncio.Event) -> bool:
-    """Wait for ``event``; whether it came."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()

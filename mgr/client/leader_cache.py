@@ -1,4 +1,4 @@
-"""What a client remembers between its calls, and what calls that look for the active share."""
+"""The leader that a client remembers between its calls, and the search that its calls share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mgr.clock import Clock
 
 
 class LeaderCache:
-    """The managers, who led last, and the one search that is under way.
+    """The managers, the last known leader, and the one search in progress.
 
     Attributes:
-        active: Who answered last; None if nobody has, or whoever did is no help any more.
-        budget: For asking again where asking was of no use.
+        active: The manager that answered last; None if there is none, or it failed since.
+        budget: Limits repeated calls to managers that did not help before.
 
     """
 
@@ -31,18 +31,18 @@ class LeaderCache:
 
     @property
     def searching(self) -> bool:
-        """Whether a search is under way."""
+        """Whether a search is in progress."""
         return self._search is not None
 
     def remember(self, leader: LeaderHint) -> None:
-        """``leader`` leads: it answered."""
+        """Remember ``leader``, which answered."""
         self.budget.refill()
-        # A call that was long under way may come back after another one has found the successor.
+        # A slow call may return after another one has found the successor.
         if self.active is None or self.active.term <= leader.term:
             self.active = leader
 
     def forget(self, leader: LeaderHint) -> None:
-        """``leader`` did not answer, or does not lead."""
+        """Forget ``leader``, which did not answer or does not lead."""
         if self.active == leader:
             self.active = None
 
@@ -53,11 +53,11 @@ class LeaderCache:
 
     @contextlib.asynccontextmanager
     async def search(self) -> AsyncGenerator[LeaderSearch, None]:
-        """Look for the active together with whoever looks for it already.
+        """Join the search in progress, or begin one.
 
         A thousand calls that lose their active at once ask each manager once, not a thousand
-        times. The search is over when the call that began it needs it no more: then
-        ``SearchOverError`` comes out of it for the others, who look anew.
+        times. The search ends with the block of the call that began it: the other calls then get
+        ``SearchOverError`` and begin another one.
         """
         if self._search is not None:
             yield self._search

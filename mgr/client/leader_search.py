@@ -1,10 +1,10 @@
-"""Who leads? Asks every manager at once and hears of each change as it happens.
+"""Finds the leader: asks every manager at once and follows each change.
 
-Each manager keeps a stream open for as long as the search lasts, so a switch is known one
-message after it happened, also when the old active is frozen and says nothing. The highest
-term wins: terms grow for ever, and a manager that is cut off can only know older ones. Only where
-no manager names the highest term any more and some name a lower one, that one counts: etcd was
-restored from a backup, or replaced, and a client that waited for higher terms would wait for ever.
+Each manager keeps a stream open for as long as the search lasts, so a failover is known one
+message after it happened, also if the old active is frozen and sends nothing. The highest term
+wins: terms only grow, and a manager that is cut off has an older one. There is one exception: if
+no manager names the highest term any more and some name a lower one, the lower one counts. Then
+etcd was restored from a backup, or replaced, and waiting for higher terms would never end.
 """
 
 from __future__ import annotations
@@ -22,28 +22,34 @@ from tenacity.wait import wait_base
 from mgr.client.peers import Peer, Peers
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.manager_pb2 import WatchActiveRequest, WatchActiveResponse
+from mgr.waiting import Broadcast
 
 PAUSE_MAX_S: Final = 0.1
 PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=PAUSE_MAX_S, jitter=0.005)
-"""Between two attempts: 5 ms at first, since a failover takes few, at most 100 ms."""
+"""Pause between two attempts: 5 ms at first, because a failover is short; at most 100 ms."""
 
 NO_ANSWER: Final = "no answer yet"
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderHint:
-    """Somebody said that this manager leads."""
+    """A manager that leads, as reported by itself or by another manager."""
 
     term: int
     address: str
     name: str = ""
     http_address: str = ""
     firsthand: bool = False
-    """It said so itself: ``address`` is known to work from here."""
+    """Reported by itself, so ``address`` is reachable from here."""
+
+
+def newest(*hints: LeaderHint | None) -> LeaderHint | None:
+    """Return the hint of the highest term, the first of several; None if there is no hint."""
+    return max((hint for hint in hints if hint), key=lambda hint: hint.term, default=None)
 
 
 class SearchOverError(Exception):
-    """Who began this search has ended it; who shared it begins another one."""
+    """The call that began this search has ended it; calls that shared it begin another one."""
 
 
 class _StreamEnded(Exception):  # noqa: N818 - no error: managers close their streams at a hand-over
@@ -51,12 +57,12 @@ class _StreamEnded(Exception):  # noqa: N818 - no error: managers close their st
 
 
 class LeaderSearch:
-    """Follows who leads, within an ``async with`` block.
+    """Follows which manager leads, within an ``async with`` block.
 
     Attributes:
-        best: The active of the highest term that managers name now; None if none names any.
+        best: The active of the highest term that managers name now; None if none is named.
         answered: At least one manager answered since the block began.
-        unhelpful: For each address that is no help now: why.
+        unhelpful: For each address that did not lead to the active: why.
 
     """
 
@@ -67,8 +73,9 @@ class LeaderSearch:
         pause: wait_base = PAUSE,
         on_lower_term: Callable[[LeaderHint], None] = lambda _: None,
     ) -> None:
-        """Ask ``peers``, and whoever they name; each again after ``pause`` if it is no help.
+        """Ask ``peers`` and the managers that they name.
 
+        A manager is asked again, after ``pause``, whenever its stream has ended.
         ``on_lower_term`` is called with an active whose term is below the one known before.
         """
         self.best: LeaderHint | None = None
@@ -83,7 +90,7 @@ class LeaderSearch:
         self._asked: set[str] = set()
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Event()
+        self._changed = Broadcast()
         self._over = False
 
     async def __aenter__(self) -> Self:
@@ -99,15 +106,14 @@ class LeaderSearch:
         await self._tasks.__aexit__(None, None, None)
 
     async def wait_changed(self) -> None:
-        """Wait for the next piece of news, whatever it is.
+        """Wait for the next message or lost stream of any manager.
 
         Raises:
-            SearchOverError: The search has ended: there is no more news.
+            SearchOverError: The search has ended: nothing will change any more.
 
         """
         if not self._over:
-            changed = self._changed
-            await changed.wait()
+            await self._changed.wait()
         if self._over:
             raise SearchOverError
 
@@ -118,7 +124,7 @@ class LeaderSearch:
         return self.best
 
     async def changes(self) -> AsyncGenerator[LeaderHint, None]:
-        """Each new active, the first at once if it is known."""
+        """Yield each new active, the first at once if it is known."""
         term = 0
         while True:
             if self.best is None or self.best.term == term:
@@ -129,7 +135,7 @@ class LeaderSearch:
 
     @contextlib.contextmanager
     def on_superseded(self, term: int, callback: Callable[[], object]) -> Iterator[None]:
-        """Call ``callback`` when ``term`` is the newest no more, while the block lasts."""
+        """Call ``callback`` once ``term`` is no longer the newest, while the block lasts."""
         self._callbacks[callback] = term
         try:
             self._call_superseded()
@@ -173,7 +179,7 @@ class LeaderSearch:
             active = message.active
             firsthand = active.name == message.name
             self._peers.learn(active.grpc_address)
-            self.unhelpful[address] = f"says that {active.name} leads"
+            self.unhelpful[address] = f"reports {active.name} as the leader"
             leader = LeaderHint(
                 term=active.term,
                 address=address if firsthand else active.grpc_address,
@@ -183,21 +189,22 @@ class LeaderSearch:
             )
             self._record(address, leader)
         else:
-            self.unhelpful[address] = "says that nobody leads"
+            self.unhelpful[address] = "reports no leader"
             self._record(address, None)
         self._ask_all()
         self._notify()
 
     def _record(self, address: str, leader: LeaderHint | None) -> None:
-        """Take note that the manager at ``address`` names ``leader``, or nobody."""
+        """Record that the manager at ``address`` names ``leader``, or no leader."""
         if leader is None:
             self._hints.pop(address, None)
         else:
             self._hints[address] = leader
-        # What a manager says of itself came by a way that works from here; what others say of it
-        # is the address it advertises, which may lead nowhere (another network's).
+        # A manager that names itself is reachable from here at ``address``. Other managers name
+        # the address it advertises, which may be unreachable (of another network, for example).
+        # So of one term the firsthand hint wins.
         named = max(
-            self._hints.values(), key=lambda seen: (seen.term, seen.firsthand), default=None
+            self._hints.values(), key=lambda hint: (hint.term, hint.firsthand), default=None
         )
         best = self.best
         if named is None or best is None or named.term != best.term or named.firsthand:
@@ -215,8 +222,7 @@ class LeaderSearch:
                 callback()
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.notify()
         self._call_superseded()
 
 

@@ -1,4 +1,4 @@
-"""Maps, read, published and followed through failovers."""
+"""Reads, publishes and follows maps, through failovers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 from mgr.client.call import LeaderCall
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.leader_search import PAUSE_MAX_S, LeaderSearch, wait_at_most
-from mgr.client.reading import read
-from mgr.client.streams import wait_active
+from mgr.client.streams import read, wait_active
 from mgr.errors import NotFoundError
 from mgr.rpc.v1 import cluster_pb2
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A map as it was read. ``version`` 0: a document of the manager itself."""
+    """A map as it was read. Version 0 is a document of the manager itself."""
 
     name: str
     version: int
@@ -28,28 +27,31 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class MapRemoved:
-    """A map that was seen before is not there any more."""
+    """A map that was seen before has been removed."""
 
     name: str
 
 
 class _SeenVersion(NamedTuple):
-    """What was yielded of a map. In a restored etcd one version may be given twice."""
+    """The last yielded state of a map.
+
+    The version is not enough: after a restore of etcd it may be given to two documents.
+    """
 
     version: int
     document: int
 
 
 class Maps:
-    """What ``AsyncClient.maps`` is. Each call raises as the client's calls do."""
+    """The calls for maps, as ``AsyncClient.maps``. Errors are those of the client's calls."""
 
     def __init__(self, leader_cache: LeaderCache, *, timeout_s: float) -> None:
-        """Find the active with ``leader_cache``; a call may take ``timeout_s``."""
+        """Find the active with ``leader_cache``; limit each call to ``timeout_s``."""
         self._leader_cache = leader_cache
         self._timeout_s = timeout_s
 
     async def get(self, name: str) -> Map | None:
-        """A published map or a document of the manager; None where there is none."""
+        """Return a published map or a document of the manager; None if there is none."""
         request = cluster_pb2.GetMapRequest(name=name)
         call = self._call(
             lambda peer, left_s: peer.cluster.GetMap(request, timeout=left_s), changes=False
@@ -60,7 +62,7 @@ class Maps:
             return None
 
     async def versions(self) -> dict[str, int]:
-        """The version of every published map, by name."""
+        """Return the version of every published map, by name."""
         request = cluster_pb2.ListMapsRequest()
         call = self._call(
             lambda peer, left_s: peer.cluster.ListMaps(request, timeout=left_s), changes=False
@@ -70,16 +72,17 @@ class Maps:
     async def set(
         self, name: str, document: Mapping[str, Any], *, expected_version: int | None = None
     ) -> int:
-        """Publish ``document``; the version that it has then.
+        """Publish ``document`` and return its new version.
 
-        Repeated through failovers as often as it takes. Not so with ``expected_version``, which
-        is to be there (0: none): a repetition could not tell its own first attempt from another
-        publisher's.
+        The call is repeated through failovers. With ``expected_version``, the version that must
+        be there now (0: none), it is not repeated: a repetition could not distinguish its own
+        first attempt from another publisher's.
 
         Raises:
             ConflictError: Another version is there.
-            InvalidArgumentError: It is no name, or no document that may be published.
-            OutcomeUnknownError: The connection broke under a conditional one: read, then decide.
+            InvalidArgumentError: The name is invalid, or the document may not be published.
+            OutcomeUnknownError: The connection broke with ``expected_version`` set: read the map,
+                then decide.
 
         """
         text = json.dumps(dict(document), allow_nan=False, ensure_ascii=False)
@@ -93,7 +96,7 @@ class Maps:
         return int((await call.run()).version)
 
     async def remove(self, name: str, *, expected_version: int | None = None) -> None:
-        """Withdraw a map; no error where there is none. ``expected_version`` as for ``set``."""
+        """Remove a map; no error if there is none. ``expected_version`` is as for ``set``."""
         request = cluster_pb2.RemoveMapRequest(name=name, expected_version=expected_version)
         call = self._call(
             lambda peer, left_s: peer.cluster.RemoveMap(request, timeout=left_s),
@@ -102,12 +105,12 @@ class Maps:
         await call.run()
 
     async def watch(self, prefix: str = "") -> AsyncGenerator[Map | MapRemoved, None]:
-        """Yield each map whose name begins so, then every change, from whoever is active.
+        """Yield each map whose name begins with ``prefix``, then every change.
 
-        Who takes them slowly misses versions in between, never the last one. After a failover
-        all are compared with what was yielded: nothing comes twice, and what happened meanwhile
-        is made up for. After a restore of etcd a version may be lower than the one before it.
-        Never ends by itself.
+        A slow reader misses versions in between, but never the last one. After a failover all
+        maps are compared with those yielded before: nothing is yielded twice, and changes during
+        the failover are yielded then. After a restore of etcd a version may be lower than the one
+        before it. The generator does not end by itself.
 
         Raises:
             UnreachableError: No manager answers.
@@ -119,8 +122,8 @@ class Maps:
             while True:
                 active = await wait_active(self._leader_cache, search)
                 stream = self._leader_cache.peers.at(active.address).cluster.WatchMaps(request)
-                reading = read(stream, search, active.term)
-                async with contextlib.aclosing(_changes(reading, seen)) as changes:
+                messages = read(stream, search, active.term)
+                async with contextlib.aclosing(_changes(messages, seen)) as changes:
                     async for each in changes:
                         yield each
                 await wait_at_most(PAUSE_MAX_S, search, active.term)
@@ -136,12 +139,12 @@ class Maps:
 
 
 async def _changes(
-    reading: AsyncGenerator[cluster_pb2.WatchMapsResponse, None], seen: dict[str, _SeenVersion]
+    messages: AsyncGenerator[cluster_pb2.WatchMapsResponse, None], seen: dict[str, _SeenVersion]
 ) -> AsyncGenerator[Map | MapRemoved, None]:
-    """Yield what one manager says that is not in ``seen``, which is kept up to date."""
+    """Yield each change of one manager's maps against ``seen``, and update ``seen``."""
     listed: set[str] = set()
-    async with contextlib.aclosing(reading) as messages:
-        async for message in messages:
+    async with contextlib.aclosing(messages) as open_messages:
+        async for message in open_messages:
             if message.HasField("map"):
                 listed.add(message.map.name)
                 now = _SeenVersion(message.map.version, hash(message.map.document))

@@ -1,4 +1,4 @@
-"""What a client gets back: plain values, nothing of gRPC."""
+"""Results of a client's calls as plain dataclasses, and their conversion from messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mgr.rpc.v1 import manager_pb2
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
 
 PRIORITIES: Final = ("debug", "info", "security", "warning", "error")
-"""Of the cluster log, the gravest last. On the wire each is its index here plus one."""
+"""Priorities of the cluster log, the most severe last. On the wire: the index here plus one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said. ``retval`` below 0 is a refusal: its errno, negated."""
+    """The answer of a command that ran. ``retval`` below 0 is a refusal: the negated errno."""
 
     retval: int
     stdout: bytes
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ManagerInfo:
-    """A manager as others see it; ``term`` is 0 unless it leads."""
+    """A manager as other managers see it; ``term`` is 0 unless it leads."""
 
     name: str
     grpc_address: str
@@ -48,7 +48,20 @@ class ManagerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What one manager says of itself and of the cluster."""
+    """The state of one manager, and its view of the cluster.
+
+    Attributes:
+        name: Of the manager.
+        cluster: Of the cluster.
+        version: Of its software.
+        incarnation: Of its process.
+        phase: Of the election, as this manager is in it.
+        note: Why it does not lead, if it has a reason; else empty.
+        active: The active manager, if this one knows one.
+        standbys: The standbys that this manager knows.
+        view_age_s: Seconds since its last answer from etcd; None if it never had one.
+
+    """
 
     name: str
     cluster: str
@@ -63,7 +76,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class CommandInfo:
-    """One command there is; ``signature`` in the descriptor language."""
+    """One command of the active; ``signature`` is in the descriptor language."""
 
     signature: str
     help: str
@@ -88,7 +101,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LinesDropped:
-    """So many lines of the cluster log were lost here, because this reader was too slow."""
+    """A gap in the cluster log: ``count`` lines were dropped because this reader was too slow."""
 
     count: int
 
@@ -99,7 +112,7 @@ def request_of(
     data: bytes,
     request_id: str,
 ) -> ExecuteRequest:
-    """Compose a request.
+    """Compose the request of one command.
 
     Raises:
         InvalidArgumentError: An argument or a word cannot be sent.
@@ -117,12 +130,12 @@ def request_of(
 
 
 def answer_in(message: ExecuteResponse) -> Answer:
-    """Read an answer."""
+    """Convert an answer."""
     return Answer(message.retval, message.stdout, message.stderr, message.term)
 
 
 def status_in(message: manager_pb2.GetStatusResponse) -> Status:
-    """Read a status."""
+    """Convert a status."""
     return Status(
         name=message.name,
         cluster=message.cluster,
@@ -139,7 +152,7 @@ def status_in(message: manager_pb2.GetStatusResponse) -> Status:
 
 
 def command_in(message: CommandDescription) -> CommandInfo:
-    """Read a description."""
+    """Convert the description of a command."""
     return CommandInfo(
         signature=message.signature,
         help=message.help,
@@ -151,7 +164,7 @@ def command_in(message: CommandDescription) -> CommandInfo:
 
 
 def line_in(message: manager_pb2.LogEntry) -> LogLine:
-    """Read a line."""
+    """Convert a line of the cluster log."""
     return LogLine(
         sequence=message.sequence,
         term=message.term,

@@ -1,4 +1,4 @@
-"""The managers a client knows: their addresses and one channel to each."""
+"""The addresses of the managers known to a client, and one gRPC channel to each."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ PING_TIMEOUT_MS: Final = 1_500
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.%]*:[0-9A-Za-z:.%]*\]")
 
 OPTIONS: Final = (
-    # Without a bound on pings a frozen manager is noticed after a minute.
+    # Without a limit for pings a frozen manager is noticed only after a minute.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
-    # How long one attempt to connect may take, whatever the name says.
+    # Despite its name this is the time that one attempt to connect may take.
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
-    # gRPC's pool shares a connection's pauses between all channels of a process; ``Peers``
-    # makes a new channel in order to be rid of them.
+    # gRPC's pool shares the reconnect backoff of an address between all channels of a process;
+    # ``Peers`` makes a new channel in order to skip that backoff.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_metadata_size", 64 << 10),
-    # Each peer is one address: what a proxy setting of the shell would do here is harm.
+    # Each peer is one address: a proxy set in the shell's environment would only do harm.
     ("grpc.enable_http_proxy", 0),
 )
 
 
 def addresses_in(hosts: str | Iterable[str]) -> tuple[str, ...]:
-    """Read ``host[:port]``, several separated by commas or given one by one; 7400 by default.
+    """Parse ``host[:port]``, several separated by commas or as an iterable; 7400 by default.
 
     Raises:
-        InvalidSettingError: One cannot be an address, or there is none.
+        InvalidSettingError: One is no address, or there is none.
 
     """
     parts = hosts.split(",") if isinstance(hosts, str) else list(hosts)
     found = tuple(dict.fromkeys(_address(part.strip()) for part in parts if part.strip()))
     if not found:
-        raise InvalidSettingError("no manager is named: give host:port, several separated by ','")
+        raise InvalidSettingError("no manager address: give host:port, several separated by ','")
     return found
 
 
@@ -57,7 +57,7 @@ class Peer:
     """One manager's channel, connected on first use."""
 
     def __init__(self, address: str, tls: Tls | None) -> None:
-        """Speak to ``address``; None: in plaintext."""
+        """Make a channel to ``address``, in plaintext if ``tls`` is None."""
         self.address = address
         if tls is None:
             self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
@@ -71,7 +71,7 @@ class Peer:
         self.cluster = ClusterServiceStub(self.channel)
 
     def connect_failed(self) -> bool:
-        """Whether the last attempt to connect failed, and gRPC lets time pass before the next."""
+        """Whether the last attempt to connect failed, and gRPC waits before the next."""
         return self.channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
     def ready(self) -> bool:
@@ -87,29 +87,29 @@ class Peer:
 
 
 class Peers:
-    """Every manager heard of, in the order in which it was."""
+    """All known managers, in the order in which their addresses were learned."""
 
     def __init__(self, addresses: Iterable[str], tls: Tls | None = None) -> None:
-        """Begin with the ``addresses`` that the user gave; ``tls`` for each."""
+        """Begin with the ``addresses`` that the user gave; use ``tls`` for each."""
         self._tls = tls
         self._known: dict[str, Peer | None] = dict.fromkeys(addresses)
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Every address known by now."""
+        """All addresses known now."""
         return tuple(self._known)
 
     def learn(self, address: str) -> None:
-        """Remember one more."""
+        """Add ``address``, unless it is known or empty."""
         if address:
             self._known.setdefault(address, None)
 
     def at(self, address: str) -> Peer:
-        """The manager at ``address``; to be asked for anew at each attempt.
+        """Return the manager at ``address``; call this again for each attempt.
 
-        A channel that could not connect refuses every call until a pause is over that grows to
-        seconds, also when its manager has come back meanwhile: it may lead by now. Such a one is
-        replaced, so that each attempt connects. Who attempts again and again makes the pauses.
+        A channel that could not connect refuses every call during gRPC's backoff, which grows to
+        seconds, even if its manager is back meanwhile and leads. So such a channel is replaced and
+        each attempt really connects; the pauses between attempts are the caller's to make.
         """
         peer = self._known.get(address)
         if peer is None or peer.connect_failed():
@@ -117,7 +117,7 @@ class Peers:
         return peer
 
     async def close(self) -> None:
-        """Close every channel; what is under way on them fails."""
+        """Close every channel; calls in progress fail."""
         for address, peer in self._known.items():
             if peer is not None:
                 self._known[address] = None

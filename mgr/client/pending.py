@@ -1,7 +1,7 @@
-"""Commands that wait for their answers while the stream that carries them comes and goes.
+"""Keeps the commands that wait for an answer, across the streams on which they are sent.
 
-A stream's owner says where to write and hands in what it reads. When a stream is lost, all that
-is open is sent again on the next one, under the same request ids.
+The owner of the streams passes in a function that writes and each message that it reads. When a
+stream is lost, all open commands are sent again on the next one, under the same request ids.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ import grpc
 
 from mgr.client.attempt import Attempts, refusal_after_attempt
 from mgr.client.leader_search import LeaderHint
-from mgr.client.losses import PoisonCommandGuard
 from mgr.client.messages import Answer, answer_in, request_of
+from mgr.client.retry import Failure, PoisonCommandGuard, classify_failure
 from mgr.clock import CLOCK, Clock
 from mgr.errors import (
     DeadlineExceededError,
-    MayHaveRunError,
     MgrError,
     NotActiveError,
     OutcomeUnknownError,
-    TermLostError,
     UnreachableError,
 )
 from mgr.rpc.status import error_in
@@ -36,7 +34,7 @@ Stream = grpc.aio.StreamStreamCall[Any, Any]
 
 
 class CommandStream(Protocol):
-    """A stream, or what stands for one."""
+    """A stream that can carry commands."""
 
     def done(self) -> bool:
         """Whether it is over."""
@@ -55,16 +53,16 @@ class _Command(Generic[C]):
         self.message = message
         self.attempts = Attempts(message.execute, clock)
         self.earlier = ""
-        """How an attempt ended that may have run; empty: there is none."""
+        """How the attempt ended that may have run; empty if there is none."""
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.stream: C | None = None
         """The stream it was last sent on."""
         self.under_way = False
-        """It may be running there: it was sent and not refused."""
+        """It may be running on the manager of ``stream``: it was sent and not refused."""
         self.poison_guard = PoisonCommandGuard()
 
     def next(self) -> SessionRequest:
-        """The message of the next attempt, which is sent now."""
+        """Return the message of the next attempt, which is sent now."""
         execute = self.attempts.next()
         if not execute.HasField("age"):
             return self.message
@@ -73,7 +71,7 @@ class _Command(Generic[C]):
         return message
 
     def fail(self, error: MgrError) -> None:
-        """End it with ``error``, unless it has ended."""
+        """End the command with ``error``, unless it has ended."""
         if not self.answer.done():
             final_error = refusal_after_attempt(error, self.earlier) if self.earlier else error
             self.answer.set_exception(final_error)
@@ -83,10 +81,10 @@ class PendingCommands(Generic[C]):
     """The commands without an answer.
 
     Attributes:
-        stream: Where new commands go; None while they wait for an active to be found.
-        hint: Whom a manager named instead of itself, if one did.
-        failures: For each address that was no help: why.
-        write_lock: Held while something is written: gRPC takes one message at a time for a stream.
+        stream: Where new commands are sent; None while they wait for an active to be found.
+        hint: The leader that a manager named instead of itself, if one did.
+        failures: Why an address was of no use, for each such address.
+        write_lock: Locked during each write: gRPC takes one message at a time for a stream.
 
     """
 
@@ -96,7 +94,7 @@ class PendingCommands(Generic[C]):
         tasks: asyncio.TaskGroup,
         clock: Clock = CLOCK,
     ) -> None:
-        """Send by ``write``; withdraw what is given up in ``tasks``."""
+        """Send with ``write``; cancel abandoned commands in tasks of ``tasks``."""
         self._clock = clock
         self.stream: C | None = None
         self.hint: LeaderHint | None = None
@@ -117,9 +115,9 @@ class PendingCommands(Generic[C]):
         request_id: str | None,
         unhelpful: Mapping[str, str],
     ) -> Answer:
-        """Run one command; promises and errors are those of ``AsyncClient.execute``.
+        """Run one command; guarantees and errors are those of ``AsyncClient.execute``.
 
-        ``unhelpful`` says of managers why they are no help, for the error.
+        ``unhelpful`` holds, by address, why managers are of no use: it goes into the error.
         """
         chosen_id = uuid.uuid4().hex if request_id is None else request_id
         number = next(self._numbers)
@@ -129,7 +127,7 @@ class PendingCommands(Generic[C]):
         try:
             async with asyncio.timeout(limit_s):
                 if self.stream is not None:
-                    # Straight from here: a writing task of its own costs a turn of the loop.
+                    # Written from here: a separate writing task would cost a turn of the loop.
                     await self._send(command, self.stream)
                 return await command.answer
         except TimeoutError:
@@ -141,7 +139,11 @@ class PendingCommands(Generic[C]):
                 self._tasks.create_task(self._withdraw(command))
 
     async def send_all(self, stream: C) -> None:
-        """Send what waits for an answer on ``stream``, then let new commands through."""
+        """Send all open commands on ``stream``, then let new ones use it.
+
+        New commands may arrive while this writes, so it repeats until none is left: ``stream``
+        becomes the stream of new commands only after all older ones were sent.
+        """
         while unsent := [each for each in self._open.values() if each.stream is not stream]:
             for command in unsent:
                 if command.poison_guard.too_many:
@@ -153,12 +155,14 @@ class PendingCommands(Generic[C]):
             self.stream = stream
 
     def stream_lost(self, stream: C, leader: LeaderHint, error: MgrError) -> None:
-        """``stream`` ended with ``error``: what was under way on it may have run."""
+        """Record that ``stream`` ended with ``error``: commands sent on it may have run."""
         self.failures[leader.address] = str(error)
+        # Also an error of the manager's ended the stream only, and refused none of its commands.
+        failure = classify_failure(error, from_manager=False)
         for command in self._open.values():
             if command.stream is not stream or not command.under_way:
                 continue
-            if isinstance(error, UnreachableError):
+            if failure is Failure.RETRY_ELSEWHERE:
                 command.under_way = False  # it never left this machine
             else:
                 command.earlier = f"{leader.address}: {error}"
@@ -166,39 +170,48 @@ class PendingCommands(Generic[C]):
                     command.poison_guard.record_loss(leader.term)
 
     def end(self, error: MgrError) -> None:
-        """No stream will come any more: whoever waits is told ``error``."""
+        """End all open commands with ``error``: there will be no further stream."""
         for command in self._open.values():
             if not command.answer.done():
                 sent = command.stream is not None
                 command.answer.set_exception(self._unknown_error(str(error)) if sent else error)
 
     def resolve(self, message: SessionResponse, leader: LeaderHint) -> bool:
-        """Give an answer to who waits for it; False if it must be asked elsewhere."""
+        """End a command with its answer; False if it must be sent to another manager."""
         command = self._open.get(message.id)
         if message.WhichOneof("kind") == "response":
             if command and not command.answer.done():
                 command.answer.set_result(answer_in(message.response))
             return True
         error = error_in(message.error)
-        if isinstance(error, NotActiveError):
-            self.failures[leader.address] = str(error)
-            if command:
-                command.under_way = False
-            if error.active_address and error.active_address != leader.address:
-                self.hint = LeaderHint(error.term, error.active_address, error.active_name)
-            return False
-        if isinstance(error, TermLostError) and not isinstance(error, MayHaveRunError):
-            if command:
-                command.earlier = f"{leader.address}: {error}"
-            return False
-        if command:
-            command.fail(error)
-        return True
+        match classify_failure(error, from_manager=True):
+            case Failure.RETRY_ELSEWHERE:
+                self.failures[leader.address] = str(error)
+                if command:
+                    command.under_way = False
+                self._remember_hint(error, leader)
+                return False
+            case Failure.UNCLEAR:
+                if command:
+                    command.earlier = f"{leader.address}: {error}"
+                return False
+            case Failure.FINAL:
+                if command:
+                    command.fail(error)
+                return True
+
+    def _remember_hint(self, error: MgrError, leader: LeaderHint) -> None:
+        if not isinstance(error, NotActiveError) or not error.active_address:
+            return
+        if error.active_address != leader.address:
+            self.hint = LeaderHint(error.term, error.active_address, error.active_name)
 
     async def _send(self, command: _Command[C], stream: C) -> None:
-        # A failure is the reader's to see: it moves, and all that is open is sent again.
+        # The reader sees a failed write as the end of the stream, and all open commands are sent
+        # again on the next one.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             async with self.write_lock:
+                # Marked before the write, which may be cancelled halfway: it counts as sent.
                 if command.stream is not None and command.under_way:
                     command.earlier = command.earlier or "its stream was left without an answer"
                 command.stream, command.under_way = stream, True

@@ -1,4 +1,4 @@
-"""Many commands over one stream, which moves to the new active by itself."""
+"""Runs many commands over one stream, which moves to the new active by itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Self
 import grpc
 from tenacity import AsyncRetrying, retry_if_exception_type
 
-from mgr.client.call import RetryElsewhere
 from mgr.client.leader_cache import LeaderCache
-from mgr.client.leader_search import PAUSE, LeaderHint, LeaderSearch, wait_at_most
+from mgr.client.leader_search import PAUSE, LeaderHint, LeaderSearch, newest, wait_at_most
 from mgr.client.messages import Answer
 from mgr.client.pending import PendingCommands, Stream
+from mgr.client.retry import RetryElsewhere
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.command_pb2 import SessionRequest, SessionResponse
 
@@ -26,7 +26,7 @@ class CommandSession:
     """
 
     def __init__(self, leader_cache: LeaderCache, *, timeout_s: float) -> None:
-        """Speak to the managers that ``leader_cache`` knows."""
+        """Connect to the managers of ``leader_cache`` once the block begins."""
         self._leader_cache = leader_cache
         self._timeout_s = timeout_s
         self._search = LeaderSearch(leader_cache.peers)
@@ -44,7 +44,7 @@ class CommandSession:
     async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             self._runner.cancel()
-        # What the block raised is its caller's business: the task group would wrap it.
+        # Without the block's own exception: the task group would wrap it.
         await self._tasks.__aexit__(None, None, None)
         await self._search.__aexit__(None, None, None)
 
@@ -57,7 +57,7 @@ class CommandSession:
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
-        """Run one command; promises and errors are those of ``AsyncClient.execute``."""
+        """Run one command; guarantees and errors are those of ``AsyncClient.execute``."""
         return await self._pending.execute(
             words,
             arguments,
@@ -69,7 +69,7 @@ class CommandSession:
 
     async def _run(self) -> None:
         while True:
-            # From the beginning after each stream that was of use: a quick first attempt.
+            # A new loop after each stream that brought an answer: its pauses start short again.
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(RetryElsewhere), wait=PAUSE, sleep=self._pause
             ):
@@ -80,7 +80,7 @@ class CommandSession:
         await wait_at_most(seconds, self._search, self._tried_term)
 
     async def _serve(self) -> None:
-        """Speak to one active until its stream ends.
+        """Run commands on one active until its stream ends.
 
         Raises:
             RetryElsewhere: The stream brought no answer at all.
@@ -106,17 +106,17 @@ class CommandSession:
 
     def _choose_leader(self) -> LeaderHint:
         hint, self._pending.hint = self._pending.hint, None
-        known = [seen for seen in (hint, self._search.best, self._leader_cache.active) if seen]
-        if not known:
+        leader = newest(hint, self._search.best, self._leader_cache.active)
+        if leader is None:
             raise RetryElsewhere
-        return max(known, key=lambda seen: seen.term)
+        return leader
 
     async def _cancel_when_superseded(self, stream: Stream, term: int) -> None:
         await self._search.wait_newer(term)
         stream.cancel()
 
     async def _read(self, stream: Stream, leader: LeaderHint) -> int:
-        """Hand out answers until the stream ends; how many there were."""
+        """Resolve commands with the stream's answers until it ends; return their number."""
         answers = 0
         moving = False
         try:
@@ -125,7 +125,7 @@ class CommandSession:
                     answers += 1
                     await asyncio.sleep(0)
                 elif not moving:
-                    # Nothing more is said here; what runs there is still answered.
+                    # No new command goes to this manager; those it runs are still answered.
                     moving = True
                     self._pending.stream = None
                     async with self._pending.write_lock:
@@ -133,7 +133,7 @@ class CommandSession:
         except grpc.aio.AioRpcError as failed:
             self._pending.stream_lost(stream, leader, error_of(failed))
         except asyncio.CancelledError:
-            # gRPC's way of saying that the stream was cancelled here, by _cancel_when_superseded.
+            # gRPC raises this where the stream was cancelled by _cancel_when_superseded.
             if not stream.cancelled() or _cancelling():
                 raise
         return answers

@@ -1,31 +1,82 @@
-"""The cluster log, followed through failovers."""
+"""Streams from the active manager: reading one, and following the cluster log through failovers."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final, TypeVar
+
+import grpc
 
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.leader_search import PAUSE_MAX_S, LeaderHint, LeaderSearch, wait_at_most
 from mgr.client.messages import PRIORITIES, LinesDropped, LogLine, line_in
-from mgr.client.reading import read
-from mgr.errors import InvalidArgumentError, UnreachableError
+from mgr.errors import (
+    InvalidArgumentError,
+    NotActiveError,
+    OutcomeUnknownError,
+    UnreachableError,
+)
+from mgr.rpc.status import error_of
 from mgr.rpc.v1.manager_pb2 import FollowLogRequest, FollowLogResponse
 
 ALL_LINES: Final = 1000
-"""After a switch the successor's whole log is new; the manager keeps no more than this."""
+"""After a switch the successor's whole log is new; a manager stores no more lines than this."""
+SILENCE_MAX_S: Final = 12.0
+"""The server sends a sign of life every 5 s; without one for so long the stream counts as dead."""
+
+M = TypeVar("M")
+
+
+async def read(
+    stream: grpc.aio.UnaryStreamCall[Any, M], search: LeaderSearch, term: int
+) -> AsyncGenerator[M, None]:
+    """Yield each message until the stream ends, its manager is silent or no longer leads.
+
+    ``search`` reports, also from other managers, when another term than ``term`` is the newest:
+    a manager that is frozen or cut off does not end its streams.
+
+    Raises:
+        MgrError: The manager refused for a reason that also holds for its successor.
+
+    """
+    messages = aiter(stream)
+    try:
+        with search.on_superseded(term, stream.cancel):
+            while (message := await _next(messages)) is not None:
+                yield message
+    except asyncio.CancelledError:
+        # gRPC raises this where the stream was cancelled here, because of a newer term. If this
+        # task itself is being cancelled, the error has to go on.
+        task = asyncio.current_task()
+        if not stream.cancelled() or (task is not None and task.cancelling()):
+            raise
+    except grpc.aio.AioRpcError as failed:
+        error = error_of(failed)
+        if not isinstance(error, (NotActiveError, OutcomeUnknownError, UnreachableError)):
+            raise error from None
+    finally:
+        stream.cancel()
+
+
+async def _next(messages: AsyncIterator[M]) -> M | None:
+    try:
+        async with asyncio.timeout(SILENCE_MAX_S):
+            return await anext(messages, None)
+    except TimeoutError:
+        return None
 
 
 async def follow_log(
     leader_cache: LeaderCache, *, past: int, lowest: str, channel: str, find_s: float | None = None
 ) -> AsyncGenerator[LogLine | LinesDropped, None]:
-    """Yield the last ``past`` lines, then each that comes, from whoever is active.
+    """Yield the last ``past`` lines, then each new line, from whichever manager is active.
 
     Raises:
         InvalidArgumentError: There is no priority ``lowest``.
-        UnreachableError: No manager answers, or nobody leads for the first ``find_s`` seconds.
+        UnreachableError: No manager answers, or none leads for the first ``find_s`` seconds.
 
     """
     if lowest not in PRIORITIES:
@@ -41,7 +92,8 @@ async def follow_log(
                 async for line in lines:
                     if isinstance(line, LogLine):
                         place = (line.term, line.sequence)
-                        # Of a lower term than the last line: etcd was restored, all is new.
+                        # An active of a lower term than the last line means that etcd was
+                        # restored: then all lines are new.
                         if place <= seen and active.term >= seen[0]:
                             continue
                         seen = place
@@ -53,7 +105,7 @@ async def follow_log(
 async def wait_active(
     leader_cache: LeaderCache, search: LeaderSearch, *, find_s: float | None = None
 ) -> LeaderHint:
-    """Wait until ``search`` has found who leads, for ``find_s`` at most; that manager.
+    """Wait until ``search`` has found the active, for ``find_s`` at most, and return it.
 
     Raises:
         UnreachableError: No manager answers, or none leads.
@@ -73,10 +125,10 @@ async def wait_active(
 
 
 async def _lines(
-    reading: AsyncGenerator[FollowLogResponse, None],
+    messages: AsyncGenerator[FollowLogResponse, None],
 ) -> AsyncGenerator[LogLine | LinesDropped, None]:
-    async with contextlib.aclosing(reading) as messages:
-        async for message in messages:
+    async with contextlib.aclosing(messages) as open_messages:
+        async for message in open_messages:
             if message.HasField("entry"):
                 yield line_in(message.entry)
             elif message.HasField("dropped"):

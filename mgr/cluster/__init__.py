@@ -1,1 +1,1 @@
-"""What the cluster said: its log, and later its daemons, counters and maps."""
+"""State of the cluster in the active's memory: daemons, counters, published maps, cluster log."""

@@ -1,7 +1,7 @@
-"""Performance counters: what a daemon declares once, and the last points that it reported.
+"""Performance counters: their schema, declared once by a daemon, and the last points reported.
 
-A report is one row of numbers, kept as it came: no Python object is made for a value until somebody
-reads it. Only the event loop writes; every thread may read, without a lock: see ``Ring``.
+A report is one row of numbers and stored as such: no Python object is made for a value until it is
+read. Only the event loop writes; every thread may read, without a lock: see ``Ring``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from weakref import WeakValueDictionary
 from mgr.errors import ReportRefusedError
 
 POINTS_MAX: Final = 20
-"""Points kept of every counter, as in the original."""
+"""Points kept of every counter, as in ceph-mgr."""
 
 _ROWS: Final = POINTS_MAX + 1
 Labels = tuple[tuple[str, str], ...]
 
 
 class Kind(IntEnum):
-    """What a counter's values mean. The numbers are those of the wire."""
+    """Type of a counter's values. The numbers are those of the protocol."""
 
     GAUGE = 1
     COUNTER = 2
@@ -36,7 +36,7 @@ class Kind(IntEnum):
 
 
 class Unit(IntEnum):
-    """What a counter's values are counted in. The numbers are those of the wire."""
+    """Unit of a counter's values. The numbers are those of the protocol."""
 
     NONE = 0
     BYTES = 1
@@ -45,12 +45,12 @@ class Unit(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
-    """One counter as it was declared.
+    """One counter as declared by a daemon.
 
     Attributes:
         priority: 10 critical, 8 interesting, 5 useful, 2 uninteresting, 0 for debugging.
-        labels: Ascending; none: the counter is read by its path alone.
-        bounds: Of a histogram: upper bounds of its buckets, without the infinite one.
+        labels: Sorted labels; without labels the counter is read by its path alone.
+        bounds: Upper bounds of a histogram's buckets, without the infinite one.
 
     """
 
@@ -66,19 +66,19 @@ class Counter:
 
     @property
     def path(self) -> str:
-        """What it is read by, where it has no labels."""
+        """Name by which a counter without labels is read."""
         return f"{self.group}.{self.name}"
 
     @property
     def width(self) -> int:
-        """How many values it has in a row."""
+        """Number of values that the counter has in a row."""
         if self.kind is Kind.HISTOGRAM:
             return len(self.bounds) + 2  # the infinite bucket, and the sum
         return 2 if self.kind is Kind.AVERAGE else 1
 
 
 class Slot(NamedTuple):
-    """A counter and where its values stand in a row."""
+    """A counter and the position of its values in a row."""
 
     counter: Counter
     start: int
@@ -86,15 +86,15 @@ class Slot(NamedTuple):
 
 
 class Schema:
-    """What a daemon counts, in the order in which its reports give the values. Immutable."""
+    """The counters of a daemon, in the order of the values in its reports. Immutable."""
 
     __slots__ = ("__weakref__", "_by_labels", "_by_path", "_pack", "digest", "slots", "width")
 
     def __init__(self, counters: Sequence[Counter], digest: bytes = b"") -> None:
-        """Lay ``counters`` out; ``digest`` names this very schema.
+        """Lay out ``counters``; ``digest`` identifies this schema.
 
         Raises:
-            ReportRefusedError: Two of them cannot be told apart.
+            ReportRefusedError: Two of them have the same path and labels.
 
         """
         self.digest: Final = digest
@@ -118,32 +118,33 @@ class Schema:
                 seen.add(which)
 
     def slot(self, path: str) -> Slot | None:
-        """The counter without labels that is read by ``path``."""
+        """Return the counter without labels that has this path."""
         return self._by_path.get(path)
 
     def slot_with_labels(
         self, group: str, name: str, labels: Sequence[tuple[str, str]]
     ) -> Slot | None:
-        """The counter with exactly these labels, in whatever order."""
+        """Return the counter with exactly these labels, in any order."""
         return self._by_labels.get((group, name, tuple(sorted(labels))))
 
     def row(self, at: float, values: Sequence[float]) -> array[float]:
-        """The moment ``at`` and the values, which fit, as they are kept."""
-        # Twice as fast as an array made of numbers.
+        """Return the stored form of ``values``, which fit the schema, and of their time ``at``."""
+        # Packing is twice as fast as making an array of the numbers.
         return array("d", self._pack(at, *values))
 
     def check(self, values: Sequence[float]) -> None:
-        """Refuse a row that cannot be one of this schema.
+        """Check that ``values`` is a row of this schema.
 
         Raises:
-            ReportRefusedError: Too many or too few values, or one is no number and must be.
+            ReportRefusedError: Too many or too few values, or one is infinite or NaN that is
+                not a gauge's.
 
         """
         if len(values) != self.width:
             raise ReportRefusedError(
                 "values", f"{len(values)} values where {self.width} were declared"
             )
-        # The sum of a hundred numbers costs less than looking at each of them.
+        # Summing a hundred numbers is faster than checking each of them.
         if not math.isfinite(sum(values)):
             self._check_each(values)
 
@@ -161,18 +162,18 @@ EMPTY: Final = Schema(())
 
 
 class Schemas:
-    """Every schema in use, once: ten thousand daemons of one kind share one object."""
+    """Schemas in use, each stored once: ten thousand daemons of one type share one object."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without schemas."""
         self._by_digest: WeakValueDictionary[bytes, Schema] = WeakValueDictionary()
 
     def find(self, before: Schema, declaration: bytes) -> Schema | None:
-        """``before`` and what ``declaration`` adds to it; None if nobody has declared that."""
+        """Return ``before`` extended by ``declaration``; None if no daemon has declared that."""
         return self._by_digest.get(_digest(before, declaration))
 
     def extend(self, before: Schema, declaration: bytes, added: Sequence[Counter]) -> Schema:
-        """``before`` and ``added``, which ``declaration`` says.
+        """Return ``before`` extended by ``added``, the counters of ``declaration``.
 
         Raises:
             ReportRefusedError: See ``Schema``.
@@ -191,32 +192,33 @@ def _digest(before: Schema, declaration: bytes) -> bytes:
 
 
 class Ring:
-    """The last points of everything that one daemon counts.
+    """Ring buffer with the last points of all counters of one daemon.
 
-    All rows lie in one array, so that a counter is read by slices and not row by row: the rows of
-    ten thousand daemons are in no cache. There is room for one row more than anybody reads. The
-    loop writes into that one, and reaches a row that is being read only with the next report.
+    All rows are in one array, so that a counter is read by slices and not row by row: the rows of
+    ten thousand daemons do not fit into the CPU's cache. There is room for one row more than is
+    ever read. The loop writes into that row, and overwrites a row that is being read only with the
+    next report.
     """
 
     __slots__ = ("_short", "_values", "_written", "schema")
 
     def __init__(self, schema: Schema = EMPTY) -> None:
-        """Keep rows of ``schema``."""
+        """Store rows of ``schema``."""
         self.schema: Final = schema
         self._values = array("d")
         self._written = 0
-        # Rows numbered below the first of a pair have no more columns than its second; both grow.
+        # Pairs (number, columns): rows with a lower number have only so many columns. Both ascend.
         self._short: tuple[tuple[int, int], ...] = ()
 
     def add(self, at: float, values: Sequence[float]) -> None:
-        """Keep ``values``, which fit the schema, as of the moment ``at``."""
+        """Store ``values``, which fit the schema, with their time ``at``."""
         row = self.schema.row(at, values)
         place = self._written % _ROWS * len(row)
         self._values[place : place + len(row)] = row
         self._written += 1
 
     def with_schema(self, schema: Schema) -> Ring:
-        """This ring under a schema that begins like its own; what is new has no points yet."""
+        """Return this ring with a schema that begins like its own; new counters have no points."""
         ring = Ring(schema)
         stride = self.schema.width + 1
         more = array("d", bytes(8 * (schema.width + 1 - stride)))
@@ -228,11 +230,12 @@ class Ring:
         ring._short = tuple(pair for pair in short if pair[0] > oldest)
         return ring
 
-    # A reader whose rows were counted on meanwhile reads once more: they may be of two reports. A
-    # report takes far longer to arrive than to be read past, so twice in a row is rare.
+    # Readers take no lock. If a row was added while they read (_written changed), the values may
+    # mix two reports, and they read again. Reading takes far less time than passes between two
+    # reports, so a second repetition is rare.
 
     def points(self, slot: Slot) -> list[list[float]]:
-        """The time and values of each row, from old to new. From any thread."""
+        """Return the time and values of each row, from old to new. From any thread."""
         _, start, stop = slot
         values, stride = self._values, self.schema.width + 1
         others: list[array[float]] = []
@@ -243,7 +246,7 @@ class Ring:
                 others = [values[each::stride] for each in range(start + 1, stop)]
             if written == self._written:
                 break
-        # In the order in which they lie. One that is being written may be among them, as the last.
+        # In the order of the array. A row that is being written may be among them, as the last.
         if others:
             points = [list(point) for point in zip(times, column, *others, strict=False)]
         else:
@@ -257,7 +260,7 @@ class Ring:
         return points
 
     def latest(self, slot: Slot) -> list[float]:
-        """The time and values of the newest row, nothing if there is none. From any thread."""
+        """Return the time and values of the newest row, or an empty list. From any thread."""
         values, stride = self._values, self.schema.width + 1
         while True:
             written = self._written
@@ -269,9 +272,9 @@ class Ring:
                 return point
 
     def newest(self) -> list[array[float]]:
-        """The newest row, the time first, and the one before it; as many as have every counter.
+        """Return the newest row and the one before it, each with its time first. From any thread.
 
-        From any thread.
+        Rows that lack a counter are left out.
         """
         values, stride = self._values, self.schema.width + 1
         while True:
@@ -283,7 +286,7 @@ class Ring:
                 return rows
 
     def _since(self, stop: int) -> int:
-        """The number of the oldest row that has the columns before ``stop``."""
+        """Return the number of the oldest row that has the columns before ``stop``."""
         since = 0
         for below, columns in self._short:
             if columns < stop:
@@ -292,9 +295,9 @@ class Ring:
 
 
 NO_POINTS: Final = Ring()
-"""Of everybody who has declared nothing: it stays empty."""
+"""Ring of every daemon that has declared no counters: it stays empty."""
 
 
 def labels_of(labels: Mapping[str, str]) -> Labels:
-    """Labels in the form in which a counter has them."""
+    """Return ``labels`` in the form of ``Counter.labels``."""
     return tuple(sorted(labels.items()))

@@ -1,6 +1,6 @@
-"""One daemon as the active knows it. Written by the loop; every thread may read.
+"""State of one daemon in the active manager. Written by the loop; every thread may read.
 
-What a thread reads is replaced as a whole and never changed in place.
+Values that threads read are replaced as a whole and never changed in place.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from mgr.cluster.daemon_record import DaemonRecord
 from mgr.errors import MgrError
 
 CLOCK_OFF_S: Final = 60.0
-"""A daemon's clock that is this far off is reported."""
+"""A daemon's clock that differs by this much is reported."""
 
 
 class DaemonState(IntEnum):
-    """Where a daemon is. The numbers are those of the wire."""
+    """State of a daemon. The numbers are those of the protocol."""
 
     REPORTING = 1
     AWAITED = 2
     """Known from an earlier term, not yet back in this one."""
     SILENT = 3
-    """Its grace has passed."""
+    """It did not report within its grace."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportConfig:
-    """How daemons are to report, as they are told it.
+    """How daemons have to report; sent to each of them.
 
     Attributes:
-        period_s: Between two reports.
-        lowest_priority: Of the counters that are to be declared.
+        period_s: Seconds between two reports.
+        lowest_priority: Lowest priority of the counters that daemons declare.
 
     """
 
@@ -44,7 +44,7 @@ class ReportConfig:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that health adds up over all daemons."""
+    """A health metric: a number that is added up over all daemons."""
 
     code: str
     value: int
@@ -53,7 +53,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device as one daemon reports it; ``wear_level`` from 0 to 1, None where nobody knows."""
+    """A device as one daemon reports it; ``wear_level`` from 0 to 1, None if unknown."""
 
     id: str
     name: str
@@ -64,7 +64,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStatus:
-    """What a daemon says beside its counters; None: as before."""
+    """Status of a daemon beside its counters. A field that is None is unchanged."""
 
     status: Mapping[str, str] | None = None
     task_status: Mapping[str, str] | None = None
@@ -74,10 +74,10 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequest:
-    """How a daemon introduces itself; see ``Open`` in cluster.proto.
+    """First message of a daemon; see ``Open`` in cluster.proto.
 
     Attributes:
-        clock: Its wall time in seconds since 1970; None: it did not say.
+        clock: Its wall time in seconds since 1970; None if not given.
 
     """
 
@@ -93,7 +93,7 @@ class OpenRequest:
 
 @dataclass(frozen=True, slots=True)
 class DaemonAnswer:
-    """What a daemon answered to a command: 0 or a negative errno, data, words for people."""
+    """A daemon's answer to a command: 0 or a negative errno, data, text for people."""
 
     retval: int
     stdout: str
@@ -102,7 +102,7 @@ class DaemonAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DaemonCommand:
-    """A command for a daemon: words, further arguments by name, and what ``-i`` held."""
+    """A command for a daemon: words, further arguments by name, and the content of ``-i FILE``."""
 
     words: Sequence[str]
     arguments: Mapping[str, Any]
@@ -111,40 +111,40 @@ class DaemonCommand:
 
 
 class DaemonStream(Protocol):
-    """The stream to a daemon that is here."""
+    """The stream of a connected daemon."""
 
     def configure(self, config: ReportConfig) -> None:
-        """Tell it how to report from now on. At once: what cannot be sent ends the stream."""
+        """Send ``config`` without waiting; the stream ends if it cannot be sent."""
         ...
 
     async def run_command(self, request: DaemonCommand, *, timeout_s: float) -> DaemonAnswer:
-        """Have it run a command.
+        """Send a command to the daemon and wait for the answer.
 
         Raises:
-            OutcomeUnknownError: It went away, or did not answer within ``timeout_s``.
-            OverloadedError: Too many are under way; it was not sent.
+            OutcomeUnknownError: The daemon went away, or did not answer within ``timeout_s``.
+            OverloadedError: Too many commands are not answered; this one was not sent.
 
         """
         ...
 
     def end(self, error: MgrError) -> None:
-        """End the stream; the daemon hears ``error``."""
+        """End the stream; ``error`` is sent to the daemon."""
         ...
 
 
 class Daemon:
-    """What is known of one daemon.
+    """State of one daemon.
 
     Attributes:
         name: ``<kind>.<id>``.
-        stream: The stream it reports on; None: it has none now.
-        incarnation: Which start of its program was here last; empty: none in this term.
-        commands: Descriptors of what ``tell`` reaches, as it gave them.
+        stream: The stream on which it reports; None if it is not connected.
+        incarnation: Identifies the start of its program; empty if none joined in this term.
+        commands: Descriptors of its commands (``tell``), as declared.
         reported_at: Wall time of its last report; None if there was none in this term.
-        last_message_s: When it was last heard of, on the manager's clock.
-        clock_off_s: How far its clock was ahead of the manager's when it opened.
-        name_conflict_s: When another program last took its name from a living stream.
-        replaced: The incarnations that lost it so, lately.
+        last_message_s: Time of its last message, on the manager's clock.
+        clock_off_s: Seconds by which its clock was ahead of the manager's when it opened.
+        name_conflict_s: When another program last took its name from an open stream.
+        replaced: The incarnations that recently lost the name this way.
 
     """
 
@@ -173,7 +173,7 @@ class Daemon:
     def __init__(
         self, name: str, record: DaemonRecord, *, last_message_s: float, messages: float = 0.0
     ) -> None:
-        """Known, and no more than that."""
+        """Begin with the record only: not connected, without counters and status."""
         self.name: Final = name
         self.kind, _, self.id = name.partition(".")
         self.record = record
@@ -195,5 +195,5 @@ class Daemon:
 
     @property
     def clock_is_off(self) -> bool:
-        """Whether its clock was far from the manager's when it opened."""
+        """Whether its clock differed by ``CLOCK_OFF_S`` or more when it opened."""
         return abs(self.clock_off_s) >= CLOCK_OFF_S

@@ -1,4 +1,4 @@
-"""What is kept of a daemon across failovers: that it exists, and what it said of itself."""
+"""Stored record of a daemon, which survives failovers: its existence and its own description."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """The value of ``daemons/<kind>.<id>``.
 
     Attributes:
-        since: When it first joined, wall time in ISO 8601, for people.
-        silent_s: For how long it had been silent when this was written; 0 while it reports.
+        since: Wall time in ISO 8601 when it first joined, for people.
+        silent_s: Seconds of silence when the record was written; 0 while it reports.
 
     """
 
@@ -28,12 +28,12 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 def encode(record: DaemonRecord) -> str:
-    """The record's value; the same text for the same record."""
+    """Return the stored value; equal records give equal text."""
     return msgspec.json.encode(record, order="deterministic").decode()
 
 
 def decode(value: str) -> DaemonRecord | None:
-    """Read a record's value; None (logged) where it cannot be read."""
+    """Parse a stored value; None (logged) if it cannot be parsed."""
     try:
         return msgspec.json.decode(value, type=DaemonRecord)
     except UNREADABLE as error:

@@ -1,15 +1,15 @@
-"""The fleet: every daemon that reports, or did, or is waited for. State only: no I/O, no task.
+"""The fleet: all daemons that report, did report, or are awaited. State only: no I/O, no task.
 
 A daemon is known from its first ``open`` until it leaves (``close``), is removed, or is silent for
-too long. That it exists is stored and survives a failover; what it counts lives in memory and comes
-back with its next report (docs/adr/0030). Right after a failover everybody is awaited, and nobody
-is called silent before the whole fleet has had its time to come back.
+too long. Its record is stored and survives a failover. Its counters live in memory only and come
+back with its next report (docs/adr/0030). After a failover all daemons are awaited; none counts as
+silent before the whole fleet had time to come back.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,8 +20,9 @@ from mgr.cluster.counters import NO_POINTS, Counter, Ring, Schema, Schemas
 from mgr.cluster.daemon import Daemon, DaemonState, DaemonStatus, DaemonStream, OpenRequest
 from mgr.cluster.daemon_record import DaemonRecord
 from mgr.cluster.fleet_health import FleetHealth, fleet_health_of
+from mgr.cluster.fleet_log import FleetLog
 from mgr.cluster.fleet_options import FleetOptions
-from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.log import ClusterLog
 from mgr.cluster.validation import (
     MESSAGES_AT_ONCE,
     MESSAGES_PER_PERIOD,
@@ -43,32 +44,30 @@ from mgr.errors import (
 )
 
 ARRIVALS_PER_S: Final = 1000
-"""How many daemons may come back in a second: what the spread of a fleet is made of."""
+"""Daemons that may come back per second; the time over which a fleet returns follows from it."""
 REJOIN_MIN_S: Final = 1.0
 NAME_CONFLICT_SHOWN_S: Final = 300.0
-"""How long health shows that two programs had one name."""
+"""How long health shows that two programs had the same name."""
 REPLACED_MAX: Final = 8
-"""Programs remembered that lost a daemon's name; they do not get it back in this time."""
+"""Limit of remembered programs that lost a daemon's name; these do not get it back meanwhile."""
 SILENCE_WRITES: Final = 8
-"""How often a daemon's silence is written until it is forgotten: what a failover forgets of it is
-less than this part."""
-NAMED_MAX: Final = 10
-"""Daemons named in one line of the cluster log."""
+"""How often a daemon's silence is stored until it is forgotten. A failover loses less than this
+fraction of the silence."""
 
 
 class Fleet:
-    """Every daemon of one term, by name. Changed on the loop only; readable from any thread.
+    """All daemons of one term, by name. Changed on the loop only; readable from any thread.
 
     Attributes:
-        daemons: Read it by key, or copy it (``list(fleet.daemons.values())``) to walk over it.
-        generation: Grows whenever somebody comes, goes or says something else of itself.
-        tasks_generation: Grows whenever the status of somebody's tasks changes.
-        devices_generation: Grows whenever a list of devices changes.
-        values: In one report of each daemon, over all.
-        absent: Who is silent for so long that it is no service any more.
-        streams_opened: How many daemons were let in, in all, each time anew.
-        streams_ended: How many of these streams are over.
-        wait_stored: Waits until the store holds what is known of a name, its removal included.
+        daemons: Read it by key, or iterate over a copy (``list(fleet.daemons.values())``).
+        generation: Grows when a daemon comes, goes, or changes its record.
+        tasks_generation: Grows when the task status of a daemon changes.
+        devices_generation: Grows when the device list of a daemon changes.
+        values: Number of values in one report of each daemon, over all daemons.
+        absent: Daemons silent for so long that the service map leaves them out.
+        streams_opened: Number of streams opened so far.
+        streams_ended: Number of these streams that have ended.
+        wait_stored: Waits until the store has the state of a name, including its removal.
 
     """
 
@@ -81,9 +80,9 @@ class Fleet:
         name: str,
         on_refusal: Callable[[str], None],
     ) -> None:
-        """Begin with nobody, in ``term``; lines in ``log`` are said by ``name`` (``mgr.a``).
+        """Begin without daemons, in ``term``; ``name`` (``mgr.a``) is the author of log lines.
 
-        ``on_refusal`` is told the rule that a daemon broke.
+        ``on_refusal`` is called with the rule that a daemon broke.
         """
         self.term: Final = term
         self.options = FleetOptions()
@@ -99,24 +98,21 @@ class Fleet:
         self.absent: frozenset[str] = frozenset()
         self.counts: Mapping[DaemonState, int] = {}
         self._clock = clock
-        self._log = log
-        self._name = name
+        self._log = FleetLog(log, name=name)
         self._on_refusal = on_refusal
         self._schemas = Schemas()
         self._fill_until_s = clock.now()
         self._awaited: set[str] = set()
-        # Said with the next look: ten thousand that come back are one line, not as many.
-        self._returned: list[str] = []
-        self._clocks_off: list[str] = []
+
         self._on_record_change: list[Callable[[str], None]] = []
 
-    # -- who there is ---------------------------------------------------------------------------
+    # -- known daemons --------------------------------------------------------------------------
 
     def expect(self, records: Mapping[str, DaemonRecord]) -> None:
-        """Await ``records``, by name: those that were there before this term.
+        """Await the daemons of ``records``, by name: those known before this term.
 
-        Who was silent then still is, and for as long as is known: a fleet whose active changes
-        daily forgets its dead all the same.
+        Silence counted before the failover goes on counting, so that stale daemons are pruned even
+        if the active changes daily.
         """
         now_s = self._clock.now()
         for name, record in records.items():
@@ -130,7 +126,9 @@ class Fleet:
         self.update_states()
 
     def set_options(self, options: FleetOptions) -> None:
-        """Go by ``options`` from now on; a grace that became shorter begins now."""
+        """Use ``options`` from now on."""
+        # With a shorter grace the silence so far does not count: daemons that still report by the
+        # old period would become silent at once.
         if options.grace_s < self.options.grace_s:
             now_s = self._clock.now()
             for daemon in self.daemons.values():
@@ -140,7 +138,7 @@ class Fleet:
         self.options = options
 
     def on_record_change(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener`` with each name whose record is new, other than before, or gone."""
+        """Call ``listener`` with each name whose record is added, changed or removed."""
         self._on_record_change.append(listener)
 
     @property
@@ -150,28 +148,28 @@ class Fleet:
 
     @property
     def awaited(self) -> int:
-        """How many of them are not back."""
+        """Number of daemons from before the failover that are not back."""
         return len(self._awaited)
 
     @property
     def rejoin_within_s(self) -> float:
-        """Over how many seconds daemons that lost the manager should spread their return."""
+        """Seconds over which daemons that lost the manager should spread their return."""
         return max(REJOIN_MIN_S, len(self.daemons) / ARRIVALS_PER_S)
 
     def as_document(self) -> dict[str, Any]:
-        """How complete the picture is, as of the last update: ``get('fleet_status')``."""
+        """Return how complete the fleet is, as of the last update: ``get('fleet_status')``."""
         known = {state.name.lower(): self.counts.get(state, 0) for state in DaemonState}
         return {"filling": self.filling, "known": sum(known.values()), **known}
 
-    # -- what a daemon says ---------------------------------------------------------------------
+    # -- messages of a daemon -------------------------------------------------------------------
 
     def open(self, request: OpenRequest, stream: DaemonStream) -> Daemon:
-        """Let a daemon in. A stream that it, or another program of its name, has is ended.
+        """Admit a daemon. An older stream of this daemon, or of another with its name, is ended.
 
         Raises:
-            ReportRefusedError: It says what cannot be.
-            ReportLimitError: There are too many daemons, or it says too much of itself.
-            ReplacedError: It has lost its name to another program a moment ago.
+            ReportRefusedError: A field of the request is invalid.
+            ReportLimitError: There are too many daemons, or a field is too long.
+            ReplacedError: It lost its name to another program a moment ago.
 
         """
         name = checked_name(request.kind, request.id)
@@ -193,7 +191,8 @@ class Fleet:
         daemon.last_message_s = self._clock.now()
         daemon.clock_off_s = 0.0 if request.clock is None else request.clock - wall_s()
         self._set_reporting(daemon)
-        self._note_clock(daemon)
+        if daemon.clock_is_off:
+            self._log.add_clock_off(daemon)
         self._set_record(
             daemon,
             DaemonRecord(
@@ -208,13 +207,13 @@ class Fleet:
     def find_schema(
         self, daemon: Daemon, stream: DaemonStream, declaration: bytes, *, count: int, replace: bool
     ) -> Schema | None:
-        """What ``declaration``, of ``count`` counters, makes of the daemon's, if that is known.
+        """Return the schema after ``declaration`` of ``count`` counters, None if it is not known.
 
-        Of ten thousand daemons of one kind only the first one's has to be read.
+        Of ten thousand daemons of one type only the declaration of the first has to be parsed.
 
         Raises:
             ReportLimitError: Too many counters, or too many messages.
-            ReplacedError: The stream is over.
+            ReplacedError: The stream was replaced.
 
         """
         self.on_message(daemon, stream)
@@ -225,10 +224,10 @@ class Fleet:
     def extend_schema(
         self, daemon: Daemon, declaration: bytes, counters: Sequence[Counter], *, replace: bool
     ) -> Schema:
-        """What ``declaration``, which says ``counters``, makes of the daemon's.
+        """Return the schema after ``declaration``, which adds ``counters``.
 
         Raises:
-            ReportRefusedError: See ``Schema``.
+            ReportRefusedError: Two counters are the same; see ``Schema``.
             ReportLimitError: Too many values.
 
         """
@@ -240,11 +239,11 @@ class Fleet:
     def declare(
         self, daemon: Daemon, stream: DaemonStream, schema: Schema, *, replace: bool
     ) -> None:
-        """Have the daemon count ``schema`` from now on; points of what it counted before stay.
+        """Set the daemon's schema. Counters that it had before keep their points.
 
         Raises:
-            ReportLimitError: With this the fleet reports more than there is to be memory for.
-            ReplacedError: The stream is over.
+            ReportLimitError: The fleet would report more values than ``values_max`` allows.
+            ReplacedError: The stream was replaced.
 
         """
         self._check_stream(daemon, stream)
@@ -256,9 +255,9 @@ class Fleet:
                 f"mgr_fleet_values_max allows {self.options.values_max}",
             )
         if schema is not daemon.ring.schema:
-            self._count(daemon, Ring(schema) if replace else daemon.ring.with_schema(schema))
+            self._set_ring(daemon, Ring(schema) if replace else daemon.ring.with_schema(schema))
 
-    def _count(self, daemon: Daemon, ring: Ring) -> None:
+    def _set_ring(self, daemon: Daemon, ring: Ring) -> None:
         self.values += ring.schema.width - daemon.ring.schema.width
         daemon.ring = ring
 
@@ -269,13 +268,15 @@ class Fleet:
         values: Sequence[float],
         status: DaemonStatus | None = None,
     ) -> None:
-        """Take the values of all counters (none: it only shows that it lives) and what it says.
+        """Store the values of all counters and the status.
+
+        Without values the report is only a sign of life.
 
         Raises:
-            ReportRefusedError: They do not fit what was declared, or see ``set_status``.
-                Nothing is kept.
-            ReportLimitError: Reports come too fast, or say too much.
-            ReplacedError: The stream is over.
+            ReportRefusedError: The values do not fit the schema, or see ``set_status``.
+                Nothing is stored.
+            ReportLimitError: Reports come too fast, or are too large.
+            ReplacedError: The stream was replaced.
 
         """
         self.on_message(daemon, stream)
@@ -288,11 +289,11 @@ class Fleet:
             daemon.ring.add(at, values)
 
     def set_status(self, daemon: Daemon, status: DaemonStatus) -> None:
-        """Replace what ``status`` holds: all of it, or nothing if one thing cannot be.
+        """Replace the fields set in ``status``; none of them if one is invalid.
 
         Raises:
-            ReportRefusedError: It says what cannot be; see ``mgr.cluster.validation``.
-            ReportLimitError: It says too much.
+            ReportRefusedError: A field is invalid; see ``mgr.cluster.validation``.
+            ReportLimitError: A field is too large.
 
         """
         checked = checked_daemon_status(status)
@@ -308,20 +309,20 @@ class Fleet:
             self.devices_generation += 1
 
     def on_stream_lost(self, daemon: Daemon, stream: DaemonStream) -> None:
-        """Its stream ended without a word: it is missed once its grace has passed."""
+        """Note that the stream ended without a close: the daemon is silent after its grace."""
         self.streams_ended += 1
         if daemon.stream is stream:
             daemon.stream = None
 
     def close(self, daemon: Daemon, stream: DaemonStream) -> None:
-        """It leaves for good."""
+        """Remove a daemon that leaves for good, unless another stream took its name."""
         if daemon.stream is stream:
             self.forget(daemon.name)
 
     def forget(self, name: str) -> bool:
-        """Know it no longer; whether it was known. Its stream is the caller's business.
+        """Remove a daemon; return whether it was known. The caller ends its stream.
 
-        Wait for ``wait_stored`` before it is acknowledged.
+        Await ``wait_stored`` before the removal is acknowledged.
         """
         daemon = self.daemons.pop(name, None)
         if daemon is None:
@@ -333,23 +334,23 @@ class Fleet:
         return True
 
     def on_stream_ended(self, error: MgrError) -> None:
-        """A stream was ended with ``error``: count it if the daemon is to blame."""
+        """Count a stream that the manager ended with ``error``."""
         if isinstance(error, ReportRefusedError):
             self._on_refusal(error.rule)
         else:
             self._on_refusal(error.reason.lower())
 
     def on_stream_broken(self) -> None:
-        """A stream ended without a word: the daemon died, the network did, or gRPC cut it off.
+        """Count a stream that broke: the daemon or the network failed, or gRPC ended the stream.
 
-        The last is what happens to a message above ``grpc_message_bytes_max``.
+        gRPC does that after a message above ``grpc_message_bytes_max``.
         """
         self._on_refusal("broke_off")
 
     # -- time passes ----------------------------------------------------------------------------
 
     def update_states(self) -> None:
-        """Find out who is silent and who is forgotten; call it every second or so."""
+        """Update which daemons are silent, absent or pruned. Call it about once a second."""
         now_s = self._clock.now()
         options = self.options
         grace_s, prune_s = options.grace_s, max(options.prune_s, options.grace_s)
@@ -370,6 +371,7 @@ class Fleet:
                 self._prune(daemon, age_s)
             elif daemon.state is not DaemonState.SILENT:
                 awaited = daemon.state is DaemonState.AWAITED
+                # An awaited one is silent only after the whole fleet had time to come back.
                 if filled if awaited else age_s > grace_s:
                     newly_silent.append(daemon.name)
                     daemon.state = DaemonState.SILENT
@@ -380,11 +382,7 @@ class Fleet:
             self._awaited.clear()
         if absent != self.absent:
             self.absent = frozenset(absent)
-        self._log_daemons("silent", newly_silent, Priority.WARNING)
-        self._log_daemons("forgotten after a long silence", pruned, Priority.WARNING)
-        self._log_daemons("reporting again", self._returned, Priority.INFO)
-        self._log_daemons("here with a clock that is off", self._clocks_off, Priority.WARNING)
-        self._returned, self._clocks_off = [], []
+        self._log.write(silent=newly_silent, pruned=pruned)
         self.counts = Tally(daemon.state for daemon in self.daemons.values())
         self.health = fleet_health_of(self.daemons.values())
 
@@ -403,8 +401,8 @@ class Fleet:
 
     def _supersede(self, daemon: Daemon, request: OpenRequest, stream: DaemonStream) -> None:
         if request.incarnation in daemon.replaced:
-            # It may not have heard why its stream ended. Let in, it would take the name back, and
-            # lose it again.
+            # It may not have received the reason why its stream ended. If it were admitted, it
+            # would take the name back, and the two programs would take turns.
             raise ReplacedError(f"another program has the name {daemon.name}")
         older = daemon.stream
         if older is None or older is stream:
@@ -412,18 +410,14 @@ class Fleet:
         if daemon.incarnation != request.incarnation:
             daemon.name_conflict_s = self._clock.now()
             daemon.replaced = (*daemon.replaced, daemon.incarnation)[-REPLACED_MAX:]
-            self._add(
-                f"{daemon.name} on '{request.host}' takes the place of another program of that "
-                f"name, on '{daemon.record.host}'",
-                Priority.WARNING,
-            )
+            self._log.name_taken(daemon, request.host)
         daemon.stream = None
         older.end(ReplacedError(f"another stream was opened for {daemon.name}"))
 
     def _reset(self, daemon: Daemon, incarnation: str) -> None:
         daemon.incarnation = incarnation
         self.generation += 1
-        self._count(daemon, NO_POINTS)
+        self._set_ring(daemon, NO_POINTS)
         daemon.reported_at = None
         daemon.metrics = ()
         self.tasks_generation += bool(daemon.task_status)
@@ -436,7 +430,7 @@ class Fleet:
             self._notify(daemon.name)
 
     def _store_silence(self, daemon: Daemon, *, silent_s: float) -> None:
-        """Have it stored how long the daemon is silent; readers see nothing of it."""
+        """Store how long the daemon is silent. ``generation`` stays: no document contains it."""
         daemon.record = msgspec.structs.replace(daemon.record, silent_s=round(silent_s, 1))
         for listener in self._on_record_change:
             listener(daemon.name)
@@ -446,11 +440,11 @@ class Fleet:
             raise ReplacedError(f"another stream was opened for {daemon.name}, or it was removed")
 
     def on_message(self, daemon: Daemon, stream: DaemonStream) -> None:
-        """It sent a message, whatever that says.
+        """Note that the daemon sent a message of any kind.
 
         Raises:
-            ReportLimitError: They come too fast.
-            ReplacedError: The stream is over.
+            ReportLimitError: Messages come too fast.
+            ReplacedError: The stream was replaced.
 
         """
         self._check_stream(daemon, stream)
@@ -468,17 +462,11 @@ class Fleet:
 
     def _set_reporting(self, daemon: Daemon) -> None:
         if daemon.state is DaemonState.SILENT:
-            self._returned.append(daemon.name)
+            self._log.add_returned(daemon)
         daemon.state = DaemonState.REPORTING
         self._awaited.discard(daemon.name)
         if daemon.record.silent_s:
             self._store_silence(daemon, silent_s=0.0)
-
-    def _note_clock(self, daemon: Daemon) -> None:
-        off_s = daemon.clock_off_s
-        if daemon.clock_is_off:
-            which = "ahead" if off_s > 0 else "behind"
-            self._clocks_off.append(f"{daemon.name} ({abs(off_s):.0f} s {which})")
 
     def _prune(self, daemon: Daemon, age_s: float) -> None:
         stream = daemon.stream
@@ -492,15 +480,6 @@ class Fleet:
         self.generation += 1
         for listener in self._on_record_change:
             listener(name)
-
-    def _log_daemons(self, what: str, names: Iterable[str], priority: Priority) -> None:
-        if names := sorted(names):
-            more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
-            are = "is" if len(names) == 1 else "are"
-            self._add(f"{', '.join(names[:NAMED_MAX])}{more} {are} {what}", priority)
-
-    def _add(self, message: str, priority: Priority) -> None:
-        self._log.add(message, name=self._name, priority=priority)
 
 
 async def _not_stored(_name: str) -> None:

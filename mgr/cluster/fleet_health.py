@@ -1,4 +1,4 @@
-"""What one sees who looks over a fleet: who is silent, whose clock is off, what adds up."""
+"""Health of the fleet: silent daemons, duplicate names, clocks that are off, health metrics."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mgr.cluster.daemon import Daemon, DaemonState, Metric
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetHealth:
-    """What health is made of.
+    """Input of the health checks about the fleet.
 
     Attributes:
-        silent: Who is, by name: the host.
-        duplicate_names: Whose name two programs had.
-        clocks: Whose clock is off, by name: by how many seconds.
-        metrics: By code, each daemon that reports it above zero.
+        silent: Host of each silent daemon, by name.
+        duplicate_names: Names that two programs used.
+        clocks: Seconds by which a daemon's clock is off, by name.
+        metrics: By code, each daemon with a value above zero, and its metric.
 
     """
 
@@ -27,7 +27,7 @@ class FleetHealth:
 
 
 def fleet_health_of(daemons: Iterable[Daemon]) -> FleetHealth:
-    """What there is to say of ``daemons``. A silent one's numbers are old, and left out."""
+    """Return the health of ``daemons``. Clock and metrics of silent ones are old and left out."""
     silent: dict[str, str] = {}
     clocks: dict[str, float] = {}
     duplicate_names: list[str] = []

@@ -1,4 +1,4 @@
-"""What operators can change of how a fleet is looked after."""
+"""Options of the fleet that operators can change."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mgr.report_limits import COUNTERS_MAX
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetOptions:
-    """What operators can change, at any time.
+    """Options of the fleet; they may change at any time.
 
     Attributes:
-        grace_periods: Periods without a report after which a daemon is silent.
-        beacon_grace_s: Seconds without one after which it is no longer in the service map.
-        prune_s: Seconds of silence after which it is forgotten.
-        counters_max: Of one daemon.
-        values_max: Values in one report of each daemon, over the whole fleet.
+        grace_periods: Report periods without a report after which a daemon is silent.
+        beacon_grace_s: Seconds without a report after which the service map leaves it out.
+        prune_s: Seconds of silence after which a daemon is forgotten.
+        counters_max: Limit of counters of one daemon.
+        values_max: Limit of values in one report of each daemon, over the whole fleet.
 
     """
 
@@ -31,5 +31,5 @@ class FleetOptions:
 
     @property
     def grace_s(self) -> float:
-        """The same in seconds."""
+        """``grace_periods`` in seconds."""
         return self.grace_periods * self.report_config.period_s

@@ -1,8 +1,8 @@
-"""Documents that many threads read at once: nothing in them can be changed.
+"""Read-only dictionaries and lists, for documents that many threads read at once.
 
-A document is made once on the loop and handed to every module that asks. It is a dictionary or a
-list like any other, to ``json`` and to ``isinstance``; only what would change it raises. Who wants
-one of his own takes ``copy.deepcopy``, which gives plain dictionaries and lists.
+A document is made once on the loop and passed to every module that reads it. For ``json`` and
+``isinstance`` it is a normal dictionary or list; methods that would change it raise. To get a
+copy that can be changed, use ``copy.deepcopy``: it returns plain dictionaries and lists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _refuse(*_: object, **__: object) -> NoReturn:
 
 
 class FrozenDict(dict[Any, Any]):
-    """A dictionary that is read only."""
+    """A read-only dictionary."""
 
     __setitem__ = __delitem__ = _refuse
     __ior__ = _refuse
@@ -32,7 +32,7 @@ class FrozenDict(dict[Any, Any]):
 
 
 class FrozenList(list[Any]):
-    """A list that is read only."""
+    """A read-only list."""
 
     __setitem__ = __delitem__ = _refuse
     __iadd__ = __imul__ = _refuse
@@ -46,7 +46,7 @@ class FrozenList(list[Any]):
 
 
 def freeze(value: Any) -> Any:
-    """A read-only equal of ``value``, which is made of dictionaries, lists and plain values."""
+    """Return a read-only copy of ``value``, made of dictionaries, lists and plain values."""
     if isinstance(value, FrozenDict | FrozenList):
         return value
     if isinstance(value, dict):
@@ -56,7 +56,7 @@ def freeze(value: Any) -> Any:
     return value
 
 
-# PyYAML asks for the exact type and knows no subclass.
+# PyYAML looks up the exact type and does not recognize subclasses.
 for _dumper in (yaml.Dumper, yaml.SafeDumper):
     _dumper.add_representer(FrozenDict, yaml.SafeDumper.represent_dict)
     _dumper.add_representer(FrozenList, yaml.SafeDumper.represent_list)

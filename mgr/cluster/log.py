@@ -1,8 +1,8 @@
-"""The cluster log: what happened in the cluster, in one line each, for operators to follow.
+"""The cluster log: events of the cluster, one line each, for operators to follow.
 
-It lives in the active manager's memory: the last ``CAPACITY`` lines, numbered. Only the event
-loop touches it. A reader that does not keep up loses lines and is told how many: a slow
-terminal never makes the manager wait or grow.
+The active manager keeps the last ``CAPACITY`` lines in memory, numbered. Only the event loop uses
+the log. A reader that is too slow loses lines and receives their number (``LinesDropped``), so a
+slow terminal never blocks the manager or fills its memory.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Final, Self
 from mgr.clock import utc_now
 
 CAPACITY: Final = 1000
-"""Lines kept for whoever asks later."""
+"""Lines kept for later readers."""
 QUEUE_MAX: Final = 1000
-"""Lines that wait for one reader; the oldest make room and are counted."""
+"""Limit of lines queued for one reader; above it the oldest are dropped and counted."""
 DEFAULT_CHANNEL: Final = "cluster"
 AUDIT_CHANNEL: Final = "audit"
 
 
 class Priority(IntEnum):
-    """How grave a line is. The numbers are those that modules pass to ``cluster_log``."""
+    """Priority of a line. The numbers are those that modules pass to ``cluster_log``."""
 
     DEBUG = 0
     INFO = 1
@@ -42,7 +42,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. ``sequence`` grows by one and begins anew with every term."""
+    """One line. ``sequence`` grows by one and restarts with every term."""
 
     sequence: int
     at: datetime
@@ -52,31 +52,31 @@ class Entry:
     message: str
 
     def __str__(self) -> str:
-        """As ``mgrctl -w`` prints it."""
+        """Return the line as ``mgrctl -w`` prints it."""
         return f"{self.at.isoformat()} {self.name} [{self.priority.tag}] {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
 class LinesDropped:
-    """This many lines stood here and were lost to this reader: it was too slow."""
+    """Stands for ``count`` lines that a reader lost at this place because it was too slow."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which lines a reader wants: of ``lowest`` priority or above, on ``channel`` or on any."""
+    """Selects lines with priority ``lowest`` or above, on ``channel`` or (empty) on any."""
 
     lowest: Priority = Priority.DEBUG
     channel: str = ""
 
     def matches(self, entry: Entry) -> bool:
-        """Whether ``entry`` is wanted."""
+        """Return whether ``entry`` is selected."""
         return entry.priority >= self.lowest and self.channel in {"", entry.channel}
 
 
 class ClusterLog:
-    """The last lines, and everyone who follows them."""
+    """The last lines, and the readers that follow them."""
 
     def __init__(self, *, capacity: int = CAPACITY, now: Callable[[], datetime] = utc_now) -> None:
         """Keep ``capacity`` lines; stamp them with ``now``."""
@@ -94,9 +94,9 @@ class ClusterLog:
         priority: Priority = Priority.INFO,
         channel: str = DEFAULT_CHANNEL,
     ) -> Entry:
-        """Write a line that ``name`` (``mgr.a``, ``client.admin``) says; the line as kept."""
+        """Add a line of the author ``name`` (``mgr.a``, ``client.admin``); return its entry."""
         self._sequence += 1
-        # A line that cannot be sent would end the stream of everybody who follows.
+        # A line that UTF-8 cannot encode would end the streams of all readers.
         message = message.encode(errors="backslashreplace").decode()
         entry = Entry(self._sequence, self._now(), name, channel, priority, message)
         self._entries.append(entry)
@@ -107,7 +107,7 @@ class ClusterLog:
         return entry
 
     def last(self, count: int, wanted: Filter = Filter()) -> tuple[Entry, ...]:
-        """The last ``count`` wanted lines, oldest first."""
+        """Return the last ``count`` selected lines, oldest first."""
         found = [entry for entry in self._entries if wanted.matches(entry)]
         return tuple(found[-count:]) if count > 0 else ()
 
@@ -118,7 +118,7 @@ class ClusterLog:
         past: int = 0,
         queue_max: int = QUEUE_MAX,
     ) -> Subscription:
-        """Follow from here on; ``.past`` holds the lines before, none missing, none twice."""
+        """Follow new lines; ``.past`` has the lines before, none missing and none twice."""
         reader = Subscription(
             self.last(past, wanted), wanted, queue_max, forget=self._readers.discard
         )
@@ -126,7 +126,10 @@ class ClusterLog:
         return reader
 
     def listen(self, listener: Callable[[Entry], None]) -> Callable[[], None]:
-        """Call ``listener`` on the loop with every line; it must not block. Returns the undo."""
+        """Call ``listener`` on the loop with each line; it must not block.
+
+        Returns a function that ends this.
+        """
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
@@ -151,7 +154,7 @@ class Subscription:
         self._forget = forget
 
     def offer(self, entry: Entry) -> None:
-        """Queue ``entry`` if it is wanted; the oldest waiting line makes room."""
+        """Queue ``entry`` if it is selected; a full queue drops its oldest line."""
         if not self._filter.matches(entry):
             return
         if len(self._queue) == self._queue.maxlen:
@@ -160,7 +163,7 @@ class Subscription:
         self._ready.set()
 
     async def next(self) -> Entry | LinesDropped:
-        """Wait for the next line, or for the news that lines are missing before it."""
+        """Wait for the next line, or for the number of lines dropped before it."""
         await self._ready.wait()
         if self._dropped:
             missing, self._dropped = LinesDropped(self._dropped), 0
@@ -171,7 +174,7 @@ class Subscription:
         return entry
 
     def close(self) -> None:
-        """Follow no longer."""
+        """Stop following."""
         self._forget(self)
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Published maps: named, versioned documents that any client may publish and every module reads.
 
-A map's version is the store's revision of its last change. So versions grow with every change,
-across removals and failovers too, and nobody has to count.
+A map's version is the store's revision of its last change. So versions grow with every change, also
+across removals and failovers, and no counter has to be stored.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from mgr.store.keys import NAME, Keys
 from mgr.store.mirror import KeyChange, Mirror
 
 BYTES_MAX: Final = 1 << 20
-"""Of one map, as JSON. etcd takes 1.5 MiB in one request."""
+"""Limit of one map, as JSON. etcd accepts 1.5 MiB in one request."""
 MAPS_MAX: Final = 1000
 TOTAL_BYTES_MAX: Final = 64 << 20
-"""Of all maps together: every manager keeps them in memory."""
+"""Limit of all maps together: every manager keeps them in memory."""
 DEPTH_MAX: Final = 64
-"""Dictionaries and lists inside one another; deeper ones end the recursion of those who read."""
+"""Limit of nested dictionaries and lists; deeper ones exceed the recursion limit of readers."""
 UNVERSIONED: Final = 0
-"""The version of a document of the manager itself, and of a map that is not there."""
+"""The version of a document of the manager itself, and of a map that does not exist."""
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-"""Checks syntax, and makes nothing of what is inside."""
+"""Checks the syntax without decoding the values."""
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _LARGE_NUMBER: Final = re.compile(rb"[eE]\+?\d{3}|\d{300}")
 _NO_BRACKETS: Final = bytes(each for each in range(256) if each not in b"[]{}")
@@ -48,7 +48,7 @@ _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A map as it is now, or was. ``text`` is JSON."""
+    """One version of a map. ``text`` is JSON."""
 
     name: str
     version: int
@@ -57,7 +57,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class MapRemoved:
-    """A map that was there and is no more."""
+    """Event: a map was removed."""
 
     name: str
 
@@ -66,11 +66,11 @@ class BuiltinDocuments(Protocol):
     """The documents that the manager makes itself."""
 
     def get(self, name: str) -> Any:
-        """One of them; None where there is none. From any thread."""
+        """Return the document, None if there is none. From any thread."""
         ...
 
     def reserved(self, name: str) -> bool:
-        """Whether nobody else may publish under ``name``."""
+        """Return whether clients may not publish under ``name``."""
         ...
 
 
@@ -80,7 +80,7 @@ class Maps:
     def __init__(
         self, mirror: Mirror, keys: Keys, fenced: FencedStore, builtin: BuiltinDocuments
     ) -> None:
-        """Keep maps in the store; ``builtin`` come before them."""
+        """Store maps with ``fenced``; documents of ``builtin`` take precedence over them."""
         self._mirror = mirror
         self._keys = keys
         self._fenced = fenced
@@ -92,17 +92,17 @@ class Maps:
     # -- reading ----------------------------------------------------------------------------
 
     def read(self, name: str) -> Any:
-        """The document as modules get it; None where there is none.
+        """Return the document as modules get it, None if there is none.
 
-        A published map is read only as a whole, and the same object until it is changed.
+        A published map is read-only, and the same object until the map changes.
         """
         document = self._builtin.get(name)
         return self.read_published(name)[1] if document is None else document
 
     def read_published(self, name: str) -> tuple[int, Any]:
-        """The version and the document of a published map; 0 and None where there is none.
+        """Return the version and the document of a published map; 0 and None if there is none.
 
-        From any thread. What costs time is done once a version, by whoever asks first.
+        From any thread. Each version is decoded once, by its first reader.
         """
         record = self._mirror.get(self._prefix + name)
         if record is None:
@@ -110,7 +110,7 @@ class Maps:
             return UNVERSIONED, None
         known = self._read.get(name)
         if known is None or known[0] != record.mod_revision:
-            # Two threads that meet here make the same twice, and one of them is kept.
+            # Two threads that get here at once decode the same text; either result is right.
             known = self._read[name] = (
                 record.mod_revision,
                 freeze(msgspec.json.decode(record.value)),
@@ -118,12 +118,12 @@ class Maps:
         return known
 
     def get(self, name: str) -> Map:
-        """A published map, or a document of the manager itself, made of what is now.
+        """Return a published map, or a document of the manager itself in its current state.
 
         From any thread.
 
         Raises:
-            NotFoundError: There is none.
+            NotFoundError: There is no map or document of this name.
 
         """
         builtin = self._builtin.get(name)
@@ -135,38 +135,38 @@ class Maps:
         return found
 
     def find(self, name: str) -> Map | None:
-        """A published map, if there is one of that name."""
+        """Return a published map, None if there is none of this name."""
         record = self._mirror.get(self._prefix + name)
         return None if record is None else Map(name, record.mod_revision, record.value)
 
     def all(self, beginning: str = "") -> Iterator[Map]:
-        """Every published map whose name begins so, by name."""
+        """Yield every published map whose name begins with ``beginning``, sorted by name."""
         start = len(self._prefix)
         for key, record in self._mirror.list(self._prefix + beginning).items():
             yield Map(key[start:], record.mod_revision, record.value)
 
     def versions(self) -> dict[str, int]:
-        """The version of every published map, by name. From any thread."""
+        """Return the version of every published map, by name. From any thread."""
         return {each.name: each.version for each in self.all()}
 
     def watch(self, beginning: str = "") -> MapWatch:
-        """What happens from now on to maps whose names begin so: ``with maps.watch() as watch``."""
+        """Watch maps whose names begin with ``beginning``: ``with maps.watch() as watch``."""
         return MapWatch(self, self._mirror, self._prefix, beginning)
 
     # -- changing ---------------------------------------------------------------------------
 
     async def set(self, name: str, text: str, expected_version: int | None = None) -> int:
-        """Publish ``text`` under ``name``; the version that it has.
+        """Publish ``text`` under ``name``; return its version.
 
-        The same text again changes nothing. With ``expected_version``, only if that version is
-        there now; 0 for none.
+        Equal text changes nothing. With ``expected_version`` the map is published only if that is
+        the current version; 0 means that there must be no map.
 
         Raises:
-            InvalidArgumentError: It is no name, or the text is no JSON object.
+            InvalidArgumentError: The name is invalid, or the text is not a JSON object.
             TooLargeError: The map, or all maps together, would be above the limit.
-            NotPermittedError: The name is one of the manager's own documents.
-            ConflictError: Another version is there.
-            MgrError: What writes raise; see ``mgr.store.fenced``.
+            NotPermittedError: The name belongs to a document of the manager itself.
+            ConflictError: The current version is another one.
+            MgrError: As raised by writes; see ``mgr.store.fenced``.
 
         """
         self._check_name(name)
@@ -174,6 +174,8 @@ class Maps:
         known = self.find(name)
         self._check_version(name, known, expected_version)
         if known is not None and known.text == text:
+            # Before "nothing to change" is answered: an earlier write with an unknown outcome may
+            # still take effect. This read makes sure that none is pending.
             known = await self._find_settled(name)
             self._check_version(name, known, expected_version)
             if known is not None and known.text == text:
@@ -189,11 +191,11 @@ class Maps:
             self._creating.discard(name)
 
     async def remove(self, name: str, expected_version: int | None = None) -> bool:
-        """Withdraw a map; False if there is none. ``expected_version`` as for ``set``.
+        """Remove a map; False if there is none. ``expected_version`` as for ``set``.
 
         Raises:
-            ConflictError: Another version is there.
-            MgrError: What writes raise; see ``mgr.store.fenced``.
+            ConflictError: The current version is another one.
+            MgrError: As raised by writes; see ``mgr.store.fenced``.
 
         """
         known = self.find(name)
@@ -205,7 +207,7 @@ class Maps:
                 return False
         self._check_version(name, known, expected_version)
         key = self._keys.map(name)
-        # Also if it is not there: an earlier write may be under way without an answer.
+        # Deleted even if absent: an earlier write with an unknown outcome may still take effect.
         try:
             await self._fenced.commit([Delete(key)], _when(key, expected_version))
         except ConflictError:
@@ -213,7 +215,7 @@ class Maps:
         return known is not None
 
     async def _find_settled(self, name: str) -> Map | None:
-        """As ``find``, whatever was sent before."""
+        """Return the map as ``find``, after all earlier writes took effect or cannot any more."""
         await self._fenced.read_settled((self._keys.map(name),))
         return self.find(name)
 
@@ -247,7 +249,10 @@ class Maps:
 
 
 class MapWatch:
-    """What changed since it was last asked. Who asks rarely sees the last state, and no queue."""
+    """Changes of maps since the last call of ``next``.
+
+    Only the newest state of each map is returned, so a slow reader has no growing queue.
+    """
 
     def __init__(self, maps: Maps, mirror: Mirror, prefix: str, beginning: str) -> None:
         """Made by ``Maps.watch``."""
@@ -268,17 +273,17 @@ class MapWatch:
         self._forget()
 
     def first(self) -> Iterator[Map]:
-        """Each map that is there, as it is when its turn comes. Take it before ``next``."""
+        """Yield each existing map in its current state. Exhaust it before ``next``."""
         for name in [each.name for each in self._maps.all(self._beginning)]:
             found = self._maps.find(name)
             if found is not None:
-                # Read just now: older news of it is no news.
+                # Read just now: an earlier change of it need not be sent.
                 self._changed.pop(name, None)
                 self._sent.add(name)
                 yield found
 
     async def next(self) -> Map | MapRemoved:
-        """Wait for a change; the map as it is by now."""
+        """Wait for a change and return the map in its current state."""
         while not self._changed:
             self._has_changes.clear()
             await self._has_changes.wait()
@@ -295,7 +300,8 @@ class MapWatch:
         for change in changes:
             name = change.key.removeprefix(self._prefix)
             if change.record is None and name not in self._sent:
-                # Came and went unseen. Kept, such names would add up without limit.
+                # Created and removed before it was sent. If such names were kept, the dictionary
+                # would grow without limit.
                 self._changed.pop(name, None)
             else:
                 self._changed[name] = None
@@ -310,7 +316,7 @@ def _when(key: str, expected: int | None) -> tuple[Compare, ...]:
 
 
 def _check_text(name: str, text: str) -> int:
-    """Return how many bytes ``text`` has, if it may be published."""
+    """Return the length of ``text`` in bytes; raise if it may not be published."""
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
@@ -330,13 +336,16 @@ def _check_text(name: str, text: str) -> int:
 
 
 def _check_inside(name: str, encoded: bytes) -> None:
-    """Refuse what readers could not take, without making a document of it: this is the loop."""
+    """Refuse numbers and nesting that readers cannot handle.
+
+    It does not decode the text: that would block the loop.
+    """
     bare = _STRING.sub(b"", encoded)
     if _LARGE_NUMBER.search(bare):
         msgspec.json.decode(encoded)
     brackets = bare.translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(DEPTH_MAX):
-        # Each time the innermost level goes.
+        # Each pass removes the innermost level.
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return

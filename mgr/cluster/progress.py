@@ -1,4 +1,7 @@
-"""What takes long, as modules report it: shown in ``status``. Lives with the term."""
+"""Progress events of long operations, reported by modules and shown by ``status``.
+
+They are kept in memory for the current term.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 EVENTS_MAX: Final = 1000
-"""Events at a time; a module that never completes one cannot fill the memory."""
+"""Limit of events, so that a module that never completes one cannot fill the memory."""
 BAR_WIDTH: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressEvent:
-    """One thing under way.
+    """One operation in progress.
 
     Attributes:
-        message: What it is, for people.
-        progress: How much of it is done, from 0 to 1.
+        message: Description for people.
+        progress: The fraction that is done, from 0 to 1.
         shown: Whether ``status`` shows it to people; programs see every event.
         source: The module that reported it last.
 
@@ -29,44 +32,45 @@ class ProgressEvent:
     source: str
 
     def bar(self) -> str:
-        """How far it is, as a line of characters."""
+        """Return the progress as a bar of characters."""
         done = round(BAR_WIDTH * self.progress)
         return f"[{'=' * done}{'.' * (BAR_WIDTH - done)}]"
 
 
 class Progress:
-    """Every event, by its id, whichever module reports it. Only the event loop touches it."""
+    """The events of all modules, by id. Only the event loop uses it."""
 
     def __init__(self) -> None:
-        """Begin with nothing under way."""
+        """Begin without events."""
         self._events: dict[str, ProgressEvent] = {}
 
     @property
     def events(self) -> Mapping[str, ProgressEvent]:
-        """What is under way, in the order in which it began."""
+        """The events, in the order in which they began."""
         return self._events
 
     def update(self, evid: str, event: ProgressEvent) -> None:
-        """Note how far it is. Above ``EVENTS_MAX`` the oldest event is forgotten."""
+        """Add or replace an event. Above ``EVENTS_MAX`` the oldest event is dropped."""
         if evid not in self._events and len(self._events) >= EVENTS_MAX:
             del self._events[next(iter(self._events))]
         self._events[evid] = event
 
     def complete(self, evid: str) -> None:
-        """Forget it: it is done. No error where it is not known."""
+        """Remove an event that is done; an unknown id is ignored."""
         self._events.pop(evid, None)
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all events."""
         self._events.clear()
 
     def drop(self, source: str) -> None:
-        """Forget what ``source`` reported: its module stopped and will complete nothing."""
-        kept = {evid: event for evid, event in self._events.items() if event.source != source}
-        self._events = kept
+        """Remove the events of module ``source``, which stopped and will not complete them."""
+        self._events = {
+            evid: event for evid, event in self._events.items() if event.source != source
+        }
 
     def as_document(self) -> dict[str, Any]:
-        """The events as ``status`` lists them, in Ceph's shape."""
+        """Return the events as ``status`` lists them, in Ceph's format."""
         return {
             evid: {
                 "message": event.message,

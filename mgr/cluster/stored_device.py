@@ -1,4 +1,4 @@
-"""What is kept of a device for good: entries of the key/value store, where Ceph has them too."""
+"""Stored records of devices: entries of the key/value store, under the same keys as in Ceph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXPECTANCY: Final = ("life_expectancy_min", "life_expectancy_max", "life_expecta
 
 
 def stored_device(record: Record | None) -> dict[str, Any]:
-    """What an entry says; nothing where there is none, or where it says nothing of a device."""
+    """Parse an entry; an empty dictionary if there is none or it is not a JSON object."""
     try:
         data = json.loads(record.value) if record else {}
     except ValueError:

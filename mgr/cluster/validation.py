@@ -1,7 +1,7 @@
-"""What daemons say, held against ``mgr.report_limits``: each refused with the rule's name.
+"""Validation of daemons' messages against ``mgr.report_limits``. Errors have the rule's name.
 
-Whoever breaks a rule is told so and disconnected; nobody else is touched, and nothing of the
-message is kept.
+A daemon that breaks a rule receives the error and is disconnected. Other daemons are not affected,
+and nothing of the message is stored.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ from mgr.report_limits import (
 )
 
 QUOTED_MAX: Final = 64
-"""Characters of what was wrong that are repeated to whoever sent it, and to the log."""
+"""Limit of characters of an invalid value that an error and the log repeat."""
 MESSAGES_PER_PERIOD: Final = 4
-"""A daemon may report this often on the average, for a status that changed in between."""
+"""Average limit of messages per report period; more than one, for status changes in between."""
 MESSAGES_AT_ONCE: Final = 32
 MESSAGE_BYTES_MAX: Final = 4 << 20
-"""Of one message of a report stream."""
+"""Limit of one message of a report stream."""
 
 
 def quoted(text: str) -> str:
-    """``text`` in an error: printable, and not longer than the reason that follows it."""
+    """Return ``text`` for an error message: printable and shortened."""
     return repr(text if len(text) <= QUOTED_MAX else f"{text[:QUOTED_MAX]}...")
 
 
 def checked_name(kind: str, ident: str) -> str:
-    """The name ``<kind>.<id>``, if a daemon may have it.
+    """Return the name ``<kind>.<id>`` if a daemon may have it.
 
     Raises:
-        ReportRefusedError: It may not; the message says why.
+        ReportRefusedError: It may not; the message has the reason.
 
     """
     if not is_kind(kind):
@@ -70,7 +70,7 @@ def checked_name(kind: str, ident: str) -> str:
 
 
 def checked_text(what: str, text: str) -> str:
-    """``text``, if it is short and printable.
+    """Return ``text`` if it is short and printable.
 
     Raises:
         ReportRefusedError: It is not.
@@ -84,24 +84,24 @@ def checked_text(what: str, text: str) -> str:
 
 
 def checked_incarnation(text: str) -> str:
-    """``text``, if it tells one start of a program from another.
+    """Return ``text`` if it can identify one start of a program.
 
     Raises:
-        ReportRefusedError: It does not.
+        ReportRefusedError: It is empty, too long or not printable.
 
     """
     if not text:
         raise ReportRefusedError(
-            "incarnation", "incarnation: say one that is new with each start of the program"
+            "incarnation", "incarnation: use a value that is new with each start of the program"
         )
     return checked_text("incarnation", text)
 
 
 def checked_commands(commands: Sequence[str]) -> tuple[str, ...]:
-    """The descriptors of a daemon's ``commands``, if they are few, short and printable.
+    """Return the descriptors of a daemon's ``commands`` if they are few, short and printable.
 
     Raises:
-        ReportRefusedError: A control character.
+        ReportRefusedError: One has a control character.
         ReportLimitError: Too many, or one is too long.
 
     """
@@ -118,27 +118,27 @@ def checked_commands(commands: Sequence[str]) -> tuple[str, ...]:
 
 
 def checked_texts(what: str, texts: Mapping[str, str]) -> dict[str, str]:
-    """``texts`` as a dictionary of one's own, if they are small and safe to print.
+    """Return a copy of ``texts`` if they are small and safe to print.
 
     Raises:
-        ReportRefusedError: A control character that is neither a tab nor the end of a line.
-        ReportLimitError: Too much.
+        ReportRefusedError: One has a control character other than a tab or a line end.
+        ReportLimitError: They are too large together.
 
     """
-    own = dict(texts)
-    whole = "".join((*own, *own.values()))
+    copied = dict(texts)
+    whole = "".join((*copied, *copied.values()))
     if len(whole.encode()) > TEXTS_BYTES_MAX:
         raise ReportLimitError("texts", f"{what}: more than {TEXTS_BYTES_MAX} bytes")
     if not is_printable(whole):
         raise ReportRefusedError("texts", f"{what}: a control character")
-    return own
+    return copied
 
 
 def checked_counter(counter: Counter) -> Counter:
-    """``counter``, if it can be one.
+    """Return ``counter`` if its declaration is valid.
 
     Raises:
-        ReportRefusedError: A name that cannot be, or bounds that do not ascend.
+        ReportRefusedError: A name is invalid, or the bounds do not ascend.
         ReportLimitError: Too many labels or buckets.
 
     """
@@ -170,10 +170,10 @@ def checked_counter(counter: Counter) -> Counter:
 
 
 def check_count(before: Schema, added: int, counters_max: int) -> None:
-    """Refuse a declaration before it is even read.
+    """Check the number of counters of a declaration before it is parsed.
 
     Raises:
-        ReportLimitError: With what was declared before, these are too many counters.
+        ReportLimitError: Together with those declared before these are too many counters.
 
     """
     if len(before.slots) + added > counters_max:
@@ -183,10 +183,10 @@ def check_count(before: Schema, added: int, counters_max: int) -> None:
 
 
 def check_width(schema: Schema, counters_max: int) -> None:
-    """Refuse rows that would be too wide: histograms have many values.
+    """Check the number of values in a row: histograms have many.
 
     Raises:
-        ReportLimitError: More than two for each counter that a daemon may have.
+        ReportLimitError: More than ``VALUES_EACH`` for each counter that a daemon may have.
 
     """
     if schema.width > VALUES_EACH * counters_max:
@@ -196,10 +196,10 @@ def check_width(schema: Schema, counters_max: int) -> None:
 
 
 def checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
-    """``metrics``, if health can show them.
+    """Return ``metrics`` if they can become health checks.
 
     Raises:
-        ReportRefusedError: A name that no check may have, or one that is there twice.
+        ReportRefusedError: A name is not allowed for a health check, or is given twice.
         ReportLimitError: Too many.
 
     """
@@ -218,10 +218,10 @@ def checked_metrics(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
 
 
 def checked_devices(devices: Sequence[Device]) -> tuple[Device, ...]:
-    """``devices``, if they are few and can be printed.
+    """Return ``devices`` if they are few and printable.
 
     Raises:
-        ReportRefusedError: Text that cannot be printed, or a wear level out of range.
+        ReportRefusedError: A text is not printable, or a wear level is out of range.
         ReportLimitError: Too many.
 
     """
@@ -238,11 +238,11 @@ def checked_devices(devices: Sequence[Device]) -> tuple[Device, ...]:
 
 
 def checked_daemon_status(update: DaemonStatus) -> DaemonStatus:
-    """``update`` as values of one's own, if all of it can be.
+    """Return a copy of ``update`` if all its fields are valid.
 
     Raises:
-        ReportRefusedError: Something cannot be; see above.
-        ReportLimitError: Something is too much.
+        ReportRefusedError: A field is invalid; see the functions above.
+        ReportLimitError: A field is too large.
 
     """
     status, tasks = update.status, update.task_status

@@ -1,4 +1,4 @@
-"""What a command answers, whatever its handler returned."""
+"""The answer of a command, and the conversion of a handler's result into one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said: 0 or a negative errno, data, words for people; the term it ran in."""
+    """Answer of a command.
+
+    Attributes:
+        retval: 0 or a negative errno.
+        stdout: Data.
+        stderr: Text for people.
+        term: The term in which the command ran.
+
+    """
 
     retval: int = 0
     stdout: str = ""
@@ -23,10 +31,10 @@ class Answer:
 
 
 def to_answer(result: object, command: Command, term: int) -> Answer:
-    """The answer in ``result``, whatever a handler returned.
+    """Convert the result of a handler into an ``Answer``.
 
-    A tuple of an int and two texts is one; anything else becomes ``EINVAL`` with a text that says
-    what was returned. Text that cannot be UTF-8 has the offending characters escaped.
+    A tuple of an int and two strings is converted; any other value becomes ``EINVAL`` with a
+    text that names its type. Characters that UTF-8 cannot encode are escaped.
     """
     if isinstance(result, Answer):
         return replace(
@@ -39,27 +47,30 @@ def to_answer(result: object, command: Command, term: int) -> Answer:
         retval, stdout, stderr = result
         if isinstance(retval, int) and isinstance(stdout, str) and isinstance(stderr, str):
             return Answer(int(retval), encodable(stdout), encodable(stderr), term)
-        got = ", ".join(type(element).__name__ for element in result)
-        wrong = f"a tuple of ({got})"
+        types = ", ".join(type(element).__name__ for element in result)
+        returned = f"a tuple of ({types})"
     else:
-        wrong = type(result).__name__
+        returned = type(result).__name__
     text = (
-        f"command '{command.prefix}' of module '{command.module}' returned {wrong} "
+        f"command '{command.prefix}' of module '{command.module}' returned {returned} "
         "instead of (retval: int, stdout: str, stderr: str)"
     )
-    log.error("wrong type of result", extra={"module_name": command.module, "error": text})
+    log.error(
+        "command handler returned a wrong type",
+        extra={"module_name": command.module, "error": text},
+    )
     return Answer(-errno.EINVAL, "", text, term)
 
 
 def encodable(text: str) -> str:
-    """Return ``text`` with every character escaped that cannot be UTF-8."""
+    """Return ``text`` with every character escaped that UTF-8 cannot encode."""
     if text.isascii():
         return text
     return text.encode(errors="backslashreplace").decode()
 
 
 def traceback_of(error: Exception) -> str:
-    """Return the traceback of what a module raised, as text."""
+    """Return the traceback of a module's exception as text."""
     try:
         return "".join(traceback.format_exception(error))
     except Exception as second:  # noqa: BLE001 - a module's exception may not even be printable

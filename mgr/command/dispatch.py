@@ -1,4 +1,20 @@
-"""One path for every command: find, validate, permit, admit, run at most once, shape the answer."""
+"""Dispatcher: the one path that every command takes, from its words to its answer.
+
+The steps are: find the command, validate its arguments, check the caller's capabilities, wait for
+admission (the term and the module), run it, convert the result, and check that the term is still
+valid. The order of these steps is what makes answers trustworthy:
+
+- **The gate before**: a command begins only while the term is valid. Otherwise it would act beside
+  the next active manager.
+- **The gate after**: an answer leaves only while the term is valid, or after the store accepted a
+  fenced write. Otherwise a client could get an acknowledgement or data that the next active manager
+  does not have.
+- **The journal first**: a mutating command with a request id runs at most once. Its start is
+  recorded in the store before it begins, its result after it ended (``mgr.command.journal``).
+- **Attempts are shared**: callers with the same request id wait for one ``_Attempt``, whether they
+  are retries over a new connection or duplicates. It runs in a task of its own, so it goes on when
+  a caller goes away.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +30,8 @@ from mgr.access.caps import AccessRequest
 from mgr.access.table import Caller
 from mgr.clock import Clock
 from mgr.command.answer import Answer, encodable, to_answer, traceback_of
-from mgr.command.protocols import Gate, Journal, Runner
+from mgr.command.journal import Journal
+from mgr.command.protocols import Gate, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.command.request import Request, checked_request_id
 from mgr.config.kv import decoded
@@ -33,12 +50,12 @@ from mgr.errors import (
 from mgr.failpoint import Point, reach
 
 QUEUED_MAX: Final = 4096
-"""Commands that wait for the gate or for their module; one more is refused (``EBUSY``)."""
+"""Limit of commands that wait for the gate or for their module; one more gets ``EBUSY``."""
 REPEAT_WITHIN_S: Final = 60.0
-"""An idempotent command that may have run is run again this long after its client first sent it.
-Later it could undo what others did meanwhile: a client may have been frozen for minutes."""
+"""An idempotent command that may have run is run again up to this long after its client first sent
+it. Later it could undo changes that others made meanwhile: a client may be frozen for minutes."""
 NOT_A_REFUSAL: Final = (TermLostError, OutcomeUnknownError)
-"""Errors that already say that the command may have run."""
+"""Errors that already mean that the command may have run."""
 
 __all__ = ["Answer", "Dispatcher", "Gate", "Request", "Runner", "to_answer"]
 
@@ -46,7 +63,7 @@ T = TypeVar("T")
 
 
 class _Job(NamedTuple):
-    """One command on its way: everything that running it takes."""
+    """A request after validation: everything needed to run its command."""
 
     command: Command
     arguments: dict[str, Any]
@@ -56,21 +73,21 @@ class _Job(NamedTuple):
     arrived_s: float
 
     def age_s(self, now_s: float) -> float:
-        """How long ago its client first sent it: at arrival, and what it waited here since."""
+        """Seconds since the client first sent it: its age on arrival plus the time spent here."""
         return self.request.age_s + now_s - self.arrived_s
 
 
 @dataclass(eq=False, slots=True)
 class _Attempt:
-    """One mutating command with a request id: every caller with this id waits for it.
+    """One attempt to run a mutating command with a request id. All callers with this id share it.
 
-    It exists from before admission, so that no second caller is refused while the first one is
-    held and may still run.
+    It is created before admission. So a second caller waits along with the first one, and is not
+    refused ("nothing ran") while the first one is queued and may still run.
 
     Attributes:
-        digest: What a second caller's request must match.
-        callers: How many wait. A command that has not begun is left out when nobody does.
-        has_begun: Its start is being recorded, or was.
+        digest: The digest that a second caller's request must have.
+        callers: Number of callers that wait. At 0 an attempt that has not begun is dropped.
+        has_begun: Its start is being recorded, or is recorded.
         unclear_term: The term of an earlier attempt that may have run; None if there is none.
 
     """
@@ -83,22 +100,22 @@ class _Attempt:
 
     @property
     def never_ran(self) -> bool:
-        """Whether nothing of it ever ran, nor will once the one caller that waits is gone."""
+        """Whether nothing ran, and nothing will once the only caller stops waiting."""
         return self.callers == 1 and not self.has_begun and self.unclear_term is None
 
 
 @dataclass(kw_only=True, eq=False)
 class Dispatcher:
-    """Runs commands for as long as this manager's term lasts.
+    """Runs commands during this manager's term.
 
-    Cancelling ``execute`` means that its caller went away: a command that has not begun is not
-    begun; a mutating one that has begun goes on, and its result is recorded for a retry.
+    ``execute`` is cancelled when its caller goes away. A command that has not begun then does not
+    begin; a mutating one that has begun goes on, and its result is recorded for a retry.
 
     Attributes:
-        permit: Raises ``NotAuthorizedError`` if that caller may not ask that.
-        runner_of: A module's runner, asked for at each command; it may refuse as a runner does.
-        tasks: Mutating commands run here, so that they outlive their callers.
-        hold_s: A command is held at most this long before it begins.
+        permit: Raises ``NotAuthorizedError`` if the caller lacks the capability.
+        runner_of: Returns a module's runner. Called for each command; raises as a runner does.
+        tasks: Mutating commands run in this group, so that they outlive their callers.
+        hold_s: A command waits at most this many seconds before it begins.
 
     """
 
@@ -117,7 +134,7 @@ class Dispatcher:
 
     @property
     def running(self) -> int:
-        """Commands under way; held ones are not."""
+        """Number of commands that run; queued ones are not counted."""
         return self._running
 
     async def execute(self, request: Request) -> Answer:
@@ -125,17 +142,18 @@ class Dispatcher:
 
         Raises:
             UnknownCommandError: There is no such command. Nothing ran.
-            InvalidArgumentError: Its arguments do not fit. Nothing ran.
-            NotAuthorizedError: Its caller may not run it. Nothing ran.
-            NotActiveError: This manager may not run it, or not in time. Nothing ran.
-            ModuleNotEnabledError: Its module is switched off. Nothing ran.
+            InvalidArgumentError: An argument is invalid. Nothing ran.
+            NotAuthorizedError: The caller may not run it. Nothing ran.
+            NotActiveError: This manager is not active, or not again in time. Nothing ran.
+            ModuleNotEnabledError: Its module is disabled. Nothing ran.
             ModuleNotReadyError: Its module did not start in time. Nothing ran.
             ModuleFailedError: Its module failed or cannot run. Nothing ran.
             OverloadedError: Too many commands wait. Nothing ran.
             TermLostError: The term ended while it ran: it may have run in part.
             MayHaveRunError: An earlier attempt of this request may have run in part.
-            DeadlineExceededError: The caller's time ran out; the message says whether it began.
-            StoreUnavailableError: The store was silent; ``OutcomeUnknownError`` if it had begun.
+            DeadlineExceededError: The caller's time ran out; the message says if it began.
+            StoreUnavailableError: The store did not answer. Nothing ran.
+            OutcomeUnknownError: The store did not answer after the command had begun.
 
         """
         command: Command | None = None
@@ -144,6 +162,8 @@ class Dispatcher:
             self.permit(request.caller, _access_request(command, arguments))
             inbuf = decoded(request.input, "the input") if request.input else ""
         except MgrError as error:
+            # The command table, the capabilities or the module may have changed since an earlier
+            # attempt: that one may have run although this one is refused.
             if command is None or command.mutates:
                 self.check_refusal(request, str(error))
             raise
@@ -161,12 +181,12 @@ class Dispatcher:
             self._count_end()
 
     def check_refusal(self, request: Request, why: str) -> None:
-        """Return if ``request``, refused because of ``why``, never ran and cannot run later.
+        """Check that ``request``, refused because of ``why``, never ran and cannot run later.
 
-        A refusal is otherwise taken for "nothing ran", and the client issues a new request.
+        A client takes a refusal to mean "nothing ran" and may send a new request.
 
         Raises:
-            MayHaveRunError: An attempt of it ran, may have run, or is held and may run.
+            MayHaveRunError: An attempt of it ran, may have run, or is queued and may run.
 
         """
         request_id = request.request_id
@@ -180,7 +200,7 @@ class Dispatcher:
                 checked_request_id(request_id), digest, age_s=request.age_s
             )
         except InvalidArgumentError:
-            return  # the id stands for another request: this one never ran
+            return  # the id belongs to another request: this one never ran
         if earlier.answer is not None:
             shown = f"its result is not shown: {why}"
             raise MayHaveRunError(request_id, term=earlier.answer.term, why=shown, ran=True)
@@ -188,7 +208,7 @@ class Dispatcher:
             raise MayHaveRunError(request_id, term=earlier.unclear_term, why=why)
 
     async def idle(self, *, until_s: float) -> bool:
-        """Wait until nothing runs, at most until the moment ``until_s``; whether nothing does."""
+        """Wait until no command runs, at most until the moment ``until_s``; False if one does."""
         while self._running:
             left_s = until_s - self.clock.now()
             if left_s <= 0:
@@ -204,7 +224,7 @@ class Dispatcher:
     # -- before it begins -----------------------------------------------------------------------
 
     async def _admit(self, job: _Job) -> Runner:
-        """Wait until the term and the module take commands; the module's runner."""
+        """Wait until the gate and the module take commands; return the module's runner."""
         now_s = self.clock.now()
         if now_s >= job.deadline_s:
             raise _too_late_error(job.command)
@@ -218,7 +238,7 @@ class Dispatcher:
                     await self.gate.wait_accepting(until_s=until_s)
                 runner = self.runner_of(job.command.module)
                 await runner.ready(until_s=until_s)
-                # The gate may have shut while the module started.
+                # Checked again: the gate may have closed while the module started.
                 if self.gate.accepts():
                     return runner
         finally:
@@ -227,9 +247,11 @@ class Dispatcher:
     async def _at_most_once(self, job: _Job) -> Answer:
         request = job.request
         request_id, digest = checked_request_id(request.request_id), request.digest
+        # No await from here to the entry in _attempts: two callers with one id cannot both miss it.
         attempt = self._attempts.get(request_id)
         if attempt is None:
-            # Before admission: what ran is not to be refused because its module fails now.
+            # The journal is read before admission. A command that ran gets its recorded answer,
+            # also if its module has failed since and would refuse it.
             earlier = self.journal.earlier_attempts(request_id, digest, age_s=request.age_s)
             if earlier.answer is not None:
                 return earlier.answer
@@ -248,7 +270,8 @@ class Dispatcher:
         finally:
             attempt.callers -= 1
             if not attempt.callers and not attempt.has_begun:
-                # Here, not in the task's callback: whoever comes next is not to join what ends.
+                # Removed here and not in the task's callback, which runs later: the next caller
+                # must not join an attempt that is being cancelled.
                 self._remove_attempt(request_id, attempt)
                 attempt.task.cancel()
 
@@ -261,6 +284,8 @@ class Dispatcher:
     async def _run_once(self, job: _Job, attempt: _Attempt) -> Answer:
         try:
             runner = await self._admit(job)
+            # Set before the first await of the journal. From here on the attempt is not dropped
+            # when its callers go away: its start may be recorded.
             attempt.has_begun = True
             self._count_start()
             try:
@@ -272,13 +297,17 @@ class Dispatcher:
         except MgrError as error:
             if attempt.unclear_term is None:
                 raise
-            # This attempt ran nothing; an earlier one may have.
+            # This attempt ran nothing, but an earlier one may have: the error must not mean
+            # "nothing ran".
             raise MayHaveRunError(
                 job.request.request_id, term=attempt.unclear_term, why=str(error)
             ) from error
 
     async def _run_recorded(self, job: _Job, runner: Runner, attempt: _Attempt) -> Answer:
         request_id, digest = job.request.request_id, attempt.digest
+        # The start is in the store before the command begins. If this manager dies in between,
+        # the next one finds the start and does not run the command a second time. The write is
+        # fenced: a manager whose term is over cannot begin the command at all.
         earlier = await self.journal.begin(
             request_id,
             digest,
@@ -288,6 +317,7 @@ class Dispatcher:
         if earlier.answer is not None:
             return earlier.answer
         attempt.unclear_term = earlier.unclear_term
+        # Recording took time: the caller may have given up, and would not expect it to run now.
         if self.clock.now() >= job.deadline_s:
             await self._not_run(request_id, attempt)
             raise _too_late_error(job.command)
@@ -298,13 +328,14 @@ class Dispatcher:
             raise
         except StoreUnavailableError as error:
             raise _unclear_error(job.command, error) from None
-        # Recording is a guarded write: if it succeeds, the term held until after the command.
+        # The gate on the way out. Recording the result is a fenced write: if it succeeds, the term
+        # was valid until after the command. Otherwise the gate has to confirm it.
         if not await self.journal.finish(request_id, digest, answer):
             await self._check_term(job)
         return answer
 
     async def _not_run(self, request_id: str, attempt: _Attempt) -> None:
-        # What an earlier attempt left behind stays: it is not known to have run nothing.
+        # The record of an earlier attempt is kept: whether that one ran is unknown.
         if attempt.unclear_term is None:
             await self.journal.forget(request_id)
 
@@ -320,25 +351,27 @@ class Dispatcher:
         return answer
 
     async def _check_term(self, job: _Job) -> None:
-        # What a command changed in a module's memory ends with the term. To call it done when a
-        # successor leads, which never heard of it, would be a lie.
+        # A command's change to a module's memory is lost with the term. If another manager leads
+        # by now, "done" would be false: the new active does not have that change.
         if not self.gate.term_valid():
             until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
             await self.gate.wait_term_valid(until_s=until_s)
 
     async def _read(self, job: _Job, runner: Runner) -> Answer:
-        # What it saw may be older than what a successor has acknowledged by now.
+        # Reads pass the gate on the way out too: if another manager leads by now, it may have
+        # acknowledged changes that this answer does not contain.
         answer = await self._run(job, runner)
         await self._check_term(job)
         return answer
 
     def _repeatable(self, job: _Job) -> bool:
-        # Asked again after each wait: it may have been held for longer than what is allowed.
+        # Evaluated again after each wait: the command may have been queued beyond the limit.
         return job.command.idempotent and job.age_s(self.clock.now()) <= REPEAT_WITHIN_S
 
     async def _run(self, job: _Job, runner: Runner, attempt: _Attempt | None = None) -> Answer:
-        # Recording the start took its time, and a process may have slept meanwhile. What begins
-        # under a shut gate acts beside a successor.
+        # The last check before module code runs. Recording the start took time, and the process
+        # may have been suspended meanwhile. A command that begins while the gate is closed would
+        # act beside the next active manager. Nothing ran yet, so NotActiveError is the truth.
         while not self.gate.term_valid():
             try:
                 until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
@@ -367,8 +400,9 @@ class Dispatcher:
     # -- waiting for it -------------------------------------------------------------------------
 
     def _count_start(self) -> None:
-        # From before its start is recorded until its result is: a hand-over that looked only at
-        # the run itself would stop the module, or give the office back, in between.
+        # A command counts as running from before its start is recorded until its result is. If
+        # only the run itself counted, a hand-over could stop the module or release leadership
+        # between the run and the recording.
         self._running += 1
 
     def _count_end(self) -> None:
@@ -377,6 +411,8 @@ class Dispatcher:
             self._stopped_running.set()
 
     async def _run_in_background(self, job: _Job, work: Coroutine[Any, Any, Answer]) -> Answer:
+        # In a task of the group, shielded: a change that has begun is not cut off in the middle
+        # because its caller went away or its time ran out.
         return await self._with_deadline(job, _shield(self.tasks.create_task(_capture_error(work))))
 
     async def _with_deadline(
@@ -396,10 +432,10 @@ class Dispatcher:
 
 
 async def _capture_error(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
-    # An error is this command's outcome, not the end of the task group it runs in.
+    # An error is the outcome of this command. Raised in the task, it would cancel the whole group.
     try:
         return await work
-    except Exception as error:  # noqa: BLE001 - handed on to the callers
+    except Exception as error:  # noqa: BLE001 - raised again for every caller
         return error
 
 
@@ -427,10 +463,10 @@ def _too_late_error(command: Command) -> DeadlineExceededError:
 
 
 def _unclear_error(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:
-    """The error for a mutating command during which the store fell silent.
+    """Return the error for a mutating command during which the store did not answer.
 
-    For an idempotent one as well: ``StoreUnavailableError`` would say that nothing ran. It speaks
-    of the last request to the store only, and others may have been made before it.
+    ``StoreUnavailableError`` would mean that nothing ran, also for an idempotent command. But it
+    is about the last request to the store only, and the command may have made others before it.
     """
     if isinstance(error, OutcomeUnknownError):
         return error

@@ -1,8 +1,8 @@
-"""Ids of requests whose results were evicted before their time: known, so never run again.
+"""Ids of requests whose results were evicted early, so that these requests are not run again.
 
-A result that has to make room leaves the 64-bit hash of its id behind. Many hashes are packed into
-one record, written in the transaction that deletes the results, on a lease of at least the
-journal's. Every active keeps all of them in memory, as its mirror shows them.
+When a result is evicted, the 64-bit hash of its request id is kept. Many hashes are packed into
+one record. It is written in the same transaction that deletes the results, on a lease at least as
+long as the journal's. The active manager keeps all hashes in memory, read from its mirror.
 """
 
 from __future__ import annotations
@@ -12,46 +12,28 @@ import hashlib
 import logging
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from mgr.store.api import LeaseId, Put, Record
 from mgr.store.keys import Keys
-from mgr.store.mirror import KeyChange
+from mgr.store.mirror import KeyChange, Mirror
 
 EVICTED_MAX: Final = 300_000
-"""Hashes kept, some 20 MB of memory. More, and new requests with an id are refused: to forget an
-id would be to let its request run twice."""
+"""Limit of hashes kept, some 20 MB of memory. At the limit new requests with an id are refused:
+if an id were forgotten, its request could run twice."""
 HASH_BYTES: Final = 8
 LOADED_AT_ONCE: Final = 100
-"""Records read between two turns of the loop: a few milliseconds."""
+"""Records read before the event loop runs other tasks: a few milliseconds."""
 
 log = logging.getLogger(__name__)
 
 
-class View(Protocol):
-    """The mirror, read and followed."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> Mapping[str, Record]:
-        """Every key that begins with ``prefix``."""
-        ...
-
-    def subscribe(
-        self, prefix: str, callback: Callable[[Sequence[KeyChange]], None]
-    ) -> Callable[[], None]:
-        """Call ``callback`` with each change under ``prefix``."""
-        ...
-
-
 class EvictedRequests:
-    """The ids of one term. Follows the mirror from its first use on."""
+    """All evicted ids, as seen in one term. Follows the mirror from its first use on."""
 
-    def __init__(self, mirror: View, keys: Keys, *, term: int) -> None:
-        """Read what ``mirror`` shows; name new records by ``term``."""
+    def __init__(self, mirror: Mirror, keys: Keys, *, term: int) -> None:
+        """Read the records of ``mirror``; new records have ``term`` in their key."""
         self._mirror = mirror
         self._keys = keys
         self._term = term
@@ -61,26 +43,26 @@ class EvictedRequests:
         self._loading = self._load()
 
     async def load(self) -> None:
-        """Read what there is, a few records at a time: a first command is not to wait for it."""
+        """Read the existing records, a few at a time, so that the first commands do not wait."""
         for count, _ in enumerate(self._loading):
             if count % LOADED_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
     def __contains__(self, request_id: str) -> bool:
-        """Whether the result of ``request_id`` was evicted."""
+        """Return whether the result of ``request_id`` was evicted."""
         return _hash(request_id) in self._all()
 
     def __len__(self) -> int:
-        """How many ids there are."""
+        """Return the number of ids."""
         return len(self._all())
 
     @property
     def full(self) -> bool:
-        """Whether there is no room for more."""
+        """Whether the limit ``EVICTED_MAX`` is reached."""
         return len(self._all()) >= EVICTED_MAX
 
     def record(self, request_ids: Iterable[str], lease: LeaseId) -> Put:
-        """What to write in the transaction that deletes the results of ``request_ids``."""
+        """Return the write to add to the transaction that deletes the results of these ids."""
         self._written += 1
         hashes = array("Q", map(_hash, request_ids))
         key = self._keys.evicted_requests(f"{self._term}-{self._written}")
@@ -88,15 +70,16 @@ class EvictedRequests:
 
     def _all(self) -> set[int]:
         for _ in self._loading:
-            pass  # what is left: an id must not be missed because it is not read yet
+            pass  # read the rest now: an id that is not read yet must not count as unknown
         return self._known
 
     def _load(self) -> Iterator[None]:
         prefix = self._keys.evicted
-        found = self._mirror.list(prefix)
+        keys = self._mirror.list(prefix)
+        # Subscribed before the first record is read: no change between the two is missed.
         self._mirror.subscribe(prefix, self._follow)
-        for key in found:
-            # As it is by now: it may have expired since.
+        for key in keys:
+            # Read again here: the record may have expired since the keys were listed.
             record = self._mirror.get(key)
             if record is not None:
                 self._replace(key, _hashes_in(record))
@@ -123,5 +106,7 @@ def _hashes_in(record: Record) -> Sequence[int]:
     try:
         hashes.frombytes(b64decode(record.value, validate=True))
     except ValueError as error:
-        log.warning("unreadable record", extra={"key": record.key, "error": str(error)})
+        log.warning(
+            "unreadable record of evicted requests", extra={"key": record.key, "error": str(error)}
+        )
     return hashes

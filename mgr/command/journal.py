@@ -1,18 +1,19 @@
-"""At most once: which mutating commands began, in which term, and how they ended.
+"""Journal of mutating commands, which makes each request id run at most once.
 
-A request id stands for one intention. Before its command runs, ``requests/<id>`` is written as
-*started*, which succeeds for one attempt only; afterwards the result is written over it. Each
-write is guarded by the term, so a manager that lost its office can neither begin a command here
-nor record a result. A later attempt finds
+All retries of one request have the same request id. Before the command runs, ``requests/<id>`` is
+written as *started*, which succeeds for one attempt only; afterwards the result replaces it. Each
+write is fenced by the term, so a manager that lost leadership can neither begin a command nor
+record a result. A later attempt finds one of these:
 
-- nothing: it runs;
+- no record: it runs;
 - a result: it gets that result;
-- *started* in a term that is over: nobody knows how far it came, so it is not run again,
+- *started* in a term that is over: it is unknown how far the command got, so it is not run again,
   unless its author declared it idempotent;
-- the id among those whose results were evicted (``mgr/command/evicted.py``): it is not run again;
-- nothing, and its client first sent it so long ago that a record may have expired: it is not run.
+- its id among those whose results were evicted (``mgr/command/evicted.py``): it is not run again;
+- no record, but its client first sent it so long ago that the record may have expired: it is not
+  run.
 
-What is no longer known is refused. It is never taken for what never ran.
+A request whose earlier attempts are no longer known is refused; it never counts as new.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import contextlib
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -29,8 +31,7 @@ import msgspec
 
 from mgr.clock import Clock
 from mgr.command.answer import Answer
-from mgr.command.evicted import EVICTED_MAX, EvictedRequests, View
-from mgr.command.protocols import EarlierAttempts
+from mgr.command.evicted import EVICTED_MAX, EvictedRequests
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     ConflictError,
@@ -48,53 +49,54 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FencedWriter,
     Grant,
     LeaseId,
     Modified,
     Operation,
     Put,
     Record,
-    Revision,
 )
 from mgr.store.keys import Keys
+from mgr.store.mirror import Mirror
 
 LIFE_S: Final = 600
-"""An entry lives at least this long: a client retries for seconds, an operator for minutes."""
+"""Minimum lifetime of a record: a client retries for seconds, an operator for minutes."""
 LEASE_TTL_S: Final = LIFE_S + 60
-"""Entries share a lease that is never renewed. After its first minute new entries get a new one, so
-each lives for ``LIFE_S`` and at most a minute more: nothing is left to clean up or to keep alive,
-and there is room for new ids every minute."""
+"""Time to live of a lease. Records share a lease that is never renewed. After its first minute new
+records get a new lease, so each lives for ``LIFE_S`` and at most a minute more. Nothing has to be
+cleaned up or kept alive, and there is room for new ids every minute."""
 AGE_MAX_S: Final = LIFE_S - 60
-"""A request first sent longer ago is not run if it is not known: its record may have expired. The
-margin is for clocks that run at different rates and for the time a request is on its way."""
+"""A request without a record that was first sent longer ago than this is not run: its record may
+have expired. The margin covers clocks that run at different rates and the request's way here."""
 ENTRIES_MAX: Final = 10_000
-"""Results kept. More, and the oldest are evicted before their time: a flood of commands must not
-fill every manager's memory."""
+"""Limit of results kept. Above it the oldest are evicted early: a flood of commands must not fill
+the memory of every manager."""
 RESULTS_CHARS_MAX: Final = 16 << 20
-"""What all results may take, in characters, for the same reason: many of them may be long."""
+"""Limit of all results together, in characters, for the same reason: many of them may be long."""
 EVICTED_AT_ONCE: Final = 100
-"""Results evicted along with one new one: a transaction holds only so much. Many at once, so that
-the record of their ids costs little for each."""
+"""Results evicted in the transaction of one new one, at most: a transaction is limited. Many at
+once, so that the record of their ids costs little for each."""
 OUTPUT_BYTES_MAX: Final = 64 << 10
-"""A longer output is not kept. Half of a JSON document is worse than a sentence that says why."""
+"""A longer output is not kept but replaced by a sentence: half a JSON document would be worse."""
 LOCAL_OUTCOMES_MAX: Final = 1024
 PRELOAD_AFTER_S: Final = 1.0
-"""When to count the results of earlier terms: those who waited for this one are served by then."""
+"""Delay before the results of earlier terms are counted: commands that wait come first."""
 PRELOADED_AT_ONCE: Final = 200
-"""Results of earlier terms counted between two turns of the loop: about a millisecond."""
+"""Results counted before the event loop runs other tasks: about a millisecond."""
 
 log = logging.getLogger(__name__)
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_field="state"):
-    """The command began in ``term``; what it was is told by ``digest``."""
+    """Record of a command that began in ``term``; ``digest`` identifies its request."""
 
     term: int
     digest: str
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="state"):
-    """The command ended in ``term``; ``omitted`` bytes of output were too much to keep."""
+    """Record of a command that ended in ``term``; ``omitted`` bytes of output were not kept."""
 
     term: int
     digest: str
@@ -107,18 +109,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="sta
 _DECODER: Final[msgspec.json.Decoder[Started | Done]] = msgspec.json.Decoder(Started | Done)
 
 
-class Writer(Protocol):
-    """Writes that end with the term."""
-
-    async def commit(
-        self, operations: Sequence[Operation], when: Sequence[Compare] = ()
-    ) -> Revision:
-        """Do all of ``operations`` if every compare holds."""
-        ...
-
-
 class Store(Protocol):
-    """What the journal asks of the store itself."""
+    """The part of the store's interface that the journal uses."""
 
     async def get(self, key: str) -> Record | None:
         """Read linearizably."""
@@ -127,6 +119,20 @@ class Store(Protocol):
     async def grant(self, ttl_s: int) -> Grant:
         """Make a lease."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierAttempts:
+    """Result of the earlier attempts of a request. If both are unset, no attempt ever ran.
+
+    Attributes:
+        answer: The recorded result.
+        unclear_term: An attempt began in this term, and how far it got is unknown.
+
+    """
+
+    answer: Answer | None = None
+    unclear_term: int | None = None
 
 
 class _Outcome(Enum):
@@ -138,14 +144,21 @@ NO_ATTEMPT: Final = EarlierAttempts()
 
 
 class Journal:
-    """The table of one term. It trusts the mirror, which has seen every earlier term's writes.
+    """Journal of one term. It reads the mirror, which contains all writes of earlier terms.
 
-    (An entry of an earlier term was written before its leader key went, so before this term's
-    create revision, and the mirror reached that before the first command.)
+    (A record of an earlier term was written before that term's leader key was deleted, so before
+    this term's create revision. The mirror reaches that revision before the first command.)
     """
 
     def __init__(
-        self, fenced: Writer, keys: Keys, mirror: View, store: Store, *, term: int, clock: Clock
+        self,
+        fenced: FencedWriter,
+        keys: Keys,
+        mirror: Mirror,
+        store: Store,
+        *,
+        term: int,
+        clock: Clock,
     ) -> None:
         self._fenced = fenced
         self._keys = keys
@@ -156,20 +169,20 @@ class Journal:
         self._lease: LeaseId | None = None
         self._lease_fresh_until_s = 0.0
         self._lease_lock = asyncio.Lock()
-        # What this worker knows of its own attempts and the store does not.
+        # Outcomes of this worker's attempts whose write to the store failed or is uncertain.
         self._local_outcomes: OrderedDict[str, Answer | _Outcome] = OrderedDict()
-        # Results by age, with the length of each, and of all.
+        # Key and length of each result, oldest first, and the length of all together.
         self._finished: deque[tuple[str, int]] = deque()
         self._results_chars = 0
         self._evicted = EvictedRequests(mirror, keys, term=term)
 
     async def preload(self) -> None:
-        """Make ready for what comes, after the first commands: they are not to wait for it.
+        """Grant the lease and count the existing results, so that commands do not wait for it.
 
-        There may be thousands of results from earlier terms. Only how many is of interest, and
-        only once there are too many; whoever asks for one of them is answered from the mirror.
+        There may be thousands of results from earlier terms. They are only counted, for the limit
+        of results; a retry of one of them is answered from the mirror.
         """
-        with contextlib.suppress(StoreError):  # the first command will tell its caller
+        with contextlib.suppress(StoreError):  # the first command reports it to its caller
             await self._current_lease()
         await self._evicted.load()
         await asyncio.sleep(PRELOAD_AFTER_S)
@@ -186,13 +199,13 @@ class Journal:
     def earlier_attempts(
         self, request_id: str, digest: str, *, age_s: float = 0.0
     ) -> EarlierAttempts:
-        """Return what is known of earlier attempts, without I/O: a lookup or two.
+        """Return the result of earlier attempts, without I/O: one or two lookups.
 
-        ``age_s`` is how long ago, in seconds, the client first sent the request.
+        ``age_s`` is the time in seconds since the client first sent the request.
 
         Raises:
-            MayHaveRunError: Its result was evicted; its record cannot be read; or it is unknown
-                and so old that its record may have expired. In no case is it to run.
+            MayHaveRunError: Its result was evicted; its record cannot be read; or it has no
+                record and is so old that the record may have expired. It must not run.
             InvalidArgumentError: The id was used for another command.
 
         """
@@ -202,10 +215,10 @@ class Journal:
     async def begin(
         self, request_id: str, digest: str, *, idempotent: bool, age_s: float = 0.0
     ) -> EarlierAttempts:
-        """Record that ``request_id`` starts, unless there is an ``answer`` of an earlier attempt.
+        """Record that ``request_id`` starts. The caller must not run it if there is an ``answer``.
 
         Raises:
-            MayHaveRunError: An earlier attempt began and its result is not known.
+            MayHaveRunError: An earlier attempt began and its result is unknown.
             InvalidArgumentError: The id was used for another command.
             OverloadedError: There is no room for more ids. Nothing ran.
             StoreUnavailableError: Not recorded. This attempt ran nothing: retry.
@@ -223,6 +236,7 @@ class Journal:
                 raise MayHaveRunError(request_id, term=earlier.unclear_term)
             if record is None:
                 self._check_room()
+            # Of two attempts on the same record only one can write its start.
             unchanged: Compare = (
                 Created(key, ABSENT) if record is None else Modified(key, record.mod_revision)
             )
@@ -231,9 +245,10 @@ class Journal:
             except ConflictError:
                 record = await self._store.get(key)
                 if record is None:
-                    break  # the mirror does not show yet what became of it
+                    break  # deleted meanwhile, and the mirror does not show it yet
             except OutcomeUnknownError as error:
-                # Recorded or not, this attempt does not run: the next one may.
+                # Recorded or not, this attempt does not run. It is noted as such, or else the
+                # next attempt could find a start in the store and refuse to run.
                 if earlier.unclear_term is None:
                     self._set_local_outcome(request_id, _Outcome.NEVER_RAN)
                 raise StoreUnavailableError(
@@ -245,12 +260,13 @@ class Journal:
         raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
 
     async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
-        """Record what ``request_id``, begun with ``digest``, answered; whether the store has it.
+        """Record the answer of ``request_id``; return whether the store has it.
 
-        If it has not, this worker still remembers: a retry in the same term gets the answer.
+        True also proves that the term was still valid. If the store does not have it, this worker
+        keeps it in memory: a retry in the same term gets the answer.
 
         Raises:
-            FencedError: The term is over: what ran may be undone or repeated by a successor.
+            FencedError: The term is over: a later active may undo or repeat what ran.
 
         """
         key = self._keys.request(request_id)
@@ -261,7 +277,7 @@ class Journal:
             )
         except StoreError as error:
             log.warning(
-                "a command's result could not be recorded",
+                "result of a command not recorded: a retry after a failover may be refused",
                 extra={"request_id": request_id, "error": str(error)},
             )
             self._set_local_outcome(request_id, answer)
@@ -271,27 +287,28 @@ class Journal:
         return True
 
     async def forget(self, request_id: str) -> None:
-        """Nothing ran after all: the next attempt may begin. Never raises for a silent store."""
+        """Record that nothing ran: the next attempt may begin. Never raises ``StoreError``."""
         self._set_local_outcome(request_id, _Outcome.NEVER_RAN)
         try:
             await self._fenced.commit([Delete(self._keys.request(request_id))])
         except StoreError as error:
             log.warning(
-                "a request that never ran could not be forgotten",
+                "start of a command that did not run not removed: a retry may be refused",
                 extra={"request_id": request_id, "error": str(error)},
             )
 
     def _surplus(self, size: int) -> list[str]:
-        """Take the oldest results off the list to make room for ``size`` characters; their keys."""
+        """Drop the oldest results from the list until ``size`` characters fit; return the keys."""
         has_room = (
             len(self._finished) < ENTRIES_MAX and self._results_chars + size <= RESULTS_CHARS_MAX
         )
         if has_room or self._evicted.full:
             return []
-        entries, kept = ENTRIES_MAX - EVICTED_AT_ONCE, RESULTS_CHARS_MAX - RESULTS_CHARS_MAX // 8
+        # More room is made than needed, so that not every new result has to evict one.
+        entries, chars = ENTRIES_MAX - EVICTED_AT_ONCE, RESULTS_CHARS_MAX - RESULTS_CHARS_MAX // 8
         surplus: list[str] = []
         while self._finished and len(surplus) < EVICTED_AT_ONCE:
-            if len(self._finished) <= entries and self._results_chars + size <= kept:
+            if len(self._finished) <= entries and self._results_chars + size <= chars:
                 break
             old, freed = self._finished.popleft()
             self._results_chars -= freed
@@ -323,6 +340,8 @@ class Journal:
             )
         if isinstance(entry, Done):
             return EarlierAttempts(_answer(entry))
+        # A start without a result. If it is of this term, this worker made it and may have noted
+        # its outcome although the store does not have it.
         if entry.term == self._term:
             known = self._local_outcomes.get(request_id)
             if isinstance(known, Answer):
@@ -332,18 +351,18 @@ class Journal:
         return EarlierAttempts(unclear_term=entry.term)
 
     def _check_known(self, request_id: str, age_s: float) -> None:
-        """Raise unless an id without a record is certain to be new."""
+        """Raise ``MayHaveRunError`` unless an id without a record is certainly new."""
         if request_id in self._evicted:
             why = "its result is no longer kept: too many commands came after it"
             raise MayHaveRunError(request_id, term=0, why=why, ran=True)
         if age_s > AGE_MAX_S:
-            why = f"first sent {age_s:.0f} s ago; what ran is known for {AGE_MAX_S} s; not run now"
+            why = f"first sent {age_s:.0f} s ago; results are kept for {AGE_MAX_S} s; not run now"
             raise MayHaveRunError(request_id, term=0, why=why)
 
-    def _set_local_outcome(self, request_id: str, what: Answer | _Outcome) -> None:
-        self._local_outcomes[request_id] = what
+    def _set_local_outcome(self, request_id: str, outcome: Answer | _Outcome) -> None:
+        self._local_outcomes[request_id] = outcome
         self._local_outcomes.move_to_end(request_id)
-        # Whatever is forgotten here is answered "may have run", which is always safe.
+        # A retry of a dropped one gets "may have run", which is always safe.
         while len(self._local_outcomes) > LOCAL_OUTCOMES_MAX:
             self._local_outcomes.popitem(last=False)
 
@@ -358,7 +377,7 @@ class Journal:
         try:
             await self._write_on(await self._current_lease(), key, value, when, evict)
         except LeaseExpiredError:
-            # Somebody revoked it by hand, or etcd was restored from a backup.
+            # The lease was revoked by hand, or etcd was restored from a backup.
             self._lease = None
             await self._write_on(await self._current_lease(), key, value, when, evict)
 
@@ -379,7 +398,7 @@ class Journal:
 
     async def _current_lease(self) -> LeaseId:
         async with self._lease_lock:
-            # The moment before the request counts: the lease began to run some time after it.
+            # Measured before the request: the lease begins to run some time after this moment.
             asked_at_s = self._clock.now()
             if self._lease is None or asked_at_s >= self._lease_fresh_until_s:
                 granted = await self._store.grant(LEASE_TTL_S)
@@ -390,14 +409,14 @@ class Journal:
 
 def _result(answer: Answer, term: int, digest: str) -> Done:
     size = len(answer.stdout.encode()) + len(answer.stderr.encode())
-    kept = size <= OUTPUT_BYTES_MAX
+    fits = size <= OUTPUT_BYTES_MAX
     return Done(
         term=term,
         digest=digest,
         retval=answer.retval,
-        stdout=answer.stdout if kept else "",
-        stderr=answer.stderr if kept else "",
-        omitted=0 if kept else size,
+        stdout=answer.stdout if fits else "",
+        stderr=answer.stderr if fits else "",
+        omitted=0 if fits else size,
     )
 
 
@@ -419,5 +438,7 @@ def _decoded(record: Record) -> Started | Done | None:
     try:
         return _DECODER.decode(record.value)
     except UNREADABLE as error:
-        log.warning("unreadable record", extra={"key": record.key, "error": str(error)})
+        log.warning(
+            "unreadable record of a request", extra={"key": record.key, "error": str(error)}
+        )
         return None

@@ -1,26 +1,24 @@
-"""What the dispatcher asks of a module, of the term and of the journal."""
+"""Protocols of the dispatcher's collaborators: a module's runner and the gate of the term."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mgr.access.table import Caller
-from mgr.command.answer import Answer
 from mgr.command.registry import Command
 
 
 class Runner(Protocol):
-    """Runs the commands of one module; ``mgr`` is one too.
+    """Runs the commands of one module, or the manager's own ones (module ``mgr``).
 
-    Both methods raise what ``NOTHING_RAN`` lists, ``ModuleNotReadyError`` or ``NotActiveError``
-    for instance, only while *nothing ran*: a retry will run the command. Should the
-    command's own code raise one of these, the runner wraps it in something else. Whatever else
-    comes out of ``run`` is taken as raised by the command itself.
+    Both methods raise an error of ``NOTHING_RAN`` (``ModuleNotReadyError``, ``NotActiveError``,
+    ...) only if *nothing ran*: the dispatcher then lets a retry run the command. If the command's
+    own code raises one of these, the runner wraps it in another exception. Any other exception
+    from ``run`` counts as raised by the command itself.
     """
 
     async def ready(self, *, until_s: float) -> None:
-        """Return once the module takes commands; at once if it does already.
+        """Wait until the module takes commands; return at once if it does already.
 
         Raises:
             ModuleNotReadyError: It is still starting at the moment ``until_s``.
@@ -38,90 +36,47 @@ class Runner(Protocol):
         deadline_s: float,
         caller: Caller,
     ) -> object:
-        """Run ``command``; what its handler returned: an ``Answer`` or a tuple of three.
+        """Run ``command`` and return the result of its handler: an ``Answer`` or a 3-tuple.
 
-        ``arguments`` holds ``prefix`` and the validated arguments. A command whose moment
-        ``deadline_s`` passed before it began is not begun (``OverloadedError``). Cancelled: if
-        it has not begun it is left out; if it has, it goes on and nobody hears of its result.
+        ``arguments`` holds ``prefix`` and the validated arguments. A command that has not begun
+        at the moment ``deadline_s`` is not begun (``OverloadedError``). If the call is cancelled
+        before the command began, it does not run; afterwards it runs on and its result is
+        dropped.
         """
         ...
 
 
 class Gate(Protocol):
-    """May this manager take commands, and may it still answer? Numbers compared, no I/O."""
+    """Decides whether this manager may begin and answer commands. Compares numbers, no I/O."""
 
     @property
     def term(self) -> int:
-        """The term that is proven, 0 if none ever was."""
+        """The last confirmed term, 0 if there was none."""
         ...
 
     def accepts(self) -> bool:
-        """A new command may begin now: the term is proven, nothing drains."""
+        """Return whether a new command may begin now: the term is valid and not draining."""
         ...
 
     async def wait_accepting(self, *, until_s: float) -> None:
-        """Return as soon as it admits.
+        """Wait until a new command may begin.
 
         Raises:
-            NotActiveError: It will not, or not before the moment ``until_s``. Names the active
-                where it is known.
+            NotActiveError: None may begin before the moment ``until_s``, or ever. The error
+                names the active manager if it is known.
 
         """
         ...
 
     def term_valid(self) -> bool:
-        """What ran may be answered: the term is proven at this instant, draining or not."""
+        """Return whether a result may be answered now: the term is valid, draining or not."""
         ...
 
     async def wait_term_valid(self, *, until_s: float) -> None:
-        """Return as soon as it holds.
+        """Wait until the term is valid.
 
         Raises:
-            TermLostError: The term is over, or was not proven again before ``until_s``.
+            TermLostError: The term is over, or was not confirmed again before ``until_s``.
 
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierAttempts:
-    """What is known of the earlier attempts of a request; all unset: nothing of it ever ran.
-
-    Attributes:
-        answer: Its recorded result.
-        unclear_term: An attempt began in this term, and how far it came is unknown.
-
-    """
-
-    answer: Answer | None = None
-    unclear_term: int | None = None
-
-
-class Journal(Protocol):
-    """Which mutating commands began and how they ended: ``mgr.command.journal``."""
-
-    def earlier_attempts(
-        self, request_id: str, digest: str, *, age_s: float = 0.0
-    ) -> EarlierAttempts:
-        """Return what is known of earlier attempts, without I/O.
-
-        Raises:
-            MayHaveRunError: What is no longer known may have run: it is not to run now.
-            InvalidArgumentError: The id was used for another request.
-
-        """
-        ...
-
-    async def begin(
-        self, request_id: str, digest: str, *, idempotent: bool, age_s: float = 0.0
-    ) -> EarlierAttempts:
-        """Record the start. It is not to run if there is an ``answer``."""
-        ...
-
-    async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
-        """Record the result. True: the store has it, which also proves the term."""
-        ...
-
-    async def forget(self, request_id: str) -> None:
-        """Record that no attempt ever ran: a retry may begin."""
         ...

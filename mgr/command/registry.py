@@ -1,4 +1,4 @@
-"""Words to command: who answers what was typed, and with which arguments."""
+"""Registry of commands: finds the command and the arguments for the words of a request."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from mgr.errors import UnknownCommandError
 from mgr.module_api.command import CommandDeclaration
 
 BUILTIN: Final = "mgr"
-"""What the manager calls itself among the modules; its own commands win over any module's."""
+"""Module name of the manager's own commands; they win over those of any module."""
 CLOSEST_MAX: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command as it is declared.
+    """One command as declared by its module.
 
     Attributes:
         signature: Prefix words and arguments.
         help: One line for people.
-        perm: Letters of ``r``, ``w``, ``x``. With ``w`` it may change something, and a request
-            id makes it run at most once.
-        poll: It is meant to be repeated (``mgrctl --period``).
-        module: Who answers; ``mgr`` for the manager's own.
-        idempotent: Running it twice is as good as once: a retry across failover runs it again.
-        hidden: Left out of help and of "closest commands".
+        perm: Letters of ``r``, ``w``, ``x``. A command with ``w`` may change something; with a
+            request id it runs at most once.
+        poll: The command is meant to be repeated (``mgrctl --period``).
+        module: The module that runs it; ``mgr`` for the manager's own commands.
+        idempotent: Running it twice has the effect of running it once, so a retry after a
+            failover runs it again.
+        hidden: It is left out of help and of "closest commands".
 
     """
 
@@ -43,7 +44,7 @@ class Command:
 
     @classmethod
     def of_module(cls, module: str, declaration: CommandDeclaration) -> Command:
-        """The command that ``module`` declares.
+        """Make the command that ``module`` declares.
 
         Raises:
             InvalidArgumentError: Its descriptor cannot be read.
@@ -66,14 +67,14 @@ class Command:
 
     @property
     def mutates(self) -> bool:
-        """Whether it may change something."""
+        """Whether the command may change something."""
         return "w" in self.perm
 
 
 class Registry:
-    """Every command of every module, found by the words it begins with.
+    """All commands of all modules, found by their prefix words.
 
-    The index is made when a module's commands are put or dropped; finding one costs a dictionary
+    The index is rebuilt when a module's commands are put or dropped. A search costs one dictionary
     lookup for each word of the longest prefix.
     """
 
@@ -86,7 +87,7 @@ class Registry:
 
     @property
     def etag(self) -> str:
-        """Changes whenever ``all`` does; the same commands give the same tag on any manager."""
+        """Tag that changes whenever ``all`` does; equal commands have equal tags everywhere."""
         if not self._etag:
             text = "\n".join(
                 f"{each.module}\t{each.perm}\t{each.poll}\t{each.hidden}\t"
@@ -97,14 +98,15 @@ class Registry:
         return self._etag
 
     def all(self) -> list[Command]:
-        """Every command that can be reached, by prefix."""
+        """Return every command that can be reached, sorted by prefix."""
         return [self._index[prefix] for prefix in sorted(self._index)]
 
     def put(self, module: str, commands: Iterable[Command]) -> list[str]:
-        """Register the commands of ``module``, instead of those it had.
+        """Register the commands of ``module``, replacing its earlier ones.
 
-        A prefix belongs to one module: the manager itself first, then modules by name. Returns
-        the prefixes of ``module`` that another one keeps from being reached.
+        A prefix belongs to one module: to the manager itself before all others, then to the first
+        module by name. Returns the prefixes of ``module`` that belong to another one and so
+        cannot be reached.
         """
         self._modules[module] = tuple(commands)
         self._rebuild()
@@ -113,20 +115,20 @@ class Registry:
         )
 
     def drop(self, module: str) -> None:
-        """Forget the commands of ``module``; what they kept from being reached can be."""
+        """Remove the commands of ``module``; commands that they hid can be reached again."""
         if self._modules.pop(module, None) is not None:
             self._rebuild()
 
     def find(
         self, words: Sequence[str], arguments: Mapping[str, Any] | None = None
     ) -> tuple[Command, dict[str, Any]]:
-        """The command that ``words`` begin with (the longest prefix wins) and its arguments.
+        """Return the command that ``words`` begin with (longest prefix wins) and its arguments.
 
-        The dictionary holds ``prefix`` and every argument that was given, typed.
+        The dictionary holds ``prefix`` and every given argument, typed.
 
         Raises:
-            UnknownCommandError: No command begins so; the message names the closest ones.
-            InvalidArgumentError: Arguments are missing, surplus or do not fit.
+            UnknownCommandError: No command has this prefix; the message names the closest ones.
+            InvalidArgumentError: An argument is missing, surplus or invalid.
 
         """
         for count in range(min(len(words), self._prefix_words_max), 0, -1):

@@ -1,4 +1,4 @@
-"""One answer in every format: plain, JSON, YAML, XML. Every command of the manager has all."""
+"""Output formats of the built-in commands: plain, JSON, YAML, XML. Each command has all of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PLAIN: Final = "plain"
 FORMATS: Final = (PLAIN, "json", "json-pretty", "yaml", "xml", "xml-pretty")
 INDENT: Final = 4
 
-# The dumper in C where PyYAML was built with it: the one in Python needs 2 ms for a hundred
-# lines, and all of it on the event loop.
+# The C dumper, if PyYAML was built with it: the Python one blocks the event loop for 2 ms per
+# hundred lines.
 _YAML: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _XML_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-# Characters that no XML 1.0 document may hold, not even escaped.
+# Characters that an XML 1.0 document may not contain, not even escaped.
 _XML_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def checked_format(name: object) -> str:
-    """Return the format called ``name``; plain where None was asked for.
+    """Return the format called ``name``; plain if ``name`` is None.
 
     Raises:
-        InvalidArgumentError: There is none of that name; the message lists them.
+        InvalidArgumentError: There is no such format; the message lists all.
 
     """
     if name is None:
@@ -39,10 +39,11 @@ def checked_format(name: object) -> str:
 
 
 def render(data: Any, form: str, *, plain: str | None = None) -> str:
-    """Return ``data`` in ``form``; as plain text ``plain``, or pretty JSON where that is None.
+    """Return ``data`` as text in the format ``form``.
 
-    ``data`` is made of mappings, sequences, text, numbers, booleans and None; None alone gives
-    no text in any format. Whatever is not empty ends with a newline.
+    The plain format is the text ``plain``, or pretty JSON if that is None. ``data`` is made of
+    mappings, sequences, text, numbers, booleans and None; None alone gives no text in any format.
+    A result that is not empty ends with a newline.
     """
     if form == PLAIN and plain is not None:
         return _with_newline(plain)
@@ -63,7 +64,7 @@ def render(data: Any, form: str, *, plain: str | None = None) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns that line up, two blanks apart, without blanks at line ends."""
+    """Return a table with aligned columns, two blanks apart, without blanks at line ends."""
     lines = [list(map(str, row)) for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -89,13 +90,13 @@ def _simple(data: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    # What somebody else wrote into the store may be no UTF-8, and comes as lone surrogates. One
-    # such value must not cost the answer.
+    # Another program may have written invalid UTF-8 into the store; it is read as lone surrogates.
+    # One such value must not fail the whole answer.
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def _xml(name: str, value: Any, depth: int | None) -> Iterable[str]:
-    # A key that is no XML name (mgr/hello/place) becomes an attribute of a neutral element.
+    # A key that is not a valid XML name (mgr/hello/place) becomes the attribute of an <entry>.
     proper = _XML_NAME.fullmatch(name) is not None
     start = name if proper else f'entry name="{_escaped(name)}"'
     end = name if proper else "entry"

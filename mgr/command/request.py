@@ -1,4 +1,4 @@
-"""One command as it arrived, and the digest that tells one request from another."""
+"""One command as received from a client, and its digest, which identifies its content."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from mgr.errors import InvalidArgumentError
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 DIGEST_FORM: Final = "r1:"
-"""How a digest of what the client sent begins. One without it, in a record of an earlier build, is
-made of parsed arguments and can be compared with nothing."""
+"""Prefix of a digest made of what the client sent. A digest without it comes from a record of an
+earlier build, is made of parsed arguments and cannot be compared with one of these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One command as it arrived.
+    """One command as received from a client.
 
     Attributes:
-        words: As typed, prefix first; keyword forms (``--name=value``) may stand among them.
+        words: The words as typed, prefix first; may include ``--name=value``.
         arguments: Further arguments by name, typed.
-        input: What ``-i FILE`` holds: UTF-8 text.
-        request_id: The same in every retry of one intention; empty: no promise of at most once.
+        input: Content of ``-i FILE``: UTF-8 text.
+        request_id: The same in every retry of one request. If empty, at-most-once is not
+            promised.
         deadline_s: The *moment* on the manager's clock at which the caller stops waiting; None:
-            it waits as long as it lives. (A server adds the caller's time-out to ``clock.now()``.)
-        caller: Who asks.
-        age_s: How long ago, in seconds, the client sent this request for the first time; 0 for
-            a first attempt, or where the client does not say.
+            no limit. (A server adds the caller's timeout to ``clock.now()``.)
+        caller: The client that sent it.
+        age_s: Seconds since the client sent this request for the first time; 0 for a first
+            attempt, or if the client does not give it.
 
     """
 
@@ -48,19 +49,19 @@ class Request:
     def digest(self) -> str:
         """Digest of words, arguments and input, as the client sent them.
 
-        It is made before anything is parsed: a release that adds an argument with a default
-        makes the same digest of the same request, and so does one without the command.
+        It is computed before parsing. So the same request has the same digest on a version that
+        adds an argument with a default, and on one that lacks the command.
         """
-        sent = [list(self.words), dict(self.arguments), self.input]
-        what = msgspec.json.encode(sent, enc_hook=repr, order="deterministic")
-        return DIGEST_FORM + hashlib.sha256(what).hexdigest()[:16]
+        content = [list(self.words), dict(self.arguments), self.input]
+        encoded = msgspec.json.encode(content, enc_hook=repr, order="deterministic")
+        return DIGEST_FORM + hashlib.sha256(encoded).hexdigest()[:16]
 
 
 def checked_request_id(request_id: str) -> str:
-    """Return ``request_id`` if it may be part of a key.
+    """Return ``request_id`` if it may be part of an etcd key.
 
     Raises:
-        InvalidArgumentError: It may not.
+        InvalidArgumentError: It has a forbidden character, or a length that is not 1 to 128.
 
     """
     if not REQUEST_ID.fullmatch(request_id):

@@ -1,1 +1,1 @@
-"""Options: what may be set, which value holds."""
+"""Options: their declarations, their stored values, and which value takes effect."""

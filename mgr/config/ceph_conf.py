@@ -1,4 +1,4 @@
-"""Files in the form of ``ceph.conf``: sections, and ``name = value`` lines in them."""
+"""Reads and writes files in the format of ``ceph.conf``: sections of ``name = value`` lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mgr.errors import InvalidArgumentError
 
 
 class _Conf(configparser.RawConfigParser):
-    """Names keep their case, and no section speaks for all."""
+    """A parser that keeps the case of names and treats no section as the default of others."""
 
     def __init__(self) -> None:
         super().__init__(default_section="", inline_comment_prefixes=(";", "#"), delimiters=("=",))
@@ -20,10 +20,10 @@ class _Conf(configparser.RawConfigParser):
 
 
 def read_conf(text: str) -> list[tuple[str, str, str]]:
-    """Section, name and value of each line, in order; names as options are called.
+    """Return section, name and value of each line, in order; blanks in names become ``_``.
 
     Raises:
-        InvalidArgumentError: It cannot be read; the message says which line.
+        InvalidArgumentError: The text cannot be parsed; the message names the line.
 
     """
     conf = _Conf()
@@ -37,7 +37,7 @@ def read_conf(text: str) -> list[tuple[str, str, str]]:
 
 
 def write_conf(lines: Iterable[tuple[str, str, str]]) -> str:
-    """A file of these sections, names and values."""
+    """Return the text of a file with these lines, each a section, a name and a value."""
     conf = _Conf()
     for section, name, value in lines:
         if not conf.has_section(section):

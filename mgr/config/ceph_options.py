@@ -1,9 +1,10 @@
-"""Options of a Ceph cluster that its modules read at their start.
+"""Options of a Ceph cluster that Ceph's modules read when they start.
 
-Nothing here acts on them: they are the numbers that a module which counts placement groups or
-snapshots compares with, and a module that does not find one refuses to work. They are stored and
-reverted like any other, so what an operator of Ceph has set can be brought along. Names, types,
-bounds and defaults are Ceph's, of the releases whose modules are tried (docs/reference).
+The manager itself does not use them. Modules compare with these numbers when they count placement
+groups or snapshots, for example, and a module that does not find its option refuses to work. They
+are stored and reverted like any other option, so an operator can carry over the values of a Ceph
+cluster. Names, types, bounds and defaults are those of the Ceph releases whose modules are tested
+(docs/reference).
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ READ_BY_MODULES: Final = (
         type="uint",
         default=100,
         min=1,
-        desc="Placement groups that each OSD is to have",
+        desc="Placement groups that each OSD should have",
     ),
     _advanced(
         name="mon_max_pg_per_osd",
         type="uint",
         default=250,
         min=1,
-        desc="Placement groups that an OSD may have at most, before pools are refused",
+        desc="Most placement groups of an OSD; above it, new pools are refused",
     ),
     _advanced(
         name="mon_osd_min_in_ratio",
@@ -49,7 +50,7 @@ READ_BY_MODULES: Final = (
         default=3,
         min=0,
         max=10,
-        desc="Copies of each object in a pool that says nothing else",
+        desc="Copies of each object in a pool that does not set its own number",
     ),
     _advanced(
         name="osd_pool_default_pg_autoscale_mode",
@@ -62,26 +63,26 @@ READ_BY_MODULES: Final = (
         type="int",
         level=LEVELS[2],
         default=1,
-        desc="Type of bucket that holds one copy in a rule made anew: 0 an OSD, 1 a host",
+        desc="Type of bucket that holds one copy in a newly made rule: 0 an OSD, 1 a host",
     ),
     _advanced(
         name="osd_memory_target",
         type="size",
         default=4 << 30,
         min=896 << 20,
-        desc="Memory that an OSD tries to live with",
+        desc="Memory that an OSD tries not to exceed",
     ),
     _basic(
         name="mon_memory_target",
         type="size",
         default=2 << 30,
-        desc="Memory that a monitor tries to live with",
+        desc="Memory that a monitor tries not to exceed",
     ),
     _basic(
         name="device_failure_prediction_mode",
         default="none",
         enum_allowed=("none", "local", "cloud"),
-        desc="Who says how long a device is going to live",
+        desc="What predicts the life expectancy of devices",
     ),
     _advanced(
         name="mds_max_snaps_per_dir",
@@ -89,7 +90,7 @@ READ_BY_MODULES: Final = (
         default=100,
         min=0,
         max=4096,
-        desc="Snapshots that a directory may have",
+        desc="Most snapshots of one directory",
     ),
     _advanced(name="rbd_default_pool", default="rbd", desc="Pool of images named without one"),
     _advanced(
@@ -101,13 +102,13 @@ READ_BY_MODULES: Final = (
         name="rbd_default_clone_format",
         default="auto",
         enum_allowed=("1", "2", "auto"),
-        desc="Form of a cloned image",
+        desc="Format of a cloned image",
     ),
     _advanced(
         name="bluestore_compression_algorithm",
         default="snappy",
         enum_allowed=("", "snappy", "zlib", "zstd", "lz4"),
-        desc="How OSDs compress data if they do",
+        desc="Algorithm with which OSDs compress data",
     ),
     _advanced(
         name="bluestore_compression_mode",

@@ -1,4 +1,4 @@
-"""Where a module acts: the three answers, and the option by which operators give them."""
+"""Where a module has effects: the three values, and the option by which operators set them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ MODULE_EFFECTS: Final = "mgr_module_effects"
 
 
 class Effects(Enum):
-    """Where a module changes anything."""
+    """The places where a module changes something."""
 
     EXTERNAL = "external"
-    """Also outside: on hosts, over the network, in files."""
+    """Also outside etcd: on hosts, over the network, in files."""
     STORE = "store"
-    """Only through the module interface; etcd refuses what is late."""
+    """Only through the module interface, whose late writes etcd refuses."""
     NONE = "none"
-    """Nowhere: it reads, and serves what it has read."""
+    """Nowhere: the module only reads data and serves it."""
 
 
 def parse_effects(text: str) -> dict[str, Effects]:
-    """Return what ``text`` says of each module: ``telegraf=external prometheus=none``.
+    """Parse ``text``, such as ``telegraf=external prometheus=none``, by module.
 
     Words are separated by blanks or commas.
 
     Raises:
-        InvalidArgumentError: A word cannot be read, or a module is named twice.
+        InvalidArgumentError: A word is malformed, or a module is named twice.
 
     """
     found: dict[str, Effects] = {}
@@ -43,21 +43,22 @@ def parse_effects(text: str) -> dict[str, Effects]:
 
 
 def readable_effects(text: str) -> dict[str, Effects]:
-    """Return what can be read of a text that was stored by force; never raises."""
+    """Parse a text that may have been stored by force; malformed words are skipped."""
     found: dict[str, Effects] = {}
     for word in _words(text):
         try:
             name, effects = _read(word)
         except InvalidArgumentError:
             continue
-        # Said twice, it is what delays more.
+        # If a module is named twice, ``external`` wins: it delays the module's start, so it is
+        # the safe choice.
         if found.get(name) is not Effects.EXTERNAL:
             found[name] = effects
     return found
 
 
 def normalised_effects(text: str) -> str:
-    """Return ``text`` as it is stored: by name, separated by one blank.
+    """Return ``text`` in the form in which it is stored: sorted by module, separated by a blank.
 
     Raises:
         InvalidArgumentError: See ``parse_effects``.

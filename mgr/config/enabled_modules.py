@@ -1,15 +1,22 @@
-"""Which modules are switched on: one record a module, written by ``mgr module enable``.
+"""Which modules are enabled: one record for each module, written by ``mgr module enable``.
 
-A module without a record is as its host's defaults say; a record decides.
+Where a module has no record, the defaults of the host's release decide.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Set as AbstractSet
+from typing import Final
 
 import msgspec
 
-from mgr.store.api import UNREADABLE
+from mgr.store.api import UNREADABLE, Reader
+from mgr.store.keys import Keys
+
+DEFAULT_ENABLED: Final = frozenset({"crash", "progress", "status"})
+"""Modules that are enabled without a record, so that a new cluster has more than its own
+commands."""
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +25,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
     """The value of ``modules/<name>``.
 
     Attributes:
-        enabled: The module is to run. Meaningless for always-on modules.
-        forced_off: An always-on module is kept from running.
+        enabled: Whether the module runs. Ignored for always-on modules.
+        forced_off: Whether an always-on module is prevented from running.
 
     """
 
@@ -28,12 +35,12 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(switch: Switch) -> str:
-    """The record's value."""
+    """Return ``switch`` as the record's value."""
     return msgspec.json.encode(switch).decode()
 
 
 def decode(value: str) -> Switch | None:
-    """Read a record's value; None (logged) where it cannot be read: then nothing is decided."""
+    """Parse a record's value; None if it is unreadable, which is logged: the defaults hold."""
     try:
         return msgspec.json.decode(value, type=Switch)
     except UNREADABLE as error:
@@ -42,7 +49,31 @@ def decode(value: str) -> Switch | None:
 
 
 def is_on(switch: Switch | None, *, always_on: bool, default: bool) -> bool:
-    """Whether a module is to run; ``default`` says it where there is no record."""
+    """Whether a module is enabled; without a record, ``default`` or ``always_on`` decides."""
     if switch is None:
         return always_on or default
     return not switch.forced_off if always_on else switch.enabled
+
+
+def enabled_modules(mirror: Reader, keys: Keys, always_on: AbstractSet[str]) -> list[str]:
+    """Return the names of all enabled modules, sorted, present on this host or not."""
+    enabled = DEFAULT_ENABLED | always_on
+    for key, record in mirror.list(keys.modules).items():
+        name = key.removeprefix(keys.modules)
+        switch = decode(record.value)
+        if switch is None:
+            continue
+        if is_on(switch, always_on=name in always_on, default=name in DEFAULT_ENABLED):
+            enabled |= {name}
+        else:
+            enabled -= {name}
+    return sorted(enabled)
+
+
+def forced_off_modules(mirror: Reader, keys: Keys) -> list[str]:
+    """Return the names of the modules that an operator forced off, sorted."""
+    return [
+        key.removeprefix(keys.modules)
+        for key, record in mirror.list(keys.modules).items()
+        if (switch := decode(record.value)) is not None and switch.forced_off
+    ]

@@ -1,7 +1,7 @@
-"""Every change of an option, kept for a while: for ``config log`` and ``config reset``.
+"""The history of option changes, for ``config log`` and ``config reset``.
 
-A change and its record are one transaction, so that neither is ever there without the other. The
-records are versions, numbered from 1 without a gap; the oldest go when there are too many
+A change and its record are written in one transaction, so neither exists without the other. The
+records are versions, numbered from 1 without a gap; the oldest are deleted when there are too many
 (docs/adr/0016).
 """
 
@@ -12,13 +12,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from mgr.clock import timestamp
 from mgr.errors import ConflictError, InvalidArgumentError, StoreUnavailableError
-from mgr.store import computed
 from mgr.store.api import (
     ABSENT,
     OPERATIONS_MAX,
@@ -26,8 +25,10 @@ from mgr.store.api import (
     Compare,
     Created,
     Delete,
+    FencedWriter,
     Operation,
     Put,
+    Reader,
     Record,
     as_seen,
 )
@@ -36,19 +37,19 @@ from mgr.store.fenced import FENCE_COMPARES
 from mgr.store.keys import Keys
 
 VERSIONS_MAX: Final = 100
-"""Versions kept."""
+"""How many versions are kept."""
 BYTES_MAX: Final = 4 << 20
-"""What all of them may take in the store and in every manager's memory, counted in characters."""
+"""Most characters that all versions together take, in the store and in each manager's memory."""
 SWEPT_MAX: Final = 16
-"""Old versions removed along with one change: a transaction holds only so much."""
+"""Most old versions deleted along with one change: the size of a transaction is limited."""
 TIMEOUT_S: Final = 5.0
-"""For one change, waiting for those before it included."""
+"""Time limit of one change, including the wait for earlier changes."""
 
 log = logging.getLogger(__name__)
 
 
 class OptionChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One option's change; None: nothing stood there."""
+    """The change of one option; None where no value was or is stored."""
 
     section: str
     name: str
@@ -57,7 +58,7 @@ class OptionChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed in one transaction. ``at`` is wall time in ISO 8601, for people."""
+    """The changes of one transaction. ``at`` is wall time in ISO 8601, for display only."""
 
     number: int
     at: str
@@ -65,78 +66,55 @@ class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[OptionChange, ...] = ()
 
 
-class View(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> dict[str, Record]:
-        """Every key that begins with ``prefix``, in key order."""
-        ...
-
-
-class Writer(computed.FencedWriter, Protocol):
-    """Writes that end with the term."""
-
-    async def read_settled(
-        self,
-        keys: Sequence[str] = (),
-        prefixes: Sequence[str] = (),
-        *,
-        timeout_s: float | None = None,
-    ) -> dict[str, Record]:
-        """Return what stands there, whatever was sent before."""
-        ...
-
-
 class ConfigHistory:
-    """Writes options, and what was there before. The active's only way to change one."""
+    """Writes options and records what they were before. The active changes options only by this."""
 
-    def __init__(self, keys: Keys, view: View, writer: Writer) -> None:
-        """Read by ``view``, write by ``writer``, which shows it own writes at once."""
+    def __init__(self, keys: Keys, mirror: Reader, writer: FencedWriter) -> None:
+        """Read ``mirror`` and write by ``writer``, whose writes ``mirror`` shows at once."""
         self._keys = keys
-        self._view = view
+        self._mirror = mirror
         self._writer = writer
         self._turn = asyncio.Lock()
 
     def versions(self) -> list[ConfigVersion]:
-        """Every version that is kept, newest first."""
-        records = self._view.list(self._keys.changes)
+        """Return every version that is kept, newest first."""
+        records = self._mirror.list(self._keys.changes)
         return [version for _, version in reversed(list(_read(records)))]
 
     async def commit(self, operations: Sequence[Put | Delete], text: str = "") -> None:
-        """Do ``operations``, all of options, as one version; ``text`` says what for.
+        """Write ``operations``, all on options, as one version; ``text`` describes it.
 
-        What changes nothing makes no version. See ``FencedStore.commit`` for what is raised.
+        No version is made if nothing changes. Raises what ``FencedStore.commit`` raises.
         """
         ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
         async with self._in_turn(ends_at):
             await self._commit(operations, text, ends_at)
 
     async def ensure(self, puts: Sequence[Put], text: str = "") -> None:
-        """As ``commit``, and what stands there already is not written again."""
+        """Like ``commit``, but values that are already stored are not written again."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + TIMEOUT_S
         async with self._in_turn(ends_at):
             keys = [put.key for put in puts]
             found = await self._writer.read_settled(keys, timeout_s=ends_at - loop.time())
-            wanting = [put for put in puts if _value(found.get(put.key)) != put.value]
-            if wanting:
-                await self._commit(wanting, text, ends_at)
+            missing = [put for put in puts if _value(found.get(put.key)) != put.value]
+            if missing:
+                await self._commit(missing, text, ends_at)
 
     async def reset(self, number: int) -> bool:
-        """Bring back what held after version ``number``, as a new version; False: it holds now.
+        """Restore the options as they were after version ``number``; this makes a new version.
+
+        Returns False if nothing differs, so that nothing was written.
 
         Raises:
-            InvalidArgumentError: That version is not kept; the message says which are.
+            InvalidArgumentError: That version is not kept; the message names those that are.
 
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + TIMEOUT_S
         async with self._in_turn(ends_at):
-            # The versions as well: one that is not known yet names what it changed.
+            # The versions are read as well: one that the mirror does not show yet may have changed
+            # further options.
             prefixes = (self._keys.changes, self._keys.config)
             await self._writer.read_settled((), prefixes, timeout_s=ends_at - loop.time())
             operations = self._back_to(number)
@@ -148,7 +126,7 @@ class ConfigHistory:
     def _back_to(self, number: int) -> list[Put | Delete]:
         versions = self.versions()
         newest = versions[0].number if versions else 0
-        # The state before the oldest version can still be told; what came before it cannot.
+        # The oldest version records the values before it, so that state can be restored too.
         oldest = versions[-1].number - 1 if versions else 0
         if not oldest <= number <= newest:
             raise InvalidArgumentError(
@@ -163,18 +141,18 @@ class ConfigHistory:
         return [
             Delete(key) if value is None else Put(key, value)
             for key, value in wanted.items()
-            if _value(self._view.get(key)) != value
+            if _value(self._mirror.get(key)) != value
         ]
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, ends_at: float) -> AsyncIterator[None]:
-        # One after the other: the next number and the previous values are read before the write.
+        # One change at a time: the next number and the previous values are read before the write.
         try:
             async with asyncio.timeout_at(ends_at):
                 await self._turn.acquire()
         except TimeoutError:
             raise StoreUnavailableError(
-                f"earlier changes of options were not done within {TIMEOUT_S:g} s; "
+                f"earlier changes of options did not finish within {TIMEOUT_S:g} s; "
                 "this one was not sent"
             ) from None
         try:
@@ -189,17 +167,18 @@ class ConfigHistory:
             await commit_computed(compute, self._writer, timeout_s=left_s)
         except ConflictError:
             raise ConflictError(
-                "options are being changed by somebody else, past this manager"
+                "options are being changed directly in etcd, not through this manager; try again"
             ) from None
 
     def _computed(self, operations: Sequence[Put | Delete], text: str) -> ComputedWrite:
-        """What does ``operations`` and says so, if the mirror shows what stands in the store."""
-        kept = self._view.list(self._keys.changes)
-        # In key order; what is no number, somebody's hand in the store, comes after all numbers.
+        """Return ``operations`` and their version, on condition that the mirror is up to date."""
+        kept = self._mirror.list(self._keys.changes)
+        # In key order. A key that is no number was written by hand and sorts after all numbers.
         number = next(filter(None, map(_number, reversed(kept))), 0) + 1
         key = self._keys.change(number)
         planned: list[Operation] = list(operations)
-        # What changes nothing is written all the same: it proves that this value stands there.
+        # Operations that change nothing are sent all the same: their success proves that the value
+        # is really stored.
         if changes := tuple(self._changes(operations)):
             version = ConfigVersion(number=number, at=timestamp(), text=text, changes=changes)
             last = self._keys.change(max(number - VERSIONS_MAX, 0))
@@ -207,17 +186,18 @@ class ConfigHistory:
                 Put(key, msgspec.json.encode(version).decode()),
                 *(Delete(old) for old in _too_old(kept, last)),
             ]
-        # Fails where a version was written that the mirror does not show.
+        # Does not hold if another version was written that the mirror does not show yet.
         when: list[Compare] = [Created(key, ABSENT)]
-        # Fails where somebody wrote past the manager. Left out where a transaction cannot hold it.
-        seen = [as_seen(each.key, self._view.get(each.key)) for each in operations]
+        # Do not hold if somebody wrote an option directly in etcd. Left out if the transaction
+        # would become too large.
+        seen = [as_seen(each.key, self._mirror.get(each.key)) for each in operations]
         if len(planned) + len(when) + len(seen) <= OPERATIONS_MAX - FENCE_COMPARES:
             when += seen
         return ComputedWrite(planned, when)
 
     def _changes(self, operations: Sequence[Put | Delete]) -> Iterator[OptionChange]:
         for operation in operations:
-            previous = _value(self._view.get(operation.key))
+            previous = _value(self._mirror.get(operation.key))
             value = operation.value if isinstance(operation, Put) else None
             if value != previous:
                 section, _, name = operation.key.removeprefix(self._keys.config).partition("/")
@@ -234,7 +214,7 @@ def _number(key: str) -> int:
 
 
 def _too_old(kept: Mapping[str, Record], last: str) -> list[str]:
-    """The keys, the oldest first, up to ``last`` and as many more as there is no room for."""
+    """Return the keys to delete, oldest first: up to ``last``, and more while all are too large."""
     size = sum(len(record.value) for record in kept.values())
     found: list[str] = []
     for key, record in kept.items():

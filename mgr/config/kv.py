@@ -1,4 +1,4 @@
-"""What may be stored: keys and values are checked before anything is sent."""
+"""Checks the keys and values of the key/value store before anything is sent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mgr.store.limits import encoded_key
 
 KEY_BYTES_MAX: Final = 4096
 ENTRY_BYTES_MAX: Final = 64 << 10
-"""Largest value unless ``mon_config_key_max_entry_size`` says otherwise; modules written for
-Ceph split what is larger, because it has the same limit."""
+"""Largest value, unless ``mon_config_key_max_entry_size`` sets another limit. Modules written for
+Ceph split larger values, because Ceph has the same limit."""
 ENTRY_BYTES_CEILING: Final = 1 << 20
-"""No setting goes above: key and value of one write must fit into one request to etcd."""
+"""Largest limit that can be set: key and value of one write must fit into one request to etcd."""
 
 
 def checked_key(key: str) -> str:
-    """Return ``key`` if it may be stored.
+    """Return ``key`` if it is valid.
 
     Raises:
         InvalidKeyError: It is empty, holds a NUL, or cannot be encoded as UTF-8.
@@ -30,7 +30,7 @@ def checked_key(key: str) -> str:
 
 
 def checked_value(value: str, *, bytes_max: int = ENTRY_BYTES_MAX) -> str:
-    """Return ``value`` if it may be stored.
+    """Return ``value`` if it is valid.
 
     Raises:
         TooLargeError: It is longer than ``bytes_max`` bytes in UTF-8; the message is Ceph's.
@@ -50,10 +50,10 @@ def checked_value(value: str, *, bytes_max: int = ENTRY_BYTES_MAX) -> str:
 
 
 def decoded(data: bytes, what: str) -> str:
-    """Read UTF-8.
+    """Decode UTF-8.
 
     Raises:
-        InvalidArgumentError: ``data`` is not UTF-8; the message names ``what`` and where.
+        InvalidArgumentError: ``data`` is not UTF-8; the message names ``what`` and the position.
 
     """
     try:

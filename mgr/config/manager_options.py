@@ -1,8 +1,7 @@
-"""The options that are no module's: those of the manager, few, and what Ceph's modules read.
+"""The options that belong to no module: the manager's own, and those of Ceph that modules read.
 
-Modules read them with ``get_ceph_option``; whatever is not here is a ``KeyError``, as it would
-be for an option that Ceph does not know. The *facts* were decided when the manager started:
-they can be read and not stored.
+Modules read them with ``get_ceph_option``; any other name is a ``KeyError``, as for an option that
+Ceph does not have. The read-only options are fixed when the manager starts and cannot be stored.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ SETTABLE: Final = (
         name="debug_mgr",
         level=LEVELS[2],
         default="2/5",
-        desc="How much modules log whose own log_level is unset: 0 to 20, level/memory level",
+        desc="Log level of modules that do not set log_level: 0 to 20, as level/memory level",
         runtime=True,
     ),
     OptionSpec(
@@ -41,7 +40,7 @@ SETTABLE: Final = (
         default=2,
         min=1,
         max=60,
-        desc="Seconds between two looks of the active manager at what changed slowly",
+        desc="Seconds between two periodic checks of the active manager",
         runtime=True,
     ),
     OptionSpec(
@@ -77,7 +76,7 @@ SETTABLE: Final = (
         min=2,
         max=1000,
         level=LEVELS[0],
-        desc="Periods without a report after which a daemon is called silent",
+        desc="Report periods without a report after which a daemon counts as silent",
         runtime=True,
     ),
     OptionSpec(
@@ -85,7 +84,7 @@ SETTABLE: Final = (
         type="secs",
         default=86_400,
         min=60,
-        desc="Seconds of silence after which a daemon is forgotten",
+        desc="Seconds of silence after which a daemon is removed",
         runtime=True,
     ),
     OptionSpec(
@@ -93,7 +92,7 @@ SETTABLE: Final = (
         type="uint",
         default=10_000_000,
         min=1,
-        desc="Values in one report of each daemon, over the whole fleet; each takes 168 bytes",
+        desc="Most values in one report of each daemon, over the whole fleet; 168 bytes each",
         runtime=True,
     ),
     OptionSpec(
@@ -102,7 +101,7 @@ SETTABLE: Final = (
         default=50_000,
         min=1,
         max=1_000_000,
-        desc="Daemons that may be known; one more is refused",
+        desc="Most daemons of the cluster; further ones are refused",
         runtime=True,
     ),
     OptionSpec(
@@ -111,30 +110,30 @@ SETTABLE: Final = (
         default=10_000,
         min=1,
         max=100_000,
-        desc="Counters that one daemon may declare",
+        desc="Most counters that one daemon may declare",
         runtime=True,
     ),
     OptionSpec(
         name="mgr_pool",
         type="bool",
         default=True,
-        desc="Whether modules may have a database of their own",
+        desc="Whether modules may have a database",
         runtime=True,
     ),
     OptionSpec(
         name=STANDBY_MODULES,
         type="bool",
         default=True,
-        desc="Whether standbys run the standby halves of modules",
+        desc="Whether standbys run the standby classes of modules",
         runtime=True,
     ),
     OptionSpec(
         name=MODULE_EFFECTS,
         default="",
-        desc="Which modules act outside the store, as 'MODULE=EFFECTS ...'",
-        long_desc="EFFECTS is external (also elsewhere: such a module waits until earlier actives "
-        "certainly act no more), store (through the manager only) or none. It counts before what "
-        "a module says of itself, from the module's next start on.",
+        desc="Which modules have effects outside etcd, as 'MODULE=EFFECTS ...'",
+        long_desc="EFFECTS is external (also outside etcd: such a module starts only when earlier "
+        "actives can certainly not act any more), store (through the manager only) or none. It "
+        "overrides the module's own declaration, from the module's next start on.",
         runtime=True,
         check=normalised_effects,
     ),
@@ -155,14 +154,14 @@ READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "host": "Name of the host this manager runs on",
     "fsid": "Identifier of the cluster",
     "log_file": "File that this manager logs to; empty: standard error",
-    "mgr_module_path": "Folders that further modules are found in",
-    "mon_mgr_beacon_grace": "Seconds after which a manager that vanished is replaced: its lease",
+    "mgr_module_path": "Folders in which further modules are found",
+    "mon_mgr_beacon_grace": "Seconds until a lost manager is replaced: the length of its lease",
 }
-"""What is decided at the start, and what it means."""
+"""The read-only options: name and description. Their values are fixed at the start."""
 
 
 def manager_options(readonly_options: Mapping[str, str]) -> tuple[OptionSpec, ...]:
-    """Every option of the manager; a value missing in ``readonly_options`` is empty."""
+    """Return every option of the manager; values missing in ``readonly_options`` are empty."""
     fixed = (
         OptionSpec(
             name=name,

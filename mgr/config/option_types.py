@@ -1,7 +1,7 @@
-"""The kinds of options: what text each takes, how it is stored, what Python reads.
+"""The types of options: the text each accepts, its stored form, and the Python value read.
 
-The texts of refusals are those that Ceph's monitors print (reference: module interface 5.1), so
-that scripts and documentation written for it fit.
+Error texts are those that Ceph's monitors print (reference: module interface 5.1), so that scripts
+and documentation written for Ceph stay valid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Value = bool | int | float | str
 SI: Final = {suffix: 10 ** (3 * power) for power, suffix in enumerate("KMGTPE", 1)}
 IEC: Final = {suffix: 2 ** (10 * power) for power, suffix in enumerate("KMGTPE", 1)}
 DIGITS_MAX: Final = 100
-"""A longer number fits nowhere. Python itself refuses some thousand digits, with a ValueError."""
+"""No type holds a longer number. Python itself raises ValueError from some thousand digits on."""
 INT64: Final = (-(2**63), 2**63 - 1)
 UINT64: Final = (0, 2**64 - 1)
 
@@ -39,7 +39,7 @@ SPANS: Final[dict[str, int]] = {
 """Seconds in each unit of ``secs``. A month has 30 days and a year 365, as in Ceph."""
 
 TRUE_TEXTS: Final = frozenset({"1", "true", "True", "on", "yes"})
-"""What a module reads as True. Only ``true`` is ever stored, unless somebody forced it."""
+"""Texts that a module reads as True. Only ``true`` is stored, except with ``--force``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class OptionType:
     """One type of option.
 
     Attributes:
-        parse: Checks text as typed; the value that bounds are compared with.
-        text: That value as it is stored.
-        read: Stored text to what Python code gets; ValueError where it does not fit.
-        ordered: Bounds mean something.
+        parse: Checks text as typed; returns the value that is compared with the bounds.
+        text: Returns that value in its stored form.
+        read: Returns the Python value of stored text; raises ValueError where it does not fit.
+        ordered: Whether the type can have bounds.
 
     """
 
@@ -61,7 +61,7 @@ class OptionType:
 
 
 def refuse(why: str) -> InvalidArgumentError:
-    """The error for a value that does not fit, in the words that Ceph uses."""
+    """Return the error for an invalid value, with Ceph's wording."""
     return InvalidArgumentError(f"error parsing value: {why}")
 
 
@@ -110,7 +110,7 @@ def _size(text: str) -> Value:
 
 
 def _real(text: str) -> Value:
-    # Python alone takes blanks around and underscores within a number.
+    # Python accepts blanks around a number and underscores in it; Ceph does not.
     if not re.search(r"[\s_]", text):
         try:
             return float(text)
@@ -125,10 +125,10 @@ def _truth(text: str) -> Value:
 
 
 def span_s(text: str) -> int:
-    """Whole seconds of a span such as ``1h30m``; a bare number is seconds.
+    """Return the whole seconds of a time span such as ``1h30m``; a bare number is seconds.
 
     Raises:
-        InvalidArgumentError: It is none.
+        InvalidArgumentError: ``text`` is no time span.
 
     """
     rest = text.strip()
@@ -155,7 +155,7 @@ ADDRESS: Final = re.compile(
 
 
 def _address(text: str) -> Value:
-    # Canonical as Ceph prints it: type, host, port and nonce are all there.
+    # The full form, as Ceph prints it: with type, host, port and nonce.
     found = ADDRESS.fullmatch(text)
     host = _host(found["host"] or found["bare"]) if found else None
     if not found or host is None or _number(found["port"] or "0") > 65535:
@@ -202,7 +202,7 @@ OPTION_TYPES: Final[dict[str, OptionType]] = {
     "size": OptionType(_size, str, _read_whole, ordered=True),
     "float": OptionType(_real, lambda value: f"{value:f}", float, ordered=True),
     "bool": OptionType(_truth, lambda value: str(value).lower(), _read_truth),
-    # Spans are whole seconds in the store and floats in Python: modules count on both.
+    # Spans are whole seconds in the store and floats in Python: modules rely on both.
     "secs": OptionType(span_s, str, float, ordered=True),
     "millisecs": OptionType(lambda text: _whole(text, UINT64), str, float, ordered=True),
     "addr": OptionType(_address, str, str),
@@ -212,5 +212,5 @@ OPTION_TYPES: Final[dict[str, OptionType]] = {
 
 
 def option_type(name: str) -> OptionType:
-    """The kind called ``name``; an unknown one is ``str``, as modules expect."""
+    """Return the type called ``name``; for an unknown name ``str``, as modules expect."""
     return OPTION_TYPES.get(name, _PLAIN)

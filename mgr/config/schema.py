@@ -1,4 +1,4 @@
-"""What options there are: their type, bounds and default, as modules and the manager declare."""
+"""The declarations of options by modules and the manager: type, bounds and default."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ MODULE_PREFIX: Final = "mgr/"
 
 @dataclass(frozen=True, kw_only=True)
 class OptionSpec:
-    """One option as it was declared.
+    """The declaration of one option.
 
     Attributes:
         name: Full name: ``mgr_tick_period``, or ``mgr/<module>/<option>``.
         type: One of ``OPTION_TYPES``.
-        level: For whom it is: basic, advanced, dev or unknown.
-        default: As written in the declaration; None: there is none.
-        min: Lowest value taken, as written; each bound counts by itself.
-        max: Highest value taken.
-        enum_allowed: For ``str``: the only texts taken.
-        runtime: Takes effect without a restart.
-        fixed: Decided when the manager starts; cannot be stored.
-        check: For ``str``: the text as it is stored; raises ``InvalidArgumentError``.
+        level: Whom the option is meant for: basic, advanced, dev or unknown.
+        default: The default as declared; None if there is none.
+        min: The lowest valid value as declared; either bound may be given alone.
+        max: The highest valid value as declared.
+        enum_allowed: For ``str``: the only valid texts, if any are listed.
+        runtime: Whether a change takes effect without a restart.
+        fixed: Whether the value is fixed when the manager starts and cannot be stored.
+        check: For ``str``: returns the stored form of a text or raises ``InvalidArgumentError``.
 
     """
 
@@ -53,12 +53,12 @@ class OptionSpec:
 
     @classmethod
     def from_declaration(cls, declaration: Mapping[str, Any], *, module: str = "") -> OptionSpec:
-        """Read an entry of ``MODULE_OPTIONS``; entries of a wrong type are passed over.
+        """Parse an entry of ``MODULE_OPTIONS``; fields of a wrong type are ignored.
 
-        With ``module``, the name becomes ``mgr/<module>/<name>``, and so do names in ``see_also``.
+        With ``module``, the name becomes ``mgr/<module>/<name>``, as do the names in ``see_also``.
 
         Raises:
-            InvalidArgumentError: It has no name.
+            InvalidArgumentError: The entry has no name.
 
         """
         name = declaration.get("name")
@@ -86,26 +86,26 @@ class OptionSpec:
 
     @property
     def short_name(self) -> str:
-        """The name as the module itself uses it."""
+        """The option's name without ``mgr/<module>/``, as the module uses it."""
         return self.name.split("/", 2)[-1]
 
     @cached_property
     def default_text(self) -> str:
-        """The default as stored text; empty where there is none or it does not parse."""
+        """The default in its stored form; empty if there is none or it is invalid."""
         if self.default is None:
             return ""
         try:
             return self.normalise(str(self.default))
         except InvalidArgumentError:
-            # A module may declare a default outside of its own bounds: the module still gets
-            # it, only the operator's view has none.
+            # A module may declare a default outside its own bounds. The module still gets it;
+            # operators are shown none.
             return ""
 
     def normalise(self, text: str) -> str:
-        """The text that is stored for ``text``.
+        """Check ``text`` and return its stored form.
 
         Raises:
-            InvalidArgumentError: It does not fit; the message is Ceph's.
+            InvalidArgumentError: ``text`` is not valid for this option; the message is Ceph's.
 
         """
         kind = self._option_type
@@ -118,12 +118,12 @@ class OptionSpec:
         return self.check(text) if self.check is not None else kind.text(value)
 
     def parse(self, text: str) -> Value:
-        """What a module reads where ``text`` is stored.
+        """Return the value that a module reads where ``text`` is stored.
 
-        Text that was stored by force and never normalised (``4K``) is read all the same.
+        Text that was stored by force and is not in its stored form (``4K``) is accepted too.
 
         Raises:
-            ValueError: It cannot be read as this option's type.
+            ValueError: ``text`` does not fit this option's type.
 
         """
         kind = self._option_type
@@ -133,7 +133,7 @@ class OptionSpec:
             return kind.read(text)
 
     def describe(self) -> dict[str, Any]:
-        """The option as ``config help`` and ``get('config_options')`` show it."""
+        """Return the option in the form of ``config help`` and ``get('config_options')``."""
         return {
             "name": self.name,
             "type": self.type,
@@ -153,7 +153,7 @@ class OptionSpec:
         }
 
     def in_map(self) -> dict[str, Any]:
-        """The option as ``mgr_map`` shows it in ``module_options``: every value a text."""
+        """Return the option in the form of ``module_options`` in ``mgr_map``; values are text."""
         return {
             "name": self.short_name,
             "type": self.type,
@@ -176,7 +176,7 @@ class OptionSpec:
     def _check_bounds(self, value: Value) -> None:
         low, high = self._bound(self.min), self._bound(self.max)
         shown = self._option_type.text(value)
-        # Written as "not (a <= b)" so that a NaN, which compares as nothing, is refused.
+        # Written as "not (a <= b)" so that NaN is refused: every comparison with it is false.
         if low is not None and not float(low) <= float(value):
             raise refuse(f"Value '{shown}' is below minimum {self._option_type.text(low)}")
         if high is not None and not float(value) <= float(high):
@@ -190,14 +190,14 @@ class OptionSpec:
 
 
 class Schemas:
-    """Every option that is known: the manager's own, and those of each module on disk."""
+    """All declared options: the manager's own, and those of each module on disk."""
 
     def __init__(self, manager_options: Iterable[OptionSpec] = ()) -> None:
-        """Know ``manager_options``, the manager's own options."""
+        """Begin with ``manager_options``, the manager's own options."""
         self._manager_options = {spec.name: spec for spec in manager_options}
         self._modules: dict[str, Mapping[str, OptionSpec]] = {}
         self.version = 0
-        """Grows with every change; whoever caches typed values compares it."""
+        """Grows with every change, so that caches of typed values can be discarded."""
 
     @property
     def manager_options(self) -> Mapping[str, OptionSpec]:
@@ -205,10 +205,10 @@ class Schemas:
         return MappingProxyType(self._manager_options)
 
     def put(self, module: str, declarations: Iterable[Mapping[str, Any]]) -> None:
-        """Know the ``MODULE_OPTIONS`` of ``module``, instead of what was known of it.
+        """Replace the options of ``module`` by ``declarations``, its ``MODULE_OPTIONS``.
 
         Raises:
-            InvalidArgumentError: An entry has no name. Nothing changed.
+            InvalidArgumentError: An entry has no name. Nothing was changed.
 
         """
         specs = [OptionSpec.from_declaration(entry, module=module) for entry in declarations]
@@ -216,30 +216,30 @@ class Schemas:
         self.version += 1
 
     def drop(self, module: str) -> None:
-        """Forget the options of ``module``."""
+        """Remove the options of ``module``."""
         if self._modules.pop(module, None) is not None:
             self.version += 1
 
     def of(self, module: str) -> Mapping[str, OptionSpec]:
-        """The options of ``module`` by short name; empty for an unknown module."""
+        """Return the options of ``module`` by short name; empty for an unknown module."""
         return self._modules.get(module, {})
 
     def find(self, name: str) -> OptionSpec | None:
-        """The option called ``name``, also in its localized form ``mgr/<module>/<id>/<option>``."""
+        """Return the option ``name``, also given localized: ``mgr/<module>/<id>/<option>``."""
         if not name.startswith(MODULE_PREFIX):
             return self._manager_options.get(name)
         module, _, short = name.removeprefix(MODULE_PREFIX).partition("/")
         specs = self.of(module)
-        # The segment in the middle is a manager's id; that manager need not exist now.
+        # The middle segment is a manager's id; a manager with that id need not exist.
         return specs.get(short) or specs.get(short.partition("/")[2])
 
     def names(self) -> list[str]:
-        """Every option: the manager's own, then ``mgr/<module>/<option>``."""
+        """Return every option's name: the manager's own, then ``mgr/<module>/<option>``."""
         options = [spec.name for specs in self._modules.values() for spec in specs.values()]
         return [*sorted(self._manager_options), *sorted(options)]
 
     def nearest(self, name: str) -> str:
-        """The known name most like ``name``; empty if none is."""
+        """Return the declared name most similar to ``name``; empty if none is similar."""
         return next(iter(difflib.get_close_matches(name, self.names(), n=1)), "")
 
 

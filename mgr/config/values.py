@@ -1,14 +1,15 @@
-"""Which value holds: options as they are stored, by section, and what this manager makes of them.
+"""The stored options by section, and the values that take effect for this manager.
 
-The most specific section wins: ``global`` < ``mgr`` < ``mgr.<id>``, and likewise for any other
-kind of daemon. An empty text means "as declared": it hides less specific values and stands for
-the default. What is removed is gone at once, for every manager.
+The most specific section wins: ``global`` < ``mgr`` < ``mgr.<id>``, and likewise for every other
+type of daemon. An empty text stands for the default: it hides less specific values. Removing a
+stored value takes effect at once, for every manager.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +24,11 @@ GLOBAL: Final = "global"
 OURS: Final = "mgr"
 TARGET: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_.:-]*)?")
 TYPE_ORDER: Final = (GLOBAL, "mon", OURS, "osd", "mds", "client")
-"""How sections are listed; other types follow in alphabetical order."""
+"""The order in which sections are listed; other types follow in alphabetical order."""
 
 _UNREAD: Final = object()
+
+log = logging.getLogger(__name__)
 
 
 class StoredOption(NamedTuple):
@@ -38,7 +41,7 @@ class StoredOption(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What was stored at one moment. Replaced as a whole: any thread may read it, unlocked."""
+    """The stored options at one moment. Replaced as a whole, so threads read it without a lock."""
 
     sections: Mapping[str, Mapping[str, str]]
     effective: Mapping[str, str]
@@ -47,24 +50,45 @@ class _Snapshot:
 
 
 class ConfigValues:
-    """Every stored option of the cluster. The loop feeds it; any thread reads it."""
+    """Every stored option of the cluster. Loaded on the event loop; any thread may read it."""
 
     def __init__(self, manager_id: str, schemas: Schemas, keys: Keys) -> None:
-        """Answer for the manager ``manager_id``."""
+        """Return the values that take effect for the manager ``manager_id``."""
         self._manager_id = manager_id
         self._keys = keys
         self.schemas = schemas
         self._now = _Snapshot({}, {}, schemas.version)
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
+
+    def subscribe(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Call ``listener`` on the loop after each change, with the names of changed options.
+
+        The names are those of options that were stored or removed in any section. The new values
+        are loaded by then. ``listener`` must not wait.
+        """
+        self._listeners.append(listener)
+
+    def reload(self, records: Mapping[str, Record], changed_keys: Iterable[str]) -> None:
+        """Load ``records`` and then report the change of ``changed_keys`` to every listener."""
+        self.load(records)
+        prefix = self._keys.config
+        names = frozenset(key.removeprefix(prefix).partition("/")[2] for key in changed_keys)
+        for listener in self._listeners:
+            try:
+                listener(names)
+            except Exception:
+                # One listener that fails on a stored value must not keep it from the others.
+                log.exception("a changed option could not be acted on", extra={"options": names})
 
     @property
     def effective_values(self) -> Mapping[str, str]:
-        """What is stored and holds for this manager, by full option name. Never changes."""
+        """The stored values that take effect for this manager, by full name. Immutable."""
         return self._now.effective
 
     def load(self, records: Mapping[str, Record]) -> frozenset[str]:
-        """Take ``records``, everything under ``keys.config``, as the truth.
+        """Replace everything by ``records``, which are all under ``keys.config``.
 
-        Returns the names whose value changed for this manager, removed ones included.
+        Returns the names of the options whose value changed for this manager; removed ones too.
         """
         sections: dict[str, dict[str, str]] = {}
         for key, record in records.items():
@@ -81,31 +105,31 @@ class ConfigValues:
         )
 
     def effective(self, name: str) -> str | None:
-        """The stored text that holds for this manager; None where the default does."""
+        """Return the stored text that takes effect for this manager; None for the default."""
         return self._now.effective.get(name) or None
 
     def typed(self, module: str, name: str, *, localized: bool = False) -> Value | None:
-        """The stored value of ``mgr/<module>/<name>``, as ``module`` declared it.
+        """Return the stored value of ``mgr/<module>/<name>``, in the type ``module`` declared.
 
-        None where nothing is stored or nothing of that name is declared. With ``localized``,
+        None if nothing is stored or no option of that name is declared. With ``localized``,
         ``mgr/<module>/<manager id>/<name>`` is preferred.
 
         Raises:
-            ValueError: The stored text cannot be read as the declared type.
+            ValueError: The stored text does not fit the declared type.
 
         """
         now = self._now
         if now.schemas_version != self.schemas.version:
             now = self._now = _Snapshot(now.sections, now.effective, self.schemas.version)
         key = (module, name, localized)
-        # Threads that meet here compute the same value twice, which does no harm.
+        # Two threads at once may compute the same value twice, which does no harm.
         known = now.typed.get(key, _UNREAD)
         if known is _UNREAD:
             known = now.typed[key] = self._read(now, module, name, localized=localized)
         return known  # type: ignore[return-value]  # _UNREAD was replaced
 
     def manager_option(self, name: str) -> Value | None:
-        """An option of the manager itself, typed; its default where nothing is stored.
+        """Return one of the manager's own options, typed; its default where nothing is stored.
 
         Raises:
             KeyError: The manager has no such option.
@@ -118,10 +142,10 @@ class ConfigValues:
         return spec.parse(text) if text or spec.type == "str" else None
 
     def manager_option_of(self, who: str, name: str) -> Value | None:
-        """As ``manager_option``, the way ``who`` would read it.
+        """Return the value of ``manager_option`` that takes effect for ``who``, such as ``mgr.b``.
 
         Raises:
-            KeyError: The manager has no such option, or ``who`` is no section.
+            KeyError: The manager has no such option, or ``who`` is not a valid section.
 
         """
         spec = self.schemas.manager_options.get(name)
@@ -135,21 +159,21 @@ class ConfigValues:
         return spec.parse(text) if text or spec.type == "str" else None
 
     def entity(self, who: str) -> dict[str, StoredOption]:
-        """What ``who`` (``mgr``, ``mgr.a``, ``osd.3``) sees: the most specific setting of each.
+        """Return what takes effect for ``who`` (``mgr``, ``mgr.a``, ``osd.3``), by option.
 
         Raises:
-            InvalidArgumentError: ``who`` is no section.
+            InvalidArgumentError: ``who`` is not a valid section.
 
         """
         chain = sections_of(who)
         return dict(sorted(_merged(self._now.sections, chain).items()))
 
     def stored(self, section: str, name: str) -> str | None:
-        """The text stored in exactly this section; None if there is none."""
+        """Return the text stored in exactly this section; None if there is none."""
         return self._now.sections.get(section, {}).get(name)
 
     def dump(self) -> list[StoredOption]:
-        """Everything stored: ``global``, then type by type, each before its ids."""
+        """Return every stored option: ``global``, then by type, each type before its ids."""
         return [
             StoredOption(section, name, value)
             for section, options in sorted(self._now.sections.items(), key=_section_rank)
@@ -157,10 +181,10 @@ class ConfigValues:
         ]
 
     def invalid_values(self) -> list[tuple[StoredOption, str]]:
-        """What is stored and does not fit its declaration, and why not.
+        """Return each stored option whose value does not fit its declaration, and the reason.
 
-        It was stored by force, or fitted an earlier release of its module. Values of options that
-        nobody on this host declares are left out: nobody reads them.
+        It was stored by force, or was valid in an earlier version of its module. Options that
+        nothing on this host declares are left out, since nothing reads them.
         """
         return [(option, why) for option in self.dump() if (why := self._invalid_reason(option))]
 
@@ -173,18 +197,18 @@ class ConfigValues:
         force: bool = False,
         known_types: Collection[str] = (),
     ) -> Put:
-        """The write that stores ``name`` for ``who``, checked and normalised.
+        """Check and normalise ``value``; return the write that stores it for ``who``.
 
-        With ``force``, an unknown option, an unknown kind of daemon or a value that does not fit
-        is stored as it is. ``known_types`` are the kinds of daemons that are known beside Ceph's.
+        With ``force``, an unknown option, an unknown type of daemon or an invalid value is stored
+        as given. ``known_types`` are the types of daemons that exist beside those of Ceph.
 
         Raises:
-            InvalidArgumentError: No such option, target or value; says which.
+            InvalidArgumentError: The option, target or value is invalid; the message says which.
 
         """
         kind = sections_of(who)[-1].partition(".")[0]
         if not force and kind not in {*TYPE_ORDER, *known_types}:
-            # Stored there it would never be read, and nobody would be told of the slip.
+            # Nothing would ever read the value, and the typing mistake would go unnoticed.
             raise InvalidArgumentError(f"{_unknown(who)}; --force stores it all the same")
         spec = self.schemas.find(name)
         if spec is not None and spec.fixed:
@@ -198,7 +222,7 @@ class ConfigValues:
             raise InvalidArgumentError(f"unrecognized config option '{name}'{self._hint(name)}")
         ours = who in {GLOBAL, OURS} or who.startswith(f"{OURS}.")
         if name.startswith(MODULE_PREFIX) and not ours:
-            # Only managers read module options: elsewhere the value would never be seen.
+            # Only managers read module options; in another section nothing would read the value.
             raise InvalidArgumentError(
                 f"unrecognized config target '{who}': options of modules are read from "
                 f"{GLOBAL}, {OURS} and {OURS}.<id>"
@@ -231,7 +255,7 @@ class ConfigValues:
 
 
 def sections_of(who: str) -> tuple[str, ...]:
-    """The sections that ``who`` reads, least specific first.
+    """Return the sections that take effect for ``who``, least specific first.
 
     Raises:
         InvalidArgumentError: ``who`` is neither ``global`` nor a type nor ``<type>.<id>``.
@@ -258,7 +282,7 @@ def _normalised(spec: OptionSpec, value: str) -> str:
     try:
         return spec.normalise(value)
     except InvalidArgumentError as error:
-        # Behind Ceph's own words, which scripts match on.
+        # Appended, because scripts match on the beginning, which is Ceph's text.
         raise InvalidArgumentError(f"{error} (option {spec.name})") from None
 
 

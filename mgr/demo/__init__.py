@@ -1,1 +1,1 @@
-"""mgr-demo: an etcd and three managers on one machine, for a first look."""
+"""mgr-demo: an etcd and three managers on one machine, for a first try."""

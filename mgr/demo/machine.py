@@ -1,4 +1,4 @@
-"""What the demo needs of this machine: an etcd, the programs, free ports."""
+"""Find what the demo needs on this machine: an etcd, the programs, free ports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Etcd:
-    """An etcd program, and whether managers trust its release with who leads."""
+    """An etcd program, and whether managers may elect a leader on its version."""
 
     program: str
     version: str
@@ -38,7 +38,7 @@ class Etcd:
 
 
 def find_etcd() -> Etcd:
-    """The etcd on PATH if its release can be trusted, else the one of the ``demo`` extra.
+    """Return the etcd on PATH if its version is trusted, else the one of the ``demo`` extra.
 
     Raises:
         DemoError: There is neither.
@@ -88,7 +88,7 @@ def etcd_command(etcd: Etcd, data: Path) -> list[str]:
 
 
 def program(name: str) -> str:
-    """The console script beside this interpreter, or on PATH.
+    """Return the path of the console script beside this interpreter, or on PATH.
 
     Raises:
         DemoError: It is not installed.
@@ -102,10 +102,10 @@ def program(name: str) -> str:
 
 
 def refuse_taken_ports() -> None:
-    """See that every port the demo uses is free.
+    """Check that every port the demo uses is free.
 
     Raises:
-        DemoError: One is taken; says which and for what.
+        DemoError: One is taken; the message names it and its purpose.
 
     """
     wanted = {ETCD_PORT: "etcd", ETCD_PEER_PORT: "etcd's peers"}
@@ -113,7 +113,7 @@ def refuse_taken_ports() -> None:
         wanted |= {port: f"{kind} of manager {name}" for name, port in ports.items()}
     for port, purpose in wanted.items():
         with socket.socket() as probe:
-            # As servers do: a connection that is just fading away does not count as taken.
+            # As servers do: a port with a connection in TIME_WAIT does not count as taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))

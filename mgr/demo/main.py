@@ -1,8 +1,8 @@
-"""mgr-demo: an etcd and three managers on this machine, and what to try with them.
+"""mgr-demo: run an etcd and three managers on this machine, and show what to try with them.
 
-For a first look, and nothing else: one etcd has no second to survive it. Data and logs stay in
-one folder; a second start finds what the first one left. Whatever is started here ends with
-it, even when the demo itself is killed: then the kernel kills what it started.
+For a first try only: a single etcd is no redundant store. Data and logs are kept in one folder, and
+a second start uses the data of the first one. Every process that the demo starts ends with it; if
+the demo itself is killed, the kernel kills them.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from mgr.demo.text import exit_text, short_path, what_to_try, worker_of
 from mgr.errors import MgrError
 
 START_LIMIT_S: Final = 30.0
-"""An etcd, three interpreters and an election, on a slow machine, the first time."""
+"""Time limit to start an etcd, three managers and hold an election, on a slow machine."""
 STOP_LIMIT_S: Final = 8.0
-"""A hand-over drains for two seconds; whoever takes longer than this is killed."""
+"""A process that takes longer than this to stop is killed; a hand-over drains for two seconds."""
 POLL_EVERY_S: Final = 0.1
 RESTART_PAUSE_S: Final = 1.0
 QUICK_ENDS_MAX: Final = 3
-"""A manager that ends so often before anybody led cannot start at all."""
+"""A manager that ended this often before there was an active cannot start at all."""
 
-# Asks the kernel to be killed with its parent, makes sure that this parent still lives, and
-# becomes the program. A process of its own, because Python code between fork and exec may hang
-# in a program with threads, and ours has gRPC's.
+# Requests the kernel to kill this process with its parent, checks that the parent still lives, and
+# executes the program. In a process of its own, because Python code between fork and exec may hang
+# in a program with threads, and gRPC has threads.
 LAUNCHER: Final = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
@@ -61,7 +61,7 @@ LAUNCHER: Final = (
 @click.option("--dir", "folder", default=".demo", show_default=True, help="Where data and logs go")
 @click.option("--once", is_flag=True, help="Start, run one command, stop: for tests")
 def main(folder: str, *, once: bool) -> None:
-    """Start all of it, wait for Ctrl-C, stop all of it; exit status 1 if it could not start."""
+    """Start the demo, wait for Ctrl-C, stop it. The exit status is 1 if it could not start."""
     try:
         refuse_taken_ports()
         demo = Demo(Path(folder).absolute(), find_etcd(), program("mgrd"))
@@ -72,7 +72,7 @@ def main(folder: str, *, once: bool) -> None:
 
 
 class Demo:
-    """One run: what was started, and why it stops."""
+    """One run of the demo: its processes, and the failure that ended it."""
 
     def __init__(self, folder: Path, etcd: Etcd, mgrd: str) -> None:
         """Keep data and logs under ``folder``."""
@@ -84,10 +84,10 @@ class Demo:
         self.processes: dict[str, Process] = {}
 
     async def run(self, *, once: bool) -> None:
-        """Start, tell, wait for a signal, stop.
+        """Start the processes, print what to try, wait for a signal, stop.
 
         Raises:
-            DemoError: Something cannot start or ended; nothing is left running.
+            DemoError: A process cannot start or has ended; nothing is left running.
 
         """
         work = asyncio.current_task()
@@ -95,13 +95,13 @@ class Demo:
             raise AssertionError("a coroutine runs in a task")
         _on_signals(work.cancel)
         try:
-            # A signal cancels; whatever was being waited for, stopping comes next.
+            # A signal cancels this task at any ``await``; stopping comes next in every case.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serve(once=once)
         except* DemoError as errors:
             self.failure = _first(errors)
         finally:
-            # A second Ctrl-C must not interrupt the stopping: it is bounded anyway.
+            # A second Ctrl-C must not interrupt the stopping, which has a time limit anyway.
             _on_signals(lambda: None)
             click.echo("\nstopping")
             await self._stop()
@@ -138,7 +138,7 @@ class Demo:
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A group of its own: Ctrl-C reaches the demo alone, which stops them in order.
+                # Its own process group: Ctrl-C is sent to the demo only, which stops all in order.
                 process_group=0,
             )
         self.processes[name] = process
@@ -150,7 +150,7 @@ class Demo:
         raise DemoError(f"etcd ended: {self._last_words('etcd')}")
 
     async def _keep_running(self, name: str) -> None:
-        """Start a manager, and start it again whenever it ends: what systemd would do."""
+        """Start a manager and restart it whenever it ends, as systemd would do."""
         for ends in range(1, sys.maxsize):
             process = await self._spawn(name, self._mgrd_command(name))
             status = await process.wait()
@@ -169,11 +169,11 @@ class Demo:
 
     def _last_words(self, name: str) -> str:
         path = self.folder / f"{name}.log"
-        lines = path.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        lines = path.read_text(errors="replace").strip().splitlines() or ["its log is empty"]
         return f"{lines[-1][:300]} ({short_path(path)})"
 
     async def _stop(self) -> None:
-        """End everything: the managers together, then etcd, which they need to say goodbye."""
+        """Stop the managers together, then etcd, which they need to release their keys."""
         etcd = self.processes.pop("etcd", None)
         async with asyncio.TaskGroup() as group:
             for process in self.processes.values():
@@ -184,7 +184,7 @@ class Demo:
     # -- what the user sees --------------------------------------------------------------------
 
     async def _introduce(self, client: AsyncClient) -> None:
-        """Enable the tutorial's module and tell what there is to try."""
+        """Enable the tutorial's module and print what there is to try."""
         active, standbys = await self._wait_until_settled(client)
         for name, port in HELLO_PORTS.items():
             await _run_command(
@@ -199,7 +199,7 @@ class Demo:
     async def _wait_until_settled(
         self, client: AsyncClient
     ) -> tuple[ManagerInfo, tuple[ManagerInfo, ...]]:
-        """Wait until one manager is active and the others stand by, each with its addresses."""
+        """Wait until one manager is active and the others are standbys with known addresses."""
         limit = CLOCK.now() + START_LIMIT_S
         error: MgrError | None = None
         while CLOCK.now() < limit:
@@ -229,7 +229,7 @@ class Demo:
 
 
 async def _run_command(client: AsyncClient, *words: str) -> str:
-    """Run a command that must succeed; what it printed."""
+    """Run a command that must succeed; return its output."""
     answer = await client.execute(list(words), timeout_s=START_LIMIT_S)
     if answer.retval:
         raise DemoError(f"{' '.join(words)}: {answer.stderr}")
@@ -237,7 +237,7 @@ async def _run_command(client: AsyncClient, *words: str) -> str:
 
 
 async def _wait_until_listening(port: int) -> None:
-    """Wait until something listens on ``port``; whoever should listen reports its own end."""
+    """Wait until a process listens on ``port``. Its early exit is reported by its own task."""
     while True:
         try:
             _, writer = await asyncio.open_connection(HOST, port)
@@ -249,7 +249,7 @@ async def _wait_until_listening(port: int) -> None:
 
 
 async def _end(process: Process) -> None:
-    """Ask a process to end, then make it."""
+    """Terminate a process; kill it if it does not end in time."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:

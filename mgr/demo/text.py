@@ -1,4 +1,4 @@
-"""What the demo tells its user: who leads, where, and what to try."""
+"""The texts that the demo prints: the active, the addresses, and what to try."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from mgr.demo.machine import HELLO_PORTS, HOST, HOSTS
 
 
 def what_to_try(active: ManagerInfo, standbys: Sequence[ManagerInfo], guard: int) -> str:
-    """Who leads, where, and five things to do; ``guard`` is the active's ``mgrd`` process."""
+    """Return the text with the active, the addresses and five things to try.
+
+    ``guard`` is the process id of the active's ``mgrd``.
+    """
     standby = standbys[0]
     page = f"http://{HOST}:{HELLO_PORTS[standby.name]}/"
     binaries = shlex.quote(str(Path(sys.executable).parent))
@@ -42,7 +45,7 @@ Ctrl-C stops all of it; the data stay for the next start."""
 
 
 def worker_of(guard: int) -> int:
-    """The process id of a guard's worker, below its reaper; the guard's own while it has none."""
+    """Return the process id of a guard's worker, child of its reaper; the guard's id if none."""
     reapers = _children(guard)
     workers = _children(reapers[-1]) if reapers else []
     return workers[0] if workers else guard
@@ -57,11 +60,11 @@ def _children(pid: int) -> list[int]:
 
 
 def exit_text(status: int) -> str:
-    """How a process ended, in words."""
+    """Describe in words how a process ended."""
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
 def short_path(path: Path) -> str:
-    """A path as one would type it here."""
+    """Return ``path`` relative to the working directory, if it is below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""One tick of a candidate: look at what is known, decide, try."""
+"""Campaign for leadership: watch the keys that matter, decide when to try, and try once."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from mgr.store.keys import Keys
 
 @dataclass(slots=True)
 class WatchedKey:
-    """One key as its feed last showed it.
+    """The last known state of one key, kept up to date from a feed of the store.
 
     Attributes:
         record: The key; None while it is absent.
-        known: Whether the feed was current when it last spoke. Unknown is neither here nor gone.
-        revision: The newest revision the feed told of. What is older says nothing new.
-        changed_s: When it last appeared or vanished, on the clock.
+        known: Whether the feed was current at its last event. While False, the key may exist or
+            not, whatever ``record`` is.
+        revision: The newest revision the feed delivered. Older data is ignored.
+        changed_s: When the key last appeared or vanished, in seconds on the clock.
 
     """
 
@@ -46,13 +47,13 @@ class WatchedKey:
     changed_s: float = float("-inf")
 
     def apply(self, event: FeedEvent, now_s: float) -> None:
-        """Bring up to date what is known."""
+        """Update from one event of the feed, received at ``now_s``."""
         match event:
             case Interrupted():
                 self.known = False
                 return
             case Listed(records=records, revision=revision):
-                # A fresh start, whatever was known: the store may have been restored.
+                # Replaces everything, even by an older revision: the store may have been restored.
                 self.revision = revision
                 self._set_record(next((r for r in records if r.key == self.key), None), now_s)
             case Changed(put=put, revision=revision) if revision > self.revision:
@@ -64,13 +65,13 @@ class WatchedKey:
         self.known = True
 
     def apply_read(self, record: Record | None, revision: Revision, now_s: float) -> None:
-        """Take in how a transaction found the key at ``revision``, if the feed is not as far."""
+        """Update from a read at ``revision``, unless the feed is already at or past it."""
         if revision > self.revision:
             self.revision = revision
             self._set_record(record, now_s)
 
     def compare_unchanged(self) -> Compare:
-        """The comparison that holds while the key is as it was seen."""
+        """Return the comparison that succeeds while the key is still in its last known state."""
         if self.record is None:
             return Created(self.key, ABSENT)
         return Modified(self.key, self.record.mod_revision)
@@ -82,7 +83,11 @@ class WatchedKey:
 
 
 class Candidate:
-    """Tries for the leader key. Level, not edge: each tick looks at what is true now."""
+    """Tries to create the leader key.
+
+    Level-triggered: each attempt decides from the present state of the watched keys, not from the
+    event that caused it, so that a missed event delays an attempt and loses nothing.
+    """
 
     def __init__(
         self, store: Store, keys: Keys, clock: Clock, name: str, rng: random.Random
@@ -99,9 +104,10 @@ class Candidate:
         self._rng = rng
 
     def campaign_delay_s(self, timing: Timing) -> float | None:
-        """How long to wait before trying; None while somebody leads or nobody is to, as is known.
+        """Delay in seconds before the next attempt; None while there should be none.
 
-        A successor named by ``transfer`` tries at once and the others leave it a head start.
+        None if a leader is known, or if the managers are set down. A successor named by the key
+        ``transfer`` tries at once and the other managers leave it a head start.
         """
         if self.leader.record is not None and self.leader.known:
             return None
@@ -116,32 +122,33 @@ class Candidate:
         return max(0.0, timing.transfer_head_start_s - waited_s)
 
     def holds_leader_key(self, lease: LeaseId) -> bool:
-        """Whether the feed shows the leader key hanging on ``lease``: an attempt came through."""
+        """Whether the feed shows the leader key attached to ``lease``: an attempt succeeded."""
         return self.leader.record is not None and self.leader.record.lease == lease
 
     async def campaign(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
-        """Try once to make the leader key; its create revision, or None if that failed.
+        """Try once to create the leader key; return its create revision, or None if that failed.
 
-        An unclear answer is read back, never sent again blindly: the first attempt may have
-        come through. One that comes through even later is found by ``holds_leader_key``.
+        If the outcome is unknown, the key is read back and the request is not repeated: the first
+        one may have been executed. One that is executed even later is found by
+        ``holds_leader_key``.
 
         Raises:
             LeaseExpiredError: The lease is gone; nothing was done.
-            StoreUnavailableError: Nothing is known; look again.
+            StoreUnavailableError: The outcome is unknown; try again.
 
         """
         watched_keys = (self.leader, self.transfer, self.down, self.version)
         try:
             outcome = await self._store.commit(
                 [Put(self._keys.leader, value, lease)],
-                # A transfer that was not heard of yet makes the attempt fail, instead of
-                # snatching the office from the named successor; the answer tells of it. So does
-                # the wish that nobody leads: once it stands there, nobody begins to.
+                # A transfer that this feed has not delivered yet makes the attempt fail, instead
+                # of taking leadership from the named successor; the answer carries the transfer.
+                # The key ``down`` works alike: while it exists, no term begins.
                 when=(
                     Created(self._keys.leader, ABSENT),
                     self.transfer.compare_unchanged(),
                     Created(self._keys.down, ABSENT),
-                    # Whoever decided that he is not too old decided it of this very release.
+                    # Eligibility was decided for this very version of the last leader.
                     self.version.compare_unchanged(),
                 ),
                 otherwise_get=tuple(watched_key.key for watched_key in watched_keys),
@@ -157,13 +164,14 @@ class Candidate:
         return None
 
     async def claim(self, value: str, lease: LeaseId, timing: Timing) -> Revision | None:
-        """Read the leader key back: its create revision if it hangs on ``lease``, or None.
+        """Read the leader key back; return its create revision if ``lease`` holds it, or None.
 
-        It is written anew, which makes it good as of now: one that an earlier attempt made may
-        name a worker that is gone, and may have been there unheard of for long.
+        Its value is written again with ``value``: a key that an earlier attempt created may name a
+        worker that is gone, and may have existed unnoticed for long. The write also proves that
+        the key exists now.
 
         Raises:
-            StoreUnavailableError: Nothing is known; look again.
+            StoreUnavailableError: The outcome is unknown; try again.
 
         """
         record = await self._store.get(self._keys.leader, timeout_s=timing.request_s)
@@ -171,7 +179,7 @@ class Candidate:
             return None
         outcome = await self._store.commit(
             [Put(self._keys.leader, value, lease)],
-            # Held up on its way, it must not undo what was written later.
+            # A delayed request must not overwrite what was written later.
             when=[
                 Created(self._keys.leader, record.create_revision),
                 Modified(self._keys.leader, record.mod_revision),

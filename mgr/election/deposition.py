@@ -1,18 +1,19 @@
-"""A standby ends the term of a leader that has fallen silent, before its lease does.
+"""Deposition: a standby ends the term of a leader without heartbeats, before its lease expires.
 
-``SilenceDetector`` decides and is pure; ``Deposition`` does, in one transaction that
-compares everything the decision rested on.
+``SilenceDetector`` decides, without I/O. ``Deposition`` executes the decision, in one transaction
+that compares everything the decision was based on.
 
 Theory of operation
 -------------------
-The silence is counted from the moment the last sign of life was *observed* (see ``heartbeat``), and
-only while this standby itself hears the store often enough. A gap of its own starts the count
-anew: it was slow, or cut off, or the store was away for everybody, and then a silence says nothing
-about the leader. So an election inside etcd, a pause of this machine, or a cut cable deposes
-nobody, and after a common outage the leader has a whole window to be the first to speak.
+The silence is measured from the moment the last heartbeat was *observed* (see ``heartbeat``), and
+only while the store answers this standby often enough. After a gap in the answers the measurement
+starts again from zero: then this standby was slow or cut off, or the store was unavailable for
+everybody, and the silence proves nothing about the leader. So an election inside etcd, a pause of
+this machine, or a cut cable deposes nobody, and after a common outage the leader has a whole
+timeout to send the next heartbeat.
 
-However wrong the count were, only a leader can be deposed that is seen as it is: if it spoke
-meanwhile, or changed its window, or its term ended, a comparison fails.
+Even a wrong measurement can depose only a leader that is still in the observed state: if it has
+sent a heartbeat since, or changed its timeout, or its term has ended, a comparison fails.
 """
 
 from __future__ import annotations
@@ -39,27 +40,31 @@ from mgr.store.keys import Keys
 
 GAP_S: Final = 0.1
 GAPS_PER_TIMEOUT: Final = 5
-"""The longest gap in what a standby hears of the store: the fifth part of the window, and not
-less than ``GAP_S``."""
+"""The longest gap between two answers of the store to a standby: a fifth of the heartbeat timeout,
+and at least ``GAP_S``."""
 POLLS_PER_GAP: Final = 2
 GRAIN_S: Final = 0.001
-"""A look comes this long after the moment it is about."""
+"""A poll happens this long after the moment at which the limit is reached."""
 RATE_LIMIT_S: Final = 10
-"""At most one deposition in so many seconds in a cluster. After another one that soon, something
-else is wrong than one manager, and the lease is the better judge."""
+"""At most one deposition per cluster in so many seconds. If a second one were needed that soon,
+more than one manager is in trouble, and waiting for the lease to expire is safer."""
 
 
 class LeaderSnapshot(NamedTuple):
-    """What a standby saw of a leader. Whatever of it moves is a sign of life."""
+    """The observed revisions of a leader. A change of any of them is a sign of life."""
 
     term: Revision
     leader: Revision
+    """Modify revision of the leader key."""
     heartbeat: Revision
-    """Modify revisions; ``ABSENT`` for a pulse that was never written."""
+    """Modify revision of the heartbeat key; ``ABSENT`` if no heartbeat was ever written."""
 
 
 class SilenceDetector:
-    """Pure: told of every answer of the store and what it showed; says when it is enough."""
+    """Measures how long a leader has been silent, and decides when it may be deposed.
+
+    Pure: it is given every answer of the store and the time at which the answer came.
+    """
 
     def __init__(
         self,
@@ -69,9 +74,10 @@ class SilenceDetector:
         *,
         sends_heartbeats: bool = True,
     ) -> None:
-        """Begin to count: a leader whose record tells ``timeout_s`` gave ``snapshot``.
+        """Begin to measure at ``now_s``, from ``snapshot`` of a leader with ``timeout_s``.
 
-        ``sends_heartbeats``: it writes heartbeats, as far as its record tells.
+        ``timeout_s`` is the heartbeat timeout in the leader's record. ``sends_heartbeats`` is False
+        for a leader whose record has no such timeout.
         """
         self.sends_heartbeats = sends_heartbeats
         self.snapshot = snapshot
@@ -81,7 +87,10 @@ class SilenceDetector:
         self._answered_s = now_s
 
     def on_answer(self, snapshot: LeaderSnapshot, timeout_s: float, now_s: float) -> None:
-        """The store answered, and this is what it showed."""
+        """Record that the store answered at ``now_s`` with this snapshot and timeout.
+
+        The measurement starts again if the snapshot changed, or if the answer before is too old.
+        """
         if snapshot != self.snapshot or now_s - self._answered_s > self.gap_s:
             self.snapshot = snapshot
             self.limit_s = safe_takeover_s(timeout_s)
@@ -90,7 +99,10 @@ class SilenceDetector:
         self._answered_s = now_s
 
     def silent_s(self) -> float:
-        """How long the leader has certainly been silent: up to the last answer, not up to now."""
+        """How long the leader has certainly been silent, in seconds.
+
+        Counted up to the last answer, not up to now: of the time since, nothing is known.
+        """
         return self._answered_s - self._since_s
 
     def may_depose(self) -> bool:
@@ -98,31 +110,32 @@ class SilenceDetector:
         return self.silent_s() > self.limit_s
 
     def pause_s(self, now_s: float) -> float:
-        """How long to wait before the store is asked again."""
+        """How long to wait before the next poll of the store, in seconds."""
         due_s = self._since_s + self.limit_s - now_s
         return min(max(due_s, 0.0) + GRAIN_S, self.gap_s / POLLS_PER_GAP)
 
 
 def heartbeat_timeout_s(leader: Record) -> float:
-    """The window that a leader's record tells; 0 if it has no pulse or cannot be read.
+    """Return the heartbeat timeout in a leader's record; 0 if it has none or is unreadable.
 
-    Never one's own setting: managers may be set differently, and a leader believes in its own.
+    The standby's own setting is never used: managers may be configured differently, and a leader
+    relies on the timeout in its own record.
     """
     value = decode(leader.value, Leader)
     return 0.0 if value is None else value.heartbeat_timeout_s
 
 
 def unleased_timeout_s(leader: Record, lease_ttl_s: float) -> float:
-    """How long to watch a leader key that no lease will ever remove; 0 if one will.
+    """How long to watch a leader key that has no lease; 0 if it has one.
 
-    Somebody overwrote it by hand. A leader that lives repairs it, which shows; of one that does
-    not, the key would stand for ever.
+    Somebody overwrote such a key by hand. A living leader repairs it, which changes its revision.
+    After the death of the leader the key would exist for ever, so a standby removes it.
     """
     return lease_ttl_s if leader.lease == NO_LEASE else 0.0
 
 
 class Deposition:
-    """The one deed against another manager's office."""
+    """Ends the term of another manager."""
 
     def __init__(self, store: Store, keys: Keys, name: str) -> None:
         """Depose on behalf of manager ``name``."""
@@ -131,7 +144,7 @@ class Deposition:
         self._name = name
 
     async def snapshot(self, leader: Record, *, timeout_s: float) -> LeaderSnapshot:
-        """Read the pulse, linearizably; ``leader`` is the leader key as it was seen last.
+        """Read the heartbeat key, linearizably; ``leader`` is the leader key as last observed.
 
         Raises:
             StoreUnavailableError: The store did not answer.
@@ -142,10 +155,10 @@ class Deposition:
         return LeaderSnapshot(leader.create_revision, leader.mod_revision, seen)
 
     async def depose(self, silence: SilenceDetector, *, timeout_s: float) -> Revision | None:
-        """End the silent term; the revision at which it ended, or None if it did not.
+        """End the silent term; return the revision at which it ended, or None if it did not.
 
         Raises:
-            StoreUnavailableError: Nothing is known; look again.
+            StoreUnavailableError: The outcome is unknown; poll again.
 
         """
         snapshot = silence.snapshot
@@ -160,7 +173,7 @@ class Deposition:
             term=snapshot.term,
             name="" if value is None else value.name,
             reason="deposed",
-            # Not seen dead: only outwaited.
+            # The process may still run: it was only waited for, not seen dead.
             quiesced=False,
             window_s=_left_s(before, silence),
         )
@@ -184,11 +197,12 @@ class Deposition:
 
 
 def _left_s(record: TermRecord | None, silence: SilenceDetector) -> float:
-    """How long after the deposition the silent term, or one before it, may still act.
+    """How long after the deposition the silent term, or one before it, may still act, in seconds.
 
-    The record says how long after the *end* of the key; the silence was outwaited already, and
-    earlier terms, whose time runs from the key's making, were waited for at least as long. Of a
-    leader that shows no sign of life while it is well, the silence says nothing.
+    ``record.window_s`` counts from the *end* of the leader key. The silence has already been waited
+    for, so it is subtracted. That is right for earlier terms too: their time runs from the creation
+    of the key, which was before the silence. A leader that sends no heartbeats is silent while it
+    is healthy, so nothing is subtracted for it.
     """
     if record is None:
         return UNKNOWN_WINDOW_S

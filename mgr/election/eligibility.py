@@ -1,52 +1,56 @@
-"""May this manager lead on the store it was given?
+"""Decide whether this manager is eligible to lead on its etcd cluster.
 
-Judged from the store's identity, from its version, and from the release that led last: what a
-newer one wrote, an older one may not understand.
+The decision depends on the identity of the cluster, on its etcd version, and on the mgrd version
+that led last: an older mgrd may not understand data that a newer one wrote.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
+from mgr.election.records import Presence
+from mgr.errors import NotFoundError, NotPermittedError
 from mgr.store.api import StoreStatus
 from mgr.store.identity import StoreIdentity
 
 TRUSTED_FROM: Final = ((3, 5, 28), (3, 6, 9), (3, 7, 0))
-"""The first release of each line that renews no revoked lease and serves no stale read."""
+"""The first etcd version of each release line that renews no revoked lease and serves no stale
+read."""
 
 _NUMBERS: Final = re.compile(r"\d+(?:\.\d+)*")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 class Eligibility:
-    """What was seen of the store, and what is wrong with it."""
+    """Collects the reasons why this manager must not lead."""
 
     def __init__(self, version: str, *, untrusted: bool, downgrade: bool) -> None:
-        """Judge for a manager of ``version``.
+        """Decide for a manager that runs mgrd ``version``.
 
-        With ``untrusted``, lead on any etcd (a setting for tests); with ``downgrade``, after any
-        release.
+        With ``untrusted`` it may lead on any etcd version (a setting for tests); with
+        ``downgrade``, after a leader of any mgrd version.
         """
         self._version = version
         self._untrusted = untrusted
         self._downgrade = downgrade
         self.identity = StoreIdentity()
-        """What is known of the etcd cluster: its id, the newest revision and term."""
+        """The known identity of the etcd cluster: its id, the newest revision and term."""
         self._store_version_reason = ""
         self._downgrade_reason = ""
 
     @property
     def reason(self) -> str:
-        """Why not to lead, for an operator; empty if there is nothing against it."""
+        """Why this manager is not eligible, in words for an operator; empty if it is eligible."""
         return self.identity.trouble or self._store_version_reason or self._downgrade_reason
 
     def check_store(self, status: StoreStatus) -> None:
-        """Judge the store's version anew."""
+        """Update the decision from the etcd version in ``status``."""
         self._store_version_reason = self._check_store_version(status)
 
     def check_leader_version(self, version: str) -> None:
-        """Judge anew by the ``version`` that led last; empty while none ever has."""
+        """Update the decision from the mgrd ``version`` that led last; empty if none ever led."""
         older = version_numbers(self._version) < version_numbers(version) and not self._downgrade
         self._downgrade_reason = (
             f"mgrd {version} has led here, this is {self._version}, which may not understand what "
@@ -65,16 +69,39 @@ class Eligibility:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """What releases are ordered by: the numbers at the beginning; none sorts before all."""
+    """Return the numbers at the beginning of ``version``, which order versions.
+
+    A version without numbers gives an empty tuple, which sorts before all others.
+    """
     found = _NUMBERS.match(version)
     return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def is_trusted(version: str) -> bool:
-    """Whether an etcd of this version may decide who leads; not if the version is unreadable."""
+    """Whether managers may elect a leader on this etcd version; False if it is unreadable."""
     numbers = _VERSION.match(version)
     if numbers is None:
         return False
     found = tuple(int(number) for number in numbers.groups())
     line = [first for first in TRUSTED_FROM if first[:2] == found[:2]]
     return found >= line[0] if line else found > TRUSTED_FROM[-1]
+
+
+def check_successor(name: str, presences: Sequence[Presence], *, own: str) -> None:
+    """Raise unless the manager ``name`` can take over leadership from ``own``.
+
+    Raises:
+        NotFoundError: ``name`` is no warm standby; the message lists the warm standbys.
+        NotPermittedError: ``name`` runs an older version, which may not read what was written.
+
+    """
+    versions = {each.name: each.version for each in presences}
+    warm = sorted({each.name for each in presences if each.warm} - {own})
+    if name not in warm:
+        known = ", ".join(warm) or "there is none"
+        raise NotFoundError(f"manager {name!r} is no warm standby: {known}")
+    theirs, ours = versions[name], versions.get(own, "")
+    if version_numbers(theirs) < version_numbers(ours):
+        raise NotPermittedError(
+            f"manager {name!r} runs {theirs}, which is older than {ours} here: it would not lead"
+        )

@@ -1,7 +1,8 @@
-"""The deeds of whoever holds the leader key: sign for it, name a successor, give it back.
+"""What the holder of the leader key writes: its term record, heartbeats, a successor, the release.
 
-Each is guarded by the key's create revision, so that none can touch a successor's office, and
-each may be sent again: the second time changes nothing that the first did not.
+Each write is fenced by the create revision of the key, so that none can change anything in a
+successor's term. Each may be repeated: the second execution changes nothing that the first did
+not.
 """
 
 from __future__ import annotations
@@ -31,24 +32,26 @@ from mgr.store.api import (
 from mgr.store.keys import Keys
 
 TRANSFER_TTL_S: Final = 10
-"""How long the wish for a successor stands."""
+"""Time to live of the key ``transfer``, which names the wanted successor."""
 
 
 class HeartbeatResult(Enum):
-    """What became of a heartbeat."""
+    """The result of a heartbeat."""
 
     CONFIRMED = auto()
+    """The leader key is held."""
     LOST = auto()
+    """The leader key is gone, or belongs to another term."""
     SHARED = auto()
-    """The leader key is held, and by somebody else in the same term as well."""
+    """The leader key is held, and another process acts in the same term as well."""
 
 
 class _OvertakenError(StoreUnavailableError):
-    """A heartbeat was refused since an earlier one of the same process had come through."""
+    """A heartbeat failed because an earlier one of the same process was executed after all."""
 
 
 class LeaderKey:
-    """The leader key, from having won it to having given it back."""
+    """The leader key of one term, from its acquisition to its release."""
 
     def __init__(
         self, store: Store, keys: Keys, name: str, term: Revision, *, version: str
@@ -61,26 +64,30 @@ class LeaderKey:
         self._version = version
         self._fence = Created(keys.leader, term)
         self.predecessor: TermRecord | None = None
-        """How the term before stood when this one signed; None before that, and if unknown."""
+        """The record of the previous term when this term opened its own; None before, if unknown
+        and in the first term."""
         self._earlier_terms_s: float | None = None
         self._last_heartbeat: Revision | None = None
         """The revision of the last heartbeat of this process; None before the first."""
         self._unanswered: set[str] = set()
-        """Heartbeats that were sent since and not answered."""
+        """Tokens of the heartbeats that were sent since and got no answer."""
         self._unconditional: set[str] = set()
-        """Those among them that compare nothing: they may come through at any time."""
+        """Tokens of unanswered heartbeats that did not compare the previous heartbeat: they may
+        be executed at any time."""
 
     async def open_term_record(self, window_s: float, *, timeout_s: float) -> float | None:
         """Open the record of this term: it may act for ``window_s`` after its key is gone.
 
-        With it goes the release: from now on the data is what this one writes.
+        The same transaction writes this manager's mgrd version, since the data in etcd is from now
+        on what this version writes.
 
-        Returns for how long, counted from the winning, earlier terms may still act: 0 if they are
-        certainly over; None if the office is lost. To be done before the first deed outside the
-        store: from then on a successor that finds no end-of-term record knows that it must wait.
+        Returns how long, counted from the acquisition of the leader key, earlier terms may still
+        act, in seconds: 0 if they are certainly over; None if leadership is lost. To be called
+        before the first effect outside the store: from then on a successor that finds the record
+        still open must wait.
 
         Raises:
-            StoreUnavailableError: Nothing is known; ask again.
+            StoreUnavailableError: The outcome is unknown; call again.
 
         """
         record = await self._store.get(self._keys.term_record, timeout_s=timeout_s)
@@ -88,16 +95,17 @@ class LeaderKey:
         if self._earlier_terms_s is None:
             self.predecessor = before
             if before is not None:
-                # Whoever wrote more than anybody can be set to: nobody is to wait for ever.
+                # Limited to the longest value that can be configured: a damaged record must not
+                # make this manager wait for ever.
                 self._earlier_terms_s = min(before.window_s, UNKNOWN_WINDOW_S)
             else:
                 self._earlier_terms_s = await self._unknown_s(record, timeout_s=timeout_s)
         elif before is not None and before.term == self.term:
-            # An earlier attempt came through, whose answer was lost.
+            # An earlier attempt was executed and its answer was lost.
             return self._earlier_terms_s
         outcome = await self._store.commit(
             [self._open_record(window_s), Put(self._keys.version, self._version)],
-            # An attempt that is held up must not undo ``write_heartbeat_timeout``.
+            # A delayed attempt must not overwrite a later ``write_heartbeat_timeout``.
             when=[self._fence, as_seen(self._keys.term_record, record)],
             otherwise_get=[self._keys.leader],
             timeout_s=timeout_s,
@@ -109,24 +117,25 @@ class LeaderKey:
         return None
 
     async def _unknown_s(self, record: Record | None, *, timeout_s: float) -> float:
-        """How long earlier terms may act if their record is missing or cannot be read.
+        """How long earlier terms may act if their record is missing or cannot be read, in seconds.
 
-        The first term ever has nobody to wait for. A record that was removed or spoilt since a
-        manager led here says nothing: then it is the longest that can be set.
+        0 in the first term ever: the key ``version`` shows whether a manager led before. If a
+        manager led and its record was removed or damaged, the longest configurable time is
+        assumed.
         """
         led = record or await self._store.get(self._keys.version, timeout_s=timeout_s)
         return 0.0 if led is None else UNKNOWN_WINDOW_S
 
     async def send_heartbeat(self, *, timeout_s: float) -> HeartbeatResult:
-        """Give a sign of life: write a heartbeat over the one before.
+        """Write a heartbeat over the previous one.
 
-        ``CONFIRMED`` proves that the leader key was held at some moment after the sending.
-        ``SHARED`` means that somebody else writes heartbeats in this very term: this process was
-        copied, for instance by resuming a virtual machine twice from one snapshot. Each heartbeat
-        is a value of its own, drawn by the kernel, so that copies differ in it.
+        ``CONFIRMED`` proves that the leader key was held at some moment after the request was
+        sent. ``SHARED`` means that another process writes heartbeats in the same term: this
+        process was copied, for instance by resuming a virtual machine twice from one snapshot.
+        Each heartbeat has a random value from the kernel, so that copies write different values.
 
         Raises:
-            StoreUnavailableError: Nothing is known; the deadline before stands.
+            StoreUnavailableError: The outcome is unknown; the previous deadline stays.
 
         """
         try:
@@ -160,22 +169,24 @@ class LeaderKey:
         found = outcome.found[1]
         if found is not None and found.value not in self._unanswered | self._unconditional:
             return HeartbeatResult.SHARED
-        # One of its own came through after all, or an operator removed the key: go on from there.
+        # An earlier request was executed after all, or an operator removed the key: the next
+        # heartbeat compares the revision found here.
         self._last_heartbeat = None if found is None else found.mod_revision
-        raise _OvertakenError("an earlier heartbeat came through after all")
+        raise _OvertakenError("an earlier heartbeat was executed after all: send it again")
 
     def _still_holds(self, outcome: Outcome) -> bool:
-        """Whether a refusal shows that the leader key was still held."""
+        """Whether the leader key was still held when the transaction failed."""
         leader = outcome.found[0]
         return leader is not None and leader.create_revision == self.term
 
     async def repair(self, value: str, lease: LeaseId, found: Record, *, timeout_s: float) -> None:
-        """Write the leader key as it must be; ``found`` is what somebody else wrote there.
+        """Overwrite the leader key ``found``, which somebody else changed, with the right value.
 
-        A key without this manager's lease would outlive it, and nobody could lead after it.
+        A key without this manager's lease would outlive this manager, and no other one could
+        acquire leadership after it.
 
         Raises:
-            StoreUnavailableError: Nothing is known; look again.
+            StoreUnavailableError: The outcome is unknown; read the key again.
 
         """
         await self._store.commit(
@@ -187,14 +198,14 @@ class LeaderKey:
     async def write_heartbeat_timeout(
         self, heartbeat_timeout_s: float, window_s: float, *, timeout_s: float
     ) -> bool:
-        """Write another heartbeat timeout where standbys read it, and ``window_s``.
+        """Write a new heartbeat timeout into the leader key, and ``window_s`` into the term record.
 
-        True: it stands there, and no earlier attempt that is still on its way can replace it.
-        False: it does not, and the next attempt may; a loss of the office is for others to see.
-        To be done after ``open_term_record``.
+        True: both are written, and no earlier attempt that is still under way can replace them.
+        False: nothing was written, and the next attempt may succeed. A loss of leadership is not
+        reported here; the next heartbeat finds it. To be called after ``open_term_record``.
 
         Raises:
-            StoreUnavailableError: Either window may stand there.
+            StoreUnavailableError: The old or the new timeout may be in the leader key.
 
         """
         record = await self._store.get(self._keys.leader, timeout_s=timeout_s)
@@ -205,7 +216,7 @@ class LeaderKey:
         outcome = await self._store.commit(
             [
                 Put(self._keys.leader, encode(leader), record.lease),
-                # What a successor has to wait for grows with it.
+                # A successor must wait longer after a leader with a longer timeout.
                 self._open_record(window_s),
             ],
             when=[self._fence, Modified(self._keys.leader, record.mod_revision)],
@@ -224,10 +235,11 @@ class LeaderKey:
         return Put(self._keys.term_record, encode(opened))
 
     async def nominate(self, successor: str, *, timeout_s: float) -> None:
-        """Ask the others to leave the office to ``successor`` for a moment.
+        """Ask the other managers to give ``successor`` a head start in the next campaign.
 
         Raises:
-            StoreUnavailableError: It may or may not be known; whoever is quickest succeeds.
+            StoreUnavailableError: The request may or may not be written; without it the quickest
+                manager becomes the leader.
 
         """
         grant = await self._store.grant(TRANSFER_TTL_S, timeout_s=timeout_s)
@@ -240,17 +252,17 @@ class LeaderKey:
     async def release(
         self, reason: Reason, *, left_s: float | None, timeout_s: float, why: str = ""
     ) -> bool:
-        """Delete the key and write how the term ended, in one transaction.
+        """Delete the leader key and write how the term ended, in one transaction.
 
-        To be done when nothing of *this* term acts any more. ``left_s`` says how long earlier
-        terms may still act; None, for a term that never signed, leaves their record as it is.
-        ``why`` is for people.
+        To be called when nothing of *this* term acts any more. ``left_s`` is how long earlier
+        terms may still act, in seconds; None, for a term that never opened its record, leaves
+        their record unchanged. ``why`` is a text for operators.
 
-        False if the key was not ours any more: lost, or given back by an earlier attempt whose
-        answer was lost. Both answers are final.
+        Returns False if the key was not held any more: lost, or released by an earlier attempt
+        whose answer was lost. Both results are final.
 
         Raises:
-            StoreUnavailableError: Nothing is known; ask again.
+            StoreUnavailableError: The outcome is unknown; call again.
 
         """
         operations: list[Operation] = [Delete(self._keys.leader)]

@@ -1,34 +1,37 @@
-"""The election state machine: which part this manager plays, and why that changes.
+"""The election state machine: the phases of a manager, and the events that change them.
 
-Rule 1: everything that decides a change of phase stands in this file.
-Rule 2: this file does no I/O, reads no clock and starts no task. It is told what happened and
-answers with the next phase and the deeds to be done.
+Rule 1: every change of phase is decided in this file.
+Rule 2: this file does no I/O, reads no clock and starts no task. ``step`` takes the present phase
+and an event, and returns the next phase and at most one action to run.
 
 Theory of operation
 -------------------
-A manager joins (a lease, its name), warms a worker up, waits as a standby, and leads once it
-holds the leader key. Leading has two halves, because modules take seconds to construct:
-STARTING (leads, holds commands) and ACTIVE (serves). The term is the key's create revision.
+A manager joins the cluster (it acquires a lease and claims its name), starts a worker, waits as a
+standby, and leads once it holds the leader key. Leading has two phases, because modules take
+seconds to construct: STARTING (leads, queues commands) and ACTIVE (runs commands). The term is the
+create revision of the leader key.
 
-Past its deadline without a proof the active is SUSPENDED: it admits nothing and acts on nothing
-outside, but keeps its modules. A proof of the *same* term resumes it. Only a definite loss (the
-key is gone or another one, the lease is gone) ends the term from outside.
+If the term is not confirmed before its deadline, the active is SUSPENDED: it starts no command and
+has no effects outside etcd, but keeps its modules. A confirmation of the *same* term resumes it.
+Only a definite loss (the key is gone or belongs to another term, or the lease is gone) ends the
+term from outside.
 
-A worker that has led never stands by again: its modules' threads cannot be killed one by one.
-There are two ways out, and each ends with that worker's death:
+A worker that has led never becomes a standby again: the threads of its modules cannot be killed one
+by one. There are two ways to end a term, and both end with the exit of that worker:
 
-- orderly: DRAINING (finish what runs, stop the modules), HANDING_OVER (nothing of the term runs
-  any more: give the key back), EXITING_AFTER_HANDOVER (answer held calls with the successor's
-  address, exit);
-- by force: KILLING_WORKER (kill, reap), RELEASING (now give the key back).
+- orderly: DRAINING (finish running commands, stop the modules), HANDING_OVER (nothing of the term
+  runs any more: release the leader key), EXITING_AFTER_HANDOVER (answer queued calls with the
+  successor's address, then exit);
+- by force: KILLING_WORKER (kill and reap), RELEASING (release the leader key).
 
-**Kill before release.** RELEASE follows only WORKER_EXITED (the worker, and all that it started, is
-dead and reaped) or DRAINED (nothing runs any more and the worker said so). Otherwise a successor
-could begin while this one's last effect is still under way; the term record, written with the
-release, certifies that end and must not lie.
+**Kill before release.** RELEASE follows only WORKER_EXITED (the worker and everything it started is
+dead and reaped) or DRAINED (the worker reported that nothing of the term runs any more). Otherwise
+a successor could begin while the last effect of this term is still under way. The term record,
+written in the transaction that releases the key, certifies that end and must be true.
 
-Every way out leads to JOINING, which finds lease and name still there as a rule. STOP is a wish
-that is told again in every phase it means something in, STOP_NOW is the same without patience.
+Both ways lead to JOINING, which usually finds the lease and the name still held. A requested stop
+is repeated as STOP in every phase before leadership (``Guard._on_event``), until it takes effect.
+STOP_NOW is the same without waiting for anything.
 """
 
 from __future__ import annotations
@@ -38,117 +41,131 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from mgr.state_machine import lookup
+from mgr.state_machine import StateMachine
 
 
 class Phase(Enum):
-    """The part this manager plays."""
+    """The state of this manager in the election."""
 
     JOINING = auto()
-    """Takes a lease and its name; holds neither for certain."""
+    """Acquires a lease and claims its name; may hold neither."""
     WARMING = auto()
-    """Known to the cluster; its worker is starting, or waits after too many crashes."""
+    """Joined; its worker is starting, or waits to be started after too many crashes."""
     STANDBY = auto()
-    """Warm; campaigns whenever nobody leads."""
+    """Warm standby; campaigns whenever there is no leader."""
     INELIGIBLE = auto()
-    """Warm, but unfit to lead: the store cannot be trusted."""
+    """Warm standby that must not lead, for instance because its etcd version is not trusted."""
     STARTING = auto()
-    """Holds the key; its modules are being constructed."""
+    """Holds the leader key; its modules are being constructed."""
     ACTIVE = auto()
-    """Serves."""
+    """Leads and runs commands."""
     SUSPENDED_STARTING = auto()
     """Suspended while its modules were still being constructed."""
     SUSPENDED = auto()
-    """Past its deadline: neither leads by belief nor gives up; keeps its modules."""
+    """The deadline passed without a confirmation: does not act, keeps its modules, may resume."""
     DRAINING = auto()
-    """Finishes what runs and stops its modules, to hand over."""
+    """Finishes running commands and stops its modules, to hand over."""
     HANDING_OVER = auto()
-    """Drained; the key is being given back."""
+    """Drained; the leader key is being released."""
     EXITING_AFTER_HANDOVER = auto()
-    """The key is given back; the worker answers held calls and exits."""
+    """The leader key is released; the worker answers queued calls and exits."""
     KILLING_WORKER = auto()
-    """Its worker is being killed; it still holds the key."""
+    """Its worker is being killed; it still holds the leader key."""
     RELEASING = auto()
-    """Its worker is dead; the key is being given back."""
+    """Its worker is dead; the leader key is being released."""
     STOPPING = auto()
-    """Stops; its worker, which never led or has handed over, is being ended."""
+    """The manager stops; its worker, which never led or has handed over, is being ended."""
     STOPPED = auto()
-    """Over; its lease is given back."""
+    """The manager has stopped; its lease is revoked."""
 
 
 class Event(Enum):
-    """What can happen."""
+    """What can happen, and who raises it (classes are in ``mgr.guard``)."""
 
     JOINED = auto()
-    """Lease and name are ours."""
+    """This manager holds its lease and its name. Raised by ``ActionRunner``, after JOIN."""
     NAME_TAKEN = auto()
-    """Another live manager has this name."""
+    """Another live manager has this name. Raised by ``ActionRunner``, after JOIN."""
     READY = auto()
-    """The worker is warm."""
+    """The worker is a warm standby. Raised by the worker's message ``Ready``, or by
+    ``ActionRunner`` after START_WORKER if a warm worker was there already."""
     WORKER_EXITED = auto()
-    """There is no worker: it is dead with all that it started, or there was none."""
+    """There is no worker: it and everything it started is dead, or there was none. Raised by
+    ``WorkerSupervisor`` when the worker exits, and by ``ActionRunner`` if there is none to end."""
     INELIGIBLE = auto()
-    """The store cannot be trusted to lead on."""
+    """This manager must not lead. Raised by ``Guard`` (periodic check of the etcd version, changed
+    identity of the etcd cluster) and by ``Campaign`` (version of the last leader)."""
     ELIGIBLE = auto()
-    """It can again."""
+    """This manager may lead again. Raised by the same as INELIGIBLE."""
     WON = auto()
-    """We hold the leader key."""
+    """This manager has acquired the leader key. Raised by ``Campaign``."""
     STARTED = auto()
-    """The modules are constructed, or their time is up."""
+    """The modules are constructed, or their time is up. Raised by the worker's ``Started``."""
     TERM_CONFIRMED = auto()
-    """The lease was renewed and the term found unchanged."""
+    """The term was confirmed and its deadline moved. Raised by ``LeaderHeartbeat`` after each
+    successful heartbeat; by ``Renewals`` if the profile has no heartbeats."""
     DEADLINE = auto()
-    """The last proof has run out."""
+    """The deadline passed without a confirmation. Raised by the alarm of ``Renewals``."""
     LOST = auto()
-    """Definitely lost: the lease, or the key the phase rests on."""
+    """The lease, or the key that the phase depends on, is definitely lost. Raised by ``Renewals``,
+    ``LeaderHeartbeat``, ``Campaign``, ``PresenceUpdater`` and ``ActionRunner`` when an answer of
+    the store shows it, by the worker's message ``Fenced``, and by ``Guard`` if etcd was restored.
+    """
     UNABLE = auto()
-    """The worker does not reach the store, which its guard does, or does not finish starting."""
+    """The worker does not reach the store although its guard does, or does not finish starting.
+    Raised by ``Guard``, which checks the worker periodically."""
     RESIGN = auto()
-    """An operator wants another active."""
+    """An operator requested a hand-over. Raised by the worker's message ``Resign``."""
     STOP = auto()
-    """An operator wants this manager to end in good order."""
+    """An operator requested an orderly stop. Raised by ``Guard.stop`` (SIGTERM, SIGINT, or a first
+    worker that cannot listen), and by ``Guard`` again in every phase before leadership."""
     STOP_NOW = auto()
-    """The same, at once."""
+    """The stop was requested a second time: at once. Raised like STOP."""
     DRAINED = auto()
-    """Nothing of the term runs any more."""
+    """Nothing of the term runs any more. Raised by the worker's ``Drained``, or by
+    ``ActionRunner`` if nothing was started."""
     OVERDUE = auto()
-    """The drain failed or took too long."""
+    """The drain failed or took too long. Raised by the worker's ``Drained`` if a module did not
+    stop, or by ``ActionRunner`` when the time for DRAIN is over."""
     RELEASED = auto()
-    """The key is certainly not ours any more, by our hand or another's."""
+    """The leader key is certainly not held any more: released, or lost. Raised by
+    ``ActionRunner``, after RELEASE."""
     RELEASE_GIVEN_UP = auto()
-    """While stopping, the store did not answer: the lease will have to run out."""
+    """The manager stops and the store did not answer: the lease has to expire. Raised by
+    ``ActionRunner``, after RELEASE."""
 
 
 class Action(Enum):
-    """A deed. Each replaces the one under way, so that never two of them are.
+    """What the guard does next; ``mgr.guard.actions.ActionRunner`` runs it.
 
-    All but EXTEND, which is a word said in passing and disturbs nothing.
+    A new action cancels the one under way, so that never two run at once. EXTEND is the exception:
+    it only sends a message and cancels nothing.
     """
 
     JOIN = auto()
-    """Take lease and name, or see that they are there; then JOINED or NAME_TAKEN."""
-    WARM = auto()
-    """See that there is a clean worker, after a pause if too many crashed; then READY."""
-    LEAD = auto()
-    """Sign the term record, then tell the worker its term."""
+    """Acquire the lease and the name, or check that they are held; then JOINED or NAME_TAKEN."""
+    START_WORKER = auto()
+    """Ensure that there is a worker that never led, after a pause if too many crashed; READY."""
+    PROMOTE = auto()
+    """Open the term record, then promote the worker; STARTED follows from the worker."""
     EXTEND = auto()
-    """Tell the worker its new deadline."""
+    """Send the worker its new deadline."""
     DRAIN = auto()
-    """Name the successor, tell the worker to drain; DRAINED or OVERDUE."""
+    """Nominate the successor, send the worker ``Drain``; DRAINED or OVERDUE."""
     RELEASE = auto()
-    """Delete the key and write the term record in one transaction; RELEASED."""
+    """Delete the leader key and write the term record in one transaction; RELEASED."""
     EXIT_AFTER_HANDOVER = auto()
-    """Tell the worker that the key is given back, wait, kill it if late; WORKER_EXITED."""
+    """Inform the worker that leadership is released, kill it if it is late; WORKER_EXITED."""
     SHUT_DOWN = auto()
-    """Tell the worker to exit, kill it if late; WORKER_EXITED."""
+    """Order the worker to exit, kill it if it is late; WORKER_EXITED."""
     KILL = auto()
-    """Kill the worker, and all that it started, now; WORKER_EXITED."""
+    """Kill the worker and everything it started, now; WORKER_EXITED."""
     REVOKE = auto()
-    """Give the lease back, and with it everything that hangs on it."""
+    """Revoke the lease, which deletes every key attached to it."""
 
 
 class Step(NamedTuple):
-    """The answer to one event: the next phase and at most one deed."""
+    """The result of one event: the next phase and at most one action."""
 
     phase: Phase
     action: Action | None = None
@@ -158,27 +175,27 @@ _P, _E, _A = Phase, Event, Action
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
     {
-        (_P.JOINING, _E.JOINED): Step(_P.WARMING, _A.WARM),
+        (_P.JOINING, _E.JOINED): Step(_P.WARMING, _A.START_WORKER),
         (_P.JOINING, _E.NAME_TAKEN): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.JOINING, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.JOINING, _E.WON): Step(_P.KILLING_WORKER, _A.KILL),
         (_P.JOINING, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.JOINING, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
         (_P.WARMING, _E.READY): Step(_P.STANDBY),
-        (_P.WARMING, _E.WORKER_EXITED): Step(_P.WARMING, _A.WARM),
+        (_P.WARMING, _E.WORKER_EXITED): Step(_P.WARMING, _A.START_WORKER),
         (_P.WARMING, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.WARMING, _E.WON): Step(_P.KILLING_WORKER, _A.KILL),
         (_P.WARMING, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.WARMING, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
-        (_P.STANDBY, _E.WON): Step(_P.STARTING, _A.LEAD),
+        (_P.STANDBY, _E.WON): Step(_P.STARTING, _A.PROMOTE),
         (_P.STANDBY, _E.INELIGIBLE): Step(_P.INELIGIBLE),
-        (_P.STANDBY, _E.WORKER_EXITED): Step(_P.WARMING, _A.WARM),
+        (_P.STANDBY, _E.WORKER_EXITED): Step(_P.WARMING, _A.START_WORKER),
         (_P.STANDBY, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.STANDBY, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.STANDBY, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
         (_P.INELIGIBLE, _E.ELIGIBLE): Step(_P.STANDBY),
         (_P.INELIGIBLE, _E.WON): Step(_P.KILLING_WORKER, _A.KILL),
-        (_P.INELIGIBLE, _E.WORKER_EXITED): Step(_P.WARMING, _A.WARM),
+        (_P.INELIGIBLE, _E.WORKER_EXITED): Step(_P.WARMING, _A.START_WORKER),
         (_P.INELIGIBLE, _E.LOST): Step(_P.JOINING, _A.JOIN),
         (_P.INELIGIBLE, _E.STOP): Step(_P.STOPPING, _A.SHUT_DOWN),
         (_P.INELIGIBLE, _E.STOP_NOW): Step(_P.STOPPING, _A.KILL),
@@ -203,7 +220,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
         (_P.SUSPENDED_STARTING, _E.STARTED): Step(_P.SUSPENDED),
         (_P.SUSPENDED_STARTING, _E.LOST): Step(_P.KILLING_WORKER, _A.SHUT_DOWN),
         (_P.SUSPENDED_STARTING, _E.WORKER_EXITED): Step(_P.RELEASING, _A.RELEASE),
-        # No budget for a drain is left: what still runs acts without a proof.
+        # No time for a drain is left: the term is not confirmed, so nothing may run on.
         (_P.SUSPENDED_STARTING, _E.RESIGN): Step(_P.KILLING_WORKER, _A.SHUT_DOWN),
         (_P.SUSPENDED_STARTING, _E.STOP): Step(_P.KILLING_WORKER, _A.SHUT_DOWN),
         (_P.SUSPENDED_STARTING, _E.STOP_NOW): Step(_P.KILLING_WORKER, _A.KILL),
@@ -216,7 +233,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
         (_P.DRAINING, _E.TERM_CONFIRMED): Step(_P.DRAINING, _A.EXTEND),
         (_P.DRAINING, _E.DRAINED): Step(_P.HANDING_OVER, _A.RELEASE),
         (_P.DRAINING, _E.OVERDUE): Step(_P.KILLING_WORKER, _A.KILL),
-        # Commands that still run may act outside the store, and the proof has run out.
+        # Commands that still run may act outside the store, and the deadline has passed.
         (_P.DRAINING, _E.DEADLINE): Step(_P.KILLING_WORKER, _A.KILL),
         (_P.DRAINING, _E.LOST): Step(_P.KILLING_WORKER, _A.SHUT_DOWN),
         (_P.DRAINING, _E.UNABLE): Step(_P.KILLING_WORKER, _A.KILL),
@@ -240,22 +257,22 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = MappingProxyType(
 LEADING: Final = frozenset(
     {_P.STARTING, _P.ACTIVE, _P.SUSPENDED_STARTING, _P.SUSPENDED, _P.DRAINING, _P.HANDING_OVER}
 )
-"""Phases in which a worker of the term lives and the key is held, as far as anybody knows."""
+"""Phases in which a worker of the term lives and the leader key is held, as far as is known."""
 
 WAITING: Final = frozenset({_P.JOINING, _P.WARMING, _P.STANDBY, _P.INELIGIBLE})
-"""Phases before an office: the worker, if there is one, has never led."""
+"""Phases before leadership: the worker, if there is one, has never led."""
 
 CONFIRMABLE: Final = LEADING - {_P.HANDING_OVER}
-"""Phases whose term is proven again and again."""
+"""Phases in which the term is confirmed periodically."""
 
 _ENDED: Final = frozenset({_P.EXITING_AFTER_HANDOVER, _P.KILLING_WORKER, _P.RELEASING, _P.STOPPING})
 
 
 def _ignored() -> set[tuple[Phase, Event]]:
     pairs = {
-        # Asked of somebody who holds no office, or is about to have none.
+        # A hand-over requested from a manager that does not lead, or is about to stop leading.
         *((phase, _E.RESIGN) for phase in (WAITING | _ENDED | {_P.DRAINING, _P.HANDING_OVER})),
-        # Asked again, or on the way out anyway: the wish is told again in JOINING.
+        # Requested again, or already ending: STOP is raised again in JOINING.
         *((phase, _E.STOP) for phase in _ENDED | {_P.DRAINING, _P.HANDING_OVER}),
         (_P.RELEASING, _E.STOP_NOW),
         # A renewal, or the timer of one, that was under way when the term or the phase ended.
@@ -263,36 +280,29 @@ def _ignored() -> set[tuple[Phase, Event]]:
         *((phase, _E.DEADLINE) for phase in WAITING | _ENDED | {_P.HANDING_OVER}),
         (_P.SUSPENDED_STARTING, _E.DEADLINE),
         (_P.SUSPENDED, _E.DEADLINE),
-        # Judged of a worker that leads no more, or of one whose guard is cut off as well.
+        # About a worker that does not lead any more, or whose guard is cut off as well.
         *((phase, _E.UNABLE) for phase in Phase),
-        # Our own release, seen in the feed; a real loss is found by the release itself.
+        # This manager's own release, delivered by the feed. The release itself finds a real loss.
         *((phase, _E.LOST) for phase in _ENDED | {_P.HANDING_OVER}),
-        # A word of a worker that was told to end, or that was taken over from an earlier join.
+        # A message of a worker that was ordered to end, or that lived before the present join.
         *((phase, _E.READY) for phase in (WAITING | _ENDED) - {_P.WARMING}),
         *((phase, _E.STARTED) for phase in _ENDED | {_P.DRAINING, _P.HANDING_OVER}),
         *((phase, _E.DRAINED) for phase in _ENDED),
         *((phase, _E.OVERDUE) for phase in _ENDED),
-        # A standing worker crashed while the lease was taken anew: WARM will see it.
+        # The worker crashed while a new lease was acquired: START_WORKER starts another one.
         (_P.JOINING, _E.WORKER_EXITED),
-        # The key was taken by an attempt that outlived its phase; it goes with the lease.
+        # An attempt to campaign outlived its phase; revoking the lease deletes the key.
         (_P.STOPPING, _E.WON),
-        # The store was judged while the phase changed; it is judged again before a campaign.
+        # Eligibility was checked while the phase changed; it is checked again before a campaign.
         *((phase, event) for phase in Phase for event in (_E.ELIGIBLE, _E.INELIGIBLE)),
-        # Nothing matters any more, whatever was still under way.
+        # The manager has stopped; anything that was still under way is irrelevant.
         *((_P.STOPPED, event) for event in Event),
     }
     return pairs - TRANSITIONS.keys()
 
 
 IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(_ignored())
-"""Pairs that happen in a healthy run and mean nothing. Any other pair is a bug."""
+"""Pairs that occur in a healthy run and change nothing. Any other pair is a bug."""
 
-
-def step(phase: Phase, event: Event) -> Step:
-    """Answer one event. Pure: same question, same answer.
-
-    Raises:
-        UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``IGNORED``.
-
-    """
-    return lookup(TRANSITIONS, IGNORED, phase, event) or Step(phase)
+step: Final = StateMachine(TRANSITIONS, IGNORED, unchanged=Step).step
+"""Return the next phase and the action for one event. Raises ``UnexpectedEventError``."""

@@ -1,7 +1,6 @@
-"""What managers write about themselves into the store, for all who only want to know.
+"""The records that managers write into etcd: ``Leader``, ``Presence`` and ``TermRecord``.
 
-Three records, each JSON: who leads, who is there, and how the last term ended. A field this
-release does not know is ignored, so that two releases can stand in one cluster.
+Each is JSON. Unknown fields are ignored, so that managers of two versions can run in one cluster.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ Reason = Literal[
 ]
 """Why a term ended; ``leading`` while it has not.
 
-``resigned``: handed over after a drain. ``reaped``: the worker was gone. ``watchdog``: it was
-silent and therefore killed. ``deadline``: the term was not proven again in time, and the worker,
-whose modules act outside etcd, was ended by the kernel. ``unable``: the worker did not reach etcd,
-or did not finish starting. ``admin``: ended by an operator's hand. ``deposed``: a standby found
-the leader silent; the only ending that is no proof of death.
+``resigned``: handed over after a drain. ``reaped``: the worker had exited. ``watchdog``: the worker
+sent no heartbeats and was killed. ``deadline``: the term was not confirmed in time, and the worker,
+whose modules act outside etcd, was killed by its kernel timer. ``unable``: the worker did not reach
+etcd, or did not finish starting. ``admin``: ended by an operator by hand. ``deposed``: a standby
+found no leader heartbeat; the only ending that does not prove that the processes are dead.
 """
 
 _ENDINGS: Final[Mapping[Reason, str]] = {
     "leading": "lost leadership without a hand-over: its lease is gone",
     "resigned": "handed over leadership",
     "reaped": "lost its worker, which died",
-    "watchdog": "lost its worker, which stood still and was killed",
+    "watchdog": "had a worker that did not respond and was killed",
     "deadline": "did not reach etcd in time, and its worker was ended by its kill timer",
     "unable": "had a worker that did not reach etcd or did not finish starting",
     "deposed": "was silent and was deposed",
@@ -44,11 +43,12 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
     """The value of the leader key. Its create revision, not written here, is the term.
 
     Attributes:
-        incarnation: Which worker of this manager leads; new with every worker.
-        since: When it won, wall time in ISO 8601: to be printed, never compared.
-        lease_ttl_s: The lease as granted; how long a silent leader may be believed in.
-        heartbeat_timeout_s: How long after a pulse it may act, on its own clock. Whoever deposes it
-            uses this number and never one of his own. 0: it has no pulse.
+        incarnation: Identifies the worker that leads; every worker of a manager has a new one.
+        since: When leadership was acquired, wall time in ISO 8601: to be printed, never compared.
+        lease_ttl_s: The lease as granted: how long a silent leader may still be the leader.
+        heartbeat_timeout_s: How long after a heartbeat the leader may act, on its own clock. A
+            standby that deposes it uses this number, never its own setting. 0: it sends no
+            heartbeats.
 
     """
 
@@ -63,19 +63,20 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of ``managers/<name>``: there from joining on, ``warm`` once it could lead.
+    """The value of ``managers/<name>``, written when a manager joins.
 
     Attributes:
-        incarnation: Which worker of this manager is meant; empty while none is warm.
+        incarnation: Identifies the worker of this manager; empty while there is none.
         host: Host name, for people.
-        boot_id: Which boot of which kernel the process belongs to.
-        pid_namespace: In which namespace ``pid`` is counted.
+        boot_id: The boot id of the kernel that the process runs on.
+        pid_namespace: The namespace in which ``pid`` is valid.
         pid: The guard's process id.
-        pid_started: When that process started, in clock ticks since boot: tells it from a
+        pid_started: When that process started, in clock ticks since boot: distinguishes it from a
             later process with the same id.
-        warm: The worker has its modules imported, its mirror current and its ports open.
+        warm: Whether this is a warm standby or an active: its worker has its modules imported, its
+            mirror current and its ports open.
         started_at: When the guard started, wall time in ISO 8601, for people.
-        host_metadata: The host, by the names that ``mgr metadata`` shows.
+        host_metadata: The host, with the field names that ``mgr metadata`` shows.
 
     """
 
@@ -96,17 +97,18 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of ``term_record``: how the newest term stands.
+    """The value of ``term_record``: the state of the newest term, and how it ended.
 
-    Written first by the winner (``leading``, not quiesced), then in the transaction that deletes
-    the leader key. So a term that ended without a word, by expiry, still reads ``leading``, and
-    nobody mistakes an older term's certificate for its own predecessor's.
+    Written first by the new leader (``leading``, not quiesced), then in the transaction that
+    deletes the leader key. So the record of a term that ended by expiry still says ``leading``, and
+    no successor takes the end-of-term record of an older term for that of its predecessor.
 
     Attributes:
         quiesced: Nothing of that term, or of any before it, acts any more: it drained, or its
-            processes are dead, and it had outwaited its own predecessors.
-        window_s: How long after the end of that term something may still act; 0 if quiesced.
-        why: Who wanted a hand-over, for people; empty if nobody did.
+            processes are dead, and it had waited until its own predecessors were over.
+        window_s: How long after the end of that term something may still act, in seconds; 0 if
+            quiesced.
+        why: Who requested a hand-over, for people; empty if nobody did.
 
     """
 
@@ -119,11 +121,11 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def planned(self) -> bool:
-        """Whether that was a hand-over."""
+        """Whether the term ended with a hand-over."""
         return self.reason == "resigned"
 
     def summary(self) -> str:
-        """How that term ended, in one line for operators."""
+        """Describe how the term ended, in one line for operators."""
         why = f": {self.why}" if self.why else ""
         return f"mgr.{self.name} {_ENDINGS[self.reason]}{why}"
 
@@ -132,12 +134,12 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def encode(record: Leader | Presence | TermRecord) -> str:
-    """Return ``record`` as the store holds it."""
+    """Encode ``record`` as the store holds it."""
     return _ENCODER.encode(record).decode()
 
 
 def decode(value: str, kind: type[R]) -> R | None:
-    """Read a record of ``kind``; None if it cannot be read: unknown is safer than a crash."""
+    """Decode a record of ``kind``; None if it is malformed, so that bad data crashes no manager."""
     try:
         return msgspec.json.decode(value, type=kind)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""The node lease of one manager, renewed, with its honest deadline."""
+"""The etcd lease of one manager: granting, renewal, and the deadline that follows from it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ NEVER = float("-inf")
 
 
 class LeaseSession:
-    """What this manager holds in the store by time.
+    """The lease of this manager, to which its keys are attached.
 
-    The deadline is counted from *before* the request that proved it was sent. The store starts
-    the lease anew some time between sending and answer; counting from the answer this manager
-    would believe in a lease that has already run out.
+    The deadline is counted from the moment *before* the renewal was sent. The store restarts the
+    lease some time between sending and answer; counted from the answer, the deadline could be
+    later than the expiry of the lease.
     """
 
     def __init__(self, store: Store, clock: Clock, timing: Timing) -> None:
-        """Begin without a lease; ``timing`` says how long one to ask for."""
+        """Begin without a lease; one of ``timing.ttl_s`` seconds will be requested."""
         self.timing = timing
         self.lease: LeaseId = NO_LEASE
         self.last_answer_s = NEVER
-        """When the store last answered anything here: news of its health, not a proof."""
+        """When the store last answered a request of this session. Shows that the store is
+        reachable, and proves nothing about the lease."""
         self.granted_leases: set[LeaseId] = set()
-        """Every lease that this very process was given."""
+        """Every lease that was granted to this process."""
         self._requested_ttl_s = timing.ttl_s
         self._last_renewal_s = NEVER
         self._store = store
@@ -33,14 +34,15 @@ class LeaseSession:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a lease that is not known to be gone."""
+        """Whether there is a lease that is not known to have expired."""
         return self.lease != NO_LEASE
 
     async def open(self) -> None:
-        """Take a lease, unless there is one.
+        """Acquire a lease, unless there is one.
 
         Raises:
-            StoreUnavailableError: None is known to be taken; one that was runs out by itself.
+            StoreUnavailableError: The outcome is unknown. A lease that was granted nevertheless
+                expires by itself.
 
         """
         if self.alive:
@@ -56,11 +58,11 @@ class LeaseSession:
         self.last_answer_s = self._clock.now()
 
     async def renew(self) -> None:
-        """Start the lease anew. Proves nothing: an old store answers it for a revoked lease.
+        """Renew the lease. Success proves nothing: an old etcd confirms a revoked lease as well.
 
         Raises:
-            LeaseExpiredError: The lease is gone, and with it every key that hung on it.
-            StoreUnavailableError: Unknown; the deadline does the work.
+            LeaseExpiredError: The lease is gone, and with it every key attached to it.
+            StoreUnavailableError: The outcome is unknown; the previous deadline stays.
 
         """
         sent_s = self._clock.now()
@@ -73,20 +75,22 @@ class LeaseSession:
         self.last_answer_s = self._clock.now()
 
     async def has_key(self, key: str, created: Revision) -> bool:
-        """Whether the very incarnation of ``key`` that was made at ``created`` is still there.
+        """Whether ``key`` still exists with the create revision ``created``.
 
-        Linearizable: whoever made it anew, or whatever took it away, is seen.
+        The read is linearizable: it notices every deletion and re-creation before it.
         """
         record = await self._store.get(key, timeout_s=self.timing.request_s)
         self.last_answer_s = self._clock.now()
         return record is not None and record.create_revision == created
 
     async def confirm(self, key: str, created: Revision) -> float | None:
-        """Renew, then look at ``key``: until when it may be relied on, or None if it is lost.
+        """Renew the lease, then read ``key``.
+
+        Returns the moment until which the key may be relied on, or None if the key is lost.
 
         Raises:
             LeaseExpiredError: Definitely lost.
-            StoreUnavailableError: Unknown; the deadline before stands.
+            StoreUnavailableError: The outcome is unknown; the previous deadline stays.
 
         """
         await self.renew()
@@ -95,19 +99,19 @@ class LeaseSession:
 
     @property
     def deadline_s(self) -> float:
-        """Until when a key may be relied on that was just made, or just seen, on this lease.
+        """The moment until which a key on this lease may be relied on that was just read or made.
 
-        Making or seeing a key does not renew its lease: the renewal before it is what counts.
+        Creating or reading a key does not renew its lease: the renewal before it counts.
         """
         return self.timing.deadline_s(self._last_renewal_s)
 
     def forget(self) -> None:
-        """The lease is gone: hold nothing from now on."""
+        """Record that the lease is gone; from now on this session holds none."""
         self.lease = NO_LEASE
         self._last_renewal_s = NEVER
 
     async def close(self) -> None:
-        """Give the lease back, and with it every key that hangs on it."""
+        """Revoke the lease, which deletes every key attached to it."""
         if self.alive:
             lease = self.lease
             self.forget()

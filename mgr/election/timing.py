@@ -1,4 +1,4 @@
-"""The spans of an election, checked against each other."""
+"""The time spans of the election, derived from the lease and checked against each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mgr.errors import InvalidSettingError
 
 RENEWALS_PER_LEASE: Final = 5
 RENEWALS_PER_LEASE_MIN: Final = 3
-"""One lost packet, and even two, must not cost the office."""
+"""Leadership must survive one lost packet, and even two."""
 
 CLOCK_RATE_ERROR: Final = 0.01
 """How much the rates of two machines' clocks may differ. Their offsets do not matter."""
@@ -17,28 +17,29 @@ CLOCK_RATE_ERROR: Final = 0.01
 LEASE_TTL_S_MAX: Final = 60
 """The longest lease that can be set (``lease_ttl_s``)."""
 UNKNOWN_WINDOW_S: Final = LEASE_TTL_S_MAX * (1 + CLOCK_RATE_ERROR)
-"""How long a term may act after its end of which nothing can be read: nobody can be set longer."""
+"""How long a term whose record cannot be read may act after its end, in seconds: the longest that
+can be configured."""
 
 REQUESTS_PER_LEASE: Final = 8
-"""A request of the election is given up after this fraction of a lease."""
+"""The time-out of a request of the election is the lease divided by this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """The spans that decide who may act, and when.
+    """The time spans that decide which manager may act, and when.
 
     All are seconds on this machine's own ``CLOCK_BOOTTIME``. None is ever compared with a
-    timestamp made elsewhere, so clock *offset* between machines does not matter; clock *rate*
-    does, and ``CLOCK_RATE_ERROR`` pays for it.
+    timestamp of another machine, so clock *offsets* between machines do not matter. Clock *rates*
+    do: ``CLOCK_RATE_ERROR`` is the allowance for them.
 
     Attributes:
         ttl_s: Lease length as *granted* by the store (it may be longer than asked for).
-        renew_every_s: Pause between two renewals; at least three must fit into a lease.
-        request_s: How long one request of the election may take. Shorter than the pause, so
-            that attempts never queue behind each other.
-        margin_s: An active stops this long before its lease can possibly have run out: for a
-            pause between the check and the deed.
-        transfer_head_start_s: How long others leave the office to a named successor.
+        renew_every_s: Interval of renewals; at least three must fit into a lease.
+        request_s: Time limit of one request of the election. At most the interval, so that
+            attempts never queue behind each other.
+        margin_s: An active stops this long before its lease can possibly expire, for the case of
+            a pause between the check of the deadline and the effect.
+        transfer_head_start_s: How long the other managers wait for a named successor.
         jitter_s_max: Longest random wait before a campaign, so that standbys do not collide.
 
     Raises:
@@ -54,7 +55,7 @@ class Timing:
     jitter_s_max: float = 0.002
 
     def __post_init__(self) -> None:
-        """Refuse spans under which a healthy active would lose its office."""
+        """Reject spans under which a healthy active would lose leadership."""
         if min(self.renew_every_s, self.request_s, self.margin_s) <= 0:
             raise InvalidSettingError("renew_every_s, request_s and margin_s must be above 0")
         if self.renew_every_s * RENEWALS_PER_LEASE_MIN > self.usable_s:
@@ -85,20 +86,21 @@ class Timing:
 
     @property
     def window_s(self) -> float:
-        """How long after the end of its key a manager that was not heard of may still act.
+        """How long after the end of its leader key an unreachable manager may still act.
 
-        It renewed before that end, and its clock is not slower than ``CLOCK_RATE_ERROR``.
+        Its last renewal was before that end, and its clock is slower by at most
+        ``CLOCK_RATE_ERROR``.
         """
         return self.ttl_s * (1 + CLOCK_RATE_ERROR)
 
     def deadline_s(self, sent_s: float) -> float:
-        """The moment until which a proof that was sent at ``sent_s`` may be acted on.
+        """The moment until which a renewal that was sent at ``sent_s`` entitles the active to act.
 
-        The sending counts, not the answer: the store starts the lease anew some time between
-        the two, and counting from the answer one would believe in a lease that has run out.
+        Counted from the sending, not from the answer: the store restarts the lease some time
+        between the two, so a deadline counted from the answer could be after its expiry.
         """
         return sent_s + self.usable_s
 
     def with_ttl(self, ttl_s: float) -> Timing:
-        """Return the same spans with the lease that the store really gave."""
+        """Return the same spans with the lease length that the store granted."""
         return replace(self, ttl_s=ttl_s)

@@ -1,1 +1,4 @@
-"""The parent process: who leads, and is the worker well? Runs no module code."""
+"""The guard, parent process of a manager: takes part in the election, supervises the worker.
+
+It runs no module code.
+"""

@@ -1,4 +1,4 @@
-"""What the election's actions mean: each deed is awaited, and may answer with an event."""
+"""Run the actions of the election state machine. Each may return the event that follows from it."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from mgr.guard.presence import PresenceKey
 from mgr.guard.state import GuardContext, Leadership, State
 from mgr.guard.worker_supervisor import WorkerSupervisor
 from mgr.link import Drain, ExtendDeadline, LeadershipReleased, Promote
+from mgr.retry_log import RetryLog
 
 RETRY_S: Final = 0.05
-"""Pause after a first unanswered request; it doubles up to ``RETRY_S_MAX``."""
+"""Pause after the first request without an answer; it doubles up to ``RETRY_S_MAX``."""
 RETRY_S_MAX: Final = 1.0
-LOG_AGAIN_S: Final = 5.0
-"""After this somebody who waits is told again why; then after twice as long, and so on."""
-LOG_AGAIN_S_MAX: Final = 600.0
 DRAIN_SLACK_S: Final = 1.0
-"""What a drain may take beyond its budget: stopping the modules comes after the commands."""
+"""How long a drain may take beyond its budget: modules are stopped after the commands."""
 HAND_OVER_SLACK_S: Final = 1.0
 YIELD_S: Final = 0.5
-"""A manager that gave its office up to another one starts its next worker after this. A start takes
-a second of a processor, which the modules of the successor can use better."""
+"""Delay before a manager that released leadership starts its next worker. Starting a worker takes a
+second of processor time, which the modules of a successor on the same host need first."""
 STOP_RELEASE_TIMEOUT_S: Final = 3.0
-"""How long a manager that stops tries to give its office back to a store that is silent."""
+"""How long a stopping manager tries to release leadership while the store does not answer."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ActionRunner:
-    """Does what the machine answered. A deed is cancelled when another one replaces it."""
+    """Runs the actions that the state machine returns.
+
+    ``Guard`` cancels an action when another one replaces it, so each can be cancelled at every
+    ``await`` and repeats nothing that was done before.
+    """
 
     context: GuardContext
     state: State
@@ -52,11 +54,11 @@ class ActionRunner:
     presence: Callable[[], Presence]
 
     async def run(self, action: Action) -> Event | None:
-        """Do ``action``; the event it led to, or None if that comes another way."""
+        """Run ``action``; return the event that follows, or None if that is raised elsewhere."""
         handlers: Mapping[Action, Callable[[], Awaitable[Event | None]]] = {
             Action.JOIN: self._join,
-            Action.WARM: self._ensure_worker,
-            Action.LEAD: self._promote,
+            Action.START_WORKER: self._ensure_worker,
+            Action.PROMOTE: self._promote,
             Action.DRAIN: self._drain,
             Action.RELEASE: self._release,
             Action.EXIT_AFTER_HANDOVER: self._finish_hand_over,
@@ -67,7 +69,7 @@ class ActionRunner:
         return await handlers[action]()
 
     def extend_deadline(self) -> None:
-        """Tell the worker how far the proof reaches; not before it was told to lead."""
+        """Send the worker its new deadline, unless it was not promoted yet."""
         leadership = self.state.last_leadership
         if leadership is not None and leadership.effects_from_s is not None:
             self.supervisor.send(
@@ -77,9 +79,10 @@ class ActionRunner:
                 self.set_kill_timer()
 
     def set_kill_timer(self) -> None:
-        """Have the kernel end the worker at the deadline of its term, if its modules act outside.
+        """Let the kernel kill the worker at the deadline of its term, if its modules act outside.
 
-        Past the deadline nothing is armed: a proof that comes yet extends it.
+        After the deadline no timer is set: the worker is suspended, and a late confirmation may
+        still resume it.
         """
         leadership, worker = self.state.leadership, self.supervisor.worker
         if worker is None or leadership is None or leadership.effects_from_s is None:
@@ -91,7 +94,7 @@ class ActionRunner:
 
     async def _join(self) -> Event:
         self.state.last_leadership = None
-        retry_log = _RetryLog("joining the cluster", self.context.clock)
+        retries = _StoreRetries("joining the cluster", self.context.clock)
         while True:
             try:
                 self.eligibility.check_store(
@@ -105,19 +108,19 @@ class ActionRunner:
             except LeaseExpiredError:
                 self.session.forget()
             except StoreError as error:
-                await retry_log.pause(error)
+                await retries.pause(error)
             else:
-                retry_log.recovered()
+                retries.recovered()
                 return Event.JOINED
 
     async def _ensure_worker(self) -> Event | None:
         await self._yield_to_successor()
         await self.supervisor.ensure_worker()
-        # One that outlived the loss of a lease has said it before; another will say it.
+        # A worker that outlived the loss of a lease has sent ``Ready`` before; a new one will.
         return Event.READY if self.supervisor.ready is not None else None
 
     async def _yield_to_successor(self) -> None:
-        """Let a successor start its modules first, if there is somebody who can be one."""
+        """Wait until a successor has started its modules, if there is another warm standby."""
         left_s = self.state.released_s + YIELD_S - self.context.clock.now()
         if left_s <= 0 or self.supervisor.worker is not None:
             return
@@ -133,7 +136,7 @@ class ActionRunner:
 
     async def _promote(self) -> Event | None:
         leadership = self._leadership()
-        retry_log = _RetryLog("writing the term record", self.context.clock)
+        retries = _StoreRetries("writing the term record", self.context.clock)
         while True:
             try:
                 window_s = self._window_s(leadership)
@@ -142,7 +145,7 @@ class ActionRunner:
                 )
                 break
             except StoreError as error:
-                await retry_log.pause(error)
+                await retries.pause(error)
         if predecessor_wait_s is None:
             return Event.LOST
         leadership.effects_from_s = leadership.acquired_s + predecessor_wait_s
@@ -164,7 +167,7 @@ class ActionRunner:
         leadership = self._leadership()
         requests = self.state.requests
         if requests.successor:
-            # Before the drain, so that everybody knows when the key is given back.
+            # Before the drain, so that every manager has seen it when the leader key is released.
             try:
                 await leadership.key.nominate(requests.successor, timeout_s=self._request_s)
             except StoreError as error:
@@ -177,7 +180,10 @@ class ActionRunner:
         return Event.OVERDUE
 
     async def _sweep_worker(self) -> bool:
-        """End what a drained worker's modules started; False if that failed: it is killed then."""
+        """Kill the processes that a drained worker's modules started.
+
+        Returns False if one of them does not end: then the worker is killed as well.
+        """
         worker = self.supervisor.worker
         if worker is None:
             return True
@@ -185,7 +191,7 @@ class ActionRunner:
             log.warning("a process that a module started does not end: the worker is killed")
             self.supervisor.kill()
             return False
-        # Nothing acts any more: it only answers what it still holds.
+        # Nothing of the term acts any more: the worker only answers the calls that it still has.
         worker.set_kill_timer(None)
         return True
 
@@ -194,7 +200,7 @@ class ActionRunner:
             return None
         leadership, reason = self._leadership(), self._reason()
         why = self.state.requests.reason if reason == "resigned" else ""
-        retry_log = _RetryLog("releasing leadership", self.context.clock)
+        retries = _StoreRetries("releasing leadership", self.context.clock)
         give_up_s = self.context.clock.now() + STOP_RELEASE_TIMEOUT_S
         reach(Point.RELEASE)
         while True:
@@ -212,7 +218,7 @@ class ActionRunner:
                 if self.state.requests.stopping and now_s > give_up_s:
                     log.warning("leadership not released: waiting for the lease to expire")
                     return Event.RELEASE_GIVEN_UP
-                await retry_log.pause(error)
+                await retries.pause(error)
             else:
                 self.state.released_s = self.context.clock.now()
                 log.info("leadership released", extra={"term": leadership.term, "reason": reason})
@@ -228,7 +234,7 @@ class ActionRunner:
     async def _shut_down_worker(self) -> Event | None:
         why = self.state.requests.reason or "the term is over"
         if self.supervisor.acts_outside:
-            # It asks nobody before it acts: every moment that it lives is one in which it may.
+            # Nothing fences its effects outside etcd, so it gets no time to exit by itself.
             return await self._kill()
         return None if await self.supervisor.shut_down(why) else Event.WORKER_EXITED
 
@@ -246,7 +252,7 @@ class ActionRunner:
         return self.session.timing.request_s
 
     def _window_s(self, leadership: Leadership) -> float:
-        """How long after the end of its key ``leadership`` may act, if nothing is heard of it."""
+        """How long after the end of its key an unreachable holder of ``leadership`` may act."""
         if leadership.heartbeat is not None:
             return safe_takeover_s(leadership.heartbeat.timeout_s)
         return self.session.timing.window_s
@@ -266,31 +272,34 @@ class ActionRunner:
         return self.state.last_leadership
 
 
-class _RetryLog:
-    """Pauses between attempts; says ever more seldom that there is trouble, then that it ended."""
+class _StoreRetries:
+    """Pauses between the attempts of one operation, and logs while the store fails."""
 
-    def __init__(self, doing: str, clock: Clock) -> None:
-        self._doing = doing
+    def __init__(self, operation: str, clock: Clock) -> None:
+        self._operation = operation
         self._clock = clock
         self._pause_s = RETRY_S
-        self._kind = ""
-        self._since, self._since_s = "", 0.0
-        self._again_s = 0.0
+        self._retry_log: RetryLog | None = None
 
     async def pause(self, error: StoreError) -> None:
-        kind, now_s = type(error).__name__, self._clock.now()
-        if not self._since:
-            self._since, self._since_s = timestamp(), now_s
-        if kind != self._kind or now_s >= self._again_s:
-            self._kind = kind
-            lasted_s = now_s - self._since_s
-            self._again_s = now_s + min(max(lasted_s, LOG_AGAIN_S), LOG_AGAIN_S_MAX)
-            fields = {"since": self._since, "for_s": round(lasted_s), "error": str(error)}
-            log.warning("%s: the store fails, retrying", self._doing, extra=fields)
+        now_s = self._clock.now()
+        if self._retry_log is None:
+            self._retry_log = RetryLog(log, now_s, since=timestamp())
+        self._retry_log.failing(
+            now_s,
+            "%s: the store fails, retrying",
+            self._operation,
+            kind=type(error).__name__,
+            error=str(error),
+        )
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, RETRY_S_MAX)
 
     def recovered(self) -> None:
-        if self._since:
-            fields = {"after_s": round(self._clock.now() - self._since_s)}
-            log.info("%s: the store answers again", self._doing, extra=fields)
+        if self._retry_log is not None:
+            self._retry_log.recovered(
+                self._clock.now(),
+                "%s: the store answers again",
+                self._operation,
+                level=logging.INFO,
+            )

@@ -1,4 +1,4 @@
-"""A standby looks for an empty office and takes it; an active watches that it keeps its own."""
+"""Campaign for leadership as a standby, and watch for the loss of the leader key as the active."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mgr.store.api import Record, Revision
 from mgr.waiting import wait
 
 POLL_EVERY_S: Final = 0.5
-"""How often to look without being woken: the net under a feed that is silent."""
+"""Interval of attempts without an event from the store, in case its feed delivers none."""
 RETRY_S: Final = 0.1
 """Pause after an attempt that failed."""
 
@@ -33,7 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class Campaign:
-    """Level, not edge: news only makes the next look come sooner."""
+    """Follows the leader key and campaigns while there is no leader.
+
+    Level-triggered: an event of the feed only makes the next attempt happen sooner.
+    """
 
     def __init__(
         self,
@@ -44,12 +47,12 @@ class Campaign:
         eligibility: Eligibility,
         on_event: OnEvent,
     ) -> None:
-        """Write ``value``, asked anew for each attempt, into the leader key.
+        """Write the result of ``value``, called for each attempt, into the leader key.
 
-        ``eligibility`` is told which release led last.
+        ``eligibility`` is updated with the mgrd version that led last.
         """
         self.wake = asyncio.Event()
-        """Set it to look at once."""
+        """Set it to check at once whether to campaign."""
         self.worker_reaches_store: Callable[[], bool] = lambda: True
         """Whether the worker reaches the store. While it does not, no attempt is made."""
         self._context = context
@@ -59,13 +62,13 @@ class Campaign:
         self._eligibility = eligibility
         self._on_event = on_event
         me = context.me
-        # Any seed will do that differs between managers.
+        # Any seed is good that differs between managers.
         rng = random.Random(f"{me.boot_id} {me.pid} {context.name}")  # noqa: S311
         self.candidate = Candidate(context.store, context.keys, context.clock, context.name, rng)
-        """What is known of the office."""
+        """The state of the leader key and of the other keys that a campaign compares."""
 
     async def run(self) -> None:
-        """Follow who leads, and try whenever nobody does; for ever."""
+        """Follow the watched keys, and campaign whenever there is no leader; never returns."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(self.candidate.leader))
             tasks.create_task(self._follow(self.candidate.transfer))
@@ -87,7 +90,8 @@ class Campaign:
             await asyncio.sleep(RETRY_S)
 
     def _check_loss(self) -> None:
-        # The feed tells facts: what it says after the term began, happened after it.
+        # The feed delivers committed changes: one of a revision after the term began happened
+        # after it. An older one may show the key as absent and proves no loss.
         leader, leadership = self.candidate.leader, self._state.confirmable
         if leadership is None or not leader.known or leader.revision <= leadership.term:
             return
@@ -95,15 +99,15 @@ class Campaign:
             self._on_event(Event.LOST)
 
     def _check_version(self) -> bool:
-        """Whether this manager may lead, as far as is known; the machine is told."""
-        led = self.candidate.version.record
-        self._eligibility.check_leader_version("" if led is None else led.value)
-        fit = not self._eligibility.reason
-        if self._state.phase is Phase.STANDBY and not fit:
+        """Update the eligibility from the version of the last leader; return whether eligible."""
+        last_version = self.candidate.version.record
+        self._eligibility.check_leader_version("" if last_version is None else last_version.value)
+        eligible = not self._eligibility.reason
+        if self._state.phase is Phase.STANDBY and not eligible:
             self._on_event(Event.INELIGIBLE)
-        elif self._state.phase is Phase.INELIGIBLE and fit:
+        elif self._state.phase is Phase.INELIGIBLE and eligible:
             self._on_event(Event.ELIGIBLE)
-        return fit
+        return eligible
 
     async def _run_attempts(self) -> None:
         while True:
@@ -122,23 +126,23 @@ class Campaign:
             await wait(self.wake, pause_s)
 
     async def _attempt(self) -> float:
-        """Look, decide, try; how long to wait until the next look."""
+        """Campaign once if it is time; return how long to wait until the next check, in seconds."""
         session, candidate = self._session, self.candidate
         timing, lease = session.timing, session.lease
-        # An attempt may have come through that was given up as lost, perhaps long ago.
+        # An earlier attempt, given up as failed, may have been executed, perhaps long ago.
         late = candidate.holds_leader_key(lease)
         if not late and not (await self._wait_for_turn() and self._check_version()):
             return POLL_EVERY_S
-        # What was renewed before the attempt counts, not what was sent while it was under way:
-        # the key may have been made before that, and be gone after it.
+        # The deadline counts from the renewal before the attempt, not from one sent while the
+        # attempt is under way: the key may be created before that renewal and gone after it.
         heartbeat = self._make_heartbeat()
         sent_s = self._context.clock.now()
         deadline_s = session.deadline_s if heartbeat is None else heartbeat.deadline_s(sent_s)
         attempt = candidate.claim if late else candidate.campaign
-        # By the answer, the feed may have shown this very key.
-        seen = self._eligibility.identity.newest_term
+        # Read before the attempt: when it is answered, the feed may have delivered this very key.
+        newest_before = self._eligibility.identity.newest_term
         term = await attempt(self._value(), lease, timing)
-        if term is None or not await self._is_newest_term(term, seen, late=late):
+        if term is None or not await self._is_newest_term(term, newest_before, late=late):
             return RETRY_S
         context = self._context
         leader_key = LeaderKey(
@@ -153,7 +157,7 @@ class Campaign:
         return POLL_EVERY_S
 
     def _overwritten_record(self) -> Record | None:
-        """The leader key of the present term if somebody else wrote it; None if all is well."""
+        """The leader key of the present term if somebody else changed it, else None."""
         leadership, found = self._state.confirmable, self.candidate.leader.record
         if leadership is None or found is None or found.create_revision != leadership.term:
             return None
@@ -188,20 +192,21 @@ class Campaign:
         if leader is not None:
             self._eligibility.identity.note_term(leader.create_revision)
 
-    async def _is_newest_term(self, term: Revision, seen: int, *, late: bool) -> bool:
-        """Whether ``term``, which was just won, is the newest ever seen; if not, give it back.
+    async def _is_newest_term(self, term: Revision, newest_before: int, *, late: bool) -> bool:
+        """Whether the acquired ``term`` is the newest ever observed; if not, release it.
 
-        ``seen`` is the newest term before the attempt: a key that was made by it is newer. Made at
-        that very term, it is another one, of an etcd that was restored to the revision before.
-        A copy of etcd may hold a leader key of long ago whose lease is still ours (``late``).
+        ``newest_before`` is the newest term observed before the attempt: a key that the attempt
+        created is newer. If it is equal, it is another term: etcd was restored to an earlier
+        revision, and counts up again. A restored copy of etcd may also hold an old leader key
+        attached to a lease that this manager still has (``late``).
         """
         identity = self._eligibility.identity
         newest = identity.newest_term
-        if term > newest or (term == newest and (late or term > seen)):
+        if term > newest or (term == newest and (late or term > newest_before)):
             return True
         log.error("leader key of an old term released", extra={"term": term, "newest": newest})
         if not late:
-            # Made just now, below what was seen: so etcd as a whole went back in time.
+            # Created just now at a revision below an observed one: etcd as a whole was restored.
             identity.advance(term, newest)
         await self.candidate.release_key(term, self._session.timing)
         return False
@@ -215,7 +220,7 @@ class Campaign:
         )
 
     async def _wait_for_turn(self) -> bool:
-        """Wait as long as a fair candidate does; whether the office is still there to be taken."""
+        """Wait the campaign delay; return whether there still is no leader to wait for."""
         campaign_delay_s = self.candidate.campaign_delay_s(self._session.timing)
         if (
             campaign_delay_s is None
@@ -225,7 +230,7 @@ class Campaign:
             return False
         await wait(self.wake, campaign_delay_s)
         if self.wake.is_set():
-            # It may be about the successor: who waits for another's head start may be named now.
+            # The event may name a successor, perhaps this manager: calculate the delay again.
             return False
         vacant = self.candidate.campaign_delay_s(self._session.timing) is not None
         return vacant and self._state.phase is Phase.STANDBY

@@ -1,4 +1,4 @@
-"""How often may a worker crash before the next one has to wait?"""
+"""Delay the start of the next worker after repeated crashes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ PAUSE_MAX_S: Final = 60.0
 
 
 class CrashLoopBackoff:
-    """Pure. ``CRASHES_MAX`` crashes within ``WINDOW_S`` of running time; then growing pauses.
+    """Exponential back-off for workers that crash. Pure.
 
-    Running time, not wall time: the pauses themselves must not win a crashing worker its
-    budget back. One that runs for a whole window is forgiven everything.
+    From ``CRASHES_MAX`` crashes within ``WINDOW_S`` on, each further crash doubles the pause. The
+    window counts running time, not wall time: otherwise the pauses themselves would end it. A
+    worker that runs for a whole window resets the pause.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,7 @@ class CrashLoopBackoff:
         self._pauses = 0
 
     def record_crash(self, lived_s: float) -> None:
-        """Count a worker that ended unasked after ``lived_s``."""
+        """Record that a worker ended by itself after ``lived_s`` seconds."""
         self._running_time_s += lived_s
         self._crashes.append(self._running_time_s)
         within = self._running_time_s - self._crashes[0] <= WINDOW_S
@@ -32,7 +33,7 @@ class CrashLoopBackoff:
         self._pauses = self._pauses + 1 if over else 0
 
     def pause_s(self) -> float:
-        """How long the next worker has to wait; 0 while the budget lasts."""
+        """Return the delay before the next start, in seconds; 0 while crashes are few."""
         if not self._pauses:
             return 0.0
         return min(PAUSE_FIRST_S * 2.0 ** (self._pauses - 1), PAUSE_MAX_S)

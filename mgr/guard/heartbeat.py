@@ -1,4 +1,4 @@
-"""The active gives signs of life, and each that succeeds is the proof of its term."""
+"""Send the leader heartbeats of an active; each one that succeeds confirms its term."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class LeaderHeartbeat:
-    """One attempt in every beat, each with a short time-out; they never queue up."""
+    """Sends one heartbeat per interval, each with a short time-out, so that they never queue up."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class LeaderHeartbeat:
         forget_lease: Callable[[], None],
         on_event: OnEvent,
     ) -> None:
-        """Beat while ``alive`` says that there is a worker to beat for.
+        """Send heartbeats while ``alive`` returns that the worker responds.
 
-        ``on_confirmed`` is called when a deadline has moved, ``forget_lease`` when
-        somebody else turns out to have the same lease.
+        ``on_confirmed`` is called when a deadline has moved, ``forget_lease`` when another process
+        turns out to use the same lease.
         """
         self.wake = asyncio.Event()
-        """Set it to beat without waiting for the next turn."""
+        """Set it to send a heartbeat without waiting for the next interval."""
         self._clock = context.clock
         self._profile = context.heartbeat_profile
         self._state = state
@@ -46,22 +46,22 @@ class LeaderHeartbeat:
         self._on_event = on_event
 
     async def run(self) -> None:
-        """Beat, for ever; at once back if there is to be no pulse."""
+        """Send heartbeats; never returns, unless the profile has no heartbeats."""
         if self._profile is None:
             return
         while True:
             self.wake.clear()
             began_s = self._clock.now()
             leadership = self._state.confirmable
-            # Nothing is sent for a worker that gives no sign of life itself: a lease that lives
-            # on while the work stands still is what keeps others from taking over.
+            # No heartbeats for a worker that sends none itself: they would keep other managers
+            # from taking over although this one does no work.
             if leadership is not None and leadership.heartbeat is not None and self._alive():
                 await self._send(leadership, leadership.heartbeat)
             pause_s = self._profile.every_s - (self._clock.now() - began_s)
             await wait(self.wake, max(pause_s, 0.0))
 
     async def _send(self, leadership: Leadership, heartbeat: AdaptiveHeartbeat) -> None:
-        # The moment before the request counts: a standby counts from after it was done.
+        # The deadline counts from before the request, a standby's timeout from after its commit.
         sent_s = self._clock.now()
         reach(Point.LEADER_HEARTBEAT)
         try:
@@ -73,8 +73,8 @@ class LeaderHeartbeat:
             return
         if outcome is HeartbeatResult.SHARED:
             log.critical(
-                "another process holds this very term: was this machine resumed twice from one "
-                "snapshot? The term is given up, and the lease with it",
+                "another process acts in this very term: was this machine resumed twice from one "
+                "snapshot? Leadership and lease are given up",
                 extra={"term": leadership.term},
             )
             leadership.shared = True

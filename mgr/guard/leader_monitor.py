@@ -1,4 +1,4 @@
-"""A standby listens for the leader's pulse, and deposes a leader that has none any more."""
+"""Monitor the leader's heartbeat as a standby, and depose a leader that sends none any more."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mgr.guard.state import GuardContext, State
 from mgr.store.api import Record, Revision
 
 IDLE_S: Final = 0.2
-"""How often to look whether there is a leader to listen to."""
+"""Interval of checks whether there is a leader to monitor."""
 
 log = logging.getLogger(__name__)
 
 
 class LeaderMonitor:
-    """Asks for the pulse several times in a window. Nobody waits for it."""
+    """Reads the heartbeat key several times per timeout."""
 
     def __init__(
         self, context: GuardContext, state: State, leader: WatchedKey, wake: asyncio.Event
     ) -> None:
-        """Listen to whom ``leader`` shows; set ``wake`` when its office has become free."""
+        """Monitor the leader in ``leader``; set ``wake`` when it was deposed."""
         self._clock = context.clock
         self._lease_ttl_s = context.settings.lease_ttl_s
         self._state = state
@@ -40,13 +40,13 @@ class LeaderMonitor:
         self._silence: SilenceDetector | None = None
 
     async def run(self) -> None:
-        """Listen, for ever."""
+        """Monitor the leader; never returns."""
         while True:
             pause_s = await self._poll()
             await asyncio.sleep(pause_s)
 
     async def _poll(self) -> float:
-        """Ask once, and act on what is heard; how long to wait until the next time."""
+        """Read the heartbeat once and act on it; return the pause until the next poll, in s."""
         leader = self._leader.record
         silence_limit_s, sends_heartbeats = 0.0, True
         if leader is not None and not (silence_limit_s := heartbeat_timeout_s(leader)):
@@ -57,7 +57,7 @@ class LeaderMonitor:
         try:
             await self._observe(leader, silence_limit_s, sends_heartbeats=sends_heartbeats)
         except StoreError:
-            # Unheard: the gap in what is heard will start the count anew.
+            # No answer: the gap in the answers makes the measurement start again.
             return silence_limit_s / 10
         silence = self._silence
         return IDLE_S if silence is None else silence.pause_s(self._clock.now())
@@ -66,7 +66,7 @@ class LeaderMonitor:
         self, leader: Record, silence_limit_s: float, *, sends_heartbeats: bool
     ) -> None:
         snapshot = await self._deposition.snapshot(leader, timeout_s=silence_limit_s / 4)
-        # When it was received, not when it was asked for: the count must not begin too early.
+        # The moment of the answer, not of the request: the measurement must not begin too early.
         now_s = self._clock.now()
         if self._silence is None or self._silence.sends_heartbeats is not sends_heartbeats:
             self._silence = SilenceDetector(
@@ -88,7 +88,7 @@ class LeaderMonitor:
             self._on_deposed(ended)
 
     def _on_deposed(self, ended: Revision) -> None:
-        # The feed will tell it too; the office is free now.
+        # Applied at once: the feed delivers the deletion later, and the campaign need not wait.
         self._leader.apply_read(None, ended, self._clock.now())
         self._silence = None
         self._wake.set()

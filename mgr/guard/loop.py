@@ -1,7 +1,7 @@
-"""The guard: composition root of the parent process. It decides who leads; it runs no module.
+"""The guard: composition root of the parent process, and the loop of the state machine.
 
-``_on_event`` is the only place where the phase changes. Everything else either tells it what
-happened or does what it answered. What runs in this process can be read off ``run``.
+``_on_event`` is the only place where the phase changes. Everything else either raises an event or
+runs the action that follows from one. ``run`` lists every task of this process.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from mgr.guard.heartbeat import LeaderHeartbeat
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.leader_monitor import LeaderMonitor
 from mgr.guard.notify_systemd import Notifier
-from mgr.guard.presence import PresenceKey
-from mgr.guard.records import PresenceUpdater, RecordBuilder
+from mgr.guard.presence import PresenceKey, PresenceUpdater, RecordBuilder
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import GuardContext, Leadership, State
 from mgr.guard.worker_supervisor import StartWorker, WorkerSupervisor, WorkerTimeouts
@@ -48,18 +47,19 @@ from mgr.store.identity import StoreIdentity
 
 CHECK_ELIGIBILITY_EVERY_S: Final = 10.0
 START_SLACK_S: Final = 15.0
-"""What starting a worker may take beyond the load limit: interpreter, imports, first listing."""
+"""How long starting a worker may take beyond the load limit of modules: for the interpreter, the
+imports and the first listing of the store."""
 
 WATCH_EVERY_S: Final = 0.5
-"""How often to judge whether the worker reaches the store."""
+"""Interval of checks whether the worker reaches the store."""
 PHASES_WITH_NOTE: Final = frozenset({Phase.INELIGIBLE, Phase.SUSPENDED_STARTING, Phase.SUSPENDED})
-"""Phases whose reason may be the store."""
+"""Phases for which ``status`` shows why this manager is not eligible or does not act."""
 
 log = logging.getLogger(__name__)
 
 
 class Guard:
-    """One manager, from joining to being stopped."""
+    """One manager, from joining the cluster until it is stopped."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Guard:
         me: ProcessIdentity,
         notifier: Notifier,
     ) -> None:
-        """Be manager ``settings.id``, running as ``me``, with workers from ``start_worker``.
+        """Construct manager ``settings.id``, process ``me``, with workers from ``start_worker``.
 
         Raises:
             InvalidSettingError: The lease is too short for its margins.
@@ -142,27 +142,27 @@ class Guard:
         )
 
     def use_identity(self, identity: StoreIdentity) -> None:
-        """Judge the store by ``identity``. To be called before ``run``."""
+        """Check the store against ``identity``. To be called before ``run``."""
         self._eligibility.identity = identity
         self._restores = identity.restores
         identity.subscribe(self._on_store_identity_changed)
 
     @property
     def phase(self) -> Phase:
-        """The part this manager plays."""
+        """The phase of this manager in the election."""
         return self._state.phase
 
     @property
     def leadership(self) -> Leadership | None:
-        """The office held; None in a phase that holds none."""
+        """The leadership held; None in a phase without leadership."""
         return self._state.leadership
 
     async def run(self) -> None:
-        """Be a manager until stopped.
+        """Run the manager until it is stopped.
 
         Raises:
             NameTakenError: Another live manager has this name; nothing was changed.
-            CannotListenError: The first worker found its port taken.
+            CannotListenError: The port of the first worker was taken.
 
         """
         async with asyncio.TaskGroup() as self._tasks:
@@ -184,7 +184,8 @@ class Guard:
             try:
                 await self._finished.wait()
             finally:
-                # Whatever broke: no worker without its guard, and nothing follows from its end.
+                # Also after an error: no worker may outlive its guard. STOPPED first, so that the
+                # exit of the worker causes no further action.
                 self._state.phase = Phase.STOPPED
                 self._supervisor.kill()
                 self._renewals.close()
@@ -194,7 +195,7 @@ class Guard:
             raise error
 
     def stop(self) -> None:
-        """Hand over if there is something to hand over, then stop; asked again: at once."""
+        """Stop, after a hand-over if this manager leads. A second call stops at once."""
         requests = self._state.requests
         requests.stop_now = requests.stopping
         requests.stopping = True
@@ -205,7 +206,7 @@ class Guard:
     # -- the machine ------------------------------------------------------------------------------
 
     def _on_event(self, event: Event) -> None:
-        """Something happened: change the phase and begin what follows from it."""
+        """Change the phase as the state machine says, and start the action that follows."""
         state = self._state
         before = state.phase
         state.phase, action = step(before, event)
@@ -221,7 +222,10 @@ class Guard:
             self._on_event(Event.INELIGIBLE)
 
     def _on_event_in_callback(self, event: Event) -> None:
-        """As ``_on_event``, from a callback of the event loop: that would log a bug and go on."""
+        """Call ``_on_event`` from a callback of the event loop.
+
+        The loop would only log an exception, that is a bug, and go on; here it ends ``run``.
+        """
         try:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001 - raised by ``run``, which ends this process
@@ -231,7 +235,7 @@ class Guard:
     def _start_action(self, action: Action) -> None:
         replaced = self._action_task
         self._action_task = self._tasks.create_task(self._run_action(action))
-        # A deed that ends with an event is itself the one being replaced, and done anyway.
+        # An action that ends with an event calls this from its own task: it has ended already.
         if replaced is not None and replaced is not asyncio.current_task():
             replaced.cancel()
 
@@ -257,7 +261,7 @@ class Guard:
             self._renewals.wake.set()
             self._leader_heartbeat.wake.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
-        # An active that may not answer is what somebody who greps for warnings looks for.
+        # A warning, because an active that is suspended answers no command.
         level = logging.WARNING if phase is Phase.SUSPENDED else logging.INFO
         extra = fields | ({"term": leadership.term} if leadership else {})
         log.log(level, "phase changed", extra=extra)
@@ -272,16 +276,16 @@ class Guard:
     # -- the store's identity ---------------------------------------------------------------------
 
     def _note(self) -> str:
-        """Why this manager does not lead or is suspended, for operators."""
+        """Why this manager is not eligible or is suspended, for operators."""
         return self._eligibility.reason if self._state.phase in PHASES_WITH_NOTE else ""
 
     def _on_store_identity_changed(self) -> None:
-        """Act on what has become known of the store: it was restored, or cannot be used."""
+        """React to a changed identity of the store: it was restored, or must not be used."""
         identity, phase = self._eligibility.identity, self._state.phase
         if identity.restores != self._restores:
             self._restores = identity.restores
             if self._state.confirmable is not None:
-                # What the worker knows is not what is in etcd any more.
+                # The worker's copy of the data is not what is in etcd any more.
                 self._on_event_in_callback(Event.LOST)
         if phase is Phase.STANDBY and self._eligibility.reason:
             self._on_event_in_callback(Event.INELIGIBLE)
@@ -311,13 +315,14 @@ class Guard:
         try:
             self._on_event(event)
         except UnexpectedEventError as error:
-            # The worker's word decides nothing out of its turn.
+            # A message that does not fit the phase is logged and changes nothing: a faulty worker
+            # must not crash its guard.
             log.error("unexpected message from worker", extra={"error": str(error)})  # noqa: TRY400
 
     def _on_start_failed(self, why: str) -> None:
-        """A worker cannot listen. At the first start somebody is there to mend a setting.
+        """Stop the manager if its first worker cannot listen: a setting has to be corrected.
 
-        Later it is an accident that may pass, and the next worker tries again.
+        A later worker may fail for a reason that passes; the next one tries again.
         """
         if not self._supervisor.was_ready:
             self._state.failure = CannotListenError(why)
@@ -347,12 +352,12 @@ class Guard:
                 return None
 
     def _on_time_limit_set(self) -> None:
-        """The kernel has the time limit of this term: its modules may act outside etcd."""
+        """Allow the worker to start modules that act outside etcd: its kill timer is set."""
         leadership = self._state.leadership
         if leadership is not None and self._supervisor.acts_outside:
             self._supervisor.send(TimeLimited(term=leadership.term))
 
-    # -- what looks again and again ---------------------------------------------------------------
+    # -- periodic checks --------------------------------------------------------------------------
 
     async def _watch_worker(self) -> None:
         """Replace a worker that does not reach the store, or does not finish starting."""
@@ -363,7 +368,7 @@ class Guard:
             answered_s = self._state.contact.answered_for_s(now_s)
             if supervisor.health.current is not was_current:
                 was_current = supervisor.health.current
-                # Others read in its presence whether this manager could lead.
+                # Its presence record shows the other managers whether this one could lead.
                 self._presence_updater.stale.set()
                 self._campaign.wake.set()
             leadership = self._state.leadership
@@ -392,7 +397,7 @@ class Guard:
     async def _check_eligibility(self) -> None:
         while True:
             await asyncio.sleep(CHECK_ELIGIBILITY_EVERY_S)
-            # While this manager leads as well: what is found counts when it stands by again.
+            # Also while this manager leads: the result counts when it is a standby again.
             with contextlib.suppress(StoreError):
                 status = await self._context.store.status(timeout_s=self._session.timing.request_s)
                 self._eligibility.check_store(status)
@@ -400,7 +405,7 @@ class Guard:
                     self._on_event(Event.INELIGIBLE if self._eligibility.reason else Event.ELIGIBLE)
 
     async def _notify_watchdog(self) -> None:
-        """Tell systemd, as often as it wants, that this loop turns."""
+        """Notify systemd's watchdog periodically, which shows that this event loop runs."""
         while self._notifier.watchdog_every_s is not None:
             self._notifier.notify("WATCHDOG=1")
             await asyncio.sleep(self._notifier.watchdog_every_s)

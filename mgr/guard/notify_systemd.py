@@ -1,4 +1,4 @@
-"""Tell systemd how the manager is, if systemd started it (``Type=notify``)."""
+"""Notify systemd of the state of the manager, if systemd started it (``Type=notify``)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Mapping
 
 
 class Notifier:
-    """Sends what ``sd_notify`` would; does nothing without ``NOTIFY_SOCKET``."""
+    """Sends the messages of ``sd_notify``; does nothing without ``NOTIFY_SOCKET``."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        """Read the address, and how often systemd wants a sign of life."""
+        """Read the address of the socket and the interval of systemd's watchdog."""
         address = environment.get("NOTIFY_SOCKET", "")
         # "@" is how systemd writes the NUL with which an abstract address begins.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         limit_us = environment.get("WATCHDOG_USEC", "")
         self.watchdog_every_s = int(limit_us) / 2e6 if limit_us.isdecimal() else None
-        """Pause between two WATCHDOG messages: half of systemd's limit. None: unwanted."""
+        """Interval of WATCHDOG messages: half of systemd's limit. None: send none."""
 
     def notify(self, *states: str) -> None:
-        """Send lines such as ``READY=1``. A systemd that does not listen is no reason to fail."""
+        """Send lines such as ``READY=1``. Errors are ignored: systemd need not be listening."""
         if not self._address:
             return
         with (

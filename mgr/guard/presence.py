@@ -1,4 +1,4 @@
-"""This manager's place in the cluster: its name, claimed once and kept up to date."""
+"""The records of this manager in etcd: its presence key, kept up to date, and its leader record."""
 
 from __future__ import annotations
 
@@ -6,39 +6,47 @@ import asyncio
 import contextlib
 from typing import Final
 
-from mgr.election.records import Presence, decode, encode
+from mgr.clock import timestamp
+from mgr.election.machine import LEADING, WAITING, Event
+from mgr.election.records import Leader, Presence, decode, encode
 from mgr.election.session import LeaseSession
-from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError
-from mgr.guard.state import GuardContext
+from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError, StoreError
+from mgr.guard.state import GuardContext, OnEvent, State
+from mgr.guard.worker_supervisor import WorkerSupervisor
+from mgr.link import Ready
 from mgr.store.api import ABSENT, NO_LEASE, Created, Delete, Modified, Put, Record, Revision
 
 POLL_EVERY_S: Final = 0.25
 WAIT_BEYOND_LEASE_S: Final = 1.0
-"""An old lease ends up to half a second after its time; then the name is free or alive."""
+"""etcd ends an old lease up to half a second late. A name that is still taken after this wait
+belongs to a live manager."""
+RETRY_S: Final = 0.1
+"""Pause after a write of the presence that failed."""
+_NOT_READY: Final = Ready(grpc_address="", http_address="")
 
 
 class PresenceKey:
-    """The key ``managers/<name>``, held by this manager's lease."""
+    """The key ``managers/<name>``, attached to this manager's lease."""
 
     def __init__(self, context: GuardContext, session: LeaseSession) -> None:
-        """Stand there on the lease of ``session``."""
+        """Use the lease of ``session``. Nothing is claimed yet."""
         self.key = context.keys.manager(context.name)
         self.create_revision: Revision = ABSENT
-        """The claim: the key's create revision. ``ABSENT`` while there is none."""
+        """The create revision of the claimed key; ``ABSENT`` while it is not claimed."""
         self._context = context
         self._session = session
 
     async def claim(self, presence: Presence) -> None:
-        """Take the name, or see that it is ours. Waits out the lease of a holder unheard of.
+        """Claim the name, or check that it is claimed. Waits for the lease of an unknown holder.
 
         Raises:
-            NameTakenError: Another live manager has it; the message says which.
+            NameTakenError: Another live manager has this name; the message says which.
             LeaseExpiredError: The session's lease is gone.
-            StoreUnavailableError: Nothing is known; ask again.
+            StoreUnavailableError: The outcome is unknown; call again.
 
         """
         context, timing = self._context, self._session.timing
-        # Until it is seen there is nothing to be proven.
+        # Not claimed until the key is read: nothing to confirm by renewals before.
         self.create_revision = ABSENT
         give_up_s = context.clock.now() + timing.ttl_s + WAIT_BEYOND_LEASE_S
         while True:
@@ -47,19 +55,20 @@ class PresenceKey:
                 await self._create(presence)
                 continue
             if holder.lease == NO_LEASE:
-                # A hand in the store: managers write it with a lease only. It would stand for
-                # ever, and no lease can be revoked to end it.
+                # Written by hand: managers write this key with a lease only. It would exist for
+                # ever, and there is no lease to revoke.
                 await self._remove(holder)
                 continue
             if holder.lease == self._session.lease:
                 self.create_revision = holder.create_revision
                 return
             other = decode(holder.value, Presence)
-            # A copy of this process, resumed from the same snapshot, has its id as well.
+            # A copy of this process, resumed from the same snapshot, has the same identity: only
+            # the lease shows that the key is this process's own.
             ours = holder.lease in self._session.granted_leases
             me = context.me
             if other and me.outlived(other) and (ours or not me.same_process(other)):
-                # With its lease goes whatever else it held, the leader key included.
+                # Revoking deletes everything on that lease, the leader key included.
                 await context.store.revoke(holder.lease, timeout_s=timing.request_s)
                 continue
             if context.clock.now() >= give_up_s:
@@ -67,17 +76,17 @@ class PresenceKey:
             await asyncio.sleep(POLL_EVERY_S)
 
     async def update(self, presence: Presence) -> bool:
-        """Write what is new; False if the claim is lost, and with it the name.
+        """Write ``presence``; return False if the claim is lost, and with it the name.
 
         Raises:
             LeaseExpiredError: The session's lease is gone.
-            StoreUnavailableError: Nothing is known; ask again.
+            StoreUnavailableError: The outcome is unknown; call again.
 
         """
         return await self._put(presence, self.create_revision)
 
     async def _create(self, presence: Presence) -> None:
-        # Whether it was done is read afterwards, whatever the answer.
+        # An unknown outcome is fine: the key is read next in any case.
         with contextlib.suppress(OutcomeUnknownError):
             await self._put(presence, ABSENT)
 
@@ -91,7 +100,7 @@ class PresenceKey:
 
     async def _put(self, presence: Presence, created: Revision) -> bool:
         if not self._session.alive:
-            # Without a lease the key would stand for ever.
+            # Without a lease the key would exist for ever.
             raise LeaseExpiredError(f"put {self.key!r}: this manager holds no lease")
         outcome = await self._context.store.commit(
             [Put(self.key, encode(presence), self._session.lease)],
@@ -101,10 +110,108 @@ class PresenceKey:
         return outcome.succeeded
 
     def _describe_holder(self, holder: Record, other: Presence | None) -> str:
-        who = "a manager that cannot be read"
+        who = "a manager whose record is unreadable"
         if other is not None:
             who = f"process {other.pid} on host {other.host} since {other.started_at}"
         return (
             f"manager {self._context.name!r} is running already: {who} holds {holder.key}. "
             "Give this one another --id"
         )
+
+
+class RecordBuilder:
+    """Builds this manager's records from the present state."""
+
+    def __init__(
+        self,
+        context: GuardContext,
+        state: State,
+        session: LeaseSession,
+        supervisor: WorkerSupervisor,
+    ) -> None:
+        self._context = context
+        self._state = state
+        self._session = session
+        self._supervisor = supervisor
+
+    def presence(self) -> Presence:
+        """Build the value of this manager's presence key."""
+        me, ready = self._context.me, self._supervisor.ready or _NOT_READY
+        may_lead = self._state.phase in WAITING | LEADING
+        return Presence(
+            name=self._context.name,
+            incarnation=self._incarnation,
+            host=me.host,
+            boot_id=me.boot_id,
+            pid_namespace=me.pid_namespace,
+            pid=me.pid,
+            pid_started=me.pid_started,
+            grpc_address=ready.grpc_address,
+            http_address=ready.http_address,
+            version=me.version,
+            modules=ready.modules,
+            warm=may_lead
+            and self._supervisor.ready is not None
+            and self._supervisor.health.current,
+            started_at=me.started_at,
+            host_metadata=dict(me.machine),
+        )
+
+    def leader(self) -> str:
+        """Build the value with which this manager would acquire the leader key now."""
+        ready = self._supervisor.ready or _NOT_READY
+        heartbeat_profile = self._context.heartbeat_profile
+        return encode(
+            Leader(
+                name=self._context.name,
+                incarnation=self._incarnation,
+                grpc_address=ready.grpc_address,
+                http_address=ready.http_address,
+                version=self._context.me.version,
+                since=timestamp(),
+                lease_ttl_s=self._session.timing.ttl_s,
+                heartbeat_timeout_s=heartbeat_profile.timeout_s
+                if heartbeat_profile is not None
+                else 0.0,
+            )
+        )
+
+    @property
+    def _incarnation(self) -> str:
+        return self._supervisor.worker.incarnation if self._supervisor.worker is not None else ""
+
+
+class PresenceUpdater:
+    """Writes the presence key whenever its value has changed."""
+
+    def __init__(
+        self, records: RecordBuilder, presence_key: PresenceKey, state: State, on_event: OnEvent
+    ) -> None:
+        self.stale = asyncio.Event()
+        """Set it when the presence may have changed."""
+        self._records = records
+        self._presence_key = presence_key
+        self._state = state
+        self._on_event = on_event
+
+    async def run(self) -> None:
+        """Keep the presence key up to date; never returns."""
+        written: tuple[Revision, Presence] | None = None
+        while True:
+            self.stale.clear()
+            wanted = (self._presence_key.create_revision, self._records.presence())
+            if self._presence_key.create_revision and wanted != written:
+                try:
+                    written = wanted
+                    await self._update(wanted[1])
+                except StoreError:
+                    written = None
+                    await asyncio.sleep(RETRY_S)
+                    continue
+            await self.stale.wait()
+
+    async def _update(self, presence: Presence) -> None:
+        # Only before leadership does a lost presence key end the phase. While leading, the leader
+        # key decides, and the presence key is claimed again after the term.
+        if not await self._presence_key.update(presence) and self._state.phase in WAITING:
+            self._on_event(Event.LOST)

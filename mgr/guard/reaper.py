@@ -1,4 +1,4 @@
-"""The parent of one worker: ends it at its deadline, and with it everything that it started.
+"""The reaper, parent process of one worker: kills it at its deadline, with all that it started.
 
 Run as a program of its own, ``python -I -S reaper.py CONTROL_FD COMMAND...``, between the guard
 and the worker. It imports little, holds no lock of the worker's and runs no module code, so that
@@ -7,12 +7,12 @@ neither a module that holds the interpreter nor a guard that is stopped can dela
 - It is a *sub-reaper*: whatever the worker starts, however often that forks or changes its
   session, becomes a child of this process when its own parent ends. When the worker ends, all of
   them are killed and waited for; only then is the guard informed.
-- It ends the worker at the moment that the guard named last (``until``, on ``CLOCK_BOOTTIME``).
-  If this process itself cannot run by then, a second kernel timer kills *it*, and the worker dies
-  of that, by its parent-death signal. Nothing in Python has to run for the second.
-- When the guard ends, the control socket says so, and everything here ends as well.
+- It kills the worker at the moment that the guard set last (``until``, on ``CLOCK_BOOTTIME``). If
+  this process itself cannot run by then, a second kernel timer kills *it*, and the kernel then
+  kills the worker by its parent-death signal. For the second timer no Python code has to run.
+- When the guard ends, the control socket is closed, and this process kills everything and exits.
 
-Both directions of the control socket carry one message a packet:
+Both directions of the control socket carry one message per packet:
 
 =====================  ==========================================================================
 from the guard
@@ -45,9 +45,9 @@ BACKSTOP_NS: Final = 20_000_000
 acts ``mgr.election.heartbeat.MARGIN_S`` after the deadline, which is more than twice as long."""
 SWEEP_EVERY_MS: Final = 1
 CLEAN_SCANS: Final = 3
-"""So many looks in a row must find nothing, for nothing to be left."""
+"""So many scans in a row must find no process before none is regarded as left."""
 SWEEPS_MAX: Final = 300
-"""So often is looked for processes of the worker that are still there."""
+"""The number of scans after which a sweep has failed."""
 PACKET_BYTES_MAX: Final = 64
 DUMP_SIGNAL: Final = signal.SIGUSR1
 
@@ -113,7 +113,8 @@ class Reaper:
                 poll.register(fd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll()}
-            # The clock first: a message that came meanwhile must not extend what is over.
+            # The deadline first: a message that came meanwhile must not extend a deadline that
+            # has passed.
             if self._deadline.fd in ready and self._expired():
                 self._finish("deadline")
             if wakeup_fd in ready:
@@ -124,7 +125,7 @@ class Reaper:
                 self._on_command(self._receive())
 
     def _receive(self) -> bytes:
-        """The next packet; an empty one if the guard is gone, also if it went without reading."""
+        """The next packet; an empty one if the guard has ended, also with packets unread."""
         try:
             return self._control.recv(PACKET_BYTES_MAX)
         except OSError:
@@ -154,11 +155,11 @@ class Reaper:
             self._send("armed")
 
     def _reap(self) -> bool:
-        """Bury every child that has ended but the worker; whether that has ended."""
+        """Reap every ended child except the worker; return whether the worker has ended."""
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None or ended.si_pid == self._worker:
-                # Not buried yet, its id still names its process group and no other.
+                # The worker stays unreaped, so that its id still names its process group only.
                 return ended is not None
             os.waitpid(ended.si_pid, 0)
 
@@ -174,8 +175,8 @@ class Reaper:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
-                    # Whoever ends hands its children to this process: each end is a reason to
-                    # look again. All that exist are killed here, so one of them ends.
+                    # A process that ends passes its children to this one, so each end is followed
+                    # by another scan. All that exist are killed here, so one of them ends.
                     for other in descendants(os.getpid()):
                         _kill(other)
                     pid, status = os.waitpid(-1, 0)
@@ -191,7 +192,7 @@ class Reaper:
         clean = 0
         for _ in range(SWEEPS_MAX):
             found = descendants(os.getpid()) - {self._worker}
-            # A process that is being handed from one parent to another can be missed once.
+            # A process that is moving from one parent to another can be missed once.
             clean = 0 if found else clean + 1
             if clean == CLEAN_SCANS:
                 return True
@@ -213,7 +214,7 @@ class Reaper:
 def descendants(root: int) -> set[int]:
     """Every living process below ``root``.
 
-    Zombies act no more and are left out, but for what may be below them yet.
+    Zombies are left out, since they act no more; the living processes below them are included.
     """
     below: set[int] = set()
     dead: set[int] = set()
@@ -257,7 +258,7 @@ def _stat(pid: str) -> tuple[bytes, int]:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return b"X", 0
-    # Its first thread has ended and others run: no zombie, although it says so.
+    # The first thread has ended and others run: not a zombie, although the state says so.
     state = b"S" if int(fields[_THREADS]) > 1 else fields[0]
     return state, int(fields[1])
 

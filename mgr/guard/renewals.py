@@ -1,4 +1,4 @@
-"""The lease is kept alive, the term is proven, and the alarm rings when the proof runs out."""
+"""Renew the lease, confirm the term, and raise DEADLINE when no confirmation came in time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mgr.store.api import Revision
 from mgr.waiting import wait
 
 STUCK_S: Final = 10.0
-"""A worker that is being killed for so long is one that the kernel does not end."""
+"""After this, a worker that is being killed is regarded as one that the kernel cannot end."""
 RETRY_S: Final = 0.1
-"""Pause after an attempt that nobody answered. The attempt itself took its time-out."""
+"""Pause after an attempt without an answer. The attempt itself took its time-out."""
 PHASES_WITH_ALARM: Final = frozenset({Phase.STARTING, Phase.ACTIVE, Phase.DRAINING})
-"""Phases in which something acts that must not, once the proof has run out."""
+"""Phases in which the worker acts, and must stop acting at the deadline."""
 
 
 class Renewals:
-    """Every fifth of a lease, one attempt with a short time-out; they never queue up."""
+    """Renews the lease every fifth of its length, each time with a short time-out."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Renewals:
         on_event: OnEvent,
     ) -> None:
         self.wake = asyncio.Event()
-        """Set it to renew without waiting for the next turn."""
+        """Set it to renew without waiting for the next interval."""
         self._clock = context.clock
         self._leader_key = context.keys.leader
         self._state = state
@@ -44,7 +44,7 @@ class Renewals:
         self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Renew, for ever."""
+        """Renew the lease periodically; never returns."""
         while True:
             self.wake.clear()
             began_s = self._clock.now()
@@ -57,10 +57,10 @@ class Renewals:
             await wait(self.wake, max(pause_s, 0.0))
 
     def _is_stuck(self) -> bool:
-        """Whether a worker of this manager's last term does not die.
+        """Whether the worker of this manager's last term cannot be killed.
 
-        Its leader key must not stand for ever: without renewals the lease removes it, and the
-        term record, which says ``leading``, makes a successor wait.
+        Then the leader key must not exist for ever: without renewals the lease expires and deletes
+        it, and the term record, which still says ``leading``, makes a successor wait.
         """
         lasted_s = self._clock.now() - self._state.phase_entered_s
         return self._state.phase is Phase.KILLING_WORKER and lasted_s > STUCK_S
@@ -71,7 +71,7 @@ class Renewals:
         return self._clock.now() - self._session.last_answer_s > limit_s
 
     def set_alarm(self) -> None:
-        """Ring when the proof of the present phase runs out, if it matters there."""
+        """Raise DEADLINE at the deadline of the term, in phases in which the worker acts."""
         self.close()
         leadership = self._state.leadership
         if leadership is not None and self._state.phase in PHASES_WITH_ALARM:
@@ -80,7 +80,7 @@ class Renewals:
             self._alarm = loop.call_later(max(left_s, 0.0), self._on_alarm)
 
     def close(self) -> None:
-        """Ring no more."""
+        """Cancel the alarm."""
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -93,7 +93,7 @@ class Renewals:
             self.set_alarm()
 
     async def _confirm(self) -> bool:
-        """Renew the lease and look at the key this phase rests on; False if nobody answered."""
+        """Renew the lease and read the key that this phase depends on; False without an answer."""
         leadership = self._state.confirmable
         try:
             if leadership is not None:
@@ -114,21 +114,23 @@ class Renewals:
         return True
 
     async def _verify_and_renew(self, key: str, created: Revision) -> float | None:
-        # Where requests arrive and answers do not, renewing would keep a lease alive for ever
-        # that its holder cannot use: it looks first, and what is not answered is not renewed.
+        # If requests arrive and answers do not, renewing would keep a lease alive for ever that
+        # its holder cannot use. So after a missing answer the key is read first, and the lease is
+        # renewed only if that was answered.
         if not self._answered and not await self._session.has_key(key, created):
             return None
         return await self._session.confirm(key, created)
 
     def _on_renewal(self, leadership: Leadership | None, deadline_s: float | None) -> None:
-        # While the answer was under way the office may have begun or ended: then it is about
-        # something else than what is held now.
+        # The term may have begun or ended while the request was under way: then the answer is not
+        # about the present term.
         if leadership is not self._state.confirmable:
             return
         if deadline_s is None:
             self._on_event(Event.LOST)
         elif leadership is not None and leadership.heartbeat is None:
-            # Of a term with a pulse this proves nothing: it may be deposed before its lease ends.
+            # A term with heartbeats is not confirmed by this: it may be deposed before its lease
+            # expires.
             leadership.deadline_s = max(leadership.deadline_s, deadline_s)
             self._on_event(Event.TERM_CONFIRMED)
             self.set_alarm()

@@ -1,4 +1,4 @@
-"""The guard as a process: what it is made of, its signals, and its workers' processes."""
+"""Run the guard in this process: construct its parts, handle signals, start worker processes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, *, worker: Sequence[str], first: SpawnedWorker, version: str) -> None:
-    """Be manager ``settings.id`` until a signal says otherwise.
+    """Run manager ``settings.id`` until SIGTERM or SIGINT.
 
-    ``worker`` is how one is started; ``first`` was started so already.
+    ``worker`` is the command line of a worker; ``first`` is a worker that was started with it.
 
     Raises:
-        MgrError: It cannot be; nothing was changed.
+        MgrError: The manager cannot run; nothing was changed.
 
     """
     waiting = [first]
-    # Should the worker's reaper be killed, what the worker started comes to this process.
+    # If the worker's reaper is killed, this process inherits the processes that the worker started.
     become_subreaper(ctypes.CDLL(None))
     try:
         asyncio.run(_serve(settings, worker, waiting, version))

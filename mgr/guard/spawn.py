@@ -1,6 +1,7 @@
-"""A worker's process from its first moment, before its guard is able to speak to it.
+"""Start a worker process.
 
-Small on purpose: a manager starts its first worker before it imports the rest of the guard.
+This module imports little on purpose: a manager starts its first worker before it imports the rest
+of the guard.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 REAPER: Final = str(Path(__file__).with_name("reaper.py"))
-"""Run as a file and without ``site``: it is there in hundredths of a second."""
+"""Run as a file and without ``site``, so that it starts in hundredths of a second."""
 TERMINATE_S: Final = 5.0
-"""How long a reaper may take to end a worker that nobody waits for."""
+"""How long a reaper may take to end a worker that was never used."""
 
 
 class SpawnedWorker(NamedTuple):
-    """The parent of a worker, and our ends of two sockets.
+    """The reaper process of a worker, and the guard's ends of two sockets.
 
     Attributes:
         reaper: The process between guard and worker (``mgr.guard.reaper``).
-        control: To the reaper, one packet a message.
-        link: To the worker, which waits to be told with what to begin.
+        control: Socket to the reaper, one packet per message.
+        link: Socket to the worker, which waits for the message ``Init``.
 
     """
 
@@ -34,7 +35,7 @@ class SpawnedWorker(NamedTuple):
     link: socket.socket
 
     def terminate(self) -> None:
-        """End the worker and its reaper: nobody will tell it anything."""
+        """End the worker and its reaper, which were not used."""
         self.control.close()
         self.link.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -44,7 +45,7 @@ class SpawnedWorker(NamedTuple):
 
 
 def spawn(command: Sequence[str]) -> SpawnedWorker:
-    """Start ``command`` with ``--link-fd N``, below a reaper of its own.
+    """Start ``command`` with ``--link-fd N``, as a child of its own reaper.
 
     Raises:
         OSError: It could not be started.

@@ -1,4 +1,4 @@
-"""What the guard's parts share: the phase, the office held, what operators want."""
+"""The state that the guard's components share: phase, leadership, requests of operators."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mgr.store.api import Revision, Store
 from mgr.store.keys import Keys
 
 OnEvent = Callable[[Event], None]
-"""Tells the machine what happened. The phase may be another one when it returns."""
+"""Raises an event of the state machine. The phase may have changed when it returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardContext:
-    """What a guard is given at its start."""
+    """The dependencies of the guard's components, constant while it runs."""
 
     settings: Settings
     store: Store
@@ -31,30 +31,30 @@ class GuardContext:
 
     @property
     def name(self) -> str:
-        """What this manager is called."""
+        """The name of this manager."""
         return self.settings.id
 
     @property
     def heartbeat_profile(self) -> HeartbeatProfile | None:
-        """The pulse that is set; None for none."""
+        """The configured leader heartbeat; None if there is none."""
         return PROFILES[self.settings.profile]
 
     @property
     def keys(self) -> Keys:
-        """Where things stand in the store."""
+        """The names of the cluster's keys in the store."""
         return Keys(self.settings.cluster)
 
 
 @dataclass(slots=True)
 class Leadership:
-    """An office and its moments on the clock.
+    """One term of this manager. Times are seconds on the clock.
 
     Attributes:
-        deadline_s: How far its proof reaches.
-        acquired_s: When it was won; its predecessor's key was gone before.
-        heartbeat: Its pulse; None if the lease alone proves it.
-        effects_from_s: Until when earlier terms may act. None while it is not signed for: then
-            the worker was not told either, and nothing runs in its name.
+        deadline_s: Until when the worker may act, as far as the term is confirmed.
+        acquired_s: When the leader key was acquired; the predecessor's key was gone before.
+        heartbeat: Its heartbeat; None if the lease alone confirms the term.
+        effects_from_s: Until when earlier terms may act outside the store. None while the term
+            record is not open: then the worker is not promoted either.
 
     """
 
@@ -64,7 +64,7 @@ class Leadership:
     heartbeat: AdaptiveHeartbeat | None
     effects_from_s: float | None = None
     shared: bool = False
-    """Somebody else acts in this very term: its end certifies nothing."""
+    """Another process acts in this very term: its term record must not say that it is over."""
 
     @property
     def term(self) -> Revision:
@@ -74,40 +74,41 @@ class Leadership:
 
 @dataclass(slots=True)
 class OperatorRequests:
-    """What operators want."""
+    """Requests of operators to hand over or to stop."""
 
     successor: str = ""
-    """Who is to lead next; empty: anybody."""
+    """The manager that should lead next; empty: any."""
     reason: str = ""
+    """Why a hand-over or stop was requested, for the log and the term record."""
     stopping: bool = False
     stop_now: bool = False
 
 
 @dataclass(slots=True)
 class State:
-    """Changed by the guard's loop only. Parts read it, and tell the machine what happened."""
+    """The mutable state of a guard. ``phase`` is changed by ``Guard._on_event`` only."""
 
     phase: Phase = Phase.JOINING
     last_leadership: Leadership | None = None
-    """The office last taken, until it is certainly given back."""
+    """The leadership last acquired, until it is certainly released."""
     released_s: float = float("-inf")
-    """When this manager last gave an office back."""
+    """When this manager last released leadership."""
     requests: OperatorRequests = field(default_factory=OperatorRequests)
     contact: StoreContact = field(default_factory=StoreContact)
     """How long the store has answered this guard without a gap."""
     phase_entered_s: float = float("-inf")
     """When the phase was entered."""
     unable: bool = False
-    """The last term ended because its worker did not reach the store."""
+    """The last term ended because its worker did not reach the store or did not start in time."""
     failure: NameTakenError | CannotListenError | None = None
-    """Why this manager cannot be in the cluster at all."""
+    """Why this manager cannot join the cluster."""
 
     @property
     def leadership(self) -> Leadership | None:
-        """The office held; None in a phase that holds none."""
+        """The leadership held; None in a phase without leadership."""
         return self.last_leadership if self.phase in LEADING else None
 
     @property
     def confirmable(self) -> Leadership | None:
-        """The office whose proof matters; None in a phase that rests on none."""
+        """The leadership to be confirmed periodically; None in a phase without one."""
         return self.last_leadership if self.phase in CONFIRMABLE else None

@@ -1,8 +1,8 @@
-"""The file that remembers over a restart which etcd cluster is meant, and how far it got.
+"""The state file: it keeps the id of the etcd cluster and its newest revision over a restart.
 
 Only the guard writes it. It is a few hundred bytes of JSON, replaced as a whole, so a crash
 leaves the old one or the new one. A file that cannot be read was damaged by something else, and
-is an error: going on without it would silently give up what it is there for.
+is an error: without it, a manager could not notice that etcd was replaced or restored.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from mgr.errors import InvalidSettingError, MgrError
 from mgr.link import KnownStoreState
 from mgr.settings import Settings
 from mgr.store.identity import StoreIdentity
+from mgr.waiting import wait
 
 WRITE_EVERY_S: Final = 60.0
-"""How often the newest revision alone is written; a new cluster id or term is at once."""
+"""Interval at which a new revision alone is written; a new cluster id or term is written at once.
+"""
 
 log = logging.getLogger(__name__)
 
 
 class StateRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file holds.
+    """The content of the file.
 
     Attributes:
-        etcd_cluster_id: In hexadecimal, as etcd writes it; empty: that which etcd has then.
-        newest_revision: The newest revision of etcd that was seen.
-        newest_term: The newest term that was seen.
+        etcd_cluster_id: In hexadecimal, as etcd writes it; empty: not known yet, any is accepted.
+        newest_revision: The newest revision of etcd that was observed.
+        newest_term: The newest term that was observed.
 
     """
 
@@ -47,7 +49,7 @@ class StateFile:
     """``<state_dir>/<cluster>.<id>.json``."""
 
     def __init__(self, path: Path) -> None:
-        """Use ``path``; its folder is made with the first write."""
+        """Use ``path``; its folder is created with the first write."""
         self._path = path
         self._written = KnownStoreState()
 
@@ -59,10 +61,12 @@ class StateFile:
         return cls(Path(settings.state_dir) / f"{settings.cluster}.{settings.id}.json")
 
     def read(self) -> KnownStoreState:
-        """Return what the file holds; nothing known if there is none. It can be written, too.
+        """Return the content of the file; an empty state if there is none.
+
+        Also writes it back, to find out at the start whether it can be written.
 
         Raises:
-            InvalidSettingError: It cannot be read or written; the text says what to do.
+            InvalidSettingError: It cannot be read or written; the message says what to do.
 
         """
         try:
@@ -89,10 +93,10 @@ class StateFile:
         return seen
 
     def write(self, seen: KnownStoreState) -> None:
-        """Replace the file by one that holds ``seen``, or leave it as it is.
+        """Replace the content of the file by ``seen``, atomically.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written; it is unchanged.
 
         """
         record = StateRecord(
@@ -116,7 +120,7 @@ class StateFile:
 
     @contextlib.asynccontextmanager
     async def keep_up_to_date(self, identity: StoreIdentity) -> AsyncIterator[None]:
-        """Keep the file up to date with ``identity`` while the body runs, and at its end."""
+        """Write changes of ``identity`` to the file while the body runs, and at its end."""
         changed = asyncio.Event()
         identity.subscribe(changed.set)
         failure: MgrError | None = None
@@ -125,7 +129,7 @@ class StateFile:
             try:
                 yield
             except MgrError as error:
-                # Not out of the task group, which would wrap it.
+                # Raised after the task group, which would wrap it in an exception group.
                 failure = error
             finally:
                 writer.cancel()
@@ -137,15 +141,13 @@ class StateFile:
         while True:
             changed.clear()
             await self._save(identity.seen)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WRITE_EVERY_S):
-                    await changed.wait()
+            await wait(changed, WRITE_EVERY_S)
 
     async def _save(self, seen: KnownStoreState) -> None:
         if seen == self._written:
             return
         try:
-            # A disk may take seconds, in which a lease would not be renewed.
+            # In a thread: a disk may take seconds, in which the loop could not renew the lease.
             await asyncio.to_thread(self.write, seen)
         except OSError as error:
             fields = {"file": str(self._path), "error": str(error)}

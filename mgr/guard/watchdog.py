@@ -1,4 +1,4 @@
-"""Is the worker's event loop turning? Judged by the age of its last heartbeat."""
+"""The watchdog: it checks by the age of the last heartbeat whether the worker's loop runs."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ from enum import Enum, auto
 from typing import Final
 
 CHECKS_PER_LIMIT: Final = 6
-"""How often in one limit to look at least."""
+"""The least number of checks in one limit."""
 CHECK_DELAY_S: Final = 0.001
-"""A look comes this long after the moment it is about: at that moment itself nothing is over."""
+"""A check happens this long after the limit is reached: at that moment it is not yet exceeded."""
 GUARD_PAUSE_SHARE_MAX: Final = 0.5
-"""A pause between two looks of more than this part of the limit was the guard's own."""
+"""If more than this share of the limit passed between two checks, the guard itself was paused."""
 
 
 class Verdict(Enum):
-    """What to do about the worker."""
+    """The result of a check of the worker."""
 
     HEALTHY = auto()
     DUMP = auto()
-    """Half the limit is over: let it write down every thread's stack, while it still can."""
+    """No heartbeat for half the limit: let the worker dump every thread's stack to its log."""
     KILL = auto()
-    """It is silent: turn "perhaps alive" into "certainly dead"."""
+    """No heartbeat for the whole limit: kill the worker, so that it is certainly dead."""
 
 
 class Watchdog:
-    """Pure: told of heartbeats and of the time, answers with a verdict.
+    """Decides from the times of heartbeats what to do about the worker. Pure.
 
-    It does not decide while it was slow itself: if the guard stood still as well (the whole
-    machine was paused), the worker's silence proves nothing and its time begins anew.
+    After a pause of the guard itself (for instance of the whole machine) the time starts again: in
+    such a pause the silence of the worker proves nothing.
     """
 
     def __init__(self, limit_s: float, now_s: float) -> None:
-        """Begin at ``now_s``; silence of more than ``limit_s`` is fatal."""
+        """Begin at ``now_s``; a worker without a heartbeat for ``limit_s`` seconds is killed."""
         self.limit_s = limit_s
         self._last_heartbeat_s = now_s
         self._last_check_s = now_s
         self._has_dumped = False
 
     def on_heartbeat(self, now_s: float) -> None:
-        """The worker gave a sign of life."""
+        """Record a heartbeat of the worker."""
         self._last_heartbeat_s = now_s
         self._has_dumped = False
 
     def silent_s(self, now_s: float) -> float:
-        """How long nothing was heard."""
+        """The time since the last heartbeat, in seconds."""
         return now_s - self._last_heartbeat_s
 
     def pause_s(self, now_s: float) -> float:
-        """How long to wait before the next look, so that a verdict comes when it is due."""
+        """How long to wait before the next check, so that a verdict comes when it is due."""
         due_s = self._last_heartbeat_s + (self.limit_s if self._has_dumped else self.limit_s / 2)
         return min(max(due_s - now_s, 0.0) + CHECK_DELAY_S, self.limit_s / CHECKS_PER_LIMIT)
 
     def check(self, now_s: float) -> Verdict:
-        """Judge; DUMP comes once in a silence."""
+        """Return the verdict; DUMP is returned once per silence."""
         if now_s - self._last_check_s > self.limit_s * GUARD_PAUSE_SHARE_MAX:
             self.on_heartbeat(now_s)
         self._last_check_s = now_s

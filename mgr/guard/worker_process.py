@@ -1,4 +1,4 @@
-"""The worker as a process: told, listened to, and ended through its reaper."""
+"""The worker process as its guard handles it: messages by the link, its end by the reaper."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mgr.link import LINE_BYTES_MAX, Init, Message, encode, from_worker
 
 RECEIVE_BYTES: Final = 1 << 16
 OUTBOX_BYTES_MAX: Final = 1 << 20
-"""What is kept for a worker that does not read. Beyond, it is not told any more: it is frozen,
-and the watchdog's business."""
+"""How many unsent bytes are kept for a worker that does not read. Beyond that, messages are
+dropped: the worker is frozen, and the watchdog kills it."""
 KILL_S: Final = 0.5
 """How long a reaper may take to kill a worker. Then it is killed itself, and the worker with it."""
 ORPHANS_EVERY_S: Final = 0.002
 ORPHANS_EVERY_S_MAX: Final = 0.5
-"""Pauses between two looks for what a killed reaper left; each is twice the one before."""
+"""Pauses between two scans for processes that a killed reaper left; each doubles the one before."""
 COLLECT_EVERY_S: Final = 0.01
 """Pause between two checks whether a reaper that has reported the end has exited itself."""
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """One worker process below its reaper. Its end is known at once and for certain.
+    """One worker process, child of its reaper. Its end is reported at once and for certain.
 
     The reaper reports the end when the worker *and everything that it started* is dead. If the
     reaper itself is killed, the kernel kills the worker, and whatever the worker started becomes
@@ -40,7 +40,7 @@ class WorkerProcess:
     """
 
     def __init__(self, spawned: SpawnedWorker, init: Init, listener: WorkerListener) -> None:
-        """Take over what was spawned and say ``init``. On the loop's thread."""
+        """Take over ``spawned`` and send ``init``. To be called on the loop's thread."""
         self.incarnation = init.incarnation
         self.pid = 0
         self._listener = listener
@@ -64,22 +64,22 @@ class WorkerProcess:
         self.send(init)
 
     def send(self, message: Message) -> None:
-        """Send ``message``; never waits. A worker that is gone or frozen hears nothing."""
+        """Send ``message``; never waits. For a worker that is gone or frozen it is dropped."""
         if self._link.fileno() < 0 or len(self._outbox) > OUTBOX_BYTES_MAX:
             return
         self._outbox += encode(message)
         self._flush_outbox()
 
     def dump_stacks(self) -> None:
-        """Let it write every thread's stack to its log; works while the interpreter is stuck."""
+        """Let the worker dump every thread's stack to its log, even if its interpreter is stuck."""
         self._send_to_reaper("dump")
 
     def set_kill_timer(self, deadline_s: float | None) -> None:
-        """Let the kernel end it, with all that it started, at ``deadline_s``; None: never."""
+        """Let the reaper kill the worker, with all it started, at ``deadline_s``; None: never."""
         self._send_to_reaper(f"until {0 if deadline_s is None else int(deadline_s * 1e9)}")
 
     async def sweep(self) -> bool:
-        """Kill whatever it started, but not the worker itself; whether nothing is left."""
+        """Kill what the worker started, not the worker; return whether nothing is left."""
         done: asyncio.Future[bool] = self._loop.create_future()
         self._sweeps.append(done)
         self._send_to_reaper("sweep")
@@ -90,7 +90,7 @@ class WorkerProcess:
             return False
 
     def kill(self) -> None:
-        """Kill it with everything it started; ``on_exit`` follows. Nothing if it is gone."""
+        """Kill the worker with everything it started; ``on_exit`` follows, unless it is gone."""
         if self._control.fileno() >= 0 and self._escalation is None:
             self._send_to_reaper("kill")
             self._escalation = self._loop.call_later(KILL_S, self._reaper.kill)
@@ -98,8 +98,8 @@ class WorkerProcess:
     # -- the reaper -------------------------------------------------------------------------------
 
     def _send_to_reaper(self, words: str) -> None:
-        # A reaper that is gone is noticed by the end of its socket. One that is stopped misses
-        # an ``until``: then the deadline before stands, which is the safe side.
+        # A reaper that is gone is noticed by the end of its socket. One that is stopped does not
+        # receive an ``until``: then the previous, earlier deadline stays, which is safe.
         with contextlib.suppress(OSError):
             self._control.send(words.encode())
 
@@ -138,7 +138,7 @@ class WorkerProcess:
         self._sweeps.clear()
 
     def _kill_orphans(self) -> None:
-        """Kill what the reaper left, until nothing is left of it; then the worker is gone."""
+        """Kill the processes that the reaper left, until there are none; then report the exit."""
         found = descendants(os.getpid()) - self._unrelated_pids
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -147,7 +147,7 @@ class WorkerProcess:
         for pid in tuple(self._killed_pids):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        # A process that is being handed from one parent to another can be missed once.
+        # A process that is moving from one parent to another can be missed once.
         self._clean_scans = 0 if found else self._clean_scans + 1
         if self._clean_scans == CLEAN_SCANS:
             self._on_end("its reaper was killed")
@@ -159,14 +159,14 @@ class WorkerProcess:
             self._orphans_s = min(2 * self._orphans_s, ORPHANS_EVERY_S_MAX)
 
     def _on_end(self, how: str) -> None:
-        # What it said last comes before the news of its death.
+        # Deliver the worker's last messages before its exit.
         while self._read_link():
             pass
         if self._escalation is not None:
             self._escalation.cancel()
         self._close_sockets()
         self._on_swept(nothing_left=True)
-        # Before the reaper's own exit is awaited: a standby waits for the key.
+        # Before waiting for the reaper's own exit: the release of the leader key depends on this.
         self._listener.on_exit(how)
         self._collect_reaper()
 
@@ -199,7 +199,7 @@ class WorkerProcess:
         try:
             message = from_worker(line)
         except msgspec.MsgspecError:
-            # A bug, here or there: not a worker to lead with.
+            # A bug of the guard or of the worker: such a worker must not lead.
             log.exception("unreadable line from the worker: killed", extra={"pid": self.pid})
             self.kill()
         else:
@@ -211,7 +211,7 @@ class WorkerProcess:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # It hung up. That it is gone is told by its reaper, not by this.
+            # The worker closed the link. Its exit is reported by the reaper, not by this.
             sent = len(self._outbox)
         del self._outbox[:sent]
         if self._outbox:
@@ -228,7 +228,7 @@ class WorkerProcess:
 
 
 def exit_status_text(status: int) -> str:
-    """Put an exit status into words: ``exit status 3``, ``SIGKILL``."""
+    """Describe an exit status in words: ``exit status 3``, ``SIGKILL``."""
     if status >= 0:
         return f"exit status {status}"
     with contextlib.suppress(ValueError):

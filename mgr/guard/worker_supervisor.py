@@ -1,4 +1,4 @@
-"""The one worker of this manager: started when wanted, watched, ended on order."""
+"""Supervise the worker of this manager: start it, watch its heartbeats, end it."""
 
 from __future__ import annotations
 
@@ -28,73 +28,74 @@ from mgr.link import (
 SHUTDOWN_S: Final = 0.5
 """How long a worker may take to flush its log and exit before it is killed."""
 DEADLINE: Final = "its deadline passed"
-"""How a worker ended that the kernel killed because its term was not proven again in time."""
+"""The ``how`` of a worker that its kill timer ended, because its term was not confirmed in time."""
 
 log = logging.getLogger(__name__)
 
 
 class WorkerListener(Protocol):
-    """Who hears of a worker."""
+    """Receives the events of a worker."""
 
     def on_message(self, message: FromWorker) -> None:
-        """It said something."""
+        """Called with each message from the worker."""
         ...
 
     def on_time_limit_set(self) -> None:
-        """Its kill timer is set to the moment that ``set_kill_timer`` named."""
+        """Called when the first deadline given to ``set_kill_timer`` is set in the kernel."""
         ...
 
     def on_exit(self, how: str) -> None:
-        """It and everything it started is dead and reaped. The last word about it, said once."""
+        """Called once, last: the worker and everything it started is dead and reaped."""
         ...
 
 
 class WorkerHandle(Protocol):
-    """A worker that was started. None of its methods waits or fails."""
+    """A worker that was started. No method raises; only ``sweep`` waits."""
 
     @property
     def incarnation(self) -> str:
-        """What it is called, this time."""
+        """The id of this worker, different for each one that is started."""
         ...
 
     @property
     def pid(self) -> int:
-        """Its process, for people."""
+        """The worker's process id, for logs."""
         ...
 
     def send(self, message: Message) -> None:
-        """Send ``message``; one that is gone or frozen hears nothing."""
+        """Send ``message``; for a worker that is gone or frozen it is dropped."""
         ...
 
     def dump_stacks(self) -> None:
-        """Let it write every thread's stack to its log."""
+        """Let the worker dump every thread's stack to its log."""
         ...
 
     def set_kill_timer(self, deadline_s: float | None) -> None:
-        """Have the kernel end it, with all it started, at ``deadline_s``; None: never."""
+        """Let the kernel kill the worker, with all it started, at ``deadline_s``; None: never."""
         ...
 
     async def sweep(self) -> bool:
-        """Kill the processes that it started, not itself; whether none is left."""
+        """Kill the processes that the worker started, not the worker; whether none is left."""
         ...
 
     def kill(self) -> None:
-        """Kill it with everything it started; ``on_exit`` follows."""
+        """Kill the worker with everything it started; ``on_exit`` follows."""
         ...
 
 
 StartWorker = Callable[[str, WorkerListener], WorkerHandle]
-"""Start the worker of one incarnation. Raises ``OSError`` if the system will not."""
+"""Starts a worker of the given incarnation. Raises ``OSError`` if the system refuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerTimeouts:
-    """How long a worker may keep its guard waiting.
+    """Time limits of a worker.
 
     Attributes:
-        watchdog_s: For a sign of life, once it is warm.
-        start_s: For being warm. Importing modules may stop its loop, and that is no fault.
-        store_silent: Whether a start cannot succeed now, since the store does not answer.
+        watchdog_s: The longest time without a heartbeat, once the worker is ready.
+        start_s: The longest time until the worker is ready. Before that, heartbeats do not count:
+            importing modules may block its loop, which is no fault.
+        store_silent: Whether a start cannot succeed now, because the store does not answer.
 
     """
 
@@ -104,10 +105,10 @@ class WorkerTimeouts:
 
 
 class WorkerSupervisor:
-    """At most one worker.
+    """Supervises at most one worker at a time.
 
-    Calls ``on_message`` with what it says, ``on_exit`` when there is none, and
-    ``on_time_limit_set`` when the kernel has been given its time limit.
+    Calls ``on_message`` with the worker's messages, ``on_exit`` when it has exited, and
+    ``on_time_limit_set`` when its kill timer is set.
     """
 
     def __init__(
@@ -122,17 +123,17 @@ class WorkerSupervisor:
         """Begin without a worker."""
         self.worker: WorkerHandle | None = None
         self.ready: Ready | None = None
-        """What the worker said when it was warm, kept up to date; None before."""
+        """The worker's message ``Ready``, with its modules kept up to date; None before."""
         self.was_ready = False
-        """Some worker was warm since this manager started."""
+        """Some worker was ready since this manager started."""
         self.killed_by_watchdog = False
         """The last worker was killed by the watchdog."""
         self.killed_by_timer = False
         """The last worker was killed by its kill timer."""
         self.acts_outside = False
-        """Modules of this worker act outside etcd: its time is limited by the kernel."""
+        """Modules of this worker act outside etcd, so it has a kill timer."""
         self.health = WorkerHealth()
-        """Whether it reaches the store."""
+        """Whether the worker reaches the store."""
         self._start = start
         self._clock = clock
         self._timeouts = timeouts
@@ -145,12 +146,12 @@ class WorkerSupervisor:
         self._stop_requested = False
 
     def alive(self) -> bool:
-        """Whether there is a warm worker that gave a sign of life within its limit."""
+        """Whether there is a ready worker whose last heartbeat is within the limit."""
         silent_s = self._watchdog.silent_s(self._clock.now())
         return self.ready is not None and silent_s <= self._watchdog.limit_s
 
     async def ensure_worker(self) -> None:
-        """See that there is a worker, after a pause if too many crashed. It may be warm already."""
+        """Start a worker unless there is one, after a pause if too many have crashed."""
         while self.worker is None:
             if pause_s := self._backoff.pause_s():
                 log.warning("worker crash loop: next start delayed", extra={"pause_s": pause_s})
@@ -158,14 +159,14 @@ class WorkerSupervisor:
             self._start_worker()
 
     def send(self, message: Message) -> None:
-        """Tell the worker, if there is one."""
+        """Send ``message`` to the worker, if there is one."""
         if self.worker is not None:
             self.worker.send(message)
 
     async def stop(self, order: Message, *, timeout_s: float) -> bool:
-        """Give the last order and kill the worker if it is late; False if there is none.
+        """Send ``order``, to exit, and kill the worker after ``timeout_s``; False if there is none.
 
-        ``on_exit`` is called when it is over.
+        ``on_exit`` is called when the worker has exited.
         """
         if self.worker is None:
             return False
@@ -177,11 +178,11 @@ class WorkerSupervisor:
         return True
 
     async def shut_down(self, reason: str) -> bool:
-        """Let the worker flush its log and exit, soon; False if there is none."""
+        """Let the worker flush its log and exit within ``SHUTDOWN_S``; False if there is none."""
         return await self.stop(Shutdown(reason=reason), timeout_s=SHUTDOWN_S)
 
     def kill(self) -> bool:
-        """Kill the worker now; False if there is none. ``on_exit`` is called when it is over."""
+        """Kill the worker now; False if there is none. ``on_exit`` is called when it is dead."""
         if self.worker is None:
             return False
         self._stop_requested = True
@@ -214,9 +215,9 @@ class WorkerSupervisor:
         worker, self.worker, self.ready = self.worker, None, None
         self.acts_outside = False
         self.killed_by_timer = how == DEADLINE
-        # It ended because the store was silent, not because of what it is.
+        # It ended because the store did not answer: not a crash of the worker.
         self._stop_requested |= self.killed_by_timer
-        # First the deed: a standby is waiting for the key.
+        # First the event: until the leader key is released, no standby can take over.
         self._on_exit()
         if not self._stop_requested:
             self._backoff.record_crash(self._clock.now() - self._started_s)
@@ -226,9 +227,9 @@ class WorkerSupervisor:
         log.log(level, "worker exited", extra={"pid": worker and worker.pid, "how": how})
 
     async def watch(self) -> None:
-        """Look after the worker's event loop, for ever."""
+        """Check the worker's heartbeats periodically, kill a silent worker; never returns."""
         while True:
-            # Never longer than a warm worker is watched: it may become warm meanwhile.
+            # Never longer than the pause for a ready worker: it may become ready meanwhile.
             pause_s = self._timeouts.watchdog_s / CHECKS_PER_LIMIT
             if self.worker is not None and not self.killed_by_watchdog:
                 pause_s = min(self._watchdog.pause_s(self._clock.now()), pause_s)
@@ -237,15 +238,15 @@ class WorkerSupervisor:
             if self.ready is None and self._timeouts.store_silent():
                 self._watchdog.on_heartbeat(now_s)
             verdict = self._watchdog.check(now_s)
-            # One that was killed is silent until the kernel has buried it, which may take a while.
+            # A killed worker sends no heartbeats until it is reaped, which may take a while.
             if self.worker is None or self.killed_by_watchdog or verdict is Verdict.HEALTHY:
                 continue
             fields = {"pid": self.worker.pid, "limit_s": self._watchdog.limit_s}
             if verdict is Verdict.DUMP:
-                log.warning("worker silent: dumping its stacks", extra=fields)
+                log.warning("no heartbeat from worker: dumping its stacks", extra=fields)
                 self.worker.dump_stacks()
             else:
-                log.error("worker silent too long: killed", extra=fields)
+                log.error("no heartbeat from worker: killed", extra=fields)
                 self.killed_by_watchdog = True
                 self.worker.kill()
 

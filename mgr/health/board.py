@@ -1,8 +1,8 @@
-"""All health checks, who raised them, which are muted, and the state that follows.
+"""The health checks that are raised, their sources and mutes, and the overall state.
 
-Checks live with the term: modules raise theirs again after a failover, and until one does, what it
-had raised before is shown as inherited. Mutes are stored. When a mute falls by itself the board
-shows that at once and says what is to become of its record; the caller writes it
+Checks are kept in memory for one term: after a failover modules raise theirs again, and until
+then the checks restored from the last term are shown. Mutes are stored. When a mute expires with
+its check, the board shows that at once; the caller writes the change to the store
 (``mute_updates``).
 """
 
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class Board:
-    """Every check that is raised now. Only the event loop touches it."""
+    """Every check that is raised now. Only the event loop may use it."""
 
     def __init__(self) -> None:
-        """Begin with nothing raised and nothing muted."""
+        """Begin with no check and no mute."""
         self._sources: dict[str, tuple[Check, ...]] = {}
         self._restored: set[str] = set()
         self._checks: dict[str, Check] = {}
@@ -36,16 +36,16 @@ class Board:
 
     @property
     def checks(self) -> Mapping[str, Check]:
-        """What is raised, by code, muted or not."""
+        """The raised checks by code, muted or not."""
         return self._checks
 
     @property
     def mutes(self) -> Mapping[str, Mute]:
-        """What is muted, by code, raised or not."""
+        """The mutes by code, whether or not the check is raised."""
         return self._mutes
 
     def set(self, source: str, checks: Iterable[Check]) -> None:
-        """Replace what ``source`` (a module, or ``MANAGER_SOURCE``) raises."""
+        """Replace the checks that ``source`` (a module, or ``MANAGER_SOURCE``) raises."""
         new_checks = tuple(checks)
         self._restored.discard(source)
         before = self._sources.get(source, ())
@@ -54,7 +54,7 @@ class Board:
             self._merge()
 
     def clear(self, source: str) -> None:
-        """Take back everything that ``source`` raised: its module stopped."""
+        """Remove the checks of ``source``, because its module stopped."""
         self._restored.discard(source)
         if self._sources.pop(source, ()):
             self._merge()
@@ -66,12 +66,12 @@ class Board:
             self._restored.add(source)
 
     def expire_restored(self) -> None:
-        """Take back whatever is still shown on behalf of a source that did not speak."""
+        """Remove the restored checks of every source that has not raised its own since."""
         for source in tuple(self._restored):
             self.clear(source)
 
     def checks_by_module(self) -> dict[str, tuple[Check, ...]]:
-        """What each module raises, inherited checks included; not what the manager does."""
+        """Return the checks of each module, restored ones included; not the manager's own."""
         return {
             source: checks
             for source, checks in self._sources.items()
@@ -79,10 +79,11 @@ class Board:
         }
 
     def load_mutes(self, stored: Mapping[str, Mute], written: Collection[str] = ()) -> None:
-        """Take ``stored``, the records under ``keys.mutes`` by code, as the truth.
+        """Replace the mutes by ``stored``, the records under ``keys.mutes`` by code.
 
-        A mute that fell here and whose record is still the same stays fallen: its removal is on
-        the way. Those in ``written`` were written since, even if they say what they said before.
+        A mute that expired here stays expired while its record is unchanged: the removal is being
+        written. The codes in ``written`` were written since; their mutes count even if their
+        records equal the earlier ones.
         """
         remaining = {
             code: mute
@@ -98,7 +99,7 @@ class Board:
             self._notify_listeners()
 
     def mute_updates(self) -> dict[str, Mute | None]:
-        """What the stored mutes should become, by code: None is to be deleted, else written."""
+        """Return the mutes whose records must change, by code; None: delete the record."""
         return {
             code: self._mutes.get(code)
             for code, mute in self._stored.items()
@@ -110,22 +111,22 @@ class Board:
         self._listeners.append(listener)
 
     def status(self) -> Severity:
-        """The worst check that is not muted."""
+        """Return the severity of the worst check that is not muted."""
         return max(
             (check.severity for code, check in self._checks.items() if code not in self._mutes),
             default=Severity.OK,
         )
 
     def summary(self) -> dict[str, Any]:
-        """The document without details: ``health`` in JSON."""
+        """Return the document without details: ``health`` in JSON."""
         return self._document(detailed=False)
 
     def detail(self) -> dict[str, Any]:
-        """The document with details: ``health detail`` in JSON."""
+        """Return the document with details: ``health detail`` in JSON."""
         return self._document(detailed=True)
 
     def as_document(self) -> dict[str, Any]:
-        """What a module reads as ``get('health')``, before it is made JSON text."""
+        """Return the document that a module reads as ``get('health')``, not yet as JSON text."""
         return self.detail()
 
     def _document(self, *, detailed: bool) -> dict[str, Any]:
@@ -163,11 +164,12 @@ class Board:
         for code, mute in tuple(self._mutes.items()):
             check = self._checks.get(code)
             if check is None and code not in self._seen:
-                # This manager has just taken over: whoever raises the check had no time yet.
+                # This manager has just taken over, and the check's source may not have raised it
+                # yet: that it is missing does not end the mute.
                 continue
             left = mute_after(mute, check)
             if left is None:
-                log.info("mute removed", extra={"code": code})
+                log.info("mute expired", extra={"code": code})
                 del self._mutes[code]
             else:
                 self._mutes[code] = left

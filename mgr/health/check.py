@@ -1,4 +1,4 @@
-"""One health check: something an operator should know, under a code that never changes."""
+"""A health check: a problem that operators should see, under a code that never changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Severity(IntEnum):
-    """How bad; the worst unmuted check decides the state of the cluster."""
+    """How severe a check is; the worst unmuted check is the state of the cluster."""
 
     OK = 0
     WARN = 1
@@ -20,7 +20,7 @@ class Severity(IntEnum):
 
     @property
     def tag(self) -> str:
-        """The three letters of ``health detail``."""
+        """The abbreviation that ``health detail`` prints."""
         return {0: "OK", 1: "WRN", 2: "ERR"}[self.value]
 
 
@@ -29,10 +29,10 @@ class Check:
     """One raised check.
 
     Attributes:
-        code: Its name, upper case: what is muted and looked up.
+        code: The name of the check, upper case; operators mute it and look it up by this name.
         summary: One line.
-        count: How many things are affected; 0 where counting makes no sense.
-        detail: One line for each of them.
+        count: How many things are affected; 0 if counting makes no sense.
+        detail: One line for each thing affected.
 
     """
 
@@ -44,10 +44,10 @@ class Check:
 
     @classmethod
     def from_module(cls, code: str, fields: Mapping[str, Any]) -> Check:
-        """Read what a module passed to ``set_health_checks``; it is text that can be stored.
+        """Make a check from the fields that a module passed to ``set_health_checks``.
 
-        A severity that is neither ``warning`` nor ``error`` is taken as a warning: a check that
-        somebody raised must not vanish for a spelling.
+        An unknown severity counts as a warning: a misspelt check must not be lost. All texts of
+        the result can be stored.
         """
         detail = fields.get("detail")
         count = fields.get("count")
@@ -55,13 +55,16 @@ class Check:
             code=_storable(code),
             severity=Severity.ERR if fields.get("severity") == "error" else Severity.WARN,
             summary=_storable(fields.get("summary", "")),
-            # True is an int to Python, and another thing in the record.
+            # int(): True is an int in Python, but would be stored as a JSON boolean.
             count=int(count) if isinstance(count, int) else 0,
             detail=tuple(map(_storable, detail)) if isinstance(detail, list | tuple) else (),
         )
 
     def merged_with(self, other: Check) -> Check:
-        """The same code from a second source: details follow, counts add, the first words it."""
+        """Merge with the same code from another source: counts are added, details appended.
+
+        Severity and summary are those of this check.
+        """
         return Check(
             code=self.code,
             severity=self.severity,
@@ -72,5 +75,5 @@ class Check:
 
 
 def _storable(text: object) -> str:
-    """``text`` with what is no UTF-8 escaped: a file's name, for one, may hold lone surrogates."""
+    """Escape what cannot be encoded as UTF-8: a file name may contain lone surrogates."""
     return str(text).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Muted checks: what is stored of a mute, and when it falls by itself."""
+"""Mutes of health checks: their stored record, and when they expire."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 class Mute(msgspec.Struct, frozen=True, kw_only=True):
     """The value of ``mutes/<code>``.
 
-    A mute with a time limit hangs on a lease of that length: it ends in the store, whoever leads
-    then, and no clock is compared. (An election within etcd starts leases anew, so such a mute
-    may last longer than asked, never shorter.)
+    A mute with a time limit is attached to a lease of that length: the store ends it, whichever
+    manager leads then, and no clocks are compared. (When etcd elects a new leader of its own it
+    restarts leases, so such a mute may last longer than asked, never shorter.)
 
     Attributes:
-        sticky: It stays when the check clears or gets worse.
+        sticky: The mute stays when the check clears or gets worse.
         summary: The check's summary when it was muted.
         count: The check's count then; it goes down with the count, never up.
-        until: When it ends, as wall time for people; empty: it has no limit.
+        until: When it ends, as wall time for display; empty if it has no limit.
 
     """
 
@@ -34,12 +34,12 @@ class Mute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def encode(mute: Mute) -> str:
-    """The record's value."""
+    """Return the value of the mute's record."""
     return msgspec.json.encode(mute).decode()
 
 
 def decode(value: str) -> Mute | None:
-    """Read a record's value; None (logged) where it cannot be read: then nothing is muted."""
+    """Read a record's value. If it cannot be read, log that and return None: nothing is muted."""
     try:
         return msgspec.json.decode(value, type=Mute)
     except UNREADABLE as error:
@@ -48,10 +48,10 @@ def decode(value: str) -> Mute | None:
 
 
 def mute_after(mute: Mute, check: Check | None) -> Mute | None:
-    """What becomes of ``mute`` once the check is as ``check`` says (None: cleared).
+    """Return the mute after its check has changed to ``check`` (None: cleared); None: it expired.
 
-    None: it falls. It falls when the check clears, when its count rises, or, for a check that
-    counts nothing, when its summary changes; a sticky one stays in any case.
+    A mute expires when the check clears, when its count rises or, for a check without a count,
+    when its summary changes. A sticky one never does.
     """
     if mute.sticky:
         return mute

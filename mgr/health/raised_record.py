@@ -1,4 +1,4 @@
-"""What modules had raised when somebody last looked: stored, so that a successor can show it."""
+"""The stored record of the checks that modules have raised, for the next active to show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mgr.health.check import Check
 from mgr.store.api import UNREADABLE
 
 BYTES_MAX: Final = 64 << 10
-"""More is stored without details: the successor's modules will tell them again."""
+"""A larger record is stored without details; the next active's modules raise them again."""
 
 ChecksByModule = Mapping[str, tuple[Check, ...]]
 """Checks by the module that raised them."""
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def encode(checks_by_module: ChecksByModule) -> str:
-    """The record's value."""
+    """Return the value of the record."""
     value = msgspec.json.encode(checks_by_module, order="deterministic")
     if len(value) > BYTES_MAX:
         bare = {
@@ -34,7 +34,7 @@ def encode(checks_by_module: ChecksByModule) -> str:
 
 
 def decode(value: str) -> ChecksByModule:
-    """Read a record's value; empty (logged) where it cannot be read: then nothing is known."""
+    """Read a record's value. If it cannot be read, log that and return no checks."""
     try:
         return msgspec.json.decode(value, type=dict[str, tuple[Check, ...]])
     except UNREADABLE as error:

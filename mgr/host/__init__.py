@@ -1,1 +1,4 @@
-"""One module in its threads, whichever part this manager plays."""
+"""Hosts modules: finds them, runs each in its own threads, and stops or reloads them.
+
+Used by the active manager and by standbys.
+"""

@@ -1,8 +1,7 @@
-"""Instances of modules that did not stop: they stay on the books for as long as they run.
+"""Keeps track of module instances that did not stop when asked, for as long as they run.
 
-Python cannot end a thread. An instance that did not end when it was asked may go on acting, so
-until its threads have ended the worker is not quiesced, and no second instance is started beside
-it. Use it on the loop only.
+Python cannot end a thread. An abandoned instance may go on acting, so until its threads have ended
+the worker is not quiesced, and no second instance is started beside it. Use it on the loop only.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ REMEDY: Final = "`mgrctl mgr fail` hands over and starts a clean worker"
 
 
 class ModuleRole(Enum):
-    """Which class of a module an instance is of."""
+    """Whether an instance is of a module's active class or of its standby class."""
 
     ACTIVE = "module"
     STANDBY = "standby of module"
@@ -30,11 +29,11 @@ class AbandonedInstance:
     """An instance that did not stop.
 
     Attributes:
-        module: What operators call its module.
+        module: Name of its module.
         role: Which class of the module it is an instance of.
-        since: When it was given up, as ISO 8601.
-        external: It may act outside the store.
-        running: What of it has not ended; grows smaller.
+        since: When it was abandoned, as ISO 8601.
+        external: Whether it may act outside the store.
+        running: Its threads and calls that have not ended yet.
 
     """
 
@@ -45,7 +44,7 @@ class AbandonedInstance:
     running: set[asyncio.Future[Any]]
 
     def __str__(self) -> str:
-        """Say which instance it is and since when it should have ended."""
+        """Describe the instance and since when it should have ended."""
         return f"an instance of {self.role.value} '{self.module}' did not stop at {self.since}"
 
 
@@ -64,7 +63,7 @@ class AbandonedInstances:
         *,
         external: bool,
     ) -> None:
-        """Keep an instance on the books until every future in ``running`` has ended."""
+        """Track an instance until every future in ``running`` has ended."""
         instance = AbandonedInstance(module, role, timestamp(), external, set(running))
         if not instance.running:
             return
@@ -74,15 +73,15 @@ class AbandonedInstances:
         self._notify_subscribers()
 
     def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever an instance comes onto the books or leaves them."""
+        """Call ``callback`` whenever an instance is added or has ended."""
         self._callbacks.append(callback)
 
     def all(self) -> tuple[AbandonedInstance, ...]:
-        """Return what is on the books, the oldest first."""
+        """Return every instance that still runs, the oldest first."""
         return tuple(self._instances)
 
     def find(self, module: str, role: ModuleRole = ModuleRole.ACTIVE) -> AbandonedInstance | None:
-        """Return the oldest instance of that half of ``module``, None if there is none."""
+        """Return the oldest instance of ``module`` in ``role``, None if there is none."""
         same = (each for each in self._instances if (each.module, each.role) == (module, role))
         return next(same, None)
 

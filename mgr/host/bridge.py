@@ -1,12 +1,12 @@
-"""The crossing between a module's threads and the event loop. Only file that knows threads.
+"""Calls between a module's threads and the event loop. The only file that handles threads.
 
-A module lives in two threads: ``<module>-serve`` runs its ``serve()``, ``<module>-commands``
-runs everything else it is asked, one thing at a time and in order. Two crossings, both named:
-``to_loop`` from a module's thread, ``to_module`` from the loop.
+A module has two threads: ``<module>-serve`` runs its ``serve()``; ``<module>-commands`` runs all
+other calls into the module, one at a time and in order. ``to_loop`` calls from a module's thread
+into the loop, ``to_module`` from the loop into the module.
 
-A plain queue and one wake-up of the loop stand here in the place of an executor: the hop there
-and back costs 27 microseconds instead of 104 (docs/adr/0004), and it is most of what a command
-costs inside the worker.
+A plain queue and one wake-up of the loop are used instead of an executor: a round trip costs 27
+microseconds instead of 104 (docs/adr/0004), and it is most of what a command costs inside the
+worker.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from mgr.errors import ModuleFailedError, OutcomeUnknownError, OverloadedError, 
 T = TypeVar("T")
 
 THREAD_NAME_MAX: Final = 15
-"""What the kernel keeps of a thread's name; ``top -H`` and ``py-spy`` show no more."""
+"""Characters of a thread's name that the kernel keeps and ``top -H`` and ``py-spy`` show."""
 
 
 OWNER: Final = "_mgr_module"
 """Attribute of a thread: the module whose code runs on it."""
 STARTED_BY_MODULE: Final = "_mgr_started_by_module"
-"""Attribute of a thread: the module started it itself, so nobody here waits for its end."""
+"""Attribute of a thread: the module started it itself, so the host does not wait for its end."""
 
 
 class ModuleExitError(RuntimeError):
-    """A module raised what would end the process (an exit, an interrupt). It ends the call."""
+    """A module raised ``SystemExit`` or the like. It ends the call, not the process."""
 
 
 class _Job(NamedTuple):
-    """One call for the command thread, and where its result is awaited."""
+    """One call for the command thread, and the future for its result."""
 
     answer: asyncio.Future[Any]
     call: Callable[[], Any]
 
 
 class Bridge:
-    """The two crossings for one module. Create it on the loop's own thread."""
+    """Runs calls between one module and the event loop. Create it on the loop's own thread."""
 
     def __init__(self, module: str, *, waiting_max: int) -> None:
-        """Give ``module`` its command thread; at most ``waiting_max`` calls wait for it."""
+        """Start the command thread of ``module``; at most ``waiting_max`` calls wait for it."""
         self._module = module
         self._waiting_max = waiting_max
         self._waiting = 0
@@ -63,15 +63,15 @@ class Bridge:
 
     @property
     def waiting(self) -> int:
-        """Calls handed to the command thread and not finished, the running one included."""
+        """Number of calls queued for the command thread, including the one that runs."""
         return self._waiting
 
     def to_loop(self, work: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
-        """From a module thread: run ``work`` on the loop and wait for its result.
+        """Run ``work`` on the loop and wait for its result. Called on a module's thread.
 
         Raises:
-            OutcomeUnknownError: Not done within ``timeout_s``; it was cancelled on its way.
-            TermLostError: The module was stopped: it reaches nothing any more.
+            OutcomeUnknownError: It did not finish within ``timeout_s`` and was cancelled.
+            TermLostError: The module was stopped and can no longer reach the manager.
 
         """
         if threading.get_ident() == self._loop_thread:
@@ -79,24 +79,24 @@ class Bridge:
             raise AssertionError("to_loop() would wait for the very loop it runs on")
         if self._closed:
             work.close()
-            raise TermLostError(f"module {self._module!r} was stopped: nothing was done")
+            raise TermLostError(f"module {self._module!r} was stopped: the call did not run")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(timeout_s)
         except concurrent.futures.CancelledError:
-            raise TermLostError("the manager stopped while this was under way") from None
+            raise TermLostError("the manager stopped during the call") from None
         except TimeoutError:
             if not future.cancel():
-                # It ended at the last moment, or by a time-out of its own: that is its outcome.
+                # It ended at the last moment, or raised a TimeoutError itself: that is its outcome.
                 return future.result()
             raise OutcomeUnknownError(f"no answer within {timeout_s} s") from None
 
     def to_module(self, call: Callable[[], T], *, ignore_limit: bool = False) -> asyncio.Future[T]:
-        """From the loop: run ``call`` on the command thread, after what was handed over before.
+        """Queue ``call`` for the command thread. Called on the loop; returns a future.
 
-        Cancel the future and a call that has not begun is left out; one that has begun goes on.
-        Whatever ``call`` raises comes out of the future; what would end the process comes out as
-        ``ModuleExitError``; ``ModuleFailedError`` if the bridge is closed before it began.
+        If the future is cancelled, a call that has not begun is skipped; one that has begun goes
+        on. The future raises what ``call`` raised, ``ModuleExitError`` for what would end the
+        process, and ``ModuleFailedError`` if the bridge was closed before the call began.
 
         With ``ignore_limit`` the call is queued even if the queue is full: for calls of the host.
 
@@ -121,10 +121,10 @@ class Bridge:
         return run_in_thread(thread_name(self._module, "serve"), serve, module=self._module)
 
     def close(self) -> None:
-        """Take no further calls, in either direction. Does not wait for the one under way.
+        """Accept no further calls, in either direction. Does not wait for the one that runs.
 
-        Calls that wait are cancelled. A thread that is inside the module stays there: Python
-        cannot end it. So a worker that has led ends by ``os._exit``.
+        Queued calls fail. A thread that is inside the module stays there, because Python cannot
+        end it: therefore a worker that was active ends by ``os._exit``.
         """
         self._closed = True
         self._jobs.put(None)
@@ -141,9 +141,9 @@ class Bridge:
                 except BaseException as caught:  # noqa: BLE001 - a module may raise anything
                     error = caught
             self._results.append((job.answer, result, error))
-            # One wake-up for all results that came before the loop looked: under load this
-            # halves the cost of a hop. The flag is cleared before the deque is emptied, so no
-            # result is left behind.
+            # One wake-up of the loop serves all results that arrived before it ran: under load
+            # this halves the cost of a call. The flag is cleared before the deque is emptied, so
+            # no result is left behind.
             if not self._delivery_scheduled:
                 self._delivery_scheduled = True
                 _wake(self._loop, self._deliver)
@@ -157,11 +157,11 @@ class Bridge:
 
 
 def run_in_thread(name: str, call: Callable[[], T], *, module: str = "") -> asyncio.Future[T]:
-    """Run ``call`` on a thread of its own, named ``name``; await what it returns or raises.
+    """Run ``call`` on a new thread named ``name``; the future has its result.
 
-    For what takes long and is no module's command: importing modules, ``serve()``. ``module``
-    is whose code it runs, if it is a module's. A daemon thread: a module that ignores
-    ``shutdown()`` must not keep the retired process from ending.
+    For long work that is not a module's command: importing modules, ``serve()``. ``module`` is the
+    module whose code it runs, if any. The thread is a daemon thread: a module that ignores
+    ``shutdown()`` must not keep the process from ending.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
@@ -180,10 +180,10 @@ def run_in_thread(name: str, call: Callable[[], T], *, module: str = "") -> asyn
 
 
 def track_module_threads() -> None:
-    """From now on, know of each thread that a module starts itself; call it once.
+    """Mark every thread that a module starts itself, from now on. Call it once.
 
-    A module can start threads and not end them in its ``shutdown``: what acts on them acts on
-    after everything that the host waits for has ended.
+    A module may leave such threads running after its ``shutdown``. They go on acting after
+    everything that the host waits for has ended.
     """
     start = threading.Thread.start
 
@@ -206,11 +206,11 @@ def module_threads() -> dict[str, list[str]]:
 
 
 def forbid_exit() -> None:
-    """From now on, ``os._exit`` raises in every thread but this one; call it once, here.
+    """Make ``os._exit`` raise in every thread but the calling one. Call it once.
 
-    A module that calls it would end the worker with all other modules, and as it would do the
-    same on the next manager, go through the whole fleet. Raised instead, it is that module's
-    crash. A child process that a module forked is let go: only this one is kept.
+    A module that called it would end the worker with all other modules, then do the same on the
+    next manager, and so on. As an exception it is only a crash of that module. Child processes
+    that a module forked may still exit.
     """
     really_exit, worker = os._exit, os.getpid()
     main_thread = threading.get_ident()
@@ -224,7 +224,7 @@ def forbid_exit() -> None:
 
 
 def thread_name(module: str, purpose: str) -> str:
-    """``<module>-<purpose>``; a long module name is cut, so that the purpose stays readable."""
+    """Return ``<module>-<purpose>``; a long module name is cut, so that the purpose is readable."""
     room = THREAD_NAME_MAX - len(purpose) - 1
     return f"{module[:room]}-{purpose}"
 
@@ -239,7 +239,7 @@ def _wake(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     try:
         loop.call_soon_threadsafe(call)
     except RuntimeError:
-        # The loop is closed: the process is at its end and nobody waits for this result.
+        # The loop is closed: the process is ending and nothing waits for this result.
         return
 
 
@@ -251,8 +251,8 @@ def _set_outcome(answer: asyncio.Future[Any], result: Any, error: BaseException 
     elif isinstance(error, Exception) and not isinstance(error, StopIteration):
         answer.set_exception(error)
     else:
-        # A SystemExit raised into the loop would end the worker, a StopIteration confuses it:
-        # neither is a module's to decide.
+        # A SystemExit raised into the loop would end the worker, and a StopIteration cannot be
+        # raised into a future. No module may cause either.
         replacement = ModuleExitError(f"{type(error).__name__}: {error}")
         replacement.__cause__ = error
         answer.set_exception(replacement)

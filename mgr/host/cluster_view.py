@@ -1,13 +1,12 @@
-"""Who leads, who waits, and what is published: the cluster as this worker's mirror shows it.
+"""The active, the standbys and the published addresses, as this worker's mirror shows them.
 
-A view older than the lease is no view: the active it names may be dead and replaced. Then the
-answer is "nobody", and clients are told to retry, never to follow a guess.
+A view older than the lease is not used: the active it shows may be dead and replaced. Then no
+active is known, and clients are asked to retry instead of being redirected.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,14 +17,15 @@ from mgr.election.records import Leader, Presence, decode
 from mgr.errors import NotActiveError
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
+from mgr.waiting import wait
 
 POLL_INTERVAL_S: Final = 0.5
-"""How often ``changes`` looks at the view's age, which changes without any news."""
+"""How often ``changes`` checks the view's age, which grows without any event."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaderView:
-    """The active manager. Addresses are as clients reach them."""
+    """The active manager, as the leader key describes it. Clients connect to these addresses."""
 
     name: str
     incarnation: str
@@ -35,16 +35,16 @@ class LeaderView:
     term: int
     since: str
     age_s: float = field(default=0.0, compare=False)
-    """How old the picture is that shows it."""
+    """Age of the view in seconds when this was read."""
 
 
 class ClusterView:
-    """What a manager knows of the others. Reads the mirror; never asks the store.
+    """Answers questions about the cluster's managers. Reads the mirror, never the store.
 
     Attributes:
         access: Which client may do what.
-        term_is_valid: Whether this manager may be named as the active of a term: False while it
-            leads in that term and could not prove so in time.
+        term_is_valid: Whether the active of a term may be shown. False for this manager's own
+            term while it could not confirm its leadership in time.
 
     """
 
@@ -57,9 +57,9 @@ class ClusterView:
         *,
         newest_term: int = 0,
     ) -> None:
-        """Believe the mirror while it is younger than ``lease_ttl_s``.
+        """Use ``mirror`` while it is younger than ``lease_ttl_s``.
 
-        A leader key of a term before ``newest_term``, or before one shown since, is not believed.
+        A leader key of a term before ``newest_term``, or before one seen since, is ignored.
         """
         self._newest_term = newest_term
         self._mirror = mirror
@@ -70,16 +70,16 @@ class ClusterView:
         self.term_is_valid: Callable[[int], bool] = lambda _term: True
 
     def age_s(self) -> float:
-        """How old the picture is: seconds since the mirror was last proven current."""
+        """Return the seconds since the mirror was last confirmed to be current."""
         return self._mirror.age_s()
 
     def leader(self) -> LeaderView | None:
-        """The active; None while nobody leads *or* the view is older than the lease.
+        """Return the active; None while there is none *or* the view is older than the lease.
 
-        None as well while it would be this manager, and its gate is shut: a suspended active that
-        goes on naming itself keeps clients away from its successor. And terms only grow: the
-        leader key of an older one comes from a copy that etcd was restored from, and is about to
-        go.
+        None as well if it is this manager and its gate is closed: a suspended active that still
+        shows itself as the active keeps clients away from its successor. Terms only grow, so a
+        leader key of an older term comes from a backup that etcd was restored from. It is ignored;
+        it will be deleted soon.
         """
         leader = self._stored_leader()
         return leader if leader is not None and self.term_is_valid(leader.term) else None
@@ -105,17 +105,17 @@ class ClusterView:
         )
 
     def presences(self) -> list[Presence]:
-        """Every manager that is alive, the active included, by name."""
+        """Return every live manager by name, the active included."""
         records = self._mirror.list(self._keys.managers).values()
         return [found for record in records if (found := decode(record.value, Presence))]
 
     def services(self) -> dict[str, str]:
-        """Addresses that the active's modules published; empty while nobody leads.
+        """Return the addresses that the active's modules published; empty while there is no active.
 
-        An address of an earlier term is left out: its lease may live on, since a manager that
-        gave up the office is still there, but nobody answers under it.
+        An address of an earlier term is left out. Its lease may still exist, because a manager
+        that gave up leadership still runs, but no module serves there.
         """
-        # A suspension takes no page back: whoever answers asks ``leader`` before.
+        # Addresses stay published while the active is suspended. Pages check ``leader`` first.
         leader = self._stored_leader()
         if leader is None:
             return {}
@@ -127,16 +127,14 @@ class ClusterView:
         }
 
     async def changes(self) -> AsyncGenerator[LeaderView | None, None]:
-        """Say who leads, at once and then at every change; changes that meet are merged."""
+        """Yield the active, at once and then after every change; changes in between are merged."""
         changed = asyncio.Event()
         unsubscribe = self._mirror.subscribe(self._keys.leader, lambda _: changed.set())
         try:
             last_leader = self.leader()
             yield last_leader
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_INTERVAL_S):
-                        await changed.wait()
+                await wait(changed, POLL_INTERVAL_S)
                 changed.clear()
                 leader = self.leader()
                 if leader != last_leader:
@@ -147,10 +145,11 @@ class ClusterView:
 
 
 def not_active_error(leader: LeaderView | None, own_name: str) -> NotActiveError:
-    """The error of manager ``own_name`` for a caller that only the active can serve.
+    """Make the error for a caller of ``own_name``, a standby, that only the active can serve.
 
-    It names the active if one is known and it is another manager. Its own name means that its
-    last worker led a moment ago: no way to send anybody.
+    It names the active if ``leader`` is another manager. If it is this manager, its previous
+    worker was active a moment ago, and there is no manager to redirect to. ``leader`` is None as
+    well while the view is older than the lease: the active may be dead and replaced by then.
     """
     if leader is None or leader.name == own_name:
         return NotActiveError(None)
@@ -158,7 +157,7 @@ def not_active_error(leader: LeaderView | None, own_name: str) -> NotActiveError
 
 
 def redirect_error(leader: LeaderView) -> NotActiveError:
-    """The error that sends a caller to ``leader``."""
+    """Make the error that redirects a caller to ``leader``."""
     return NotActiveError(
         leader.grpc_address, active_name=leader.name, term=leader.term, age_s=leader.age_s
     )

@@ -1,4 +1,4 @@
-"""What a module of either part reads: options and its own entries, straight from memory."""
+"""What modules on the active and on standbys read: options and store entries, from memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mgr.settings import split_address
 
 
 class ReadOnlyContext:
-    """The reading half of ``ModuleContext``. Any thread may call it; nothing crosses to the loop.
+    """The reading half of ``ModuleContext``. Any thread may call it; no call goes to the loop.
 
-    Each method costs what a dictionary costs: the mirror and the options are replaced by the loop
-    as wholes, so a thread reads either the old one or the new one.
+    Each method costs one dictionary lookup and takes no lock: the loop replaces the mirror and the
+    options as wholes, so a thread reads either the old state or the new one.
     """
 
     def __init__(self, manager: WorkerContext, module: str) -> None:
-        """Read for ``module``."""
+        """Serve the reads of ``module``."""
         self._manager = manager
         self._module = module
         self._prefix = manager.keys.module_entry(module, "")
@@ -50,6 +50,6 @@ class ReadOnlyContext:
 
 
 def mgr_ips(http_address: str) -> dict[str, Any]:
-    """The document ``mgr_ips``: where this manager is reached, as far as it is an address."""
+    """Make the document ``mgr_ips``: the host part of this manager's HTTP address."""
     host, _ = split_address(http_address, "http address")
     return {"ips": [host]}

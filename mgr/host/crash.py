@@ -1,6 +1,6 @@
-"""What a module's code raised where nobody asked it anything: the makings of a crash report.
+"""Crash reports: exceptions that a module raised outside a command.
 
-The names of callers are ceph-mgr's, odd as they are: tools that read its reports know them.
+The names of ``CrashOrigin`` are ceph-mgr's, because tools that read its reports expect them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mgr.clock import utc_now
 from mgr.host.bridge import ModuleExitError
 
 FRAMES_MAX: Final = 50
-"""Of each traceback; a report must fit into one entry of the store."""
+"""Frames kept of each traceback; a report must fit into one entry of the store."""
 LINE_MAX: Final = 500
 
 
 class CrashOrigin(StrEnum):
-    """Who called the module when it raised."""
+    """The call into the module that raised."""
 
     IMPORT = "PyModule::load_subclass_of"
     COMMANDS = "PyModule::load_commands"
@@ -38,13 +38,15 @@ class CrashOrigin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """One exception that came out of a module.
+    """One exception that a module raised.
 
     Attributes:
+        module: Name of the module.
+        origin: The call that raised.
         kind: The exception's type.
-        backtrace: Where it was, the innermost frame last, and what it said.
-        at: When, as wall time in ISO 8601, UTC.
-        id: Unlike that of any other report.
+        backtrace: The formatted traceback, the innermost frame last, with the exception's text.
+        at: When it was raised, as wall time in ISO 8601, UTC.
+        id: Unique id of the report.
 
     """
 
@@ -57,7 +59,7 @@ class Crash:
 
     @classmethod
     def of(cls, module: str, origin: CrashOrigin, error: BaseException) -> Crash:
-        """Describe ``error``, which ``origin`` met in ``module``."""
+        """Describe ``error``, which ``module`` raised when called by ``origin``."""
         if isinstance(error, ModuleExitError) and error.__cause__ is not None:
             error = error.__cause__
         at = utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -67,11 +69,11 @@ class Crash:
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """The same whenever the same happens again."""
+        """Equal for crashes with the same module, origin and traceback."""
         return (self.module, self.origin, *self.backtrace)
 
     def report(self, entity: str, version: str) -> dict[str, Any]:
-        """The report, in Ceph's shape: what ``crash post`` takes."""
+        """Return the report in Ceph's format, which ``crash post`` accepts."""
         host = os.uname()
         system = _os_release()
         return {
@@ -100,7 +102,7 @@ CrashHandler = Callable[[Crash], None]
 
 
 def ignore_crash(_crash: Crash) -> None:
-    """Nobody collects reports here: on a standby, which may write nothing."""
+    """Drop a crash. For standbys, which may not write reports."""
 
 
 def _os_release() -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""Whether a module acts outside the store: who says so, and whose word counts.
+"""Decides whether a module acts outside the store.
 
-What the operator says (``mgr_module_effects``) counts before what the module's own class says,
-that before the table of Ceph's packaged modules, which know nothing of the question. Of a module
-that nobody says anything of it is assumed.
+Four sources, in this order: the operator's option ``mgr_module_effects``; the attribute
+``EFFECTS`` of the module's class; the table of Ceph's packaged modules, which have no such
+attribute; otherwise ``external`` is assumed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ elsewhere may be anybody's."""
 
 PACKAGED: Final[Mapping[str, Effects]] = {
     **dict.fromkeys(
-        # These read what the manager knows, and print or serve it.
+        # These read the manager's data, and print or serve it.
         ("hello", "iostat", "status"),
         Effects.NONE,
     ),
@@ -38,7 +38,7 @@ PACKAGED: Final[Mapping[str, Effects]] = {
     ),
     **dict.fromkeys(
         (
-            # They send what they know to somebody.
+            # They send data to other services.
             *("alerts", "diskprediction_cloud", "feedback", "influx", "telegraf", "telemetry"),
             "zabbix",
             # They change hosts and containers.
@@ -49,19 +49,19 @@ PACKAGED: Final[Mapping[str, Effects]] = {
             # They change file systems, images and pools, or the daemons themselves.
             *("devicehealth", "mirroring", "nfs", "osd_perf_query", "rbd_support", "rgw", "smb"),
             *("snap_schedule", "stats", "volumes"),
-            # They do what any client asks of them.
+            # They do whatever a client requests.
             *("dashboard", "restful", "selftest"),
         ),
         Effects.EXTERNAL,
     ),
 }
-"""What Ceph's own modules do, by name; where it is not certain, ``EXTERNAL``."""
+"""The effects of Ceph's own modules by name; ``EXTERNAL`` where it is not certain."""
 
 log = logging.getLogger(__name__)
 
 
 class EffectsSource(Enum):
-    """Who says it."""
+    """Where a module's classification comes from."""
 
     OPERATOR = "operator"
     MODULE = "module"
@@ -70,19 +70,19 @@ class EffectsSource(Enum):
 
 
 class Classification(NamedTuple):
-    """Where a module acts, and who says so."""
+    """Where a module acts, and the source of that."""
 
     effects: Effects
     source: EffectsSource
 
     @property
     def external(self) -> bool:
-        """It may act outside the store."""
+        """Whether it may act outside the store."""
         return self.effects is Effects.EXTERNAL
 
 
 def declared_effects(active: type[MgrModule]) -> Effects | None:
-    """Return what the class itself says, None if it says nothing."""
+    """Return the effects that the class declares, None if it declares none."""
     for each in active.__mro__:
         if each is MgrModule:
             return None
@@ -94,13 +94,13 @@ def declared_effects(active: type[MgrModule]) -> Effects | None:
 def classify(
     name: str, place: str, class_effects: Effects | None, operator_effects: Mapping[str, Effects]
 ) -> Classification:
-    """Say where a module acts.
+    """Decide where a module acts.
 
     Args:
-        name: What operators call it.
-        place: Its ``module.py``.
-        class_effects: What its class says.
-        operator_effects: What the operator says, by name.
+        name: Its name.
+        place: Path of its ``module.py``.
+        class_effects: What its class declares.
+        operator_effects: What the operator set, by module name.
 
     """
     if name in operator_effects:
@@ -117,5 +117,7 @@ def _parse_effects(active: type[MgrModule], value: Any) -> Effects:
         return Effects(value)
     except ValueError:
         fields = {"class_name": active.__qualname__, "effects": repr(value)}
-        log.warning("EFFECTS is none of external, store, none: external is assumed", extra=fields)
+        log.warning(
+            "module's EFFECTS is not external, store or none: external is assumed", extra=fields
+        )
         return Effects.EXTERNAL

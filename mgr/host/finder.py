@@ -1,9 +1,9 @@
-"""Which modules there are, and what each declares. A bad module is recorded, never raised.
+"""Finds modules, imports them and reads what they declare. Errors are recorded, never raised.
 
-Three places, first name wins and a second claimant is an error that names both: bundled
-(``modules.<name>``), installed distributions (entry-point group ``mgr.modules``), and folders
-dropped into ``module_path``, which is *appended* to the import path: siblings may import each
-other, and nothing installed is shadowed. Which bundled ones are left out is a setting
+Modules come from three places: bundled (``modules.<name>``), installed distributions (entry-point
+group ``mgr.modules``), and folders in ``module_path``. Two modules of the same name are an error
+that names both places. ``module_path`` is *appended* to the import path: modules there may import
+each other, and they shadow nothing that is installed. A setting excludes bundled modules
 (docs/adr/0019).
 """
 
@@ -39,13 +39,13 @@ from mgr.store.keys import NAME
 
 ENTRY_POINTS: Final = "mgr.modules"
 FILE: Final = "module.py"
-"""What makes a folder a module."""
+"""The file that makes a folder a module."""
 ALL: Final = "all"
-"""Stands for every bundled module."""
+"""In ``bundled_skip``, stands for every bundled module."""
 BUNDLED: Final = "modules."
+"""Prefix of the package names of bundled modules."""
 ERROR_MAX: Final = 2000
-"""Characters of a module's error that other managers are told: it stands in each one's presence."""
-"""How their packages' names begin."""
+"""Characters of a module's error that are published: it is part of the manager's presence."""
 
 C = TypeVar("C")
 
@@ -54,13 +54,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ModuleLocation:
-    """A place that claims to hold a module.
+    """A place where a module was found, before it is imported.
 
     Attributes:
-        name: What operators would call it.
-        package: What is imported.
+        name: The name of the module.
+        package: The package to import.
         place: Where it comes from, for messages.
-        conflicting_place: The place that has the name already; empty if none.
+        conflicting_place: Another place with a module of the same name; empty if none.
 
     """
 
@@ -75,20 +75,20 @@ class DiscoveredModule:
     """One module on this host, loaded or not.
 
     Attributes:
-        name: What operators call it.
-        place: Where it stands, for messages.
-        always_on: It runs unless it is forced off; its class says so by ``ALWAYS_ON = True``.
-        effects: What its class says of where it acts; None if it says nothing.
-        active: Its class; None if it did not load, and ``error`` says why.
+        name: Its name.
+        place: Where it comes from, for messages.
+        always_on: It runs unless it is forced off; its class sets ``ALWAYS_ON = True``.
+        effects: The effects that its class declares; None if it declares none.
+        active: Its class; None if it did not load, and ``error`` contains the reason.
         standby: Its standby class, if it has one.
-        can_run: What its ``can_run()`` says; False if it did not load.
+        can_run: The result of its ``can_run()``; False if it did not load.
         error: Why it did not load or cannot run; empty otherwise.
-        commands: What it can be asked.
+        commands: The commands it declares.
         options: Its option declarations; one that only its standby class has is a text.
-        notify_types: The notifications it wants.
-        crashes: What its code raised while it was loaded.
-        digest: Tells its source files from others; empty unless they were read anew.
-        outdated: Why it is not what the active reloaded; empty if it is.
+        notify_types: The kinds of notification it subscribes to.
+        crashes: The exceptions that its code raised while it was loaded.
+        digest: Digest of its source files; empty unless it was reloaded.
+        outdated: Why its code differs from what the active reloaded; empty if it does not.
 
     """
 
@@ -113,7 +113,7 @@ class DiscoveredModule:
         return self.active is not None
 
     def classify(self, operator_effects: Mapping[str, Effects]) -> Classification:
-        """Say where it acts; ``operator_effects`` is what the operator says, by name."""
+        """Decide where it acts; ``operator_effects`` is what the operator set, by module name."""
         return classify(self.name, self.place, self.effects, operator_effects)
 
 
@@ -122,22 +122,22 @@ Catalogue = Mapping[str, DiscoveredModule]
 
 
 def always_on(catalogue: Catalogue) -> frozenset[str]:
-    """The modules that run unless they are forced off."""
+    """Return the names of the modules that run unless they are forced off."""
     return frozenset(found.name for found in catalogue.values() if found.always_on)
 
 
 class InvalidModuleError(Exception):
-    """A package that was imported and is no module; the text says why."""
+    """A package was imported and is not a valid module; the text gives the reason."""
 
 
 async def find_modules(
     module_path: Sequence[str], *, skip: Sequence[str] = (), limit_s: float
 ) -> Catalogue:
-    """Import every module that can be found, one after the other, off the loop's thread.
+    """Find and import every module, one after the other, on other threads than the loop's.
 
-    The bundled ones named in ``skip`` are left out, with ``all`` every one of them. One that is
-    not imported after ``limit_s`` is recorded as such and the next one is imported: its thread
-    stays behind.
+    Bundled modules named in ``skip`` are left out; ``all`` leaves out all of them. If an import
+    takes longer than ``limit_s``, the module is recorded with that error and the next one is
+    imported; the thread of the slow import is left running.
     """
     found: dict[str, DiscoveredModule] = {}
     for location in await run_in_thread(
@@ -151,7 +151,9 @@ async def find_modules(
             why = f"still being imported after {limit_s:g} s ({location.place})"
             one = DiscoveredModule(name=location.name, place=location.place, error=why)
         if one.error:
-            log.warning("module unusable", extra={"module_name": one.name, "error": one.error})
+            log.warning(
+                "module cannot be used", extra={"module_name": one.name, "error": one.error}
+            )
         found[one.name] = one
     return dict(sorted(found.items()))
 
@@ -159,7 +161,7 @@ async def find_modules(
 def module_locations(
     module_path: Sequence[str], skip: Sequence[str] = ()
 ) -> Iterator[ModuleLocation]:
-    """Say which modules there are, without importing one. Appends to ``sys.path``."""
+    """Yield the location of every module, without importing it. Appends to ``sys.path``."""
     bindings.install_stand_ins()
     by_name: dict[str, ModuleLocation] = {}
     conflicting_places: dict[str, str] = {}
@@ -172,7 +174,7 @@ def module_locations(
 
 
 def load(location: ModuleLocation) -> DiscoveredModule:
-    """Import one module and read what it declares. Blocks; raises nothing."""
+    """Import one module and read its declarations. Blocks; raises nothing."""
     found = DiscoveredModule(name=location.name, place=location.place)
     if location.conflicting_place:
         both = f"{location.place} and {location.conflicting_place}"
@@ -194,10 +196,10 @@ def load(location: ModuleLocation) -> DiscoveredModule:
 def with_declarations(
     found: DiscoveredModule, active: type[MgrModule], standby: type[MgrStandbyModule] | None
 ) -> DiscoveredModule:
-    """``found`` with what these classes declare.
+    """Return ``found`` with the declarations of these classes.
 
     Raises:
-        InvalidModuleError: A declaration makes no sense; the text says which.
+        InvalidModuleError: A declaration is invalid; the text names it.
 
     """
     name = found.name
@@ -230,9 +232,9 @@ def with_declarations(
 def reload_module(
     name: str, module_path: Sequence[str], skip: Sequence[str] = ()
 ) -> DiscoveredModule:
-    """Import a module's files as they are now, also one that was not there before. Blocks.
+    """Import a module's current files, also of a module that is new. Blocks; raises nothing.
 
-    If that fails, everything imported is as it was, and ``error`` says why. Raises nothing.
+    If that fails, the code imported before stays, and ``error`` contains the reason.
     """
     location = next(
         (each for each in module_locations(module_path, skip) if each.name == name), None
@@ -250,7 +252,7 @@ def reload_module(
 
 
 def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
-    """What other managers must know of these modules; short, and text that can be sent."""
+    """Return what a manager publishes about its modules; texts are cut and made encodable."""
     return tuple(
         ModuleReport(
             name=_encodable(found.name),
@@ -267,7 +269,7 @@ def _encodable(text: str) -> str:
 
 
 def _unload(package: str) -> dict[str, ModuleType]:
-    """Take ``package`` and all below it out of what is imported; what was there."""
+    """Remove ``package`` and all modules below it from ``sys.modules``; return them."""
     unloaded = {
         name: module
         for name, module in list(sys.modules.items())
@@ -275,7 +277,8 @@ def _unload(package: str) -> dict[str, ModuleType]:
     }
     for name, module in unloaded.items():
         del sys.modules[name]
-        # Compiled code is told from newer files by second and size: too coarse for an author.
+        # Python checks compiled files by mtime in seconds and by size. An author may save twice
+        # within a second, so the compiled file is deleted.
         if file := getattr(module, "__file__", None):
             with contextlib.suppress(OSError, ValueError):
                 Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
@@ -283,7 +286,7 @@ def _unload(package: str) -> dict[str, ModuleType]:
 
 
 def _digest(package: str) -> str:
-    """The same for the same source files, wherever their folder stands."""
+    """Return a digest of the package's source files, independent of where the folder is."""
     found = hashlib.sha256()
     for folder in map(Path, sys.modules[package].__path__):
         for file in sorted(folder.rglob("*.py")):
@@ -309,7 +312,7 @@ def _locations(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Modu
     for folder in module_path:
         path = Path(folder).absolute()
         if not path.is_dir():
-            log.error("no such folder in module_path", extra={"folder": folder})
+            log.error("folder in module_path does not exist", extra={"folder": folder})
             continue
         if str(path) not in sys.path:
             sys.path.append(str(path))
@@ -325,8 +328,8 @@ def _module_folders(folder: Path, prefix: str) -> Iterator[ModuleLocation]:
 def _classes(
     package: ModuleType, location: ModuleLocation
 ) -> tuple[type[MgrModule], type[MgrStandbyModule] | None]:
-    # Ceph looks at the package only. Where that is silent the file that makes a folder a module
-    # is asked, so that __init__.py need not repeat a name.
+    # Ceph looks for the class in the package only. If it is not there, module.py is searched too,
+    # so that __init__.py does not have to import it.
     active = _single_subclass(MgrModule, package, location.package)
     if active is None:
         package = importlib.import_module(f"{location.package}.module")
@@ -337,7 +340,7 @@ def _classes(
 
 
 def _single_subclass(base: type[C], package: ModuleType, home: str) -> type[C] | None:
-    """The one proper subclass of ``base`` that ``package`` shows; its own before imported ones."""
+    """Return the only subclass of ``base`` in ``package``; one it defines before imported ones."""
     shown = {
         thing
         for thing in vars(package).values()
@@ -345,7 +348,7 @@ def _single_subclass(base: type[C], package: ModuleType, home: str) -> type[C] |
     }
     own = {one for one in shown if one.__module__ == home or one.__module__.startswith(f"{home}.")}
     chosen = own or shown
-    # A class whose subclass stands beside it is that one's base, not a second module.
+    # A class that has a subclass here is only its base, not a second module.
     chosen = {c for c in chosen if not any(o is not c and issubclass(o, c) for o in chosen)}
     if len(chosen) > 1:
         names = ", ".join(sorted(one.__name__ for one in chosen))
@@ -359,12 +362,12 @@ def _try_register(register: Any, name: str, origin: CrashOrigin, crashes: list[C
     try:
         register(name)
     except Exception as error:  # a module may override it; Ceph goes on without
-        log.exception("registration raised", extra={"module_name": name})
+        log.exception("module registration raised", extra={"module_name": name})
         crashes.append(Crash.of(name, origin, error))
 
 
 def _declarations(owner: type, name: str, needed: Sequence[str]) -> list[Mapping[str, Any]] | None:
-    """The list of declarations called ``name``; None if it is none, or one lacks a key."""
+    """Return the list of declarations called ``name``; None if it or an entry is malformed."""
     value = getattr(owner, name, None)
     if not isinstance(value, list | tuple):
         return None
@@ -375,7 +378,7 @@ def _declarations(owner: type, name: str, needed: Sequence[str]) -> list[Mapping
 def _standby_only_options(
     standby: type[MgrStandbyModule] | None, options: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:
-    # Types come from the active class: what only the standby class declares is a text.
+    # Types come from the active class: an option that only the standby class declares is a text.
     known = {entry["name"] for entry in options}
     declared = _declarations(standby, "MODULE_OPTIONS", ("name",)) if standby else None
     for entry in declared or ():
@@ -386,7 +389,9 @@ def _standby_only_options(
 def _notify_types(active: type[MgrModule], name: str) -> frozenset[str]:
     wanted = getattr(active, "NOTIFY_TYPES", None) or []
     if not isinstance(wanted, list | tuple) or not all(isinstance(one, str) for one in wanted):
-        log.error("NOTIFY_TYPES is not a list of names", extra={"module_name": name})
+        log.error(
+            "module's NOTIFY_TYPES is not a list of names: ignored", extra={"module_name": name}
+        )
         return frozenset()
     return frozenset(str(getattr(one, "value", one)) for one in wanted)
 
@@ -395,7 +400,7 @@ def _check_can_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> 
     try:
         answer: object = active.can_run()
     except Exception as error:  # the module's code
-        log.exception("can_run raised", extra={"module_name": name})
+        log.exception("module can_run() raised", extra={"module_name": name})
         crashes.append(Crash.of(name, CrashOrigin.CAN_RUN, error))
         return False, ""
     match answer:
@@ -406,11 +411,11 @@ def _check_can_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> 
 
 
 def _describe_error(error: BaseException) -> str:
-    """What went wrong, and in which line of whose file."""
+    """Return the error's text with the file and line that raised it."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} ({error.filename}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
-    # The import machinery stands around the module's frames, and may be the innermost.
+    # Frames of the import machinery surround the module's own, and may be the innermost.
     places = [f"{f.filename}:{f.lineno}" for f in frames if not f.filename.startswith("<frozen")]
     text = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
     return f"{text} ({places[-1]})"

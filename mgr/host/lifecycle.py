@@ -1,24 +1,24 @@
-"""The life of one module: what it is, what may happen to it, and what is then done.
+"""State machine of one module's lifecycle: phases, events, and the actions that follow.
 
-Pure: no thread, no clock. ``runner.py`` tells it what happened and does what it answers.
+Pure: no thread, no clock. ``runner.py`` passes the events in and performs the actions.
 
 Theory of operation
 -------------------
-A module is constructed (STARTING), then serves (RUNNING). A constructor or a ``serve()`` that
-raises makes it FAILED: it is named in health, its commands are refused, and after a pause that
-grows with each time it is constructed anew (RESTARTING). It then is on PROBATION, where it works
-as before but keeps its health entry, so that a module which dies every second is not reported
-as well for the half of each second in which it lives.
+A module is constructed (STARTING), then serves (RUNNING). If its constructor or ``serve()``
+raises, it is FAILED: it is listed in health, its commands are refused, and after a pause that
+grows with each failure it is constructed again (RESTARTING). It is then on PROBATION: it works as
+before but keeps its health entry, so that a module which fails every second is not reported as
+healthy in between.
 
-There is never a second instance beside one that still runs. Where an earlier one did not stop
-when it was to be restarted, the module is WAITING: nothing is constructed until that one has ended.
+There is never a second instance beside one that still runs. If the earlier instance did not stop
+before a restart, the module is WAITING: no instance is constructed until the earlier one has ended.
 
-Construction has a limit: past it the module is LATE, which is reported and ends nothing. The
-manager is active meanwhile and holds the module's commands.
+Construction has a time limit. After that the module is LATE, which is reported and stops nothing.
+The manager is active meanwhile and queues the module's commands.
 
-A module is stopped by asking. One that does not stop in time is ABANDONED: Python cannot end
-its threads, so it is cut off from everything instead. ``abandoned.py`` keeps it on the books for
-as long as they run, and the process it sits in will not be called quiesced.
+A module is asked to stop. If it does not stop in time, it is ABANDONED: Python cannot end its
+threads, so it is disconnected from the manager instead. ``abandoned.py`` tracks it for as long as
+they run, and the worker does not count as quiesced until then.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from mgr.state_machine import lookup
+from mgr.state_machine import StateMachine
 
 
 class Phase(Enum):
-    """What a module is."""
+    """The state a module is in; the value is what operators read."""
 
     STARTING = "starting"
     LATE = "late"
@@ -46,7 +46,7 @@ class Phase(Enum):
 
 
 class Event(Enum):
-    """What can happen to it."""
+    """What can happen to a module."""
 
     CONSTRUCTED = auto()
     CONSTRUCTOR_RAISED = auto()
@@ -61,7 +61,7 @@ class Event(Enum):
 
 
 class Action(Enum):
-    """What must then be done, in the order given."""
+    """What ``runner.py`` has to do after an event."""
 
     REPORT = auto()
     CLEAR = auto()
@@ -75,7 +75,7 @@ class Action(Enum):
 
 
 class Step(NamedTuple):
-    """The answer to one event."""
+    """The next phase after an event, and the actions to perform in order."""
 
     phase: Phase
     actions: tuple[Action, ...] = ()
@@ -109,18 +109,18 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = {
 }
 
 ENDED: Final = frozenset({Phase.STOPPED, Phase.ABANDONED})
-"""No way leads out of these."""
+"""Final phases."""
 
 IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
     {
         # The limit is one timer for all modules; most have long passed it.
         *((phase, Event.LOAD_LIMIT_PASSED) for phase in Phase if phase is not Phase.STARTING),
-        # An earlier probation's timer, overtaken by another crash.
+        # Timer of an earlier probation; the module has crashed again since.
         *(
             (phase, Event.PROBATION_OVER)
             for phase in (Phase.FAILED, Phase.RESTARTING, Phase.WAITING, Phase.RUNNING)
         ),
-        # What was under way when it was told to stop.
+        # Events of work that was in progress when the module was asked to stop.
         *(
             (Phase.STOPPING, event)
             for event in (
@@ -133,24 +133,18 @@ IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
                 Event.STOP,
             )
         ),
-        # Nothing matters any more.
+        # The module has ended: no event has an effect.
         *((phase, event) for phase in ENDED for event in Event),
     }
 )
-"""Pairs that happen in a healthy run and mean nothing. Any other pair is a bug."""
+"""Pairs that occur in a normal run and change nothing. Any pair not listed at all is a bug."""
 
 READY: Final = frozenset({Phase.RUNNING, Phase.PROBATION})
-"""Its commands are run."""
+"""Phases in which the module's commands run."""
 
 LOADING: Final = frozenset({Phase.STARTING, Phase.LATE, Phase.RESTARTING})
-"""It has no instance yet: its commands are held."""
+"""Phases in which the module has no instance yet and its commands are queued."""
 
 
-def step(phase: Phase, event: Event) -> Step:
-    """Answer one event. Pure: same question, same answer.
-
-    Raises:
-        UnexpectedEventError: The pair is neither in ``TRANSITIONS`` nor in ``IGNORED``.
-
-    """
-    return lookup(TRANSITIONS, IGNORED, phase, event) or Step(phase)
+step: Final = StateMachine(TRANSITIONS, IGNORED, unchanged=Step).step
+"""Return the next phase and the actions for one event. Raises ``UnexpectedEventError``."""

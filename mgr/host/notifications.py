@@ -1,4 +1,4 @@
-"""What waits to be told to one module: bounded, and merged where only the last state counts."""
+"""Queue of notifications for one module. Bounded; repeated ones are merged."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, Final
 from mgr.module_api.notify import STORE
 
 ENTRIES_MAX: Final = 256
-"""Log entries that wait for one module; the oldest make room."""
+"""Most log entries in the queue; then the oldest is dropped."""
 TAGS_MAX: Final = 256
-"""Tags (finished commands and the like) that wait for one module."""
+"""Most tags (finished commands and the like) in the queue; then the oldest is dropped."""
 KEYS_MAX: Final = 256
-"""Changed keys that wait for one module; more are told as one, with an empty key."""
+"""Most changed keys in the queue; more are merged into one notification with an empty key."""
 
 NotifyId = str | int | Mapping[str, Any]
-"""Text: a tag. A number: a version, of which only the last one counts. Else an entry."""
+"""A text is a tag. A number is a version: only the last one is kept. A mapping is a log entry."""
 
 
 class NotificationQueue:
-    """Notifications that one module has not been told yet. Only the loop touches it."""
+    """Notifications that were not yet delivered to one module. Use it on the loop only."""
 
     def __init__(self) -> None:
-        """Begin with nothing to tell."""
+        """Begin with an empty queue."""
         self._config = False
         # A dictionary for its order: the same kind and id again changes nothing.
         self._kinds: dict[tuple[str, str], None] = {}
@@ -37,7 +37,7 @@ class NotificationQueue:
         return bool(self._config or self._kinds or self._versions or self._keys or self._entries)
 
     def add(self, kind: str, notify_id: NotifyId) -> None:
-        """Remember one notification."""
+        """Queue one notification."""
         if isinstance(notify_id, int):
             self._versions[kind] = notify_id
             return
@@ -52,7 +52,7 @@ class NotificationQueue:
         self._entries.append((kind, notify_id))
 
     def add_key(self, key: str) -> None:
-        """Remember that a watched key changed. None of these is lost: too many become one."""
+        """Queue that a watched key changed. None is lost: too many are merged into one."""
         if "" in self._keys:
             return
         self._keys[key] = None
@@ -60,11 +60,11 @@ class NotificationQueue:
             self._keys = {"": None}
 
     def add_config(self) -> None:
-        """Remember that options changed."""
+        """Queue that options changed."""
         self._config = True
 
     def take(self) -> tuple[bool, list[tuple[str, NotifyId]]]:
-        """Everything there is, and forget it: did options change, and what else happened."""
+        """Empty the queue; return whether options changed, and the other notifications."""
         config, self._config = self._config, False
         keys = [(STORE, key) for key in self._keys]
         notifications: list[tuple[str, NotifyId]] = [

@@ -1,8 +1,8 @@
-"""Reading a module's files anew: by command on the active, and then on every standby.
+"""Reloads a module's files: by command on the active, and then on every standby.
 
-The active leaves a record of each module that it reloaded. A worker that imported its modules
-before that follows; so no failover brings old code back. Each host has files of its own: whether
-they are the active's is told by their digest.
+The active writes a record of each module that it reloaded. A worker that imported its modules
+before that reloads them too, so that no failover brings back old code. Each host has its own files:
+their digest shows whether they are the same as the active's.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
 from mgr.store.api import Revision
 
-DIFFERENT_FILES: Final = "its files are not those that the active manager reloaded"
+DIFFERENT_FILES: Final = "its files differ from those that the active manager reloaded"
 
 log = logging.getLogger(__name__)
 
 
 async def reload_in_thread(settings: Settings, name: str) -> DiscoveredModule:
-    """Import a module's files as they are now, within ``module_load_s``. Raises nothing.
+    """Import a module's current files, within ``module_load_s``. Raises nothing.
 
-    Where that fails, ``error`` says why, and what was imported stays as it was.
+    If that fails, ``error`` contains the reason, and the code imported before stays.
     """
-    reading = run_in_thread(
+    reloading = run_in_thread(
         "reload-module", partial(reload_module, name, settings.module_path, settings.bundled_skip)
     )
     try:
         async with asyncio.timeout(settings.module_load_s):
-            return await reading
+            return await reloading
     except TimeoutError:
         limit = f"{settings.module_load_s:g} s"
         return DiscoveredModule(name=name, place="", error=f"still being imported after {limit}")
 
 
 class ReloadFollower:
-    """What a worker that does not lead must still read anew."""
+    """Reloads, on a standby, the modules that the active has reloaded."""
 
     def __init__(self, manager: WorkerContext, since: Revision) -> None:
-        """Follow each reload after ``since``; what was imported must be no older than that."""
+        """Follow each reload after ``since``. The modules must have been imported after that."""
         self._manager = manager
         self._since = since
         self._followed_revisions: dict[str, Revision] = {}
         self._lock = asyncio.Lock()
 
     async def catch_up(self) -> dict[str, bool]:
-        """Read anew what the active did meanwhile: for each module, whether its code is new now.
+        """Reload what the active has reloaded; return for each module whether its code is new.
 
-        Files that cannot be imported, or are other files than the active's, are reported in the
-        catalogue (``outdated``) and not tried again before the next reload.
+        If the files cannot be imported, or differ from the active's, the catalogue shows that
+        (``outdated``), and they are not tried again before the next reload.
         """
         manager, done = self._manager, {}
         async with self._lock:
@@ -68,15 +68,15 @@ class ReloadFollower:
     async def _follow(self, name: str, digest: str) -> bool:
         manager = self._manager
         found, known = await reload_in_thread(manager.settings, name), manager.catalogue.get(name)
-        read = found.loaded
-        if not read and known is not None:
+        reloaded = found.loaded
+        if not reloaded and known is not None:
             found = replace(known, outdated=found.error)
-        elif read and found.digest != digest:
+        elif reloaded and found.digest != digest:
             found = replace(found, outdated=DIFFERENT_FILES)
         manager.register_module(found)
         fields = {"module_name": name}
         if why := found.outdated or found.error:
-            log.error("reload not followed", extra=fields | {"error": why})
+            log.error("standby did not reload the module", extra=fields | {"error": why})
         else:
-            log.info("module reloaded as the active did", extra=fields)
-        return read
+            log.info("standby reloaded the module", extra=fields)
+        return reloaded

@@ -1,4 +1,4 @@
-"""What the manager's servers ask, whichever part it plays. Implemented by active and standby."""
+"""The interface that the manager's servers call, implemented by the active and standby roles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mgr.command.registry import Command
 
 
 class Role(Protocol):
-    """The part this worker plays now. Ask for it anew at each call: it changes on promotion."""
+    """The current role of this worker. Do not keep a reference: it is replaced on promotion."""
 
     @property
     def state(self) -> str:
@@ -22,45 +22,45 @@ class Role(Protocol):
 
     @property
     def log(self) -> ClusterLog | None:
-        """The cluster log; None on a standby, which has none to show."""
+        """The cluster log; None on a standby, which does not have it."""
         ...
 
     @property
     def maps(self) -> Maps | None:
-        """The maps; None on a standby, whose copy nobody is to act on."""
+        """The maps; None on a standby, whose copy may be out of date."""
         ...
 
     @property
     def fleet(self) -> Fleet | None:
-        """The daemons; None on a standby, to which none reports."""
+        """The daemons; None on a standby, because daemons report to the active only."""
         ...
 
     async def execute(self, request: Request) -> Answer:
         """Run one command.
 
         Raises:
-            NotActiveError: Nothing ran; the error names whom to ask.
-            TermLostError: The term ended under way; it may have run in part.
+            NotActiveError: Nothing ran; the error names the active if it is known.
+            TermLostError: The term ended while it ran; it may have run in part.
             MgrError: See ``mgr.command.dispatch``.
 
         """
         ...
 
     def describe(self) -> tuple[Sequence[Command], str]:
-        """Every command there is and a tag that changes with them.
+        """Return every command, and a tag that changes when the commands change.
 
         Raises:
-            NotActiveError: Only the active knows.
+            NotActiveError: This manager is a standby and does not know the commands.
 
         """
         ...
 
     async def fail(self, name: str, successor: str) -> str:
-        """Give up the office, to ``successor`` if named; a sentence for the operator.
+        """Give up leadership, to ``successor`` if it is not empty; return a text for the operator.
 
         Raises:
-            NotActiveError: ``name``, or nobody in particular, was asked of a standby.
-            NotFoundError: ``name`` is not the active, or ``successor`` is no warm standby.
+            NotActiveError: This manager is a standby, and ``name`` is empty or another manager.
+            NotFoundError: ``name`` is not the active, or ``successor`` is not a warm standby.
 
         """
         ...

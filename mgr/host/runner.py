@@ -1,6 +1,6 @@
-"""One module in its threads: constructs, serves, asks, restarts and stops it.
+"""Runs one module in its threads: constructs it, runs its commands, restarts and stops it.
 
-Decides nothing: ``life.py`` says what is to be done at each event, this file does it.
+``lifecycle.py`` decides which actions follow each event; this file performs them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from mgr.host.bridge import Bridge, run_in_thread, thread_name
 from mgr.host.crash import Crash, CrashHandler, CrashOrigin, ignore_crash
 from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
 from mgr.host.notifications import NotificationQueue, NotifyId
+from mgr.waiting import Broadcast, wait
 
 CLOG: Final = "clog"
-"""News of the cluster log, which has a caller of its own in crash reports."""
+"""Kind of the cluster log's notifications, which crash reports list separately."""
 NOT_INITIALISED: Final = "Module failed to initialize."
-"""Ceph's words for a module whose constructor does not return."""
+"""Ceph's text for a module whose constructor does not return."""
 EARLIER_RUNS: Final = "an earlier instance did not stop: the module starts once it has ended"
 
 T = TypeVar("T")
@@ -39,26 +40,24 @@ log = logging.getLogger(__name__)
 
 
 class ModuleInstance(Protocol):
-    """What both kinds of module have for certain; ``shutdown`` a standby half may lack."""
+    """An instance of an active or standby class. A standby class may lack ``shutdown``."""
 
     def serve(self) -> None:
-        """Do the module's own work until told to stop."""
+        """Do the module's own work until it is asked to stop."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a module may take, how often it is tried, and when it may begin with a command.
-
-    Spans are seconds.
+    """Time limits and queue limit of one module. Durations are in seconds.
 
     Attributes:
-        stop_s: For ``shutdown()`` and what still runs; then the module is abandoned.
-        pause_s: Before the first restart; doubled with each further one.
-        pause_max_s: Where the doubling ends.
-        probation_s: A restarted module that lives this long counts as well again.
+        stop_s: For ``shutdown()`` and calls that still run; then the module is abandoned.
+        pause_s: Pause before the first restart; doubled with each further one.
+        pause_max_s: Longest pause.
+        probation_s: A restarted module that runs this long is healthy again.
         commands_max: Calls that may wait for its command thread.
-        may_begin: Asked on that thread: may a command begin at this instant?
+        may_begin: Whether a command may begin at this moment. Called on the command thread.
 
     """
 
@@ -71,7 +70,7 @@ class Limits:
 
 
 class ModuleRunner:
-    """Runs one module from its construction to its end. Use it on the loop only."""
+    """Runs one module from construction to its end. Use it on the loop only."""
 
     def __init__(
         self,
@@ -83,14 +82,14 @@ class ModuleRunner:
         on_event: Callable[[ModuleRunner, Event], None],
         on_crash: CrashHandler = ignore_crash,
     ) -> None:
-        """Make instances with ``construct``, on the module's thread.
+        """Create instances with ``construct``, on the module's thread.
 
-        ``on_event`` is told of events, ``on_crash`` of what the module raised.
+        ``on_event`` is called after each event, ``on_crash`` for each exception of the module.
         """
         self.name = name
         self.phase = Phase.STARTING
         self.error = ""
-        """Why it is reported: empty while it is well."""
+        """Why the module is reported in health; empty while it is healthy."""
         self.restarts = 0
         self.instance: ModuleInstance | None = None
         self._construct = construct
@@ -105,25 +104,25 @@ class ModuleRunner:
         self._stop_s = limits.stop_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
-        self._phase_changed = asyncio.Event()
+        self._phase_changed = Broadcast()
         self._notifications = NotificationQueue()
         self._watched_prefixes: set[str] = set()
         self._delivery: asyncio.Task[None] | None = None
-        # What runs on threads of its instances, beside commands: those are waited for in order.
+        # Everything that runs on threads of its instances, except commands.
         self._threads: set[asyncio.Future[Any]] = set()
 
     @property
     def leftovers(self) -> tuple[asyncio.Future[Any], ...]:
-        """What still runs on threads of its instances; none once it has stopped."""
+        """Futures of what still runs on threads of its instances; none once it has stopped."""
         return tuple(self._threads)
 
     @property
     def notifications_dropped(self) -> int:
-        """Notifications that were lost because the module did not keep up."""
+        """Number of notifications that were lost because the module did not keep up."""
         return self._notifications.dropped
 
     async def run_until_stopped(self) -> None:
-        """Construct the module and keep it serving until it was stopped. Run it as a task."""
+        """Construct the module and keep it running until it was stopped. Run it as a task."""
         if self.phase in ENDED:
             return
         try:
@@ -138,22 +137,22 @@ class ModuleRunner:
             self._bridge.close()
 
     async def wait_until(self, state: Callable[[], bool]) -> None:
-        """Wait until ``state`` holds, looked at after each event. The caller brings a limit."""
+        """Wait until ``state()`` is true; checked after each event. Set a timeout around it."""
         while not state():
             await self._phase_changed.wait()
 
     async def wait_loaded(self) -> None:
-        """Wait until its construction has ended, good or bad, or is past its limit."""
+        """Wait until its construction has succeeded, failed or passed its time limit."""
         await self.wait_until(lambda: self.phase is not Phase.STARTING)
 
     def load_limit_passed(self) -> None:
-        """Report the module if it still is being constructed."""
+        """Report the module if it is still being constructed."""
         self._handle_event(Event.LOAD_LIMIT_PASSED)
 
     async def stop(self, *, limit_s: float | None = None) -> bool:
-        """Ask the module to stop, within ``limit_s`` seconds; whether it did. Raises nothing.
+        """Ask the module to stop; return whether it did within ``limit_s`` seconds. Raises nothing.
 
-        A module that did not is abandoned: cut off from everything, its threads left behind.
+        If not, it is abandoned: disconnected from the manager, its threads left running.
         """
         if limit_s is not None:
             self._stop_s = limit_s
@@ -164,7 +163,7 @@ class ModuleRunner:
     # -- commands ---------------------------------------------------------------------------
 
     async def ready(self, *, until_s: float) -> None:
-        """Return once it takes commands.
+        """Wait until the module accepts commands.
 
         Raises:
             ModuleNotReadyError: It is still being constructed at the moment ``until_s``.
@@ -177,13 +176,8 @@ class ModuleRunner:
                     f"Module '{self.name}' has experienced an error and cannot handle commands: "
                     f"{self.error or self.phase.value}"
                 )
-            try:
-                async with asyncio.timeout(max(0.0, until_s - self._clock.now())):
-                    await self._phase_changed.wait()
-            except TimeoutError:
-                raise ModuleNotReadyError(
-                    f"Module '{self.name}' did not initialize in time"
-                ) from None
+            if not await wait(self._phase_changed.next, max(0.0, until_s - self._clock.now())):
+                raise ModuleNotReadyError(f"Module '{self.name}' did not initialize in time")
 
     async def run(
         self,
@@ -192,11 +186,11 @@ class ModuleRunner:
         inbuf: str,
         *,
         deadline_s: float,
-        caller: object = None,  # noqa: ARG002 - whoever it is has been permitted; modules do not ask
+        caller: object = None,  # noqa: ARG002 - it is authorized already; modules do not need it
     ) -> object:
-        """Run ``command`` on the module's command thread; what its handler returned.
+        """Run ``command`` on the module's command thread; return what its handler returned.
 
-        Implements ``mgr.command.dispatch.Runner``; see there for what is raised.
+        Implements ``mgr.command.dispatch.Runner``; see there for the errors raised.
         """
         if self.phase not in READY and not self._is_self_test(command):
             await self.ready(until_s=deadline_s)
@@ -204,72 +198,74 @@ class ModuleRunner:
         clock, name, may_begin = self._clock, self.name, self._limits.may_begin
 
         def call() -> object:
-            # It waited for the thread, perhaps through a pause of the whole process.
+            # Checked only now, because the command waited for the thread, and the whole process
+            # may have been paused meanwhile.
             if not may_begin():
                 raise NotActiveError(None)
             if clock.now() >= deadline_s:
                 raise OverloadedError(
                     f"Module '{name}' was busy until the deadline of {command.prefix!r} had "
-                    "passed: it was not begun"
+                    "passed: the command did not run"
                 )
             try:
                 return handle(inbuf, arguments)
             except (*NOTHING_RAN, SystemExit, StopIteration) as error:
-                # The command has begun. Passed on as it is, this would read as a refusal, and a
-                # retry would run the command a second time.
+                # The command has begun. These types mean that nothing ran: passed on unchanged,
+                # they would make the client retry, and the command would run twice.
                 raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
         return await self._bridge.to_module(call)
 
     def _is_self_test(self, command: Any) -> bool:
-        # Of a module that failed it is what its author wants to ask; as long as it is there.
-        asked = command.prefix == f"{self.name} self-test"
-        return asked and self.phase is Phase.FAILED and self.instance is not None
+        # A failed module may still run its self-test, so that its author can find the cause.
+        matches = command.prefix == f"{self.name} self-test"
+        return matches and self.phase is Phase.FAILED and self.instance is not None
 
     # -- notifications ----------------------------------------------------------------------
 
     def notify(self, kind: str, notify_id: NotifyId = "") -> None:
-        """Tell the module of ``kind``, on its command thread, after what waits there already."""
+        """Notify the module of ``kind``, on its command thread, after the calls queued there."""
         self._notifications.add(kind, notify_id)
         self._start_delivery()
 
     def notify_config(self) -> None:
-        """Tell the module that options changed; several changes may be told as one."""
+        """Notify the module that options changed; several changes may be merged into one."""
         self._notifications.add_config()
         self._start_delivery()
 
     def watch(self, prefix: str) -> None:
-        """Tell the present instance of changed keys that begin so, until it ends."""
+        """Notify the current instance of changed keys that begin with ``prefix``, until it ends."""
         self._watched_prefixes.add(prefix)
 
     def unwatch(self, prefix: str) -> None:
-        """Tell it no more of those; no error where it never asked."""
+        """End ``watch`` of the same prefix; no error if there is none."""
         self._watched_prefixes.discard(prefix)
 
     def notify_store(self, key: str) -> None:
-        """Tell the module that its ``key`` changed, if it watches that one."""
+        """Notify the module that its ``key`` changed, if it watches that key."""
         if key.startswith(tuple(self._watched_prefixes)):
             self._notifications.add_key(key)
             self._start_delivery()
 
     def _start_delivery(self) -> None:
-        # What comes before the module is there waits for it: its constructor may have read an
-        # option just before it changed.
+        # Notifications from before the module is constructed are kept until then: its constructor
+        # may have read an option just before it changed.
         if self._delivery or not self._notifications or self.phase not in READY:
             return
         self._delivery = self._start_task(self._deliver())
 
     async def _deliver(self) -> None:
-        with contextlib.suppress(ModuleFailedError):  # stopped meanwhile: nobody is to be told
+        with contextlib.suppress(ModuleFailedError):  # stopped meanwhile: nothing to deliver to
             while self._notifications and self.phase in READY:
-                # In two hops, so that all that comes while the thread is busy is one batch.
+                # First wait for the thread, then empty the queue: so everything that arrives while
+                # the thread is busy becomes one batch.
                 await self._queued_calls_done()
                 deliver = partial(_deliver_batch, self.instance, *self._notifications.take())
                 for origin, error in await self._bridge.to_module(deliver, ignore_limit=True):
                     self._report_crash(origin, error)
         self._delivery = None
 
-    # -- deeds ------------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------------
 
     def _handle_event(self, event: Event) -> None:
         before = self.phase
@@ -282,8 +278,7 @@ class ModuleRunner:
                 fields["error"] = self.error
             log.info("module changed phase", extra=fields)
         self._on_event(self, event)
-        previous, self._phase_changed = self._phase_changed, asyncio.Event()
-        previous.set()
+        self._phase_changed.notify()
         self._start_delivery()
 
     def _perform(self, action: Action) -> None:
@@ -297,7 +292,7 @@ class ModuleRunner:
                 self.instance = None
                 self._bridge.close()
             case Action.SHUT_DOWN if self._group is None:
-                # Stopped before it ever began to live: there is nothing to shut down.
+                # Stopped before it was ever constructed: there is nothing to shut down.
                 self._handle_event(Event.STOPPED)
             case _:
                 self._start_task(self._coroutine_for(action))
@@ -315,7 +310,7 @@ class ModuleRunner:
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:
-            raise AssertionError("a deed is done while the module lives")
+            raise AssertionError("an action runs only inside run_until_stopped()")
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -325,10 +320,10 @@ class ModuleRunner:
         if self.instance is not None:
             stopped = await self._stop_instance(self._limits.stop_s)
             if self.phase is not Phase.RESTARTING:
-                return  # It is being stopped by now, and looked after there.
+                return  # stop() was called meanwhile: _shut_down() handles this instance.
             self.instance = self._serving = self._constructing = None
             if self._delivery is not None:
-                # It may wait for a thread that never returns.
+                # The delivery may wait for a thread that never returns.
                 self._delivery.cancel()
                 self._delivery = None
             self._bridge.close()
@@ -337,14 +332,14 @@ class ModuleRunner:
                 self.error = EARLIER_RUNS
                 self._handle_event(Event.STOP_LIMIT_PASSED)
                 return
-        # The next instance knows nothing of what this one watched, and reads anew anyway.
+        # The next instance does not know which prefixes this one watched; it watches its own.
         self._watched_prefixes.clear()
         bridge = self._bridge
         self._constructing = self._track(bridge.to_module(lambda: self._construct(bridge)))
         try:
             self.instance = await asyncio.shield(self._constructing)
         except Exception as error:  # the module's code
-            log.exception("constructor raised", extra={"module_name": self.name})
+            log.exception("module constructor raised", extra={"module_name": self.name})
             self._report_crash(CrashOrigin.CONSTRUCTOR, error)
             self.error = _error_text(error)
             self._handle_event(Event.CONSTRUCTOR_RAISED)
@@ -358,7 +353,7 @@ class ModuleRunner:
         try:
             await asyncio.shield(self._serving)
         except Exception as error:  # the module's code
-            log.exception("serve raised", extra={"module_name": self.name})
+            log.exception("module serve() raised", extra={"module_name": self.name})
             self._report_crash(CrashOrigin.SERVE, error)
             self.error = _error_text(error)
             self._handle_event(Event.SERVE_RAISED)
@@ -384,16 +379,16 @@ class ModuleRunner:
         stopped = await self._stop_instance(self._stop_s)
         if not stopped:
             log.error(
-                "module did not stop and is abandoned: its threads stay behind",
+                "module did not stop and is abandoned: its threads keep running",
                 extra={"module_name": self.name, "limit_s": self._stop_s},
             )
         self._handle_event(Event.STOPPED if stopped else Event.STOP_LIMIT_PASSED)
 
     async def _stop_instance(self, limit_s: float) -> bool:
-        """Ask the instance to stop and wait for its threads; whether all came to an end."""
+        """Ask the instance to stop and wait for its threads; return whether all have ended."""
         end_s = self._clock.now() + limit_s
-        # Half of the time for what runs. Then it is asked all the same: a command may wait for
-        # the very thing that shutdown() brings.
+        # Wait half of the time for queued commands, then call shutdown() in any case: a command
+        # may be waiting for something that only shutdown() triggers.
         await self._wait_ended(self._queued_calls_done(), end_s - limit_s / 2)
         if self._constructing is not None and self._constructing.done() and self.instance is None:
             self.instance = _result_of(self._constructing)
@@ -404,7 +399,9 @@ class ModuleRunner:
             stopping = self._call_shutdown(instance)
             await self._wait_ended(stopping, end_s)
             if stopping.done() and (error := stopping.exception()):
-                log.error("shutdown raised", extra={"module_name": self.name}, exc_info=error)
+                log.error(
+                    "module shutdown() raised", extra={"module_name": self.name}, exc_info=error
+                )
                 self._report_crash(CrashOrigin.SHUTDOWN, error)
             if self._serving is not None:
                 await self._wait_ended(self._serving, end_s)
@@ -414,12 +411,13 @@ class ModuleRunner:
         return not self._threads
 
     def _call_shutdown(self, instance: Any) -> asyncio.Future[None]:
-        # Looked up on its thread: a class that lacks it has a shutdown() that raises.
+        # A lambda, so that the attribute is looked up on that thread: if the class has no
+        # shutdown(), the AttributeError ends in the future.
         name = thread_name(self.name, "stop")
         return self._track(run_in_thread(name, lambda: instance.shutdown(), module=self.name))  # noqa: PLW0108
 
     def _stop_when_constructed(self, constructing: asyncio.Future[ModuleInstance]) -> None:
-        """Have an instance that comes too late asked to stop, and count it until it has."""
+        """Ask an instance that is constructed too late to stop, and track it until it has."""
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def settle(_over: object) -> None:
@@ -437,21 +435,22 @@ class ModuleRunner:
         constructing.add_done_callback(constructed)
 
     def _report_crash(self, origin: CrashOrigin, error: BaseException) -> None:
-        # That the term is over is no fault of the module's, whatever it makes of it.
+        # A lost term is not an error of the module.
         if not isinstance(error, TermLostError):
             self._on_crash(Crash.of(self.name, origin, error))
 
     def _queued_calls_done(self) -> asyncio.Future[None]:
-        """Ends when every call that the command thread has by now is over."""
+        """Return a future that ends when all calls queued so far on the command thread ended."""
         return self._track(self._bridge.to_module(lambda: None, ignore_limit=True))
 
     def _track(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
-        """Count ``future`` among the leftovers until it ends."""
+        """Track ``future`` as a leftover until it ends."""
         self._threads.add(future)
 
         def ended(late: asyncio.Future[T]) -> None:
             self._threads.discard(late)
-            # Given up, it may still fail one day, and nobody will be there to hear it.
+            # It may fail long after it was abandoned: read the exception, or asyncio logs it as
+            # never retrieved.
             if not late.cancelled():
                 late.exception()
 
@@ -467,9 +466,9 @@ def _deliver_batch(
     config: bool,  # noqa: FBT001 - runs as a closure
     notifications: list[tuple[str, NotifyId]],
 ) -> list[tuple[CrashOrigin, Exception]]:
-    """On the module's thread: one batch of notifications; none keeps the next from coming.
+    """Deliver one batch of notifications, on the module's thread, even if some of them raise.
 
-    Returns what notifications raised. A ``config_notify`` that raises is no crash, as in Ceph.
+    Returns the exceptions raised. A ``config_notify`` that raises is not a crash, as in Ceph.
     """
     if config:
         try:

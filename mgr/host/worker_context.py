@@ -1,10 +1,9 @@
-"""What both parts of a manager work with, made once by the worker."""
+"""The services that both roles of a manager use. The worker creates them once."""
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from mgr.clock import Clock
 from mgr.config.manager_options import manager_options
@@ -19,18 +18,18 @@ from mgr.settings import Settings
 from mgr.store.api import Store
 from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
-from mgr.store.mirror import Mirror
+from mgr.store.mirror import KeyChange, Mirror
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
-    """One manager on one host, whichever part it plays.
+    """The services and settings of one worker, shared by its active and standby roles.
 
     Attributes:
         catalogue: The modules on this host, ascending by name; changed by ``register_module``.
         config: The stored options; ``follow_config`` keeps them up to date.
         identity: Which etcd cluster this is, and which endpoints belong to another one.
-        incarnation: What this worker is called; new with every worker.
+        incarnation: Unique id of this worker.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
 
     """
@@ -50,28 +49,19 @@ class WorkerContext:
 
     @property
     def id(self) -> str:
-        """The ``x`` of ``mgr.x``."""
+        """The name of this manager: the ``x`` of ``mgr.x``."""
         return self.settings.id
 
     def register_module(self, found: DiscoveredModule) -> None:
-        """Know ``found``, its options included, instead of what had its name. On the loop only."""
+        """Add ``found`` and its options, replacing the module of that name. On the loop only."""
         self.config.schemas.put(found.name, found.options)
         entries = sorted({**self.catalogue, found.name: found}.items())
         self.catalogue.clear()
         self.catalogue.update(entries)
 
 
-@functools.cache
-def version() -> str:
-    """Of the installed distribution; ``0`` in a checkout that is not installed."""
-    try:
-        return metadata.version("mgr")
-    except metadata.PackageNotFoundError:
-        return "0"
-
-
 def readonly_options(settings: Settings, host: str) -> dict[str, str]:
-    """What modules may ask and nobody can set."""
+    """Return the values of the manager options that modules can read and nobody can set."""
     return {
         "cluster": settings.cluster,
         "name": f"mgr.{settings.id}",
@@ -83,7 +73,7 @@ def readonly_options(settings: Settings, host: str) -> dict[str, str]:
 
 
 def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schemas:
-    """The manager's own options and those of every module on this host."""
+    """Return the schemas of the manager's own options and of every module on this host."""
     schemas = Schemas(manager_options(readonly_options(settings, host)))
     for found in catalogue.values():
         try:
@@ -95,14 +85,13 @@ def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schema
 
 
 def follow_config(config: ConfigValues, mirror: Mirror, keys: Keys) -> None:
-    """Keep ``config`` as the mirror shows it, from now on.
+    """Load the options into ``config`` now and after every change.
 
-    Call it before anybody else subscribes to ``keys.config``: whoever is told after it reads
-    the new values already.
+    Whoever depends on options subscribes to ``config``, which reports a change after loading it.
     """
 
-    def load(_changes: object) -> None:
-        config.load(mirror.list(keys.config))
+    def reload(changes: Sequence[KeyChange]) -> None:
+        config.reload(mirror.list(keys.config), [change.key for change in changes])
 
-    mirror.subscribe(keys.config, load)
-    load(())
+    config.load(mirror.list(keys.config))
+    mirror.subscribe(keys.config, reload)

@@ -1,7 +1,7 @@
-"""What the manager's HTTP port answers. Reads the view and the role; decides nothing.
+"""The pages of the manager's HTTP port: health, role, metrics, index and redirects.
 
-Every address in a redirect was published by the active itself. None is taken from the request:
-a ``Host`` header would send a client wherever its sender liked.
+Every address in a redirect was published by the active. None is taken from the request: a forged
+``Host`` header could otherwise redirect a client to any host.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from mgr.host.cluster_view import ClusterView, LeaderView
 from mgr.host.role import Role
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
-"""Who leads changes at any moment: no answer of this port may be kept."""
+"""For every answer: the active may change at any moment, so nothing may be cached."""
 RETRY: Final = NO_STORE | {"Retry-After": "1"}
 SERVING: Final = "active"
 
 RULES: Final = {
-    "/livez": "open: says that this process turns its event loop",
-    "/readyz": "open: says how current this manager's picture is",
+    "/livez": "open: 200 while this process runs its event loop",
+    "/readyz": "open: 200 while this manager's view of the cluster is current",
     "/active": "gated: 200 while the gate is open, 503 and Retry-After otherwise",
     "/metrics": "open: measurements of this process, its role among them",
     "/services/{module}": "gated: the view names no active whose gate is shut",
-    "/{path:path}": "gated: the index is the active's; others lead there, never to themselves",
+    "/{path:path}": "gated: the active shows its index; standbys redirect to it",
 }
-"""Every route, in the order in which they are tried, and whether it speaks as the active."""
+"""Every route, in the order in which they are matched, and whether it answers as the active."""
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -56,7 +56,7 @@ since <time datetime="{since}">{since_shown}</time>.</p>
 
 
 class HttpPages:
-    """The answers, each to its path."""
+    """The handlers of all routes."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class HttpPages:
         registry: CollectorRegistry,
         fresh_s: float,
     ) -> None:
-        """Speak for manager ``name``; a view older than ``fresh_s`` is not ready."""
+        """Serve manager ``name``; it is not ready while its view is older than ``fresh_s``."""
         self._name = name
         self._cluster = cluster
         self._role_of = role_of
@@ -90,19 +90,19 @@ class HttpPages:
         )
 
     async def livez(self, _: Request) -> Response:
-        """Say that the process turns its event loop."""
+        """Answer 200: the process runs its event loop."""
         return PlainTextResponse("ok\n", headers=NO_STORE)
 
     async def readyz(self, _: Request) -> Response:
-        """Say whether what this manager knows of the cluster is current."""
+        """Answer 200 if this manager's view of the cluster is current, else 503."""
         age_s = self._view.age_s()
         if age_s <= self._fresh_s:
             return PlainTextResponse("ok\n", headers=NO_STORE)
-        why = f"not ready: last heard of etcd {age_s:.1f} s ago\n"
+        why = f"not ready: etcd last answered {age_s:.1f} s ago\n"
         return PlainTextResponse(why, status_code=503, headers=RETRY)
 
     async def active(self, _: Request) -> Response:
-        """Say whether this manager is the one to talk to, in a way a load balancer understands."""
+        """Answer 200 on the active, else 503, for load balancers; the body names the active."""
         leader = self._view.leader()
         known = {
             "active": leader.name if leader else None,
@@ -119,7 +119,7 @@ class HttpPages:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
     async def service(self, request: Request) -> Response:
-        """Lead to the page that a module published; any manager knows it."""
+        """Redirect to the page that a module published; every manager can do this."""
         module = request.path_params["module"]
         if self._view.leader() is None:
             return _no_active()
@@ -129,16 +129,17 @@ class HttpPages:
         return Response(status_code=307, headers=NO_STORE | {"Location": quote(uri, safe=_URI)})
 
     async def index_or_redirect(self, request: Request) -> Response:
-        """Show the index on the active; lead there from a standby."""
+        """Show the index on the active; redirect to it from a standby."""
         leader = self._view.leader()
         if self._serves(leader):
             if request.url.path == "/":
                 return HTMLResponse(self._index(leader), headers=NO_STORE)
             return _unknown(f"there is no page {request.url.path!r} here")
         if leader is None or leader.name == self._name or not leader.http_address:
-            # The view may name this manager before it serves, or after: no way to send anybody.
+            # The view may name this manager shortly before it serves and after it stopped: a
+            # redirect would lead back here.
             return _no_active()
-        # Of this very connection, not of a header; all managers of a cluster are set alike.
+        # The scheme of this connection, not of a header; all managers use the same one.
         where = f"{request.url.scheme}://{leader.http_address}{_target(request)}"
         return Response(status_code=307, headers=NO_STORE | {"Location": where})
 
@@ -164,17 +165,17 @@ class HttpPages:
             since=escape(leader.since) if leader else "",
             since_shown=escape(_seconds(leader.since)) if leader else "",
             services=_table(pages, "No module has published a page."),
-            standbys=_table(waiting, "None: if this manager fails, nobody follows."),
+            standbys=_table(waiting, "None: if this manager fails, no other takes over."),
         )
 
 
 def _seconds(since: str) -> str:
-    """An ISO time as people read it: whole seconds, and the zone by name."""
+    """Format an ISO time for display: whole seconds, and the zone by name."""
     return since.partition(".")[0].partition("+")[0].replace("T", " ") + " UTC"
 
 
 def is_page(uri: str) -> bool:
-    """Whether ``uri`` may be followed: http or https, with a host. Never ``javascript:``."""
+    """Return whether ``uri`` is http or https with a host, and never ``javascript:``."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -183,14 +184,14 @@ def is_page(uri: str) -> bool:
 
 
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-"""A 307 keeps method and body, so every method is sent on, not only those that read."""
+"""The methods that are redirected: all, since a 307 keeps method and body."""
 _URI: Final = ":/?#[]@!$&'()*+,;=%-._~"
-"""What may stand in an address as it is; anything else, a line break above all, is encoded."""
+"""Characters that stay as they are in an address; others, above all line breaks, are encoded."""
 
 
 def _target(request: Request) -> str:
-    # As the client encoded it, so that %2F stays %2F. One slash in front and not two: behind
-    # "http://host:port" two would still be that host, but not every client reads it so.
+    # The raw path, so that %2F stays %2F. Exactly one leading slash: some clients read two after
+    # "http://host:port" as another host.
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     path = "/" + quote(raw.lstrip(b"/"), safe=_URI.replace("?", ""))
     query: bytes = request.scope["query_string"]
@@ -199,7 +200,7 @@ def _target(request: Request) -> str:
 
 def _no_active() -> Response:
     return PlainTextResponse(
-        "no manager is active just now: retry\n", status_code=503, headers=RETRY
+        "no manager is active at the moment: retry\n", status_code=503, headers=RETRY
     )
 
 

@@ -1,4 +1,4 @@
-"""The manager's own HTTP port: health, metrics, and the way to the active."""
+"""Runs the server of the manager's own HTTP port."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ BACKLOG: Final = 1024
 IDLE_S: Final = 30
 """A kept-alive connection without a request is closed after this."""
 CLOSE_S: Final = 1
-"""Answers under way get this long when the server closes."""
+"""How long unfinished answers may take when the server closes."""
 CONNECTIONS_MAX: Final = 1000
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn on a loop that is not its own: signals stay with the process."""
+    """Uvicorn on the process's own loop: it must not install signal handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signal handlers alone."""
+        """Install no signal handlers."""
         yield
 
 
 class HttpServer:
-    """A running server. ``address`` is what clients are told, its port the one that was bound."""
+    """A running server. ``address`` is the one published to clients, with the port in use."""
 
     def __init__(self, server: uvicorn.Server, address: str, task: asyncio.Task[None]) -> None:
         """Made by ``serve``."""
@@ -45,7 +45,7 @@ class HttpServer:
         self._task = task
 
     async def close(self) -> None:
-        """Stop listening and end idle connections; answers under way are finished for 1 s."""
+        """Stop listening and close idle connections; unfinished answers get 1 s to finish."""
         self._server.should_exit = True
         await asyncio.wait([self._task])
 
@@ -88,7 +88,7 @@ async def serve(
         timeout_graceful_shutdown=CLOSE_S,
         limit_concurrency=CONNECTIONS_MAX,
     )
-    config.load()  # imports for a tenth of a second: now, not when somebody counts heartbeats
+    config.load()  # imports for 0.1 s: done now, before the guard expects heartbeats
     server = _Server(config)
     task = tasks.create_task(server.serve(sockets=[listener]), name="http")
     port: int = listener.getsockname()[1]
@@ -109,7 +109,7 @@ def _bind(listen: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # From here on clients wait in the backlog instead of being refused.
+        # Listen before the server runs: clients then wait in the backlog and are not refused.
         listener.listen(BACKLOG)
         listener.settimeout(0)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a module is written against: the public face of the product."""
+"""The module interface: the classes and decorators that modules are written with."""
 
 from mgr.argument.types import CephArgtype
 from mgr.module_api.command import (

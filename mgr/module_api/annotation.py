@@ -1,8 +1,8 @@
-"""From a method's annotations to a descriptor, and from a request back to its parameters.
+"""Converts a method's annotations to a command descriptor, and a request to its arguments.
 
-The rules, oddities among them, are those of ceph-mgr, so that a method means here what it means
-there. What could not be imported there cannot be imported here: a string annotation, ``X | None``
-(write ``Optional[X]``), a bare ``list``.
+The rules, oddities included, are those of ceph-mgr, so that a method means the same in both.
+Annotations that ceph-mgr rejects are rejected here: a string annotation, ``X | None`` (write
+``Optional[X]``), a bare ``list``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Final, NamedTuple, Optional
 from mgr.argument.types import CephArgtype, CephBool, CephChoices, CephFloat, CephInt, CephString
 
 KNOWN_ARGS: Final = frozenset({"_", "self", "mgr", "inbuf", "return"})
-"""Parameters that are no arguments of the command."""
+"""Parameters of a handler that are not arguments of the command."""
 
 END_POSITIONAL: Final = "_end_positional_"
-"""A parameter of this name makes those behind it keywords."""
+"""A parameter of this name makes the parameters after it keyword arguments."""
 
 _TYPES: Final[dict[Any, type[CephArgtype]]] = {
     str: CephString,
@@ -32,13 +32,13 @@ _FLAGS: Final = (bool, Optional[bool])  # noqa: UP045 - the very object that is 
 
 
 class CommandSignature(NamedTuple):
-    """What a method's signature says about its command.
+    """The arguments of a command, read from its handler's signature.
 
     Attributes:
-        desc: Its docstring on one line.
-        arg_spec: Annotations by parameter, ``return`` first where there is one, and those
-            arguments that decorators contribute last.
-        first_default: Index in ``arg_spec`` from which a missing value is left to Python's default.
+        desc: The handler's docstring on one line.
+        arg_spec: Annotations by parameter: ``return`` first if there is one, arguments added by
+            decorators last.
+        first_default: Index in ``arg_spec`` from which a missing value gets Python's default.
         args: The arguments as descriptor text.
 
     """
@@ -50,20 +50,20 @@ class CommandSignature(NamedTuple):
 
 
 def derive(function: Callable[..., Any]) -> CommandSignature:
-    """Read the command's arguments off ``function``, below all its decorators.
+    """Read the command's arguments from ``function``, below all its decorators.
 
     Raises:
         KeyError: A parameter has no annotation.
-        ValueError: An annotation is none that a command can take; the message names it.
-        AssertionError: A ``Union`` that is no ``Optional``, or a ``Tuple`` of unlike types.
+        ValueError: An annotation is not supported in commands; the message names it.
+        AssertionError: A ``Union`` that is not an ``Optional``, or a ``Tuple`` of mixed types.
 
     """
     innermost, extra = _unwrap(function)
     spec = inspect.getfullargspec(innermost)
     arg_spec = dict(spec.annotations)
-    # Defaults are counted off the annotations, of which ``return`` is one and ``self`` is not.
-    # So without a return annotation the last required parameter is described as optional, too.
-    # It is not when called. ceph-mgr's, kept: clients' help must not differ.
+    # The number of defaults is subtracted from the number of annotations, which include ``return``
+    # and not ``self``. So without a return annotation the last required parameter is described as
+    # optional, although a call requires it. ceph-mgr does the same, and help texts must not differ.
     first_default = len(arg_spec) - len(spec.defaults or ())
     described = []
     positional = True
@@ -90,11 +90,11 @@ def derive(function: Callable[..., Any]) -> CommandSignature:
 def keywords(
     arg_spec: Mapping[str, Any], first_default: int, request: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the keyword arguments with which to call, converted as annotated.
+    """Return the keyword arguments for a call of the handler, converted as annotated.
 
     Raises:
         TypeError: A required number is missing.
-        ValueError: A value cannot be converted, or its annotation cannot be called with.
+        ValueError: A value cannot be converted, or its annotation is not supported.
 
     """
     converted = {}
@@ -103,7 +103,8 @@ def keywords(
         value = request.get(name)
         if name in KNOWN_ARGS or (value is None and index >= first_default):
             continue
-        # A text ``k=v`` where ``k`` is a parameter means that one, and so on for all that follow.
+        # If a value is ``k=v`` and ``k`` is a parameter, it sets ``k``. All values after it must
+        # have that form, too.
         by_keyword = by_keyword or _names_parameter(value, arg_spec)
         target = name
         if by_keyword:
@@ -119,13 +120,13 @@ def keywords(
 
 
 def convert(annotation: Any, value: Any) -> Any:
-    """Return ``value`` as ``annotation`` wants it.
+    """Convert ``value`` to the type ``annotation``.
 
     A missing value is converted like any other: ``None`` becomes the text ``'None'`` for a ``str``.
 
     Raises:
         TypeError: It cannot be converted.
-        ValueError: It cannot be converted, or the annotation is none to call with.
+        ValueError: It cannot be converted, or the annotation is not supported.
 
     """
     if annotation in _TYPES or _is_enum(annotation):
@@ -135,7 +136,7 @@ def convert(annotation: Any, value: Any) -> Any:
         return None if value is None else [convert(parts[0], each) for each in value]
     if origin is typing.Union:
         return convert(_unwrap_optional(parts), value)
-    # Also Tuple[...] and instances of argument types, which have a descriptor nevertheless.
+    # Also Tuple[...] and instances of argument types, although they have a descriptor.
     raise ValueError(f"unknown type '{annotation}': '{value}'")
 
 

@@ -1,10 +1,10 @@
-"""Commands: the decorators that mark methods, and who collects the marks.
+"""Decorators that declare commands, and the functions that collect the declarations.
 
-A decorator returns the function it was given, with a mark on it. Marks are collected by class
-when the host loads a module: no table is shared between modules, so that importing another
-module's code never registers its commands a second time, and what is unloaded is forgotten.
-A plain function belongs to the package that defines it, as with ``mgr`` or ``_`` for a first
-parameter; a method belongs to its class and to those that inherit it.
+A decorator returns the same function with a mark on it. When the host loads a module, it collects
+the marks of that module's class. No table is shared between modules: importing another module's
+code does not register its commands again, and unloading a module removes its commands. A plain
+function (its first parameter often is ``mgr`` or ``_``) belongs to the package that defines it; a
+method belongs to its class and its subclasses.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class CommandDeclaration:
 
     Attributes:
         signature_text: The descriptor: prefix words, then arguments.
-        desc: One line for people.
+        desc: Description on one line, for help.
         perm: Letters of ``r``, ``w``, ``x``.
-        poll: It is meant to be repeated.
-        idempotent: Running it twice is as good as once (ours, not ceph-mgr's).
-        hidden: Left out of help (ours, not ceph-mgr's).
+        poll: Clients may repeat it at an interval.
+        idempotent: Running it twice has the same effect as once (ours, not ceph-mgr's).
+        hidden: It is left out of help (ours, not ceph-mgr's).
 
     """
 
@@ -55,18 +55,18 @@ class CommandDeclaration:
 class CLICommandBase:
     """A command, and the decorator that makes a method its handler.
 
-    ``X = CLICommandBase.make_registry_subtype("X")`` gives a module decorators of its own:
-    ``@X("prefix", perm="rw")``, ``@X.Read("prefix")``, ``@X.Write("prefix")``, and a class
-    attribute ``CLICommand = X`` tells the host. Modules of older releases use ``CLICommand``,
-    ``CLIReadCommand`` and ``CLIWriteCommand`` of this file instead. Both may live in one process.
+    ``X = CLICommandBase.make_registry_subtype("X")`` gives a module its own decorators:
+    ``@X("prefix", perm="rw")``, ``@X.Read("prefix")``, ``@X.Write("prefix")``. The host finds them
+    by the class attribute ``CLICommand = X``. Modules of older releases use ``CLICommand``,
+    ``CLIReadCommand`` and ``CLIWriteCommand`` of this file. Both kinds may run in one process.
 
-    ``idempotent`` and ``hidden`` are ours: a command marked idempotent is run again when a
-    request is repeated after its manager died; one not marked is answered "may have run".
+    ``idempotent`` and ``hidden`` are ours. A command marked idempotent is run again if a client
+    repeats the request after its manager died. Otherwise the answer is that it may have run.
     """
 
     KNOWN_ARGS: ClassVar = KNOWN_ARGS
     COMMANDS: ClassVar[Mapping[str, CLICommandBase]] = MappingProxyType({})
-    """By prefix: what a registry's decorators were put on. The process-wide family has none."""
+    """The commands of this registry by prefix. Always empty for the shared ``CLICommand``."""
 
     def __init__(
         self,
@@ -90,35 +90,35 @@ class CLICommandBase:
 
     @classmethod
     def make_registry_subtype(cls, name: str) -> type[CLICommandBase]:
-        """A subclass with a table of its own."""
+        """Make a subclass with its own table of commands."""
         return type(name, (cls,), {"COMMANDS": {}})
 
     @classmethod
     def Read(cls, prefix: str, poll: bool = False, **marks: bool) -> CLICommandBase:  # noqa: N802, FBT001, FBT002 - Ceph's
-        """A command that changes nothing."""
+        """Declare a command that changes nothing."""
         return cls(prefix, "r", poll, **marks)
 
     @classmethod
     def Write(cls, prefix: str, poll: bool = False, **marks: bool) -> CLICommandBase:  # noqa: N802, FBT001, FBT002 - Ceph's
-        """A command that is only worth its change."""
+        """Declare a command that changes something and returns no data."""
         return cls(prefix, "w", poll, **marks)
 
     def store_func_metadata(self, f: Callable[..., Any]) -> None:
-        """Read help and arguments off ``f``, without making it the handler.
+        """Read help and arguments from ``f``, without making it the handler.
 
         Raises:
             KeyError: A parameter has no annotation.
-            ValueError: An annotation is none that a command can take.
+            ValueError: An annotation is not supported in commands.
 
         """
         self.desc, self.arg_spec, self.first_default, self.args = self._load_func_metadata(f)
 
     def __call__(self, func: F) -> F:
-        """Make ``func`` the handler and return it as it is.
+        """Make ``func`` the handler and return it unchanged.
 
         Raises:
             KeyError: A parameter has no annotation.
-            ValueError: An annotation is none that a command can take.
+            ValueError: An annotation is not supported in commands.
 
         """
         return self._register_handler(func)
@@ -126,7 +126,7 @@ class CLICommandBase:
     def call(
         self, mgr: Any, cmd_dict: Mapping[str, Any], inbuf: str | None = None
     ) -> HandleCommandResult:
-        """Run the handler for a request; what it returned.
+        """Run the handler for a request and return its result.
 
         Raises:
             TypeError: A required number is missing, or the request does not fit the handler.
@@ -145,7 +145,7 @@ class CLICommandBase:
         return result
 
     def dump_cmd(self) -> dict[str, str | bool]:
-        """The form of a ``COMMANDS`` entry."""
+        """Return the command as an entry of ``COMMANDS``."""
         dumped: dict[str, str | bool] = {
             "cmd": f"{self.prefix} {self.args}",
             "desc": self.desc,
@@ -157,7 +157,7 @@ class CLICommandBase:
 
     @classmethod
     def dump_cmd_list(cls) -> list[dict[str, str | bool]]:
-        """Every command of this registry, as ``COMMANDS`` entries."""
+        """Return every command of this registry as ``COMMANDS`` entries."""
         return [command.dump_cmd() for command in cls.COMMANDS.values()]
 
     @classmethod
@@ -171,30 +171,30 @@ class CLICommandBase:
             self.COMMANDS[self.prefix] = self
         elif _is_plain(func):
             register_in_package(self, func)
-        # A new tuple each time: a wrapper made by functools.wraps carries its inner one's.
+        # A new tuple each time: functools.wraps copies the inner function's mark to the wrapper.
         setattr(func, _MARK, (*getattr(func, _MARK, ()), self))
         return func
 
 
 class CLICommand(CLICommandBase):
-    """The decorator of modules written for Reef and before, shared by all that import it."""
+    """The decorator for modules written for Reef and before, shared by all modules."""
 
 
 def CLIReadCommand(prefix: str, poll: bool = False, **marks: bool) -> CLICommandBase:  # noqa: N802, FBT001, FBT002 - Ceph's
-    """``CLICommand`` for a command that changes nothing."""
+    """Declare a command that changes nothing, as ``CLICommand``."""
     return CLICommand.Read(prefix, poll, **marks)
 
 
 def CLIWriteCommand(prefix: str, poll: bool = False, **marks: bool) -> CLICommandBase:  # noqa: N802, FBT001, FBT002 - Ceph's
-    """``CLICommand`` for a command that is only worth its change."""
+    """Declare a command that changes something and returns no data, as ``CLICommand``."""
     return CLICommand.Write(prefix, poll, **marks)
 
 
 def CLICheckNonemptyFileInput(desc: str) -> Callable[[F], F]:  # noqa: N802 - Ceph's
-    """Refuse a command without ``-i FILE``, or with an empty one. Stands below ``CLICommand``.
+    """Refuse a command without ``-i FILE``, or with an empty file. Write it below ``CLICommand``.
 
-    The file's text comes as ``inbuf``, without line ends behind it. ``desc`` says what the file
-    should have held.
+    The handler gets the file's text as ``inbuf``, without line ends at its end. ``desc`` describes
+    the expected content in the error.
     """
 
     def decorate(function: F) -> F:
@@ -218,13 +218,13 @@ def CLICheckNonemptyFileInput(desc: str) -> Callable[[F], F]:  # noqa: N802 - Ce
 
 
 def register_in_package(command: CLICommandBase, func: Callable[..., Any]) -> None:
-    """Make ``command`` one of the package that ``func`` stands in, whatever class it is in."""
+    """Register ``command`` for the package that defines ``func``, whatever class ``func`` is in."""
     if func.__module__ in sys.modules:
         vars(sys.modules[func.__module__]).setdefault(_MARK, {})[command.prefix] = command
 
 
 def decorated_commands(cls: type) -> dict[str, CLICommandBase]:
-    """The commands that decorators gave ``cls``, by prefix: what it answers itself."""
+    """Return the commands of ``cls`` that have a decorated handler, by prefix."""
     found: dict[str, CLICommandBase] = {}
     for module in _modules_of(cls):
         found.update(vars(module).get(_MARK, {}))
@@ -238,12 +238,12 @@ def decorated_commands(cls: type) -> dict[str, CLICommandBase]:
 
 
 def collect_commands(cls: type) -> list[CommandDeclaration]:
-    """Every command that ``cls`` declares: its ``COMMANDS`` first, then the decorated ones.
+    """Return every command that ``cls`` declares: its ``COMMANDS``, then the decorated ones.
 
-    The same whether or not ``_register_commands`` has already put the latter into the former.
+    Without duplicates, if ``_register_commands`` has already added the decorated ones.
 
     Raises:
-        ValueError: ``COMMANDS`` is no list of dictionaries, or one lacks ``cmd``, ``desc`` or
+        ValueError: ``COMMANDS`` is not a list of dictionaries, or one lacks ``cmd``, ``desc`` or
             ``perm``.
 
     """
@@ -256,7 +256,7 @@ def collect_commands(cls: type) -> list[CommandDeclaration]:
 
 
 def register_commands(cls: type) -> None:
-    """Put the decorated commands into ``cls.COMMANDS``, in place; once, however often asked."""
+    """Add the decorated commands to ``cls.COMMANDS``, in place. A second call adds nothing."""
     if "COMMANDS" not in vars(cls):
         # Never into a list that a base class shares with other modules.
         setattr(cls, "COMMANDS", list(getattr(cls, "COMMANDS", ())))  # noqa: B010 - no such type
@@ -283,18 +283,18 @@ def _declaration(entry: Mapping[str, Any]) -> CommandDeclaration:
 
 
 def _is_true(value: Any) -> bool:
-    # Old tables say "true" and "false".
+    # Old tables contain the texts "true" and "false".
     return bool(value) and value not in ("false", "False")
 
 
 def _is_plain(function: Callable[..., Any]) -> bool:
-    """Whether ``function`` stands in no class: its package owns it then."""
+    """Return whether ``function`` is defined outside a class: its package owns it then."""
     outer = getattr(function, "__qualname__", "").rpartition(".")[0]
     return not outer or outer.endswith("<locals>")
 
 
 def _modules_of(cls: type) -> Iterator[Any]:
-    """The imported Python modules of the package that ``cls`` stands in."""
+    """Yield the imported Python modules of the package that defines ``cls``."""
     own = sys.modules.get(cls.__module__)
     package = cls.__module__
     if not hasattr(own, "__path__"):

@@ -1,9 +1,9 @@
-"""Everything a module can reach. The host implements it; ``mgr.testing`` fakes it.
+"""The interface between a module and its host. ``mgr.testing`` has a fake of it.
 
-Rules of this border: a module knows neither the event loop, nor etcd, nor gRPC; whatever
-crosses is a plain value that could be pickled, so that a module may one day live in a process
-of its own. Every method may be called from any thread of the module. Reads are served from
-memory; writes wait until the store has them and are then visible to every thread.
+Rules: a module does not use the event loop, etcd or gRPC. All arguments and results are plain
+values that can be pickled, so that a module may run in its own process one day. Every method may be
+called from any thread of the module. Reads are served from memory. Writes return once the store
+has them and are then visible to every thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ OptionValue = bool | int | float | str | None
 
 
 class StandbyContext(Protocol):
-    """What a waiting module can reach."""
+    """What the host offers to a module on a standby."""
 
     @property
     def manager_id(self) -> str:
@@ -23,10 +23,10 @@ class StandbyContext(Protocol):
         ...
 
     def get_option(self, module: str, name: str, *, localized: bool = False) -> OptionValue:
-        """The stored value of ``mgr/<module>/<name>``, typed as ``module`` declared it.
+        """Return the stored value of ``mgr/<module>/<name>``, typed as ``module`` declared it.
 
-        None where nothing is stored: defaults are the module class's own business. With
-        ``localized``, ``mgr/<module>/<manager id>/<name>`` is preferred.
+        None if no value is stored: the module class applies defaults itself. With ``localized``,
+        ``mgr/<module>/<manager id>/<name>`` takes precedence.
 
         Raises:
             ValueError: The stored text does not fit the declared type.
@@ -35,7 +35,7 @@ class StandbyContext(Protocol):
         ...
 
     def get_native_option(self, name: str) -> OptionValue:
-        """An option of the manager itself, typed, its default where unset.
+        """Return an option of the manager itself, typed; its default if it is unset.
 
         Raises:
             KeyError: No such option.
@@ -44,30 +44,30 @@ class StandbyContext(Protocol):
         ...
 
     def get_store(self, key: str) -> str | None:
-        """The value of this module's ``key``, None if absent."""
+        """Return the value of this module's ``key``, None if absent."""
         ...
 
     def get_active_uri(self) -> str:
-        """The address the active instance of this module published; empty if none is known."""
+        """Return the address that this module's active instance published; empty if unknown."""
         ...
 
     def get(self, data_name: str) -> Any:
-        """A named document (``mgr_map``, ``health``, ...); None for an unknown name.
+        """Return a named document (``mgr_map``, ``health``, ...); None for an unknown name.
 
-        A standby knows ``mgr_ips`` only.
+        A standby has ``mgr_ips`` only.
         """
         ...
 
 
 class ModuleContext(StandbyContext, Protocol):
-    """What a module of the active manager can reach."""
+    """What the host offers to a module on the active manager."""
 
     def get_term(self) -> int:
-        """The fencing token of this manager's term: grows for ever, never repeats."""
+        """Return the fencing token of this manager's term: it only grows and never repeats."""
         ...
 
     def get_foreign_option(self, entity: str, name: str) -> OptionValue:
-        """An option of the manager itself, as ``entity`` would read it.
+        """Return an option of the manager itself, as ``entity`` would read it.
 
         Raises:
             KeyError: No such option (``option not found: ...``), or ``invalid entity: ...``.
@@ -81,7 +81,8 @@ class ModuleContext(StandbyContext, Protocol):
         """Store ``mgr/<module>/<name>`` in section ``mgr``; None removes it.
 
         Raises:
-            ValueError: The text does not fit the declaration; says why. Nothing changed.
+            ValueError: The text does not fit the declaration; the message explains it. Nothing
+                changed.
 
         """
         ...
@@ -93,96 +94,97 @@ class ModuleContext(StandbyContext, Protocol):
     def commit_store(
         self, changes: Mapping[str, str | None], expected: Mapping[str, str | None]
     ) -> bool:
-        """Store all of ``changes`` in one transaction, if this module's keys stand as expected.
+        """Store all of ``changes`` in one transaction, if this module's keys have these values.
 
-        None removes a key, or expects it to be absent. False: they do not; nothing changed.
+        None as a value removes a key, or expects it to be absent. Returns False, and changes
+        nothing, if another value was found.
 
         Raises:
             TermLostError: The term is over. Nothing changed.
-            StoreError: It did not work, or is unknown to have worked; see ``mgr.errors``.
+            StoreError: It failed, or its outcome is unknown; see ``mgr.errors``.
 
         """
         ...
 
     def watch_store(self, prefix: str) -> None:
-        """From now on, notify the module of ``STORE`` with each of its keys that begins so."""
+        """Notify the module (``STORE``) of changes of its keys that begin with ``prefix``."""
         ...
 
     def unwatch_store(self, prefix: str) -> None:
-        """End what ``watch_store`` began with the same prefix."""
+        """End ``watch_store`` of the same prefix."""
         ...
 
     def get_store_prefix(self, prefix: str) -> dict[str, str]:
-        """This module's keys that begin with ``prefix``, whole keys, ascending."""
+        """Return this module's entries whose keys begin with ``prefix``: full keys, ascending."""
         ...
 
     def get_map(self, name: str) -> tuple[int, Any]:
-        """A published map's version and the map, read only; 0 and None where there is none."""
+        """Return a published map's version and the map, read only; 0 and None if there is none."""
         ...
 
     def get_map_versions(self) -> dict[str, int]:
-        """The version of every published map, by name."""
+        """Return the version of every published map, by name."""
         ...
 
     def set_map(self, name: str, text: str, expected_version: int | None) -> int | None:
-        """Publish a JSON object; its version, or None if another version than expected is there.
+        """Publish a JSON object; return its version, None if the current version is unexpected.
 
-        0 expects that there is none, None expects nothing.
+        ``expected_version`` 0 expects that there is no map; None publishes in any case.
 
         Raises:
-            ValueError: The name is taken or is none, or the text cannot be published.
+            ValueError: The name is taken or invalid, or the text cannot be published.
 
         """
         ...
 
     def remove_map(self, name: str, expected_version: int | None) -> bool | None:
-        """Withdraw a map: whether there was one; None if another version than expected is there.
+        """Remove a map; return whether there was one, None if the current version is unexpected.
 
         ``expected_version`` as for ``set_map``.
         """
         ...
 
     def load_database(self) -> bytes:
-        """This module's SQLite database as it was last kept, as of now; empty if there is none.
+        """Read this module's SQLite database as it was last stored; empty if there is none.
 
         Raises:
-            StoreUnavailableError: The store is silent.
+            StoreUnavailableError: The store does not answer.
 
         """
         ...
 
     def store_database(self, image: bytes) -> None:
-        """Keep ``image`` instead of the database that was loaded or kept before, all or nothing.
+        """Replace the database that was loaded or stored before by ``image``, atomically.
 
         Raises:
             TooLargeError: It is above the limit. Nothing changed.
-            ConflictError: Somebody else kept another one meanwhile. Nothing changed.
-            StoreUnavailableError: Nothing changed; ``OutcomeUnknownError`` if nobody knows.
-            TermLostError: Nothing changed, nor will it.
+            ConflictError: Another database was stored meanwhile. Nothing changed.
+            StoreUnavailableError: Nothing changed; ``OutcomeUnknownError`` if that is unknown.
+            TermLostError: Nothing changed or will change.
 
         """
         ...
 
     def set_health_checks(self, checks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace this module's checks."""
+        """Replace this module's health checks."""
         ...
 
     def set_uri(self, uri: str) -> None:
-        """Publish the module's service address; empty withdraws it."""
+        """Publish the module's service address; an empty text removes it."""
         ...
 
     def update_progress_event(
         self, evid: str, message: str, progress: float, *, shown: bool
     ) -> None:
-        """Say how far something is, from 0 to 1; ``shown``: to people, too."""
+        """Report the progress of an event, from 0 to 1; ``shown`` lists it in ``status``, too."""
         ...
 
     def complete_progress_event(self, evid: str) -> None:
-        """It is done. No error where it is not known."""
+        """Remove a completed event. No error if it is unknown."""
         ...
 
     def clear_all_progress_events(self) -> None:
-        """Forget every event, of whichever module."""
+        """Remove every event, of all modules."""
         ...
 
     def cluster_log(self, channel: str, priority: int, message: str) -> None:
@@ -190,25 +192,25 @@ class ModuleContext(StandbyContext, Protocol):
         ...
 
     def have_store_connection(self) -> bool:
-        """Whether what is read now is current: the mirror heard from the store just now."""
+        """Return whether reads are current: the mirror got an update from the store recently."""
         ...
 
     def remote(
         self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """Call a method of another module, on the caller's thread, arguments by value.
+        """Call a method of another module, on the caller's thread; values are copied.
 
         Raises:
             ImportError: No such module is running.
             NameError: It has no such method.
-            RuntimeError: The method raised. It is of the type that the method raised as well,
-                where that can be copied; else its text is the traceback.
+            RuntimeError: The method raised. The error is also of the type that the method raised,
+                if that can be copied; otherwise its text is the traceback.
 
         """
         ...
 
     def notify_all(self, kind: str, notify_id: str) -> None:
-        """Notify every module that asked for ``kind``."""
+        """Notify every module that has ``kind`` in its ``NOTIFY_TYPES``."""
         ...
 
     def send_command(
@@ -220,65 +222,66 @@ class ModuleContext(StandbyContext, Protocol):
         absent: str,
         complete: Callable[[int, str, str], None],
     ) -> None:
-        """As ``mon_command``, and return at once; then ``command`` is notified with ``tag``.
+        """Start a command like ``mon_command`` and return at once.
 
-        ``complete`` gets the answer, on a thread of its own: a context in another process keeps
-        it there and sends a number instead. If ``absent`` says why nobody can run the command,
-        the answer is ``-ENXIO`` and that.
+        ``complete`` is called with the result, on its own thread; then modules are notified of
+        ``command`` with ``tag``. If ``absent`` is not empty, it is the reason why the command
+        cannot run: the result is ``-ENXIO`` and that text. A context in another process would keep
+        ``complete`` there and send a number instead.
         """
         ...
 
-    # -- the fleet: whatever comes out is the caller's own --------------------------------
+    # -- the fleet: results are copies that the caller may change -------------------------
 
     def get_servers(self) -> list[dict[str, Any]]:
-        """Every host and its daemons, in the form of ``MgrModule.get_server``."""
+        """Return every host and its daemons, each as ``MgrModule.get_server`` returns it."""
         ...
 
     def get_metadata(self, kind: str, name: str) -> dict[str, str]:
-        """What a daemon said of itself; empty if it is not known."""
+        """Return the metadata that a daemon reported; empty if the daemon is unknown."""
         ...
 
     def get_daemon_status(self, kind: str, name: str) -> dict[str, str] | None:
-        """What a daemon last reported; empty if it did not, None if it is not known."""
+        """Return the last status of a daemon; empty if it reported none, None if it is unknown."""
         ...
 
     def get_daemon_health_metrics(self) -> dict[str, list[dict[str, Any]]]:
-        """Every known daemon by name, and its health metrics."""
+        """Return the health metrics of every known daemon, by name."""
         ...
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
-        """Store it with what else is known of the device; below 0, forget it."""
+        """Store the wear level in the device's record; a value below 0 removes it."""
         ...
 
     def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:
-        """What daemons count, by daemon; an empty ``kind`` or ``name`` stands for all.
+        """Return the counter schemas by daemon; an empty ``kind`` or ``name`` stands for all.
 
-        By path, or, ``labelled``, by key a list of ``{"labels", "counters"}``.
+        For each daemon by path; with ``labelled``, a list of ``{"labels", "counters"}`` by key.
         """
         ...
 
     def get_daemons(self) -> list[dict[str, Any]]:
-        """Every daemon that reports, and who it is: see ``MgrModule.get_daemons``."""
+        """Return every daemon that reports, with its identity: see ``MgrModule.get_daemons``."""
         ...
 
     def get_counter_rows(self, kind: str, lowest_priority: int) -> list[dict[str, Any]]:
-        """The newest values of all counters: see ``MgrModule.get_counter_rows``."""
+        """Return the newest values of all counters: see ``MgrModule.get_counter_rows``."""
         ...
 
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
-        """The last points, from old to new: ``[time, value]`` or ``[time, sum, count]``."""
+        """Return the last points, oldest first: ``[time, value]`` or ``[time, sum, count]``."""
         ...
 
     def get_latest_counter(self, kind: str, name: str, path: str) -> list[float]:
-        """The newest point; empty if there is none."""
+        """Return the newest point; empty if there is none."""
         ...
 
     def get_latest_labelled_counter(
         self, kind: str, name: str, key: str, counter: str, labels: Sequence[tuple[str, str]]
     ) -> list[float]:
-        """The newest point; empty if there is none."""
+        """Return the newest point of a counter with labels; empty if there is none."""
         ...
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
-        """Run one of the manager's own commands; ``(retval, stdout, stderr)``."""
+        """Run one of the manager's own commands; return ``(retval, stdout, stderr)``."""
         ...

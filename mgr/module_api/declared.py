@@ -1,4 +1,4 @@
-"""What the two halves of a module share, and what the parts of the active half rest on."""
+"""Base classes of a module's active and standby class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mgr.module_api.option import names_of, register_options
 
 
 class ModuleBase(MgrModuleLoggingMixin):
-    """What both halves have: declared options, and who and where they are."""
+    """Options, identity and documents, which active and standby classes both have."""
 
     MODULE_OPTIONS: ClassVar[Sequence[Mapping[str, Any]]]
     MODULE_OPTION_DEFAULTS: ClassVar[dict[str, Any]]
@@ -28,7 +28,7 @@ class ModuleBase(MgrModuleLoggingMixin):
         """Append the options that every module has. The host calls this when it loads the module.
 
         Raises:
-            ValueError: ``MODULE_OPTIONS`` is no list of dictionaries with a ``name``.
+            ValueError: ``MODULE_OPTIONS`` is not a list of dictionaries with a ``name``.
 
         """
         register_options(cls)
@@ -38,7 +38,7 @@ class ModuleBase(MgrModuleLoggingMixin):
         self.module_name = module_name
         self._context = context
         if "_option_names" not in vars(type(self)):
-            # Constructed by hand, in a test: no host has loaded the class.
+            # Constructed directly, in a test: no host has loaded the class.
             self._register_options(module_name)
 
     @property
@@ -47,38 +47,38 @@ class ModuleBase(MgrModuleLoggingMixin):
         return self._logger
 
     def get_mgr_id(self) -> str:
-        """The name of this manager: the ``x`` of ``mgr.x``."""
+        """Return the name of this manager: the ``x`` of ``mgr.x``."""
         return self._context.manager_id
 
     def get_hostname(self) -> str:
-        """The name of this host."""
+        """Return the name of this host."""
         return socket.gethostname()
 
     def get_mgr_ip(self) -> str:
-        """The first address of this manager; the host's name if it has none."""
+        """Return the first address of this manager; the host's name if it has none."""
         ips = (self.get("mgr_ips") or {}).get("ips") or [self.get_hostname()]
         return str(ips[0])
 
     def get(self, data_name: str) -> Any:
-        """The document called ``data_name``; None, and a line in the log, if there is none."""
+        """Return the document ``data_name``; if there is none, log an error and return None."""
         document = self._context.get(data_name)
         if document is None:
-            self.log.error("get: there is no %r here", data_name)
+            self.log.error("get: there is no document %r", data_name)
         return document
 
 
 class ActiveModuleBase(ModuleBase):
-    """Root of the parts that ``MgrModule`` is made of, one subject each."""
+    """Base of the mixins that ``MgrModule`` consists of, one for each subject."""
 
     _context: ModuleContext
 
     def get(self, data_name: str, mutable: bool = False) -> Any:  # noqa: FBT001, FBT002 - ceph-mgr's signature
-        """The document called ``data_name``; None, and a line in the log, if there is none.
+        """Return the document ``data_name``; if there is none, log an error and return None.
 
-        Below its top it is shared and read only; with ``mutable`` all of it is the caller's own.
+        Its nested values are shared and read only; with ``mutable`` they are copied.
         """
         document = super().get(data_name)
         return copy.deepcopy(document) if mutable else document
 
     def erase(self, data_name: str) -> None:
-        """Nothing is to be dropped: what is published is made anew as soon as it has changed."""
+        """Do nothing: documents are updated as soon as they change, so none has to be erased."""

@@ -1,4 +1,4 @@
-"""Formats: how an object that a command returned becomes JSON or YAML."""
+"""Formats the object that a command returned as JSON or YAML."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import yaml
 DEFAULT_JSON_INDENT: Final = 2
 
 SimpleData = Any
-"""What JSON can say: None, bool, numbers, text, lists and dictionaries of those."""
+"""What JSON can represent: None, bool, numbers, text, lists and dictionaries of those."""
 
 
 class Format(str, Enum):  # noqa: UP042 - str() of a member prints as it does in ceph-mgr
-    """What ``--format`` may be. That a name is known does not say that a command offers it."""
+    """The values of ``--format``. A command need not support all of them."""
 
     plain = "plain"
     json = "json"
@@ -27,7 +27,7 @@ class Format(str, Enum):  # noqa: UP042 - str() of a member prints as it does in
 
 
 class SimpleDataProvider(Protocol):
-    """An object that can say itself in simple data."""
+    """An object that can convert itself to simple data."""
 
     def to_simplified(self) -> SimpleData:
         """The object as simple data."""
@@ -35,7 +35,7 @@ class SimpleDataProvider(Protocol):
 
 
 class JSONDataProvider(Protocol):
-    """An object with simple data of its own for JSON; asked in compatible mode only."""
+    """An object with its own simple data for JSON; used in compatible mode only."""
 
     def to_json(self) -> SimpleData:
         """The object as simple data. Not as text."""
@@ -43,7 +43,7 @@ class JSONDataProvider(Protocol):
 
 
 class YAMLDataProvider(Protocol):
-    """An object with simple data of its own for YAML; asked in compatible mode only."""
+    """An object with its own simple data for YAML; used in compatible mode only."""
 
     def to_yaml(self) -> SimpleData:
         """The object as simple data. Not as text."""
@@ -51,7 +51,7 @@ class YAMLDataProvider(Protocol):
 
 
 class JSONFormatter(Protocol):
-    """Something that can be formatted as JSON."""
+    """An object that can be formatted as JSON."""
 
     def format_json(self) -> str:
         """JSON text."""
@@ -59,7 +59,7 @@ class JSONFormatter(Protocol):
 
 
 class YAMLFormatter(Protocol):
-    """Something that can be formatted as YAML."""
+    """An object that can be formatted as YAML."""
 
     def format_yaml(self) -> str:
         """YAML text."""
@@ -67,17 +67,17 @@ class YAMLFormatter(Protocol):
 
 
 class CommonFormatter(Protocol):
-    """Something with a ``format_<name>()`` for each of some formats."""
+    """An object with a method ``format_<name>()`` for each format it supports."""
 
     def valid_formats(self) -> AbstractSet[str]:
-        """Names that are no mistake, with underscores; some may have no method all the same."""
+        """Return the known format names, with underscores. Some may have no method."""
         ...
 
 
 class ObjectFormatAdapter:
-    """Formats any object that JSON can say, or that can say itself in simple data.
+    """Formats any object that is simple data or that can convert itself to simple data.
 
-    With ``compatible``, an object's ``to_json()`` and ``to_yaml()`` are asked first. Keys are
+    With ``compatible``, an object's ``to_json()`` and ``to_yaml()`` take precedence. Keys are
     sorted unless ``sort_json`` or ``sort_yaml`` is False.
     """
 
@@ -100,7 +100,7 @@ class ObjectFormatAdapter:
         """JSON text.
 
         Raises:
-            TypeError: The object holds what JSON cannot say.
+            TypeError: The object contains a value that JSON cannot represent.
 
         """
         return json.dumps(self._json_data(), indent=self.json_indent, sort_keys=self._sort_json)
@@ -111,13 +111,13 @@ class ObjectFormatAdapter:
         """YAML text.
 
         Raises:
-            yaml.YAMLError: The object holds what safe YAML cannot say.
+            yaml.YAMLError: The object contains a value that safe YAML cannot represent.
 
         """
         return yaml.safe_dump(self._yaml_data(), sort_keys=self._sort_yaml)
 
     def valid_formats(self) -> AbstractSet[str]:
-        """The name of every format there is."""
+        """Return the name of every format."""
         return set(Format.__members__)
 
     def _json_data(self) -> SimpleData:
@@ -134,5 +134,5 @@ class ObjectFormatAdapter:
 
 
 def _has(obj: Any, method: str) -> TypeGuard[Any]:
-    # By attribute, never by isinstance: the classes of modules derive from nothing of ours.
+    # By attribute, not by isinstance: the classes of modules do not derive from ours.
     return callable(getattr(obj, method, None))

@@ -1,4 +1,4 @@
-"""What a module says of its health, cleaned: the shape is certain once it leaves the module."""
+"""Validates the health checks that a module sets, so that later code can rely on their shape."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FIELDS: Final[Mapping[str, type]] = {
 def clean_checks(
     checks: Mapping[Any, Any], log_error: Callable[[str], object]
 ) -> dict[str, dict[str, Any]]:
-    """Return the checks whose code is text, each with those of its fields that can be meant.
+    """Return the checks whose code is a text, each with its valid fields.
 
-    A field of the wrong type, an unknown one, a line of detail that is no text: left out, and
-    complained of one by one. The rest of the check stands.
+    Unknown fields, fields of the wrong type, and lines of detail that are not text are left out,
+    and an error is logged for each. The rest of the check stays.
     """
     result: dict[str, dict[str, Any]] = {}
     for code, check in checks.items():

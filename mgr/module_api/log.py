@@ -1,7 +1,7 @@
-"""A module's log: a logger of its own, which writes to the manager's log.
+"""Logging of a module: each module has its own logger, which writes to the manager's log.
 
-And, if its options say so, to a file of its own and to the cluster log. What is logged is
-decided by ``log_level``, or, where that is empty, by the manager's ``debug_mgr``.
+By option it also writes to a file of the module and to the cluster log. The level is the option
+``log_level`` or, if that is empty, the manager's ``debug_mgr``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FILE_FORMAT: Final = "%(asctime)s [%(threadName)s] [%(levelname)-4s] [%(name)s]
 
 
 class ClusterLogPrio(IntEnum):
-    """How grave a line of the cluster log is."""
+    """Priority of a line of the cluster log."""
 
     DEBUG = 0
     INFO = 1
@@ -33,18 +33,18 @@ PRIORITIES: Final = {
 
 
 class ManagerLogHandler(logging.Handler):
-    """Hands a module's records to the manager's log, whatever the level of the root logger."""
+    """Passes a module's records to the manager's log, regardless of the root logger's level."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record where the manager writes its own."""
+        """Pass the record to the handlers of the root logger."""
         logging.getLogger().handle(record)
 
 
 class CPlusPlusHandler(logging.Handler):
-    """Hands texts to the module's ``_ceph_log``, as ceph-mgr formats them.
+    """Passes texts, formatted as by ceph-mgr, to the module's ``_ceph_log``.
 
-    ``MgrModule`` itself has ``ManagerLogHandler``, which keeps a record's level and fields. This
-    one is for modules that give handlers to loggers of their own.
+    For modules that add handlers to other loggers. ``MgrModule`` itself uses ``ManagerLogHandler``,
+    which keeps a record's level and fields.
     """
 
     _label = ""
@@ -64,12 +64,12 @@ class CPlusPlusHandler(logging.Handler):
 
 
 class MgrRootHandler(CPlusPlusHandler):
-    """As ``CPlusPlusHandler``, for what no module's own logger takes."""
+    """Like ``CPlusPlusHandler``, for records that do not come from a module's own logger."""
 
     _label = "mgr"
 
     def set_module(self, module_inst: Any) -> None:
-        """Write through another module from now on."""
+        """Write through another module instance from now on."""
         self._module = module_inst
 
 
@@ -85,7 +85,7 @@ class ClusterLogHandler(logging.Handler):
         """Write the message.
 
         Raises:
-            KeyError: The level is none of the five standard ones.
+            KeyError: The level is not one of the five standard ones.
 
         """
         priority = PRIORITIES[record.levelno]
@@ -93,9 +93,9 @@ class ClusterLogHandler(logging.Handler):
 
 
 class FileHandler(logging.FileHandler):
-    """A file beside the manager's ``log_file``: ``mgr.log`` makes ``mgr.<module>.log``.
+    """Writes to a file beside the manager's ``log_file``: ``mgr.log`` gives ``mgr.<module>.log``.
 
-    Made when the first line is written.
+    The file is created when the first line is written.
 
     Raises:
         ValueError: The manager has no log file.
@@ -114,7 +114,7 @@ class FileHandler(logging.FileHandler):
 
 
 class MgrModuleLoggingMixin:
-    """The part of a module that owns its logger."""
+    """Gives a module its logger, and applies its log options to it."""
 
     module_name: str
     log_to_file = False
@@ -128,7 +128,7 @@ class MgrModuleLoggingMixin:
         log_to_file: bool,  # noqa: FBT001 - ceph-mgr's signature
         log_to_cluster: bool,  # noqa: FBT001 - as above
     ) -> None:
-        """Give the logger its handlers, in place of those of an earlier instance."""
+        """Set up the logger's handlers, replacing those of an earlier instance."""
         self._logger = self._module_logger = logging.getLogger(self.module_name)
         self._unconfigure_logging()
         self._logger.propagate = False
@@ -141,20 +141,20 @@ class MgrModuleLoggingMixin:
         self._set_log_level(mgr_level, module_level, cluster_level)
 
     def _unconfigure_logging(self) -> None:
-        """Take every handler of ours off the logger."""
+        """Remove every handler of ours from the logger."""
         for handler in list(self._logger.handlers):
             if isinstance(handler, (ManagerLogHandler, ClusterLogHandler, FileHandler)):
                 self._logger.removeHandler(handler)
                 handler.close()
 
     def _set_log_level(self, mgr_level: str, module_level: str, cluster_level: str) -> None:
-        """Apply ``debug_mgr``, ``log_level`` and ``log_to_cluster_level``, as they are written."""
+        """Apply the option texts ``debug_mgr``, ``log_level`` and ``log_to_cluster_level``."""
         level = module_level.upper() if module_level else self._ceph_log_level_to_python(mgr_level)
         self._mgr_log_handler.setLevel(level)
         if self._file_log_handler:
             self._file_log_handler.setLevel(level)
         self._cluster_log_handler.setLevel(cluster_level.upper() or logging.NOTSET)
-        # As low as the lowest handler: what nobody wants is not even made into a record.
+        # As low as the lowest handler: no record is created that no handler writes.
         self._logger.setLevel(min(handler.level for handler in self._logger.handlers) or 1)
 
     def _enable_file_log(self) -> None:
@@ -162,7 +162,7 @@ class MgrModuleLoggingMixin:
         try:
             handler = FileHandler(self)
         except ValueError as error:
-            self._logger.warning("no log file of this module's own: %s", error)
+            self._logger.warning("the module cannot log to its own file: %s", error)
             return
         self._file_log_handler = handler
         handler.setLevel(self._mgr_log_handler.level)
@@ -185,7 +185,7 @@ class MgrModuleLoggingMixin:
 
     def _switch_logs(self, *, to_file: bool, to_cluster: bool) -> None:
         # Not compared with self.log_to_*: modules that set an attribute for each of their options
-        # overwrite those with the new value before anybody looked.
+        # have already overwritten those with the new value.
         was_to_file, was_to_cluster = self._logs_to
         self._logs_to = (to_file, to_cluster)
         if to_file != was_to_file:
@@ -195,7 +195,7 @@ class MgrModuleLoggingMixin:
 
     @staticmethod
     def _ceph_log_level_to_python(log_level: str) -> str:
-        """The Python level for a ``debug_mgr`` such as ``1/5``; CRITICAL if it makes no sense."""
+        """Return the Python level for a ``debug_mgr`` like ``1/5``; CRITICAL if it is invalid."""
         try:
             number = int(str(log_level).partition("/")[0])
         except ValueError:
@@ -206,10 +206,10 @@ class MgrModuleLoggingMixin:
         return "DEBUG"
 
     def _ceph_log(self, text: str) -> None:
-        """Write a line to the manager's log, whatever its level."""
+        """Write a line to the manager's log, regardless of its level."""
         root = logging.getLogger()
         root.handle(root.makeRecord(self.module_name, logging.INFO, "", 0, text, (), None))
 
     def getLogger(self, name: str | None = None) -> logging.Logger:  # noqa: N802 - Ceph's
-        """The module's logger, or its child ``name``."""
+        """Return the module's logger, or its child ``name``."""
         return self._logger.getChild(name) if name else self._logger

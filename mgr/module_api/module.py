@@ -1,7 +1,7 @@
-"""The two classes a module derives from: ``MgrModule`` and ``MgrStandbyModule``.
+"""The two base classes of modules: ``MgrModule`` and ``MgrStandbyModule``.
 
-Thin: whatever a module reaches, it reaches through its context. Reads are answered from memory;
-``get_module_option`` and ``get_store`` cost a dictionary's lookup and take no lock. Every method
+Their methods only convert arguments and call the module's context. Reads are served from memory;
+``get_module_option`` and ``get_store`` cost one dictionary lookup and take no lock. Every method
 may be called from any thread of the module.
 """
 
@@ -42,7 +42,7 @@ class MgrModule(
     NativeMixin,
     RadosMixin,
 ):
-    """The active half of a module. One instance lives while its manager is the active one.
+    """Base of a module's active class. One instance exists while its manager is active.
 
     Set ``COMMANDS`` or decorate methods with ``CLICommand``; set ``MODULE_OPTIONS`` and
     ``NOTIFY_TYPES``; override ``serve``, ``shutdown``, ``notify``, ``config_notify``,
@@ -51,10 +51,11 @@ class MgrModule(
 
     NOTIFY_TYPES: ClassVar[Sequence[str]]
     EFFECTS: ClassVar[str] = "external"
-    """``store``: all it changes goes through this interface, so the store judges it and it may
-    start at once. ``none``: it changes nothing, it reads and serves. ``external``: it also acts
-    elsewhere, on hosts or over other services, and must not before the manager that led until now
-    certainly acts no more. An operator's ``mgr_module_effects`` counts before this."""
+    """Where the module acts. ``store``: it changes things only through this interface, where the
+    store refuses writes of an old term; it may start at once. ``none``: it changes nothing, it
+    only reads and serves. ``external``: it also acts elsewhere, on hosts or through other
+    services; it must not start before the previous active has certainly stopped acting. The
+    operator's option ``mgr_module_effects`` takes precedence."""
     CLICommand: ClassVar[type[CLICommandBase]]
     ClusterLogPrio = Priority
 
@@ -81,35 +82,35 @@ class MgrModule(
 
     @classmethod
     def _register_commands(cls, module_name: str) -> None:  # noqa: ARG003 - ceph-mgr's signature
-        """Put decorated commands into ``COMMANDS``. The host calls this at load."""
+        """Add the decorated commands to ``COMMANDS``. The host calls this at load."""
         register_commands(cls)
 
     # -- to override ------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Work in a thread of the module's own. May return at once: the module stays usable.
+        """Do the module's own work, on its own thread. It may return; commands still run then.
 
-        A module that raises here is reported, and constructed anew after a pause.
+        If it raises, the module is reported, and constructed again after a pause.
         """
 
     def shutdown(self) -> None:
-        """Make ``serve`` return, soon. Called from another thread when the module is to stop."""
+        """Make ``serve`` return soon. Called on another thread when the module has to stop."""
         super().shutdown()
 
     def notify(self, notify_type: str, notify_id: Any) -> None:
-        """There is news of a kind listed in ``NOTIFY_TYPES``. The manager ignores what is raised.
+        """Handle a notification of a kind listed in ``NOTIFY_TYPES``. Exceptions are only logged.
 
         ``notify_id`` is empty, or a tag for ``command``, or the entry for ``clog``.
         """
 
     def config_notify(self) -> None:
-        """An option changed; perhaps another module's."""
+        """Handle a change of options, of this or another module."""
 
     def handle_command(self, inbuf: str, cmd: dict[str, Any]) -> Any:
-        """Answer a command of ``COMMANDS`` that has no decorated method.
+        """Run a command of ``COMMANDS`` that has no decorated method.
 
         Args:
-            inbuf: What ``-i FILE`` held.
+            inbuf: The content of ``-i FILE``.
             cmd: ``prefix`` and the arguments.
 
         Returns:
@@ -119,7 +120,7 @@ class MgrModule(
             NotImplementedError: It is not overridden, and the command has no decorated method.
 
         """
-        # Modules call each other's by name, with prefixes that have become decorated since.
+        # Other modules call handle_command() directly, also for commands that are decorated now.
         command = self._commands.get(cmd["prefix"])
         if command is None:
             raise NotImplementedError
@@ -127,11 +128,11 @@ class MgrModule(
 
     @staticmethod
     def can_run() -> tuple[bool, str]:
-        """Whether the module can run on this host, and if not, why. Asked once, at load."""
+        """Return whether the module can run on this host, and if not, why. Called once, at load."""
         return True, ""
 
     def self_test(self) -> str | None:
-        """Test the module from inside. Raise if it fails; may return words of advice."""
+        """Test the module from inside. Raise if the test fails; may return a text to show."""
         return None
 
     # -- called by the host -----------------------------------------------------------------
@@ -162,33 +163,33 @@ class MgrModule(
 
     @property
     def version(self) -> str:
-        """The version of the running manager, in a line."""
+        """The version of the running manager, as one line."""
         return self._version
 
     @property
     def release_name(self) -> str:
-        """The release whose module interface this is, in lower case."""
+        """The Ceph release whose module interface is implemented, in lower case."""
         return release.RELEASE
 
     def lookup_release_name(self, major: int) -> str:
-        """The name of a release; ``unknown`` beyond the table, ``unspecified`` below 0."""
+        """Return the name of a release; ``unknown`` above the table, ``unspecified`` below 0."""
         return release.lookup_release_name(major)
 
     def get_mgr_ip(self) -> str:
-        """The first address of this manager; the host's name if it has none. Asked once."""
+        """Return the first address of this manager; the host's name if it has none. Cached."""
         if self._mgr_ips is None:
             self._mgr_ips = super().get_mgr_ip()
         return self._mgr_ips
 
     def have_mon_connection(self) -> bool:
-        """Whether what is read now is current: the store was heard from just now."""
+        """Return whether reads are current: the store has answered just now."""
         return self._context.have_store_connection()
 
     def get_term(self) -> int:
-        """The fencing token of this manager's term: grows for ever, never repeats.
+        """Return the fencing token of this manager's term: it only grows and never repeats.
 
-        Ours, not ceph-mgr's. Hand it along with what you do outside the manager, so that the
-        other side can refuse one who acts on a term that is over.
+        Ours, not ceph-mgr's. Send it with requests to other services, so that they can refuse
+        requests of a manager whose term is over.
         """
         return self._context.get_term()
 
@@ -198,7 +199,7 @@ class MgrModule(
         """Replace this module's health checks; an empty dictionary clears them.
 
         By code (``MGR_HELLO_LONELY``): ``severity`` (``warning`` or ``error``), ``summary``,
-        ``count``, ``detail`` (lines). Not stored: they live as long as this term.
+        ``count``, ``detail`` (lines). Not stored: they end with this term.
         """
         if not isinstance(checks, dict):
             self.log.error("set_health_checks: expected a dictionary, got %r", checks)
@@ -206,7 +207,7 @@ class MgrModule(
         self._context.set_health_checks(clean_checks(checks, self.log.error))
 
     def set_uri(self, uri: str) -> None:
-        """Publish the address of this module's service; empty withdraws it. The last call wins."""
+        """Publish the address of this module's service; an empty text removes it."""
         self._context.set_uri(uri)
 
     def cluster_log(self, channel: str, priority: Priority, message: str) -> None:
@@ -214,44 +215,44 @@ class MgrModule(
         self._context.cluster_log(channel, priority.value, message)
 
     def is_authorized(self, arguments: Mapping[str, str]) -> bool:
-        """Whether the caller of the command that is being answered may do this.
+        """Return whether the caller of the running command is authorized for ``arguments``.
 
-        Who may run a command may run it with any arguments. False while none is being answered,
-        and where ``arguments`` is no dictionary.
+        A caller that may run a command may run it with any arguments. False while no command runs,
+        and if ``arguments`` is not a dictionary.
         """
         return self._running_command and isinstance(arguments, dict)
 
     @staticmethod
     def to_pretty_iec(n: int) -> str:
-        """A number of bytes with a binary prefix; a prefix is used from ten of it on."""
+        """Format a number of bytes with a binary prefix; a prefix is used from ten units on."""
         return to_pretty_iec(n)
 
     @staticmethod
     def get_pretty_row(elems: Sequence[str], width: int) -> str:
-        """A row of a table, ``width`` characters wide."""
+        """Format a row of a table, ``width`` characters wide."""
         return get_pretty_row(elems, width)
 
     def get_pretty_header(self, elems: Sequence[str], width: int) -> str:
-        """The head of a table, as wide as its rows."""
+        """Format the header of a table, as wide as its rows."""
         return get_pretty_header(elems, width)
 
     def remote(self, module_name: str, method_name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of another module, here and now. Values are copied both ways.
+        """Call a method of another module, on this thread. Values are copied both ways.
 
         Raises:
             ImportError: No such module is running.
             NameError: It has no such method.
-            RuntimeError: The method raised. It is of the type that the method raised as well,
-                where that can be copied; else its text is the traceback.
+            RuntimeError: The method raised. The error is also of the type that the method raised,
+                if that can be copied; otherwise its text is the traceback.
 
         """
         return self._context.remote(module_name, method_name, args, kwargs)
 
 
 class MgrStandbyModule(ModuleBase):
-    """The waiting half of a module: it may read, serve, and send everybody to the active half.
+    """Base of a module's standby class: it may read, serve, and redirect clients to the active.
 
-    One instance lives while another manager is the active one. It must define ``shutdown``.
+    One instance exists while another manager is active. The class must define ``shutdown``.
     """
 
     def __init__(self, module_name: str, capsule: StandbyContext) -> None:
@@ -265,21 +266,21 @@ class MgrStandbyModule(ModuleBase):
         )
 
     def serve(self) -> None:
-        """Work in a thread of the module's own until ``shutdown``. Must be overridden."""
+        """Do the module's own work, on its own thread, until ``shutdown``. Must be overridden."""
         raise NotImplementedError
 
     def get_module_option(self, key: str, default: OptionValue = None) -> Any:
-        """The value of option ``key``: as stored, else as declared here, else ``default``."""
+        """Return option ``key``: the stored value, else the declared default, else ``default``."""
         value = self._context.get_option(self.module_name, key)
         return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
 
     def get_localized_module_option(self, key: str, default: OptionValue = None) -> Any:
-        """As ``get_module_option``; the value stored for this manager alone comes first."""
+        """Like ``get_module_option``; a value stored for this manager alone takes precedence."""
         value = self._context.get_option(self.module_name, key, localized=True)
         return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
 
     def get_ceph_option(self, key: str) -> str | None:
-        """The value of one of the manager's own options as text; None if there is none."""
+        """Return one of the manager's own options as text; None if there is no such option."""
         try:
             value = self._context.get_native_option(key)
         except KeyError:
@@ -287,15 +288,15 @@ class MgrStandbyModule(ModuleBase):
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def get_store(self, key: str) -> str | None:
-        """The value stored under ``key`` of this module; None if there is none."""
+        """Return the value stored under ``key`` of this module; None if there is none."""
         return self._context.get_store(key)
 
     def get_localized_store(self, key: str, default: str | None = None) -> str | None:
-        """The value stored for this manager alone, else for all, else ``default``."""
+        """Return the value stored for this manager alone, else for all, else ``default``."""
         return localized_store(self._context, key, default)
 
     def get_active_uri(self) -> str:
-        """The address that the active half of this module published; empty if none is known."""
+        """Return the address that the active instance published; empty if none is known."""
         return self._context.get_active_uri()
 
 

@@ -1,4 +1,4 @@
-"""What a module can ask to be told of, in its ``NOTIFY_TYPES``."""
+"""The kinds of notification that a module can list in its ``NOTIFY_TYPES``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import Enum
 from typing import Final
 
 STORE: Final = "store"
-"""Ours, not ceph-mgr's: a key that the module watches changed. The id is the key; empty, if more
-changed than could be told one by one. Who watches is told, whatever ``NOTIFY_TYPES`` says."""
+"""Ours, not ceph-mgr's: a key that the module watches has changed. The id is the key; it is empty
+if too many keys changed at once. Sent after ``watch_store``, regardless of ``NOTIFY_TYPES``."""
 
 
 class NotifyType(str, Enum):  # noqa: UP042 - str() of a member prints as it does in ceph-mgr
-    """A kind of news; its value is its name."""
+    """A kind of notification; its value is its name."""
 
     mon_map = "mon_map"
     pg_summary = "pg_summary"

@@ -1,4 +1,4 @@
-"""Options: how a module declares them, and those that every module has."""
+"""The class with which modules declare options, and the options that every module has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LOG_LEVELS: Final = ["info", "debug", "critical", "error", "warning", ""]
 
 
 class OptionLevel(IntEnum):
-    """For whom an option is."""
+    """Whom an option is meant for."""
 
     BASIC = 0
     ADVANCED = 1
@@ -19,10 +19,10 @@ class OptionLevel(IntEnum):
 
 
 class Option(dict[str, Any]):
-    """One entry of ``MODULE_OPTIONS``: a plain dictionary of what was given.
+    """One entry of ``MODULE_OPTIONS``: a dictionary of the arguments that were given.
 
     ``type`` is one of str, int, uint, size, float, bool, secs, millisecs, addr, addrvec, uuid.
-    ``min`` and ``max`` are inclusive. ``runtime`` says that a change takes effect at once.
+    ``min`` and ``max`` are inclusive. ``runtime`` declares that a change takes effect at once.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - ceph-mgr's signature
@@ -58,7 +58,7 @@ class Option(dict[str, Any]):
 
 
 def standard_options() -> list[Option]:
-    """The options that every module has."""
+    """Return the declarations of the options that every module has."""
     return [
         Option(
             "log_level",
@@ -100,12 +100,12 @@ def standard_options() -> list[Option]:
 
 
 def register_options(cls: type[Any]) -> None:
-    """Append the standard options to ``cls.MODULE_OPTIONS`` and note every default.
+    """Append the standard options to ``cls.MODULE_OPTIONS`` and collect every default.
 
-    In place, once, however often asked. A module's own declaration of one of them stands.
+    In place; a second call adds nothing. A module's own declaration of one of them stays.
 
     Raises:
-        ValueError: ``MODULE_OPTIONS`` is no sequence of dictionaries that have a ``name``.
+        ValueError: ``MODULE_OPTIONS`` is not a sequence of dictionaries that have a ``name``.
 
     """
     listed = getattr(cls, "MODULE_OPTIONS", [])
@@ -123,14 +123,14 @@ def register_options(cls: type[Any]) -> None:
 
 
 def default_of(declaration: Mapping[str, Any]) -> Any:
-    """The default as a module reads it: as written, or as text where no type is declared.
+    """Return the default as a module reads it: as written, or as text if no type is declared.
 
-    An option without a type reads as text wherever its value comes from.
+    An option without a type is always read as text, whether it is a default or stored.
     """
     default = declaration["default"]
     return default if "type" in declaration else str(default)
 
 
 def names_of(declarations: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """The names that are declared."""
+    """Return the names of the declared options."""
     return frozenset(each["name"] for each in declarations)

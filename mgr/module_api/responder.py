@@ -1,7 +1,7 @@
-"""Responders: a command returns an object or raises, and becomes ``(retval, stdout, stderr)``.
+"""Decorators that turn what a command returns or raises into ``(retval, stdout, stderr)``.
 
-``@Responder()`` below ``@CLICommand(...)`` gives a command a ``--format`` and lets it return plain
-data. A command says no by raising ``ErrorResponse``. Any other exception passes through.
+``@Responder()`` below ``@CLICommand(...)`` adds ``--format`` to a command and lets it return plain
+data. A command fails by raising ``ErrorResponse``. Any other exception passes through.
 """
 
 from __future__ import annotations
@@ -18,59 +18,59 @@ MgrResponse = tuple[int, str, str]
 
 
 class ReturnValueProvider(Protocol):
-    """An object that knows the return value of the command that returned it."""
+    """An object that defines the return value of the command that returned it."""
 
     def mgr_return_value(self) -> int:
-        """0, or a negative errno."""
+        """Return 0, or a negative errno."""
         ...
 
 
 class StatusValueProvider(Protocol):
-    """An object that has words for people beside its data."""
+    """An object that defines the status text (stderr) of the command that returned it."""
 
     def mgr_status_value(self) -> str:
-        """The words."""
+        """Return the status text."""
         ...
 
 
 class ReturnValueAdapter:
-    """The return value of any object: what it says, or ``default``."""
+    """Gets the return value from any object, or ``default`` if the object defines none."""
 
     def __init__(self, obj: Any, default: int = 0) -> None:
         self.obj = obj
         self.default_return_value = default
 
     def mgr_return_value(self) -> int:
-        """What the object says, as a number; the default if it says nothing."""
+        """Return the object's return value as a number, or the default."""
         if callable(getattr(self.obj, "mgr_return_value", None)):
             return int(self.obj.mgr_return_value())
         return self.default_return_value
 
 
 class StatusValueAdapter:
-    """The words of any object: what it says, or ``default``."""
+    """Gets the status text from any object, or ``default`` if the object defines none."""
 
     def __init__(self, obj: Any, default: str = "") -> None:
         self.obj = obj
         self.default_status = default
 
     def mgr_status_value(self) -> str:
-        """What the object says, as text; the default if it says nothing."""
+        """Return the object's status text, or the default."""
         if callable(getattr(self.obj, "mgr_status_value", None)):
             return str(self.obj.mgr_status_value())
         return self.default_status
 
 
 class ErrorResponseBase(Exception):  # noqa: N818 - Ceph's name, as those below
-    """Root of the exceptions that are answers."""
+    """Base of the exceptions that become the result of a command."""
 
     def format_response(self) -> MgrResponse:
-        """The answer."""
+        """Return the result of the command."""
         raise NotImplementedError
 
 
 class UnknownFormat(ErrorResponseBase):
-    """``--format`` is none that exists."""
+    """The value of ``--format`` is unknown."""
 
     def __init__(self, format_name: str) -> None:
         super().__init__(format_name)
@@ -82,7 +82,7 @@ class UnknownFormat(ErrorResponseBase):
 
 
 class UnsupportedFormat(ErrorResponseBase):
-    """``--format`` exists, and this command does not offer it."""
+    """The value of ``--format`` is known, but this command does not support it."""
 
     def __init__(self, format_name: str) -> None:
         super().__init__(format_name)
@@ -94,7 +94,7 @@ class UnsupportedFormat(ErrorResponseBase):
 
 
 class ErrorResponse(ErrorResponseBase):
-    """A command says no: words, and a negative errno (-EINVAL where none is given)."""
+    """A command failed: a status text and a negative errno (-EINVAL by default)."""
 
     def __init__(self, status: str, return_value: int | None = None) -> None:
         super().__init__(status)
@@ -102,11 +102,11 @@ class ErrorResponse(ErrorResponseBase):
         self.return_value = -errno.EINVAL if return_value is None else return_value
 
     def format_response(self) -> MgrResponse:
-        """The answer."""
+        """Return the result of the command."""
         return self.return_value, "", self.status
 
     def mgr_return_value(self) -> int:
-        """The return value of the answer."""
+        """Return the return value of the command."""
         return self.return_value
 
     @property
@@ -119,13 +119,13 @@ class ErrorResponse(ErrorResponseBase):
 
     @classmethod
     def wrap(cls, exc: Exception, return_value: int | None = None) -> ErrorResponseBase:
-        """Make an answer of any exception: its text, and its ``errno`` if it has one.
+        """Convert any exception to an ``ErrorResponse``: its text, and its ``errno`` if any.
 
-        One that is an answer already comes back as it is. As in ceph-mgr, an ``errno`` of 0
-        makes the answer a success.
+        An ``ErrorResponseBase`` is returned unchanged. As in ceph-mgr, an ``errno`` of 0 makes
+        the command succeed.
 
         Raises:
-            TypeError: Its ``errno`` is None, as that of ``OSError("text")`` is.
+            TypeError: Its ``errno`` is None, as in ``OSError("text")``.
 
         """
         if isinstance(exc, ErrorResponseBase):
@@ -141,9 +141,9 @@ class ErrorResponse(ErrorResponseBase):
 
 
 class Responder:
-    """Decorator: formats what a command returns; adds ``--format`` to its arguments.
+    """Decorator that formats what a command returns, and adds ``--format`` to its arguments.
 
-    The function never sees ``format``. An unknown format is refused before it is called.
+    The function does not get ``format``. An unknown format is refused before it is called.
     """
 
     def __init__(self, formatter: Callable[[Any], CommonFormatter] | None = None) -> None:
@@ -204,7 +204,7 @@ class Responder:
 
 
 class ErrorResponseHandler:
-    """Decorator: the command returns its three values itself, and may raise ``ErrorResponse``."""
+    """Decorator for a command that returns all three values and may raise ``ErrorResponse``."""
 
     def __call__(self, f: Callable[P, MgrResponse]) -> Callable[P, MgrResponse]:
         """Decorate ``f``."""
@@ -221,22 +221,22 @@ class ErrorResponseHandler:
 
 
 class ConstantResponderBase:
-    """Decorator whose answer does not depend on what the command returned. Override at will."""
+    """Decorator that returns the same result whatever the command returned. Meant to be derived."""
 
     def mgr_return_value(self) -> int:
-        """The return value of each answer."""
+        """Return the return value of each result."""
         return 0
 
     def mgr_body_value(self) -> str:
-        """The data of each answer."""
+        """Return the data of each result."""
         return ""
 
     def mgr_status_value(self) -> str:
-        """The words of each answer."""
+        """Return the status text of each result."""
         return ""
 
     def process_response(self, result: Any) -> None:
-        """Look at what the command returned. May raise ``ErrorResponse``."""
+        """Check what the command returned. May raise ``ErrorResponse``."""
 
     def __call__(self, f: Callable[P, Any]) -> Callable[P, MgrResponse]:
         """Decorate ``f``."""
@@ -253,10 +253,10 @@ class ConstantResponderBase:
 
 
 class EmptyResponder(ConstantResponderBase):
-    """Decorator for a command that returns nothing and says nothing."""
+    """Decorator for a command that returns nothing and has no output."""
 
     def process_response(self, result: Any) -> None:
-        """Insist on None: an author who returns data meant ``Responder``.
+        """Check that the command returned None. A command that returns data needs ``Responder``.
 
         Raises:
             ValueError: The command returned something.

@@ -1,4 +1,4 @@
-"""What commands give back."""
+"""Results of commands."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class HandleCommandResult(NamedTuple):
-    """The answer of a command handler.
+    """The result of a command handler.
 
     Attributes:
         retval: 0, or a negative errno.
         stdout: Data, for programs.
-        stderr: Words, for people: why it failed, or what was done.
+        stderr: Status text, for people: why it failed, or what was done.
 
     """
 
@@ -22,7 +22,7 @@ class HandleCommandResult(NamedTuple):
 
 
 class CommandResult:
-    """A place for the answer of a command that runs elsewhere."""
+    """Receives the result of a command that ``send_command`` started."""
 
     def __init__(self, tag: str | None = None) -> None:
         self.ev = threading.Event()
@@ -32,17 +32,17 @@ class CommandResult:
         self.tag = tag or ""
 
     def complete(self, r: int, outb: str, outs: str) -> None:
-        """Put the answer in: return value, data, words. Whoever waits goes on."""
+        """Set the result (return value, data, status text) and wake up all waiters."""
         self.r = r
         self.outb = outb
         self.outs = outs
         self.ev.set()
 
     def wait(self) -> tuple[int, str, str]:
-        """Wait for the answer, without limit: return value, data, words."""
+        """Wait for the result, without limit; return value, data and status text."""
         self.ev.wait()
         return self.r, self.outb, self.outs
 
 
 class MonCommandFailed(RuntimeError):  # noqa: N818 - Ceph's name
-    """A command that was checked said no; the message holds its words."""
+    """A command run by ``check_mon_command`` failed; the message contains its status text."""

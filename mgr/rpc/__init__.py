@@ -1,1 +1,1 @@
-"""The gRPC surface: translates, decides nothing."""
+"""The gRPC services: they translate between the protocol and the role and decide nothing."""

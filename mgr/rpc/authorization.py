@@ -1,4 +1,4 @@
-"""Who calls, and what a call asks for: the wire's half of capabilities (docs/adr/0032)."""
+"""Authorization of gRPC calls: the caller's identity, the capability needed (docs/adr/0032)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mgr.access.caps import AccessRequest
 from mgr.access.table import Access, Caller
 
 NAMELESS: Final = "(nameless)"
-"""A client whose certificate says no name. Nobody can be called so in the table."""
+"""Name of a client whose certificate has no name. No entry of the table can have this name."""
 COMMON_NAME: Final = "x509_common_name"
 OTHER_NAMES: Final = "x509_subject_alternative_name"
 
@@ -37,16 +37,16 @@ ACCESS_REQUESTS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
     f"{_CLUSTER}ListDaemons": lambda _: AccessRequest("daemon ls", "r"),
     f"{_CLUSTER}GetCounters": lambda _: AccessRequest("counter ls", "r"),
 }
-"""The command that a call stands for. Calls that are not here are open to every client, or ask by
-what they carry: commands by their own ``perm``, reports by who wants to join."""
+"""The command whose capability each call needs. Calls that are not listed are open to every client,
+or are checked by their content: commands by their own ``perm``, reports by the joining daemon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authorizer:
-    """Knows who calls and what he may do.
+    """Identifies the caller of a gRPC call and checks its capabilities.
 
     Attributes:
-        certificate_required: Clients must show a certificate here (``tls_ca``).
+        certificate_required: Whether clients must present a certificate (``tls_ca``).
 
     """
 
@@ -54,28 +54,28 @@ class Authorizer:
     certificate_required: bool
 
     def caller_of(self, context: Context) -> Caller:
-        """Who is at the other end."""
+        """Return the caller: its certificate's name, if required, and its address."""
         return Caller(
             self._name(context) if self.certificate_required else None, _address(context.peer())
         )
 
     def check(self, method: str, request: Any, context: Context) -> None:
-        """Return if the caller may make this call.
+        """Check that the caller may make this call.
 
         Raises:
-            NotAuthorizedError: It may not; nothing was done.
+            NotAuthorizedError: It may not. Nothing was done.
 
         """
         if access_request_of := ACCESS_REQUESTS.get(method):
             self.access.check(self.caller_of(context), access_request_of(request))
 
     def _name(self, context: Context) -> str:
-        shown = context.auth_context()
-        names = [*shown.get(COMMON_NAME, ()), *shown.get(OTHER_NAMES, ())]
+        certificate = context.auth_context()
+        names = [*certificate.get(COMMON_NAME, ()), *certificate.get(OTHER_NAMES, ())]
         return next((name.decode(errors="replace") for name in names if name), NAMELESS)
 
 
 def _address(peer: str) -> str:
-    """The IP address in ``ipv4:127.0.0.1:7400`` or ``ipv6:%5B::1%5D:7400``; else empty."""
+    """Return the IP address in ``ipv4:127.0.0.1:7400`` or ``ipv6:%5B::1%5D:7400``; else empty."""
     kind, _, rest = urllib.parse.unquote(peer).partition(":")
     return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else ""

@@ -1,4 +1,4 @@
-"""The commands that one stream carries: run side by side, each answered when it is ready."""
+"""Concurrent commands of one stream: each is answered when it is finished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mgr.rpc.status import status_of
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionRequest, SessionResponse
 
 IN_FLIGHT_MAX: Final = 1024
-"""Commands of one stream that are not answered yet; more are refused, nothing of them runs."""
+"""Limit of unanswered commands of one stream; further ones are refused and do not run."""
 
 Write = Callable[[SessionResponse], Awaitable[None]]
 
@@ -30,10 +30,10 @@ class Execute(Protocol):
 
 
 class Calls:
-    """What one client asked on one stream and has no answer to."""
+    """The unanswered commands of one client on one stream."""
 
     def __init__(self, execute: Execute, write: Write, *, clock: Clock, caller: Caller) -> None:
-        """Run what ``caller`` asks with ``execute``; answer it with ``write``."""
+        """Run the commands of ``caller`` with ``execute``; send answers with ``write``."""
         self._execute = execute
         self._write = write
         self._clock = clock
@@ -41,17 +41,18 @@ class Calls:
         self._running: dict[int, asyncio.Task[None]] = {}
 
     async def take(self, message: SessionRequest, tasks: asyncio.TaskGroup) -> None:
-        """Begin with what ``message`` asks for, in ``tasks``; a refusal is answered here."""
+        """Start the command of ``message`` in ``tasks``, or cancel one; send a refusal at once."""
         kind = message.WhichOneof("kind")
         if kind == "cancel":
             if task := self._running.get(message.id):
                 task.cancel()
             return
         if kind is None or message.id in self._running:
-            why = "says nothing" if kind is None else "is still open"
+            why = "is empty" if kind is None else "is still open"
             await self._refuse(message.id, InvalidArgumentError(f"request {message.id} {why}"))
         elif len(self._running) >= IN_FLIGHT_MAX:
-            # Refused by the reader itself, which so waits for the client to read its answers.
+            # The refusal is sent by the task that reads. So no further message is read before the
+            # client takes its answers: backpressure.
             await self._refuse(
                 message.id, OverloadedError(f"{IN_FLIGHT_MAX} commands of this stream are open")
             )

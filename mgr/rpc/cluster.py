@@ -1,4 +1,4 @@
-"""The cluster service: daemons report here, and what they reported is read here."""
+"""The cluster service: daemons send their reports, clients read daemons and counters."""
 
 # ruff: noqa: N802 - the methods are named by the proto
 
@@ -24,11 +24,11 @@ from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 
 AT_ONCE: Final = 100
-"""Daemons or counters put into an answer before the loop may do something else."""
+"""Daemons or counters added to an answer before the event loop runs other tasks."""
 PAGE_BYTES_MAX: Final = 3 << 20
-"""Of one answer. A gRPC client that was not told otherwise takes four MiB."""
+"""Limit of one answer. By default a gRPC client accepts four MiB."""
 FRAME_BYTES: Final = 5
-"""What a message takes beyond its own size: its tag and its length."""
+"""Bytes that a message takes beyond its own size: its tag and its length."""
 QUOTED_MAX: Final = 64
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -47,14 +47,14 @@ class ClusterServicer(MapServicer):
         authorizer: Authorizer,
         calls: MakeCalls,
     ) -> None:
-        """Answer as manager ``name``; what daemons ask is taken by what ``calls`` makes."""
+        """Answer as manager ``name``; ``calls`` makes the handler of a daemon's commands."""
         super().__init__(name, role_of=role_of, view=view, streams=streams)
         self._authorizer = authorizer
         self._calls = calls
 
-    # The writer's way of serving a stream, as everywhere here: the stubs know generators only.
+    # Streams are served with context.read and write; the type stubs allow generators only.
     async def Report(self, _: object, context: Context) -> None:  # type: ignore[override]
-        """Let a daemon report for as long as it likes."""
+        """Serve the report stream of a daemon until it ends."""
         await DaemonStreamHandler(
             self._fleet(),
             context,
@@ -66,13 +66,13 @@ class ClusterServicer(MapServicer):
     async def ListDaemons(
         self, request: cluster_pb2.ListDaemonsRequest, _context: Context
     ) -> cluster_pb2.ListDaemonsResponse:
-        """Say which daemons there are, a page at a time."""
+        """List the daemons, a page at a time."""
         fleet = self._fleet()
         answer = cluster_pb2.ListDaemonsResponse(filling=fleet.filling)
         page = ResultPage(request.page_size)
         seen = request.page_token
         for number, name in enumerate(_names(fleet, after=seen)):
-            daemon = fleet.daemons.get(name)  # it may leave while others get their turn
+            daemon = fleet.daemons.get(name)  # it may be removed while other tasks run
             if daemon and request.type in {"", daemon.kind} and _is_on(daemon, request.host):
                 message = daemon_of(daemon)
                 if not page.fits(message.ByteSize()):
@@ -87,9 +87,9 @@ class ClusterServicer(MapServicer):
     async def GetCounters(
         self, request: cluster_pb2.GetCountersRequest, _context: Context
     ) -> cluster_pb2.GetCountersResponse:
-        """Give the last points of counters, a page at a time."""
+        """Return the last points of counters, a page at a time."""
         if not request.type:
-            raise InvalidArgumentError("name a type of daemon")
+            raise InvalidArgumentError("the type of daemon is missing")
         answer = cluster_pb2.GetCountersResponse()
         page = ResultPage(request.page_size)
         async for place, series in self._series(request):
@@ -102,12 +102,12 @@ class ClusterServicer(MapServicer):
     async def _series(
         self, request: cluster_pb2.GetCountersRequest
     ) -> AsyncGenerator[tuple[str, cluster_pb2.CounterSeries], None]:
-        """Each series that is asked for, with the token of a page that begins with it."""
+        """Yield each requested series, with the token of the page that would begin with it."""
         begin, first = _place(request.page_token)
         for name in self._daemon_names(request, begin):
             daemon = self._fleet().daemons.get(name)
             if daemon is None:
-                continue  # it left while others got their turn
+                continue  # it was removed while other tasks ran
             ring, skipped = daemon.ring, first if name == begin else 0
             for number, slot in enumerate(ring.schema.slots[skipped:], skipped):
                 if request.path in {"", slot.counter.path}:
@@ -135,17 +135,20 @@ class ClusterServicer(MapServicer):
 
 
 class ResultPage:
-    """How much goes into one answer: what was asked for, and no more than a stock client takes."""
+    """Size limit of one answer: the requested page size, and what a default client accepts."""
 
     def __init__(self, size: int) -> None:
-        """Hold ``size`` messages; 0: as many as there is room for."""
+        """Allow ``size`` messages; 0: as many as ``PAGE_BYTES_MAX`` allows."""
         if size < 0:
             raise InvalidArgumentError(f"page_size {size}: use 0 or more")
         self._messages_left = size or math.inf
         self._room = PAGE_BYTES_MAX
 
     def fits(self, size: int) -> bool:
-        """Whether a message of ``size`` bytes still goes in; the first one always does."""
+        """Add a message of ``size`` bytes if it fits, and return whether it does.
+
+        The first one always fits.
+        """
         if self._messages_left <= 0 or (size > self._room and self._room < PAGE_BYTES_MAX):
             return False
         self._messages_left -= 1
@@ -162,10 +165,10 @@ def _is_on(daemon: Daemon, host: str) -> bool:
 
 
 def _place(token: str) -> tuple[str, int]:
-    """The daemon and the place among its counters at which a page begins."""
+    """Return the daemon and the number of its counter at which a page begins."""
     number, _, name = token.partition(" ")
     if not token:
         return "", 0
     if not number.isdecimal() or not name:
-        raise InvalidArgumentError(f"page_token {token[:QUOTED_MAX]!r} is none of ours")
+        raise InvalidArgumentError(f"page_token {token[:QUOTED_MAX]!r} is invalid")
     return name, int(number)

@@ -1,4 +1,4 @@
-"""Plain values on the wire: arguments to ``Value`` messages and back, spans. Both ends use it."""
+"""Conversion of arguments to ``Value`` messages and back, and of durations. Used on both ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ INTEGER_MAX = (1 << 63) - 1
 
 
 def value_of(name: str, value: object) -> Value:
-    """Put one argument into its message.
+    """Convert one argument to its message.
 
     Raises:
-        InvalidArgumentError: It is of no kind that a command can take: text, integer, real,
-            truth, or a list of these.
+        InvalidArgumentError: Its type is none that a command accepts: text, integer, real,
+            boolean, or a list of these.
 
     """
-    # bool first: it is an int to Python, and a command sees the difference.
+    # bool first: it is a subclass of int, and commands distinguish the two.
     if isinstance(value, bool):
         return Value(truth=value)
     if isinstance(value, int):
@@ -41,10 +41,10 @@ def value_of(name: str, value: object) -> Value:
 
 
 def arguments_in(messages: Mapping[str, Value]) -> dict[str, Any]:
-    """Read the arguments of a request.
+    """Convert the arguments of a request.
 
     Raises:
-        InvalidArgumentError: One of them is of no kind.
+        InvalidArgumentError: One of them has no value.
 
     """
     return {name: _value_in(name, message) for name, message in messages.items()}
@@ -60,7 +60,7 @@ def _value_in(name: str, message: Value) -> Any:
 
 
 def span(seconds: float) -> Duration:
-    """A number of seconds, as it travels."""
+    """Convert seconds to a ``Duration``."""
     message = Duration()
     message.FromNanoseconds(int(seconds * 1e9))
     return message

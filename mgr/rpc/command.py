@@ -1,4 +1,4 @@
-"""The command service: translates between the wire and the role; decides nothing."""
+"""The command service: translates between gRPC and the role; decides nothing."""
 
 # ruff: noqa: N802 - the methods are named by the proto
 
@@ -23,7 +23,7 @@ from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 
 FOREVER_S: Final = 1e9
-"""A deadline further away than this is none."""
+"""A deadline further away than this counts as none."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,7 +39,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         authorizer: Authorizer,
         enforcer: GateEnforcer,
     ) -> None:
-        """Ask ``role_of`` anew at each call: the role changes while connections stay."""
+        """Take the role from ``role_of`` at each call: it changes while connections stay."""
         self._role_of = role_of
         self._clock = clock
         self._streams = streams
@@ -58,8 +58,8 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
             caller=self._authorizer.caller_of(context),
         )
 
-    # The writer's way of serving a stream; the stubs know the generator's only, which cannot
-    # answer one command while it waits for the next.
+    # Served with context.read and write. The type stubs allow generators only, which cannot answer
+    # one command while they wait for the next.
     async def Session(self, _: object, context: Context) -> None:  # type: ignore[override]
         """Run many commands over one stream."""
         caller = self._authorizer.caller_of(context)
@@ -68,7 +68,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
     async def DescribeCommands(
         self, request: command_pb2.DescribeCommandsRequest, _: Context
     ) -> command_pb2.DescribeCommandsResponse:
-        """Say what commands there are."""
+        """Return the descriptions of all commands, or only the etag if the client has them."""
         commands, etag = self._role_of().describe()
         if request.etag and request.etag == etag:
             return command_pb2.DescribeCommandsResponse(etag=etag)
@@ -83,11 +83,11 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         deadline_s: float | None,
         caller: Caller,
     ) -> command_pb2.ExecuteResponse:
-        """Run ``request`` before the moment ``deadline_s`` of this manager's clock.
+        """Run ``request`` before the moment ``deadline_s`` on this manager's clock.
 
         Raises:
-            MgrError: As ``Role.execute`` says.
-            DeadlineExceededError: It came too late; nothing ran.
+            MgrError: See ``Role.execute``.
+            DeadlineExceededError: It came too late. Nothing ran.
 
         """
         if deadline_s is not None and deadline_s <= self._clock.now():
@@ -111,7 +111,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
 
 
 def _time_left_s(context: Any) -> float | None:
-    # "No deadline" is None in some releases of grpcio and some 9e18 seconds in others.
+    # "No deadline" is None in some versions of grpcio and about 9e18 seconds in others.
     remaining_s = context.time_remaining()
     return remaining_s if remaining_s is not None and remaining_s < FOREVER_S else None
 
@@ -128,7 +128,7 @@ def _utf8(data: bytes) -> bytes:
 
 
 def _response(answer: Answer) -> command_pb2.ExecuteResponse:
-    # A module may put lone surrogates into its texts; they must not cost the whole answer.
+    # A module may return lone surrogates; they must not make the whole answer fail.
     return command_pb2.ExecuteResponse(
         retval=answer.retval,
         stdout=answer.stdout.encode(errors="replace"),

@@ -1,4 +1,4 @@
-"""One daemon's stream: its reports go to the fleet, commands travel both ways."""
+"""Server side of a daemon's stream: passes reports to the fleet and commands in both directions."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.command_pb2 import SessionResponse
 
 OPEN_S: Final = 10.0
-"""A stream on which nobody introduces himself ends after this."""
+"""A stream without an open message ends after this."""
 WRITE_S: Final = 10.0
-"""A daemon that takes no message for this long does not read: its stream ends."""
+"""A stream ends if the daemon does not read a message within this."""
 QUEUE_MAX: Final = 256
-"""Messages that wait to be taken by a daemon; one more ends its stream."""
+"""Limit of messages queued for a daemon; one more ends its stream."""
 COMMANDS_MAX: Final = 256
-"""Commands that a daemon has not answered; one more is refused."""
+"""Limit of commands that a daemon has not answered; one more is refused."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class MakeCalls(Protocol):
-    """Makes what runs the commands of one stream."""
+    """Makes the object that runs the commands of one stream."""
 
     def __call__(self, write: Write, *, caller: Caller) -> Calls:
-        """Answer with ``write`` what ``caller`` asks."""
+        """Make one that runs the commands of ``caller`` and sends answers with ``write``."""
         ...
 
 
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 
 
 class DaemonStreamHandler:
-    """One daemon's stream, while it lasts. Implements ``mgr.cluster.daemon.DaemonStream``."""
+    """Handles one daemon's stream. Implements ``mgr.cluster.daemon.DaemonStream``."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class DaemonStreamHandler:
         authorizer: Authorizer,
         calls: MakeCalls,
     ) -> None:
-        """Serve the stream of ``context``; what the daemon asks goes to what ``calls`` makes."""
+        """Serve the stream of ``context``; ``calls`` makes the handler of its commands."""
         self._fleet = fleet
         self._context = context
         self._streams = streams
@@ -84,7 +84,7 @@ class DaemonStreamHandler:
         self._commands = 0
         self._queue: deque[cluster_pb2.ReportResponse] = deque()
         self._writer: asyncio.Task[None] | None = None
-        # gRPC takes one message at a time for a stream; tasks that answer queue up here.
+        # gRPC accepts one write at a time for a stream; tasks that answer wait for this lock.
         self._writing = asyncio.Lock()
         self._serving: asyncio.Task[Any] | None = None
         self._ended: MgrError | None = None
@@ -93,7 +93,7 @@ class DaemonStreamHandler:
         """Serve until the stream ends.
 
         Raises:
-            MgrError: Why the stream ends, if not by the daemon's wish.
+            MgrError: The reason why the stream ends, unless the daemon closed it.
 
         """
         ended: MgrError | None = None
@@ -105,16 +105,16 @@ class DaemonStreamHandler:
         except* MgrError:
             pass
         if isinstance(ended, NotActiveError):
-            raise ended  # everybody's stream ends so: no news of this one
+            raise ended  # all streams end like this after a failover: not logged for each
         if ended is not None:
             self._fleet.on_stream_ended(ended)
             fields = {"peer": self._context.peer(), "error": str(ended)}
             if self._daemon is not None:
                 fields["daemon"] = self._daemon.name
-            log.info("a daemon's stream was ended", extra=fields)
+            log.info("daemon stream ended with an error", extra=fields)
             raise ended
 
-    # -- what the fleet asks of a line ----------------------------------------------------------
+    # -- the protocol DaemonStream --------------------------------------------------------------
 
     def configure(self, config: ReportConfig) -> None:
         """See ``mgr.cluster.daemon``."""
@@ -145,7 +145,7 @@ class DaemonStreamHandler:
                 return await answer
         except TimeoutError:
             raise OutcomeUnknownError(
-                f"no answer within {timeout_s:g} s: whether it ran is unknown"
+                f"no answer within {timeout_s:g} s: whether the command ran is unknown"
             ) from None
         finally:
             self._pending.pop(number, None)
@@ -199,7 +199,7 @@ class DaemonStreamHandler:
             async with asyncio.timeout(OPEN_S):
                 message = await self._context.read()
         except TimeoutError:
-            raise ReportRefusedError("open", f"nothing was opened within {OPEN_S:g} s") from None
+            raise ReportRefusedError("open", f"no open message within {OPEN_S:g} s") from None
         if type(message) is MalformedMessage:
             raise message.error
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
@@ -227,14 +227,14 @@ class DaemonStreamHandler:
                 self._fleet.on_message(daemon, self)
             await self._calls.take(message.call, self._tasks)
         elif kind == "result":
-            # One that nobody waits for any more came too late.
+            # A result that no call waits for came too late: it only counts as a message.
             answer = self._pending.get(message.result.id)
             if answer is None or answer.done():
                 self._fleet.on_message(daemon, self)
             else:
                 answer.set_result(daemon_answer_in(message.result.response))
         else:
-            raise ReportRefusedError("open", f"a message that does not belong here: {kind}")
+            raise ReportRefusedError("open", f"unexpected message: {kind}")
 
     async def _declare(self, daemon: Daemon, message: cluster_pb2.Declare) -> None:
         fleet, replace = self._fleet, message.anew
@@ -254,14 +254,14 @@ class DaemonStreamHandler:
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(
-                    OutcomeUnknownError("it went away: whether the command ran is unknown")
+                    OutcomeUnknownError("the daemon went away: whether the command ran is unknown")
                 )
 
     # -- writing --------------------------------------------------------------------------------
 
     def _send(self, message: cluster_pb2.ReportResponse) -> None:
         if self._serving is None:
-            return  # the stream is over, and whoever sends does not know yet
+            return  # the stream has ended, which the sender may not have noticed yet
         if len(self._queue) >= QUEUE_MAX:
             self.end(ReportLimitError("unread", f"{QUEUE_MAX} messages were not read"))
             return
@@ -282,7 +282,7 @@ class DaemonStreamHandler:
     async def _write(self, message: cluster_pb2.ReportResponse) -> None:
         async with self._writing:
             if self._ended is not None:
-                return  # gRPC still holds the message that was not read, and takes no other
+                return  # gRPC still has the message that was not read, and accepts no other
             try:
                 async with asyncio.timeout(WRITE_S):
                     await self._context.write(message)
@@ -290,5 +290,5 @@ class DaemonStreamHandler:
                 why = f"a message was not read within {WRITE_S:g} s"
                 self.end(ReportLimitError("unread", why))
             except grpc.aio.BaseError as error:
-                # The daemon is gone, as the reader will hear in a moment. Nothing else to do.
-                log.debug("not written", extra={"error": str(error)})
+                # The daemon is gone. The task that reads notices the same and ends the stream.
+                log.debug("message to a daemon not written", extra={"error": str(error)})

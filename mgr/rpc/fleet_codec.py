@@ -1,4 +1,4 @@
-"""What daemons say, between the wire and the fleet's own words. Translates; decides nothing."""
+"""Conversion between the fleet's types and the messages of the cluster service."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse
 
 PRIORITY_MAX: Final = 11
 READ_AT_ONCE: Final = 100
-"""Counters read before the loop may do something else: some milliseconds."""
+"""Counters converted before the event loop runs other tasks: some milliseconds."""
 
 
 def open_request_in(message: cluster_pb2.Open) -> OpenRequest:
-    """How a daemon introduces itself."""
+    """Convert the first message of a daemon."""
     return OpenRequest(
         kind=message.type,
         id=message.id,
@@ -44,22 +44,22 @@ def open_request_in(message: cluster_pb2.Open) -> OpenRequest:
 
 
 async def counters_in(message: cluster_pb2.Declare) -> list[Counter]:
-    """The counters that a daemon declares, read while the loop goes on: there may be thousands.
+    """Convert the counters that a daemon declares; yields to the loop, as there may be thousands.
 
     Raises:
-        ReportRefusedError: One of them cannot be; see ``mgr.cluster.validation``.
+        ReportRefusedError: One of them is invalid; see ``mgr.cluster.validation``.
 
     """
-    found = []
+    counters = []
     for number, each in enumerate(message.counters, 1):
-        found.append(_counter(each))
+        counters.append(_counter(each))
         if number % READ_AT_ONCE == 0:
             await asyncio.sleep(0)
-    return found
+    return counters
 
 
 def daemon_status_in(report: cluster_pb2.Report) -> DaemonStatus | None:
-    """What a report says beside its values; None, as nearly always: nothing."""
+    """Convert the status fields of a report; None if it has only values, as most reports do."""
     status, tasks = report.HasField("status"), report.HasField("task_status")
     metrics, devices = report.HasField("health_metrics"), report.HasField("devices")
     if not (status or tasks or metrics or devices):
@@ -73,15 +73,15 @@ def daemon_status_in(report: cluster_pb2.Report) -> DaemonStatus | None:
 
 
 def daemon_answer_in(message: ExecuteResponse) -> DaemonAnswer:
-    """A daemon's answer to a command."""
+    """Convert a daemon's answer to a command."""
     return DaemonAnswer(message.retval, message.stdout.decode(errors="replace"), message.stderr)
 
 
 def execute_request_of(command: DaemonCommand) -> ExecuteRequest:
-    """A command for a daemon, as it travels.
+    """Convert a command for a daemon to its message.
 
     Raises:
-        InvalidArgumentError: An argument of a kind that cannot travel.
+        InvalidArgumentError: An argument has a type that cannot be sent.
 
     """
     return ExecuteRequest(
@@ -93,7 +93,7 @@ def execute_request_of(command: DaemonCommand) -> ExecuteRequest:
 
 
 def daemon_of(daemon: Daemon) -> cluster_pb2.Daemon:
-    """What is known of a daemon."""
+    """Convert the state of a daemon to its message."""
     record = daemon.record
     message = cluster_pb2.Daemon(
         type=daemon.kind,
@@ -114,7 +114,7 @@ def daemon_of(daemon: Daemon) -> cluster_pb2.Daemon:
 def series_of(
     daemon: Daemon, ring: Ring, slot: Slot, *, latest: bool
 ) -> cluster_pb2.CounterSeries | None:
-    """The points of one of a daemon's counters, or the newest alone; None if there is none."""
+    """Convert a counter's points, or (``latest``) the newest one; None if there are none."""
     points = [newest] if latest and (newest := ring.latest(slot)) else []
     if not latest:
         points = ring.points(slot)
@@ -129,7 +129,7 @@ def series_of(
 
 
 def stamp(at: float) -> Timestamp:
-    """Wall time in seconds since 1970, as it travels."""
+    """Convert wall time in seconds since 1970 to a ``Timestamp``."""
     message = Timestamp()
     message.FromNanoseconds(int(at * 1e9))
     return message

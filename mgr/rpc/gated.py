@@ -1,7 +1,7 @@
-"""Which calls speak as the active, and how they are kept from doing so under a shut gate.
+"""Gating of gRPC calls: a call that answers as the active is answered only in a valid term.
 
-The table names every method that this server has; the interceptor applies it, so that no servicer
-asks the gate itself. Why each kind is handled as it is: docs/adr/0037.
+The table lists every method of this server. The interceptor applies it, so that no servicer has to
+check the gate itself. The reasons for each kind of gating are in docs/adr/0037.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mgr.errors import (
 )
 
 GRACE_S: Final = 2.0
-"""Streams of a suspended active wait this long, in silence, for the same term to be proven again.
-An election inside etcd takes about a second."""
+"""Time that streams of a suspended active stay open without messages until the same term is
+confirmed again. A leader election inside etcd takes about a second."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -41,17 +41,17 @@ class Gating(Enum):
     """How a method depends on the gate."""
 
     OPEN = auto()
-    """Any manager answers, at any time: the answer does not claim to be the active's."""
+    """Any manager answers, at any time: the answer does not depend on being active."""
     READ = auto()
-    """Unary: answered only if the term holds when the data is complete."""
+    """Unary: answered only if the term is valid when the data is complete."""
     CHANGE = auto()
-    """Unary: as READ, and not begun before the gate admits it."""
+    """Unary: as READ, and begun only when the gate accepts new work."""
     COMMAND = auto()
-    """The dispatcher asks the gate for each command, before and after it."""
+    """The dispatcher checks the gate for each command, before and after it."""
     SESSION = auto()
-    """A stream of commands: takes no more when it is over, and answers what it has taken."""
+    """A stream of commands: accepts no more after the term, and answers those accepted before."""
     STREAM = auto()
-    """Each message waits until the term holds; it ends with the term."""
+    """Each message waits until the term is valid; the stream ends with the term."""
 
 
 class Rule(NamedTuple):
@@ -65,15 +65,15 @@ RULES: Final[Mapping[str, Rule]] = {
     "/mgr.rpc.v1.CommandService/Execute": Rule(Gating.COMMAND, "one command"),
     "/mgr.rpc.v1.CommandService/Session": Rule(Gating.SESSION, "many commands"),
     "/mgr.rpc.v1.CommandService/DescribeCommands": Rule(
-        Gating.READ, "only the active knows which commands there are"
+        Gating.READ, "only the active has the table of commands"
     ),
     "/mgr.rpc.v1.ManagerService/GetStatus": Rule(
-        Gating.OPEN, "says how this manager stands, 'suspended' included"
+        Gating.OPEN, "returns the state of this manager, 'suspended' included"
     ),
     "/mgr.rpc.v1.ManagerService/WatchActive": Rule(
         Gating.OPEN, "every manager's view; a suspended one does not name itself"
     ),
-    "/mgr.rpc.v1.ManagerService/Fail": Rule(Gating.CHANGE, "gives up the term"),
+    "/mgr.rpc.v1.ManagerService/Fail": Rule(Gating.CHANGE, "gives up leadership"),
     "/mgr.rpc.v1.ManagerService/FollowLog": Rule(Gating.STREAM, "the cluster log is the active's"),
     "/mgr.rpc.v1.ClusterService/Report": Rule(Gating.STREAM, "daemons belong to the active"),
     "/mgr.rpc.v1.ClusterService/ListDaemons": Rule(Gating.READ, "the fleet is the active's"),
@@ -81,20 +81,20 @@ RULES: Final[Mapping[str, Rule]] = {
     "/mgr.rpc.v1.ClusterService/GetMap": Rule(Gating.READ, "the newest version is the active's"),
     "/mgr.rpc.v1.ClusterService/ListMaps": Rule(Gating.READ, "the newest version is the active's"),
     "/mgr.rpc.v1.ClusterService/SetMap": Rule(Gating.CHANGE, "publishes"),
-    "/mgr.rpc.v1.ClusterService/RemoveMap": Rule(Gating.CHANGE, "withdraws"),
+    "/mgr.rpc.v1.ClusterService/RemoveMap": Rule(Gating.CHANGE, "removes"),
     "/mgr.rpc.v1.ClusterService/WatchMaps": Rule(Gating.STREAM, "the newest version is sent"),
-    "/grpc.health.v1.Health/Check": Rule(Gating.OPEN, "asks the gate: SERVING while it admits"),
-    "/grpc.health.v1.Health/Watch": Rule(Gating.OPEN, "asks the gate: SERVING while it admits"),
+    "/grpc.health.v1.Health/Check": Rule(Gating.OPEN, "SERVING while the gate accepts new work"),
+    "/grpc.health.v1.Health/Watch": Rule(Gating.OPEN, "SERVING while the gate accepts new work"),
     "/grpc.health.v1.Health/List": Rule(Gating.OPEN, "not served here: UNIMPLEMENTED"),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule(
         Gating.OPEN, "describes the interface, which no term changes"
     ),
 }
-"""Every method, by its full name, and what it asks of the gate."""
+"""The gating of every method, by its full name."""
 
 STATE_INDEPENDENT: Final = (NotActiveError, TermLostError, StoreUnavailableError, InternalError)
-"""Errors that no state of this manager made true, so that they may be told at any time. All
-others say something of its state (there is no such map) and are answers like any other."""
+"""Errors that do not depend on this manager's data, so that they may be sent at any time. All other
+errors reveal data (there is no such map) and are gated like answers."""
 
 NOT_BEGUN: Final = (
     InvalidArgumentError,
@@ -103,52 +103,52 @@ NOT_BEGUN: Final = (
     ModuleNotReadyError,
     ModuleFailedError,
 )
-"""What a command is refused with before it runs, because of commands, rights and modules as this
-manager knows them."""
+"""Errors of a command that does not run because of this manager's view of commands, capabilities
+and modules."""
 
 T = TypeVar("T")
 
 
 class Gate(Protocol):
-    """May this manager answer as the active, now? ``mgr.worker.gate`` says more."""
+    """Decides whether this manager may answer as the active now; see ``mgr.worker.gate``."""
 
     @property
     def term(self) -> int:
-        """The term that was proven last, 0 if this manager never led."""
+        """The last confirmed term, 0 if this manager never led."""
         ...
 
     @property
     def deadline_s(self) -> float:
-        """The moment at which it shuts, or shut, by itself."""
+        """The moment at which the gate closes, or closed, unless the term is confirmed again."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether it is shut for good."""
+        """Whether the term is over for good."""
         ...
 
     def term_valid(self) -> bool:
-        """Whether something may be answered at this instant."""
+        """Return whether a result may be answered now."""
         ...
 
     def accepts(self) -> bool:
-        """Whether something new may begin at this instant."""
+        """Return whether new work may begin now."""
         ...
 
     async def wait_accepting(self, *, until_s: float) -> None:
-        """Return as soon as it admits, or raise ``NotActiveError``."""
+        """Wait until ``accepts`` is true, or raise ``NotActiveError``."""
         ...
 
     async def wait_term_valid(self, *, until_s: float) -> None:
-        """Return as soon as it holds, or raise ``TermLostError``."""
+        """Wait until ``term_valid`` is true, or raise ``TermLostError``."""
         ...
 
     async def wait_answerable(self, *, until_s: float) -> None:
-        """Return as soon as it holds, or raise ``NotActiveError``."""
+        """Wait until ``term_valid`` is true, or raise ``NotActiveError``."""
         ...
 
     async def wait_changed(self) -> None:
-        """Wait until it was opened, drained or ended."""
+        """Wait until the gate is opened, drained or ended."""
         ...
 
     def subscribe(self, listener: Callable[[], None]) -> None:
@@ -156,23 +156,23 @@ class Gate(Protocol):
         ...
 
     def refusal(self) -> NotActiveError:
-        """What to tell callers: who leads instead, if somebody is known."""
+        """Return the error for callers; it names the new active if that is known."""
         ...
 
 
 class WaitForTerm(Protocol):
-    """Waits until the term holds."""
+    """Waits until the term is valid."""
 
     async def __call__(self, *, until_s: float) -> None:
-        """Return then, or raise at the moment ``until_s``."""
+        """Return once it is valid, or raise at the moment ``until_s``."""
         ...
 
 
 class GatedStreams:
-    """The open streams of one term; ends them when that is over or was silent for too long."""
+    """The open streams of one term; ends them when it ends or is not confirmed for too long."""
 
     def __init__(self, gate: Gate, clock: Clock, *, grace_s: float) -> None:
-        """End streams ``grace_s`` seconds after ``gate`` shut by itself, at once if for good."""
+        """End streams ``grace_s`` seconds after the deadline of ``gate``, at once if it ended."""
         self._gate = gate
         self._clock = clock
         self._grace_s = grace_s
@@ -183,10 +183,10 @@ class GatedStreams:
 
     @contextlib.contextmanager
     def endable(self) -> Iterator[None]:
-        """Let the current task's block end with the term.
+        """End the block of the current task when the term ends.
 
         Raises:
-            NotActiveError: The term is over, or was not proven again within the grace.
+            NotActiveError: The term is over, or was not confirmed again within the grace.
 
         """
         task = asyncio.current_task()
@@ -209,14 +209,14 @@ class GatedStreams:
             self._cancelled.discard(task)
 
     def _term_over(self) -> bool:
-        # A manager that never led refuses by its role: there is no term to be over.
+        # Term 0: this manager never led. Its role refuses the call, so no term can be over.
         return self._gate.term > 0 and (self._gate.ended or self._left_s() <= 0)
 
     def _left_s(self) -> float:
         return self._gate.deadline_s + self._grace_s - self._clock.now()
 
     def _end_if_over(self) -> None:
-        """End all streams if the term is over; look again at the moment when it may be."""
+        """End all streams if the term is over; otherwise check again when it may be."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -230,19 +230,19 @@ class GatedStreams:
 
 
 class GateEnforcer:
-    """Applies the table to behaviours."""
+    """Applies the table to the methods' behaviours."""
 
     def __init__(self, gate: Gate, clock: Clock, *, hold_s: float) -> None:
-        """Ask ``gate``; a call waits at most ``hold_s`` seconds for the term to be proven again."""
+        """Check ``gate``; a call waits at most ``hold_s`` seconds for the term to be confirmed."""
         self._gate = gate
         self._clock = clock
         self._hold_s = hold_s
         self._streams = GatedStreams(gate, clock, grace_s=min(GRACE_S, hold_s))
 
     def behaviour(self, method: str, inner: Behaviour, *, reads: bool) -> Behaviour:
-        """Return ``inner``, the behaviour of ``method``, as the table wants it.
+        """Wrap ``inner``, the behaviour of ``method``, according to the table.
 
-        ``reads``: it reads a stream of requests, so its end is seen there.
+        ``reads``: it reads a stream of requests, so it is ended while it reads.
         """
         match RULES[method].gating:
             case Gating.READ:
@@ -257,12 +257,12 @@ class GateEnforcer:
                 return inner
 
     async def command(self, running: Awaitable[T]) -> T:
-        """Return what a command returns. The dispatcher asks the gate for it.
+        """Await a command and return its result. The dispatcher checks the gate for the command.
 
         Raises:
-            NotActiveError: It was refused by what this manager knows (there is no such command,
-                its module is off), which is not certain under a shut gate. Nothing ran.
-            MgrError: As the command does.
+            NotActiveError: The command was refused because of this manager's view (no such command,
+                module disabled), which may be outdated while the gate is closed. Nothing ran.
+            MgrError: As raised by the command.
 
         """
         try:
@@ -280,7 +280,7 @@ class GateEnforcer:
         return await self._answer_in_term(inner(request, context), self._gate.wait_term_valid)
 
     async def _answer_in_term(self, answering: Awaitable[Any], wait: WaitForTerm) -> Any:
-        # After the data is complete, not before: what was true when the call came may be over.
+        # Checked after the data is complete, not before: the term may end while it is collected.
         try:
             answer = await answering
         except STATE_INDEPENDENT:
@@ -293,7 +293,8 @@ class GateEnforcer:
         return answer
 
     async def _require_term(self) -> None:
-        # After a refusal nothing was done: also for a change it is safe to ask elsewhere.
+        # After a refusal nothing was done, so the client may try another manager, also with a
+        # change: NotActiveError is right here, not TermLostError.
         if self._gate.term and not self._gate.term_valid():
             await self._gate.wait_answerable(until_s=self._until_s())
 
@@ -312,10 +313,10 @@ class GateEnforcer:
 
 
 class _GatedContext:
-    """A call's context whose messages depend on the term; the rest is the inner one's."""
+    """Context of a call whose messages depend on the term. Delegates everything else."""
 
     def __init__(self, context: Context, gate: Gate | None, streams: GatedStreams) -> None:
-        """End reading with ``streams``; messages wait for ``gate`` if there is one."""
+        """End reads with ``streams``; writes wait for ``gate`` if there is one."""
         self._context = context
         self._gate = gate
         self._streams = streams
@@ -326,7 +327,7 @@ class _GatedContext:
             return await self._context.read()
 
     async def write(self, message: Any) -> None:
-        """Send ``message`` as soon as the term holds; the stream's end cancels the wait."""
+        """Send ``message`` once the term is valid; the wait is cancelled when the stream ends."""
         while self._gate is not None and not self._gate.term_valid():
             await self._gate.wait_changed()
         await self._context.write(message)

@@ -1,16 +1,15 @@
-"""``grpc.health.v1``: the process lives, and whether our services are served here, now.
+"""``grpc.health.v1``: reports whether the process lives and whether it serves our services now.
 
-Not the servicer of grpcio-health-checking: that one changes its answer in a coroutine, and
-between the gate's shutting and the loop's next turn it would still say SERVING. Here the
-change is one plain call, made together with the gate's; and since that shuts by the clock as
-well, it is asked before SERVING is sent.
+The servicer of grpcio-health-checking is not used: it changes its answer in a coroutine, so after
+the gate closes it would answer SERVING until the event loop runs that coroutine. Here the change is
+a plain call, made together with that of the gate. As the gate also closes by the clock, it is
+checked before SERVING is sent.
 """
 
 # ruff: noqa: N802 - the methods are named by the proto
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from mgr.errors import MgrError
 from mgr.rpc.interceptor import refuse
 from mgr.rpc.streams import Streams
+from mgr.waiting import Broadcast
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Status = health_pb2.HealthCheckResponse.ServingStatus
@@ -29,24 +29,22 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # untyped base
-    """Answers and announces. The empty name means the process and is always SERVING."""
+    """Answers ``Check`` and ``Watch``. The empty name means the process and is always SERVING."""
 
     def __init__(
         self, services: Iterable[str], streams: Streams, accepts: Callable[[], bool]
     ) -> None:
-        """Begin with every service NOT_SERVING; none is served while ``accepts`` says False."""
+        """Begin with every service NOT_SERVING; none is SERVING while ``accepts`` returns False."""
         self._status: dict[str, Any] = {"": SERVING} | dict.fromkeys(services, NOT_SERVING)
-        self._changed = asyncio.Event()
+        self._changed = Broadcast()
         self._streams = streams
         self._accepts = accepts
 
     def set_serving(self, *, serving: bool) -> None:
-        """Change what is answered from this moment on, and tell the watchers."""
+        """Change the answer from this moment on, and notify the watchers."""
         for service in self._status.keys() - {""}:
             self._status[service] = SERVING if serving else NOT_SERVING
-        # A fresh event for the next change: each watcher wakes exactly once for this one.
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.notify()
 
     async def Check(
         self, request: health_pb2.HealthCheckRequest, context: Context
@@ -65,7 +63,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
         try:
             with self._streams.endable():
                 while True:
-                    changed = self._changed
+                    changed = self._changed.next
                     status = self._now(request.service)
                     if status != sent:
                         sent = status

@@ -1,4 +1,4 @@
-"""The edge: whatever a servicer raises leaves the process as a status, here and nowhere else."""
+"""Interceptor that converts every error of a servicer to a gRPC status. It is the only place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mgr.rpc.status import code_of, status_of, trailers_of
 
 OURS: Final = "/mgr.rpc.v1."
 REPORT: Final = f"{OURS}ClusterService/Report"
-"""Its messages come by the thousand from whoever connects: they have a limit of their own."""
+"""Any client can send its messages, by the thousand, so they have a size limit of their own."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -32,16 +32,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MalformedMessage:
-    """Stands for a message that was not read: not UTF-8, cut, too large; ``error`` says which."""
+    """Stands for a message that was not decoded; ``error`` has the reason (too large, ...)."""
 
     error: MgrError
 
 
 class StatusInterceptor(grpc.aio.ServerInterceptor):
-    """Turns ``MgrError`` into its status, and everything else into INTERNAL and a log line."""
+    """Converts ``MgrError`` to its status, and any other exception to INTERNAL and a log line."""
 
     def __init__(self, authorizer: Authorizer, enforcer: GateEnforcer) -> None:
-        """Let through what ``authorizer`` allows, under the gate as ``enforcer`` applies it."""
+        """Pass calls that ``authorizer`` allows; ``enforcer`` applies the gate to them."""
         self._authorizer = authorizer
         self._enforcer = enforcer
         self._wrapped: dict[str, Any] = {}
@@ -51,7 +51,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[Any], Awaitable[Any]],
         handler_call_details: Any,
     ) -> Any:
-        """Wrap the handlers of our own services; health and reflection speak for themselves."""
+        """Wrap the handlers of our own services; health and reflection are left unchanged."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
         if handler is None or not method.startswith(OURS):
@@ -71,8 +71,8 @@ async def refuse(context: Context, error: MgrError) -> NoReturn:
 
 
 def internal(doing: str, error: Exception) -> InternalError:
-    """Log ``error`` with its traceback; what the client hears has none."""
-    log.error("a call failed unexpectedly", exc_info=error, extra={"doing": doing})
+    """Log ``error`` with its traceback; return the error for the client, which has none."""
+    log.error("call failed with an unexpected error", exc_info=error, extra={"doing": doing})
     return InternalError("internal error: the manager's log has the reason")
 
 
@@ -116,7 +116,7 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
 def _lenient(
     deserialize: Callable[[bytes], H], bytes_max: float
 ) -> Callable[[bytes], H | MalformedMessage]:
-    # Left alone, gRPC answers a message that cannot be read with UNKNOWN and a Python error.
+    # By default gRPC answers a message that cannot be decoded with UNKNOWN and a Python error.
     def read(data: bytes) -> H | MalformedMessage:
         if len(data) > bytes_max:
             why = f"a message of {len(data)} bytes; the limit is {bytes_max}"

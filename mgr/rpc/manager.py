@@ -1,4 +1,4 @@
-"""The manager service: what a manager knows of the cluster, and the cluster log."""
+"""The manager service: the state of this manager, the active, hand-over, and the cluster log."""
 
 # ruff: noqa: N802 - the methods are named by the proto
 
@@ -29,7 +29,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class ServerIdentity:
-    """Who answers."""
+    """Identity of the manager that answers."""
 
     name: str
     cluster: str
@@ -50,9 +50,10 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
         note_of: Callable[[], str],
         term_of: Callable[[], int],
     ) -> None:
-        """Answer as ``identity``; ``note_of`` says why it stands as it stands.
+        """Answer as ``identity``.
 
-        ``term_of`` says in which term it leads, if it does.
+        ``note_of`` returns the reason for the manager's state, ``term_of`` the term in which it
+        leads, if it does.
         """
         self._identity = identity
         self._role_of = role_of
@@ -64,7 +65,7 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
     async def GetStatus(
         self, _request: manager_pb2.GetStatusRequest, _context: Context
     ) -> manager_pb2.GetStatusResponse:
-        """Say what this manager is and what it knows."""
+        """Return the state of this manager and its view of the cluster."""
         leader = self._view.leader()
         return manager_pb2.GetStatusResponse(
             name=self._identity.name,
@@ -78,12 +79,12 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
             view_age=_duration(self._view.age_s()),
         )
 
-    # Streams are served by the writer's way: cancelling the task then reaches the handler,
-    # wherever it waits. The stubs know generators only.
+    # Streams are served with context.write, not with a generator: a cancellation then reaches the
+    # handler wherever it waits. The type stubs allow generators only.
     async def WatchActive(  # type: ignore[override]
         self, _request: manager_pb2.WatchActiveRequest, context: Context
     ) -> None:
-        """Say who leads, at once and then at every change."""
+        """Send the active manager, at once and then at every change."""
         with self._streams.endable():
             async with contextlib.aclosing(self._view.changes()) as changes:
                 async for leader in changes:
@@ -106,11 +107,11 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
     async def FollowLog(  # type: ignore[override]
         self, request: manager_pb2.FollowLogRequest, context: Context
     ) -> None:
-        """Send the last lines, the marker, then what comes."""
+        """Send the last lines, the marker, then each new line."""
         log = self._role_of().log
         if log is None:
             raise not_active_error(self._view.leader(), self._identity.name)
-        # Not the view's, which may show the successor already.
+        # Not the term of the view, which may already show the next active.
         term = self._term_of()
         with (
             self._streams.endable(),
@@ -153,7 +154,7 @@ def _active(leader: LeaderView | None) -> manager_pb2.Active | None:
 
 
 def _filter(request: manager_pb2.FollowLogRequest) -> Filter:
-    # The wire's 0 is "unspecified", so its numbers stand one above those of Priority.
+    # 0 means "unspecified" in the protocol, so its numbers are those of Priority plus one.
     try:
         lowest = Priority(max(request.priority - 1, 0))
     except ValueError:
@@ -188,7 +189,7 @@ def _timestamp(at: datetime) -> Timestamp:
 
 
 def _duration(seconds: float) -> Duration | None:
-    # A mirror that was never current is infinitely old; the wire says that by saying nothing.
+    # A mirror that was never current is infinitely old; the field is then left unset.
     if not math.isfinite(seconds):
         return None
     return span(seconds)

@@ -1,4 +1,4 @@
-"""The cluster service's half about maps: translates between the wire and ``mgr.cluster.maps``."""
+"""The map calls of the cluster service: they translate between gRPC and ``mgr.cluster.maps``."""
 
 # ruff: noqa: N802 - the methods are named by the proto
 
@@ -29,7 +29,7 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
     def __init__(
         self, name: str, *, role_of: Callable[[], Role], view: ClusterView, streams: Streams
     ) -> None:
-        """Answer as manager ``name``; ask ``role_of`` anew at each call."""
+        """Answer as manager ``name``; take the role from ``role_of`` at each call."""
         self._name = name
         self._role_of = role_of
         self._view = view
@@ -38,11 +38,11 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
     async def GetMap(
         self, request: cluster_pb2.GetMapRequest, _context: Context
     ) -> cluster_pb2.GetMapResponse:
-        """Show one map."""
+        """Return one map."""
         maps = self._maps()
         found = maps.find(request.name)
         if found is None:
-            # The manager's own: of ten thousand daemons it takes long to write one down.
+            # A document of the manager itself: with ten thousand daemons encoding it takes long.
             found = await run_in_thread("get-map", partial(maps.get, request.name))
         return cluster_pb2.GetMapResponse(map=_message(found))
 
@@ -68,15 +68,15 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
     async def RemoveMap(
         self, request: cluster_pb2.RemoveMapRequest, _context: Context
     ) -> cluster_pb2.RemoveMapResponse:
-        """Withdraw a map."""
+        """Remove a map."""
         await self._maps().remove(request.name, _expected(request))
         return cluster_pb2.RemoveMapResponse()
 
-    # By the writer's way, as in ``mgr.rpc.manager``.
+    # Served with context.write, as in ``mgr.rpc.manager``.
     async def WatchMaps(  # type: ignore[override]
         self, request: cluster_pb2.WatchMapsRequest, context: Context
     ) -> None:
-        """Send each map, the marker, then what changes."""
+        """Send each map, the marker, then each change."""
         with self._streams.endable(), self._maps().watch(request.prefix) as watch:
             for each in watch.first():
                 await context.write(cluster_pb2.WatchMapsResponse(map=_message(each)))

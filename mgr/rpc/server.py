@@ -1,4 +1,4 @@
-"""The gRPC server of a worker: open from its first second, whichever part it plays."""
+"""The gRPC server of a worker. It is open from the start, as a standby and as the active."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mgr.clock import Clock
 from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
-from mgr.host.worker_context import version
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
@@ -34,23 +33,24 @@ from mgr.rpc.v1 import (
 )
 from mgr.settings import Settings, advertised_address, split_address
 from mgr.tls import Tls
+from mgr.version import installed_version
 
 SERVICES: Final = (
     command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name,
     manager_pb2.DESCRIPTOR.services_by_name["ManagerService"].full_name,
     cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
 )
-"""Ours, as ``grpc.health.v1`` and reflection name them."""
+"""Full names of our services, for ``grpc.health.v1`` and reflection."""
 
 KEEPALIVE_MS: Final = 10_000
 PING_TIMEOUT_MS: Final = 2_000
-"""A peer that answers no ping for this long is gone. gRPC's own default is a minute."""
+"""A peer that does not answer a ping for this long counts as gone. gRPC's default is a minute."""
 CLIENT_PING_MS_MIN: Final = 4_000
-"""Clients may ping every 5 s; with gRPC's default (5 min) they would be cut off for it."""
+"""Clients may ping every 5 s; with gRPC's default (5 min) they would be disconnected for that."""
 
 
 class GrpcServer:
-    """A running server. ``address`` is what clients are told, its port the one that was bound."""
+    """A running server. ``address`` is the one published to clients, with the bound port."""
 
     def __init__(
         self, server: grpc.aio.Server, address: str, health: HealthServicer, streams: Streams
@@ -62,14 +62,14 @@ class GrpcServer:
         self._streams = streams
 
     def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the name asks the question
-        """Say in ``grpc.health.v1`` whether our services are served here. At once; idempotent."""
+        """Set the status of our services in ``grpc.health.v1``. At once; idempotent."""
         self._health.set_serving(serving=serving)
 
     async def close(self, grace_s: float) -> None:
-        """Take no new calls, let running ones finish for ``grace_s``, then cancel them.
+        """Accept no new calls, let running ones finish for ``grace_s`` seconds, then cancel them.
 
         Streams end at once, UNAVAILABLE with the address of the new active if there is one; a
-        session answers what it has taken first.
+        session first answers the commands that it has accepted.
         """
         self._health.set_serving(serving=False)
         self._streams.end()
@@ -88,8 +88,8 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``.
 
-    ``role_of`` is asked at every call: a port serves a standby and, after its promotion, the
-    active, which asks ``gate`` (``mgr.rpc.gated``). ``note_of`` says why it stands as it does.
+    ``role_of`` is called for each request: the port serves a standby and, after promotion, the
+    active, gated by ``gate`` (``mgr.rpc.gated``). ``note_of`` returns the reason for its state.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
@@ -109,7 +109,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(
-            ServerIdentity(settings.id, settings.cluster, version(), incarnation),
+            ServerIdentity(settings.id, settings.cluster, installed_version(), incarnation),
             role_of=role_of,
             view=view,
             streams=streams,
@@ -148,7 +148,7 @@ def _bind(server: grpc.aio.Server, settings: Settings) -> int:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError:
-        # gRPC says no more than that it failed.
+        # gRPC's error does not contain a reason.
         raise CannotListenError(
             f"grpc_listen: cannot listen on {listen}: the port is taken or the address is not "
             "this machine's"
@@ -166,11 +166,11 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
-        # Off, or a second manager would share the port in silence and get half of the calls.
+        # Off: otherwise a second manager could share the port unnoticed and get half of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.grpc_message_bytes_max),
         ("grpc.max_concurrent_streams", settings.grpc_streams_max),
-        # A fleet comes back at once. Left alone, gRPC sheds what is above a thousand.
+        # A whole fleet may reconnect at once. By default gRPC rejects calls above a thousand.
         ("grpc.server.max_pending_requests", settings.grpc_streams_max),
         ("grpc.server.max_pending_requests_hard_limit", 2 * settings.grpc_streams_max),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),

@@ -1,4 +1,4 @@
-"""One session: many commands in flight over one stream, each answered when it is ready."""
+"""Server side of a command session: many concurrent commands over one stream."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mgr.rpc.v1.command_pb2 import SessionResponse
 
 
 class SessionHandler:
-    """One client's stream. Ends when the client says so, goes away, or the server closes.
+    """Handles one client's stream until the client closes it or goes away, or the server closes.
 
-    A client that has said its last word still gets every answer. One that is gone gets none:
-    its commands are cancelled, and those that had not begun never begin.
+    A client that has closed its side still gets every answer. If the client is gone, its commands
+    are cancelled, and those that have not begun never begin.
     """
 
     def __init__(
@@ -31,18 +31,18 @@ class SessionHandler:
         streams: Streams,
         caller: Caller,
     ) -> None:
-        """Serve the stream of ``context``, on which ``caller`` asks."""
+        """Serve the stream of ``context``, opened by ``caller``."""
         self._context = context
         self._streams = streams
         self._calls = Calls(execute, self._write, clock=clock, caller=caller)
-        # gRPC takes one message at a time for a stream; tasks that answer queue up here.
+        # gRPC accepts one write at a time for a stream; tasks that answer wait for this lock.
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve until the stream ends.
 
         Raises:
-            MgrError: Why the stream ends, if not by the client's wish.
+            MgrError: The reason why the stream ends, unless the client closed it.
 
         """
         async with asyncio.TaskGroup() as tasks:
@@ -51,7 +51,7 @@ class SessionHandler:
             raise ended
 
     async def _read(self, tasks: asyncio.TaskGroup) -> MgrError | None:
-        # Returns its error: raised inside the group, it would cancel the commands that run.
+        # The error is returned: if raised inside the group, it would cancel the running commands.
         try:
             with self._streams.endable():
                 while (message := await self._context.read()) is not grpc.aio.EOF:

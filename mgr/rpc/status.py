@@ -1,8 +1,8 @@
-"""How an error leaves the process over gRPC, and how a client gets it back.
+"""Conversion of errors to gRPC statuses in the server, and back to errors in the client.
 
-One table of codes, one form: a ``google.rpc.Status`` with exactly one ``ErrorInfo`` whose
-reason is the error class's and whose domain is ``mgr.rpc.v1``. Servers and clients share this
-file, so what one writes the other reads.
+An error is sent as a ``google.rpc.Status`` with exactly one ``ErrorInfo``, whose reason is that of
+the error class and whose domain is ``mgr.rpc.v1``. Servers and clients share this file, so that
+both use the same table of codes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mgr.errors import MgrError, NotActiveError
 
 DOMAIN: Final = "mgr.rpc.v1"
 DETAILS_KEY: Final = "grpc-status-details-bin"
-"""The trailer in which a ``google.rpc.Status`` travels, as every gRPC implementation knows it."""
+"""The trailer with the ``google.rpc.Status``, the same in every gRPC implementation."""
 
 CODES: Final[dict[type[MgrError], StatusCode]] = {
-    # UNAVAILABLE is what stock clients retry on their own: only where nothing ran.
+    # Default gRPC clients retry UNAVAILABLE on their own, so it is used only if nothing ran.
     MgrError: StatusCode.INTERNAL,
     errors.NotActiveError: StatusCode.UNAVAILABLE,
     errors.UnreachableError: StatusCode.UNAVAILABLE,
@@ -58,41 +58,42 @@ FIELDS: Final[dict[type[MgrError], tuple[str, ...]]] = {
     errors.MayHaveRunError: ("term",),
     errors.ReportRefusedError: ("rule",),
 }
-"""Attributes that travel as ``ErrorInfo.metadata`` under their own names."""
+"""Attributes that are sent as ``ErrorInfo.metadata`` under their own names."""
 
 NUMERIC: Final[dict[str, type[int | float]]] = {"term": int, "age_s": float}
-"""Those of them that are no texts; 0 travels as nothing."""
+"""Types of those attributes that are numbers; 0 is sent as an empty string."""
 
 BARE: Final[dict[StatusCode, type[MgrError]]] = {
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
     StatusCode.INVALID_ARGUMENT: errors.InvalidArgumentError,
-    # The connection broke, or somebody cut the call off: what was sent may have run.
+    # The connection broke, or the call was cancelled: the command may have run.
     StatusCode.UNAVAILABLE: errors.OutcomeUnknownError,
     StatusCode.CANCELLED: errors.OutcomeUnknownError,
     StatusCode.RESOURCE_EXHAUSTED: errors.OverloadedError,
 }
-"""What a status without our ``ErrorInfo`` means: it came from gRPC itself, on either side."""
+"""Error class for a status without our ``ErrorInfo``: it came from gRPC itself, on either side."""
 
 NEVER_SENT: Final = ("failed to connect", "DNS resolution failed", "connections to all backends")
-"""How gRPC's own texts begin when a call did not leave this machine. Any other: it may have."""
+"""Beginnings of gRPC's texts for a call that was not sent. With any other it may have been sent."""
 HANDSHAKE: Final = "Tls handshake failed"
 CLOSED: Final = "Socket closed"
-"""All that gRPC says of a server that hangs up because it wants TLS, or a certificate."""
+"""gRPC's whole text when a server disconnects because it requires TLS or a certificate."""
 
 MESSAGE_BYTES_MAX: Final = 1600
 FIELD_BYTES_MAX: Final = 400
-"""A status travels twice in the trailers, once percent-encoded; clients take 8 KiB in all."""
+"""Limits of texts. A status is sent twice in the trailers, once percent-encoded, and clients accept
+8 KiB in total."""
 
 _NUMBERS: Final[dict[int, StatusCode]] = {code.value[0]: code for code in StatusCode}
 
 
 def code_of(error: MgrError) -> StatusCode:
-    """Return the code an error leaves this process with: its own or its parent's."""
+    """Return the gRPC code of an error: that of its class or of the nearest parent class."""
     return next(CODES[family] for family in type(error).__mro__ if family in CODES)
 
 
 def status_of(error: MgrError) -> status_pb2.Status:
-    """Put an error into the form in which it travels."""
+    """Convert an error to its ``google.rpc.Status``."""
     info = error_details_pb2.ErrorInfo(
         reason=error.reason,
         domain=DOMAIN,
@@ -116,23 +117,23 @@ def trailers_of(status: status_pb2.Status) -> tuple[tuple[str, bytes], ...]:
 
 
 def error_of(failed: grpc.aio.AioRpcError) -> MgrError:
-    """Turn a failed call back into the error that the manager raised.
+    """Convert a failed call back to the error that the manager raised.
 
-    A failure of gRPC itself (nobody listens, the deadline passed, a message was too large)
-    becomes the class of the same meaning.
+    A failure of gRPC itself (connection refused, deadline exceeded, message too large) becomes an
+    error of the corresponding class.
     """
     status = _status_in(failed)
     return error_in(status) if status else _bare(failed.code(), failed.details() or "")
 
 
 def from_manager(failed: grpc.aio.AioRpcError) -> bool:
-    """Whether a manager said this, not gRPC on either side or something between."""
+    """Return whether a manager sent this error, not gRPC on either side or a proxy."""
     status = _status_in(failed)
     return status is not None and _info_in(status) is not None
 
 
 def error_in(status: status_pb2.Status) -> MgrError:
-    """Read the error out of a status that arrived as a message."""
+    """Convert a status that was received as a message to its error."""
     info = _info_in(status)
     if info is not None:
         return _rebuilt(info, status.message)
@@ -156,7 +157,7 @@ def _status_in(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
             try:
                 return status_pb2.Status.FromString(value)
             except DecodeError:
-                return None  # not ours: judged by its code
+                return None  # not ours: classified by its code
     return None
 
 
@@ -171,12 +172,12 @@ def _info_in(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
 def _rebuilt(info: error_details_pb2.ErrorInfo, message: str) -> MgrError:
     family = next((known for known in families() if known.reason == info.reason), None)
     if family is None or family is MgrError:
-        # A newer manager's reason, or INTERNAL: the root of the family is never raised itself.
+        # A reason of a newer version, or INTERNAL: MgrError itself is never raised.
         return errors.InternalError(message)
     fields = _fields(family)
     if not fields:
         return family(message)
-    # Past __init__: these constructors compose messages, and this message is composed already.
+    # Without __init__: these constructors compose the message, which is complete already.
     error = family.__new__(family)
     Exception.__init__(error, message)
     for name in fields:
@@ -198,8 +199,8 @@ def _bare(code: StatusCode, details: str) -> MgrError:
 
 
 def _why_not_sent(details: str) -> str:
-    """What gRPC says last, which is what the operating system or OpenSSL said."""
-    details = details.removesuffix(": OK")  # so it ends where certificates do not fit
+    """Return the last part of gRPC's text: the error of the operating system or of OpenSSL."""
+    details = details.removesuffix(": OK")  # the ending when certificates do not match
     why = details.rpartition(": ")[2]
     if HANDSHAKE in details:
         return f"{HANDSHAKE}: {why}"

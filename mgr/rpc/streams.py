@@ -1,4 +1,4 @@
-"""The open streams of a server, so that it can end them in good order."""
+"""The open streams of a server, so that it can end them when it closes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Final
 from mgr.errors import MgrError
 
 HEARTBEAT_S: Final = 5.0
-"""A stream with nothing to say shows this often that it lives."""
+"""Interval of empty messages on an idle stream, which show that it is alive."""
 
 
 class Streams:
-    """Every stream that would otherwise last until its client goes away."""
+    """Tracks every stream that would otherwise last until its client goes away."""
 
     def __init__(self, refusal: Callable[[], MgrError]) -> None:
-        """End streams with what ``refusal`` returns: where the client may go instead."""
+        """End streams with the error from ``refusal``, which names the new active if known."""
         self._refusal = refusal
         self._open: set[asyncio.Task[object]] = set()
         self._ending = asyncio.Event()
 
     @contextlib.contextmanager
     def endable(self) -> Iterator[None]:
-        """Let ``end`` end the current task's block with the refusal.
+        """Register the block of the current task, so that ``end`` ends it with the refusal.
 
         Raises:
             MgrError: The server is closing.
@@ -47,7 +47,7 @@ class Streams:
             self._open.discard(task)
 
     def end(self) -> None:
-        """End every open stream, and each that is opened from now on."""
+        """End every open stream and refuse new ones."""
         self._ending.set()
         for task in self._open:
             task.cancel()

@@ -1,13 +1,13 @@
-"""What every store promises, in words that do not mention etcd.
+"""The store's interface, independent of etcd.
 
-A store is a small, strongly consistent key/value store with leases and revisions. Two keep
-these promises: ``memory.py`` (a dictionary on a clock) and ``etcd.py``; one suite,
-``tests/contract``, holds both to them.
+A store is a small, strongly consistent key/value store with leases and revisions. There are two
+implementations: ``memory.py`` (a dictionary on a clock) and ``etcd.py``. The test suite
+``tests/contract`` runs against both.
 
-Every method raises ``StoreUnavailableError`` when the store does not answer in time, and its
-subclass ``OutcomeUnknownError`` when a *write* was sent and no answer came. Then nobody knows
-whether the work was done: the caller reads again, it does not assume. An answer from another
-store than the one that is meant, or from one that was set back to an older state, is no answer.
+Every method raises ``StoreUnavailableError`` if the store does not answer in time, and its subclass
+``OutcomeUnknownError`` if a *write* was sent and not answered. Then it is unknown whether the write
+was done: the caller must read again and not assume either. An answer from the wrong store, or from
+one that was set back to an older state, is treated as no answer.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import msgspec
 
 LeaseId = NewType("LeaseId", int)
 Revision = NewType("Revision", int)
-"""Grows by one with every committed transaction that changes something; never repeats."""
+"""A number that grows by one with every transaction that changes something; never reused."""
 
 NO_LEASE: Final = LeaseId(0)
 ABSENT: Final = Revision(0)
 """The create revision of a key that does not exist."""
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeEncodeError, RecursionError)
-"""What decoding a record's value may raise. Anybody who reaches the store may write anything."""
+"""Errors that decoding a record's value may raise. Any client of etcd may write any value."""
 
 VALUE_BYTES_MAX: Final = 1_400_000
-"""One transaction's keys and values. Etcd refuses requests above 1.5 MiB."""
+"""Most bytes of keys and values in one transaction. Etcd refuses requests above 1.5 MiB."""
 OPERATIONS_MAX: Final = 128
-"""Operations in one transaction. Etcd's default; a longer batch is refused, never split."""
+"""Most operations in one transaction: etcd's default. A longer batch is refused, never split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One key as the store holds it."""
+    """One key and its value, as stored."""
 
     key: str
     value: str
@@ -56,10 +56,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Compare: ``key`` was created at exactly ``revision``; ``ABSENT``: it does not exist.
+    """A compare that holds if ``key`` was created at ``revision``; ``ABSENT``: if it is absent.
 
-    This is the guard. A key that was deleted and made again has another create revision, so
-    whoever proves it proves that the very same incarnation of the key is still there.
+    Fenced writes use it on the leader key. A key that was deleted and created again has another
+    create revision, so the compare holds only while the same incarnation of the key exists.
     """
 
     key: str
@@ -68,7 +68,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Modified:
-    """Compare: ``key`` was last changed at exactly ``revision``."""
+    """A compare that holds if ``key`` was last changed at exactly ``revision``."""
 
     key: str
     revision: Revision
@@ -78,13 +78,13 @@ Compare = Created | Modified
 
 
 def as_seen(key: str, record: Record | None) -> Compare:
-    """The comparison that holds while ``key`` is as it was read."""
+    """Return the compare that holds while ``key`` is unchanged since ``record`` was read."""
     return Created(key, ABSENT) if record is None else Modified(key, record.mod_revision)
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write ``key``; with a lease, the key ends with it."""
+    """Write ``key``; with a lease, the key is deleted when the lease ends."""
 
     key: str
     value: str
@@ -93,14 +93,14 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove ``key``; no error where it is absent."""
+    """Delete ``key``; no error if it is absent."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeletePrefix:
-    """Remove every key that begins with ``prefix``."""
+    """Delete every key that begins with ``prefix``."""
 
     prefix: str
 
@@ -110,12 +110,12 @@ Operation = Put | Delete | DeletePrefix
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a transaction.
+    """The result of a transaction.
 
     Attributes:
-        succeeded: All compares held and all operations were done, at ``revision``.
-        revision: The store's revision at the answer.
-        found: If it did not succeed, the keys asked for by ``otherwise_get``, None if absent.
+        succeeded: Whether all compares held, so that all operations were done at ``revision``.
+        revision: The store's revision when it answered.
+        found: If it did not succeed, the records of ``otherwise_get``, None for absent keys.
 
     """
 
@@ -126,7 +126,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A lease as granted. ``ttl_s`` may be longer than asked: etcd has a floor. Use this one."""
+    """A granted lease. ``ttl_s`` counts; it may be longer than requested: etcd has a minimum."""
 
     lease: LeaseId
     ttl_s: float
@@ -134,9 +134,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A feed's fresh start: the whole prefix. What was known before is replaced by it.
+    """Feed event: the complete content of the prefix. It replaces everything known before.
 
-    Every write that was acknowledged before ``asked_at_s``, on the feed's clock, is in it.
+    It contains every write that was acknowledged before ``asked_at_s``, on the feed's clock.
     """
 
     records: tuple[Record, ...]
@@ -146,10 +146,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """All changes of one revision, or of several that came together, in order.
+    """Feed event: all changes of one revision, or of several that arrived together, in order.
 
-    A deleted key comes with the value None in ``deleted``; ``put`` and ``deleted`` never name
-    the same key.
+    ``deleted`` has the keys that were deleted. No key is in both ``put`` and ``deleted``.
     """
 
     put: tuple[Record, ...]
@@ -159,17 +158,17 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The feed was complete at most a second ago; ``revision`` is the newest it has told of."""
+    """Feed event: the feed was complete a second ago or less; ``revision`` is its newest one."""
 
     revision: Revision
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The feed broke; what is true now is unknown until ``Current`` or ``Listed`` comes again.
+    """Feed event: the feed broke. The present state is unknown until ``Current`` or ``Listed``.
 
-    It means "unknown", never "deleted" and never "unchanged". ``Changed`` may come before: it
-    is what was missed, and does not prove that nothing else was.
+    It means "unknown", never "deleted" and never "unchanged". A ``Changed`` may come earlier: it
+    reports missed changes, but does not prove that there were no others.
     """
 
     why: str
@@ -180,7 +179,7 @@ FeedEvent = Listed | Changed | Current | Interrupted
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """What the store says of itself."""
+    """The version, cluster id and revision that the store reports."""
 
     version: str
     cluster_id: int
@@ -188,10 +187,10 @@ class StoreStatus:
 
 
 class Store(Protocol):
-    """See the module's docstring. All methods run on one event loop."""
+    """A store; see the module's docstring. All methods run on one event loop."""
 
     async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
-        """Read ``key``, linearizably: every write acknowledged before is seen."""
+        """Read ``key`` linearizably: the result includes every write acknowledged before."""
         ...
 
     async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
@@ -209,10 +208,10 @@ class Store(Protocol):
         """Do all ``operations`` in one transaction if every compare in ``when`` holds.
 
         Raises:
-            OutcomeUnknownError: It was sent and no answer came.
-            TooLargeError: Above ``VALUE_BYTES_MAX`` or ``OPERATIONS_MAX``; nothing was sent.
-            InvalidKeyError: A key is empty, holds a NUL or cannot be UTF-8; nothing was sent.
-            LeaseExpiredError: A ``Put`` names a lease that is gone; nothing was done.
+            OutcomeUnknownError: The transaction was sent and not answered.
+            TooLargeError: It is above ``VALUE_BYTES_MAX`` or ``OPERATIONS_MAX``; nothing was sent.
+            InvalidKeyError: A key is empty, has a NUL or cannot be UTF-8; nothing was sent.
+            LeaseExpiredError: A ``Put`` names an expired lease; nothing was done.
 
         """
         ...
@@ -220,11 +219,11 @@ class Store(Protocol):
     async def create(
         self, key: str, value: str, *, lease: LeaseId, timeout_s: float | None = None
     ) -> Revision | None:
-        """Write ``key`` unless another lease holds it; its create revision, or None.
+        """Create ``key``; return its create revision, or None if another lease holds it.
 
-        Asked again with the same lease it gives the same answer: a lost answer is asked for a
-        second time, not guessed. (Without this, a winner that never heard of it would block
-        everyone for good.)
+        Called again with the same lease it returns the same result, so the caller simply repeats
+        a call whose answer was lost. (Otherwise a candidate that won, and lost the answer, would
+        keep the key without leading, and block all others.)
         """
         ...
 
@@ -233,36 +232,93 @@ class Store(Protocol):
         ...
 
     async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
-        """Start the lease's life anew; its length in seconds.
+        """Renew the lease for its full length; return that length in seconds.
 
-        A success proves only that the lease *was* alive: old etcd releases answer it for a
-        revoked lease. Never a proof of leadership.
+        Success proves only that the lease *was* alive: old etcd releases report it for a revoked
+        lease too. It is never a proof of leadership.
 
         Raises:
-            LeaseExpiredError: The lease is gone.
+            LeaseExpiredError: The lease has expired or was revoked.
 
         """
         ...
 
     async def revoke(self, lease: LeaseId, *, timeout_s: float | None = None) -> None:
-        """End the lease and delete its keys; no error where it is gone already."""
+        """End the lease and delete its keys; no error if it has ended already."""
         ...
 
     def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
-        """List ``prefix``, then report every change, for ever.
+        """List ``prefix``, then report every change without end.
 
-        Survives reconnects, lost endpoints and compaction; never ends by itself (close it with
-        ``aclose``). The first event is ``Listed``, or ``Interrupted`` until the store answers. No
-        committed change is left out, none comes twice, except that ``Listed`` may stand for
-        many. ``Current`` comes about once a second, whether anything changes or not; a silence
-        of three seconds is reported as ``Interrupted``.
+        The feed survives reconnects, lost endpoints and compaction; it does not end by itself
+        (close it with ``aclose``). The first event is ``Listed``, or ``Interrupted`` until the
+        store answers. Every committed change is reported exactly once, except that one ``Listed``
+        may replace many. ``Current`` comes about once a second, with or without changes; three
+        seconds without a message from the store are reported as ``Interrupted``.
         """
         ...
 
     async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
-        """Ask what the store is."""
+        """Return the store's version, cluster id and revision."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections. Feeds end."""
+        """Close all connections; feeds end."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads the in-memory copy of the store: ``Mirror``, or whatever stands for it in a test."""
+
+    def get(self, key: str) -> Record | None:
+        """Return the record of ``key`` as last seen, None if it is absent."""
+        ...
+
+    def list(self, prefix: str) -> dict[str, Record]:
+        """Return every record whose key begins with ``prefix``, in key order."""
+        ...
+
+    def age_s(self) -> float:
+        """Return the seconds since the copy was last proven current."""
+        ...
+
+
+class FencedWriter(Protocol):
+    """Writes that are refused once the term is over: ``FencedStore``, which says what is raised."""
+
+    @property
+    def term(self) -> Revision:
+        """The term: the create revision of the leader key."""
+        ...
+
+    async def put(self, key: str, value: str, lease: LeaseId = NO_LEASE) -> Revision:
+        """Write one key."""
+        ...
+
+    async def delete(self, key: str) -> Revision:
+        """Remove one key."""
+        ...
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        when: Sequence[Compare] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> Revision:
+        """Do all ``operations`` in one transaction if every compare in ``when`` holds."""
+        ...
+
+    async def read_settled(
+        self,
+        keys: Sequence[str] = (),
+        prefixes: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, Record]:
+        """Return the records that no earlier write of this term can change any more."""
+        ...
+
+    async def catch_up(self, when: Sequence[Compare], *, timeout_s: float) -> None:
+        """Wait until the mirror shows the changes because of which ``when`` did not hold."""
         ...

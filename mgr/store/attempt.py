@@ -1,6 +1,6 @@
-"""One write through all its attempts: what it compares, and what each answer means.
+"""One fenced write over all its attempts: its compares, and the meaning of each answer.
 
-Pure: it sends nothing. ``fenced.py`` sends, and asks this what an answer means.
+Nothing here does input or output: ``fenced.py`` sends the attempts and evaluates answers by this.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from mgr.store.api import (
 
 @dataclass(slots=True)
 class Write:
-    """A transaction of the active that is to be done once.
+    """A transaction of the active that must be done exactly once.
 
     Attributes:
         name: The first key or prefix that it changes, for messages.
-        fence: The proof of the term.
-        order: The key that makes unanswered attempts impossible.
-        known: What is known of each key to be changed; it need not be the latest.
-        unanswered: What an attempt compares ``order`` with that was sent and not answered.
-        doubtful: An attempt left no trace by which it could be told whether it was done.
+        fence: The compare on the leader key, which holds while the term lasts.
+        order: The key by which unanswered attempts are made impossible.
+        known: The last known record of each key to be changed; it may be outdated.
+        unanswered: The revision of ``order`` compared by an attempt that was not answered, or None.
+        doubtful: Whether an attempt may have been done without a trace in the store.
 
     """
 
@@ -47,7 +47,7 @@ class Write:
     doubtful: bool = False
 
     def compares(self, order: Revision) -> tuple[Compare, ...]:
-        """Return the proofs, the caller's conditions, and what is known of each key."""
+        """Return the compares: the term, ``order``, the caller's ``when``, each known record."""
         return (
             self.fence,
             Modified(self.order, order),
@@ -61,16 +61,16 @@ class Write:
         return (self.fence.key, self.order, *conditions, *self.known)
 
     def still_leads(self, outcome: Outcome) -> bool:
-        """Whether the term still led at a refusal."""
+        """Return whether the term still lasted when ``outcome``, a refusal, was made."""
         return holds(self.fence, outcome.found[0])
 
     def on_answer(self, outcome: Outcome) -> Revision | None:
-        """Return the revision at which all is done, or None: send it again.
+        """Return the revision at which the write was done, or None: send it again.
 
         Raises:
-            FencedError: Refused, since the term is over.
-            ConflictError: Refused, since a condition of the caller did not hold.
-            OutcomeUnknownError: Refused, and it cannot be told of an earlier attempt.
+            FencedError: It was refused because the term is over.
+            ConflictError: It was refused because one of the caller's compares did not hold.
+            OutcomeUnknownError: It was refused, and an earlier attempt may have been done.
 
         """
         if outcome.succeeded:
@@ -87,19 +87,19 @@ class Write:
             raise FencedError(self.name, term=self.fence.revision)
         if broken:
             raise ConflictError(f"write {self.name!r}: {broken[0]!r} was changed by somebody else")
-        # Only our own knowledge was old, of the keys or of the order. Of the keys: the last
-        # writer wins, and that is us.
+        # Only ``known`` or the revision of ``order`` was outdated. Among unconditional writes the
+        # last one wins, so this one is sent again with what was read.
         self.known = now
         return None
 
     def settle(self, outcome: Outcome) -> Revision | None:
-        """Say what became of the unanswered attempt, which can not be done any more.
+        """Find out whether the unanswered attempt was done; it cannot be done any more.
 
-        Returns the revision at which all was done; None: it was not, send it again.
+        Returns the revision at which it was done; None: it was not done, send it again.
 
         Raises:
             FencedError: It was not done, and the term is over.
-            OutcomeUnknownError: Something else stands there by now.
+            OutcomeUnknownError: The keys were changed since, so it cannot be found out.
 
         """
         self.unanswered = None
@@ -107,12 +107,14 @@ class Write:
         if (revision := self._standing(now, outcome.revision)) is not None:
             self.known = now
             return revision
-        # All of a transaction is done or nothing: one record that it would have changed is proof.
+        # A transaction is atomic: one unchanged record that it would have changed proves that
+        # nothing of it was done.
         undone = any(
             record is not None and mod_revision_of(now[key]) == record.mod_revision
             for key, record in self.known.items()
         )
-        # No record at all is proof only while nobody else may have deleted it.
+        # If all keys are absent before and after, nothing was done, unless a later leader has
+        # deleted them again. So this counts only while the term lasts.
         absent = all(record is None for record in (*self.known.values(), *now.values()))
         if not undone and not (absent and self.still_leads(outcome)):
             raise self._unknown()
@@ -123,7 +125,7 @@ class Write:
         return None
 
     def records(self, revision: Revision) -> list[Record]:
-        """Return what the puts made at ``revision``."""
+        """Return the records that the puts made at ``revision``."""
         made = []
         for operation in self.operations:
             if isinstance(operation, Put):
@@ -137,19 +139,19 @@ class Write:
     def _found(
         self, outcome: Outcome
     ) -> tuple[tuple[Record | None, ...], dict[str, Record | None]]:
-        """Split what a refusal read: under the caller's conditions, and of the keys to change."""
+        """Split the records of a refusal: those of ``when``, and those of the keys to change."""
         read = outcome.found[2:]
         conditions, changed = read[: len(self.when)], read[len(self.when) :]
         return conditions, dict(zip(self.known, changed, strict=True))
 
     def _leaves_trace(self) -> bool:
-        """Whether something can be seen of it that was not there before."""
+        """Return whether the write, once done, can be recognised by what is stored."""
         return any(isinstance(operation, Put) for operation in self.operations) or any(
             record is not None for record in self.known.values()
         )
 
     def _standing(self, now: dict[str, Record | None], revision: Revision) -> Revision | None:
-        """Return when everything came to stand as asked, None if it does not stand so."""
+        """Return the revision at which the requested state came about; None if it is not there."""
         if not self._leaves_trace():
             return None
         for operation in self.operations:
@@ -168,18 +170,18 @@ class Write:
 
     def _unknown(self) -> OutcomeUnknownError:
         return OutcomeUnknownError(
-            f"write {self.name!r}: an attempt was not answered, and by now something else "
-            "stands there"
+            f"write {self.name!r}: an attempt was not answered, and the key was changed since: "
+            "whether the write was done is unknown"
         )
 
 
 def mod_revision_of(record: Record | None) -> Revision:
-    """Return when ``record`` was last changed; ``ABSENT`` where there is none."""
+    """Return the revision at which ``record`` was last changed; ``ABSENT`` if there is none."""
     return ABSENT if record is None else record.mod_revision
 
 
 def holds(compare: Compare, record: Record | None) -> bool:
-    """Whether ``compare`` holds where ``record`` stands, or nothing."""
+    """Return whether ``compare`` holds if its key has ``record`` (None: is absent)."""
     if record is None:
         return compare.revision == ABSENT
     actual = record.create_revision if isinstance(compare, Created) else record.mod_revision

@@ -1,23 +1,23 @@
-"""Requests to etcd over several endpoints: one real channel each, one of them in use.
+"""Sends requests to etcd over several endpoints, of which one is in use at a time.
 
 Theory of operation
 -------------------
-All requests go to the *current* endpoint, until it fails: spreading them would make every third
-one wait for a frozen member. A failed endpoint is bad for ``BAD_FOR_S``; its open streams are
-cancelled, since a stream to a frozen peer says nothing of its own; the next good one becomes
-current. If all are bad they are tried anyway, the one that has been bad longest first, so
-nothing is ever locked out.
+All requests go to the *current* endpoint until it fails: if they were spread over three members,
+every third request would wait for a frozen one. A failed endpoint counts as bad for ``BAD_FOR_S``.
+Its open streams are cancelled, since a stream to a frozen peer does not end by itself, and the next
+good endpoint becomes current. If all are bad they are tried anyway, beginning with the one that has
+been bad longest, so no endpoint is excluded for good.
 
-What may be repeated (reads, and writes that mean the same when done twice) is given to an
-endpoint for ``ATTEMPT_S`` only, and then to the next. What may not is sent once: it moves on
-only while it is certain that nothing was sent or done, and is otherwise reported as unclear.
-"Certain" needs the connection to stand *before* the request is handed to gRPC, which would
-otherwise queue it and, after a failure, not tell whether it had been sent.
+A repeatable request (a read, or a write that may be done twice) gets ``ATTEMPT_S`` at one endpoint
+and then goes to the next. Any other request is sent once: it goes to another endpoint only if it is
+certain that it was not sent or not done, and is otherwise reported as of unknown outcome. To be
+certain, the connection must exist *before* the request is given to gRPC: without one, gRPC queues
+the request and, after a failure, does not report whether it was sent.
 
-An endpoint is asked for its cluster before it is used, and every answer is checked again
-(``mgr/store/identity.py``): it may be another server's by then. A refusal has no header, so the
-cluster is asked for after one as well. An endpoint of another cluster is bad, and what it
-answered is discarded: in *our* cluster nothing was done, so even a write may go elsewhere.
+An endpoint must report its cluster id before it is used, and the id in every answer is checked too
+(``mgr/store/identity.py``), because another server may answer at that address later. A refusal has
+no header, so the id is requested after one as well. An endpoint of another cluster is bad, and its
+answer is discarded: nothing was done in *our* cluster, so even a write may be sent elsewhere.
 """
 
 from __future__ import annotations
@@ -39,42 +39,42 @@ from mgr.store.identity import StoreIdentity
 from mgr.tls import Tls
 
 ATTEMPT_S: Final = 0.8
-"""How long one endpoint may think about what can be asked elsewhere. Doubled every round, so
-that an etcd that is slow everywhere is heard in the end."""
+"""How long one endpoint may take for a repeatable request. Doubled every round, so that an etcd
+whose members are all slow gets enough time in the end."""
 CONNECT_S: Final = 0.5
 BAD_FOR_S: Final = 2.0
 FOREIGN_FOR_MAX_S: Final = 60.0
 """An endpoint of another cluster is bad for ``BAD_FOR_S``, doubled each time up to this."""
 FIRST_CONTACT_S: Final = 0.5
-"""How long the endpoints may take to name their cluster, where none is expected yet."""
+"""How long the endpoints may take to report their cluster id while none is expected yet."""
 MARK_FAILED_FROM_S: Final = 0.2
-"""An endpoint that was given less time than this is not bad for having used it up."""
+"""An endpoint that had less time than this is not marked bad when the time is over."""
 ROUND_PAUSE_S: Final = 0.05
-"""After every endpoint has failed; doubled each round up to ``ROUND_PAUSE_MAX_S``."""
+"""Pause after every endpoint has failed; doubled each round up to ``ROUND_PAUSE_MAX_S``."""
 ROUND_PAUSE_MAX_S: Final = 0.4
 LOGINS_MAX: Final = 2
-"""New tokens for one request. Each costs etcd a password hash and a write."""
+"""Most logins for one request. Each costs etcd a password hash and a write."""
 
 REQUIRE_LEADER: Final = ("hasleader", "true")
-"""Metadata: a member that has lost its leader refuses at once, and ends its streams."""
+"""Metadata by which a member without a leader refuses at once and ends its streams."""
 
 AUTHENTICATE: Final = etcd3_stubs.method("Auth", "Authenticate")
 
 
 @dataclass(frozen=True, slots=True)
 class EtcdLogin:
-    """A user of etcd's own authentication."""
+    """User name and password for etcd's authentication."""
 
     user: str
     password: str = field(repr=False)
 
 
 class _NotUsableError(Exception):
-    """This endpoint gave no answer that counts; in our cluster nothing was done."""
+    """The endpoint gave no valid answer; nothing was done in our cluster."""
 
 
 class FailoverChannel:
-    """See the module's docstring. Make it on the event loop that uses it."""
+    """Sends requests, with failover; see the module's docstring. Create it on its event loop."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class FailoverChannel:
         self._login_lock = asyncio.Lock()
         self._first_contact = asyncio.Lock()
         message = RANGE.request(key=identity.probe_key.encode(), count_only=True)
-        self._probe = Request(RANGE, message, "look at etcd's revision", linearizable=True)
+        self._probe = Request(RANGE, message, "read etcd's revision", linearizable=True)
         self.identity = identity
         self.closed = False
 
@@ -110,8 +110,8 @@ class FailoverChannel:
 
         Raises:
             StoreUnavailableError: No answer within ``timeout_s``, and nothing was done.
-            OutcomeUnknownError: No answer, not ``repeatable``, and it may have been done.
-            StoreError: Etcd refused; the class says what to do.
+            OutcomeUnknownError: No answer; it is not ``repeatable`` and may have been done.
+            StoreError: Etcd refused; the subclass gives the reason.
             InvalidArgumentError: Etcd refused the request itself.
 
         """
@@ -156,10 +156,10 @@ class FailoverChannel:
         purpose: str,
         timeout_s: float,
     ) -> Stream:
-        """Open a stream on the current endpoint; it is cancelled when that turns out bad.
+        """Open a stream on the current endpoint; it is cancelled when that endpoint fails.
 
         Raises:
-            StoreUnavailableError: No endpoint can be connected to within ``timeout_s``.
+            StoreUnavailableError: No endpoint could be reached within ``timeout_s``.
 
         """
         loop = asyncio.get_running_loop()
@@ -183,9 +183,9 @@ class FailoverChannel:
         raise unanswered_error(purpose, trouble, maybe_done=False)
 
     async def check_endpoints(self, *, timeout_s: float) -> None:
-        """Ask every endpoint for its cluster, but for those that are bad; ``identity`` knows then.
+        """Request the cluster id of every endpoint that is not bad, and check it.
 
-        One that is foreign is found before the others fail and it is needed.
+        So an endpoint of another cluster is found before the others fail and it is needed.
         """
         if not self.identity.cluster_id:
             return
@@ -196,13 +196,13 @@ class FailoverChannel:
             self.check_foreign(endpoint, answer)
 
     def mark_failed(self, endpoint: Endpoint) -> None:
-        """Use another endpoint for a while, if there is one; cancel the streams of this one."""
+        """Prefer other endpoints for a while, and cancel the streams of this one."""
         self._avoid(endpoint, BAD_FOR_S)
 
     def check_foreign(self, endpoint: Endpoint, answer: Any) -> str:
-        """Say that ``answer`` came from another cluster, after which it must not be used.
+        """Return an error text if ``answer`` came from another cluster; empty if from ours.
 
-        Empty if it is from ours.
+        A foreign answer must not be used; its endpoint is avoided from now on.
         """
         cluster_id = int(answer.header.cluster_id)
         if self.identity.matches(endpoint.address, cluster_id):
@@ -213,13 +213,13 @@ class FailoverChannel:
         return f"etcd at {endpoint.address} belongs to another cluster, {cluster_id:x}"
 
     def forget_token(self, metadata: Metadata) -> None:
-        """Log in anew before the next request, unless somebody did since ``metadata`` was made."""
-        # No token went along where etcd asked nobody who he is. It may do so by now.
+        """Log in before the next request, unless that was done since ``metadata`` was made."""
+        # An empty token means that authentication was off; it may have been switched on since.
         if self._token == dict(metadata).get("token", ""):
             self._token = None
 
     async def close(self) -> None:
-        """End every call and connection."""
+        """Close every connection, which ends all calls."""
         self.closed = True
         for endpoint in self._endpoints:
             await endpoint.channel.close()
@@ -230,16 +230,16 @@ class FailoverChannel:
         """Return an endpoint that is connected and of our cluster, for one attempt.
 
         Raises:
-            _NotUsableError: Not this time.
-            StoreUnavailableError: Etcd went back in time, or nobody can say which one is meant.
+            _NotUsableError: The endpoint chosen for this attempt is not usable.
+            StoreUnavailableError: Etcd went back in time, or endpoints differ in cluster.
 
         """
         loop = asyncio.get_running_loop()
         if not self.identity.cluster_id:
             await self._choose_cluster(request, ends_at)
         if not (self.identity.confirmed or request.anonymous or request.method is RANGE):
-            # A read that etcd puts in order after every write before it. Nothing is written to
-            # an etcd that may have been restored from a copy.
+            # A linearizable read shows etcd's present revision. Until it is checked, etcd may have
+            # been restored from a backup, and nothing may be written to it.
             await self.ask(self._probe, timeout_s=max(ends_at - loop.time(), 0.0))
         endpoint = self._choose(loop.time())
         left_s = ends_at - loop.time()
@@ -252,7 +252,7 @@ class FailoverChannel:
         return endpoint
 
     async def _check_cluster(self, endpoint: Endpoint, attempt_s: float) -> None:
-        """Ask ``endpoint`` for its cluster; raises ``_NotUsableError`` if it is not ours."""
+        """Request the cluster id of ``endpoint``; raises ``_NotUsableError`` if it is not ours."""
         try:
             answer = await endpoint.answer(WHICH_CLUSTER, attempt_s, ())
         except grpc.aio.AioRpcError as error:
@@ -264,7 +264,7 @@ class FailoverChannel:
     async def _answer(
         self, endpoint: Endpoint, request: Request, attempt_s: float, metadata: Metadata
     ) -> Any:
-        """Return the answer of ``endpoint``, if it counts."""
+        """Return the endpoint's answer; raise if it is of another cluster or went back in time."""
         since = self.identity.newest_revision
         try:
             answer = await endpoint.answer(request, attempt_s, metadata)
@@ -273,7 +273,8 @@ class FailoverChannel:
                 ErrorClass.LOGIN,
                 ErrorClass.FINAL,
             ):
-                # Another cluster knows none of our leases and users, and has no header to say so.
+                # Another cluster refuses because it has none of our leases and users, and the
+                # refusal has no header with its id.
                 await self._check_cluster(endpoint, attempt_s)
             raise
         if trouble := self.check_foreign(endpoint, answer):
@@ -285,7 +286,7 @@ class FailoverChannel:
         return answer
 
     async def _choose_cluster(self, request: Request, ends_at: float) -> None:
-        """Find out which cluster the endpoints belong to, at the first contact with any."""
+        """Choose the expected cluster at the first contact with the endpoints."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(ends_at):
@@ -314,9 +315,9 @@ class FailoverChannel:
     async def _ask_all(
         self, asked: Sequence[Endpoint], limit_s: float, *, enough: int = sys.maxsize
     ) -> tuple[dict[Endpoint, Any], str]:
-        """Ask these endpoints for their cluster at once, until ``enough`` name the same one.
+        """Request the cluster id of all ``asked`` endpoints, until ``enough`` name the same one.
 
-        Returns the answers, and what was wrong with an endpoint that gave none.
+        Returns the answers, and the error of an endpoint that gave none.
         """
         found: dict[Endpoint, Any] = {}
         troubles = [f"no endpoint answers within {limit_s:.1g} s"]
@@ -351,7 +352,7 @@ class FailoverChannel:
         if self._current.bad_until > now:
             at = self._endpoints.index(self._current)
             others = self._endpoints[at + 1 :] + self._endpoints[: at + 1]
-            # ``min`` keeps the order among the good ones: those have 0, or a time gone by.
+            # All good endpoints have the same key, ``now``, and ``min`` takes the first of them.
             self._current = min(others, key=lambda endpoint: max(endpoint.bad_until, now))
         return self._current
 
@@ -366,7 +367,7 @@ class FailoverChannel:
             self.mark_failed(endpoint)
 
     async def _next_attempt(self, attempts: int, ends_at: float) -> int:
-        """Count a failed attempt; pause when every endpoint has had its turn."""
+        """Count a failed attempt; pause after every endpoint has been tried."""
         attempts += 1
         rounds, rest = divmod(attempts, len(self._endpoints))
         if rest == 0:
@@ -376,7 +377,7 @@ class FailoverChannel:
         return attempts
 
     async def _metadata(self, request: Request, ends_at: float) -> Metadata:
-        """Return what goes with each request; logs in first where that is needed."""
+        """Return the metadata of a request; logs in first if that is needed."""
         if self._login is None or request.anonymous:
             return (REQUIRE_LEADER,)
         if self._token is None:
@@ -384,20 +385,22 @@ class FailoverChannel:
                 async with asyncio.timeout_at(ends_at):
                     await self._login_lock.acquire()
             except TimeoutError:
-                # Whoever logs in may have more time than this request.
+                # The request that is logging in may have a later deadline than this one.
                 raise unanswered_error(
-                    request.purpose, "still waiting for another one's log in", maybe_done=False
+                    request.purpose,
+                    "still waiting for the login of another request",
+                    maybe_done=False,
                 ) from None
             try:
                 if self._token is None:
                     self._token = await self._authenticate(self._login, request.purpose, ends_at)
             finally:
                 self._login_lock.release()
-        # As metadata, and not as call credentials: gRPC sends those over TLS only.
+        # The token is metadata, not call credentials, because gRPC sends those only over TLS.
         return (REQUIRE_LEADER, ("token", self._token)) if self._token else (REQUIRE_LEADER,)
 
     async def _authenticate(self, login: EtcdLogin, purpose: str, ends_at: float) -> str:
-        """Return a token; an empty one if etcd asks nobody who he is."""
+        """Log in and return a token; an empty one if authentication is off in etcd."""
         message = AUTHENTICATE.request(name=login.user, password=login.password)
         request = Request(
             AUTHENTICATE, message, f"{purpose}: log in as {login.user!r}", anonymous=True
@@ -439,27 +442,27 @@ class Stream:
         return answer
 
     def note_revision(self, revision: int) -> None:
-        """Take in the revision of an event, which is surely committed."""
+        """Record the revision of an event, which is certainly committed."""
         self._channel.identity.note_revision(revision)
 
     def cancel(self) -> None:
-        """End it, here or from a timer: a waiting ``read`` raises ``CancelledError``."""
+        """Cancel the stream, from here or a timer; a waiting ``read`` raises ``CancelledError``."""
         self._call.cancel()
 
     def close(self) -> None:
-        """End it and forget it."""
+        """Cancel the stream and remove it from its endpoint."""
         self._endpoint.streams.discard(self._call)
         self._call.cancel()
 
     def mark_failed(self) -> None:
-        """The endpoint was silent: use another one."""
+        """Mark the stream's endpoint as failed, so that another one is used."""
         self._channel.mark_failed(self._endpoint)
 
     def forget_token(self) -> None:
-        """The token it was opened with is not good any more."""
+        """Discard the token that the stream was opened with, because etcd rejected it."""
         self._channel.forget_token(self._metadata)
 
 
 def _without_scheme(address: str) -> str:
-    """Return ``address`` without the scheme that etcd's own tools write before it."""
+    """Return ``address`` without the ``http(s)://`` that etcd's own tools write before it."""
     return address.removeprefix("https://").removeprefix("http://").rstrip("/")

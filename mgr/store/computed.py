@@ -1,7 +1,7 @@
-"""Writes that are computed from what is read, and done only while that still stands.
+"""Read-modify-write: computes a write from records and repeats it if they changed meanwhile.
 
-Between reading and writing stand other writes of the term, and whoever writes past it. Without a
-condition the last of two such writes takes along what the first one had added.
+Between reading and writing, other writes of the term, or a client that writes directly to etcd, may
+come in. Without a condition the second of two such writes would undo what the first one added.
 """
 
 from __future__ import annotations
@@ -9,40 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from mgr.errors import ConflictError
-from mgr.store.api import Compare, Operation, Revision
+from mgr.store.api import Compare, FencedWriter, Operation
 
 ATTEMPTS_MAX: Final = 5
-"""So often others may come between."""
+"""Most attempts; each fails if another write came in between."""
 TIMEOUT_S: Final = 5.0
-"""For all attempts together."""
+"""Time limit of all attempts together."""
 CATCH_UP_S: Final = 2.0
-"""For the mirror to hear of what came between. It hears of anything within a second."""
-
-
-class FencedWriter(Protocol):
-    """Writes that end with the term: ``mgr.store.fenced``."""
-
-    async def commit(
-        self,
-        operations: Sequence[Operation],
-        when: Sequence[Compare] = (),
-        *,
-        timeout_s: float | None = None,
-    ) -> Revision:
-        """Do all of ``operations`` if every compare holds."""
-        ...
-
-    async def catch_up(self, when: Sequence[Compare], *, timeout_s: float) -> None:
-        """Wait until the mirror shows what refused ``when``."""
-        ...
+"""Time limit for the mirror to show the other write. It usually takes less than a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputedWrite:
-    """What is to be done, and the records that it was computed from, as they were read."""
+    """The operations, and compares that hold while the records they were computed from last."""
 
     operations: Sequence[Operation]
     when: Sequence[Compare]
@@ -54,13 +36,13 @@ async def commit_computed(
     *,
     timeout_s: float = TIMEOUT_S,
 ) -> bool:
-    """Do what ``compute`` says; compute it anew where what it read has changed meanwhile.
+    """Commit what ``compute`` returns; compute it again if its input changed meanwhile.
 
-    ``compute`` reads the mirror of ``writer``. False: it said that there is nothing to do.
+    ``compute`` reads the mirror of ``writer``. Returns False if it returned None: nothing to do.
 
     Raises:
-        ConflictError: What it reads is being rewritten all the time. Nothing was written.
-        StoreError: As ``FencedStore.commit`` says.
+        ConflictError: The input changed before every attempt. Nothing was written.
+        StoreError: See ``FencedStore.commit``.
 
     """
     loop = asyncio.get_running_loop()

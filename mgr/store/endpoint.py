@@ -1,4 +1,4 @@
-"""One address of etcd: its channel, and one request to it."""
+"""One endpoint of etcd: its gRPC channel, and single requests over it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mgr.store.error_classes import unanswered_error
 from mgr.tls import Tls
 
 OPTIONS: Final = (
-    # A frozen peer is noticed by an unanswered ping. ``keepalive_timeout_ms`` alone does not
-    # do it: gRPC waits ``ping_timeout_ms``, by default a minute. Etcd takes pings more often
-    # than every 5 s, or without a stream, for an attack and hangs up.
+    # A frozen peer is detected by an unanswered ping. ``keepalive_timeout_ms`` alone is not
+    # enough: gRPC waits for ``ping_timeout_ms``, by default a minute. Etcd treats pings more often
+    # than every 5 s, or without an open stream, as an attack and closes the connection.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.http2.ping_timeout_ms", 2_000),
@@ -26,9 +26,9 @@ OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.max_receive_message_length", 32 << 20),
     ("grpc.max_send_message_length", 32 << 20),
-    # Two stores of one process must not share a connection, or one's trouble is the other's.
+    # Two stores of one process must not share a connection, or a failure of one is one of both.
     ("grpc.use_local_subchannel_pool", 1),
-    # A proxy for the web is not the way to etcd.
+    # Never connect to etcd through the HTTP proxy that the environment may configure.
     ("grpc.enable_http_proxy", 0),
 )
 
@@ -43,13 +43,13 @@ class Request:
     """One unary request.
 
     Attributes:
-        method: What is called; a stream that takes one message and gives one counts as unary.
-        message: What is sent.
-        purpose: What it is for, with the key: the beginning of every error's text.
-        repeatable: Done twice, it means the same as done once.
-        anonymous: Sent without a token.
-        linearizable: The revision in the answer's header is at or above every one that was
-            committed before the request was sent.
+        method: The method; a stream with one message in each direction counts as unary.
+        message: The request message.
+        purpose: The purpose, with the key; every error message begins with it.
+        repeatable: Whether doing it twice has the same effect as doing it once.
+        anonymous: Whether it is sent without a token.
+        linearizable: Whether the revision in the answer's header is at least that of every
+            transaction committed before the request was sent.
 
     """
 
@@ -61,19 +61,19 @@ class Request:
     linearizable: bool = False
 
 
-# An empty transaction: answered by the member itself, needs no right and no token, and its header
-# names the cluster.
-WHICH_CLUSTER: Final = Request(TXN, TXN.request(), "ask for the cluster's id", anonymous=True)
+# An empty transaction. The member answers it without its peers, without permission and without a
+# token, and the header of the answer has the cluster's id.
+WHICH_CLUSTER: Final = Request(TXN, TXN.request(), "get the cluster id", anonymous=True)
 
 
 class Endpoint:
-    """One etcd address, its channel, and when it may be thought well of again."""
+    """One etcd address, its channel, and until when it is avoided after a failure."""
 
     def __init__(self, address: str, tls: Tls | None) -> None:
         self.address = address
         self.bad_until = 0.0
         self.checked = False
-        """Whether it has named the right cluster since it was last bad or without connection."""
+        """Whether it has reported the right cluster id since it last failed or was disconnected."""
         self.streams: set[Any] = set()
         self._calls: dict[str, Callable[..., Any]] = {}
         if tls is None:
@@ -83,7 +83,7 @@ class Endpoint:
             self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
 
     async def answer(self, request: Request, timeout_s: float, metadata: Metadata) -> Any:
-        """Send ``request`` here, once; raises what gRPC raises."""
+        """Send ``request`` once to this endpoint; raises the errors of gRPC."""
         method = request.method
         call = self._calls.get(method.path)
         if call is None:
@@ -96,17 +96,17 @@ class Endpoint:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Not this task was cancelled but the call: by ``close``.
+            # ``close`` cancelled the call, not this task.
             raise unanswered_error(
                 request.purpose, "this store was closed", maybe_done=not request.repeatable
             ) from None
 
     async def connected(self, within_s: float) -> bool:
-        """Whether the connection stands; waits while it is being made, not once it failed."""
+        """Return whether there is a connection; waits while connecting, not after a failure."""
         state = self.channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.READY:
             return True
-        # Another server may answer there by now.
+        # After a reconnect, another server may answer at this address.
         self.checked = False
         try:
             async with asyncio.timeout(within_s):

@@ -1,4 +1,4 @@
-"""What it means when etcd, or the way to it, says no."""
+"""Classifies failed requests to etcd: whether anything was done, and what to do next."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Code = grpc.StatusCode
 
 
 class CompactedError(StoreError):
-    """The revision asked for is forgotten. Ask for the newest; never leaves the store."""
+    """The requested revision was compacted: request the newest. Handled inside the store."""
 
 
 class ReplyTooLargeError(StoreError):
-    """A reply above our own limit for one message. Ask for less at a time."""
+    """The reply is above our limit for one message: request less at a time."""
 
 
 class ErrorClass(Enum):
     """What to do after a failed attempt."""
 
     UNDONE = auto()
-    """Surely nothing was done; another endpoint may do it."""
+    """Nothing was done, for certain; try another endpoint."""
     UNCLEAR = auto()
-    """No answer, or one that leaves open whether it was done."""
+    """No answer, or one that leaves open whether the request was done."""
     LOGIN = auto()
-    """Nothing was done, since the token is not (or no longer) good."""
+    """Nothing was done: the token is missing, invalid or expired; log in again."""
     FINAL = auto()
-    """Etcd has understood and refused."""
+    """Etcd processed the request and refused it."""
 
 
 BEFORE_ANYTHING: Final = (
@@ -50,7 +50,7 @@ BEFORE_ANYTHING: Final = (
     "etcdserver: not capable",
     "etcdserver: rpc not supported for learner",
 )
-"""Said before a request is looked at."""
+"""Error texts that etcd or gRPC gives before a request is processed."""
 BAD_TOKEN: Final = (
     "invalid auth token",
     "auth: revision in header is old",
@@ -88,7 +88,7 @@ WITHOUT_ANSWER: Final = (
 
 
 def classify(code: grpc.StatusCode, details: str) -> ErrorClass:
-    """Say what an attempt that ended with ``code`` and ``details`` leaves to be done."""
+    """Classify an attempt that failed with gRPC's ``code`` and ``details``."""
     if any(words in details for words in BAD_TOKEN):
         return ErrorClass.LOGIN
     if any(words in details for words in BEFORE_ANYTHING):
@@ -97,7 +97,7 @@ def classify(code: grpc.StatusCode, details: str) -> ErrorClass:
 
 
 def unanswered_error(purpose: str, details: str, *, maybe_done: bool) -> StoreUnavailableError:
-    """Return the error for ``purpose`` when no endpoint answered it in time."""
+    """Return the error for a request that no endpoint answered in time."""
     if maybe_done:
         return OutcomeUnknownError(f"{purpose}: sent, but not answered: {details}")
     return StoreUnavailableError(f"{purpose}: etcd does not answer: {details}")
@@ -106,7 +106,7 @@ def unanswered_error(purpose: str, details: str, *, maybe_done: bool) -> StoreUn
 def refusal_error(
     purpose: str, code: grpc.StatusCode, details: str
 ) -> StoreError | InvalidArgumentError:
-    """Return the error for ``purpose`` when etcd has understood and refused it."""
+    """Return the error for a request that etcd refused."""
     for words, error, advice in REFUSALS:
         if words in details:
             return error(f"{purpose}: {details}{advice}")

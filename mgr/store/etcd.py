@@ -1,4 +1,4 @@
-"""The store's promises over etcd."""
+"""The store over etcd: implements ``mgr.store.api.Store``."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ class EtcdStore:
         clock: Clock = CLOCK,
         identity: StoreIdentity | None = None,
     ) -> None:
-        """Use ``endpoints`` (``host:port``); nothing is sent yet, an absent etcd is no error.
+        """Use ``endpoints`` (``host:port``). Nothing is sent yet, so etcd need not be up.
 
-        ``timeout_s`` is for one call with all its attempts, where the call says nothing else.
-        Only answers of the cluster that ``identity`` expects count; without one, of that which
-        answers first.
+        ``timeout_s`` limits one call with all its attempts, unless the call has its own limit.
+        Only answers of the cluster that ``identity`` expects are used; if it expects none, of the
+        cluster that most endpoints report at the first contact.
 
         Raises:
             InvalidSettingError: There is no endpoint.
@@ -85,7 +85,7 @@ class EtcdStore:
         return record_of(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
-        """See ``Store.list``. In pages, all of one revision."""
+        """See ``Store.list``. Reads in pages, all at one revision."""
         first = encoded_key(prefix)
         page_max = PAGE_RECORDS
         while True:
@@ -106,7 +106,7 @@ class EtcdStore:
         otherwise_get: Sequence[str] = (),
         timeout_s: float | None = None,
     ) -> Outcome:
-        """See ``Store.commit``. One without operations is a read: asked again where unclear."""
+        """See ``Store.commit``. Without operations it is a read and repeated if unanswered."""
         check_commit(operations, when, otherwise_get)
         request = _transaction(operations, when, otherwise_get, repeatable=not operations)
         return _outcome(await self._ask(request, timeout_s))
@@ -126,7 +126,7 @@ class EtcdStore:
 
     async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
         """See ``Store.grant``."""
-        # We choose the number, so that a lost answer can be asked for again.
+        # We choose the lease id, so that the request can be repeated if its answer is lost.
         lease = LeaseId(secrets.randbits(62) + 1)
         message = GRANT.request(ID=lease, TTL=ttl_s)
         try:
@@ -136,7 +136,7 @@ class EtcdStore:
             if "lease already exists" not in str(error):
                 raise
             message = TIME_TO_LIVE.request(ID=lease)
-            request = Request(TIME_TO_LIVE, message, f"look at lease {lease:x}")
+            request = Request(TIME_TO_LIVE, message, f"read lease {lease:x}")
             answer = await self._ask(request, timeout_s)
             return Grant(lease, float(answer.grantedTTL))
         return Grant(lease, float(answer.TTL))
@@ -144,8 +144,8 @@ class EtcdStore:
     async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
         """See ``Store.renew``."""
         purpose = f"renew lease {lease:x}"
-        # A stream in etcd's protocol; closed after one message, it is a unary call, and moves to
-        # another endpoint like one. A stream kept open would not.
+        # A stream in etcd's protocol. Closed after one message it is a unary call, which can go to
+        # another endpoint when one fails; a stream kept open cannot.
         answer = await self._ask(Request(RENEW, RENEW.request(ID=lease), purpose), timeout_s)
         if answer.TTL <= 0:
             raise LeaseExpiredError(f"{purpose}: it is gone")
@@ -165,13 +165,13 @@ class EtcdStore:
         return PrefixFeed(self, self._channel, prefix, self._clock).events()
 
     async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
-        """See ``Store.status``: what the endpoint in use says of itself."""
+        """See ``Store.status``. The endpoint in use answers."""
         answer = await self._ask(Request(STATUS, STATUS.request(), "status"), timeout_s)
         header = answer.header
         return StoreStatus(answer.version, header.cluster_id, Revision(header.revision))
 
     async def check_endpoints(self, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Find endpoints of another cluster among those that are not in use."""
+        """Check the cluster ids of the endpoints, also of those not in use."""
         await self._channel.check_endpoints(timeout_s=timeout_s)
 
     async def close(self) -> None:
@@ -214,7 +214,7 @@ def _transaction(
         success=[_operation(operation) for operation in operations],
         failure=[OPERATION(request_range={"key": key.encode()}) for key in otherwise_get],
     )
-    # One that reads nothing and writes nothing is answered by the member alone.
+    # A member answers a transaction that neither reads nor writes without asking its peers.
     linearizable = bool(operations or otherwise_get)
     return Request(
         TXN, message, _purpose(operations, when), repeatable=repeatable, linearizable=linearizable
@@ -222,7 +222,7 @@ def _transaction(
 
 
 def _purpose(operations: Sequence[Operation], when: Sequence[Compare]) -> str:
-    """Name a transaction after the first key it changes, or else asks about."""
+    """Describe a transaction for error messages: by the first key it changes or compares."""
     if not operations:
         return f"prove {when[0].key!r}" if when else "prove nothing"
     first = operations[0]

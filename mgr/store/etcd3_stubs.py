@@ -1,10 +1,10 @@
-"""etcd's protocol, taken from the installed ``etcd3`` package (docs/adr/0001).
+"""Etcd's gRPC protocol, taken from the installed ``etcd3`` package (docs/adr/0001).
 
-The stubs in etcd3 0.12.0 were generated in 2020, and protobuf has refused to run such code
-since its release 4. But each of them carries its file descriptor, serialised, as a literal. It
-is read with ``ast``, completed with the fields etcd has added since, and given to today's
-protobuf in a pool of its own: not one line of the package runs, and a module that brings an
-etcd client of its own meets neither our names nor our pool.
+The stubs in etcd3 0.12.0 were generated in 2020, and protobuf refuses to run such code since its
+release 4. But each stub contains its serialised file descriptor as a literal. This module parses
+the literal with ``ast``, adds the fields that etcd has gained since, and loads the result into a
+separate protobuf pool. No code of the package runs, and a module that has its own etcd client
+conflicts neither with our names nor with our pool.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ NEWER_FIELDS: Final[dict[str, tuple[_Field, ...]]] = {
         ("isLearner", 10, _Kind.TYPE_BOOL, ""),
     ),
 }
-"""What etcd has said since 2020 and we want to hear, by message."""
+"""The fields that etcd has added since 2020 and that we use, by message."""
 NEWER_MESSAGES: Final = ("WatchProgressRequest",)
 IN_ONEOF: Final = {"progress_request": 0}
 """``WatchRequest`` is one of create, cancel and, since 3.4, progress."""
 
 
 class Method(NamedTuple):
-    """One method of an etcd service, as a channel wants to know it."""
+    """One method of an etcd service: its path and message classes, as gRPC channels need them."""
 
     path: str
     request: Any
@@ -79,11 +79,10 @@ def method(service: str, name: str) -> Method:
 
 @cache
 def _pool() -> descriptor_pool.DescriptorPool:
-    """Return the pool with etcd's protocol.
+    """Return the protobuf pool with etcd's protocol.
 
     Raises:
-        ImportError: The package is not installed, or is another release than the one whose
-            files are known here.
+        ImportError: The package is not installed, or not in the one supported version.
 
     """
     folder = _installed()
@@ -98,7 +97,7 @@ def _installed() -> Path:
         version = metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         version = "none"
-    # ``find_spec`` of a top-level name looks for the package and does not run it.
+    # ``find_spec`` of a top-level name finds the package without running it.
     spec = util.find_spec(DISTRIBUTION)
     if version != VERSION or spec is None or not spec.submodule_search_locations:
         raise ImportError(
@@ -108,13 +107,13 @@ def _installed() -> Path:
 
 
 def _read(path: Path) -> descriptor_pb2.FileDescriptorProto:
-    """Return the descriptor that the generated file at ``path`` carries."""
+    """Return the file descriptor contained in the generated file at ``path``."""
     for line in path.read_text().splitlines():
         name, _, expression = line.strip().rstrip(",").partition("=")
         if name != "serialized_pb":
             continue
-        # b'...' as it stands, or wrapped in the generator's _b('...') of Python 2 days. Only
-        # this line is parsed: the whole file would cost every start a quarter of a second.
+        # Either b'...' or, for Python 2, _b('...'). Only this line is parsed: parsing the whole
+        # file would delay every start by a quarter of a second.
         node = ast.parse(expression, mode="eval").body
         serialized = ast.literal_eval(node.args[0] if isinstance(node, ast.Call) else node)
         if isinstance(serialized, str):
@@ -124,7 +123,7 @@ def _read(path: Path) -> descriptor_pb2.FileDescriptorProto:
 
 
 def _completed(file: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDescriptorProto:
-    """Add what etcd's protocol has gained since the package was made."""
+    """Add the fields and messages that etcd has gained since the package was made."""
     if file.package != PACKAGE:
         return file
     for name in NEWER_MESSAGES:

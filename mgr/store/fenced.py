@@ -1,25 +1,26 @@
-"""The only write path of the active: writes that end with its term.
+"""Fenced writes: the active writes only through this, and a write is refused after its term.
 
 Theory of operation
 -------------------
 Every transaction compares three things.
 
 - *The term*: the create revision of the leader key. A late write of an old leader is refused.
-- *The keys it changes*, with the revision this process knows of each. A repeated attempt is
-  refused if the first one was done after all, and so is one that is older than what stands there.
-- *The key* ``order``. An absent key has no revision: an attempt to create one still fits after
-  the key was created, acknowledged and deleted again, and a ``DeletePrefix`` compares no key at
-  all. So before anything is sent again, an attempt that was not answered is made impossible: a
-  transaction (the *barrier*) writes ``order``. Whatever was sent before compares an older
-  revision of it and is refused, whenever it arrives. Then the keys are read, and what they show
-  is final: the write was done, or it was not and can be sent again.
+- *The keys it changes*, with the last revision of each that this process has seen. A repeated
+  attempt is refused if the first one was done after all; so is an attempt that arrives after a
+  newer write.
+- *The key* ``order``. The second compare is not enough: an absent key has no revision, so an
+  attempt to create it still succeeds after the key was created, acknowledged and deleted again;
+  and a ``DeletePrefix`` compares no key at all. So before anything is sent again, an unanswered
+  attempt is made impossible: a transaction (the *barrier*) writes ``order``. All earlier attempts
+  compare an older revision of it and are refused whenever they arrive. Then the keys are read, and
+  the result is final: the write was done, or it was not and can be sent again.
 
-Ordinary writes do not write ``order``; it costs them one compare, and they run side by side. One
-that is refused only because ``order`` has moved was certainly not done: it is sent again.
-``docs/adr/0033`` has the alternatives.
+Ordinary writes do not write ``order``; they only compare it, so they can run concurrently. A write
+that is refused only because ``order`` has changed was certainly not done and is sent again.
+``docs/adr/0033`` discusses the alternatives.
 
-Whoever finds that what is asked for stands there already, and so writes nothing, acknowledges it
-all the same. ``read_settled`` is for them: what it returns is not changed by anything sent before.
+A caller that finds the requested value already stored writes nothing but acknowledges it. It must
+read with ``read_settled``, whose result no earlier attempt can change any more.
 """
 
 from __future__ import annotations
@@ -60,18 +61,21 @@ from mgr.store.mirror import Mirror
 from mgr.store.turns import Turn, Turns
 
 TIMEOUT_S: Final = 5.0
-"""For one write with all its attempts, where the caller says nothing else."""
+"""Time limit of one write with all its attempts, unless the caller gives another."""
 ATTEMPT_S: Final = 1.0
-"""After this an attempt counts as unclear, and the next one goes to another endpoint."""
+"""After this an attempt counts as unanswered, and the next one goes to another endpoint."""
 PAUSE_S: Final = 0.05
 PAUSE_MAX_S: Final = 0.5
 GRAIN_S: Final = 0.001
 FENCE_COMPARES: Final = 2
-"""Compares of every transaction beside the caller's: the term, and ``order``."""
+"""Compares of each transaction beside the caller's: on the leader key and on ``order``."""
 
 
 class FencedStore:
-    """Writes on behalf of one term. Use it on one event loop."""
+    """The store of one term, for writing: a write succeeds only while the term lasts.
+
+    Use it on one event loop.
+    """
 
     def __init__(
         self,
@@ -84,16 +88,16 @@ class FencedStore:
     ) -> None:
         """Write for ``term``, the create revision of the leader key.
 
-        ``mirror`` saves a read before each write and shows own writes at once. ``on_fenced`` is
-        called once, on the loop, when the store first says that the term is over.
+        ``mirror`` saves a read before each write, and shows each write at once. ``on_fenced`` is
+        called once, on the loop, when the store first refuses a write because the term is over.
         """
         self.term: Final = term
         self._store = store
         self._fence: Final = Created(keys.leader, term)
         self._order_key: Final = keys.order
-        # It need not be right: a refusal shows what it is.
+        # It may be outdated: a refused write reads the present revision.
         self._order = mod_revision_of(mirror.get(keys.order)) if mirror is not None else ABSENT
-        # Attempts that were made impossible reached the store before this revision, or never.
+        # An attempt that was made impossible was done before this revision, or never will be.
         self._moved_at = ABSENT
         self._mirror = mirror
         self._on_fenced = on_fenced
@@ -103,11 +107,11 @@ class FencedStore:
     async def put(
         self, key: str, value: str, lease: LeaseId = NO_LEASE, *, timeout_s: float | None = None
     ) -> Revision:
-        """Write ``key``; see ``commit`` for what is raised."""
+        """Write ``key``; raises what ``commit`` raises."""
         return await self.commit((Put(key, value, lease),), timeout_s=timeout_s)
 
     async def delete(self, key: str, *, timeout_s: float | None = None) -> Revision:
-        """Remove ``key``, no error where it is absent; see ``commit`` for what is raised."""
+        """Delete ``key``, no error if it is absent; raises what ``commit`` raises."""
         return await self.commit((Delete(key),), timeout_s=timeout_s)
 
     async def commit(
@@ -117,22 +121,22 @@ class FencedStore:
         *,
         timeout_s: float | None = None,
     ) -> Revision:
-        """Do all ``operations`` in one transaction, if the term still leads and ``when`` holds.
+        """Do all ``operations`` in one transaction, if the term still lasts and ``when`` holds.
 
-        Asking "do I still lead?" first would not do. The process can be paused between the
-        question and the write for longer than a lease, and then it overwrites what its
-        successor wrote. Only the store can judge both at once.
+        Checking leadership before the write would not be enough: the process can be paused between
+        check and write for longer than a lease, and then it would overwrite what its successor
+        wrote. Only the store can check and write at once.
 
-        Returns the revision at which everything stands as asked. The mirror shows it by then.
-        Once it has returned or raised, no attempt of it can undo a later write of this term: one
+        Returns the revision at which the write was done; the mirror shows it by then. After this
+        has returned or raised, none of its attempts can undo a later write of this term: an attempt
         that was never answered is made impossible before the next write to the same keys.
 
         Raises:
-            FencedError: The term is over. Nothing was written; retire.
+            FencedError: The term is over. Nothing was written; the worker must shut down.
             ConflictError: ``when`` did not hold. Nothing was written.
-            OutcomeUnknownError: It could not be found out in time whether it was done.
+            OutcomeUnknownError: Whether it was done could not be found out in time.
             StoreUnavailableError: Nothing was done, and nothing of it can be done later.
-            TooLargeError: With its proofs, it is above what one transaction may hold.
+            TooLargeError: With the fencing compares it is above the limits of one transaction.
 
         """
         timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
@@ -154,7 +158,7 @@ class FencedStore:
             write.known = await self._look_up(mine, ends_at)
             return await self._drive(write, ends_at)
         finally:
-            # Also when the caller was cancelled with an attempt on its way.
+            # Also runs if the caller was cancelled while an attempt was not answered yet.
             self._turns.end(mine, write.unanswered)
 
     async def read_settled(
@@ -164,16 +168,16 @@ class FencedStore:
         *,
         timeout_s: float | None = None,
     ) -> dict[str, Record]:
-        """Return what stands at ``keys`` and under ``prefixes``, whatever was sent before.
+        """Return the records of ``keys`` and ``prefixes`` that no earlier write can change.
 
-        Ask this before something is acknowledged that is not written because it stands there
-        already. Earlier writes of this term to the same keys are waited for, and attempts of them
-        that were not answered are made impossible. Where there are none, nothing is sent: it is
-        what the mirror shows. Otherwise it is read, and the mirror shows it when this returns.
+        Use this before acknowledging a value that is not written because it is stored already. It
+        waits for earlier writes of this term to the same keys, and makes their unanswered attempts
+        impossible. If there are none, nothing is sent and the mirror's records are returned.
+        Otherwise the records are read, and the mirror shows them when this returns.
 
         Raises:
             FencedError: The term is over.
-            StoreUnavailableError: It could not be found out in time.
+            StoreUnavailableError: The records could not be settled in time.
 
         """
         timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
@@ -196,9 +200,10 @@ class FencedStore:
             self._turns.end(mine, None)
 
     async def _read(self, mine: Turn, ends_at: float) -> dict[str, Record]:
-        """Read what ``mine`` touches, and let the mirror show it."""
+        """Read the keys and prefixes of ``mine`` from the store, and update the mirror."""
         loop = asyncio.get_running_loop()
-        # No write of this term to these keys is done while they are being read.
+        # ``mine`` holds up all writes of this term to these keys while they are read, so the
+        # result is valid at this revision.
         at = self._moved_at
         found: dict[str, Record] = {}
         for key in mine.keys:
@@ -215,17 +220,20 @@ class FencedStore:
         return found
 
     async def catch_up(self, when: Sequence[Compare], *, timeout_s: float) -> None:
-        """Wait until the mirror shows what refused ``when``: for who computes a write anew.
+        """Wait until the mirror shows the changes because of which ``when`` did not hold.
+
+        A computed write calls it before it computes its operations again.
 
         Raises:
-            StoreUnavailableError: Not within ``timeout_s``.
+            StoreUnavailableError: The mirror does not show them within ``timeout_s``.
 
         """
         mirror = self._mirror
         if mirror is None or not all(holds(each, mirror.get(each.key)) for each in when):
             return
         ends_at = asyncio.get_running_loop().time() + timeout_s
-        # Any reading says how far the store is. Its values may even be what was expected.
+        # Any linearizable read returns the store's present revision; which key it reads does not
+        # matter.
         seen = await self._store.list(self._order_key, timeout_s=timeout_s)
         left_s = max(0.0, ends_at - asyncio.get_running_loop().time())
         await mirror.wait_for_revision(seen.revision, left_s)
@@ -239,16 +247,16 @@ class FencedStore:
                     await turn.over.wait()
         except TimeoutError:
             raise StoreUnavailableError(
-                f"{mine.name!r}: earlier writes to it were not done within {timeout_s} s; "
+                f"{mine.name!r}: earlier writes to it did not finish within {timeout_s} s; "
                 "this one was not sent"
             ) from None
 
     async def _settle_earlier(self, mine: Turn, ends_at: float) -> None:
-        """Make every attempt impossible that may still change what ``mine`` touches.
+        """Make every attempt impossible that may still change a key of ``mine``.
 
         Raises:
-            FencedError: The term is over; ``mine`` was not sent.
-            StoreUnavailableError: Not in time; ``mine`` was not sent.
+            FencedError: The term is over; the write of ``mine`` was not sent.
+            StoreUnavailableError: There was not enough time; the write of ``mine`` was not sent.
 
         """
         pause = _Pause(ends_at)
@@ -272,7 +280,7 @@ class FencedStore:
                 self._turns.settle(mine, compared)
 
     async def _look_up(self, mine: Turn, ends_at: float) -> dict[str, Record | None]:
-        """Return what is known of the keys to be changed; it need not be the latest."""
+        """Return the last known record of each key to be changed; it may be outdated."""
         known: dict[str, Record | None] = {}
         for key in mine.keys:
             if self._mirror is not None and key.startswith(self._mirror.prefix):
@@ -283,7 +291,7 @@ class FencedStore:
         return known
 
     async def _drive(self, write: Write, ends_at: float) -> Revision:
-        """Send ``write`` until the store has said what became of it."""
+        """Send ``write`` until its outcome is known or the time is over."""
         pause = _Pause(ends_at)
         trouble: StoreUnavailableError | None = None
         while (left_s := pause.left_s()) > 0:
@@ -303,7 +311,9 @@ class FencedStore:
             if compared is None:
                 revision = write.on_answer(outcome)
             elif outcome.succeeded:
-                continue  # Sent once more it is refused, and the refusal reads the keys.
+                # The barrier wrote ``order`` but read nothing. The next barrier compares the old
+                # revision, so it is refused, and a refusal reads the keys.
+                continue
             else:
                 revision = write.settle(outcome)
             if revision is not None:
@@ -311,10 +321,10 @@ class FencedStore:
                 return revision
         unknown = write.unanswered is not None or write.doubtful
         kind = OutcomeUnknownError if unknown else StoreUnavailableError
-        raise kind(f"write {write.name!r}: given up in time: {trouble}") from trouble
+        raise kind(f"write {write.name!r}: given up, no time left: {trouble}") from trouble
 
     async def _attempt(self, write: Write, timeout_s: float) -> Outcome:
-        """Send ``write`` once; ``write.unanswered`` says if nobody knows what became of it."""
+        """Send ``write`` once; ``write.unanswered`` stays set if the outcome is unknown."""
         compared = self._order
         reach(Point.WRITE)
         write.unanswered = compared
@@ -340,9 +350,9 @@ class FencedStore:
     async def _barrier(self, compared: Revision, reads: Sequence[str], timeout_s: float) -> Outcome:
         """Make every attempt impossible that compares ``order`` at ``compared``.
 
-        They are impossible when this returns; where it did not succeed, ``order`` had moved
-        before, or the term is over, and ``reads`` were read. One that arrives late is harmless:
-        writes are refused that compare what it replaces, and are sent again.
+        They are impossible when this returns. If the outcome is not a success, ``order`` had
+        changed before or the term is over, and ``reads`` were read. A barrier that arrives late is
+        harmless: concurrent writes are refused because ``order`` changed, and are sent again.
         """
         proof = Modified(self._order_key, compared)
         outcome = await self._store.commit(
@@ -356,10 +366,14 @@ class FencedStore:
         return outcome
 
     def _note_order(self, order: Revision, at: Revision, *, instead_of: Revision) -> None:
-        """Note where ``order`` was ``at`` a revision; a late answer does not set it back."""
+        """Record that ``order`` was last changed at ``order``; an outdated answer is ignored.
+
+        ``at`` is the store's revision of that answer, ``instead_of`` what the attempt compared.
+        """
         if order != instead_of:
             self._moved_at = max(self._moved_at, at)
-        # Smaller than what was known: somebody deleted the key by hand.
+        # A smaller revision counts only if it refused our own compare: the key was then deleted
+        # by hand.
         if order > self._order or self._order == instead_of:
             self._order = order
         self._turns.settle_below(order)
@@ -381,7 +395,7 @@ class FencedStore:
 
 
 class _Pause:
-    """The pauses between attempts, which grow, and the time they all share."""
+    """The growing pauses between attempts, and the time left for all of them."""
 
     def __init__(self, ends_at: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -390,7 +404,7 @@ class _Pause:
 
     def left_s(self) -> float:
         left_s = self._ends_at - self._loop.time()
-        # What is sent with less than this could only go unanswered.
+        # A request with less time than this would certainly not be answered in time.
         return left_s if left_s > GRAIN_S else 0.0
 
     async def sleep(self) -> None:

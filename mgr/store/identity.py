@@ -1,14 +1,13 @@
-"""Which etcd cluster the endpoints must belong to, and how far it has been seen to get.
+"""Checks that answers come from the right etcd cluster, and that etcd did not go back in time.
 
-Two facts decide whether an answer counts. Its header names the cluster: an endpoint that was
-initialised anew, or a wrong address in the list, answers for another one, and what it says about
-our keys and leases is meaningless. And revisions only grow: a linearizable answer below a
-revision that was seen before the request was sent means that etcd was restored from a copy.
-Create revisions would then be given a second time, and terms are create revisions.
+An answer is used only if two conditions hold. First, its header has the expected cluster id: a
+reinitialised member, or a wrong address in the setting, answers for another cluster, which has
+none of our keys and leases. Second, revisions only grow: a linearizable answer below a revision
+that was seen before the request was sent means that etcd was restored from a backup. It would then
+assign create revisions a second time, and terms are create revisions.
 
-Neither answer is used. An etcd that is not ours is as good as absent: nothing is won, lost,
-renewed or read there, so a term is suspended at its deadline and goes on if the right etcd comes
-back (docs/adr/0035).
+An etcd that fails either check is treated as absent: nothing is acquired, lost, renewed or read
+there. A term is suspended at its deadline and resumes if the right etcd returns (docs/adr/0035).
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from mgr.clock import CLOCK, Clock
 from mgr.link import KnownStoreState
 
 LOG_AGAIN_S: Final = 5.0
-"""A foreign endpoint is logged again after this, then after twice as long, and so on."""
+"""An endpoint of another cluster is logged again after this, then after twice as long, etc."""
 LOG_AGAIN_MAX_S: Final = 600.0
 SILENT_S: Final = 3.0
-"""The right cluster is called away when it has not answered for so long."""
+"""The right cluster counts as unreachable if it has not answered for so long."""
 LEAP_MIN: Final = 1_000_000
 WRITES_PER_S_MAX: Final = 100_000
-"""More than any etcd does. A revision that grows quicker was raised by ``--bump-revision``."""
+"""More than any etcd can do. If the revision grows faster, ``--bump-revision`` raised it."""
 PROCEDURE: Final = '"Back up and restore etcd" in docs/how-to/back-up-and-restore.md'
 
 log = logging.getLogger(__name__)
@@ -45,30 +44,30 @@ class _ForeignEndpoint:
 
 
 class StoreIdentity:
-    """The cluster id that is expected, and the newest revision and term that were seen.
+    """The expected cluster id, and the newest revision and term seen.
 
-    Changed on one event loop. Shared by the channel, which checks every answer against it, and
-    by whoever decides about leadership.
+    Used on one event loop. The channel checks every answer against it; the election and the guard
+    read it too.
     """
 
     def __init__(
         self, seen: KnownStoreState | None = None, *, probe_key: str = "/", clock: Clock = CLOCK
     ) -> None:
-        """Begin with what was ``seen`` before, by an earlier process or by the guard.
+        """Begin with the state ``seen`` by an earlier process or by the guard.
 
         ``probe_key`` is a key that may be read, present or not: the answer shows etcd's revision.
         """
         seen = seen or KnownStoreState()
         self.probe_key = probe_key
         self.cluster_id = seen.cluster_id
-        """What every header must name; 0 while it is not known."""
+        """The cluster id that every header must have; 0 while none is chosen."""
         self.newest_revision = seen.newest_revision
         self.newest_term = seen.newest_term
         self.confirmed = not seen.newest_revision
-        """Whether etcd is known to be at ``newest_revision`` at least. Until then only a
-        linearizable read may be sent."""
+        """Whether etcd has been seen at or above ``newest_revision`` by this process. Until then
+        only a linearizable read may be sent."""
         self.restores = 0
-        """How often etcd was found restored from a copy: it went back in time, or leapt."""
+        """How often etcd was found restored from a backup: its revision went back, or jumped."""
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
         self._advanced_s = clock.now()
@@ -79,12 +78,12 @@ class StoreIdentity:
         self._foreign: dict[str, _ForeignEndpoint] = {}
 
     def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever trouble, restores, cluster id or newest term has changed."""
+        """Call ``listener`` after each change of trouble, restores, cluster id or newest term."""
         self._listeners.append(listener)
 
     @property
     def seen(self) -> KnownStoreState:
-        """What another process, or the next one, must know."""
+        """The state that is handed to another process, or stored for the next one."""
         return KnownStoreState(
             cluster_id=self.cluster_id,
             newest_revision=self.newest_revision,
@@ -93,12 +92,12 @@ class StoreIdentity:
 
     @property
     def foreign(self) -> Mapping[str, int]:
-        """The endpoints that answered last for another cluster, and its id."""
+        """The endpoints whose last answer came from another cluster, with that cluster's id."""
         return {address: found.cluster_id for address, found in self._foreign.items()}
 
     @property
     def trouble(self) -> str:
-        """Why etcd cannot be used, and what to do, for operators; empty if it can."""
+        """Why etcd cannot be used and what to do, for operators; empty if it can be used."""
         if self._behind:
             return (
                 f"etcd went back in time: it is at revision {self._behind}, and "
@@ -117,7 +116,7 @@ class StoreIdentity:
         return ""
 
     def choose_cluster(self, found: Mapping[str, int]) -> bool:
-        """Expect the cluster that most endpoints in ``found`` name; False if there is a tie.
+        """Expect the cluster that most endpoints in ``found`` report; return False if tied.
 
         ``found`` has the cluster id of each endpoint that answered; it is not empty.
         """
@@ -129,8 +128,8 @@ class StoreIdentity:
         if len(chosen) > 1:
             which = "; ".join(f"{of:x}: {', '.join(where)}" for of, where in sorted(count.items()))
             conflict = (
-                f"the endpoints belong to different etcd clusters ({which}), and nothing says "
-                "which is meant. Correct the setting etcd"
+                f"the endpoints belong to different etcd clusters ({which}), and it is unclear "
+                "which one is meant. Correct the setting etcd"
             )
             if conflict != self._conflict:
                 self._conflict = conflict
@@ -144,7 +143,7 @@ class StoreIdentity:
         return True
 
     def matches(self, address: str, cluster_id: int) -> bool:
-        """Whether ``cluster_id``, which the endpoint at ``address`` named, is the expected one."""
+        """Return whether ``cluster_id``, reported by the endpoint ``address``, is as expected."""
         if cluster_id != self.cluster_id:
             self._note_foreign(address, cluster_id)
             return False
@@ -158,26 +157,26 @@ class StoreIdentity:
         return True
 
     def unanswered(self) -> None:
-        """Note that no endpoint gave an answer that counts."""
+        """Record that no endpoint gave a valid answer to a request."""
         now_s = self._clock.now()
         if self._silent_since_s is None:
             self._silent_since_s = now_s
         lasting = now_s - self._silent_since_s >= SILENT_S
         if lasting and self._foreign and not self._only_foreign:
-            # Not at once: an election inside the right cluster takes a second or two.
+            # Not at once: an election among the members of the right cluster takes a second or two.
             self._only_foreign = True
             self._changed()
 
     def times_foreign(self, address: str) -> int:
-        """How often in a row the endpoint at ``address`` was of another cluster."""
+        """Return how often in a row the endpoint ``address`` answered for another cluster."""
         found = self._foreign.get(address)
         return found.found if found else 0
 
     def advance(self, revision: int, since: int) -> bool:
-        """Take in the ``revision`` of a linearizable answer; False if etcd went back in time.
+        """Record the ``revision`` of a linearizable answer; return False if etcd went back in time.
 
-        ``since`` is ``newest_revision`` as it was when the request was sent: an answer that was
-        overtaken by a later one is no step back.
+        ``since`` is ``newest_revision`` at the time when the request was sent, so that an answer
+        overtaken by a newer one does not count as a step back.
         """
         if revision < since:
             first, self._behind, self.confirmed = not self._behind, revision, False
@@ -196,16 +195,16 @@ class StoreIdentity:
                 self._changed()
         if leap:
             self.restores += 1
-            log.warning("etcd's revision leapt: restored from a copy", extra={"by": leap})
+            log.warning("etcd's revision jumped: restored from a backup", extra={"by": leap})
             self._changed()
         return True
 
     def note_revision(self, revision: int) -> None:
-        """Take in a revision that was surely committed."""
+        """Record a revision that was certainly committed."""
         self.newest_revision = max(self.newest_revision, revision)
 
     def note_term(self, term: int) -> None:
-        """Take in the create revision of a leader key."""
+        """Record a term: the create revision of a leader key."""
         self.note_revision(term)
         if term > self.newest_term:
             self.newest_term = term
@@ -232,12 +231,13 @@ class StoreIdentity:
             )
 
     def _leap(self, revision: int) -> int:
-        """Return by how much etcd is further than writing can have brought it; 0: it is not."""
+        """Return by how much the revision jumped, beyond what writes can explain; 0: it did not."""
         now_s = self._clock.now()
         before_s, self._advanced_s = self._advanced_s, now_s
         by = revision - self.newest_revision
         likely_max = LEAP_MIN + WRITES_PER_S_MAX * (now_s - before_s)
-        # What another process saw, days ago perhaps, says nothing of how quickly etcd got here.
+        # A revision seen by another process may be days old, so it does not show how fast the
+        # revision grew.
         known = self.confirmed and self.newest_revision
         return by if known and by > likely_max else 0
 

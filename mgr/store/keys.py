@@ -1,6 +1,6 @@
-"""Every key of a cluster. The only place that spells them.
+"""Every etcd key of a cluster. No other file spells a key.
 
-All stand under ``/mgr/<cluster>/``. Lifetimes and values: docs/explanation/architecture.md.
+All keys are under ``/mgr/<cluster>/``. Lifetimes and values: docs/explanation/architecture.md.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 from mgr.errors import InvalidSettingError
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-"""What a cluster, a manager or a module may be called: no slash, no blank, no surprise."""
+"""Valid names of clusters, managers and modules: they become parts of keys."""
 
 
 def check_name(kind: str, name: str) -> str:
     """Return ``name`` if it may be part of a key.
 
     Raises:
-        InvalidSettingError: It may not; the message says of which ``kind`` it was to be.
+        InvalidSettingError: It may not; the message contains ``kind``, such as "cluster".
 
     """
     if not NAME.fullmatch(name):
@@ -40,12 +40,12 @@ class Keys:
 
     @property
     def root(self) -> str:
-        """Prefix of everything this cluster owns."""
+        """Prefix of all keys of this cluster."""
         return f"/mgr/{self.cluster}/"
 
     @property
     def leader(self) -> str:
-        """Who leads; its create revision is the term. Node lease of the active."""
+        """The leader key. Its create revision is the term. On the node lease of the active."""
         return f"{self.root}leader"
 
     @property
@@ -55,32 +55,32 @@ class Keys:
 
     @property
     def heartbeat(self) -> str:
-        """A number that grows while the active lives. Its guard writes it; no lease."""
+        """The leader heartbeat: a growing number that the active's guard writes. No lease."""
         return f"{self.root}heartbeat"
 
     @property
     def proof(self) -> str:
-        """A number that the active's *worker* writes: it reaches the store, too. No lease."""
+        """A number that the active's *worker* writes, to prove that it too reaches etcd."""
         return f"{self.root}proof"
 
     @property
     def deposed(self) -> str:
-        """Who deposed a silent leader last; a lease of ten seconds, one deposition each."""
+        """Who deposed a silent leader last. Its lease of ten seconds admits one deposition each."""
         return f"{self.root}deposed"
 
     @property
     def transfer(self) -> str:
-        """The wanted successor; a lease of ten seconds."""
+        """The requested successor of a hand-over. On a lease of ten seconds."""
         return f"{self.root}transfer"
 
     @property
     def down(self) -> str:
-        """There while operators want nobody to lead; its value says since when."""
+        """Present while operators have set the managers down; the value is the time since when."""
         return f"{self.root}down"
 
     @property
     def version(self) -> str:
-        """The release that led last, and so may have written what stands here; no lease."""
+        """The version of the last leader, which may have written the present data. No lease."""
         return f"{self.root}version"
 
     @property
@@ -90,16 +90,16 @@ class Keys:
 
     @property
     def managers(self) -> str:
-        """Prefix of presences."""
+        """Prefix of the managers' presence keys."""
         return f"{self.root}managers/"
 
     def manager(self, name: str) -> str:
-        """Presence of one manager. Its node lease."""
+        """Presence key of one manager. On its node lease."""
         return f"{self.managers}{name}"
 
     @property
     def modules(self) -> str:
-        """Prefix of what is enabled."""
+        """Prefix of the records of enabled modules."""
         return f"{self.root}modules/"
 
     def module(self, name: str) -> str:
@@ -108,11 +108,11 @@ class Keys:
 
     @property
     def reloads(self) -> str:
-        """Prefix of what was reloaded."""
+        """Prefix of the records of reloaded modules."""
         return f"{self.root}reloads/"
 
     def reload(self, name: str) -> str:
-        """One module that was reloaded, written each time; its value is its files' digest."""
+        """One reloaded module; each reload writes the digest of its files."""
         return f"{self.reloads}{name}"
 
     @property
@@ -130,7 +130,7 @@ class Keys:
         return f"{self.root}changes/"
 
     def change(self, number: int) -> str:
-        """One version of the options; in key order as in the order of numbers."""
+        """One version of the options; key order is the order of numbers."""
         return f"{self.changes}{number:012d}"
 
     @property
@@ -152,24 +152,24 @@ class Keys:
         return f"{self.module_entries}{module}/{key}"
 
     def database(self, module: str) -> str:
-        """Prefix of a module's database: its head, and the pages that the head names."""
+        """Prefix of a module's database: its head, and the pages that the head lists."""
         return f"{self.root}databases/{module}/"
 
     def database_head(self, module: str) -> str:
-        """Which pages make up a module's database."""
+        """The list of the pages of a module's database."""
         return f"{self.database(module)}head"
 
     def database_page(self, module: str, page: str) -> str:
-        """One page of a module's database. Written once, under a name that never comes again."""
+        """One page of a module's database. Written once, under a name that is never reused."""
         return f"{self.database(module)}pages/{page}"
 
     @property
     def services(self) -> str:
-        """Prefix of published addresses."""
+        """Prefix of the addresses that modules published."""
         return f"{self.root}services/"
 
     def service(self, module: str) -> str:
-        """The address a module published with ``set_uri``. Node lease of the active."""
+        """The address that a module published with ``set_uri``. On the active's node lease."""
         return f"{self.services}{module}"
 
     @property
@@ -187,7 +187,7 @@ class Keys:
         return f"{self.root}access/"
 
     def access_of(self, client: str) -> str:
-        """The capabilities of one client, as text; ``*``: of all that have none of their own."""
+        """The capabilities of one client, as text; ``*`` is for clients without an entry."""
         return f"{self.access}{client}"
 
     @property
@@ -201,25 +201,25 @@ class Keys:
 
     @property
     def health(self) -> str:
-        """What modules had raised when the active last stored it."""
+        """The health checks that were raised when the active last stored them."""
         return f"{self.root}health"
 
     @property
     def daemons(self) -> str:
-        """Prefix of the daemons that joined."""
+        """Prefix of the records of daemons that joined."""
         return f"{self.root}daemons/"
 
     def daemon(self, name: str) -> str:
-        """What the daemon ``<type>.<id>`` said of itself when it joined."""
+        """What the daemon ``<type>.<id>`` reported about itself when it joined."""
         return f"{self.daemons}{name}"
 
     @property
     def requests(self) -> str:
-        """Prefix of mutating commands, begun or finished."""
+        """Prefix of the records of mutating commands, started or finished."""
         return f"{self.root}requests/"
 
     def request(self, request_id: str) -> str:
-        """One mutating command: begun in a term, later its result. A lease of ten minutes."""
+        """One mutating command: the term it started in, later its result. On a ten-minute lease."""
         return f"{self.requests}{request_id}"
 
     @property
@@ -228,5 +228,5 @@ class Keys:
         return f"{self.root}requests-evicted/"
 
     def evicted_requests(self, name: str) -> str:
-        """Some ids, as 64-bit hashes, evicted together. A lease of ten minutes."""
+        """Ids, as 64-bit hashes, that were evicted together. On a lease of ten minutes."""
         return f"{self.evicted}{name}"

@@ -1,4 +1,4 @@
-"""What may be sent to a store at all: checked before anything leaves the process."""
+"""Checks keys, values and the size of a transaction before anything is sent to a store."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mgr.store.api import (
 
 
 def encoded_key(key: str) -> bytes:
-    """Return ``key`` (or a prefix) as the bytes a store keeps.
+    """Return ``key`` (or a prefix) in the bytes that a store holds.
 
     Raises:
-        InvalidKeyError: It is empty, holds a NUL or cannot be UTF-8.
+        InvalidKeyError: The key is empty, has a NUL or cannot be encoded as UTF-8.
 
     """
     if not key:
@@ -37,8 +37,8 @@ def encoded_value(key: str, value: str) -> bytes:
     """Return ``value`` as bytes.
 
     Raises:
-        InvalidArgumentError: It cannot be UTF-8; the message names ``key``.
-        TooLargeError: It alone is above the limit of one transaction.
+        InvalidArgumentError: The value cannot be encoded as UTF-8; the message names ``key``.
+        TooLargeError: The value alone is above the limit of one transaction.
 
     """
     try:
@@ -57,7 +57,7 @@ def check_commit(
     when: Sequence[Compare] = (),
     otherwise_get: Sequence[str] = (),
 ) -> None:
-    """Refuse a transaction that no store would take.
+    """Raise if no store would accept this transaction.
 
     Raises:
         InvalidKeyError: See ``encoded_key``.
@@ -99,7 +99,7 @@ def _target(operation: Operation) -> str:
 
 
 def _refuse_doubles(operations: Sequence[Operation]) -> None:
-    """Refuse what has no order inside one transaction: a key put twice, or put and deleted."""
+    """Raise if a key is put twice, or put and deleted: a transaction's operations have no order."""
     put: set[str] = set()
     for operation in operations:
         if isinstance(operation, Put):

@@ -1,15 +1,13 @@
-"""The store's promises in a dictionary, on any clock: for tests, simulations and trying out.
+"""The store in memory, on any clock: for tests, simulations and first experiments.
 
-Nothing here waits: a method that is awaited is done before anything else runs, so a
-simulation on a manual clock is the same every time. Leases end by the clock: on one that says
-when it was moved (``on_advance``) at that moment, on any other with the next call or, at the
-latest, a second later where a feed is open.
+No method waits: it is done before anything else runs on the loop, so a simulation on a manual clock
+is reproducible. Leases end by the clock. If the clock reports its moves (``on_advance``) they end
+at that moment; otherwise with the next call or, if a feed is open, at most a second later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -40,19 +38,20 @@ from mgr.store.api import (
     StoreStatus,
 )
 from mgr.store.limits import check_commit, encoded_key
+from mgr.waiting import wait
 
 VERSION: Final = "3.6.99"
-"""What ``status`` says: an etcd that may be trusted, as this dictionary may."""
+"""The version that ``status`` returns: an etcd without known defects."""
 TTL_FLOOR_S: Final = 2
-"""Shortest lease, as with an etcd of default timing."""
+"""Shortest lease, as in an etcd with default timing."""
 CURRENT_EVERY_S: Final = 1.0
 PENDING_MAX: Final = 1000
-"""Events one feed keeps for a slow reader; beyond, a fresh ``Listed`` stands for them all."""
+"""Most events that a feed buffers for a slow reader; then one ``Listed`` replaces them all."""
 
 
 @runtime_checkable
 class MovedClock(Protocol):
-    """A clock moved by hand, which tells of it."""
+    """A clock that is moved by hand and reports each move."""
 
     def on_advance(self, call: Callable[[], None]) -> None:
         """Call ``call`` after every move."""
@@ -81,7 +80,7 @@ class _Feed:
 
 
 class MemoryStore:
-    """See ``mgr.store.api.Store``. Shared by everybody who is to see the same data."""
+    """Implements ``mgr.store.api.Store``. All users of the same data share one instance."""
 
     def __init__(self, clock: Clock) -> None:
         self.cluster_id = 1
@@ -96,7 +95,7 @@ class MemoryStore:
         if isinstance(clock, MovedClock):
             clock.on_advance(self.tick)
 
-    # -- the store's promises -----------------------------------------------------------------
+    # -- the store's interface ----------------------------------------------------------------
 
     async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
         """See ``Store.get``."""
@@ -182,12 +181,12 @@ class MemoryStore:
         for feed in self._feeds:
             feed.wake.set()
 
-    # -- what only a dictionary offers: time and trouble at will --------------------------------
+    # -- for tests only: time and faults --------------------------------------------------------
 
     def tick(self) -> None:
-        """End the leases whose time is over; tell feeds that waited a second that they are current.
+        """End expired leases, and send ``Current`` to feeds that got no event for a second.
 
-        Called by every method, and by a clock that says when it was moved.
+        Called by every method, and by a clock that reports its moves.
         """
         now = self._clock.now()
         for lease in [lease for lease, granted in self._leases.items() if granted.ends_at <= now]:
@@ -197,7 +196,7 @@ class MemoryStore:
                 self._send_current(feed)
 
     def break_feeds(self, why: str = "the feed was broken on purpose") -> None:
-        """Interrupt every feed for a moment; nothing is lost."""
+        """Interrupt every feed and resume it at once; no change is lost."""
         self.cut_feeds(why)
         self.mend_feeds()
 
@@ -209,7 +208,7 @@ class MemoryStore:
                 feed.offer(Interrupted(why))
 
     def mend_feeds(self) -> None:
-        """Let cut feeds catch up: with what they missed, or by ``Listed`` if that was compacted."""
+        """Resume cut feeds with the missed changes, or with ``Listed`` if those were compacted."""
         for feed in self._feeds:
             if feed.cut:
                 feed.cut = False
@@ -221,7 +220,7 @@ class MemoryStore:
                 self._send_current(feed)
 
     def compact(self) -> None:
-        """Forget history: a feed that missed something cannot catch up change by change."""
+        """Compact the history: a feed that missed a change cannot get it any more."""
         self._compacted = self._revision
 
     # -- inside ---------------------------------------------------------------------------------
@@ -245,10 +244,8 @@ class MemoryStore:
                 feed.wake.clear()
                 while feed.pending:
                     yield feed.pending.popleft()
-                # A second of real time: only a clock that says nothing of its moves needs it.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(CURRENT_EVERY_S):
-                        await feed.wake.wait()
+                # A second of real time: needed only for a clock that does not report its moves.
+                await wait(feed.wake, CURRENT_EVERY_S)
                 self.tick()
         finally:
             self._feeds.remove(feed)
@@ -275,7 +272,7 @@ class MemoryStore:
             self._apply([Delete(key) for key in keys])
 
     def _apply(self, operations: Iterable[Operation]) -> None:
-        """Do all ``operations`` at one new revision, if they change anything; tell the feeds."""
+        """Do all ``operations`` at one new revision if they change anything; notify the feeds."""
         revision = Revision(self._revision + 1)
         changes: dict[str, Record | None] = {}
         for operation in operations:

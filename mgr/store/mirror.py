@@ -1,7 +1,7 @@
-"""The in-memory copy of a prefix, fed by one feed: what everybody in the process reads.
+"""The mirror: an in-memory copy of a prefix of the store, kept up to date by one feed.
 
-Reading costs what a dictionary costs and may be done from any thread. It is as new as
-``age_s`` says; who must not act on old news asks that first.
+All code in the process reads the mirror. Reading is a dictionary lookup and is allowed on any
+thread. ``age_s`` is the age of the copy; code that must not act on outdated data checks it first.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from mgr.store.api import (
 log = logging.getLogger(__name__)
 
 CURRENT_WITHIN_S: Final = 3.0
-"""A feed says at least once a second that it is current; after three silent ones it is not."""
+"""A feed proves at least once a second that it is current; after three without, it is not."""
 FEW_CHANGES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """One key as it is now; no record: it was deleted."""
+    """A changed key and its new record; None if it was deleted."""
 
     key: str
     record: Record | None
@@ -57,16 +57,16 @@ _KeyChanges = list[KeyChange]
 
 
 class Mirror:
-    """What stands under ``prefix``. Written by ``run`` and ``note_own`` only, on the loop."""
+    """The records under ``prefix``. Only ``run`` and ``note_own`` change it, on the loop."""
 
     def __init__(self, store: Store, prefix: str, clock: Clock) -> None:
         self.prefix: Final = prefix
         self._store = store
         self._clock = clock
         self._records: dict[str, Record] = {}
-        # Replaced, never changed in place: another thread may be walking the old one.
+        # Replaced, never changed in place: another thread may be iterating over the old list.
         self._keys: list[str] = []
-        # Own writes that the feed has not passed yet, by key.
+        # Own writes that are newer than the feed's position, by key.
         self._own: dict[str, _OwnWrite] = {}
         self._revision = ABSENT
         self._proven_at: float | None = None
@@ -82,7 +82,7 @@ class Mirror:
                 self._apply(event)
 
     async def wait_for_revision(self, revision: Revision, timeout_s: float) -> None:
-        """Wait until everything up to ``revision`` under the prefix is seen.
+        """Wait until the mirror has every change under the prefix up to ``revision``.
 
         Raises:
             StoreUnavailableError: Not within ``timeout_s``.
@@ -112,8 +112,8 @@ class Mirror:
     def list(self, prefix: str) -> dict[str, Record]:
         """Return the records whose key begins with ``prefix``, in key order. From any thread.
 
-        Each record is whole; from a thread other than the loop's, two records may be of two
-        revisions if the copy changes meanwhile.
+        Each record is consistent in itself. On a thread other than the loop's, two records may be
+        of different revisions if the copy changes meanwhile.
         """
         keys, records = self._keys, self._records
         found = {}
@@ -127,23 +127,23 @@ class Mirror:
 
     @property
     def revision(self) -> Revision:
-        """Everything under the prefix up to this revision is seen."""
+        """The revision up to which the mirror has every change under the prefix."""
         return self._revision
 
     @property
     def current(self) -> bool:
-        """Whether the copy is known to be that of the last three seconds."""
+        """Whether the copy was proven current within the last three seconds."""
         return not self._interrupted and self.age_s() <= CURRENT_WITHIN_S
 
     def age_s(self) -> float:
-        """Seconds since the copy was last proven current; infinite before the first time."""
+        """Return the seconds since the copy was last proven current; infinite if it never was."""
         return float("inf") if self._proven_at is None else self._clock.now() - self._proven_at
 
     def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
-        """Call ``callback`` on the loop with each change under ``prefix``, once it is readable.
+        """Call ``callback`` on the loop with the changes under ``prefix``, after they are readable.
 
-        It must neither raise nor wait. What is already there is not reported: read it first.
-        Returns what ends the subscription.
+        The callback must neither raise nor wait. Existing records are not reported: read them
+        first. Returns a function that ends the subscription.
         """
         entry = (prefix, callback)
         self._subscribers.append(entry)
@@ -159,15 +159,16 @@ class Mirror:
     ) -> None:
         """Make a write of this process, committed at ``revision``, visible at once.
 
-        The feed will tell of it too, perhaps after older news: no key ever goes backwards.
+        The feed reports the same write later, perhaps after older changes. Those are ignored, so
+        no key ever goes back to an older value.
         """
         records, deleted = tuple(records), tuple(deleted)
         changes = [change for record in records if (change := self._put(record))]
         for key in deleted:
             changes += self._delete(key, revision)
         for key in (*(record.key for record in records), *deleted):
-            # Remembered until the feed has passed it: older news of a key that was deleted, or
-            # an older listing, must not undo it.
+            # Remembered until the feed's position is beyond it: an older change of a key that was
+            # deleted here, or an older listing, must not undo the write.
             if key.startswith(self.prefix) and revision > self._revision:
                 self._own[key] = max(
                     _OwnWrite(revision, self._clock.now()), self._own.get(key, NO_OWN_WRITE)
@@ -180,7 +181,7 @@ class Mirror:
     def _apply(self, event: FeedEvent) -> None:
         if isinstance(event, Interrupted):
             if not self._interrupted:
-                log.warning("the copy of the store is not current", extra={"why": event.why})
+                log.warning("mirror of etcd is not current", extra={"why": event.why})
             self._interrupted = True
             return
         if isinstance(event, Listed):
@@ -194,24 +195,24 @@ class Mirror:
         self._rekey(changes)
         self._advance(event.revision)
         if isinstance(event, Listed | Current):
-            # ``Changed`` proves nothing: it may be what piled up while the feed was broken.
+            # ``Changed`` is no proof: it may have been buffered while the feed was broken.
             self._proven_at = self._clock.now()
             if self._interrupted:
-                log.info("the copy of the store is current", extra={"revision": self._revision})
+                log.info("mirror of etcd is current", extra={"revision": self._revision})
             self._interrupted = False
         self._notify(changes)
 
     def _replace(self, listed: Listed) -> _KeyChanges:
-        """Take a listing: it wins, except over own writes that it cannot hold yet.
+        """Replace the records by a listing, except own writes that it cannot contain yet.
 
-        A listing at revision R holds every change up to R. So what it lacks or shows otherwise
-        is not so, whatever revision the record here has: etcd was restored from a backup, with
-        its revision set forward, and the revisions of its old life must not outrank the new
-        ones. Own writes above R are kept only if they were acknowledged after the listing was
-        asked for: it would hold them otherwise.
+        A listing at revision R contains every change up to R, so it replaces a record here even if
+        that has a higher revision: then etcd was restored from a backup with its revision set
+        forward, and revisions from before the restore do not count. Own writes above R are kept
+        only if they were acknowledged after the listing was requested: otherwise it would contain
+        them.
         """
         if listed.revision < self._revision:
-            # Only a store set back to an older state says this.
+            # Only possible if the store was set back to an older state.
             self._revision = ABSENT
             self._own.clear()
         self._own = {
@@ -250,7 +251,7 @@ class Mirror:
         return [KeyChange(key, None)]
 
     def _rekey(self, changes: Sequence[KeyChange]) -> None:
-        """Bring the sorted keys up to date: a few by place, many by sorting once."""
+        """Update the sorted keys: insert or delete a few one by one, or sort again for many."""
         if len(changes) > FEW_CHANGES:
             self._keys = sorted(self._records)
             return
@@ -285,6 +286,6 @@ class Mirror:
                 try:
                     callback(theirs)
                 except Exception:
-                    # Every manager sees every record: one that a subscriber chokes on must not
-                    # end the worker of each of them, one after the other.
-                    log.exception("a change could not be acted on", extra={"prefix": prefix})
+                    # All managers get every record. If a subscriber raises because of one, that
+                    # must not end the worker of each manager, one after the other.
+                    log.exception("mirror subscriber failed on a change", extra={"prefix": prefix})

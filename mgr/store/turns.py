@@ -1,8 +1,8 @@
-"""Which writes of one term touch the same keys, and which of them may still be done later.
+"""Orders the writes of one term that touch the same keys, and records unanswered attempts.
 
-Writes that touch the same keys are sent one after the other. One whose last attempt was never
-answered is *unsettled*: the attempt may still reach the store. It stays here after its caller
-has given up, until the key ``order`` has moved past the revision that the attempt compares.
+Writes that touch the same keys are sent one after the other. A write whose last attempt was never
+answered is *unsettled*: the attempt may still reach the store. It stays recorded here after its
+caller has given up, until the key ``order`` has a newer revision than the attempt compares.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Final, Self
 from mgr.store.api import ABSENT, DeletePrefix, Operation, Revision
 
 UNSETTLED_MAX: Final = 1000
-"""Beyond, they are kept as one that touches every key: safe, and bounded."""
+"""Most unsettled writes. Above it they are merged into one that touches every key."""
 EVERY_KEY: Final = ("",)
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A write under way and what it touches.
+    """A running write (or settled read), with the keys that it touches.
 
     Attributes:
         name: The first key or prefix, for messages.
         over: Set when the write has ended, however it ended.
-        compared: The revision of ``order`` that an attempt compares which was not answered.
+        compared: The revision of ``order`` that the unanswered attempt compares.
 
     """
 
@@ -38,17 +38,17 @@ class Turn:
 
     @classmethod
     def of(cls, operations: Sequence[Operation]) -> Self:
-        """Return the turn of a write that does ``operations``."""
+        """Return the turn for a write of ``operations``."""
         keys = [op.key for op in operations if not isinstance(op, DeletePrefix)]
         return cls.on(keys, [op.prefix for op in operations if isinstance(op, DeletePrefix)])
 
     @classmethod
     def on(cls, keys: Sequence[str], prefixes: Sequence[str]) -> Self:
-        """Return the turn of whoever touches ``keys``, and everything under ``prefixes``."""
+        """Return the turn that touches ``keys`` and all keys under ``prefixes``."""
         return cls(next(iter((*keys, *prefixes)), ""), frozenset(keys), tuple(prefixes))
 
     def collides(self, other: Turn) -> bool:
-        """Whether both touch the same key, or may."""
+        """Return whether both touch, or may touch, the same key."""
         if not self.prefixes and not other.prefixes:
             return not self.keys.isdisjoint(other.keys)
         return (
@@ -59,7 +59,7 @@ class Turn:
 
 
 class Turns:
-    """The writes of one ``FencedStore``: those under way, and those that are unsettled."""
+    """The running and the unsettled writes of one ``FencedStore``."""
 
     def __init__(self) -> None:
         self.running: list[Turn] = []
@@ -72,9 +72,9 @@ class Turns:
         return earlier
 
     def end(self, turn: Turn, unanswered: Revision | None) -> None:
-        """Remove ``turn``; what it touches stays unsettled where an attempt was not answered.
+        """Remove ``turn`` from the running writes; record it as unsettled if ``unanswered``.
 
-        ``unanswered`` is the revision of ``order`` that this attempt compares.
+        ``unanswered`` is the revision of ``order`` that its unanswered attempt compares, or None.
         """
         self.running.remove(turn)
         if unanswered is not None:
@@ -87,18 +87,21 @@ class Turns:
         turn.over.set()
 
     def unsettled(self, turn: Turn) -> Revision | None:
-        """Return what attempts compare that may still change what ``turn`` touches, or None."""
+        """Return the revision to settle before ``turn`` may go on; None if there is none.
+
+        It is the newest revision of ``order`` compared by unsettled writes that collide with it.
+        """
         compared = [other.compared for other in self._unsettled if other.collides(turn)]
         return max(compared, default=None)
 
     def settle_below(self, order: Revision) -> None:
-        """Settle every write whose attempt compares less than ``order``, where the key is now."""
+        """Settle every write whose attempt compares an older revision than ``order`` has now."""
         self._unsettled = [other for other in self._unsettled if other.compared >= order]
 
     def settle(self, turn: Turn, compared: Revision) -> None:
-        """Settle every write that touches what ``turn`` touches, up to ``compared``.
+        """Settle every write that collides with ``turn`` and compares ``compared`` or older.
 
-        ``order`` has moved past that, and not necessarily past what newer attempts compare.
+        ``order`` is newer than ``compared``, but not necessarily than what newer attempts compare.
         """
         self._unsettled = [
             other

@@ -1,16 +1,16 @@
-"""A feed that survives reconnects, lost endpoints and compaction: list, then follow.
+"""Follows a prefix in etcd (list, then watch) over reconnects, lost endpoints and compaction.
 
 Theory of operation
 -------------------
-``position`` is the newest revision the owner has been told of. It moves only by a listing and
-by events; never by what a stream says when it is opened (a replay would be lost), nor by
-progress answers (before etcd 3.5.8 they could overtake events). A stream begins *at* the
-position, not after it, and what is already known is dropped: etcd leaves progress requests
-unanswered while its own revision is below a stream's start.
+``position`` is the newest revision reported to the owner. Only a listing and events advance it. The
+revision in the answer that opens a stream does not (events replayed after it would be dropped), nor
+do progress answers (before etcd 3.5.8 they could overtake events). A stream starts *at* the
+position, not after it, and events that are already known are dropped: etcd does not answer progress
+requests while its own revision is below the start of the stream.
 
-A stream that lives is not a stream that works: a frozen member, or one cut off from its leader,
-keeps it open in silence. So every stream requires a leader, is asked for progress about once a
-second, and is given up after ``SILENCE_S`` without a word, for one on another endpoint.
+An open stream need not work: a frozen member, or one cut off from its leader, keeps it open and
+sends nothing. So every stream requires a leader, requests progress about once a second, and is
+replaced by one on another endpoint after ``SILENCE_S`` without a message.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from mgr.store.error_classes import ErrorClass, classify
 
 SILENCE_S: Final = 3.0
 FIRST_PROGRESS_S: Final = 0.15
-"""Etcd answers for a stream that has caught up, which it lets one do every 0.1 s."""
+"""Etcd answers progress requests only of synchronised streams, and synchronises every 0.1 s."""
 PROGRESS_EVERY_S: Final = 0.9
 FRESH_S: Final = 1.0
-"""An answer to a question older than this says nothing of now."""
+"""A progress answer proves nothing if its request is older than this."""
 OPEN_WITHIN_S: Final = 2.0
 BACK_OFF_S: Final = 0.05
 BACK_OFF_MAX_S: Final = 1.0
@@ -102,7 +102,7 @@ class PrefixFeed:
                 await asyncio.sleep(self._back_off_s())
 
     def _forget_other_history(self) -> None:
-        """List again after a restore: what was listed before it, at whatever revision, is over."""
+        """Start with a new listing if etcd was restored: the old position means nothing then."""
         before, self._restores = self._restores, self._channel.identity.restores
         if before != self._restores:
             self._position = NOTHING_YET
@@ -110,20 +110,20 @@ class PrefixFeed:
     def _back_off_s(self) -> float:
         longest = min(BACK_OFF_S * 2.0**self._failures, BACK_OFF_MAX_S)
         self._failures = min(self._failures + 1, 10)
-        # Not all managers at once, or an etcd that comes back is run over.
+        # Jitter, so that not all managers reconnect at once and overload an etcd that comes back.
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
 
 
 class _BrokenError(Exception):
-    """This stream is of no use any more."""
+    """The stream cannot be used any more."""
 
 
 class _CompactedError(_BrokenError):
-    """Etcd has forgotten what comes after the position."""
+    """Etcd has compacted the events after the position."""
 
 
 class _SetBackError(_BrokenError):
-    """Etcd is behind the position: a member that lags, or a restored backup."""
+    """Etcd's revision is below the position: a lagging member, or a restored backup."""
 
 
 class _WatchStream:
@@ -141,7 +141,7 @@ class _WatchStream:
         self._fragments: list[Any] = []
 
     async def open(self, channel: FailoverChannel) -> None:
-        """Begin; raises ``StoreUnavailableError`` where no endpoint can be reached."""
+        """Open the stream; raises ``StoreUnavailableError`` if no endpoint can be reached."""
         self._stream = await channel.stream(
             WATCH,
             self._requests(),
@@ -151,10 +151,10 @@ class _WatchStream:
         self._restart_silence_timer()
 
     async def read(self) -> Changed | Current | None:
-        """Return the next event, None for a message that is none.
+        """Return the next event, or None for a message that makes no event.
 
         Raises:
-            _BrokenError: The stream is of no use any more; open another one.
+            _BrokenError: The stream cannot be used any more; open another one.
 
         """
         answer = await self._next()
@@ -180,7 +180,7 @@ class _WatchStream:
         self._stream.close()
 
     async def _requests(self) -> AsyncGenerator[Any, None]:
-        """What is said to etcd, as long as the stream lives. Runs in a task of gRPC's own."""
+        """Yield the requests of the stream to etcd. Runs in a task of gRPC."""
         create = {
             "key": self._prefix,
             "range_end": range_end(self._prefix),
@@ -190,7 +190,8 @@ class _WatchStream:
         yield WATCH.request(create_request=create)
         await asyncio.sleep(FIRST_PROGRESS_S)
         while True:
-            # The oldest question counts: whichever is answered, the answer is younger than it.
+            # The time of the oldest unanswered request counts: answers do not show which request
+            # they belong to, and any answer is newer than the oldest one.
             if self._progress_asked_at is None:
                 self._progress_asked_at = self._clock.now()
             yield WATCH.request(progress_request={})
@@ -203,7 +204,7 @@ class _WatchStream:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Not this task was cancelled but the stream: by the timer or with its endpoint.
+            # The stream was cancelled, not this task: by the timer, or because its endpoint failed.
             why = "was silent" if self._silent else "failed another request"
             raise _BrokenError(f"etcd at {self._stream.address} {why}") from None
         except grpc.aio.AioRpcError as error:
@@ -212,11 +213,9 @@ class _WatchStream:
         if answer is grpc.aio.EOF:
             raise _BrokenError(f"etcd at {self._stream.address} ended the stream")
         if self._clock.now() - self._last_message_at > SILENCE_S:
-            # This process slept, and woke to what had piled up. The timer did not see it: its
-            # clock stands still in a suspended machine.
-            raise _BrokenError(
-                f"nothing was heard for {self._clock.now() - self._last_message_at:.1f} s"
-            )
+            # This process was suspended, and the answer was buffered meanwhile. The timer did not
+            # fire, because the loop's clock stands still while the machine is suspended.
+            raise _BrokenError(f"no message for {self._clock.now() - self._last_message_at:.1f} s")
         return answer
 
     def _restart_silence_timer(self) -> None:
@@ -237,7 +236,7 @@ class _WatchStream:
         raise _BrokenError(f"etcd at {self._stream.address} cancelled the watch: {reason}")
 
     def _note_failure(self, error_class: ErrorClass) -> None:
-        """Let the next stream do better: with another token, or on another endpoint."""
+        """Make the next stream use another token or another endpoint."""
         if error_class is ErrorClass.LOGIN:
             self._stream.forget_token()
         elif error_class in (ErrorClass.UNCLEAR, ErrorClass.UNDONE):
@@ -259,7 +258,7 @@ class _WatchStream:
 
 
 def merge_events(events: Iterable[Any]) -> Changed | None:
-    """Return what ``events`` come to, key by key; None if there are none."""
+    """Merge ``events`` into one change with the last state of each key; None if there are none."""
     last: dict[str, Record | None] = {}
     revision = NOTHING_YET
     for event in events:
@@ -278,8 +277,8 @@ def merge_events(events: Iterable[Any]) -> Changed | None:
 def record_of(kv: Any) -> Record:
     """Return one of etcd's key-values as a record.
 
-    Bytes that are not UTF-8, which somebody else wrote, become lone surrogates: readable,
-    never a reason to fail, and refused where they are to be written.
+    Bytes that are not UTF-8, which another client wrote, become lone surrogates: reading them
+    never fails, and writing them is refused.
     """
     return Record(
         key=kv.key.decode("utf-8", "surrogateescape"),
@@ -291,6 +290,6 @@ def record_of(kv: Any) -> Record:
 
 
 def range_end(prefix: bytes) -> bytes:
-    r"""Return the first key behind all that begin with ``prefix``; ``\0`` if there is none."""
+    r"""Return the first key after all keys that begin with ``prefix``; ``\0`` if none exists."""
     trimmed = prefix.rstrip(b"\xff")
     return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"

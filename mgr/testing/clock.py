@@ -1,4 +1,4 @@
-"""Time that a test moves by hand, also for code that reads ``time`` and ``datetime`` itself."""
+"""A clock that a test advances itself, also for code that uses ``time`` and ``datetime``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ UNKNOWN: Final = object()
 
 
 class ManualClock:
-    """Stands still until told otherwise; whoever asked is told of every move."""
+    """A clock that only moves when a test calls ``advance``."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
-        """Begin at ``now_s`` seconds of a start that means nothing."""
+        """Begin at ``now_s`` seconds after an arbitrary start."""
         self._now_s = now_s
         self._began_s = now_s
         self._watchers: list[Callable[[], None]] = []
 
     def now(self) -> float:
-        """Seconds since a start that means nothing."""
+        """Return the seconds since an arbitrary start."""
         return self._now_s
 
     def wall(self) -> dt.datetime:
-        """Wall time, in UTC."""
+        """Return the wall time, in UTC."""
         return STARTS_AT + dt.timedelta(seconds=self._now_s - self._began_s)
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once: what ends in between ends now."""
+        """Advance by ``seconds`` at once, and call the callbacks of ``on_advance``."""
         if seconds < 0:
             raise AssertionError("time does not run backwards")
         self._now_s += seconds
@@ -39,14 +39,14 @@ class ManualClock:
             watcher()
 
     def on_advance(self, call: Callable[[], None]) -> None:
-        """Call ``call`` after every move. ``MemoryStore`` ends leases by it."""
+        """Call ``call`` after every advance. ``MemoryStore`` expires leases with it."""
         self._watchers.append(call)
 
 
 def take_over(clock: ManualClock, files: Iterable[ModuleType]) -> Callable[[], None]:
-    """Let ``time`` and ``datetime`` in these files follow ``clock``; returns what undoes it.
+    """Make ``time`` and ``datetime`` in these files use ``clock``; return a function to undo it.
 
-    Only these names are replaced, and only there: threads and waits go on by real time.
+    Only these names are replaced, and only in these files: threads and waits use real time.
     ``time.sleep`` advances the clock instead of waiting.
     """
     times, datetimes = _time(clock), _datetime(clock)
@@ -74,7 +74,7 @@ def take_over(clock: ManualClock, files: Iterable[ModuleType]) -> Callable[[], N
 
 
 class _Facade(ModuleType):
-    """A module like another one, but for some names."""
+    """A module that forwards to another one, except for some names."""
 
     def __init__(self, real: ModuleType, **names: Any) -> None:
         super().__init__(real.__name__)
@@ -98,13 +98,13 @@ def _time(clock: ManualClock) -> _Facade:
 
 def _datetime(clock: ManualClock) -> _Facade:
     class LikeReal(type):
-        """A value that somebody else made is a ``datetime`` all the same."""
+        """Plain ``datetime`` values are instances, too."""
 
         def __instancecheck__(cls, instance: object) -> bool:
             return isinstance(instance, dt.datetime)
 
     class ManualDatetime(dt.datetime, metaclass=LikeReal):
-        """``datetime`` that reads the clock; its values travel as plain ones."""
+        """``datetime`` that uses the clock; its values are pickled as plain ones."""
 
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> Any:

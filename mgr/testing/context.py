@@ -1,4 +1,4 @@
-"""What the host provides to a module, in dictionaries: the promises of ``ModuleContext``."""
+"""A fake of ``ModuleContext`` for tests, which keeps everything in dictionaries."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from mgr.testing.clock import STARTS_AT
 from mgr.testing.fleet import FakeFleet
 
 ADDRESS = "127.0.0.1"
-"""Where this manager is reached, as modules are told."""
+"""Address of this manager, as modules read it."""
 
 HOST = "host"
-"""Where this manager runs, as the fleet shows it."""
+"""Host of this manager, as the fleet shows it."""
 
 
 class Context:
-    """Keeps the promises of ``ModuleContext``; what a module did can be read off it.
+    """Implements ``ModuleContext`` in memory; its attributes show what a module did.
 
-    Several modules may share a manager: give their contexts the same ``neighbours``. What a
-    successor finds is ``store`` and ``stored_options``; everything else ends with the manager.
+    Several modules may share a manager: give their contexts the same ``neighbours``. After a
+    failover ``store`` and ``stored_options`` are still there; everything else is lost.
 
     Attributes:
-        neighbours: Running modules by name; ``remote`` reaches them.
+        neighbours: Running modules by name, for ``remote``.
         stored_options: Stored text by ``<module>/<option>``, or ``<module>/<manager>/<option>``.
         native: The manager's own options.
         store: The module's entries.
-        watched_prefixes: Prefixes of its entries that it asked to be told of.
-        database: The module's database, as it would be kept; empty until there is one.
-        documents: What ``get`` returns, before what the manager would make itself.
-        versions: Of those documents that were published, by name; ``last_version`` is the newest.
-        health: The checks of the module, by code.
-        progress: What it says is under way, by id, as ``status`` lists it.
-        uri: The address it published; ``active_uri`` is what a waiting module is told.
-        cluster_lines: What it wrote to the cluster log: channel, priority, message.
-        commands: What it asked of the manager: arguments and input.
-        answer: What ``mon_command`` says, where ``answers`` has nothing for the prefix.
-        fleet: The daemons that it sees: this manager, and what a test adds.
-        wear_levels: What it said of devices.
-        connected: What ``have_mon_connection`` says.
+        watched_prefixes: Key prefixes that the module watches.
+        database: The module's database as it is stored; empty until there is one.
+        documents: Documents that ``get`` returns instead of those a manager would make.
+        versions: Versions of the published documents, by name; ``last_version`` is the newest.
+        health: The health checks of the module, by code.
+        progress: The progress events it reported, by id, as ``status`` lists them.
+        uri: The address it published; ``active_uri`` is the address a standby module reads.
+        cluster_lines: The lines it wrote to the cluster log: channel, priority, message.
+        commands: The commands it sent to the manager: arguments and input.
+        answer: The result of ``mon_command`` if ``answers`` has none for the prefix.
+        fleet: The daemons that it sees: this manager, and those a test adds.
+        wear_levels: The wear levels of devices that it set.
+        connected: The result of ``have_mon_connection``.
         term: The fencing token.
-        on_notification: Called with the kind and id of news that the module itself caused.
+        on_notification: Called with kind and id of each notification that the module caused.
 
     """
 
@@ -67,7 +67,7 @@ class Context:
         manager_id: str = "a",
         neighbours: dict[str, Any] | None = None,
     ) -> None:
-        """Provide for ``module``, whose options ``cls`` declares."""
+        """Serve ``module``, whose options ``cls`` declares."""
         self._manager_id = manager_id
         self.module = module
         self.neighbours: dict[str, Any] = {} if neighbours is None else neighbours
@@ -113,7 +113,7 @@ class Context:
         return self._manager_id
 
     def declare(self, module: str, cls: Any) -> None:
-        """Know the options of a module, as the host does once it has loaded it."""
+        """Register the options of a module, as the host does when it loads the module."""
         cls._register_options(module)
         for entry in cls.MODULE_OPTIONS:
             spec = OptionSpec.from_declaration(entry)
@@ -229,7 +229,7 @@ class Context:
         return bool(version)
 
     def publish(self, name: str, document: Mapping[str, Any]) -> int:
-        """Let somebody publish a map, without the manager's checks; its version."""
+        """Publish a map without the manager's checks; return its version."""
         self.documents[name] = document
         self.last_version += 1
         self.versions[name] = self.last_version
@@ -244,7 +244,7 @@ class Context:
         """See ``mgr.module_api.context``."""
         self.database = image
 
-    # -- what is known ----------------------------------------------------------------------
+    # -- state of the manager ---------------------------------------------------------------
 
     def get_active_uri(self) -> str:
         """See ``mgr.module_api.context``."""
@@ -259,7 +259,7 @@ class Context:
         return self.connected
 
     def get(self, data_name: str) -> Any:
-        """The document of that name: the test's, else the manager's. Below its top, read only."""
+        """Return a document: the test's, else the manager's. Its nested values are read only."""
         document = self.documents.get(data_name)
         if document is None:
             document = self._computed_document(data_name)
@@ -280,7 +280,7 @@ class Context:
                 return EMPTY_CEPH_DOCUMENTS.get(name) or self.fleet.document(name)
 
     def board(self) -> Board:
-        """The health board with the checks of this module on it."""
+        """Return a health board with the checks of this module."""
         board = Board()
         board.set(self.module, (Check.from_module(*check) for check in self.health.items()))
         return board
@@ -352,7 +352,7 @@ class Context:
         absent: str,
         complete: Callable[[int, str, str], None],
     ) -> None:
-        """As ``mon_command``; completed before this returns."""
+        """Run ``mon_command`` and complete before this returns."""
         answer = (-errno.ENXIO, "", absent) if absent else self.mon_command(arguments, inbuf)
         complete(*answer)
         self.on_notification("command", tag)
@@ -362,6 +362,6 @@ class Context:
         self.wear_levels[device] = wear_level
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
-        """Note the command, and answer as the test said."""
+        """Record the command, and return the result that the test set."""
         self.commands.append((dict(arguments), inbuf))
         return self.answers.get(str(arguments.get("prefix")), self.answer)

@@ -1,4 +1,4 @@
-"""Daemons that a test makes up: what modules read of hosts, metadata and counters."""
+"""A fake fleet for tests: daemons with hosts, metadata and counters, which modules read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mgr.module_api.parts.counters import CountersMixin
 from mgr.testing.clock import STARTS_AT
 
 POINTS_MAX: Final = 20
-"""What a manager keeps of each counter."""
+"""Points that a manager keeps of each counter."""
 KINDS: Final = {
     CountersMixin.PERFCOUNTER_COUNTER: "counter",
     CountersMixin.PERFCOUNTER_LONGRUNAVG: "average",
@@ -21,28 +21,28 @@ KINDS: Final = {
 
 
 class FakeFleet:
-    """Daemons by name (``osd.0``), as a test adds them. What modules read is their own copy."""
+    """Daemons by name (``osd.0``), as a test adds them. Modules read copies."""
 
     def __init__(self) -> None:
-        """Begin without a daemon."""
+        """Begin without daemons."""
         self._metadata: dict[str, dict[str, str]] = {}
         self._status: dict[str, dict[str, str]] = {}
         self._states: dict[str, str] = {}
         self._schemas: dict[tuple[str, bool], dict[str, Any]] = {}
         self._points: dict[tuple[object, ...], list[list[float]]] = {}
 
-    # -- what a test says -------------------------------------------------------------------
+    # -- for tests --------------------------------------------------------------------------
 
     def add(self, daemon: str, hostname: str = "host", **metadata: str) -> None:
-        """A daemon joins from ``hostname``, with more to say of itself."""
+        """Add a daemon on ``hostname``, with further metadata."""
         self._metadata[daemon] = {"hostname": hostname, **metadata}
 
     def report(self, daemon: str, **status: str) -> None:
-        """A daemon says how it is."""
+        """Set the status that a daemon reported."""
         self._status[daemon] = status
 
     def set_state(self, daemon: str, state: str) -> None:
-        """A daemon is ``reporting``, as it is at first, ``awaited`` or ``silent``."""
+        """Set a daemon's state: ``reporting`` (as at first), ``awaited`` or ``silent``."""
         self._states[daemon] = state
 
     def declare(
@@ -55,7 +55,7 @@ class FakeFleet:
         description: str = "",
         bounds: Sequence[float] = (),
     ) -> None:
-        """A daemon counts something; ``bounds`` are those of a histogram's buckets."""
+        """Declare a counter of a daemon; ``bounds`` are those of a histogram's buckets."""
         schema = {
             "description": description,
             "type": type,
@@ -66,21 +66,21 @@ class FakeFleet:
         self._schemas.setdefault((daemon, False), {})[path] = schema
 
     def declare_labelled(self, daemon: str, key: str, families: list[dict[str, Any]]) -> None:
-        """A daemon counts something by labels: ``{"labels", "counters": {name: schema}}``."""
+        """Declare counters with labels: ``{"labels", "counters": {name: schema}}``."""
         self._schemas.setdefault((daemon, True), {})[key] = families
 
     def count(self, daemon: str, path: str, *point: float) -> None:
-        """A daemon reports a point: time and value, or time, sum and count."""
+        """Add a point of a counter: time and value, or time, sum and count."""
         self._points.setdefault((daemon, path), []).append(list(point))
 
     def count_labelled(
         self, daemon: str, key: str, counter: str, labels: dict[str, str], *point: float
     ) -> None:
-        """As ``count``, of a counter with labels."""
+        """Add a point of a counter with labels."""
         place = (daemon, key, counter, *labels.items())
         self._points.setdefault(place, []).append(list(point))
 
-    # -- what a module reads ----------------------------------------------------------------
+    # -- for modules ------------------------------------------------------------------------
 
     def get_servers(self) -> list[dict[str, Any]]:
         """See ``mgr.module_api.context``."""
@@ -107,7 +107,7 @@ class FakeFleet:
         return {daemon: [] for daemon in self._metadata}
 
     def document(self, name: str) -> dict[str, Any] | None:
-        """``service_map``, ``devices`` (there are none) or the metadata of a type."""
+        """Make ``service_map``, ``devices`` (always empty) or the metadata of a daemon type."""
         daemons = [daemon.partition(".") for daemon in self._metadata]
         kinds = sorted({kind for kind, _, _ in daemons} - {"mgr"})
         if name == "service_map":

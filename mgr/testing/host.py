@@ -1,7 +1,7 @@
-"""A host for one module in a test: all that the manager would be; only the module runs.
+"""Runs one module in a test, in place of a manager.
 
-Commands, notifications and changed options come on the test's own thread, one after the other, so
-an exception points at its line. Only ``serve`` has a thread, while a test lets it run.
+Commands, notifications and changed options run on the test's own thread, one after the other, so
+that an exception points at its line. Only ``serve`` runs on a thread, while a test uses it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mgr.testing.context import Context
 TIMEOUT_S: Final = 10.0
 """How long a test waits for a thread of its module."""
 ROUNDS_MAX: Final = 100
-"""News that a module causes while it is told news, before it counts as a loop."""
+"""Notifications that a module may cause while it handles others, before it counts as a loop."""
 EINVAL: Final = 22
 
 Loadable = str | Path | type[MgrModule] | ModuleType
@@ -43,10 +43,10 @@ class Host:
     """Runs one module. Use it as the fixture ``mgr_host``, or in a ``with`` statement.
 
     Attributes:
-        module: The running instance, once ``load`` made it.
-        context: What the module reaches, and what it left there.
-        clock: For ``take_over_time``; any code that takes a clock may have it.
-        maps: What ``get`` returns, by name; the manager's own documents where nothing is said.
+        module: The running instance, after ``load``.
+        context: The fake manager of the module; shows what the module did.
+        clock: Used by ``take_over_time``; may be passed to any code that takes a clock.
+        maps: Documents that ``get`` returns, by name; by default the manager's own.
         neighbours: Other modules for ``remote``: any object, by name.
 
     """
@@ -71,12 +71,12 @@ class Host:
 
     @property
     def context(self) -> Context:
-        """What the module reaches, and what it left there."""
+        """The fake manager of the module; shows what the module did."""
         if self._context is None:
             raise AssertionError("load() a module first")
         return self._context
 
-    # -- its life ---------------------------------------------------------------------------
+    # -- lifecycle --------------------------------------------------------------------------
 
     def load(
         self, what: Loadable, *, name: str = "", options: Mapping[str, object] | None = None
@@ -84,12 +84,12 @@ class Host:
         """Load a module as the manager does, construct it, and return the instance.
 
         Args:
-            what: Its class, its package (or the name to import it by), or its folder.
-            name: What it is called; the name of its package where nothing is said.
+            what: Its class, its package (or the package's import name), or its folder.
+            name: Its name; by default that of its package.
             options: Its options, as an operator would set them before it starts.
 
         Raises:
-            ImportError: The manager would not load it; the text is what it would report.
+            ImportError: The manager would not load it; the text is the error it would report.
             ValueError: An option does not fit.
 
         """
@@ -106,9 +106,9 @@ class Host:
         return self._construct()
 
     def fail_over(self, manager_id: str = "b") -> Any:
-        """Let the manager die and another one take over; the new instance.
+        """Simulate a failover to another manager; return the new instance.
 
-        Options, entries and the database are there; all else is gone, as after ``kill -9``.
+        Options, entries and the database are kept; all else is lost, as after ``kill -9``.
         """
         found, before = self._loaded(), self.context
         self._context = self._new_context(manager_id, found)
@@ -121,7 +121,7 @@ class Host:
         return self._construct()
 
     def standby(self, manager_id: str = "b") -> Any:
-        """The waiting half, on another manager; it knows the address that the active published."""
+        """Construct the standby class, as on another manager; it has the active's address."""
         found = self._loaded()
         if found.standby is None:
             raise AssertionError(f"module {found.name!r} has no MgrStandbyModule")
@@ -133,12 +133,12 @@ class Host:
 
     @contextlib.contextmanager
     def serving(self, module: Any = None) -> Iterator[Any]:
-        """Run ``serve`` in its thread during a ``with`` block, then ask it to end, and wait.
+        """Run ``serve`` on a thread during a ``with`` block, then call ``shutdown`` and wait.
 
-        What ``serve`` raised is raised here. ``module``: a waiting half, if not the active one.
+        Raises what ``serve`` raised. ``module`` may be a standby instance; default: the active.
 
         Raises:
-            TimeoutError: It does not end when asked.
+            TimeoutError: It does not end after ``shutdown``.
 
         """
         served = self.module if module is None else module
@@ -149,28 +149,28 @@ class Host:
             served.shutdown()
             done, _ = wait({future}, TIMEOUT_S)
         if not done:
-            raise TimeoutError(f"serve() goes on {TIMEOUT_S:g} s after shutdown()")
+            raise TimeoutError(f"serve() still runs {TIMEOUT_S:g} s after shutdown()")
         future.result()
 
     def wait_until(self, state: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:
-        """Wait until ``state()`` holds, in real time: for what the module's threads do.
+        """Wait in real time until ``state()`` is true: for work of the module's threads.
 
         Raises:
-            TimeoutError: It does not hold after ``timeout_s``.
+            TimeoutError: It is not true after ``timeout_s``.
 
         """
         end_s = CLOCK.now() + timeout_s
         while not state():
             if CLOCK.now() > end_s:
                 raise TimeoutError(f"not within {timeout_s:g} s")
-            # A thread is at work: there is no one event to wait for.
+            # Polls, because the module's threads have no event to wait for.
             wait((), 0.001)
 
     def take_over_time(self) -> ManualClock:
-        """From now on, ``time`` and ``datetime`` in the module's own files follow the clock.
+        """Make ``time`` and ``datetime`` in the module's own files use ``clock``.
 
-        ``advance`` moves it; ``time.sleep`` moves it too, and returns. Waits of threads
-        (``Event.wait``) go on by real time.
+        ``advance`` and ``time.sleep`` advance it and return at once. Waits of threads
+        (``Event.wait``) use real time.
         """
         package = type(self.module).__module__.rpartition(".")[0] or type(self.module).__module__
         files = [
@@ -179,17 +179,17 @@ class Host:
             if name == package or name.startswith(f"{package}.")
         ]
         if type(self.module).__module__ not in sys.modules:
-            raise AssertionError("a class that stands in no file has no time to take over")
+            raise AssertionError("the module's class is not defined in an imported file")
         self._cleanup.callback(take_over(self.clock, files))
         return self.clock
 
-    # -- what happens to it -----------------------------------------------------------------
+    # -- input ------------------------------------------------------------------------------
 
     def run(self, words: str, /, inbuf: str = "", **arguments: object) -> HandleCommandResult:
-        """Have a command answered: found by its words, checked against what it declares, run.
+        """Find a command by its words, check its arguments, run it and return the result.
 
-        ``words`` are those of a command line, arguments included; ``arguments`` are further ones
-        by name. The answer is the one a client would get: an exception is its traceback.
+        ``words`` is a command line, arguments included; ``arguments`` are further ones by name. The
+        result is what a client would get: for an exception it contains the traceback.
         """
         try:
             command, request = self._registry.find(shlex.split(words), arguments)
@@ -197,22 +197,22 @@ class Host:
             return HandleCommandResult(-error.errno, "", str(error))
         try:
             result = self.module._handle_command(inbuf, request)  # noqa: SLF001 - Ceph's name
-        except Exception:  # noqa: BLE001 - the edge of module code
+        except Exception:  # noqa: BLE001 - a module may raise anything
             result = -EINVAL, "", traceback.format_exc()
         answer = to_answer(result, command, self.context.term)
         self._deliver()
         return HandleCommandResult(answer.retval, answer.stdout, answer.stderr)
 
     def notify(self, kind: str, notify_id: Any = "") -> None:
-        """Tell the module of ``kind``, if it asked for it in ``NOTIFY_TYPES``."""
+        """Notify the module of ``kind``, if it is in its ``NOTIFY_TYPES``."""
         self._enqueue(kind, notify_id)
         self._deliver()
 
     def set_option(self, name: str, value: object, *, localized: bool = False) -> None:
-        """Set an option as an operator would; None removes it. The module is told.
+        """Set an option as an operator would, and notify the module. None removes it.
 
         Raises:
-            ValueError: It does not fit.
+            ValueError: The value does not fit the declaration.
 
         """
         text = None if value is None else str(value)
@@ -220,16 +220,16 @@ class Host:
         self._deliver()
 
     def publish(self, name: str, document: Mapping[str, Any]) -> int:
-        """Publish a map as another module or a client would; its version. The module is told."""
+        """Publish a map as another module would, notify this module; return the version."""
         version = self.context.publish(name, document)
         self._deliver()
         return version
 
     def answer(self, prefix: str, retval: int = 0, stdout: str = "", stderr: str = "") -> None:
-        """Say what the manager answers when the module runs ``prefix`` by ``mon_command``."""
+        """Set the result of ``mon_command`` for commands with ``prefix``."""
         self.context.answers[prefix] = (retval, stdout, stderr)
 
-    # -- what it did ------------------------------------------------------------------------
+    # -- output -----------------------------------------------------------------------------
 
     @property
     def store(self) -> dict[str, str]:
@@ -243,7 +243,7 @@ class Host:
 
     @property
     def progress(self) -> dict[str, dict[str, Any]]:
-        """What the module says is under way, by id."""
+        """The module's progress events, by id."""
         return self.context.progress
 
     @property
@@ -253,7 +253,7 @@ class Host:
 
     @property
     def cluster_log(self) -> list[tuple[str, int, str]]:
-        """What the module wrote to the cluster log: channel, priority, message."""
+        """The lines the module wrote to the cluster log: channel, priority, message."""
         return self.context.cluster_lines
 
     # -- inside -----------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class Host:
             raise AssertionError("only what was loaded is constructed")
         self.module = found.active(found.name, context, 0)
         self.neighbours[found.name] = self.module
-        # As in the manager: what happens before it is constructed is not told.
+        # As in the manager: nothing is notified before the module is constructed.
         context.on_notification = self._enqueue
         return self.module
 
@@ -296,7 +296,7 @@ class Host:
                 self.module._config_notify()  # noqa: SLF001 - Ceph's name
             else:
                 self.module.notify(kind, notify_id)
-        raise AssertionError(f"each {kind!r} that the module is told of causes another one")
+        raise AssertionError(f"each {kind!r} notification causes another one")
 
 
 def _serving(module: Any) -> Future[None]:
@@ -310,7 +310,7 @@ def _serving(module: Any) -> Future[None]:
         else:
             ended.set_result(None)
 
-    # Not an executor's: at the end of Python those are waited for, and one may go on for ever.
+    # Not an executor: Python waits for its threads at exit, and serve() may never return.
     threading.Thread(target=serve, name=f"{module.module_name}-serve", daemon=True).start()
     return ended
 

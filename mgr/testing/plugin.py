@@ -1,4 +1,4 @@
-"""The pytest plug-in: installed with the product, it gives every test the fixture ``mgr_host``."""
+"""The pytest plug-in with the fixture ``mgr_host``. It is active wherever mgr is installed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def mgr_host() -> Iterator[Host]:
-    """A host for one module: see ``mgr.testing.host.Host``. It is closed after the test."""
-    # Not at the top: pytest imports plug-ins in every session, also where no module is tested.
+    """Run one module in a test: see ``mgr.testing.host.Host``. It is closed after the test."""
+    # Not at the top: pytest imports plug-ins in every session, even if no module is tested.
     from mgr.testing.host import Host  # noqa: PLC0415 - as said
 
     with Host() as host:

@@ -1,1 +1,1 @@
-"""The child process: modules, gRPC, HTTP."""
+"""The worker, the child process of a manager: it runs modules and serves gRPC and HTTP."""

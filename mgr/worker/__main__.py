@@ -1,7 +1,7 @@
 """The worker process, started by its guard: ``python -m mgr.worker --link-fd N``.
 
-Small on purpose: it answers to the guard within the first tenth of a second, and everything
-heavy (gRPC, HTTP, the modules) is imported beside the heartbeat.
+This module imports little on purpose: it sends heartbeats within the first tenth of a second, and
+imports everything heavy (gRPC, HTTP, the modules) in a thread meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> NoReturn:
-    """Serve the guard at the other end of ``--link-fd`` until told to go."""
+    """Run a worker for the guard at the other end of ``--link-fd``, until it orders the exit."""
     parser = argparse.ArgumentParser(prog="mgr.worker", description=__doc__)
     parser.add_argument("--link-fd", type=int, required=True, help="socket to the guard")
     link = socket.socket(fileno=parser.parse_args().link_fd)
@@ -43,7 +43,7 @@ def main() -> NoReturn:
     except* MgrError as errors:
         why = "; ".join(str(error) for error in errors.exceptions)
         log.critical("the worker cannot run", extra={"error": why})
-    except* Exception:  # the edge of the process: say it, then make room for a clean worker
+    except* Exception:  # the edge of the process: log it and exit; the guard starts a new worker
         log.critical("the worker failed", exc_info=True)
     exit_now(1)
 
@@ -60,16 +60,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(link: socket.socket) -> None:
     reader, writer = await open_link(link)
     async with asyncio.TaskGroup() as tasks:
-        # Beside the wait for the first word: the guard is coming up at the same time.
+        # In a thread, while this loop waits for the first message: the guard starts meanwhile.
         imported = run_in_thread(
             "import-worker", lambda: importlib.import_module("mgr.worker.loop")
         )
         line = await reader.readline()
         if not line:
-            exit_now(0)  # the guard could not become one, and says why
+            exit_now(0)  # the guard could not start; it reports why itself
         init = from_guard(line)
         if not isinstance(init, Init):
-            raise TypeError(f"the guard began with {init}")
+            raise TypeError(f"the first message from the guard is not Init: {init}")
         settings = msgspec.json.decode(init.settings, type=Settings)
         logs.set_up(
             level=settings.log_level,

@@ -1,4 +1,4 @@
-"""The worker's end of the link: what it says, what it hears, and that it dies with its guard."""
+"""The worker's end of the link: messages, heartbeats, and the exit when the guard ends."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mgr.link import FromGuard, Message, Shutdown, WorkerHeartbeat, encode, from
 
 HEARTBEATS_PER_WATCHDOG: Final = 6
 UNREAD_BYTES_MAX: Final = 1 << 16
-"""Beyond this the guard is frozen: more heartbeats would only fill memory."""
+"""Above this many unsent bytes the guard is frozen; more heartbeats would only fill memory."""
 _PR_SET_PDEATHSIG: Final = 1
 
 log = logging.getLogger(__name__)
 
 
 class Ages(NamedTuple):
-    """How old a worker's last confirmed write and its copy of the store are; None: unknown."""
+    """The ages of a worker's last confirmed write and of its copy of the store; None: unknown."""
 
     write_s: float | None = None
     mirror_s: float | None = None
@@ -37,30 +37,33 @@ class GuardLink:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, clock: Clock
     ) -> None:
-        """Speak over a link that ``mgr.link.open_link`` opened."""
+        """Use a link that ``mgr.link.open_link`` opened."""
         self._reader = reader
         self._writer = writer
         self._clock = clock
         self.on_lag: Callable[[float], None] = lambda _lag_s: None
-        """Told with every heartbeat how late it was: that is the loop's lag, in seconds."""
+        """Called with every heartbeat with its delay, which is the lag of the loop, in seconds."""
         self.ages: Callable[[], Ages] = Ages
-        """Asked with every heartbeat what it is to say of this worker's contact to the store."""
-        self.on_message: Callable[[FromGuard], None] = _before_init
-        """Told, on the loop, what the guard says."""
+        """Called with every heartbeat for the ages to send in it."""
+        self.on_message: Callable[[FromGuard], None] = _before_open
+        """Called on the loop with each message from the guard."""
 
     def send(self, message: Message) -> None:
-        """Tell the guard; never waits."""
+        """Send ``message`` to the guard; never waits."""
         self._writer.write(encode(message))
 
     async def receive(self) -> NoReturn:
-        """Hand on what the guard says; when it is gone, go as well, with all that was started."""
+        """Receive messages; when the guard has ended, exit, with everything that was started."""
         while line := await self._reader.readline():
             self.on_message(from_guard(line))
-        log.warning("the guard is gone")
+        log.warning("the guard is gone: the worker exits")
         exit_now(1, with_group=True)
 
     async def send_heartbeats(self, watchdog_s: float) -> None:
-        """Show that the loop turns, several times in ``watchdog_s``, for ever."""
+        """Send heartbeats, several in ``watchdog_s``; never returns.
+
+        They are sent by the loop itself, so that a blocked loop sends none.
+        """
         pause_s = watchdog_s / HEARTBEATS_PER_WATCHDOG
         while True:
             now_s = self._clock.now()
@@ -71,8 +74,8 @@ class GuardLink:
             self.on_lag(max(0.0, self._clock.now() - now_s - pause_s))
 
 
-def _before_init(message: FromGuard) -> None:
-    """While nothing has begun there is nothing to hold on to, and only one order to follow."""
+def _before_open(message: FromGuard) -> None:
+    """Handle a message before the worker is open: it only has to obey an order to exit."""
     if isinstance(message, Shutdown):
         exit_now(0)
 
@@ -80,26 +83,26 @@ def _before_init(message: FromGuard) -> None:
 def die_with_parent() -> None:
     """Have the kernel kill this process when the thread that started it ends.
 
-    End-of-file on the link says the same, but only to an event loop that turns.
+    The end of the link would do the same, but only if the event loop is not blocked.
     """
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        # It went before the kernel knew; nobody would tell us.
+        # The parent ended before the kernel knew of the request: no signal would come.
         exit_now(1)
 
 
 def dump_stacks_on_signal() -> None:
-    """On SIGUSR1 write every thread's stack to standard error, from C, whoever holds the lock."""
+    """On SIGUSR1 write every thread's stack to standard error, even if a thread holds the GIL."""
     faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def exit_now(status: int, *, with_group: bool = False) -> NoReturn:
-    """Flush what was logged and end the process, now.
+    """Flush the log and end the process now.
 
     Not by ``sys.exit``: the interpreter would wait for threads of modules, which it cannot end.
-    What modules started is the guard's to kill; ``with_group`` does it where there is no guard
-    any more and this process leads its group.
+    The guard kills the processes that modules started; with ``with_group`` this process does it,
+    if there is no guard any more and it is the leader of its process group.
     """
     logs.flush_all()
     sys.stdout.flush()

@@ -1,8 +1,8 @@
-"""The worker: composition root of the child process, and the only file that knows all of it.
+"""The worker: composition root of the child process.
 
-What the guard says decides what this worker does; what runs in the process can be read off
-``run`` and ``_promote``. A worker leads at most once: it ends by exiting, never by stepping back,
-because the threads of its modules cannot be ended.
+The messages from the guard decide what the worker does. ``run`` and ``Worker._promote`` construct
+and start everything that runs in this process. A worker leads at most once: after its term it
+exits and never becomes a standby again, because the threads of its modules cannot be ended.
 """
 
 from __future__ import annotations
@@ -52,23 +52,24 @@ from mgr.store.api import Revision
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
+from mgr.waiting import wait
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
 from standby.role import StandbyRole
 
 HAND_OVER_GRACE_S: Final = 0.5
-"""How long answers may take to leave once the office is given back."""
+"""How long answers may take to be sent after leadership was released."""
 ABORT_GRACE_S: Final = 0.1
-"""The same when it was lost: the guard kills a worker that takes half a second."""
+"""The same after leadership was lost: the guard kills a worker that takes half a second."""
 CHECK_GATE_EVERY_S: Final = 0.5
-"""How often to look whether the gate has shut by itself, at most."""
+"""The longest interval of checks whether the gate has closed by itself."""
 LOG_WAIT_EVERY_S: Final = 10.0
-"""After this, say in the log what is waited for, and wait on."""
+"""Interval of log messages that name what the worker waits for."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
 CHECK_ENDPOINTS_EVERY_S: Final = 10.0
-"""How often to ask every endpoint of etcd which cluster it belongs to."""
+"""Interval of checks which cluster each endpoint of etcd belongs to."""
 FIRST: Final = Revision(1)
-"""Any revision: every etcd is at this one or later."""
+"""The lowest revision: every etcd is at this one or later."""
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +77,13 @@ log = logging.getLogger(__name__)
 async def run(
     settings: Settings, init: Init, guard_link: GuardLink, tasks: asyncio.TaskGroup
 ) -> None:
-    """Warm up, say so, and from then on do what the guard says. Everything runs in ``tasks``."""
+    """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``."""
     keys = Keys(settings.cluster)
     store = connect(settings, init.store)
     mirror = Mirror(store, keys.root, CLOCK)
     tasks.create_task(_check_endpoints(store), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
-    # Before the imports, so that what is reloaded while they go on is known to be newer.
+    # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
     since = mirror.revision
     catalogue = await find_modules(
@@ -118,7 +119,7 @@ class Servers:
 
 
 class Worker:
-    """A warm worker: waits, perhaps leads, and exits."""
+    """A worker from warm standby to its exit; it may lead once in between."""
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class Worker:
         tasks: asyncio.TaskGroup,
         reloads: ReloadFollower,
     ) -> None:
-        """Wait as a standby; ``open`` lets others see it."""
+        """Construct a standby; ``open`` makes it reachable."""
         self._manager = manager
         self._guard_link = guard_link
         self._tasks = tasks
@@ -148,7 +149,7 @@ class Worker:
         guard_link.ages = self._ages
 
     async def open(self) -> None:
-        """Open the ports, start the standby's part and say that this worker is warm."""
+        """Open the ports, start the role of a standby, and send ``Ready`` to the guard."""
         manager = self._manager
         opened = self._servers = Servers(
             await grpc.serve(
@@ -183,10 +184,11 @@ class Worker:
         self._preload_active_role(opened.http.address)
 
     def _preload_active_role(self, http_address: str) -> None:
-        """Make an active's parts once, for nothing: a failover is not to be the first time.
+        """Construct the active role once and drop it, so that a failover is not the first time.
 
-        Descriptors are parsed and patterns compiled then, and Python has seen the code; the role
-        that counts is made in half the time. What cannot be made at all ends a standby here.
+        That parses descriptors, compiles patterns and loads code, and halves the time in which the
+        real role is constructed. A role that cannot be constructed makes the standby fail here,
+        before anything depends on it.
         """
         nobody = TermContext(
             term=0,
@@ -203,7 +205,7 @@ class Worker:
         if self._active is not None:
             write_s: float | None = self._active.proof.age_s()
         else:
-            # It leads from when it was told, whether or not anything could be made of that.
+            # Counted from the promotion, also while the active role cannot be constructed.
             write_s = None if self._promoted_s is None else CLOCK.now() - self._promoted_s
         return Ages(write_s, mirror_s if math.isfinite(mirror_s) else None)
 
@@ -211,11 +213,11 @@ class Worker:
         return self._active or self._standby
 
     def _status_note(self) -> str:
-        """Why this manager stands as it stands, for operators."""
+        """Why this manager does not lead or does not act, for operators; empty if there is none."""
         down = self._manager.mirror.get(self._manager.keys.down) is not None
         return self._note or (DOWN if down else "")
 
-    # -- what the guard says --------------------------------------------------------------------
+    # -- messages from the guard ----------------------------------------------------------------
 
     def _on_guard_message(self, message: FromGuard) -> None:
         match message:
@@ -241,13 +243,16 @@ class Worker:
                     self._active.term_log.phase_changed(message.phase)
 
     async def _promote(self, message: Promote) -> None:
-        """Become the active: see all that was written before, then take commands."""
-        log.info("leading", extra={"term": message.term, "quiesced": message.predecessor_quiesced})
+        """Become the active: wait for everything that was written before, then start modules."""
+        log.info(
+            "promoted to active",
+            extra={"term": message.term, "quiesced": message.predecessor_quiesced},
+        )
         self._manager.metrics.term.set(message.term)
         stopping = self._tasks.create_task(self._standby.stop(), name="stop standby")
         await _wait_for_revision(self._manager.mirror, Revision(message.term))
         await stopping
-        # As a rule nothing is left to be done; a failover must not go back to old code.
+        # Usually there is nothing to reload; but a failover must never return to older code.
         await self._apply_reloads()
         if self._draining or self._servers is None:
             return
@@ -271,7 +276,7 @@ class Worker:
         self._publish_state()
 
     async def _before_external(self) -> None:
-        """Have the guard limit this worker's time; return once the kernel knows the limit."""
+        """Request a kill timer from the guard; return once the kernel has it."""
         if self._active is None:
             raise AssertionError("only an active starts modules that act outside")
         if not self._time_limited.is_set():
@@ -279,12 +284,12 @@ class Worker:
             await self._time_limited.wait()
 
     def _on_fenced(self, error: FencedError) -> None:
-        """The store has judged: a successor exists. Nothing is answered any more."""
+        """Close the gate: the store refused a write because a successor exists."""
         self._gate.end(str(error))
         self._guard_link.send(Fenced(term=error.term))
 
     def _compare_terms(self, _changes: object) -> None:
-        """Answer nothing any more if the mirror shows a newer term; the guard sees it itself."""
+        """Close the gate if the mirror shows a newer term. The guard notices that by itself."""
         record = self._manager.mirror.get(self._manager.keys.leader)
         if record is not None and record.create_revision > self._gate.term > 0:
             self._gate.end(f"term {self._gate.term} is over: another manager leads")
@@ -295,7 +300,7 @@ class Worker:
         self._guard_link.send(Drained(term=drain.term, quiesced=quiesced))
 
     async def _finish_hand_over(self, released: LeadershipReleased) -> NoReturn:
-        """Send whoever is held to the successor, once there is one, and go."""
+        """Redirect waiting calls to the successor, once there is one, and exit."""
         manager = self._manager
         others = any(p.warm and p.name != manager.id for p in manager.view.presences())
         if others and manager.mirror.get(manager.keys.down) is None:
@@ -312,7 +317,7 @@ class Worker:
                 return
 
     async def _shut_down(self, reason: str) -> NoReturn:
-        # Losing an office is survived; ending a standby is an operator's everyday work.
+        # A warning only for an active: stopping a standby is an operator's everyday work.
         level = logging.INFO if self._active is None else logging.WARNING
         log.log(level, "worker shutting down", extra={"reason": reason})
         self._gate.end(reason)
@@ -322,7 +327,7 @@ class Worker:
         exit_now(0)
 
     async def _close(self, grace_s: float) -> None:
-        """Let answers leave, for ``grace_s``; whatever does not work any more does not matter."""
+        """Close the servers, with ``grace_s`` for answers under way; gives up after twice that."""
         if self._servers is None:
             return
         with contextlib.suppress(TimeoutError):
@@ -331,7 +336,7 @@ class Worker:
                 await self._servers.http.close()
 
     async def _follow_reloads(self) -> None:
-        """Have the code that the active has, for as long as another one is active."""
+        """Reload modules as the active does, while another manager is active."""
         manager, changed = self._manager, asyncio.Event()
         manager.mirror.subscribe(manager.keys.reloads, lambda _: changed.set())
         while self._active is None:
@@ -341,23 +346,21 @@ class Worker:
             await changed.wait()
 
     async def _apply_reloads(self) -> list[str]:
-        """Do what the active did, and tell the guard of it; the modules whose code is new now."""
+        """Reload what the active reloaded; return the modules that have new code now."""
         done = await self._reloads.catch_up()
         if done:
             self._guard_link.send(ModulesChanged(modules=module_reports(self._manager.catalogue)))
         return [name for name, read in done.items() if read]
 
-    # -- what others see ------------------------------------------------------------------------
+    # -- published state ------------------------------------------------------------------------
 
     async def _follow_gate(self) -> None:
-        """Keep what health says in step with the gate, also when that shuts by the clock."""
+        """Keep the published state equal to the gate's, also when it closes by the clock."""
         while True:
             self._publish_state()
             left_s = self._gate.deadline_s - CLOCK.now()
             pause_s = min(left_s, CHECK_GATE_EVERY_S) if left_s > 0 else CHECK_GATE_EVERY_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._gate.wait_changed()
+            await wait(self._gate.changed, pause_s)
 
     def _publish_state(self) -> None:
         serving = self._active is not None and self._gate.accepts()
@@ -368,14 +371,14 @@ class Worker:
 
 
 async def _check_endpoints(store: EtcdStore) -> None:
-    """Look now and then whether every endpoint belongs to the right etcd cluster, for ever."""
+    """Check periodically that every endpoint belongs to the right etcd cluster; never returns."""
     while True:
         await asyncio.sleep(CHECK_ENDPOINTS_EVERY_S)
         await store.check_endpoints()
 
 
 async def _wait_for_revision(mirror: Mirror, revision: Revision) -> None:
-    """Wait until ``mirror`` shows everything up to ``revision``; for ever if it must be."""
+    """Wait until ``mirror`` contains everything up to ``revision``, without a limit."""
     while True:
         try:
             await mirror.wait_for_revision(revision, LOG_WAIT_EVERY_S)

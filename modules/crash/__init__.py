@@ -1,1 +1,1 @@
-"""Crash: reports of what broke, kept, listed and told of in health."""
+"""Crash: stores and lists crash reports, and warns of recent ones in health."""

@@ -1,8 +1,9 @@
-"""Crash: keeps reports of what broke, and warns of recent ones until somebody archives them.
+"""Crash: stores crash reports, and warns of recent ones until an operator archives them.
 
-The manager posts one when a module's code raises; programs and people post others with
-``crash post -i FILE``. Stored as Ceph's crash module stores them, so that either reads the
-other's. No ``from __future__ import annotations`` here: commands are derived from annotations.
+The manager posts a report when a module's code raises; programs and people post others with
+``crash post -i FILE``. They are stored in the format of Ceph's crash module, so that each module
+can read the other's. No ``from __future__ import annotations`` here: commands are derived from
+annotations.
 """
 
 import errno
@@ -25,15 +26,15 @@ from . import report
 from .report import Report
 
 PREFIX = "crash/"
-"""Of the entries that hold reports."""
+"""Key prefix of the entries that contain reports."""
 DETAILS_MAX = 30
 DAY_S = 24 * 60 * 60
 CHECK_INTERVAL_S = 600.0
-"""Between two looks at what has grown old."""
+"""Seconds between two checks for reports that are too old."""
 
 
 class Module(MgrModule):
-    """Reads what is stored at every command: nothing can be out of date."""
+    """Reads the stored reports at every command, so that nothing is out of date."""
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
@@ -54,25 +55,25 @@ class Module(MgrModule):
     ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is kept in memory."""
+        """Prepare ``serve``; no reports are kept in memory."""
         super().__init__(*args, **kwargs)
         self._stop = threading.Event()
 
-    # -- the module's life ------------------------------------------------------------------
+    # -- lifecycle --------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Forget what is too old, and take warnings back in time, until told to stop."""
+        """Remove reports that are too old and update the warnings, until ``shutdown``."""
         while not self._stop.is_set():
             self._prune(timedelta(seconds=self.get_module_option("retain_interval")))
             self._warn()
             self._stop.wait(CHECK_INTERVAL_S)
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._stop.set()
 
     def config_notify(self) -> None:
-        """The interval may have changed."""
+        """Update the warnings: the interval may have changed."""
         self._warn()
 
     # -- commands ---------------------------------------------------------------------------
@@ -118,7 +119,7 @@ class Module(MgrModule):
     @CLICommand("crash rm", perm="rw", idempotent=True)
     def do_rm(self, id: str) -> HandleCommandResult:  # noqa: A002 - Ceph's argument
         """Remove a saved crash <id>."""
-        # Also if it is not there: an earlier write may be under way without an answer.
+        # Even if it is not there: an earlier write whose outcome is unknown may still be applied.
         self.set_store(PREFIX + id, None)
         self._warn()
         return HandleCommandResult()
@@ -164,13 +165,13 @@ class Module(MgrModule):
     # -- inside -----------------------------------------------------------------------------
 
     def _reports(self) -> dict[str, Report]:
-        """Every report by its id, oldest first; entries that hold none are passed over."""
+        """Return every report by its id, oldest first; skips entries that contain no report."""
         found = []
         for key, text in self.get_store_prefix(PREFIX).items():
             try:
                 found.append(report.parse(text))
             except ValueError as error:
-                self.log.warning("entry %s holds no crash report: %s", key, error)
+                self.log.warning("entry %s is not a crash report: %s", key, error)
         return {each["crash_id"]: each for each in sorted(found, key=report.at)}
 
     def _format_list(self, form: str, *, new: bool) -> HandleCommandResult:
@@ -195,7 +196,7 @@ class Module(MgrModule):
                 self.set_store(PREFIX + name, None)
 
     def _warn(self) -> None:
-        """Raise a check for recent reports that nobody archived, or take it back."""
+        """Raise health checks for recent reports that are not archived, or clear them."""
         edge = datetime.now(UTC) - timedelta(seconds=self.get_module_option("warn_recent_interval"))
         recent = [one for one in report.since(self._reports().values(), edge) if report.is_new(one)]
         of_modules = [one for one in recent if "mgr_module" in one]
@@ -233,7 +234,7 @@ def _check(what: str, lines: list[str]) -> dict[str, Any]:
 
 
 class _ReportFields(dict[str, Any]):
-    """A report, as a sentence is filled from it."""
+    """The fields of a report for ``str.format_map``; missing ones are ``unknown``."""
 
     def __init__(self, one: Mapping[str, Any]) -> None:
         super().__init__(one)

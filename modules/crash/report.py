@@ -1,4 +1,4 @@
-"""A crash report: what it must hold, how old it is, what makes two of them alike. Pure."""
+"""Crash reports: validation, age, signature and listing. Pure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Report = dict[str, Any]
 
 
 def parse(text: str) -> Report:
-    """The report in ``text``.
+    """Parse a report.
 
     Raises:
-        ValueError: It is none; says why.
+        ValueError: It is not a valid report; the text gives the reason.
 
     """
     report = json.loads(text)
@@ -41,7 +41,7 @@ def parse(text: str) -> Report:
 
 
 def at(report: Report) -> datetime:
-    """When it happened; a report without a zone was made in UTC.
+    """Return the time of a crash; a report without a time zone is in UTC.
 
     Raises:
         ValueError: Its time cannot be read.
@@ -57,7 +57,10 @@ def at(report: Report) -> datetime:
 
 
 def signature(report: Report) -> str:
-    """The same for reports of the same fault: where it was, not at which address or line."""
+    """Return a signature that is equal for reports of the same fault.
+
+    It depends on the functions in the backtrace, not on addresses or line numbers.
+    """
     lines = report.get("backtrace") or ()
     digest = hashlib.sha256(str(report.get("assert_msg") or "").encode())
     for line in lines if isinstance(lines, list) else ():
@@ -69,22 +72,22 @@ def signature(report: Report) -> str:
 
 
 def is_new(report: Report) -> bool:
-    """Whether nobody archived it."""
+    """Return whether the report is not archived."""
     return "archived" not in report
 
 
 def since(reports: Iterable[Report], moment: datetime) -> list[Report]:
-    """Those that happened at ``moment`` or later."""
+    """Return the reports of ``moment`` or later."""
     return [report for report in reports if at(report) >= moment]
 
 
 def by_process(reports: Iterable[Report]) -> dict[str, int]:
-    """How many of them each program has, by its name."""
+    """Return the number of reports for each process name."""
     return dict(Counter(str(report.get("process_name") or "unknown") for report in reports))
 
 
 def summary(reports: Mapping[str, Report], now: datetime) -> str:
-    """How many there are, and how old, for people."""
+    """Summarize how many reports there are, and how old, as text."""
     lines = [f"{len(reports)} crashes recorded"]
     for days in (1, 3, 7):
         edge = now - timedelta(days=days)
@@ -96,7 +99,7 @@ def summary(reports: Mapping[str, Report], now: datetime) -> str:
 
 
 def table(reports: Iterable[Report]) -> str:
-    """One line a report, oldest first: id, who crashed, whether it is new."""
+    """Format one line for each report, oldest first: id, entity, whether it is new."""
     rows = [("ID", "ENTITY", "NEW")]
     for report in reports:
         new = "*" if is_new(report) else ""

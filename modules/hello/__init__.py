@@ -1,1 +1,1 @@
-"""Greets people, on the command line and on a page: the module to learn from."""
+"""Tutorial module: greets people on the command line and on a page."""

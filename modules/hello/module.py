@@ -1,4 +1,4 @@
-"""Hello: the tutorial. Options, commands, stored data, a health check, a page, a waiting half.
+"""Hello, the tutorial module: options, commands, stored data, health check, page, standby class.
 
 Read it from top to bottom beside docs/tutorials/first-module.md. It imports nothing of the
 manager but ``mgr_module``, ``object_format`` and ``mgr_util``, the names that Ceph's modules
@@ -7,6 +7,8 @@ No ``from __future__ import annotations`` here: commands are derived from annota
 """
 
 import errno
+import html
+from http import HTTPStatus
 from typing import Any
 
 from mgr_module import (
@@ -17,10 +19,8 @@ from mgr_module import (
     MgrStandbyModule,
     Option,
 )
-from mgr_util import build_url
+from mgr_util import HttpPage, HttpReply, build_url, redirect_to_active, text_reply
 from object_format import ErrorResponse, Responder
-
-from .page import HttpPage, Reply, greeting, redirect_to_active
 
 SERVER_OPTIONS = (
     Option(
@@ -38,16 +38,16 @@ SERVER_OPTIONS = (
 )
 EVERY_INTERFACE = ("::", "0.0.0.0")  # noqa: S104 - recognised, not bound to
 COUNT = "count"
-"""Key under which it is stored how often somebody was counted."""
+"""Key under which the count is stored."""
 
 
 def sentence(who: str, *, emphatic: bool) -> str:
-    """What is said to ``who``."""
+    """Return the greeting of ``who``."""
     return f"Hello, {who}{'!' if emphatic else ''}"
 
 
 class Module(MgrModule):
-    """The active half: greets, counts, and serves a page."""
+    """The active class: greets, counts, and serves a page."""
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
@@ -81,14 +81,14 @@ class Module(MgrModule):
 
     @CLICommand("hello reset", perm="rw", idempotent=True)
     def reset(self) -> HandleCommandResult:
-        """Begin to count anew. Idempotent: a retry after a failover does no harm."""
+        """Reset the count. Idempotent: a retry after a failover does no harm."""
         self.set_store(COUNT, None)
-        return HandleCommandResult(stderr="begun anew")
+        return HandleCommandResult(stderr="count is reset")
 
     @CLIReadCommand("hello show")
     @Responder()
     def show(self, item: str = "") -> dict[str, Any]:
-        """Show what the module knows, all of it or one item."""
+        """Show the module's state, all of it or one item."""
         known = {
             "place": self.get_module_option("place"),
             "emphatic": self.get_module_option("emphatic"),
@@ -102,19 +102,19 @@ class Module(MgrModule):
             raise ErrorResponse(f"no item {item!r}: there are {', '.join(known)}", -errno.ENOENT)
         return {item: known[item]}
 
-    # -- the module's life ------------------------------------------------------------------
+    # -- lifecycle --------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Serve the page until told to stop."""
+        """Serve the page until ``shutdown``."""
         host, port = _listen_on(self)
         self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._page.close()
 
     def config_notify(self) -> None:
-        """Warn as long as there is nobody to greet."""
+        """Raise a health check while there is nobody to greet, else clear it."""
         check = {
             "severity": "warning",
             "summary": "hello has nobody to greet",
@@ -124,7 +124,7 @@ class Module(MgrModule):
         blank = not str(self.get_module_option("place")).strip()
         self.set_health_checks({"MGR_HELLO_NOBODY": check} if blank else {})
 
-    # -- what it does -----------------------------------------------------------------------
+    # -- inside -----------------------------------------------------------------------------
 
     def _sentence(self, who: str = "") -> str:
         place = str(self.get_module_option("place"))
@@ -133,38 +133,43 @@ class Module(MgrModule):
     def _count(self) -> int:
         return int(self.get_store(COUNT) or 0)
 
-    def _reply(self, path: str) -> Reply:
-        self.log.debug("page %s", path)
-        return greeting(self._sentence(), manager=self.get_mgr_id())
+    def _reply(self, target: str) -> HttpReply:
+        self.log.debug("page %s", target)
+        body = (
+            "<!doctype html><title>hello</title>"
+            f"<h1>{html.escape(self._sentence())}</h1>"
+            f"<p>served by manager {html.escape(self.get_mgr_id())}</p>\n"
+        )
+        return text_reply(HTTPStatus.OK, body, html=True)
 
 
 class StandbyModule(MgrStandbyModule):
-    """The waiting half: sends everybody to the active manager's page."""
+    """The standby class: redirects clients to the active manager's page."""
 
     MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = HttpPage(lambda path: redirect_to_active(self.get_active_uri(), path))
+        self._page = HttpPage(lambda target: redirect_to_active(self.get_active_uri(), target))
 
     def serve(self) -> None:
-        """Redirect until told to stop."""
+        """Redirect until ``shutdown``."""
         host, port = _listen_on(self)
         self._page.run(host, port, ready=lambda bound: self.log.info("redirects on %d", bound))
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._page.close()
 
 
 def _url(module: MgrModule, host: str, port: int) -> str:
-    # Nobody can reach "every interface": the manager's own address stands for it.
+    # Clients cannot connect to "every interface", so publish the manager's own address.
     reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
     return build_url(reached_as, "http", port, "/")
 
 
 def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
-    # Localized: each manager may have a port of its own, so that three can share a machine.
+    # Localized: each manager may have its own port, so that three can run on one machine.
     host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
     return str(host), int(module.get_localized_module_option("server_port") or 0)

@@ -1,1 +1,1 @@
-"""Progress: what takes long, how far it is, and what was done lately."""
+"""Progress: shows long operations, their progress, and those completed recently."""

@@ -1,4 +1,4 @@
-"""One thing that takes long: how far it is, and how that reads. Pure."""
+"""One progress event and its formatting. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ BAR_WIDTH = 30
 
 @dataclass(frozen=True)
 class Event:
-    """One thing, under way or over. Moments are seconds since 1970.
+    """One long operation, in progress or ended. Times are seconds since 1970.
 
     Attributes:
-        id: As whoever reports it calls it.
+        id: Chosen by the module that reports it.
         refs: What it is about, for programs.
-        add_to_ceph_s: Whether ``status`` shows it to people.
-        finished_at: 0 while it is under way.
+        add_to_ceph_s: Whether ``status`` shows it.
+        finished_at: 0 while it is in progress.
         failure_message: Why it failed, if it did.
 
     """
@@ -33,32 +33,32 @@ class Event:
     failure_message: str = ""
 
     def with_progress(self, message: str, progress: float) -> Event:
-        """The same, further on."""
+        """Return the event with new progress."""
         return replace(self, message=message, progress=min(max(progress, 0.0), 1.0))
 
     def with_end(self, at: float, failure: str | None = None) -> Event:
-        """The same, done; or failed, if ``failure`` says why."""
+        """Return the event as completed; or as failed, if ``failure`` is the reason."""
         if failure is None:
             return replace(self, progress=1.0, finished_at=at)
         return replace(self, finished_at=at, failed=True, failure_message=failure)
 
     def duration_s(self, now: float) -> float:
-        """Seconds from its start to its end, or to ``now``."""
+        """Return the seconds from its start to its end, or to ``now``."""
         return max(0.0, (self.finished_at or now) - self.started_at)
 
     def as_document(self, now: float) -> dict[str, Any]:
-        """For programs, in Ceph's shape."""
+        """Return the event in Ceph's format, for programs."""
         return {**asdict(self), "refs": list(self.refs), "duration": round(self.duration_s(now), 3)}
 
 
 def from_document(document: dict[str, Any]) -> Event:
-    """What ``as_document`` made of an event."""
+    """Make an event from the result of ``as_document``."""
     known = {name: document[name] for name in Event.__dataclass_fields__ if name in document}
     return Event(**{**known, "refs": tuple(known.get("refs", ()))})
 
 
 def format_running(event: Event, now: float) -> list[str]:
-    """Two lines for people: what, since when, how far, and how long it may take yet."""
+    """Format two lines: message, duration so far, progress bar, and estimated time left."""
     duration_s = event.duration_s(now)
     done = round(BAR_WIDTH * event.progress)
     bar = f"[{'=' * done}{'.' * (BAR_WIDTH - done)}]"
@@ -69,7 +69,7 @@ def format_running(event: Event, now: float) -> list[str]:
 
 
 def format_completed(event: Event) -> str:
-    """A line for people."""
+    """Format an ended event as one line."""
     text = f"[{_span(event.duration_s(0))}] {event.message}"
     return f"{text}: {event.failure_message}" if event.failed else text
 

@@ -1,8 +1,9 @@
-"""Progress: modules report what takes long, operators see how far it is and what was done lately.
+"""Progress: modules report long operations, and operators see their progress and recent ones.
 
-A module reports by ``self.remote("progress", "update", ...)``, as Ceph's modules do, or with
-``update_progress_event``; both are shown. What is under way ends with its manager; what is over
-is stored. No ``from __future__ import annotations`` here: commands are derived from annotations.
+A module reports with ``self.remote("progress", "update", ...)``, as Ceph's modules do, or with
+``update_progress_event``; both are shown. Events in progress are lost when the manager stops; ended
+ones are stored. No ``from __future__ import annotations`` here: commands are derived from
+annotations.
 """
 
 import json
@@ -16,17 +17,19 @@ from mgr_module import CLICommand, CLIReadCommand, HandleCommandResult, MgrModul
 from .event import Event, format_completed, format_running, from_document
 
 COMPLETED = "completed"
-"""Key of the events that are over."""
+"""Key of the ended events."""
 VERSION = 2
-"""Of what is stored there: Ceph's progress module reads and writes the same."""
+"""Version of the stored format: Ceph's progress module reads and writes the same."""
 
 
 class Module(MgrModule):
-    """Keeps events that other modules report; nothing runs in the background."""
+    """Collects events that other modules report; nothing runs in the background."""
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
-        Option("enabled", type="bool", default=True, runtime=True, desc="Take reports"),
+        Option(
+            "enabled", type="bool", default=True, runtime=True, desc="Accept events from modules"
+        ),
         Option(
             "max_completed_events",
             type="int",
@@ -34,14 +37,14 @@ class Module(MgrModule):
             min=0,
             max=1000,
             runtime=True,
-            desc="How many events that are over are remembered",
+            desc="How many ended events are stored",
         ),
     ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Remember what earlier managers completed."""
+        """Load the events that ended under earlier managers."""
         super().__init__(*args, **kwargs)
-        # Calls of other modules come on their own threads.
+        # Other modules call update() and the like on their own threads.
         self._lock = threading.Lock()
         self._events: dict[str, Event] = {}
         self._completed = self._load()
@@ -71,7 +74,7 @@ class Module(MgrModule):
     def clear(self) -> HandleCommandResult:
         """Reset progress tracking."""
         with self._lock:
-            # Under the lock: what ends meanwhile is stored after it, not deleted by it.
+            # Under the lock: an event that ends meanwhile is stored after this, not deleted by it.
             self.set_store(COMPLETED, None)
             self._events.clear()
             self._completed = []
@@ -105,7 +108,7 @@ class Module(MgrModule):
         refs: list[str] | None = None,
         add_to_ceph_s: bool = False,  # noqa: FBT001, FBT002 - Ceph's signature
     ) -> None:
-        """Say how far ``ev_id`` is, from 0 to 1; a new id begins an event."""
+        """Report the progress of ``ev_id``, from 0 to 1; a new id creates an event."""
         if not self.get_module_option("enabled"):
             return
         with self._lock:
@@ -116,15 +119,15 @@ class Module(MgrModule):
         self.update_progress_event(ev_id, event.message, event.progress, event.add_to_ceph_s)
 
     def complete(self, ev_id: str) -> None:
-        """The event is done."""
+        """End an event as completed."""
         self._end(ev_id, None)
 
     def fail(self, ev_id: str, message: str) -> None:
-        """The event will not be done; ``message`` says why."""
+        """End an event as failed; ``message`` is the reason."""
         self._end(ev_id, message)
 
     def get_progress(self) -> dict[str, list[dict[str, Any]]]:
-        """What is under way and what is over, as ``progress json`` shows it."""
+        """Return the running and the ended events, as ``progress json`` shows them."""
         now = _now()
         running, completed = self._current_events(now)
         return {
@@ -135,7 +138,7 @@ class Module(MgrModule):
     # -- inside -----------------------------------------------------------------------------
 
     def _current_events(self, now: float) -> tuple[list[Event], list[Event]]:
-        """Own events and, from ``status``, those that modules reported to the manager itself."""
+        """Return own events and, from ``status``, those reported to the manager; and ended ones."""
         with self._lock:
             own, completed = dict(self._events), list(self._completed)
         status = self.mon_command({"prefix": "status", "format": "json"})
@@ -151,7 +154,7 @@ class Module(MgrModule):
         with self._lock:
             event = self._events.pop(ev_id, None)
             if event is None:
-                self.log.warning("event %s is not known: nothing to end", ev_id)
+                self.log.warning("progress event %s is unknown: nothing to end", ev_id)
                 return
             keep = int(self.get_module_option("max_completed_events"))
             ended = [*self._completed, event.with_end(_now(), failure)]
@@ -169,7 +172,7 @@ class Module(MgrModule):
             stored = json.loads(self.get_store(COMPLETED) or "{}")
             return [from_document(each) for each in stored.get("events", ())]
         except (ValueError, TypeError, AttributeError) as error:
-            self.log.warning("what was completed cannot be read and is forgotten: %s", error)
+            self.log.warning("stored progress events cannot be read: ignored: %s", error)
             return []
 
 

@@ -1,7 +1,7 @@
-"""Prometheus: exports what every daemon counts, who is up, health, and versions of maps.
+"""Prometheus: exports counters of all daemons, which daemons are up, health, and map versions.
 
-Each manager listens; what a standby answers is an option. No ``from __future__ import annotations``
-here: commands are derived from annotations.
+Each manager listens; an option sets what a standby answers. No ``from __future__ import
+annotations`` here: commands are derived from annotations.
 """
 
 from collections.abc import Mapping
@@ -9,13 +9,22 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from mgr_module import MgrModule, MgrStandbyModule, Option
-from mgr_util import build_url
+from mgr_util import (
+    HttpPage,
+    HttpReply,
+    build_url,
+    redirect_to_active,
+    request_path,
+    text_reply,
+)
 
-from .page import METRICS, HttpPage, Reply, index, plain, redirect_to_active
 from .scrape import ExportData, ScrapeCache, Stale, render
 from .text import CONTENT_TYPE
 
 EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
+METRICS: Final = "/metrics"
+INDEX: Final = f'<!doctype html><title>prometheus</title><a href="{METRICS}">metrics</a>\n'
+METHODS: Final = ("GET", "HEAD")
 REDIRECT, EMPTY, ERROR = "redirect", "default", "error"
 
 SERVER_OPTIONS: Final = [
@@ -30,7 +39,7 @@ SERVER_OPTIONS: Final = [
         default=EMPTY,
         enum_allowed=[EMPTY, ERROR, REDIRECT],
         runtime=True,
-        desc="what standbys answer: an empty text, an error, or where the active is",
+        desc="what standbys answer: an empty text, an error, or a redirect to the active",
     ),
     Option(
         "standby_error_status_code",
@@ -45,7 +54,7 @@ SERVER_OPTIONS: Final = [
 
 
 class Module(MgrModule):
-    """Answers scrapes. Nothing is collected while nobody asks."""
+    """Answers scrapes. Data is collected only when it is scraped."""
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
@@ -56,28 +65,28 @@ class Module(MgrModule):
             default=15.0,
             min=0.1,
             runtime=True,
-            desc="for how many seconds a text is answered again before the next is made",
+            desc="for how many seconds a text is cached before the next one is made",
         ),
         Option(
             "cache",
             type="bool",
             default=True,
             runtime=True,
-            desc="if false, a text is made for each scrape",
+            desc="if false, each scrape makes a new text",
         ),
         Option(
             "stale_cache_strategy",
             default="log",
             enum_allowed=["log", "fail"],
             runtime=True,
-            desc="while the next text is made: answer the last one, or with an error",
+            desc="while the next text is being made: answer with the last one, or an error",
         ),
         Option(
             "exclude_perf_counters",
             type="bool",
             default=False,
             runtime=True,
-            desc="leave out what daemons count",
+            desc="leave out the counters of daemons",
         ),
         Option(
             "stats_threshold",
@@ -97,27 +106,28 @@ class Module(MgrModule):
     ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is collected yet."""
+        """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = HttpPage(self._reply)
+        self._page = HttpPage(self._reply, methods=METHODS)
         self._scrape_cache = ScrapeCache(lambda: list(render(self._export_data())))
 
     def serve(self) -> None:
-        """Answer until told to stop."""
+        """Answer until ``shutdown``."""
         host, port = _listen_on(self)
         self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._page.close()
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _reply(self, path: str) -> Reply:
+    def _reply(self, target: str) -> HttpReply:
+        path = request_path(target)
         if path == "/":
-            return index()
+            return text_reply(HTTPStatus.OK, INDEX, html=True)
         if path != METRICS:
-            return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
+            return text_reply(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         interval_s = self.get_module_option("scrape_interval")
         allow_stale = self.get_module_option("stale_cache_strategy") == "log"
         try:
@@ -126,8 +136,8 @@ class Module(MgrModule):
             )
         except Stale:
             why = "the last text is old, and the next one is being made\n"
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE, why, Retry_After="1")
-        return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE}, text)
+            return text_reply(HTTPStatus.SERVICE_UNAVAILABLE, why, retry_after_s=1)
+        return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE}, text)
 
     def _export_data(self) -> ExportData:
         daemons = self.get_daemons()
@@ -152,43 +162,44 @@ class Module(MgrModule):
 
 
 class StandbyModule(MgrStandbyModule):
-    """The waiting half: has nothing to export, or a scrape of every manager would count twice."""
+    """The standby class. It exports nothing, so that scraping all managers counts nothing twice."""
 
     MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
         super().__init__(*args, **kwargs)
-        self._page = HttpPage(self._reply)
+        self._page = HttpPage(self._reply, methods=METHODS)
 
     def serve(self) -> None:
-        """Answer as configured until told to stop."""
+        """Answer as configured until ``shutdown``."""
         host, port = _listen_on(self)
         self._page.run(host, port, ready=lambda bound: self.log.info("answers on %d", bound))
 
     def shutdown(self) -> None:
-        """Let ``serve`` return."""
+        """Make ``serve`` return."""
         self._page.close()
 
-    def _reply(self, path: str) -> Reply:
+    def _reply(self, target: str) -> HttpReply:
+        path = request_path(target)
         if path not in {"/", METRICS}:
-            return plain(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
+            return text_reply(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         behaviour = self.get_module_option("standby_behaviour")
         if behaviour == ERROR:
             status = self.get_module_option("standby_error_status_code")
-            return plain(status, "this manager is a standby\n")
+            return text_reply(status, "this manager is a standby\n")
         if behaviour == REDIRECT or path == "/":
             return redirect_to_active(self.get_active_uri(), path)
-        return Reply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
+        return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
 
 
 def _url(module: MgrModule, host: str, port: int) -> str:
-    # Nobody can reach "every interface": the manager's own address stands for it.
+    # Clients cannot connect to "every interface", so publish the manager's own address.
     reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
     return build_url(reached_as, "http", port, "/")
 
 
 def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
-    # Localized: each manager may have a port of its own, so that three can share a machine.
+    # Localized: each manager may have its own port, so that three can run on one machine.
     host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
     return str(host), int(module.get_localized_module_option("server_port"))

@@ -1,4 +1,4 @@
-"""One scrape: everything that is exported, collected at most once an interval."""
+"""Makes the text of a scrape, and caches it for an interval."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OWN_FAMILIES: Final = frozenset(
         LEFT_OUT,
     }
 )
-"""What is exported beside daemons' counters, and by no name of theirs."""
+"""Metrics other than daemons' counters; no counter may be exported under these names."""
 STATUSES: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
 
 Labels = Mapping[str, str]
 
 
 class ExportData(NamedTuple):
-    """What is exported of, as the module reads it."""
+    """The data that one scrape exports."""
 
     health: Mapping[str, Any]
     daemons: Sequence[Mapping[str, Any]]
@@ -38,7 +38,7 @@ class ExportData(NamedTuple):
 
 
 def render(source: ExportData) -> Iterator[bytes]:
-    """The whole text, family by family."""
+    """Yield the whole text, family by family."""
     yield from _cluster(source)
     yield from _daemons(source)
     families = Families(reserved=OWN_FAMILIES)
@@ -118,27 +118,27 @@ def _daemons(source: ExportData) -> Iterator[bytes]:
     )
 
 
-class Stale(Exception):  # noqa: N818 - no failure: somebody is at work on it
-    """The text is older than an interval, and another request is making the next one."""
+class Stale(Exception):  # noqa: N818 - no failure: the next text is being made
+    """The cached text is too old, and another request is making the next one."""
 
 
 class ScrapeCache:
-    """The last text, made anew for the first who asks after an interval. From any thread."""
+    """Caches the last text. The first request after the interval makes a new one. Thread-safe."""
 
     def __init__(self, collect: Callable[[], list[bytes]]) -> None:
-        """Make texts by ``collect``."""
+        """Make texts with ``collect``."""
         self._collect = collect
         self._collect_lock = threading.Lock()
         self._cached: tuple[datetime, list[bytes]] | None = None
 
     def read(self, interval_s: float, *, allow_stale: bool) -> list[bytes]:
-        """The text, at most ``interval_s`` old; 0: made for this request.
+        """Return the text, at most ``interval_s`` old; with 0 it is made for this request.
 
-        While somebody makes the next one, ``allow_stale`` takes the last one; without it, as
-        where there is none yet, this is what happens:
+        While another request makes the next text, the last one is returned if ``allow_stale`` is
+        set. If there is no text yet, this waits for the first one.
 
         Raises:
-            Stale: There is an older one.
+            Stale: The next text is being made, and ``allow_stale`` is not set.
 
         """
         cached = self._cached

@@ -1,8 +1,8 @@
-"""Prometheus' text format, made of whole rows of numbers.
+"""Writes Prometheus' text format, directly from whole rows of numbers.
 
-prometheus-client makes an object of each sample, which takes 8 µs; a fleet of ten thousand daemons
-with a hundred counters has a million of them. Here a line is one formatted string and takes a
-tenth of that. The tests read what comes out with that library.
+prometheus-client creates an object for each sample, which takes 8 µs; a fleet of ten thousand
+daemons with a hundred counters has a million samples. Here a line is one formatted string and takes
+a tenth of that. The tests parse the output with that library.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ ENDINGS: Final = {
     "average": ("", "_sum", "_count"),
     "histogram": ("", "_bucket", "_sum", "_count"),
 }
-"""What the lines of a family may be called, behind its name."""
+"""Suffixes that the lines of a family may have after its name."""
 OWN_LABELS: Final = frozenset({"daemon", "le", "quantile"})
-"""A counter's label of such a name is exported under another."""
+"""Labels that are our own. A counter's label with such a name is exported under another name."""
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_:]")
 _NO_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
 _TO_ESCAPE: Final = re.compile(r'[\\"\n]')
 
 
 class Series(NamedTuple):
-    """One counter of all daemons that count the same."""
+    """One counter of all daemons that share an entry of ``get_counter_rows``."""
 
     labels: str
     start: int
@@ -48,11 +48,11 @@ class Series(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Family:
-    """What is exported under one name, if no other family has it.
+    """The series that are exported under one name, if no other family uses that name.
 
     Attributes:
-        own: How many daemons count it that are of the type by which its path begins.
-        all: How many samples there are of it.
+        own: Number of daemons that have it and whose type is the beginning of its path.
+        all: Number of its samples.
 
     """
 
@@ -65,30 +65,30 @@ class Family:
 
     @property
     def names(self) -> set[str]:
-        """Everything that stands at the beginning of its lines."""
+        """The names at the beginning of its lines."""
         return {self.name + ending for ending in ENDINGS[self.kind]}
 
 
 class Families:
-    """Everything that daemons count, by the names under which it is exported.
+    """All counters of daemons, by the names under which they are exported.
 
-    One line that cannot be read costs a whole scrape, and what a name means is decided for all
-    that have it: so no daemon may say either for others.
+    One invalid line makes a whole scrape fail, and all series of a name must have the same type.
+    So conflicting counters are left out: no daemon can break the export of others.
 
     Attributes:
-        left_out: Samples that have no place, as of the last ``texts``.
+        left_out: Number of samples left out by the last ``texts``.
 
     """
 
     def __init__(self, reserved: Collection[str] = ()) -> None:
-        """Begin with none; the names in ``reserved`` are not for daemons."""
+        """Begin without families; counters are not exported under the names in ``reserved``."""
         self.left_out = 0
         self._reserved = frozenset(reserved)
         self._unclear = 0
         self._families: dict[tuple[str, str], Family] = {}
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Take one entry of ``get_counter_rows``."""
+        """Add one entry of ``get_counter_rows``."""
         daemons = [(f'daemon="{escaped(name)}"', row) for name, row in entry["rows"].items()]
         types = Tally(name.partition(".")[0] for name in entry["rows"])
         seen: set[tuple[str, str, str]] = set()
@@ -96,7 +96,7 @@ class Families:
             name, kind = metric_name(counter), counter["kind"]
             texts = label_texts(counter["labels"])
             labels = "".join(f",{each}" for each in texts.values())
-            # Prometheus takes neither two labels of one name nor two samples of one series.
+            # Prometheus accepts neither two labels of one name nor two samples of one series.
             if len(texts) < len(counter["labels"]) or (name, kind, labels) in seen:
                 self._unclear += len(daemons)
                 continue
@@ -110,7 +110,7 @@ class Families:
             family.all += len(daemons)
 
     def texts(self) -> Iterable[bytes]:
-        """Each family's lines."""
+        """Yield the text of each exported family."""
         chosen = self._exported_families()
         self.left_out = self._unclear + sum(
             each.all for each in self._families.values() if each not in chosen
@@ -124,10 +124,10 @@ class Families:
             yield "".join(lines).encode(errors="replace")
 
     def _exported_families(self) -> set[Family]:
-        """Which families are exported: of those that share a name the one with more daemons.
+        """Return the families to export: of those that share a name, the one with more daemons.
 
-        Those of the type by which a path begins come first: ``rgw.requests`` is what an ``rgw``
-        says it is, however many others say something else.
+        Daemons whose type is the beginning of the path count first: ``rgw.requests`` has the type
+        that ``rgw`` daemons declare, however many others declare another one.
         """
         used_names = set(self._reserved)
         chosen: set[Family] = set()
@@ -141,7 +141,7 @@ class Families:
 def family_text(
     name: str, kind: str, words: str, samples: Iterable[tuple[Mapping[str, str], float]]
 ) -> bytes:
-    """The lines of a family of few samples, each with its labels; nothing if there are none."""
+    """Format a family from samples with their labels; empty if there are no samples."""
     lines = [
         f"{name}{{{','.join(label_texts(labels, own=True).values())}}} {number(value)}\n"
         for labels, value in samples
@@ -152,7 +152,7 @@ def family_text(
 
 
 def metric_name(counter: Mapping[str, Any]) -> str:
-    """What a counter is called, by Prometheus' customs: its unit, and ``_total`` if it grows."""
+    """Return a counter's name in Prometheus' style: with its unit, and ``_total`` if it grows."""
     name = _NO_NAME.sub("_", counter["path"])
     name = f"_{name}" if name[:1].isdigit() else name
     unit = counter["unit"]
@@ -162,9 +162,9 @@ def metric_name(counter: Mapping[str, Any]) -> str:
 
 
 def label_texts(labels: Mapping[str, str], *, own: bool = False) -> dict[str, str]:
-    """``name="value"`` by the name that is exported; of two that get one name, the first.
+    """Return ``name="value"`` by exported label name; of two with the same name, the first.
 
-    With ``own``, names of our own labels are no others'.
+    With ``own`` these are our own labels, whose names are not replaced.
     """
     texts: dict[str, str] = {}
     for name, value in labels.items():
@@ -174,12 +174,12 @@ def label_texts(labels: Mapping[str, str], *, own: bool = False) -> dict[str, st
 
 
 def escaped(text: str) -> str:
-    """``text`` as it stands between quotes."""
+    """Escape ``text`` for use between quotes."""
     return _TO_ESCAPE.sub(lambda found: "\\n" if found[0] == "\n" else f"\\{found[0]}", text)
 
 
 def number(value: float) -> str:
-    """A number as Prometheus writes it."""
+    """Format a number as Prometheus expects it."""
     if math.isfinite(value):
         return repr(float(value))
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

@@ -1,1 +1,1 @@
-"""Exercises the module interface from inside, and breaks things on purpose. For tests only."""
+"""Selftest: tests the module interface from inside, and causes faults. For tests only."""

@@ -1,6 +1,6 @@
-"""What the module interface promises, tried from inside a running module.
+"""Checks of the module interface, run from inside a running module.
 
-Each check takes the module, leaves nothing behind and raises ``CheckFailed`` if one is not kept.
+Each check gets the module, leaves nothing behind, and raises ``CheckFailed`` if it fails.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from mgr_module import ClusterLogPrio, CommandResult
 
 POLLS_MAX: Final = 300
 PAUSE_S: Final = 0.01
-"""Documents are published a moment after what they show: looked at so often, so far apart."""
+"""Documents are updated shortly after a change: read up to ``POLLS_MAX`` times, this far apart."""
 
 URI: Final = "http://selftest.invalid/"
 CODE: Final = "MGR_SELFTEST"
 
 
 class CheckFailed(Exception):  # noqa: N818 - reads as what it is: "CheckFailed: option ..."
-    """A promise of the interface is not kept; says which."""
+    """A check failed; the text names it."""
 
 
 class ModuleUnderTest(Protocol):
-    """What the checks need of a module: ``MgrModule``, and a method to be called by others."""
+    """The methods that the checks call: those of ``MgrModule``, and one for ``remote``."""
 
     module_name: str
 
@@ -54,7 +54,7 @@ def options_are_typed(module: ModuleUnderTest) -> None:
 
 
 def options_are_bounded(module: ModuleUnderTest) -> None:
-    """What does not fit is refused, and nothing changed."""
+    """A value that does not fit is refused, and nothing changes."""
     for name, bad in (("number", "101"), ("number", "many"), ("mood", "sad")):
         refused = partial(module.set_module_option, name, bad)
         _expect_raises(ValueError, f"{name}={bad}", refused)
@@ -64,7 +64,7 @@ def options_are_bounded(module: ModuleUnderTest) -> None:
 
 
 def options_are_declared(module: ModuleUnderTest) -> None:
-    """One that is not raises, by name."""
+    """Using an undeclared option raises an error that names it."""
     _expect_raises(RuntimeError, "undeclared", lambda: module.get_module_option("undeclared"))
     _expect_raises(RuntimeError, "undeclared", lambda: module.set_module_option("undeclared", "1"))
 
@@ -86,7 +86,7 @@ def options_are_localized(module: ModuleUnderTest) -> None:
 
 
 def store_keeps(module: ModuleUnderTest) -> None:
-    """What was stored is read at once; None removes it; a wrong type is refused."""
+    """A stored value is read back at once; None removes it; a wrong type is refused."""
     key = "check/one"
     for value in ("", "plain", "über\nzwei", "x" * 60_000):
         module.set_store(key, value)
@@ -98,7 +98,7 @@ def store_keeps(module: ModuleUnderTest) -> None:
 
 
 def store_has_prefixes(module: ModuleUnderTest) -> None:
-    """All keys that begin so, whole, ascending, and no others."""
+    """A prefix returns all keys that begin with it, full and ascending, and no others."""
     wanted = {"check/a": "1", "check/b/c": "2"}
     for key, value in {**wanted, "chess": "3"}.items():
         module.set_store(key, value)
@@ -111,7 +111,7 @@ def store_has_prefixes(module: ModuleUnderTest) -> None:
 
 
 def store_compares(module: ModuleUnderTest) -> None:
-    """A value is set where the expected one stands, several together or none."""
+    """A value is set only if the expected one is stored; several are set together or not at all."""
     one, two = "check/one", "check/two"
     done = [
         module.compare_and_set_store(one, None, "1"),
@@ -126,7 +126,7 @@ def store_compares(module: ModuleUnderTest) -> None:
 
 
 def store_is_localized(module: ModuleUnderTest) -> None:
-    """This manager's own value first, then the plain one, then the default."""
+    """The value of this manager is preferred, then the common one, then the default."""
     _expect_equal("neither", module.get_localized_store("check/l", "default"), "default")
     module.set_store("check/l", "everywhere")
     module.set_localized_store("check/l", "here")
@@ -139,7 +139,7 @@ def store_is_localized(module: ModuleUnderTest) -> None:
 
 
 def health_is_shown(module: ModuleUnderTest) -> None:
-    """A check is on the board with its severity and summary, and gone when it is cleared."""
+    """A health check is shown with its severity, and removed when it is cleared."""
 
     def shown() -> Any:
         return json.loads(module.get("health")["json"])["checks"].get(CODE, {}).get("severity")
@@ -161,7 +161,7 @@ def remote_copies(module: ModuleUnderTest) -> None:
 
 
 def remote_fails_by_kind(module: ModuleUnderTest) -> None:
-    """No module: ImportError. No method: NameError. Raised: its own type and RuntimeError."""
+    """A missing module is an ImportError, a missing method a NameError; errors keep their type."""
     own = module.module_name
     _expect_raises(ImportError, "no module", lambda: module.remote("no-such-module", "echo"))
     _expect_raises(NameError, "no method", lambda: module.remote(own, "no_such_method"))
@@ -171,14 +171,14 @@ def remote_fails_by_kind(module: ModuleUnderTest) -> None:
 
 
 def cluster_log_takes_lines(module: ModuleUnderTest) -> None:
-    """Every priority is taken; a plain number is not."""
+    """Every priority is accepted; a plain number is not."""
     for priority in ClusterLogPrio:
         module.cluster_log("cluster", priority, f"selftest says {priority.name}")
     _expect_raises(AttributeError, "a number", lambda: module.cluster_log("cluster", 1, "x"))
 
 
 def uri_is_published(module: ModuleUnderTest) -> None:
-    """The address is among the cluster's services, and gone when it is withdrawn."""
+    """A published address is among the cluster's services, and is gone after its removal."""
 
     def published() -> Any:
         return module.get("mgr_map")["services"].get(module.module_name)
@@ -190,7 +190,7 @@ def uri_is_published(module: ModuleUnderTest) -> None:
 
 
 def documents_are_there(module: ModuleUnderTest) -> None:
-    """The documents that every cluster has are; an unknown name is None."""
+    """The documents of every cluster exist; an unknown name is None."""
     for name in ("mgr_map", "mgr_ips", "health", "config"):
         if not isinstance(module.get(name), dict):
             raise CheckFailed(f"get({name!r}) is no dictionary")
@@ -198,7 +198,7 @@ def documents_are_there(module: ModuleUnderTest) -> None:
 
 
 def commands_are_sent(module: ModuleUnderTest) -> None:
-    """The answer of a command that was sent can be waited for, also by a command."""
+    """A module can wait for the result of a command it sent, also while it runs a command."""
     result = CommandResult("selftest")
     module.send_command(result, "mon", "", json.dumps({"prefix": "health"}), "selftest")
     retval, output, _ = result.wait()
@@ -210,7 +210,7 @@ def commands_are_sent(module: ModuleUnderTest) -> None:
 
 
 def fleet_is_known(module: ModuleUnderTest) -> None:
-    """This manager is among the daemons; one that is not there has nothing to say."""
+    """This manager is among the daemons; an unknown daemon has no data."""
     own = module.get_mgr_id()
     host = module.get_metadata("mgr", own)["hostname"]
     found = [service["id"] for service in module.get_server(host)["services"]]
@@ -222,7 +222,7 @@ def fleet_is_known(module: ModuleUnderTest) -> None:
 
 
 def identity_is_known(module: ModuleUnderTest) -> None:
-    """Name, version, term and connection say what they should."""
+    """Name, version, term and connection have plausible values."""
     for what, holds in {
         "the manager has a name": module.get_mgr_id(),
         "the third word of the version is a number": module.version.split()[2][:1].isdigit(),

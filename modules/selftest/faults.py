@@ -1,4 +1,4 @@
-"""Faults on purpose: what a bad module can do to its manager."""
+"""Deliberate faults: what a bad module can do to its manager."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARGIN: Final = 1.2
 
 
 class Workload(enum.Enum):
-    """What ``serve`` can be told to do."""
+    """The faults of ``serve``."""
 
     spin = "spin"
     throw = "throw"
@@ -25,25 +25,25 @@ class Workload(enum.Enum):
 
 
 def crash() -> None:
-    """End the process here and now: nothing is flushed, nobody is told."""
+    """End the process at once: nothing is flushed or reported."""
     os._exit(CRASH_STATUS)
 
 
 def block(seconds: float) -> None:
     """Hold the interpreter lock for at least ``seconds``, roughly: no Python thread runs."""
-    # One call into C that never looks up. Measured first: how long a step takes depends on the
-    # machine, and two calls in a row would let another thread in between them.
+    # One call into C that never releases the lock. The duration of a step is measured first: it
+    # depends on the machine, and several calls would let other threads run in between.
     step_s = min(repeat(lambda: _swallow(_SAMPLE), number=1)) / _SAMPLE
     _swallow(int(seconds * _MARGIN / step_s))
 
 
 def sleep(seconds: float) -> None:
-    """Keep the thread for ``seconds``, whatever happens; others run."""
+    """Block the thread for ``seconds``; other threads run."""
     threading.Event().wait(seconds)
 
 
 def work(workload: Workload, *, wanted: Callable[[], bool]) -> None:
-    """Do ``workload`` as long as ``wanted``; ``hang`` goes on for ever.
+    """Do ``workload`` while ``wanted()`` is true; ``hang`` never returns.
 
     Raises:
         RuntimeError: The workload was to throw.

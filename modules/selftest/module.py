@@ -1,7 +1,7 @@
-"""Selftest: the interface exercised from inside, and faults on purpose. Never in production.
+"""Selftest: tests the module interface from inside, and causes faults. Not for production.
 
-``mgr self-test ...`` are the commands of Ceph's module of this name, as far as they make sense
-here; ``eval`` is left out, since it runs any code for anybody. ``selftest ...`` are ours.
+``mgr self-test ...`` are the commands of Ceph's module of this name, as far as they apply here;
+``eval`` is left out, because it runs any code for any client. ``selftest ...`` are ours.
 No ``from __future__ import annotations`` here: commands are derived from annotations.
 """
 
@@ -38,28 +38,28 @@ SelftestCommand = CLICommandBase.make_registry_subtype("SelftestCommand")
 
 
 class Report:
-    """What each check found: data and an error code in one answer."""
+    """The result of the checks: data and a return value for a command."""
 
     def __init__(self, found: dict[str, str]) -> None:
-        """Remember what was found, by check; empty is good."""
+        """Keep the error of each check; an empty text means that it passed."""
         self._found = found
 
     def to_simplified(self) -> dict[str, str]:
-        """Each check and ``ok``, or what is broken."""
+        """Return ``ok`` or the error of each check."""
         return {name: trouble or "ok" for name, trouble in self._found.items()}
 
     def mgr_return_value(self) -> int:
-        """0 if all is well, else -EIO."""
+        """Return 0 if all checks passed, else -EIO."""
         return -errno.EIO if any(self._found.values()) else 0
 
     def mgr_status_value(self) -> str:
-        """How many checks failed."""
+        """Return how many checks failed, as a text."""
         broken = sum(map(bool, self._found.values()))
         return f"{broken} of {len(self._found)} checks failed" if broken else ""
 
 
 class Module(MgrModule):
-    """Commands; ``serve`` does nothing until it is told to do harm."""
+    """Commands; ``serve`` waits until a command starts a fault."""
 
     EFFECTS = "store"
     CLICommand = SelftestCommand
@@ -181,7 +181,7 @@ class Module(MgrModule):
     @SelftestCommand("selftest crash")
     @EmptyResponder()
     def crash(self) -> None:
-        """End the manager's process: nothing is flushed, nobody is told."""
+        """End the manager's process at once: nothing is flushed or reported."""
         faults.crash()
 
     @SelftestCommand("selftest block")
@@ -220,7 +220,7 @@ class Module(MgrModule):
     @SelftestCommand.Read("selftest notifications")
     @Responder()
     def notifications(self) -> list[str]:
-        """Show the watched keys that this instance was told of, in order."""
+        """Show the notifications of watched keys that this instance got, in order."""
         return list(self._notifications)
 
     @SelftestCommand("selftest forget", idempotent=True)
@@ -230,10 +230,10 @@ class Module(MgrModule):
         for key in self.get_store_prefix(TOKENS):
             self.set_store(key, None)
 
-    # -- the module's life ------------------------------------------------------------------
+    # -- lifecycle --------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Do what it is told, until told to stop."""
+        """Run the faults that commands start, until ``shutdown``."""
         while not self._stopped:
             self._wake.wait()
             self._wake.clear()
@@ -242,12 +242,12 @@ class Module(MgrModule):
                 faults.work(work, wanted=lambda: self._workload is work and not self._stopped)  # noqa: B023 - called within this round
 
     def notify(self, notify_type: str, notify_id: Any) -> None:
-        """Remember which of the watched keys changed."""
+        """Record which of the watched keys changed."""
         if notify_type == "store":
             self._notifications.append(notify_id)
 
     def shutdown(self) -> None:
-        """Let ``serve`` return, unless it hangs."""
+        """Make ``serve`` return, unless it hangs."""
         self._stopped = True
         self._wake.set()
 
@@ -255,7 +255,7 @@ class Module(MgrModule):
         """Run every check.
 
         Raises:
-            CheckFailed: A promise is not kept.
+            CheckFailed: A check failed.
 
         """
         for name in CHECKS:

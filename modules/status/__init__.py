@@ -1,1 +1,1 @@
-"""Shows the cluster's managers and modules as tables."""
+"""Status: shows managers, modules and counters as tables."""

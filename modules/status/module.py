@@ -1,4 +1,4 @@
-"""Status: who is there, what they run, and what the fleet counts. Reads, and shows it.
+"""Status: commands that show managers, modules and the fleet's counters. Read only.
 
 No ``from __future__ import annotations`` here: commands are derived from annotations.
 """
@@ -14,15 +14,15 @@ from .table import table
 
 
 class Tabular(ObjectFormatAdapter):
-    """Formats rows as a table where a person reads, and as data where a program does."""
+    """Formats rows as a table (``plain``), or as data in the other formats."""
 
     def format_plain(self) -> str:
-        """A table."""
+        """Format the rows as a table."""
         return table(self.obj)
 
 
 class TableResponder(Responder):
-    """``Responder`` for rows: a table, unless ``--format`` says otherwise."""
+    """``Responder`` for rows: a table, unless ``--format`` selects another format."""
 
     def __init__(self) -> None:
         """Format rows."""
@@ -38,26 +38,26 @@ class Module(MgrModule):
     @CLIReadCommand("mgr status")
     @TableResponder()
     def managers(self) -> list[dict[str, Any]]:
-        """Show the managers: which is active, which wait."""
+        """Show the managers: which is active, which are standbys."""
         return overview.managers(self.get("mgr_map"))
 
     @CLIReadCommand("module status")
     @TableResponder()
     def modules(self) -> list[dict[str, Any]]:
-        """Show the modules: which run, where they serve, what ails them."""
+        """Show the modules: which run, their addresses and their errors."""
         return overview.modules(self.get("mgr_map"))
 
     @CLIReadCommand("counter ls")
     @TableResponder()
     def counters(self, type: str = "") -> list[dict[str, Any]]:  # noqa: A002 - the argument's name
-        """List what daemons count, of one type or of all."""
+        """List the counters of daemons, of one type or of all."""
         return rates.counters(self.get_counter_rows(type))
 
     @CLIReadCommand("counter top", poll=True)
     @TableResponder()
     def top(self, type: str, path: str, count: int = 10) -> list[dict[str, Any]]:  # noqa: A002 - as above
-        """Show the daemons of <type> of which a counter grows most, every --period seconds."""
+        """Show the daemons of <type> whose counter grows fastest, every --period seconds."""
         found = rates.top(self.get_counter_rows(type), path, max(1, count))
         if not found:
-            raise ErrorResponse(f"no daemon of type '{type}' counts '{path}'", -errno.ENOENT)
+            raise ErrorResponse(f"no daemon of type '{type}' has counter '{path}'", -errno.ENOENT)
         return found

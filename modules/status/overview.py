@@ -1,4 +1,4 @@
-"""What the map of managers says, as rows."""
+"""Rows of managers and of modules, made from ``mgr_map``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Row = dict[str, object]
 
 
 def managers(mgr_map: Mapping[str, Any]) -> list[Row]:
-    """Every manager, the active one first: name, state, address (only that one's is known)."""
+    """Return a row for each manager, the active first: name, state, address (the active's only)."""
     rows: list[Row] = []
     if mgr_map["active_name"]:
         state = "active" if mgr_map["available"] else "active (starting)"
@@ -21,7 +21,7 @@ def managers(mgr_map: Mapping[str, Any]) -> list[Row]:
 
 
 def modules(mgr_map: Mapping[str, Any]) -> list[Row]:
-    """Every module on the active manager's disk, by name: state, address, what ails it."""
+    """Return a row for each module on the active manager's host: name, state, address, error."""
     always_on = {name for names in mgr_map["always_on_modules"].values() for name in names}
     enabled = set(mgr_map["modules"])
     rows: list[Row] = []

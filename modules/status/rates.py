@@ -1,4 +1,4 @@
-"""What daemons count, as rows for people: what there is, and who counts most."""
+"""Rows of counters: all counters of the fleet, and the daemons with the highest values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Row = dict[str, object]
 
 UNKNOWN: Final = "-"
 DIGITS: Final = 6
-"""Of what is calculated."""
+"""Significant digits of computed values."""
 DIGITS_EXACT: Final = 15
-"""Of what was counted: as many decimal digits as a fraction has for sure."""
+"""Significant digits of counted values: as many decimal digits as a float keeps exactly."""
 
 
 def counters(entries: Iterable[Entry]) -> list[Row]:
-    """Every counter by its path: what it is, and of how many daemons."""
+    """Return a row for each counter, by path: its description and the number of its daemons."""
     rows: dict[str, Row] = {}
     daemons: dict[str, set[str]] = {}
     for entry in entries:
@@ -42,10 +42,10 @@ def counters(entries: Iterable[Entry]) -> list[Row]:
 
 
 def top(entries: Iterable[Entry], path: str, count: int) -> list[Row]:
-    """The ``count`` daemons of which ``path`` grows most, or is largest if it does not only grow.
+    """Return the ``count`` daemons whose counter ``path`` grows fastest; of a gauge, the largest.
 
-    Rates are per second, between a daemon's last two reports; a mean is that of what was observed
-    between them. Unknown (``-``) before the second report, and where it began anew.
+    Rates are per second, between a daemon's last two reports; a mean is that of the observations
+    between them. Unknown (``-``) before the second report, and after the daemon restarted.
     """
     found = [row for entry in entries for row in _of(entry, path)]
     found.sort(key=lambda row: _order(row["rate" if "rate" in row else "value"]), reverse=True)
@@ -68,7 +68,7 @@ def _of(entry: Entry, path: str) -> Iterator[Row]:
 
 
 def _values(kind: str, values: Sequence[float]) -> tuple[float, float]:
-    """Sum and count of what was observed; of a plain counter its value, twice."""
+    """Return sum and count of the observations; of a plain counter its value, twice."""
     match kind:
         case "average":
             return values[0], values[1]
@@ -84,7 +84,7 @@ def _shown(
     if kind == "gauge":
         return {"value": _exact(now[0])}
     grown = None if then is None else now[1] - then[1]
-    # Less than before: its program was started anew.
+    # Less than before: the daemon was restarted.
     known = grown is not None and grown >= 0 and elapsed_s > 0
     rate = _short(grown / elapsed_s) if known and grown is not None else UNKNOWN
     if kind == "counter":

@@ -1,4 +1,4 @@
-"""Rows as a table for people."""
+"""Formats rows as a text table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """One line a row under a line of headings, columns padded; empty if there are no rows.
+    """Format one line for each row below a line of headings; empty if there are no rows.
 
     The columns are those of the first row.
     """

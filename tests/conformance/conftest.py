@@ -1,4 +1,4 @@
-"""Modules that nobody here wrote, on real managers. Skips by name where they cannot be had."""
+"""Runs Ceph's packaged modules on real managers. Skips generations that cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THEIRS = ("cherrypy", "prettytable", "influxdb", "aiosmtpd")
 
 
 def pytest_collection_modifyitems(items):
-    """Whatever stands in this folder starts processes; it takes as long as the imports take."""
+    """Mark every test of this folder: they start processes and wait for slow imports."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
@@ -24,19 +24,19 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def pacific():
-    """The oldest generation: most of what must work is tried with it."""
+    """The oldest generation: most tests use it."""
     return packages_or_skip("16.2")
 
 
 @pytest.fixture(scope="session")
 def tentacle():
-    """The newest one: its modules have databases, and registries of their own."""
+    """The newest generation: its modules have databases and their own command registries."""
     return packages_or_skip("20.2")
 
 
 @pytest.fixture(scope="session")
 def settings_for(tmp_path_factory):
-    """Make settings by which a manager has some modules of a generation, and none of ours."""
+    """Make settings for a manager with some modules of a generation, and none of ours."""
 
     def made(packages, *names):
         folder = tmp_path_factory.mktemp("modules")
@@ -49,7 +49,7 @@ def settings_for(tmp_path_factory):
 
 
 def packages_or_skip(release):
-    """That generation, or a skip that says what was tried."""
+    """Return the generation, or skip with the reason why it cannot be downloaded."""
     if absent := [name for name in THEIRS if importlib.util.find_spec(name) is None]:
         pytest.skip(f"NO CONFORMANCE TESTED: extra 'conformance' not installed: {absent}")
     try:

@@ -25,7 +25,7 @@ WORDS = {
     "CephPgid": "1.0",
     "CephUUID": "11111111-2222-3333-4444-555555555555",
 }
-"""What is typed where an argument of this type is needed; a plain word for any other."""
+"""A test value for each argument type; other types get a plain word."""
 SENSIBLE = {
     "influx config-set": ["interval", "30"],
     "insights prune-health": ["1"],
@@ -40,7 +40,7 @@ SENSIBLE = {
     "test_orchestrator load_data": [],
     "zabbix config-set": ["interval", "60"],
 }
-"""What is typed where a plain word makes no sense: the module would raise in Ceph, too."""
+"""Test values of arguments for which a plain word makes the module raise, in Ceph, too."""
 CRASH = {
     "crash_id": "tried",
     "timestamp": "2026-01-02T03:04:05.678901Z",
@@ -54,11 +54,11 @@ INPUTS = {
     "test_orchestrator load_data": json.dumps({"inventory": [], "daemons": []}),
 }
 VALUES = {"int": "1", "uint": "1", "size": "1", "float": "1", "secs": "1", "millisecs": "1"}
-"""What an option is set to that has no default."""
+"""Test values of options without a default, by type."""
 
 
 def all_declarations(folders):
-    """By module: each command with what may be typed for it, and each option with a value."""
+    """Return for each module its commands with test arguments, and its options with a value."""
     catalogue = asyncio.run(find_modules(folders, skip=[ALL], limit_s=60))
     standard = {option["name"] for option in standard_options()}
     return {

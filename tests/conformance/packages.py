@@ -1,4 +1,4 @@
-"""Real modules that nobody here wrote: Debian's packages of them, in three generations."""
+"""Downloads Ceph's modules from Debian's packages, in three generations."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from typing import Final
 from tests.support import debian
 
 SUITES: Final = {"16.2": "bookworm", "18.2": "trixie", "20.2": "forky"}
-"""Ceph's release, and the release of Debian that has it."""
+"""Ceph's releases, and the release of Debian that packages each."""
 MODULES: Final = "ceph-mgr-modules-core"
 LIBRARY: Final = "python3-ceph-common"
 """The ``ceph`` package, which modules import."""
 FURTHER: Final = tuple(f"ceph-mgr-{what}" for what in ("cephadm", "dashboard", "k8sevents", "rook"))
-"""Packages of single modules, with many needs of their own."""
+"""Packages of single modules, which have many dependencies."""
 BESIDE: Final = {"16.2": ("python3-pkg-resources",)}
-"""What a generation imports that the index has dropped since."""
+"""Packages that a generation imports and that the index no longer has."""
 
 
 class NoPackagesError(Exception):
-    """They cannot be had; the text says why."""
+    """The packages cannot be downloaded; the text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Packages:
-    """One generation, unpacked."""
+    """The unpacked packages of one generation."""
 
     release: str
     root: Path
 
     @property
     def modules(self) -> Path:
-        """Where the modules are."""
+        """The folder of the modules."""
         return self.root / "usr/share/ceph/mgr"
 
     @property
     def names(self) -> list[str]:
-        """Every module of it."""
+        """The names of its modules."""
         return sorted(place.parent.name for place in self.modules.glob("*/module.py"))
 
     @property
     def module_path(self) -> str:
-        """The setting that has them found, and what they import with them."""
+        """The setting ``module_path`` with the modules and the packages they import."""
         return f"{self.modules},{self.library}"
 
     @property
     def library(self) -> Path:
-        """Where the packages are that they import."""
+        """The folder of the packages that the modules import."""
         return self.root / "usr/lib/python3/dist-packages"
 
 

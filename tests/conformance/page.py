@@ -17,11 +17,11 @@ PAGE: Final = ROOT / "docs/reference/conformance.md"
 HEAD: Final = "| module | loads | serves | commands answer | options work | what is missing |"
 WIDTH: Final = 160
 PLACES: Final = re.compile(rf"{re.escape(str(ROOT))}/(?:\.cache/\S+?/share/ceph/)?")
-"""Where things are on this machine."""
+"""Paths of this machine, which are removed from messages."""
 
 
 def text(surveys: Mapping[str, Sequence[Row]]) -> str:
-    """The page."""
+    """Make the text of the page."""
     tables = "\n".join(_table(release, rows) for release, rows in surveys.items())
     return f"""\
 # Conformance

@@ -1,4 +1,4 @@
-"""Real receivers for what modules send: a mail server, an InfluxDB as far as it is asked."""
+"""Servers that receive what modules send: a mail server, a socket, and a part of InfluxDB."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import process
 
 @contextlib.contextmanager
 def mailbox():
-    """Yield the port of a mail server, and the mails that it took."""
+    """Yield the port of a mail server, and the mails that it received."""
     got = []
 
     class MailHandler:
@@ -32,7 +32,7 @@ def mailbox():
 
 @contextlib.contextmanager
 def datagrams(path):
-    """Yield what arrives at a unix socket of datagrams, as it arrives: few wait unread."""
+    """Yield a list that receives each datagram of a unix socket at once: its queue is short."""
     got = []
 
     def receive():
@@ -53,7 +53,7 @@ def datagrams(path):
 
 @contextlib.contextmanager
 def influx():
-    """Yield the port of a database, and what it was asked: method, path, body."""
+    """Yield the port of a database, and the requests it got: method, path, body."""
     asked = []
 
     class Influx(BaseHTTPRequestHandler):
@@ -71,7 +71,7 @@ def influx():
         do_POST = do_GET  # noqa: N815 - http.server's name
 
         def log_message(self, *_):
-            """Nothing: what was asked is kept."""
+            """Log nothing: the requests are recorded."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Influx) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

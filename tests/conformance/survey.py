@@ -1,4 +1,4 @@
-"""Have every module of a generation run on one real manager, and write down what became of it."""
+"""Runs every module of a generation on one real manager and records the results."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.conformance.packages import Packages
 from tests.support.cluster import Cluster
 
 IMPORTS_S: Final = 120
-"""Within which a manager has imported everything, on a machine with much other work."""
+"""Time limit for a manager to import all modules, on a busy machine."""
 ANSWER_S: Final = 20
 FAILED: Final = re.compile(r"Module '(\w+)' has failed: (.*)", re.DOTALL)
 SETTLING_S: Final = 3.0
-"""After which what fails in ``serve`` has failed."""
+"""Time after which a failing ``serve`` has failed."""
 NONSENSE: Final = "no such value"
 LEFT_OUT: Final = re.compile(
     # One sends over the internet, one keeps every core busy, one wants modules that are disabled.
@@ -34,7 +34,7 @@ LEFT_OUT: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What became of one module.
+    """The result of one module.
 
     Attributes:
         commands: How many it has.
@@ -56,12 +56,12 @@ class Row:
 
 
 def relaxed_settings(module_path: str) -> dict[str, Any]:
-    """Settings of managers that have these modules and none of ours, and time to import them."""
+    """Make settings for managers with these modules, none of ours, and time to import them."""
     return {"module_path": module_path, "bundled_skip": "all", "module_load_s": IMPORTS_S}
 
 
 def run_survey(packages: Packages, directory: Path, etcd: Sequence[str]) -> list[Row]:
-    """Load, enable, set and ask every module; the manager outlives it all."""
+    """Load, enable, configure and call every module; the manager must survive it."""
     declared = _declared(packages)
     settings = relaxed_settings(packages.module_path)
     with Cluster(directory, etcd, names=("a",), **settings) as running:
@@ -102,7 +102,7 @@ def _row(name: str, declared: Mapping[str, Any], failed: str, client: Client) ->
 
 
 def _declared(packages: Packages) -> dict[str, dict[str, Any]]:
-    """What every module declares; read in a process of its own, for imports leave traces."""
+    """Return what every module declares; read in another process, because imports leave traces."""
     completed = subprocess.run(
         [sys.executable, "-m", "tests.conformance.declarations", *packages.module_path.split(",")],
         capture_output=True,
@@ -114,7 +114,7 @@ def _declared(packages: Packages) -> dict[str, dict[str, Any]]:
 
 
 def _wrong(option: Mapping[str, Any], client: Client) -> str:
-    """What is wrong with an option; empty if it can be set, read and taken back."""
+    """Return the error of an option; empty if it can be set, read and removed."""
     name, value = option["name"], option["value"]
 
     def config(*words: str) -> Answer:
@@ -132,7 +132,7 @@ def _wrong(option: Mapping[str, Any], client: Client) -> str:
 
 
 def _call(command: Mapping[str, Any], client: Client) -> str:
-    """What is wrong with the answer of a command; empty if it answered."""
+    """Return the error of a command's answer; empty if it answered."""
     words = command["words"]
     try:
         answer = client.execute(words, data=command["input"].encode(), timeout_s=ANSWER_S)

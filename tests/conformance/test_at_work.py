@@ -123,7 +123,7 @@ def test_a_health_check_that_selftest_sets_is_seen_until_it_is_cleared(running):
     assert remembered()
 
 
-def test_crashes_are_posted_told_of_archived_and_pruned(running):
+def test_crashes_are_posted_reported_archived_and_pruned(running):
     """A recent one raises a warning until it is archived; an old one goes by its age."""
     posted(running, "recent", process_name="ceph-osd")
     posted(running, "old", timestamp="2020-01-02T03:04:05.678901Z")

@@ -16,7 +16,7 @@ from tests.support.reader import Reader
 
 
 async def test_a_feed_begins_with_everything_there_is(store, prefix):
-    """In key order, at one revision; nothing else is ever its first news."""
+    """In key order, at one revision; it is always the first event."""
     await store.commit([Put(f"{prefix}b", "2"), Put(f"{prefix}a", "1")])
     await store.commit([Put(f"{prefix[:-1]}0", "a neighbour")])
     listing = await store.list(prefix)
@@ -84,7 +84,7 @@ async def test_the_end_of_a_lease_is_told(harness, store, prefix):
 
 
 async def test_a_quiet_feed_says_that_it_is_current(harness, store, prefix):
-    """About once a second, with the revision it has told of, while nothing changes."""
+    """About once a second, with the newest reported revision, while nothing changes."""
     made = await store.commit([Put(f"{prefix}k", "")])
     async with Reader(store.follow(prefix)) as reader:
         await harness.let_pass(4.5)

@@ -25,7 +25,7 @@ async def test_a_key_ends_with_its_lease(harness, store, prefix):
 
 
 async def test_a_renewed_lease_lives_on(harness, store, prefix):
-    """Each renewal starts its life anew."""
+    """Each renewal gives the lease its full length again."""
     grant = await store.grant(2)
     await store.commit([Put(f"{prefix}k", "", grant.lease)])
 
@@ -73,7 +73,7 @@ async def test_only_one_of_two_creates_a_key(store, prefix):
 
 
 async def test_a_lost_answer_to_create_can_be_asked_for_again(store, prefix):
-    """Without this, a winner that never heard of it would block everyone for good."""
+    """Otherwise a winner that lost the answer would block all others for good."""
     lease = (await store.grant(10)).lease
     term = await store.create(f"{prefix}k", "a", lease=lease)
     assert await store.create(f"{prefix}k", "a", lease=lease) == term

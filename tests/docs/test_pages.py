@@ -14,7 +14,11 @@ ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
 SETTINGS_OF_CLIENTS = {"MGR_HOSTS"}
 """Names that begin like a health code and are variables."""
-LOGGERS = {"log", "debug", "info", "warning", "error", "exception", "critical"}
+LOGGERS = {
+    **dict.fromkeys(("debug", "info", "warning", "error", "exception", "critical"), 0),
+    **dict.fromkeys(("log", "failing", "recovered"), 1),
+}
+"""Methods that write a log line, and the position of its text."""
 GENERATED_NAMES = {"compose-transcript.md", *(page.rpartition("/")[2] for page in PAGES)} - {
     "README.md"
 }
@@ -100,17 +104,19 @@ def test_every_health_code_is_explained():
 
 
 def logged() -> set[str]:
-    """The constant text of every call of a logger, and of constants that are logged."""
-    product = [p for p in PYTHON if p.relative_to(ROOT).parts[0] in {"mgr", "standby", "modules"}]
-    return {
-        node.args[position].value
-        for path in product
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        for position in [1 if node.func.attr == "log" else 0]
-        if node.func.attr in LOGGERS and len(node.args) > position
-        if isinstance(node.args[position], ast.Constant)
-    }
+    """The constant text of every log line, and every constant of a module: one may be logged."""
+    found = set()
+    for path in PYTHON:
+        if path.relative_to(ROOT).parts[0] not in {"mgr", "standby", "modules"}:
+            continue
+        tree = ast.parse(path.read_text())
+        values = [node.value for node in tree.body if isinstance(node, ast.AnnAssign | ast.Assign)]
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            position = LOGGERS.get(call.func.attr) if isinstance(call.func, ast.Attribute) else None
+            if position is not None:
+                values += call.args[position : position + 1]
+        found |= {value.value for value in values if isinstance(value, ast.Constant)}
+    return found
 
 
 def test_every_log_line_of_the_page_for_those_on_call_exists():

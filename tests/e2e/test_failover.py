@@ -20,7 +20,7 @@ def another(cluster, before):
 
 
 def test_a_killed_worker_is_replaced_by_a_standby(cluster):
-    """``kill -9``: its guard reaps it, gives the office up and starts a clean worker."""
+    """``kill -9``: its guard reaps it, gives leadership up and starts a clean worker."""
     first = cluster.settled()
     worker = first.worker_pid
 
@@ -45,7 +45,7 @@ def test_a_killed_guard_takes_its_worker_with_it(start):
 
 
 def test_a_frozen_worker_is_killed_by_its_guard(start):
-    """SIGSTOP: silent for ``watchdog_s``, it is killed, and a standby leads."""
+    """SIGSTOP: without a heartbeat for ``watchdog_s`` it is killed, and a standby leads."""
     cluster = start(watchdog_s=0.5)
     first = cluster.settled()
     worker = first.worker_pid
@@ -57,7 +57,7 @@ def test_a_frozen_worker_is_killed_by_its_guard(start):
     assert "silent too long: killed" in first.log.read_text()
 
 
-def test_a_frozen_guard_loses_the_office(start):
+def test_a_frozen_guard_loses_leadership(start):
     """SIGSTOP of the guard: nobody renews, and its worker's gate shuts by the clock."""
     cluster = start(lease_ttl_s=2)
     first = cluster.settled()
@@ -67,12 +67,12 @@ def test_a_frozen_guard_loses_the_office(start):
     successor = another(cluster, first)
     first.signal(signal.SIGCONT)
 
-    wait_for(lambda: process.gone(worker), "the worker of the term that is over to retire", 10)
+    wait_for(lambda: process.gone(worker), "the worker of the ended term to exit", 10)
     assert cluster.settled().name == successor.name
 
 
 def test_sigterm_hands_over_and_ends_the_manager(cluster):
-    """Exit status 0, no worker left, and the office has moved."""
+    """Exit status 0, no worker left, and another manager leads."""
     first = cluster.settled()
     worker = first.worker_pid
 
@@ -83,7 +83,7 @@ def test_sigterm_hands_over_and_ends_the_manager(cluster):
     assert another(cluster, first).name != first.name
 
 
-def test_fail_moves_the_office_and_the_manager_comes_back(cluster):
+def test_fail_moves_leadership_and_the_manager_comes_back(cluster):
     """``mgr fail``: a clean worker stands by afterwards; the guard is the same."""
     first = cluster.settled()
     guard, worker = first.guard_pid, first.worker_pid
@@ -114,14 +114,14 @@ def test_what_was_written_before_is_there_after(cluster):
     first = cluster.settled()
     assert cluster.run("config-key", "set", "place", "Rome").retval == 0
 
-    with cluster.client() as client, contextlib.closing(client.maps.watch("ra")) as news:
+    with cluster.client() as client, contextlib.closing(client.maps.watch("ra")) as changes:
         version = client.maps.set("racks", {"r1": ["h1"]})
-        before = next(news)
+        before = next(changes)
         first.signal(signal.SIGKILL, worker=True)
         another(cluster, first)
         kept = client.maps.get("racks")
         later = client.maps.set("racks", {}, expected_version=version)
-        after = next(news)
+        after = next(changes)
 
     assert cluster.run("config-key", "get", "place").text == "Rome"
     assert before == kept == Map("racks", version, {"r1": ["h1"]})

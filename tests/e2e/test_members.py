@@ -51,7 +51,7 @@ def told(cluster, *words):
 
 
 def test_a_host_and_a_program_come_back_to_the_next_active(cluster, agent):
-    """``kill -9`` of the active: neither is started anew, both answer through the successor."""
+    """``kill -9`` of the active: neither is restarted, both answer through the successor."""
     first = cluster.settled()
     with Daemon("web", "eu-1", cluster.hosts, version="1.2") as daemon:
         daemon.command("ping", "Say pong")(lambda: "pong")

@@ -197,8 +197,8 @@ def test_a_module_that_holds_the_interpreter_is_named_by_its_stack(start, module
     assert "silent too long: killed" in said
 
 
-def test_a_module_that_never_stops_does_not_keep_the_office(cluster):
-    """Its worker is killed when its time is up; only then is the office given up."""
+def test_a_module_that_never_stops_does_not_keep_leadership(cluster):
+    """Its worker is killed when its time is up; only then is leadership given up."""
     first = cluster.settled()
     cluster.enable("stays")
     worker = first.worker_pid
@@ -251,7 +251,7 @@ def test_a_thread_that_a_module_left_behind_has_ended_before_the_successor_acts(
 
     acted = [int(line.split()[0]) for line in effects.read_text().splitlines()]
     assert acted == sorted(acted)
-    assert "threads of modules run on" in first.log.read_text()
+    assert "threads of modules still run" in first.log.read_text()
 
 
 def test_a_faulty_module_is_not_in_the_way_of_disabling_it(cluster):

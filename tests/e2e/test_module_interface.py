@@ -22,7 +22,7 @@ def test_every_check_of_the_selftest_passes_in_a_real_manager(start):
 
 
 def test_a_module_is_told_of_its_keys_that_an_operator_changes(start):
-    """The next active's instance watches anew."""
+    """The next active's instance watches again."""
     cluster = start(names=("a", "b"))
     cluster.active()
     cluster.enable("selftest")
@@ -33,7 +33,7 @@ def test_a_module_is_told_of_its_keys_that_an_operator_changes(start):
 
     for value in ("1", "2"):
         # A new active takes the manager's own commands before its modules are there to watch.
-        wait_for(lambda: told() == [], "an instance that was told nothing")
+        wait_for(lambda: told() == [], "an instance without notifications")
         assert cluster.run("config-key", "set", key, value).retval == 0
-        assert wait_for(told, "news") == ["watched/x"]
+        assert wait_for(told, "notifications") == ["watched/x"]
         assert cluster.run("mgr", "fail").retval == 0

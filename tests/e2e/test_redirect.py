@@ -56,7 +56,7 @@ def test_curl_follows_a_standby_to_the_actives_module_page(cluster, hello):
 
 
 def test_after_a_failover_the_standby_names_the_new_active(cluster, hello):
-    """The redirect follows the office, not the memory of it."""
+    """The redirect follows leadership, not the memory of it."""
     first = cluster.settled()
     assert cluster.run("mgr", "fail").retval == 0
     wait_for(lambda: cluster.active().name != first.name, "another active")

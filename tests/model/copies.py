@@ -13,13 +13,13 @@ from tests.model.checker import Label, Successors
 from tests.model.derived import WINDOW, Spans
 
 BAD, AGE, TOKEN = range(3)
-"""The verdict; ticks since the copy was made; whose token the pulse carries (number plus 1; 0: that
-of the attempt that was under way when the copy was made)."""
+"""The verdict; ticks since the copy was made; whose token the heartbeat carries (number plus 1;
+0: that of the attempt that was under way when the copy was made)."""
 HEAD: Final = 3
 D, R, SENT, KNOWS, FITS, LOST, OWN = range(7)
 """Of one copy: ticks until its deadline; its request (1 on its way, 2 done, 3 refused) and its
-age; whether the revision that it knows of the pulse is the newest; whether its request compares the
-newest; whether it gave the term up; whether it sent the attempt that was under way."""
+age; whether the revision that it knows of the heartbeat is the newest; whether its request compares
+the newest; whether it gave the term up; whether it sent the attempt that was under way."""
 SIZE: Final = 7
 NAMES: Final = ("the first copy", "the second copy")
 VIOLATIONS: Final = (
@@ -27,18 +27,18 @@ VIOLATIONS: Final = (
     "I1: a window after the copy was made, both copies may still act in the same term",
 )
 PROTECTIONS: Final = {
-    "pulse compares the pulse before": "a pulse compares the revision of the one before it",
-    "token per attempt": "a pulse carries a token by which a copy tells its own from the other's",
+    "heartbeat compares the last": "a heartbeat compares the revision of the one before it",
+    "token per attempt": "a heartbeat carries a token, so that a copy recognises its own",
 }
 TICK, SEND, WRITTEN, REFUSED, HEARD, OWN_FOUND, GIVES_UP, LOSES = range(8)
 TEXTS: Final = (
     "a tick passes",
-    "{who} sends a pulse",
-    "the pulse of {who} is written",
-    "the pulse of {who} is refused: another one was written before",
+    "{who} sends a heartbeat",
+    "the heartbeat of {who} is written",
+    "the heartbeat of {who} is refused: another one was written before",
     "{who} hears the answer; its deadline is in {left} ticks",
-    "{who} reads the pulse and finds its own token",
-    "{who} reads the pulse, finds a token that is not its own, and gives the term up",
+    "{who} reads the heartbeat and finds its own token",
+    "{who} reads the heartbeat, finds a token that is not its own, and gives the term up",
     "the answer to {who} is lost",
 )
 
@@ -58,7 +58,7 @@ class Copies:
         self.bases = (HEAD, HEAD + SIZE)
 
     def initial(self) -> Iterable[bytes]:
-        """Both have a fresh proof; a pulse was under way, or not, and may have been written."""
+        """Both have a fresh proof; a heartbeat was under way, or not, and may have been written."""
         states = []
         for under_way in (0, 1):
             for written in range(under_way + 1):
@@ -104,7 +104,7 @@ class Copies:
             out.append(((SEND, who), bytes(after)))
             return
         if stage == 1:
-            fits = s[base + FITS] or "pulse compares the pulse before" in self.broken
+            fits = s[base + FITS] or "heartbeat compares the last" in self.broken
             if fits:
                 for other in self.bases:
                     after[other + KNOWS] = after[other + FITS] = 0

@@ -30,7 +30,7 @@ from mgr.store.keys import Keys
 from mgr.worker.gate import Gate
 
 WINDOW: Final = 5
-"""Ticks that a pulse counts. A standby may be slow by a fifth of it, which is one tick."""
+"""Ticks that a heartbeat counts. A standby may be slow by a fifth of it, which is one tick."""
 KEYS: Final = Keys("model")
 NEVER: Final = -1
 """The state machine says that this cannot happen."""

@@ -158,7 +158,7 @@ def _proof(m: Election, age: int) -> int:
 
 
 def look(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
-    """Look at the leader's pulse; depose it if the silence has lasted long enough."""
+    """Look at the leader's heartbeat; depose it if the silence has lasted long enough."""
     if s[KEY] == 0 or s[KEY] == s[o + T]:
         return
     after = bytearray(s)
@@ -201,7 +201,7 @@ def sign(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 
 
 def leader_heartbeat(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
-    """Send a pulse, let it arrive, hear of it, or give it up."""
+    """Send a heartbeat, let it arrive, hear of it, or give it up."""
     stage = s[o + R]
     after = bytearray(s)
     if stage == 0:
@@ -264,7 +264,7 @@ def give_up(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
 
 
 def judge(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
-    """The store is found to be unfit to lead on, or fit again."""
+    """The manager is found not to be eligible, or eligible again."""
     event = Event.INELIGIBLE if s[o + P] == STANDBY else Event.ELIGIBLE
     after = _after_event(m, s, o, event)
     after[o + L], after[o + G], after[o + V] = 0, 0, 1

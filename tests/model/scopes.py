@@ -53,7 +53,7 @@ ONE_TERM: Final = Scope(
     resigns=True,
     crashes=True,
 )
-INELIGIBLE: Final = Scope(name="one term, an unfit store", terms=1, judges=True)
+INELIGIBLE: Final = Scope(name="one term, an ineligible store", terms=1, judges=True)
 STOPS: Final = Scope(name="one term, stops", terms=1, stops=True, judges=True)
 LOST_KEYS: Final = Scope(
     name="one term, its key is lost", terms=1, vanishes=True, unreadable=True, crashes=True

@@ -20,7 +20,7 @@ COUNTED = {
     "two managers": 628_307,
     "one term, its worker fails": 194_504,
     "one term, its key is lost": 121_250,
-    "one term, an unfit store": 63_432,
+    "one term, an ineligible store": 63_432,
     "writes": 153_221,
     "journal": 60_133,
     "restore": 327_264,
@@ -50,7 +50,7 @@ MISSED_AFTER = {
     "terms only grow": 6,
     "terms never repeat": 5,
     "cluster id": 1,
-    "pulse compares the pulse before": 12,
+    "heartbeat compares the last": 12,
     "token per attempt": 15,
     "streams end at the gate": 6,
 }

@@ -102,8 +102,8 @@ def accepted(request: bytes, mod: int, order: int, leads: int, broken: frozenset
 def judged(how: str, knows: bytes, now: bytes) -> tuple[int, int]:
     """What the real ``Write`` makes of a refusal: ``ACK`` and so on, and whether it doubts.
 
-    ``how``: ``on_answer`` or ``settle``; ``knows``: revision and value of the key, kind, term, doubt;
-    ``now``: revision and value of the key, ``order`` and the term that leads.
+    ``how``: ``on_answer`` or ``settle``; ``knows``: revision and value of the key, kind, term,
+    doubt; ``now``: revision and value of the key, ``order`` and the term that leads.
     """
     kind, mod, value, term, doubt = knows
     write = _write(kind, mod, value, term)

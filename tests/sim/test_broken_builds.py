@@ -38,7 +38,7 @@ def without_the_local_deadline(monkeypatch):
 
 
 def without_the_deadline_of_a_heartbeat(monkeypatch):
-    """An active that has sent a pulse believes in itself for ever."""
+    """An active that has sent a heartbeat believes in itself for ever."""
     monkeypatch.setattr(AdaptiveHeartbeat, "deadline_s", lambda _heartbeat, _sent_s: float("inf"))
     return {}
 

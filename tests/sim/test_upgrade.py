@@ -1,4 +1,4 @@
-"""Two releases in one cluster: the office goes to the newer one, and not back."""
+"""Two releases in one cluster: the newer one becomes the leader, and no older one after it."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ def test_cephs_names_only_pass_on_what_the_module_api_has():
 
     Types of arguments have theirs a layer below (docs/adr/0008); ``json`` is a name of theirs.
     """
-    allowed = ("mgr.module_api", "mgr.argument", "mgr.errors", "json", "__future__")
+    allowed = ("mgr.module_api", "mgr.argument", "mgr.errors", "json", "typing", "__future__")
 
     found = {
-        f"{path.name}: {name}"
+        f"{path.parent.name}: {name}"
         for path in sources("mgr/ceph_names")
         for name in imported(path)
         if not name.startswith(allowed)
@@ -67,3 +67,14 @@ def imported_here(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_one_place_asks_which_release_is_installed():
+    """Everybody else calls ``mgr.version.installed_version``."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in sources("mgr", "standby", "modules")
+        if 'version("mgr")' in path.read_text()
+    }
+
+    assert found == {"mgr/version.py"}

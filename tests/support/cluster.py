@@ -195,7 +195,7 @@ class Cluster:
             status = client.status()
         except MgrError:
             return None
-        # Both must agree, or the office is just moving.
+        # Both must agree, or leadership is just changing.
         name = status.active.name if status.active else ""
         return self.managers.get(name) if name and f'"{name}"' in answer.text else None
 

@@ -32,7 +32,7 @@ class LossyStore:
     """Any ``Store``; ``losing`` is asked anew for every call.
 
     ``lose`` changes the weather for everything that follows, feeds included: a cut feed says
-    ``Interrupted`` instead of its next news (within a second: ``Current`` is news), is silent
+    ``Interrupted`` instead of its next event (within a second: ``Current`` is one), is silent
     until ``heal``, and then begins with ``Listed``. Closing closes only this wrapper.
     """
 
@@ -79,13 +79,13 @@ class LossyStore:
         while not self._closed:
             await self._healthy.wait()
             async with contextlib.aclosing(self._inner.follow(prefix)) as feed:
-                async for news in feed:
+                async for event in feed:
                     if self._closed or not self._healthy.is_set():
                         break
-                    yield news
+                    yield event
             yield Interrupted("the cable is cut")
 
     async def close(self) -> None:
-        """Refuse further calls; feeds end with the next news."""
+        """Refuse further calls; feeds end with the next event."""
         self._closed = True
         self._healthy.set()

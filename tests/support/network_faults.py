@@ -187,15 +187,15 @@ class FaultyStore:
         return call
 
     async def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
-        """News, unless the weather is bad; then a word of it after a silence."""
+        """The events of the feed; ``Interrupted`` after a silence while the network fails."""
         while True:
             await self._fine.wait()
             async with contextlib.aclosing(self._inner.follow(prefix)) as feed:
-                async for news in feed:
+                async for event in feed:
                     if self.network_fault is not NetworkFault.NONE:
                         break
                     await asyncio.sleep(LATENCY_S * self._rng.uniform(0.2, 1))
-                    yield news
+                    yield event
             await asyncio.sleep(SILENCE_S)
             yield Interrupted("silence")
 

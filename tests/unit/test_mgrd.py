@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from mgr import mgrd
 from mgr.errors import NameTakenError
 from mgr.settings import FIELDS
+from mgr.version import installed_version
 
 
 @pytest.fixture
@@ -107,6 +108,6 @@ def test_a_bug_has_a_status_of_its_own(started, monkeypatch):
     assert run("--id", "a").exit_code == mgrd.EXIT_BUG
 
 
-def test_the_version_is_told():
+def test_the_version_is_printed():
     """And nothing else happens."""
-    assert run("--version").output == f"mgrd {mgrd.installed_version()}\n"
+    assert run("--version").output == f"mgrd {installed_version()}\n"

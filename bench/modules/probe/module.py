@@ -1,4 +1,4 @@
-"""Measures what a module pays for the host's services, in the very process that pays it."""
+"""Measures what the services of the host cost a module, in the process of the module."""
 
 import json
 import pickle

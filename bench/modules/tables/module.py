@@ -1,4 +1,4 @@
-"""Measures what a commit of a module's database costs, in the very process that pays it."""
+"""Measures what a commit of a module's database costs, in the process of the module."""
 
 import json
 import random

@@ -1,1 +1,1 @@
-"""The documents that modules read with ``get()``: made, cached and published."""
+"""The documents that modules read with ``get()``: how they are made, cached and published."""

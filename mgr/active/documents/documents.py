@@ -1,7 +1,7 @@
-"""The documents that modules read with ``get()``: made on the loop, read by every thread.
+"""Caches the documents that modules read with ``get()``: made on the loop, read by any thread.
 
-Each is made anew when what it shows has changed, once for all changes of one turn of the loop,
-and then published as a whole. Reading one costs two dictionary lookups.
+A document is made again when its data has changed, once for all changes in one turn of the loop,
+and then replaced as a whole. Reading one costs two dictionary lookups.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from mgr.host.finder import Catalogue
 from mgr.module_api.notify import STORE, NotifyType
 
 EMPTY_DICT_PREFIXES: Final = ("osd_map", "config", "device ")
-"""Ceph answers an unknown name that begins so with an empty dictionary, any other with None."""
+"""For unknown names with these prefixes Ceph returns an empty dictionary; for others None."""
 RESERVED_PREFIXES: Final = ("mgr_", "pg_")
-"""Names that begin so may be documents of a later release."""
+"""Prefixes kept for documents of later versions."""
 NOTIFICATION_KINDS: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
-"""What modules are notified of as it is: a map of such a name could not be told from it."""
+"""The kinds of notifications. A map of such a name would cause the same notification."""
 
 
 class Documents:
-    """What is published now. ``get`` may be called from any thread."""
+    """The published documents. ``get`` may be called from any thread."""
 
     def __init__(
         self, makers: Mapping[str, Callable[[], Any]], of_fleet: Callable[[str], Any]
     ) -> None:
         """Publish what each of ``makers`` returns, under its name.
 
-        ``of_fleet`` has those about daemons, which are made by whoever reads them.
+        ``of_fleet`` returns the documents about daemons, which are made when they are read.
         """
         self._makers = makers
         self._of_fleet = of_fleet
@@ -47,7 +47,7 @@ class Documents:
             self._make(name)
 
     def get(self, name: str) -> Any:
-        """The document; at its top a dictionary of the caller's own, below that read only."""
+        """Return a document: a dictionary that the caller may change, read only below its top."""
         document = self._published.get(name)
         if document is not None:
             return dict(document)
@@ -55,7 +55,7 @@ class Documents:
         return default_document(name) if document is None else document
 
     def reserved(self, name: str) -> bool:
-        """Whether a map must not be published under ``name``."""
+        """Return whether ``name`` is forbidden as the name of a published map."""
         known = (
             name in self._published
             or name in EMPTY_CEPH_TEXTS
@@ -66,13 +66,13 @@ class Documents:
         return known or begins or name.endswith(METADATA)
 
     def current(self, name: str) -> Any:
-        """The document as it is at this moment, made anew if it is stale. On the loop only."""
+        """Return the document as of now, made again if it is stale. On the loop only."""
         if name in self._stale:
             self._make(name)
         return self._published[name]
 
     def mark_changed(self, *names: str) -> None:
-        """Make these anew before the loop's next turn."""
+        """Have the named documents made again before the loop's next turn."""
         if not self._stale:
             self._loop.call_soon(self._remake)
         self._stale.update(names)
@@ -87,14 +87,14 @@ class Documents:
 
 
 def default_document(name: str) -> Any:
-    """What stands for a document that is not there: by the form of its name, often nothing."""
+    """Return what ``get`` answers for an unknown document: depends on its name, often None."""
     if name in EMPTY_CEPH_TEXTS:
         return EMPTY_CEPH_TEXTS[name]
     return {} if name.startswith(EMPTY_DICT_PREFIXES) else None
 
 
 def available_modules(catalogue: Catalogue, options: Callable[[str], Any]) -> list[dict[str, Any]]:
-    """The part of ``mgr_map`` that says what modules there are; ``options`` by module name."""
+    """Return ``available_modules`` of ``mgr_map``; ``options`` returns those of a module."""
     return [
         {
             "name": found.name,
@@ -119,7 +119,7 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
     always_on: Mapping[str, Sequence[str]],
     incarnation: int = 0,
 ) -> dict[str, Any]:
-    """The map of managers, in Ceph's shape. ``available_modules`` is shared by the standbys."""
+    """Return the map of managers, in Ceph's shape."""
     kind, _, _ = leader.grpc_address.rpartition(":")
     address = {"type": "v2", "addr": leader.grpc_address, "nonce": 0} if kind else None
     return {
@@ -161,15 +161,15 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
 
 
 def health(document: Mapping[str, Any]) -> dict[str, str]:
-    """The health document, wrapped the way Ceph does: JSON in a field ``json``."""
+    """Return the health document wrapped as Ceph does: as JSON text in a field ``json``."""
     return {"json": json.dumps(document)}
 
 
 def config(options: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
-    """Every native option's value as text: ``values`` where stored, else the default."""
+    """Return every native option's value as text: from ``values`` if stored, else the default."""
     return {name: values.get(name) or default for name, default in options.items()}
 
 
 def gid(incarnation: str) -> int:
-    """A number for an incarnation: Ceph's modules expect one, ours has a name."""
+    """Return a number for an incarnation: Ceph's modules expect one, our incarnation is a text."""
     return zlib.crc32(incarnation.encode())

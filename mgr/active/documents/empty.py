@@ -1,7 +1,7 @@
-"""Documents of a cluster that has none of what they show: no OSD, no pool, no file system.
+"""Ceph's documents for a cluster that has no OSDs, pools or file systems.
 
-In Ceph's shapes, with every field that its modules are known to read, so that code which counts
-and adds up works on nothing as well.
+They have Ceph's shapes and every field that Ceph's modules are known to read, so that code which
+counts or adds up works unchanged.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
         "active_clean_pgs": {"pg_stats": [], "total_num_pgs": 0},
     }
 )
-"""By name. Each is a dictionary, read only below its top."""
+"""The documents by name. Each is a dictionary, read only below its top."""
 
 EMPTY_CEPH_TEXTS: Final[Mapping[str, str]] = {"osdmap_crush_map_text": ""}
-"""Those that are no dictionary."""
+"""The documents that are texts."""

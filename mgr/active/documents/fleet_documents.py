@@ -1,8 +1,8 @@
-"""Documents about daemons and devices, in Ceph's shapes: made by whoever reads them, once.
+"""Makes the documents about daemons and devices, in Ceph's shapes, when a module reads them.
 
-A fleet that comes back after a failover changes ten thousand times in a few seconds. So nothing is
-made on the loop at a change; a reader finds that something changed and makes the document anew, out
-of parts that are kept for each daemon. Until the next change it is the same object for everybody.
+A fleet that reconnects after a failover changes ten thousand times in a few seconds. So a change
+makes nothing on the loop. The next reader makes the document again, from cached parts for each
+daemon; until the next change all readers share the same object.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ DEVICES: Final = "devices"
 DEVICE: Final = "device "
 METADATA: Final = "_metadata"
 ALWAYS_THERE: Final = frozenset({"osd", "mds"})
-"""Types whose metadata Ceph's modules ask for; of any other there is none until one reports."""
+"""Types that always have a metadata document, since Ceph's modules read it; others only while
+a daemon of the type is in the fleet."""
 FLEET_DOCUMENTS: Final = frozenset({SERVICE_MAP, DEVICES})
 PARTS_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
-    """A document, and what it was made of."""
+    """A document, and the state of its data when it was made."""
 
     state: tuple[object, ...]
     document: Any
 
 
 class FleetDocuments:
-    """Answers ``get`` for such documents. From any thread."""
+    """Answers ``get`` for documents about the fleet. May be called from any thread."""
 
     def __init__(self, fleet: Fleet, mirror: Mirror, keys: Keys) -> None:
-        """Show ``fleet``, and what is stored of devices."""
+        """Read the daemons of ``fleet`` and the stored devices."""
         self._fleet = fleet
         self._mirror = mirror
         self._device_prefix = keys.entry(DEVICE_KEY_PREFIX)
@@ -51,7 +52,7 @@ class FleetDocuments:
         self._parts: dict[str, tuple[tuple[object, ...], FrozenDict]] = {}
 
     def get(self, name: str) -> Any:
-        """The document, read only below its top; None where it is none of these."""
+        """Return the document, read only below its top; None if it is not about the fleet."""
         if name == SERVICE_MAP:
             return dict(self._current(name, self._state_of_services, self._service_map))
         if name == DEVICES:
@@ -68,7 +69,7 @@ class FleetDocuments:
     def _current(
         self, name: str, state: Callable[[], tuple[object, ...]], make: Callable[[], Any]
     ) -> Any:
-        # Asked before it is made: what changes meanwhile makes it anew the next time.
+        # Read before the document is made: after a change meanwhile it is made again next time.
         now = state()
         cached = self._cache.get(name)
         if cached is None or cached.state != now:
@@ -76,7 +77,7 @@ class FleetDocuments:
         return cached.document
 
     def _daemons(self) -> list[Daemon]:
-        # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
+        # Copied in one step of the interpreter: the loop may add a daemon meanwhile.
         return sorted(self._fleet.daemons.values(), key=lambda daemon: daemon.name)
 
     # -- daemons --------------------------------------------------------------------------------
@@ -108,7 +109,8 @@ class FleetDocuments:
         member, tasks = daemon.record, daemon.task_status
         of = (member, tasks, daemon.incarnation)
         known = self._parts.get(daemon.name)
-        # By identity: each of them is replaced as a whole, and comparing costs more than making.
+        # By identity: each is replaced as a whole when it changes, and comparing the contents
+        # would cost more than making the part again.
         if known is None or any(a is not b for a, b in zip(known[0], of, strict=True)):
             number = zlib.crc32(daemon.incarnation.encode())
             part = freeze(
@@ -144,7 +146,7 @@ class FleetDocuments:
     # -- devices --------------------------------------------------------------------------------
 
     def _devices(self) -> tuple[Mapping[str, Any], Any]:
-        """Every device by its id, and the same as a list."""
+        """Return every device by its id, and all of them as a list."""
         found: tuple[Mapping[str, Any], Any] = self._current(
             DEVICES, self._state_of_devices, self._make_devices
         )
@@ -173,7 +175,7 @@ class FleetDocuments:
                     known["wear_level"] = device.wear_level
         for devid, stored_fields in stored.items():
             known = devices.setdefault(devid, {"devid": devid, "location": [], "daemons": []})
-            # What a daemon measures is newer than what was stored of it.
+            # The values that a daemon reports are newer than the stored ones.
             devices[devid] = {**stored_fields, **known}
         by_id = {devid: freeze(devices[devid]) for devid in sorted(devices)}
         return by_id, freeze(list(by_id.values()))

@@ -1,1 +1,1 @@
-"""What the active knows of the daemons: read for modules, stored, tuned."""
+"""The fleet of daemons on the active: read by modules, stored, kept cheap for the collector."""

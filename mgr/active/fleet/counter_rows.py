@@ -1,8 +1,8 @@
-"""The fleet's counters as they are kept, for modules that read all of them: rows of numbers.
+"""Returns the counters of all daemons as rows of numbers, for modules that export all of them.
 
-An exporter wants a million values at once. Asked for one by one, each costs a point, a list and
-more; so it gets rows of eight bytes a value, and once for all daemons of one schema what stands
-where in them.
+An exporter reads a million values at once. Read one by one, each would cost several Python
+objects; a row takes eight bytes a value, and the description of its columns is shared by all
+daemons of one schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNITS: Final = {Unit.NONE: "", Unit.BYTES: "bytes", Unit.SECONDS: "seconds"}
 
 
 class CounterRowReader:
-    """Reads a fleet as a whole. From any thread."""
+    """Reads the counters of a whole fleet. May be called from any thread."""
 
     def __init__(self, fleet: Fleet) -> None:
         """Read ``fleet``."""
@@ -47,7 +47,7 @@ class CounterRowReader:
         """See ``mgr.module_api.context``."""
         found: dict[Schema, tuple[dict[str, array[float]], dict[str, array[float]]]] = {}
         for daemon in list(self._fleet.daemons.values()):
-            # What a silent one counted last says nothing of now; `get_counter` still has it.
+            # The last values of a silent daemon are not current; `get_counter` still has them.
             if kind in {"", daemon.kind} and daemon.state is not DaemonState.SILENT:
                 ring = daemon.ring
                 both = found.setdefault(ring.schema, ({}, {}))

@@ -1,7 +1,8 @@
-"""The fleet as modules read it, in Ceph's shapes: the managers, and the daemons that report.
+"""Answers what modules ask about managers and daemons, in Ceph's shapes.
 
-Everything here is called on the modules' own threads and reads what the loop has written: values
-that are replaced as a whole, and dictionaries that are copied in one step before they are walked.
+Everything here runs on the modules' own threads and reads data that the loop writes. It takes no
+lock: values are replaced as a whole, and dictionaries are copied in one step before they are
+iterated over.
 """
 
 from __future__ import annotations
@@ -27,17 +28,18 @@ TYPES: Final = {
     Kind.AVERAGE: CountersMixin.PERFCOUNTER_LONGRUNAVG,
     Kind.HISTOGRAM: CountersMixin.PERFCOUNTER_HISTOGRAM,
 }
-"""Ceph's bits for what a counter means; one for its values comes beside them."""
+"""Ceph's bits for the kind of a counter; the bit for the type of its values is added to them."""
 
 
 class FleetReader:
-    """What is known of daemons. From any thread; what it returns is the caller's own.
+    """Reads managers and daemons. May be called from any thread.
 
-    The managers are known by their presences, all others by what they reported.
+    The caller may change what it gets. Managers are read from their presence records, all other
+    daemons from their reports.
     """
 
     def __init__(self, view: ClusterView, fleet: Fleet) -> None:
-        """Show the managers that ``view`` shows, and the daemons of ``fleet``."""
+        """Read the managers from ``view`` and the daemons from ``fleet``."""
         self._view = view
         self._fleet = fleet
         self._daemons = fleet.daemons
@@ -107,7 +109,7 @@ class FleetReader:
 
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
         """See ``mgr.module_api.context``."""
-        # Asked for thousands of daemons in a row: it looks up by itself what others ask ``_ring``.
+        # Called for thousands of daemons in a row, so the lookup of ``_ring`` is inlined here.
         daemon = self._daemons.get(f"{kind}.{name}")
         slot = daemon.ring.schema.slot(path) if daemon else None
         if daemon is None or slot is None:
@@ -138,7 +140,7 @@ class FleetReader:
         return NO_POINTS if daemon is None else daemon.ring
 
     def _all(self) -> list[Daemon]:
-        # Copied in one step of the interpreter: the loop may let somebody in meanwhile.
+        # Copied in one step of the interpreter: the loop may add a daemon meanwhile.
         return list(self._daemons.values())
 
     def _matching(self, kind: str, name: str) -> Iterable[Daemon]:
@@ -152,7 +154,7 @@ class FleetReader:
         ]
 
     def _services(self) -> dict[str, list[dict[str, str]]]:
-        """The daemons of each host; made anew when somebody came, went or changed."""
+        """Return the daemons of each host; cached until a daemon joins, leaves or changes."""
         generation, hosts = self._hosts
         if generation != self._fleet.generation:
             generation, hosts = self._fleet.generation, {}
@@ -167,7 +169,7 @@ class FleetReader:
         return hosts
 
     def _schema_document(self, schema: Schema, *, labelled: bool) -> FrozenDict:
-        """In Ceph's shape, made once for all daemons that share ``schema``."""
+        """Return ``schema`` in Ceph's shape; made once for all daemons that share it."""
         known = self._schema_documents[labelled].get(schema)
         if known is None:
             document = _families(schema) if labelled else _paths(schema)
@@ -211,7 +213,7 @@ def _description(counter: Counter) -> dict[str, Any]:
 
 
 def _in_nanoseconds(slot: Slot, point: list[float]) -> list[float]:
-    """``point`` with Ceph's unit of time; a count or a bucket is none."""
+    """Convert the seconds in ``point`` to nanoseconds, as Ceph's; counts and buckets stay."""
     if slot.counter.unit is not Unit.SECONDS or not point:
         return point
     timed = len(point) - 1 if slot.counter.kind is Kind.HISTOGRAM else 1
@@ -220,7 +222,7 @@ def _in_nanoseconds(slot: Slot, point: list[float]) -> list[float]:
 
 
 def metadata(presence: Presence) -> dict[str, str]:
-    """What a manager says of itself, under the names that Ceph's daemons use."""
+    """Return a manager's metadata, under the names that Ceph's daemons use."""
     return {
         "addr": presence.grpc_address,
         "addrs": presence.grpc_address,

@@ -1,11 +1,10 @@
-"""Who is in the fleet, kept: loaded when the term begins, written when it changes, looked after."""
+"""Stores the records of the fleet's daemons: loads them at the start of a term, writes changes."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from mgr.active.fleet.gc_tuning import GcTuner
@@ -27,51 +26,53 @@ from mgr.errors import InvalidArgumentError, OutcomeUnknownError, StoreError, Te
 from mgr.host.worker_context import WorkerContext
 from mgr.store.api import Delete, Operation, Put
 from mgr.store.fenced import FencedStore
-from mgr.store.mirror import KeyChange
+from mgr.waiting import Broadcast, wait
 
-FLEET_OPTION_NAMES: Final = (
-    BEACON_GRACE,
-    COUNTERS_MAX,
-    DAEMON_GRACE,
-    DAEMON_PRUNE,
-    DAEMONS_MAX,
-    STATS_PERIOD,
-    STATS_THRESHOLD,
-    VALUES_MAX,
+FLEET_OPTION_NAMES: Final = frozenset(
+    (
+        BEACON_GRACE,
+        COUNTERS_MAX,
+        DAEMON_GRACE,
+        DAEMON_PRUNE,
+        DAEMONS_MAX,
+        STATS_PERIOD,
+        STATS_THRESHOLD,
+        VALUES_MAX,
+    )
 )
-"""The options by which a fleet is tuned."""
+"""The options that ``FleetOptions`` is made of."""
 CHECK_EVERY_S: Final = 1.0
 WRITTEN_MAX: Final = 100
-"""Daemons written in one transaction, which holds only so much."""
+"""The most daemons in one transaction, whose size is limited."""
 WRITTEN_BYTES_MAX: Final = 512 << 10
 GATHER_S: Final = 0.05
-"""A fleet that joins is written in large pieces: what comes within this goes together."""
+"""Changes within this time are written together: a fleet that joins is stored in large batches."""
 STORED_S: Final = 5.0
-"""How long whoever removes a daemon waits until that is stored."""
+"""How long a command that removes a daemon waits until the removal is stored."""
 RETRY_AFTER_S: Final = 1.0
 SENT_AT_ONCE: Final = 100
-"""Daemons told of a new period before the loop may do something else."""
+"""Daemons that are sent a new configuration before the loop may run something else."""
 
 log = logging.getLogger(__name__)
 
 
 class FleetStore:
-    """Keeps the fleet's members and the store's the same, and the fleet in tune."""
+    """Synchronizes the fleet's records with the store, and the fleet's options with theirs."""
 
     def __init__(
         self, fleet: Fleet, manager: WorkerContext, fenced: FencedStore, changed: Callable[[], None]
     ) -> None:
-        """Await everybody who is stored; ``changed`` is called when health may look different."""
+        """Load the stored daemons into ``fleet``; ``changed`` is called when health may differ."""
         self._fleet = fleet
         self._manager = manager
         self._fenced = fenced
         self._changed = changed
-        # In order, each name once: never longer than the fleet is large. True: an earlier write
-        # failed and may still be done, so it is written whatever the mirror shows.
+        # Names in the order of their change, each once, so it never outgrows the fleet. True: an
+        # earlier write failed and may still take effect; write even if the mirror is up to date.
         self._unwritten: dict[str, bool] = {}
         self._writing: Iterable[str] = ()
         self._flush_requested = asyncio.Event()
-        self._written = asyncio.Event()
+        self._written = Broadcast()
         self._lost: TermLostError | None = None
         self._single_writes = 0
         self._has_unwritten = asyncio.Event()
@@ -82,11 +83,11 @@ class FleetStore:
         fleet.wait_stored = self.wait_stored
 
     def follow(self) -> None:
-        """Change the fleet's tuning with the options, from now on."""
-        self._manager.mirror.subscribe(self._manager.keys.config, self._apply_options)
+        """Apply changed options to the fleet, from now on."""
+        self._manager.config.subscribe(self._apply_options)
 
     async def watch(self) -> None:
-        """Look after the fleet, for as long as the term lasts."""
+        """Update daemon states, metrics and the collector each second while the term lasts."""
         fleet, metrics, gc_tuner = self._fleet, self._manager.metrics, GcTuner()
         while True:
             before = fleet.health, fleet.counts, fleet.filling
@@ -101,49 +102,48 @@ class FleetStore:
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def write(self) -> None:
-        """Write what changed, for as long as the term lasts."""
+        """Write changed records, for as long as the term lasts."""
         while True:
             await self._has_unwritten.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GATHER_S):
-                    await self._flush_requested.wait()
+            await wait(self._flush_requested, GATHER_S)
             operations = self._operations()
             self._writing = operations.keys()
             try:
                 if operations:
                     await self._fenced.commit(list(operations.values()))
             except asyncio.CancelledError:
-                self._requeue(operations)  # nobody knows: whoever waits goes on waiting
+                self._requeue(operations)  # the outcome is unknown: ``wait_stored`` must not return
                 raise
             except TermLostError as error:
                 self._lost = error
                 return
             except InvalidArgumentError as error:
                 if len(operations) > 1:
-                    # One of them may be the reason: each for itself, and the others are stored.
+                    # One of them is invalid or they are too many: write them one by one, so that
+                    # the valid ones are stored.
                     self._requeue(operations)
                     self._single_writes = len(operations)
                 else:
-                    # In memory it is all the same; after a failover it is new, and not awaited.
-                    log.error("daemon not stored: %s", error)  # noqa: TRY400 - the text says it all
+                    # It stays in memory. After a failover it is unknown until it joins again, and
+                    # its absence is not reported.
+                    log.error("daemon not stored: %s", error)  # noqa: TRY400 - no traceback needed
                     self._single_writes = max(0, self._single_writes - 1)
             except StoreError as error:
-                log.warning("daemons not written", extra={"error": str(error)})
+                log.warning("daemons not written, retrying", extra={"error": str(error)})
                 self._requeue(operations)
                 await asyncio.sleep(RETRY_AFTER_S)
             else:
                 self._single_writes = max(0, self._single_writes - 1)
             finally:
                 self._writing = ()
-                written, self._written = self._written, asyncio.Event()
-                written.set()
+                self._written.notify()
 
     async def wait_stored(self, name: str) -> None:
-        """Return once the store holds what is known of the daemon ``name``, or that it is gone.
+        """Wait until the record of daemon ``name``, or its removal, is stored.
 
         Raises:
             TermLostError: The term is over.
-            OutcomeUnknownError: It was not stored within ``STORED_S``. It is tried again.
+            OutcomeUnknownError: It was not stored within ``STORED_S``; the write is retried.
 
         """
         try:
@@ -160,7 +160,7 @@ class FleetStore:
         raise self._lost
 
     async def send_report_config(self) -> None:
-        """Tell every daemon how to report whenever that changes."""
+        """Send every daemon its reporting period and priority whenever the options change."""
         while True:
             await self._report_config_changed.wait()
             self._report_config_changed.clear()
@@ -192,7 +192,7 @@ class FleetStore:
         self._has_unwritten.set()
 
     def _operations(self) -> dict[str, Operation]:
-        """What the next transaction does, by the name of the daemon."""
+        """Return the operations of the next transaction, by the name of the daemon."""
         keys, mirror = self._manager.keys, self._manager.mirror
         operations: dict[str, Operation] = {}
         size = 0
@@ -205,7 +205,7 @@ class FleetStore:
             record = mirror.get(key)
             daemon = self._fleet.daemons.get(name)
             if daemon is None:
-                # Also where the mirror shows nothing: an earlier write may be under way.
+                # Also if the mirror shows no record: an earlier write may still take effect.
                 operations[name] = Delete(key)
                 continue
             value = encode(daemon.record)
@@ -216,13 +216,13 @@ class FleetStore:
         self._flush_requested.clear()
         return operations
 
-    def _apply_options(self, changes: Sequence[KeyChange] = ()) -> None:
-        # Whoever changed an option waits for this, and it is hardly ever one of these.
-        if changes and not any(change.key.endswith(FLEET_OPTION_NAMES) for change in changes):
+    def _apply_options(self, changed: frozenset[str]) -> None:
+        # Every option that is changed waits for this, and few of them are about the fleet.
+        if changed.isdisjoint(FLEET_OPTION_NAMES):
             return
-        before, tuning = self._fleet.options, self._fleet_options()
-        self._fleet.set_options(tuning)
-        if before.report_config != tuning.report_config:
+        before, options = self._fleet.options, self._fleet_options()
+        self._fleet.set_options(options)
+        if before.report_config != options.report_config:
             self._report_config_changed.set()
 
     def _fleet_options(self) -> FleetOptions:
@@ -244,6 +244,6 @@ class FleetStore:
         try:
             value = config.manager_option(option)
         except ValueError:
-            # Stored by force and unreadable, which health shows: the default holds.
+            # Stored with --force and unreadable, which health reports: use the default.
             value = config.schemas.manager_options[option].default
         return float(value or 0)  # never empty: each has a default

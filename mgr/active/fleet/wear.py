@@ -1,4 +1,4 @@
-"""Keeps how worn devices are: what daemons measure outlives them, their hosts and the term."""
+"""Stores the wear levels of devices, so that they survive the daemons, hosts and the term."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from mgr.store.mirror import Mirror
 
 WRITE_EVERY_S: Final = 30.0
 STEP: Final = 0.01
-"""Less of a change is not written: a disk wears out over years."""
+"""Smaller changes are not written: a disk wears out over years."""
 WRITTEN_MAX: Final = 100
-"""Devices in one look; the others have their turn in the next."""
+"""The most devices written in one pass; the next pass writes the others."""
 
 log = logging.getLogger(__name__)
 
 
 class WearLevelStore:
-    """Writes the wear levels that are news."""
+    """Writes the wear levels that differ from the stored ones."""
 
     def __init__(self, fleet: Fleet, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
-        """Compare what ``fleet`` reports with what is stored."""
+        """Store the wear levels that the daemons of ``fleet`` report."""
         self._fleet = fleet
         self._mirror = mirror
         self._keys = keys
@@ -40,7 +40,7 @@ class WearLevelStore:
         self._written_generation = -1
 
     async def store_wear_levels(self) -> None:
-        """Look from time to time, for as long as the term lasts."""
+        """Write changed wear levels every 30 s, for as long as the term lasts."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             try:
@@ -48,14 +48,14 @@ class WearLevelStore:
             except TermLostError:
                 return
             except StoreError as error:
-                log.warning("wear of devices not written", extra={"error": str(error)})
+                log.warning("wear levels not written, retrying", extra={"error": str(error)})
 
     async def write_changed(self) -> None:
-        """Write what is news now.
+        """Write the wear levels that have changed by ``STEP`` or more.
 
         Raises:
             TermLostError: The term is over. Nothing was written.
-            StoreError: See ``mgr.store.fenced``; the next look tries again.
+            StoreError: See ``mgr.store.fenced``; the next call tries again.
 
         """
         generation = self._fleet.devices_generation
@@ -68,12 +68,12 @@ class WearLevelStore:
         }
         complete = len(changed) <= WRITTEN_MAX
         for key, level in tuple(changed.items())[:WRITTEN_MAX]:
-            # Each for itself: one that is being changed holds up no other.
+            # One write each: a record that others are changing does not delay the rest.
             try:
                 await commit_computed(partial(self._update_for, key, level), self._fenced)
             except ConflictError as error:
                 complete = False
-                log.warning("wear of a device not written", extra={"error": str(error)})
+                log.warning("wear level not written, retrying", extra={"error": str(error)})
         if complete:
             self._written_generation = generation
 
@@ -89,7 +89,7 @@ class WearLevelStore:
         return levels
 
     def _update_for(self, key: str, level: float) -> ComputedWrite | None:
-        """What writes the wear level beside what else is known; None: it is no news."""
+        """Return the write that adds ``level`` to the device's record; None if it is stored."""
         record = self._mirror.get(key)
         known = stored_device(record)
         before = known.get(WEAR)

@@ -1,10 +1,12 @@
-"""What the fleet's state means for health, as functions of what was found."""
+"""Turns the health of the fleet (``mgr.cluster.fleet_health``) into health checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from mgr.cluster.daemon import Metric
+from mgr.cluster.fleet_health import FleetHealth
 from mgr.health.check import Check, Severity
 
 SILENT: Final = "MGR_DAEMON_SILENT"
@@ -12,51 +14,13 @@ DUPLICATE: Final = "MGR_DAEMON_DUPLICATE"
 CLOCK: Final = "MGR_DAEMON_CLOCK"
 
 NAMED_MAX: Final = 10
-"""Daemons named in a summary."""
+"""The most daemons named in a summary."""
 DETAILS_MAX: Final = 100
-"""Lines of detail: a fleet has ten thousand daemons, and a reader one screen."""
-
-
-class Metric(Protocol):
-    """A number that a daemon reports for health."""
-
-    @property
-    def value(self) -> int:
-        """How many of what is wrong."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """What is wrong, in words."""
-        ...
-
-
-class FleetHealth(Protocol):
-    """What ``mgr.cluster.fleet`` found."""
-
-    @property
-    def silent(self) -> Mapping[str, str]:
-        """Who is silent, by name: the host."""
-        ...
-
-    @property
-    def duplicate_names(self) -> Sequence[str]:
-        """Whose name two programs had."""
-        ...
-
-    @property
-    def clocks(self) -> Mapping[str, float]:
-        """By name, how many seconds a clock is ahead."""
-        ...
-
-    @property
-    def metrics(self) -> Mapping[str, Sequence[tuple[str, Metric]]]:
-        """By code, who reports it, and what."""
-        ...
+"""The most lines of detail: a fleet may have ten thousand daemons."""
 
 
 def fleet_checks(found: FleetHealth) -> list[Check]:
-    """The checks that the daemons give rise to; none if all are well."""
+    """Return the checks to raise for the daemons; none if all are healthy."""
     checks = [
         _check_for(
             SILENT,
@@ -64,23 +28,23 @@ def fleet_checks(found: FleetHealth) -> list[Check]:
                 f"{name} on {host or 'an unknown host'} is silent"
                 for name, host in found.silent.items()
             ],
-            one="has not reported for its grace",
-            many="daemons have not reported for their grace",
+            one="has not reported within its grace period",
+            many="daemons have not reported within their grace period",
             names=found.silent,
         ),
         _check_for(
             DUPLICATE,
             [
-                f"{name} was taken from a program that was still there"
+                f"{name} was taken over from a program that was still connected"
                 for name in found.duplicate_names
             ],
-            one="is the name of two programs",
-            many="names of daemons are those of two programs",
+            one="is used by two programs",
+            many="names of daemons are used by two programs each",
             names=found.duplicate_names,
         ),
         _check_for(
             CLOCK,
-            # Rounded: a check whose text changes is a change of health.
+            # Rounded to seconds: every change of a check's text counts as a change of health.
             [f"the clock of {name} is {off_s:+.0f} s off" for name, off_s in found.clocks.items()],
             one="has a clock that is off",
             many="daemons have clocks that are off",

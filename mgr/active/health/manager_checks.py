@@ -1,4 +1,4 @@
-"""The manager's own checks, as functions of what it knows; in Ceph's words where it has any."""
+"""Functions that return the manager's own health checks; texts are Ceph's where Ceph has them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ETCD_FOREIGN: Final = "MGR_ETCD_FOREIGN"
 
 @dataclass(frozen=True, slots=True)
 class ModuleState:
-    """What the health of an enabled module is judged by.
+    """The state of an enabled module, as far as health depends on it.
 
     Attributes:
         name: The module.
-        cannot_run: Why ``can_run`` said no; empty: it can run.
+        cannot_run: The reason that its ``can_run`` returned; empty if it can run.
         error: Why it does not run although it could: it did not load, its constructor or its
-            ``serve`` raised, it did not start in time. Empty: it runs, or is about to.
+            ``serve`` raised, it did not start in time. Empty if it runs or is starting.
 
     """
 
@@ -36,10 +36,10 @@ class ModuleState:
 
 
 def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
-    """The checks that the enabled modules' states give rise to; none if all are well."""
+    """Return the checks to raise for the enabled modules; none if all are healthy."""
     states = sorted(enabled, key=lambda state: state.name)
     dependencies = [(state.name, state.cannot_run) for state in states if state.cannot_run]
-    # A module that cannot run is reported once, as that: its error is the consequence.
+    # A module that cannot run is reported only as that: its error is a consequence.
     errors = [(state.name, state.error) for state in states if state.error and not state.cannot_run]
     found = []
     if dependencies:
@@ -66,7 +66,7 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
 
 
 def abandoned_checks(instances: Iterable[str]) -> list[Check]:
-    """A warning while instances of modules run that did not stop: which, and since when."""
+    """Return a warning while module instances still run that did not stop: which, since when."""
     lines = tuple(
         f"{instance}, and may still act; the module is not started again beside it. "
         "`mgrctl mgr fail` hands over and starts a clean worker"
@@ -87,7 +87,7 @@ def abandoned_checks(instances: Iterable[str]) -> list[Check]:
 
 
 def standby_checks(active: str, standbys: int) -> list[Check]:
-    """A warning while nobody could follow the active manager."""
+    """Return a warning while no standby could take over from the active manager."""
     if standbys:
         return []
     return [
@@ -95,20 +95,22 @@ def standby_checks(active: str, standbys: int) -> list[Check]:
             code=NO_STANDBY,
             severity=Severity.WARN,
             summary="no standby mgr",
-            detail=(f"mgr.{active} is active and no other manager would follow it",),
+            detail=(f"mgr.{active} is active and no other manager can take over",),
         )
     ]
 
 
 def outdated_checks(modules: Iterable[tuple[str, str, str]]) -> list[Check]:
-    """A warning while managers have other code than was reloaded: each manager, module and why."""
+    """Return a warning while managers run older code of a module than was reloaded.
+
+    ``modules`` are manager, module and reason.
+    """
     lines = tuple(
-        f"mgr.{manager} did not follow the reload of module '{name}': {why}"
-        for manager, name, why in modules
+        f"mgr.{manager} did not reload module '{name}': {why}" for manager, name, why in modules
     )
     if not lines:
         return []
-    many = f"{len(lines)} reloads were not followed"
+    many = f"{len(lines)} modules were not reloaded"
     return [
         Check(
             code=MODULE_OUTDATED,
@@ -121,7 +123,7 @@ def outdated_checks(modules: Iterable[tuple[str, str, str]]) -> list[Check]:
 
 
 def option_checks(invalid_values: Iterable[tuple[str, str]]) -> list[Check]:
-    """A warning while stored values do not fit: for each, which one it is, and why not."""
+    """Return a warning while stored option values are invalid: which ones, and why."""
     lines = tuple(f"{which}: {why}" for which, why in invalid_values)
     if not lines:
         return []
@@ -138,9 +140,9 @@ def option_checks(invalid_values: Iterable[tuple[str, str]]) -> list[Check]:
 
 
 def store_checks(*, silent: bool, foreign: Mapping[str, int]) -> list[Check]:
-    """Warnings while the store is silent, or endpoints in ``foreign`` belong to another one.
+    """Return warnings while the store does not answer or endpoints belong to another cluster.
 
-    ``foreign`` has the id of the cluster that each of them belongs to.
+    ``foreign`` maps each such endpoint to the id of the cluster that it belongs to.
     """
     found = _foreign_checks(foreign)
     if silent:
@@ -148,9 +150,9 @@ def store_checks(*, silent: bool, foreign: Mapping[str, int]) -> list[Check]:
             Check(
                 code=STORE_SILENT,
                 severity=Severity.WARN,
-                summary="etcd is silent: what is shown may be old",
+                summary="etcd does not answer: what is shown may be old",
                 # No number of seconds: the check would change every second.
-                detail=("no etcd with a quorum was heard of; writes wait, and then fail",),
+                detail=("no etcd endpoint with a quorum answers; writes wait, and then fail",),
             )
         )
     return found

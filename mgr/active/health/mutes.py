@@ -1,10 +1,10 @@
-"""Mutes between board and store: what is stored is loaded, what fell on the board is written."""
+"""Loads stored mutes onto the health board and writes those that changed or expired there."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mgr.errors import ConflictError, StoreError, TermLostError
 from mgr.health.board import Board
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class MuteStore:
-    """Keeps the board's mutes and the store's the same."""
+    """Synchronizes the board's mutes with the store's."""
 
     def __init__(self, board: Board, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
-        """Load what is stored now."""
+        """Load the stored mutes onto ``board``."""
         self._board = board
         self._mirror = mirror
         self._keys = keys
@@ -31,7 +31,7 @@ class MuteStore:
         self.load()
 
     def load(self, changes: Sequence[KeyChange] = ()) -> None:
-        """Take what is stored as the truth; ``changes`` are what is new of it."""
+        """Replace the board's mutes by the stored ones; ``changes`` are those just written."""
         prefix = self._keys.mutes
         stored: dict[str, Mute] = {}
         for key, record in self._mirror.list(prefix).items():
@@ -41,12 +41,12 @@ class MuteStore:
         # A write that was refused is computed again from what is stored now.
         self._changed.set()
 
-    def follow(self) -> Callable[[], None]:
-        """Load again at every change; returns what ends that."""
-        return self._mirror.subscribe(self._keys.mutes, self.load)
+    def follow(self) -> None:
+        """Load the mutes again whenever a stored one changes, from now on."""
+        self._mirror.subscribe(self._keys.mutes, self.load)
 
     async def run(self) -> None:
-        """Write what becomes of mutes by themselves, for as long as the term lasts."""
+        """Write mutes that a change of health altered or ended, for as long as the term lasts."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -56,17 +56,17 @@ class MuteStore:
             except TermLostError:
                 return
             except StoreError as error:
-                # The board shows what is true meanwhile; its next change writes it.
+                # The board already shows the new state; its next change writes it.
                 log.warning("mutes not written", extra={"error": str(error)})
 
     async def _write(self, operation: Put | Delete, seen: Compare) -> None:
-        """Write one mute, unless its record is another one by the time the write has its turn."""
+        """Write one mute unless its record was changed since ``seen``."""
         try:
             await self._fenced.commit((operation,), (seen,))
         except ConflictError:
-            # Somebody wrote it, or its lease ended. ``load`` is called with that as soon as the
-            # mirror shows it, if it was not called already, and what is right then is written.
-            log.debug("a mute changed meanwhile", extra={"key": operation.key})
+            # An operator wrote it, or its lease ended. ``load`` is called once the mirror shows
+            # that, if it was not called already, and the write is computed again from there.
+            log.debug("mute not written: its record was changed", extra={"key": operation.key})
 
     def _pending_writes(self) -> Sequence[tuple[Put | Delete, Compare]]:
         found: list[tuple[Put | Delete, Compare]] = []
@@ -75,7 +75,7 @@ class MuteStore:
             record = self._mirror.get(key)
             if record is None:
                 continue
-            # On the same lease: a mute with a time limit keeps it.
+            # On the same lease: a mute with a time limit keeps its limit.
             operation = Delete(key) if mute is None else Put(key, encode(mute), record.lease)
             found.append((operation, Modified(key, record.mod_revision)))
         return found

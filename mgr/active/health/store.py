@@ -1,8 +1,8 @@
-"""Health across a failover: what modules raised is stored, and shown until they speak again.
+"""Stores the health checks that modules raise, so that the next active can show them at once.
 
-A module raises its checks when it next looks, which may be minutes after it was constructed. Until
-then its successor's board shows what the board before it showed: an operator who watches a
-warning does not see it vanish and come back, and a mute does not fall (docs/adr/0018).
+A module raises its checks when it next examines the cluster, which may be minutes after it was
+constructed. Until then the new active shows the checks that the previous one stored: warnings do
+not vanish and come back during a failover, and mutes do not expire (docs/adr/0018).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
 
 WRITE_EVERY_S: Final = 5.0
-"""A module that changes its checks all the time costs one small write in this span."""
+"""Shortest time between two writes, however often modules change their checks."""
 LAST_WRITE_S: Final = 0.5
-"""For the last write before a hand-over."""
+"""Limit for the last write before a hand-over."""
 GRACE_S: Final = 120.0
-"""A module that says nothing about its health for so long has nothing to say."""
+"""Restored checks of a module that has not raised any within this time are removed."""
 
 log = logging.getLogger(__name__)
 
 
 class HealthStore:
-    """Stores what modules raise, and hands on what the last active stored."""
+    """Stores the checks of modules and restores those that the last active stored."""
 
     def __init__(self, board: Board, mirror: Mirror, keys: Keys, fenced: FencedStore) -> None:
-        """Keep what is raised on ``board``."""
+        """Store the checks on ``board``."""
         self._board = board
         self._mirror = mirror
         self._keys = keys
@@ -43,29 +43,33 @@ class HealthStore:
         self._closed = False
 
     def restore(self, modules: Iterable[str]) -> None:
-        """Show what the last active stored of ``modules``, those that run now."""
+        """Show the stored checks of ``modules``, which are those that run now."""
         record = self._mirror.get(self._keys.health)
         stored = decode(record.value) if record else {}
         for module in set(modules) & stored.keys():
             self._board.restore(module, stored[module])
         self._board.on_change(self._changed.set)
-        # What was inherited from nobody is to be forgotten.
+        # Write once even without a change: the record may hold checks of modules that no longer
+        # run, and those were not restored.
         self._changed.set()
 
     async def run(self) -> None:
-        """Store what is raised whenever that changes, for as long as the term lasts."""
+        """Store the checks whenever they change, for as long as the term lasts."""
         while not self._closed:
             await self._changed.wait()
             await self._write()
             await asyncio.sleep(WRITE_EVERY_S)
 
     async def expire_restored(self) -> None:
-        """Take back what nobody raised again in time."""
+        """Remove the restored checks that were not raised again within ``GRACE_S``."""
         await asyncio.sleep(GRACE_S)
         self._board.expire_restored()
 
     async def close(self) -> None:
-        """Store the last changes, then nothing more: modules that stop take their checks back."""
+        """Store the last changes, then stop storing.
+
+        Modules that stop clear their checks; that must not be stored for the successor.
+        """
         if self._changed.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WRITE_S):
@@ -76,7 +80,7 @@ class HealthStore:
         self._changed.clear()
         key = self._keys.health
         try:
-            # An earlier write may be under way without an answer.
+            # An earlier write may have timed out and still take effect: the mirror is not enough.
             record = (await self._fenced.read_settled((key,))).get(key)
             value = encode(self._board.checks_by_module())
             if not self._closed and (record is None or record.value != value):
@@ -84,8 +88,9 @@ class HealthStore:
         except TermLostError:
             self._closed = True
         except InvalidArgumentError as error:
-            # Too much, most likely. It is shown all the same; a successor waits to be told.
+            # Most likely too large. The checks are shown all the same; only the next active
+            # does not have them before its modules raise them.
             log.warning("health not stored", extra={"error": str(error)})
         except StoreError as error:
-            log.warning("health not written", extra={"error": str(error)})
+            log.warning("health not written, retrying", extra={"error": str(error)})
             self._changed.set()

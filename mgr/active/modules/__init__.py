@@ -1,1 +1,1 @@
-"""Modules on the active: their context, their calls to each other, their failures."""
+"""Modules on the active: which run, their context, calls to each other, crash reports."""

@@ -1,4 +1,4 @@
-"""Commands that modules have run without waiting for them."""
+"""Runs commands for modules in the background and delivers the answers (``send_command``)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mgr.errors import MgrError
 from mgr.host.bridge import run_in_thread, thread_name
 
 UNDER_WAY_MAX: Final = 256
-"""Commands of all modules that are not completed; one more is answered with ``EBUSY``."""
+"""The most uncompleted commands of all modules; one more is answered with ``EBUSY``."""
 COMMAND: Final = "command"
-"""What modules are notified of once one is completed."""
+"""The kind of the notification that modules get when a command is completed."""
 
 log = logging.getLogger(__name__)
 
 
 class Execute(Protocol):
-    """Runs a command as a client's would be."""
+    """Runs a command as if a client had sent it."""
 
     async def __call__(self, request: Request) -> Answer:
         """See ``mgr.command.dispatch``."""
@@ -33,11 +33,11 @@ class Execute(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BackgroundCommand:
-    """One such command.
+    """One background command.
 
     Attributes:
-        request: What is to be run, or why nobody can run it.
-        complete: Gets the answer, on a thread of its own: it is the module's code.
+        request: The command, or the reason why it cannot be run.
+        complete: Called with the answer, on a thread of its own because it is the module's code.
 
     """
 
@@ -48,10 +48,10 @@ class BackgroundCommand:
 
 
 class BackgroundCommands:
-    """Runs them side by side. Use it on the loop."""
+    """Runs background commands concurrently. Use it on the loop."""
 
     def __init__(self, execute: Execute, modules: ActiveModules, tasks: asyncio.TaskGroup) -> None:
-        """Run commands with ``execute``, and tell ``modules`` of each that is completed."""
+        """Run commands with ``execute``; notify ``modules`` of each that is completed."""
         self._execute = execute
         self._modules = modules
         self._tasks = tasks
@@ -60,10 +60,9 @@ class BackgroundCommands:
         self._completing: set[asyncio.Future[None]] = set()
 
     async def close(self, limit_s: float) -> bool:
-        """Complete nothing any more, and wait for what is being completed; whether all ended.
+        """Deliver no more answers; wait for running deliveries and return whether all ended.
 
-        A module that was stopped is not to hear of an answer: what it does then would be done
-        after its term.
+        A stopped module must not get an answer: it could act on it after its term.
         """
         self._closed = True
         if not self._completing:
@@ -72,12 +71,12 @@ class BackgroundCommands:
         return not running
 
     def start(self, command: BackgroundCommand) -> None:
-        """Begin with it now; whatever becomes of it, it is completed."""
+        """Start ``command``; it is completed whether it succeeds, fails or is cancelled."""
         self._under_way += 1
         self._tasks.create_task(self._run(command), name=f"background command of {command.module}")
 
     async def _run(self, command: BackgroundCommand) -> None:
-        # Until it is known better: also what is said if the manager ends meanwhile.
+        # The default answer, delivered if this task is cancelled because the manager ends.
         answer = Answer(-errno.ECANCELED, "", "the manager ended before there was an answer")
         try:
             answer = await self._answer(command.request)
@@ -110,7 +109,9 @@ class BackgroundCommands:
         try:
             await completion
         except Exception:  # the module's code
-            log.exception("complete raised", extra={"module_name": command.module})
+            log.exception(
+                "completion callback of a module raised", extra={"module_name": command.module}
+            )
         finally:
             self._under_way -= 1
         self._modules.notify(COMMAND, command.tag)

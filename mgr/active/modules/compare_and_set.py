@@ -1,4 +1,4 @@
-"""Stored entries written under a condition: only if something stands as it is expected to."""
+"""Writes a module's stored entries only if other entries have the values it expects."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ async def compare_and_set(
     fenced: FencedStore,
     mirror: Mirror,
 ) -> bool:
-    """Do all ``operations`` at once if each key holds its value of ``expected``; whether it did.
+    """Commit ``operations`` if each key has its value in ``expected``; return whether it did.
 
-    None is a key that is absent. Values are compared here, with what the mirror shows; that none
-    of them has changed since is judged by the store, in the transaction that also proves the term.
+    None stands for an absent key. The values are compared here, with the mirror's. The store then
+    checks, in the fenced transaction, that none of these records has changed since.
 
     Raises:
-        ConflictError: Everything stands as expected, and is being rewritten all the time.
-        StoreError: As ``FencedStore.commit`` says.
+        ConflictError: The values are as expected, but their records are rewritten all the time.
+        StoreError: As ``FencedStore.commit``.
 
     """
 

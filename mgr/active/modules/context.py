@@ -1,82 +1,52 @@
-"""What a module of the active manager can reach, in this process."""
+"""Implements the module context on the active: what a module calls, from its own threads."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from mgr.active.fleet.counter_rows import CounterRowReader
-from mgr.active.fleet.reader import FleetReader
-from mgr.active.modules.background_commands import BackgroundCommand, BackgroundCommands, Execute
+from mgr.active.modules.background_commands import BackgroundCommand
 from mgr.active.modules.compare_and_set import compare_and_set
 from mgr.active.modules.database import Database
-from mgr.active.modules.modules import ActiveModules
-from mgr.active.modules.remote import Remote
-from mgr.cluster.log import ClusterLog, Priority
-from mgr.cluster.maps import Maps
-from mgr.cluster.progress import Progress, ProgressEvent
+from mgr.active.term_parts import TermParts
+from mgr.cluster.log import Priority
+from mgr.cluster.progress import ProgressEvent
 from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, WEAR, stored_device
 from mgr.command.dispatch import Request
-from mgr.config.history import ConfigHistory
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.manager_options import ENTRY_LIMIT
 from mgr.errors import ConflictError, InvalidArgumentError, MgrError, NotPermittedError
-from mgr.health.board import Board
 from mgr.health.check import Check
 from mgr.host.bridge import Bridge
 from mgr.host.context import ReadOnlyContext
-from mgr.host.worker_context import WorkerContext
 from mgr.module_api.context import OptionValue
-from mgr.store.api import Delete, LeaseId, Put, as_seen
+from mgr.store.api import Delete, Put, as_seen
 from mgr.store.computed import ComputedWrite, commit_computed
-from mgr.store.fenced import FencedStore
 
 WRITE_S: Final = 6.0
-"""How long a module waits for a write. Longer than the write itself may take, so that what
-comes out is the store's own word."""
+"""How long a module waits for a write. Longer than the write's own time-out, so that the module
+gets the store's error and not ours."""
 LOOP_CALL_S: Final = 5.0
-"""For what only touches memory: the loop is asked to do it between two other things."""
+"""Limit for calls on the loop that only touch memory."""
 DATABASE_S: Final = 20.0
-"""For a whole database, which takes several writes if it is large."""
+"""Limit for reading or writing a whole database, which takes several writes if it is large."""
 COMMAND_S: Final = 30.0
-"""For a command that one module has the manager run."""
+"""Limit for a command that a module has the manager run."""
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TermParts:
-    """What the active's modules share. Only the loop touches any of it but what ``maps`` reads.
+class ActiveContext(ReadOnlyContext):
+    """Implements ``mgr.module_api.context.ModuleContext`` for one module.
 
-    Attributes:
-        lease: The node lease, on which published addresses hang.
-
+    Its methods run on the module's threads. Reads use the mirror directly; whatever changes
+    something runs on the loop, and the calling thread waits for the result.
     """
 
-    manager: WorkerContext
-    fenced: FencedStore
-    history: ConfigHistory
-    lease: LeaseId
-    maps: Maps
-    modules: ActiveModules
-    fleet: FleetReader
-    rows: CounterRowReader
-    background_commands: BackgroundCommands
-    board: Board
-    log: ClusterLog
-    progress: Progress
-    remote: Remote
-    execute: Execute
-
-
-class ActiveContext(ReadOnlyContext):
-    """One module's reach: implements ``mgr.module_api.context.ModuleContext``."""
-
     def __init__(self, parts: TermParts, module: str, bridge: Bridge) -> None:
-        """Cross by ``bridge``; once that is closed, every write raises ``TermLostError``."""
+        """Run work on the loop by ``bridge``; once it is closed, writes raise ``TermLostError``."""
         super().__init__(parts.manager, module)
         self._parts = parts
         self._bridge = bridge
@@ -86,15 +56,15 @@ class ActiveContext(ReadOnlyContext):
         self.get = parts.maps.read
         self.get_map = parts.maps.read_published
         self.get_map_versions = parts.maps.versions
-        # What the fleet shows is made of what is read already: nothing of it crosses.
-        fleet = parts.fleet
+        # These read on the calling thread; they never wait for the loop.
+        fleet = parts.fleet_reader
         self.get_servers = fleet.get_servers
         self.get_metadata = fleet.get_metadata
         self.get_daemon_status = fleet.get_daemon_status
         self.get_daemon_health_metrics = fleet.get_daemon_health_metrics
         self.get_perf_schema = fleet.get_perf_schema
-        self.get_daemons = parts.rows.get_daemons
-        self.get_counter_rows = parts.rows.get_counter_rows
+        self.get_daemons = parts.counter_rows.get_daemons
+        self.get_counter_rows = parts.counter_rows.get_counter_rows
         self.get_counter = fleet.get_counter
         self.get_latest_counter = fleet.get_latest_counter
         self.get_latest_labelled_counter = fleet.get_latest_labelled_counter
@@ -162,7 +132,7 @@ class ActiveContext(ReadOnlyContext):
 
     def store_database(self, image: bytes) -> None:
         """See ``mgr.module_api.context``."""
-        # What costs time is done here, on the module's thread.
+        # Hashing and compressing is done here, on the module's thread, not on the loop.
         change = self._database.change(image)
         self._bridge.to_loop(self._database.write(change), timeout_s=DATABASE_S)
 

@@ -1,4 +1,4 @@
-"""Crash reports of this manager's modules, on their way to the ``crash`` module."""
+"""Posts crash reports of this manager's modules to the ``crash`` module."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from mgr.active.modules.background_commands import Execute
 from mgr.command.dispatch import Request
 from mgr.errors import MgrError
 from mgr.host.crash import Crash
-from mgr.host.worker_context import WorkerContext, version
+from mgr.host.worker_context import WorkerContext
 from mgr.store.fenced import FencedStore
+from mgr.version import installed_version
 
 WAITING_MAX: Final = 32
-"""Reports on their way; more of them at once say nothing more."""
+"""The most reports that wait to be posted; further ones are dropped."""
 REPEAT_AFTER_S: Final = 3600.0
-"""The same fault is reported this often. A module that fails for a year fills no store."""
+"""Shortest time between two reports of the same fault, so that a fault that repeats for a year
+does not fill the store."""
 POST_S: Final = 5.0
 MODULE: Final = "crash"
 
@@ -25,10 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class CrashReporter:
-    """Posts reports, one after the other; a fault that repeats itself once an hour."""
+    """Posts crash reports one after the other; the same fault at most once an hour."""
 
     def __init__(self, manager: WorkerContext, fenced: FencedStore, execute: Execute) -> None:
-        """Post with ``execute``, as a client would; where that fails, store with ``fenced``."""
+        """Post with ``execute``, as a client would; if that fails, store with ``fenced``."""
         self._manager = manager
         self._fenced = fenced
         self._execute = execute
@@ -36,7 +38,7 @@ class CrashReporter:
         self._reported_at: dict[tuple[str, ...], float] = {}
 
     def report(self, crash: Crash) -> None:
-        """Report ``crash``, soon. On the loop; waits for nothing."""
+        """Queue ``crash`` to be posted. On the loop; does not wait."""
         now_s = self._manager.clock.now()
         recent = {each: at for each, at in self._reported_at.items() if now_s - at < REPEAT_AFTER_S}
         self._reported_at = recent
@@ -46,10 +48,10 @@ class CrashReporter:
         self._waiting.put_nowait(crash)
 
     async def run(self) -> None:
-        """Post what is noted, for as long as the term. Run it as a task."""
+        """Post queued reports, for as long as the term lasts."""
         while True:
             crash = await self._waiting.get()
-            report = crash.report(f"mgr.{self._manager.id}", version())
+            report = crash.report(f"mgr.{self._manager.id}", installed_version())
             try:
                 await self._post(crash.id, json.dumps(report))
             except MgrError as error:
@@ -57,8 +59,8 @@ class CrashReporter:
                 log.warning("crash report lost", extra=fields)
 
     async def _post(self, name: str, report: str) -> None:
-        # By its command, not into its store: another module of this name may keep in memory what
-        # it has stored, and would not see an entry made behind its back.
+        # By the module's command, not into its store: a module may cache its stored entries in
+        # memory, and would not see an entry that somebody else adds.
         request = Request(
             words=("crash", "post"),
             input=report.encode(),

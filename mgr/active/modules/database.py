@@ -1,8 +1,8 @@
-"""Keeps a module's database in the store: pages that changed, and a head that names all of them.
+"""Stores a module's database in etcd: as pages, and a head record that lists them.
 
-A page is written once, under a name that never comes again, and is part of the database only
-when a head names it. The head is one record: what stands in it is the database, all of it or
-none. A write that was cut off leaves pages that no head names; the next change removes them.
+A page is written once, under a name that is never used again, and belongs to the database only
+when the head lists it. The head is one record, so replacing it switches to the new database
+atomically. An interrupted write leaves pages that no head lists; the next change removes them.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from mgr.store.fenced import FencedStore
 from mgr.store.keys import Keys
 
 PAGE_BYTES: Final = 65_536
-"""A piece of the database. It is SQLite's page size, so that a changed page is one piece."""
+"""Size of a page. It is SQLite's page size too, so that a change of one changes only one here."""
 IMAGE_BYTES_MAX: Final = 32 << 20
 STORED_BYTES_MAX: Final = 8 << 20
-"""Of a database, compressed, as it stands in etcd and in the memory of every manager."""
+"""Limit for the compressed database, which is in etcd and in the memory of every manager."""
 BATCH_BYTES: Final = 1 << 20
 BATCH_OPERATIONS: Final = 100
-"""What goes into one transaction: below the store's limits, with room for the proofs."""
+"""Limits of one transaction: below the store's, with room for the comparisons."""
 
 
 class DatabasePage(msgspec.Struct, frozen=True, array_like=True):
-    """A page as the head names it: under which name it stands, what it holds, how long it is."""
+    """An entry of the head: the page's name, digest, and length as stored."""
 
     name: str
     digest: str
@@ -51,7 +51,7 @@ class DatabasePage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The value of a database's head: how long it is, and its pages in order."""
+    """The value of the head record: the length of the database, and its pages in order."""
 
     size: int
     pages: list[DatabasePage]
@@ -59,7 +59,7 @@ class Head(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseChange:
-    """What leads from the database that is kept to another one."""
+    """The pages to write and remove so that the stored database equals the new image."""
 
     head: Head
     pages: Sequence[Put]
@@ -70,7 +70,7 @@ class Database:
     """One module's database. ``load`` it first; then ``change`` and ``write`` in turn."""
 
     def __init__(self, fenced: FencedStore, store: Store, keys: Keys, module: str) -> None:
-        """Keep the database of ``module``."""
+        """Store the database of ``module``."""
         self._fenced = fenced
         self._store = store
         self._keys = keys
@@ -78,18 +78,19 @@ class Database:
         self._head = Head(0, [])
         self._revision: Revision = ABSENT
         self._orphans: frozenset[str] = frozenset()
-        # No two instances of a module make the same name, not even within one term.
+        # Unique for each instance of a module, also within one term: a page is never overwritten.
         self._name_prefix = f"{fenced.term}.{secrets.token_hex(4)}"
         self._write_number = 0
 
     async def load(self) -> bytes:
-        """The database as it is kept at this moment; empty if there is none.
+        """Read the stored database; empty if there is none.
 
-        From the store itself: after a write whose outcome is unknown, the mirror may be late.
+        Reads from the store, not from the mirror, which may lag after a write with an unknown
+        outcome.
 
         Raises:
-            StoreUnavailableError: The store is silent.
-            ValueError: What is kept cannot be read. Says which page; nothing is overwritten.
+            StoreUnavailableError: The store does not answer.
+            ValueError: A page cannot be read; the message names it. Nothing is overwritten.
 
         """
         listing = await self._store.list(self._keys.database(self._module))
@@ -98,17 +99,17 @@ class Database:
         head = _decode(record) if record else Head(0, [])
         image = b"".join(self._page(page, records) for page in head.pages)
         if len(image) != head.size:
-            raise ValueError(f"{self._what}: {len(image)} bytes are kept, not {head.size}")
+            raise ValueError(f"{self._what}: {len(image)} bytes are stored, not {head.size}")
         self._head = head
         self._revision = record.mod_revision if record else ABSENT
         self._orphans = frozenset(records.keys() - {self._key(page) for page in head.pages})
         return image
 
     def change(self, image: bytes) -> DatabaseChange:
-        """What must be written so that ``image`` is kept. Takes time; touches no store.
+        """Return the writes that store ``image``. Computes for long; does not use the store.
 
         Raises:
-            TooLargeError: It is above one of the two limits; says which.
+            TooLargeError: It exceeds one of the two limits; the message names it.
 
         """
         if len(image) > IMAGE_BYTES_MAX:
@@ -138,12 +139,12 @@ class Database:
         return DatabaseChange(Head(len(image), pages), puts, [*unused, *sorted(self._orphans)])
 
     async def write(self, change: DatabaseChange) -> None:
-        """Keep it: all or nothing.
+        """Store the change, atomically.
 
         Raises:
-            ConflictError: Another database is kept than was loaded. Nothing changed.
+            ConflictError: The stored database is not the one that was loaded. Nothing changed.
             FencedError: The term is over. Nothing changed.
-            OutcomeUnknownError: Nobody knows whether it is kept: ``load`` it.
+            OutcomeUnknownError: It is unknown whether it was stored: call ``load``.
             StoreUnavailableError: Nothing changed.
 
         """
@@ -152,7 +153,8 @@ class Database:
         )
         *first, last = _batches(change.pages)
         for batch in first:
-            # They mean nothing before the head names them.
+            # No transaction over all batches is needed: pages have no effect before the head
+            # lists them.
             await self._fenced.commit(batch)
         room = BATCH_OPERATIONS - len(last)
         removed, left = change.unused[:room], change.unused[room:]
@@ -189,7 +191,7 @@ class Database:
 
 
 def _batches(pages: Sequence[Put]) -> Iterator[list[Operation]]:
-    """In order; the last one leaves room for the head, and may be empty."""
+    """Split ``pages`` into batches; the last one has room for the head and may be empty."""
     batch: list[Operation] = []
     size = 0
     for put in pages:

@@ -1,14 +1,15 @@
-"""The modules of the active manager: which run, which should, and how they are.
+"""Starts, stops and reloads the modules of the active manager.
 
-Level, not edge: ``reconcile`` compares what the store wants with what runs and starts or stops the
-difference. A module that is enabled while it still stops is started as soon as it has stopped.
+``reconcile`` compares the enabled modules in the store with those that run, and starts or stops
+the difference; it does not depend on which change it is called for. A module that is enabled while
+its instance still stops is started as soon as that has stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,6 +20,7 @@ from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
 from mgr.config.effects import MODULE_EFFECTS, readable_effects
+from mgr.config.enabled_modules import DEFAULT_ENABLED, enabled_modules
 from mgr.errors import (
     InvalidArgumentError,
     ModuleFailedError,
@@ -30,7 +32,6 @@ from mgr.host.abandoned import REMEDY, ModuleRole
 from mgr.host.bridge import Bridge, module_threads
 from mgr.host.crash import CrashHandler, ignore_crash
 from mgr.host.effects import Classification
-from mgr.host.enabled import DEFAULT_ENABLED, enabled_modules
 from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.lifecycle import ENDED, READY, Event, Phase
 from mgr.host.notifications import NotifyId
@@ -38,25 +39,26 @@ from mgr.host.reload import reload_in_thread
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.store.mirror import KeyChange
+from mgr.waiting import Broadcast
 
 ABSENT: Final = "Not found or unloadable"
-"""Ceph's words for an enabled module that is not on this host."""
+"""Ceph's text for an enabled module that is not on this host."""
 
 THREADS_EVERY_S: Final = 0.01
-"""How often to look, at the end of a drain, whether threads of modules still run."""
+"""How often a drain checks whether threads of modules still run."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleCallbacks:
-    """Who is told of modules, on the loop.
+    """Functions that are called on the loop when a module's state changes.
 
     Attributes:
-        on_event: What happened to one.
-        on_stopped: One runs no more.
-        on_reloaded: The files of one were read anew.
-        on_abandoned_changed: An instance that did not stop came onto the books, or left them.
+        on_event: An event in a module's lifecycle.
+        on_stopped: A module's instance has stopped.
+        on_reloaded: A module's files were imported again.
+        on_abandoned_changed: The list of instances that did not stop has changed.
 
     """
 
@@ -68,11 +70,14 @@ class ModuleCallbacks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideEffects:
-    """What comes before a module that acts outside the store.
+    """The conditions for starting a module that acts outside the store.
+
+    The store rejects writes of an earlier term; nothing outside the store does. So such a module
+    may not start while a worker of an earlier term may still act.
 
     Attributes:
-        from_s: The moment on the clock before which none is made.
-        before_start: Awaited then, just before it is made.
+        from_s: The time on the clock before which no such module may be constructed.
+        before_start: Awaited just before each is constructed.
 
     """
 
@@ -81,7 +86,7 @@ class OutsideEffects:
 
 
 class ActiveModules:
-    """Runs every module that is enabled. Use it on the loop; ``instance_of`` from anywhere."""
+    """Runs every enabled module. Use it on the loop; ``instance_of`` from any thread."""
 
     def __init__(
         self,
@@ -93,9 +98,9 @@ class ActiveModules:
         callbacks: ModuleCallbacks,
         outside: OutsideEffects,
     ) -> None:
-        """Make instances with ``construct``, on their own threads; tell ``callbacks`` of them.
+        """Construct instances with ``construct``, each on its own thread.
 
-        ``outside`` says when one may be made that acts outside the store.
+        ``outside`` has the conditions for those that act outside the store.
         """
         self._outside = outside
         self.clock = manager.clock
@@ -105,10 +110,11 @@ class ActiveModules:
         self._limits = limits
         self._callbacks = callbacks
         self._runners: dict[str, ModuleRunner] = {}
-        # Those whose instance may act by now, and whether it was external when it began.
+        # Runners whose instance may act by now, and whether it was external when it started. The
+        # option that decides may change meanwhile.
         self._external_at_start: dict[ModuleRunner, bool] = {}
         self._stopping: set[str] = set()
-        self._stopped = asyncio.Event()
+        self._stopped = Broadcast()
         self._reloading = asyncio.Lock()
         self._enabled: tuple[str, ...] = ()
         self._draining = False
@@ -117,9 +123,9 @@ class ActiveModules:
         self._instances: Mapping[str, object] = {}
 
     async def start(self) -> None:
-        """Construct every enabled module, all at once; returns when each is there or late.
+        """Construct every enabled module, all at once; wait until each is loaded or late.
 
-        One that must not begin yet is not waited for: its commands are.
+        A module whose start is delayed is not waited for; commands for it wait.
         """
         self._manager.abandoned_instances.subscribe(self._abandoned_changed)
         self.reconcile()
@@ -129,7 +135,7 @@ class ActiveModules:
                 await runner.wait_loaded()
 
     def reconcile(self, _changes: object = None) -> None:
-        """Start what should run and does not; stop what runs and should not."""
+        """Start enabled modules that do not run; stop those that are no longer enabled."""
         if self._draining:
             return
         manager = self._manager
@@ -143,7 +149,8 @@ class ActiveModules:
                 continue
             for crash in found.crashes if name not in before else ():
                 self._on_crash(crash)
-            # Two instances of a module never run at once: it starts when the other has ended.
+            # Two instances of a module never run at the same time: it starts when the other has
+            # ended.
             earlier = manager.abandoned_instances.find(name)
             if found.loaded and name not in self._runners and earlier is None:
                 self._launch(found)
@@ -152,12 +159,12 @@ class ActiveModules:
             self._tasks.create_task(self._disable(name))
 
     async def reload(self, name: str) -> ReloadResult:
-        """Import the module's files as they are now and start it anew, if it is to run.
+        """Import the module's files again and restart the module if it is enabled.
 
-        Nothing else restarts. Its commands are held meanwhile.
+        No other module restarts. Commands for this one wait meanwhile.
 
         Raises:
-            InvalidArgumentError: They cannot be imported; what ran goes on.
+            InvalidArgumentError: The files cannot be imported; the old code goes on running.
 
         """
         async with self._reloading:
@@ -176,27 +183,28 @@ class ActiveModules:
 
     @property
     def acts_outside(self) -> bool:
-        """Whether something on the books may act outside the store.
+        """Whether any module instance may act outside the store.
 
-        On the books is what is constructed, runs, stops, waits to be restarted, or did not stop.
+        That includes instances that are being constructed or stopped, wait to be restarted, or
+        did not stop.
         """
-        begun = (
+        started = (
             external or self._external(each.name)
             for each, external in self._external_at_start.items()
         )
         abandoned = (each.external for each in self._manager.abandoned_instances.all())
-        return any(begun) or any(abandoned) or bool(self._own_threads())
+        return any(started) or any(abandoned) or bool(self._own_threads())
 
     @property
     def enabled(self) -> tuple[str, ...]:
-        """The modules that are enabled, by name, as of the last ``reconcile``."""
+        """The names of the enabled modules, as of the last ``reconcile``."""
         return self._enabled
 
     async def drain(self, *, limit_s: float) -> bool:
-        """Stop every module, all at once, within ``limit_s``; whether nothing runs any more.
+        """Stop every module, all at once, within ``limit_s``; return whether all have stopped.
 
-        False as well while an instance runs that was given up earlier in this worker, or a
-        thread that a module which acts outside started itself and did not end.
+        Returns False also while an abandoned instance still runs in this worker, or a thread that
+        an external module started itself.
         """
         self._draining = True
         end_s = self.clock.now() + limit_s
@@ -205,17 +213,17 @@ class ActiveModules:
             ends = [stops.create_task(runner.stop(limit_s=limit_s)) for runner in runners]
         if not all(end.result() for end in ends) or self._manager.abandoned_instances.all():
             return False
-        # There is no event: Python does not say when a thread ends.
+        # Polling: Python has no event for the end of a thread.
         while (threads := self._own_threads()) and self.clock.now() < end_s:  # noqa: ASYNC110
             await asyncio.sleep(THREADS_EVERY_S)
         if threads:
-            log.error("threads of modules run on", extra={"threads": threads})
+            log.error("threads of modules still run", extra={"threads": threads})
         return not threads
 
-    # -- asked by others ------------------------------------------------------------------------
+    # -- read by others -------------------------------------------------------------------------
 
     def runner_of(self, module: str) -> Runner:
-        """Who runs the commands of ``module``.
+        """Return the runner of the commands of ``module``.
 
         Raises:
             ModuleNotEnabledError: It is not enabled; the message says how to enable it.
@@ -243,16 +251,16 @@ class ActiveModules:
         return self._runners[module]
 
     async def wait_stopped(self, module: str) -> None:
-        """Wait until an instance of ``module`` that is being stopped is gone, or none is."""
+        """Wait until no instance of ``module`` is being stopped."""
         while module in self._stopping:
             await self._stopped.wait()
 
     def instance_of(self, module: str) -> object | None:
-        """The running instance of ``module``; None if there is none. From any thread."""
+        """Return the running instance of ``module``, or None. From any thread."""
         return self._instances.get(module)
 
     def error_of(self, module: str) -> str:
-        """Why ``module`` does not run although it is enabled; empty if it does."""
+        """Return why ``module`` does not run although it is enabled; empty if it does."""
         found = self._manager.catalogue.get(module)
         if found is None:
             return ABSENT
@@ -262,12 +270,12 @@ class ActiveModules:
         return runner.error if runner else self._blocked_by(module)
 
     def _blocked_by(self, module: str) -> str:
-        """Why ``module`` must not start: an earlier instance runs; empty if none does."""
+        """Return why ``module`` must not start: an earlier instance runs. Empty if none does."""
         instance = self._manager.abandoned_instances.find(module)
         return f"{instance}, and still runs: {REMEDY}" if instance else ""
 
     def modules(self) -> dict[str, ModuleInfo]:
-        """Every module on this host, as ``mgr module ls`` shows it."""
+        """Return every module on this host, as ``mgr module ls`` shows it."""
         return {
             name: ModuleInfo(
                 name=name,
@@ -285,44 +293,43 @@ class ActiveModules:
         }
 
     def states(self) -> Iterator[ModuleState]:
-        """Every enabled module as its health is judged."""
+        """Yield the state of every enabled module, for the health checks."""
         for name in self._enabled:
             found = self._manager.catalogue.get(name)
             cannot = found.error if found and found.loaded and not found.can_run else ""
-            # An instance that did not stop is reported as that, and not a second time.
+            # An instance that did not stop has a check of its own.
             error = "" if self._blocked_by(name) else self.error_of(name)
             yield ModuleState(name=name, cannot_run=cannot, error=error)
 
     def on_crash(self, call: CrashHandler) -> None:
-        """Have ``call`` told of what modules raise: while they run, and when they were loaded."""
+        """Call ``call`` with each exception that a module raises, while loading or running."""
         self._on_crash = call
 
-    # -- news -----------------------------------------------------------------------------------
+    # -- notifications --------------------------------------------------------------------------
 
     def notify(self, kind: str, notify_id: NotifyId) -> None:
-        """Tell every module that wants ``kind``."""
+        """Notify every module whose ``NOTIFY_TYPES`` include ``kind``."""
         for name, runner in self._runners.items():
             if kind in self._manager.catalogue[name].notify_types:
                 runner.notify(kind, notify_id)
 
     def watch(self, module: str, prefix: str, *, on: bool) -> None:
-        """Begin or end telling ``module`` of its stored keys that begin with ``prefix``."""
+        """Start or stop notifying ``module`` of changes of its stored keys under ``prefix``."""
         if runner := self._runners.get(module):
             (runner.watch if on else runner.unwatch)(prefix)
 
     def notify_store(self, changes: Iterable[KeyChange]) -> None:
-        """Tell each module of those of its stored keys that it watches."""
+        """Notify each module of changes of those stored keys that it watches."""
         prefix = self._manager.keys.module_entries
         for change in changes:
             module, _, key = change.key.removeprefix(prefix).partition("/")
             if runner := self._runners.get(module):
                 runner.notify_store(key)
 
-    def notify_config(self, changes: Sequence[KeyChange]) -> None:
-        """Tell every module that options changed, whether or not its own did: as Ceph does."""
-        reclassified = any(change.key.endswith(MODULE_EFFECTS) for change in changes)
-        if reclassified and self.acts_outside:
-            # The option may have said so of one that runs already.
+    def notify_config(self, changed: frozenset[str]) -> None:
+        """Notify every module that options changed, also of others' options: as Ceph does."""
+        if MODULE_EFFECTS in changed and self.acts_outside:
+            # A module that runs already may count as external from now on.
             self._tasks.create_task(self._limit_time())
         for runner in self._runners.values():
             runner.notify_config()
@@ -343,7 +350,7 @@ class ActiveModules:
         self._tasks.create_task(self._watch_loading(found, runner))
 
     def _start_delay_s(self, found: DiscoveredModule) -> float:
-        """How long it must not begin yet: who led before may still act where no store judges."""
+        """Return how long ``found`` must not start yet: an earlier worker may still act outside."""
         external = self._classify(found).external
         return max(0.0, self._outside.from_s - self.clock.now()) if external else 0.0
 
@@ -352,8 +359,8 @@ class ActiveModules:
         return found.classify(readable_effects(str(chosen or "")))
 
     def _own_threads(self) -> dict[str, list[str]]:
-        """The living threads that external modules started themselves, by module."""
-        # Of another module's only writes matter, and those end with the term.
+        """Return the running threads that external modules started themselves, by module."""
+        # Threads of other modules can only write to the store, which rejects that after the term.
         return {name: threads for name, threads in module_threads().items() if self._external(name)}
 
     def _external(self, module: str) -> bool:
@@ -366,8 +373,8 @@ class ActiveModules:
             log.info(
                 "module start delayed: the previous leader may still act outside etcd", extra=fields
             )
-        # Asked again: a timer may ring a moment early.
-        while start_delay_s := self._start_delay_s(found):  # noqa: ASYNC110 - time passes, nothing happens
+        # In a loop: a timer may fire a moment early, and the option may change meanwhile.
+        while start_delay_s := self._start_delay_s(found):  # noqa: ASYNC110 - waits for a time
             await asyncio.sleep(start_delay_s)
         self._external_at_start[runner] = external = self._classify(found).external
         try:
@@ -389,11 +396,11 @@ class ActiveModules:
         await self._runners[name].stop()
         del self._runners[name]
         self._stopping.discard(name)
-        stopped, self._stopped = self._stopped, asyncio.Event()
+
         self._manager.metrics.forget_module(name)
         self._callbacks.on_stopped(name)
         self.reconcile()
-        stopped.set()
+        self._stopped.notify()
 
     async def _limit_time(self) -> None:
         await self._outside.before_start()
@@ -421,8 +428,20 @@ class ActiveModules:
         self._callbacks.on_event(runner.name, event)
 
 
+def commands_of(found: DiscoveredModule) -> list[Command]:
+    """Return the commands that ``found`` declares; log and leave out those that are invalid."""
+    commands = []
+    for declaration in found.commands:
+        try:
+            commands.append(Command.of_module(found.name, declaration))
+        except InvalidArgumentError as error:
+            fields = {"module_name": found.name, "command": declaration.signature_text}
+            log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - no traceback needed
+    return commands
+
+
 class _RestartingModule:
-    """Runs the commands of a module that is being stopped and starts anew: holds them."""
+    """Runs the commands of a module that is being restarted: they wait for the new instance."""
 
     def __init__(self, modules: ActiveModules, name: str) -> None:
         self._modules = modules

@@ -1,4 +1,7 @@
-"""News to the modules that asked for it. Merging it is the business of each module's runner."""
+"""Sends notifications about health, cluster log and maps to the modules that want them.
+
+Each module's runner merges repeated notifications.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ CLOG: Final = "clog"
 
 
 class NotificationTarget(Protocol):
-    """Who is told: the running modules."""
+    """Receives notifications for the running modules."""
 
     def notify(self, kind: str, notify_id: NotifyId) -> None:
-        """Tell every module that wants ``kind``."""
+        """Notify every module that wants ``kind``."""
         ...
 
 
 def forward_health_and_log(target: NotificationTarget, board: Board, log: ClusterLog) -> None:
-    """Tell ``target`` of every change of ``board`` and every line of ``log``, from now on."""
+    """Notify ``target`` of every change of ``board`` and every line of ``log``, from now on."""
     board.on_change(lambda: target.notify(HEALTH, ""))
     log.listen(lambda entry: target.notify(CLOG, log_entry_document(entry)))
 
@@ -32,14 +35,14 @@ def forward_health_and_log(target: NotificationTarget, board: Board, log: Cluste
 def notify_map_changes(
     target: NotificationTarget, prefix: str, changes: Sequence[KeyChange]
 ) -> None:
-    """Tell ``target`` of maps that changed, each with its version; 0: it is gone."""
+    """Notify ``target`` of each changed map, with its version; 0 means that it was removed."""
     for change in changes:
         version = change.record.mod_revision if change.record else UNVERSIONED
         target.notify(change.key.removeprefix(prefix), version)
 
 
 def log_entry_document(entry: Entry) -> dict[str, Any]:
-    """A line of the cluster log as ``notify('clog', ...)`` carries it."""
+    """Return a line of the cluster log as modules get it from ``notify('clog', ...)``."""
     return {
         "name": entry.name,
         "rank": entry.name,

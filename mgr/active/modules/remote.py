@@ -1,4 +1,4 @@
-"""Calls from one module to another: on the caller's thread, everything by value."""
+"""Calls methods of one module for another, on the caller's thread and with copied values."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from mgr.active.modules.remote_errors import error_for_caller
 class Remote:
     """Calls methods of running modules.
 
-    On the caller's thread and under no lock, or two modules that call each other would wait for
-    ever. By value, so that modules share no object, which one of them would change under the
-    other's hands; and so that a module may one day run in another process.
+    A call runs on the caller's thread and holds no lock: two modules that call each other would
+    deadlock otherwise. Arguments and results are copied, so that no module can change an object
+    that another one uses, and so that a module may run in another process one day.
     """
 
     def __init__(self, instance_of: Callable[[str], object | None]) -> None:
-        """Ask ``instance_of`` for a module; it may be called from any thread."""
+        """Find modules with ``instance_of``, which may be called from any thread."""
         self._instance_of = instance_of
 
     def call(self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Call ``method`` of ``module``; what it returned.
+        """Call ``method`` of ``module`` and return a copy of its result.
 
-        What the method raised comes out as the same type *and* as a ``RuntimeError``, where it
-        can be copied; else as a ``RuntimeError`` alone, whose text is the traceback
+        An exception of the method is raised here with its own type *and* as a ``RuntimeError``,
+        if it can be copied; else as a plain ``RuntimeError`` whose text is the traceback
         (``mgr/active/modules/remote_errors.py``, docs/adr/0013).
 
         Raises:
             ImportError: No such module is running.
-            NameError: It has no such method.
-            RuntimeError: The method raised, or something cannot be pickled.
+            NameError: The module has no such method.
+            RuntimeError: The method raised, or arguments or result cannot be pickled.
 
         """
         instance = self._instance_of(module)
@@ -57,7 +57,7 @@ class Remote:
 
 
 def _failure_text() -> str:
-    """Ceph's words for what is being handled."""
+    """Return Ceph's text for the exception that is being handled."""
     return f"Remote method threw exception: {traceback.format_exc()}"
 
 

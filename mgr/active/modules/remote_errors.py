@@ -1,9 +1,10 @@
-"""What one module raised, as the module that called it catches it (docs/adr/0013).
+"""Converts an exception of a called module into the one that the caller catches (docs/adr/0013).
 
-Code written for ceph-mgr catches ``RuntimeError``: there, no other type comes out of a call.
-Code that knows its neighbour wants the neighbour's own type. One exception is both.
+Code written for ceph-mgr catches ``RuntimeError``, the only type that a remote call raises there.
+Other code wants to catch the type that the called module raised. So the exception is of both types.
 
-Two types are left out: ``ImportError`` and ``NameError`` say of a call that nothing was called.
+``ImportError`` and ``NameError`` are not passed on: to the caller they mean that the call never
+happened.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import pickle
 from typing import Any, Final
 
 NOT_CALLED_ERRORS: Final = (ImportError, NameError)
-"""What a call raises before it reaches the other module."""
+"""The errors that ``Remote.call`` itself raises before it calls the other module."""
 
 
 def error_for_caller(error: Exception, text: str) -> tuple[Exception, RuntimeError | None]:
-    """What is to be raised in the place of ``error``, and from which cause.
+    """Return the exception to raise instead of ``error``, and its cause.
 
-    A copy of it, of its own type and of ``RuntimeError`` at once, with the text it had; its
-    cause is a ``RuntimeError`` with ``text``, which holds the other module's traceback. Where no
-    such copy can be made, a ``RuntimeError`` with ``text``, and no cause.
+    The exception is a copy with the same text that is also a ``RuntimeError``; its cause is a
+    ``RuntimeError`` with ``text``, which has the other module's traceback. If no such copy can be
+    made, it is a plain ``RuntimeError`` with ``text``, and the cause is None.
     """
     if isinstance(error, NOT_CALLED_ERRORS):
         return RuntimeError(text), None
@@ -29,19 +30,19 @@ def error_for_caller(error: Exception, text: str) -> tuple[Exception, RuntimeErr
         made = pickle.loads(pickle.dumps(_as_runtime_error(error)))  # noqa: S301 - our own bytes
     except Exception:  # noqa: BLE001 - a module's exceptions may raise anything when copied
         made = None
-    # A type that reads its arguments in a way of its own comes back as something else.
+    # A type whose constructor changes its arguments may be rebuilt as something else.
     if not isinstance(made, type(error)) or str(made) != str(error):
         return RuntimeError(text), None
     return made, RuntimeError(text)
 
 
 def _as_runtime_error(error: Exception) -> Exception:
-    """A copy of ``error`` that is a ``RuntimeError``, too; itself if it is one."""
+    """Return a copy of ``error`` that is also a ``RuntimeError``; ``error`` itself if it is one."""
     if isinstance(error, RuntimeError):
         return error
     kind, args, state = _parts(error.__reduce__())
     if kind is not type(error):
-        raise TypeError(f"{type(error).__name__} is rebuilt in a way of its own")
+        raise TypeError(f"{type(error).__name__} has its own way of pickling")
     return _rebuild(kind, args, state)
 
 
@@ -54,10 +55,13 @@ def _rebuild(kind: Any, args: tuple[Any, ...], state: Any) -> Exception:
 
 @functools.cache
 def _combined_class(kind: Any) -> Any:
-    """A class of both kinds, under the name of the first. There are as many as there are kinds."""
+    """Return a subclass of ``kind`` and ``RuntimeError``, with the name of ``kind``.
+
+    Cached without a limit: there is one for each exception type that modules raise.
+    """
 
     def reduce(self: Exception) -> tuple[Any, ...]:
-        # The class itself cannot be found by name: whoever hands this on hands on its parts.
+        # Pickle cannot find the combined class by name, so it is rebuilt from ``kind``.
         _, args, state = _parts(kind.__reduce__(self))
         return _rebuild, (kind, args, state)
 
@@ -66,5 +70,5 @@ def _combined_class(kind: Any) -> Any:
 
 
 def _parts(reduced: Any) -> tuple[Any, Any, Any]:
-    """What an object is rebuilt from: callable, arguments, and its attributes if it has any."""
+    """Split what ``__reduce__`` returned: callable, arguments, and attributes or None."""
     return (*reduced, None)[:3]

@@ -1,7 +1,7 @@
-"""Counters of a program: changed from any thread in a fraction of a microsecond, read for reports.
+"""Counters of a program: any thread changes them in a fraction of a microsecond.
 
 Nothing is sent when a counter changes. A report reads all of them, a few hundred nanoseconds
-each, so how often a program counts costs the network nothing.
+each, so counting often costs no network traffic.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mgr.errors import InvalidArgumentError
 from mgr.report_limits import BOUNDS_MAX, COUNTERS_MAX, LABELS_MAX, VALUES_EACH
 
 SERIES_MAX: Final = COUNTERS_MAX
-"""Of one program. Labels made of what users send grow without end: others count for nothing."""
+"""Limit for one program: labels made from user input would grow without end."""
 CRITICAL, INTERESTING, USEFUL, UNINTERESTING, DEBUG = 10, 8, 5, 2, 0
-"""Priorities. The manager says below which it wants no reports."""
+"""Priorities. The manager configures the lowest one that is reported."""
 UNITS: Final = ("", "bytes", "seconds")
 LABEL_LENGTH_MAX: Final = 128
 
@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
-    """What is said of a counter when it is declared.
+    """The declaration of a counter.
 
     Attributes:
-        group: With ``name`` the path by which it is read: ``rgw.requests``.
-        name: May hold dots.
-        labels: Pairs, by name: tell series of one path apart.
+        group: First part of its path: ``rgw`` of ``rgw.requests``.
+        name: The rest of its path; may hold dots.
+        labels: Pairs of name and value, sorted: they distinguish series of one path.
         description: One line for people.
         unit: One of ``UNITS``.
         priority: From ``DEBUG`` to ``CRITICAL``.
@@ -63,21 +63,23 @@ class SeriesSpec:
     def __post_init__(self) -> None:
         if not _GROUP.fullmatch(self.group) or not _NAME.fullmatch(self.name):
             raise InvalidArgumentError(
-                f"counter {self.group}.{self.name}: a name is letters, digits, '_', '-' and, "
-                "behind its group, dots"
+                f"counter {self.group}.{self.name}: use letters, digits, '_' and '-'; in the "
+                "name after the group also dots"
             )
         what = f"counter {self.group}.{self.name}"
         check_text(f"{what}: nick", self.nick)
         check_description(f"{what}: description", self.description)
         if self.unit not in UNITS:
             raise InvalidArgumentError(
-                f"counter {self.name}: unit {self.unit!r} is none of {UNITS}"
+                f"counter {self.name}: unit {self.unit!r}: use one of {UNITS}"
             )
         if not all(_LABEL.fullmatch(name) for name, _ in self.labels):
-            raise InvalidArgumentError(f"counter {self.name}: a label is named like a variable")
+            raise InvalidArgumentError(
+                f"counter {self.name}: use label names like those of variables"
+            )
         if len(self.labels) > LABELS_MAX:
             raise InvalidArgumentError(
-                f"{what}: {len(self.labels)} labels, at most {LABELS_MAX} are taken"
+                f"{what}: {len(self.labels)} labels, use at most {LABELS_MAX}"
             )
         check_priority(what, self.priority)
         self._check_bounds()
@@ -85,38 +87,40 @@ class SeriesSpec:
     def _check_bounds(self) -> None:
         if len(self.bounds) > BOUNDS_MAX:
             raise InvalidArgumentError(
-                f"histogram {self.name}: {len(self.bounds)} bounds, at most {BOUNDS_MAX} are taken"
+                f"histogram {self.name}: {len(self.bounds)} bounds, use at most {BOUNDS_MAX}"
             )
         ascending = all(low < high for low, high in zip(self.bounds, self.bounds[1:], strict=False))
         if not ascending or not all(map(isfinite, self.bounds)):
-            raise InvalidArgumentError(f"histogram {self.name}: bounds are finite and ascend")
+            raise InvalidArgumentError(
+                f"histogram {self.name}: bounds must be finite and ascending"
+            )
 
 
 class Series:
-    """One counter with its labels. Safe to change from any thread, also from a signal's handler."""
+    """One counter with its labels. Any thread may change it, and so may a signal handler."""
 
     KIND: ClassVar[str]
     width = 1
-    """How many values it has."""
-    __slots__ = ("_lock", "retired", "spec")
+    """Number of its values."""
+    __slots__ = ("_lock", "removed", "spec")
 
     def __init__(self, spec: SeriesSpec) -> None:
         self.spec = spec
-        self.retired = False
-        # Reentrant: a signal's handler or a destructor may count in the middle of counting.
+        self.removed = False
+        # Reentrant: a signal handler or a destructor may change it during a change.
         self._lock = threading.RLock()
 
     def read(self) -> Sequence[float]:
-        """As many values as the kind has, finite ones."""
+        """Return its ``width`` values, all finite."""
         raise NotImplementedError
 
-    def retire(self) -> None:
-        """Say no more of it. What it is asked to count from now on goes nowhere."""
-        self.retired = True
+    def remove(self) -> None:
+        """Stop reporting it. It may still be changed, which has no effect."""
+        self.removed = True
 
 
 class Counter(Series):
-    """Only grows, from the start of the program."""
+    """A number that only grows, from 0 at the start of the program."""
 
     KIND = "counter"
     __slots__ = ("_value",)
@@ -126,27 +130,27 @@ class Counter(Series):
         self._value = 0.0
 
     def inc(self, amount: float = 1) -> None:
-        """Count ``amount`` more.
+        """Add ``amount``.
 
         Raises:
-            ValueError: It is negative, or no number: a gauge goes down, a counter never.
+            ValueError: It is negative, infinite or NaN; use a gauge for what goes down.
 
         """
         if not 0 <= amount < inf:
-            raise ValueError(f"{self.spec.name}: a counter does not grow by {amount}")
+            raise ValueError(f"{self.spec.name}: a counter cannot grow by {amount}")
         with self._lock:
             total = self._value + amount
-            # Beyond all numbers it stays: the manager would refuse every further report.
+            # Never infinite: the manager would refuse every further report.
             if total < inf:
                 self._value = total
 
     def read(self) -> Sequence[float]:
-        """One value."""
+        """Return its one value."""
         return (float(self._value),)
 
 
 class Gauge(Series):
-    """Goes up and down."""
+    """A number that goes up and down."""
 
     KIND = "gauge"
     __slots__ = ("_failure_logged", "_value", "function")
@@ -158,46 +162,49 @@ class Gauge(Series):
         self.function: Callable[[], float] | None = None
 
     def set(self, value: float) -> None:
-        """Be ``value``; what is not finite leaves it as it was."""
+        """Set it to ``value``; a value that is not finite is ignored."""
         if isfinite(value):
             self._value = value
 
     def inc(self, amount: float = 1) -> None:
-        """Be higher by ``amount``."""
+        """Add ``amount``."""
         with self._lock:
             total = self._value + amount
             if isfinite(total):
                 self._value = total
 
     def dec(self, amount: float = 1) -> None:
-        """Be lower by ``amount``."""
+        """Subtract ``amount``."""
         self.inc(-amount)
 
     def sample(self) -> None:
-        """Ask the gauge's function; if it raises, the value stays, and that is logged once."""
+        """Set it to the result of its function; if that raises, keep the value and log it once."""
         if self.function is None:
             return
         try:
             self.set(self.function())
         except BaseException:  # the edge of the program's code, on a thread for that alone
             if not self._failure_logged:
-                log.exception("a gauge's function raised", extra={"counter": self.spec.name})
+                log.exception(
+                    "gauge function failed, reporting its last value",
+                    extra={"counter": self.spec.name},
+                )
             self._failure_logged = True
         else:
             self._failure_logged = False
 
     def read(self) -> Sequence[float]:
-        """One value."""
+        """Return its one value."""
         return (float(self._value),)
 
 
 class _Observations(Series):
-    """What takes observations."""
+    """A series that takes observations."""
 
     __slots__ = ()
 
     def observe(self, value: float) -> None:
-        """Take one observation in; one that is not finite is passed over."""
+        """Add one observation; one that is not finite is ignored."""
         raise NotImplementedError
 
     @contextlib.contextmanager
@@ -211,7 +218,7 @@ class _Observations(Series):
 
 
 class Average(_Observations):
-    """The sum of what was observed and how often: an average over any span, a rate as well."""
+    """Sum and number of observations, which give an average over any span, and a rate."""
 
     KIND = "average"
     width = 2
@@ -223,7 +230,7 @@ class Average(_Observations):
         self._count = 0
 
     def observe(self, value: float) -> None:
-        """Take one observation in; one with which the sum is not finite is passed over."""
+        """Add one observation; one that makes the sum infinite or NaN is ignored."""
         with self._lock:
             total = self._sum + value
             if isfinite(total):
@@ -231,13 +238,13 @@ class Average(_Observations):
                 self._count += 1
 
     def read(self) -> Sequence[float]:
-        """The sum, and how often."""
+        """Return the sum and the number of observations."""
         with self._lock:
             return (self._sum, float(self._count))
 
 
 class Histogram(_Observations):
-    """How many observations fell between which bounds, and their sum."""
+    """Number of observations in each bucket, and their sum."""
 
     KIND = "histogram"
     __slots__ = ("_buckets", "_sum", "width")
@@ -249,9 +256,9 @@ class Histogram(_Observations):
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Take one observation in; one with which the sum is not finite is passed over.
+        """Add one observation; one that makes the sum infinite or NaN is ignored.
 
-        A value equal to a bound is below it.
+        A value equal to a bound is counted in the bucket below it.
         """
         bucket = bisect.bisect_left(self.spec.bounds, value)
         with self._lock:
@@ -261,7 +268,7 @@ class Histogram(_Observations):
                 self._sum = total
 
     def read(self) -> Sequence[float]:
-        """Each bucket's own count, the last without a bound; then the sum."""
+        """Return the count of each bucket, not cumulated, the unbounded one last; then the sum."""
         with self._lock:
             return (*map(float, self._buckets), self._sum)
 
@@ -272,12 +279,12 @@ S = TypeVar("S", Counter, Gauge, Average, Histogram)
 class Counters:
     """All counters of a program.
 
-    Asking again for a path with the same labels gives the same counter, so no program needs to
-    keep those it made.
+    ``get`` returns the same counter for the same path and labels, so a program does not need to
+    store the counters that it made.
     """
 
     def __init__(self, group: str, *, series_max: int = SERIES_MAX) -> None:
-        """Name them ``group.<name>`` where no other group is said."""
+        """Use ``group`` for counters that name no other group."""
         self.group = group
         self._series_max = series_max
         self._width = 0
@@ -294,40 +301,40 @@ class Counters:
         group: str = "",
         **options: object,
     ) -> S:
-        """The counter of that path and labels, made if new; ``options`` as ``SeriesSpec``.
+        """Return the counter of that path and labels, made if new; ``options`` as ``SeriesSpec``.
 
-        Beyond ``series_max``, or twice as many values, what is returned counts and is not
+        Beyond ``series_max`` counters, or twice as many values, the counter works but is not
         reported; that is logged once.
 
         Raises:
-            InvalidArgumentError: It is there and of another kind, or something cannot be declared.
+            InvalidArgumentError: It exists and is of another kind, or an option is invalid.
 
         """
         pairs = tuple(sorted((key, _label_value(value)) for key, value in (labels or {}).items()))
         key = (group or self.group, name, pairs)
         with self._lock:
             found = self._series.get(key)
-            if found is None or found.retired:
+            if found is None or found.removed:
                 found = kind(SeriesSpec(*key, **options))  # type: ignore[arg-type]  # checked by SeriesSpec
                 self._add(key, found)
         if not isinstance(found, kind):
-            raise InvalidArgumentError(f"{key[0]}.{name} is a {found.KIND}, no {kind.KIND}")
+            raise InvalidArgumentError(f"{key[0]}.{name} is a {found.KIND}, not a {kind.KIND}")
         return found
 
     def live(self) -> list[Series]:
-        """Every counter that is to be reported, in the order in which they were made."""
+        """Return every counter that is to be reported, in the order in which they were made."""
         with self._lock:
-            for key in [key for key, series in self._series.items() if series.retired]:
+            for key in [key for key, series in self._series.items() if series.removed]:
                 self._drop(key)
             return list(self._series.values())
 
     def function_gauges(self) -> list[Gauge]:
-        """The gauges whose values a function says."""
+        """Return the gauges that have a function."""
         return [each for each in self.live() if isinstance(each, Gauge) and each.function]
 
     def _add(self, key: tuple[str, str, tuple[tuple[str, str], ...]], made: Series) -> None:
         if key in self._series:
-            # Behind those that were declared meanwhile, not where the retired one stood.
+            # Added at the end, not where the removed one was: the declared order must not change.
             self._drop(key)
         width_max = VALUES_EACH * self._series_max
         if len(self._series) < self._series_max and self._width + made.width <= width_max:
@@ -336,7 +343,7 @@ class Counters:
         elif not self._full:
             self._full = True
             log.warning(
-                "too many counters or values: further ones are not reported",
+                "too many counters or values: new ones are not reported, use fewer labels",
                 extra={
                     "counters_max": self._series_max,
                     "values_max": width_max,
@@ -349,6 +356,6 @@ class Counters:
 
 
 def _label_value(value: object) -> str:
-    """A label's value: printable, short. Programs put into labels what they were sent."""
+    """Return ``value`` as a short printable text: programs make labels of user input."""
     text = str(value)[:LABEL_LENGTH_MAX]
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -1,7 +1,7 @@
 """The library with which a program joins the fleet: ``Daemon``, and ``AsyncDaemon`` for asyncio.
 
-A daemon is a member from its block's beginning until its end. Which manager is active, and that
-it changes, is no concern of the program: it counts, says how it stands and answers commands.
+A daemon is a member while its ``with`` block runs. The program counts, sets its status and answers
+commands; finding the active manager and following it through failovers is done here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class BaseDaemon(Program):
-    """A program and its membership: what both kinds of daemon are.
+    """A program and its membership: the common part of ``Daemon`` and ``AsyncDaemon``.
 
     Attributes:
         joined: A manager takes its reports now.
@@ -37,7 +37,7 @@ class BaseDaemon(Program):
 
     """
 
-    def __init__(  # noqa: PLR0913 - who it is and whom to join, each a word
+    def __init__(  # noqa: PLR0913 - its identity and addresses, each named
         self,
         type: str,  # noqa: A002 - its name on the wire
         id: str,  # noqa: A002 - as above
@@ -49,20 +49,20 @@ class BaseDaemon(Program):
         on_replaced: Callable[[], None] | None = None,
         tls: Tls | None = None,
     ) -> None:
-        """Be ``<type>.<id>``; nothing is sent yet.
+        """Make the daemon ``<type>.<id>``; nothing is sent yet.
 
         Args:
-            type: What it is: letters, digits, ``_`` and ``-``.
-            id: Which one: unique among those of its type.
-            hosts: Some managers, ``host:port``: one that lives is enough to learn of all.
-            host: Where it runs; this machine's name unless said.
+            type: Kind of the daemon: letters, digits, ``_`` and ``-``.
+            id: Unique among the daemons of its type.
+            hosts: Some managers, ``host:port``: one that answers is enough to learn all.
+            host: Machine on which it runs; this machine's name by default.
             version: Of the program.
-            metadata: What is worth knowing and does not change while it runs.
+            metadata: Facts that do not change while it runs.
             on_replaced: Called once, on the commands' thread, when another program takes the name.
-            tls: Whom to trust and who we are; None speaks in plaintext.
+            tls: Certificates to trust and to show; None means plaintext.
 
         Raises:
-            InvalidArgumentError: No daemon may be called so.
+            InvalidArgumentError: Type or id is invalid.
             InvalidSettingError: One of the hosts is no address.
 
         """
@@ -83,13 +83,16 @@ class BaseDaemon(Program):
         return self._membership.replaced
 
     async def _run_membership(self) -> None:
-        """Be one until replaced or cancelled. Nothing that fails here reaches the program."""
+        """Keep the daemon joined until replaced or cancelled; failures are logged, not raised."""
         try:
             await self._membership.run()
             if self.replaced and self.on_replaced is not None:
                 await self.command_thread.submit(self.on_replaced)
         except Exception:  # the edge of the program: its block must not end for this
-            log.exception("a daemon's background work failed", extra={"daemon": self.name})
+            log.exception(
+                "daemon's background task failed: it does not report any more",
+                extra={"daemon": self.name},
+            )
 
     async def _leave(self, running: asyncio.Task[None], *, forget: bool) -> None:
         await self._membership.leave(running, forget=forget)
@@ -124,19 +127,19 @@ class BaseDaemon(Program):
 class AsyncDaemon(BaseDaemon):
     """A member of the fleet: ``async with AsyncDaemon("web", "eu-1", hosts) as daemon``.
 
-    Entering returns at once, whether or not a manager is there. Leaving says goodbye, in at most
-    ``LEAVE_S``: the daemon is forgotten. Where the block raises an ``Exception`` it is not, and
-    will be missed.
+    Entering the block returns at once, whether or not a manager answers. Leaving it removes the
+    daemon from the fleet, in at most ``LEAVE_S``. If the block raises an ``Exception``, the daemon
+    is not removed, and the manager reports it as stale.
     """
 
     _tasks: asyncio.TaskGroup
     _running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to be a member, without waiting for a manager.
+        """Begin to join, without waiting for a manager.
 
         Raises:
-            RuntimeError: It was one before: a membership begins once.
+            RuntimeError: It was a member before: a daemon joins once.
 
         """
         if self._running is not None:
@@ -149,7 +152,7 @@ class AsyncDaemon(BaseDaemon):
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._running is not None:
             await self._leave(self._running, forget=_is_orderly(kind))
-        # What the block raised is its caller's business: the task group would wrap it.
+        # Without the block's own exception: the task group would wrap it.
         await self._tasks.__aexit__(None, None, None)
         await self._peers.close()
 
@@ -166,11 +169,11 @@ class AsyncDaemon(BaseDaemon):
         timeout_s: float = TIMEOUT_S,
         request_id: str | None = None,
     ) -> Answer:
-        """Run one command of the manager over the stream that reports.
+        """Run one command of the manager over the report stream.
 
-        ``words`` may be one text, split at blanks. Promises and errors are those of
+        ``words`` may be one string, split at blanks. Guarantees and errors are those of
         ``AsyncClient.execute``: a mutating command is applied at most once. Until a manager
-        takes the daemon's reports it waits, ``timeout_s`` at most.
+        takes the daemon's reports the command waits, ``timeout_s`` at most.
 
         Raises:
             UnreachableError: No manager in time; not started; the membership is over.
@@ -188,8 +191,8 @@ class Daemon(BaseDaemon):
 
     No method waits for a manager, except ``execute`` and ``wait_joined``, which have limits. All
     daemons and clients of a process share one loop in one thread (docs/adr/0014). A daemon
-    belongs to the process that started it: in one forked from that, it counts and reports
-    nothing. Fork first, then join.
+    belongs to the process that started it; in a forked process it does nothing. Fork first, then
+    join.
     """
 
     _future: Future[None] | None = None
@@ -206,12 +209,12 @@ class Daemon(BaseDaemon):
         self.close(forget=_is_orderly(kind))
 
     def start(self) -> None:
-        """Begin to be a member, without waiting for a manager. What the block's beginning does.
+        """Begin to join, without waiting for a manager; entering the block does the same.
 
-        Does nothing to a member.
+        Has no effect on a daemon that is started already.
 
         Raises:
-            RuntimeError: It was closed, or started before a fork: a membership begins once.
+            RuntimeError: It was closed, or started before a fork: a daemon joins once.
             UnreachableError: This process was forked from one that had blocking clients.
 
         """
@@ -227,7 +230,10 @@ class Daemon(BaseDaemon):
             raise RuntimeError(f"{self.name} {what}: make another daemon")
 
     def close(self, *, forget: bool = True) -> None:
-        """Stop reporting, within ``CLOSE_S``; with ``forget`` for good, else it will be missed."""
+        """Stop reporting, within ``CLOSE_S``.
+
+        With ``forget`` the manager removes the daemon; otherwise it reports it as stale.
+        """
         if self._future is None or not self._in_own_process():
             return
         self._closed = True
@@ -260,7 +266,7 @@ class Daemon(BaseDaemon):
         )
 
     def _in_own_process(self) -> bool:
-        # The loop's thread does not exist in a forked process: nothing would ever answer.
+        # A fork copies no threads: without the loop's thread every call would wait for ever.
         return self._process == os.getpid()
 
     async def _run(self) -> None:
@@ -272,5 +278,5 @@ class Daemon(BaseDaemon):
 
 
 def _is_orderly(kind: type[BaseException] | None) -> bool:
-    """Whether a block's end was meant: Ctrl-C and ``sys.exit`` are, what it raised is not."""
+    """Whether a block ended on purpose: by itself, Ctrl-C or ``sys.exit``, not by an exception."""
     return kind is None or not issubclass(kind, Exception)

@@ -1,16 +1,14 @@
-"""Commands that a program answers: what ``tell <type>.<id> ...`` reaches.
+"""Commands that a program answers: the targets of ``tell <type>.<id> ...``.
 
-Words are matched as the manager matches those of its own commands, with the same errors. Nothing
-that a handler does reaches further than its own answer.
+Words are matched as the manager matches those of its own commands, with the same errors. A
+handler that fails spoils its own answer and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import inspect
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -23,13 +21,14 @@ from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
 from mgr.report_limits import COMMAND_MAX, COMMANDS_MAX
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
+from mgr.text import encodable, traceback_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ANSWER_BYTES_MAX: Final = 4 << 20
 CLOSEST_MAX: Final = 5
 INPUT: Final = "inbuf"
-"""The parameter that takes what ``-i FILE`` holds."""
+"""The parameter that takes the content of ``-i FILE``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Handler:
     """The parameters of ``call``; None if it takes any."""
 
     def arguments(self, request: ExecuteRequest) -> dict[str, Any]:
-        """What ``call`` is given for ``request``.
+        """Return the arguments of ``call`` for ``request``.
 
         Raises:
             InvalidArgumentError: Words or values do not fit.
@@ -58,42 +57,44 @@ class Handler:
                 found[INPUT] = request.input.decode()
             except UnicodeDecodeError:
                 raise InvalidArgumentError("the input is not UTF-8") from None
-        own = self.parameters
-        return {name: value for name, value in found.items() if own is None or name in own}
+        taken = self.parameters
+        return {name: value for name, value in found.items() if taken is None or name in taken}
 
 
 class Handlers:
     """The commands of one program."""
 
     def __init__(self, thread: SerialThread) -> None:
-        """Run plain functions on ``thread``; coroutine functions run on the loop."""
+        """Run plain functions on ``thread``, coroutine functions on the loop."""
         self._thread = thread
         self._handlers: dict[str, Handler] = {}
         self.version = 0
         """Grows with each command that is added."""
 
     def add(self, descriptor: str, help: str = "", *, perm: str = "rw") -> Callable[[F], F]:  # noqa: A002 - as in ceph-mgr's
-        """Make the decorated function answer ``descriptor``; it is returned as it is.
+        """Make the decorated function answer ``descriptor``; the function is returned unchanged.
 
         It is called with the command's arguments by name and returns ``(retval, stdout,
-        stderr)``, a text, or nothing.
+        stderr)``, a string, or None.
 
         Raises:
-            InvalidArgumentError: The descriptor cannot be read, or there are 256 commands.
-            TypeError: The function does not take the arguments, or needs others.
+            InvalidArgumentError: The descriptor is invalid, or there are 256 commands already.
+            TypeError: The function does not take the arguments, or requires others.
 
         """
         signature = Signature.parse(descriptor)
         text = signature.to_text()
         if not all(map(is_encodable, (text, help, perm))):
-            raise InvalidArgumentError(f"command {descriptor!a}: half a character cannot be sent")
+            raise InvalidArgumentError(
+                f"command {descriptor!a}: it holds a lone surrogate, which UTF-8 cannot encode"
+            )
         if len(text) > COMMAND_MAX or not text.isprintable():
             raise InvalidArgumentError(
-                f"command {text[:60]!a}: {COMMAND_MAX} printable characters at most are taken"
+                f"command {text[:60]!a}: use at most {COMMAND_MAX} printable characters"
             )
         if signature.prefix not in self._handlers and len(self._handlers) >= COMMANDS_MAX:
             raise InvalidArgumentError(
-                f"command '{signature.prefix}': {COMMANDS_MAX} others are there, which is the most"
+                f"command '{signature.prefix}': a program has at most {COMMANDS_MAX} commands"
             )
 
         def decorate(function: F) -> F:
@@ -105,7 +106,7 @@ class Handlers:
         return decorate
 
     def descriptions(self) -> list[CommandDescription]:
-        """What the manager is told of them."""
+        """Return the descriptions that the manager gets."""
         return [
             CommandDescription(signature=each.signature.to_text(), help=each.help, perm=each.perm)
             # A copy: a thread of the program may add one meanwhile.
@@ -113,12 +114,10 @@ class Handlers:
         ]
 
     async def answer(self, request: ExecuteRequest, *, timeout_s: float) -> ExecuteResponse:
-        """Run what ``request`` asks for. Every failure is an answer, whatever it is.
+        """Run the handler of ``request`` and return its answer; every failure becomes an answer.
 
-        Only the end of the task that waits here, and Ctrl-C, are not the handler's.
-
-
-        ``timeout_s`` bounds the waiting, not the handler: a thread cannot be stopped.
+        Only the cancellation of the waiting task and Ctrl-C are raised: they are not the
+        handler's. ``timeout_s`` limits the waiting, not the handler: a thread cannot be stopped.
         """
         limit = asyncio.timeout(timeout_s)
         try:
@@ -129,12 +128,13 @@ class Handlers:
         except MgrError as error:
             return _refusal(error.errno, str(error))
         except BaseException as error:
-            # The edge of the program's code. A SystemExit would end the loop of all daemons.
+            # The edge of the program's code, so BaseException: a SystemExit of a handler would
+            # end the loop of all daemons.
             if _ends_own_task(error) or is_ctrl_c(error):
                 raise
             if limit.expired():
                 return _refusal(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
-            return _refusal(errno.EINVAL, _traceback(error))
+            return _refusal(errno.EINVAL, traceback_of(error))
 
     def _find(self, words: list[str]) -> Handler:
         for count in range(len(words), 0, -1):
@@ -153,17 +153,17 @@ class Handlers:
 
 
 def _ends_own_task(error: BaseException) -> bool:
-    """Whether it ends this task; a handler may as well have met a task that was cancelled."""
+    """Whether ``error`` ends this task; a handler may also have awaited a cancelled task."""
     task = asyncio.current_task()
     cancelled = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
     return bool(cancelled) or isinstance(error, GeneratorExit)
 
 
 def _parameters(function: Callable[..., Any], signature: Signature) -> frozenset[str] | None:
-    """The names ``function`` takes; None for any.
+    """Return the names of the parameters of ``function``; None if it takes any.
 
     Raises:
-        TypeError: The command could never be answered by it.
+        TypeError: The parameters do not fit the arguments of the command.
 
     """
     found = inspect.signature(function).parameters.values()
@@ -195,23 +195,13 @@ def _response(result: Any) -> ExecuteResponse:
             return _refusal(
                 errno.EINVAL,
                 f"the handler returned a {type(result).__name__} instead of "
-                "(retval: int, stdout: str, stderr: str), a text, or nothing",
+                "(retval: int, stdout: str, stderr: str), a string, or None",
             )
-    data = stdout.encode(errors="replace")
+    data = encodable(stdout).encode()
     if len(data) + len(stderr) > ANSWER_BYTES_MAX:
         return _refusal(errno.EFBIG, f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
-    return ExecuteResponse(retval=retval, stdout=data, stderr=_encodable(stderr))
+    return ExecuteResponse(retval=retval, stdout=data, stderr=encodable(stderr))
 
 
 def _refusal(number: int, text: str) -> ExecuteResponse:
-    return ExecuteResponse(retval=-number, stderr=_encodable(text))
-
-
-def _encodable(text: str) -> str:
-    return text.encode(errors="replace").decode()
-
-
-def _traceback(error: BaseException) -> str:
-    with contextlib.suppress(Exception):
-        return "".join(traceback.format_exception(error))
-    return f"{type(error).__name__}, which cannot be shown"
+    return ExecuteResponse(retval=-number, stderr=encodable(text))

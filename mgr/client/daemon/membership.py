@@ -1,7 +1,7 @@
-"""A program's membership: joined to the active, whoever that is, until it leaves or is replaced.
+"""Keeps a program joined to the active manager until the program leaves or is replaced.
 
-Nothing here waits for a manager at the program's cost. While nobody answers, nothing piles up:
-counters go on counting, and whoever leads next is told everything anew.
+The program never waits for a manager, and nothing piles up while no manager answers: counters go
+on counting, and the next active gets the complete state.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tenacity import wait_exponential_jitter
 
-from mgr.client.absence import RetryLog
 from mgr.client.daemon.program import Program
 from mgr.client.daemon.report_session import ReopenStreamError, ReportSession
 from mgr.client.daemon.report_stream import ReportStream
-from mgr.client.leader_search import LeaderHint, LeaderSearch, wait_at_most
+from mgr.client.leader_search import LeaderHint, LeaderSearch, newest, wait_at_most
 from mgr.client.messages import Answer
 from mgr.client.peers import Peers
 from mgr.client.pending import PendingCommands, Stream
@@ -37,36 +36,40 @@ from mgr.errors import (
     ReportRefusedError,
     UnreachableError,
 )
+from mgr.retry_log import RetryLog
 from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.cluster_pb2 import ReportRequest
 from mgr.rpc.v1.command_pb2 import SessionRequest
+from mgr.waiting import Broadcast
 
 SETTLE_S: Final = 0.1
-"""Before the first opening: a program says its commands and counters in its first lines."""
+"""Pause before the first join: a program declares commands and counters in its first lines."""
 LEAVE_S: Final = 2.0
 """How long leaving may take."""
 REJOIN_WITHIN_S: Final = 1.0
-"""The spread of arrivals, until a manager says another one."""
+"""The time over which daemons spread their joins, until a manager configures another one."""
 REJOIN_WITHIN_S_MAX: Final = 600.0
 REFUSED_PAUSE_S: Final = 30.0
-"""What a manager refuses it will refuse again: the author must act, not the program."""
+"""Pause after a refusal: a manager will refuse the same again until the author changes it."""
 SHORT_STREAM_S: Final = 10.0
-"""A stream that did not live so long counts as a failure: the next pause is longer."""
+"""A stream that lived for less counts as a failure: the next pause is longer."""
 PAUSE_S_MAX: Final = 5.0
 SEARCH_PAUSE: Final = wait_exponential_jitter(multiplier=0.05, max=PAUSE_S_MAX, jitter=0.1)
-"""Between two questions to one manager. A fleet that waits must not be a load."""
+"""Pause between two questions to one manager: a waiting fleet must not be a load."""
 REFUSAL_ERRORS: Final = (InvalidArgumentError, NotAuthorizedError, ReportRefusedError)
 OVERLOAD_ERRORS: Final = (InternalError, OverloadedError)
-"""What a server says that sheds calls because too many come at once."""
+"""Errors of a server that sheds calls because too many come at once."""
+
+NO_ACTIVE: Final = "no active manager is found, goes on looking: %s"
 
 log = logging.getLogger(__name__)
 
 
 class ManagerConnector(Protocol):
-    """The way to the managers."""
+    """Connections to the managers."""
 
     def search(self) -> AbstractAsyncContextManager[LeaderSearch]:
-        """Look for the active, as long as the block lasts."""
+        """Search for the active while the block lasts."""
         ...
 
     def report(self, address: str) -> Stream:
@@ -75,14 +78,14 @@ class ManagerConnector(Protocol):
 
 
 class PeerConnector:
-    """The road by way of known managers."""
+    """Connections by the channels of ``Peers``."""
 
     def __init__(self, peers: Peers) -> None:
-        """Ask ``peers``."""
+        """Connect to ``peers``."""
         self._peers = peers
 
     def search(self) -> AbstractAsyncContextManager[LeaderSearch]:
-        """Look for the active."""
+        """Search for the active."""
         return LeaderSearch(self._peers, pause=SEARCH_PAUSE)
 
     def report(self, address: str) -> Stream:
@@ -92,18 +95,18 @@ class PeerConnector:
 
 @dataclass
 class Backoff:
-    """How long to wait before the next attempt."""
+    """Pauses before the next attempt to join."""
 
     uniform: Callable[[float, float], float] = random.uniform
     rejoin_within_s: float = REJOIN_WITHIN_S
     _failures: int = field(default=0, init=False)
 
     def spread_s(self) -> float:
-        """A random part of the span in which a fleet arrives."""
+        """Return a random part of the time over which the fleet spreads its joins."""
         return self.uniform(0, self.rejoin_within_s)
 
     def after_failure_s(self, error: MgrError) -> float:
-        """The pause after an attempt that brought nothing: longer each time, up to a limit."""
+        """Return the pause after a failed attempt: longer each time, up to ``PAUSE_S_MAX``."""
         if isinstance(error, REFUSAL_ERRORS):
             return self.after_refusal_s()
         if isinstance(error, OVERLOAD_ERRORS):
@@ -113,11 +116,11 @@ class Backoff:
         return self.uniform(longest_s / 2, longest_s)
 
     def after_refusal_s(self) -> float:
-        """The pause after what would only be the same again."""
+        """Return the pause after a refusal that would only be repeated."""
         return self.uniform(REFUSED_PAUSE_S / 2, REFUSED_PAUSE_S)
 
     def after_stream_s(self, error: MgrError, lived_s: float) -> float:
-        """The pause after a stream that lived so long."""
+        """Return the pause after a stream that lived for ``lived_s``."""
         if lived_s >= SHORT_STREAM_S:
             self._failures = 0
             return self.spread_s()
@@ -125,7 +128,7 @@ class Backoff:
 
 
 class _RetryElsewhereError(Exception):
-    """This manager is no help now."""
+    """This manager does not take the program's reports now; another one may."""
 
     def __init__(self, error: MgrError) -> None:
         super().__init__(str(error))
@@ -133,10 +136,10 @@ class _RetryElsewhereError(Exception):
 
 
 class Membership:
-    """Keeps one program a member.
+    """Keeps one program a member of the fleet.
 
     Attributes:
-        replaced: Another program has its name; this one has stopped.
+        replaced: Another program joined under the same name; this one has stopped.
 
     """
 
@@ -147,7 +150,7 @@ class Membership:
         *,
         backoff: Backoff | None = None,
     ) -> None:
-        """Join for ``program`` by way of ``connector``; nothing happens before ``run``."""
+        """Join ``program`` to managers reached by ``connector``; nothing happens before ``run``."""
         self.replaced = False
         self._program = program
         self._connector = connector
@@ -157,20 +160,20 @@ class Membership:
         self._was_member = False
         self._leaving = False
         self._unhelpful: dict[str, str] = {}
-        self._changed = asyncio.Event()
+        self._changed = Broadcast()
         self._over = False
         self._tasks = asyncio.TaskGroup()
-        # From the start: a command may be a program's first word, before ``run`` has its turn.
+        # Made here, not in ``run``: a program may execute a command before ``run`` begins.
         self._pending = PendingCommands(_send_call, self._tasks)
         self._report_session: ReportSession | None = None
 
     @property
     def joined(self) -> bool:
-        """Whether a manager takes its reports now."""
+        """Whether a manager takes the program's reports now."""
         return self._report_session is not None
 
     async def run(self) -> None:
-        """Be a member until replaced; ``leave`` ends it earlier. Once, and not again."""
+        """Keep the program joined until it is replaced or leaves. Can be called only once."""
         try:
             async with self._tasks:
                 await asyncio.sleep(SETTLE_S)
@@ -185,9 +188,9 @@ class Membership:
         await self._changed.wait()
 
     async def leave(self, running: asyncio.Task[None], *, forget: bool) -> None:
-        """Say what was counted last, then end ``running``; in at most ``LEAVE_S``.
+        """Send a last report, then end the task ``running``; in at most ``LEAVE_S``.
 
-        With ``forget`` it is for good; else the program will be missed.
+        With ``forget`` the manager removes the daemon; otherwise it will report it as stale.
         """
         self._leaving = True
         if self._report_session is not None:
@@ -196,7 +199,7 @@ class Membership:
                 async with asyncio.timeout(LEAVE_S):
                     await asyncio.wait([running])
         running.cancel()
-        # Cancelled before its first turn, ``run`` does not even begin.
+        # Not left to ``run``: a task cancelled before its first step never enters it.
         self._end()
 
     async def execute(
@@ -208,9 +211,9 @@ class Membership:
         timeout_s: float,
         request_id: str | None,
     ) -> Answer:
-        """Run one command of the manager, over the stream that reports.
+        """Run one command of the manager, over the report stream.
 
-        Until there is one the command waits, within its limit.
+        Until there is a stream the command waits, ``timeout_s`` at most.
 
         Raises:
             UnreachableError: The membership is over, or ended while the command waited.
@@ -233,10 +236,10 @@ class Membership:
         self._notify()
 
     def _not_member_error(self) -> UnreachableError:
-        return UnreachableError(f"{self._program.name} is no member any more")
+        return UnreachableError(f"{self._program.name} is no longer a member: make another daemon")
 
     async def _join_and_serve(self) -> float:
-        """Join, and be a member until the stream ends; how long to pause then."""
+        """Join and report until the stream ends; return how long to pause before the next join."""
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         error: MgrError
@@ -246,8 +249,8 @@ class Membership:
             error = await self._serve(stream)
         except MgrError as refused:
             error = refused
-        except Exception:  # the edge of the program, which must not end for our faults
-            log.exception("the membership failed", extra={"daemon": self._program.name})
+        except Exception:  # a fault of this library must not end the program
+            log.exception("membership failed, rejoining", extra={"daemon": self._program.name})
             return self._backoff.after_refusal_s()
         return self._pause_after(error, loop.time() - begun_s)
 
@@ -257,7 +260,7 @@ class Membership:
         if isinstance(error, ReplacedError):
             self.replaced = True
             log.error(
-                "replaced: another program has joined under this name; this one reports no more",
+                "daemon replaced: another program joined under this name; reporting has stopped",
                 extra={"daemon": self._program.name},
             )
             return 0
@@ -267,7 +270,7 @@ class Membership:
         level = logging.ERROR if isinstance(error, REFUSAL_ERRORS) else logging.WARNING
         log.log(
             level,
-            "the active manager is lost; rejoins by itself",
+            "active manager lost, rejoining",
             extra={"daemon": self._program.name, "why": str(error)},
         )
         return self._backoff.after_stream_s(error, lived_s)
@@ -275,20 +278,20 @@ class Membership:
     # -- joining ----------------------------------------------------------------------------
 
     async def _join(self) -> ReportStream:
-        """Open a stream to the active, however long that takes; that it takes long is logged.
+        """Open a stream to the active, however long that takes; a long search is logged.
 
         Raises:
-            ReplacedError: The name is another program's.
-            InvalidArgumentError: It is refused as it is.
-            NotAuthorizedError: Its certificate is not good for joining under this name.
-            ReportRefusedError: As the first.
+            ReplacedError: Another program joined under this name.
+            InvalidArgumentError: The manager refuses the opening message.
+            NotAuthorizedError: The certificate does not allow joining under this name.
+            ReportRefusedError: As ``InvalidArgumentError``.
 
         """
         if (hint := self._choose_leader(None)) is not None:
             with contextlib.suppress(_RetryElsewhereError):
                 return await self._open(hint)
         now = asyncio.get_running_loop().time
-        retry_log = RetryLog(self._program.name, now())
+        retry_log = RetryLog(log, now(), daemon=self._program.name)
         async with self._connector.search() as search:
             self._unhelpful = search.unhelpful
             pause_s, tried = PAUSE_S_MAX, 0
@@ -297,29 +300,29 @@ class Membership:
                 await wait_at_most(pause_s, search, tried)
                 leader = self._choose_leader(search.best)
                 if leader is None:
-                    retry_log.failing(now(), search.unhelpful)
+                    retry_log.failing(now(), NO_ACTIVE, _reasons(search.unhelpful))
                     continue
                 waited_s = now() - begun_s
                 if waited_s > self._backoff.rejoin_within_s:
-                    # The whole fleet waited for this one, and hears of it in this moment. Also of
-                    # the same term: an active may be suspended for longer than streams wait.
+                    # The whole fleet waited for this manager and finds it at the same moment, so
+                    # the joins are spread. Also in the same term: an active may have been
+                    # suspended for longer than streams wait.
                     await asyncio.sleep(self._backoff.spread_s())
                 try:
                     stream = await self._open(leader)
                 except _RetryElsewhereError as elsewhere:
-                    retry_log.failing(now(), search.unhelpful)
+                    retry_log.failing(now(), NO_ACTIVE, _reasons(search.unhelpful))
                     tried = leader.term
                     pause_s = self._backoff.after_failure_s(elsewhere.error)
                     begun_s = now()
                 else:
-                    retry_log.recovered(now(), leader.address)
+                    retry_log.recovered(now(), "an active manager is found: %s", leader.address)
                     return stream
 
     def _choose_leader(self, found: LeaderHint | None) -> LeaderHint | None:
-        """Whom to ask: who was hinted at, once, or ``found``."""
+        """Return the newer of ``found`` and the last hint, which is used only once."""
         hint, self._hint = self._hint, None
-        known = [seen for seen in (hint, found) if seen is not None]
-        return max(known, key=lambda seen: seen.term, default=None)
+        return newest(hint, found)
 
     async def _open(self, leader: LeaderHint) -> ReportStream:
         stream = ReportStream(self._connector.report(leader.address), leader)
@@ -337,7 +340,7 @@ class Membership:
         return stream
 
     def _remember_hint(self, error: MgrError) -> None:
-        """Remember whom a manager named instead of itself."""
+        """Remember the leader that a manager named instead of itself."""
         if isinstance(error, NotActiveError) and error.active_address:
             self._hint = LeaderHint(error.term, error.active_address, error.active_name)
 
@@ -357,13 +360,13 @@ class Membership:
         return opening
 
     async def _serve(self, stream: ReportStream) -> MgrError:
-        """Report until the stream ends; why it did."""
+        """Report until the stream ends; return why it ended."""
         session = self._report_session = ReportSession(
             stream, self._config, self._program, self._pending
         )
         self._was_member = True
         fields = {"daemon": self._program.name, "manager": stream.leader.address}
-        log.info("joined", extra={**fields, "term": self._config.term})
+        log.info("daemon joined", extra={**fields, "term": self._config.term})
         self._notify()
         try:
             return await session.run()
@@ -374,8 +377,13 @@ class Membership:
             self._notify()
 
     def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.notify()
+
+
+def _reasons(unhelpful: Mapping[str, str]) -> str:
+    # In the message itself, not in fields: a program's own log seldom shows fields, and its author
+    # has nothing else to go by when an address is wrong or certificates do not fit.
+    return "; ".join(f"{address}: {why}" for address, why in sorted(unhelpful.items()))
 
 
 async def _send_call(stream: ReportStream, message: SessionRequest) -> None:

@@ -1,4 +1,4 @@
-"""What a program says to the fleet and answers: the part of a daemon that needs no connection."""
+"""Counters, status and commands of a program: the part of a daemon that needs no connection."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CounterOptions(TypedDict, total=False):
-    """What may be said of any counter.
+    """Options of any counter.
 
     Attributes:
         description: One line for people.
-        unit: ``bytes``, ``seconds`` or nothing.
+        unit: ``bytes``, ``seconds`` or empty.
         priority: 10 critical, 8 interesting (the default), 5 useful, 2 uninteresting, 0 for
-            debugging. The manager says below which it wants none.
+            debugging. The manager configures the lowest priority that is reported.
         nick: A few letters for the head of a column.
-        group: What its path begins with; the daemon's type unless said.
+        group: First part of its path; the daemon's type by default.
 
     """
 
@@ -39,7 +39,7 @@ class CounterOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonIdentity:
-    """Who joins."""
+    """The identity with which a daemon joins."""
 
     type: str
     id: str
@@ -67,11 +67,11 @@ class Program:
         metadata: Mapping[str, object] | None,
         on_replaced: Callable[[], None] | None,
     ) -> None:
-        """Be ``<type>.<id>``.
+        """Make the program ``<type>.<id>``.
 
         Raises:
-            InvalidArgumentError: No daemon may be called so; host, version or metadata are too
-                long, or hold a control character.
+            InvalidArgumentError: Type or id is invalid; host, version or metadata are too long,
+                or hold a control character.
 
         """
         check_name(type, id)
@@ -96,7 +96,7 @@ class Program:
 
     @property
     def name(self) -> str:
-        """``type.id``, as ``tell`` takes it."""
+        """``type.id``, as in the command ``tell``."""
         return self.identity.name
 
     # -- counters ---------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Program:
     def counter(
         self, name: str, labels: Mapping[str, str] | None = None, **options: Unpack[CounterOptions]
     ) -> Counter:
-        """What only grows. Asked for again with the same labels, the same is returned."""
+        """Return the counter of that name and labels, made at the first call; it only grows."""
         return self.counters.get(Counter, name, labels, **options)
 
     def gauge(
@@ -115,9 +115,10 @@ class Program:
         function: Callable[[], float] | None = None,
         **options: Unpack[CounterOptions],
     ) -> Gauge:
-        """What goes up and down; with ``function``, what that returns when a report is made.
+        """Return the gauge of that name and labels, made at the first call; it goes up and down.
 
-        Functions are called on a thread of their own. A report waits a second for them at most.
+        With ``function`` its value is what ``function`` returns for each report. Functions are
+        called on a thread of their own. A report waits one second for them at most.
         """
         gauge = self.counters.get(Gauge, name, labels, **options)
         if function is not None:
@@ -127,7 +128,7 @@ class Program:
     def average(
         self, name: str, labels: Mapping[str, str] | None = None, **options: Unpack[CounterOptions]
     ) -> Average:
-        """The average of what is observed, and how often."""
+        """Return the average of that name and labels: the sum and the number of observations."""
         return self.counters.get(Average, name, labels, **options)
 
     def histogram(
@@ -138,39 +139,39 @@ class Program:
         bounds: Iterable[float],
         **options: Unpack[CounterOptions],
     ) -> Histogram:
-        """How many observations fell between which ``bounds``."""
+        """Return the histogram of that name and labels: observations counted by ``bounds``."""
         return self.counters.get(
             Histogram, name, labels, bounds=tuple(map(float, bounds)), **options
         )
 
-    # -- how it stands ----------------------------------------------------------------------
+    # -- state ------------------------------------------------------------------------------
 
     @property
     def status(self) -> StatusTexts:
-        """A text for each thing worth knowing: ``daemon.status["state"] = "ok"``."""
+        """Status texts by name: ``daemon.status["state"] = "ok"``."""
         return self.reported_state.status
 
     @property
     def task_status(self) -> StatusTexts:
-        """The same for what it is busy with."""
+        """Status texts of running tasks, by the task's name."""
         return self.reported_state.task_status
 
     def health_metric(self, type: str, value: int, summary: str = "") -> None:  # noqa: A002 - its name on the wire
         """Raise the health check ``type`` while ``value``, summed over the fleet, is above 0.
 
         Raises:
-            InvalidArgumentError: Type, value or summary cannot be, as in ``set_metric``;
-                what was said before stays.
+            InvalidArgumentError: Type, value or summary is invalid, as in ``set_metric``; the
+                metric is not changed.
 
         """
         self.reported_state.set_metric(type, value, summary)
 
     def devices(self, devices: Iterable[Device]) -> None:
-        """Say which devices it uses, instead of those it said before.
+        """Replace the list of devices that the program uses.
 
         Raises:
             InvalidArgumentError: More than 512, one without an id, a text above 255 characters
-                or with a control character, a wear level beyond 0 to 1. What was said stays.
+                or with a control character, a wear level outside 0 to 1. The list is not changed.
 
         """
         self.reported_state.devices = tuple(devices)
@@ -180,14 +181,14 @@ class Program:
     def command(self, descriptor: str, help: str = "", *, perm: str = "rw") -> Callable[[F], F]:  # noqa: A002 - as in ceph-mgr's
         """Make the decorated function answer ``tell <type>.<id> <descriptor's words>``.
 
-        ``cache drop name=what,type=CephString`` are two words and an argument, in the language of
+        ``cache drop name=what,type=CephString`` is two words and an argument, in the language of
         the manager's own commands. The function is called with the arguments by name, and with
-        ``inbuf`` if it has such a parameter; it returns ``(retval, stdout, stderr)``, a text, or
-        nothing. Plain functions run one after another on a thread of their own, coroutines on the
-        loop. What it raises is answered as ``-EINVAL`` with the traceback.
+        ``inbuf`` if it has such a parameter; it returns ``(retval, stdout, stderr)``, a string, or
+        None. Plain functions run one after another on a thread of their own, coroutine functions
+        on the loop. An exception is answered as ``-EINVAL`` with the traceback.
 
         Raises:
-            InvalidArgumentError: The descriptor cannot be read, or there are 256 commands.
+            InvalidArgumentError: The descriptor is invalid, or there are 256 commands already.
             TypeError: The function does not take these arguments.
 
         """

@@ -1,4 +1,4 @@
-"""One joined stream: reports go out with every period, commands come in, until it ends."""
+"""Runs one joined stream until it ends: sends a report every period and answers commands."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mgr.rpc.v1.command_pb2 import ExecuteResponse
 
 PERIOD_S_MIN: Final = 0.05
 SAMPLE_S: Final = 1.0
-"""How long a report waits for the functions of gauges; then it goes with their last values."""
+"""How long a report waits for the functions of gauges; then it carries their last values."""
 COMMANDS_MAX: Final = 64
-"""Under way at once, of one manager."""
+"""How many commands of one manager may run at once."""
 
 
 class ReopenStreamError(MgrError):
-    """Not lost: this stream was ended to open another one, which says more."""
+    """The stream was ended here, on purpose, in order to open another one."""
 
 
 class ReportSession:
-    """What happens on one stream between its opening and its end.
+    """The work on one stream between its opening and its end.
 
     Attributes:
-        config: What the manager wants, by its last word.
+        config: The last configuration that the manager sent.
 
     """
 
@@ -44,7 +44,7 @@ class ReportSession:
         program: Program,
         pending: PendingCommands[ReportStream],
     ) -> None:
-        """Speak over ``stream``, as the manager wants it: ``config``."""
+        """Report on ``stream``, at first as ``config`` asks for; nothing happens before ``run``."""
         self._stream = stream
         self.config = config
         self._program = program
@@ -57,12 +57,15 @@ class ReportSession:
         self._under_way: set[asyncio.Task[None]] = set()
 
     def leave(self, *, forget: bool) -> None:
-        """Say what was counted last, then end the stream in good order."""
+        """Send a last report, then end the stream in good order.
+
+        With ``forget`` the manager is asked to remove the daemon.
+        """
         self._leaving, self._forget = True, forget
         self._report_now.set()
 
     async def run(self) -> MgrError:
-        """Attend until the stream ends; why it did."""
+        """Report and answer commands until the stream ends; return why it ended."""
         async with asyncio.TaskGroup() as tasks:
             self._start(tasks, self._stream.write_out())
             self._start(tasks, self._report())
@@ -70,14 +73,15 @@ class ReportSession:
             try:
                 while (message := await self._stream.read()) is not None:
                     self._on_message(message, tasks)
-                why = await self._stream.error()
+                error = await self._stream.error()
             finally:
                 self._pending.stream = None
                 for task in self._under_way:
                     task.cancel()
                 self._stream.call.cancel()
-        self._pending.stream_lost(self._stream, self._stream.leader, why)
-        return why
+        # After the tasks have ended, so that no command is sent on this stream any more.
+        self._pending.stream_lost(self._stream, self._stream.leader, error)
+        return error
 
     def _start(self, tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, None]) -> None:
         task = tasks.create_task(work)
@@ -111,11 +115,12 @@ class ReportSession:
         self._stream.finish()
 
     async def _sample(self) -> None:
-        """Ask the functions of gauges, on a thread: they are the program's and may take long."""
+        """Call the functions of gauges, on a thread: they are the program's and may take long."""
         gauges = self._program.counters.function_gauges()
         if not gauges:
             return
-        # Still asking since the last report, or too slow for this one: it goes without.
+        # If the thread is still busy for the last report, or too slow for this one, the report
+        # carries the last values.
         with contextlib.suppress(OverloadedError, TimeoutError):
             async with asyncio.timeout(SAMPLE_S):
                 await self._program.gauge_thread.submit(lambda: _sample_gauges(gauges))
@@ -133,10 +138,10 @@ class ReportSession:
             case "command":
                 self._start(tasks, self._run_command(message.command))
             case "answer" if not self._pending.resolve(message.answer, self._stream.leader):
-                # It leads no more, as it says itself: all that is open is asked elsewhere.
-                self._stream.abort(ReopenStreamError("the manager answers no more commands"))
+                # The manager does not lead any more: all open commands go to another one.
+                self._stream.abort(ReopenStreamError("the manager does not answer commands"))
             case _:
-                pass  # a newer manager's: not for us
+                pass  # a message that only newer clients understand
 
     async def _run_command(self, command: DaemonCommand) -> None:
         timeout_s = command.timeout.ToNanoseconds() / 1e9

@@ -1,4 +1,4 @@
-"""One stream between a daemon and the active: what is to be said waits here, bounded."""
+"""One stream between a daemon and the active, with a bounded queue of messages to send."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mgr.rpc.status import error_of
 from mgr.rpc.v1.cluster_pb2 import ReportRequest, ReportResponse
 
 OPEN_S: Final = 5.0
-"""A manager that leads answers an opening within milliseconds."""
+"""How long to wait for the first answer: an active manager sends it within milliseconds."""
 STUCK_S: Final = 15.0
-"""A manager that takes nothing for so long is given up, though its host answers pings."""
+"""A stream on which one write takes so long is aborted, even if the host answers pings."""
 QUEUE_MAX: Final = 256
 
 
@@ -25,13 +25,13 @@ class ReportStream:
     """A stream on which ``send`` never waits.
 
     Attributes:
-        call: What carries it.
+        call: The gRPC call.
         leader: The manager at its other end.
 
     """
 
     def __init__(self, stream: Stream, leader: LeaderHint) -> None:
-        """Speak over ``stream``, which is just opened."""
+        """Send and read on ``stream``, which was just made."""
         self.call = stream
         self.leader = leader
         self._queue: asyncio.Queue[ReportRequest | None] = asyncio.Queue(QUEUE_MAX)
@@ -42,10 +42,10 @@ class ReportStream:
         return self.call.done()
 
     async def open(self, message: ReportRequest) -> ReportResponse:
-        """Say the first message; the first answer.
+        """Send the first message and return the first answer.
 
         Raises:
-            MgrError: What it was refused with; ``UnreachableError`` if nothing was said.
+            MgrError: The manager refused it; ``UnreachableError`` if it did not answer.
 
         """
         try:
@@ -63,21 +63,22 @@ class ReportStream:
         return answer
 
     def send(self, message: ReportRequest) -> None:
-        """Send ``message`` behind those that wait."""
+        """Queue ``message``; if the queue is full, abort the stream."""
         self._put(message)
 
     def finish(self) -> None:
-        """Say no more than what waits already."""
+        """End the sending side after the messages that are queued."""
         self._put(None)
 
     def abort(self, error: MgrError) -> None:
-        """End the stream, now; ``error`` is what ``read`` and ``error`` say of it."""
+        """End the stream now; ``error()`` returns ``error`` from then on."""
+        # The first error is the cause; what follows is its consequence.
         self._abort_error = self._abort_error or error
         self.call.cancel()
 
     async def write_out(self) -> None:
-        """Send what waits, until ``finish`` or the stream's end; the body of a task."""
-        # A failure is the reader's to see.
+        """Write queued messages until ``finish`` or the end of the stream; the body of a task."""
+        # The reader sees a failed write as the end of the stream.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             try:
                 while (message := await self._queue.get()) is not None:
@@ -85,16 +86,17 @@ class ReportStream:
                         await self.call.write(message)
                 await self.call.done_writing()
             except TimeoutError:
-                self.abort(UnreachableError(f"takes nothing since {STUCK_S:g} s"))
+                self.abort(UnreachableError(f"the manager took no message for {STUCK_S:g} s"))
 
     async def read(self) -> ReportResponse | None:
-        """What comes next; None once the stream is over."""
+        """Return the next message; None once the stream is over."""
         try:
             message = await self.call.read()
         except grpc.aio.AioRpcError:
             return None
         except asyncio.CancelledError:
-            # gRPC's way of saying that the stream was cancelled here, by ``abort``.
+            # gRPC raises this where ``abort`` cancelled the stream. If this task itself is being
+            # cancelled, the error has to go on.
             task = asyncio.current_task()
             if self._abort_error is None or (task is not None and task.cancelling()):
                 raise
@@ -102,7 +104,7 @@ class ReportStream:
         return message if isinstance(message, ReportResponse) else None
 
     async def error(self) -> MgrError:
-        """Why the stream is over."""
+        """Return why the stream is over."""
         if self._abort_error is not None:
             return self._abort_error
         try:
@@ -121,4 +123,4 @@ class ReportStream:
         try:
             self._queue.put_nowait(message)
         except asyncio.QueueFull:
-            self.abort(UnreachableError(f"leaves {QUEUE_MAX} messages unread"))
+            self.abort(UnreachableError(f"the manager left {QUEUE_MAX} messages unread"))

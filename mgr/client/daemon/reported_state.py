@@ -1,6 +1,6 @@
-"""How a program stands, beside its counters: status, tasks, health metrics, devices.
+"""State that a program reports beside its counters: status, tasks, health metrics, devices.
 
-Each is said again only after it changed, and all of it to every manager that is new.
+Each is sent again only after it changed, and all of it at the beginning of each stream.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mgr.report_limits import DEVICES_MAX, METRICS_MAX
 
 
 class StatusTexts(MutableMapping[str, str]):
-    """Short texts by name, for any thread. ``version`` grows with each change of what is said."""
+    """Short texts by name, safe for any thread. ``version`` grows with each change."""
 
     def __init__(self, what: str) -> None:
-        """Be empty; ``what`` they are is for errors."""
+        """Begin without texts; ``what`` names them in errors."""
         self.version = 0
         self._what = what
         self._bytes = 0
@@ -30,11 +30,11 @@ class StatusTexts(MutableMapping[str, str]):
         return self._texts[name]
 
     def __setitem__(self, name: str, text: object) -> None:
-        """Say ``text``, whatever it is, as ``str`` writes it.
+        """Set ``text``, converted by ``str``.
 
         Raises:
-            InvalidArgumentError: A control character other than a tab and the end of a line, or
-                more than 16 KiB of names and texts. What was said before stays.
+            InvalidArgumentError: A control character other than tabs and line ends, or more than
+                16 KiB of names and texts. The text before stays.
 
         """
         name, shown = str(name), str(text)
@@ -59,14 +59,14 @@ class StatusTexts(MutableMapping[str, str]):
         return len(self._texts)
 
     def copy(self) -> dict[str, str]:
-        """What is said now."""
+        """Return the texts as a plain dict."""
         with self._lock:
             return dict(self._texts)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthMetric:
-    """A number that the manager's health adds up over all daemons."""
+    """A number that the manager's health checks add up over all daemons."""
 
     type: str
     value: int
@@ -78,11 +78,12 @@ class Device:
     """A disk that the program uses.
 
     Attributes:
-        id: Vendor, model and serial number: unique in the world.
-        name: Where the host has it: ``sda``.
-        path: The way that does not change: ``/dev/disk/by-id/...``.
-        wear_level: From 0, new, to 1, worn out; None where nobody knows.
-        daemons: Those of this host that use it, as ``type.id``; empty: who reports it.
+        id: Vendor, model and serial number: globally unique.
+        name: Its name on the host: ``sda``.
+        path: A path that does not change: ``/dev/disk/by-id/...``.
+        wear_level: From 0 (new) to 1 (worn out); None if unknown.
+        daemons: Daemons of this host that use it, as ``type.id``; if empty, the one that
+            reports it.
 
     """
 
@@ -94,11 +95,11 @@ class Device:
 
 
 class ReportedState:
-    """What a program says of itself; any thread may change it at any time.
+    """The reported state of one program; any thread may change it at any time.
 
     Attributes:
-        status: A word for each thing worth knowing: ``state``, ``role``, ...
-        task_status: The same for what it is busy with.
+        status: Status texts by name: ``state``, ``role``, ...
+        task_status: Status texts of running tasks, by the task's name.
         metrics_version: Grows with each change of ``metrics``.
         devices_version: Grows with each change of ``devices``.
 
@@ -114,12 +115,12 @@ class ReportedState:
         self._lock = threading.RLock()
 
     def set_metric(self, type: str, value: int, summary: str = "") -> None:  # noqa: A002 - its name on the wire
-        """Raise the check ``type`` while ``value`` is above 0; 0 takes it back.
+        """Raise the check ``type`` while ``value`` is above 0; 0 clears it.
 
         Raises:
             InvalidArgumentError: The type is not up to 63 capital letters, digits and ``_``, or
                 begins with ``MGR_``; the value is negative or has more than 64 bits; the summary
-                is no line of at most 255 characters; there are 32 others.
+                is not one line of at most 255 characters; there are 32 others.
 
         """
         metric = HealthMetric(type, metric_value(type, value), summary)
@@ -128,7 +129,7 @@ class ReportedState:
             before = self._metrics.get(type)
             if before is None and metric.value and len(self._metrics) >= METRICS_MAX:
                 raise InvalidArgumentError(
-                    f"health metric {type}: {METRICS_MAX} others are raised, which is the most"
+                    f"health metric {type}: {METRICS_MAX} others are raised, clear one first"
                 )
             if metric.value:
                 self._metrics[type] = metric
@@ -138,30 +139,30 @@ class ReportedState:
 
     @property
     def metrics(self) -> tuple[HealthMetric, ...]:
-        """The metrics above 0."""
+        """All metrics above 0."""
         with self._lock:
             return tuple(self._metrics.values())
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """The devices it uses."""
+        """The devices that the program uses."""
         return self._devices
 
     @devices.setter
     def devices(self, devices: Iterable[Device]) -> None:
         chosen = tuple(map(_normalized, devices))
         if len(chosen) > DEVICES_MAX:
-            raise InvalidArgumentError(f"{len(chosen)} devices, at most {DEVICES_MAX} are taken")
+            raise InvalidArgumentError(f"{len(chosen)} devices, report at most {DEVICES_MAX}")
         with self._lock:
             self.devices_version += chosen != self._devices
             self._devices = chosen
 
 
 def _normalized(device: Device) -> Device:
-    """``device`` as it can be sent, whatever sorts of numbers and lists it was made of.
+    """Return ``device`` with the types that can be sent: a float and a tuple of strings.
 
     Raises:
-        InvalidArgumentError: It cannot be.
+        InvalidArgumentError: A field is invalid.
 
     """
     what = f"device {device.id!a}"
@@ -175,7 +176,7 @@ def _normalized(device: Device) -> Device:
 
 def _names(what: str, names: Any) -> tuple[str, ...]:
     if isinstance(names, str):
-        raise InvalidArgumentError(f"{what}: daemons are several names, not one text")
+        raise InvalidArgumentError(f"{what}: daemons must be a list of names, not one string")
     return tuple(names)
 
 
@@ -187,5 +188,5 @@ def _wear_level(what: str, level: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= 1:
-        raise InvalidArgumentError(f"{what}: a wear level is from 0 to 1, not {level!a}")
+        raise InvalidArgumentError(f"{what}: use a wear level from 0 to 1, not {level!a}")
     return number

@@ -1,6 +1,6 @@
-"""What one stream is told: which counters there are, their values, and what changed beside them.
+"""Composes the messages of one stream: declarations of counters, their values, changed state.
 
-Made anew for each stream, so that a manager that is new is told everything.
+Each stream has its own ``Reporter``, so that a new manager gets everything.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ UNITS: Final = {
     "bytes": cluster_pb2.COUNTER_UNIT_BYTES,
     "seconds": cluster_pb2.COUNTER_UNIT_SECONDS,
 }
-RETIRED_SHARE: Final = 8
-"""All is declared anew once one in so many is retired; until then those keep their last value."""
-RETIRED_REPORTS_MAX: Final = 12
-"""And at the latest after so many reports: a minute."""
+REMOVED_SHARE: Final = 8
+"""All counters are declared again once more than one in so many is removed; until then the removed
+ones are reported with their last value."""
+REMOVED_REPORTS_MAX: Final = 12
+"""All counters are declared again after so many reports with a removed one: a minute."""
 
 
 class Reporter:
     """Composes the messages of one stream."""
 
     def __init__(self, counters: Counters, state: ReportedState) -> None:
-        """Read ``counters`` and ``state`` each time, and remember what was said of them."""
+        """Report ``counters`` and ``state``; both are read for each message."""
         self._counters = counters
         self._state = state
         self._declared: list[Series] = []
@@ -43,7 +44,7 @@ class Reporter:
         self._declare_all = True
         self._old_reports = 0
         self._sequence = 0
-        # A new manager needs no telling that there is nothing: what is empty is not said at first.
+        # Versions begin at 0, so what is still empty is left out of the first report.
         self._sent_versions = {"status": 0, "task_status": 0, "metrics": 0, "devices": 0}
 
     def set_lowest_priority(self, lowest_priority: int) -> None:
@@ -53,28 +54,28 @@ class Reporter:
             self._declare_all = True
 
     def declare(self) -> cluster_pb2.Declare | None:
-        """What must be declared before the next report; None if nothing."""
+        """Return what must be declared before the next report; None if nothing."""
         wanted = [
             each for each in self._counters.live() if each.spec.priority >= self._lowest_priority
         ]
-        retired = len(self._declared) - len(self._known.intersection(wanted))
-        self._old_reports = self._old_reports + 1 if retired else 0
+        removed = len(self._declared) - len(self._known.intersection(wanted))
+        self._old_reports = self._old_reports + 1 if removed else 0
         added = [each for each in wanted if each not in self._known]
-        crowded = retired * RETIRED_SHARE > len(self._declared)
-        # Retired ones count for the manager until it is told: with what is new, they may be too
-        # many, while those that are left are not.
-        crowded = crowded or bool(retired and added and _too_many([*self._declared, *added]))
-        if self._declare_all or crowded or self._old_reports > RETIRED_REPORTS_MAX:
+        too_many = removed * REMOVED_SHARE > len(self._declared)
+        # The manager counts removed ones until all are declared again: together with the new ones
+        # they may be above its limit, though the remaining ones are not.
+        too_many = too_many or bool(removed and added and _too_many([*self._declared, *added]))
+        if self._declare_all or too_many or self._old_reports > REMOVED_REPORTS_MAX:
             nothing_declared = not self._declared and not wanted
             self._declared, self._known = wanted, set(wanted)
             self._declare_all, self._old_reports = False, 0
-            return None if nothing_declared else _declaration(wanted, anew=True)
+            return None if nothing_declared else _declaration(wanted, replace=True)
         self._declared += added
         self._known.update(added)
-        return _declaration(added, anew=False) if added else None
+        return _declaration(added, replace=False) if added else None
 
     def report(self) -> cluster_pb2.Report:
-        """The values of all that is declared, and what changed since the last report."""
+        """Return the values of all declared counters, and the state changed since the last one."""
         self._sequence += 1
         report = cluster_pb2.Report(sequence=self._sequence)
         for series in self._declared:
@@ -95,7 +96,8 @@ class Reporter:
         return report
 
     def _is_changed(self, what: str, version: int) -> bool:
-        # The version is read before what it stands for: a change in between is said twice.
+        # The caller reads the version before the data: a change in between is sent twice, never
+        # lost.
         changed = version != self._sent_versions[what]
         self._sent_versions[what] = version
         return changed
@@ -106,8 +108,9 @@ def _too_many(series: Sequence[Series]) -> bool:
     return len(series) > COUNTERS_MAX or width > VALUES_EACH * COUNTERS_MAX
 
 
-def _declaration(series: Iterable[Series], *, anew: bool) -> cluster_pb2.Declare:
-    return cluster_pb2.Declare(anew=anew, counters=[_counter(each) for each in series])
+def _declaration(series: Iterable[Series], *, replace: bool) -> cluster_pb2.Declare:
+    """Declare ``series``, instead of all before it with ``replace``, else in addition."""
+    return cluster_pb2.Declare(anew=replace, counters=[_counter(each) for each in series])
 
 
 def _counter(series: Series) -> cluster_pb2.CounterDeclaration:

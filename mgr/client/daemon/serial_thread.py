@@ -1,4 +1,4 @@
-"""A thread for what a program's own code does: it may take long, and the loop must not."""
+"""A thread that runs a program's own code, which may take long and must not block the loop."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ QUEUE_MAX: Final = 64
 
 
 class SerialThread:
-    """Runs one thing after another on a thread of its own, which starts with the first.
+    """Runs calls one after another on a thread of its own, which starts with the first call.
 
-    A daemon thread: a handler that never returns must not keep the program from ending.
+    It is a daemon thread: a handler that never returns must not keep the program from ending.
     """
 
     def __init__(self, name: str, *, queue_max: int = QUEUE_MAX) -> None:
-        """Let at most ``queue_max`` things wait."""
+        """Name the thread ``name``; at most ``queue_max`` calls may wait."""
         self._name = name
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(queue_max)
         self._thread: threading.Thread | None = None
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """Run ``call`` soon; on the loop. What nobody waits for any more is not begun.
+        """Queue ``call`` and return the future of its result; must be called on the loop.
+
+        A call whose future is cancelled before its turn is skipped.
 
         Raises:
-            OverloadedError: Too much is waiting. It is not run.
+            OverloadedError: The queue is full. The call is not run.
 
         """
         loop = asyncio.get_running_loop()
@@ -47,7 +49,7 @@ class SerialThread:
                 settle = functools.partial(future.set_result, call())
             except BaseException as caught:  # noqa: BLE001 - the program's code may raise anything
                 settle = functools.partial(future.set_exception, as_exception(caught))
-            # The loop may be closed by now: then nobody waits either.
+            # The loop may be closed by now; then no task waits for the result either.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_unless_cancelled, future, settle)
 
@@ -61,7 +63,7 @@ class SerialThread:
         return future
 
     def close(self) -> None:
-        """Begin nothing that still waits. What is under way is not waited for."""
+        """Drop the calls that wait and end the thread; the running call is not waited for."""
         with contextlib.suppress(queue.Empty):
             while True:
                 self._queue.get_nowait()
@@ -78,13 +80,13 @@ def _unless_cancelled(future: asyncio.Future[Any], settle: Callable[[], None]) -
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Whether the user raised it and not the code: signals arrive on the main thread."""
+    """Whether the user caused ``error``, not the code: signals arrive on the main thread."""
     here = threading.current_thread() is threading.main_thread()
     return here and isinstance(error, KeyboardInterrupt)
 
 
 def as_exception(error: BaseException) -> Exception:
-    """``error``, or what says the same: ``SystemExit`` and the like would end a loop."""
+    """Return ``error``, or a RuntimeError for it: ``SystemExit`` and the like would end a loop."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

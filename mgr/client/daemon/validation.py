@@ -1,6 +1,7 @@
-"""What a program may say, refused where it is said: the manager would end the whole stream for it.
+"""Checks of a program's values at the call that sets them.
 
-The rules are the manager's (``mgr.report_limits``); so the error meets its author, and nobody else.
+The rules are the manager's (``mgr.report_limits``), which would end the whole stream for an invalid
+value. Checked here, the error is raised in the line of code that caused it.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ VALUE_MAX: Final = (1 << 64) - 1
 
 
 def check_name(kind: str, ident: str) -> None:
-    """See that a daemon may be called ``<kind>.<ident>``."""
+    """Raise InvalidArgumentError unless a daemon may be called ``<kind>.<ident>``."""
     if not is_name(kind, ident):
         raise InvalidArgumentError(
-            f"no daemon can be called {kind}.{ident}: a type is letters, digits, '_' and '-', at "
-            f"most 64 of them, not {RESERVED!r}; an id at most {ID_MAX} printable characters "
-            "without blanks and slashes"
+            f"invalid daemon name {kind}.{ident}: a type is at most 64 letters, digits, '_' and "
+            f"'-', not {RESERVED!r}; an id is at most {ID_MAX} printable characters without "
+            "blanks and slashes"
         )
 
 
 def check_text(what: str, text: Any) -> None:
-    """See that ``text`` is one short line."""
+    """Raise InvalidArgumentError unless ``text`` is one short printable line."""
     if not isinstance(text, str) or not is_text(text):
         raise InvalidArgumentError(
             f"{what} {_quoted(text)}: use a text of at most {TEXT_MAX} printable characters"
@@ -47,7 +48,7 @@ def check_text(what: str, text: Any) -> None:
 
 
 def check_description(what: str, text: Any) -> None:
-    """See that ``text`` can be sent, and is no book."""
+    """Raise InvalidArgumentError if ``text`` is too long or cannot be encoded."""
     if not isinstance(text, str) or len(text) > DESCRIPTION_MAX or not is_encodable(text):
         raise InvalidArgumentError(
             f"{what} {_quoted(text)}: use a text of at most {DESCRIPTION_MAX} characters"
@@ -55,34 +56,35 @@ def check_description(what: str, text: Any) -> None:
 
 
 def bytes_of(what: str, name: str, text: str) -> int:
-    """How much of ``TEXTS_BYTES_MAX`` the two take; see that they can be printed."""
+    """Return how many bytes of ``TEXTS_BYTES_MAX`` the two take; raise if one is not printable."""
     if not is_printable(name) or not is_printable(text):
-        # Half of a surrogate pair is none: so what passes can be encoded.
+        # A lone surrogate is not printable either, so the two can be encoded below.
         raise InvalidArgumentError(
             f"{what} {_quoted(name)}: {_quoted(text)} holds control characters "
-            "other than tabs and ends of lines"
+            "other than tabs and line ends"
         )
     return len(name.encode()) + len(text.encode())
 
 
 def check_bytes(what: str, count: int) -> None:
-    """See that names and texts together are not too much."""
+    """Raise InvalidArgumentError if names and texts take more than ``TEXTS_BYTES_MAX``."""
     if count > TEXTS_BYTES_MAX:
         raise InvalidArgumentError(
-            f"{what}: {count} bytes of names and texts, at most {TEXTS_BYTES_MAX} are taken"
+            f"{what}: {count} bytes of names and texts, use at most {TEXTS_BYTES_MAX}"
         )
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
-    """See that it is small and can be printed."""
+    """Raise InvalidArgumentError if ``metadata`` is too large or not printable."""
     check_bytes("metadata", sum(bytes_of("metadata", *pair) for pair in metadata.items()))
 
 
 def metric_value(kind: str, value: Any) -> int:
-    """The value of a health metric, if both can be."""
+    """Return the value of a health metric as an int; raise if type or value is invalid."""
     if not is_metric(kind):
         raise InvalidArgumentError(
-            f"health metric {_quoted(kind)}: its type is {METRIC.pattern}, not {OUR_CHECKS}..."
+            f"health metric {_quoted(kind)}: use a type that matches {METRIC.pattern} and does "
+            f"not begin with {OUR_CHECKS}"
         )
     try:
         number = int(value)
@@ -90,21 +92,21 @@ def metric_value(kind: str, value: Any) -> int:
         number = -1
     if not 0 <= number <= VALUE_MAX:
         raise InvalidArgumentError(
-            f"health metric {kind}: its value is from 0 to 2**64 - 1, not {_quoted(value)}"
+            f"health metric {kind}: use a value from 0 to 2**64 - 1, not {_quoted(value)}"
         )
     return number
 
 
 def check_priority(what: str, priority: Any) -> None:
-    """See that it is one."""
+    """Raise InvalidArgumentError unless ``priority`` is an integer from 0 to 10."""
     if not isinstance(priority, int) or not 0 <= priority <= PRIORITY_MAX:
         raise InvalidArgumentError(
-            f"{what}: a priority is from 0 to {PRIORITY_MAX}, not {_quoted(priority)}"
+            f"{what}: use a priority from 0 to {PRIORITY_MAX}, not {_quoted(priority)}"
         )
 
 
 def is_encodable(text: str) -> bool:
-    """Whether it can be sent at all: a lone half of a surrogate pair cannot."""
+    """Whether ``text`` can be sent: a lone surrogate has no UTF-8 encoding."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,1 +1,1 @@
-"""The manager's own commands, one noun a file."""
+"""Built-in commands of the manager, one file for each noun."""

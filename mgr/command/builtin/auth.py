@@ -1,4 +1,4 @@
-"""``auth``: who may do what, by the name in a client's certificate (docs/adr/0032)."""
+"""Commands ``auth``: capabilities of clients, by the name in the certificate (docs/adr/0032)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from mgr.errors import NotFoundError, NotPermittedError
 
 CLIENT = "name=client,type=CephString"
 CHANGES = "rwx"
-"""More than ``rw``: who may change everything else may not for that reason give himself more."""
+"""Permission to change capabilities. More than ``rw``: a client that may change everything else
+must not be able to extend its own capabilities."""
 ALL = "allow *"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Auth(context)
     return [
         builtin("auth ls", "list all capabilities", "r", noun.ls),
         builtin(f"auth get {CLIENT}", "show the capabilities of a client", "r", noun.get),
-        builtin("auth whoami", "show who asks, and what that client may do", "", noun.whoami),
+        builtin("auth whoami", "show this client's name and capabilities", "", noun.whoami),
         builtin(
             f"auth caps {CLIENT} name=caps,type=CephString",
-            "let a client ('*': all others) do what <caps> say: 'allow r', 'profile daemon', ...",
+            "set the capabilities of a client ('*': all others): 'allow r', 'profile daemon', ...",
             CHANGES,
             noun.caps,
         ),
@@ -71,7 +72,7 @@ class _Auth:
     async def rm(self, call: Call) -> Reply:
         client, entries = valid_client_name(call["client"]), self._entries()
         if client not in entries:
-            # A put of unknown outcome may still be on its way.
+            # Deleted all the same: an earlier put with an unknown outcome may still take effect.
             await self._context.fenced.delete(self._context.keys.access_of(client))
             return Reply(note=f"client '{client}' has no capabilities of its own")
         del entries[client]
@@ -80,7 +81,7 @@ class _Auth:
         return self._changed(call.caller, f"client '{client}' has no capabilities of its own now")
 
     def _check(self, caller: Caller, entries: Mapping[str, str]) -> None:
-        """Refuse a table that binds nobody, and one that shuts out who writes it."""
+        """Refuse a table that would bind no client, or that would lock out its author."""
         if caller.name is None:
             if caller.address:
                 raise NotPermittedError(
@@ -95,12 +96,12 @@ class _Auth:
                 f"capabilities: give yourself '{ALL}' first"
             )
 
-    def _changed(self, caller: Caller, what: str) -> Reply:
+    def _changed(self, caller: Caller, change: str) -> Reply:
         by = f"client '{caller.name}'" if caller.name else "a module"
-        line = f"{what} (by {by})"
+        line = f"{change} (by {by})"
         name = f"mgr.{self._context.manager_id}"
         self._context.log.add(line, name=name, priority=Priority.SECURITY, channel=AUDIT_CHANNEL)
-        return Reply(note=what)
+        return Reply(note=change)
 
     def _entries(self) -> dict[str, str]:
         return dict(self._context.access.entries())

@@ -1,4 +1,4 @@
-"""What a built-in command is, and the runner that runs them on the event loop."""
+"""Declaration of built-in commands, and the runner that runs them on the event loop."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mgr.errors import (
 )
 
 REFUSALS: Final = (InvalidArgumentError, NotFoundError, NotPermittedError, ConflictError)
-"""Errors that are a command's "no": it ran, changed nothing, and says why."""
+"""Errors with which a command refuses: it ran, changed nothing, and the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a handler is given: the validated arguments, what ``-i`` held, and who asks."""
+    """Input of a handler: the validated arguments, the content of ``-i FILE``, and the caller."""
 
     arguments: Mapping[str, Any]
     inbuf: str = ""
@@ -34,20 +34,20 @@ class Call:
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The argument, or ``default`` where it was not given."""
+        """Return the argument, or ``default`` if it was not given."""
         return self.arguments.get(name, default)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a handler says.
+    """Result of a handler.
 
     Attributes:
-        data: For every format; None: nothing.
-        plain: For people; None: the data as pretty JSON.
+        data: The data for every format; None: no data.
+        plain: The text for the plain format; None: the data as pretty JSON.
         note: A sentence beside the data (stderr).
         retval: 0 or a negative errno.
-        raw: Given out as it is if the format is plain: not even a newline is added.
+        raw: Whether the plain text is sent unchanged, without an added newline.
 
     """
 
@@ -63,7 +63,7 @@ Handler = Callable[[Call], Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class BuiltinCommand:
-    """A command of the manager itself and what answers it."""
+    """A built-in command and its handler."""
 
     command: Command
     handler: Handler
@@ -72,13 +72,13 @@ class BuiltinCommand:
 def builtin(
     signature: str, text: str, perm: str, handler: Handler, *, once: bool = False
 ) -> BuiltinCommand:
-    """Declare a command; with ``once``, running it twice is not as good as running it once."""
+    """Declare a command; ``once`` marks one that is not idempotent and must not be run again."""
     command = Command(Signature.parse(signature), text, perm, idempotent=not once)
     return BuiltinCommand(command, handler)
 
 
 def alias(signature: str, of: BuiltinCommand) -> BuiltinCommand:
-    """An older name of a command: works, and is left out of help."""
+    """Declare a deprecated name of a command: it works, and help does not show it."""
     command = Command(
         Signature.parse(signature),
         f"{of.command.help} (deprecated: use '{of.command.prefix}')",
@@ -90,19 +90,19 @@ def alias(signature: str, of: BuiltinCommand) -> BuiltinCommand:
 
 
 class Builtins:
-    """The manager's own commands: a ``Runner``, always ready. Handlers run on the event loop."""
+    """``Runner`` of the built-in commands, always ready. Handlers run on the event loop."""
 
     def __init__(self, commands: Iterable[BuiltinCommand]) -> None:
-        """Run these; each prefix once."""
+        """Run ``commands``, each of which has its own prefix."""
         self._handlers = {each.command.prefix: each for each in commands}
 
     @property
     def commands(self) -> list[Command]:
-        """What to put into the registry."""
+        """The commands to put into the registry."""
         return [each.command for each in self._handlers.values()]
 
     async def ready(self, *, until_s: float) -> None:
-        """At once."""
+        """Return at once."""
 
     async def run(
         self,
@@ -113,7 +113,7 @@ class Builtins:
         deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
         caller: Caller = INTERNAL_CALLER,
     ) -> Answer:
-        """Run the handler; the format is checked first, so that a bad one changes nothing."""
+        """Run the handler. The format is checked first, so that an invalid one changes nothing."""
         try:
             form = checked_format(arguments.get("format"))
             reply = await self._handlers[command.prefix].handler(Call(arguments, inbuf, caller))

@@ -1,4 +1,4 @@
-"""Every command of the manager itself, from all nouns."""
+"""List of all built-in commands, collected from all nouns."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ NOUNS = (
 
 
 def builtins(context: BuiltinContext) -> Builtins:
-    """The runner of all built-in commands; its ``commands`` go into the registry as ``mgr``."""
+    """Return the runner of all built-in commands; they go into the registry as module ``mgr``."""
     return Builtins(command for noun in NOUNS for command in noun.commands(context))

@@ -1,4 +1,4 @@
-"""``config``: options of the manager and its modules, by section."""
+"""Commands ``config``: options of the manager and its modules, by section."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mgr.store.api import Delete
 
 WHO = "name=who,type=CephString"
 LOG_DEFAULT = 10
-"""Versions that `config log` shows where no number is given."""
+"""Versions that `config log` shows if no number is given."""
 HEADINGS = ("WHO", "MASK", "LEVEL", "OPTION", "VALUE", "RO")
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Config(context)
     return [
         builtin(
@@ -55,13 +55,13 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
         ),
         builtin(
             f"config show {WHO} name=key,type=CephString,req=false",
-            "Show the configuration that holds for a daemon",
+            "Show the configuration in effect for a daemon",
             "r",
             noun.show,
         ),
         builtin(
             f"config show-with-defaults {WHO}",
-            "Show the configuration that holds for a daemon, defaults included",
+            "Show the configuration in effect for a daemon, defaults included",
             "r",
             noun.show_with_defaults,
         ),
@@ -87,7 +87,7 @@ class _Config:
     async def rm(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
         sections_of(who)
-        # Also if it is not there: an earlier write may be under way without an answer.
+        # Deleted even if absent: an earlier write with an unknown outcome may still take effect.
         await self._context.history.commit([Delete(self._context.keys.option(who, name))])
         return Reply()
 
@@ -167,19 +167,19 @@ class _Config:
     async def reset(self, call: Call) -> Reply:
         if await self._context.history.reset(call["num"]):
             return Reply()
-        return Reply(note=f"what held after version {call['num']} holds now")
+        return Reply(note=f"the options already equal version {call['num']}: nothing changed")
 
     async def assimilate(self, call: Call) -> Reply:
-        puts, left = [], []
+        puts, rejected = [], []
         for line in read_conf(call.inbuf):
             try:
                 puts.append(self._values.prepare(*line, known_types=self._known_types()))
             except InvalidArgumentError:
-                left.append(line)
+                rejected.append(line)
         if puts:
-            # All or nothing, and one version to go back behind.
+            # In one transaction: all or nothing, and one version for `config reset`.
             await self._context.history.ensure(puts, "assimilate-conf")
-        text = write_conf(left)
+        text = write_conf(rejected)
         return Reply(text, plain=text.rstrip("\n"))
 
     async def minimal_conf(self, _call: Call) -> Reply:
@@ -187,13 +187,13 @@ class _Config:
         records = self._context.mirror.list(self._context.keys.managers).values()
         presences = [found for each in records if (found := decode(each.value, Presence))]
         addresses = " ".join(sorted(each.grpc_address for each in presences))
-        # The managers stand where Ceph has its monitors: whom a client asks first.
+        # The managers take the place of Ceph's monitors: the first contact of a client.
         lines = [("global", "fsid", fsid), ("global", "mon_host", addresses)]
         text = f"# minimal ceph.conf for {fsid}\n{write_conf(lines)}"
         return Reply(text, plain=text.rstrip("\n"))
 
     def _known_types(self) -> frozenset[str]:
-        """The kinds of daemons that joined the cluster."""
+        """Return the types of the daemons that joined the cluster."""
         prefix = self._context.keys.daemons
         found = self._context.mirror.list(prefix)
         return frozenset(key.removeprefix(prefix).partition(".")[0] for key in found)
@@ -257,13 +257,13 @@ def _history_commands(noun: _Config) -> list[BuiltinCommand]:
         ),
         builtin(
             "config assimilate-conf",
-            "Assimilate options from a conf (-i FILE), and return what could not be",
+            "Assimilate options from a conf (-i FILE), and return those that could not be",
             "rw",
             noun.assimilate,
         ),
         builtin(
             "config generate-minimal-conf",
-            "Generate a minimal conf: what the cluster is called and where it is reached",
+            "Generate a minimal conf: the cluster's id and the addresses of its managers",
             "r",
             noun.minimal_conf,
         ),
@@ -275,7 +275,7 @@ def _normal(name: str) -> str:
 
 
 def _change(change: OptionChange) -> dict[str, str]:
-    # A section belongs to the name here, as in Ceph.
+    # The section is part of the name here, as in Ceph.
     shown = {"name": f"{change.section}/{change.name}"}
     if change.previous is not None:
         shown["previous_value"] = change.previous

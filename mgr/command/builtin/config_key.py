@@ -1,4 +1,4 @@
-"""``config-key``: the key/value store. A module's key ``k`` is ``mgr/<module>/k`` here."""
+"""Commands ``config-key``: the key/value store. A module's key ``k`` is ``mgr/<module>/k`` here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mgr.config.kv import ENTRY_BYTES_MAX, checked_key, checked_value
 from mgr.config.manager_options import ENTRY_LIMIT
 from mgr.errors import NotFoundError
 
-# Keys and values are of any alphabet: a CephString would take ASCII only.
+# Keys and values may have any characters; a CephString accepts ASCII only.
 KEY = "name=key,type=CephObjectname"
 VALUE = "name=val,type=CephObjectname,req=false"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _ConfigKey(context)
     put = builtin(f"config-key set {KEY} {VALUE}", "set <key> to value <val>", "rw", noun.set)
     remove = builtin(f"config-key rm {KEY}", "rm <key>", "rw", noun.rm)
@@ -57,7 +57,7 @@ class _ConfigKey:
 
     async def rm(self, call: Call) -> Reply:
         key = checked_key(call["key"])
-        # Also where it is absent: a put of unknown outcome may still be on its way.
+        # Deleted even if absent: an earlier put with an unknown outcome may still take effect.
         await self._context.fenced.delete(self._context.keys.entry(key))
         return Reply(note="key deleted")
 

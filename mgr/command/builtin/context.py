@@ -1,8 +1,8 @@
-"""What the manager's own commands work with: the collaborators, and no behaviour."""
+"""Context of the built-in commands: their collaborators, without behaviour of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,48 +16,8 @@ from mgr.command.registry import Registry
 from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
-from mgr.store import computed
-from mgr.store.api import NO_LEASE, Grant, LeaseId, Record, Revision
+from mgr.store.api import FencedWriter, Grant, Reader
 from mgr.store.keys import Keys
-
-
-class View(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> dict[str, Record]:
-        """Every key that begins with ``prefix``, in key order."""
-        ...
-
-    def age_s(self) -> float:
-        """Seconds since it was last proven current."""
-        ...
-
-
-class Writer(computed.FencedWriter, Protocol):
-    """Writes that end with the term: ``mgr.store.fenced``."""
-
-    @property
-    def term(self) -> Revision:
-        """That term."""
-        ...
-
-    async def put(self, key: str, value: str, lease: LeaseId = NO_LEASE) -> Revision:
-        """Write one key."""
-        ...
-
-    async def delete(self, key: str) -> Revision:
-        """Remove one key."""
-        ...
-
-    async def read_settled(
-        self, keys: Sequence[str] = (), prefixes: Sequence[str] = ()
-    ) -> Mapping[str, Record]:
-        """Return what stands there, whatever was sent before; the mirror shows it then."""
-        ...
 
 
 class Leases(Protocol):
@@ -70,16 +30,16 @@ class Leases(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleInfo:
-    """A module that this manager has on disk.
+    """A module on this manager's disk.
 
     Attributes:
-        always_on: It runs unless it is forced off; it cannot be disabled.
-        can_run: What its ``can_run`` said, or it could be imported at all.
-        error: Why it cannot run, or why it failed; empty if all is well.
-        default_enabled: It is enabled where no record says otherwise.
-        blocked_by: The earlier instance that did not stop, for which it is not started; or empty.
+        always_on: Whether it runs unless it is forced off; it cannot be disabled.
+        can_run: Whether it could be imported, and its ``can_run`` returned True.
+        error: Why it cannot run, or why it failed; empty if neither.
+        default_enabled: Whether it is enabled if no record decides it.
+        blocked_by: The earlier instance that did not stop and so prevents the start; or empty.
         effects: Where it acts: ``external``, ``store`` or ``none``.
-        effects_source: Who says so: ``operator``, ``module``, ``table`` or ``nobody``.
+        effects_source: Origin of ``effects``: ``operator``, ``module``, ``table`` or ``nobody``.
 
     """
 
@@ -95,11 +55,11 @@ class ModuleInfo:
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """A module whose files were imported anew.
+    """Result of importing a module's files again.
 
     Attributes:
-        runs: It is to run, and does so or is about to.
-        digest: Tells its files from others.
+        runs: Whether the module runs or is about to.
+        digest: Digest of its files.
 
     """
 
@@ -108,14 +68,14 @@ class ReloadResult:
 
 
 class ModuleCatalogue(Protocol):
-    """The modules on this manager's disk."""
+    """Lists and reloads the modules on this manager's disk."""
 
     def modules(self) -> Mapping[str, ModuleInfo]:
-        """Every module by name, enabled or not."""
+        """Return every module by name, enabled or not."""
         ...
 
     async def reload(self, name: str) -> ReloadResult:
-        """Import a module's files as they are now.
+        """Import the current files of a module.
 
         Raises:
             InvalidArgumentError: They cannot be imported; nothing changed.
@@ -128,7 +88,7 @@ class Resign(Protocol):
     """Gives up leadership."""
 
     async def __call__(self, *, reason: str, successor: str = "") -> None:
-        """Ask the guard to hand over, to ``successor`` if named. Returns before it has begun.
+        """Ask the guard to hand over, to ``successor`` if named. Returns before this has begun.
 
         Raises:
             NotFoundError: ``successor`` is no warm standby.
@@ -139,10 +99,10 @@ class Resign(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltinContext:
-    """The collaborators of the built-in commands, made by the active's role.
+    """Collaborators of the built-in commands, created by the active role.
 
     Attributes:
-        version: Of this manager, as ``version`` prints it.
+        version: This manager's version, as the command ``version`` prints it.
         mgr_map: Makes the document that ``get('mgr_map')`` returns.
 
     """
@@ -150,8 +110,8 @@ class BuiltinContext:
     manager_id: str
     version: str
     keys: Keys
-    mirror: View
-    fenced: Writer
+    mirror: Reader
+    fenced: FencedWriter
     leases: Leases
     config: ConfigValues
     history: ConfigHistory

@@ -1,4 +1,4 @@
-"""``daemon``, ``node``, ``service`` and ``tell``: the fleet, as operators see it."""
+"""Commands ``daemon``, ``node``, ``service`` and ``tell``: the fleet of daemons."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 
 TELL_TIMEOUT_S: Final = 30.0
-"""A daemon that does not answer a command for so long is given up."""
+"""Time to wait for a daemon's answer to a command."""
 MANAGERS: Final = "mgr"
 EVERY: Final = "all"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of these nouns."""
+    """Return the commands of these nouns."""
     noun = _Daemons(context)
     return [
         builtin(
@@ -34,7 +34,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
         ),
         builtin(
             "daemon rm name=name,type=CephString",
-            "forget a daemon (<type>.<id>) that does not report any more",
+            "remove a daemon (<type>.<id>) that does not report any more",
             "rw",
             noun.rm,
         ),
@@ -122,9 +122,10 @@ class _Daemons:
     async def tell(self, call: Call) -> Reply:
         daemon = self._find(call["target"])
         if daemon.stream is None:
-            last = _stamp(daemon.reported_at) or "not yet heard of by this manager"
+            last = _stamp(daemon.reported_at) or "none to this manager yet"
             return Reply(
-                retval=-errno.EHOSTUNREACH, note=f"{daemon.name} is away; last report: {last}"
+                retval=-errno.EHOSTUNREACH,
+                note=f"{daemon.name} is not connected; last report: {last}",
             )
         command = DaemonCommand(call["args"], _typed(call.get("typed", "")), call.inbuf.encode())
         answer = await daemon.stream.run_command(command, timeout_s=TELL_TIMEOUT_S)

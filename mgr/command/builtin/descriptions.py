@@ -1,4 +1,4 @@
-"""``get_command_descriptions``: every command, in the form that Ceph's clients read."""
+"""Command ``get_command_descriptions``: every command, in the form that Ceph's clients read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mgr.command.registry import BUILTIN, Command
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Descriptions(context)
     return [
         builtin("get_command_descriptions", "list available commands", "r", noun.show),
@@ -23,7 +23,7 @@ class _Descriptions:
         self._registry = context.registry
 
     async def show(self, _call: Call) -> Reply:
-        # Modules first, the manager's own after them: the order in which Ceph tells them.
+        # Those of modules first, then the manager's own: the order in which Ceph lists them.
         ordered = sorted(self._registry.all(), key=lambda command: command.module == BUILTIN)
         return Reply(
             {f"cmd{number:03}": _description(command) for number, command in enumerate(ordered)}

@@ -1,4 +1,4 @@
-"""``device``: disks and the like that daemons report, and how long they are expected to last."""
+"""Commands ``device``: devices that daemons report (disks, ...), and their life expectancy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Device = dict[str, Any]
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Device(context)
     return [
         builtin("device ls", "Show devices", "r", noun.ls),
@@ -121,7 +121,7 @@ class _Device:
         def compute() -> ComputedWrite:
             record = self._context.mirror.get(key)
             fields = change(stored_device(record))
-            # Removed also if it is not there: an earlier write may be under way.
+            # Deleted even if absent: an earlier write may still take effect.
             operation = Put(key, json.dumps(fields)) if fields else Delete(key)
             return ComputedWrite([operation], [as_seen(key, record)])
 
@@ -132,7 +132,7 @@ def _parse_date(text: str) -> str:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidArgumentError(f"'{text}' is no date: say 2027-12-31") from None
+        raise InvalidArgumentError(f"'{text}' is not a date: use the form 2027-12-31") from None
     return at.replace(tzinfo=at.tzinfo or UTC).isoformat()
 
 

@@ -1,4 +1,4 @@
-"""``health``: what is wrong, and silencing what is known."""
+"""Commands ``health``: show the health checks, mute and unmute them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TTL_S_MAX = 10 * 365 * 86400
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Health(context)
     return [
         builtin(
@@ -75,22 +75,23 @@ class _Health:
 
     async def unmute(self, call: Call) -> Reply:
         code, keys = call.get("code"), self._context.keys
-        # Whether it is there or not: an earlier mute may be under way. All go at once or none.
+        # Deleted even if absent: an earlier mute with an unknown outcome may still take effect.
+        # All mutes are deleted in one write: all or none.
         removal = DeletePrefix(keys.mutes) if code is None else Delete(keys.mute(code))
         await self._context.fenced.commit([removal])
         return Reply()
 
 
 def headline(board: Board) -> str:
-    """The state and, in one line, why."""
-    why = [check.summary for code, check in board.checks.items() if code not in board.mutes]
+    """Return the health status and, in the same line, the reasons."""
+    reasons = [check.summary for code, check in board.checks.items() if code not in board.mutes]
     muted = [code for code in board.checks if code in board.mutes]
-    text = " ".join([str(board.status()), "; ".join(why)]).rstrip()
+    text = " ".join([str(board.status()), "; ".join(reasons)]).rstrip()
     return f"{text} (muted: {' '.join(muted)})" if muted else text
 
 
 def detail_lines(board: Board) -> list[str]:
-    """The headline, and each check with its details below."""
+    """Return the headline, and each check with its details below."""
     lines = [headline(board)]
     for code, check in board.checks.items():
         lines.append(f"{_muted(board.mutes, code)}[{check.severity.tag}] {code}: {check.summary}")
@@ -113,5 +114,5 @@ def _ttl_s(text: str) -> int:
     except InvalidArgumentError:
         seconds = 0
     if not 0 < seconds <= TTL_S_MAX:
-        raise InvalidArgumentError(f"not a valid duration: '{text}'; write 10m, 4h or 1d12h")
+        raise InvalidArgumentError(f"not a valid duration: '{text}'; use 10m, 4h or 1d12h")
     return seconds

@@ -1,4 +1,4 @@
-"""``log``: write to the cluster log, and read what it held last."""
+"""Commands ``log``: write to the cluster log, and show its last lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AUTHOR = "client.admin"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Log(context)
     channels = f"{ALL_CHANNELS}|{DEFAULT_CHANNEL}|{AUDIT_CHANNEL}"
     return [

@@ -1,4 +1,4 @@
-"""``mgr``: who leads, who waits, what they are, and giving up leadership."""
+"""Commands ``mgr`` and ``version``: the active manager, the standbys, and hand-over."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mgr.module_api.ceph.release import RELEASE, version_line
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Manager(context)
     return [
         builtin("mgr stat", "dump basic info about the mgr cluster state", "r", noun.stat),
@@ -100,7 +100,8 @@ class _Manager:
     async def set_down(self, call: Call) -> Reply:
         key = self._context.keys.down
         if call["down"] == "false":
-            # Also where it is not down, so far as is known here: the wish is what stands then.
+            # Deleted even if absent: an earlier 'down' with an unknown outcome may still take
+            # effect, and the last request has to win.
             await self._context.fenced.delete(key)
             return Reply()
         await self._context.fenced.put(key, timestamp())

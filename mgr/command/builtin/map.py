@@ -1,4 +1,4 @@
-"""``map``: documents that clients publish and modules read."""
+"""Commands ``map``: documents that clients publish and modules read."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ EXPECTED_VERSION = "name=expected_version,type=CephInt,range=0,req=false,positio
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Map(context)
     return [
         builtin(
             f"map set {NAME} {EXPECTED_VERSION}",
-            "publish the JSON object in -i <file> as a map, if <expected_version> is there "
-            "(0: if there is none)",
+            "publish the JSON object in -i <file> as a map; with <expected_version>, only if that "
+            "is the current version (0: if there is none)",
             "rw",
             noun.set,
             once=True,
         ),
         builtin(f"map get {NAME}", "show a map, or a document of the manager", "r", noun.get),
         builtin("map ls", "list published maps and their versions", "r", noun.ls),
-        builtin(f"map rm {NAME} {EXPECTED_VERSION}", "withdraw a map", "rw", noun.rm, once=True),
+        builtin(f"map rm {NAME} {EXPECTED_VERSION}", "remove a map", "rw", noun.rm, once=True),
     ]
 
 
@@ -39,7 +39,7 @@ class _Map:
     async def set(self, call: Call) -> Reply:
         name = call["name"]
         if not call.inbuf:
-            raise InvalidArgumentError("the map itself is missing: give it with -i <file>")
+            raise InvalidArgumentError("the map's JSON is missing: pass it with -i <file>")
         version = await self._maps.set(name, call.inbuf, call.get("expected_version"))
         note = f"map '{name}' is at version {version}"
         return Reply({"name": name, "version": version}, plain="", note=note)

@@ -1,6 +1,7 @@
-"""``mgr module``: which modules there are and which run.
+"""Commands ``mgr module``: list, enable, disable and reload modules.
 
-Switching one writes its record; the host follows the record, and no other module notices.
+Enabling or disabling a module writes its record. The module host follows the record and starts or
+stops that module only.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MODULE_ARG = "name=module,type=CephString"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Modules(context)
     return [
         builtin("mgr module ls", "list active mgr modules", "r", noun.ls),
@@ -42,7 +43,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
         ),
         builtin(
             f"mgr module reload {MODULE_ARG}",
-            "import the changed files of an mgr module and start it anew, on every manager",
+            "import the changed files of an mgr module and restart it, on every manager",
             "rw",
             noun.reload,
         ),
@@ -114,7 +115,7 @@ class _Modules:
                 "'ceph mgr module force disable' command to disable an always-on module"
             )
         if not self._runs(name, found, await self._settled_switches(name)):
-            # Unknown names too: what is not there does not run, and Ceph says the same.
+            # Also for an unknown name: it does not run either, and Ceph answers the same.
             return Reply(note=f"module '{name}' is already disabled{_suggestion(name, found)}")
         await self._switch(name, Switch(enabled=False))
         return Reply()
@@ -129,19 +130,20 @@ class _Modules:
             return Reply(note=f'Module "{name}" is already disabled')
         if not call.get("yes_i_really_mean_it"):
             raise NotPermittedError(
-                f"module '{name}' is always on: other parts rely on it. "
-                "Pass --yes-i-really-mean-it to disable it all the same"
+                f"module '{name}' is always on: other modules rely on it. "
+                "Pass --yes-i-really-mean-it to disable it anyway"
             )
         await self._switch(name, Switch(forced_off=True))
         return Reply()
 
     async def reload(self, call: Call) -> Reply:
         name, context = _name(call), self._context
-        done = await context.modules.reload(name)
-        # Standbys follow this record. It comes last: they are not sent after what does not import.
-        await context.fenced.put(context.keys.reload(name), done.digest)
+        reloaded = await context.modules.reload(name)
+        # Standbys follow this record. It is written last, so that they do not reload files that
+        # failed to import here.
+        await context.fenced.put(context.keys.reload(name), reloaded.digest)
         info = context.modules.modules().get(name)
-        state = "" if done.runs else "; it is not enabled"
+        state = "" if reloaded.runs else "; it is not enabled"
         if info is not None and info.blocked_by:
             state = f"; it does not run: {info.blocked_by}"
         return Reply(
@@ -175,7 +177,8 @@ class _Modules:
         await self._context.fenced.put(self._context.keys.module(name), encode(switch))
 
     async def _settled_switches(self, name: str) -> dict[str, Switch]:
-        # Before "already so" is said: an earlier switch may be under way without an answer.
+        # Before "already enabled" is answered: an earlier write with an unknown outcome may still
+        # change the record.
         await self._context.fenced.read_settled((self._context.keys.module(name),))
         return self._switches()
 
@@ -209,12 +212,12 @@ def _suggestion(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _unknown(name: str, found: Mapping[str, Any]) -> str:
-    late = f"; a folder that came after they started is taken up by 'mgr module reload {name}'"
+    late = f"; if its folder was added after they started, use 'mgr module reload {name}'"
     return _suggestion(name, found) or late
 
 
 def _enabled_reply(info: ModuleInfo | None) -> Reply:
-    """The answer to a module that is enabled from now on."""
+    """Return the answer for a module that was just enabled."""
     if info is None or not info.blocked_by:
         return Reply()
     return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.blocked_by}")

@@ -1,4 +1,4 @@
-"""``osd``: what exporters ask a Ceph cluster for, answered where there is none."""
+"""Commands ``osd``: requests of Ceph's exporters, answered although there are no OSDs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mgr.command.registry import Command
 
 
 def commands(_context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun; none is shown in help."""
+    """Return the commands of this noun; none is shown in help."""
     signature = Signature.parse("osd blocklist ls")
     command = Command(signature, "Show refused clients", "r", idempotent=True, hidden=True)
     return [BuiltinCommand(command, _blocklist)]
 
 
 async def _blocklist(_call: Call) -> Reply:
-    # Ceph's prometheus counts by the second word of the note.
+    # Ceph's prometheus module reads the count from the second word of the note.
     return Reply([], note="listed 0 entries")

@@ -1,4 +1,4 @@
-"""``status``: the cluster on one screen."""
+"""Command ``status``: the state of the cluster on one screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mgr.command.builtin.health import detail_lines
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
-    """The commands of this noun."""
+    """Return the commands of this noun."""
     noun = _Status(context)
     return [
         builtin("status", "show cluster status", "r", noun.show),
@@ -39,7 +39,7 @@ class _Status:
                 "services": found["services"],
             },
             "progress_events": self._context.progress.as_document(),
-            # How old the picture is from which reads are answered: it grows while etcd is away.
+            # Age of the data from which reads are answered: it grows while etcd is unreachable.
             "view_age_s": round(age_s, 3),
         }
         return Reply(data, plain=self._text(data))
@@ -75,9 +75,9 @@ class _Status:
 
 
 def _to_the_second(stamp: str) -> str:
-    """For people; programs get all of it."""
+    """Shorten a timestamp to seconds, for people."""
     try:
         return datetime.fromisoformat(stamp).isoformat(timespec="seconds")
     except ValueError:
-        # Nobody has won yet, or a later release writes it otherwise.
+        # Empty (no manager has led yet), or in the form of a later version.
         return stamp

@@ -1,1 +1,1 @@
-"""What stands in for Ceph: its bindings, maps and constants, as far as modules use them."""
+"""Replacements for Ceph's bindings, maps and constants, as far as modules use them."""

@@ -1,4 +1,4 @@
-"""Marks on methods that may be called from outside: ceph-mgr's module ``cli_api`` reads them."""
+"""Marks methods that may be called from outside: ceph-mgr's module ``cli_api`` reads the marks."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ WRITE_METHODS: Final = (
     "set_localized_store",
     "set_store",
 )
-"""Methods of ``MgrModule`` that ceph-mgr marks, and which of them need more than reading there."""
+"""Methods of ``MgrModule`` that ceph-mgr marks with the permission ``w``."""
 
 
 class _Mark:
-    """A decorator that puts a value on a function and leaves it as it is otherwise."""
+    """A decorator that sets one attribute of a function."""
 
     attribute: ClassVar[str]
     default: ClassVar[Any]
@@ -79,12 +79,12 @@ class _Mark:
 
     @classmethod
     def get(cls, func: Callable[..., Any]) -> Any:
-        """What ``func`` is marked with, or the default."""
+        """Return the value that ``func`` is marked with, or the default."""
         return getattr(func, cls.attribute, cls.default)
 
 
 class _Perm(_Mark):
-    """Which permission a call needs."""
+    """Marks which permission a call needs."""
 
     attribute = "__ATTR_PERM__"
     default = "r"
@@ -94,14 +94,14 @@ class _Perm(_Mark):
 
 
 class _Expose(_Mark):
-    """Whether it may be called at all."""
+    """Marks whether a method may be called from outside."""
 
     attribute = "__ATTR_EXPOSE__"
     default = False
 
 
 class API:
-    """``@API.expose`` publishes a method; ``@API.perm("w")`` says what a call needs."""
+    """``@API.expose`` publishes a method; ``@API.perm("w")`` sets the permission a call needs."""
 
     perm = _Perm
     expose = _Expose(True)  # noqa: FBT003 - the value of the mark
@@ -113,14 +113,14 @@ def expose(owner: type) -> None:
         method = API.expose(getattr(owner, name))
         if name in WRITE_METHODS:
             API.perm("w")(method)
-        # Whoever publishes them makes commands of their annotations: those must be types for it.
+        # cli_api makes commands of the annotations, so they must be types and not texts.
         plain = inspect.unwrap(method)
         hints = get_type_hints(plain)
         plain.__annotations__ = {name: _command_type(hint) for name, hint in hints.items()}
 
 
 def _command_type(hint: Any) -> Any:
-    """The same type as commands can have it: an ``Optional``, a text where anything fits."""
+    """Convert a type to one that commands support: ``Optional`` for unions, ``str`` for ``Any``."""
     if isinstance(hint, UnionType):
         return Union[tuple(_command_type(part) for part in get_args(hint))]  # noqa: UP007 - the form they know
     return str if hint is Any else hint

@@ -1,8 +1,8 @@
-"""Ceph's Python bindings, or what stands for them on a host without Ceph.
+"""Provides Ceph's Python bindings, or stand-ins for them on a host without Ceph.
 
-Many modules name ``rados``, ``rbd`` or ``cephfs`` in their first lines and use them rarely or
-never. Where the real ones are on the import path they are taken; where not, the name can be
-imported, its classes can be named, caught and derived from, and making one says what is missing.
+Many modules import ``rados``, ``rbd`` or ``cephfs`` and use them rarely or never. If the real
+bindings are on the import path, they are used. Otherwise a stand-in is imported: its classes can
+be named, caught and derived from, and constructing one raises an error that names what is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAMES: Final = ("rados", "rbd", "cephfs")
 
 
 class NoCephError(RuntimeError):
-    """A module wants to reach a Ceph cluster, and this host knows of none."""
+    """A module tried to use a Ceph cluster, and this host has no access to one."""
 
     errno = errno.ENOENT
 
@@ -29,10 +29,10 @@ class NoCephError(RuntimeError):
 
 
 def no_ceph(why: str) -> NoCephError:
-    """The error to raise; it is a ``rados.ObjectNotFound`` as well.
+    """Make the error to raise, which is also a ``rados.ObjectNotFound``.
 
-    Where there is no cluster there is no pool and no object: a module that looks for one which
-    need not be there hears in its own words that it is not.
+    Without a cluster there is no pool and no object. A module that handles a missing object then
+    handles a missing cluster in the same way.
     """
     not_found = getattr(sys.modules.get("rados"), "ObjectNotFound", None)
     if not_found is None:
@@ -42,12 +42,12 @@ def no_ceph(why: str) -> NoCephError:
 
 
 class StandIn(ModuleType):
-    """A module that has every class one asks for, and no use for any."""
+    """A Python module that provides a placeholder for every name."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        # RBD is a class; constants have several words.
+        # Constants are upper case and contain an underscore; RBD is a class.
         constant = name.isupper() and "_" in name
         stand_in: Any = 0 if constant else _placeholder(self.__name__, name)
         setattr(self, name, stand_in)
@@ -67,16 +67,16 @@ class _StandInFinder(MetaPathFinder, Loader):
         return StandIn(spec.name, f"Stands for Ceph's {spec.name!r}, which is not on this host.")
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing: what it has, it makes when it is asked."""
+        """Do nothing: ``StandIn`` creates its attributes when they are used."""
 
 
 _FINDER: Final = _StandInFinder()
 
 
 def install_stand_ins() -> Callable[[], None]:
-    """Let the three names be imported from now on; the real ones come first.
+    """Make the three names importable from now on; real bindings take precedence.
 
-    What is returned takes the offer back, and what stood in under it; for tests.
+    Returns a function that undoes this and removes the imported stand-ins; for tests.
     """
     if _FINDER in sys.meta_path:
         return lambda: None
@@ -92,7 +92,7 @@ def _uninstall() -> None:
 
 
 def bindings_of(name: str) -> ModuleType:
-    """The real bindings.
+    """Import the real bindings.
 
     Raises:
         ImportError: They are not on this host.
@@ -108,5 +108,5 @@ def _placeholder(bindings: str, name: str) -> type[Exception]:
     def refuse(self: Exception, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001 - any constructor's
         raise no_ceph(f"Ceph's Python bindings {bindings!r} are not on this host")
 
-    # An exception, since most of these are caught somewhere.
+    # An exception, because many of these names are used in except clauses.
     return type(name, (Exception,), {"__init__": refuse, "__module__": bindings})

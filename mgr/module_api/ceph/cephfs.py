@@ -1,6 +1,6 @@
-"""Ceph's file systems, for modules that work on them: connections, shared and counted.
+"""Connections to Ceph's file systems, shared between users and counted.
 
-Where no Ceph is known, each use says so by the error that these modules expect.
+Without Ceph, each use raises the error that modules expect from these classes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Module_T = TypeVar("Module_T")
 
 RELEASE_TIMEOUT_S: Final = 30.0
 SLOW_LOCK_S: Final = 30.0
-"""A lock that was not had for so long is worth a line in the log."""
+"""A message is logged if a lock could not be acquired for this long."""
 
 log = logging.getLogger(__name__)
 
 
 class CephfsConnectionException(Exception):  # noqa: N818 - Ceph's name
-    """A file system cannot be reached: an errno (positive or not, as raised) and words."""
+    """A file system cannot be reached: an errno (of either sign, as raised) and a text."""
 
     def __init__(self, error_code: int, error_message: str) -> None:
         super().__init__(error_code, error_message)
@@ -34,7 +34,7 @@ class CephfsConnectionException(Exception):  # noqa: N818 - Ceph's name
         self.error_str = error_message
 
     def to_tuple(self) -> tuple[int, str, str]:
-        """The answer of a command that met it."""
+        """Return the result of a command that got this error."""
         return self.errno, "", self.error_str
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class CephfsConnectionPool:
         self.connections: dict[str, _Connection] = {}
 
     def get_fs_handle(self, fs_name: str) -> Any:
-        """A mounted ``cephfs.LibCephFS``; give it back with ``put_fs_handle``.
+        """Return a mounted ``cephfs.LibCephFS``; release it with ``put_fs_handle``.
 
         Raises:
             CephfsConnectionException: There is no such file system, or no Ceph at all.
@@ -71,7 +71,7 @@ class CephfsConnectionPool:
             return connection.handle
 
     def put_fs_handle(self, fs_name: str, fs_handle: object = None) -> None:  # noqa: ARG002 - one a name
-        """Give it back."""
+        """Release a handle that ``get_fs_handle`` returned."""
         with self.lock:
             if fs_name in self.connections:
                 self.connections[fs_name].users -= 1
@@ -80,7 +80,7 @@ class CephfsConnectionPool:
     def del_connections(self, fs_name: str, wait: bool = False) -> None:  # noqa: FBT001, FBT002 - ceph-mgr's signature
         """Close the connection to a file system, if there is one.
 
-        With ``wait``, not before everybody gave it back, or ``RELEASE_TIMEOUT_S`` seconds passed.
+        With ``wait``, first waits up to ``RELEASE_TIMEOUT_S`` seconds until all users released it.
         """
         with self.lock:
             connection = self.connections.get(fs_name)
@@ -109,7 +109,7 @@ class CephfsConnectionPool:
 
 
 class CephfsClient(Generic[Module_T]):
-    """What modules that work on file systems derive from or keep."""
+    """Base class or helper object of modules that work on file systems."""
 
     def __init__(self, mgr: Module_T) -> None:
         """Work for ``mgr``, a module."""
@@ -118,7 +118,7 @@ class CephfsClient(Generic[Module_T]):
         self.connection_pool = CephfsConnectionPool(mgr)
 
     def is_stopping(self) -> bool:
-        """Whether ``shutdown`` was called."""
+        """Return whether ``shutdown`` was called."""
         return self.stopping.is_set()
 
     def shutdown(self) -> None:
@@ -127,21 +127,21 @@ class CephfsClient(Generic[Module_T]):
         self.connection_pool.del_all_connections()
 
     def get_fs(self, fs_name: str) -> Any:
-        """The entry of a file system in ``fs_map``; None if there is none."""
+        """Return the entry of a file system in ``fs_map``; None if there is none."""
         return next((each for each in self._all() if each["mdsmap"]["fs_name"] == fs_name), None)
 
     def get_mds_names(self, fs_name: str) -> list[str]:
-        """The daemons of a file system."""
+        """Return the names of a file system's daemons."""
         filesystem = self.get_fs(fs_name)
         return [mds["name"] for mds in filesystem["mdsmap"]["info"].values()] if filesystem else []
 
     def get_metadata_pool(self, fs_name: str) -> Any:
-        """The pool of a file system's metadata; None if there is none."""
+        """Return the pool of a file system's metadata; None if there is none."""
         filesystem = self.get_fs(fs_name)
         return filesystem["mdsmap"]["metadata_pool"] if filesystem else None
 
     def get_all_filesystems(self) -> list[str]:
-        """The names of all file systems."""
+        """Return the names of all file systems."""
         return [each["mdsmap"]["fs_name"] for each in self._all()]
 
     def _all(self) -> Any:
@@ -151,7 +151,7 @@ class CephfsClient(Generic[Module_T]):
 
 @contextlib.contextmanager
 def open_filesystem(fsc: CephfsClient[Any], fs_name: str) -> Iterator[Any]:
-    """A mounted file system for a block.
+    """Yield a mounted file system, and release it after the block.
 
     Raises:
         CephfsConnectionException: It cannot be reached.
@@ -166,7 +166,7 @@ def open_filesystem(fsc: CephfsClient[Any], fs_name: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def lock_timeout_log(lock: threading.Lock, timeout: float = 5) -> Iterator[None]:
-    """Hold ``lock`` for a block, and write a line if it was not had for long."""
+    """Hold ``lock`` during a block; log a message if acquiring it takes long."""
     began_s, logged = CLOCK.now(), False
     while not lock.acquire(timeout=timeout):
         if not logged and CLOCK.now() - began_s > SLOW_LOCK_S:

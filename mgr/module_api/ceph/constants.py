@@ -1,4 +1,4 @@
-"""Words of a Ceph cluster that modules compare with. A cluster without Ceph says none of them."""
+"""Constants of Ceph that modules compare with. They do not occur in a cluster without Ceph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Earmarks: notes on a file system's subvolumes that say which service may have them."""
+"""Earmarks: marks on a file system's subvolumes that name the service which may use them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 
 
 class CephFSEarmarkResolver:
-    """Reads and writes earmarks, by path and volume. Their form is told by Ceph's own package."""
+    """Reads and writes earmarks, by path and volume. Ceph's own package defines their format."""
 
     def __init__(self, mgr: Any, *, client: CephfsClient[Any] | None = None) -> None:
         """Work for ``mgr``, a module, over its ``client`` if it has one already."""
         self._client = client or CephfsClient(mgr)
 
     def get_earmark(self, path: str, volume: str) -> str | None:
-        """The earmark of the subvolume at ``path``; None if it cannot be told.
+        """Return the earmark of the subvolume at ``path``; None if it cannot be read.
 
         Raises:
             CephfsConnectionException: The volume cannot be reached.
@@ -35,7 +35,7 @@ class CephFSEarmarkResolver:
         return None if earmark is None else str(earmark)
 
     def set_earmark(self, path: str, volume: str, earmark: str) -> None:
-        """Put ``earmark`` on the subvolume at ``path``; a line in the log if it is refused.
+        """Set ``earmark`` on the subvolume at ``path``; log an error if it is refused.
 
         Raises:
             CephfsConnectionException: The volume cannot be reached.
@@ -49,7 +49,7 @@ class CephFSEarmarkResolver:
                 log.error("no earmark can be put at %s: %s", path, error)  # noqa: TRY400 - as above
 
     def check_earmark(self, earmark: str, top_level_scope: Any) -> bool:
-        """Whether ``earmark`` belongs to that service."""
+        """Return whether ``earmark`` belongs to the service ``top_level_scope``."""
         forms = _forms()
         try:
             parsed = forms.CephFSVolumeEarmarking.parse_earmark(earmark)

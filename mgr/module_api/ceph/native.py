@@ -1,6 +1,6 @@
-"""Ceph's native layer under its own names, for code that reaches past ``MgrModule``.
+"""The names of ceph-mgr's native layer, for modules that bypass ``MgrModule``.
 
-There, these are what the public methods are made of; here it is the other way round.
+In ceph-mgr the public methods call these; here these call the public methods.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ ALIASES: Final[Mapping[str, str]] = {
     "_ceph_set_uri": "set_uri",
     "_ceph_update_progress_event": "update_progress_event",
 }
-"""Native name: the method with the same arguments and the same result."""
+"""Native names, each with the public method that has the same arguments and result."""
 
 
 class NativeMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` that answers to native names."""
+    """Gives a module the names of ceph-mgr's native layer (``_ceph_...``)."""
 
     def _ceph_get_version(self) -> str:
         return str(getattr(self, "version"))  # noqa: B009 - MgrModule has it, this part does not
@@ -87,12 +87,12 @@ class NativeMixin(ActiveModuleBase):
         self._context.cluster_log(channel, priority, message)
 
     def _ceph_register_client(self, *_: Any) -> None:
-        """Nothing is registered: no cluster of Ceph refuses clients on our word."""
+        """Do nothing: ceph-mgr registers clients so that Ceph can block them on a failover."""
 
     _ceph_unregister_client = _ceph_register_client
 
     def _ceph_exit(self, status: int, hard: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - ceph-mgr's signature
-        """End this module, not the manager: what it raises is the module's crash."""
+        """End this module, not the manager: the exception is a crash of the module."""
         if hard:
             os._exit(status)
         sys.exit(status)

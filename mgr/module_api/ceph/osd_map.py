@@ -1,4 +1,4 @@
-"""The map of OSDs as modules handle it: empty where there is no Ceph, and then just as usable."""
+"""The map of OSDs and pools. Without Ceph it is empty, and its methods work all the same."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ EMPTY: Final[Mapping[str, Any]] = {"epoch": 0, "pools": [], "osds": []}
 
 
 class OSDMapIncremental:
-    """A change to a map, which nobody sends anywhere."""
+    """A change of an ``OSDMap``. It is never sent to a cluster."""
 
     def __init__(self, epoch: int = 0) -> None:
         self._epoch = epoch
         self._weights: dict[str, dict[int, float]] = {}
 
     def get_epoch(self) -> int:
-        """The epoch that it leads to."""
+        """Return the epoch of the map after the change."""
         return self._epoch
 
     def dump(self) -> dict[str, Any]:
-        """What it changes."""
+        """Return the changes."""
         return {"epoch": self._epoch, **copy.deepcopy(self._weights)}
 
     def set_osd_reweights(self, weightmap: Mapping[int, float]) -> None:
@@ -36,51 +36,51 @@ class OSDMapIncremental:
 
 
 class OSDMap:
-    """A map of OSDs and pools. It places nothing: no placement group is anywhere."""
+    """A map of OSDs and pools. It does not compute where placement groups are."""
 
     def __init__(
         self, dump: Mapping[str, Any] | None = None, crush: Mapping[str, Any] | None = None
     ) -> None:
-        """Hold what ``get("osd_map")`` and ``get("osd_map_crush")`` show; nothing by default."""
+        """Use the documents ``osd_map`` and ``osd_map_crush``; empty by default."""
         self._dump: dict[str, Any] = copy.deepcopy(dict(dump or EMPTY))
         self._crush = CRUSHMap(crush)
 
     @classmethod
     def build_simple(cls, epoch: int = 1, uuid: str | None = None, num_osd: int = -1) -> OSDMap:
-        """A map of ``num_osd`` OSDs, all up and in, without a pool."""
+        """Make a map of ``num_osd`` OSDs, all up and in, without a pool."""
         osds = [{"osd": number, "up": 1, "in": 1, "weight": 1.0} for number in range(num_osd)]
         return cls({"epoch": epoch, "fsid": uuid or "", "pools": [], "osds": osds})
 
     def get_epoch(self) -> int:
-        """Which version of the map this is."""
+        """Return the version of the map."""
         return int(self._dump["epoch"])
 
     def get_crush_version(self) -> int:
-        """Which version of the CRUSH map belongs to it."""
+        """Return the version of its CRUSH map."""
         return int(self._dump.get("crush_version", 0))
 
     def dump(self) -> dict[str, Any]:
-        """All of it, the caller's own."""
+        """Return a copy of the whole map."""
         return copy.deepcopy(self._dump)
 
     def get_pools(self) -> dict[int, dict[str, Any]]:
-        """Pools by number."""
+        """Return the pools by number."""
         return {pool["pool"]: pool for pool in self.dump()["pools"]}
 
     def get_pools_by_name(self) -> dict[str, dict[str, Any]]:
-        """Pools by name."""
+        """Return the pools by name."""
         return {pool["pool_name"]: pool for pool in self.dump()["pools"]}
 
     def get_crush(self) -> CRUSHMap:
-        """The hierarchy that belongs to it."""
+        """Return its CRUSH map."""
         return self._crush
 
     def new_incremental(self) -> OSDMapIncremental:
-        """An empty change that leads to the next epoch."""
+        """Return an empty change for the next epoch."""
         return OSDMapIncremental(self.get_epoch() + 1)
 
     def apply_incremental(self, inc: OSDMapIncremental) -> OSDMap:
-        """The map as it would be after ``inc``; this one stays."""
+        """Return a copy of the map with ``inc`` applied."""
         changed = self.dump()
         weights = inc.dump().get("new_weight", {})
         for osd in changed["osds"]:
@@ -88,7 +88,7 @@ class OSDMap:
         return OSDMap({**changed, "epoch": inc.get_epoch()}, self._crush.dump())
 
     def get_pools_by_take(self, take: int) -> list[int]:  # noqa: ARG002 - nothing is placed
-        """Pools that are placed under a bucket: none."""
+        """Return the pools placed below a bucket: always none."""
         return []
 
     def calc_pg_upmaps(
@@ -98,30 +98,30 @@ class OSDMap:
         max_iterations: int = 10,  # noqa: ARG002 - as above
         pools: list[str] | None = None,  # noqa: ARG002 - as above
     ) -> int:
-        """How many placement groups ``inc`` would move for balance: none."""
+        """Return how many placement groups ``inc`` would move for balance: always 0."""
         return 0
 
     def balance_primaries(self, pool_id: int, inc: OSDMapIncremental) -> int:  # noqa: ARG002 - nothing is placed
-        """How many primaries ``inc`` would move for balance: none."""
+        """Return how many primaries ``inc`` would move for balance: always 0."""
         return 0
 
     def map_pool_pgs_up(self, poolid: int) -> dict[str, list[int]]:  # noqa: ARG002 - nothing is placed
-        """Where the placement groups of a pool are: nowhere."""
+        """Return the OSDs of each placement group of a pool: always empty."""
         return {}
 
     def pg_to_up_acting_osds(self, pool_id: int, ps: int) -> dict[str, Any]:  # noqa: ARG002 - nothing is placed
-        """Where one placement group is: nowhere."""
+        """Return the OSDs of one placement group: always empty."""
         return {"up": [], "acting": [], "up_primary": -1, "acting_primary": -1}
 
     def pool_raw_used_rate(self, pool_id: int) -> float:
-        """How often a pool keeps what it keeps; 0 if there is no such pool."""
+        """Return the number of copies that a pool stores; 0 if there is no such pool."""
         return float(self.get_pools().get(pool_id, {}).get("size", 0))
 
     def get_ec_profile(self, name: str) -> dict[str, str] | None:
-        """An erasure code profile; None if there is none of this name."""
+        """Return an erasure code profile; None if there is none of this name."""
         profile: dict[str, str] | None = self.dump().get("erasure_code_profiles", {}).get(name)
         return profile
 
     def get_require_osd_release(self) -> str:
-        """The oldest release that may take part; empty if nobody said."""
+        """Return the oldest release that OSDs may have; empty if it is not set."""
         return str(self._dump.get("require_osd_release", ""))

@@ -1,4 +1,4 @@
-"""Queries that daemons of Ceph would answer: kept and checked as there, answered by nobody here."""
+"""Performance queries to Ceph's daemons: validated as in ceph-mgr, and always without results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _numbers: Final = itertools.count()
 
 
 class PerfQueriesMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` about live queries. Whatever is asked, nothing was measured."""
+    """Gives a module Ceph's performance queries. Their results are always empty."""
 
     _osd_queries: set[int]
     _mds_queries: set[int]
@@ -38,30 +38,30 @@ class PerfQueriesMixin(ActiveModuleBase):
         self._mds_queries = set()
 
     def add_osd_perf_query(self, query: dict[str, Any]) -> int | None:
-        """Begin a query: its number, or None and a line in the log if it makes no sense."""
+        """Start a query; return its number, or log an error and return None if it is invalid."""
         return self._register_query(self._osd_queries, query, OSD_KEYS, OSD_COUNTERS)
 
     def remove_osd_perf_query(self, query_id: int) -> None:
-        """End a query; no error if there is none."""
+        """End a query; no error if it is unknown."""
         self._osd_queries.discard(query_id)
 
     def get_osd_perf_counters(self, query_id: int) -> dict[str, Any] | None:
-        """What was measured, by key: nothing. None if there is no such query."""
+        """Return the counters by key: always empty. None if there is no such query."""
         return {"counters": []} if query_id in self._osd_queries else None
 
     def add_mds_perf_query(self, query: dict[str, Any]) -> int | None:
-        """Begin a query: its number, or None and a line in the log if it makes no sense."""
+        """Start a query; return its number, or log an error and return None if it is invalid."""
         return self._register_query(self._mds_queries, query, MDS_KEYS, MDS_COUNTERS)
 
     def remove_mds_perf_query(self, query_id: int) -> None:
-        """End a query; no error if there is none."""
+        """End a query; no error if it is unknown."""
         self._mds_queries.discard(query_id)
 
     def reregister_mds_perf_queries(self) -> None:
-        """Ask again what was asked; nobody is there to hear it."""
+        """Do nothing: there are no daemons to send the queries to again."""
 
     def get_mds_perf_counters(self, query_id: int) -> dict[str, Any] | None:
-        """Which ranks are late, what was measured, and when: none, nothing, never.
+        """Return delayed ranks, counters and update time: always empty.
 
         None if there is no such query.
         """
@@ -79,7 +79,7 @@ class PerfQueriesMixin(ActiveModuleBase):
 
 
 def _query_error(query: Any, keys: frozenset[str], counters: frozenset[str]) -> str | None:
-    """What is wrong with a query; None if nothing is."""
+    """Return the error of an invalid query; None if it is valid."""
     match query:
         case {"key_descriptor": [_, *_] as parts}:
             measured, limit = query.get("performance_counter_descriptors"), query.get("limit")

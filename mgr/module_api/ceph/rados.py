@@ -1,7 +1,7 @@
-"""Where a module meets Ceph itself: its configuration, its bindings, pools.
+"""Lets a module use a Ceph cluster: its configuration, bindings and pools.
 
-The manager needs no Ceph. Where Ceph's Python bindings and its configuration are on the host, a
-module can connect; where not, it hears so at the first use, never at import.
+The manager does not need Ceph. If Ceph's Python bindings and configuration are on the host, a
+module can connect. Otherwise an error is raised at the first use, never at import.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ REDIRECTS_MAX: Final = 5
 
 
 def attribute(name: str) -> Any:
-    """``mgr_module.rados`` and ``mgr_module.cephfs``: imported when they are asked for.
+    """Import ``mgr_module.rados`` or ``mgr_module.cephfs`` when it is used.
 
     Raises:
-        AttributeError: It is not on this host, or is none of these.
+        AttributeError: It is not on this host, or the name is another one.
 
     """
     if name in bindings.NAMES:
@@ -36,21 +36,21 @@ def attribute(name: str) -> Any:
 
 
 class RadosMixin(CommandsMixin):
-    """The part of ``MgrModule`` that is about a Ceph cluster and nothing else."""
+    """Gives a module access to a Ceph cluster: connections, the OSD map, pools, file systems."""
 
     MGR_POOL_NAME = ".mgr"
     _rados: Any = None
     _cephfs: Any = None
 
     def get_ceph_conf_path(self) -> str:
-        """Where Ceph's configuration is, if there is one: ``CEPH_CONF``, else its usual place."""
+        """Return the path of Ceph's configuration: ``CEPH_CONF``, else the default path."""
         return os.environ.get("CEPH_CONF", CONFIGURATION)
 
     def get_context(self) -> None:
-        """None: what librados would share with ceph-mgr's process. Here each connects anew."""
+        """Return None. In ceph-mgr, librados shares a context; here each module connects itself."""
 
     def get_rocksdb_version(self) -> str:
-        """``0.0.0``: no RocksDB is in this process."""
+        """Return ``0.0.0``, because this process does not contain RocksDB."""
         return "0.0.0"
 
     @property
@@ -82,7 +82,7 @@ class RadosMixin(CommandsMixin):
         return self._cephfs
 
     def new_cephfs(self) -> Any:
-        """Another one, the caller's own to mount and to shut down; ours, not ceph-mgr's.
+        """Return a new ``LibCephFS``, which the caller mounts and shuts down. Ours, not ceph-mgr's.
 
         Raises:
             NoCephError: The bindings or the configuration are not on this host.
@@ -93,7 +93,7 @@ class RadosMixin(CommandsMixin):
         return library
 
     def shutdown(self) -> None:
-        """Let go of the connections that were made at a first use. Overridden by most modules."""
+        """Close the connections of ``rados`` and ``cephfs``. Most modules override this."""
         cephfs, self._cephfs = self._cephfs, None
         rados, self._rados = self._rados, None
         for connection in (cephfs, rados):
@@ -112,36 +112,36 @@ class RadosMixin(CommandsMixin):
         return found
 
     def get_osdmap(self) -> OSDMap:
-        """The map of OSDs, to be asked and changed; the caller's own."""
+        """Return a copy of the map of OSDs, which the caller may change."""
         return OSDMap(self.get("osd_map"), self.get("osd_map_crush"))
 
     # -- pools ------------------------------------------------------------------------------
 
     def pool_exists(self, name: str) -> bool:
-        """Whether there is a pool of this name."""
+        """Return whether there is a pool of this name."""
         return any(pool["pool_name"] == name for pool in self.get("osd_map")["pools"])
 
     def have_enough_osds(self) -> bool:
-        """Whether a pool could be made: at least one OSD is up and in."""
+        """Return whether a pool can be created: at least one OSD is up and in."""
         return any(osd["up"] and osd["in"] for osd in self.get("osd_map")["osds"])
 
     def create_pool(self, pool: str) -> None:
-        """Make a small pool; ``MonCommandFailed`` if that is refused."""
+        """Create a small pool; raises ``MonCommandFailed`` if that is refused."""
         small = {"pg_num": 1, "pg_num_min": 1, "pg_num_max": 32}
         self.check_mon_command({"prefix": "osd pool create", "pool": pool, **small})
 
     def rename_pool(self, srcpool: str, destpool: str) -> None:
-        """Rename a pool; ``MonCommandFailed`` if that is refused."""
+        """Rename a pool; raises ``MonCommandFailed`` if that is refused."""
         names = {"srcpool": srcpool, "destpool": destpool}
         self.check_mon_command({"prefix": "osd pool rename", **names})
 
     def appify_pool(self, pool: str, app: str) -> None:
-        """Say what a pool is for; ``MonCommandFailed`` if that is refused."""
+        """Set the application of a pool; raises ``MonCommandFailed`` if that is refused."""
         sure = {"pool": pool, "app": app, "yes_i_really_mean_it": True}
         self.check_mon_command({"prefix": "osd pool application enable", **sure})
 
     def create_mgr_pool(self) -> None:
-        """Make the pool that ceph-mgr keeps module databases in, if it is not there."""
+        """Create the pool for ceph-mgr's module databases, if it does not exist."""
         name = self.MGR_POOL_NAME
         if self.pool_exists(name):
             return
@@ -154,7 +154,7 @@ class RadosMixin(CommandsMixin):
     # -- file systems -----------------------------------------------------------------------
 
     def get_quiesce_leader_gid(self, fscid: int | str) -> int | None:
-        """Who coordinates pauses of a file system; None if there is none."""
+        """Return the MDS that coordinates quiescing of a file system; None if there is none."""
         for filesystem in self.get("fs_map")["filesystems"]:
             if str(filesystem["id"]) == str(fscid):
                 leader: int | None = filesystem["mdsmap"].get("qdb_cluster", {}).get("leader")
@@ -164,7 +164,7 @@ class RadosMixin(CommandsMixin):
     def tell_quiesce_leader(
         self, leader: int | str, cmd_dict: dict[str, Any]
     ) -> tuple[int, str, str]:
-        """Tell it something, following at most five hints to another one."""
+        """Send a command to the quiesce leader, following up to five redirects to another one."""
         for _ in range(REDIRECTS_MAX):
             answer = self.tell_command("mds", str(leader), cmd_dict)
             if answer[0] != -errno.ENOTTY:

@@ -1,4 +1,4 @@
-"""``Command``: the way in which plug-ins of Reef's dashboard, and older code, declare commands."""
+"""``Command``, with which plug-ins of Reef's dashboard, and older code, declare commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mgr.module_api.result import HandleCommandResult
 
 
 class Command(dict[str, Any]):
-    """A command and its handler, apart from any class: nothing happens until ``register``."""
+    """A command and its handler, outside of any class. It has no effect until ``register``."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Command(dict[str, Any]):
     def returns_command_result(
         instance: Any, f: HandlerFuncType
     ) -> Callable[..., HandleCommandResult]:
-        """Let ``f`` take ``instance``, else the module, first, and return a result with names."""
+        """Wrap ``f``: its first argument is ``instance``, or the module if that is false."""
 
         @functools.wraps(f)
         def wrapper(mgr: Any, *args: Any, **kwargs: Any) -> HandleCommandResult:
@@ -39,10 +39,10 @@ class Command(dict[str, Any]):
         return wrapper
 
     def register(self, instance: Any = False) -> HandlerFuncType:  # noqa: FBT002 - as above
-        """Make it a command of the package in which the handler stands.
+        """Register it as a command of the package that defines the handler.
 
-        With ``instance``, the handler is called as a method of that, not of the module. To be
-        called while the package is imported: the host collects commands right after.
+        With ``instance``, the handler is called as a method of that instead of the module. Must be
+        called while the package is imported, because the host collects the commands right after.
         """
         command = CLICommand(self.prefix, self["perm"], self["poll"])
         handler = command(self.returns_command_result(instance, self.handler))

@@ -1,15 +1,15 @@
-"""Which release of the module interface this manager speaks, in the form modules ask for it."""
+"""The Ceph release whose module interface is implemented, and the version line."""
 
 from __future__ import annotations
 
-import functools
 from enum import IntEnum
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
+
+from mgr.version import installed_version
 
 
 class CephReleases(IntEnum):
-    """The releases, in order."""
+    """Ceph's releases, in order."""
 
     argonaut = 1
     bobtail = 2
@@ -34,25 +34,19 @@ class CephReleases(IntEnum):
 
 
 RELEASE: Final = "tentacle"
-"""The release whose interface this is. ``CephReleases`` names it ``maximum``, as there."""
+"""The release whose interface is implemented. In ``CephReleases`` it is ``maximum``, as in Ceph."""
 
 
-# Looked up on disk, and asked again by each module that is constructed on promotion.
-@functools.cache
 def version_line(number: str = "") -> str:
-    """A line of the form in which daemons say their version: the third word is the number.
+    """Return a version line as Ceph's daemons report it: the third word is the version number.
 
-    That of this manager, or ``number``.
+    The number is ``number``, by default that of this manager.
     """
-    try:
-        number = number or version("mgr")
-    except PackageNotFoundError:
-        number = "0"
-    return f"mgr version {number} (ceph-mgr interface) {RELEASE} (stable)"
+    return f"mgr version {number or installed_version()} (ceph-mgr interface) {RELEASE} (stable)"
 
 
 def lookup_release_name(major: int) -> str:
-    """The name of release ``major``: ``unknown`` beyond the table, ``unspecified`` below 0."""
+    """Return the name of a release; ``unknown`` above the table, ``unspecified`` below 0."""
     if major < 0:
         return "unspecified"
     if major == CephReleases.maximum:

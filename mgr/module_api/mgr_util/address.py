@@ -1,4 +1,4 @@
-"""Addresses and ports that a module serves on."""
+"""Addresses, ports and URLs of the services that modules run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from urllib.parse import urlunsplit
 
 
 class PortAlreadyInUse(Exception):  # noqa: N818 - Ceph's name
-    """Somebody else listens there."""
+    """Another process listens on this address and port."""
 
 
 class ServerConfigException(Exception):  # noqa: N818 - Ceph's name
-    """What a module was told about its server cannot be done."""
+    """A module's server cannot run with its configuration."""
 
 
 @functools.cache
 def get_default_addr() -> str:
-    """The address that means every interface of this host: ``::``, or ``0.0.0.0`` without IPv6."""
+    """Return the address of every interface: ``::``, or ``0.0.0.0`` on a host without IPv6."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -29,11 +29,11 @@ def get_default_addr() -> str:
 
 
 def test_port_allocation(addr: str, port: int) -> None:
-    """Return if ``port`` is free at ``addr``.
+    """Check that ``port`` is free at ``addr``.
 
     Raises:
         PortAlreadyInUse: It is taken.
-        OSError: It cannot be had for another reason.
+        OSError: It cannot be used for another reason.
 
     """
     family = socket.AF_INET6 if _is_ipv6(addr) else socket.AF_INET
@@ -46,12 +46,12 @@ def test_port_allocation(addr: str, port: int) -> None:
         raise
 
 
-# pytest takes every function of this name that a test file imports for a test.
+# pytest would collect a function of this name in every test file that imports it.
 test_port_allocation.__test__ = False  # type: ignore[attr-defined] # read by pytest
 
 
 def build_url(host: str, scheme: str | None = None, port: int | None = None, path: str = "") -> str:
-    """A URL; an IPv6 ``host`` gets its brackets. Without ``scheme`` it begins with ``//``."""
+    """Make a URL; an IPv6 ``host`` gets brackets. Without ``scheme`` it begins with ``//``."""
     netloc = f"[{host}]" if _is_ipv6(host) else host
     if port:
         netloc += f":{port}"

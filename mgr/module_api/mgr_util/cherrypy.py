@@ -1,4 +1,4 @@
-"""Several modules of one process serve HTTP with CherryPy, which has one engine for all."""
+"""Lets several modules of one process serve HTTP with CherryPy, which has only one engine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ QUIET: Final = {
     "tools.log_headers.on": False,
     "log.screen": False,
 }
-"""What the engine must not do in a manager: restart the process, or write to its terminal."""
+"""Turns off what the engine must not do in a manager: restart the process, write to stdout."""
 
 
 class CherryPyMgr:
-    """Servers of modules, each with its own tree, address and end. CherryPy comes at first use."""
+    """Runs one CherryPy server for each module, with its own tree and address.
+
+    CherryPy is imported at the first use.
+    """
 
     _trees: ClassVar[dict[str, Any]] = {}
     _starting: ClassVar[threading.Lock] = threading.Lock()
@@ -32,10 +35,10 @@ class CherryPyMgr:
         bind_addr: tuple[str, int],
         ssl_info: dict[str, Any] | None = None,
     ) -> tuple[Any, Any]:
-        """Serve ``tree`` at ``bind_addr``: its adapter, already started, and the tree.
+        """Serve ``tree`` at ``bind_addr``; return the started adapter and the tree.
 
-        To end it, ``stop`` and ``unsubscribe`` the adapter and ``unregister`` the name. With
-        ``ssl_info`` by TLS: paths ``cert`` and ``key``, perhaps a ``context``.
+        To end it, ``stop`` and ``unsubscribe`` the adapter and ``unregister`` the name.
+        ``ssl_info`` turns on TLS: paths ``cert`` and ``key``, optionally a ``context``.
 
         Raises:
             OSError: The address cannot be had.
@@ -59,9 +62,9 @@ class CherryPyMgr:
 
     @classmethod
     def get_server_config(cls, name: str, mount_point: str = "/") -> Any:
-        """How what is mounted there is configured; None if nothing is."""
+        """Return the configuration of the application at ``mount_point``; None if there is none."""
         apps = cls._trees[name].apps if name in cls._trees else {}
-        # CherryPy keeps the root under an empty name.
+        # CherryPy stores the root under an empty name.
         for place in (mount_point, mount_point.rstrip("/")):
             if place in apps:
                 return apps[place].config
@@ -69,7 +72,7 @@ class CherryPyMgr:
 
     @classmethod
     def unregister(cls, name: str) -> None:
-        """Forget the tree; no error if it is not known."""
+        """Remove the tree; no error if it is unknown."""
         cls._trees.pop(name, None)
 
     @staticmethod
@@ -83,7 +86,7 @@ class CherryPyMgr:
     def create_adapter(
         app: Any, bind_addr: tuple[str, int], ssl_info: dict[str, Any] | None = None
     ) -> Any:
-        """A server for ``app``, a WSGI application, that the engine can start and stop."""
+        """Make a server for the WSGI application ``app`` that the engine can start and stop."""
         wsgi = library("cheroot.wsgi", "CherryPyMgr")
         server = wsgi.Server(bind_addr, app, numthreads=THREADS, server_name=SERVER)
         if ssl_info:
@@ -96,7 +99,7 @@ class CherryPyMgr:
 
     @staticmethod
     def subscribe_adapter(adapter: Any) -> None:
-        """Have the engine stop ``adapter`` when it stops."""
+        """Make the engine stop ``adapter`` when the engine stops."""
         adapter.subscribe()
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Whose configuration a daemon's is; and what wins when several are laid over each other."""
+"""The configuration section of a daemon, and merging of several configurations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _CLIENTS: Final = frozenset(
 
 
 def name_to_config_section(name: str) -> str:
-    """The section in which a daemon's options stand: ``rgw.a`` has those of ``client.rgw.a``.
+    """Return the section with a daemon's options: for ``rgw.a`` it is ``client.rgw.a``.
 
-    A name of no known type has those of ``mon``.
+    For a name of an unknown type it is ``mon``.
     """
     kind = name.partition(".")[0]
     if kind in _CLIENTS:
@@ -22,7 +22,7 @@ def name_to_config_section(name: str) -> str:
 
 
 def merge_dicts(*args: dict[Any, Any]) -> dict[Any, Any]:
-    """A new dictionary with the entries of all; later ones win."""
+    """Return a new dictionary with the entries of all; later ones take precedence."""
     merged: dict[Any, Any] = {}
     for each in args:
         merged.update(each)

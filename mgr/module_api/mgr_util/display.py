@@ -1,4 +1,4 @@
-"""Numbers, spans and colours as people read them on a terminal."""
+"""Formats numbers, durations, tables and colours for a terminal."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ _SPANS: Final = (
 
 
 class CLIWarning(str):
-    """A line that warns whoever sent a command."""
+    """A line of a command's output that is a warning."""
 
     __slots__ = ()
 
     def __new__(cls, content: str) -> Self:
-        """Say first that it is a warning."""
+        """Prefix the text with ``WARNING:``."""
         return super().__new__(cls, f"WARNING: {content}")
 
 
 def colorize(msg: str, color: int, dark: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's
-    """``msg`` in one of the eight colours, on a terminal."""
+    """Return ``msg`` in one of the eight terminal colours."""
     return (COLOR_DARK_SEQ if dark else COLOR_SEQ) % (30 + color) + msg + RESET_SEQ
 
 
 def bold(msg: str) -> str:
-    """``msg`` in bold, on a terminal."""
+    """Return ``msg`` in bold for a terminal."""
     return BOLD_SEQ + msg + RESET_SEQ
 
 
 def format_units(n: float, width: int, colored: bool, decimal: bool) -> str:  # noqa: FBT001 - Ceph's
-    """``n`` in ``width`` characters, the last of which is a unit (blank, k, M, ... E).
+    """Format ``n`` in ``width`` characters, the last of which is a unit (blank, k, M, ... E).
 
-    ``decimal`` counts in thousands, otherwise in 1024s.
+    The units are powers of 1000 with ``decimal``, otherwise of 1024.
     """
     factor = 1000 if decimal else 1024
     unit = 0
@@ -67,17 +67,17 @@ def format_units(n: float, width: int, colored: bool, decimal: bool) -> str:  # 
 
 
 def format_dimless(n: float, width: int, colored: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's
-    """A count in ``width`` characters."""
+    """Format a count in ``width`` characters."""
     return format_units(n, width, colored, decimal=True)
 
 
 def format_bytes(n: float, width: int, colored: bool = False) -> str:  # noqa: FBT001, FBT002 - Ceph's
-    """A number of bytes in ``width`` characters."""
+    """Format a number of bytes in ``width`` characters."""
     return format_units(n, width, colored, decimal=False)
 
 
 def to_pretty_timedelta(n: timedelta) -> str:
-    """A span as one whole number and a unit: s, m, h, d, w, M (months), y."""
+    """Format a duration as one whole number and a unit: s, m, h, d, w, M (months), y."""
     for limit, unit_s, letter in _SPANS:
         if n < limit:
             return f"{int(n.total_seconds()) // unit_s}{letter}"
@@ -85,7 +85,7 @@ def to_pretty_timedelta(n: timedelta) -> str:
 
 
 def to_pretty_iec(n: int) -> str:
-    """A number of bytes with a binary prefix; a prefix is used from ten of it on."""
+    """Format a number of bytes with a binary prefix; a prefix is used from ten units on."""
     for bits, prefix in ((60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")):
         if n > 10 << bits:
             return f"{n >> bits} {prefix}"
@@ -93,12 +93,12 @@ def to_pretty_iec(n: int) -> str:
 
 
 def get_pretty_row(elems: Sequence[str], width: int) -> str:
-    """A row of a table, ``width`` characters wide, all columns alike, texts to the right."""
+    """Format a row of a table, ``width`` characters wide, with equal, right-aligned columns."""
     room = width // len(elems) - 2
     return "|" + "".join(f"{elem:>{room}} |" for elem in elems)
 
 
 def get_pretty_header(elems: Sequence[str], width: int) -> str:
-    """The head of a table, as wide as its rows."""
+    """Format the header of a table, as wide as its rows."""
     line = "+" + ("-" * (width // len(elems) - 1) + "+") * len(elems)
     return f"{line}\n{get_pretty_row(elems, width)}\n{line}\n"

@@ -1,4 +1,4 @@
-"""Libraries that some names of the interface need and the product does not."""
+"""Imports libraries that only some functions of the interface need."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def library(name: str, needed_for: str) -> Any:
-    """A module that the product works without, imported when it is used.
+    """Import an optional library when it is used.
 
     Raises:
-        ImportError: It is not installed; says what it is needed for.
+        ImportError: It is not installed; the text names ``needed_for``.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""Rates, from counters that were read at several moments."""
+"""Computes rates from samples of a counter."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 Sample = tuple[float, float]
-"""A moment in seconds and a value."""
+"""A time in seconds and a value."""
 
 
 def get_most_recent_rate(rates: Sequence[Sample] | None) -> float:
-    """The last of ``rates``; 0.0 if there is none."""
+    """Return the last of ``rates``; 0.0 if there is none."""
     return rates[-1][1] if rates else 0.0
 
 
 def get_time_series_rates(data: Sequence[Sample]) -> list[Sample]:
-    """The change per second between one sample and the next, at the later one's moment.
+    """Return the change per second between consecutive samples, with the time of the later one.
 
-    Of samples of one moment the last counts. A single sample has the rate 0.0.
+    Of several samples with the same time the last is used. A single sample has the rate 0.0.
     """
     by_moment = dict(data)
     samples = [(moment, by_moment[moment]) for moment in by_moment]

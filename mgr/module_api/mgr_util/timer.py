@@ -1,4 +1,4 @@
-"""Things done again and again, and how long they take."""
+"""A recurring timer, and a decorator that measures how long a method takes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ log = logging.getLogger(__name__)
 
 
 class RTimer(threading.Timer):
-    """A timer that goes off every ``interval`` seconds until cancelled, or until it raises."""
+    """Calls a function every ``interval`` seconds until cancelled or until the function raises."""
 
     def run(self) -> None:
-        """Wait, call, and begin again."""
+        """Wait and call, repeatedly."""
         try:
             while not self.finished.wait(self.interval):
                 self.function(*self.args, **self.kwargs)
         except Exception:
-            log.exception("a recurring task raised and is not repeated")
+            log.exception("recurring task raised and is stopped")
             raise
         finally:
             self.finished.set()
@@ -34,7 +34,8 @@ def profile_method(
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Log at debug level how long a module's method takes.
 
-    Unless ``skip_attribute``, the method's ``_execution_duration`` is that of its last call.
+    Unless ``skip_attribute``, the attribute ``_execution_duration`` of the method is the duration
+    of its last call.
     """
 
     def decorate(method: Callable[..., T]) -> Callable[..., T]:

@@ -1,7 +1,7 @@
-"""Certificates, keys and passwords of the services that modules run.
+"""Certificates, keys and password hashes for the services that modules run.
 
-``cryptography`` and ``bcrypt`` do the work. They are imported when they are needed: a host whose
-modules serve no TLS has neither.
+Uses ``cryptography`` and ``bcrypt``, which are imported when needed: a host whose modules do not
+serve TLS need not have them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUBJECT: Final[Mapping[str, str]] = {
     "CN": "COMMON_NAME",
     "emailAddress": "EMAIL_ADDRESS",
 }
-"""What may be said of whose certificate it is, and the name of it in ``cryptography``."""
+"""The fields of a certificate's subject, and their names in ``cryptography``."""
 CERTIFICATE: Final = re.compile(
     r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL
 )
@@ -36,10 +36,12 @@ KEY: Final = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1----
 def create_self_signed_cert(
     organisation: str = "Ceph", common_name: str = "mgr", dname: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
-    """A certificate for ten years and its key, as PEM. ``dname`` says more than the other two.
+    """Make a certificate for ten years and its key, as PEM.
+
+    ``dname`` may set more fields of the subject and replaces the other two arguments.
 
     Raises:
-        ValueError: ``dname`` has a field that a certificate has not.
+        ValueError: ``dname`` has a field that a certificate does not have.
 
     """
     subject = {"O": organisation, "CN": common_name} if dname is None else dname
@@ -68,10 +70,10 @@ def create_self_signed_cert(
 
 
 def certificate_days_to_expire(crt: str) -> int:
-    """For how many whole days a certificate holds from now.
+    """Return for how many whole days from now a certificate is valid.
 
     Raises:
-        ServerConfigException: It is none, or holds no longer; says whose it was.
+        ServerConfigException: It is not a certificate, or has expired; the text names its issuer.
 
     """
     certificate = _certificate(crt)
@@ -86,20 +88,20 @@ def certificate_days_to_expire(crt: str) -> int:
 
 
 def get_cert_issuer_info(crt: str) -> tuple[str | None, str | None]:
-    """Who issued a certificate: organisation and common name.
+    """Return the issuer of a certificate: organisation and common name.
 
     Raises:
-        ServerConfigException: It is none.
+        ServerConfigException: It is not a certificate.
 
     """
     return _issuer(_certificate(crt))
 
 
 def verify_cacrt(cert_fname: str) -> None:
-    """Return if the file holds a certificate that is still good.
+    """Check that the file contains a certificate that is still valid.
 
     Raises:
-        ServerConfigException: It does not; says why.
+        ServerConfigException: It does not; the text gives the reason.
 
     """
     if not cert_fname:
@@ -114,10 +116,10 @@ def verify_cacrt(cert_fname: str) -> None:
 
 
 def verify_tls(crt: str, key: str) -> int:
-    """For how many days a certificate holds, if ``key`` is its key.
+    """Check that ``key`` belongs to a certificate; return for how many days it is valid.
 
     Raises:
-        ServerConfigException: It is not, or one of the two is no such thing.
+        ServerConfigException: The key does not belong to it, or one of the two is invalid.
 
     """
     serialization = _serialization("verify_tls")
@@ -131,10 +133,10 @@ def verify_tls(crt: str, key: str) -> int:
 
 
 def verify_tls_files(cert_fname: str, pkey_fname: str) -> int:
-    """As ``verify_tls``, of files.
+    """Like ``verify_tls``, for files.
 
     Raises:
-        ServerConfigException: As there, or one of them is not there.
+        ServerConfigException: As there, or a file does not exist.
 
     """
     if not cert_fname or not pkey_fname:
@@ -149,16 +151,16 @@ def verify_tls_files(cert_fname: str, pkey_fname: str) -> int:
 
 
 def parse_combined_pem_file(pem_data: str) -> tuple[str | None, str | None]:
-    """The certificates and the private key in a text; None for what is not in it."""
+    """Return the certificates and the private key in a text; None for what it does not contain."""
     certificates = CERTIFICATE.findall(pem_data)
     key = KEY.search(pem_data)
     return "\n".join(certificates) or None, key[0] if key else None
 
 
 def password_hash(password: str | None, salt_password: str | None = None) -> str | None:
-    """The bcrypt hash of a password; None of none.
+    """Return the bcrypt hash of a password; None if there is no password.
 
-    With ``salt_password``, a hash that was made before, it is the same again if the password is.
+    With an earlier hash as ``salt_password``, the result is equal to it if the password is right.
     """
     if not password:
         return None

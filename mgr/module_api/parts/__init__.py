@@ -1,1 +1,1 @@
-"""What a module inherits, by subject: options, store, maps, database, fleet, commands."""
+"""The mixins of ``MgrModule``: options, store, maps, database, progress, fleet, commands."""

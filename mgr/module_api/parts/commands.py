@@ -1,4 +1,4 @@
-"""Commands and programs that a module has others run."""
+"""Lets a module run commands of the manager and of daemons, and programs on the host."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from mgr.module_api.result import CommandResult, HandleCommandResult, MonCommand
 
 KEYRING: Final = "/etc/ceph/keyring"
 TOOL_TIMEOUT_S: Final = 10
-"""For a program that a module starts, where it says nothing else."""
+"""Default timeout of a program that a module starts."""
 PLACEMENT_GROUP: Final = re.compile(r"-?\d+\.[0-9a-fA-F]+")
 KNOWN_TYPES: Final = ("mon", "osd", "pg", "mds")
-"""Types that are always known: the manager's own commands, and Ceph's, if none is here."""
+"""Targets that are always accepted: ``mon`` for the manager's commands, and Ceph's own types, even
+if no daemon of that type reports."""
 
 
 class Completion(Protocol):
-    """Where the answer of a command goes: a ``CommandResult``, or what is like one."""
+    """Receives the result of a command: a ``CommandResult``, or an object like it."""
 
     def complete(self, r: int, outb: str, outs: str) -> None:
-        """Take return value, data and words."""
+        """Receive return value, data and status text."""
         ...
 
 
 class CommandsMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` that has commands and programs run."""
+    """Gives a module methods to run commands (of the manager or a daemon) and host programs."""
 
     def send_command(  # noqa: PLR0913 - ceph-mgr's signature
         self,
@@ -42,18 +43,18 @@ class CommandsMixin(ActiveModuleBase):
         tag: str,
         inbuf: str | None = None,
         *,
-        one_shot: bool = False,  # noqa: ARG002 - as above; each command goes its own way here
+        one_shot: bool = False,  # noqa: ARG002 - as above; commands share no connection here
     ) -> None:
-        """Run a command, JSON with a ``prefix``, and return at once.
+        """Start a command, given as JSON with a ``prefix``, and return at once.
 
-        Its answer goes to ``result.complete(retval, data, words)``, on a thread of its own; then
-        every module that asked for ``command`` is notified of ``tag``. ``mon`` stands for the
-        manager and its modules; any other type for a daemon that reports, which gets the words and
-        the arguments as by ``mgrctl tell``. One that is not known is ``ENXIO``, one that is away
-        ``EHOSTUNREACH``.
+        ``result.complete(retval, data, status)`` is called on another thread; then every module
+        that has ``command`` in its ``NOTIFY_TYPES`` is notified with ``tag``. With ``svc_type``
+        ``mon``, the manager and its modules run the command; with any other type, the daemon does,
+        as with ``mgrctl tell``. The result is ``ENXIO`` if the daemon is unknown and
+        ``EHOSTUNREACH`` if it does not report.
 
         Raises:
-            ValueError: There is no such type of service, or no such id can be.
+            ValueError: The service type is unknown, or the id is invalid.
 
         """
         if svc_type == "osd" and not svc_id.isdecimal():
@@ -73,7 +74,7 @@ class CommandsMixin(ActiveModuleBase):
     def mon_command(
         self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
     ) -> HandleCommandResult:
-        """Run one of the manager's own commands and wait for its answer.
+        """Run one of the manager's own commands and wait for its result.
 
         Raises:
             KeyError: There is no ``prefix``.
@@ -89,10 +90,10 @@ class CommandsMixin(ActiveModuleBase):
     def check_mon_command(
         self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
     ) -> HandleCommandResult:
-        """As ``mon_command``, for one that must succeed.
+        """Run a command as ``mon_command`` does, and raise if it fails.
 
         Raises:
-            MonCommandFailed: It did not; the text says why.
+            MonCommandFailed: The command failed; the text contains its status text.
 
         """
         result = self.mon_command(cmd_dict, inbuf)
@@ -104,7 +105,7 @@ class CommandsMixin(ActiveModuleBase):
     def osd_command(
         self, cmd_dict: Mapping[str, Any], inbuf: str | None = None
     ) -> tuple[int, str, str]:
-        """As ``tell_command`` to the OSD whose number is under ``id``.
+        """Run ``tell_command`` for the OSD whose number is in ``id``.
 
         Raises:
             KeyError: There is no ``id``.
@@ -120,7 +121,7 @@ class CommandsMixin(ActiveModuleBase):
         inbuf: str | None = None,
         one_shot: bool = False,  # noqa: FBT001, FBT002 - ceph-mgr's signature
     ) -> tuple[int, str, str]:
-        """As ``send_command``, and wait for the answer: return value, data, words."""
+        """Run a command as ``send_command`` does, and wait; return value, data and status text."""
         result = CommandResult()
         self.send_command(
             result,
@@ -136,9 +137,10 @@ class CommandsMixin(ActiveModuleBase):
     def tool_exec(
         self, args: list[str], timeout: int = TOOL_TIMEOUT_S, stdin: bytes | None = None
     ) -> tuple[int, str, str]:
-        """Run one of Ceph's programs as this manager: status, output, errors.
+        """Run one of Ceph's programs as this manager; return exit status, stdout and stderr.
 
-        The first word is taken out of ``args``, as in ceph-mgr. Too late: ``-ETIMEDOUT``.
+        The first word is removed from ``args``, as in ceph-mgr. The status is ``-ETIMEDOUT`` if it
+        takes longer than ``timeout`` seconds.
 
         Raises:
             OSError: There is no such program.
@@ -149,7 +151,7 @@ class CommandsMixin(ActiveModuleBase):
         words = [program, "-k", keyring, "-n", f"mgr.{self.get_mgr_id()}", *args]
         self.log.debug("exec: %s", " ".join(words))
         try:
-            done = subprocess.run(  # noqa: S603 - the module says what; it could start it itself
+            done = subprocess.run(  # noqa: S603 - chosen by the module, which could start it itself
                 words, timeout=timeout, capture_output=True, input=stdin, check=False
             )
         except subprocess.TimeoutExpired:
@@ -163,7 +165,7 @@ class CommandsMixin(ActiveModuleBase):
         args: list[str],
         stdout_as_json: bool = True,  # noqa: FBT001, FBT002 - ceph-mgr's signature
     ) -> tuple[int, Any, str]:
-        """Run ``radosgw-admin``: status, output (read as JSON if it worked), errors.
+        """Run ``radosgw-admin``; return exit status, stdout (parsed as JSON on success), stderr.
 
         Raises:
             OSError: There is no such program.

@@ -1,9 +1,9 @@
-"""Counters that daemons report, as a module reads them.
+"""Lets a module read the performance counters that daemons report.
 
-Two generations of names stand side by side. Up to Reef a counter is known by its path
-(``get_counter``, ``get_latest``); Tentacle says ``unlabeled`` to those and keeps the short names
-for counters with labels. ``get_perf_schema`` has both meanings: a module of Tentacle, which is
-known by its ``CLICommand`` attribute, gets the labelled one.
+There are two generations of names. Up to Reef a counter is identified by its path
+(``get_counter``, ``get_latest``). Tentacle calls those ``unlabeled`` and uses the short names for
+counters with labels. ``get_perf_schema`` exists in both: modules for Tentacle, recognised by their
+``CLICommand`` attribute, get the labelled one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Average = tuple[float, float]
 
 
 class CountersMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` about performance counters.
+    """Gives a module the performance counters of all daemons: schemas, points and newest values.
 
-    A point is ``[time, value]``, or ``[time, sum, count]`` of a long-running average; lists run
-    from old to new. What is not known is empty, never an error.
+    A point is ``[time, value]``, or ``[time, sum, count]`` of a long-running average; lists are
+    ordered oldest first. An unknown daemon or counter gives an empty result, never an error.
     """
 
     PRIO_CRITICAL = 10
@@ -54,34 +54,34 @@ class CountersMixin(ActiveModuleBase):
     # -- what there is ----------------------------------------------------------------------
 
     def get_perf_schema(self, svc_type: str, svc_name: str) -> dict[str, dict[str, Any]]:
-        """What daemons count: by daemon and path, or, to modules of Tentacle, with labels."""
+        """Return counter schemas by daemon and path; for modules for Tentacle, with labels."""
         labelled = isinstance(getattr(type(self), "CLICommand", None), type)
         return self._context.get_perf_schema(svc_type, svc_name, labelled=labelled)
 
     def get_unlabeled_perf_schema(self, svc_type: str, svc_name: str) -> dict[str, dict[str, Any]]:
-        """By daemon and path: description, type, priority, unit. An empty text stands for all."""
+        """Return description, type, priority and unit by daemon and path. Empty text: all."""
         return self._context.get_perf_schema(svc_type, svc_name, labelled=False)
 
     # -- by path ----------------------------------------------------------------------------
 
     def get_unlabeled_counter(self, svc_type: str, svc_name: str, path: str) -> dict[str, Any]:
-        """The last points of a counter, at most 20, under its path."""
+        """Return the last points of a counter, at most 20, under its path."""
         return {path: self._context.get_counter(svc_type, svc_name, path)}
 
     def get_latest_unlabeled_counter(
         self, svc_type: str, svc_name: str, path: str
     ) -> dict[str, Any]:
-        """The newest point of a counter under its path; empty if there is none."""
+        """Return the newest point of a counter under its path; empty if there is none."""
         return {path: self._context.get_latest_counter(svc_type, svc_name, path)}
 
     def get_unlabeled_counter_latest(self, svc_type: str, svc_name: str, counter: str) -> Any:
-        """The newest value; 0 if there is none."""
+        """Return the newest value; 0 if there is none."""
         return _value(self._context.get_latest_counter(svc_type, svc_name, counter))
 
     def get_unlabeled_counter_latest_avg(
         self, svc_type: str, svc_name: str, counter: str
     ) -> Average:
-        """The newest sum and count; zeros if there is none."""
+        """Return the newest sum and count; zeros if there is none."""
         return _average(self._context.get_latest_counter(svc_type, svc_name, counter))
 
     get_counter = get_unlabeled_counter
@@ -91,7 +91,7 @@ class CountersMixin(ActiveModuleBase):
     def get_unlabeled_perf_counters(
         self, prio_limit: int = PRIO_USEFUL, services: Sequence[str] = SERVICES
     ) -> dict[str, dict[str, Any]]:
-        """Every counter of at least ``prio_limit``, with its newest value, by daemon and path."""
+        """Return counters of at least ``prio_limit`` with newest value, by daemon and path."""
         found: dict[str, dict[str, Any]] = defaultdict(dict)
         for kind, name in self._daemons(services):
             schemas = self._context.get_perf_schema(kind, name, labelled=False)
@@ -113,9 +113,9 @@ class CountersMixin(ActiveModuleBase):
         sub_counter_name: str | None = None,
         labels: Labels | None = None,
     ) -> Any:
-        """The newest point under the counter's name; with three arguments, by its path.
+        """Return the newest point of a counter under its name; with three arguments, by its path.
 
-        False where ``labels`` is no list, as in ceph-mgr.
+        Returns False if ``labels`` is not a list, as in ceph-mgr.
         """
         if sub_counter_name is None:
             return self.get_latest_unlabeled_counter(svc_type, svc_name, counter_name)
@@ -130,7 +130,7 @@ class CountersMixin(ActiveModuleBase):
     def get_counter_latest(
         self, svc_type: str, svc_name: str, counter: str, sub_counter: str, labels: Labels
     ) -> Any:
-        """The newest value of a counter with labels; 0 if there is none."""
+        """Return the newest value of a counter with labels; 0 if there is none."""
         point = self._context.get_latest_labelled_counter(
             svc_type, svc_name, counter, sub_counter, labels
         )
@@ -139,7 +139,7 @@ class CountersMixin(ActiveModuleBase):
     def get_counter_latest_avg(
         self, svc_type: str, svc_name: str, counter: str, sub_counter: str, labels: Labels
     ) -> Average:
-        """The newest sum and count of a counter with labels; zeros if there is none."""
+        """Return the newest sum and count of a counter with labels; zeros if there is none."""
         point = self._context.get_latest_labelled_counter(
             svc_type, svc_name, counter, sub_counter, labels
         )
@@ -148,9 +148,9 @@ class CountersMixin(ActiveModuleBase):
     def get_perf_counters(
         self, prio_limit: int = PRIO_USEFUL, services: Sequence[str] = SERVICES
     ) -> dict[str, dict[str, Any]]:
-        """Every counter with labels, by daemon and key.
+        """Return every counter with labels, by daemon and key.
 
-        Those of less than ``prio_limit`` are there and have no value, as in ceph-mgr.
+        Counters of less than ``prio_limit`` are included without a value, as in ceph-mgr.
         """
         found: dict[str, dict[str, Any]] = defaultdict(dict)
         for kind, name in self._daemons(services):
@@ -177,16 +177,16 @@ class CountersMixin(ActiveModuleBase):
     # -- all at once: ours, not ceph-mgr's --------------------------------------------------
 
     def get_counter_rows(self, svc_type: str = "", prio_limit: int = 0) -> list[dict[str, Any]]:
-        """The newest values of all daemons of a type (of all types) as rows of numbers.
+        """Return the newest values of all daemons of a type (default: all) as rows of numbers.
 
-        Without those that are silent: what they counted last says nothing of now.
-        One entry for all daemons that count the same: ``{"counters", "rows", "before"}``. ``rows``
-        holds, by daemon, the time of its report and then its values; ``before`` those of the
-        report before that, of daemons that made two. ``counters`` says what they are:
+        Silent daemons are left out, because their last values are out of date. All daemons with
+        the same counters share one entry: ``{"counters", "rows", "before"}``. ``rows`` contains,
+        by daemon, the time of its report followed by its values; ``before`` contains the same of
+        the report before that, for daemons that reported twice. ``counters`` describes the values:
         ``path``, ``kind`` (``gauge``, ``counter``, ``average``, ``histogram``), ``description``,
-        ``unit`` (``bytes``, ``seconds`` or nothing), ``priority``, ``labels``, ``bounds``, and the
-        values' place, ``row[start:stop]``: one; or sum and count; or each bucket's own count and
-        then the sum. Read only: rows are shared, and what a million values cost is a dictionary.
+        ``unit`` (``bytes``, ``seconds`` or empty), ``priority``, ``labels``, ``bounds``, and the
+        position ``row[start:stop]`` of one value; or of sum and count; or of each bucket's own
+        count and then the sum. Read only: rows are shared, so that a million values are not copied.
         """
         return self._context.get_counter_rows(svc_type, prio_limit)
 

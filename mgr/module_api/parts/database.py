@@ -1,4 +1,4 @@
-"""A module's own SQLite database: it is there again wherever the module runs next."""
+"""Gives a module its own SQLite database, which is stored and moves with the active manager."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mgr.module_api.parts.sqlite import IMAGE_BYTES_MAX, PAGE_BYTES, Connection,
 
 MAX_DBCLEANUP_RETRIES: Final = 3
 KILLED: Final = 120
-"""Exit status at a kill point."""
+"""Exit status at a kill point (option ``sqlite3_killpoint``)."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class MgrDBNotReady(RuntimeError):  # noqa: N818 - Ceph's
-    """The database cannot be used yet; later it can."""
+    """The database cannot be used yet: retry later."""
 
 
 class MgrDBNotAllowed(MgrDBNotReady):
@@ -33,7 +33,7 @@ class MgrDBNotAllowed(MgrDBNotReady):
 
 
 def MgrModuleRecoverDB(func: F) -> F:  # noqa: N802 - Ceph's
-    """Open the database anew and try again when SQLite says that it is broken; three times."""
+    """Reopen the database and retry, up to three times, if SQLite reports that it is broken."""
 
     @functools.wraps(func)
     def check(self: DatabaseMixin, *args: Any, **kwargs: Any) -> Any:
@@ -52,7 +52,7 @@ def MgrModuleRecoverDB(func: F) -> F:  # noqa: N802 - Ceph's
 
 
 def CLIRequiresDB(func: F) -> F:  # noqa: N802 - Ceph's
-    """Answer ``EAGAIN`` while the database cannot be used. Stands below ``CLICommand``."""
+    """Fail with ``EAGAIN`` while the database cannot be used. Write it below ``CLICommand``."""
 
     @functools.wraps(func)
     def check(self: DatabaseMixin, *args: Any, **kwargs: Any) -> Any:
@@ -65,10 +65,10 @@ def CLIRequiresDB(func: F) -> F:  # noqa: N802 - Ceph's
 
 
 class DatabaseMixin(ModuleBase):
-    """The part of a module that owns its database.
+    """Gives a module an SQLite database (``db``) and upgrades of its schema.
 
-    ``SCHEMA`` makes version 1; element *i* of ``SCHEMA_VERSIONED`` leads from version *i* to the
-    next. A transaction is acknowledged when the next active manager would have it too.
+    ``SCHEMA`` creates version 1; element *i* of ``SCHEMA_VERSIONED`` upgrades from version *i* to
+    the next. A transaction returns only once it is stored, so that the next active has it, too.
     """
 
     SCHEMA: ClassVar[Sequence[str] | None] = None
@@ -88,7 +88,7 @@ class DatabaseMixin(ModuleBase):
 
         Raises:
             MgrDBNotAllowed: Option ``mgr_pool`` is false.
-            MgrDBNotReady: The store does not answer.
+            MgrDBNotReady: The store does not respond.
 
         """
         assert self._db_lock.locked(), "hold _db_lock while you use the database"  # noqa: S101 - as in ceph-mgr
@@ -102,7 +102,7 @@ class DatabaseMixin(ModuleBase):
         return self._db
 
     def open_db(self) -> Connection | None:
-        """A connection to the database as it was last kept; None while the store is silent."""
+        """Open the database as it was last stored; None if the store does not respond."""
         try:
             image = self._context.load_database()
         except OutcomeUnknownError:
@@ -120,14 +120,14 @@ class DatabaseMixin(ModuleBase):
         return db
 
     def close_db(self) -> None:
-        """Let go of the connection; the next use opens another one."""
+        """Close the connection; the next use opens another one."""
         with self._db_lock:
             if self._db is not None:
                 self._db.close()
                 self._db = None
 
     def db_ready(self) -> bool:
-        """Whether the database can be used now. Opens it."""
+        """Open the database and return whether it can be used now."""
         with self._db_lock:
             try:
                 return self.db is not None
@@ -135,7 +135,7 @@ class DatabaseMixin(ModuleBase):
                 return False
 
     def configure_db(self, db: sqlite3.Connection) -> None:
-        """Prepare a new connection, and bring the schema up to date."""
+        """Configure a new connection and upgrade the schema."""
         for pragma in (
             "FOREIGN_KEYS = 1",
             "JOURNAL_MODE = PERSIST",
@@ -149,7 +149,7 @@ class DatabaseMixin(ModuleBase):
         self.load_schema(db)
 
     def load_schema(self, db: sqlite3.Connection) -> None:
-        """Make what is missing, in one transaction."""
+        """Create or upgrade the schema, in one transaction."""
         killpoint = self._killpoint()
         with db:
             db.execute("BEGIN")
@@ -161,7 +161,7 @@ class DatabaseMixin(ModuleBase):
         _die_at(3, killpoint)
 
     def create_skeleton_schema(self, db: sqlite3.Connection) -> None:
-        """Make the table of the module's own keys, with its version in it."""
+        """Create the key/value table, which also contains the schema version."""
         db.execute(
             "CREATE TABLE IF NOT EXISTS MgrModuleKV"
             " (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID"
@@ -169,7 +169,7 @@ class DatabaseMixin(ModuleBase):
         db.execute("INSERT OR IGNORE INTO MgrModuleKV (key, value) VALUES ('__version', 0)")
 
     def maybe_upgrade(self, db: sqlite3.Connection, version: int) -> None:
-        """Lead from ``version`` to the newest. A new database gets ``SCHEMA`` and version 1.
+        """Upgrade from ``version`` to the newest. A new database gets ``SCHEMA`` and version 1.
 
         Raises:
             RuntimeError: The database is newer than the module.
@@ -195,14 +195,14 @@ class DatabaseMixin(ModuleBase):
             self.update_schema_version(db, latest)
 
     def update_schema_version(self, db: sqlite3.Connection, version: int) -> None:
-        """Note that the schema is of ``version``."""
+        """Record that the schema has ``version``."""
         db.execute("UPDATE MgrModuleKV SET value = ? WHERE key = '__version'", (version,))
 
     @contextmanager
     def exclusive_db_access(self) -> Iterator[Connection]:
-        """The connection, locked, in a transaction that ends with the block.
+        """Lock the connection and open a transaction, which ends with the block.
 
-        An exception undoes what the block did.
+        An exception rolls it back.
         """
         with self._db_lock, self.db as db:
             db.execute("BEGIN EXCLUSIVE")
@@ -210,13 +210,13 @@ class DatabaseMixin(ModuleBase):
 
     @contextmanager
     def exclusive_db_cursor(self) -> Iterator[sqlite3.Cursor]:
-        """A cursor, as ``exclusive_db_access`` gives a connection."""
+        """Like ``exclusive_db_access``, but yields a cursor."""
         with self.exclusive_db_access() as db:
             yield db.cursor()
 
     @MgrModuleRecoverDB
     def set_kv(self, key: str, value: Any) -> None:
-        """Keep ``value`` in the database. ``key`` must not begin with two underscores."""
+        """Store ``value`` in the database. ``key`` must not begin with two underscores."""
         assert not key.startswith("__"), f"reserved: {key!r}"  # noqa: S101 - as in ceph-mgr
         with self._db_lock, self.db as db:
             sql = "INSERT OR REPLACE INTO MgrModuleKV (key, value) VALUES (?, ?)"
@@ -224,7 +224,7 @@ class DatabaseMixin(ModuleBase):
 
     @MgrModuleRecoverDB
     def get_kv(self, key: str) -> Any:
-        """What ``set_kv`` kept under ``key``; None where there is nothing."""
+        """Return what ``set_kv`` stored under ``key``; None if there is nothing."""
         assert not key.startswith("__"), f"reserved: {key!r}"  # noqa: S101 - as in ceph-mgr
         with self._db_lock, self.db as db:
             sql = "SELECT value FROM MgrModuleKV WHERE key = ?"
@@ -235,8 +235,8 @@ class DatabaseMixin(ModuleBase):
         self.close_db()
         try:
             self.db_ready()
-        except Exception:  # the next round says what is wrong with it
-            self.log.exception("the database cannot be opened anew")
+        except Exception:  # the next attempt raises the error
+            self.log.exception("the database cannot be reopened")
 
     def _killpoint(self) -> int:
         value = self._context.get_option(self.module_name, "sqlite3_killpoint")

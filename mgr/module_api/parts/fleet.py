@@ -1,4 +1,4 @@
-"""The fleet as a module sees it: hosts, the daemons on them, and what those say of themselves."""
+"""Lets a module read the fleet: hosts, their daemons, and the daemons' metadata and status."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ServerInfoT = dict[str, str | list[ServiceInfoT]]
 
 
 class FleetMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` about daemons. The managers are among them, as ``mgr.<id>``."""
+    """Gives a module the known hosts and daemons. Managers are included, as ``mgr.<id>``."""
 
     def get_server(self, hostname: str) -> dict[str, Any]:
-        """The host and its daemons; a host that is not known has none.
+        """Return a host and its daemons; an unknown host has none.
 
         ``{"hostname", "services": [{"type", "id", "ceph_version"}], "ceph_version"}``.
         """
@@ -24,25 +24,25 @@ class FleetMixin(ActiveModuleBase):
         return {"hostname": hostname, "services": [], "ceph_version": ""}
 
     def list_servers(self) -> list[dict[str, Any]]:
-        """Every host that a daemon is known on, as ``get_server`` shows it."""
+        """Return every host with a known daemon, each as ``get_server`` returns it."""
         return self._context.get_servers()
 
     def get_metadata(
         self, svc_type: str, svc_id: str, default: dict[str, str] | None = None
     ) -> dict[str, str] | None:
-        """What a daemon said of itself when it joined, as text; ``default`` if it said nothing."""
+        """Return the metadata a daemon reported when it joined; ``default`` if there is none."""
         return self._context.get_metadata(svc_type, svc_id) or default
 
     def get_daemon_status(self, svc_type: str, svc_id: str) -> dict[str, str] | None:
-        """What a daemon last reported; empty if it did not, None if it is not known."""
+        """Return the last status of a daemon; empty if it reported none, None if it is unknown."""
         return self._context.get_daemon_status(svc_type, svc_id)
 
     def get_daemon_health_metrics(self) -> dict[str, list[dict[str, Any]]]:
-        """Every known daemon by name, with what it counts of its troubles: mostly nothing."""
+        """Return the health metrics of every known daemon, by name; mostly empty."""
         return self._context.get_daemon_health_metrics()
 
     def get_daemons(self) -> list[dict[str, Any]]:
-        """Ours, not ceph-mgr's: every daemon that reports or is waited for, managers left out.
+        """Return every daemon that reports or is awaited, without managers. Ours, not ceph-mgr's.
 
         ``name``, ``type``, ``id``, ``hostname``, ``version``, ``state`` (``reporting``; ``awaited``
         after a failover; ``silent``), ``since``, ``reported_at`` (seconds since 1970, or None).
@@ -50,8 +50,8 @@ class FleetMixin(ActiveModuleBase):
         return self._context.get_daemons()
 
     def set_device_wear_level(self, devid: str, wear_level: float) -> None:
-        """Note how worn a device is, from 0 to 1; kept under ``device/<devid>`` for all to read.
+        """Store the wear of a device, from 0 to 1, under ``device/<devid>``.
 
-        Below 0: nobody knows any more.
+        A value below 0 removes it.
         """
         self._context.set_device_wear_level(devid, wear_level)

@@ -1,4 +1,4 @@
-"""Maps that a module publishes: ours, not ceph-mgr's. They are read with ``get``, as all others."""
+"""Lets a module publish maps, which ``get`` returns like other documents. Ours, not ceph-mgr's."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from mgr.module_api.declared import ActiveModuleBase
 
 
 class MapsMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` about documents for everybody: other modules and clients.
+    """Gives a module maps: JSON documents that it publishes for other modules and clients.
 
-    A map outlives the module and the term. Who names it in ``NOTIFY_TYPES`` is told of each
-    change by ``notify(<name>, version)``; several changes may be told as one, with the last
-    version, and version 0 says that it is gone. What is there already is not told: read it.
+    A map outlives the module and the term. A module that lists the map's name in ``NOTIFY_TYPES``
+    gets ``notify(<name>, version)`` after each change; several changes may be merged into one with
+    the last version. Version 0 means that the map was removed. Maps that exist already are not
+    notified: read them.
     """
 
     def get_map(self, name: str) -> tuple[int, Any]:
-        """A published map's version and the map itself; 0 and None where there is none.
+        """Return a published map's version and the map itself; 0 and None if there is none.
 
-        The map is read only and shared: the same object until it is changed.
+        The map is read only and shared: the same object until the map changes.
         """
         return self._context.get_map(name)
 
     def get_map_versions(self) -> dict[str, int]:
-        """The version of every published map, by name."""
+        """Return the version of every published map, by name."""
         return self._context.get_map_versions()
 
     def set_map(self, name: str, document: Mapping[str, Any]) -> int:
-        """Publish ``document`` for all to read; the version that it has then.
+        """Publish ``document`` and return its version, once it is stored.
 
-        Publishing once more what is there already changes nothing. Returns once it is stored.
+        Publishing the same document again changes nothing.
 
         Raises:
-            TypeError: The document holds what JSON cannot.
-            ValueError: The name is taken or is none, or the document is above the limit.
+            TypeError: The document contains a value that JSON cannot represent.
+            ValueError: The name is taken or invalid, or the document is above the limit.
 
         """
         version = self._context.set_map(name, _text(document), None)
@@ -46,9 +47,10 @@ class MapsMixin(ActiveModuleBase):
     def compare_and_set_map(
         self, name: str, expected_version: int, document: Mapping[str, Any] | None
     ) -> int | None:
-        """As ``set_map``, if ``expected_version`` is there, 0 for none; None: it is not.
+        """Publish ``document`` if the map has ``expected_version`` (0: if there is no map).
 
-        ``document`` None withdraws the map; the version is 0 then.
+        Returns the new version, or None if the map has another version. ``document`` None removes
+        the map; the new version is 0 then.
         """
         if document is None:
             removed = self._context.remove_map(name, expected_version)
@@ -56,10 +58,10 @@ class MapsMixin(ActiveModuleBase):
         return self._context.set_map(name, _text(document), expected_version)
 
     def remove_map(self, name: str) -> bool:
-        """Withdraw a map; whether there was one."""
+        """Remove a map; return whether there was one."""
         return bool(self._context.remove_map(name, None))
 
 
 def _text(document: Mapping[str, Any]) -> str:
-    # Not a number is no JSON, whatever the library thinks of it.
+    # NaN is not valid JSON, although the library would write it.
     return json.dumps(dict(document), allow_nan=False, ensure_ascii=False, separators=(",", ":"))

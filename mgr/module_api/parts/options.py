@@ -1,4 +1,4 @@
-"""Options as the active half of a module reads and sets them."""
+"""Lets an active module read and set options."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mgr.module_api.option import names_of
 
 
 class OptionsMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` about options: its own, other modules', the manager's."""
+    """Gives a module options: its own, those of other modules, and the manager's."""
 
     def get_module_option(self, key: str, default: OptionValue = None) -> Any:
-        """The value of option ``key``: as stored, else as declared, else ``default``.
+        """Return option ``key``: the stored value, else the declared default, else ``default``.
 
         A stored value has the declared type; a declared default is returned as written.
 
         Raises:
             RuntimeError: The option is not declared.
-            ValueError: What is stored does not fit the declaration.
+            ValueError: The stored value does not fit the declaration.
 
         """
         if key not in self._option_names:
@@ -29,22 +29,22 @@ class OptionsMixin(ActiveModuleBase):
         return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
 
     def get_localized_module_option(self, key: str, default: OptionValue = None) -> Any:
-        """As ``get_module_option``; the value stored for this manager alone comes first."""
+        """Like ``get_module_option``; a value stored for this manager alone takes precedence."""
         self._validate_module_option(key)
         return self._get_module_option(key, default, self.get_mgr_id())
 
     def get_module_option_ex(self, module: str, key: str, default: OptionValue = None) -> Any:
-        """As ``get_module_option`` of another module, whose declared default does not count."""
+        """Like ``get_module_option``, for another module; its declared default is not used."""
         if module == self.module_name:
             self._validate_module_option(key)
         value = self._context.get_option(module, key)
         return default if value is None else value
 
     def get_ceph_option(self, key: str) -> OptionValue:
-        """The value of one of the manager's own options.
+        """Return the value of one of the manager's own options.
 
         Raises:
-            KeyError: There is none of this name.
+            KeyError: There is no such option.
 
         """
         try:
@@ -53,16 +53,16 @@ class OptionsMixin(ActiveModuleBase):
             raise KeyError(f"option not found: {key}") from None
 
     def get_foreign_ceph_option(self, entity: str, key: str) -> OptionValue:
-        """The value of one of the manager's own options as ``entity`` (``mgr.b``) would read it.
+        """Return one of the manager's own options as ``entity`` (``mgr.b``) would read it.
 
         Raises:
-            KeyError: There is no such option, or no such entity can be.
+            KeyError: There is no such option, or the entity is invalid.
 
         """
         return self._context.get_foreign_option(entity, key)
 
     def set_module_option(self, key: str, val: Any) -> None:
-        """Store option ``key``; None reverts it to its default. Returns once it is stored.
+        """Store option ``key``; None resets it to its default. Returns once it is stored.
 
         Raises:
             RuntimeError: The option is not declared.
@@ -73,7 +73,7 @@ class OptionsMixin(ActiveModuleBase):
         self._set_module_option(key, val)
 
     def set_localized_module_option(self, key: str, val: Any) -> None:
-        """As ``set_module_option``, for this manager alone."""
+        """Like ``set_module_option``, for this manager alone."""
         self._validate_module_option(key)
         text = None if val is None else str(val)
         self._context.set_option(self.module_name, key, text, localized=True)
@@ -90,7 +90,7 @@ class OptionsMixin(ActiveModuleBase):
         self._context.set_option(module, key, str(val))
 
     def _validate_module_option(self, key: str) -> None:
-        # The list is looked at, not the set: a module may have added to it since.
+        # The list is checked, not the cached set: a module may have added options since.
         if key not in names_of(self.MODULE_OPTIONS):
             owner = type(self).__name__
             raise RuntimeError(f"Config option '{key}' is not in {owner}.MODULE_OPTIONS")

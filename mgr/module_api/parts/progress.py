@@ -1,4 +1,4 @@
-"""How a module says what takes long, and how far it is."""
+"""Lets a module report the progress of long operations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mgr.module_api.declared import ModuleBase
 
 
 class ProgressMixin(ModuleBase):
-    """The part of a module that reports progress. Events are shared by all modules."""
+    """Gives a module progress events, which operators see in ``status``. All modules share them."""
 
     _context: ModuleContext
 
@@ -18,19 +18,19 @@ class ProgressMixin(ModuleBase):
         progress: float,
         add_to_ceph_s: bool,  # noqa: FBT001 - ceph-mgr's signature
     ) -> None:
-        """Say how far event ``evid`` is: ``progress`` from 0 to 1.
+        """Report the progress of event ``evid``, from 0 to 1.
 
-        With ``add_to_ceph_s`` it is shown to people in ``status``. Not stored: a successor's
-        module reports again.
+        With ``add_to_ceph_s``, ``status`` shows it. It is not stored: after a failover the module
+        has to report it again.
         """
-        # In this order, what is no number counts as nothing done.
+        # In this order of arguments, NaN becomes 0.
         done = min(max(0.0, float(progress)), 1.0)
         self._context.update_progress_event(evid, desc, done, shown=bool(add_to_ceph_s))
 
     def complete_progress_event(self, evid: str) -> None:
-        """The event is over: it is shown no more."""
+        """Remove an event that is complete."""
         self._context.complete_progress_event(evid)
 
     def clear_all_progress_events(self) -> None:
-        """Forget every event, those of other modules included."""
+        """Remove every event, including those of other modules."""
         self._context.clear_all_progress_events()

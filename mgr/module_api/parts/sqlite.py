@@ -1,7 +1,7 @@
-"""An SQLite connection whose every commit is handed to a keeper before anybody is told of it.
+"""An SQLite connection that stores the whole database after every commit, before it returns.
 
-The database is in memory. Whether a statement changed it is read off the change counter in the
-database's own header, which SQLite moves with every committed transaction and never else.
+The database is in memory. A statement committed something if the change counter in the database's
+header differs: SQLite increments it with every committed transaction and at no other time.
 """
 
 from __future__ import annotations
@@ -17,48 +17,49 @@ PAGE_BYTES: Final = 65_536
 IMAGE_BYTES_MAX: Final = 32 << 20
 """How large a database may grow, free pages included."""
 COUNTER: Final = slice(24, 28)
-"""Where the header has its change counter."""
+"""Position of the change counter in the database's header."""
 READ_STATEMENTS: Final = ("SELECT", "EXPLAI")
 
 StoreImage = Callable[[bytes], None]
 
 
 class Connection(sqlite3.Connection):
-    """Like any other; a statement that commits returns once the keeper has what it committed.
+    """An SQLite connection. A statement that commits returns once the commit is stored.
 
-    Inside ``with connection:`` it is the end of the block that returns so.
+    Inside ``with connection:`` this happens at the end of the block.
 
-    Raises, where something is committed:
-        sqlite3.OperationalError: It could not be kept, for its size (``database or disk is full``)
-            or since the store is silent. Nothing is lost but this transaction: the connection is
-            closed, and one that is opened anew has what was kept before.
-        OutcomeUnknownError: Nobody knows whether it is kept. Closed too; open it anew and look.
-        TermLostError: This manager is the active one no more. Nothing was kept.
+    Raises, if something was committed:
+        sqlite3.OperationalError: It could not be stored, because it is too large (``database or
+            disk is full``) or the store does not respond. Only this transaction is lost: the
+            connection is closed, and a new one has the state before it.
+        OutcomeUnknownError: It is unknown whether it was stored. The connection is closed, too:
+            open a new one and check.
+        TermLostError: This manager is no longer the active. Nothing was stored.
 
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.closed = False
-        """Whether it was closed, by the module or because a commit could not be kept."""
+        """Whether it was closed, by the module or because a commit could not be stored."""
         self._store_image: StoreImage | None = None
         self._stored_counter = b""
         self._open_blocks = 0
-        # Whoever takes the image later must hand it over later.
+        # Images must be stored in the order in which they were taken.
         self._order = threading.RLock()
 
     def begin(self, image: bytes, store_image: StoreImage) -> None:
-        """Hold ``image``, empty for a new database; ``store_image`` stores what is committed."""
+        """Load ``image``, empty for a new database; call ``store_image`` after each commit."""
         if image:
             self.deserialize(image)
         self._stored_counter = image[COUNTER]
         self._store_image = store_image
 
     def cursor(self, factory: Any = None) -> Any:
-        """A cursor that notices what it commits."""
+        """Return a cursor that stores what it commits."""
         return super().cursor(factory or Cursor)
 
-    # The three below make a plain cursor in C, whatever ``cursor`` would make.
+    # sqlite3's own versions of these three create a plain cursor, without calling ``cursor()``.
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """See ``Cursor.execute``."""
@@ -73,12 +74,12 @@ class Connection(sqlite3.Connection):
         return self.cursor().executescript(sql_script)
 
     def commit(self) -> None:
-        """Commit, and keep it."""
+        """Commit and store it."""
         super().commit()
         self.store_committed()
 
     def close(self) -> None:
-        """Let go of it. What is committed was kept before."""
+        """Close the connection. All commits were stored before."""
         self.closed = True
         super().close()
 
@@ -94,7 +95,7 @@ class Connection(sqlite3.Connection):
             self.store_committed()
 
     def store_committed(self) -> None:
-        """Keep what is committed and not kept yet."""
+        """Store what was committed and is not stored yet."""
         with self._order:
             if self._store_image is None or self.closed or self._open_blocks or self.in_transaction:
                 return
@@ -104,7 +105,7 @@ class Connection(sqlite3.Connection):
             try:
                 self._store_image(image)
             except BaseException as error:
-                # What is in memory was never acknowledged. It must not be read as if it were.
+                # The commit in memory was never acknowledged, so it must not be readable.
                 self.close()
                 if (sqlite_error := _as_sqlite_error(error)) is not None:
                     raise sqlite_error from error
@@ -119,40 +120,40 @@ class Connection(sqlite3.Connection):
 
 
 class Cursor(sqlite3.Cursor):
-    """A cursor that has its connection keep what it commits."""
+    """A cursor that makes its connection store what it commits."""
 
     connection: Connection
     _writes = False
 
     def execute(self, sql: str, parameters: Any = (), /) -> Self:
-        """Run ``sql``; if that commits something, it is kept."""
+        """Run ``sql``; if it commits something, store it."""
         super().execute(sql, parameters)
         return self._after_statement(sql)
 
     def executemany(self, sql: str, seq_of_parameters: Iterable[Any], /) -> Self:
-        """Run ``sql`` for each of the parameters; if that commits something, it is kept."""
+        """Run ``sql`` for each of the parameters; if it commits something, store it."""
         super().executemany(sql, seq_of_parameters)
         return self._after_statement(sql)
 
     def executescript(self, sql_script: str, /) -> Self:
-        """Run a script; what stands committed at its end is kept."""
+        """Run a script; store what is committed at its end."""
         super().executescript(sql_script)
         return self._after_statement(sql_script)
 
     def fetchone(self) -> Any:
-        """The next row."""
+        """Return the next row."""
         row = super().fetchone()
         self._after_fetch()
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
-        """The next rows."""
+        """Return the next rows."""
         rows = super().fetchmany(self.arraysize if size is None else size)
         self._after_fetch()
         return rows
 
     def fetchall(self) -> list[Any]:
-        """The remaining rows."""
+        """Return the remaining rows."""
         rows = super().fetchall()
         self._after_fetch()
         return rows
@@ -177,9 +178,9 @@ class Cursor(sqlite3.Cursor):
 
 
 def connect() -> Connection:
-    """A new, empty database, private to this connection, usable from any thread."""
+    """Open a new, empty in-memory database, private to this connection; any thread may use it."""
     return sqlite3.connect(
-        # With a file system of its own, even in memory: a plain :memory: has no change counter.
+        # The memdb file system, because a plain :memory: database has no change counter.
         "file:main.db?vfs=memdb",
         uri=True,
         check_same_thread=False,
@@ -192,7 +193,7 @@ def _as_sqlite_error(error: BaseException) -> sqlite3.Error | None:
     if isinstance(error, TooLargeError):
         return sqlite3.OperationalError(f"database or disk is full: {error}")
     if isinstance(error, OutcomeUnknownError):
-        return None  # no error of SQLite's means that; and its retry would do the work twice
+        return None  # no SQLite error means this, and a retry could do the work twice
     if isinstance(error, ConflictError | StoreUnavailableError):
-        return sqlite3.OperationalError(f"the transaction was not kept: {error}")
+        return sqlite3.OperationalError(f"the transaction was not stored: {error}")
     return None

@@ -1,4 +1,4 @@
-"""The key/value store as a module sees it: its own keys, under their short names."""
+"""Gives a module its own keys of the key/value store, without the module's prefix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NOTHING: Final[Mapping[str, str | None]] = MappingProxyType({})
 
 
 class StoreMixin(ActiveModuleBase):
-    """The part of ``MgrModule`` about what must survive it."""
+    """Gives a module persistent entries (key and text), which survive restarts and failovers."""
 
     SHARED_STORE: ClassVar[Sequence[str]] = ()
-    """How keys begin that other modules may read. Ours, not ceph-mgr's."""
+    """Prefixes of the keys that other modules may read. Ours, not ceph-mgr's."""
 
     def get_store(self, key: str, default: str | None = None) -> str | None:
-        """The value stored under ``key`` of this module, or ``default``."""
+        """Return the value stored under ``key`` of this module, or ``default``."""
         value = self._context.get_store(key)
         return default if value is None else value
 
@@ -28,30 +28,30 @@ class StoreMixin(ActiveModuleBase):
 
         Raises:
             TypeError: ``val`` is neither text nor None.
-            ValueError: There is a NUL in the key or the value.
+            ValueError: The key or the value contains a NUL character.
 
         """
         _check(key, val)
         self._context.set_store(key, val)
 
     def get_store_prefix(self, key_prefix: str) -> dict[str, str]:
-        """What is stored under keys of this module that begin so: whole keys, ascending."""
+        """Return this module's entries with that prefix: full keys, ascending."""
         return self._context.get_store_prefix(key_prefix)
 
     def get_localized_store(self, key: str, default: str | None = None) -> str | None:
-        """The value stored for this manager alone, else for all, else ``default``."""
+        """Return the value stored for this manager alone, else for all, else ``default``."""
         return localized_store(self._context, key, default)
 
     def set_localized_store(self, key: str, val: str | None) -> None:
-        """As ``set_store``, for this manager alone."""
+        """Like ``set_store``, for this manager alone."""
         self.set_store(f"{self.get_mgr_id()}/{key}", val)
 
     def get_store_ex(self, module: str, key: str, default: str | None = None) -> str | None:
-        """The value that another running module has under ``key``, or ``default``.
+        """Return the value that another running module has under ``key``, or ``default``.
 
         Raises:
             ImportError: No such module is running.
-            PermissionError: It does not share this key; see ``SHARED_STORE``.
+            PermissionError: That module does not share this key; see ``SHARED_STORE``.
 
         """
         shared: str | None = self._context.remote(module, "_shared_entry", (key,), {})
@@ -65,9 +65,9 @@ class StoreMixin(ActiveModuleBase):
     # -- ours, not ceph-mgr's: docs/adr/0015 ------------------------------------------------
 
     def compare_and_set_store(self, key: str, expected: str | None, val: str | None) -> bool:
-        """Store ``val`` under ``key`` if ``expected`` stands there; whether it did.
+        """Store ``val`` under ``key`` if its value is ``expected``; return whether it was.
 
-        None is a key that is absent. See ``commit_store``, of which this is the short form.
+        None stands for an absent key. Short form of ``commit_store``; see there.
         """
         return self.commit_store({key: val}, {key: expected})
 
@@ -76,16 +76,16 @@ class StoreMixin(ActiveModuleBase):
         changes: Mapping[str, str | None],
         expected: Mapping[str, str | None] = NOTHING,
     ) -> bool:
-        """Store all of ``changes`` at once, if the keys in ``expected`` stand as they say.
+        """Store all of ``changes`` atomically, if the keys in ``expected`` have these values.
 
         Either everything is stored or nothing, whatever happens to this manager meanwhile, and
-        only while it is the active one. None removes a key, or expects it to be absent. True:
-        all of it is stored, and visible to every thread. False: something else stands there;
-        nothing changed, and reading shows what.
+        only while it is the active. None as a value removes a key, or expects it to be absent.
+        Returns True if all of it is stored and visible to every thread; False if a key had another
+        value. Then nothing changed: read the current values.
 
         Raises:
             TypeError: A value is neither text nor None.
-            ValueError: There is a NUL in a key or a value.
+            ValueError: A key or a value contains a NUL character.
 
         """
         for each in (changes, expected):
@@ -94,22 +94,22 @@ class StoreMixin(ActiveModuleBase):
         return self._context.commit_store(dict(changes), dict(expected))
 
     def watch_store(self, key_prefix: str) -> None:
-        """From now on, be told of every change of this module's keys that begin so.
+        """Get notified of every change of this module's keys that begin with ``key_prefix``.
 
-        ``notify("store", key)`` comes on the thread of commands, whoever changed the key, this
-        module included; several changes of one key may be told as one. An empty key says that
-        more changed than can be told one by one. What stands there already is not told: watch
-        first, then read. It ends with this instance of the module.
+        ``notify("store", key)`` is called on the command thread after every change, also after
+        this module's own. Several changes of one key may be merged into one notification. An empty
+        key means that too many keys changed to list them. Existing values are not notified: watch
+        first, then read. The watch ends with this instance of the module.
         """
         self._context.watch_store(key_prefix)
 
     def unwatch_store(self, key_prefix: str) -> None:
-        """End what ``watch_store`` began with the same prefix."""
+        """End ``watch_store`` of the same prefix."""
         self._context.unwatch_store(key_prefix)
 
 
 def localized_store(context: StandbyContext, key: str, default: str | None) -> str | None:
-    """The value stored for this manager alone, else for all, else ``default``."""
+    """Return the value stored for this manager alone, else for all, else ``default``."""
     for candidate in (f"{context.manager_id}/{key}", key):
         value = context.get_store(candidate)
         if value is not None:

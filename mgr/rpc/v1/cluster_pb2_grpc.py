@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ClusterServiceStub:
-    """What the fleet says of itself, and what is read of it. All of it is answered by the active; a
-    standby refuses with NOT_ACTIVE and the hint, as the command service does.
+    """Reports of the fleet's daemons, and reads of the fleet and of maps. Only the active answers; a
+    standby refuses with NOT_ACTIVE and the active's address, as the command service does.
     """
 
     def __init__(self, channel):
@@ -79,66 +79,65 @@ class ClusterServiceStub:
 
 
 class ClusterServiceServicer:
-    """What the fleet says of itself, and what is read of it. All of it is answered by the active; a
-    standby refuses with NOT_ACTIVE and the hint, as the command service does.
+    """Reports of the fleet's daemons, and reads of the fleet and of maps. Only the active answers; a
+    standby refuses with NOT_ACTIVE and the active's address, as the command service does.
     """
 
     def Report(self, request_iterator, context):
-        """One daemon's membership, for as long as the stream lives. The daemon opens; the manager says
-        how often it wants reports and of what; the daemon declares its counters and reports.
-        Commands travel both ways in between. Another stream that opens under the same name ends
-        this one with ALREADY_EXISTS, reason REPLACED.
+        """The report stream of one daemon, which is a member while the stream lasts. The daemon sends
+        `open`; the manager sends the report period and the lowest priority; the daemon declares its
+        counters and sends reports. Commands go in both directions. If another stream opens under the
+        same name, this one ends with ALREADY_EXISTS, reason REPLACED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDaemons(self, request, context):
-        """Says which daemons there are.
+        """Lists the daemons.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCounters(self, request, context):
-        """The last points of counters.
+        """Returns the newest points of counters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMap(self, request, context):
-        """One map, as modules read it with `get()`. NOT_FOUND where there is none.
+        """Returns one map, as modules read it with `get()`. NOT_FOUND if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMaps(self, request, context):
-        """Names and versions of all maps that were published.
+        """Lists the names and versions of all published maps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetMap(self, request, context):
-        """Publishes a map. Publishing again what is there already changes nothing, so that it is safe
-        to repeat.
+        """Publishes a map. Publishing an unchanged map again has no effect, so it is safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveMap(self, request, context):
-        """Withdraws a map. It is no error that there is none.
+        """Removes a map. No error if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchMaps(self, request, context):
-        """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-        between, never the last one. Every 5 s without news an empty message shows that it lives.
+        """Sends each map, a marker, then every change. A slow reader may miss intermediate versions,
+        never the last one. After 5 s without a change an empty message shows that the stream lives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,8 +195,8 @@ def add_ClusterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ClusterService:
-    """What the fleet says of itself, and what is read of it. All of it is answered by the active; a
-    standby refuses with NOT_ACTIVE and the hint, as the command service does.
+    """Reports of the fleet's daemons, and reads of the fleet and of maps. Only the active answers; a
+    standby refuses with NOT_ACTIVE and the active's address, as the command service does.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ClusterServiceStub:
-    """What the fleet says of itself, and what is read of it. All of it is answered by the active; a
-    standby refuses with NOT_ACTIVE and the hint, as the command service does.
+    """Reports of the fleet's daemons, and reads of the fleet and of maps. Only the active answers; a
+    standby refuses with NOT_ACTIVE and the active's address, as the command service does.
     """
 
     @_typing.overload
@@ -36,65 +36,61 @@ class ClusterServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ClusterServiceAsyncStub: ...
     Report: _grpc.StreamStreamMultiCallable[_cluster_pb2.ReportRequest, _cluster_pb2.ReportResponse]
-    """One daemon's membership, for as long as the stream lives. The daemon opens; the manager says
-    how often it wants reports and of what; the daemon declares its counters and reports.
-    Commands travel both ways in between. Another stream that opens under the same name ends
-    this one with ALREADY_EXISTS, reason REPLACED.
+    """The report stream of one daemon, which is a member while the stream lasts. The daemon sends
+    `open`; the manager sends the report period and the lowest priority; the daemon declares its
+    counters and sends reports. Commands go in both directions. If another stream opens under the
+    same name, this one ends with ALREADY_EXISTS, reason REPLACED.
     """
     ListDaemons: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListDaemonsRequest, _cluster_pb2.ListDaemonsResponse]
-    """Says which daemons there are."""
+    """Lists the daemons."""
     GetCounters: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetCountersRequest, _cluster_pb2.GetCountersResponse]
-    """The last points of counters."""
+    """Returns the newest points of counters."""
     GetMap: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetMapRequest, _cluster_pb2.GetMapResponse]
-    """One map, as modules read it with `get()`. NOT_FOUND where there is none."""
+    """Returns one map, as modules read it with `get()`. NOT_FOUND if there is none."""
     ListMaps: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListMapsRequest, _cluster_pb2.ListMapsResponse]
-    """Names and versions of all maps that were published."""
+    """Lists the names and versions of all published maps."""
     SetMap: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SetMapRequest, _cluster_pb2.SetMapResponse]
-    """Publishes a map. Publishing again what is there already changes nothing, so that it is safe
-    to repeat.
-    """
+    """Publishes a map. Publishing an unchanged map again has no effect, so it is safe to repeat."""
     RemoveMap: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RemoveMapRequest, _cluster_pb2.RemoveMapResponse]
-    """Withdraws a map. It is no error that there is none."""
+    """Removes a map. No error if there is none."""
     WatchMaps: _grpc.UnaryStreamMultiCallable[_cluster_pb2.WatchMapsRequest, _cluster_pb2.WatchMapsResponse]
-    """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-    between, never the last one. Every 5 s without news an empty message shows that it lives.
+    """Sends each map, a marker, then every change. A slow reader may miss intermediate versions,
+    never the last one. After 5 s without a change an empty message shows that the stream lives.
     """
 
 @_typing.type_check_only
 class ClusterServiceAsyncStub(ClusterServiceStub):
-    """What the fleet says of itself, and what is read of it. All of it is answered by the active; a
-    standby refuses with NOT_ACTIVE and the hint, as the command service does.
+    """Reports of the fleet's daemons, and reads of the fleet and of maps. Only the active answers; a
+    standby refuses with NOT_ACTIVE and the active's address, as the command service does.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Report: _aio.StreamStreamMultiCallable[_cluster_pb2.ReportRequest, _cluster_pb2.ReportResponse]  # type: ignore[assignment]
-    """One daemon's membership, for as long as the stream lives. The daemon opens; the manager says
-    how often it wants reports and of what; the daemon declares its counters and reports.
-    Commands travel both ways in between. Another stream that opens under the same name ends
-    this one with ALREADY_EXISTS, reason REPLACED.
+    """The report stream of one daemon, which is a member while the stream lasts. The daemon sends
+    `open`; the manager sends the report period and the lowest priority; the daemon declares its
+    counters and sends reports. Commands go in both directions. If another stream opens under the
+    same name, this one ends with ALREADY_EXISTS, reason REPLACED.
     """
     ListDaemons: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListDaemonsRequest, _cluster_pb2.ListDaemonsResponse]  # type: ignore[assignment]
-    """Says which daemons there are."""
+    """Lists the daemons."""
     GetCounters: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetCountersRequest, _cluster_pb2.GetCountersResponse]  # type: ignore[assignment]
-    """The last points of counters."""
+    """Returns the newest points of counters."""
     GetMap: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetMapRequest, _cluster_pb2.GetMapResponse]  # type: ignore[assignment]
-    """One map, as modules read it with `get()`. NOT_FOUND where there is none."""
+    """Returns one map, as modules read it with `get()`. NOT_FOUND if there is none."""
     ListMaps: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListMapsRequest, _cluster_pb2.ListMapsResponse]  # type: ignore[assignment]
-    """Names and versions of all maps that were published."""
+    """Lists the names and versions of all published maps."""
     SetMap: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetMapRequest, _cluster_pb2.SetMapResponse]  # type: ignore[assignment]
-    """Publishes a map. Publishing again what is there already changes nothing, so that it is safe
-    to repeat.
-    """
+    """Publishes a map. Publishing an unchanged map again has no effect, so it is safe to repeat."""
     RemoveMap: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RemoveMapRequest, _cluster_pb2.RemoveMapResponse]  # type: ignore[assignment]
-    """Withdraws a map. It is no error that there is none."""
+    """Removes a map. No error if there is none."""
     WatchMaps: _aio.UnaryStreamMultiCallable[_cluster_pb2.WatchMapsRequest, _cluster_pb2.WatchMapsResponse]  # type: ignore[assignment]
-    """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-    between, never the last one. Every 5 s without news an empty message shows that it lives.
+    """Sends each map, a marker, then every change. A slow reader may miss intermediate versions,
+    never the last one. After 5 s without a change an empty message shows that the stream lives.
     """
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What the fleet says of itself, and what is read of it. All of it is answered by the active; a
-    standby refuses with NOT_ACTIVE and the hint, as the command service does.
+    """Reports of the fleet's daemons, and reads of the fleet and of maps. Only the active answers; a
+    standby refuses with NOT_ACTIVE and the active's address, as the command service does.
     """
 
     @_abc_1.abstractmethod
@@ -103,10 +99,10 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_cluster_pb2.ReportRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cluster_pb2.ReportResponse], _abc.AsyncIterator[_cluster_pb2.ReportResponse]]:
-        """One daemon's membership, for as long as the stream lives. The daemon opens; the manager says
-        how often it wants reports and of what; the daemon declares its counters and reports.
-        Commands travel both ways in between. Another stream that opens under the same name ends
-        this one with ALREADY_EXISTS, reason REPLACED.
+        """The report stream of one daemon, which is a member while the stream lasts. The daemon sends
+        `open`; the manager sends the report period and the lowest priority; the daemon declares its
+        counters and sends reports. Commands go in both directions. If another stream opens under the
+        same name, this one ends with ALREADY_EXISTS, reason REPLACED.
         """
 
     @_abc_1.abstractmethod
@@ -115,7 +111,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.ListDaemonsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.ListDaemonsResponse, _abc.Awaitable[_cluster_pb2.ListDaemonsResponse]]:
-        """Says which daemons there are."""
+        """Lists the daemons."""
 
     @_abc_1.abstractmethod
     def GetCounters(
@@ -123,7 +119,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.GetCountersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.GetCountersResponse, _abc.Awaitable[_cluster_pb2.GetCountersResponse]]:
-        """The last points of counters."""
+        """Returns the newest points of counters."""
 
     @_abc_1.abstractmethod
     def GetMap(
@@ -131,7 +127,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.GetMapRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.GetMapResponse, _abc.Awaitable[_cluster_pb2.GetMapResponse]]:
-        """One map, as modules read it with `get()`. NOT_FOUND where there is none."""
+        """Returns one map, as modules read it with `get()`. NOT_FOUND if there is none."""
 
     @_abc_1.abstractmethod
     def ListMaps(
@@ -139,7 +135,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.ListMapsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.ListMapsResponse, _abc.Awaitable[_cluster_pb2.ListMapsResponse]]:
-        """Names and versions of all maps that were published."""
+        """Lists the names and versions of all published maps."""
 
     @_abc_1.abstractmethod
     def SetMap(
@@ -147,9 +143,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.SetMapRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.SetMapResponse, _abc.Awaitable[_cluster_pb2.SetMapResponse]]:
-        """Publishes a map. Publishing again what is there already changes nothing, so that it is safe
-        to repeat.
-        """
+        """Publishes a map. Publishing an unchanged map again has no effect, so it is safe to repeat."""
 
     @_abc_1.abstractmethod
     def RemoveMap(
@@ -157,7 +151,7 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.RemoveMapRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.RemoveMapResponse, _abc.Awaitable[_cluster_pb2.RemoveMapResponse]]:
-        """Withdraws a map. It is no error that there is none."""
+        """Removes a map. No error if there is none."""
 
     @_abc_1.abstractmethod
     def WatchMaps(
@@ -165,8 +159,8 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cluster_pb2.WatchMapsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cluster_pb2.WatchMapsResponse], _abc.AsyncIterator[_cluster_pb2.WatchMapsResponse]]:
-        """Each map at once, a marker, then every change. A reader that is too slow misses versions in
-        between, never the last one. Every 5 s without news an empty message shows that it lives.
+        """Sends each map, a marker, then every change. A slow reader may miss intermediate versions,
+        never the last one. After 5 s without a change an empty message shows that the stream lives.
         """
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

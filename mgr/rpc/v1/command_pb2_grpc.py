@@ -26,24 +26,23 @@ if _version_not_supported:
 
 
 class CommandServiceStub:
-    """Words in, answer out.
+    """Runs commands on the active manager.
 
-    A command that was run and said no is a *successful* call with a negative `retval`. The call
-    itself fails only when nothing was run, or when nobody can know. Then its status carries one
+    If a command ran and failed, the call *succeeds* with a negative `retval`. The call itself fails
+    only if nothing was run, or if that is unknown. Then its status carries one
     google.rpc.ErrorInfo with domain "mgr.rpc.v1" and one of the reasons in
     docs/reference/errors.md, among them:
 
     UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-    `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
+    `active_name`, `term`, `age_s` name the active. Nothing ran: safe to retry.
     ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
     attempt of this request ran, or may have run; this one did not.
     DEADLINE_EXCEEDED  the outcome is unknown.
     RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
 
-    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
-    earlier attempt of it ended without a word (the connection broke, its deadline passed,
-    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
-    hold for all attempts.
+    "Nothing ran" concerns one attempt. A client that repeats a call must remember whether an earlier
+    attempt ended without an answer (the connection broke, its deadline passed, TERM_LOST): then a
+    later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN, concern all attempts.
     """
 
     def __init__(self, channel):
@@ -70,24 +69,23 @@ class CommandServiceStub:
 
 
 class CommandServiceServicer:
-    """Words in, answer out.
+    """Runs commands on the active manager.
 
-    A command that was run and said no is a *successful* call with a negative `retval`. The call
-    itself fails only when nothing was run, or when nobody can know. Then its status carries one
+    If a command ran and failed, the call *succeeds* with a negative `retval`. The call itself fails
+    only if nothing was run, or if that is unknown. Then its status carries one
     google.rpc.ErrorInfo with domain "mgr.rpc.v1" and one of the reasons in
     docs/reference/errors.md, among them:
 
     UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-    `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
+    `active_name`, `term`, `age_s` name the active. Nothing ran: safe to retry.
     ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
     attempt of this request ran, or may have run; this one did not.
     DEADLINE_EXCEEDED  the outcome is unknown.
     RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
 
-    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
-    earlier attempt of it ended without a word (the connection broke, its deadline passed,
-    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
-    hold for all attempts.
+    "Nothing ran" concerns one attempt. A client that repeats a call must remember whether an earlier
+    attempt ended without an answer (the connection broke, its deadline passed, TERM_LOST): then a
+    later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN, concern all attempts.
     """
 
     def Execute(self, request, context):
@@ -106,7 +104,7 @@ class CommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DescribeCommands(self, request, context):
-        """Says what commands there are, for help, completion and validation.
+        """Lists the commands, for help, completion and validation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,24 +137,23 @@ def add_CommandServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CommandService:
-    """Words in, answer out.
+    """Runs commands on the active manager.
 
-    A command that was run and said no is a *successful* call with a negative `retval`. The call
-    itself fails only when nothing was run, or when nobody can know. Then its status carries one
+    If a command ran and failed, the call *succeeds* with a negative `retval`. The call itself fails
+    only if nothing was run, or if that is unknown. Then its status carries one
     google.rpc.ErrorInfo with domain "mgr.rpc.v1" and one of the reasons in
     docs/reference/errors.md, among them:
 
     UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-    `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
+    `active_name`, `term`, `age_s` name the active. Nothing ran: safe to retry.
     ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
     attempt of this request ran, or may have run; this one did not.
     DEADLINE_EXCEEDED  the outcome is unknown.
     RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
 
-    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
-    earlier attempt of it ended without a word (the connection broke, its deadline passed,
-    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
-    hold for all attempts.
+    "Nothing ran" concerns one attempt. A client that repeats a call must remember whether an earlier
+    attempt ended without an answer (the connection broke, its deadline passed, TERM_LOST): then a
+    later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN, concern all attempts.
     """
 
     @staticmethod

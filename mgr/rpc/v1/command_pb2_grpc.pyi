@@ -27,24 +27,23 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CommandServiceStub:
-    """Words in, answer out.
+    """Runs commands on the active manager.
 
-    A command that was run and said no is a *successful* call with a negative `retval`. The call
-    itself fails only when nothing was run, or when nobody can know. Then its status carries one
+    If a command ran and failed, the call *succeeds* with a negative `retval`. The call itself fails
+    only if nothing was run, or if that is unknown. Then its status carries one
     google.rpc.ErrorInfo with domain "mgr.rpc.v1" and one of the reasons in
     docs/reference/errors.md, among them:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-                         `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
+                         `active_name`, `term`, `age_s` name the active. Nothing ran: safe to retry.
       ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
                          attempt of this request ran, or may have run; this one did not.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
 
-    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
-    earlier attempt of it ended without a word (the connection broke, its deadline passed,
-    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
-    hold for all attempts.
+    "Nothing ran" concerns one attempt. A client that repeats a call must remember whether an earlier
+    attempt ended without an answer (the connection broke, its deadline passed, TERM_LOST): then a
+    later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN, concern all attempts.
     """
 
     @_typing.overload
@@ -58,28 +57,27 @@ class CommandServiceStub:
     its request; requests of one stream may overtake each other.
     """
     DescribeCommands: _grpc.UnaryUnaryMultiCallable[_command_pb2.DescribeCommandsRequest, _command_pb2.DescribeCommandsResponse]
-    """Says what commands there are, for help, completion and validation."""
+    """Lists the commands, for help, completion and validation."""
 
 @_typing.type_check_only
 class CommandServiceAsyncStub(CommandServiceStub):
-    """Words in, answer out.
+    """Runs commands on the active manager.
 
-    A command that was run and said no is a *successful* call with a negative `retval`. The call
-    itself fails only when nothing was run, or when nobody can know. Then its status carries one
+    If a command ran and failed, the call *succeeds* with a negative `retval`. The call itself fails
+    only if nothing was run, or if that is unknown. Then its status carries one
     google.rpc.ErrorInfo with domain "mgr.rpc.v1" and one of the reasons in
     docs/reference/errors.md, among them:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-                         `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
+                         `active_name`, `term`, `age_s` name the active. Nothing ran: safe to retry.
       ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
                          attempt of this request ran, or may have run; this one did not.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
 
-    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
-    earlier attempt of it ended without a word (the connection broke, its deadline passed,
-    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
-    hold for all attempts.
+    "Nothing ran" concerns one attempt. A client that repeats a call must remember whether an earlier
+    attempt ended without an answer (the connection broke, its deadline passed, TERM_LOST): then a
+    later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN, concern all attempts.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -90,27 +88,26 @@ class CommandServiceAsyncStub(CommandServiceStub):
     its request; requests of one stream may overtake each other.
     """
     DescribeCommands: _aio.UnaryUnaryMultiCallable[_command_pb2.DescribeCommandsRequest, _command_pb2.DescribeCommandsResponse]  # type: ignore[assignment]
-    """Says what commands there are, for help, completion and validation."""
+    """Lists the commands, for help, completion and validation."""
 
 class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Words in, answer out.
+    """Runs commands on the active manager.
 
-    A command that was run and said no is a *successful* call with a negative `retval`. The call
-    itself fails only when nothing was run, or when nobody can know. Then its status carries one
+    If a command ran and failed, the call *succeeds* with a negative `retval`. The call itself fails
+    only if nothing was run, or if that is unknown. Then its status carries one
     google.rpc.ErrorInfo with domain "mgr.rpc.v1" and one of the reasons in
     docs/reference/errors.md, among them:
 
       UNAVAILABLE        NOT_ACTIVE: this manager is a standby; metadata `active_address`,
-                         `active_name`, `term`, `age_s` say whom to ask. Nothing ran: safe to retry.
+                         `active_name`, `term`, `age_s` name the active. Nothing ran: safe to retry.
       ABORTED            TERM_LOST, FENCED: the term ended meanwhile. MAY_HAVE_RUN: an earlier
                          attempt of this request ran, or may have run; this one did not.
       DEADLINE_EXCEEDED  the outcome is unknown.
       RESOURCE_EXHAUSTED OVERLOADED: nothing ran.
 
-    "Nothing ran" is said of one attempt. A client that repeats a call must remember whether an
-    earlier attempt of it ended without a word (the connection broke, its deadline passed,
-    TERM_LOST): then a later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN,
-    hold for all attempts.
+    "Nothing ran" concerns one attempt. A client that repeats a call must remember whether an earlier
+    attempt ended without an answer (the connection broke, its deadline passed, TERM_LOST): then a
+    later refusal does not mean that nothing ran. A response, and MAY_HAVE_RUN, concern all attempts.
     """
 
     @_abc_1.abstractmethod
@@ -137,6 +134,6 @@ class CommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _command_pb2.DescribeCommandsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_command_pb2.DescribeCommandsResponse, _abc.Awaitable[_command_pb2.DescribeCommandsResponse]]:
-        """Says what commands there are, for help, completion and validation."""
+        """Lists the commands, for help, completion and validation."""
 
 def add_CommandServiceServicer_to_server(servicer: CommandServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ManagerServiceStub:
-    """The managers themselves. Every manager answers GetStatus and WatchActive, whatever part it
-    plays; Fail and FollowLog are for the active and are refused as commands are.
+    """Status of the managers, hand-over and the cluster log. Every manager answers GetStatus and
+    WatchActive in any role; only the active answers Fail and FollowLog.
     """
 
     def __init__(self, channel):
@@ -59,34 +59,34 @@ class ManagerServiceStub:
 
 
 class ManagerServiceServicer:
-    """The managers themselves. Every manager answers GetStatus and WatchActive, whatever part it
-    plays; Fail and FollowLog are for the active and are refused as commands are.
+    """Status of the managers, hand-over and the cluster log. Every manager answers GetStatus and
+    WatchActive in any role; only the active answers Fail and FollowLog.
     """
 
     def GetStatus(self, request, context):
-        """Says which part this manager plays and what it knows of the others.
+        """Returns this manager's role and what it knows of the other managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchActive(self, request, context):
-        """Says who leads, at once and then at every change.
+        """Sends the active manager, at once and then at every change.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Fail(self, request, context):
-        """Gives up the office, to a named standby or to whoever is first.
+        """Gives up leadership, to a named standby or to the first that acquires it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowLog(self, request, context):
-        """The cluster log: the last lines, a marker, then what comes. Every few seconds an empty
-        message shows that the stream lives.
+        """Sends the last lines of the cluster log, a marker, then each new line. Every few seconds an
+        empty message shows that the stream lives.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +124,8 @@ def add_ManagerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ManagerService:
-    """The managers themselves. Every manager answers GetStatus and WatchActive, whatever part it
-    plays; Fail and FollowLog are for the active and are refused as commands are.
+    """Status of the managers, hand-over and the cluster log. Every manager answers GetStatus and
+    WatchActive in any role; only the active answers Fail and FollowLog.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ManagerServiceStub:
-    """The managers themselves. Every manager answers GetStatus and WatchActive, whatever part it
-    plays; Fail and FollowLog are for the active and are refused as commands are.
+    """Status of the managers, hand-over and the cluster log. Every manager answers GetStatus and
+    WatchActive in any role; only the active answers Fail and FollowLog.
     """
 
     @_typing.overload
@@ -36,37 +36,37 @@ class ManagerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ManagerServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_manager_pb2.GetStatusRequest, _manager_pb2.GetStatusResponse]
-    """Says which part this manager plays and what it knows of the others."""
+    """Returns this manager's role and what it knows of the other managers."""
     WatchActive: _grpc.UnaryStreamMultiCallable[_manager_pb2.WatchActiveRequest, _manager_pb2.WatchActiveResponse]
-    """Says who leads, at once and then at every change."""
+    """Sends the active manager, at once and then at every change."""
     Fail: _grpc.UnaryUnaryMultiCallable[_manager_pb2.FailRequest, _manager_pb2.FailResponse]
-    """Gives up the office, to a named standby or to whoever is first."""
+    """Gives up leadership, to a named standby or to the first that acquires it."""
     FollowLog: _grpc.UnaryStreamMultiCallable[_manager_pb2.FollowLogRequest, _manager_pb2.FollowLogResponse]
-    """The cluster log: the last lines, a marker, then what comes. Every few seconds an empty
-    message shows that the stream lives.
+    """Sends the last lines of the cluster log, a marker, then each new line. Every few seconds an
+    empty message shows that the stream lives.
     """
 
 @_typing.type_check_only
 class ManagerServiceAsyncStub(ManagerServiceStub):
-    """The managers themselves. Every manager answers GetStatus and WatchActive, whatever part it
-    plays; Fail and FollowLog are for the active and are refused as commands are.
+    """Status of the managers, hand-over and the cluster log. Every manager answers GetStatus and
+    WatchActive in any role; only the active answers Fail and FollowLog.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_manager_pb2.GetStatusRequest, _manager_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """Says which part this manager plays and what it knows of the others."""
+    """Returns this manager's role and what it knows of the other managers."""
     WatchActive: _aio.UnaryStreamMultiCallable[_manager_pb2.WatchActiveRequest, _manager_pb2.WatchActiveResponse]  # type: ignore[assignment]
-    """Says who leads, at once and then at every change."""
+    """Sends the active manager, at once and then at every change."""
     Fail: _aio.UnaryUnaryMultiCallable[_manager_pb2.FailRequest, _manager_pb2.FailResponse]  # type: ignore[assignment]
-    """Gives up the office, to a named standby or to whoever is first."""
+    """Gives up leadership, to a named standby or to the first that acquires it."""
     FollowLog: _aio.UnaryStreamMultiCallable[_manager_pb2.FollowLogRequest, _manager_pb2.FollowLogResponse]  # type: ignore[assignment]
-    """The cluster log: the last lines, a marker, then what comes. Every few seconds an empty
-    message shows that the stream lives.
+    """Sends the last lines of the cluster log, a marker, then each new line. Every few seconds an
+    empty message shows that the stream lives.
     """
 
 class ManagerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The managers themselves. Every manager answers GetStatus and WatchActive, whatever part it
-    plays; Fail and FollowLog are for the active and are refused as commands are.
+    """Status of the managers, hand-over and the cluster log. Every manager answers GetStatus and
+    WatchActive in any role; only the active answers Fail and FollowLog.
     """
 
     @_abc_1.abstractmethod
@@ -75,7 +75,7 @@ class ManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manager_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_manager_pb2.GetStatusResponse, _abc.Awaitable[_manager_pb2.GetStatusResponse]]:
-        """Says which part this manager plays and what it knows of the others."""
+        """Returns this manager's role and what it knows of the other managers."""
 
     @_abc_1.abstractmethod
     def WatchActive(
@@ -83,7 +83,7 @@ class ManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manager_pb2.WatchActiveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_manager_pb2.WatchActiveResponse], _abc.AsyncIterator[_manager_pb2.WatchActiveResponse]]:
-        """Says who leads, at once and then at every change."""
+        """Sends the active manager, at once and then at every change."""
 
     @_abc_1.abstractmethod
     def Fail(
@@ -91,7 +91,7 @@ class ManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manager_pb2.FailRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_manager_pb2.FailResponse, _abc.Awaitable[_manager_pb2.FailResponse]]:
-        """Gives up the office, to a named standby or to whoever is first."""
+        """Gives up leadership, to a named standby or to the first that acquires it."""
 
     @_abc_1.abstractmethod
     def FollowLog(
@@ -99,8 +99,8 @@ class ManagerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _manager_pb2.FollowLogRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_manager_pb2.FollowLogResponse], _abc.AsyncIterator[_manager_pb2.FollowLogResponse]]:
-        """The cluster log: the last lines, a marker, then what comes. Every few seconds an empty
-        message shows that the stream lives.
+        """Sends the last lines of the cluster log, a marker, then each new line. Every few seconds an
+        empty message shows that the stream lives.
         """
 
 def add_ManagerServiceServicer_to_server(servicer: ManagerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

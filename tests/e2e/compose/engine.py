@@ -200,9 +200,9 @@ def _forget_chains(table: str) -> None:
         if words[:1] == ["-A"] and (bridged or "-j DOCKER" in rule):
             run("iptables", "-w", "-t", table, "-D", *words[1:], check=False)
     chains = [rule.split()[1] for rule in rules if rule.startswith("-N DOCKER")]
-    for deed in ("-F", "-X"):
+    for action in ("-F", "-X"):
         for chain in chains:
-            run("iptables", "-w", "-t", table, deed, chain, check=False)
+            run("iptables", "-w", "-t", table, action, chain, check=False)
 
 
 def _mtu() -> int:

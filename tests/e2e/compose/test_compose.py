@@ -89,7 +89,7 @@ def test_a_killed_active_is_replaced_and_no_command_is_lost(stack):
     assert stack.settled() == second
 
 
-def test_a_frozen_active_loses_the_office_and_knows_it_when_it_thaws(stack):
+def test_a_frozen_active_loses_leadership_and_notices_when_it_thaws(stack):
     """A standby leads when the lease is over; thawed, the old one sends clients there."""
     stack.transcript.section("Freeze the leader")
     first = stack.settled()

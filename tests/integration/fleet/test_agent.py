@@ -25,7 +25,7 @@ def there(fleet, name):
 
 
 async def test_an_agent_whose_name_is_taken_ends_and_says_so(fleet, until):
-    """With a status of its own: systemd must not start it anew, or the two take turns."""
+    """With a status of its own: systemd must not restart it, or the two take turns."""
     running = await asyncio.create_subprocess_exec(
         AGENT, "--hosts", ",".join(fleet.hosts), "--id", "x", stderr=asyncio.subprocess.PIPE
     )
@@ -33,15 +33,15 @@ async def test_an_agent_whose_name_is_taken_ends_and_says_so(fleet, until):
         await until(lambda: there(fleet, "host.x"))
         async with AsyncDaemon("host", "x", fleet.hosts):
             async with asyncio.timeout(END_S):
-                _, said = await running.communicate()
+                _, output = await running.communicate()
     finally:
         if running.returncode is None:
             running.kill()
             await running.wait()
 
-    *_, last = said.decode().splitlines()
+    *_, last = output.decode().splitlines()
     assert running.returncode == ReplacedError.errno
-    assert last.startswith("mgr-agent: host.x: another program has joined under this name")
+    assert last.startswith("mgr-agent: host.x: another program joined under this name")
 
 
 async def test_a_watched_name_that_is_taken_costs_the_agent_nothing_else(fleet, until, caplog):
@@ -55,18 +55,18 @@ async def test_a_watched_name_that_is_taken_costs_the_agent_nothing_else(fleet, 
     )
     stop = asyncio.Event()
 
-    def said():
-        return [each for each in caplog.records if each.message.startswith("watched no more")]
+    def stopped():
+        return [each for each in caplog.records if each.message.startswith("watching stopped")]
 
     async with asyncio.TaskGroup() as tasks:
         agent = tasks.create_task(serve(settings, "1", stop))
         await until(lambda: there(fleet, "web.nginx"))
         async with AsyncDaemon("web", "nginx", fleet.hosts):
-            await until(said)
+            await until(stopped)
             known = len(fleet.leader["host.x"].reports)
             await until(lambda: len(fleet.leader["host.x"].reports) > known)
 
         assert there(fleet, "process.neither@x")
         assert not agent.done()
         stop.set()
-    assert [each.daemon for each in said()] == ["web.nginx"]
+    assert [each.daemon for each in stopped()] == ["web.nginx"]

@@ -137,7 +137,7 @@ async def test_a_command_may_be_the_first_thing_in_the_block(fleet):
 
 
 async def test_a_command_may_be_the_first_thing_in_a_threads_block(fleet):
-    """As above; a limit that is over is said as such, not as a membership that is missing."""
+    """As above; the error names the time limit, not a missing membership."""
 
     def program():
         with Daemon("web", "eu-1", fleet.hosts) as daemon:
@@ -160,7 +160,7 @@ async def test_a_command_outside_of_the_block_fails_at_once(fleet):
         await daemon.execute("status")
     async with daemon:
         pass
-    with pytest.raises(UnreachableError, match="no member any more"):
+    with pytest.raises(UnreachableError, match="no longer a member"):
         await daemon.execute("status")
 
 
@@ -176,7 +176,7 @@ async def test_a_command_that_waits_fails_when_the_membership_ends(fleet, web, u
         fleet["a"].refuses = [ReplacedError("another web.eu-1 has joined")]
         fleet.lead("a")
 
-    assert "no member any more" in str(asked.result())
+    assert "no longer a member" in str(asked.result())
 
 
 async def _error_of(work):

@@ -66,7 +66,7 @@ async def test_counters_of_each_kind_arrive(fleet, web, until):
 
 
 async def test_a_counter_may_come_at_any_time(fleet, web, until):
-    """It is declared behind the others; what was declared is not said again."""
+    """It is declared after the others, which are not declared again."""
     web.counter("first").inc()
     stream = await joined(fleet, until)
 
@@ -104,7 +104,7 @@ async def test_the_period_may_change(fleet, web, until):
     await until(lambda: len(stream.reports) > count + 3)
 
 
-async def test_how_it_stands_is_said_when_it_changes(fleet, web, until):
+async def test_the_status_is_sent_when_it_changes(fleet, web, until):
     """And only then."""
     web.status["state"] = "ok"
     web.health_metric("SLOW_OPS", 3, "oldest 5 s")
@@ -115,16 +115,16 @@ async def test_how_it_stands_is_said_when_it_changes(fleet, web, until):
     web.health_metric("SLOW_OPS", 0)
 
     await until(lambda: stream.reports[-1].sequence > 6)
-    said = [dict(r.status.texts) for r in stream.reports if r.HasField("status")]
+    sent = [dict(r.status.texts) for r in stream.reports if r.HasField("status")]
     metrics = [
         len(r.health_metrics.metrics) for r in stream.reports if r.HasField("health_metrics")
     ]
-    assert said == [{"state": "ok"}, {"state": "busy"}]
+    assert sent == [{"state": "ok"}, {"state": "busy"}]
     assert metrics == [1, 0]
 
 
 async def test_a_hand_over_is_followed(fleet, web, until):
-    """The standby's hint is enough; counters go on, everything is said anew."""
+    """The standby's hint is enough; counters go on, everything is sent again."""
     requests = web.counter("requests")
     requests.inc()
     web.status["state"] = "ok"
@@ -198,7 +198,7 @@ async def test_another_program_of_the_name_ends_this_one(fleet, web, until, capl
     assert [each.daemon for each in lines] == ["web.eu-1"]
 
 
-async def test_a_commands_late_arrival_is_said_without_being_missed(fleet, web, until):
+async def test_a_command_added_late_is_announced_without_a_gap(fleet, web, until):
     """The stream is opened again by the same incarnation."""
     first = await joined(fleet, until)
 
@@ -236,7 +236,7 @@ async def test_leaving_says_so(fleet, until):
 
 
 async def test_a_program_that_breaks_is_missed(fleet, until):
-    """An exception that leaves the block is no goodbye."""
+    """An exception that leaves the block does not remove the daemon."""
 
     async def program():
         async with AsyncDaemon("web", "eu-1", fleet.hosts):
@@ -276,11 +276,11 @@ async def test_nobody_there_costs_a_program_nothing():
     assert CLOCK.now() - begun_s < 1
 
 
-async def test_nobody_there_is_said_with_the_reason_of_each_address(
+async def test_a_missing_active_is_logged_with_the_reason_of_each_address(
     fleet, until, caplog, monkeypatch
 ):
-    """Wrong hosts would else look like a quiet day."""
-    monkeypatch.setattr("mgr.client.absence.FIRST_LOG_S", 0.1)
+    """Wrong hosts would otherwise go unnoticed."""
+    monkeypatch.setattr("mgr.retry_log.FIRST_LOG_S", 0.1)
     monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
     fleet.lead(None)
     async with AsyncDaemon("web", "eu-1", [fleet["a"].address, "127.0.0.1:1"]) as daemon:
@@ -288,15 +288,15 @@ async def test_nobody_there_is_said_with_the_reason_of_each_address(
         fleet.lead("a")
         assert await daemon.wait_joined()
 
-    said = [each.getMessage() for each in caplog.records]
-    assert any("says that nobody leads" in each and "127.0.0.1:1: " in each for each in said)
-    assert "an active manager is found" in said[-1]
+    messages = [each.getMessage() for each in caplog.records]
+    assert any("reports no leader" in each and "127.0.0.1:1: " in each for each in messages)
+    assert "an active manager is found" in messages[-1]
 
 
 def test_a_name_that_no_daemon_may_have_is_refused_at_once():
     """Not in the background, where nobody would look."""
     for name in [("we b", "1"), ("web", ""), ("web", "a/b")]:
-        with pytest.raises(InvalidArgumentError, match="no daemon can be called"):
+        with pytest.raises(InvalidArgumentError, match="invalid daemon name"):
             AsyncDaemon(*name, "127.0.0.1:1")
 
 
@@ -322,7 +322,7 @@ async def test_the_blocking_twin_does_all_of_it(fleet, until):
 
 
 async def test_a_membership_begins_once(fleet):
-    """Started again, a daemon that was closed would do nothing, and nobody would hear of it."""
+    """Started again, a daemon that was closed would do nothing, and without any sign of that."""
 
     def program():
         daemon = Daemon("web", "eu-1", fleet.hosts)

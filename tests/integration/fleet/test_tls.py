@@ -31,8 +31,8 @@ async def guarded(pki):
 
 @pytest.fixture
 def brisk(monkeypatch):
-    """Whoever finds nobody says so at once."""
-    monkeypatch.setattr("mgr.client.absence.FIRST_LOG_S", 0.1)
+    """A search without success is logged at once."""
+    monkeypatch.setattr("mgr.retry_log.FIRST_LOG_S", 0.1)
     monkeypatch.setattr("mgr.client.daemon.membership.PAUSE_S_MAX", 0.1)
 
 
@@ -78,7 +78,7 @@ async def test_a_threads_daemon_joins_with_a_certificate(pki, guarded):
 async def test_a_daemon_without_a_certificate_is_told_why(
     pki, guarded, tmp_path, caplog, shown, why
 ):
-    """It does not join, and its log names each manager: else nobody would look there."""
+    """It does not join, and its log names each manager with the reason."""
     tls = {
         "nothing": None,
         "no certificate": pki.tls(with_client=False),
@@ -89,13 +89,13 @@ async def test_a_daemon_without_a_certificate_is_told_why(
         await until(lambda: why in caplog.text)
         assert not daemon.joined
 
-    said = caplog.records[-1].getMessage()
-    assert all(f"{address}: " in said for address in guarded.hosts)
+    message = caplog.records[-1].getMessage()
+    assert all(f"{address}: " in message for address in guarded.hosts)
     assert guarded["a"].role.fleet.streams_opened == 0
 
 
 async def test_a_certificate_is_good_for_the_daemons_that_it_may_be(pki, guarded, caplog):
-    """The table of capabilities says which; the refusal is in the program's log."""
+    """The table of capabilities decides which; the refusal is in the program's log."""
     guarded["a"].view.rights.set({"disk": 'allow command "daemon join" with type=osd'})
     tls = pki.tls_of("disk")
 

@@ -125,8 +125,8 @@ async def test_the_rule_that_was_broken_is_in_the_programs_log(three, caplog):
     assert "2 counters; a daemon may have 1" in error.why
 
 
-async def test_what_cannot_be_said_disturbs_no_membership(three, fleet):
-    """The caller is result; the daemon stays, with what it said before and counts since."""
+async def test_an_invalid_value_disturbs_no_membership(three, fleet):
+    """The caller gets the error; the daemon stays, with its state before and its counts since."""
     async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
         daemon.status["state"] = "ok"
         requests = daemon.counter("requests")

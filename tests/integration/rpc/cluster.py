@@ -85,7 +85,7 @@ class View:
     waiting: list[Presence] = field(default_factory=list)
     age: float = 0.01
     published: dict[str, str] = field(default_factory=dict)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     watched: int = 0
     rights: Rights = field(default_factory=Rights)
 
@@ -110,15 +110,15 @@ class View:
         yield said
         while True:
             if self.now == said:
-                await self.news.wait()
+                await self.changed.wait()
             else:
                 said = self.now
                 yield said
 
     def set(self, leader):
         self.now = leader
-        news, self.news = self.news, asyncio.Event()
-        news.set()
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
 
 class Ledger:
@@ -252,7 +252,7 @@ class Manager:
         self.gate.extend(term, self.clock.now() + LONG_S)
 
     def suspend(self):
-        """The deadline passes, as it does when etcd is not heard of."""
+        """The deadline passes, as it does when etcd does not answer."""
         self.clock.ahead_s += self.gate.deadline_s - self.clock.now()
 
     def leader_view(self, term, address=None):
@@ -284,7 +284,7 @@ class Manager:
 
 
 class Cluster:
-    """Several managers that agree on who leads, unless told otherwise."""
+    """Several managers that agree on the active, unless set otherwise."""
 
     def __init__(self, managers):
         self.managers = {manager.name: manager for manager in managers}
@@ -325,5 +325,5 @@ async def cluster(*names, **settings):
 
 async def until(condition):
     """Wait for what must become true; the suite's limit is the limit."""
-    while not condition():  # noqa: ASYNC110 - many conditions, none of which tells of itself
+    while not condition():  # noqa: ASYNC110 - many conditions, none of which has an event
         await asyncio.sleep(0.01)

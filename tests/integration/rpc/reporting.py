@@ -13,7 +13,7 @@ from mgr.rpc.v1.command_pb2 import ExecuteRequest, SessionRequest
 
 
 class Stream:
-    """One report stream; what it hears is read with ``hear``."""
+    """One report stream; its messages are read with ``receive``."""
 
     def __init__(self, call):
         self.call = call
@@ -23,7 +23,7 @@ class Stream:
         """Introduce itself; returns how it is to report."""
         more = {"host": "h1", "version": "1.0", "incarnation": "i1"} | more
         await self.send(open=pb.Open(type=kind, id=ident, **more))
-        return (await self.hear()).configure
+        return (await self.receive()).configure
 
     async def declare(self, *counters, anew=True):
         await self.send(declare=pb.Declare(anew=anew, counters=counters))
@@ -35,7 +35,7 @@ class Stream:
     async def send(self, **kind):
         await self.call.write(pb.ReportRequest(**kind))
 
-    async def hear(self):
+    async def receive(self):
         """The next message."""
         message = await self.call.read()
         assert message is not grpc.aio.EOF, await self.call.code()
@@ -45,7 +45,7 @@ class Stream:
         """Return once everything that was sent has been taken."""
         ask = SessionRequest(id=1 << 40, execute=ExecuteRequest(words=["echo", "settled"]))
         await self.send(call=ask)
-        assert (await self.hear()).answer.response.stdout == b"settled"
+        assert (await self.receive()).answer.response.stdout == b"settled"
 
     async def refusal(self):
         """The error that ends the stream."""

@@ -69,7 +69,7 @@ def test_every_call_asks_for_a_capability_or_is_open_for_a_reason():
 
 
 async def test_a_call_without_the_capability_does_nothing(pki):
-    """The client hears which command it stands for; with the capability it goes through."""
+    """The client gets the command that it stands for; with the capability it goes through."""
     async with guarded(pki, {"ops": "allow *", "monitor": "allow r"}) as (_, channel):
         monitor, ops = await channel("monitor"), await channel("ops")
         request = manager_pb2.FailRequest(name="a")

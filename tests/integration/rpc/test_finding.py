@@ -204,7 +204,7 @@ async def test_a_manager_that_comes_back_is_reached_by_the_next_attempt(three):
 async def test_every_repetition_carries_the_same_request_id(client, three):
     """Without that a manager could not tell a repetition from a second wish."""
     first = three.promote("a", 5)
-    first.fails = [TermLostError("the office was lost")]
+    first.fails = [TermLostError("leadership was lost")]
 
     async def refused():
         with pytest.raises(MayHaveRunError, match="may have run in part in term 5"):
@@ -339,7 +339,7 @@ async def test_a_message_above_the_limit_is_refused_by_name():
                 await client.execute(["echo"], data=b"x" * 100_000)
 
 
-async def test_giving_up_the_office_is_not_repeated_blindly(client, three):
+async def test_giving_up_leadership_is_not_repeated_blindly(client, three):
     """A repetition could bring down the successor as well."""
     active = three.promote("a", 5)
 
@@ -364,7 +364,7 @@ async def test_giving_up_the_office_is_not_repeated_blindly(client, three):
 
 
 async def test_the_list_of_commands_is_sent_once(client, three):
-    """A client that knows the list is told no more than that it still holds."""
+    """A client that has the list gets only "not changed"."""
     three.promote("a", 5)
 
     commands, etag = await client.describe()
@@ -378,7 +378,7 @@ async def test_the_list_of_commands_is_sent_once(client, three):
     assert same == etag
 
 
-async def test_a_switch_is_heard_of_at_once(client, three):
+async def test_a_switch_is_noticed_at_once(client, three):
     """Whoever watches sees each term, without asking."""
     three.promote("a", 5)
     seen = []

@@ -166,7 +166,7 @@ async def test_a_deposed_active_names_its_successor_at_once(manager, channel, me
 
 @pytest.mark.parametrize("method", STREAMS)
 async def test_a_stream_of_a_deposed_active_ends_with_the_hint(manager, channel, method):
-    """Its client is where the news are."""
+    """Its client finds the new active by it."""
     stream = await opened(channel, method)
 
     manager.view.set(manager.leader_view(TERM + 1, "127.0.0.1:2"))

@@ -1,4 +1,4 @@
-"""A daemon that leaves for good hears that it is forgotten when the store knows it."""
+"""A daemon that leaves for good gets the acknowledgement once the store has its removal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_the_end_of_a_stream_waits_for_the_store(fleet, stub):
 
 
 async def test_a_removal_that_is_not_stored_is_not_acknowledged(fleet, stub):
-    """The daemon hears that its outcome is unknown."""
+    """The daemon gets "outcome unknown"."""
 
     async def silent(name):
         raise OutcomeUnknownError(f"{name}: not stored")

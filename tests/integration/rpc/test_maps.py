@@ -178,19 +178,19 @@ async def test_a_watching_client_goes_on_with_the_successor(three, client):
     """What happened meanwhile is made up for; nothing comes twice."""
     store, seen = MemoryStore(CLOCK), []
     watching = contextlib.aclosing(client.maps.watch("ra"))
-    async with watching as news:
+    async with watching as changes:
         async with leading(three, "a", store) as (_, maps):
             await maps.set("racks", '{"a": 1}')
             await maps.set("rails", "{}")
             await maps.set("ramps", "{}")
-            seen += [await anext(news), await anext(news), await anext(news)]
+            seen += [await anext(changes), await anext(changes), await anext(changes)]
         await three["a"].server.close(0)
         async with leading(three, "b", store) as (_, maps):
             await maps.remove("rails")
             await maps.set("racks", '{"a": 2}')
-            after = [await anext(news), await anext(news)]
+            after = [await anext(changes), await anext(changes)]
             await maps.set("rafts", "{}")
-            after.append(await anext(news))
+            after.append(await anext(changes))
 
     assert [each.name for each in seen] == ["racks", "rails", "ramps"]
     assert sorted(each.name for each in after) == ["racks", "rafts", "rails"]
@@ -203,15 +203,15 @@ async def test_a_watching_client_leaves_an_active_that_others_know_to_be_over(th
     store, other = MemoryStore(CLOCK), MemoryStore(CLOCK)
     async with (
         leading(three, "a", store) as (_, maps),
-        contextlib.aclosing(client.maps.watch()) as news,
+        contextlib.aclosing(client.maps.watch()) as changes,
     ):
         await maps.set("racks", '{"v": 1}')
-        first = await anext(news)
+        first = await anext(changes)
         for number in range(9):  # the successor's term and version are higher
             await other.commit([Put("elsewhere", str(number))])
         async with leading(three, "b", other, among=("b", "c")) as (_, newer):
             await newer.set("racks", '{"v": 2}')
-            second = await anext(news)
+            second = await anext(changes)
 
     assert [each.document for each in (first, second)] == [{"v": 1}, {"v": 2}]
 
@@ -219,11 +219,11 @@ async def test_a_watching_client_leaves_an_active_that_others_know_to_be_over(th
 async def test_a_watching_client_is_not_deaf_after_a_restore(three, client):
     """Term and versions are lower than those it has seen, and one version is given twice."""
     store = MemoryStore(CLOCK)
-    async with contextlib.aclosing(client.maps.watch()) as news:
+    async with contextlib.aclosing(client.maps.watch()) as changes:
         async with leading(three, "a", store) as (_, maps):
             await maps.set("rails", "{}")
             version = await maps.set("racks", '{"v": 1}')
-            first = [await anext(news), await anext(news)]
+            first = [await anext(changes), await anext(changes)]
         restored = MemoryStore(CLOCK)
         three["a"].view.set(None)
         three["a"].gate.end("etcd was restored")
@@ -232,9 +232,9 @@ async def test_a_watching_client_is_not_deaf_after_a_restore(three, client):
             while (now := await maps.set("racks", f'{{"v": {next(drafts)}}}')) < version:
                 pass
             last = Map("racks", version, {"v": next(drafts) - 1})
-            after = [await anext(news)]
+            after = [await anext(changes)]
             while last not in after or MapRemoved("rails") not in after:
-                after.append(await anext(news))
+                after.append(await anext(changes))
 
     assert {each.name for each in first} == {"rails", "racks"}
     assert now == version
@@ -246,8 +246,8 @@ async def test_a_program_without_a_loop_has_the_same_calls(three):
     def work(hosts):
         with Client(hosts, timeout_s=5) as client:
             version = client.maps.set("racks", {"a": 1})
-            with contextlib.closing(client.maps.watch()) as news:
-                first = next(news)
+            with contextlib.closing(client.maps.watch()) as changes:
+                first = next(changes)
             listed = client.maps.versions()
             client.maps.remove("racks")
             return version, first, listed, client.maps.get("racks")

@@ -180,7 +180,7 @@ async def test_no_active_is_255(mgrctl):
     status, out, err = await mgrctl("-t", "0.5", "echo", "x")
 
     assert (status, out) == (255, "")
-    assert err.count("says that nobody leads") == 3
+    assert err.count("reports no leader") == 3
 
 
 async def test_an_unknown_outcome_is_110(mgrctl, three):
@@ -201,7 +201,7 @@ async def test_the_status_is_answered_by_managers_of_which_none_leads(mgrctl, th
     _, form, _ = await mgrctl("-t", "1", "status", "-f", "json")
 
     assert status == 255
-    assert out.count("standby, heard of etcd 0.0 s ago") == 3
+    assert out.count("standby, last answer from etcd 0.0 s ago") == 3
     assert "no active manager" in err
     managers = json.loads(form)["managers"]
     assert {(each["name"], each["phase"]) for each in managers} == {(n, "standby") for n in "abc"}
@@ -242,7 +242,7 @@ async def test_what_may_have_run_has_a_status_of_its_own(mgrctl, three):
 
 
 async def test_a_refusal_after_a_lost_attempt_has_the_same_status(mgrctl, three):
-    """Not that of the refusal, which speaks of the second manager's attempt only."""
+    """Not that of the refusal, which is about the second manager's attempt only."""
     first = three.promote("a", 5)
     first.hold.clear()
     async with asyncio.TaskGroup() as tasks:
@@ -277,12 +277,12 @@ async def test_an_answer_that_cannot_be_written_is_said_in_a_line(mgrctl, three)
 
 
 async def test_a_silent_etcd_is_named_as_the_reason_why_nobody_leads(mgrctl, three):
-    """And nobody is told to name other managers: these answered."""
+    """And there is no hint to name other managers: these answered."""
     for name in "abc":
         three[name].view.age = 40.0
 
     status, _, err = await mgrctl("-t", "0.5", "echo", "x")
 
     assert status == 255
-    assert "mgr.a: has not heard of etcd for 40 s" in err
+    assert "mgr.a: no answer from etcd for 40 s" in err
     assert "MGR_HOSTS" not in err

@@ -121,7 +121,7 @@ async def test_a_daemon_that_leaves_is_forgotten_and_one_that_vanishes_is_missed
 
 
 async def test_the_newer_of_two_programs_with_one_name_wins(fleet, stub):
-    """The older hears why; health and log know of it."""
+    """The older gets the reason; health and log show it."""
     older, newer = stub.stream(), stub.stream()
     await older.open(incarnation="i1")
     await newer.open(incarnation="i2", host="h2")
@@ -178,7 +178,7 @@ LIES = {
 
 @pytest.mark.parametrize("rule", LIES)
 async def test_a_daemon_that_lies_is_refused_and_nobody_else_is_touched(rule, active, fleet, stub):
-    """It hears which rule it broke, the rule is counted, and another daemon reports on."""
+    """It gets the rule that it broke, the rule is counted, and another daemon reports on."""
     fleet.options = FleetOptions(report_config=ReportConfig(period_s=3600))
     honest, liar = stub.stream(), stub.stream()
     await honest.open(ident="honest")
@@ -216,19 +216,19 @@ async def test_a_gauge_may_be_no_number_and_a_counter_may_not(fleet, stub):
     assert fleet.daemons["rgw.gauge"].reported_at
 
 
-async def test_a_clock_that_is_an_hour_off_is_said(fleet, stub):
+async def test_a_clock_that_is_an_hour_off_is_reported(active, fleet, stub):
     """The daemon is let in; its clock is not used for anything."""
     now = Timestamp()
     now.FromSeconds(int(wall_s()) + 3600)
-    told = await stub.stream().open(now=now)
+    configure = await stub.stream().open(now=now)
     exact = await stub.stream().open(ident="b", now=Timestamp(seconds=int(wall_s())))
 
     fleet.update_states()
 
     assert 3500 < fleet.health.clocks["rgw.a"] < 3700
-    assert 3500 < told.clock_ahead.seconds < 3700
+    assert 3500 < configure.clock_ahead.seconds < 3700
     assert not exact.HasField("clock_ahead")
-    assert "s ahead" in fleet._log.last(1)[0].message
+    assert "s ahead" in active.role.log.last(1)[0].message
 
 
 async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stub):
@@ -238,24 +238,24 @@ async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stu
     line = fleet.daemons["rgw.a"].stream
 
     async with asyncio.TaskGroup() as tasks:
-        told = tasks.create_task(line.run_command(DaemonCommand(("hi",), {}), timeout_s=5))
-        command = (await stream.hear()).command
+        answering = tasks.create_task(line.run_command(DaemonCommand(("hi",), {}), timeout_s=5))
+        command = (await stream.receive()).command
         answer = ExecuteResponse(retval=-2, stdout=b"out", stderr="err")
         await stream.send(result=pb.CommandResult(id=command.id, response=answer))
 
     assert list(command.execute.words) == ["hi"]
-    assert (told.result().retval, told.result().stdout) == (-2, "out")
+    assert (answering.result().retval, answering.result().stdout) == (-2, "out")
 
     with pytest.raises(OutcomeUnknownError, match="no answer within"):
         await line.run_command(DaemonCommand(("hi",), {}), timeout_s=0.01)
     async with asyncio.TaskGroup() as tasks:
-        told = tasks.create_task(
+        answering = tasks.create_task(
             _failure(line.run_command(DaemonCommand(words=("x",), arguments={}), timeout_s=5))
         )
-        await stream.hear()
-        await stream.hear()
+        await stream.receive()
+        await stream.receive()
         await stream.end()
-    assert isinstance(told.result(), OutcomeUnknownError)
+    assert isinstance(answering.result(), OutcomeUnknownError)
 
 
 async def _failure(work):
@@ -272,7 +272,7 @@ async def test_a_daemon_runs_commands_of_the_manager(stub):
 
     ask = SessionRequest(id=7, execute=ExecuteRequest(words=["echo", "hello"]))
     await stream.send(call=ask)
-    answer = (await stream.hear()).answer
+    answer = (await stream.receive()).answer
 
     assert (answer.id, answer.response.stdout) == (7, b"hello")
 
@@ -300,7 +300,7 @@ async def test_a_standby_sends_daemons_to_the_active():
         assert listed.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_the_office_goes_and_streams_end_with_the_hint(active, fleet, stub):
+async def test_leadership_is_lost_and_streams_end_with_the_hint(active, fleet, stub):
     """A daemon needs no time-out to learn of a failover."""
     stream = stub.stream()
     await stream.open()
@@ -358,7 +358,7 @@ async def test_a_report_beyond_what_the_manager_takes_is_refused(active, fleet, 
 
 
 async def test_a_daemon_that_does_not_read_is_disconnected(monkeypatch, active, fleet):
-    """What it was told does not pile up; others are told at once."""
+    """Messages for it do not pile up; others get theirs at once."""
     monkeypatch.setattr("mgr.rpc.daemon_stream.WRITE_S", 0.2)
     async with (
         daemons(active.address, window=False) as deaf_stub,
@@ -374,7 +374,7 @@ async def test_a_daemon_that_does_not_read_is_disconnected(monkeypatch, active, 
                 tasks.create_task(_failure(line.run_command(order, timeout_s=5)))
             await until(lambda: fleet.daemons["rgw.deaf"].stream is None)
             fleet.daemons["rgw.other"].stream.configure(ReportConfig(period_s=9))
-            assert (await other.hear()).configure.period.ToSeconds() == 9
+            assert (await other.receive()).configure.period.ToSeconds() == 9
     assert active.role.refused == ["unread"]
 
 

@@ -170,7 +170,7 @@ async def test_a_session_follows_a_hint(client, three):
 
 
 async def test_a_command_of_a_session_has_its_own_deadline(client, three):
-    """Its time runs out alone; the manager is told that nobody waits any more."""
+    """Its time runs out alone; the manager gets a cancel: nobody waits any more."""
     active = three.promote("a", 5)
 
     async with client.session() as session:
@@ -203,7 +203,7 @@ async def test_a_session_waits_for_an_active(client, three):
 
 
 async def test_closing_ends_streams_with_the_way_to_the_successor(stream, three):
-    """A stream that waits for news is not left hanging when its manager retires."""
+    """A stream that waits for log lines is ended when its manager shuts down."""
     await stream.write(echo("x", 1))
     await stream.read()
     three["a"].view.set(three["b"].leader_view(6))

@@ -28,7 +28,7 @@ def pki(tmp_path_factory):
 
 
 async def counted(hosts, tls):
-    """What a client gets that speaks so."""
+    """What a client with these settings gets."""
     async with AsyncClient(hosts, timeout_s=TIMEOUT_S, reach_s=1, tls=tls) as client:
         return (await client.execute(["count"])).retval
 
@@ -42,7 +42,7 @@ async def test_a_client_that_knows_the_ca_is_served_by_all_managers(pki):
 
 
 async def test_a_client_in_plaintext_or_with_a_strangers_ca_is_not_served(pki, tmp_path):
-    """It hears that nobody answers: nothing was sent."""
+    """It gets "unreachable": nothing was sent."""
     stranger = Certificates.make(tmp_path).tls(with_client=False)
     async with cluster("a", **pki.settings(mutual=False)) as one:
         active = one.promote("a", 5)

@@ -84,11 +84,11 @@ async def test_a_manager_that_is_not_active_ends_no_call(client, three, over_ses
 
 
 @OVER
-async def test_without_it_the_last_refusal_is_what_the_caller_hears(
+async def test_without_it_the_caller_gets_the_last_refusal(
     client, three, monkeypatch, over_session
 ):
     """A broken build: the class of a refusal, of which "nothing ran" is what is documented."""
-    for module in ("errand", "outstanding"):
+    for module in ("call", "pending"):
         monkeypatch.setattr(
             f"mgr.client.{module}.refusal_after_attempt", lambda refusal, _: refusal
         )

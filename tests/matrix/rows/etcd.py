@@ -45,7 +45,7 @@ QUORUM_LOST_S = 10.0
 ELECTION_S = 2.5
 COMPACTIONS = 5
 CHANGES_AFTER_REVOCATION = 3
-"""All managers join anew at once; whoever wins first may not be warm yet."""
+"""All managers join again at once; the first to win may not be a warm standby yet."""
 STUTTER_S = 0.5
 STUTTERS = 6
 
@@ -218,7 +218,7 @@ ROWS = (
         number=22,
         fault="SIGSTOP of etcd's leader, CONT after 10 s: longer than a lease",
         holds="the active stays while it lasts. Etcd's old leader wakes and revokes every lease it "
-        "thinks has run out (3.5.30 does): then the office moves, and nothing else is harmed",
+        "thinks has run out (3.5.30 does): then leadership moves, and nothing else is harmed",
         run=stands(freeze_leader, lasts_s=10, changes_max=CHANGES_AFTER_REVOCATION),
         place=Place.STORE,
         runs=5,
@@ -267,7 +267,7 @@ ROWS = (
     Row(
         number=27,
         fault="etcd is out of space",
-        holds="writes are refused, so pulses prove nothing: the active is suspended, and nobody "
+        holds="writes are refused, so there are no heartbeats: the active is suspended, and nobody "
         "can take its place. With room again it resumes, or a standby that was waiting deposes it",
         run=fill,
         place=Place.SMALL,
@@ -277,7 +277,7 @@ ROWS = (
     Row(
         number=28,
         fault="compaction and defragmentation once a second, under load",
-        holds="feeds list anew, no event is missed",
+        holds="feeds list again, no event is missed",
         run=stands(compact, lasts_s=0),
         place=Place.STORE,
         runs=3,
@@ -286,7 +286,8 @@ ROWS = (
     Row(
         number=31,
         fault="an operator revokes the active's lease",
-        holds="it retires at the news; the next one waits out the window before it acts outside",
+        holds="its worker shuts down when it is notified; the next one waits for the heartbeat "
+        "timeout before it acts outside",
         run=failover(revoke_lease),
         fast=True,
         targets={KEY: 250},

@@ -165,7 +165,7 @@ ROWS = (
         number=39,
         fault="certificates expire or rotate",
         holds="no restart, no failed connection",
-        not_here="nothing reads a certificate anew while it runs: a rotated one counts from the "
+        not_here="nothing reads a certificate again while it runs: a rotated one counts from the "
         "manager's next worker; towards etcd: tests/integration/store/test_who_asks.py",
     ),
     Row(
@@ -192,7 +192,7 @@ ROWS = (
     Row(
         number=43,
         fault="1000 connections to the active that say nothing, or half a request",
-        holds="the pulse is not concerned",
+        holds="the heartbeat is not affected",
         run=idle_connections,
         runs=3,
         targets={CHANGES: 0, "heartbeat gap": 300},
@@ -207,7 +207,7 @@ ROWS = (
     Row(
         number=45,
         fault="a client with a stale hint, standbys that name each other",
-        holds="at most three hops, then it looks around anew",
+        holds="at most three hops, then it searches again",
         elsewhere="tests/integration/rpc/test_finding.py",
     ),
     Row(

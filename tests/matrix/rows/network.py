@@ -103,7 +103,7 @@ ROWS = (
     Row(
         number=16,
         fault="the active's requests reach etcd, the answers are lost",
-        holds="its pulses arrive, so its lease has to run out; nothing is done twice",
+        holds="its heartbeats arrive, so its lease has to expire; nothing is done twice",
         run=failover(lose_answers),
         place=Place.WIRED,
         runs=10,
@@ -121,7 +121,7 @@ ROWS = (
     Row(
         number=17,
         fault="the active is cut off from clients only",
-        holds="it stays: to move would help nobody whom etcd hears",
+        holds="it stays: to move would help no client that etcd can see",
         run=stands(cut_from_clients, lasts_s=10),
         place=Place.NAMESPACES,
         runs=3,
@@ -130,7 +130,7 @@ ROWS = (
     Row(
         number=18,
         fault="the active is cut off from the standbys only",
-        holds="its pulse moves in etcd: nobody deposes it",
+        holds="its heartbeat grows in etcd: nobody deposes it",
         run=stands(cut_from_standbys, lasts_s=10),
         place=Place.NAMESPACES,
         runs=3,
@@ -148,7 +148,7 @@ ROWS = (
     Row(
         number=20,
         fault="5 % of all packets lost",
-        holds="suspensions at worst; the window adapts",
+        holds="suspensions at worst; the heartbeat timeout adapts",
         run=stands(lossy, lasts_s=20, changes_max=1),
         place=Place.NAMESPACES_STORE,
         runs=3,
@@ -156,7 +156,7 @@ ROWS = (
     Row(
         number=20,
         fault="30 % of all packets lost",
-        holds="the invariants; the office may move",
+        holds="the invariants; leadership may move",
         run=stands(very_lossy, lasts_s=20, changes_max=4),
         place=Place.NAMESPACES_STORE,
         runs=3,

@@ -1,4 +1,4 @@
-"""Rows 1 to 14: the processes of a manager die, freeze, compute, and are told to go."""
+"""Rows 1 to 14: the processes of a manager die, freeze, compute, and are asked to stop."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def freeze_before_write(lab: Lab, rng: Random) -> Figures:
 
 
 def freeze_before_effect(lab: Lab, rng: Random) -> Figures:
-    """The worker stops between the open gate and the module's deed outside."""
+    """The worker stops between the open gate and the module's action outside."""
     refused = sum(not effect.accepted for effect in lab.sink.effects)
     figures = _freeze_at(lab, Point.COMMAND)
     lab.settled()
@@ -152,7 +152,7 @@ ROWS = (
     Row(
         number=1,
         fault="kill -9 of the worker",
-        holds="its guard reaps it and gives the office up",
+        holds="its guard reaps it and releases leadership",
         run=failover(kill),
         fast=True,
         targets=CRASH,
@@ -207,7 +207,7 @@ ROWS = (
     Row(
         number=8,
         fault="SIGSTOP of the guard, later CONT",
-        holds="the worker's gate shuts, the woken guard retires it, no late write",
+        holds="the worker's gate shuts, the woken guard shuts it down, no late write",
         run=failover(freeze_guard),
         targets=GONE,
     ),
@@ -247,7 +247,7 @@ ROWS = (
     ),
     Row(
         number=13,
-        fault="the office is transferred to a named standby, under load",
+        fault="leadership is handed over to a named standby, under load",
         holds="always to that one, no command fails",
         run=transfer,
         place=Place.BUSY,

@@ -101,7 +101,7 @@ def freeze_host(lab: Lab, rng: Random) -> None:
 
 
 def freeze_at_a_failpoint(lab: Lab, rng: Random) -> None:
-    """A worker stops between a check and its deed, and its guard before it can kill it."""
+    """A worker stops between a check and the action, and its guard before it can kill it."""
     manager = victim(lab, rng)
     point = lab.arm(manager.name, rng.choice([Point.WRITE, Point.COMMAND]))
     with contextlib.suppress(TimeoutError):

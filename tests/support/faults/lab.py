@@ -182,7 +182,7 @@ class Lab(contextlib.ExitStack):
     # -- looking ----------------------------------------------------------------------------------
 
     def settled(self) -> Manager:
-        """Wait until one is active, the others are warm and clients are answered; the active."""
+        """Return the active, once the others are warm standbys and clients are served."""
         active = self.cluster.settled(60)
         since_s = CLOCK.now()
         wait_for(lambda: self.record.first_after(since_s, 0), "an answer", 30)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from mgr.election.machine import LEADING, Event, Phase, step
 from mgr.election.records import TermRecord, decode
 from mgr.state_machine import UnexpectedEventError
-from tests.support.faults.chronicle import DELETED, EtcdRecorder
+from tests.support.faults.etcd_recorder import DELETED, EtcdRecorder
 
 CHANGED: Final = "phase changed"
 FIRST: Final = Phase.JOINING
@@ -128,7 +128,7 @@ class Entry:
 
 @dataclass
 class RecordedHistory(EtcdRecorder):
-    """A chronicle that also keeps what ``history`` judges.
+    """A recorder that also keeps the history that ``history`` checks.
 
     Attributes:
         entries: One for each revision that touched the leader key or the term record.
@@ -138,7 +138,7 @@ class RecordedHistory(EtcdRecorder):
     entries: list[Entry] = field(default_factory=list)
 
     def _transaction(self, events: Iterable[Any], now_s: float) -> None:
-        """Keep the events of one revision, and judge them as every chronicle does."""
+        """Keep the events of one revision, and check them as every recorder does."""
         events = list(events)
         super()._transaction(events, now_s)
         keys = [event.kv.key.decode() for event in events]

@@ -8,7 +8,7 @@ from typing import Final
 
 from mgr.client.messages import Answer
 from mgr.clock import CLOCK
-from tests.support.faults.chronicle import EtcdRecorder
+from tests.support.faults.etcd_recorder import EtcdRecorder
 from tests.support.faults.followers import Seen
 from tests.support.faults.load import Record
 from tests.support.faults.sink import Effect, Sink, Ticks
@@ -118,7 +118,7 @@ def _quiesced(quiesced: Mapping[int, float], ticks: Ticks) -> list[str]:
 
 
 def _terms(record: Record, recorder: EtcdRecorder) -> list[str]:
-    """Whoever answered a mutating command held the office: no success comes from a standby."""
+    """Only the leader answered mutating commands: no success comes from a standby."""
     terms = {term.term for term in recorder.terms}
     strange = {each.term for each in record.answered} - terms
     return [f"commands were answered in term {term}, which never was" for term in sorted(strange)]

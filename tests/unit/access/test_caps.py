@@ -84,7 +84,7 @@ def test_a_grant_may_hold_for_one_network_only(network, address, allowed):
         ("deny r", "begins with 'allow' or 'profile'"),
         ("allow", "letters of r, w, x is missing at the end"),
         ("allow q", "use letters of r, w, x"),
-        ("allow r allow w", "a comma must part two grants"),
+        ("allow r allow w", "separated by a comma"),
         ("allow r network nowhere", "'nowhere' does not appear to be"),
         ("allow r network 10.0.0.1/8", "has host bits set"),
         ("allow r network", "a network is missing"),
@@ -94,7 +94,7 @@ def test_a_grant_may_hold_for_one_network_only(network, address, allowed):
         ('allow command ""', "name is empty"),
         ('allow command "map set" with name', "'=', 'prefix' or 'regex' is missing"),
         ('allow command "map set" with name like x', "compared by '=', 'prefix' or 'regex'"),
-        ('allow command "map set" with name regex "("', "no regular expression"),
+        ('allow command "map set" with name regex "("', "invalid regular expression"),
         ('allow command "map set', "No closing quotation"),
     ],
 )

@@ -9,17 +9,18 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
 from mgr.clock import CLOCK
 from mgr.command.dispatch import Request
-from mgr.config.enabled_modules import Switch, encode
+from mgr.config.enabled_modules import DEFAULT_ENABLED, Switch, encode
 from mgr.config.values import ConfigValues
 from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.host.cluster_view import ClusterView
 from mgr.host.effects import declared_effects
-from mgr.host.enabled import DEFAULT_ENABLED
 from mgr.host.finder import DiscoveredModule
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.command import collect_commands
+from mgr.module_api.module import MgrModule
+from mgr.module_api.result import HandleCommandResult
 from mgr.settings import Settings
 from mgr.store.api import Put
 from mgr.store.keys import Keys
@@ -58,6 +59,21 @@ def discovered_module(name, active, standby=None, *, can_run=True, error=""):
         always_on=getattr(active, "ALWAYS_ON", False),
         effects=declared_effects(active),
     )
+
+
+def module(name, **body):
+    """A module class of its own for each test: classes keep what is registered on them."""
+    return type(name.title(), (MgrModule,), {"__module__": f"made_{name}", **body})
+
+
+def answering(name, text="hello"):
+    """A module with one command, ``<name> say``."""
+
+    def handle_command(_self, _inbuf, _cmd):
+        return HandleCommandResult(stdout=text)
+
+    command = {"cmd": f"{name} say", "desc": "Say", "perm": "r"}
+    return discovered_module(name, module(name, COMMANDS=[command], handle_command=handle_command))
 
 
 class Cluster:

@@ -154,7 +154,7 @@ async def test_a_thread_that_ends_a_moment_later_is_waited_for(active, monkeypat
         assert await cluster.role.drain(5.0) is True
 
 
-async def test_a_reload_says_that_the_new_code_does_not_run(active, case, monkeypatch):
+async def test_a_reload_reports_that_the_new_code_does_not_run(active, case, monkeypatch):
     """The files were read anew; the old instance acts on."""
 
     async def read(_settings, _name):

@@ -77,7 +77,7 @@ async def test_an_overtaken_manager_commits_nothing(cluster, run):
     assert cluster.fenced
 
 
-async def test_a_watched_entry_is_told_whoever_changed_it(cluster, run):
+async def test_a_watched_entry_is_notified_whoever_changed_it(cluster, run):
     """On the thread of commands, like every other notification; others' keys are not told."""
     await run(lambda module: module.watch_store("job/"))
 
@@ -92,7 +92,7 @@ async def test_a_watched_entry_is_told_whoever_changed_it(cluster, run):
     assert set(Probe.threads) == {"probe-commands"}
 
 
-async def test_a_removed_entry_is_told(cluster, run):
+async def test_a_removed_entry_is_notified(cluster, run):
     """Reading it shows that it is gone."""
     await run(lambda module: module.set_store("job", "x"))
     await run(lambda module: module.watch_store(""))
@@ -102,7 +102,7 @@ async def test_a_removed_entry_is_told(cluster, run):
     await cluster.until(lambda: Probe.told == [("store", "job")])
 
 
-async def test_a_watch_that_was_ended_tells_nothing(cluster, run):
+async def test_an_ended_watch_notifies_nothing(cluster, run):
     """Nor does one that never began."""
 
     def work(module):
@@ -119,7 +119,7 @@ async def test_a_watch_that_was_ended_tells_nothing(cluster, run):
     assert Probe.told == [("store", "b")]
 
 
-async def test_more_changes_than_can_be_told_are_told_as_one(cluster, run):
+async def test_too_many_changes_are_merged_into_one_notification(cluster, run):
     """None is lost: an empty key says, look at all of them."""
 
     def work(module):

@@ -81,7 +81,7 @@ async def test_the_map_of_managers_follows_what_it_shows(active):
         await cluster.role._fenced.put(cluster.keys.service("reader"), "http://x", cluster.lease)
         await cluster.until(lambda: get("mgr_map")["services"])
         after = get("mgr_map")
-        # Other keys change all the time, the pulse four times a second.
+        # Other keys change all the time, the leader heartbeat four times a second.
         await cluster.put(cluster.keys.heartbeat, "1")
         cluster.role._publisher.map_changed()
         same = cluster.role._publisher.mgr_map()

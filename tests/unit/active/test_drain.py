@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from mgr.active.health.store import LAST_WRITE_S
-from mgr.active.role import WITHDRAW_S
+from mgr.active.modules.service_addresses import WITHDRAW_S
 from mgr.clock import CLOCK
 from mgr.errors import StoreUnavailableError
 from mgr.guard.actions import DRAIN_SLACK_S

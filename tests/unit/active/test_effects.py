@@ -99,7 +99,7 @@ async def test_a_module_can_be_stopped_while_that_is_awaited(active):
     assert not outside.made_s
 
 
-async def test_the_operator_says_that_a_module_does_not_act_outside(active):
+async def test_the_operator_declares_a_module_internal(active):
     """Then it begins at once, though an earlier active may still act."""
     (_, outside), found = pair()
     stored = {"config/mgr/mgr_module_effects": "external=none"}
@@ -111,7 +111,7 @@ async def test_the_operator_says_that_a_module_does_not_act_outside(active):
     assert listed["module_effects"]["store"] == {"effects": "store", "source": "module"}
 
 
-async def test_the_operator_says_that_a_module_does_act_outside(active):
+async def test_the_operator_declares_a_module_external(active):
     """Whatever it says of itself: it waits for the moment."""
     (inside, _), found = pair()
     stored = {"config/mgr/mgr_module_effects": "store=external"}
@@ -124,7 +124,7 @@ async def test_the_operator_says_that_a_module_does_act_outside(active):
     assert inside.made_s[0] >= began_s + EFFECTS_DELAY_S
 
 
-async def test_a_running_module_counts_as_external_from_the_moment_the_operator_says_so(active):
+async def test_a_running_module_counts_as_external_once_the_operator_declares_it(active):
     """The other way round it counts until it has ended."""
     _, found = pair()
     async with active(*found, enabled=["store", "external"]) as cluster:

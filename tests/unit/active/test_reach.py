@@ -29,7 +29,7 @@ PRESENCE = Presence(
 )
 
 
-async def test_a_command_that_was_sent_is_completed_and_told(cluster, run):
+async def test_a_background_command_is_completed_and_notified(cluster, run):
     """On a thread of its own: whoever waits for it in a command is woken; then all are told."""
 
     def work(module):
@@ -128,7 +128,7 @@ async def test_a_daemon_that_is_not_known_is_empty(run):
     assert await run(work) == empty
 
 
-async def test_the_wear_of_a_device_is_stored_with_what_is_known_of_it(cluster, run):
+async def test_the_wear_level_of_a_device_is_added_to_its_record(cluster, run):
     """Under a key that other programs read."""
     key = f"{cluster.keys.kv}device/disk"
     await cluster.put(key, '{"life": "long"}')
@@ -141,7 +141,7 @@ async def test_the_wear_of_a_device_is_stored_with_what_is_known_of_it(cluster, 
     assert json.loads(cluster.mirror.get(key).value) == {"life": "long"}
 
 
-async def test_the_wear_of_a_device_erases_nothing_that_is_on_its_way(cluster, run):
+async def test_the_wear_level_of_a_device_overwrites_no_concurrent_write(cluster, run):
     """It is written beside what was acknowledged before it."""
     key = f"{cluster.keys.kv}device/disk"
     fenced = cluster.role._fenced

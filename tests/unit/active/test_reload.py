@@ -111,7 +111,7 @@ async def test_a_manager_that_did_not_follow_is_named(active):
         )
         both = (await cluster.health())["MGR_MODULE_OUTDATED"]
 
-    assert one["summary"]["message"] == ("mgr.a did not follow the reload of module 'hello': why")
+    assert one["summary"]["message"] == ("mgr.a did not reload module 'hello': why")
     assert both["summary"]["count"] == 2
     assert "mgr.b" in both["detail"][1]["message"]
 

@@ -1,4 +1,4 @@
-"""The active's part as a whole: what operators and modules see of it."""
+"""The active role as a whole: what operators and modules see of it."""
 
 import asyncio
 import threading
@@ -9,29 +9,12 @@ from mgr.command.dispatch import Request
 from mgr.errors import (
     ModuleFailedError,
     ModuleNotEnabledError,
-    NotActiveError,
     NotFoundError,
-    TermLostError,
 )
 from mgr.module_api.command import CLIReadCommand, CLIWriteCommand
 from mgr.module_api.module import MgrModule
 from mgr.module_api.result import HandleCommandResult
-from tests.unit.active.conftest import command_table, discovered_module, option
-
-
-def module(name, **body):
-    """A module class of its own for each test: classes keep what is registered on them."""
-    return type(name.title(), (MgrModule,), {"__module__": f"made_{name}", **body})
-
-
-def answering(name, text="hello"):
-    """A module with one command, ``<name> say``."""
-
-    def handle_command(_self, _inbuf, _cmd):
-        return HandleCommandResult(stdout=text)
-
-    command = {"cmd": f"{name} say", "desc": "Say", "perm": "r"}
-    return discovered_module(name, module(name, COMMANDS=[command], handle_command=handle_command))
+from tests.unit.active.conftest import answering, command_table, discovered_module, module, option
 
 
 async def test_a_module_answers(active):
@@ -228,7 +211,7 @@ async def test_commands_of_a_module_that_cannot_run_are_refused_with_the_reason(
             await cluster.ask("cannot", "say")
 
 
-async def test_a_crash_in_serve_is_told_in_the_cluster_log(active):
+async def test_a_crash_in_serve_is_written_to_the_cluster_log(active):
     """Whoever follows the log sees it as it happens."""
 
     def crashes(self):
@@ -239,177 +222,6 @@ async def test_a_crash_in_serve_is_told_in_the_cluster_log(active):
     ) as cluster:
         line = "Unhandled exception from module 'bad' while running on mgr.a: boom"
         await cluster.until(lambda: line in [e.message for e in cluster.role.log.last(100)])
-
-
-async def test_draining_finishes_what_runs_and_stops_what_serves(active):
-    """A hand-over loses no command, and what it leaves behind is quiet."""
-    inside, go = threading.Event(), threading.Event()
-
-    class Busy(MgrModule):
-        COMMANDS = command_table("busy say")
-
-        def __init__(self, *args):
-            super().__init__(*args)
-            self.set_uri("http://here")
-            self.stop = threading.Event()
-
-        def serve(self):
-            self.stop.wait()
-
-        def shutdown(self):
-            self.stop.set()
-
-        def handle_command(self, _inbuf, _cmd):
-            inside.set()
-            go.wait()
-            return 0, "done", ""
-
-    async with active(discovered_module("busy", Busy), enabled=["busy"]) as cluster:
-        async with asyncio.TaskGroup() as callers:
-            running = callers.create_task(cluster.ask("busy", "say"))
-            await asyncio.to_thread(inside.wait, 5)
-            cluster.gate.drain()
-            drained = callers.create_task(cluster.role.drain(2.0))
-            await asyncio.sleep(0)
-            assert cluster.role.state == "draining"
-            go.set()
-
-        assert running.result().stdout == "done"
-        assert drained.result() is True
-        assert cluster.manager.view.services() == {}
-
-
-@pytest.mark.parametrize("stuck", ["command", "serve"])
-async def test_what_does_not_end_in_the_budget_is_not_called_quiesced(active, stuck):
-    """The guard then kills the worker before it gives the office back."""
-    inside, never = threading.Event(), threading.Event()
-
-    class Stuck(MgrModule):
-        COMMANDS = command_table("stuck say")
-
-        def serve(self):
-            if stuck == "serve":
-                inside.set()
-                never.wait()
-
-        def handle_command(self, _inbuf, _cmd):
-            inside.set()
-            never.wait()
-            return 0, "", ""
-
-    async with active(discovered_module("stuck", Stuck), enabled=["stuck"]) as cluster:
-        if stuck == "command":
-            caller = cluster.tasks.create_task(cluster.ask("stuck", "say"))
-        await asyncio.to_thread(inside.wait, 5)
-        cluster.gate.drain()
-
-        assert await cluster.role.drain(0.2) is False
-
-        never.set()
-        if stuck == "command":
-            await caller
-
-
-async def test_a_command_of_the_managers_own_is_waited_for_as_well(active):
-    """It may be in the middle of a write: then the office is not quiet yet."""
-    inside, go = asyncio.Event(), asyncio.Event()
-    async with active() as cluster:
-        commit = cluster.store.commit
-
-        async def slow(*args, **kwargs):
-            inside.set()
-            await go.wait()
-            return await commit(*args, **kwargs)
-
-        cluster.store.commit = slow
-        caller = cluster.tasks.create_task(cluster.ask("config-key", "set", "k", "v"))
-        await inside.wait()
-        cluster.gate.drain()
-
-        assert await cluster.role.drain(0.2) is False
-
-        go.set()
-        assert (await caller).retval == 0
-
-
-async def test_a_lost_term_aborts_what_is_held_and_what_runs(active):
-    """Callers learn at once that nobody can know, instead of waiting for nothing."""
-    inside, go = threading.Event(), threading.Event()
-
-    class Busy(MgrModule):
-        COMMANDS = command_table("busy say")
-
-        def handle_command(self, _inbuf, _cmd):
-            inside.set()
-            go.wait()
-            return 0, "too late", ""
-
-    async with active(discovered_module("busy", Busy), enabled=["busy"]) as cluster:
-        outcomes = []
-
-        async def caller():
-            try:
-                outcomes.append(await cluster.ask("busy", "say"))
-            except TermLostError as error:
-                outcomes.append(str(error))
-
-        async with asyncio.TaskGroup() as callers:
-            callers.create_task(caller())
-            await asyncio.to_thread(inside.wait, 5)
-            cluster.gate.end("deposed")
-            cluster.role.abort("deposed")
-        go.set()
-
-    assert outcomes == ["deposed"]
-
-
-async def test_a_caller_that_goes_away_is_not_an_aborted_one(active):
-    """A cancelled call stays cancelled."""
-    inside, go = threading.Event(), threading.Event()
-
-    def handle(_self, _inbuf, _cmd):
-        inside.set()
-        go.wait()
-        return 0, "", ""
-
-    command = {"cmd": "busy say", "desc": "Say", "perm": "r"}
-    found = discovered_module("busy", module("busy", COMMANDS=[command], handle_command=handle))
-    async with active(found, enabled=["busy"]) as cluster:
-        caller = cluster.tasks.create_task(cluster.ask("busy", "say"))
-        await asyncio.to_thread(inside.wait, 5)
-        caller.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await caller
-        go.set()
-
-
-async def test_a_shut_gate_holds_and_then_refuses(active):
-    """Past its deadline the active admits nothing."""
-    async with active(answering("hello"), enabled=["hello"]) as cluster:
-        cluster.gate.end("over")
-
-        assert cluster.role.state == "suspended"
-        with pytest.raises(NotActiveError):
-            await cluster.ask("hello", "say")
-
-
-async def test_a_write_that_the_store_refuses_ends_the_term(active):
-    """The worker learns from its own write that a successor exists."""
-
-    class Writes(MgrModule):
-        @CLIWriteCommand("writes now")
-        def now(self):
-            """Write."""
-            self.set_store("k", "v")
-            return HandleCommandResult()
-
-    async with active(discovered_module("writes", Writes), enabled=["writes"]) as cluster:
-        await cluster.store.revoke(cluster.lease)
-
-        with pytest.raises(TermLostError):
-            await cluster.ask("writes", "now")
-
-        assert [error.term for error in cluster.fenced] == [cluster.term]
 
 
 async def test_failing_hands_over_to_a_named_standby_only_if_there_is_one(active):
@@ -435,7 +247,7 @@ async def test_what_there_is_to_ask_includes_disabled_modules(active):
     assert tag
 
 
-async def test_a_module_is_told_of_options_that_change(active):
+async def test_a_module_is_notified_of_changed_options(active):
     """Within the time of one crossing, on its own command thread."""
     heard = threading.Event()
 
@@ -454,7 +266,7 @@ async def test_a_module_is_told_of_options_that_change(active):
     assert Listens.seen == "Rome"
 
 
-async def test_a_module_is_told_of_health_and_log_if_it_asked(active):
+async def test_a_module_is_notified_of_health_and_log_if_it_asked(active):
     """``NOTIFY_TYPES`` decides."""
     told = []
     heard = threading.Event()

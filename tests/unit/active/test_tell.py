@@ -9,7 +9,7 @@ from mgr.command.dispatch import Request
 from mgr.errors import InvalidArgumentError, MayHaveRunError
 
 
-async def test_the_active_does_what_it_is_told_by_name(active):
+async def test_the_active_executes_a_command_sent_to_its_name(active):
     """As if it had been asked without one."""
     async with active() as cluster:
         by_name = await cluster.ask("tell", "mgr.a", "mgr", "stat")
@@ -20,8 +20,8 @@ async def test_the_active_does_what_it_is_told_by_name(active):
     assert shown.stdout == "2\n"
 
 
-async def test_what_another_manager_is_told_is_not_done(active):
-    """It has no office; the answer says who has it."""
+async def test_a_command_for_another_manager_is_not_executed(active):
+    """It is not the active; the answer names the active."""
     async with active() as cluster:
         answer = await cluster.ask("tell", "mgr.b", "mgr", "set", "down", "true")
         with pytest.raises(InvalidArgumentError):

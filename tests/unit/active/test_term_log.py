@@ -11,7 +11,7 @@ from tests.support.clock import ManualClock
 
 
 def story():
-    """A chronicle of manager ``b``, and what it wrote: priority and line."""
+    """A term log of manager ``b``, and what it wrote: priority and line."""
     log, clock = ClusterLog(), ManualClock()
     written = []
     log.listen(lambda entry: written.append((entry.priority, entry.message)))
@@ -61,7 +61,7 @@ def test_the_first_term_has_no_story_before_it():
     ]
 
 
-def test_a_suspended_term_is_told_once_and_its_end_with_how_long_it_was():
+def test_a_suspension_is_logged_once_and_its_end_with_its_length():
     """Phases that follow each other in between change nothing."""
     term_log, clock, written = story()
     for phase in ("starting", "active", "suspended", "suspended_starting"):

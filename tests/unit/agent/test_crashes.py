@@ -20,7 +20,7 @@ from mgr.errors import (
 
 
 class Desk:
-    """Takes posts, and answers by the crash's id: with 0 unless told otherwise."""
+    """Takes posts, and answers by the crash's id: with 0 by default."""
 
     def __init__(self):
         self.posted = []
@@ -77,7 +77,7 @@ async def test_complete_crashes_are_posted_once_and_put_aside(folder, desk, cras
 
 
 async def test_crashes_wait_for_a_manager(folder, desk, crashes):
-    """While none answers, one is asked about a look, and everything stays."""
+    """While no manager answers, each run tries one report, and everything stays."""
     crashed(folder, "1", "2")
     desk.answers = {"1": UnreachableError("nobody"), "2": UnreachableError("nobody")}
 
@@ -109,7 +109,7 @@ async def test_what_is_malformed_does_not_come_again(folder, desk, crashes, capl
 async def test_what_is_refused_for_another_reason_is_kept_for_later(
     folder, desk, crashes, caplog, refused
 ):
-    """The module that takes reports may be switched off today; that is said once."""
+    """The module that takes reports may be disabled for now; that is logged once."""
     crashed(folder, "1", "2")
     desk.answers = {"1": refused, "2": refused}
 
@@ -139,7 +139,7 @@ async def test_one_that_is_refused_again_and_again_blocks_none(folder, desk, cra
 async def test_one_that_cannot_be_moved_is_not_posted_twice_and_blocks_none(
     folder, desk, crashes, caplog
 ):
-    """It is said once, and moved as soon as that can be done."""
+    """It is logged once, and moved as soon as that can be done."""
     crashed(folder, "1", "2")
     in_the_way = folder / POSTED / "1"
     in_the_way.mkdir(parents=True)
@@ -170,7 +170,7 @@ async def test_many_that_cannot_be_moved_leave_room_for_others(folder, desk, cra
     assert desk.posted == ["1", "2", "3"]
 
 
-async def test_one_that_cannot_be_read_is_said_once_and_blocks_none(
+async def test_one_that_cannot_be_read_is_logged_once_and_blocks_none(
     folder, desk, crashes, caplog, monkeypatch
 ):
     """Its owner may have kept it to himself."""

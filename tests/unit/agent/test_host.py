@@ -91,23 +91,23 @@ def test_the_busiest_programs_are_named():
     ],
 )
 def test_wear_is_read_where_a_disk_tells_it(document, worn):
-    """Each kind of disk says it elsewhere."""
+    """Each kind of disk reports it in another field."""
     assert wear_level(document) == pytest.approx(worn)
 
 
 def test_a_disk_is_known_by_model_and_serial_number():
-    """Without one it cannot be told from another."""
-    said = {"model_name": "ACME  X1", "serial_number": " 4711 "}
+    """Without one it cannot be distinguished from another."""
+    document = {"model_name": "ACME  X1", "serial_number": " 4711 "}
 
-    assert device_in(said, "/dev/sda").id == "ACME_X1_4711"
-    assert device_in(said, "/dev/sda").name == "sda"
+    assert device_in(document, "/dev/sda").id == "ACME_X1_4711"
+    assert device_in(document, "/dev/sda").name == "sda"
     assert device_in({"model_name": "ACME"}, "/dev/sda") is None
 
 
 def test_a_unit_says_how_it_stands(host):
     """Failed is a health metric; what systemd does not know is 0."""
-    said = "LoadState=loaded\nActiveState=failed\nSubState=failed\nNRestarts=3\n"
-    report_unit("x.service", properties_in(f"{said}MemoryCurrent={(1 << 64) - 1}\nX=1\n"), host)
+    output = "LoadState=loaded\nActiveState=failed\nSubState=failed\nNRestarts=3\n"
+    report_unit("x.service", properties_in(f"{output}MemoryCurrent={(1 << 64) - 1}\nX=1\n"), host)
 
     assert host.status["state"] == "failed"
     assert [m.type for m in host.reported_state.metrics] == ["UNIT_FAILED"]
@@ -139,7 +139,7 @@ def systemctl(tmp_path, monkeypatch):
 async def test_a_unit_is_unknown_while_systemd_does_not_answer(
     host, systemctl, monkeypatch, hangs, raises
 ):
-    """Not what it was last: neither its state nor what it used; and health says so."""
+    """Not the last values: neither its state nor its usage; and health shows it."""
     monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.2)
     watch = Watch(unit="x.service")
     systemctl("echo LoadState=loaded; echo ActiveState=active; echo NRestarts=3")
@@ -163,12 +163,12 @@ async def test_a_unit_is_unknown_while_systemd_does_not_answer(
     assert values(host)["restarts"] == 4
 
 
-def test_a_process_that_is_absent_is_said(host):
+def test_an_absent_process_is_reported(host):
     """By name, as it is watched."""
     report_process("no such program", host)
 
     assert host.status["state"] == "absent"
-    assert host.reported_state.metrics[0].summary == "no process is called no such program"
+    assert host.reported_state.metrics[0].summary == "no process named no such program"
 
 
 async def answered(host, *words):

@@ -18,12 +18,12 @@ FAR_BELOW_S = 10
 
 
 async def test_a_program_that_does_not_end_is_killed():
-    """And one that says too much is cut short."""
+    """And one that prints too much is cut short."""
     with pytest.raises(TimeoutError):
         await programs.run("sleep", "60", limit_s=LIMIT_S)
 
-    status, said = await programs.run("head", "-c", "3000000", "/dev/zero")
-    assert (status, len(said)) == (0, programs.OUTPUT_BYTES_MAX)
+    status, output = await programs.run("head", "-c", "3000000", "/dev/zero")
+    assert (status, len(output)) == (0, programs.OUTPUT_BYTES_MAX)
 
 
 async def test_the_status_and_both_outputs_are_returned():

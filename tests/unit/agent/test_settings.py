@@ -47,36 +47,36 @@ def test_flags_win_over_the_file(written):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "error"),
     [
         ("host = 1", "unknown field `host`"),
         ("read_every_s = 0", "read_every_s"),
         ("hosts = ['x y']", "'x y' is not host:port"),
-        ("[[watch]]", "names a unit or a process"),
-        ("[[watch]]\nunit = '--now'", "no name of a unit"),
-        ("[[watch]]\nunit = 'a b.service'", "no name of a unit"),
-        ("[[watch]]\nunit = 'a*'", "no name of a unit"),
+        ("[[watch]]", "names either a unit or a process"),
+        ("[[watch]]\nunit = '--now'", "not the name of a unit"),
+        ("[[watch]]\nunit = 'a b.service'", "not the name of a unit"),
+        ("[[watch]]\nunit = 'a*'", "not the name of a unit"),
         ("[[watch]]\nprocess = 'x'\nallow = ['restart']", "allow is for units"),
         ("[[watch]]\nunit = 'a.service'\nallow = ['stop']", "stop"),
         (
             "[[watch]]\nunit = 'a.service'\n[[watch]]\nunit = 'a.service'\nallow = ['log']",
-            "two of them are unit.a.service@h",
+            "two entries are unit.a.service@h",
         ),
         (
             (
                 "[[watch]]\nunit = 'a.service'\ntype = 'x'\nid = 'y'\n"
                 "[[watch]]\nprocess = 'b'\ntype = 'x'\nid = 'y'"
             ),
-            "two of them are x.y",
+            "two entries are x.y",
         ),
         ("[[watch]]\nprocess = 'b'\ntype = 'host'\nid = 'h'", "host.h is the host itself"),
         ("tls_cert = '/a.pem'", "need tls_ca"),
         ("= 1", "agent.toml"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_name(written, text, said):
+def test_an_invalid_setting_is_refused_by_name(written, text, error):
     """Before anything is started."""
-    with pytest.raises(InvalidSettingError, match=re.escape(said)):
+    with pytest.raises(InvalidSettingError, match=re.escape(error)):
         load(written(f"id = 'h'\n{text}" if text.startswith("[[") else text), {})
 
 

@@ -1,4 +1,4 @@
-"""What an agent says of a host that does not let itself be read."""
+"""What an agent reports of a host whose metrics cannot be read."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def hanging():
     metrics.goes_on.set()
 
 
-async def test_meters_that_hang_are_said_to_be_stuck_until_they_are_read_again(
+async def test_metrics_that_hang_are_reported_as_stuck_until_they_are_read_again(
     host, hanging, monkeypatch
 ):
-    """However often one looks meanwhile; the agent reports on."""
+    """However often they are sampled meanwhile; the agent reports on."""
     monkeypatch.setattr("mgr.agent.agent.READ_S", 0.1, raising=False)
     work = agent._host_reader(hanging, host)
 
@@ -58,12 +58,12 @@ async def test_meters_that_hang_are_said_to_be_stuck_until_they_are_read_again(
 
 async def test_a_process_is_unknown_while_the_host_cannot_be_read(host, hanging, monkeypatch):
     """Not what it was last."""
-    monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.1)
     watch = Watch(process="x")
     async with asyncio.timeout(10):
         await watched_units.sample(watch, host)
         assert host.status["state"] == "absent"
 
+        monkeypatch.setattr("mgr.agent.watched_units.LIMIT_S", 0.1)
         monkeypatch.setattr("mgr.agent.watched_units.report_process", lambda *_: hanging.read())
         for _ in range(3):
             with pytest.raises(STUCK):

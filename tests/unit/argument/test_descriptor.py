@@ -88,7 +88,7 @@ def test_the_usage_line_says_it_to_people():
         ("x name=a,type=CephNone", "unknown type CephNone"),
         ("x name=a,type=CephInt,colour=red", "colour"),
         ("x name=a,type=CephInt,range=low", "invalid literal"),
-        ("x name=a,type=CephInt,n=0", "n=0 is no number of values"),
+        ("x name=a,type=CephInt,n=0", "n=0 is not a number of values"),
         ("x name=a,type=CephInt,positional=false", "positional=false needs req=false"),
         ("x name=a,type=CephInt y", "the word 'y' stands behind an argument"),
         ("x name=a,type=CephInt name=a,type=CephInt", "two arguments of one name"),

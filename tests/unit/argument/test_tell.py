@@ -20,7 +20,7 @@ from mgr.errors import InvalidArgumentError
     ],
 )
 def test_it_says_whom_and_what(words, name, asked):
-    """Without a name the active; what names nobody is about whoever is told."""
+    """Without a name the active; a form without a section concerns the addressed manager."""
     assert resolve_target(words.split(), "a") == (name, tuple(asked.split()))
 
 

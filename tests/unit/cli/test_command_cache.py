@@ -56,7 +56,7 @@ def test_the_beginning_of_commands_lists_all_of_them():
         many.find(["mgr"], {})
 
     first, *lines = str(raised.value).splitlines()
-    assert first == "'mgr' begins these commands:"
+    assert first == "incomplete command 'mgr'; it begins these commands:"
     assert lines == [f"  mgr do{number:02}" for number in range(20)]
 
 

@@ -87,10 +87,10 @@ def test_errors_are_json_where_json_was_asked_for(capsys):
         (["-t", "0", "x"], "-t"),
         (["-t", "soon", "x"], "'soon' is not a valid float"),
         (["-m", "a:b", "x"], "'a:b' is not host:port"),
-        (["-m", " , ", "x"], "no manager is named"),
+        (["-m", " , ", "x"], "no manager address"),
         (["completion"], "name a shell"),
         (["completion", "tcsh"], "bash|zsh|fish"),
-        (["-w", "status"], "takes no command"),
+        (["-w", "status"], "give no command with it"),
         (["-i", "/no/such/file", "x"], "cannot read /no/such/file"),
     ],
 )

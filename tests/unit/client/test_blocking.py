@@ -70,7 +70,7 @@ def test_a_call_does_not_outlive_the_loop(shared):
 
 
 def test_without_the_loops_thread_nothing_is_begun(shared):
-    """In a forked process it does not exist: a call fails at once and says what to do."""
+    """In a forked process it does not exist: a call fails at once, with the next step."""
     end(shared)
 
     with pytest.raises(UnreachableError, match="fork first"):

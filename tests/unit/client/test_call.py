@@ -7,10 +7,11 @@ import pytest
 
 from mgr import errors
 from mgr.client.attempt import Attempts
-from mgr.client.call import HINTS_MAX, LeaderCall, RetryElsewhere
+from mgr.client.call import HINTS_MAX, LeaderCall
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.leader_search import LeaderHint, LeaderSearch
 from mgr.client.peers import Peer, Peers
+from mgr.client.retry import RetryElsewhere
 from mgr.errors import (
     DeadlineExceededError,
     MayHaveRunError,
@@ -95,7 +96,7 @@ async def test_a_manager_without_a_better_idea_is_asked_once(hint):
 
 
 async def test_a_hint_that_is_older_than_what_is_known_is_not_followed():
-    """A manager that has not heard of the newest term would send its callers back."""
+    """A manager that does not know the newest term would send its callers back."""
     managers = Managers(lambda _: NotActiveError("b:1", term=5))
     _, one = leader_call(managers)
 
@@ -152,7 +153,7 @@ MADE = {
     ids=lambda family: family.__name__,
 )
 async def test_no_refusal_hides_an_attempt_that_may_have_run(family):
-    """Whatever the class: those that say nothing of earlier attempts become "unknown"."""
+    """Whatever the class: an error about the last attempt only becomes "unknown"."""
     refusal = MADE[family] if family in MADE else family("why it was refused")
     managers = Managers(lambda _: refusal)
     leader_cache = LeaderCache(Peers(["a:1"]), ManualClock(), reach_s=1)
@@ -202,9 +203,9 @@ def test_only_retries_say_how_old_the_request_is():
     assert second == first
 
 
-@pytest.mark.parametrize(("ready", "told"), [(True, "unknown"), (False, "no active manager")])
+@pytest.mark.parametrize(("ready", "expected"), [(True, "unknown"), (False, "no active manager")])
 async def test_a_call_that_was_sent_may_have_run_though_the_channel_is_gone(
-    monkeypatch, ready, told
+    monkeypatch, ready, expected
 ):
     """A server that closes lets its calls end, here by their deadline, and takes no other."""
     late = grpc.aio.AioRpcError(
@@ -218,4 +219,4 @@ async def test_a_call_that_was_sent_may_have_run_though_the_channel_is_gone(
         await one._follow_hints(LeaderHint(5, "a:1"))
 
     one._answered = True
-    assert told in str(one._timeout_error(LeaderSearch(one._leader_cache.peers)))
+    assert expected in str(one._timeout_error(LeaderSearch(one._leader_cache.peers)))

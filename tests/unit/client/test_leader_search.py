@@ -1,16 +1,16 @@
-"""Which of several pieces of news about the active is believed."""
+"""Which of several reports about the active counts."""
 
 from __future__ import annotations
 
 import pytest
 
-from mgr.client.leader_search import LeaderSearch
+from mgr.client.leader_search import LeaderHint, LeaderSearch, newest
 from mgr.client.peers import Peers
 from mgr.rpc.v1.manager_pb2 import Active, Standby, WatchActiveResponse
 
 
 class Quiet(LeaderSearch):
-    """Hears what the test says, and asks nobody."""
+    """Gets its messages from the test, and asks no manager."""
 
     def _ask_all(self):
         self.asked = self._peers.addresses
@@ -51,12 +51,12 @@ def test_nobody_leads_takes_nothing_back(search):
     search.receive("b", "b:1")
 
     assert search.best.term == 5
-    assert search.unhelpful["b:1"] == "says that nobody leads"
+    assert search.unhelpful["b:1"] == "reports no leader"
     assert search.answered
 
 
 def test_standbys_are_learned_and_asked(search):
-    """A client that was told of one manager survives the loss of that one."""
+    """A client that was given one manager survives the loss of that one."""
     search.receive("a", "a:1", active="a", term=5, address="a:1", standbys=["c:1", ""])
 
     assert search.asked == ("a:1", "b:1", "c:1")
@@ -95,7 +95,7 @@ def test_a_client_forgets_the_active_of_a_term_that_is_named_no_more():
 
 
 def test_a_stream_is_left_once_when_its_term_is_the_newest_no_more(search):
-    """Whoever said so, and whatever its own manager says."""
+    """Whichever manager reported it, and whatever its own manager reports."""
     left = []
     search.receive("a", "a:1", active="a", term=5, address="a:1")
     with search.on_superseded(5, lambda: left.append(5)):
@@ -119,3 +119,12 @@ def test_an_active_that_nobody_names_any_more_is_not_the_best(search):
     search.receive("a", "a:1")
 
     assert search.best is None
+
+
+def test_of_several_hints_the_highest_term_wins():
+    """The first of several of one term; none of none."""
+    first, second, higher = LeaderHint(5, "a:1"), LeaderHint(5, "b:1"), LeaderHint(6, "c:1")
+
+    assert newest(first, None, second) is first
+    assert newest(first, higher) is higher
+    assert newest(None) is None

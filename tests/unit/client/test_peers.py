@@ -37,9 +37,9 @@ def test_what_cannot_be_an_address_is_refused_by_name(typed):
 
 
 @pytest.mark.parametrize("typed", ["", " , ", []])
-def test_no_manager_is_said_to_be_none(typed):
+def test_no_manager_address_is_an_error(typed):
     """With what to give instead."""
-    with pytest.raises(InvalidSettingError, match="no manager is named"):
+    with pytest.raises(InvalidSettingError, match="no manager address"):
         addresses_in(typed)
 
 

@@ -107,12 +107,12 @@ def test_a_closed_reader_is_forgotten():
     assert not reader._queue
 
 
-def test_a_listener_hears_every_line_until_it_is_taken_away():
+def test_a_listener_gets_every_line_until_it_is_removed():
     """Modules that asked for the log."""
-    kept, heard = log(), []
-    forget = kept.listen(heard.append)
-    kept.add("1", name="x")
+    cluster_log, received = log(), []
+    forget = cluster_log.listen(received.append)
+    cluster_log.add("1", name="x")
     forget()
-    kept.add("2", name="x")
+    cluster_log.add("2", name="x")
 
-    assert messages(heard) == ["1"]
+    assert messages(received) == ["1"]

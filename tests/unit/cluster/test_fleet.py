@@ -24,7 +24,7 @@ GRACE_S = 3 * PERIOD_S
 
 
 class FakeStream:
-    """A stream that remembers what it was told."""
+    """A stream that records what was sent to it."""
 
     def __init__(self):
         self.wanted = []
@@ -88,7 +88,7 @@ def test_a_daemon_is_silent_once_its_grace_has_passed_and_not_before(fleet, cloc
 
 
 def test_a_stream_that_ends_leaves_a_daemon_its_grace(fleet, clock):
-    """A connection that breaks for a second is no news."""
+    """A connection that breaks for a second is not logged."""
     line = FakeStream()
     daemon = fleet.open(opening(), line)
     fleet.on_stream_lost(daemon, line)
@@ -149,25 +149,25 @@ def test_who_was_silent_is_silent_at_once_after_a_failover(fleet, clock, cluster
     assert fleet.health.silent == {"rgw.b": "h1"}
     assert lines(cluster_log) == []
 
-    told = []
-    fleet.on_record_change(told.append)
+    changed = []
+    fleet.on_record_change(changed.append)
     back = fleet.open(opening("b"), FakeStream())
     fleet.update_states()
-    assert (back.state, back.record.silent_s, set(told)) == (DaemonState.REPORTING, 0, {"rgw.b"})
+    assert (back.state, back.record.silent_s, set(changed)) == (DaemonState.REPORTING, 0, {"rgw.b"})
     assert lines(cluster_log) == ["rgw.b is reporting again"]
 
 
 def test_how_long_a_daemon_is_silent_is_written_now_and_then(fleet, clock):
     """Not with every look: ten thousand may be silent."""
     fleet.open(opening(), FakeStream())
-    told = []
-    fleet.on_record_change(told.append)
+    changed = []
+    fleet.on_record_change(changed.append)
     generation = fleet.generation
     for _ in range(3500):
         clock.advance(1)
         fleet.update_states()
 
-    assert len(told) == SILENCE_WRITES
+    assert len(changed) == SILENCE_WRITES
     assert fleet.generation == generation
 
 
@@ -212,14 +212,14 @@ def test_a_daemon_removed_while_it_is_awaited_is_awaited_no_longer(fleet):
 
 def test_what_a_daemon_says_of_itself_is_told_when_it_changed(fleet):
     """A fleet that comes back unchanged writes nothing."""
-    told = []
+    changed = []
     fleet.expect({"rgw.a": member()})
-    fleet.on_record_change(told.append)
+    fleet.on_record_change(changed.append)
 
     fleet.open(opening(version="1", metadata={"arch": "z80"}), FakeStream())
-    assert told == []
+    assert changed == []
     fleet.open(opening(version="2", metadata={"arch": "z80"}), FakeStream())
-    assert told == ["rgw.a"]
+    assert changed == ["rgw.a"]
     assert fleet.daemons["rgw.a"].record.since == "2026-01-01T00:00:00"
 
 
@@ -385,7 +385,7 @@ def test_a_health_metric_takes_no_name_that_it_should_not(fleet, code):
 
 
 def test_generations_grow_with_what_they_stand_for(fleet):
-    """Who reads documents made of the fleet makes them anew only then."""
+    """Documents made of the fleet are rebuilt only then."""
     line = FakeStream()
     daemon = fleet.open(opening(), line)
     disk = Device(id="ACME", name="sda", path="")
@@ -447,7 +447,7 @@ def test_a_fleet_takes_no_more_values_than_there_is_memory_for(fleet):
         declare(fleet, second, line, b"x", counters)
     assert (refused.value.rule, fleet.values) == ("fleet", 3)
 
-    # Declared anew, it takes the place of what was declared before.
+    # With replace, it takes the place of what was declared before.
     declare(fleet, first, one, b"y", counters[:2])
     declare(fleet, second, line, b"x", counters)
     assert fleet.values == 5

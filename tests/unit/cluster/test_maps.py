@@ -51,7 +51,7 @@ async def test_a_version_grows_with_every_change_also_across_removals():
 
 
 async def test_publishing_the_same_again_changes_nothing():
-    """A publisher may repeat itself every second: nobody is told, nothing is written."""
+    """A publisher may repeat itself every second: nobody is notified, nothing is written."""
     async with keeping() as (maps, held):
         version = await maps.set("racks", '{"a": 1}')
         before = await held.store.status()
@@ -61,7 +61,7 @@ async def test_publishing_the_same_again_changes_nothing():
 
 
 async def test_a_map_is_changed_only_from_the_version_that_was_expected():
-    """0 expects that there is none; whoever loses is told what is there."""
+    """0 expects that there is none; the error names the current version."""
     async with keeping() as (maps, _):
         version = await maps.set("racks", '{"n": 1}', 0)
 
@@ -258,7 +258,7 @@ async def test_who_asks_rarely_gets_the_last_state_once():
 
 
 async def test_a_map_that_is_gone_before_its_turn_is_not_shown_as_new():
-    """What was not told of is not taken back either."""
+    """A map that was never sent needs no removal event."""
     async with keeping() as (maps, _):
         await maps.set("a", "{}")
         await maps.set("b", "{}")

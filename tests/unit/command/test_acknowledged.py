@@ -144,7 +144,7 @@ async def test_what_is_gone_already_is_removed_all_the_same(words, monkeypatch):
 
 @pytest.mark.parametrize("prefix", ["config set", "map rm", "auth caps"])
 async def test_a_write_without_an_answer_is_not_acknowledged(prefix, monkeypatch):
-    """Its caller hears that the outcome is unknown, or that it is to try again."""
+    """Its caller gets "outcome unknown", or an error after which it may retry."""
 
     async def silent(*_, **__):
         raise OutcomeUnknownError("no answer")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mgr.command.protocols import EarlierAttempts
+from mgr.command.journal import EarlierAttempts
 from mgr.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -327,7 +327,7 @@ async def test_a_hand_over_waits_until_a_command_is_recorded(step):
 
 
 async def test_a_manager_that_gives_up_tells_those_who_wait():
-    """Its tasks are cancelled; callers hear that the command may have run."""
+    """Its tasks are cancelled; callers get "may have run"."""
     async with bench() as it:
         it.counter.pause = asyncio.Event()
         async with asyncio.TaskGroup() as callers:

@@ -231,7 +231,10 @@ async def test_log_tells_what_changed_and_reset_brings_it_back():
         f"+ {name} = Oslo",
     ]
     assert (reset.retval, reset.stderr) == (0, "")
-    assert (again.retval, again.stderr) == (0, "what held after version 1 holds now")
+    assert (again.retval, again.stderr) == (
+        0,
+        "the options already equal version 1: nothing changed",
+    )
     assert (wrong.retval, "(0 to 4)" in wrong.stderr) == (-errno.EINVAL, True)
     assert newest["name"] == "reset to 1"
 

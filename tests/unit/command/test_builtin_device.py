@@ -109,7 +109,7 @@ async def test_an_expectancy_that_cannot_be_is_refused():
 
 
 class FakeStream:
-    """The stream of a daemon that is told nothing."""
+    """The stream of a daemon to which nothing is sent."""
 
     def configure(self, wanted):
         """Nothing is sent."""

@@ -50,7 +50,7 @@ async def test_stat_and_dump_show_the_map():
         (("7",), [("mgr fail", "")]),
     ],
 )
-async def test_fail_gives_up_the_office(words, resigned):
+async def test_fail_gives_up_leadership(words, resigned):
     """By name, with or without ``mgr.``, by number, to a named successor."""
     async with builtin_commands() as at:
         answer = await at.run("mgr", "fail", *words)
@@ -60,7 +60,7 @@ async def test_fail_gives_up_the_office(words, resigned):
 
 
 async def test_fail_of_somebody_else_does_nothing_and_says_so():
-    """An unknown name is 0 as in Ceph; a standby has no office to give up."""
+    """An unknown name is 0 as in Ceph; a standby has no leadership to give up."""
     async with builtin_commands() as at:
         await at.join("b")
         unknown = await at.run("mgr", "fail", "x")
@@ -259,7 +259,7 @@ async def test_a_mute_needs_a_span_that_makes_sense(ttl):
         answer = await at.run("health", "mute", "NOISE", ttl)
 
     assert answer.retval == -errno.EINVAL
-    assert "write 10m, 4h or 1d12h" in answer.stderr
+    assert "use 10m, 4h or 1d12h" in answer.stderr
 
 
 async def test_what_is_not_raised_is_muted_only_if_sticky():

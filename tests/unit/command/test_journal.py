@@ -7,8 +7,14 @@ import asyncio
 import pytest
 
 from mgr.command.answer import Answer
-from mgr.command.journal import LEASE_TTL_S, LIFE_S, NO_ATTEMPT, OUTPUT_BYTES_MAX, Journal
-from mgr.command.protocols import EarlierAttempts
+from mgr.command.journal import (
+    LEASE_TTL_S,
+    LIFE_S,
+    NO_ATTEMPT,
+    OUTPUT_BYTES_MAX,
+    EarlierAttempts,
+    Journal,
+)
 from mgr.command.request import DIGEST_FORM
 from mgr.errors import (
     FencedError,
@@ -42,7 +48,7 @@ def journal(term, fenced=None):
 
 
 class Silent:
-    """Guarded writes whose answers are lost: done, or not done, but never heard of."""
+    """Fenced writes whose answers are lost: done or not done, but never answered."""
 
     def __init__(self, fenced, *, done):
         self._fenced = fenced
@@ -108,7 +114,7 @@ async def test_an_attempt_that_ran_nothing_leaves_the_id_free():
 
 
 async def test_a_start_whose_answer_was_lost_did_not_run_and_may_be_tried_again():
-    """The caller hears "unavailable, nothing ran", and the retry runs."""
+    """The caller gets "unavailable, nothing ran", and the retry runs."""
     async with leading() as term:
         book = journal(term, Silent(term.fenced, done=True))
         with pytest.raises(StoreUnavailableError, match="was not begun") as caught:
@@ -219,7 +225,7 @@ async def test_every_entry_lives_ten_minutes_and_none_for_ever():
     """One lease is shared and never renewed; after its first minute new entries get another."""
     clock = ManualClock()
     async with leading(MemoryStore(clock), clock) as term:
-        # An office of its own, whose lease nobody renews: entries are looked at in the store.
+        # Leadership of its own, whose lease is not renewed: records are read from the store.
         book = journal(term)
         await book.begin("r1", DIGEST, idempotent=False)
         first = (await term.store.get(term.keys.request("r1"))).lease

@@ -71,7 +71,7 @@ def test_any_words_have_an_answer(words):
 
 
 def test_a_prefix_belongs_to_the_manager_then_to_the_first_module():
-    """A module cannot take over ``config set``; it is told which prefixes it lost."""
+    """A module cannot take over ``config set``; it gets the prefixes that it lost."""
     found = Registry()
     assert found.put("b", [command("x", "b"), command("status", "b")]) == []
     assert found.put("a", [command("x", "a")]) == []

@@ -69,7 +69,7 @@ async def test_a_result_is_the_answer_though_its_module_fails_by_now():
 
 
 async def test_without_the_journal_first_that_answer_is_nothing_ran(monkeypatch):
-    """A broken build: the caller of what ran is told that its module failed."""
+    """A broken build: the caller of a command that ran gets "module failed"."""
     async with bench() as it:
         await it.execute(*ADD, request_id="r1")
         heir = await successor(it)

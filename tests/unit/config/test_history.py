@@ -30,7 +30,7 @@ def of(term):
 
 
 async def test_a_change_is_kept_with_what_was_there_before():
-    """Set, set anew, removed: three versions, the newest first."""
+    """Set, set again, removed: three versions, the newest first."""
     async with leading() as term:
         held = of(term)
         await held.put("Rome")
@@ -145,7 +145,7 @@ async def unheard_change(monkeypatch):
         assert (await store.get(held.key)).mod_revision == term.mirror.get(held.key).mod_revision
 
 
-async def told(term, held):
+async def recorded(term, held):
     """What the history says, oldest first, once the feed tells of everything."""
     await term.mirror.wait_for_revision((await term.store.status()).revision, 5)
     changes = [each.changes[0] for each in held.kept.versions()[::-1]]
@@ -157,7 +157,7 @@ async def test_a_change_knows_the_one_before_it_that_was_not_answered(monkeypatc
     async with unheard_change(monkeypatch) as (term, held):
         await held.put("Bonn")
 
-        assert await told(term, held) == [(None, "Rome"), ("Rome", "Oslo"), ("Oslo", "Bonn")]
+        assert await recorded(term, held) == [(None, "Rome"), ("Rome", "Oslo"), ("Oslo", "Bonn")]
         assert await held.kept.reset(2)
         assert term.mirror.get(held.key).value == "Oslo"
 
@@ -167,7 +167,7 @@ async def test_what_only_seems_to_change_nothing_is_a_version(monkeypatch):
     async with unheard_change(monkeypatch) as (term, held):
         await held.put("Rome")
 
-        assert await told(term, held) == [(None, "Rome"), ("Rome", "Oslo"), ("Oslo", "Rome")]
+        assert await recorded(term, held) == [(None, "Rome"), ("Rome", "Oslo"), ("Oslo", "Rome")]
 
 
 async def test_a_version_this_manager_never_heard_of_is_not_overwritten(monkeypatch):
@@ -189,7 +189,7 @@ async def test_a_change_knows_what_somebody_wrote_past_the_manager():
         asyncio.get_running_loop().call_later(0.05, store.flows.set)
         await held.put("Bonn")
 
-        assert await told(term, held) == [(None, "Rome"), ("Oslo", "Bonn")]
+        assert await recorded(term, held) == [(None, "Rome"), ("Oslo", "Bonn")]
 
 
 async def test_as_many_options_as_a_transaction_holds_are_one_version():

@@ -55,7 +55,7 @@ def scene():
     return Scene()
 
 
-async def test_whoever_finds_the_office_empty_takes_it(scene):
+async def test_a_candidate_acquires_a_free_leader_key(scene):
     """Its term is the key's create revision."""
     await scene.look()
 
@@ -139,7 +139,7 @@ async def test_a_named_successor_does_not_hesitate(scene):
 
 
 async def test_others_leave_a_named_successor_a_head_start_once(scene):
-    """Counted from the moment they saw the office fall empty."""
+    """Counted from the moment they saw the leader key vanish."""
     await scene.somebody_leads()
     await scene.store.commit([Put(KEYS.transfer, "b")])
     await scene.look()
@@ -153,7 +153,7 @@ async def test_others_leave_a_named_successor_a_head_start_once(scene):
     assert scene.candidate.campaign_delay_s(TIMING) == 0
 
 
-async def test_a_transfer_not_heard_of_yet_is_respected_all_the_same(scene):
+async def test_a_transfer_not_yet_delivered_is_respected_all_the_same(scene):
     """The attempt fails in the store, and its answer tells of the transfer."""
     await scene.look()
     await scene.store.commit([Put(KEYS.transfer, "b")])
@@ -167,7 +167,7 @@ async def test_a_transfer_not_heard_of_yet_is_respected_all_the_same(scene):
     assert term is not None
 
 
-async def test_a_release_not_heard_of_yet_is_respected_all_the_same(scene):
+async def test_a_version_not_yet_delivered_is_respected_all_the_same(scene):
     """The attempt fails in the store, and its answer tells which release has led."""
     await scene.look()
     await scene.store.commit([Put(KEYS.version, "2.0")])
@@ -192,7 +192,7 @@ def test_an_interrupted_feed_means_unknown():
     assert watched_key.known
 
 
-def test_news_from_before_a_look_change_nothing():
+def test_an_event_from_before_a_read_changes_nothing():
     """A transaction showed revision 9; the feed is still telling of 7."""
     watched_key = WatchedKey("/k")
     watched_key.apply(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
@@ -203,7 +203,7 @@ def test_news_from_before_a_look_change_nothing():
     assert watched_key.record is None
 
 
-def test_a_look_from_before_the_news_changes_nothing():
+def test_a_read_from_before_the_event_changes_nothing():
     """A late answer must not bring back what the feed told to be gone: nobody would correct it."""
     watched_key = WatchedKey("/k")
     watched_key.apply(Listed((Record("/k", "v", 5, 5),), 5), 0.0)
@@ -237,7 +237,7 @@ async def test_nobody_tries_while_the_managers_are_set_down(scene):
     assert scene.candidate.campaign_delay_s(TIMING) is not None
 
 
-async def test_an_attempt_that_has_not_heard_of_being_set_down_fails_and_learns(scene):
+async def test_an_attempt_that_does_not_know_of_being_set_down_fails_and_learns(scene):
     """The record is judged in the transaction: a late attempt cannot slip past it."""
     await scene.look()
     await scene.store.commit([Put(KEYS.down, "since then")])

@@ -46,7 +46,7 @@ def test_a_silence_that_was_listened_to_all_the_time_is_over_after_the_window():
 
 @pytest.mark.parametrize("sign", [SNAPSHOT._replace(heartbeat=9), SNAPSHOT._replace(leader=9)])
 def test_every_sign_of_life_begins_it_anew(sign):
-    """A pulse, or a leader that wrote its record anew."""
+    """A heartbeat, or a leader that wrote its record again."""
     silence = detector_after(*every(0.05, 0.45))
     silence.on_answer(sign, WINDOW_S, 0.5)
     silence.on_answer(sign, WINDOW_S, 0.55)
@@ -93,7 +93,7 @@ class Scene:
         self.deposition = Deposition(self.store, KEYS, "b")
 
     async def lead(self, window_s=WINDOW_S):
-        """``a`` takes the office."""
+        """``a`` acquires leadership."""
         lease = (await self.store.grant(5)).lease
         leader = Leader(
             name="a",
@@ -149,7 +149,7 @@ async def test_a_leader_that_never_gave_a_heartbeat_is_deposed_as_well(scene):
 
 @pytest.mark.parametrize("sign", ["heartbeat", "window", "signature", "end"])
 async def test_a_leader_that_moved_since_it_was_seen_is_not_deposed(scene, sign):
-    """Between the decision and the deed, or while the deed was on its way."""
+    """Between the decision and the action, or while the action was on its way."""
     await scene.lead()
     await scene.leader_key.send_heartbeat(**ASK)
     silence = await scene.silence()
@@ -224,7 +224,7 @@ async def test_a_window_once_written_cannot_be_replaced_by_an_older_writing(scen
     assert (await scene.term_record()).window_s == 2.02
 
 
-async def test_a_record_of_a_release_without_a_heartbeat_tells_no_window(scene):
+async def test_a_record_of_a_version_without_a_heartbeat_has_no_timeout(scene):
     """Such a leader has its lease and nothing else: it is not deposed."""
     await scene.lead()
     record = await scene.store.get(KEYS.leader)

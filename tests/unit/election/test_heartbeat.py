@@ -1,4 +1,4 @@
-"""How long a pulse may be relied on, and how the window follows what is observed."""
+"""How long a heartbeat may be relied on, and how the window follows what is observed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CEILING_S = 5.0
 
 
 class Beats:
-    """A heartbeat, and the pulses that succeed in it."""
+    """A heartbeat, and the heartbeats that succeed in it."""
 
     def __init__(self, profile=DEFAULT):
         self.heartbeat = AdaptiveHeartbeat(profile, CEILING_S)
@@ -31,7 +31,7 @@ class Beats:
         self.deadline_s = 0.0
 
     def beat(self, count, *, every_s, latency_s=0.002):
-        """``count`` pulses; whatever the heartbeat wants to be written is written."""
+        """``count`` heartbeats; whatever the heartbeat wants to be written is written."""
         for _ in range(count):
             self.now_s += every_s
             self.heartbeat.on_success(self.now_s, self.now_s + latency_s)
@@ -75,7 +75,7 @@ def test_a_window_that_two_lost_heartbeats_would_use_up_is_refused(every_s, time
 
 
 def test_a_steady_heartbeat_changes_nothing(beats):
-    """No writing beside the pulse itself."""
+    """No writing beside the heartbeat itself."""
     assert beats.beat(500, every_s=0.25) == 1.5
 
 
@@ -115,7 +115,7 @@ def test_a_longer_window_is_used_only_once_it_is_written(beats):
 
 
 def test_a_shorter_window_is_written_only_when_no_deadline_of_the_longer_is_left(beats):
-    """Standbys will count it from a pulse that was sent in the days of the longer."""
+    """Standbys will count it from a heartbeat that was sent in the days of the longer."""
     long_s = beats.beat(10, every_s=0.8)
     told_s = beats.deadline_s
     while beats.heartbeat.timeout_s == long_s:

@@ -29,7 +29,7 @@ class Scene:
         self.wire = LossyStore(self.store)
 
     async def win(self, name="a"):
-        """Take the empty office."""
+        """Acquire the free leader key."""
         lease = (await self.store.grant(5)).lease
         term = await self.store.create(KEYS.leader, name, lease=lease)
         return LeaderKey(self.wire, KEYS, name, term, version="1.0")
@@ -246,8 +246,8 @@ async def test_a_leader_key_without_its_lease_is_given_it_again(scene):
     assert (record.value, record.lease, record.create_revision) == ("a", lease, leader_key.term)
 
 
-async def test_an_office_that_is_over_can_do_nothing(scene):
-    """Each deed compares the key's create revision in its own transaction."""
+async def test_a_term_that_is_over_can_write_nothing(scene):
+    """Each action compares the key's create revision in its own transaction."""
     old = await scene.win("a")
     await scene.store.commit([Delete(KEYS.leader)])
     new = await scene.win("b")

@@ -59,7 +59,7 @@ async def test_a_proof_reaches_as_far_as_its_renewal_was_sent(clock):
 
 
 async def test_making_a_key_does_not_renew_its_lease(clock):
-    """The deadline of a fresh office counts from the renewal before it."""
+    """The deadline of a fresh term counts from the renewal before it."""
     store = MemoryStore(clock)
     session = LeaseSession(store, clock, TIMING)
     await session.open()

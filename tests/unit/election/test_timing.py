@@ -44,7 +44,7 @@ def test_a_successor_waits_longer_than_its_predecessor_believes():
         ({"request_s": 1.5}, "would still wait"),
     ],
 )
-def test_spans_under_which_a_healthy_active_would_lose_its_office_are_refused(spans, words):
+def test_spans_under_which_a_healthy_active_would_lose_leadership_are_refused(spans, words):
     """The message names what to change."""
     with pytest.raises(InvalidSettingError, match=words):
         Timing(**spans)

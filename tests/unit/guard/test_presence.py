@@ -12,7 +12,7 @@ from mgr.election.records import Presence, decode, encode
 from mgr.election.session import LeaseSession
 from mgr.election.timing import Timing
 from mgr.errors import LeaseExpiredError, NameTakenError
-from mgr.guard import host
+from mgr.guard import identity as identity_file
 from mgr.guard import presence as presence_file
 from mgr.guard.identity import ProcessIdentity, process_start_time
 from mgr.guard.presence import PresenceKey
@@ -111,7 +111,7 @@ async def test_a_name_held_by_a_live_manager_is_refused_and_its_holder_named(sce
     assert 6.0 <= scene.clock.now() - began_s < 7.0
 
 
-async def test_a_name_whose_holder_falls_silent_is_taken_when_its_lease_ends(scene):
+async def test_a_name_whose_holder_does_not_renew_is_taken_when_its_lease_ends(scene):
     """Its host is gone: nobody has to do anything."""
     other = await scene.place(elsewhere())
     await other.claim(shown(elsewhere()))
@@ -227,4 +227,4 @@ def test_a_manager_describes_its_host():
 
 def test_a_host_without_a_proc_file_is_described_by_the_rest(tmp_path):
     """A field that cannot be found out is left out."""
-    assert host._fields(tmp_path / "none") == {}
+    assert identity_file._fields(tmp_path / "none") == {}

@@ -19,6 +19,6 @@ from mgr.guard.worker_process import exit_status_text
         (-77, "signal 77"),
     ],
 )
-def test_an_exit_status_is_told_by_name(status, words):
+def test_an_exit_status_is_described_by_name(status, words):
     """A number alone sends people to a manual."""
     assert exit_status_text(status) == words

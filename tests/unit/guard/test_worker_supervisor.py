@@ -28,18 +28,18 @@ def supervisor():
     return WorkerSupervisor(start, ManualClock(), timeouts, heard.append, lambda: None), heard
 
 
-def test_what_a_worker_says_of_its_modules_is_kept_up_to_date():
-    """Its addresses stay; the news is passed on, so that the presence follows."""
+def test_the_module_reports_of_a_worker_are_kept_up_to_date():
+    """Its addresses stay; the message is passed on, so that the presence follows."""
     made, heard = supervisor()
     made.on_message(READY)
-    news = ModulesChanged(modules=(ModuleReport(name="hello", can_run=True, outdated="old"),))
-    made.on_message(news)
+    message = ModulesChanged(modules=(ModuleReport(name="hello", can_run=True, outdated="old"),))
+    made.on_message(message)
 
-    assert made.ready == Ready(grpc_address="h:1", http_address="h:2", modules=news.modules)
-    assert heard == [READY, news]
+    assert made.ready == Ready(grpc_address="h:1", http_address="h:2", modules=message.modules)
+    assert heard == [READY, message]
 
 
-def test_modules_of_a_worker_that_is_not_warm_say_nothing():
+def test_module_reports_of_a_worker_that_is_not_ready_are_ignored():
     """It will say all of it once it is."""
     made, _ = supervisor()
     made.on_message(ModulesChanged(modules=()))
@@ -76,4 +76,4 @@ async def test_a_silent_worker_is_killed_once_however_long_it_takes_to_die(caplo
             await made.watch()
 
     assert worker.kills == 1
-    assert caplog.text.count("silent too long: killed") == 1
+    assert caplog.text.count("no heartbeat from worker: killed") == 1

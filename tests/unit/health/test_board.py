@@ -105,7 +105,7 @@ def test_a_muted_check_does_not_count_and_stays_visible():
     assert "detail" not in board.summary()["checks"]["X"]
 
 
-def test_a_mute_falls_when_the_check_clears_or_gets_worse():
+def test_a_mute_expires_when_the_check_clears_or_gets_worse():
     """A new occasion is a new warning."""
     for change in ([], [check(count=2)]):
         board = muted(board_with(check()))
@@ -118,7 +118,7 @@ def test_a_mute_falls_when_the_check_clears_or_gets_worse():
 
 
 def test_a_mute_follows_the_count_down_and_not_up():
-    """Five of nine repaired: the sixth that breaks is news."""
+    """Five of nine repaired: a sixth that breaks ends the mute."""
     board = muted(board_with(check(count=9)), count=9)
     board.set("m", [check(count=4)])
     lowered = board.mute_updates()
@@ -149,7 +149,7 @@ def test_a_sticky_mute_stays_whatever_happens():
 
 
 def test_a_fallen_mute_stays_fallen_while_its_record_is_being_removed():
-    """News of other mutes does not raise the dead; a new mute of the same code counts."""
+    """Changes of other mutes restore no expired one; a new mute of the same code counts."""
     board = muted(board_with(check()))
     board.set("m", [check(count=2)])
     board.set("m", [check(count=1)])
@@ -172,7 +172,7 @@ def test_a_mute_survives_a_failover():
 
 
 def test_whoever_listens_hears_of_changes_only():
-    """The same checks again are no news."""
+    """The same checks again are no change."""
     heard = []
     board = Board()
     board.on_change(lambda: heard.append(1))
@@ -185,7 +185,7 @@ def test_whoever_listens_hears_of_changes_only():
     assert len(heard) == 2
 
 
-def test_what_a_module_says_is_read_leniently():
+def test_the_checks_of_a_module_are_read_leniently():
     """A check must not vanish for a spelling."""
     read = Check.from_module("X", {"severity": "oops", "summary": 5, "count": "3", "detail": [1]})
 

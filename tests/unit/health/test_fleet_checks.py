@@ -1,4 +1,4 @@
-"""What health says of the fleet."""
+"""The health checks of the fleet."""
 
 from mgr.active.health.fleet_checks import CLOCK, DETAILS_MAX, DUPLICATE, SILENT, fleet_checks
 from mgr.cluster.daemon import Metric
@@ -17,9 +17,9 @@ def test_one_is_named_and_many_are_counted():
     [many] = fleet_checks(FleetHealth(silent={f"rgw.{n}": "h1" for n in range(1000)}))
 
     assert (one.code, one.severity, one.count) == (SILENT, Severity.WARN, 1)
-    assert one.summary == "rgw.a has not reported for its grace"
+    assert one.summary == "rgw.a has not reported within its grace period"
     assert one.detail == ("rgw.a on h1 is silent",)
-    assert many.summary == "1000 daemons have not reported for their grace"
+    assert many.summary == "1000 daemons have not reported within their grace period"
     assert len(many.detail) == DETAILS_MAX + 1
     assert many.detail[-1] == f"and {1000 - DETAILS_MAX} more"
 
@@ -29,7 +29,7 @@ def test_names_and_clocks_are_shown():
     found = fleet_checks(FleetHealth(duplicate_names=("rgw.a",), clocks={"rgw.b": -3600.2}))
 
     assert {check.code: check.detail for check in found} == {
-        DUPLICATE: ("rgw.a was taken from a program that was still there",),
+        DUPLICATE: ("rgw.a was taken over from a program that was still connected",),
         CLOCK: ("the clock of rgw.b is -3600 s off",),
     }
 

@@ -60,7 +60,7 @@ def test_a_module_that_cannot_run_is_a_warning_and_only_that():
 
 
 def test_a_manager_alone_is_a_warning():
-    """Nobody would follow it."""
+    """No standby could take over."""
     assert standby_checks("a", 1) == []
     [found] = standby_checks("a", 0)
     assert (found.code, found.summary) == ("MGR_NO_STANDBY", "no standby mgr")

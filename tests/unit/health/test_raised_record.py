@@ -28,7 +28,7 @@ def test_too_much_is_stored_without_details(monkeypatch):
     ]
 
 
-def test_an_unreadable_record_says_nothing(caplog):
+def test_an_unreadable_record_holds_no_checks(caplog):
     """Somebody's hand in etcd must not stop a manager."""
     assert raised_record.decode("{") == {}
     assert raised_record.decode('{"hello": [{"code": 1}]}') == {}

@@ -179,7 +179,7 @@ async def test_a_closed_bridge_lets_nothing_through_in_either_direction(bridge):
     go.set()
     await running
 
-    assert caught == ["module 'hello' was stopped: nothing was done"]
+    assert caught == ["module 'hello' was stopped: the call did not run"]
     with pytest.raises(ModuleFailedError, match="was stopped"):
         await waiting
     with pytest.raises(ModuleFailedError, match="was stopped"):

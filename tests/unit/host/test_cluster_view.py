@@ -85,7 +85,7 @@ async def test_nobody_leads_in_an_empty_cluster(world):
     assert world.view.services() == {}
 
 
-async def test_the_leader_is_told_with_its_term(world):
+async def test_the_leader_is_shown_with_its_term(world):
     """The term is the create revision of the leader key."""
     term, _ = await world.lead("a")
 
@@ -131,7 +131,7 @@ async def test_presences_are_listed_by_name(world):
     assert [found.name for found in world.view.presences()] == ["a", "b"]
 
 
-async def test_an_address_of_an_earlier_term_is_not_told(world):
+async def test_an_address_of_an_earlier_term_is_not_shown(world):
     """It hangs on a lease that may live on, but nobody answers there."""
     await world.put(KEYS.service("old"), "http://old")
     await world.put(KEYS.service("again"), "http://old")
@@ -141,20 +141,20 @@ async def test_an_address_of_an_earlier_term_is_not_told(world):
     assert world.view.services() == {"again": "http://new"}
 
 
-async def test_changes_tell_the_present_and_then_each_change(world):
+async def test_changes_yield_the_present_and_then_each_change(world):
     """Followers need no first look of their own."""
-    said = []
+    seen = []
     changes = world.view.changes()
-    said.append(await anext(changes))
+    seen.append(await anext(changes))
     _, lease = await world.lead("a")
-    said.append((await anext(changes)).name)
+    seen.append((await anext(changes)).name)
     await world.store.revoke(lease)
-    said.append(await anext(changes))
+    seen.append(await anext(changes))
     await world.lead("b")
-    said.append((await anext(changes)).name)
+    seen.append((await anext(changes)).name)
     await changes.aclose()
 
-    assert said == [None, "a", None, "b"]
+    assert seen == [None, "a", None, "b"]
 
 
 async def test_a_leader_of_an_older_term_is_nobody(world):

@@ -144,7 +144,7 @@ async def test_an_import_error_names_file_and_line(folder, write):
     assert module.error.endswith(f"({folder}/finder_line/module.py:2)")
 
 
-async def test_whatever_an_import_says_can_be_told_to_others(folder, write):
+async def test_the_error_of_an_import_can_be_published(folder, write):
     """It goes into the manager's presence; what could not be written would end the manager."""
     write("finder_odd", "raise ValueError('\\udcff' * 2_000_000)")
     [report] = module_reports({"finder_odd": await found(folder, "finder_odd")})
@@ -315,13 +315,13 @@ class Module(MgrModule):
 """
 
 
-async def test_changed_files_are_imported_anew(folder, write):
+async def test_changed_files_are_reloaded(folder, write):
     """All of the package, however soon after the first time and however alike they look."""
-    write("finder_anew", ONE)
-    (folder / "finder_anew" / "depth.py").write_text("VALUE = 'one'\n")
-    first = await found(folder, "finder_anew")
-    (folder / "finder_anew" / "depth.py").write_text("VALUE = 'two'\n")
-    second = reload_module("finder_anew", [str(folder)])
+    write("finder_reloaded", ONE)
+    (folder / "finder_reloaded" / "depth.py").write_text("VALUE = 'one'\n")
+    first = await found(folder, "finder_reloaded")
+    (folder / "finder_reloaded" / "depth.py").write_text("VALUE = 'two'\n")
+    second = reload_module("finder_reloaded", [str(folder)])
 
     assert [each.commands[0].signature_text for each in (first, second)] == ["one", "two"]
     assert second.active is not first.active

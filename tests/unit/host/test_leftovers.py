@@ -72,7 +72,7 @@ async def test_no_second_instance_is_made_while_the_first_one_hangs(host):
 
 
 async def test_a_module_starts_again_when_its_first_instance_has_ended(host):
-    """And is told news, as if nothing had been."""
+    """And gets notifications, as if nothing had happened."""
     runner, family = await waiting_runner(host)
 
     family.never.set()

@@ -57,7 +57,7 @@ def text(world):
     return world.manager.catalogue["followed"].active.TEXT
 
 
-async def test_a_standby_reads_anew_what_the_active_reloaded(folder):
+async def test_a_standby_reloads_what_the_active_reloaded(folder):
     """Once for each reload; earlier ones it has seen when it imported."""
     async with world_of() as world:
         await reloaded(world, "long ago")

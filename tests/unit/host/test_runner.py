@@ -179,7 +179,7 @@ async def test_a_constructor_that_raises_is_reported_and_tried_again(host):
     assert runner.restarts == 2
 
 
-async def test_a_serve_that_raises_is_reported_and_the_module_made_anew(host):
+async def test_a_serve_that_raises_is_reported_and_the_module_restarted(host):
     """The second instance works; the first is told to shut down."""
     made = []
 
@@ -379,7 +379,7 @@ async def test_a_command_that_waited_past_the_end_of_the_term_is_not_begun(host)
     assert ran == []
 
 
-async def test_notifications_of_one_kind_that_meet_are_told_once(host):
+async def test_notifications_of_one_kind_that_meet_are_merged(host):
     """A module that is busy for a minute is not told of every second of it."""
     go, module = threading.Event(), Module()
     module._handle_command = lambda _inbuf, _arguments: go.wait()
@@ -410,7 +410,7 @@ async def test_notifications_of_one_kind_that_meet_are_told_once(host):
     ]
 
 
-async def test_a_notification_that_comes_during_construction_is_told_after_it(host):
+async def test_a_notification_that_comes_during_construction_is_delivered_after_it(host):
     """An option that changes while the constructor reads it is not missed."""
     go, module = threading.Event(), Module()
     runner = host.run(lambda: go.wait() and module)
@@ -423,7 +423,7 @@ async def test_a_notification_that_comes_during_construction_is_told_after_it(ho
 
 
 async def test_a_watch_ends_with_the_instance_that_asked(host):
-    """The next one reads anew, and asks for itself."""
+    """The next instance sets its own watches."""
     made = []
 
     class Fails(Module):

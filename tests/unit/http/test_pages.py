@@ -90,7 +90,7 @@ async def test_ready_means_that_the_picture_is_current(age, code):
         assert "5.1 s ago" in answer.text
 
 
-async def test_a_load_balancer_is_told_who_is_active():
+async def test_a_load_balancer_learns_which_manager_is_active():
     """200 on the active alone; a standby says 503 and names it."""
     known = {"active": "a", "address": "10.0.0.9:7480", "term": 7}
 
@@ -109,7 +109,7 @@ async def test_a_load_balancer_is_told_who_is_active():
 
 @pytest.mark.parametrize("part", ["starting", "suspended", "draining"])
 async def test_a_leader_that_does_not_serve_is_not_active(part):
-    """It holds the office and answers nothing: no load balancer may send anybody there."""
+    """It holds the leader key and answers nothing: no load balancer may send clients there."""
     async with asking(View(leads("a")), part=part) as http:
         answers = [await http.get(path) for path in ("/active", "/", "/any/page")]
 
@@ -194,7 +194,7 @@ async def test_without_a_way_to_the_active_nobody_is_sent_anywhere(leader):
     assert "location" not in answer.headers
 
 
-async def test_the_actives_front_page_says_what_there_is():
+async def test_the_index_of_the_active_lists_pages_and_standbys():
     """Who it is, the modules' pages, who waits; texts of others are escaped."""
     view = View(leads("a"), services={"dash": "http://d/", "bad": "javascript:alert(1)"})
     view.waiting = [

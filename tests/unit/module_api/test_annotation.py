@@ -164,7 +164,7 @@ def test_without_a_return_annotation_the_last_required_one_looks_optional():
         (Tuple[int, str], AssertionError),
     ],
 )
-def test_an_annotation_that_cannot_be_said_fails_at_import(annotation, error):
+def test_an_unsupported_annotation_fails_at_import(annotation, error):
     """The author sees it when the module is loaded."""
 
     def f(self, a: annotation) -> int: ...

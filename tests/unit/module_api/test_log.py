@@ -102,7 +102,7 @@ def test_the_level_is_the_modules_own_or_else_the_managers(
     assert [line.split()[0] for _, _, line in sink.lines] == wanted
 
 
-def test_a_changed_option_takes_effect_when_it_is_told(context, sink):
+def test_a_changed_option_takes_effect_when_it_is_notified(context, sink):
     """Before the module's own ``config_notify`` runs."""
     module = make(context)
     context.stored_options["logging-test/log_level"] = "error"
@@ -135,7 +135,7 @@ def test_the_cluster_log_is_switched_on_and_off(context):
     assert module.log_to_cluster is False
 
 
-def test_the_cluster_log_may_be_told_more_than_the_managers(context, sink):
+def test_the_cluster_log_may_get_more_than_the_managers(context, sink):
     """The levels are independent."""
     context.stored_options["logging-test/log_level"] = "error"
     context.stored_options["logging-test/log_to_cluster"] = "true"
@@ -187,7 +187,7 @@ def test_without_a_log_file_there_is_none_beside_it(context, sink, tmp_path, mon
 
     assert list(tmp_path.iterdir()) == []
     assert [line for _, _, line in sink.lines] == [
-        "no log file of this module's own: the manager's log_file is empty",
+        "the module cannot log to its own file: the manager's log_file is empty",
         "on we go",
     ]
 

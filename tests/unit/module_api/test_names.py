@@ -134,7 +134,7 @@ def test_methods_can_be_marked_as_public():
 
 
 def test_what_ceph_mgr_publishes_of_a_module_can_be_published_here():
-    """Each marked method makes a command; a subclass that overrides one publishes it anew."""
+    """Each marked method makes a command; a subclass that overrides one publishes its own."""
     marked = {
         name: method
         for name, method in inspect.getmembers(mgr_module.MgrModule, inspect.isfunction)

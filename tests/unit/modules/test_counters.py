@@ -69,8 +69,8 @@ def test_an_average_is_shown_by_what_was_observed_since(host):
 
 
 @pytest.mark.parametrize("points", [[(10, 5)], [(10, 5), (15, 2)]])
-def test_a_rate_that_nobody_knows_is_said_to_be_unknown(host, points):
-    """Before the second report, and after the program was started anew."""
+def test_an_unknown_rate_is_shown_as_unknown(host, points):
+    """Before the second report, and after the program was restarted."""
     reports(host, "rgw.a", "rgw.requests", *points, type=COUNTER)
     reports(host, "rgw.b", "rgw.requests", (10, 5), (15, 5), type=COUNTER)
 
@@ -117,7 +117,7 @@ def test_a_counter_that_nobody_has_is_named(host):
     answer = host.run("counter top rgw rgw.none", print_header=True, period=1.0, width=80)
 
     assert answer.retval == -errno.ENOENT
-    assert answer.stderr == "no daemon of type 'rgw' counts 'rgw.none'"
+    assert answer.stderr == "no daemon of type 'rgw' has counter 'rgw.none'"
 
 
 def test_a_daemon_that_is_silent_is_in_no_list(host):

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from mgr_util import ServerConfigException
 from modules.prometheus.module import Module
-from modules.prometheus.page import HttpPage, plain
 from modules.prometheus.scrape import ScrapeCache, Stale
 from tests.unit.modules.test_prometheus_text import read
 
@@ -163,24 +161,6 @@ def test_a_standby_that_knows_no_active_sends_nobody_anywhere(loaded):
         status, headers, _ = ask(port)
 
     assert (status, headers["Retry-After"]) == (503, "1")
-
-
-def test_a_port_that_is_taken_is_an_error_that_names_it():
-    """The module is reported, and started anew."""
-    first, ports, bound = HttpPage(lambda _: plain(200, "")), [], threading.Event()
-    thread = threading.Thread(
-        target=lambda: first.run(
-            "127.0.0.1", 0, ready=lambda port: (ports.append(port), bound.set())
-        )
-    )
-    thread.start()
-    try:
-        assert bound.wait(10)
-        with pytest.raises(ServerConfigException, match=f"127.0.0.1 port {ports[0]}"):
-            HttpPage(lambda _: plain(200, "")).run("127.0.0.1", ports[0], ready=print)
-    finally:
-        first.close()
-        thread.join(10)
 
 
 def test_while_a_text_is_made_others_get_the_last_one_or_an_error():

@@ -94,7 +94,7 @@ def test_each_kind_is_written_as_prometheus_has_it():
     }
 
 
-def test_a_unit_and_an_ending_are_not_said_twice():
+def test_a_unit_and_an_ending_are_not_repeated():
     """Whoever names his counters by Prometheus' customs keeps his names."""
     samples, _ = exported(
         entry(

@@ -177,7 +177,7 @@ def thread():
         yield executor
 
 
-def test_it_spins_until_it_is_told_to_stop(selftest, thread):
+def test_it_spins_until_it_is_stopped(selftest, thread):
     """One workload at a time."""
     served = thread.submit(selftest.serve)
     assert command(selftest, "mgr self-test background start", workload="spin") == (0, "", "")
@@ -190,7 +190,7 @@ def test_it_spins_until_it_is_told_to_stop(selftest, thread):
     assert served.result(TIMEOUT_S) is None
 
 
-def test_it_throws_when_it_is_told_to(selftest, thread):
+def test_it_throws_on_command(selftest, thread):
     """Out of ``serve``, where the host sees it."""
     served = thread.submit(selftest.serve)
 
@@ -235,7 +235,7 @@ def test_it_can_keep_its_thread_busy(selftest):
     assert command(selftest, "selftest sleep", secs=0.01) == (0, "", "")
 
 
-def test_the_keys_that_it_watches_are_told_in_order(selftest, context):
+def test_the_keys_that_it_watches_are_notified_in_order(selftest, context):
     """As it was told of them; others it does not hear of."""
     context.on_notification = selftest.notify
 

@@ -38,7 +38,7 @@ def test_managers_are_a_table():
     )
 
 
-def test_a_manager_that_only_just_leads_is_said_to_be_starting():
+def test_a_manager_that_only_just_leads_is_shown_as_starting():
     """Its modules are not there yet."""
     _, text, _ = command(module_with(available=False), "mgr status", format="json")
 
@@ -53,7 +53,7 @@ def test_without_an_active_only_the_others_are_shown():
 
 
 def test_modules_are_a_table():
-    """By name: whether they run, where they serve, what ails them."""
+    """By name: whether they run, their addresses and their errors."""
     _, text, _ = command(module_with(), "module status", format="json")
 
     rows = {row["module"]: row for row in json.loads(text)}

@@ -58,7 +58,7 @@ async def test_a_request_is_handed_on_whole():
 
 @pytest.mark.parametrize("deadline_s", [999.9, 1000.0])
 async def test_a_command_that_came_too_late_never_starts(deadline_s):
-    """Its caller has gone: nobody would hear of what it did."""
+    """Its caller has gone: nobody would get its result."""
     role = Role()
 
     with pytest.raises(DeadlineExceededError, match="not begun"):

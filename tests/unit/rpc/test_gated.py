@@ -64,12 +64,12 @@ async def test_proofs_keep_a_stream_open(gate, streams):
 
 
 async def test_the_end_of_a_term_ends_every_stream_at_once(gate, streams):
-    """Thousands of daemons are told in one turn of the loop."""
+    """Thousands of streams are ended in one turn of the loop."""
     gate.extend(5, CLOCK.now() + 3600)
     async with asyncio.TaskGroup() as tasks:
-        news = [asyncio.Event() for _ in range(1000)]
-        open_streams = [tasks.create_task(ended(streams, begun)) for begun in news]
-        for begun in news:
+        begun_events = [asyncio.Event() for _ in range(1000)]
+        open_streams = [tasks.create_task(ended(streams, begun)) for begun in begun_events]
+        for begun in begun_events:
             await begun.wait()
         gate.end("over")
 

@@ -140,7 +140,7 @@ def test_why_there_is_no_connection_is_said_in_few_words(last, said):
 
 
 def test_a_reason_of_a_newer_manager_is_kept_as_text():
-    """An old client says what it was told."""
+    """An old client shows the message as received."""
     info = error_details_pb2.ErrorInfo(reason="TOO_WINDY", domain=DOMAIN)
     status = status_pb2.Status(code=9, message="no flight today")
     status.details.add().Pack(info)
@@ -152,7 +152,7 @@ def test_a_reason_of_a_newer_manager_is_kept_as_text():
 
 
 def test_details_of_others_are_not_taken_for_ours():
-    """A proxy may speak in ErrorInfo as well."""
+    """A proxy may send an ErrorInfo as well."""
     status = status_pb2.Status(code=14, message="upstream gone")
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason="NOT_ACTIVE", domain="proxy"))
     error = failed(grpc.StatusCode.UNAVAILABLE, "upstream gone", trailers_of(status))

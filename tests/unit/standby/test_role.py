@@ -167,7 +167,7 @@ async def test_a_call_between_election_and_promotion_is_held_and_then_run():
         assert await held == "ran it"
 
 
-async def test_a_standby_has_no_office_to_give_up():
+async def test_a_standby_has_no_leadership_to_give_up():
     """Asked by its own name it says so instead of sending the caller away."""
     async with world_of() as world:
         with pytest.raises(NotFoundError, match="'b' is a standby"):
@@ -194,7 +194,7 @@ async def test_standby_halves_run_while_another_manager_leads():
 
 
 async def test_a_standby_that_never_saw_an_active_starts_none():
-    """There is nobody to send anyone to; and its own office is none to wait beside."""
+    """Clients could be redirected to nobody, and its own leadership is not another's."""
     web = Halves()
     async with world_of(web.found) as world:
         await world.switch("web", on=True)

@@ -164,7 +164,7 @@ async def test_an_own_write_is_visible_at_once(fed):
 
 
 async def test_no_key_goes_backwards(fed):
-    """Older news of a key, late from the feed, do not undo an own write: be it put or deletion."""
+    """A late, older change of a key from the feed does not undo an own write, put or deletion."""
     mirror, store = fed
     await store.tell(Listed((record("k", "1", 5), record("d", "1", 5)), 5))
     mirror.note_own([record("k", "8", 8, created=5)], [f"{P}d"], 8)
@@ -321,4 +321,4 @@ async def test_a_subscriber_that_raises_keeps_no_other_from_hearing(fed, caplog)
 
     assert [change.key for change in heard] == [f"{P}k"]
     assert mirror.get(f"{P}k").value == "odd"
-    assert "a change could not be acted on" in caplog.text
+    assert "mirror subscriber failed on a change" in caplog.text

@@ -60,7 +60,7 @@ async def test_a_request_does_not_wait_longer_for_the_login_of_another_than_it_m
     """Whoever logs in may have minutes; a renewal has not."""
     store = EtcdStore([etcd.address], login=EtcdLogin("user", "secret"))
     async with store._channel._login_lock, asyncio.timeout(5):
-        with pytest.raises(StoreUnavailableError, match="log in"):
+        with pytest.raises(StoreUnavailableError, match="login of another"):
             await store.get("/p/a", timeout_s=0.2)
     await store.close()
 
@@ -142,7 +142,7 @@ async def test_a_process_that_slept_does_not_believe_what_it_wakes_to(etcd, cloc
     clock.advance(60)
     etcd.say.put_nowait(etcd.progress())
     await reader.until(lambda: reader.count(Interrupted) >= 1)
-    assert "nothing was heard for 60.0 s" in reader.of(Interrupted)[0].why
+    assert "no message for 60.0 s" in reader.of(Interrupted)[0].why
     await reader.until(lambda: isinstance(reader.news[-1], Current))
 
 

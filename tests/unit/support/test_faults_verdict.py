@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.faults.chronicle import Entry
+from tests.support.faults.etcd_recorder import Entry
 from tests.support.faults.followers import Seen
 from tests.support.faults.sink import Ticks
 

@@ -174,7 +174,7 @@ def event(key, value="", *, revision, created=0, deleted=False):
     return SimpleNamespace(type=int(deleted), kv=pair)
 
 
-def test_a_chronicle_keeps_the_history():
+def test_a_recorder_keeps_the_history():
     recorder = RecordedHistory(["nowhere"], KEYS)
     record = term_record(4, "reaped", quiesced=True)
 

@@ -102,7 +102,7 @@ def test_an_input_file_is_handed_over(mgr_host, module):
     assert mgr_host.run("try file", inbuf="text").stdout == "TEXT"
 
 
-def test_options_are_checked_and_told(mgr_host, module):
+def test_options_are_checked_and_notified(mgr_host, module):
     """As ``config set`` does; a refused one changes nothing."""
     mgr_host.set_option("place", "Rome")
     with pytest.raises(ValueError, match="maximum"):
@@ -119,14 +119,14 @@ def test_options_can_be_set_before_it_starts(mgr_host):
     assert module.get_module_option("size") == 3
 
 
-def test_news_that_a_command_causes_comes_after_it(mgr_host, module):
+def test_notifications_that_a_command_causes_come_after_it(mgr_host, module):
     """On a real manager it waits for the command's thread."""
     assert mgr_host.run("try place Rome").stdout == "[]"
     assert module.notifications == [("config", "Rome"), ("health", "")]
     assert '"MOVED"' in module.get("health")["json"]
 
 
-def test_only_wanted_news_is_told(mgr_host, module):
+def test_only_subscribed_kinds_are_notified(mgr_host, module):
     """``NOTIFY_TYPES`` says which."""
     mgr_host.notify("fs_map")
     mgr_host.notify("osd_map")
@@ -178,7 +178,7 @@ def test_other_modules_are_plain_objects(mgr_host, module):
         module.remote("absent", "grow")
 
 
-def test_the_managers_answers_are_said_by_the_test(mgr_host, module):
+def test_the_managers_answers_are_set_by_the_test(mgr_host, module):
     """By prefix."""
     mgr_host.answer("osd ls", 0, "[1]")
 
@@ -242,7 +242,7 @@ def test_a_folder_is_loaded_as_from_module_path(mgr_host, tmp_path):
         mgr_host.load(tmp_path / "two")
 
 
-def test_a_watched_entry_is_told_after_the_command_that_changed_it(mgr_host, module):
+def test_a_watched_entry_is_notified_after_the_command_that_changed_it(mgr_host, module):
     """On the same thread, so in order; others are not told."""
     module.watch_store("count")
 
@@ -308,4 +308,4 @@ def test_a_serve_that_never_ends_does_not_keep_python_from_ending(tmp_path):
         check=False,
     )
 
-    assert "TimeoutError: serve() goes on 0.01 s after shutdown()" in ended.stderr
+    assert "TimeoutError: serve() still runs 0.01 s after shutdown()" in ended.stderr

@@ -57,7 +57,7 @@ def test_a_gate_shuts_by_the_clock_at_its_deadline(gate, clock):
 
 
 def test_the_same_term_proven_again_opens_it_again(gate, clock):
-    """Past its deadline the office is unproven, not lost: an election of etcd is a pause."""
+    """Past its deadline the term is unconfirmed, not lost: an election of etcd is a pause."""
     gate.extend(5, 101.0)
     clock.advance(10)
     assert not gate.accepts()
@@ -94,7 +94,7 @@ def test_draining_lets_no_new_command_in_and_old_ones_finish(gate):
 
 
 def test_an_ended_gate_never_opens_again(gate):
-    """A worker that gave its office up does not take it back, whatever it is told."""
+    """A worker that gave up its term does not resume it, whatever it receives."""
     gate.extend(5, 110.0)
     gate.end("over")
     gate.extend(6, 200.0)
@@ -118,7 +118,7 @@ async def test_a_held_command_is_refused_when_its_time_is_over(gate):
         await gate.wait_accepting(until_s=100.0)
 
 
-async def test_a_held_command_is_sent_to_the_successor_when_the_office_is_gone(gate, leaders):
+async def test_a_queued_command_is_sent_to_the_successor_when_leadership_is_gone(gate, leaders):
     """A hand-over is answered with the new address."""
     gate.extend(5, 110.0)
     gate.drain()
@@ -173,7 +173,7 @@ async def test_what_ran_is_given_up_when_no_proof_comes(gate, clock):
     gate.extend(5, 101.0)
     clock.advance(2)
 
-    with pytest.raises(TermLostError, match="could not be proven again"):
+    with pytest.raises(TermLostError, match="could not be confirmed again"):
         await gate.wait_term_valid(until_s=102.0)
 
 

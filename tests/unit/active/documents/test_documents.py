@@ -39,7 +39,7 @@ async def alone(active):
         yield cluster
 
 
-async def test_a_module_is_told_the_version_and_reads_the_map(alone):
+async def test_a_module_is_notified_of_the_version_and_reads_the_map(alone):
     """What it reads is at least as new as what it was told."""
     version = await alone.role.maps.set("racks", '{"a": 1}')
     await alone.role.maps.set("other", "{}")
@@ -51,7 +51,7 @@ async def test_a_module_is_told_the_version_and_reads_the_map(alone):
     assert alone.module.get_map("racks") == (version, {"a": 1})
 
 
-async def test_a_busy_module_is_told_the_last_version_only(alone):
+async def test_a_busy_module_is_notified_of_the_last_version_only(alone):
     """However often the map changed meanwhile; and 0 once it is gone."""
     asked = alone.tasks.create_task(alone.ask("reader", "wait"))
     await asyncio.to_thread(alone.module.busy.wait, 5)
@@ -96,7 +96,7 @@ async def test_a_module_publishes_and_reads_its_own_map_at_once(alone):
     ],
 )
 async def test_what_cannot_be_published_is_refused(alone, name, document, kind):
-    """Names of the manager's documents and news, and what is no JSON."""
+    """Names of the manager's documents and notifications, and what is no JSON."""
     with pytest.raises(kind):
         await asyncio.to_thread(alone.module.set_map, name, document)
 

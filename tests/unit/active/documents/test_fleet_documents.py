@@ -204,7 +204,7 @@ async def test_a_module_reads_the_fleet_that_reports(active):
 
 
 async def test_how_worn_a_device_is_outlives_whoever_measured_it():
-    """Written when it is news: not at every report, and beside what else is known."""
+    """Written when it has changed, not at every report; other fields of the record stay."""
     async with fleet() as made:
         wear = WearLevelStore(made.fleet, made.term.mirror, made.term.keys, made.term.fenced)
         await made.store("device/ACME_x", {"life_expectancy_min": "2027"})

@@ -81,7 +81,7 @@ async def test_a_module_reads_counters_in_the_shapes_of_ceph(cluster, run):
     ]
 
 
-async def test_a_module_reads_what_a_daemon_says_of_itself(cluster, run):
+async def test_a_module_reads_what_a_daemon_reports(cluster, run):
     """Beside the managers, by host."""
     fleet = cluster.role.fleet
     daemon, _ = join(fleet, metadata={"arch": "z80"})
@@ -203,7 +203,7 @@ async def test_the_fleet_is_shown_in_health_and_in_a_document(active):
     }  # fmt: skip
 
 
-async def test_a_daemon_is_told_by_name(cluster):
+async def test_a_daemon_gets_a_command_by_name(cluster):
     """Its answer is the command's; typed arguments and options are its own."""
     fleet = cluster.role.fleet
     _, line = join(fleet, "eu.1")
@@ -218,7 +218,7 @@ async def test_a_daemon_is_told_by_name(cluster):
     [order] = line.orders
     assert (order.words, order.arguments) == (["cache", "drop", "--force"], {"count": 3})
     assert away.retval == -errno.EHOSTUNREACH
-    assert away.stderr.startswith("rgw.gone is away; last report: 20")
+    assert away.stderr.startswith("rgw.gone is not connected; last report: 20")
     assert (unknown.retval, unknown.stderr) == (-errno.ENOENT, "there is no daemon 'rgw.nobody'")
 
 

@@ -41,7 +41,7 @@ async def test_a_stored_mute_holds_on_every_active(active):
         assert (await cluster.health())["ODD"]["muted"] is True
 
 
-async def test_a_mute_that_falls_is_removed_from_the_store(active):
+async def test_an_expired_mute_is_removed_from_the_store(active):
     """Or it would come back with the next active."""
     async with active(discovered_module("odd", Odd), enabled=["odd"]) as cluster:
         await raise_check(cluster)

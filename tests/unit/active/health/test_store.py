@@ -94,7 +94,7 @@ async def test_what_nobody_raises_again_ends_after_a_grace(monkeypatch):
 
 
 async def test_the_last_change_is_stored_before_a_hand_over_and_nothing_after_it():
-    """Modules that stop may take their checks back: that is no news of the fleet."""
+    """Modules that stop may take their checks back: the cluster is no healthier for it."""
     async with leading() as term:
         active = Active(term, term.tasks)
         await until(lambda: stored(term) == {})
@@ -214,7 +214,7 @@ async def test_a_stored_option_that_does_not_fit_is_named(active):
 
 async def test_a_silent_store_is_shown_and_forgotten(active, monkeypatch):
     """Modules that read health learn that what they read may be old."""
-    monkeypatch.setattr("mgr.active.role.STORE_CHECK_EVERY_S", 0.001)
+    monkeypatch.setattr("mgr.active.health.checks.STORE_CHECK_EVERY_S", 0.001)
     async with active(quiet("one"), enabled=["one"]) as cluster:
         codes = cluster.role._board
         with monkeypatch.context() as cut:
@@ -231,7 +231,7 @@ async def test_a_silent_store_is_shown_and_forgotten(active, monkeypatch):
         {"summary": "x" * 2_000_000},
     ],
 )
-async def test_whatever_a_module_says_of_its_health_harms_nobody(described):
+async def test_no_health_check_of_a_module_does_harm(described):
     """A text that cannot be stored would otherwise end the worker, on one manager after another."""
     async with leading() as term:
         old = Active(term, term.tasks)

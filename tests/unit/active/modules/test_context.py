@@ -147,7 +147,7 @@ async def test_another_module_is_called_by_value_on_the_callers_thread(run):
         (lambda m: m.remote("peer", "add", lambda: 1), RuntimeError, "Traceback"),
     ],
 )
-async def test_a_call_that_fails_says_how(run, call, kind, text):
+async def test_a_failed_call_raises_the_reason(run, call, kind, text):
     """The errors are ceph-mgr's."""
     error = await run(call)
 

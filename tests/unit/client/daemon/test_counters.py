@@ -53,17 +53,17 @@ def test_the_same_path_and_labels_are_the_same_counter(counters):
 
 
 def test_a_path_has_one_kind(counters):
-    """Else the manager would be told two things."""
+    """Otherwise the manager would get two declarations of one path."""
     counters.get(Counter, "requests")
 
-    with pytest.raises(InvalidArgumentError, match="is a counter, no gauge"):
+    with pytest.raises(InvalidArgumentError, match="is a counter, not a gauge"):
         counters.get(Gauge, "requests")
 
 
 @pytest.mark.parametrize("amount", [-1, float("nan"), float("inf")])
 def test_a_counter_only_grows(counters, amount):
     """What would break its promise is refused where it is written."""
-    with pytest.raises(ValueError, match="does not grow"):
+    with pytest.raises(ValueError, match="cannot grow"):
         counters.get(Counter, "requests").inc(amount)
 
 
@@ -103,7 +103,7 @@ def test_a_block_is_timed_also_if_it_raises(counters):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "options",
     [
         {"name": ""},
         {"name": "re quests"},
@@ -115,10 +115,10 @@ def test_a_block_is_timed_also_if_it_raises(counters):
     ],
     ids=str,
 )
-def test_what_cannot_be_declared_is_refused_where_it_is_made(counters, said):
+def test_what_cannot_be_declared_is_refused_where_it_is_made(counters, options):
     """Not later, by a manager, in the background."""
     with pytest.raises(InvalidArgumentError):
-        counters.get(Counter, said.pop("name"), said.pop("labels", None), **said)
+        counters.get(Counter, options.pop("name"), options.pop("labels", None), **options)
 
 
 def test_labels_made_of_what_users_send_do_no_harm(counters):
@@ -131,7 +131,7 @@ def test_labels_made_of_what_users_send_do_no_harm(counters):
 
 
 def test_beyond_the_limit_counters_count_and_are_not_reported(caplog):
-    """A program that makes too many goes on; that is said once."""
+    """A program that makes too many goes on; that is logged once."""
     counters = Counters("web", series_max=2)
 
     for number in range(10):
@@ -141,11 +141,11 @@ def test_beyond_the_limit_counters_count_and_are_not_reported(caplog):
     assert [each.counters_max for each in caplog.records] == [2]
 
 
-def test_a_retired_counter_begins_anew(counters):
+def test_a_removed_counter_restarts_at_zero(counters):
     """And makes room for another one."""
     one = counters.get(Counter, "requests", {"disk": "sda"})
     one.inc(5)
-    one.retire()
+    one.remove()
 
     again = counters.get(Counter, "requests", {"disk": "sda"})
 

@@ -93,5 +93,5 @@ async def _passed_on(work):
 @pytest.mark.parametrize("descriptor", [f"drop {'x' * 4096}", "drop\x1b[2J"])
 def test_a_command_that_a_manager_would_refuse_is_refused_where_it_is_made(handlers, descriptor):
     """Else the whole daemon would be thrown out for it."""
-    with pytest.raises(InvalidArgumentError, match="printable characters at most"):
+    with pytest.raises(InvalidArgumentError, match="printable characters"):
         handlers.add(descriptor)

@@ -127,7 +127,7 @@ async def running(memberships):
 
 
 def test_a_fleet_does_not_come_back_in_one_second():
-    """Arrivals are spread evenly over what the manager said."""
+    """Arrivals are spread evenly over the configured time."""
     connector = Connector()
 
     async def scenario():
@@ -148,7 +148,7 @@ def test_a_fleet_does_not_come_back_in_one_second():
 
 
 def test_a_fleet_that_waited_for_an_active_is_spread_as_well():
-    """All of them hear of the new one in the same moment."""
+    """All of them find the new one at the same moment."""
     connector = Connector()
 
     async def scenario():
@@ -198,7 +198,7 @@ def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
     assert connector.attempts < 300
 
 
-def test_that_nobody_is_there_is_said_ever_more_seldom_and_that_it_is_over(caplog):
+def test_a_missing_active_is_logged_ever_more_seldom_and_its_recovery_once(caplog):
     """With each address and why it is no help, in the sentence: fields are seldom shown."""
     connector = Connector()
     connector.best = None
@@ -226,7 +226,7 @@ def test_that_nobody_is_there_is_said_ever_more_seldom_and_that_it_is_over(caplo
     assert "an active manager is found: b:1" in last.getMessage()
 
 
-def test_an_active_that_takes_nobody_is_said_as_well(caplog):
+def test_an_active_that_takes_no_daemon_is_logged_as_well(caplog):
     """It is known and cannot be reached: its address leads nowhere from here."""
     connector = Connector()
     connector.open = False

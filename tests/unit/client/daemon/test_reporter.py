@@ -1,4 +1,4 @@
-"""What one stream is declaration, and when all of it is declaration anew."""
+"""What one stream declares, and when it declares all again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from mgr.client.daemon.counters import Counter, Counters, Histogram
 from mgr.client.daemon.reported_state import Device, ReportedState
-from mgr.client.daemon.reporter import RETIRED_REPORTS_MAX, Reporter
+from mgr.client.daemon.reporter import REMOVED_REPORTS_MAX, Reporter
 from mgr.report_limits import COUNTERS_MAX
 
 
@@ -26,7 +26,7 @@ def reporter(counters, state):
 
 
 def declaration(reporter):
-    """The paths that are declared now, and whether anew; None if nothing."""
+    """The paths that are declared now, and whether instead of all before; None if nothing."""
     message = reporter.declare()
     return message and (message.anew, [each.labels["n"] for each in message.counters])
 
@@ -62,53 +62,53 @@ def test_values_are_those_that_were_declared(reporter, counters):
     assert len(reporter.report().values) == 1
 
 
-def test_many_retired_ones_make_a_new_declaration(reporter, counters):
+def test_many_removed_ones_make_a_new_declaration(reporter, counters):
     """One of many keeps its last value for a while: a declaration costs more."""
     series = make(counters, *range(16))
     assert declaration(reporter)[0]
 
-    series[0].retire()
+    series[0].remove()
     assert declaration(reporter) is None
     assert len(reporter.report().values) == 16
 
     for each in series[1:4]:
-        each.retire()
+        each.remove()
     assert declaration(reporter) == (True, [str(n) for n in range(4, 16)])
     assert len(reporter.report().values) == 12
 
 
-def test_a_retired_one_is_gone_after_a_while(reporter, counters):
+def test_a_removed_one_is_gone_after_a_while(reporter, counters):
     """At the latest after a dozen reports."""
     series = make(counters, *range(16))
     declaration(reporter)
-    series[0].retire()
+    series[0].remove()
 
-    said = [declaration(reporter) for _ in range(RETIRED_REPORTS_MAX + 1)]
+    declarations = [declaration(reporter) for _ in range(REMOVED_REPORTS_MAX + 1)]
 
-    assert said[:-1] == [None] * RETIRED_REPORTS_MAX
-    assert said[-1] == (True, [str(n) for n in range(1, 16)])
+    assert declarations[:-1] == [None] * REMOVED_REPORTS_MAX
+    assert declarations[-1] == (True, [str(n) for n in range(1, 16)])
 
 
-def test_retired_ones_leave_room_before_new_ones_are_declared(reporter, counters):
-    """The manager counts what it was declaration of, and it has a limit."""
+def test_removed_ones_leave_room_before_new_ones_are_declared(reporter, counters):
+    """The manager counts all that was declared, and it has a limit."""
     series = make(counters, *range(COUNTERS_MAX))
     declaration(reporter)
-    series[0].retire()
+    series[0].remove()
     assert declaration(reporter) is None
 
     make(counters, "new")
 
-    anew, declared = declaration(reporter)
-    assert anew
+    replaces, declared = declaration(reporter)
+    assert replaces
     assert len(declared) == COUNTERS_MAX
     assert declared[-1] == "new"
 
 
-def test_the_last_one_can_be_retired(reporter, counters):
-    """The manager is declaration that there is none."""
+def test_the_last_one_can_be_removed(reporter, counters):
+    """The manager gets an empty declaration."""
     (only,) = make(counters, 1)
     declaration(reporter)
-    only.retire()
+    only.remove()
 
     assert declaration(reporter) == (True, [])
 
@@ -118,12 +118,12 @@ def test_reports_are_numbered_from_one(reporter):
     assert [reporter.report().sequence for _ in range(3)] == [1, 2, 3]
 
 
-def test_what_stands_is_said_once_and_nothing_is_not_said(reporter, state):
-    """Present means: instead of what was said before."""
+def test_unchanged_state_is_sent_once_and_empty_state_not_at_all(reporter, state):
+    """A field that is present replaces what was sent before."""
     quiet = reporter.report()
     state.devices = [Device("ACME_1", "sda", wear_level=0.5)]
     state.task_status["scrub"] = 3
-    news = reporter.report()
+    changed = reporter.report()
     state.devices = [Device("ACME_1", "sda", wear_level=0.5)]
     state.task_status["scrub"] = "3"
     again = reporter.report()
@@ -131,8 +131,8 @@ def test_what_stands_is_said_once_and_nothing_is_not_said(reporter, state):
     gone = reporter.report()
 
     assert not any(quiet.HasField(each) for each in ("status", "health_metrics", "devices"))
-    assert news.devices.devices[0].wear_level == 0.5
-    assert news.task_status.texts["scrub"] == "3"
+    assert changed.devices.devices[0].wear_level == 0.5
+    assert changed.task_status.texts["scrub"] == "3"
     assert not again.HasField("devices")
     assert not again.HasField("task_status")
     assert gone.HasField("task_status")

@@ -1,4 +1,4 @@
-"""What cannot be said is refused where it is said; the manager takes whatever passes there."""
+"""Invalid values are refused where they are set; the manager accepts all that passes there."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from mgr.report_limits import is_id, is_kind
 from mgr.rpc.fleet_codec import counters_in, daemon_status_in
 
 HALF = "\ud800"
-"""Half of a surrogate pair: no text that can be sent."""
+"""A lone surrogate: no text that can be sent."""
 
 
 def program(type="web", id="eu-1", *, host="h", version="", metadata=None):  # noqa: A002 - the product's names
     return Program(type, id, host=host, version=version, metadata=metadata, on_replaced=None)
 
 
-def said(made):
-    """What a manager that is new is told, through the manager's own rules."""
+def reported(made):
+    """The first messages to a new manager, through the manager's own rules."""
     reporter = Reporter(made.counters, made.reported_state)
     declared = reporter.declare()
     if declared is not None:
@@ -60,7 +60,7 @@ TAKEN = {
     "device": lambda p: p.devices([Device("x" * 255, "y" * 255, daemons=["web.1"] * 512)]),
     "bounds": lambda p: p.histogram("h", bounds=range(64)),
     "labels": lambda p: p.counter("c", {f"l{n}": "x" * 999 for n in range(16)}),
-    "said": lambda p: p.gauge("g", nick="n" * 255, description="d" * 1024, priority=10),
+    "described": lambda p: p.gauge("g", nick="n" * 255, description="d" * 1024, priority=10),
     "names": lambda p: p.gauge("n" * 128, group="g" * 128),
     "values": lambda p: [p.histogram(f"h{n}", bounds=range(64)) for n in range(310)],
     "series": lambda p: [p.average(f"a{n}") for n in range(SERIES_MAX + 5)],
@@ -97,25 +97,25 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("say", TAKEN.values(), ids=TAKEN)
-def test_what_a_program_can_say_a_manager_takes(say):
+@pytest.mark.parametrize("set_value", TAKEN.values(), ids=TAKEN)
+def test_what_a_program_can_set_a_manager_accepts(set_value):
     """Up to the last character of each limit."""
     made = program()
 
-    say(made)
+    set_value(made)
 
-    said(made)
+    reported(made)
 
 
-@pytest.mark.parametrize(("named", "say"), REFUSED.values(), ids=REFUSED)
-def test_what_a_manager_would_refuse_is_refused_at_the_call(named, say):
+@pytest.mark.parametrize(("named", "set_value"), REFUSED.values(), ids=REFUSED)
+def test_what_a_manager_would_refuse_is_refused_at_the_call(named, set_value):
     """The error names the thing or its limit; nothing of it is kept."""
     made, other = program(), program()
 
     with pytest.raises(InvalidArgumentError, match=named):
-        say(made)
+        set_value(made)
 
-    assert said(made) == said(other)
+    assert reported(made) == reported(other)
     assert made.counters.live() == []
     assert made.handlers.descriptions() == []
 
@@ -130,7 +130,7 @@ def test_one_too_many_is_refused_and_the_others_stay():
 
     with pytest.raises(InvalidArgumentError, match="32 others"):
         made.health_metric("M32", 1)
-    with pytest.raises(InvalidArgumentError, match="256 others"):
+    with pytest.raises(InvalidArgumentError, match="at most 256 commands"):
         made.command("one more")
 
     made.health_metric("M0", 2)
@@ -141,7 +141,7 @@ def test_one_too_many_is_refused_and_the_others_stay():
 
 
 def test_texts_that_go_make_room():
-    """The limit is on what is said now."""
+    """The limit is for the present texts only."""
     made = program()
     for _ in range(3):
         made.status["a"] = "x" * 10_000
@@ -161,7 +161,7 @@ def test_texts_that_go_make_room():
 )
 def test_a_name_that_no_daemon_may_have_is_refused(kind, ident):
     """By both sides."""
-    with pytest.raises(InvalidArgumentError, match="no daemon can be called"):
+    with pytest.raises(InvalidArgumentError, match="invalid daemon name"):
         program(kind, ident)
     with pytest.raises(ReportRefusedError):
         checked_name(kind, ident)
@@ -212,7 +212,7 @@ def test_the_width_of_a_counter_is_the_number_of_its_values(kind):
     assert made.width == len(made.read())
 
 
-def test_sums_beyond_all_numbers_are_not_said():
+def test_sums_never_become_infinite():
     """A manager would refuse every further report."""
     made = program()
     for _ in range(2):
@@ -221,7 +221,7 @@ def test_sums_beyond_all_numbers_are_not_said():
         made.average("a").observe(1e308)
         made.histogram("h", bounds=[1]).observe(1e308)
 
-    said(made)
+    reported(made)
 
     assert made.average("a").read() == (1e308, 1)
 

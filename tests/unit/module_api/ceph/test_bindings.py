@@ -40,7 +40,7 @@ def test_a_module_that_names_them_is_imported(name):
     assert stand_in.LIBRADOS_ALL_NSPACES | 1 == 1
 
 
-def test_whoever_makes_one_hears_what_is_missing():
+def test_constructing_one_raises_what_is_missing():
     """Not an attribute error three calls later."""
     with pytest.raises(NoCephError, match="'rados' are not on this host"):
         importlib.import_module("rados").Rados(conffile="")

@@ -152,7 +152,7 @@ def test_a_leader_that_moved_is_followed(client):
     assert [text.split()[0] for text in asked] == ["mds.7", "mds.8"]
 
 
-def test_a_lock_that_is_not_had_is_told_of(caplog, monkeypatch):
+def test_a_lock_that_is_not_acquired_is_logged(caplog, monkeypatch):
     """Once, and then it is waited for all the same."""
 
     class Slow:

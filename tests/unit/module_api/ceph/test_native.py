@@ -61,7 +61,7 @@ def test_options_calls_and_counters_are_reached_by_native_names(pair):
     assert module._ceph_get_module_option("hello", "log_level") is None
 
 
-def test_news_is_made_by_hand(pair):
+def test_notifications_can_be_sent_directly(pair):
     """For every module that asked for the kind."""
     module, context = pair
     notifications = []
@@ -126,7 +126,7 @@ def test_bytes_have_a_prefix_from_ten_of_it_on(number, text):
     assert MgrModule.to_pretty_iec(number) == text
 
 
-def test_a_table_is_as_wide_as_it_is_told(pair):
+def test_a_table_has_the_given_width(pair):
     """Head and rows alike."""
     head, names, foot, end = pair[0].get_pretty_header(["a", "b"], 20).split("\n")
 

@@ -79,7 +79,7 @@ def test_an_address_becomes_a_url(arguments, url):
     assert build_url(**arguments) == url
 
 
-def test_a_taken_port_is_told_from_one_that_cannot_be_had():
+def test_a_taken_port_differs_from_one_that_cannot_be_used():
     """The first is a matter of configuration."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -56,7 +56,7 @@ def test_a_daemon_of_ceph_is_answered_for(pair, kind, name):
     assert (retval, words) == (-errno.ENXIO, f"{kind}.{name} is not known here")
 
 
-def test_an_osd_is_told_by_its_number(pair):
+def test_an_osd_is_addressed_by_its_number(pair):
     """Which stands in the command."""
     assert pair[0].osd_command({"prefix": "perf dump", "id": "3"})[0] == -errno.ENXIO
     with pytest.raises(KeyError):

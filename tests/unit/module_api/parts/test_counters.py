@@ -164,7 +164,7 @@ def test_a_path_is_taken_apart_into_labels(seen, daemon, path, labelled):
     assert seen[0]._perfpath_to_path_labels(daemon, path) == labelled
 
 
-def test_values_and_units_are_said_as_exporters_say_them(seen):
+def test_values_and_units_are_formatted_as_exporters_do(seen):
     """Times come in nanoseconds and are seconds."""
     module, _ = seen
 

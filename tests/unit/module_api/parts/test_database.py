@@ -176,7 +176,7 @@ def test_a_script_and_a_pragma_are_kept(module, kept):
     ("error", "words"),
     [
         (TooLargeError("9 bytes"), "database or disk is full: 9 bytes"),
-        (StoreUnavailableError("silent"), "was not kept: silent"),
+        (StoreUnavailableError("silent"), "was not stored: silent"),
     ],
 )
 def test_what_cannot_be_kept_did_not_happen(mgr_host, module, error, words):
@@ -230,7 +230,7 @@ def test_a_database_grows_to_its_limit_and_says_so(module):
 # -- the rest of ceph-mgr's interface -----------------------------------------------------------
 
 
-def test_recovering_opens_anew_and_gives_up_after_three_rounds(mgr_host, module):
+def test_recovering_reopens_and_gives_up_after_three_rounds(mgr_host, module):
     """For whatever SQLite calls a database error."""
 
     class Broken(Module):

@@ -1,4 +1,4 @@
-"""Names that ceph-mgr modules import from ``object_format``. Their home is ``mgr.module_api``."""
+"""Names that ceph-mgr modules import from ``object_format``, defined in ``mgr.module_api``."""
 
 from mgr.module_api.format import (
     DEFAULT_JSON_INDENT,

@@ -1,4 +1,7 @@
-"""Names that ceph-mgr modules import from ``mgr_util``. Their home is ``mgr.module_api``."""
+"""Names that ceph-mgr modules import from ``mgr_util``, defined in ``mgr.module_api``.
+
+The names of ``http_page`` are ours, not ceph-mgr's.
+"""
 
 from mgr.module_api.ceph.cephfs import (
     CephfsClient,
@@ -39,6 +42,13 @@ from mgr.module_api.mgr_util.display import (
     format_units,
     to_pretty_timedelta,
 )
+from mgr.module_api.mgr_util.http_page import (
+    HttpPage,
+    HttpReply,
+    redirect_to_active,
+    request_path,
+    text_reply,
+)
 from mgr.module_api.mgr_util.rate import get_most_recent_rate, get_time_series_rates
 from mgr.module_api.mgr_util.timer import RTimer, profile_method
 from mgr.module_api.mgr_util.tls import (
@@ -71,6 +81,8 @@ __all__ = [
     "CephfsClient",
     "CephfsConnectionException",
     "CephfsConnectionPool",
+    "HttpPage",
+    "HttpReply",
     "Module_T",
     "PortAlreadyInUse",
     "RTimer",
@@ -94,7 +106,10 @@ __all__ = [
     "parse_combined_pem_file",
     "password_hash",
     "profile_method",
+    "redirect_to_active",
+    "request_path",
     "test_port_allocation",
+    "text_reply",
     "to_pretty_timedelta",
     "verify_cacrt",
     "verify_tls",

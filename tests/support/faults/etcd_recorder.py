@@ -1,7 +1,7 @@
-"""Everything that ever happened to a cluster's keys, as etcd tells it, judged as it comes.
+"""Records every change of a cluster's keys in etcd, and checks each against the invariants.
 
-Etcd gives every transaction a number and replays from any of them, so that what is judged here is
-not what somebody happened to see: it is all there was.
+Etcd numbers every transaction and replays them from any number on, so the record is complete: it
+does not depend on what some client happened to observe.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LEDGER = "ledger"
 
 @dataclass(frozen=True, slots=True)
 class LeaderTerm:
-    """One term: its number, whose, and when it was seen to begin (boot clock)."""
+    """One term: its number, the leader's name, and when its start was observed (boot clock)."""
 
     term: int
     name: str
@@ -44,13 +44,13 @@ class LeaderTerm:
 
 @dataclass
 class Entry:
-    """The values of one entry of the ledger, of which no two writes have the same."""
+    """The values of one entry of the ledger. No two writes have the same value."""
 
     now: str | None = None
     gone: set[str] = field(default_factory=set)
 
     def becomes(self, value: str | None) -> bool:
-        """Take the next value, None: removed; False if it had been replaced or removed before."""
+        """Record the next value (None: removed); return False if it was there before and went."""
         if self.now is not None and self.now != value:
             self.gone.add(self.now)
         self.now = value
@@ -59,14 +59,14 @@ class Entry:
 
 @dataclass
 class EtcdRecorder:
-    """Follows one cluster. Use as a context manager.
+    """Follows the keys of one cluster. Use as a context manager.
 
     Attributes:
-        endings: When each leader key was seen to vanish.
-        heartbeats: When each pulse was seen.
+        endings: When the deletion of each leader key was observed.
+        heartbeats: When each leader heartbeat was observed.
         deposed: Terms that a standby ended.
-        quiesced: When it was seen to be written of a term that nothing of it acts any more.
-        violations: What must never have happened, in words.
+        quiesced: By term, when a term record with ``quiesced`` was observed: nothing acts any more.
+        violations: The violated invariants, in words.
 
     """
 
@@ -86,7 +86,7 @@ class EtcdRecorder:
     def __enter__(self) -> Self:
         self._stop = threading.Event()
         self._call: Any = None
-        self._thread = threading.Thread(target=self._run, name="chronicle")
+        self._thread = threading.Thread(target=self._run, name="etcd-recorder")
         self._thread.start()
         return self
 
@@ -97,16 +97,16 @@ class EtcdRecorder:
         self._thread.join(10)
 
     def catch_up(self, timeout_s: float = 30) -> None:
-        """Wait until all that has happened by now was judged."""
+        """Wait until every change made until now is checked."""
         now = self._newest()
-        wait_for(lambda: self.revision >= now, "the chronicle to catch up", timeout_s)
+        wait_for(lambda: self.revision >= now, "the etcd recorder to catch up", timeout_s)
 
     def _newest(self) -> int:
         for address in self.endpoints:
             with grpc.insecure_channel(address) as channel:
                 read = _call(channel.unary_unary, RANGE)
                 try:
-                    # Of this cluster: what was written elsewhere is not heard of.
+                    # Only of this cluster: the watch does not report other keys.
                     last = read(
                         RANGE.request(
                             key=self.keys.root.encode(),
@@ -120,7 +120,7 @@ class EtcdRecorder:
                 except grpc.RpcError:
                     continue
                 return max((pair.mod_revision for pair in last.kvs), default=0)
-        raise TimeoutError("no etcd tells how far it is")
+        raise TimeoutError("no etcd reports its revision")
 
     # -- following --------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class EtcdRecorder:
             self._call = watch(self._requests(), metadata=(("hasleader", "true"),))
             for answer in self._call:
                 if answer.compact_revision:
-                    self.violations.append("the chronicle has a gap: compacted before it was read")
+                    self.violations.append("the record has a gap: compacted before it was read")
                     self.revision = answer.compact_revision
                 if answer.canceled:
                     return
@@ -158,10 +158,10 @@ class EtcdRecorder:
         )
         self._stop.wait()
 
-    # -- judging ----------------------------------------------------------------------------------
+    # -- checking ---------------------------------------------------------------------------------
 
     def _transaction(self, events: Iterable[Any], now_s: float) -> None:
-        """Judge the events of one revision by who led before it."""
+        """Check the events of one revision against the term that led before it."""
         led = self._leads
         for event in events:
             key = event.kv.key.decode()
@@ -192,7 +192,7 @@ class EtcdRecorder:
             self._written(key, pair.value, led)
 
     def _written(self, key: str, value: bytes, led: int) -> None:
-        """Judge a guarded write that landed in the term ``led``."""
+        """Check a fenced write that was done in the term ``led``."""
         self.writes += 1
         if not led:
             self.violations.append(f"{key} was written while nobody led")
@@ -205,7 +205,7 @@ class EtcdRecorder:
                 self.violations.append(f"{key}: {written!r} came back after it was gone")
 
     def _written_in(self, key: str, value: bytes) -> int | None:
-        """The term that a record says it was written in; None if it does not say."""
+        """Return the term that a record was written in; None if the record does not contain it."""
         if key.startswith(self.keys.requests):
             return int(json.loads(value)["term"])
         if key.startswith(self.keys.module_entry(LEDGER, "")):

@@ -1,10 +1,10 @@
-"""To whom an active hands its office when it is told to whom."""
+"""To whom an active may hand over leadership."""
 
 from __future__ import annotations
 
 import pytest
 
-from mgr.active.successor import check_successor
+from mgr.election.eligibility import check_successor
 from mgr.election.records import Presence
 from mgr.errors import NotFoundError, NotPermittedError
 

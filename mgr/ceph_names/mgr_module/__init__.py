@@ -1,13 +1,14 @@
-"""Names that ceph-mgr modules import from ``mgr_module``. Their home is ``mgr.module_api``."""
+"""Names that ceph-mgr modules import from ``mgr_module``, defined in ``mgr.module_api``."""
 
 import json
+from typing import TYPE_CHECKING
 
 from mgr.module_api import CephArgtype
 from mgr.module_api.ceph.api_marks import API
 from mgr.module_api.ceph.constants import NFS_GANESHA_SUPPORTED_FSALS, NFS_POOL_NAME, PG_STATES
 from mgr.module_api.ceph.crush_map import CRUSHMap
 from mgr.module_api.ceph.osd_map import OSDMap, OSDMapIncremental
-from mgr.module_api.ceph.rados import attribute as __getattr__
+from mgr.module_api.ceph.rados import attribute as _attribute
 from mgr.module_api.ceph.reef_command import Command
 from mgr.module_api.ceph.release import CephReleases
 from mgr.module_api.command import (
@@ -89,8 +90,10 @@ __all__ = [
     "PerfCounterT",
     "ServerInfoT",
     "ServiceInfoT",
-    "__getattr__",
     "_get_localized_key",
     "json",
     "profile_method",
 ]
+
+if not TYPE_CHECKING:  # to a type checker it would say that every misspelt name exists
+    __getattr__ = _attribute

@@ -18,7 +18,7 @@ from tests.support.simulation import Simulation
         (lambda before: before.stop(), "handed over leadership: the manager stops", True),
     ],
 )
-def test_a_successor_is_told_how_the_term_before_ended(end, ended, planned):
+def test_a_successor_receives_how_the_term_before_ended(end, ended, planned):
     """The record of it is overwritten by its own, so the guard passes it on."""
     with Simulation("a", "b") as world:
         before = world.settle()

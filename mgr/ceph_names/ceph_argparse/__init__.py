@@ -1,4 +1,4 @@
-"""Names that ceph-mgr modules import from ``ceph_argparse``. Their home is ``mgr.argument``."""
+"""Names that ceph-mgr modules import from ``ceph_argparse``, defined in ``mgr.argument``."""
 
 from mgr.argument.cluster_types import (
     CephEntityAddr,

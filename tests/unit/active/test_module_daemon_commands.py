@@ -8,7 +8,7 @@ from tests.unit.active.fleet.test_reader import join
 from tests.unit.active.probe import Probe
 
 
-async def test_a_module_tells_a_daemon_and_waits_for_its_answer(cluster, run):
+async def test_a_module_sends_a_daemon_a_command_and_waits_for_its_answer(cluster, run):
     """What is no prefix is an argument of the daemon's command, typed."""
     _, line = join(cluster.role.fleet, "eu.1")
 
@@ -21,7 +21,7 @@ async def test_a_module_tells_a_daemon_and_waits_for_its_answer(cluster, run):
     assert (order.words, order.arguments, order.input) == (["cache", "drop"], {"count": 3}, b"in")
 
 
-async def test_an_answer_that_is_not_waited_for_is_told_by_its_tag(cluster, run):
+async def test_a_background_answer_is_notified_by_its_tag(cluster, run):
     """After the result has it."""
     join(cluster.role.fleet)
     result = CommandResult()

@@ -1,4 +1,4 @@
-"""The pulse on virtual time: a silent manager is replaced soon, a slow store deposes nobody."""
+"""The heartbeat on virtual time: a silent manager is replaced soon, a slow store deposes nobody."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_leader_that_is_cut_off_suspends_itself_and_is_deposed(network_fault):
         before.wire.network_fault = network_fault
         world.until(lambda: before.guard.phase is Phase.SUSPENDED, 2)
         assert world.leader_name() == before.name
-        # Pulses that arrive unheard are signs of life: the lease has to run out first.
+        # Heartbeats that arrive unheard are signs of life: the lease has to run out first.
         took_s = replaced(world, before, 3 * TTL_S)
 
         assert network_fault is not NetworkFault.REQUEST_LOST or took_s < 1
@@ -151,7 +151,7 @@ def test_without_the_rule_of_own_slowness_an_outage_would_depose(monkeypatch):
 def outage(world, leader, window_s):
     """The store is away for two windows; the standbys reach it first, the leader soon after."""
     leader.wire.network_fault = NetworkFault.REQUEST_LOST
-    # So that everybody has seen its last pulse.
+    # So that everybody has seen its last heartbeat.
     world.run(0.2 * window_s)
     for manager in world.managers.values():
         manager.wire.network_fault = NetworkFault.REQUEST_LOST

@@ -1,0 +1,95 @@
+"""Computes the manager's own health checks and puts them on the board whenever they change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from mgr.active.health.fleet_checks import fleet_checks
+from mgr.active.health.manager_checks import (
+    abandoned_checks,
+    module_checks,
+    option_checks,
+    outdated_checks,
+    standby_checks,
+    store_checks,
+)
+from mgr.active.term_parts import TermParts
+from mgr.health.board import MANAGER_SOURCE
+from mgr.health.check import Check
+from mgr.store.mirror import CURRENT_WITHIN_S
+
+STORE_CHECK_EVERY_S: Final = 1.0
+"""How often to check that the store still answers."""
+
+
+class ManagerChecks:
+    """The checks that the manager itself raises. Use it on the loop."""
+
+    def __init__(self, parts: TermParts) -> None:
+        """Raise the checks on the board of ``parts``; nothing is raised before ``update``."""
+        self._manager = parts.manager
+        self._modules = parts.modules
+        self._fleet = parts.fleet
+        self._board = parts.board
+        # Kept between updates: reading every stored option again at each change would be slow.
+        self._option_checks: list[Check] = []
+        self._store_silent = False
+
+    def follow(self) -> None:
+        """Update the checks, from now on, when records or options they depend on change.
+
+        Call it after the modules have subscribed: the checks are about the modules' new state.
+        """
+        mirror, keys = self._manager.mirror, self._manager.keys
+        mirror.subscribe(keys.modules, self.update)
+        mirror.subscribe(keys.managers, self.update)
+        self._manager.config.subscribe(self.update_options)
+        self._manager.identity.subscribe(self.update)
+
+    def update(self, _changes: object = None) -> None:
+        """Compute all checks again, except those of options, and replace those on the board."""
+        own = self._manager.id
+        standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
+        checks = [
+            *module_checks(self._modules.states()),
+            *abandoned_checks(str(each) for each in self._manager.abandoned_instances.all()),
+            *standby_checks(own, standbys),
+            *outdated_checks(self._outdated()),
+            *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
+            *fleet_checks(self._fleet.health),
+            *self._option_checks,
+        ]
+        self._board.set(MANAGER_SOURCE, checks)
+
+    def update_options(self, _changes: object = None) -> None:
+        """Check every stored option again."""
+        invalid_values = self._manager.config.invalid_values()
+        checks = option_checks(
+            (f"{option.section} {option.name} = '{option.value}'", reason)
+            for option, reason in invalid_values
+        )
+        # The command that changed an option waits for this: skip the rest if nothing is new.
+        if checks != self._option_checks:
+            self._option_checks = checks
+            self.update()
+
+    async def watch_store(self) -> None:
+        """Check once a second whether the store still answers, for as long as the term lasts."""
+        while True:
+            silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
+            if silent != self._store_silent:
+                self._store_silent = silent
+                self.update()
+            await asyncio.sleep(STORE_CHECK_EVERY_S)
+
+    def _outdated(self) -> Iterator[tuple[str, str, str]]:
+        own = self._manager.id
+        for found in self._manager.catalogue.values():
+            if found.outdated:
+                yield own, found.name, found.outdated
+        for presence in self._manager.view.presences():
+            for report in presence.modules if presence.name != own else ():
+                if report.outdated:
+                    yield presence.name, report.name, report.outdated

@@ -1,0 +1,16 @@
+"""Which release this is: pyproject.toml says it once, the installed distribution carries it."""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import PackageNotFoundError, version
+
+
+# Looked up on disk, and asked by each module that is constructed on promotion.
+@functools.cache
+def installed_version() -> str:
+    """Return the version of the installed distribution; ``0`` where none is installed."""
+    try:
+        return version("mgr")
+    except PackageNotFoundError:
+        return "0"
