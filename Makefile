@@ -13,6 +13,8 @@ LOCK := $(shell (cat constraints.txt; sed '/^\[tool.pytest/,$$d' pyproject.toml)
 INSTALLED := $(VENV)/installed-$(LOCK)
 GENERATOR_LOCK := $(shell sha256sum proto/requirements.txt | cut -c1-12)
 GENERATOR := $(CACHE)/generator-$(GENERATOR_LOCK)
+# An environment of its own: what the site generator needs must not change what modules find.
+SITE := $(CACHE)/site-$(LOCK)
 
 CODE := $(wildcard mgr standby modules tests bench)
 FAST := not etcd and not e2e and not slow
@@ -109,9 +111,9 @@ test-real:
 	@$(MAKE) test-compose
 
 .PHONY: test-etcd
-test-etcd: $(INSTALLED)  ## contract on real etcd, and the installed wheel
-	$(call title,tests: contract on etcd; the wheel)
-	$(call tests,-m "etcd or slow" tests/unit tests/contract tests/sim tests/style)
+test-etcd: $(INSTALLED) $(SITE)/ready  ## contract on real etcd, the installed wheel, the site
+	$(call title,tests: contract on etcd; the wheel; the site)
+	$(call tests,-m "etcd or slow" tests/unit tests/contract tests/sim tests/docs tests/style)
 
 .PHONY: test-integration
 test-integration: $(INSTALLED)  ## real etcd, real gRPC, real guards
@@ -148,7 +150,7 @@ bench: $(INSTALLED)  ## print every number that the pages quote, beside its refe
 	@$(BIN)/python -m bench $(BENCH)
 
 .PHONY: matrix
-matrix: $(INSTALLED)  ## every row of the fault matrix (RUNS= or MOST=, ROWS=1,4), and its table in docs/failover.md
+matrix: $(INSTALLED)  ## every row of the fault matrix (RUNS= or MOST=, ROWS=1,4), and its table in docs/explanation/failover.md
 	@$(BIN)/pip install -q --no-build-isolation -c constraints.txt -e ".[plot]"
 	@$(BIN)/python -m tests.matrix $(if $(ROWS),--rows $(ROWS),--write) $(if $(RUNS),--runs $(RUNS)) $(if $(MOST),--most $(MOST))
 
@@ -180,9 +182,13 @@ endef
 docs: $(INSTALLED)  ## write the pages that are made from code
 	@$(BIN)/python -m tests.docs.pages
 
+.PHONY: site
+site: $(SITE)/ready  ## build docs/ as a web site in site/; a broken link fails
+	@NO_MKDOCS_2_WARNING=true $(SITE)/bin/mkdocs build --quiet --strict
+
 .PHONY: compose-transcript
 compose-transcript: $(INSTALLED)  ## drive the compose file and write down what happened
-	@MGR_TRANSCRIPT=docs/compose-transcript.md $(PYTEST) tests/e2e/compose
+	@MGR_TRANSCRIPT=docs/reference/compose-transcript.md $(PYTEST) tests/e2e/compose
 
 .PHONY: lock
 lock:  ## choose the newest versions that pyproject.toml allows and write constraints.txt
@@ -201,7 +207,7 @@ release:  ## build a release and check it, into dist/; sets no tag, uploads noth
 
 .PHONY: clean
 clean:  ## remove what these targets made, the demo's data included
-	@rm -rf $(VENV) $(CACHE) .demo build dist *.egg-info \
+	@rm -rf $(VENV) $(CACHE) .demo build dist site *.egg-info \
 	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -221,4 +227,9 @@ $(INSTALLED): constraints.txt pyproject.toml
 $(GENERATOR)/ready: proto/requirements.txt
 	@rm -rf $(GENERATOR)
 	@$(PYTHON) -m venv $(GENERATOR) && $(GENERATOR)/bin/pip install -qq --no-deps -r $<
+	@touch $@
+
+$(SITE)/ready: constraints.txt
+	@rm -rf $(SITE)
+	@$(PYTHON) -m venv $(SITE) && $(SITE)/bin/pip install -qq -c constraints.txt mkdocs-material
 	@touch $@

@@ -1,6 +1,6 @@
 """Every etcd key of a cluster. No other file spells a key.
 
-All keys are under ``/mgr/<cluster>/``. Lifetimes and values: docs/architecture.md.
+All keys are under ``/mgr/<cluster>/``. Lifetimes and values: docs/explanation/architecture.md.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""For authors of modules: run one module in this process, with no cluster. docs/modules.md."""
+"""For authors of modules: run one module in this process, with no cluster.
+
+See docs/how-to/test-a-module.md.
+"""

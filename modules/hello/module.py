@@ -1,7 +1,8 @@
 """Hello, the tutorial module: options, commands, stored data, health check, page, standby class.
 
-Read it from top to bottom beside docs/modules.md. It imports nothing of the manager but
-``mgr_module``, ``object_format`` and ``mgr_util``, the names that Ceph's modules import.
+Read it from top to bottom beside docs/tutorials/first-module.md. It imports nothing of the
+manager but ``mgr_module``, ``object_format`` and ``mgr_util``, the names that Ceph's modules
+import.
 No ``from __future__ import annotations`` here: commands are derived from annotations.
 """
 

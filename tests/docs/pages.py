@@ -14,8 +14,12 @@ from typing import Any
 from mgr import errors
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.registry import Command
+from mgr.config.manager_options import manager_options
+from mgr.config.schema import OptionSpec
 from mgr.errors import MgrError
 from mgr.host.finder import DiscoveredModule, find_modules
+from mgr.metrics import Metrics
+from mgr.module_api import MgrModule
 from mgr.rpc.status import code_of
 from mgr.settings import ENVIRONMENT_PREFIX, describe
 
@@ -23,6 +27,80 @@ NAMES = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN"}
 """Of the numbers with two names, the one that Ceph's documentation uses."""
 
 DOCS = Path(__file__).parents[2] / "docs"
+NEWLINE = "\n"
+
+TITLES = {
+    "module": "Life cycle, health and other modules",
+    "declared": "Documents, names and the log",
+    "log": "Logging",
+    "parts/options": "Options",
+    "parts/store": "Key/value store",
+    "parts/database": "SQLite database",
+    "parts/commands": "Running commands",
+    "parts/fleet": "Daemons and hosts",
+    "parts/counters": "Counters of daemons",
+    "parts/maps": "Maps",
+    "parts/progress": "Progress",
+    "ceph/perf_query": "Performance queries (a Ceph cluster only)",
+    "ceph/rados": "RADOS and CephFS (a Ceph cluster only)",
+}
+"""Heading of each group of methods, by the file below mgr/module_api that defines them."""
+
+ADDITIONS = {
+    "commit_store", "compare_and_set_map", "compare_and_set_store", "get_counter_rows",
+    "get_daemons", "get_map", "get_map_versions", "get_term", "new_cephfs", "remove_map",
+    "set_map", "unwatch_store", "watch_store",
+}  # fmt: skip
+"""Methods that ceph-mgr does not have."""
+
+INTERFACE_HEAD = """\
+# Module interface
+
+The names that a module uses: `MgrModule` and its relatives, from `mgr_module`. They are those of
+ceph-mgr, with the same meaning; an addition of this product is marked. How to use them is in
+[write a module](../how-to/write-a-module.md). The tables of members are written by `make docs`
+from `mgr/module_api/`.
+
+## Types of command arguments
+
+| annotation | accepted values |
+|---|---|
+| `str`, `int`, `float` | text (printable ASCII), a whole number (`0x1f` too), a number |
+| `bool` | `--flag`; it and all parameters behind it are given as `--name value` |
+| a subclass of `Enum` | one of the members' values |
+| `List[T]` | one or more |
+| `Optional[T]` | may be left out |
+
+## Types of options
+
+`str int uint size float bool secs millisecs addr addrvec uuid`. A stored value is read as its type;
+a default is read as the class declares it.
+
+## Attributes of a module class
+
+| attribute | meaning |
+|---|---|
+| `MODULE_OPTIONS` | list of `Option(name, type=, default=, min=, max=, runtime=, desc=)` |
+| `COMMANDS` | commands as dictionaries, for `handle_command`; decorators are shorter |
+| `NOTIFY_TYPES` | which notifications the module gets: `health`, the name of a map, ... |
+| `ALWAYS_ON` | True: the module runs without being enabled |
+| `EFFECTS` | addition: `external` (assumed), `store` or `none` ([what it decides][effects]) |
+| `SCHEMA`, `SCHEMA_VERSIONED` | statements that make, and migrate, the SQLite database |
+
+[effects]: ../how-to/external-effects.md
+
+## Limits
+
+| what | limit |
+|---|---|
+| a value of the key/value store | 64 KiB of text |
+| the SQLite database | 32 MiB, 8 MiB compressed |
+| a map | 1 MiB, 64 levels deep; 1000 maps, 64 MiB in all |
+| a command's arguments | printable ASCII |
+
+## Members of MgrModule
+
+"""
 
 
 def settings() -> str:
@@ -30,8 +108,9 @@ def settings() -> str:
     return f"""\
 # Settings
 
-What `mgrd` is told at its start. Later wins: default, file (`--config FILE`, TOML), environment,
-flag. Written by `make docs` from `mgr/settings.py`.
+The values that one `mgrd` process gets when it starts. A later source wins: default, file
+(`--config FILE`, TOML), environment, flag. Values that hold for the whole cluster are
+[options](options.md). Written by `make docs` from `mgr/settings.py`.
 
 | in the file | flag | variable | kind | default | meaning |
 |---|---|---|---|---|---|
@@ -49,19 +128,20 @@ def commands() -> str:
         f"""\
 # Commands
 
-What `mgrctl` takes, and every gRPC client. Written by `make docs` from the commands themselves; a
-running cluster tells its own list with `mgrctl help` and `mgrctl get_command_descriptions`.
+The commands of `mgrctl` and of every gRPC client. Written by `make docs` from the commands
+themselves; `mgrctl help` and `mgrctl get_command_descriptions` show the list of a running cluster.
 
-Arguments stand in order; `[...]` may be left out. Each may also be given by name, `--name value`
-or `--name=value`, with dashes for underscores. `perm` says what a command needs and does: `r`
+Arguments are given in order; `[...]` is optional. Each may also be given by name, `--name value`
+or `--name=value`, with dashes for underscores. `perm` is what a command needs and does: `r`
 reads, `w` changes something and is applied at most once however often it is repeated, `x`
 executes. Every command takes `--format`: `plain`, `json`, `json-pretty`, `yaml`, `xml`.
 
-## The manager's own
+## Commands of the manager
 
-{own}## Of the bundled modules
+{own}## Commands of the bundled modules
 
-An enabled module's commands are there; those of another one are refused with `EOPNOTSUPP`, by name.
+The commands of an enabled module can be run; those of a disabled one are refused with `EOPNOTSUPP`
+and the module's name.
 
 {modules}""".rstrip()
         + "\n"
@@ -73,14 +153,68 @@ def error_classes() -> str:
     return f"""\
 # Errors
 
-A command that ran and said no is an *answer*: its `retval` is a negative errno, its message is in
-`stderr`. A call fails only when nothing ran, or when nobody can know. Then its gRPC status
-carries one `google.rpc.ErrorInfo`, domain `mgr.rpc.v1`, with one of these reasons; the Python
-client raises the class. Written by `make docs` from `mgr/errors.py`.
+A command that ran and failed is an *answer*: its `retval` is a negative errno, its message is in
+`stderr`. A call fails only when nothing ran, or when it is unknown whether the command ran
+([at most once](../explanation/at-most-once.md)). Then its gRPC status carries one
+`google.rpc.ErrorInfo`, domain `mgr.rpc.v1`, with one of these reasons; the Python client raises
+the class. Written by `make docs` from `mgr/errors.py`.
 
 | reason | class | gRPC status | errno | meaning |
 |---|---|---|---|---|
 {"".join(_error(each) for each in _family(MgrError))}"""
+
+
+def options() -> str:
+    """Every option of the manager: what is stored in etcd and holds for the cluster."""
+    found = manager_options({})
+    return f"""\
+# Options
+
+Options are stored in etcd and hold for the whole cluster. Set one with `mgrctl config set mgr NAME
+VALUE` ([change options](../how-to/change-options.md)). Values of one process are
+[settings](settings.md). Written by `make docs` from `mgr/config/manager_options.py`; options of a
+module are shown by `mgrctl config ls` once it is loaded.
+
+## Options that can be set
+
+| option | type | default | range | meaning |
+|---|---|---|---|---|
+{"".join(_option(each) for each in found if not each.fixed)}
+## Options that can be read only
+
+Their values follow from the settings of the manager that is asked.
+
+| option | meaning |
+|---|---|
+{"".join(f"| `{each.name}` | {_cell(each.desc)} |{NEWLINE}" for each in found if each.fixed)}"""
+
+
+def metrics() -> str:
+    """Every metric of a manager's own HTTP port."""
+    found = [_metric(each) for each in Metrics().registry._collector_to_names]
+    return f"""\
+# Metrics
+
+`GET /metrics` on the HTTP port of each manager, in Prometheus' text format. They describe that
+manager only; the counters of daemons are exported by the module `prometheus`
+([monitor and alert](../how-to/monitor.md)). Written by `make docs` from `mgr/metrics.py`.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+{"".join(found)}"""
+
+
+def module_interface() -> str:
+    """Every public method of ``MgrModule``, by the file that has it."""
+    order = list(TITLES)
+    found = sorted(_methods(), key=lambda each: (order.index(each[0]), each[1]))
+    tables = "".join(
+        f"### {TITLES[file]}\n\n| member | meaning |\n|---|---|\n"
+        + "".join(f"{row}\n" for *_, row in rows)
+        + "\n"
+        for file, rows in groupby(found, key=lambda each: each[0])
+    )
+    return INTERFACE_HEAD + tables.rstrip() + "\n"
 
 
 def decisions() -> str:
@@ -90,9 +224,9 @@ def decisions() -> str:
     return f"""\
 # Decision records
 
-One page each: context, decision, what was rejected and why, consequences. An accepted record is
-not edited; a later one supersedes it. Code refers to a record by its number. Listed by
-`make docs`.
+One page each: context, decision, what was rejected and why, consequences. The text of an accepted
+record is not edited; a later record supersedes it. Only titles and file names follow the terms of
+the [glossary](../glossary.md). Code refers to a record by its number. Listed by `make docs`.
 
 {listed}
 """
@@ -102,6 +236,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/settings.md": settings,
     "reference/commands.md": commands,
     "reference/errors.md": error_classes,
+    "reference/options.md": options,
+    "reference/metrics.md": metrics,
+    "reference/module-interface.md": module_interface,
     "adr/README.md": decisions,
 }
 
@@ -146,6 +283,46 @@ def _setting(name: str, kind: str, default: Any, words: str) -> str:
     return (
         f"| `{name}` | `{flag}` | `{variable}` | {kind} | {_default(name, default)} | {words} |\n"
     )
+
+
+def _option(each: OptionSpec) -> str:
+    low, high = (each.min, each.max)
+    bounds = " ".join(
+        words
+        for words in (
+            f"from {low}" if low is not None else "",
+            f"to {high}" if high is not None else "",
+        )
+        if words
+    )
+    meaning = _cell(f"{each.desc}. {each.long_desc}" if each.long_desc else each.desc)
+    return (
+        f"| `{each.name}` | {each.type} | {_default('', each.default)} | {bounds} | {meaning} |\n"
+    )
+
+
+def _metric(each: Any) -> str:
+    name = f"{each._name}_total" if each._type == "counter" else each._name
+    labels = ", ".join(f"`{label}`" for label in each._labelnames)
+    if each._type == "stateset":
+        labels = f"`{each._name}`: {', '.join(each._states)}"
+    return f"| `{name}` | {each._type} | {labels} | {_cell(each._documentation)} |\n"
+
+
+def _methods() -> Iterator[tuple[str, str, str]]:
+    """File, name and row of each public method and property."""
+    for name in dir(MgrModule):
+        raw = inspect.getattr_static(MgrModule, name)
+        found = raw.fget if isinstance(raw, property) else getattr(raw, "__func__", raw)
+        found = inspect.unwrap(found) if callable(found) else found
+        if name.startswith("_") or not inspect.isfunction(found):
+            continue
+        file = found.__code__.co_filename.rpartition("module_api/")[2].removesuffix(".py")
+        taken = [each for each in inspect.signature(found).parameters if each != "self"]
+        shown = name if isinstance(raw, property) else f"{name}({', '.join(taken)})"
+        meaning = _cell((inspect.getdoc(found) or "").split("\n\n")[0]).replace("``", "`")
+        mark = " *Addition.*" if name in ADDITIONS else ""
+        yield file, name, f"| `{shown}` | {meaning}{mark} |"
 
 
 def _default(name: str, default: object) -> str:

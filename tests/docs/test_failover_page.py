@@ -6,7 +6,7 @@ from mgr.election.machine import TRANSITIONS, Phase
 from mgr.election.timing import Timing
 from tests.docs.pages import DOCS
 
-PAGE = (DOCS / "failover.md").read_text()
+PAGE = (DOCS / "explanation" / "failover.md").read_text()
 
 
 def mermaid(transitions):

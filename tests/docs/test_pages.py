@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -13,6 +14,21 @@ ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
 SETTINGS_OF_CLIENTS = {"MGR_HOSTS"}
 """Names that begin like a health code and are variables."""
+LOGGERS = {
+    **dict.fromkeys(("debug", "info", "warning", "error", "exception", "critical"), 0),
+    **dict.fromkeys(("log", "failing", "recovered"), 1),
+}
+"""Methods that write a log line, and the position of its text."""
+GENERATED_NAMES = {"compose-transcript.md", *(page.rpartition("/")[2] for page in PAGES)} - {
+    "README.md"
+}
+"""Their words are those of the code."""
+RETIRED = re.compile(
+    r"\b(?:office|pulses?|fence record|deeds?|errands?|vigil|crew|chronicle|unfit|retire[sd]?"
+    r"|news|anew|death certificate|manners)\b",
+    re.IGNORECASE,
+)
+README_LINES_MAX = 200
 HEADINGS = ("Context", "Decision", "Rejected", "Consequences")
 
 
@@ -51,14 +67,6 @@ def test_no_two_decision_records_have_one_number():
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("path", MARKDOWN, ids=name_of)
-def test_every_link_to_a_file_leads_somewhere(path):
-    """Relative links of every page."""
-    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
-
-    assert [target for target in targets if not (path.parent / target).exists()] == []
-
-
 def paths_in(text: str) -> set[str]:
     """Everything in backquotes that looks like a path of this tree."""
     tops = "|".join(sorted({p.name for p in ROOT.iterdir() if p.is_dir() and p.name[0] != "."}))
@@ -89,9 +97,67 @@ def test_every_health_code_is_explained():
     product = [p for p in PYTHON if p.relative_to(ROOT).parts[0] in {"mgr", "standby", "modules"}]
     raised = {found for path in product for found in code.findall(path.read_text())}
 
-    page = (DOCS / "reference/health.md").read_text()
+    page = (DOCS / "reference/log-and-health.md").read_text()
+    explained = set(re.findall(r"^\| `([A-Z_]+)` \| (?:error|warning)", page, re.MULTILINE))
 
-    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == raised - SETTINGS_OF_CLIENTS
+    assert explained == raised - SETTINGS_OF_CLIENTS
+
+
+def logged() -> set[str]:
+    """The constant text of every log line, and every constant of a module: one may be logged."""
+    found = set()
+    for path in PYTHON:
+        if path.relative_to(ROOT).parts[0] not in {"mgr", "standby", "modules"}:
+            continue
+        tree = ast.parse(path.read_text())
+        values = [node.value for node in tree.body if isinstance(node, ast.AnnAssign | ast.Assign)]
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            position = LOGGERS.get(call.func.attr) if isinstance(call.func, ast.Attribute) else None
+            if position is not None:
+                values += call.args[position : position + 1]
+        found |= {value.value for value in values if isinstance(value, ast.Constant)}
+    return found
+
+
+def test_every_log_line_of_the_page_for_those_on_call_exists():
+    """A line that is renamed must not leave its old text behind."""
+    page = (DOCS / "reference/log-and-health.md").read_text()
+    explained = re.findall(r"^\| `([^`]+)` \| [A-Z]{4}", page, re.MULTILINE)
+
+    assert len(explained) > 40
+    assert sorted(set(explained) - logged()) == []
+
+
+def test_the_glossary_is_in_alphabetical_order():
+    """And each term has a sentence."""
+    page = (DOCS / "glossary.md").read_text()
+    terms = re.findall(r"^### (.+)\n\S(?:.+\n)*.*\.$", page, re.MULTILINE)
+
+    assert terms == re.findall(r"^### (.+)$", page, re.MULTILINE)
+    assert terms == sorted(terms, key=str.casefold)
+
+
+def test_every_term_of_the_glossary_is_linked_from_a_page():
+    """Where it is first used, a reader can look it up."""
+    terms = re.findall(r"^### (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    linked = {
+        anchor
+        for path in MARKDOWN
+        for anchor in re.findall(r"glossary\.md#([\w-]+)\)", path.read_text())
+    }
+
+    assert [term for term in terms if term.lower().replace(" ", "-") not in linked] == []
+
+
+@pytest.mark.parametrize("page", [
+    name_of(path) for path in MARKDOWN
+    if path.parent.name != "adr" and path.name not in {"CHANGELOG.md", *GENERATED_NAMES}
+])  # fmt: skip
+def test_no_page_uses_a_retired_word(page):
+    """One word for one thing: the glossary's."""
+    text = re.sub(r"```.*?```|`[^`\n]*`|\([^)]*\)", "", (ROOT / page).read_text(), flags=re.DOTALL)
+
+    assert RETIRED.findall(text) == []
 
 
 def test_the_readme_begins_with_two_commands():
@@ -100,6 +166,7 @@ def test_the_readme_begins_with_two_commands():
 
     assert "make demo" in first_screen
     assert "make test" in first_screen
+    assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES_MAX
 
 
 def test_every_target_that_a_page_names_exists():

@@ -1,4 +1,4 @@
-"""Every Python block of the pages runs; every ``mgrctl`` line has a command behind it."""
+"""Every Python block of the pages runs, alone and as it stands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Managers, an etcd of another cluster among their endpoints, and an etcd restored from a backup.
 
-The commands are those of docs/operations.md, as they stand there.
+The commands are those of docs/how-to/back-up-and-restore.md, as they stand there.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from tests.support.cluster import Cluster, wait_for
 from tests.support.etcd import Etcd
 from tests.support.tree import ROOT
 
-SECTION = "## Back up and restore etcd"
+SECTION = "# Back up and restore etcd"
 BUMP = " --bump-revision 1000000000 --mark-compacted"
 RESTORED_WITHIN_S = 45
 
 
 def documented(words):
     """The line of the procedure that begins with ``words``."""
-    page = (ROOT / "docs/operations.md").read_text()
-    section = page.partition(SECTION)[2].partition("\n## ")[0]
+    page = (ROOT / "docs/how-to/back-up-and-restore.md").read_text()
+    section = page.partition(SECTION)[2]
     [line] = re.findall(rf"^{re.escape(words)}.*$", section, re.MULTILINE)
     return line
 

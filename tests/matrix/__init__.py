@@ -1,4 +1,4 @@
-"""The fault matrix of docs/failover.md: what can be broken, and what must hold."""
+"""The fault matrix of docs/explanation/failover.md: what can be broken, and what must hold."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Run rows of the matrix and write the table into docs/failover.md: ``make matrix``."""
+"""Run rows of the matrix and write the table into docs/explanation/failover.md: ``make matrix``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.etcd import MEMORY, EtcdCluster
 from tests.support.faults.lab import ETCD
 from tests.support.tree import ROOT
 
-PAGE: Final = ROOT / "docs" / "failover.md"
+PAGE: Final = ROOT / "docs" / "explanation" / "failover.md"
 BEGIN: Final = "<!-- matrix:begin -->"
 END: Final = "<!-- matrix:end -->"
 PICTURE: Final = "failover"
@@ -46,7 +46,7 @@ SAMPLES: Final = ROOT / ".cache" / "matrix" / "samples.json"
 @click.option("--most", type=int, default=None, help="Runs of a row, where its number is larger")
 @click.option("--rows", default="", help="Numbers of rows, separated by commas; none: all")
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--write/--no-write", default=False, help="Write the table into docs/failover.md")
+@click.option("--write/--no-write", default=False, help="Write docs/explanation/failover.md")
 def main(runs: int | None, most: int | None, rows: str, seed: int, *, write: bool) -> None:
     """Do every row and print the table; exit status 1 if anything did not hold."""
     wanted = {int(number) for number in rows.split(",") if number}
@@ -86,7 +86,7 @@ def _write(table: str) -> None:
         "the last quarter of an hour; fast profile, three etcds in memory. A row alone: "
         "`make matrix ROWS=<its number>`."
     )
-    picture = f"![How long the failovers took](images/{PICTURE}.svg)"
+    picture = f"![How long the failovers took](../images/{PICTURE}.svg)"
     parts = (f"{before}{BEGIN}", said, "", table, "", picture, f"{END}{after}")
     PAGE.write_text("\n".join(parts), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""All rows, run by the number and written down as the table of docs/failover.md."""
+"""All rows, run by the number and written down as the table of docs/explanation/failover.md."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Explicit-state model checking over the real pure code: ``docs/model.md``."""
+"""Explicit-state model checking over the real pure code: ``docs/explanation/model-checking.md``."""

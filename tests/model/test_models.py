@@ -54,7 +54,7 @@ MISSED_AFTER = {
     "token per attempt": 15,
     "streams end at the gate": 6,
 }
-"""Steps of the shortest counterexample, as ``docs/model.md`` shows them."""
+"""Steps of the shortest counterexample, as ``docs/explanation/model-checking.md`` shows them."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_no_invariant_is_violated_in_any_state(name):
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_the_page_has_the_number_of_states(name):
-    page = (ROOT / "docs" / "model.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "model-checking.md").read_text()
     shown = f"{COUNTED[name]:,}".replace(",", " ")
 
     assert any(line.endswith(f"| {shown} |") for line in page.splitlines())

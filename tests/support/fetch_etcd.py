@@ -21,7 +21,7 @@ from typing import Final
 from tests.support import debian
 
 TRUSTED: Final = {(3, 5): 28, (3, 6): 9}
-"""First release of each series without the defects in docs/failover.md."""
+"""First release of each series without the defects in docs/explanation/failover.md."""
 SUITES: Final = ("forky", "trixie")
 PACKAGE: Final = "etcd-server"
 CACHE: Final = debian.CACHE / "etcd"

@@ -30,7 +30,7 @@ def test_the_engine_has_every_image_that_the_files_name(engine, image_settings):
 
 def test_one_manager_leads_and_every_other_names_it(stack):
     """``up --wait`` is enough: one is active, and nobody outside is told otherwise."""
-    stack.transcript.section("Look")
+    stack.transcript.section("Inspect the cluster")
     active = stack.settled()
 
     shown = stack.as_told(LOOK)
@@ -75,7 +75,7 @@ def test_a_standby_redirects_to_an_address_that_leads_somewhere_from_outside(sta
 
 def test_a_killed_active_is_replaced_and_no_command_is_lost(stack):
     """A power cut: guard and worker at once. Commands go on, each is applied at most once."""
-    stack.transcript.section("Kill the leader, look again")
+    stack.transcript.section("Kill the leader, inspect again")
     first = stack.settled()
 
     with Caller(stack.hosts) as caller:

@@ -1,4 +1,4 @@
-"""What was typed and what came back, as a page for people: docs/compose-transcript.md."""
+"""What was typed and what came back, as a page for people: docs/reference/compose-transcript.md."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ async def test_where_only_another_cluster_answers_nobody_does(start, connect):
         await store.commit([Put("/k", "1")], timeout_s=0.5)
     assert foreign.address in store.identity.trouble
     assert "etcd cluster 7" in store.identity.trouble
-    assert "docs/operations.md" in store.identity.trouble
+    assert "docs/how-to/back-up-and-restore.md" in store.identity.trouble
 
     foreign.cluster_id = OURS
     await store.get("/k", timeout_s=5)

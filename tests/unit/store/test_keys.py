@@ -15,7 +15,7 @@ def test_every_key_of_a_cluster_stands_under_its_root():
 
 
 def test_each_thing_has_its_key():
-    """What docs/architecture.md lists."""
+    """What docs/explanation/architecture.md lists."""
     assert KEYS.manager("a") == "/mgr/c1/managers/a"
     assert KEYS.module("hello") == "/mgr/c1/modules/hello"
     assert KEYS.option("mgr", "mgr/hello/place") == "/mgr/c1/config/mgr/mgr/hello/place"
