@@ -23,11 +23,11 @@ def run() -> Report:
             setting.cluster.active()
             setting.cluster.enable("probe", *LISTENERS)
             calls = setting.cluster.run("probe", "remotes", LISTENERS[0], timeout_s=60)
-            told = setting.cluster.run("probe", "fanout", ",".join(LISTENERS), timeout_s=60)
+            received = setting.cluster.run("probe", "fanout", ",".join(LISTENERS), timeout_s=60)
     for what, samples in json.loads(calls.stdout).items():
         target = "" if what.startswith("reference") else "ceph-mgr: 11"
         report.add(what, samples, unit="us", target=target)
-    for what, samples in json.loads(told.stdout).items():
+    for what, samples in json.loads(received.stdout).items():
         target = "ceph-mgr: 2" if what.startswith("notify") and "to last" in what else ""
         report.add(what, samples, target=target)
     report.notes.append("the reference wakes eight waiting threads of the same process, one each")

@@ -29,8 +29,10 @@ def _notified_after(setting: Setting) -> list[float]:
             value = f"place-{number}"
             begun = CLOCK.now()
             client.execute(["config", "set", "mgr", "mgr/probe/place", value])
-            told: list[tuple[str, float]] = json.loads(client.execute(["probe", "notified"]).stdout)
-            found.extend((at - begun) * 1e3 for place, at in told if place == value)
+            received: list[tuple[str, float]] = json.loads(
+                client.execute(["probe", "notified"]).stdout
+            )
+            found.extend((at - begun) * 1e3 for place, at in received if place == value)
     return found
 
 

@@ -109,8 +109,8 @@ def test_a_health_check_that_selftest_sets_is_seen_until_it_is_cleared(running):
     """Through ``set_health_checks``, with a count and details; insights has it in its history."""
     check = {"severity": "warning", "summary": "so", "detail": ["it is"]}
 
-    told = running.run("mgr", "self-test", "health", "set", json.dumps({"TRIED": check}))
-    assert told.retval == 0
+    received = running.run("mgr", "self-test", "health", "set", json.dumps({"TRIED": check}))
+    assert received.retval == 0
     assert "TRIED" in running.run("health", "detail").text
 
     def remembered():

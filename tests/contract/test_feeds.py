@@ -26,7 +26,7 @@ async def test_a_feed_begins_with_everything_there_is(store, prefix):
     assert [r.key for r in listing.records] == [f"{prefix}a", f"{prefix}b"]
 
 
-async def test_every_change_is_told_once_and_in_order(store, prefix):
+async def test_every_change_is_reported_once_and_in_order(store, prefix):
     """Puts, overwrites and deletions, as the store ordered them."""
     async with Reader(store.follow(prefix)) as reader:
         first = await store.commit([Put(f"{prefix}k", "1")])
@@ -55,7 +55,7 @@ async def test_changes_of_one_transaction_come_together(store, prefix):
         assert (changed.deleted, changed.revision) == ((f"{prefix}old",), made.revision)
 
 
-async def test_a_deleted_prefix_is_told_key_by_key(store, prefix):
+async def test_a_deleted_prefix_is_reported_key_by_key(store, prefix):
     """Who keeps a copy need not know what a prefix is."""
     await store.commit([Put(f"{prefix}d/1", ""), Put(f"{prefix}d/2", ""), Put(f"{prefix}e", "")])
     async with Reader(store.follow(prefix)) as reader:
@@ -63,7 +63,7 @@ async def test_a_deleted_prefix_is_told_key_by_key(store, prefix):
         await reader.until(lambda: list(reader.known) == [f"{prefix}e"])
 
 
-async def test_neighbours_of_the_prefix_are_not_told(store, prefix):
+async def test_neighbours_of_the_prefix_are_not_reported(store, prefix):
     """Not the key before its first, not the key behind its last."""
     edge = f"{prefix}a\u00ff"
     async with Reader(store.follow(edge)) as reader:
@@ -73,7 +73,7 @@ async def test_neighbours_of_the_prefix_are_not_told(store, prefix):
         assert reader.known == {f"{edge}\U0010ffff": "in"}
 
 
-async def test_the_end_of_a_lease_is_told(harness, store, prefix):
+async def test_the_end_of_a_lease_is_reported(harness, store, prefix):
     """A standby learns of a dead leader like this."""
     lease = (await store.grant(2)).lease
     await store.commit([Put(f"{prefix}a", "", lease), Put(f"{prefix}b", "", lease)])
@@ -117,8 +117,8 @@ async def test_a_broken_feed_goes_on_and_leaves_nothing_out(harness, store, pref
         await harness.mend()
 
         await reader.until(lambda: len(reader.known) == 20)
-        told = [record.key for news in reader.of(Changed) for record in news.put]
-        assert told == [f"{prefix}{number:03}" for number in range(20)]
+        received = [record.key for news in reader.of(Changed) for record in news.put]
+        assert received == [f"{prefix}{number:03}" for number in range(20)]
         assert reader.count(Listed) == 1
         await harness.let_pass(1)
         await reader.until(lambda: isinstance(reader.news[-1], Current))
@@ -137,8 +137,8 @@ async def test_a_feed_broken_again_and_again_stays_exact(harness, store, prefix)
             await harness.mend()
 
         await reader.until(lambda: len(reader.known) == 50)
-        told = [record.key for news in reader.of(Changed) for record in news.put]
-        assert told == keys
+        received = [record.key for news in reader.of(Changed) for record in news.put]
+        assert received == keys
 
 
 async def test_a_feed_that_missed_what_was_compacted_begins_anew(harness, store, prefix):
@@ -171,7 +171,7 @@ async def test_compaction_is_not_felt_by_a_feed_that_missed_nothing(harness, sto
         assert reader.count(Listed) == 1
 
 
-async def test_many_feeds_of_one_store_are_told_alike(store, prefix):
+async def test_many_feeds_of_one_store_are_reported_alike(store, prefix):
     """Each sees its own prefix, all of it."""
     async with (
         Reader(store.follow(prefix)) as everything,

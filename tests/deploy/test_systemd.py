@@ -84,7 +84,7 @@ def test_the_unit_gives_away_little(unit, exposure_max):
     assert float(found[1]) <= exposure_max, shown
 
 
-def test_the_guard_is_told_to_stop_and_has_the_time_to(service):
+def test_the_guard_is_reported_to_stop_and_has_the_time_to(service):
     """SIGTERM to the guard alone, and longer than a hand-over drains."""
     assert service["KillMode"] == "mixed"
     assert seconds(service["TimeoutStopSec"]) > 2 * Settings().drain_s

@@ -19,15 +19,6 @@ LOGGERS = {
     **dict.fromkeys(("log", "failing", "recovered"), 1),
 }
 """Methods that write a log line, and the position of its text."""
-GENERATED_NAMES = {"compose-transcript.md", *(page.rpartition("/")[2] for page in PAGES)} - {
-    "README.md"
-}
-"""Their words are those of the code."""
-RETIRED = re.compile(
-    r"\b(?:office|pulses?|fence record|deeds?|errands?|vigil|crew|chronicle|unfit|retire[sd]?"
-    r"|news|anew|death certificate|manners)\b",
-    re.IGNORECASE,
-)
 README_LINES_MAX = 200
 HEADINGS = ("Context", "Decision", "Rejected", "Consequences")
 
@@ -147,17 +138,6 @@ def test_every_term_of_the_glossary_is_linked_from_a_page():
     }
 
     assert [term for term in terms if term.lower().replace(" ", "-") not in linked] == []
-
-
-@pytest.mark.parametrize("page", [
-    name_of(path) for path in MARKDOWN
-    if path.parent.name != "adr" and path.name not in {"CHANGELOG.md", *GENERATED_NAMES}
-])  # fmt: skip
-def test_no_page_uses_a_retired_word(page):
-    """One word for one thing: the glossary's."""
-    text = re.sub(r"```.*?```|`[^`\n]*`|\([^)]*\)", "", (ROOT / page).read_text(), flags=re.DOTALL)
-
-    assert RETIRED.findall(text) == []
 
 
 def test_the_readme_begins_with_two_commands():

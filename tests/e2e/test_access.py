@@ -80,13 +80,13 @@ def test_a_daemon_joins_under_the_type_that_it_may(guarded, caplog):
     """Another one is told why not, its program goes on, and nobody else hears of it."""
     tls = guarded.pki.tls_of("disk")
 
-    def told():
+    def received():
         return any("may not do 'daemon join'" in getattr(r, "why", "") for r in caplog.records)
 
     with Daemon("osd", "1", guarded.hosts, tls=tls) as disk:
         wait_for(lambda: disk.joined, "the daemon to join")
         with Daemon("rgw", "1", guarded.hosts, tls=tls) as other:
-            wait_for(told, "a refusal")
+            wait_for(received, "a refusal")
             assert not other.joined
         known = guarded.ask("monitor", "daemon", "ls").text
 

@@ -103,9 +103,9 @@ def test_a_second_start_finds_what_the_first_one_left(demo):
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
 
-    told = ready(demo())
+    received = ready(demo())
 
-    assert len(re.findall(r"stands by: gRPC \S+:\d+, HTTP \S+:\d+$", told, re.MULTILINE)) == 2
+    assert len(re.findall(r"stands by: gRPC \S+:\d+, HTTP \S+:\d+$", received, re.MULTILINE)) == 2
     assert shell(export, "mgrctl config-key get kept").strip() == "yes"
 
 

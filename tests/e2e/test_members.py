@@ -40,7 +40,7 @@ def agent(cluster, tmp_path):
     sys.stderr.write(log.read_text())
 
 
-def told(cluster, *words):
+def received(cluster, *words):
     """The answer of ``tell host.x``, once the host is there."""
 
     def look():
@@ -58,12 +58,12 @@ def test_a_host_and_a_program_come_back_to_the_next_active(cluster, agent):
         requests = daemon.counter("requests")
         requests.inc(7)
         assert daemon.wait_joined()
-        assert "kernel_version" in told(cluster, "facts").text
+        assert "kernel_version" in received(cluster, "facts").text
 
         first.signal(signal.SIGKILL, worker=True)
 
         wait_for(lambda: cluster.active().name != first.name, "a successor")
-        assert "kernel_version" in told(cluster, "facts").text
+        assert "kernel_version" in received(cluster, "facts").text
         wait_for(lambda: cluster.run("tell", "web.eu-1", "ping").retval == 0, "web.eu-1")
         answer = daemon.execute("daemon ls")
         assert "web.eu-1" in answer.text

@@ -62,17 +62,17 @@ def fruit(cluster):
 
 def test_an_acknowledged_commit_survives_a_kill(cluster):
     """``kill -9`` right after the answer, three times over: nothing that was told is missing."""
-    told = []
+    received = []
     for round_number in range(3):
         active = cluster.settled()
         for number in range(5):
             name = f"{round_number}-{number}"
             answer = cluster.run("fruit", "add", name)
             assert answer.retval == 0, answer
-            told.append(name)
+            received.append(name)
         active.signal(signal.SIGKILL, worker=True)
         wait_for(lambda before=active: cluster.active().name != before.name, "a successor")
-        assert fruit(cluster) == told
+        assert fruit(cluster) == received
 
 
 def test_a_commit_cut_off_by_a_kill_is_whole_or_not_there(cluster):

@@ -21,19 +21,19 @@ def test_every_check_of_the_selftest_passes_in_a_real_manager(start):
     assert left_behind == {}
 
 
-def test_a_module_is_told_of_its_keys_that_an_operator_changes(start):
+def test_a_module_is_reported_its_keys_that_an_operator_changes(start):
     """The next active's instance watches again."""
     cluster = start(names=("a", "b"))
     cluster.active()
     cluster.enable("selftest")
     key = "mgr/selftest/watched/x"
 
-    def told():
-        return json.loads(cluster.run("selftest", "told").text)
+    def received():
+        return json.loads(cluster.run("selftest", "notifications").text)
 
     for value in ("1", "2"):
         # A new active takes the manager's own commands before its modules are there to watch.
-        wait_for(lambda: told() == [], "an instance without notifications")
+        wait_for(lambda: received() == [], "an instance without notifications")
         assert cluster.run("config-key", "set", key, value).retval == 0
-        assert wait_for(told, "notifications") == ["watched/x"]
+        assert wait_for(received, "notifications") == ["watched/x"]
         assert cluster.run("mgr", "fail").retval == 0

@@ -25,7 +25,7 @@ from tests.support.faults.schedule import Fault, Schedule
 
 RECOVERED_WITHIN_S = 90
 """Long after the longest pause of a manager whose workers have crashed too often."""
-TOLD_EVERY = 20
+SUMMARY_EVERY = 20
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Soak:
         self.violations += lab.found().values()
         took_s = CLOCK.now() - healed_s
         _say(f"{number:5d} {names} for {wait_s:.1f} s; answered {took_s:.2f} s after healing")
-        if number % TOLD_EVERY == 0:
+        if number % SUMMARY_EVERY == 0:
             _say(self._summary(lab))
 
     def _late(self, lab: Lab) -> None:

@@ -37,7 +37,7 @@ async def test_no_late_write_of_a_thousand_frozen_writers_lands(own_etcd, store,
         found = await freeze(store, writer, FREEZES)
 
     assert (found.freezes, found.accepted) == (FREEZES, 0)
-    assert found.told == {"FENCED": FREEZES}
+    assert found.describe == {"FENCED": FREEZES}
 
 
 async def test_without_the_guard_compare_late_writes_land(own_etcd, store, tmp_path):
@@ -56,14 +56,14 @@ async def held_on_the_wire(address, store, wrapped):
     async with Proxy(address) as cable:
         far = EtcdStore([cable.address])
         await far.get("warm")
-        told = {}
+        describe = {}
 
         async def write(keys: Keys, term: Revision) -> None:
             fenced = FencedStore(wrapped(far), keys, term, mirror=Known(keys))
             try:
-                told[keys] = await fenced.put(keys.entry("late"), "late", timeout_s=20)
+                describe[keys] = await fenced.put(keys.entry("late"), "late", timeout_s=20)
             except Exception as error:  # noqa: BLE001 - looked at below
-                told[keys] = error
+                describe[keys] = error
 
         async with asyncio.TaskGroup() as writers:
             cable.mode = Mode.ANSWERS_ONLY
@@ -75,7 +75,7 @@ async def held_on_the_wire(address, store, wrapped):
             cable.mode = Mode.PASS
         await far.close()
     landed = [keys for keys in clusters if await store.get(keys.entry("late")) is not None]
-    return landed, told
+    return landed, describe
 
 
 class Known:
@@ -93,10 +93,10 @@ class Known:
 
 async def test_no_write_that_was_held_up_on_the_wire_lands(own_etcd, store):
     """It left its writer in its own term, and arrives in the successor's."""
-    landed, told = await held_on_the_wire(own_etcd.address, store, lambda inner: inner)
+    landed, describe = await held_on_the_wire(own_etcd.address, store, lambda inner: inner)
 
     assert landed == []
-    assert all(isinstance(each, Exception) for each in told.values())
+    assert all(isinstance(each, Exception) for each in describe.values())
 
 
 async def test_without_the_guard_compare_writes_held_up_on_the_wire_land(own_etcd, store):

@@ -93,10 +93,10 @@ class Copies:
             out.append(((TICK, 0), bytes(after)))
         for who, base in enumerate(self.bases):
             if not state[base + LOST]:
-                self._pulse(state, who, base, out)
+                self._heartbeat(state, who, base, out)
         return out
 
-    def _pulse(self, s: bytes, who: int, base: int, out: Successors) -> None:
+    def _heartbeat(self, s: bytes, who: int, base: int, out: Successors) -> None:
         after = bytearray(s)
         stage = s[base + R]
         if stage == 0:

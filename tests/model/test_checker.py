@@ -79,7 +79,7 @@ def test_every_state_is_visited_once():
     assert result.transitions == 16 * 6
 
 
-def test_the_shortest_way_to_a_violation_is_told():
+def test_the_shortest_way_to_a_violation_is_reported():
     """The classic riddle: six pourings, and there is one shortest way."""
     result = explore(Jugs())
 

@@ -49,7 +49,7 @@ def with_the_standbys_own_window(monkeypatch):
     return {}
 
 
-def with_a_longer_window_that_nobody_is_told(monkeypatch):
+def with_a_longer_window_that_nobody_is_reported(monkeypatch):
     """The active uses what does not stand in its record yet."""
 
     async def write_heartbeat_timeout(_leader_key, _heartbeat_timeout_s, _window_s, *, timeout_s):
@@ -153,7 +153,7 @@ BREAKS = [
     (without_the_local_deadline, the_active_is_cut_off, "acts in term"),
     (without_the_deadline_of_a_heartbeat, the_active_is_cut_off, "was deposed"),
     (with_the_standbys_own_window, the_active_is_cut_off, "was deposed"),
-    (with_a_longer_window_that_nobody_is_told, heartbeats_become_rare, "was deposed"),
+    (with_a_longer_window_that_nobody_is_reported, heartbeats_become_rare, "was deposed"),
     (without_the_second_gate, a_cut_off_active_loses_its_key, "acts in term"),
     (with_release_before_kill, a_module_does_not_stop, "certified as over"),
     (with_certificates_for_strangers, a_short_term_follows_an_unheard_of_end, "acts in term"),

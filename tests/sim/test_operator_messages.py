@@ -27,8 +27,11 @@ def test_a_successor_receives_how_the_term_before_ended(end, ended, planned):
         end(before)
         world.until(lambda: world.active not in ([], [before.name]), 9)
 
-        told = world.managers[world.active[0]].worker._term
-        assert (told.predecessor_end, told.planned) == (f"mgr.{before.name} {ended}", planned)
+        received = world.managers[world.active[0]].worker._term
+        assert (received.predecessor_end, received.planned) == (
+            f"mgr.{before.name} {ended}",
+            planned,
+        )
 
 
 def test_a_port_taken_at_the_first_start_ends_the_manager():

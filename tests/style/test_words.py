@@ -25,9 +25,15 @@ RETIRED = {
     r"chronicles?": "term log",
     r"said_no": "refused, or returned_error",
     r"unfit|fitness": "not eligible, eligibility",
-    r"headless": "without an active manager",
+    r"manners": "good practice",
 }
-"""What was said before, as patterns of whole words, and what stands for it."""
+"""Words of the first versions, as patterns of whole words, and what replaced them."""
+RETIRED_IN_PROSE = {
+    r"retire[sd]?": "shut down, or exit",
+    r"news": "notification, event or change",
+    r"anew": "again",
+}
+"""The same for pages: in code these words can be parts of an interface."""
 
 IN_NAMES = re.compile(
     r"(?:^|_)(?:office|pulse|deeds?|errand|vigil|crew|tether|chronicle|said_no|fitness|told)(?:_|$)"
@@ -36,6 +42,10 @@ HISTORY = ("docs/adr/", "CHANGELOG.md")
 """ADRs are listed by title in a page of their own, which is not history."""
 OWN = name_of(Path(__file__))
 WORDS = re.compile(rf"(?<![\w/.-])(?:{'|'.join(RETIRED)})(?![\w/-])", re.IGNORECASE)
+PROSE = re.compile(rf"(?<![\w/.-])(?:{'|'.join(RETIRED_IN_PROSE)})(?![\w/-])", re.IGNORECASE)
+QUOTED = re.compile(r"```.*?```|`[^`\n]*`|\([^)]*\)", re.DOTALL)
+GENERATED = ("docs/reference/",)
+"""Pages whose sentences stand in the code."""
 READ = {".py", ".md", ".toml", ".yaml", ".yml", ".proto", ".service", ".sh", ""}
 
 
@@ -67,6 +77,14 @@ def test_no_file_uses_a_retired_word():
     ]
 
     assert found == []
+
+
+def test_no_page_uses_a_word_that_is_retired_in_prose():
+    """Code in backquotes and the targets of links are left out."""
+    pages = [p for p in _texts() if p.suffix == ".md" and not name_of(p).startswith(GENERATED)]
+    found = {name_of(page): PROSE.findall(QUOTED.sub("", page.read_text())) for page in pages}
+
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 def test_no_name_is_a_retired_word():

@@ -34,6 +34,6 @@ def test_where_nothing_is_installed_it_is_0(nothing_installed):
     assert version_line().startswith("mgr version 0 (")
 
 
-def test_modules_are_told_it_in_cephs_form():
+def test_modules_are_reported_it_in_cephs_form():
     assert version_line().startswith(f"mgr version {installed_version()} (ceph-mgr interface) ")
     assert version_line("7.1").startswith("mgr version 7.1 (")

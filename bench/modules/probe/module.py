@@ -14,7 +14,7 @@ from mgr_module import CLIReadCommand, CLIWriteCommand, HandleCommandResult, Mgr
 
 BATCH = 200
 LOOK_EVERY_S = 0.005
-TOLD_WITHIN_S = 5.0
+NOTIFIED_WITHIN_S = 5.0
 
 
 class Module(MgrModule):
@@ -97,9 +97,9 @@ class Module(MgrModule):
             line = f"heard by all, {number}"
             begun = time.perf_counter()
             self.cluster_log("cluster", self.ClusterLogPrio.DEBUG, line)
-            told = sorted(self._told(name, line) - begun for name in names)
+            received = sorted(self._received(name, line) - begun for name in names)
             woken = _woken(len(names))
-            for what, at_s in (("reference: threads woken", woken), ("notify", told)):
+            for what, at_s in (("reference: threads woken", woken), ("notify", received)):
                 for part, value_s in (
                     ("first", at_s[0]),
                     ("last", at_s[-1]),
@@ -108,8 +108,8 @@ class Module(MgrModule):
                     series.setdefault(f"{what}, {part}", []).append(value_s * 1e3)
         return HandleCommandResult(stdout=json.dumps(series))
 
-    def _told(self, listener: str, line: str) -> float:
-        pause, give_up = threading.Event(), time.perf_counter() + TOLD_WITHIN_S
+    def _received(self, listener: str, line: str) -> float:
+        pause, give_up = threading.Event(), time.perf_counter() + NOTIFIED_WITHIN_S
         while (at := self.remote(listener, "notified_at", line)) is None:
             if time.perf_counter() > give_up:
                 raise TimeoutError(f"{listener} was not told of {line!r}")

@@ -95,7 +95,7 @@ class Caller:
             assert 1 <= applied <= 1 + after.unclear, (before, after)
             assert after.term >= before.term, (before, after)
 
-    def told(self) -> str:
+    def received(self) -> str:
         """The figures, for the record."""
         unclear = (
             f" {len(self.unclear)} was running when the active was lost, and its client was told"
@@ -145,7 +145,7 @@ class Asking:
                     self.refused_s = max(self.refused_s, now - yes_at)
                     self.last, yes_at = answer.json()["active"], now
 
-    def told(self) -> str:
+    def received(self) -> str:
         """The figures, for the record."""
         return (
             f"Of {self.asked} requests to the load balancer the longest time without a yes was "

@@ -80,10 +80,10 @@ def stack(engine, image_settings):
     try:
         say("up --build --wait")
         running.transcript.section("Up")
-        running.as_told(UP)
+        running.as_written(UP)
         running.settled()
         running.transcript.section("A module with a page")
-        running.as_told(USE)
+        running.as_written(USE)
         yield running
     except BaseException:
         say(running.typed(f"{COMPOSE} logs --no-color --tail 40", check=False))

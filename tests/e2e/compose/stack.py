@@ -92,7 +92,7 @@ class Stack:
         assert not check or done.returncode == 0, f"{line}\n{done.stdout}"
         return done.stdout
 
-    def as_told(self, block: int) -> str:
+    def as_written(self, block: int) -> str:
         """Run the n-th block of commands of deploy/README.md, as it stands there."""
         blocks = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
         ports = self.environment["MGR_PORTS"]

@@ -33,7 +33,7 @@ def test_one_manager_leads_and_every_other_names_it(stack):
     stack.transcript.section("Inspect the cluster")
     active = stack.settled()
 
-    shown = stack.as_told(LOOK)
+    shown = stack.as_written(LOOK)
 
     assert f"mgr: {active}(active" in shown
     assert shown.count(f'"active":"{active}"') == 2
@@ -79,13 +79,13 @@ def test_a_killed_active_is_replaced_and_no_command_is_lost(stack):
     first = stack.settled()
 
     with Caller(stack.hosts) as caller:
-        shown = stack.as_told(KILL)
+        shown = stack.as_written(KILL)
         second = stack.active()
 
     assert second != first
     assert f'"active":"{second}"' in shown
     caller.check(unclear_max=1)
-    stack.transcript.saw(caller.told())
+    stack.transcript.saw(caller.received())
     assert stack.settled() == second
 
 
@@ -103,7 +103,7 @@ def test_a_frozen_active_loses_leadership_and_notices_when_it_thaws(stack):
         stack.never_leads(first, term=term)
 
     caller.check(unclear_max=1)
-    stack.transcript.saw(caller.told())
+    stack.transcript.saw(caller.received())
     assert stack.settled() == second
 
 
@@ -124,7 +124,7 @@ def test_an_active_without_a_network_stops_leading_and_comes_back(stack):
 
     assert not alone.startswith("200")
     caller.check(unclear_max=1, refused_max=2)
-    stack.transcript.saw(caller.told())
+    stack.transcript.saw(caller.received())
     assert stack.settled() == second
     assert stack.seen(first).active == second
 
@@ -149,7 +149,7 @@ def test_the_loss_of_one_etcd_changes_nothing(stack, which):
         stack.compose("up -d --wait")
 
     caller.check()
-    stack.transcript.saw(caller.told())
+    stack.transcript.saw(caller.received())
     assert stack.seen(active).leads
     assert stack.seen(active).term == term
 
@@ -178,7 +178,7 @@ def test_a_rolling_restart_under_load_fails_no_command(stack):
             stack.compose("up -d --wait")
 
     caller.check()
-    stack.transcript.saw(caller.told())
+    stack.transcript.saw(caller.received())
     assert caller.longest_s < 5, "a hand-over took as long as a lost lease"
     stack.settled()
 
@@ -189,17 +189,17 @@ def test_the_load_balancer_leads_to_the_successor_at_once(stack):
     first = stack.settled()
     asked = Asking(f"{stack.balanced_http}/active")
     led_to = {httpx.get(asked.url).json()["active"] for _ in range(9)}
-    told = {httpx.get(asked.url).status_code for _ in range(9)}
+    received = {httpx.get(asked.url).status_code for _ in range(9)}
 
     with Caller((stack.balanced_grpc,)) as caller, asked:
         stack.mgrctl("mgr fail")
         second = stack.active(other_than=first)
         wait_for(lambda: asked.last == second, "the load balancer to lead to the successor", 10)
 
-    assert (led_to, told) == ({first}, {200})
+    assert (led_to, received) == ({first}, {200})
     caller.check()
-    stack.transcript.saw(caller.told())
-    stack.transcript.saw(asked.told())
+    stack.transcript.saw(caller.received())
+    stack.transcript.saw(asked.received())
     assert asked.refused_s < 5
     stack.settled()
 
@@ -237,7 +237,7 @@ def test_an_active_whose_packets_to_etcd_vanish_gives_way(stack):
 
         assert not alone.endswith("200")
         caller.check(unclear_max=1, refused_max=2)
-        stack.transcript.saw(caller.told())
+        stack.transcript.saw(caller.received())
 
 
 def test_lost_packets_are_no_reason_to_fail_over(stack):
@@ -254,7 +254,7 @@ def test_lost_packets_are_no_reason_to_fail_over(stack):
         stack.typed(f"{CHAOS} exec {neighbour} chaos heal")
 
     caller.check()
-    stack.transcript.saw(caller.told())
+    stack.transcript.saw(caller.received())
     assert stack.seen(stack.settled()).term == term
 
 

@@ -75,7 +75,7 @@ async def test_a_threads_daemon_joins_with_a_certificate(pki, guarded):
         ("a stranger's", "Tls handshake failed"),
     ],
 )
-async def test_a_daemon_without_a_certificate_is_told_why(
+async def test_a_daemon_without_a_certificate_learns_why(
     pki, guarded, tmp_path, caplog, shown, why
 ):
     """It does not join, and its log names each manager with the reason."""

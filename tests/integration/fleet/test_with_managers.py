@@ -86,7 +86,7 @@ async def test_commands_travel_both_ways(three, fleet):
         assert (answer.text, answer.term) == ("hello", 5)
 
 
-async def test_the_next_active_is_told_everything(three, fleet):
+async def test_the_next_active_is_reported_everything(three, fleet):
     """By a daemon that did nothing for it."""
     async with AsyncDaemon("web", "eu-1", three.hosts) as daemon:
         daemon.counter("requests").inc(3)

@@ -57,7 +57,7 @@ async def test_a_frozen_worker_is_dumped_killed_and_replaced(team):
 
 
 async def test_a_killed_guard_takes_its_worker_along(team):
-    """Without a pulse the lease runs out; nobody certified anything."""
+    """Without heartbeats the lease expires; there is no term record."""
     a, _ = await team.pair(profile="off")
     worker = a.worker
 

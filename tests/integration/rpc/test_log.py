@@ -56,7 +56,7 @@ async def test_only_what_was_asked_for(manager, three):
     stream.cancel()
 
 
-async def test_a_slow_reader_is_told_how_much_it_missed(manager, three):
+async def test_a_slow_reader_learns_how_much_it_missed(manager, three):
     """The manager neither waits for it nor grows."""
     log = three.promote("a", 5).log
     stream = manager.FollowLog(FollowLogRequest())

@@ -64,7 +64,7 @@ async def test_the_answer_and_nothing_else_on_stdout(mgrctl, three):
     assert await mgrctl("echo", "salve") == (0, "salve\n", "b\n")
 
 
-async def test_what_a_daemon_is_told_is_not_judged_here(mgrctl, three):
+async def test_what_a_daemon_is_reported_is_not_judged_here(mgrctl, three):
     """Options that mgrctl does not know are the daemon's."""
     active = three.promote("a", 5)
 

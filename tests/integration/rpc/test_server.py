@@ -176,7 +176,7 @@ async def test_a_port_that_is_taken_is_named(three):
         await Manager("d", Ledger()).start(three["a"].address)
 
 
-async def test_what_is_advertised_is_what_clients_are_told():
+async def test_what_is_advertised_is_what_clients_are_reported():
     """A port of 0 in the advertised address stands for the one that was bound."""
     manager = await Manager("d", Ledger()).start(grpc_advertise="mgr.example:0")
 

@@ -113,7 +113,7 @@ class Worker:
         return self.opened
 
     async def lead(self, *, span_s=SPAN_S):
-        """Win the office for it, as its guard would; its gate is open for ``span_s``."""
+        """Acquire leadership for it, as its guard would; its gate is open for ``span_s``."""
         self.lease = (await self.store.grant(60)).lease
         record = Leader(
             name=self.name,
@@ -156,7 +156,7 @@ class Worker:
         await self.store.commit([Put(key, encode_switch(Switch(enabled=on)))])
 
     async def release(self):
-        """Give the office back, as its guard would."""
+        """Release leadership, as its guard would."""
         guard = Created(self.keys.leader, self.term)
         await self.store.commit([Delete(self.keys.leader)], when=[guard])
 

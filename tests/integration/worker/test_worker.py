@@ -310,7 +310,7 @@ async def test_a_hand_over_finishes_what_runs_and_sends_the_rest_to_the_successo
     assert await worker.exited() == 0
 
 
-async def test_a_lone_worker_that_gave_back_its_office_does_not_linger(workers, folder):
+async def test_a_lone_worker_that_released_leadership_does_not_linger(workers, folder):
     """There is nobody to send anyone to."""
     worker = await active(workers, folder)
     worker.send(Drain(term=worker.term, budget_s=1.0))

@@ -114,13 +114,13 @@ def repeated(commands: int, words: list[str], *, move: bool = False) -> Run:
                 again = client.execute(
                     ["ticker", "count"], arguments, request_id=request_id, timeout_s=BOUND_S
                 )
-                told = again.text
+                received = again.text
             except MgrError as error:
-                told = error.reason
+                received = error.reason
                 nothing_ran = {each.reason for each in NOTHING_RAN}
-                assert told not in nothing_ran, f"it was told {told}, and it had run"
+                assert received not in nothing_ran, f"it was told {received}, and it had run"
         counted = lab.cluster.run("ticker", "counted", token=token, timeout_s=BOUND_S).text
-        assert counted == "1", f"counted {counted} times, the second time told {told}"
+        assert counted == "1", f"counted {counted} times, the second time told {received}"
         return {"counted": int(counted)}
 
     return run

@@ -294,7 +294,7 @@ class Lab(contextlib.ExitStack):
         """Every violation that can be seen while it all runs, each under a key that stays."""
         ticks = self.sink.ticks
         texts = (*self.recorder.violations, *self.followers.seen.violations, *self.left_behind)
-        late = {key: ticks.told(actor) for key, actor in ticks.late().items()}
+        late = {key: ticks.describe(actor) for key, actor in ticks.late().items()}
         return {**{text: text for text in texts}, **late}
 
     def lagging(self) -> list[str]:

@@ -28,7 +28,7 @@ class Findings:
     freezes: int = 0
     accepted: int = 0
     """Late writes that stand in the store, or that their writer was told stand there."""
-    told: dict[str, int] = field(default_factory=dict)
+    describe: dict[str, int] = field(default_factory=dict)
     """How often the writer was told what."""
 
 
@@ -89,12 +89,12 @@ async def freeze(store: Store, frozen: Frozen, runs: int) -> Findings:
         if number % 2:
             proof = [Created(keys.leader, successor)]
             await store.commit([Put(entry, f"by term {successor}")], when=proof)
-        told = frozen.wake()
+        describe = frozen.wake()
         record = await store.get(entry)
         stands = record is not None and record.value == f"by term {term}"
         found.freezes += 1
-        found.accepted += stands or told == WRITTEN
-        found.told[told] = found.told.get(told, 0) + 1
+        found.accepted += stands or describe == WRITTEN
+        found.describe[describe] = found.describe.get(describe, 0) + 1
         await store.commit([Delete(keys.leader)], when=[Created(keys.leader, successor)])
     return found
 

@@ -83,7 +83,7 @@ class Ticks:
         """Everybody who went on after a later term had begun to act, by term and name."""
         return {key: actor for key, actor in list(self.actors.items()) if actor.late}
 
-    def told(self, actor: Actor) -> str:
+    def describe(self, actor: Actor) -> str:
         """What a late actor did, in words."""
         begun_s = self.begun_s[actor.after]
         return (
@@ -94,7 +94,7 @@ class Ticks:
 
     def violations(self) -> list[str]:
         """All of it in words; none is the only good answer."""
-        return [self.told(actor) for actor in self.late().values()]
+        return [self.describe(actor) for actor in self.late().values()]
 
 
 class Sink:

@@ -23,14 +23,14 @@ class Probe(MgrModule):
 
     def __init__(self, *args):
         super().__init__(*args)
-        Probe.told, Probe.threads = [], []
+        Probe.received, Probe.threads = [], []
 
     def handle_command(self, _inbuf, _cmd):
         Probe.result = Probe.work(self)
         return 0, "", ""
 
     def notify(self, notify_type, notify_id):
-        Probe.told.append((notify_type, notify_id))
+        Probe.received.append((notify_type, notify_id))
         Probe.threads.append(threading.current_thread().name)
 
 

@@ -82,13 +82,13 @@ async def test_a_watched_entry_is_notified_whoever_changed_it(cluster, run):
     await run(lambda module: module.watch_store("job/"))
 
     await run(lambda module: module.set_store("job/1", "mine"))
-    await cluster.until(lambda: Probe.told == [("store", "job/1")])
+    await cluster.until(lambda: Probe.received == [("store", "job/1")])
     await cluster.put(cluster.keys.module_entry("probe", "other"), "x")
     await cluster.put(cluster.keys.module_entry("peer", "job/1"), "x")
     await cluster.put(cluster.keys.module_entry("probe", "job/2"), "theirs")
-    await cluster.until(lambda: len(Probe.told) == 2)
+    await cluster.until(lambda: len(Probe.received) == 2)
 
-    assert Probe.told[1] == ("store", "job/2")
+    assert Probe.received[1] == ("store", "job/2")
     assert set(Probe.threads) == {"probe-commands"}
 
 
@@ -99,7 +99,7 @@ async def test_a_removed_entry_is_notified(cluster, run):
 
     await run(lambda module: module.set_store("job", None))
 
-    await cluster.until(lambda: Probe.told == [("store", "job")])
+    await cluster.until(lambda: Probe.received == [("store", "job")])
 
 
 async def test_an_ended_watch_notifies_nothing(cluster, run):
@@ -115,8 +115,8 @@ async def test_an_ended_watch_notifies_nothing(cluster, run):
 
     await run(work)
 
-    await cluster.until(lambda: Probe.told)
-    assert Probe.told == [("store", "b")]
+    await cluster.until(lambda: Probe.received)
+    assert Probe.received == [("store", "b")]
 
 
 async def test_too_many_changes_are_merged_into_one_notification(cluster, run):
@@ -129,5 +129,5 @@ async def test_too_many_changes_are_merged_into_one_notification(cluster, run):
 
     await run(work)
 
-    await cluster.until(lambda: ("store", "") in Probe.told)
-    assert len(Probe.told) == 1
+    await cluster.until(lambda: ("store", "") in Probe.received)
+    assert len(Probe.received) == 1

@@ -27,7 +27,7 @@ async def test_a_background_answer_is_notified_by_its_tag(cluster, run):
     result = CommandResult()
 
     await run(lambda m: m.send_command(result, "rgw", "a", json.dumps({"prefix": "x"}), "tag-1"))
-    await cluster.until(lambda: ("command", "tag-1") in Probe.told)
+    await cluster.until(lambda: ("command", "tag-1") in Probe.received)
 
     assert result.wait() == (-errno.ENOENT, "data", "words")
 

@@ -39,7 +39,7 @@ async def test_a_background_command_is_completed_and_notified(cluster, run):
         return result.wait()[0], module.get_module_option("place")
 
     assert await run(work) == (0, "Oslo")
-    await cluster.until(lambda: ("command", "tag") in Probe.told)
+    await cluster.until(lambda: ("command", "tag") in Probe.received)
 
 
 async def test_a_command_may_be_waited_for_in_the_modules_own_command(run):
@@ -60,7 +60,7 @@ async def test_a_result_that_raises_disturbs_nobody(cluster, run):
 
     await run(lambda module: module.send_command(Odd(), "osd", "1", "{}", "odd"))
 
-    await cluster.until(lambda: ("command", "odd") in Probe.told)
+    await cluster.until(lambda: ("command", "odd") in Probe.received)
     assert await run(lambda module: module.get_term()) == cluster.term
 
 

@@ -268,24 +268,24 @@ async def test_a_module_is_notified_of_changed_options(active):
 
 async def test_a_module_is_notified_of_health_and_log_if_it_asked(active):
     """``NOTIFY_TYPES`` decides."""
-    told = []
+    received = []
     heard = threading.Event()
 
     def notify(_self, kind, notify_id):
-        told.append((kind, notify_id))
+        received.append((kind, notify_id))
         if notify_id["message"] == "line":
             heard.set()
 
     asks = module("asks", NOTIFY_TYPES=["clog"], notify=notify)
-    silent = module("silent", notify=lambda *_: told.append("wrong"))
+    silent = module("silent", notify=lambda *_: received.append("wrong"))
     found = [discovered_module("asks", asks), discovered_module("silent", silent)]
     async with active(*found, enabled=["asks", "silent"]) as cluster:
         cluster.role.log.add("line", name="mgr.a")
         await asyncio.to_thread(heard.wait, 5)
 
-    kind, entry = told[-1]
+    kind, entry = received[-1]
     assert (kind, entry["message"], entry["priority"]) == ("clog", "line", "[INF]")
-    assert "wrong" not in told
+    assert "wrong" not in received
 
 
 async def test_a_retry_of_a_mutating_command_gets_the_first_answer(active):

@@ -59,14 +59,14 @@ def test_all_behind_a_lone_dash_pair_are_keywords():
     assert [each.positional for each in again.arguments] == [True, False]
 
 
-def test_clients_are_told_booleans_and_texts():
+def test_clients_are_reported_booleans_and_texts():
     """The form of Ceph's get_command_descriptions: req and positional are booleans."""
-    told = Signature.parse(FULL).to_json()
+    received = Signature.parse(FULL).to_json()
 
-    assert told[:3] == ["osd", "pool", "set"]
-    assert told[5] == {"name": "val", "type": "CephInt", "range": "0|10", "req": False}
-    assert told[6]["n"] == "N"
-    assert told[7]["positional"] is False
+    assert received[:3] == ["osd", "pool", "set"]
+    assert received[5] == {"name": "val", "type": "CephInt", "range": "0|10", "req": False}
+    assert received[6]["n"] == "N"
+    assert received[7]["positional"] is False
 
 
 def test_the_usage_line_says_it_to_people():

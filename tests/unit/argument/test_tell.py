@@ -25,13 +25,13 @@ def test_it_says_whom_and_what(words, name, asked):
 
 
 @pytest.mark.parametrize("words", ["tell", "tell mgr", "tell rgw.a", "tell mgrx status"])
-def test_what_is_told_to_nobody_is_refused(words):
+def test_what_is_reported_to_nobody_is_refused(words):
     """Or what says nothing."""
     with pytest.raises(InvalidArgumentError, match="write"):
         resolve_target(words.split(), "a")
 
 
-def test_what_a_daemon_is_told_passes_through():
+def test_what_a_daemon_is_reported_passes_through():
     """Options among the words and typed arguments are the daemon's, not those of tell."""
     words = ("tell", "rgw.eu.1", "cache", "drop", "--force")
 
@@ -43,6 +43,6 @@ def test_what_a_daemon_is_told_passes_through():
 
 
 @pytest.mark.parametrize("words", ["mgr stat", "tell mgr.a mgr stat", "tell rgw.a", "tell rgw x"])
-def test_no_daemon_is_told(words):
+def test_no_daemon_is_reported(words):
     """A manager is, or nobody."""
     assert daemon_command_arguments(words.split(), {}) is None

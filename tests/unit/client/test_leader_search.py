@@ -73,7 +73,7 @@ def test_a_lower_term_counts_once_nobody_names_the_higher_one(search):
     assert (search.best.term, search.best.address) == (30, "b:1")
 
 
-async def test_each_change_is_told_also_to_a_lower_term(search):
+async def test_each_change_is_reported_also_to_a_lower_term(search):
     """A follower is never deaf."""
     changes = search.changes()
     search.receive("a", "a:1", active="a", term=900, address="a:1")

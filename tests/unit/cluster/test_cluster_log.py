@@ -84,7 +84,7 @@ async def test_a_reader_waits_for_what_it_wants():
     assert waiting.result().message == "alarm"
 
 
-async def test_a_slow_reader_loses_the_oldest_lines_and_is_told_how_many():
+async def test_a_slow_reader_loses_the_oldest_lines_and_learns_how_many():
     """It never makes the manager wait or grow."""
     kept = log()
     with kept.subscribe(queue_max=2) as slow, kept.subscribe() as other:

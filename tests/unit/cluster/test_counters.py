@@ -196,7 +196,7 @@ def test_labels_are_a_name_of_their_own():
     assert schema.slot_with_labels("g", "ops", [("zone", "us")]) is None
 
 
-def test_two_counters_that_cannot_be_told_apart_are_refused():
+def test_two_counters_that_cannot_be_distinguished_are_refused():
     """The second would hide the first."""
     with pytest.raises(ReportRefusedError, match=r"'g\.gauge' is declared twice"):
         Schema([GAUGE, AVERAGE, GAUGE])

@@ -210,7 +210,7 @@ def test_a_daemon_removed_while_it_is_awaited_is_awaited_no_longer(fleet):
     assert not fleet.forget("rgw.a")
 
 
-def test_what_a_daemon_says_of_itself_is_told_when_it_changed(fleet):
+def test_what_a_daemon_says_of_itself_is_reported_when_it_changed(fleet):
     """A fleet that comes back unchanged writes nothing."""
     changed = []
     fleet.expect({"rgw.a": member()})

@@ -200,7 +200,7 @@ async def test_an_id_is_good_for_one_command():
             await book.begin("r1", f"{DIGEST_FORM}2", idempotent=False)
 
 
-async def test_a_long_output_is_not_kept_and_the_retry_is_told_so():
+async def test_a_long_output_is_not_kept_and_the_retry_is_reported_so():
     """The command is not run again for the sake of its output."""
     async with leading() as term:
         book = journal(term)

@@ -57,7 +57,7 @@ def test_an_option_name_may_hold_slashes_and_dots():
     assert held.dump() == [StoredOption("mgr.a.b", "mgr/m/a.b/n", "1")]
 
 
-def test_a_removed_option_is_gone_at_once_and_is_told_of():
+def test_a_removed_option_is_gone_at_once_and_is_reported():
     """In Ceph it stays until the manager restarts."""
     held = values()
     assert held.load(stored({("mgr", "mgr/m/n"): "1", ("mgr", "mgr/m/s"): "x"})) == {

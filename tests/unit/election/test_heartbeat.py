@@ -117,12 +117,12 @@ def test_a_longer_window_is_used_only_once_it_is_written(beats):
 def test_a_shorter_window_is_written_only_when_no_deadline_of_the_longer_is_left(beats):
     """Standbys will count it from a heartbeat that was sent in the days of the longer."""
     long_s = beats.beat(10, every_s=0.8)
-    told_s = beats.deadline_s
+    reported_s = beats.deadline_s
     while beats.heartbeat.timeout_s == long_s:
         beats.beat(1, every_s=0.25)
 
-    assert beats.now_s + beats.heartbeat.timeout_s > told_s
-    assert beats.heartbeat.deadline_s(beats.now_s) >= told_s
+    assert beats.now_s + beats.heartbeat.timeout_s > reported_s
+    assert beats.heartbeat.deadline_s(beats.now_s) >= reported_s
 
 
 def test_a_rewriting_of_unknown_outcome_leaves_the_shorter_of_both_in_use(beats):

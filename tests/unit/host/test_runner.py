@@ -142,7 +142,7 @@ async def test_a_command_is_held_no_longer_than_its_caller_waits(host):
 
 
 async def test_a_module_past_the_load_limit_is_reported_until_it_is_there(host):
-    """It does not keep the manager headless, and it is not forgotten either."""
+    """The manager becomes active without it, and starts it later."""
     go = threading.Event()
     runner = host.run(lambda: go.wait() and Module())
 

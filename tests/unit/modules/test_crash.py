@@ -147,8 +147,8 @@ def test_crashes_are_counted_by_age(mgr_host, crash):
     assert mgr_host.run("crash stat").stdout == "2 crashes recorded\n1 older than 1 day old:\na"
     assert json.loads(mgr_host.run("crash json_report 24").stdout) == {"unknown": 1}
     # What Ceph's insights does with it.
-    _, _, told = crash.do_json_report(72)
-    assert json.loads(told) == {"unknown": 2}
+    _, _, received = crash.do_json_report(72)
+    assert json.loads(received) == {"unknown": 2}
     assert len(json.loads(crash.ls().stdout)) == 2
 
 

@@ -125,8 +125,8 @@ async def test_every_write_carries_the_proof_of_its_term(store, term):
 
 async def test_a_leader_that_slept_through_its_lease_writes_nothing(store, term, clock):
     """The old leader wakes, still sure of itself, and is stopped by the store."""
-    told = []
-    old = FencedStore(store, KEYS, term, on_fenced=told.append)
+    received = []
+    old = FencedStore(store, KEYS, term, on_fenced=received.append)
     await old.put(K, "from a")
 
     clock.advance(60)  # "a" is paused; its lease ends; "b" takes over
@@ -138,7 +138,7 @@ async def test_a_leader_that_slept_through_its_lease_writes_nothing(store, term,
         with pytest.raises(FencedError, match=f"term {term} is over"):
             await write
     assert (await store.get(K)).value == "from b"
-    assert len(told) == 1
+    assert len(received) == 1
 
 
 async def test_a_term_without_a_leader_key_is_over(store, fenced, clock):

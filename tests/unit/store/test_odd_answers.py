@@ -76,7 +76,7 @@ async def test_the_parts_of_a_revision_are_put_together(etcd, reader):
     assert [record.key for record in changed.put] == ["/p/a", "/p/b", "/p/c"]
 
 
-async def test_what_is_known_is_not_told_again(etcd, reader):
+async def test_what_is_known_is_not_reported_again(etcd, reader):
     """A stream begins at the position, so it repeats the last revision."""
     etcd.say.put_nowait(put("/p/old", 10))
     etcd.say.put_nowait(put("/p/new", 11))

@@ -162,14 +162,14 @@ async def test_other_keys_do_not_wait_for_an_unsettled_one(fenced, late, store):
 
 async def test_a_barrier_of_another_write_is_no_conflict_and_no_lost_term(fenced, late, store):
     """A write that is refused because ``order`` moved is sent again, with its condition."""
-    told = []
-    fenced._on_fenced = told.append
+    received = []
+    fenced._on_fenced = received.append
     await store.commit([Put(KEYS.order, "moved")])
 
     await fenced.commit([Put(K, "1")], [Created(K, ABSENT)])
 
     assert (await store.get(K)).value == "1"
-    assert (told, late.sent) == ([], 2)
+    assert (received, late.sent) == ([], 2)
 
 
 async def test_a_barrier_that_arrives_late_does_no_harm(fenced, late, store):
@@ -211,7 +211,7 @@ async def test_a_new_term_begins_with_the_order_of_the_old_one(fenced, late, sto
 
 
 @pytest.mark.parametrize("lost", [Way.LOST_BEFORE, Way.LOST_AFTER])
-async def test_what_became_of_a_write_of_a_term_that_is_over_is_told_where_it_shows(
+async def test_what_became_of_a_write_of_a_term_that_is_over_is_reported_where_it_shows(
     fenced, late, store, term, lost
 ):
     """An unchanged record proves "not done"; what stands as asked proves "done"."""

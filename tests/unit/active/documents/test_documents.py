@@ -20,11 +20,11 @@ class Reader(MgrModule):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.told = []
+        self.received = []
         self.busy, self.goes_on = threading.Event(), threading.Event()
 
     def notify(self, notify_type, notify_id):
-        self.told.append((notify_type, notify_id))
+        self.received.append((notify_type, notify_id))
 
     def handle_command(self, _inbuf, _cmd):
         self.busy.set()
@@ -43,9 +43,9 @@ async def test_a_module_is_notified_of_the_version_and_reads_the_map(alone):
     """What it reads is at least as new as what it was told."""
     version = await alone.role.maps.set("racks", '{"a": 1}')
     await alone.role.maps.set("other", "{}")
-    await alone.until(lambda: alone.module.told)
+    await alone.until(lambda: alone.module.received)
 
-    assert alone.module.told == [("racks", version)]
+    assert alone.module.received == [("racks", version)]
     assert alone.module.get("racks") == {"a": 1}
     assert alone.module.get("racks") is alone.module.get("racks")
     assert alone.module.get_map("racks") == (version, {"a": 1})
@@ -59,11 +59,11 @@ async def test_a_busy_module_is_notified_of_the_last_version_only(alone):
         version = await alone.role.maps.set("racks", f'{{"n": {number}}}')
     alone.module.goes_on.set()
     await asked
-    await alone.until(lambda: alone.module.told)
+    await alone.until(lambda: alone.module.received)
     await alone.role.maps.remove("racks")
-    await alone.until(lambda: len(alone.module.told) == 2)
+    await alone.until(lambda: len(alone.module.received) == 2)
 
-    assert alone.module.told == [("racks", version), ("racks", 0)]
+    assert alone.module.received == [("racks", version), ("racks", 0)]
     assert alone.module.get("racks") is None
 
 

@@ -47,8 +47,14 @@ class FakeStream:
 def join(fleet, ident="a", **more):
     """A daemon that has reported once; the daemon and its stream."""
     line = FakeStream()
-    told = {"kind": "rgw", "id": ident, "host": "h1", "version": "1.2", "incarnation": "i"} | more
-    daemon = fleet.open(OpenRequest(**told), line)
+    received = {
+        "kind": "rgw",
+        "id": ident,
+        "host": "h1",
+        "version": "1.2",
+        "incarnation": "i",
+    } | more
+    daemon = fleet.open(OpenRequest(**received), line)
     declare(fleet, daemon, line, b"c", COUNTERS)
     fleet.report(daemon, line, [3.0, 1024.0, 1.5, 2.0, 9.0, 1.0, 4.0, 7.5])
     return daemon, line

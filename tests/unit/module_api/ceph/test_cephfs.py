@@ -48,23 +48,23 @@ def client():
 @pytest.fixture
 def bindings(monkeypatch, tmp_path):
     """Ceph's bindings, as far as a connection needs them; what they were told."""
-    told = []
+    received = []
 
     class Handle:
         def __init__(self, **given):
-            told.append("made")
+            received.append("made")
 
         def init(self):
-            told.append("init")
+            received.append("init")
 
         def connect(self):
-            told.append("connect")
+            received.append("connect")
 
         def mount(self, filesystem_name):
-            told.append(filesystem_name)
+            received.append(filesystem_name)
 
         def shutdown(self):
-            told.append("shutdown")
+            received.append("shutdown")
 
     for name, kind in (("rados", "Rados"), ("cephfs", "LibCephFS")):
         module = types.ModuleType(name)
@@ -73,7 +73,7 @@ def bindings(monkeypatch, tmp_path):
     configuration = tmp_path / "ceph.conf"
     configuration.touch()
     monkeypatch.setenv("CEPH_CONF", str(configuration))
-    return told
+    return received
 
 
 def test_an_unknown_file_system_is_refused(client):

@@ -1,4 +1,4 @@
-"""The pulse between real processes, over a real etcd."""
+"""The leader heartbeat between real processes, over a real etcd."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_manager_whose_host_froze_is_deposed_and_wakes_as_a_stranger(tea
     assert await team.leader() == "b"
 
 
-async def test_a_killed_guard_is_missed_by_its_pulse(team):
+async def test_a_killed_guard_is_missed_by_its_heartbeat(team):
     """Its worker dies with it, and nobody waits for the lease."""
     a, _ = await team.pair(**FAST)
     await asyncio.sleep(0.5)
@@ -49,7 +49,7 @@ async def test_a_killed_guard_is_missed_by_its_pulse(team):
     assert (await team.term_record()).reason in {"deposed", "leading"}
 
 
-async def test_the_pulse_beats_and_its_window_stands_in_the_record(team):
+async def test_heartbeats_are_written_and_their_timeout_stands_in_the_record(team):
     """What others count by is what the leader wrote, and it moves."""
     await team.pair(profile="default", lease_ttl_s=LEASE_S, watchdog_s=2)
     leader = await team.read(team.keys.leader, Leader)
@@ -82,5 +82,5 @@ async def test_etcds_that_die_one_after_another_change_nobody(team_of_three, etc
 
 
 async def moved(team, before):
-    """Whether there was a pulse since."""
+    """Whether a heartbeat was written since."""
     return (await team.store.get(team.keys.heartbeat)).mod_revision > before.mod_revision
