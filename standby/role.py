@@ -70,7 +70,8 @@ class StandbyRole:
             if leader is not None and leader.name != manager.id:
                 break
         manager.abandoned_instances.subscribe(self.reconcile)
-        manager.mirror.subscribe(manager.keys.modules, self.reconcile)
+        for prefix in (manager.keys.modules, manager.keys.quarantines, manager.keys.module_deaths):
+            manager.mirror.subscribe(prefix, self.reconcile)
         manager.config.subscribe(self.reconcile)
         self.reconcile()
 
@@ -163,7 +164,10 @@ class StandbyRole:
         return [
             found
             for name in enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
-            if (found := manager.catalogue.get(name)) and found.standby and found.can_run
+            if (found := manager.catalogue.get(name))
+            and found.standby
+            and found.can_run
+            and not manager.held_back(name)
         ]
 
     def _launch(self, found: DiscoveredModule) -> None:

@@ -34,6 +34,7 @@ from mgr.active.modules.modules import (
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote
 from mgr.active.modules.service_addresses import ServiceAddresses
+from mgr.active.modules.worker_crashes import WorkerCrashCollector
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
@@ -150,6 +151,7 @@ class ActiveRole:
             self._health.run,
             self._health.expire_restored,
             self._checks.watch_store,
+            WorkerCrashCollector(manager, self._fenced, self._crashes.post).collect,
             self._fleet_store.watch,
             self._fleet_store.write,
             self._fleet_store.send_report_config,
@@ -173,7 +175,8 @@ class ActiveRole:
         """
         mirror, keys = self._manager.mirror, self._manager.keys
         self._modules.on_crash(self._crashes.report)
-        mirror.subscribe(keys.modules, self._modules.reconcile)
+        for prefix in (keys.modules, keys.quarantines, keys.module_deaths):
+            mirror.subscribe(prefix, self._modules.reconcile)
         self._manager.config.subscribe(self._modules.notify_config)
         self._checks.follow()
         mirror.subscribe(keys.down, self._resign_if_set_down)

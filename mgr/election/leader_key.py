@@ -8,6 +8,7 @@ not.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -250,13 +251,20 @@ class LeaderKey:
         )
 
     async def release(
-        self, reason: Reason, *, left_s: float | None, timeout_s: float, why: str = ""
+        self,
+        reason: Reason,
+        *,
+        left_s: float | None,
+        timeout_s: float,
+        why: str = "",
+        along: Sequence[Operation] = (),
     ) -> bool:
         """Delete the leader key and write how the term ended, in one transaction.
 
         To be called when nothing of *this* term acts any more. ``left_s`` is how long earlier
         terms may still act, in seconds; None, for a term that never opened its record, leaves
-        their record unchanged. ``why`` is a text for operators.
+        their record unchanged. ``why`` is a text for operators; ``along`` is done in the
+        same transaction.
 
         Returns False if the key was not held any more: lost, or released by an earlier attempt
         whose answer was lost. Both results are final.
@@ -265,7 +273,7 @@ class LeaderKey:
             StoreUnavailableError: The outcome is unknown; call again.
 
         """
-        operations: list[Operation] = [Delete(self._keys.leader)]
+        operations: list[Operation] = [Delete(self._keys.leader), *along]
         if left_s is not None:
             ended = TermRecord(
                 term=self.term,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,7 @@ from mgr.guard.state import GuardContext, Leadership, State
 from mgr.guard.worker_supervisor import WorkerSupervisor
 from mgr.link import Drain, ExtendDeadline, LeadershipReleased, Promote
 from mgr.retry_log import RetryLog
+from mgr.store.api import Operation
 
 RETRY_S: Final = 0.05
 """Pause after the first request without an answer; it doubles up to ``RETRY_S_MAX``."""
@@ -52,6 +53,8 @@ class ActionRunner:
     eligibility: Eligibility
     supervisor: WorkerSupervisor
     presence: Callable[[], Presence]
+    along: Callable[[], Sequence[Operation]] = tuple
+    """What the release of leadership after the death of a worker writes in its transaction."""
 
     async def run(self, action: Action) -> Event | None:
         """Run ``action``; return the event that follows, or None if that is raised elsewhere."""
@@ -212,7 +215,11 @@ class ActionRunner:
                 left_s = max(left_s or 0.0, self._window_s(leadership))
             try:
                 await leadership.key.release(
-                    reason, left_s=left_s, timeout_s=self._request_s, why=why
+                    reason,
+                    left_s=left_s,
+                    timeout_s=self._request_s,
+                    why=why,
+                    along=() if self.supervisor.worker is not None else self.along(),
                 )
             except StoreError as error:
                 if self.state.requests.stopping and now_s > give_up_s:

@@ -23,6 +23,7 @@ from mgr.guard.heartbeat import LeaderHeartbeat
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.leader_monitor import LeaderMonitor
 from mgr.guard.notify_systemd import Notifier
+from mgr.guard.post_mortem import PostMortem
 from mgr.guard.presence import PresenceKey, PresenceUpdater, RecordBuilder
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import GuardContext, Leadership, State
@@ -87,6 +88,8 @@ class Guard:
         )
         self._start_s = settings.module_load_s + START_SLACK_S
         self._supervisor = self._make_supervisor(start_worker)
+        self.post_mortem = PostMortem(context)
+        self._supervisor.examine = self.post_mortem.examine
         records = RecordBuilder(context, self._state, self._session, self._supervisor)
         self._presence_updater = PresenceUpdater(
             records, self._presence_key, self._state, self._on_event
@@ -110,6 +113,7 @@ class Guard:
             self._eligibility,
             self._supervisor,
             records.presence,
+            self.post_mortem.operations,
         )
         self._action_task: asyncio.Task[None] | None = None
         self._restores = 0
@@ -178,6 +182,7 @@ class Guard:
                     self._check_eligibility(),
                     self._watch_worker(),
                     self._notify_watchdog(),
+                    self.post_mortem.run(),
                 )
             ]
             self._start_action(Action.JOIN)

@@ -20,7 +20,7 @@ from the guard
                        was no limit before.
 ``sweep``              kill what the worker started, not the worker. Answered by ``swept``, or by
                        ``unswept`` if something is still there after 0.3 s.
-``dump``               let the worker write the stacks of its threads to its log.
+``dump``               let the worker write down the stacks of its threads.
 ``kill``               kill everything.
 to the guard
 ``pid <pid>``          the worker was started; ``untimed`` follows if the kernel has no timers.

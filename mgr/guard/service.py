@@ -57,7 +57,9 @@ async def _serve(
     def start_worker(incarnation: str, listener: WorkerListener) -> WorkerProcess:
         spawned = waiting.pop() if waiting else spawn(worker)
         seen = store.identity.seen
-        return WorkerProcess(spawned, init(incarnation=incarnation, store=seen), listener)
+        held_back = guard.post_mortem.unstored_quarantines()
+        message = init(incarnation=incarnation, store=seen, held_back=held_back)
+        return WorkerProcess(spawned, message, listener)
 
     me = ProcessIdentity.of_this_process(version)
     guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())

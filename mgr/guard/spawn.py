@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mgr.worker_trace import WorkerTrace
+
 REAPER: Final = str(Path(__file__).with_name("reaper.py"))
 """Run as a file and without ``site``, so that it starts in hundredths of a second."""
 TERMINATE_S: Final = 5.0
@@ -27,17 +29,21 @@ class SpawnedWorker(NamedTuple):
         reaper: The process between guard and worker (``mgr.guard.reaper``).
         control: Socket to the reaper, one packet per message.
         link: Socket to the worker, which waits for the message ``Init``.
+        trace: Memory in which the worker records what its modules do; None if there is none.
 
     """
 
     reaper: subprocess.Popen[bytes]
     control: socket.socket
     link: socket.socket
+    trace: WorkerTrace | None = None
 
     def terminate(self) -> None:
         """End the worker and its reaper, which were not used."""
         self.control.close()
         self.link.close()
+        if self.trace is not None:
+            self.trace.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.reaper.wait(TERMINATE_S)
         self.reaper.kill()
@@ -45,12 +51,16 @@ class SpawnedWorker(NamedTuple):
 
 
 def spawn(command: Sequence[str]) -> SpawnedWorker:
-    """Start ``command`` with ``--link-fd N``, as a child of its own reaper.
+    """Start ``command`` with ``--link-fd N --trace-fd N``, as a child of its own reaper.
 
     Raises:
         OSError: It could not be started.
 
     """
+    try:
+        trace = WorkerTrace()
+    except OSError:
+        trace = None
     ours, theirs = socket.socketpair()
     control, far_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -59,16 +69,19 @@ def spawn(command: Sequence[str]) -> SpawnedWorker:
             [
                 *(sys.executable, "-I", "-S", REAPER, str(number)),
                 *(*command, "--link-fd", str(theirs.fileno())),
+                *(() if trace is None else ("--trace-fd", str(trace.fd))),
             ],
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(), number),
+            pass_fds=(theirs.fileno(), number, *(() if trace is None else (trace.fd,))),
             process_group=0,
         )
     except BaseException:
         ours.close()
         control.close()
+        if trace is not None:
+            trace.close()
         raise
     finally:
         theirs.close()
         far_control.close()
-    return SpawnedWorker(reaper, control, ours)
+    return SpawnedWorker(reaper, control, ours, trace)

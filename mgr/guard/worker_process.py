@@ -11,10 +11,13 @@ from typing import Final
 
 import msgspec
 
+from mgr.guard.attribution import FATAL
+from mgr.guard.kernel_facts import oom_kills, thread_times, times_since
 from mgr.guard.reaper import CLEAN_SCANS, PACKET_BYTES_MAX, descendants
 from mgr.guard.spawn import SpawnedWorker
-from mgr.guard.worker_supervisor import DEADLINE, WorkerListener
+from mgr.guard.worker_supervisor import DEADLINE, Evidence, WorkerListener
 from mgr.link import LINE_BYTES_MAX, Init, Message, encode, from_worker
+from mgr.worker_trace import stacks_text
 
 RECEIVE_BYTES: Final = 1 << 16
 OUTBOX_BYTES_MAX: Final = 1 << 20
@@ -25,6 +28,8 @@ KILL_S: Final = 0.5
 ORPHANS_EVERY_S: Final = 0.002
 ORPHANS_EVERY_S_MAX: Final = 0.5
 """Pauses between two scans for processes that a killed reaper left; each doubles the one before."""
+LOG_STACKS_AFTER_S: Final = 0.1
+"""How long after a dump of stacks was requested it is copied to the log."""
 COLLECT_EVERY_S: Final = 0.01
 """Pause between two checks whether a reaper that has reported the end has exited itself."""
 
@@ -47,7 +52,11 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._inbox = b""
         self._outbox = bytearray()
-        self._reaper, self._control, self._link = spawned
+        self._reaper, self._control, self._link, self._trace = spawned
+        self._stacks_to_log = False
+        self._times_at_dump: dict[int, int] = {}
+        self._busy: dict[int, int] = {}
+        self._oom_kills = oom_kills()
         self._unrelated_pids = descendants(os.getpid()) - {
             self._reaper.pid,
             *descendants(self._reaper.pid),
@@ -71,8 +80,18 @@ class WorkerProcess:
         self._flush_outbox()
 
     def dump_stacks(self) -> None:
-        """Let the worker dump every thread's stack to its log, even if its interpreter is stuck."""
+        """Dump every thread's stack to the log, even if the worker's interpreter is stuck."""
+        if self._trace is not None:
+            self._trace.forget_stacks()
+        self._times_at_dump = thread_times(self.pid)
+        self._stacks_to_log = True
         self._send_to_reaper("dump")
+        self._loop.call_later(LOG_STACKS_AFTER_S, self._log_stacks)
+
+    def evidence(self) -> Evidence:
+        """Return what it left for whoever examines its death."""
+        content = self._trace.read() if self._trace is not None else b""
+        return Evidence(content, self._busy, oom_kills() > self._oom_kills)
 
     def set_kill_timer(self, deadline_s: float | None) -> None:
         """Let the reaper kill the worker, with all it started, at ``deadline_s``; None: never."""
@@ -92,6 +111,8 @@ class WorkerProcess:
     def kill(self) -> None:
         """Kill the worker with everything it started; ``on_exit`` follows, unless it is gone."""
         if self._control.fileno() >= 0 and self._escalation is None:
+            if self._times_at_dump:
+                self._busy = times_since(self._times_at_dump, thread_times(self.pid))
             self._send_to_reaper("kill")
             self._escalation = self._loop.call_later(KILL_S, self._reaper.kill)
 
@@ -168,7 +189,19 @@ class WorkerProcess:
         self._on_swept(nothing_left=True)
         # Before waiting for the reaper's own exit: the release of the leader key depends on this.
         self._listener.on_exit(how)
+        if self._trace is not None:
+            self._stacks_to_log |= FATAL in stacks_text(self._trace.read())
+            self._log_stacks()
+            self._trace.close()
         self._collect_reaper()
+
+    def _log_stacks(self) -> None:
+        """Write the stacks that were dumped to the log, once."""
+        if not self._stacks_to_log or self._trace is None:
+            return
+        if text := stacks_text(self._trace.read()):
+            self._stacks_to_log = False
+            log.warning("stacks of the worker: %s", f"\n{text}")
 
     def _collect_reaper(self) -> None:
         if self._reaper.poll() is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from mgr.clock import Clock
+from mgr.guard.attribution import WATCHDOG
 from mgr.guard.crash_backoff import CrashLoopBackoff
 from mgr.guard.watchdog import CHECKS_PER_LIMIT, Verdict, Watchdog
 from mgr.guard.worker_health import WorkerHealth
@@ -49,6 +50,21 @@ class WorkerListener(Protocol):
         ...
 
 
+class Evidence(NamedTuple):
+    """What a worker left for whoever examines its death.
+
+    Attributes:
+        trace: See ``mgr.worker_trace``; empty if there is none.
+        busy: What each of its threads used of the processor while it was silent, in nanoseconds.
+        out_of_memory: Since it started, the kernel killed some process for want of memory.
+
+    """
+
+    trace: bytes = b""
+    busy: Mapping[int, int] = {}
+    out_of_memory: bool = False
+
+
 class WorkerHandle(Protocol):
     """A worker that was started. No method raises; only ``sweep`` waits."""
 
@@ -67,7 +83,11 @@ class WorkerHandle(Protocol):
         ...
 
     def dump_stacks(self) -> None:
-        """Let the worker dump every thread's stack to its log."""
+        """Dump every thread's stack to the log."""
+        ...
+
+    def evidence(self) -> Evidence:
+        """Return what the worker left for whoever examines its death."""
         ...
 
     def set_kill_timer(self, deadline_s: float | None) -> None:
@@ -85,6 +105,14 @@ class WorkerHandle(Protocol):
 
 StartWorker = Callable[[str, WorkerListener], WorkerHandle]
 """Starts a worker of the given incarnation. Raises ``OSError`` if the system refuses."""
+
+
+class Examine(Protocol):
+    """Examines how a worker ended."""
+
+    def __call__(self, how: str, evidence: Evidence, /, *, asked: bool) -> Mapping[str, str]:
+        """Take it in; ``asked``: it was to end. Returns what the log should name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +168,8 @@ class WorkerSupervisor:
         self._on_message = on_message
         self._on_exit = on_exit
         self._on_time_limit_set = on_time_limit_set
+        self.examine: Examine = _examine_nothing
+        """Told how each worker ended; its answer goes to the log."""
         self._backoff = CrashLoopBackoff()
         self._watchdog = Watchdog(timeouts.start_s, clock.now())
         self._started_s = clock.now()
@@ -221,10 +251,22 @@ class WorkerSupervisor:
         self._on_exit()
         if not self._stop_requested:
             self._backoff.record_crash(self._clock.now() - self._started_s)
+        found = self._examine_end(worker, how)
         level = logging.INFO if self._stop_requested else logging.ERROR
         if self.killed_by_timer:
             level = logging.WARNING
-        log.log(level, "worker exited", extra={"pid": worker and worker.pid, "how": how})
+        log.log(level, "worker exited", extra={"pid": worker and worker.pid, "how": how, **found})
+
+    def _examine_end(self, worker: WorkerHandle | None, how: str) -> Mapping[str, str]:
+        if worker is None:
+            return {}
+        if self.killed_by_watchdog:
+            how = WATCHDOG
+        try:
+            return self.examine(how, worker.evidence(), asked=self._stop_requested)
+        except Exception:  # what a dead worker left must not end its guard
+            log.exception("end of the worker not examined")
+            return {}
 
     async def watch(self) -> None:
         """Check the worker's heartbeats periodically, kill a silent worker; never returns."""
@@ -261,3 +303,7 @@ class WorkerSupervisor:
         except OSError:
             log.exception("worker could not be started")
             self._backoff.record_crash(0.0)
+
+
+def _examine_nothing(_how: str, _evidence: Evidence, *, asked: bool) -> Mapping[str, str]:  # noqa: ARG001 - see Examine
+    return {}

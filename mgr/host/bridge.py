@@ -223,6 +223,11 @@ def forbid_exit() -> None:
     os._exit = exit_if_ours
 
 
+def thread_ids() -> tuple[int, int]:
+    """Return what Python and what the kernel call the present thread."""
+    return threading.get_ident(), threading.get_native_id()
+
+
 def thread_name(module: str, purpose: str) -> str:
     """Return ``<module>-<purpose>``; a long module name is cut, so that the purpose is readable."""
     room = THREAD_NAME_MAX - len(purpose) - 1

@@ -105,6 +105,11 @@ def ignore_crash(_crash: Crash) -> None:
     """Drop a crash. For standbys, which may not write reports."""
 
 
+def error_text(error: BaseException) -> str:
+    """What ``error`` says; its type, if that is nothing."""
+    return str(error) or type(error).__name__
+
+
 def _os_release() -> dict[str, str]:
     try:
         return platform.freedesktop_os_release()

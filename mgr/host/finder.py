@@ -19,7 +19,7 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,13 @@ from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.effects import Classification, classify, declared_effects
+from mgr.host.steps import record
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.store.keys import NAME
+from mgr.worker_trace import StepKind
 
 ENTRY_POINTS: Final = "mgr.modules"
 FILE: Final = "module.py"
@@ -131,18 +133,28 @@ class InvalidModuleError(Exception):
 
 
 async def find_modules(
-    module_path: Sequence[str], *, skip: Sequence[str] = (), limit_s: float
+    module_path: Sequence[str],
+    *,
+    skip: Sequence[str] = (),
+    limit_s: float,
+    held_back: Callable[[str], str] = lambda _name: "",
 ) -> Catalogue:
     """Find and import every module, one after the other, on other threads than the loop's.
 
     Bundled modules named in ``skip`` are left out; ``all`` leaves out all of them. If an import
     takes longer than ``limit_s``, the module is recorded with that error and the next one is
-    imported; the thread of the slow import is left running.
+    imported; the thread of the slow import is left running. A module for which ``held_back``
+    returns a reason is recorded with that error and not imported.
     """
     found: dict[str, DiscoveredModule] = {}
     for location in await run_in_thread(
         "find-modules", lambda: list(module_locations(module_path, skip))
     ):
+        if why := held_back(location.name):
+            log.error("module held back", extra={"module_name": location.name, "why": why})
+            one = DiscoveredModule(name=location.name, place=location.place, error=why)
+            found[location.name] = one
+            continue
         loading = run_in_thread("import-modules", partial(load, location))
         try:
             async with asyncio.timeout(limit_s):
@@ -183,9 +195,10 @@ def load(location: ModuleLocation) -> DiscoveredModule:
             error += f"; mgrd --bundled-skip {location.name} leaves out ours"
         return replace(found, error=error)
     try:
-        package = importlib.import_module(location.package)
-        active, standby = _classes(package, location)
-        return with_declarations(found, active, standby)
+        with record(StepKind.IMPORT, found.name):
+            package = importlib.import_module(location.package)
+            active, standby = _classes(package, location)
+            return with_declarations(found, active, standby)
     except InvalidModuleError as error:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included

@@ -67,6 +67,8 @@ class ReloadFollower:
 
     async def _follow(self, name: str, digest: str) -> bool:
         manager = self._manager
+        if manager.held_back(name):
+            return False
         found, known = await reload_in_thread(manager.settings, name), manager.catalogue.get(name)
         reloaded = found.loaded
         if not reloaded and known is not None:

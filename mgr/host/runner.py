@@ -23,10 +23,12 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.host.bridge import Bridge, run_in_thread, thread_name
-from mgr.host.crash import Crash, CrashHandler, CrashOrigin, ignore_crash
+from mgr.host.crash import Crash, CrashHandler, CrashOrigin, error_text, ignore_crash
 from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
 from mgr.host.notifications import NotificationQueue, NotifyId
+from mgr.host.steps import record, recorded
 from mgr.waiting import Broadcast, wait
+from mgr.worker_trace import StepKind
 
 CLOG: Final = "clog"
 """Kind of the cluster log's notifications, which crash reports list separately."""
@@ -208,7 +210,8 @@ class ModuleRunner:
                     "passed: the command did not run"
                 )
             try:
-                return handle(inbuf, arguments)
+                with record(StepKind.COMMAND, name, command.prefix):
+                    return handle(inbuf, arguments)
             except (*NOTHING_RAN, SystemExit, StopIteration) as error:
                 # The command has begun. These types mean that nothing ran: passed on unchanged,
                 # they would make the client retry, and the command would run twice.
@@ -260,7 +263,8 @@ class ModuleRunner:
                 # First wait for the thread, then empty the queue: so everything that arrives while
                 # the thread is busy becomes one batch.
                 await self._queued_calls_done()
-                deliver = partial(_deliver_batch, self.instance, *self._notifications.take())
+                batch = partial(_deliver_batch, self.instance, *self._notifications.take())
+                deliver = recorded(StepKind.NOTIFY, self.name, batch)
                 for origin, error in await self._bridge.to_module(deliver, ignore_limit=True):
                     self._report_crash(origin, error)
         self._delivery = None
@@ -335,13 +339,14 @@ class ModuleRunner:
         # The next instance does not know which prefixes this one watched; it watches its own.
         self._watched_prefixes.clear()
         bridge = self._bridge
-        self._constructing = self._track(bridge.to_module(lambda: self._construct(bridge)))
+        construct = recorded(StepKind.CONSTRUCT, self.name, partial(self._construct, bridge))
+        self._constructing = self._track(bridge.to_module(construct))
         try:
             self.instance = await asyncio.shield(self._constructing)
         except Exception as error:  # the module's code
             log.exception("module constructor raised", extra={"module_name": self.name})
             self._report_crash(CrashOrigin.CONSTRUCTOR, error)
-            self.error = _error_text(error)
+            self.error = error_text(error)
             self._handle_event(Event.CONSTRUCTOR_RAISED)
         else:
             self._handle_event(Event.CONSTRUCTED)
@@ -349,13 +354,14 @@ class ModuleRunner:
     async def _serve(self) -> None:
         if self.instance is None:
             raise AssertionError("SERVE comes after CONSTRUCTED")
-        self._serving = self._track(self._bridge.start_serving(self.instance.serve))
+        serve = recorded(StepKind.SERVE, self.name, self.instance.serve)
+        self._serving = self._track(self._bridge.start_serving(serve))
         try:
             await asyncio.shield(self._serving)
         except Exception as error:  # the module's code
             log.exception("module serve() raised", extra={"module_name": self.name})
             self._report_crash(CrashOrigin.SERVE, error)
-            self.error = _error_text(error)
+            self.error = error_text(error)
             self._handle_event(Event.SERVE_RAISED)
 
     async def _pause(self) -> None:
@@ -414,7 +420,8 @@ class ModuleRunner:
         # A lambda, so that the attribute is looked up on that thread: if the class has no
         # shutdown(), the AttributeError ends in the future.
         name = thread_name(self.name, "stop")
-        return self._track(run_in_thread(name, lambda: instance.shutdown(), module=self.name))  # noqa: PLW0108
+        call = recorded(StepKind.SHUTDOWN, self.name, lambda: instance.shutdown())  # noqa: PLW0108
+        return self._track(run_in_thread(name, call, module=self.name))
 
     def _stop_when_constructed(self, constructing: asyncio.Future[ModuleInstance]) -> None:
         """Ask an instance that is constructed too late to stop, and track it until it has."""
@@ -489,7 +496,3 @@ def _result_of(constructing: asyncio.Future[ModuleInstance]) -> ModuleInstance |
     if constructing.cancelled() or constructing.exception() is not None:
         return None
     return constructing.result()
-
-
-def _error_text(error: BaseException) -> str:
-    return str(error) or type(error).__name__

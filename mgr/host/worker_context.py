@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mgr.clock import Clock
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
+from mgr.config.worker_deaths import all_held_back, held_back
 from mgr.errors import InvalidArgumentError
 from mgr.host.abandoned import AbandonedInstances
 from mgr.host.cluster_view import ClusterView
@@ -30,6 +31,7 @@ class WorkerContext:
         config: The stored options; ``follow_config`` keeps them up to date.
         identity: Which etcd cluster this is, and which endpoints belong to another one.
         incarnation: Unique id of this worker.
+        unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
 
     """
@@ -44,6 +46,7 @@ class WorkerContext:
     config: ConfigValues
     view: ClusterView
     metrics: Metrics
+    unstored_quarantines: Mapping[str, str] = field(default_factory=dict)
     abandoned_instances: AbandonedInstances = field(default_factory=AbandonedInstances)
     identity: StoreIdentity = field(default_factory=StoreIdentity)
 
@@ -51,6 +54,15 @@ class WorkerContext:
     def id(self) -> str:
         """The name of this manager: the ``x`` of ``mgr.x``."""
         return self.settings.id
+
+    def held_back(self, module: str) -> str:
+        """Why ``module`` is quarantined; empty if it is not. From any thread."""
+        stored = held_back(self.mirror, self.keys, module)
+        return stored or self.unstored_quarantines.get(module, "")
+
+    def all_held_back(self) -> dict[str, str]:
+        """Every module that is quarantined, and why."""
+        return {**self.unstored_quarantines, **all_held_back(self.mirror, self.keys)}
 
     def register_module(self, found: DiscoveredModule) -> None:
         """Add ``found`` and its options, replacing the module of that name. On the loop only."""

@@ -107,6 +107,33 @@ class Keys:
         return f"{self.modules}{name}"
 
     @property
+    def quarantines(self) -> str:
+        """Prefix of the modules that are held back."""
+        return f"{self.root}quarantine/"
+
+    def quarantine(self, module: str) -> str:
+        """Why one module is held back; it is not while there is no such key."""
+        return f"{self.quarantines}{module}"
+
+    @property
+    def module_deaths(self) -> str:
+        """Prefix of the deaths of workers that modules caused."""
+        return f"{self.root}module_deaths/"
+
+    def deaths_of(self, module: str) -> str:
+        """Prefix of the deaths that one module caused."""
+        return f"{self.module_deaths}{module}/"
+
+    @property
+    def worker_crashes(self) -> str:
+        """Prefix of reports of workers that died, until an active has posted them."""
+        return f"{self.root}worker_crashes/"
+
+    def crashes_of(self, manager: str) -> str:
+        """Prefix of the reports that one manager wrote."""
+        return f"{self.worker_crashes}{manager}/"
+
+    @property
     def reloads(self) -> str:
         """Prefix of the records of reloaded modules."""
         return f"{self.root}reloads/"

@@ -20,6 +20,7 @@ import msgspec
 from mgr import logs
 from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, MgrError
+from mgr.host import steps
 from mgr.host.bridge import forbid_exit, run_in_thread, track_module_threads
 from mgr.link import Init, StartFailed, from_guard, open_link
 from mgr.settings import Settings
@@ -32,9 +33,13 @@ def main() -> NoReturn:
     """Run a worker for the guard at the other end of ``--link-fd``, until it orders the exit."""
     parser = argparse.ArgumentParser(prog="mgr.worker", description=__doc__)
     parser.add_argument("--link-fd", type=int, required=True, help="socket to the guard")
-    link = socket.socket(fileno=parser.parse_args().link_fd)
+    parser.add_argument("--trace-fd", type=int, help="memory for what modules do")
+    arguments = parser.parse_args()
+    link = socket.socket(fileno=arguments.link_fd)
     die_with_parent()
-    dump_stacks_on_signal()
+    dump_stacks_on_signal(arguments.trace_fd)
+    if arguments.trace_fd is not None:
+        steps.open_table(arguments.trace_fd)
     forbid_exit()
     track_module_threads()
     try:

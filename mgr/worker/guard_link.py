@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from mgr import logs
 from mgr.clock import Clock
+from mgr.host.steps import record_exit
 from mgr.link import FromGuard, Message, Shutdown, WorkerHeartbeat, encode, from_guard
 
 HEARTBEATS_PER_WATCHDOG: Final = 6
@@ -92,9 +93,12 @@ def die_with_parent() -> None:
         exit_now(1)
 
 
-def dump_stacks_on_signal() -> None:
-    """On SIGUSR1 write every thread's stack to standard error, even if a thread holds the GIL."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+def dump_stacks_on_signal(fd: int | None) -> None:
+    """On SIGUSR1 write every thread's stack to ``fd``, even if a thread holds the GIL.
+
+    None stands for standard error.
+    """
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr if fd is None else fd, all_threads=True)
 
 
 def exit_now(status: int, *, with_group: bool = False) -> NoReturn:
@@ -104,6 +108,7 @@ def exit_now(status: int, *, with_group: bool = False) -> NoReturn:
     The guard kills the processes that modules started; with ``with_group`` this process does it,
     if there is no guard any more and it is the leader of its process group.
     """
+    record_exit()
     logs.flush_all()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,6 +19,7 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
+from mgr.config.worker_deaths import held_back
 from mgr.connection import connect
 from mgr.errors import FencedError, StoreUnavailableError
 from mgr.host.cluster_view import ClusterView
@@ -87,7 +88,10 @@ async def run(
     await _wait_for_revision(mirror, FIRST)
     since = mirror.revision
     catalogue = await find_modules(
-        settings.module_path, skip=settings.bundled_skip, limit_s=settings.module_load_s
+        settings.module_path,
+        skip=settings.bundled_skip,
+        limit_s=settings.module_load_s,
+        held_back=lambda name: held_back(mirror, keys, name) or init.held_back.get(name, ""),
     )
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
@@ -106,6 +110,7 @@ async def run(
         ),
         metrics=Metrics(),
         identity=store.identity,
+        unstored_quarantines=init.held_back,
     )
     await Worker(manager, guard_link, tasks, ReloadFollower(manager, since)).open()
 

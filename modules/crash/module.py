@@ -218,7 +218,8 @@ class Module(MgrModule):
 
 
 def _detail_line(line: str, one: Report) -> str:
-    return f"{line.format_map(_ReportFields(one))} at {one['timestamp']}"
+    signal = f" ({one['mgr_signal']})" if "mgr_signal" in one else ""
+    return f"{line.format_map(_ReportFields(one))}{signal} at {one['timestamp']}"
 
 
 def _check(what: str, lines: list[str]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ BESIDE = {
     "mgr/election/leader_key.py",
     "mgr/election/session.py",
     "mgr/guard/presence.py",
+    # What its worker died of: written when the term is over, and for nobody's decision but those
+    # that count deaths.
+    "mgr/guard/post_mortem.py",
     # While nobody leads there is no term; it compares that nobody does.
     "standby/down.py",
 }

@@ -82,6 +82,7 @@ async def main():
     """Serve until told to go."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--link-fd", type=int, required=True)
+    parser.add_argument("--trace-fd", type=int)
     reader, writer = await open_link(socket.socket(fileno=parser.parse_args().link_fd))
     begin = from_guard(await reader.readline())
     assert isinstance(begin, Init)

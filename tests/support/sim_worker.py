@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mgr.errors import FencedError, MgrError
-from mgr.guard.worker_supervisor import DEADLINE, WorkerListener
+from mgr.guard.worker_supervisor import DEADLINE, Evidence, WorkerListener
 from mgr.link import (
     ActsOutside,
     Drain,
@@ -76,6 +76,10 @@ class SimWorker:
 
     def dump_stacks(self) -> None:
         self._world.dumps += 1
+
+    def evidence(self) -> Evidence:
+        """Nothing: nobody asks why it died."""
+        return Evidence()
 
     def _on_time_limit_set(self) -> None:
         if not self.dead:

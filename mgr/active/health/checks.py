@@ -15,6 +15,7 @@ from mgr.active.health.manager_checks import (
     standby_checks,
     store_checks,
 )
+from mgr.active.health.quarantine_checks import quarantine_checks
 from mgr.active.term_parts import TermParts
 from mgr.health.board import MANAGER_SOURCE
 from mgr.health.check import Check
@@ -43,8 +44,8 @@ class ManagerChecks:
         Call it after the modules have subscribed: the checks are about the modules' new state.
         """
         mirror, keys = self._manager.mirror, self._manager.keys
-        mirror.subscribe(keys.modules, self.update)
-        mirror.subscribe(keys.managers, self.update)
+        for prefix in (keys.modules, keys.quarantines, keys.module_deaths, keys.managers):
+            mirror.subscribe(prefix, self.update)
         self._manager.config.subscribe(self.update_options)
         self._manager.identity.subscribe(self.update)
 
@@ -54,6 +55,7 @@ class ManagerChecks:
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
         checks = [
             *module_checks(self._modules.states()),
+            *quarantine_checks(self._manager.all_held_back(), self._modules.enabled),
             *abandoned_checks(str(each) for each in self._manager.abandoned_instances.all()),
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),

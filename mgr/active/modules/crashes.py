@@ -53,12 +53,18 @@ class CrashReporter:
             crash = await self._waiting.get()
             report = crash.report(f"mgr.{self._manager.id}", installed_version())
             try:
-                await self._post(crash.id, json.dumps(report))
+                await self.post(crash.id, json.dumps(report))
             except MgrError as error:
                 fields = {"module_name": crash.module, "error": str(error)}
                 log.warning("crash report lost", extra=fields)
 
-    async def _post(self, name: str, report: str) -> None:
+    async def post(self, name: str, report: str) -> None:
+        """Post ``report``, whose id is ``name``; a second time it changes nothing.
+
+        Raises:
+            MgrError: It is not stored.
+
+        """
         # By the module's command, not into its store: a module may cache its stored entries in
         # memory, and would not see an entry that somebody else adds.
         request = Request(

@@ -151,10 +151,10 @@ class ActiveModules:
                 self._on_crash(crash)
             # Two instances of a module never run at the same time: it starts when the other has
             # ended.
-            earlier = manager.abandoned_instances.find(name)
-            if found.loaded and name not in self._runners and earlier is None:
+            if found.loaded and name not in self._runners and not self._blocked_by(name):
                 self._launch(found)
-        for name in self._runners.keys() - set(self._enabled) - self._stopping:
+        held_back = manager.all_held_back()
+        for name in self._runners.keys() - (set(self._enabled) - held_back.keys()) - self._stopping:
             self._stopping.add(name)
             self._tasks.create_task(self._disable(name))
 
@@ -167,6 +167,8 @@ class ActiveModules:
             InvalidArgumentError: The files cannot be imported; the old code goes on running.
 
         """
+        if why := self._manager.held_back(name):
+            raise InvalidArgumentError(f"module '{name}' was not reloaded: {why}")
         async with self._reloading:
             found = await reload_in_thread(self._manager.settings, name)
             if not found.loaded:
@@ -270,7 +272,9 @@ class ActiveModules:
         return runner.error if runner else self._blocked_by(module)
 
     def _blocked_by(self, module: str) -> str:
-        """Return why ``module`` must not start: an earlier instance runs. Empty if none does."""
+        """Return why ``module`` must not start: it is quarantined, or an earlier instance runs."""
+        if why := self._manager.held_back(module):
+            return why
         instance = self._manager.abandoned_instances.find(module)
         return f"{instance}, and still runs: {REMEDY}" if instance else ""
 

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from mgr.command.builtin import quarantine
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext, ModuleInfo
 from mgr.command.render import table
@@ -47,6 +48,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             "rw",
             noun.reload,
         ),
+        *quarantine.commands(context),
     ]
 
 
@@ -74,6 +76,7 @@ class _Modules:
                 for name in sorted(found)
                 if name not in enabled and name not in always_on
             ],
+            "quarantined_modules": quarantine.all_held_back(self._context),
             "module_effects": {
                 name: {"effects": info.effects, "source": info.effects_source}
                 for name, info in sorted(found.items())

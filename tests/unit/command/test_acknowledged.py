@@ -46,6 +46,8 @@ CASES = {
         "devicehealth",
         "--yes-i-really-mean-it",
     ),
+    "mgr module quarantine": ("mgr", "module", "quarantine", "hello"),
+    "mgr module release": ("mgr", "module", "release", "faulty"),
     "mgr module reload": ("mgr", "module", "reload", "hello"),
     "mgr set down": ("mgr", "set", "down", "true"),
 }
@@ -66,6 +68,7 @@ async def prepared():
         await at.run("map", "set", "there", inbuf='{"a": 1}')
         await at.run("auth", "caps", "ada", "allow r")
         await at.run("device", "set-life-expectancy", "disk", "2029-01-01")
+        await at.run("mgr", "module", "quarantine", "faulty")
         yield at
 
 

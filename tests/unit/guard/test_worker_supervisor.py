@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from mgr.clock import CLOCK
-from mgr.guard.worker_supervisor import WorkerSupervisor, WorkerTimeouts
+from mgr.guard.worker_supervisor import Evidence, WorkerSupervisor, WorkerTimeouts
 from mgr.link import ModuleReport, ModulesChanged, Ready
 from tests.support.clock import ManualClock
 
@@ -77,3 +79,38 @@ async def test_a_silent_worker_is_killed_once_however_long_it_takes_to_die(caplo
 
     assert worker.kills == 1
     assert caplog.text.count("no heartbeat from worker: killed") == 1
+
+
+class Dead:
+    """A worker that has ended."""
+
+    pid = 1
+    incarnation = "x"
+
+    def evidence(self):
+        """Return nothing that says why."""
+        return Evidence()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_end_of_a_worker_is_examined_after_the_election_was_told(fails, caplog):
+    """Whatever becomes of the examination; what it found is in the log."""
+    order = []
+    timeouts = WorkerTimeouts(watchdog_s=2, start_s=30, store_silent=lambda: False)
+    made = WorkerSupervisor(
+        lambda *_: Dead(), CLOCK, timeouts, lambda _: None, lambda: order.append("election")
+    )
+
+    def examine(how, _evidence, *, asked):
+        order.append((how, asked))
+        if fails:
+            raise ValueError("torn")
+        return {"suspect": "bad"}
+
+    made.examine = examine
+    await made.ensure_worker()
+    made.on_exit("SIGSEGV")
+
+    assert order == ["election", ("SIGSEGV", False)]
+    assert caplog.records[-1].message == "worker exited"
+    assert getattr(caplog.records[-1], "suspect", None) == (None if fails else "bad")

@@ -1,0 +1,48 @@
+"""What the kernel tells of a worker that cannot: the time of its threads, lack of memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+_UTIME: Final = 11
+"""Where ``/proc/<pid>/stat`` has the time in user mode, counted from behind the name."""
+_TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def thread_times(pid: int) -> dict[int, int]:
+    """Return each thread's time on a processor, in nanoseconds; none if process ``pid`` is gone."""
+    found: dict[int, int] = {}
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return found
+    for thread in threads:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            found[int(thread.name)] = _thread_time(thread)
+    return found
+
+
+def _thread_time(thread: Path) -> int:
+    # Finer than the ticks of ``stat``, and not in every kernel.
+    with contextlib.suppress(OSError):
+        return int((thread / "schedstat").read_bytes().split()[0])
+    fields = (thread / "stat").read_bytes().rpartition(b")")[2].split()
+    return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) * _TICK_NS
+
+
+def times_since(before: dict[int, int], now: dict[int, int]) -> dict[int, int]:
+    """Return how much time each thread used between two calls of ``thread_times``."""
+    return {thread: used - before.get(thread, 0) for thread, used in now.items()}
+
+
+def oom_kills() -> int:
+    """Return how many processes of this host were killed for want of memory; 0 if it is secret."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    counts = (line.partition(" ") for line in lines)
+    return next((int(count) for name, _, count in counts if name == "oom_kill"), 0)
