@@ -252,7 +252,7 @@ async def test_a_standby_follows_a_reload_and_leads_with_the_new_code(workers, f
     news = await worker.receive(ModulesChanged)
 
     [report] = [one for one in news.modules if one.name == "obey"]
-    assert "not those that the active" in report.outdated
+    assert "differ from those that the active" in report.outdated
     assert (await worker.ask("obey", "say")).stdout == "renewed"
 
 
