@@ -38,7 +38,7 @@ def test_managers_are_set_down_and_raised_again(cluster, tmp_path):
     refused = mgrctl("-t", "3", "mgr", "stat")
     up = mgrctl("mgr", "set", "down", "false")
 
-    assert (down.returncode, "nobody takes it" in down.stderr) == (0, True)
+    assert (down.returncode, "no manager takes it" in down.stderr) == (0, True)
     assert refused.returncode == 255
     assert "nobody leads until 'mgrctl mgr set down false'" in refused.stderr
     assert (up.returncode, up.stderr) == (0, "")
