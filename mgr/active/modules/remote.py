@@ -38,22 +38,31 @@ class Remote:
         instance = self._instance_of(module)
         if instance is None:
             raise ImportError("Module not found")
-        target = getattr(instance, method, None)
-        if target is None:
-            raise NameError("Method not found")
+        target = _method(instance, method)
         try:
             own_args, own_kwargs = _copy((tuple(args), dict(kwargs)))
         except Exception:  # noqa: BLE001 - a module's objects may raise anything when pickled
             raise RuntimeError(traceback.format_exc()) from None
         try:
             returned = target(*own_args, **own_kwargs)
-        except Exception as error:  # noqa: BLE001 - the other module's code
+        except BaseException as error:  # noqa: BLE001 - the other module's code; it may even exit
             failure, cause = error_for_caller(error, _failure_text())
             raise failure from cause
         try:
             return _copy(returned)
         except Exception:  # noqa: BLE001 - as for the arguments
             raise RuntimeError(_failure_text()) from None
+
+
+def _method(instance: object, name: str) -> Callable[..., Any]:
+    try:
+        found: Callable[..., Any] | None = getattr(instance, name, None)
+    except BaseException as error:  # noqa: BLE001 - a property is the other module's code, too
+        failure, cause = error_for_caller(error, _failure_text())
+        raise failure from cause
+    if found is None:
+        raise NameError("Method not found")
+    return found
 
 
 def _failure_text() -> str:

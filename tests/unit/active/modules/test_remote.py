@@ -29,8 +29,23 @@ class StubbornError(Exception):
         super().__init__(f"{what}: {why}")
 
 
+class SilentError(RuntimeError):
+    """A module's own error, raised without a text."""
+
+
+class MuteError(Exception):
+    """Its text cannot be made."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
 class Peer:
     """Raises what it is told to; calls others."""
+
+    @property
+    def broken(self):
+        raise SystemExit(3)
 
     def __init__(self, remote=None):
         self.remote = remote
@@ -111,6 +126,39 @@ def test_an_error_that_cannot_be_copied_is_a_runtime_error_with_its_traceback(re
 
     assert type(caught.value) is RuntimeError
     assert method in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError(), TimeoutError(), OSError(), RuntimeError(), NotImplementedError(), SilentError()],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_without_a_text_gets_one_that_names_its_type(remote, error):
+    """Callers show the text, and the operator reads an empty line otherwise."""
+    with pytest.raises(type(error)) as caught:
+        remote.call("peer", "fail", (error,), {})
+
+    assert isinstance(caught.value, RuntimeError)
+    assert str(caught.value) == f"{type(error).__name__} was raised without a text"
+    assert caught.value.args == ()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_what_would_end_the_caller_ends_only_the_call(remote, error):
+    """The caller's ``except Exception`` catches it, and its thread goes on."""
+    with pytest.raises(RuntimeError, match=PREFIX) as caught:
+        remote.call("peer", "fail", (error,), {})
+
+    assert type(error).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize(("method", "args"), [("broken", ()), ("fail", (MuteError(),))])
+def test_nothing_that_a_module_does_passes_through_unnamed(remote, method, args):
+    """An attribute that raises when it is looked up; an error that raises when it is shown."""
+    with pytest.raises(RuntimeError, match=PREFIX) as caught:
+        remote.call("peer", method, args, {})
+
+    assert type(caught.value) is RuntimeError
 
 
 @pytest.mark.parametrize("error", [ImportError("i"), ModuleNotFoundError("m"), NameError("n")])
