@@ -196,7 +196,7 @@ EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
         "active_clean_pgs": {"pg_stats": [], "total_num_pgs": 0},
     }
 )
-"""The documents by name. Each is a dictionary, read only below its top."""
+"""The documents by name. Each is a read-only dictionary."""
 
 EMPTY_CEPH_TEXTS: Final[Mapping[str, str]] = {"osdmap_crush_map_text": ""}
 """The documents that are texts."""
