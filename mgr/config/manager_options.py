@@ -174,6 +174,8 @@ READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "host": "Name of the host this manager runs on",
     "fsid": "Identifier of the cluster",
     "log_file": "File that this manager logs to; empty: standard error",
+    "mgr_data": "Folder of this manager's own files; Ceph's default if state_dir is empty",
+    "mon_host": "Address at which clients reach this manager",
     "mgr_module_path": "Folders in which further modules are found",
     "mon_mgr_beacon_grace": "Seconds until a lost manager is replaced: the length of its lease",
 }

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS, EMPTY_CEPH_TEXTS
+from mgr.active.documents.empty import EMPTY_CEPH_TEXTS, empty_documents
 from mgr.active.documents.fleet_documents import FLEET_DOCUMENTS, METADATA
 from mgr.cluster.frozen import freeze
 from mgr.cluster.owned import owned
@@ -33,17 +33,22 @@ class Documents:
     """The published documents. ``get`` may be called from any thread."""
 
     def __init__(
-        self, makers: Mapping[str, Callable[[], Any]], of_fleet: Callable[[str], Any]
+        self,
+        makers: Mapping[str, Callable[[], Any]],
+        of_fleet: Callable[[str], Any],
+        *,
+        fsid: str = "",
     ) -> None:
         """Publish what each of ``makers`` returns, under its name.
 
+        Ceph's empty documents name the cluster ``fsid``.
         ``of_fleet`` returns the documents about daemons, which are made when they are read.
         """
         self._makers = makers
         self._of_fleet = of_fleet
         self._loop = asyncio.get_running_loop()
         self._stale: set[str] = set()
-        self._published: dict[str, Any] = dict(EMPTY_CEPH_DOCUMENTS)
+        self._published: dict[str, Any] = empty_documents(fsid)
         for name in makers:
             self._make(name)
 

@@ -1,6 +1,7 @@
 """Documents: shared and read only inside the manager, the caller's own outside."""
 
 import copy
+import datetime as dt
 import json
 import pickle
 import threading
@@ -225,6 +226,37 @@ def _spoil(value):
         for inner in value:
             _spoil(inner)
         value.append("spoilt")
+
+
+async def test_ceph_documents_have_texts_that_modules_can_use(active):
+    """An empty text where a time, a release or the cluster's name is expected stops modules."""
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
+        module = cluster.role._modules.instance_of("reader")
+        mon_map, osd_map = module.get("mon_map"), module.get("osd_map")
+        status = json.loads(module.get("mon_status")["json"])
+        fsid = module.get_ceph_option("fsid")
+
+        for document in (mon_map, osd_map, status["monmap"]):
+            assert document["fsid"] == fsid != ""
+            for field in ("created", "modified"):
+                # As in Ceph's own ``str_to_datetime``.
+                made = dt.datetime.strptime(document[field], "%Y-%m-%dT%H:%M:%S.%f%z")
+                assert made < dt.datetime.now(dt.UTC)
+        dt.datetime.strptime(module.get("pg_dump")["stamp"], "%Y-%m-%dT%H:%M:%S.%f%z")
+        assert osd_map["require_min_compat_client"] >= "luminous"
+        assert osd_map["require_osd_release"] == mon_map["min_mon_release_name"] == "tentacle"
+
+
+async def test_options_that_ceph_modules_read_when_they_start_are_there(active):
+    """Paths are paths; what Ceph leaves empty is empty, not absent."""
+    async with active(discovered_module("reader", Reader), enabled=["reader"]) as cluster:
+        module = cluster.role._modules.instance_of("reader")
+        for name in ("mgr_data", "keyring", "run_dir", "crash_dir", "cephadm_path"):
+            assert module.get_ceph_option(name).startswith("/"), name
+        assert module.get_ceph_option("mon_host")
+        assert module.get_foreign_ceph_option("mon", "public_network") == ""
+        assert module.get_foreign_ceph_option("osd.1", "osd_memory_target_autotune") is False
+        assert module.get_foreign_ceph_option("mon", "osd_pool_default_pg_num") == 32
 
 
 async def test_health_is_text_in_a_field_as_in_ceph(active):
