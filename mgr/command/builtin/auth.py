@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mgr.access.caps import AccessRequest, Caps
-from mgr.access.table import EVERYBODY, Caller, valid_client_name
+from mgr.access.table import EVERYBODY, Caller, stored_caps, valid_client_name
 from mgr.cluster.log import AUDIT_CHANNEL, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
@@ -89,7 +89,7 @@ class _Auth:
                     "tls_ca in the settings of every manager first"
                 )
             return  # the manager's own modules
-        caps = Caps.parse(_caps_of(caller.name, entries))
+        caps = stored_caps(_caps_of(caller.name, entries))
         if not caps.allow(AccessRequest("auth caps", CHANGES), caller.address):
             raise NotPermittedError(
                 f"this would leave you ('{caller.name}') without the right to change "
