@@ -42,10 +42,16 @@ class _Auth:
 
     async def ls(self, _call: Call) -> Reply:
         entries = self._entries()
-        listed = [{"client": client, "caps": caps} for client, caps in entries.items()]
+        # In Ceph's shape: its tools look for ``entity`` and for the capabilities of each service.
+        listed = [
+            {"entity": f"client.{client}", "client": client, "caps": {"mgr": caps}}
+            for client, caps in entries.items()
+        ]
         if not listed:
-            return Reply([], plain="", note="no capabilities are stored: everybody may do all")
-        return Reply(listed, plain=table(("CLIENT", "CAPS"), entries.items()))
+            return Reply(
+                {"auth_dump": []}, plain="", note="no capabilities are stored: everybody may do all"
+            )
+        return Reply({"auth_dump": listed}, plain=table(("CLIENT", "CAPS"), entries.items()))
 
     async def get(self, call: Call) -> Reply:
         client = valid_client_name(call["client"])
