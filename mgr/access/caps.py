@@ -5,16 +5,18 @@ Grants are separated by commas or semicolons. A client may do what any one of th
     allow *                                    everything
     allow r                                    every command that only reads
     allow rw                                   also commands that change something
-    allow module hello rw                      the commands of the module hello
-    allow service mgr r                        the built-in commands (py: those of modules)
+    allow module=hello rw                      the commands of the module hello
+    allow service=mgr r                        the built-in commands (py: those of modules)
     allow command "map set" with name=inventory
     profile daemon                             what a daemon of the fleet needs
     allow rw network 10.1.0.0/16               only from addresses in this network
 
 A command needs every letter of its ``perm``; several grants together may give them. A ``command``
-grant gives all letters; its ``with`` compares arguments by ``=``, ``prefix`` or ``regex``. Grammar
-and meaning are those of Ceph's MgrCap, with one exception: a ``module`` grant takes no ``with``. In
-Ceph a module must check such a condition itself (``is_authorized``), and most modules do not.
+grant gives all letters; its ``with`` compares arguments by ``=``, ``prefix`` or ``regex``. Between
+``service``, ``module``, ``command`` or ``profile`` and the name stands a blank or ``=``; ``allow``
+may stand before ``profile``. Grammar and meaning are those of Ceph's MgrCap, except that a grant of
+a module and a profile take no conditions (``with``, ``pool=``). In Ceph a module must check them
+itself (``is_authorized``), and most modules do not. An unknown profile is refused.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ MODULE_SERVICE: Final = "py"
 JOIN: Final = "daemon join"
 """The permission a daemon needs to open its report stream. No command of that name exists."""
 SEPARATORS: Final = frozenset({",", ";"})
+
+_BRACKETS: Final = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?=/|$)")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -102,6 +106,11 @@ PROFILES: Final[dict[str, Grant]] = {
     "read-write": Grant(frozenset("rw")),
     "crash": Grant(commands=frozenset({"crash post"})),
     "daemon": Grant(commands=frozenset({JOIN, "crash post"})),
+    "rbd": Grant(frozenset("rw"), module="rbd_support"),
+    "rbd-read-only": Grant(frozenset("r"), module="rbd_support"),
+    # In Ceph, too, these two are known and allow nothing.
+    "osd": Grant(frozenset()),
+    "mds": Grant(frozenset()),
 }
 
 
@@ -151,8 +160,12 @@ def _parse(text: str) -> Caps:
     grants = []
     while not words.at_end():
         grants.append(_grant(words))
-        if not words.at_end() and words.take("a comma") not in SEPARATORS:
+        if words.at_end():
+            break
+        if words.take("a comma") not in SEPARATORS:
             raise words.syntax_error("two grants must be separated by a comma")
+        if words.at_end():
+            raise words.syntax_error("a grant is missing after the last comma")
     return Caps(tuple(grants))
 
 
@@ -190,23 +203,39 @@ class _Words:
 
 def _grant(words: _Words) -> Grant:
     kind = words.take("'allow' or 'profile'")
-    if kind == "profile":
-        name = words.take("the profile's name")
-        if name not in PROFILES:
-            raise words.syntax_error(f"there is no such profile: use {', '.join(PROFILES)}")
-        return replace(PROFILES[name], network=_network(words))
-    if kind != "allow":
+    if kind not in {"allow", "profile"}:
         raise words.syntax_error("a grant begins with 'allow' or 'profile'")
+    if kind == "profile":
+        return _profile_grant(words)
+    if words.is_next("profile"):
+        words.take("profile")
+        return _profile_grant(words)
     if words.is_next("service", "module", "command"):
         return _scoped_grant(words)
     return Grant(_letters(words), network=_network(words))
 
 
+def _profile_grant(words: _Words) -> Grant:
+    name = _name(words, "profile")
+    if name not in PROFILES:
+        raise words.syntax_error(f"there is no such profile: use {', '.join(PROFILES)}")
+    if not words.at_end() and not words.is_next("network", *SEPARATORS):
+        raise words.syntax_error(f"the profile '{name}' takes no conditions")
+    return replace(PROFILES[name], network=_network(words))
+
+
+def _name(words: _Words, kind: str) -> str:
+    if words.is_next("="):
+        words.take("=")
+    name = " ".join(words.take(f"the {kind}'s name").split())
+    if not name or name in {"=", *SEPARATORS}:
+        raise words.syntax_error(f"the {kind}'s name is empty")
+    return name
+
+
 def _scoped_grant(words: _Words) -> Grant:
     kind = words.take("a kind")
-    name = " ".join(words.take(f"the {kind}'s name").split())
-    if not name:
-        raise words.syntax_error(f"the {kind}'s name is empty")
+    name = _name(words, kind)
     if kind == "command":
         constraints = tuple(_constraints(words))
         return Grant(commands=frozenset({name}), constraints=constraints, network=_network(words))
@@ -214,10 +243,7 @@ def _scoped_grant(words: _Words) -> Grant:
         raise words.syntax_error(f"a {kind}'s grant takes no 'with': grant its commands one by one")
     if kind == "module":
         return Grant(_letters(words), module=name, network=_network(words))
-    if name not in {MANAGER_SERVICE, MODULE_SERVICE}:
-        raise words.syntax_error(
-            f"there is no such service: use {MANAGER_SERVICE} or {MODULE_SERVICE}"
-        )
+    # Any name, as in Ceph: its clients name services that do not exist here, such as osd.
     return Grant(_letters(words), service=name, network=_network(words))
 
 
@@ -261,7 +287,9 @@ def _network(words: _Words) -> Network | None:
     if not words.is_next("network"):
         return None
     words.take("network")
+    text = words.take("a network")
     try:
-        return ipaddress.ip_network(words.take("a network"))
+        # As in Ceph: an address within the network names it, and IPv6 may stand in brackets.
+        return ipaddress.ip_network(_BRACKETS.sub(r"\1", text), strict=False)
     except ValueError as error:
         raise words.syntax_error(str(error)) from None

@@ -93,6 +93,16 @@ class Access:
             yield key.removeprefix(self._keys.access), record.value
 
 
+def stored_caps(text: str) -> Caps:
+    """Parse capabilities that are stored. Release 0.1.0 also stored a comma at the end.
+
+    Raises:
+        InvalidArgumentError: As raised by ``Caps.parse``.
+
+    """
+    return Caps.parse(text.rstrip(" ,;"))
+
+
 def valid_client_name(name: str) -> str:
     """Return ``name`` if it is a valid name of a client.
 
@@ -109,7 +119,7 @@ def valid_client_name(name: str) -> str:
 
 def _parse_record(record: Record) -> Caps:
     try:
-        return Caps.parse(record.value)
+        return stored_caps(record.value)
     except InvalidArgumentError as error:
         # Written by another release or by hand. To be safe, it allows nothing.
         log.warning("unreadable capabilities", extra={"key": record.key, "error": str(error)})

@@ -20,6 +20,7 @@ from mgr.active.fleet.reader import FleetReader
 from mgr.active.fleet.store import FleetStore
 from mgr.active.fleet.wear import WearLevelStore
 from mgr.active.health.checks import ManagerChecks
+from mgr.active.health.log_lines import HealthLog
 from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
 from mgr.active.modules.background_commands import BackgroundCommands
@@ -124,6 +125,7 @@ class ActiveRole:
         self._crashes = CrashReporter(manager, self._fenced, self.execute)
         self._mutes = MuteStore(self._board, manager.mirror, manager.keys, self._fenced)
         self._health = HealthStore(self._board, manager.mirror, manager.keys, self._fenced)
+        self._health_log = HealthLog(self._board, self.log, manager.clock, name=f"mgr.{manager.id}")
         self._registry = Registry()
         self._builtin = self._make_builtin_runner()
         self._journal = self._make_journal()
@@ -143,12 +145,14 @@ class ActiveRole:
         self._modules.reconcile()
         # Before the modules have raised their own checks, which replace the restored ones.
         self._health.restore(self._modules.enabled)
+        self._health_log.follow()
         self._checks.update_options()
         wear_levels = WearLevelStore(self.fleet, manager.mirror, manager.keys, self._fenced)
         for work in (
             self.proof.prove,
             self._journal.preload,
             self._health.run,
+            self._health_log.run,
             self._health.expire_restored,
             self._checks.watch_store,
             WorkerCrashCollector(manager, self._fenced, self._crashes.post).collect,
@@ -272,6 +276,7 @@ class ActiveRole:
         # then released only after the kill. Each later step gets what the earlier ones left.
         end_s = clock.now() + budget_s
         # First: modules that stop clear their checks, and the successor must still see them.
+        self._health_log.close()
         await self._health.close()
         finished = await self._dispatcher.idle(until_s=end_s - budget_s * (1 - COMMANDS_SHARE))
         stopped = await self._modules.drain(limit_s=end_s - clock.now())

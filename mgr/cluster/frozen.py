@@ -1,14 +1,14 @@
 """Read-only dictionaries and lists, for documents that many threads read at once.
 
-A document is made once on the loop and passed to every module that reads it. For ``json`` and
-``isinstance`` it is a normal dictionary or list; methods that would change it raise. To get a
-copy that can be changed, use ``copy.deepcopy``: it returns plain dictionaries and lists.
+A document is made once on the loop and read by every module. For ``json`` and ``isinstance`` it is
+a normal dictionary or list; methods that would change it raise. ``mgr.cluster.owned`` makes one
+that a caller may change; ``copy.deepcopy`` returns plain dictionaries and lists.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import yaml
 
@@ -45,18 +45,35 @@ class FrozenList(list[Any]):
         return list, (list(self),)
 
 
+class FlatFrozenDict(FrozenDict):
+    """A read-only dictionary whose values are no dictionaries and no lists."""
+
+
+class FlatFrozenList(FrozenList):
+    """A read-only list whose members are no dictionaries and no lists."""
+
+
+_NESTED: Final = (dict, list)
+
+
 def freeze(value: Any) -> Any:
     """Return a read-only copy of ``value``, made of dictionaries, lists and plain values."""
     if isinstance(value, FrozenDict | FrozenList):
         return value
     if isinstance(value, dict):
-        return FrozenDict({key: freeze(inner) for key, inner in value.items()})
+        fields = {key: freeze(inner) for key, inner in value.items()}
+        flat = not any(isinstance(inner, _NESTED) for inner in fields.values())
+        return (FlatFrozenDict if flat else FrozenDict)(fields)
     if isinstance(value, list | tuple):
-        return FrozenList([freeze(inner) for inner in value])
+        members = [freeze(inner) for inner in value]
+        flat = not any(isinstance(inner, _NESTED) for inner in members)
+        return (FlatFrozenList if flat else FrozenList)(members)
     return value
 
 
 # PyYAML looks up the exact type and does not recognize subclasses.
 for _dumper in (yaml.Dumper, yaml.SafeDumper):
-    _dumper.add_representer(FrozenDict, yaml.SafeDumper.represent_dict)
-    _dumper.add_representer(FrozenList, yaml.SafeDumper.represent_list)
+    for _kind in (FrozenDict, FlatFrozenDict):
+        _dumper.add_representer(_kind, yaml.SafeDumper.represent_dict)
+    for _list in (FrozenList, FlatFrozenList):
+        _dumper.add_representer(_list, yaml.SafeDumper.represent_list)

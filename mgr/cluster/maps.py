@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, Protocol, Self
 import msgspec
 
 from mgr.cluster.frozen import freeze
+from mgr.cluster.owned import owned
 from mgr.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -92,17 +93,15 @@ class Maps:
     # -- reading ----------------------------------------------------------------------------
 
     def read(self, name: str) -> Any:
-        """Return the document as modules get it, None if there is none.
-
-        A published map is read-only, and the same object until the map changes.
-        """
+        """Return the document, which the caller may change; None if there is none."""
         document = self._builtin.get(name)
-        return self.read_published(name)[1] if document is None else document
+        return owned(self.read_published(name)[1]) if document is None else document
 
     def read_published(self, name: str) -> tuple[int, Any]:
         """Return the version and the document of a published map; 0 and None if there is none.
 
-        From any thread. Each version is decoded once, by its first reader.
+        The document is read only, and the same object until the map changes. From any thread. Each
+        version is decoded once, by its first reader.
         """
         record = self._mirror.get(self._prefix + name)
         if record is None:

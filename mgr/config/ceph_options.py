@@ -105,6 +105,44 @@ READ_BY_MODULES: Final = (
         desc="Format of a cloned image",
     ),
     _advanced(
+        name="osd_pool_default_pg_num",
+        type="uint",
+        default=32,
+        desc="Placement groups of a new pool that does not set its own number",
+    ),
+    _advanced(
+        name="osd_memory_target_autotune",
+        type="bool",
+        default=False,
+        desc="Whether the memory target of OSDs follows the memory of their host",
+    ),
+    _advanced(
+        name="public_network",
+        default="",
+        desc="Networks of the clients, comma separated; empty: not restricted",
+    ),
+    _advanced(
+        name="cluster_network",
+        default="",
+        desc="Networks between OSDs, comma separated; empty: the public ones",
+    ),
+    _advanced(
+        name="keyring",
+        default="/etc/ceph/keyring",
+        desc="File with keys for Ceph's programs, which modules start",
+    ),
+    _advanced(
+        name="cephadm_path",
+        default="/usr/sbin/cephadm",
+        desc="File with Ceph's program cephadm, which the module cephadm copies to hosts",
+    ),
+    _advanced(name="run_dir", default="/var/run/ceph", desc="Folder of sockets and process ids"),
+    _advanced(
+        name="crash_dir",
+        default="/var/lib/ceph/crash",
+        desc="Folder in which programs leave crash reports",
+    ),
+    _advanced(
         name="bluestore_compression_algorithm",
         default="snappy",
         enum_allowed=("", "snappy", "zlib", "zstd", "lz4"),

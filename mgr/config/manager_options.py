@@ -6,12 +6,14 @@ Ceph does not have. The read-only options are fixed when the manager starts and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from mgr.config.ceph_options import READ_BY_MODULES
 from mgr.config.effects import MODULE_EFFECTS, normalised_effects
 from mgr.config.kv import ENTRY_BYTES_CEILING, ENTRY_BYTES_MAX
+from mgr.config.option_types import refuse
 from mgr.config.schema import LEVELS, OptionSpec
 
 ENTRY_LIMIT: Final = "mon_config_key_max_entry_size"
@@ -26,12 +28,30 @@ COUNTERS_MAX: Final = "mgr_daemon_counters_max"
 VALUES_MAX: Final = "mgr_fleet_values_max"
 BEACON_GRACE: Final = "mgr_service_beacon_grace"
 
+_LOG_LEVEL: Final = re.compile(r"\d{1,2}(/\d{1,2})?", re.ASCII)
+
+
+def checked_log_level(text: str) -> str:
+    """Return ``text`` without outer blanks if it is a log level such as ``4`` or ``4/5``.
+
+    Raises:
+        InvalidArgumentError: It is not.
+
+    """
+    level = text.strip()
+    if not _LOG_LEVEL.fullmatch(level):
+        raise refuse(f"'{text}' is no log level: use a number from 0 to 20, such as 4 or 4/5")
+    return level
+
+
 SETTABLE: Final = (
     OptionSpec(
         name="debug_mgr",
         level=LEVELS[2],
-        default="2/5",
-        desc="Log level of modules that do not set log_level: 0 to 20, as level/memory level",
+        default="4/5",
+        desc="Log level of modules that do not set log_level: 0 errors, 1 warnings, 4 info, 20 all",
+        long_desc="As in Ceph a second number may follow, as in 4/5; it has no effect here.",
+        check=checked_log_level,
         runtime=True,
     ),
     OptionSpec(
@@ -154,6 +174,8 @@ READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "host": "Name of the host this manager runs on",
     "fsid": "Identifier of the cluster",
     "log_file": "File that this manager logs to; empty: standard error",
+    "mgr_data": "Folder of this manager's own files; Ceph's default if state_dir is empty",
+    "mon_host": "Address at which clients reach this manager",
     "mgr_module_path": "Folders in which further modules are found",
     "mon_mgr_beacon_grace": "Seconds until a lost manager is replaced: the length of its lease",
 }

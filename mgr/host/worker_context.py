@@ -79,6 +79,8 @@ def readonly_options(settings: Settings, host: str) -> dict[str, str]:
         "name": f"mgr.{settings.id}",
         "host": host,
         "fsid": settings.cluster,
+        "mgr_data": settings.state_dir or f"/var/lib/ceph/mgr/{settings.cluster}-{settings.id}",
+        "mon_host": settings.grpc_advertise or settings.grpc_listen,
         "mgr_module_path": ",".join(settings.module_path),
         "mon_mgr_beacon_grace": str(settings.lease_ttl_s),
     }

@@ -201,12 +201,12 @@ def CLICheckNonemptyFileInput(desc: str) -> Callable[[F], F]:  # noqa: N802 - Ce
         @functools.wraps(function)
         def check(*args: Any, **kwargs: Any) -> Any:
             text = kwargs.get("inbuf")
-            if not text:
+            if "inbuf" not in kwargs:
                 hint = f'Please specify the file containing {desc} with "-i" option'
                 return -errno.EINVAL, "", f"{ERROR_MSG_NO_INPUT_FILE}: {hint}"
             if isinstance(text, str):
                 kwargs["inbuf"] = text = text.rstrip("\r\n")
-            if not text.strip():
+            if not text or not text.strip():
                 hint = f"Please add {desc} to the file"
                 return -errno.EINVAL, "", f"{ERROR_MSG_EMPTY_INPUT_FILE}: {hint}"
             return function(*args, **kwargs)

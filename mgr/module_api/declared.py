@@ -75,7 +75,8 @@ class ActiveModuleBase(ModuleBase):
     def get(self, data_name: str, mutable: bool = False) -> Any:  # noqa: FBT001, FBT002 - ceph-mgr's signature
         """Return the document ``data_name``; if there is none, log an error and return None.
 
-        Its nested values are shared and read only; with ``mutable`` they are copied.
+        The caller may change it at every level; nobody else sees that. ``mutable`` makes it of
+        plain dictionaries and lists at once; without it a level is copied when it is read.
         """
         document = super().get(data_name)
         return copy.deepcopy(document) if mutable else document

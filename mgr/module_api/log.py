@@ -195,15 +195,19 @@ class MgrModuleLoggingMixin:
 
     @staticmethod
     def _ceph_log_level_to_python(log_level: str) -> str:
-        """Return the Python level for a ``debug_mgr`` like ``1/5``; CRITICAL if it is invalid."""
+        """Return the Python level for a ``debug_mgr`` like ``1/5``; ERROR if it is invalid.
+
+        A line is shown if its severity is not above the number: an error has 0, a warning 1, an
+        info line 4, a debug line 20.
+        """
         try:
             number = int(str(log_level).partition("/")[0])
         except ValueError:
-            return "CRITICAL"
-        for limit, name in ((0, "CRITICAL"), (1, "WARNING"), (4, "INFO")):
-            if number <= limit:
+            return "ERROR"
+        for least, name in ((20, "DEBUG"), (4, "INFO"), (1, "WARNING")):
+            if number >= least:
                 return name
-        return "DEBUG"
+        return "ERROR"
 
     def _ceph_log(self, text: str) -> None:
         """Write a line to the manager's log, regardless of its level."""

@@ -239,6 +239,8 @@ class MgrModule(
     def remote(self, module_name: str, method_name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of another module, on this thread. Values are copied both ways.
 
+        A value that cannot be copied is passed by reference.
+
         Raises:
             ImportError: No such module is running.
             NameError: It has no such method.

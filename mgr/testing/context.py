@@ -11,6 +11,7 @@ from mgr.active.documents import documents
 from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS
 from mgr.active.modules.remote import Remote
 from mgr.cluster.frozen import freeze
+from mgr.cluster.owned import owned
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import OptionSpec
@@ -259,13 +260,13 @@ class Context:
         return self.connected
 
     def get(self, data_name: str) -> Any:
-        """Return a document: the test's, else the manager's. Its nested values are read only."""
+        """Return a document that the caller may change: the test's, else the manager's."""
         document = self.documents.get(data_name)
         if document is None:
             document = self._computed_document(data_name)
         if document is None:
             return documents.default_document(data_name)
-        return dict(freeze(document))
+        return owned(freeze(document))
 
     def _computed_document(self, name: str) -> Any:
         match name:

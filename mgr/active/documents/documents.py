@@ -1,7 +1,7 @@
 """Caches the documents that modules read with ``get()``: made on the loop, read by any thread.
 
 A document is made again when its data has changed, once for all changes in one turn of the loop,
-and then replaced as a whole. Reading one costs two dictionary lookups.
+and then replaced as a whole. Reading one costs two dictionary lookups and a copy of its top level.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS, EMPTY_CEPH_TEXTS
+from mgr.active.documents.empty import EMPTY_CEPH_TEXTS, empty_documents
 from mgr.active.documents.fleet_documents import FLEET_DOCUMENTS, METADATA
 from mgr.cluster.frozen import freeze
+from mgr.cluster.owned import owned
 from mgr.election.records import Presence
 from mgr.host.cluster_view import LeaderView
 from mgr.host.finder import Catalogue
@@ -32,27 +33,31 @@ class Documents:
     """The published documents. ``get`` may be called from any thread."""
 
     def __init__(
-        self, makers: Mapping[str, Callable[[], Any]], of_fleet: Callable[[str], Any]
+        self,
+        makers: Mapping[str, Callable[[], Any]],
+        of_fleet: Callable[[str], Any],
+        *,
+        fsid: str = "",
     ) -> None:
         """Publish what each of ``makers`` returns, under its name.
 
+        Ceph's empty documents name the cluster ``fsid``.
         ``of_fleet`` returns the documents about daemons, which are made when they are read.
         """
         self._makers = makers
         self._of_fleet = of_fleet
         self._loop = asyncio.get_running_loop()
         self._stale: set[str] = set()
-        self._published: dict[str, Any] = dict(EMPTY_CEPH_DOCUMENTS)
+        self._published: dict[str, Any] = empty_documents(fsid)
         for name in makers:
             self._make(name)
 
     def get(self, name: str) -> Any:
-        """Return a document: a dictionary that the caller may change, read only below its top."""
+        """Return a document, which the caller may change at every level."""
         document = self._published.get(name)
-        if document is not None:
-            return dict(document)
-        document = self._of_fleet(name)
-        return default_document(name) if document is None else document
+        if document is None:
+            document = self._of_fleet(name)
+        return default_document(name) if document is None else owned(document)
 
     def reserved(self, name: str) -> bool:
         """Return whether ``name`` is forbidden as the name of a published map."""

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mgr.cluster.frozen import freeze
+from mgr.module_api.ceph.release import RELEASE, CephReleases
 
 _NO_TIME: Final = "0.000000"
+_NEVER: Final = "1970-01-01T00:00:00.000000Z"
+"""A time in the past, for what never happened: modules parse it, and an empty text stops them."""
 _NO_IO: Final = dict.fromkeys(
     (
         "num_bytes",
@@ -82,10 +85,10 @@ _PG_STATUS: Final = {
 _MON_MAP: Final = {
     "epoch": 0,
     "fsid": "",
-    "modified": "",
-    "created": "",
-    "min_mon_release": 0,
-    "min_mon_release_name": "unknown",
+    "modified": _NEVER,
+    "created": _NEVER,
+    "min_mon_release": CephReleases.maximum.value,
+    "min_mon_release_name": RELEASE,
     "features": {"persistent": [], "optional": []},
     "mons": [],
 }
@@ -116,8 +119,8 @@ EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
         "osd_map": {
             "epoch": 0,
             "fsid": "",
-            "created": "",
-            "modified": "",
+            "created": _NEVER,
+            "modified": _NEVER,
             "flags": "",
             "flags_num": 0,
             "flags_set": [],
@@ -128,9 +131,9 @@ EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
             "cluster_snapshot": "",
             "pool_max": 0,
             "max_osd": 0,
-            "require_min_compat_client": "",
-            "min_compat_client": "",
-            "require_osd_release": "",
+            "require_min_compat_client": "luminous",
+            "min_compat_client": "jewel",
+            "require_osd_release": RELEASE,
             "pools": [],
             "osds": [],
             "osd_xinfo": [],
@@ -175,7 +178,7 @@ EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
         "pg_status": _PG_STATUS,
         "pg_dump": {
             "version": 0,
-            "stamp": "",
+            "stamp": _NEVER,
             "last_osdmap_epoch": 0,
             "last_pg_scan": 0,
             "pg_stats_sum": _NO_PLACEMENT,
@@ -196,7 +199,17 @@ EMPTY_CEPH_DOCUMENTS: Final[Mapping[str, Any]] = freeze(
         "active_clean_pgs": {"pg_stats": [], "total_num_pgs": 0},
     }
 )
-"""The documents by name. Each is a dictionary, read only below its top."""
+"""The documents by name. Each is a read-only dictionary."""
+
+
+def empty_documents(fsid: str) -> dict[str, Any]:
+    """Return ``EMPTY_CEPH_DOCUMENTS`` of the cluster ``fsid``."""
+    empty = dict(EMPTY_CEPH_DOCUMENTS)
+    for name in ("mon_map", "osd_map"):
+        empty[name] = freeze({**empty[name], "fsid": fsid})
+    status = {**_MON_STATUS, "monmap": {**_MON_MAP, "fsid": fsid}}
+    return {**empty, "mon_status": freeze({"json": json.dumps(status)})}
+
 
 EMPTY_CEPH_TEXTS: Final[Mapping[str, str]] = {"osdmap_crush_map_text": ""}
 """The documents that are texts."""

@@ -52,14 +52,14 @@ class FleetDocuments:
         self._parts: dict[str, tuple[tuple[object, ...], FrozenDict]] = {}
 
     def get(self, name: str) -> Any:
-        """Return the document, read only below its top; None if it is not about the fleet."""
+        """Return the document, read only; None if it is not about the fleet."""
         if name == SERVICE_MAP:
-            return dict(self._current(name, self._state_of_services, self._service_map))
+            return self._current(name, self._state_of_services, self._service_map)
         if name == DEVICES:
-            return {DEVICES: self._devices()[1]}
+            return FrozenDict({DEVICES: self._devices()[1]})
         if name.startswith(DEVICE):
             device = self._devices()[0].get(name.removeprefix(DEVICE))
-            return {} if device is None else {"device": device}
+            return FrozenDict() if device is None else FrozenDict({"device": device})
         if name.endswith(METADATA):
             return self._metadata(name.removesuffix(METADATA))
         return None

@@ -68,6 +68,7 @@ class Publisher:
                 },
             },
             FleetDocuments(fleet, manager.mirror, manager.keys).get,
+            fsid=str(manager.config.manager_option("fsid")),
         )
 
     def follow(self) -> None:

@@ -15,6 +15,7 @@ from mgr.cluster.counters import NO_POINTS, Counter, Kind, Ring, Schema, Slot, U
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.frozen import FrozenDict, freeze
+from mgr.cluster.owned import owned
 from mgr.election.records import Presence
 from mgr.host.cluster_view import ClusterView
 from mgr.module_api.ceph.release import RELEASE, version_line
@@ -51,7 +52,9 @@ class FleetReader:
 
     def get_servers(self) -> list[dict[str, Any]]:
         """See ``mgr.module_api.context``."""
-        services = {host: list(found) for host, found in self._services().items()}
+        services = {
+            host: [owned(each) for each in found] for host, found in self._services().items()
+        }
         for presence in self._view.presences():
             line = version_line(presence.version)
             service = {"type": MANAGER, "id": presence.name, "ceph_version": line}
@@ -105,7 +108,7 @@ class FleetReader:
             daemon.name: self._schema_document(daemon.ring.schema, labelled=labelled)
             for daemon in self._matching(kind, name)
         }
-        return {daemon: document for daemon, document in found.items() if document}
+        return {daemon: owned(document) for daemon, document in found.items() if document}
 
     def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
         """See ``mgr.module_api.context``."""

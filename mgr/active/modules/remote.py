@@ -1,13 +1,22 @@
-"""Calls methods of one module for another, on the caller's thread and with copied values."""
+"""Calls methods of one module for another, on the caller's thread and with copied values.
+
+A value that cannot be copied is passed by reference: both modules live in this process, and Ceph's
+releases before 20 pass every value so (docs/adr/0046).
+"""
 
 from __future__ import annotations
 
 import pickle
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mgr.active.modules.remote_errors import error_for_caller
+from mgr.cluster.frozen import FrozenDict, FrozenList
+from mgr.cluster.owned import WholeDict, WholeList
+
+_SHARED: Final = (FrozenDict, FrozenList, WholeDict, WholeList)
+"""Parts of documents; they are copied as plain dictionaries and lists."""
 
 
 class Remote:
@@ -15,7 +24,7 @@ class Remote:
 
     A call runs on the caller's thread and holds no lock: two modules that call each other would
     deadlock otherwise. Arguments and results are copied, so that no module can change an object
-    that another one uses, and so that a module may run in another process one day.
+    that another one uses; each argument that cannot be copied is the caller's own object.
     """
 
     def __init__(self, instance_of: Callable[[str], object | None]) -> None:
@@ -23,7 +32,7 @@ class Remote:
         self._instance_of = instance_of
 
     def call(self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Call ``method`` of ``module`` and return a copy of its result.
+        """Call ``method`` of ``module`` and return a copy of its result, or the result.
 
         An exception of the method is raised here with its own type *and* as a ``RuntimeError``,
         if it can be copied; else as a plain ``RuntimeError`` whose text is the traceback
@@ -32,28 +41,31 @@ class Remote:
         Raises:
             ImportError: No such module is running.
             NameError: The module has no such method.
-            RuntimeError: The method raised, or arguments or result cannot be pickled.
+            RuntimeError: The method raised.
 
         """
         instance = self._instance_of(module)
         if instance is None:
             raise ImportError("Module not found")
-        target = getattr(instance, method, None)
-        if target is None:
-            raise NameError("Method not found")
-        try:
-            own_args, own_kwargs = _copy((tuple(args), dict(kwargs)))
-        except Exception:  # noqa: BLE001 - a module's objects may raise anything when pickled
-            raise RuntimeError(traceback.format_exc()) from None
+        target = _method(instance, method)
+        own_args, own_kwargs = _copied_arguments(tuple(args), dict(kwargs))
         try:
             returned = target(*own_args, **own_kwargs)
-        except Exception as error:  # noqa: BLE001 - the other module's code
+        except BaseException as error:  # noqa: BLE001 - the other module's code; it may even exit
             failure, cause = error_for_caller(error, _failure_text())
             raise failure from cause
-        try:
-            return _copy(returned)
-        except Exception:  # noqa: BLE001 - as for the arguments
-            raise RuntimeError(_failure_text()) from None
+        return _copied(returned)
+
+
+def _method(instance: object, name: str) -> Callable[..., Any]:
+    try:
+        found: Callable[..., Any] | None = getattr(instance, name, None)
+    except BaseException as error:  # noqa: BLE001 - a property is the other module's code, too
+        failure, cause = error_for_caller(error, _failure_text())
+        raise failure from cause
+    if found is None:
+        raise NameError("Method not found")
+    return found
 
 
 def _failure_text() -> str:
@@ -61,5 +73,46 @@ def _failure_text() -> str:
     return f"Remote method threw exception: {traceback.format_exc()}"
 
 
-def _copy(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes, written on the same line
+def _copied_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    # All at once, so that an object that was passed twice is one object to the method, too.
+    both = args, kwargs
+    copied: tuple[tuple[Any, ...], dict[str, Any]] = _copied(both)
+    if copied is not both and all(map(_same_type, (*args, *kwargs.values()), _values(copied))):
+        return copied
+    return (
+        tuple(_copied(value) for value in args),
+        {name: _copied(value) for name, value in kwargs.items()},
+    )
+
+
+def _values(arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> tuple[Any, ...]:
+    args, kwargs = arguments
+    return *args, *kwargs.values()
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of ``value``; ``value`` itself if it cannot be copied or changes by it."""
+    try:
+        copied = pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes, of the same line
+    except Exception:  # noqa: BLE001 - a module's objects may raise anything when pickled
+        return value
+    return copied if _same_type(value, copied) else value
+
+
+def _same_type(value: Any, copied: Any) -> bool:
+    """Return whether ``copied`` and its direct members have the types of ``value``'s.
+
+    A class that chooses a subclass in ``__new__`` may be rebuilt as another one.
+    """
+    if isinstance(value, _SHARED):
+        return True
+    if type(copied) is not type(value):
+        return False
+    if isinstance(value, list | tuple):
+        return len(copied) == len(value) and all(
+            type(new) is type(old) or isinstance(old, _SHARED)
+            for old, new in zip(value, copied, strict=True)
+        )
+    return True

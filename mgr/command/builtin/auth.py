@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mgr.access.caps import AccessRequest, Caps
-from mgr.access.table import EVERYBODY, Caller, valid_client_name
+from mgr.access.table import EVERYBODY, Caller, stored_caps, valid_client_name
 from mgr.cluster.log import AUDIT_CHANNEL, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
@@ -42,10 +42,16 @@ class _Auth:
 
     async def ls(self, _call: Call) -> Reply:
         entries = self._entries()
-        listed = [{"client": client, "caps": caps} for client, caps in entries.items()]
+        # In Ceph's shape: its tools look for ``entity`` and for the capabilities of each service.
+        listed = [
+            {"entity": f"client.{client}", "client": client, "caps": {"mgr": caps}}
+            for client, caps in entries.items()
+        ]
         if not listed:
-            return Reply([], plain="", note="no capabilities are stored: everybody may do all")
-        return Reply(listed, plain=table(("CLIENT", "CAPS"), entries.items()))
+            return Reply(
+                {"auth_dump": []}, plain="", note="no capabilities are stored: everybody may do all"
+            )
+        return Reply({"auth_dump": listed}, plain=table(("CLIENT", "CAPS"), entries.items()))
 
     async def get(self, call: Call) -> Reply:
         client = valid_client_name(call["client"])
@@ -89,7 +95,7 @@ class _Auth:
                     "tls_ca in the settings of every manager first"
                 )
             return  # the manager's own modules
-        caps = Caps.parse(_caps_of(caller.name, entries))
+        caps = stored_caps(_caps_of(caller.name, entries))
         if not caps.allow(AccessRequest("auth caps", CHANGES), caller.address):
             raise NotPermittedError(
                 f"this would leave you ('{caller.name}') without the right to change "

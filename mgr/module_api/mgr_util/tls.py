@@ -69,7 +69,7 @@ def create_self_signed_cert(
     return _pem(certificate), key_text
 
 
-def certificate_days_to_expire(crt: str) -> int:
+def certificate_days_to_expire(crt: str | bytes) -> int:
     """Return for how many whole days from now a certificate is valid.
 
     Raises:
@@ -87,7 +87,7 @@ def certificate_days_to_expire(crt: str) -> int:
     return int(left.days)
 
 
-def get_cert_issuer_info(crt: str) -> tuple[str | None, str | None]:
+def get_cert_issuer_info(crt: str | bytes) -> tuple[str | None, str | None]:
     """Return the issuer of a certificate: organisation and common name.
 
     Raises:
@@ -115,8 +115,10 @@ def verify_cacrt(cert_fname: str) -> None:
         raise ServerConfigException(f"Invalid certificate {cert_fname}: {error}") from error
 
 
-def verify_tls(crt: str, key: str) -> int:
+def verify_tls(crt: str | bytes, key: str | bytes) -> int:
     """Check that ``key`` belongs to a certificate; return for how many days it is valid.
+
+    Either may be text or bytes.
 
     Raises:
         ServerConfigException: The key does not belong to it, or one of the two is invalid.
@@ -124,11 +126,13 @@ def verify_tls(crt: str, key: str) -> int:
     """
     serialization = _serialization("verify_tls")
     try:
-        private = serialization.load_pem_private_key(key.encode(), password=None)
+        private = serialization.load_pem_private_key(_octets(key), password=None)
     except (ValueError, TypeError) as error:
         raise ServerConfigException(f"Invalid private key: {error}") from error
     if private.public_key() != _certificate(crt).public_key():
-        raise ServerConfigException("Private key and certificate do not match up")
+        raise ServerConfigException(
+            "Invalid cert/key pair: Private key and certificate do not match up"
+        )
     return certificate_days_to_expire(crt)
 
 
@@ -179,10 +183,14 @@ def _new_key() -> tuple[Any, str]:
     return key, text
 
 
-def _certificate(crt: str) -> Any:
+def _octets(pem: str | bytes) -> bytes:
+    return pem.encode() if isinstance(pem, str) else pem
+
+
+def _certificate(crt: str | bytes) -> Any:
     x509 = library("cryptography.x509", "reading a certificate")
     try:
-        return x509.load_pem_x509_certificate(crt.encode())
+        return x509.load_pem_x509_certificate(_octets(crt))
     except ValueError as error:
         raise ServerConfigException(f"Invalid certificate: {error}") from error
 

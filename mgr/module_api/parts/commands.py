@@ -96,7 +96,8 @@ class CommandsMixin(ActiveModuleBase):
             MonCommandFailed: The command failed; the text contains its status text.
 
         """
-        result = self.mon_command(cmd_dict, inbuf)
+        # A module, or its test, may have replaced mon_command by one that returns a plain tuple.
+        result = HandleCommandResult(*self.mon_command(cmd_dict, inbuf))
         if result.retval:
             why = f"{result.stderr} retval: {result.retval}"
             raise MonCommandFailed(f"{cmd_dict['prefix']} failed: {why}")

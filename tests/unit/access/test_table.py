@@ -50,6 +50,15 @@ async def test_what_cannot_be_read_allows_nothing():
         assert not term.access.is_allowed(ADA, READ)
 
 
+async def test_what_release_0_1_0_stored_is_still_read():
+    """It took a comma at the end; an upgrade must not take anybody's rights."""
+    async with leading() as term:
+        await term.fenced.put(term.keys.access_of("ada"), "allow r, ")
+
+        assert term.access.is_allowed(ADA, READ)
+        assert not term.access.is_allowed(ADA, WRITE)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "ä", "x" * 129, "a\n"])
 def test_a_client_cannot_be_called_anything(name):
     """Its name is part of a key, and stands in logs."""

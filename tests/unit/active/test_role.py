@@ -283,7 +283,7 @@ async def test_a_module_is_notified_of_health_and_log_if_it_asked(active):
         cluster.role.log.add("line", name="mgr.a")
         await asyncio.to_thread(heard.wait, 5)
 
-    kind, entry = received[-1]
+    [(kind, entry)] = [each for each in received if "line" in str(each)]
     assert (kind, entry["message"], entry["priority"]) == ("clog", "line", "[INF]")
     assert "wrong" not in received
 

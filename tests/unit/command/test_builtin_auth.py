@@ -28,10 +28,12 @@ async def test_capabilities_are_given_shown_and_taken():
 
     assert given.stderr == "client 'monitor' may do: allow r"
     assert (shown.stdout.strip(), who.stdout.strip()) == ("allow r", "monitor: allow r")
-    assert listed == [
-        {"client": "monitor", "caps": "allow r"},
-        {"client": "ops", "caps": "allow *"},
-    ]
+    assert listed == {
+        "auth_dump": [
+            {"entity": "client.monitor", "client": "monitor", "caps": {"mgr": "allow r"}},
+            {"entity": "client.ops", "client": "ops", "caps": {"mgr": "allow *"}},
+        ]
+    }
     assert taken.stderr == "client 'monitor' has no capabilities of its own now"
     assert (again.retval, missing.retval) == (0, -errno.ENOENT)
     assert nothing.stdout.strip() == "monitor: nothing"

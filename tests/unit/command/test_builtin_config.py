@@ -39,6 +39,14 @@ UNKNOWN = (
                 "and mgr.<id>"
             ),
         ),
+        (
+            ("mgr", "debug_mgr", "verbose"),
+            errno.EINVAL,
+            (
+                "error parsing value: 'verbose' is no log level: use a number from 0 to 20, such "
+                "as 4 or 4/5 (option debug_mgr)"
+            ),
+        ),
         (("mgr", "fsid", "x"), errno.EINVAL, "fsid is special and cannot be stored by the mon"),
         (
             ("mgr", "mgr/hello/times", "many"),

@@ -119,7 +119,7 @@ def test_the_managers_own_options_are_typed_and_have_defaults():
 
     assert held.manager_option("mgr_tick_period") == 7.0
     assert held.manager_option("mgr_stats_period") == 5
-    assert held.manager_option("debug_mgr") == "2/5"
+    assert held.manager_option("debug_mgr") == "4/5"
     assert held.manager_option("fsid") == "f"
     assert held.manager_option("log_file") == ""
     with pytest.raises(KeyError, match="option not found: osd_max"):

@@ -280,6 +280,15 @@ def test_a_file_that_must_be_there_is_asked_for(inbuf, answer):
     assert command.call(Picky(), {"prefix": "pick", "first": "x"}, inbuf) == answer
 
 
+@pytest.mark.parametrize("inbuf", [None, "", "\n", b"", b" \n"])
+def test_a_checked_handler_that_is_called_directly_with_nothing_finds_the_file_empty(inbuf):
+    """As a module's own test calls it; without ``inbuf`` there is no file."""
+    empty = (-errno.EINVAL, "", "Empty input file: Please add a list of names to the file")
+
+    assert Picky().pick(first="x", inbuf=inbuf) == empty
+    assert Picky().pick(first="x") == (-errno.EINVAL, "", NO_FILE)
+
+
 def test_a_checked_command_is_described_by_the_function_below():
     """The decorator hides nothing."""
     (declaration,) = collect_commands(Picky)

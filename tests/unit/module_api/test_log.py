@@ -46,7 +46,7 @@ def sink():
 @pytest.fixture
 def context(sink):
     context = Context("logging-test", Module)
-    context.native["debug_mgr"] = "2/5"
+    context.native["debug_mgr"] = "4/5"
     yield context
     logging.getLogger("logging-test").handlers.clear()
 
@@ -77,12 +77,16 @@ def test_a_modules_lines_reach_the_managers_log_under_its_name(context, sink):
     ("debug_mgr", "log_level", "first"),
     [
         ("20/20", "", "debug"),
-        ("5", "", "debug"),
+        ("20", "", "debug"),
+        ("19/20", "", "info"),
+        ("5", "", "info"),
         ("4/5", "", "info"),
-        ("2/5", "", "info"),
+        ("3/5", "", "warning"),
         ("1/5", "", "warning"),
-        ("0/5", "", None),
-        ("nonsense", "", None),
+        ("0/5", "", "error"),
+        ("0/20", "", "error"),
+        ("-1", "", "error"),
+        ("nonsense", "", "error"),
         ("0/5", "debug", "debug"),
         ("20/20", "error", "error"),
         ("20/20", "critical", None),
@@ -91,7 +95,7 @@ def test_a_modules_lines_reach_the_managers_log_under_its_name(context, sink):
 def test_the_level_is_the_modules_own_or_else_the_managers(
     context, sink, debug_mgr, log_level, first
 ):
-    """``debug_mgr`` counts by its first number."""
+    """``debug_mgr`` counts by its first number: error 0, warning 1, info 4, debug 20."""
     context.native["debug_mgr"] = debug_mgr
     context.stored_options["logging-test/log_level"] = log_level
 

@@ -249,6 +249,16 @@ def test_commands_of_the_manager_are_run_and_may_be_checked(module, context):
         module.mon_command({})
 
 
+def test_a_replaced_mon_command_may_return_a_plain_tuple(module):
+    """As the stand-ins of modules' own tests do."""
+    module.mon_command = lambda _arguments, _inbuf: (0, "data", "")
+    assert module.check_mon_command({"prefix": "x"}).stdout == "data"
+
+    module.mon_command = lambda _arguments, _inbuf: (-2, "", "no such thing")
+    with pytest.raises(MonCommandFailed, match=r"^x failed: no such thing retval: -2$"):
+        module.check_mon_command({"prefix": "x"})
+
+
 def test_a_result_can_be_waited_for():
     """Data before words; the tag is what it was made with."""
     result = CommandResult("tag")

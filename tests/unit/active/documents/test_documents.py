@@ -47,8 +47,8 @@ async def test_a_module_is_notified_of_the_version_and_reads_the_map(alone):
 
     assert alone.module.received == [("racks", version)]
     assert alone.module.get("racks") == {"a": 1}
-    assert alone.module.get("racks") is alone.module.get("racks")
     assert alone.module.get_map("racks") == (version, {"a": 1})
+    assert alone.module.get_map("racks")[1] is alone.module.get_map("racks")[1]
 
 
 async def test_a_busy_module_is_notified_of_the_last_version_only(alone):

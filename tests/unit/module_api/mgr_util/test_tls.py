@@ -32,12 +32,26 @@ def test_a_subject_may_say_more_but_nothing_that_no_certificate_has():
         tls.create_self_signed_cert(dname={"shoe": "43"})
 
 
+def test_certificates_and_keys_may_be_bytes(pair):
+    """As ceph-mgr's libraries make them."""
+    certificate, key = pair
+    _, other = tls.create_self_signed_cert()
+
+    assert tls.verify_tls(certificate, key.encode()) == 3649
+    assert tls.verify_tls(certificate.encode(), key) == 3649
+    assert tls.get_cert_issuer_info(certificate.encode()) == tls.get_cert_issuer_info(certificate)
+    with pytest.raises(ServerConfigException, match="do not match up"):
+        tls.verify_tls(certificate, other.encode())
+    with pytest.raises(ServerConfigException, match="Invalid private key"):
+        tls.verify_tls(certificate, b"\xff")
+
+
 def test_a_key_of_another_certificate_is_refused(pair):
     """Before a server is started that nobody could talk to."""
     certificate, _ = pair
     _, other = tls.create_self_signed_cert()
 
-    with pytest.raises(ServerConfigException, match="do not match up"):
+    with pytest.raises(ServerConfigException, match=r"Invalid cert/key pair: .* do not match up"):
         tls.verify_tls(certificate, other)
     with pytest.raises(ServerConfigException, match="Invalid private key"):
         tls.verify_tls(certificate, "none")
