@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
 
-from mgr.module_api.annotation import KNOWN_ARGS, derive, keywords
+from mgr.module_api.annotation import (
+    KNOWN_ARGS,
+    SignatureError,
+    check_callable,
+    derive,
+    keywords,
+    needs_input,
+)
 from mgr.module_api.result import HandleCommandResult
 
 HandlerFuncType = Callable[..., tuple[int, str, str]]
@@ -107,8 +114,7 @@ class CLICommandBase:
         """Read help and arguments from ``f``, without making it the handler.
 
         Raises:
-            KeyError: A parameter has no annotation.
-            ValueError: An annotation is not supported in commands.
+            SignatureError: A parameter cannot be an argument of a command; the message names it.
 
         """
         self.desc, self.arg_spec, self.first_default, self.args = self._load_func_metadata(f)
@@ -117,8 +123,8 @@ class CLICommandBase:
         """Make ``func`` the handler and return it unchanged.
 
         Raises:
-            KeyError: A parameter has no annotation.
-            ValueError: An annotation is not supported in commands.
+            SignatureError: It cannot be called as a command; the message names the command, the
+                parameter, and the line where the function begins.
 
         """
         return self._register_handler(func)
@@ -129,20 +135,34 @@ class CLICommandBase:
         """Run the handler for a request and return its result.
 
         Raises:
-            TypeError: A required number is missing, or the request does not fit the handler.
+            ArgumentMissing: A required argument is missing.
+            TypeError: The request does not fit the handler.
             ValueError: A value cannot be converted.
 
         """
         assert self.func is not None, f"command {self.prefix!r} has no handler"  # noqa: S101
-        arguments = keywords(self.arg_spec, self.first_default, cmd_dict)
+        arguments, special = self._collect_args_by_argspec(cmd_dict)
         if inbuf:
-            if "inbuf" not in self.arg_spec:
+            if "inbuf" not in special:
                 return HandleCommandResult(
                     -errno.EINVAL, "", "Invalid command: Input file data (-i) not supported"
                 )
             arguments["inbuf"] = inbuf
+        elif "inbuf" in special and needs_input(self.func):
+            hint = "give the command a file with -i"
+            return HandleCommandResult(-errno.EINVAL, "", f"{ERROR_MSG_NO_INPUT_FILE}: {hint}")
         result: HandleCommandResult = self.func(mgr, **arguments)
         return result
+
+    def _collect_args_by_argspec(
+        self, cmd_dict: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], set[str]]:
+        """Return the handler's keyword arguments, and its parameters that are no arguments.
+
+        Modules written for ceph-mgr call this in their own ``call``.
+        """
+        special = KNOWN_ARGS.intersection(self.arg_spec)
+        return keywords(self.arg_spec, self.first_default, cmd_dict), set(special)
 
     def dump_cmd(self) -> dict[str, str | bool]:
         """Return the command as an entry of ``COMMANDS``."""
@@ -165,7 +185,11 @@ class CLICommandBase:
         return derive(f)
 
     def _register_handler(self, func: F) -> F:
-        self.store_func_metadata(func)
+        try:
+            self.store_func_metadata(func)
+            check_callable(func)
+        except SignatureError as error:
+            raise SignatureError(f"command {self.prefix!r}{_place(func)}: {error}") from None
         self.func = func
         if isinstance(self.COMMANDS, dict):
             self.COMMANDS[self.prefix] = self
@@ -280,6 +304,12 @@ def _declaration(entry: Mapping[str, Any]) -> CommandDeclaration:
         idempotent=bool(entry.get("idempotent")),
         hidden=bool(entry.get("hidden")),
     )
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Return where ``function`` begins, for messages; empty if it is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
 
 
 def _is_true(value: Any) -> bool:

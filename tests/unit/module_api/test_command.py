@@ -288,3 +288,24 @@ def test_a_checked_command_is_described_by_the_function_below():
     assert declaration.signature_text == (
         "pick name=first,type=CephString name=format,req=false,positional=false,type=CephString"
     )
+
+
+def test_a_handler_that_cannot_be_a_command_is_refused_with_its_name_and_line():
+    """Its author finds the line; nothing in the message is about the manager."""
+
+    def odd(self, v): ...
+
+    line = odd.__code__.co_firstlineno
+    with pytest.raises(ValueError, match="parameter 'v' has no type") as refused:
+        CLICommand("odd one")(odd)
+
+    assert str(refused.value).startswith(f"command 'odd one' ({__file__}:{line}): ")
+
+
+def test_code_that_calls_commands_itself_gets_their_arguments():
+    """The newest dashboard does: arguments, and the names that are none."""
+    command = decorated_commands(Older)["old write"]
+    both = decorated_commands(Older)["old both"]
+
+    assert command._collect_args_by_argspec({"prefix": "old write"}) == ({}, {"self", "inbuf"})
+    assert both._collect_args_by_argspec({"a": 1, "x": 2})[0] == {"a": "1"}
