@@ -22,7 +22,8 @@ from mgr.command.dispatch import to_answer
 from mgr.command.registry import Command as RegistryCommand
 from mgr.command.registry import Registry
 from mgr.errors import MgrError
-from mgr.host.finder import DiscoveredModule, ModuleLocation, load, with_declarations
+from mgr.host.finder import FILE, DiscoveredModule, ModuleLocation, load, with_declarations
+from mgr.host.module_package import package_of
 from mgr.module_api.ceph import bindings
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import STORE
@@ -324,9 +325,11 @@ def _discover(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> Disco
         )
         return with_declarations(found, what, _standby_beside(what))
     if isinstance(what, Path):
-        cleanup.callback(_unload, what.name)
-        cleanup.callback(_append(str(what.parent.absolute())))
-        what = what.name
+        place = what.absolute()
+        cleanup.callback(_append(str(place.parent)))
+        package = package_of(place)
+        cleanup.callback(_unload, package)
+        return load(ModuleLocation(name or place.name, package, str(place / FILE)))
     package = what if isinstance(what, str) else what.__name__
     return load(ModuleLocation(name or package.rpartition(".")[2], package, package))
 

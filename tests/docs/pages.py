@@ -70,7 +70,7 @@ from `mgr/module_api/`.
 | a subclass of `Enum` | one of the members' values |
 | `List[T]` | one or more |
 | `Tuple[T, T]` | as many as the tuple has |
-| an instance such as `CephInt("0\|5")` | what that type accepts |
+| an instance such as `CephInt("0\\|5")` | what that type accepts |
 | `Optional[T]` | may be left out |
 
 ## Types of options

@@ -242,6 +242,17 @@ def test_a_folder_is_loaded_as_from_module_path(mgr_host, tmp_path):
         mgr_host.load(tmp_path / "two")
 
 
+def test_a_folder_named_like_a_library_is_loaded_as_by_the_manager(mgr_host, tmp_path):
+    """And the library stays what it is."""
+    (tmp_path / "calendar").mkdir()
+    (tmp_path / "calendar" / "module.py").write_text(
+        "import calendar\nfrom mgr_module import MgrModule\n"
+        "class Module(MgrModule):\n    LEAP = calendar.isleap(2024)\n"
+    )
+
+    assert mgr_host.load(tmp_path / "calendar").LEAP is True
+
+
 def test_a_watched_entry_is_notified_after_the_command_that_changed_it(mgr_host, module):
     """On the same thread, so in order; others are not told."""
     module.watch_store("count")
