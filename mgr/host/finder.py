@@ -31,7 +31,14 @@ from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.effects import Classification, classify, declared_effects
-from mgr.host.module_package import ALLOWED_NAMES, describe_error, is_allowed, package_of
+from mgr.host.module_package import (
+    ALLOWED_NAMES,
+    InvalidModuleError,
+    describe_error,
+    is_allowed,
+    package_of,
+    refuse_coroutines,
+)
 from mgr.host.steps import record
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
@@ -128,10 +135,6 @@ def always_on(catalogue: Catalogue) -> frozenset[str]:
     return frozenset(found.name for found in catalogue.values() if found.always_on)
 
 
-class InvalidModuleError(Exception):
-    """A package was imported and is not a valid module; the text gives the reason."""
-
-
 async def find_modules(
     module_path: Sequence[str],
     *,
@@ -217,6 +220,7 @@ def with_declarations(
 
     """
     name = found.name
+    refuse_coroutines(active, standby)
     crashes: list[Crash] = []
     _try_register(active._register_commands, name, CrashOrigin.COMMANDS, crashes)  # noqa: SLF001 - Ceph's name
     _try_register(active._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
@@ -256,13 +260,16 @@ def reload_module(
     if location is None:
         return DiscoveredModule(name=name, place="", error=f"there is no module {name!r}")
     importlib.invalidate_caches()
-    before = _unload(location.package)
+    root = _reloaded_package(location.package)
+    before = _unload(root)
     found = load(location)
     if not found.loaded and before:
-        _unload(location.package)
+        _unload(root)
         sys.modules.update(before)
-        _set_in_parent(location.package)
-    return replace(found, digest=_digest(location.package)) if found.loaded else found
+        _set_in_parent(root)
+    if not found.loaded:
+        return found
+    return replace(found, digest=_digest(_reloaded_package(location.package)))
 
 
 def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
@@ -280,6 +287,13 @@ def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
 
 def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+def _reloaded_package(package: str) -> str:
+    """Return the package whose files a reload imports again; ``package`` may be a single file."""
+    parent = package.rpartition(".")[0]
+    single_file = package in sys.modules and not hasattr(sys.modules[package], "__path__")
+    return parent if parent and single_file else package
 
 
 def _unload(package: str) -> dict[str, ModuleType]:
@@ -303,11 +317,11 @@ def _digest(package: str) -> str:
     """Return a digest of the package's source files, independent of where the folder is."""
     found = hashlib.sha256()
     module = sys.modules[package]
-    alone = [Path(module.__file__)] if module.__file__ else []
-    for folder in map(Path, getattr(module, "__path__", alone)):
-        for file in [folder] if folder.is_file() else sorted(folder.rglob("*.py")):
+    # A distribution may have a module in a single file, which has no ``__path__``.
+    for place in map(Path, getattr(module, "__path__", [str(module.__file__)])):
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
             with contextlib.suppress(OSError):
-                found.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+                found.update(f"{file.relative_to(place)}\0".encode() + file.read_bytes())
     return found.hexdigest()
 
 

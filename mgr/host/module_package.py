@@ -1,8 +1,9 @@
-"""Decides by which name a module's folder is imported, and describes why that failed."""
+"""Decides by which name a module's folder is imported, and says why a module does not load."""
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -17,6 +18,14 @@ IN_MODULE_PATH: Final = "mgr_module_path"
 ALLOWED_NAMES: Final = "1 to 63 ASCII letters, digits, _ and -, beginning with a letter or digit"
 PRODUCT: Final = f"{Path(mgr.__file__).parent}/"
 """The folder of our own code, whose lines tell the author of a module nothing."""
+
+
+CALLED_ON_THREADS: Final = ("serve", "shutdown", "notify", "config_notify", "handle_command")
+"""Methods that the host calls and does not await."""
+
+
+class InvalidModuleError(Exception):
+    """A package was imported and is not a valid module; the text gives the reason."""
 
 
 def is_allowed(name: str) -> bool:
@@ -60,6 +69,25 @@ def describe_error(error: BaseException, folder: Path) -> str:
     if line is None or f"{line.filename}:" in text:
         return text
     return f"{text} ({line.filename}:{line.lineno})"
+
+
+def refuse_coroutines(*classes: type | None) -> None:
+    """Check that no class of a module defines as a coroutine what the host calls on a thread.
+
+    Raises:
+        InvalidModuleError: One does; the text names the method and its line.
+
+    """
+    for cls in filter(None, classes):
+        for name in CALLED_ON_THREADS:
+            method = getattr(cls, name, None)
+            if inspect.iscoroutinefunction(method):
+                code = inspect.unwrap(method).__code__
+                raise InvalidModuleError(
+                    f"{cls.__name__}.{name} is a coroutine function, which nothing awaits: write "
+                    f"`def {name}`, and asyncio.run() inside "
+                    f"({code.co_filename}:{code.co_firstlineno})"
+                )
 
 
 def _is_taken(place: Path) -> bool:

@@ -110,6 +110,11 @@ def check_callable(function: Callable[..., Any]) -> None:
 
     """
     innermost, _ = _unwrap(function)
+    if inspect.iscoroutinefunction(function):
+        raise SignatureError(
+            "it is a coroutine function, which nothing awaits: "
+            "write `def`, and asyncio.run() inside"
+        )
     parameters = list(inspect.signature(innermost).parameters.values())
     if not parameters or parameters[0].kind in _BY_NAME_ONLY:
         raise SignatureError("it has no first parameter for the module: write `self`")

@@ -85,7 +85,8 @@ class Host:
         """Load a module as the manager does, construct it, and return the instance.
 
         Args:
-            what: Its class, its package (or the package's import name), or its folder.
+            what: Its class, its package (or the package's import name), or its folder (a path or
+                its text).
             name: Its name; by default that of its package.
             options: Its options, as an operator would set them before it starts.
 
@@ -324,6 +325,8 @@ def _discover(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> Disco
             name=name or own_name, place=f"{what.__module__}.{what.__qualname__}"
         )
         return with_declarations(found, what, _standby_beside(what))
+    if isinstance(what, str) and (Path(what) / FILE).is_file():
+        what = Path(what)
     if isinstance(what, Path):
         place = what.absolute()
         cleanup.callback(_append(str(place.parent)))
@@ -355,4 +358,10 @@ def _unload(package: str) -> None:
 
 def _append(folder: str) -> Callable[[], None]:
     sys.path.append(folder)
-    return lambda: sys.path.remove(folder)
+
+    def remove() -> None:
+        # A fixture of the test may have restored the path before.
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+    return remove

@@ -1,5 +1,6 @@
 """Finding and loading modules: folders with real files, loaded for real."""
 
+import importlib.metadata
 import re
 import sys
 from textwrap import dedent
@@ -170,6 +171,59 @@ async def test_an_error_raised_by_our_code_names_the_modules_own_line(folder, wr
     assert re.search(why, module.error), module.error
     assert f"({folder}/finder_fault/module.py:3)" in module.error
     assert "/mgr/" not in module.error.replace(str(folder), "")
+
+
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [("MgrModule", "serve"), ("MgrModule", "notify"), ("MgrStandbyModule", "serve")],
+)
+async def test_a_method_that_nothing_awaits_is_refused(folder, write, base, method):
+    """It would return at once and do nothing."""
+    text = "from mgr_module import *\nclass Module(MgrModule):\n    pass\n"
+    text = text if base == "MgrModule" else f"{text}class Half({base}):\n    pass\n"
+    write("finder_async", f"{text}    async def {method}(self, *_): pass")
+    line = text.count("\n") + 1
+
+    error = (await found(folder, "finder_async")).error
+
+    assert f"{method} is a coroutine function" in error
+    assert f"write `def {method}`, and asyncio.run() inside" in error
+    assert error.endswith(f"({folder}/finder_async/module.py:{line})")
+
+
+@pytest.mark.parametrize("target", ["finder_dist.module", "finder_dist.plugin", "finder_dist"])
+def test_a_module_of_a_distribution_is_reloaded(folder, write, monkeypatch, target):
+    """Whatever file its entry point names: ``duty = "duty.module:Module"`` is a usual one."""
+    write("finder_dist", ONE)
+    place = folder / "finder_dist"
+    (place / "plugin.py").write_text("from .module import Module\n")
+    (place / "depth.py").write_text("VALUE = 'one'\n")
+    monkeypatch.syspath_prepend(str(folder))
+    point = importlib.metadata.EntryPoint("duty", f"{target}:Module", "mgr.modules")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [point])
+    first = reload_module("duty", ())
+    (place / "depth.py").write_text("VALUE = 'two'\n")
+    second = reload_module("duty", ())
+
+    assert (first.error, second.error) == ("", "")
+    assert [each.commands[0].signature_text for each in (first, second)] == ["one", "two"]
+    assert first.digest != second.digest
+
+
+def test_a_distribution_may_have_a_module_in_a_single_file(folder, monkeypatch):
+    """There is no package to reload, only the file."""
+    file = folder / "finder_single.py"
+    text = ONE.replace("from .depth import VALUE", "VALUE = 'one'")
+    file.write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+    point = importlib.metadata.EntryPoint("duty", "finder_single:Module", "mgr.modules")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: [point])
+    first = reload_module("duty", ())
+    file.write_text(text.replace("one", "two"))
+    second = reload_module("duty", ())
+
+    assert [each.commands[0].signature_text for each in (first, second)] == ["one", "two"]
+    assert first.digest != second.digest
 
 
 HELPED = """
