@@ -1,8 +1,8 @@
 """Decorators that declare commands, and the functions that collect the declarations.
 
 A decorator returns the same function with a mark on it. When the host loads a module, it collects
-the marks of that module's class. No table is shared between modules: importing another module's
-code does not register its commands again, and unloading a module removes its commands. A plain
+the marks of that module's class. Importing another module's code does not register its commands
+again, and unloading a module removes its commands. A plain
 function (its first parameter often is ``mgr`` or ``_``) belongs to the package that defines it; a
 method belongs to its class and its subclasses.
 """
@@ -13,10 +13,11 @@ import errno
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from mgr.module_api.annotation import (
     KNOWN_ARGS,
@@ -73,7 +74,7 @@ class CLICommandBase:
 
     KNOWN_ARGS: ClassVar = KNOWN_ARGS
     COMMANDS: ClassVar[Mapping[str, CLICommandBase]] = MappingProxyType({})
-    """The commands of this registry by prefix. Always empty for the shared ``CLICommand``."""
+    """The commands of this registry by prefix."""
 
     def __init__(
         self,
@@ -191,9 +192,10 @@ class CLICommandBase:
         except SignatureError as error:
             raise SignatureError(f"command {self.prefix!r}{_place(func)}: {error}") from None
         self.func = func
-        if isinstance(self.COMMANDS, dict):
+        if isinstance(self.COMMANDS, MutableMapping):
             self.COMMANDS[self.prefix] = self
-        elif _is_plain(func):
+        # A table of the module's own shows whose command a plain function is.
+        if not isinstance(self.COMMANDS, dict) and _is_plain(func):
             register_in_package(self, func)
         # A new tuple each time: functools.wraps copies the inner function's mark to the wrapper.
         setattr(func, _MARK, (*getattr(func, _MARK, ()), self))
@@ -202,6 +204,10 @@ class CLICommandBase:
 
 class CLICommand(CLICommandBase):
     """The decorator for modules written for Reef and before, shared by all modules."""
+
+    COMMANDS: ClassVar[MutableMapping[str, CLICommandBase]] = WeakValueDictionary()
+    """The commands of all modules by prefix, for code that looks them up. Which of them a module
+    has is read from its class. A command leaves with the code that it belongs to."""
 
 
 def CLIReadCommand(prefix: str, poll: bool = False, **marks: bool) -> CLICommandBase:  # noqa: N802, FBT001, FBT002 - Ceph's
@@ -256,7 +262,11 @@ def decorated_commands(cls: type) -> dict[str, CLICommandBase]:
         for value in list(vars(family).values()):
             found.update((command.prefix, command) for command in getattr(value, _MARK, ()))
     registry = getattr(cls, "CLICommand", None)
-    if isinstance(registry, type) and issubclass(registry, CLICommandBase):
+    if (
+        isinstance(registry, type)
+        and issubclass(registry, CLICommandBase)
+        and registry.COMMANDS is not CLICommand.COMMANDS
+    ):
         found.update(registry.COMMANDS)
     return found
 
