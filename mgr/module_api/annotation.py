@@ -168,18 +168,19 @@ def keywords(
                     f"{name}: expected key=value behind an earlier one, got {target!r}"
                 )
         converted[target.replace("-", "_")] = convert(annotation, value)
-    _fill_missing(arg_spec, first_default, converted)
+    hint = "; a value name=value gives the argument of that name" if by_keyword else ""
+    _fill_missing(arg_spec, first_default, converted, hint)
     return converted
 
 
 def _fill_missing(
-    arg_spec: Mapping[str, Any], first_default: int, converted: dict[str, Any]
+    arg_spec: Mapping[str, Any], first_default: int, converted: dict[str, Any], hint: str
 ) -> None:
     for name, annotation in list(arg_spec.items())[:first_default]:
         if name in KNOWN_ARGS or name in converted:
             continue
         if annotation is not bool and not _is_optional(annotation):
-            raise ArgumentMissing(f"argument {name!r} is required and was not given")
+            raise ArgumentMissing(f"argument {name!r} is required and was not given{hint}")
         converted[name] = False if annotation is bool else None
 
 

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
 from weakref import WeakValueDictionary
 
+from mgr.argument.types import ArgumentMissing
 from mgr.module_api.annotation import (
     KNOWN_ARGS,
     SignatureError,
@@ -133,16 +134,18 @@ class CLICommandBase:
     def call(
         self, mgr: Any, cmd_dict: Mapping[str, Any], inbuf: str | None = None
     ) -> HandleCommandResult:
-        """Run the handler for a request and return its result.
+        """Run the handler for a request and return its result; -EINVAL if an argument is missing.
 
         Raises:
-            ArgumentMissing: A required argument is missing.
             TypeError: The request does not fit the handler.
             ValueError: A value cannot be converted.
 
         """
         assert self.func is not None, f"command {self.prefix!r} has no handler"  # noqa: S101
-        arguments, special = self._collect_args_by_argspec(cmd_dict)
+        try:
+            arguments, special = self._collect_args_by_argspec(cmd_dict)
+        except ArgumentMissing as error:
+            return HandleCommandResult(-errno.EINVAL, "", str(error))
         if inbuf:
             if "inbuf" not in special:
                 return HandleCommandResult(

@@ -85,10 +85,23 @@ def test_a_command_does_not_run_without_what_it_requires(run, words):
 
 def test_what_is_given_by_name_only_is_asked_for(run):
     """Its descriptor calls it optional."""
-    answer = run("form flag")
+    assert run("form flag") == (
+        -errno.EINVAL,
+        "",
+        "argument 'names' is required and was not given",
+    )
 
-    assert answer.retval == -errno.EINVAL
-    assert "argument 'names' is required and was not given" in answer.stderr
+
+def test_a_value_that_names_an_argument_is_explained(run):
+    """It gives that one, as in ceph-mgr, and the one in whose place it stands is missing."""
+    assert run("form bare count=3") == (
+        -errno.EINVAL,
+        "",
+        (
+            "argument 'name' is required and was not given; "
+            "a value name=value gives the argument of that name"
+        ),
+    )
 
 
 def test_a_file_reaches_a_parameter_without_type(run):
