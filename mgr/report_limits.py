@@ -25,6 +25,8 @@ COUNTERS_MAX: Final = 10_000
 """Counters of one daemon; the option ``mgr_daemon_counters_max`` overrides it."""
 VALUES_EACH: Final = 2
 """Values in a report for each counter: an average has two."""
+RETVAL_MAX: Final = 2**31 - 1
+"""The largest return value that the answer of a command can hold."""
 DESCRIPTION_MAX: Final = 1024
 LABEL: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """The pattern of label names, which every system that reads metrics accepts."""

@@ -143,6 +143,7 @@ class ActiveRole:
         self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
         self._tasks.create_task(self._crashes.run(), name="crashes")
         self._modules.reconcile()
+        self._update_command_owners()
         # Before the modules have raised their own checks, which replace the restored ones.
         self._health.restore(self._modules.enabled)
         self._health_log.follow()
@@ -181,6 +182,7 @@ class ActiveRole:
         self._modules.on_crash(self._crashes.report)
         for prefix in (keys.modules, keys.quarantines, keys.module_deaths):
             mirror.subscribe(prefix, self._modules.reconcile)
+        mirror.subscribe(keys.modules, self._update_command_owners)
         self._manager.config.subscribe(self._modules.notify_config)
         self._checks.follow()
         mirror.subscribe(keys.down, self._resign_if_set_down)
@@ -337,6 +339,10 @@ class ActiveRole:
         if hidden:
             fields = {"module_name": found.name, "prefixes": hidden}
             log.warning("commands hidden: another module already has these prefixes", extra=fields)
+
+    def _update_command_owners(self, _changes: object = None) -> None:
+        # Of two modules that declare one command, an enabled one runs it.
+        self._registry.set_enabled(self._modules.enabled)
 
     def _make_modules(self) -> ActiveModules:
         manager = self._manager

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from mgr.command.registry import Command
+from mgr.report_limits import RETVAL_MAX
 from mgr.text import encodable
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def to_answer(result: object, command: Command, term: int) -> Answer:
     """Convert the result of a handler into an ``Answer``.
 
     A tuple of an int and two strings is converted; any other value becomes ``EINVAL`` with a
-    text that names its type. Characters that UTF-8 cannot encode are escaped.
+    text that names its type. So does an int that an answer cannot hold. Characters that UTF-8
+    cannot encode are escaped.
     """
     if isinstance(result, Answer):
         return replace(
@@ -46,9 +48,12 @@ def to_answer(result: object, command: Command, term: int) -> Answer:
     if isinstance(result, tuple) and len(result) == 3:
         retval, stdout, stderr = result
         if isinstance(retval, int) and isinstance(stdout, str) and isinstance(stderr, str):
-            return Answer(int(retval), encodable(stdout), encodable(stderr), term)
-        types = ", ".join(type(element).__name__ for element in result)
-        returned = f"a tuple of ({types})"
+            if abs(retval) <= RETVAL_MAX:
+                return Answer(int(retval), encodable(stdout), encodable(stderr), term)
+            returned = f"a return value beyond {RETVAL_MAX}"
+        else:
+            types = ", ".join(type(element).__name__ for element in result)
+            returned = f"a tuple of ({types})"
     else:
         returned = type(result).__name__
     text = (

@@ -82,6 +82,7 @@ class Registry:
         """Begin empty."""
         self._modules: dict[str, tuple[Command, ...]] = {}
         self._index: dict[str, Command] = {}
+        self._enabled: frozenset[str] = frozenset()
         self._prefix_words_max = 0
         self._etag = ""
 
@@ -104,15 +105,22 @@ class Registry:
     def put(self, module: str, commands: Iterable[Command]) -> list[str]:
         """Register the commands of ``module``, replacing its earlier ones.
 
-        A prefix belongs to one module: to the manager itself before all others, then to the first
-        module by name. Returns the prefixes of ``module`` that belong to another one and so
-        cannot be reached.
+        A prefix belongs to one module: to the manager itself before all others, then to enabled
+        modules before others, then to the first module by name. Returns the prefixes of ``module``
+        that belong to another one and so cannot be reached.
         """
         self._modules[module] = tuple(commands)
         self._rebuild()
         return sorted(
             each.prefix for each in self._modules[module] if self._index[each.prefix] is not each
         )
+
+    def set_enabled(self, modules: Iterable[str]) -> None:
+        """Set which modules are enabled: their commands hide those of modules that are not."""
+        enabled = frozenset(modules)
+        if enabled != self._enabled:
+            self._enabled = enabled
+            self._rebuild()
 
     def drop(self, module: str) -> None:
         """Remove the commands of ``module``; commands that they hid can be reached again."""
@@ -150,7 +158,10 @@ class Registry:
         return f"no command '{shown}'; closest: {named}"
 
     def _rebuild(self) -> None:
-        owners = sorted(self._modules, key=lambda module: (module != BUILTIN, module))
+        owners = sorted(
+            self._modules,
+            key=lambda module: (module != BUILTIN, module not in self._enabled, module),
+        )
         index: dict[str, Command] = {}
         for module in owners:
             # Within a module the later declaration of a prefix replaces the earlier one.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -221,6 +222,22 @@ def forbid_exit() -> None:
         raise SystemExit(f"os._exit({status})")
 
     os._exit = exit_if_ours
+
+
+def forbid_breakpoint() -> None:
+    """Make ``breakpoint()`` raise, unless ``PYTHONBREAKPOINT`` names a debugger.
+
+    A worker has no terminal: Python's debugger would end with an error that does not say so.
+    """
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(
+            "breakpoint() needs a terminal, and a manager has none: debug the module in a test, "
+            "with the pytest fixture mgr_host, or name a debugger in PYTHONBREAKPOINT"
+        )
+
+    if not os.environ.get("PYTHONBREAKPOINT"):
+        sys.breakpointhook = refuse
 
 
 def thread_ids() -> tuple[int, int]:

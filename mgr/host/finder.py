@@ -3,7 +3,8 @@
 Modules come from three places: bundled (``modules.<name>``), installed distributions (entry-point
 group ``mgr.modules``), and folders in ``module_path``. Two modules of the same name are an error
 that names both places. ``module_path`` is *appended* to the import path: modules there may import
-each other, and they shadow nothing that is installed. A setting excludes bundled modules
+each other, and they shadow nothing that is installed; a folder with the name of another package is
+imported under a name of our own (docs/adr/0045). A setting excludes bundled modules
 (docs/adr/0019).
 """
 
@@ -18,7 +19,6 @@ import importlib.util
 import inspect
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,12 +31,19 @@ from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.effects import Classification, classify, declared_effects
+from mgr.host.module_package import (
+    ALLOWED_NAMES,
+    InvalidModuleError,
+    describe_error,
+    is_allowed,
+    package_of,
+    refuse_coroutines,
+)
 from mgr.host.steps import record
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
-from mgr.store.keys import NAME
 from mgr.worker_trace import StepKind
 
 ENTRY_POINTS: Final = "mgr.modules"
@@ -128,10 +135,6 @@ def always_on(catalogue: Catalogue) -> frozenset[str]:
     return frozenset(found.name for found in catalogue.values() if found.always_on)
 
 
-class InvalidModuleError(Exception):
-    """A package was imported and is not a valid module; the text gives the reason."""
-
-
 async def find_modules(
     module_path: Sequence[str],
     *,
@@ -203,7 +206,8 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         return replace(found, error=str(error))
     except BaseException as error:  # noqa: BLE001 - importing runs the module's code: it may raise anything, an exit included
         crash = Crash.of(found.name, CrashOrigin.IMPORT, error)
-        return replace(found, error=_describe_error(error), crashes=(crash,))
+        error_text = describe_error(error, Path(location.place).parent)
+        return replace(found, error=error_text, crashes=(crash,))
 
 
 def with_declarations(
@@ -216,6 +220,7 @@ def with_declarations(
 
     """
     name = found.name
+    refuse_coroutines(active, standby)
     crashes: list[Crash] = []
     _try_register(active._register_commands, name, CrashOrigin.COMMANDS, crashes)  # noqa: SLF001 - Ceph's name
     _try_register(active._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
@@ -255,13 +260,16 @@ def reload_module(
     if location is None:
         return DiscoveredModule(name=name, place="", error=f"there is no module {name!r}")
     importlib.invalidate_caches()
-    before = _unload(location.package)
+    root = _reloaded_package(location.package)
+    before = _unload(root)
     found = load(location)
     if not found.loaded and before:
-        _unload(location.package)
+        _unload(root)
         sys.modules.update(before)
-        _set_in_parent(location.package)
-    return replace(found, digest=_digest(location.package)) if found.loaded else found
+        _set_in_parent(root)
+    if not found.loaded:
+        return found
+    return replace(found, digest=_digest(_reloaded_package(location.package)))
 
 
 def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
@@ -279,6 +287,13 @@ def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
 
 def _encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+def _reloaded_package(package: str) -> str:
+    """Return the package whose files a reload imports again; ``package`` may be a single file."""
+    parent = package.rpartition(".")[0]
+    single_file = package in sys.modules and not hasattr(sys.modules[package], "__path__")
+    return parent if parent and single_file else package
 
 
 def _unload(package: str) -> dict[str, ModuleType]:
@@ -301,10 +316,12 @@ def _unload(package: str) -> dict[str, ModuleType]:
 def _digest(package: str) -> str:
     """Return a digest of the package's source files, independent of where the folder is."""
     found = hashlib.sha256()
-    for folder in map(Path, sys.modules[package].__path__):
-        for file in sorted(folder.rglob("*.py")):
+    module = sys.modules[package]
+    # A distribution may have a module in a single file, which has no ``__path__``.
+    for place in map(Path, getattr(module, "__path__", [str(module.__file__)])):
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
             with contextlib.suppress(OSError):
-                found.update(f"{file.relative_to(folder)}\0".encode() + file.read_bytes())
+                found.update(f"{file.relative_to(place)}\0".encode() + file.read_bytes())
     return found.hexdigest()
 
 
@@ -321,7 +338,9 @@ def _locations(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Modu
     yield from (one for one in bundled if one.name not in skip and ALL not in skip)
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         owner = point.dist.name if point.dist else "an installed distribution"
-        yield ModuleLocation(point.name, point.module, f"{point.module} of {owner}")
+        # A package that holds ``module.py`` is the same as a folder: all of it is reloaded.
+        package = point.module.removesuffix(".module")
+        yield ModuleLocation(point.name, package, f"{point.module} of {owner}")
     for folder in module_path:
         path = Path(folder).absolute()
         if not path.is_dir():
@@ -334,8 +353,14 @@ def _locations(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[Modu
 
 def _module_folders(folder: Path, prefix: str) -> Iterator[ModuleLocation]:
     for place in sorted(folder.iterdir()):
-        if (place / FILE).is_file() and NAME.fullmatch(place.name):
-            yield ModuleLocation(place.name, prefix + place.name, str(place / FILE))
+        if not (place / FILE).is_file():
+            continue
+        if not is_allowed(place.name):
+            fields = {"folder": _encodable(str(place)), "allowed": ALLOWED_NAMES}
+            log.error("module folder ignored: its name is not allowed", extra=fields)
+            continue
+        package = prefix + place.name if prefix else package_of(place)
+        yield ModuleLocation(place.name, package, str(place / FILE))
 
 
 def _classes(
@@ -421,14 +446,3 @@ def _check_can_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> 
             return can, "" if can else why
         case _:
             return False, "wrong type returned from can_run"
-
-
-def _describe_error(error: BaseException) -> str:
-    """Return the error's text with the file and line that raised it."""
-    if isinstance(error, SyntaxError):
-        return f"{error.msg} ({error.filename}:{error.lineno})"
-    frames = traceback.extract_tb(error.__traceback__)
-    # Frames of the import machinery surround the module's own, and may be the innermost.
-    places = [f"{f.filename}:{f.lineno}" for f in frames if not f.filename.startswith("<frozen")]
-    text = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-    return f"{text} ({places[-1]})"

@@ -1,8 +1,8 @@
 """Decorators that declare commands, and the functions that collect the declarations.
 
 A decorator returns the same function with a mark on it. When the host loads a module, it collects
-the marks of that module's class. No table is shared between modules: importing another module's
-code does not register its commands again, and unloading a module removes its commands. A plain
+the marks of that module's class. Importing another module's code does not register its commands
+again, and unloading a module removes its commands. A plain
 function (its first parameter often is ``mgr`` or ``_``) belongs to the package that defines it; a
 method belongs to its class and its subclasses.
 """
@@ -13,12 +13,21 @@ import errno
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
+from weakref import WeakValueDictionary
 
-from mgr.module_api.annotation import KNOWN_ARGS, derive, keywords
+from mgr.argument.types import ArgumentMissing
+from mgr.module_api.annotation import (
+    KNOWN_ARGS,
+    SignatureError,
+    check_callable,
+    derive,
+    keywords,
+    needs_input,
+)
 from mgr.module_api.result import HandleCommandResult
 
 HandlerFuncType = Callable[..., tuple[int, str, str]]
@@ -66,7 +75,7 @@ class CLICommandBase:
 
     KNOWN_ARGS: ClassVar = KNOWN_ARGS
     COMMANDS: ClassVar[Mapping[str, CLICommandBase]] = MappingProxyType({})
-    """The commands of this registry by prefix. Always empty for the shared ``CLICommand``."""
+    """The commands of this registry by prefix."""
 
     def __init__(
         self,
@@ -107,8 +116,7 @@ class CLICommandBase:
         """Read help and arguments from ``f``, without making it the handler.
 
         Raises:
-            KeyError: A parameter has no annotation.
-            ValueError: An annotation is not supported in commands.
+            SignatureError: A parameter cannot be an argument of a command; the message names it.
 
         """
         self.desc, self.arg_spec, self.first_default, self.args = self._load_func_metadata(f)
@@ -117,8 +125,8 @@ class CLICommandBase:
         """Make ``func`` the handler and return it unchanged.
 
         Raises:
-            KeyError: A parameter has no annotation.
-            ValueError: An annotation is not supported in commands.
+            SignatureError: It cannot be called as a command; the message names the command, the
+                parameter, and the line where the function begins.
 
         """
         return self._register_handler(func)
@@ -126,23 +134,39 @@ class CLICommandBase:
     def call(
         self, mgr: Any, cmd_dict: Mapping[str, Any], inbuf: str | None = None
     ) -> HandleCommandResult:
-        """Run the handler for a request and return its result.
+        """Run the handler for a request and return its result; -EINVAL if an argument is missing.
 
         Raises:
-            TypeError: A required number is missing, or the request does not fit the handler.
+            TypeError: The request does not fit the handler.
             ValueError: A value cannot be converted.
 
         """
         assert self.func is not None, f"command {self.prefix!r} has no handler"  # noqa: S101
-        arguments = keywords(self.arg_spec, self.first_default, cmd_dict)
+        try:
+            arguments, special = self._collect_args_by_argspec(cmd_dict)
+        except ArgumentMissing as error:
+            return HandleCommandResult(-errno.EINVAL, "", str(error))
         if inbuf:
-            if "inbuf" not in self.arg_spec:
+            if "inbuf" not in special:
                 return HandleCommandResult(
                     -errno.EINVAL, "", "Invalid command: Input file data (-i) not supported"
                 )
             arguments["inbuf"] = inbuf
+        elif "inbuf" in special and needs_input(self.func):
+            hint = "give the command a file with -i"
+            return HandleCommandResult(-errno.EINVAL, "", f"{ERROR_MSG_NO_INPUT_FILE}: {hint}")
         result: HandleCommandResult = self.func(mgr, **arguments)
         return result
+
+    def _collect_args_by_argspec(
+        self, cmd_dict: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], set[str]]:
+        """Return the handler's keyword arguments, and its parameters that are no arguments.
+
+        Modules written for ceph-mgr call this in their own ``call``.
+        """
+        special = KNOWN_ARGS.intersection(self.arg_spec)
+        return keywords(self.arg_spec, self.first_default, cmd_dict), set(special)
 
     def dump_cmd(self) -> dict[str, str | bool]:
         """Return the command as an entry of ``COMMANDS``."""
@@ -165,11 +189,16 @@ class CLICommandBase:
         return derive(f)
 
     def _register_handler(self, func: F) -> F:
-        self.store_func_metadata(func)
+        try:
+            self.store_func_metadata(func)
+            check_callable(func)
+        except SignatureError as error:
+            raise SignatureError(f"command {self.prefix!r}{_place(func)}: {error}") from None
         self.func = func
-        if isinstance(self.COMMANDS, dict):
+        if isinstance(self.COMMANDS, MutableMapping):
             self.COMMANDS[self.prefix] = self
-        elif _is_plain(func):
+        # A table of the module's own shows whose command a plain function is.
+        if not isinstance(self.COMMANDS, dict) and _is_plain(func):
             register_in_package(self, func)
         # A new tuple each time: functools.wraps copies the inner function's mark to the wrapper.
         setattr(func, _MARK, (*getattr(func, _MARK, ()), self))
@@ -178,6 +207,10 @@ class CLICommandBase:
 
 class CLICommand(CLICommandBase):
     """The decorator for modules written for Reef and before, shared by all modules."""
+
+    COMMANDS: ClassVar[MutableMapping[str, CLICommandBase]] = WeakValueDictionary()
+    """The commands of all modules by prefix, for code that looks them up. Which of them a module
+    has is read from its class. A command leaves with the code that it belongs to."""
 
 
 def CLIReadCommand(prefix: str, poll: bool = False, **marks: bool) -> CLICommandBase:  # noqa: N802, FBT001, FBT002 - Ceph's
@@ -232,7 +265,11 @@ def decorated_commands(cls: type) -> dict[str, CLICommandBase]:
         for value in list(vars(family).values()):
             found.update((command.prefix, command) for command in getattr(value, _MARK, ()))
     registry = getattr(cls, "CLICommand", None)
-    if isinstance(registry, type) and issubclass(registry, CLICommandBase):
+    if (
+        isinstance(registry, type)
+        and issubclass(registry, CLICommandBase)
+        and registry.COMMANDS is not CLICommand.COMMANDS
+    ):
         found.update(registry.COMMANDS)
     return found
 
@@ -280,6 +317,12 @@ def _declaration(entry: Mapping[str, Any]) -> CommandDeclaration:
         idempotent=bool(entry.get("idempotent")),
         hidden=bool(entry.get("hidden")),
     )
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Return where ``function`` begins, for messages; empty if it is not written in Python."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
 
 
 def _is_true(value: Any) -> bool:

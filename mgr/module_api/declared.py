@@ -13,6 +13,19 @@ from mgr.module_api.log import MgrModuleLoggingMixin
 from mgr.module_api.option import names_of, register_options
 
 
+class NoManager:
+    """Stands for the context of a module that was constructed without one, as with ``0``."""
+
+    def __init__(self, cls: type) -> None:
+        self._name = cls.__name__
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"{self._name} was constructed without a manager, which has {name!r}: in a test, use "
+            f"the pytest fixture mgr_host, mgr_host.load({self._name})"
+        )
+
+
 class ModuleBase(MgrModuleLoggingMixin):
     """Options, identity and documents, which active and standby classes both have."""
 
@@ -36,7 +49,7 @@ class ModuleBase(MgrModuleLoggingMixin):
 
     def _init_module(self, module_name: str, context: StandbyContext) -> None:
         self.module_name = module_name
-        self._context = context
+        self._context = context if hasattr(context, "get") else NoManager(type(self))
         if "_option_names" not in vars(type(self)):
             # Constructed directly, in a test: no host has loaded the class.
             self._register_options(module_name)

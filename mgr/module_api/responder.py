@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol, TypeGuard
 
 from mgr.module_api.format import CommonFormatter, ObjectFormatAdapter
 
@@ -42,7 +42,7 @@ class ReturnValueAdapter:
 
     def mgr_return_value(self) -> int:
         """Return the object's return value as a number, or the default."""
-        if callable(getattr(self.obj, "mgr_return_value", None)):
+        if _is_return_value_provider(self.obj):
             return int(self.obj.mgr_return_value())
         return self.default_return_value
 
@@ -56,9 +56,19 @@ class StatusValueAdapter:
 
     def mgr_status_value(self) -> str:
         """Return the object's status text, or the default."""
-        if callable(getattr(self.obj, "mgr_status_value", None)):
+        if _is_status_value_provider(self.obj):
             return str(self.obj.mgr_status_value())
         return self.default_status
+
+
+def _is_return_value_provider(obj: Any) -> TypeGuard[ReturnValueProvider]:
+    """Return whether ``obj`` defines a return value."""
+    return callable(getattr(obj, "mgr_return_value", None))
+
+
+def _is_status_value_provider(obj: Any) -> TypeGuard[StatusValueProvider]:
+    """Return whether ``obj`` defines a status text."""
+    return callable(getattr(obj, "mgr_status_value", None))
 
 
 class ErrorResponseBase(Exception):  # noqa: N818 - Ceph's name, as those below
@@ -121,23 +131,26 @@ class ErrorResponse(ErrorResponseBase):
     def wrap(cls, exc: Exception, return_value: int | None = None) -> ErrorResponseBase:
         """Convert any exception to an ``ErrorResponse``: its text, and its ``errno`` if any.
 
-        An ``ErrorResponseBase`` is returned unchanged. As in ceph-mgr, an ``errno`` of 0 makes
-        the command succeed.
-
-        Raises:
-            TypeError: Its ``errno`` is None, as in ``OSError("text")``.
-
+        The return value is negative whatever the sign of ``errno``, and -EINVAL if there is no
+        number or it is 0. An ``ErrorResponseBase`` is returned unchanged.
         """
         if isinstance(exc, ErrorResponseBase):
             return exc
         if return_value is None:
             try:
-                return_value = -int(exc.errno)  # type: ignore[attr-defined] # that is the question
-            except (AttributeError, ValueError):
-                return_value = -errno.EINVAL
+                return_value = -abs(int(getattr(exc, "errno", 0)))
+            except (TypeError, ValueError, OverflowError):
+                return_value = 0
+            return_value = return_value or -errno.EINVAL
         answer = cls(str(exc), return_value=return_value)
         answer.__cause__ = exc
         return answer
+
+
+def _answer(error: ErrorResponseBase) -> MgrResponse:
+    """Return the result of a command that raised ``error``; a positive errno is made negative."""
+    retval, body, status = error.format_response()
+    return -abs(retval), body, status
 
 
 class Responder:
@@ -163,7 +176,7 @@ class Responder:
                 retval = self._return_value(result)
                 status = self._return_status(result)
             except ErrorResponseBase as error:
-                return error.format_response()
+                return _answer(error)
             return retval, body, status
 
         # Read by CLICommand: arguments of the command that the function does not have.
@@ -214,7 +227,7 @@ class ErrorResponseHandler:
             try:
                 retval, body, status = f(*args, **kwargs)
             except ErrorResponseBase as error:
-                return error.format_response()
+                return _answer(error)
             return retval, body, status
 
         return _format_response
@@ -246,7 +259,7 @@ class ConstantResponderBase:
             try:
                 self.process_response(f(*args, **kwargs))
             except ErrorResponseBase as error:
-                return error.format_response()
+                return _answer(error)
             return self.mgr_return_value(), self.mgr_body_value(), self.mgr_status_value()
 
         return _format_response

@@ -22,7 +22,8 @@ from mgr.command.dispatch import to_answer
 from mgr.command.registry import Command as RegistryCommand
 from mgr.command.registry import Registry
 from mgr.errors import MgrError
-from mgr.host.finder import DiscoveredModule, ModuleLocation, load, with_declarations
+from mgr.host.finder import FILE, DiscoveredModule, ModuleLocation, load, with_declarations
+from mgr.host.module_package import package_of
 from mgr.module_api.ceph import bindings
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import STORE
@@ -84,7 +85,8 @@ class Host:
         """Load a module as the manager does, construct it, and return the instance.
 
         Args:
-            what: Its class, its package (or the package's import name), or its folder.
+            what: Its class, its package (or the package's import name), or its folder (a path or
+                its text).
             name: Its name; by default that of its package.
             options: Its options, as an operator would set them before it starts.
 
@@ -323,10 +325,14 @@ def _discover(what: Loadable, name: str, cleanup: contextlib.ExitStack) -> Disco
             name=name or own_name, place=f"{what.__module__}.{what.__qualname__}"
         )
         return with_declarations(found, what, _standby_beside(what))
+    if isinstance(what, str) and (Path(what) / FILE).is_file():
+        what = Path(what)
     if isinstance(what, Path):
-        cleanup.callback(_unload, what.name)
-        cleanup.callback(_append(str(what.parent.absolute())))
-        what = what.name
+        place = what.absolute()
+        cleanup.callback(_append(str(place.parent)))
+        package = package_of(place)
+        cleanup.callback(_unload, package)
+        return load(ModuleLocation(name or place.name, package, str(place / FILE)))
     package = what if isinstance(what, str) else what.__name__
     return load(ModuleLocation(name or package.rpartition(".")[2], package, package))
 
@@ -352,4 +358,10 @@ def _unload(package: str) -> None:
 
 def _append(folder: str) -> Callable[[], None]:
     sys.path.append(folder)
-    return lambda: sys.path.remove(folder)
+
+    def remove() -> None:
+        # A fixture of the test may have restored the path before.
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+    return remove

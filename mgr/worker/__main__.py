@@ -21,7 +21,7 @@ from mgr import logs
 from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, MgrError
 from mgr.host import steps
-from mgr.host.bridge import forbid_exit, run_in_thread, track_module_threads
+from mgr.host.bridge import forbid_breakpoint, forbid_exit, run_in_thread, track_module_threads
 from mgr.link import Init, StartFailed, from_guard, open_link
 from mgr.settings import Settings
 from mgr.worker.guard_link import GuardLink, die_with_parent, dump_stacks_on_signal, exit_now
@@ -41,6 +41,7 @@ def main() -> NoReturn:
     if arguments.trace_fd is not None:
         steps.open_table(arguments.trace_fd)
     forbid_exit()
+    forbid_breakpoint()
     track_module_threads()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

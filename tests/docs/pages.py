@@ -69,6 +69,8 @@ from `mgr/module_api/`.
 | `bool` | `--flag`; it and all parameters behind it are given as `--name value` |
 | a subclass of `Enum` | one of the members' values |
 | `List[T]` | one or more |
+| `Tuple[T, T]` | as many as the tuple has |
+| an instance such as `CephInt("0\\|5")` | what that type accepts |
 | `Optional[T]` | may be left out |
 
 ## Types of options

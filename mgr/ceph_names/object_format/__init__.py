@@ -26,6 +26,12 @@ from mgr.module_api.responder import (
     UnknownFormat,
     UnsupportedFormat,
 )
+from mgr.module_api.responder import (
+    _is_return_value_provider as _is_return_value_provider,
+)
+from mgr.module_api.responder import (
+    _is_status_value_provider as _is_status_value_provider,
+)
 
 __all__ = [
     "DEFAULT_JSON_INDENT",

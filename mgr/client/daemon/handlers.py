@@ -18,7 +18,7 @@ from mgr.argument.match import closest, match
 from mgr.client.daemon.serial_thread import SerialThread, is_ctrl_c
 from mgr.client.daemon.validation import is_encodable
 from mgr.errors import InvalidArgumentError, MgrError, UnknownCommandError
-from mgr.report_limits import COMMAND_MAX, COMMANDS_MAX
+from mgr.report_limits import COMMAND_MAX, COMMANDS_MAX, RETVAL_MAX
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
 from mgr.text import encodable, traceback_of
@@ -197,6 +197,8 @@ def _response(result: Any) -> ExecuteResponse:
                 f"the handler returned a {type(result).__name__} instead of "
                 "(retval: int, stdout: str, stderr: str), a string, or None",
             )
+    if abs(retval) > RETVAL_MAX:
+        return _refusal(errno.EINVAL, f"the handler returned a return value beyond {RETVAL_MAX}")
     data = encodable(stdout).encode()
     if len(data) + len(stderr) > ANSWER_BYTES_MAX:
         return _refusal(errno.EFBIG, f"the answer is larger than {ANSWER_BYTES_MAX} bytes")

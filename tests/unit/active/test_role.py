@@ -25,6 +25,26 @@ async def test_a_module_answers(active):
     assert (answer.retval, answer.stdout, answer.term) == (0, "hello", cluster.term)
 
 
+async def test_of_two_modules_with_one_command_the_enabled_one_answers(active):
+    """Also when that changes; with both, the first by name."""
+    modules = []
+    for name in ("first", "second"):
+        body = {
+            "COMMANDS": command_table("both say"),
+            "handle_command": lambda m, *_: (0, m.module_name, ""),
+        }
+        modules.append(discovered_module(name, module(name, **body)))
+
+    async with active(*modules, enabled=["second"]) as cluster:
+        answers = [await cluster.ask("both", "say")]
+        await cluster.switch("first", on=True)
+        answers.append(await cluster.ask("both", "say"))
+        await cluster.switch("first", on=False)
+        answers.append(await cluster.ask("both", "say"))
+
+    assert [each.stdout for each in answers] == ["second", "first", "second"]
+
+
 async def test_the_managers_own_commands_answer_with_no_module_at_all(active):
     """Operating the cluster needs no plug-in."""
     async with active() as cluster:

@@ -80,6 +80,8 @@ async def test_an_exception_that_cannot_be_printed_is_named():
         ((0, "two"), "returned tuple"),
         ((0, b"bytes", ""), r"returned a tuple of \(int, bytes, str\)"),
         (("0", "", ""), r"returned a tuple of \(str, str, str\)"),
+        ((2**31, "", ""), "returned a return value beyond 2147483647"),
+        ((-(2**70), "", ""), "returned a return value beyond 2147483647"),
     ],
 )
 async def test_a_result_of_a_wrong_shape_is_named(result, said):

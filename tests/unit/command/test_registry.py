@@ -82,6 +82,22 @@ def test_a_prefix_belongs_to_the_manager_then_to_the_first_module():
     assert found.find(["status"])[0].module == BUILTIN
 
 
+def test_a_prefix_belongs_to_an_enabled_module_before_others():
+    """A module that is not enabled cannot answer; the manager's own commands stay its own."""
+    found = registry(
+        command("x", "a"), command("x", "b"), command("status", "b"), command("status")
+    )
+    before = found.etag
+    found.set_enabled(["b"])
+
+    assert found.find(["x"])[0].module == "b"
+    assert found.find(["status"])[0].module == BUILTIN
+    assert found.etag != before
+    assert found.put("a", [command("x", "a")]) == ["x"]
+    found.set_enabled(["a", "b"])
+    assert found.find(["x"])[0].module == "a"
+
+
 def test_a_dropped_module_uncovers_what_it_hid():
     """Nothing is registered for ever."""
     found = registry(command("x", "a"), command("x", "b"))

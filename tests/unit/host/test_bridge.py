@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import sys
 import threading
 
 import pytest
@@ -13,7 +14,13 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.host import bridge as bridge_file
-from mgr.host.bridge import Bridge, ModuleExitError, run_in_thread, thread_name
+from mgr.host.bridge import (
+    Bridge,
+    ModuleExitError,
+    forbid_breakpoint,
+    run_in_thread,
+    thread_name,
+)
 
 
 @pytest.fixture
@@ -228,3 +235,17 @@ def test_a_thread_name_keeps_its_purpose():
     """The kernel cuts names at fifteen characters; the purpose must survive that."""
     assert thread_name("pg_autoscaler", "serve") == "pg_autosc-serve"
     assert len(thread_name("pg_autoscaler", "commands")) == 15
+
+
+def test_a_breakpoint_says_where_to_debug(monkeypatch):
+    """A manager has no terminal; who names a debugger that needs none gets it."""
+    monkeypatch.setattr(sys, "breakpointhook", sys.breakpointhook)
+    before = sys.breakpointhook
+    monkeypatch.setenv("PYTHONBREAKPOINT", "0")
+    forbid_breakpoint()
+    assert sys.breakpointhook is before
+
+    monkeypatch.delenv("PYTHONBREAKPOINT")
+    forbid_breakpoint()
+    with pytest.raises(RuntimeError, match=r"needs a terminal.*mgr_host"):
+        breakpoint()  # noqa: T100 - the point of the test

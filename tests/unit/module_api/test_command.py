@@ -1,6 +1,7 @@
 """Commands are marked where they are written, and collected by class."""
 
 import errno
+import gc
 import sys
 import types
 
@@ -90,10 +91,35 @@ def test_both_generations_live_side_by_side():
     assert permissions == {"new both": "rw", "new read": "r", "new write": "w"}
 
 
-def test_the_shared_family_keeps_no_table():
-    """The original's defect: importing one module's code registered its commands in another."""
-    assert CLICommand.COMMANDS == CLICommandBase.COMMANDS == {}
+def test_a_command_is_in_the_table_of_its_decorator():
+    """Code written for Reef looks commands up in the table that all modules share."""
+    assert CLICommand.COMMANDS["old read"].call(Older(), {}).stdout == "read"
+    assert CLICommand.COMMANDS is CLIReadCommand("x").COMMANDS
+    assert "new read" not in CLICommand.COMMANDS
+    assert CLICommandBase.COMMANDS == {}
     assert sorted(NewerCommand.COMMANDS) == ["new both", "new read", "new write"]
+
+
+def test_the_shared_table_adds_no_command_to_a_module():
+    """The original's defect: importing one module's code registered its commands in another."""
+    cls = type("Module", (), {"CLICommand": CLICommand, "read": Older.read})
+
+    assert prefixes(cls) == ["old read"]
+
+
+def test_a_command_leaves_the_shared_table_with_its_module():
+    """A module that is reloaded or removed keeps nothing alive."""
+
+    class Passing:
+        @CLICommand("passing by")
+        def by(self) -> HandleCommandResult:
+            return HandleCommandResult()
+
+    assert "passing by" in CLICommand.COMMANDS
+    del Passing
+    gc.collect()
+
+    assert "passing by" not in CLICommand.COMMANDS
 
 
 def test_another_modules_class_in_the_same_namespace_adds_nothing():
@@ -297,3 +323,24 @@ def test_a_checked_command_is_described_by_the_function_below():
     assert declaration.signature_text == (
         "pick name=first,type=CephString name=format,req=false,positional=false,type=CephString"
     )
+
+
+def test_a_handler_that_cannot_be_a_command_is_refused_with_its_name_and_line():
+    """Its author finds the line; nothing in the message is about the manager."""
+
+    def odd(self, v): ...
+
+    line = odd.__code__.co_firstlineno
+    with pytest.raises(ValueError, match="parameter 'v' has no type") as refused:
+        CLICommand("odd one")(odd)
+
+    assert str(refused.value).startswith(f"command 'odd one' ({__file__}:{line}): ")
+
+
+def test_code_that_calls_commands_itself_gets_their_arguments():
+    """The newest dashboard does: arguments, and the names that are none."""
+    command = decorated_commands(Older)["old write"]
+    both = decorated_commands(Older)["old both"]
+
+    assert command._collect_args_by_argspec({"prefix": "old write"}) == ({}, {"self", "inbuf"})
+    assert both._collect_args_by_argspec({"a": 1, "x": 2})[0] == {"a": "1"}

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import object_format
 from mgr.module_api.command import CLICommand, collect_commands
 from mgr.module_api.format import Format, ObjectFormatAdapter
 from mgr.module_api.responder import (
@@ -103,6 +104,14 @@ def test_return_value_and_words_are_the_objects_or_the_default():
     assert StatusValueAdapter({}, default="fine").mgr_status_value() == "fine"
 
 
+def test_the_newest_dashboard_asks_what_an_object_defines():
+    """By names that are the interface's own, but used."""
+    assert object_format._is_return_value_provider(Thing())
+    assert object_format._is_status_value_provider(Thing())
+    assert not object_format._is_return_value_provider({})
+    assert not object_format._is_status_value_provider({})
+
+
 # -- errors -----------------------------------------------------------------------------------
 
 
@@ -123,6 +132,16 @@ class OddError(Exception):
     errno = "x"
 
 
+class NumberedError(Exception):
+    """Its errno is what a module's author took for one."""
+
+    def __init__(self, number):
+        self.errno = number
+
+    def __str__(self):
+        return ""
+
+
 @pytest.mark.parametrize(
     ("error", "value", "answer"),
     [
@@ -131,15 +150,31 @@ class OddError(Exception):
         (OSError(2, "gone"), -7, (-7, "", "[Errno 2] gone")),
         (KeyError("k"), None, (-errno.EINVAL, "", "'k'")),
         (OddError("odd"), None, (-errno.EINVAL, "", "odd")),
-        (OSError(0, "fine"), None, (0, "", "[Errno 0] fine")),
+        (OSError(0, "fine"), None, (-errno.EINVAL, "", "[Errno 0] fine")),
+        (OSError(-2, "gone"), None, (-2, "", "[Errno -2] gone")),
+        (OSError("words"), None, (-errno.EINVAL, "", "words")),
+        (NumberedError(-errno.ENOENT), None, (-errno.ENOENT, "", "")),
+        (NumberedError("2"), None, (-2, "", "")),
+        (NumberedError(float("inf")), None, (-errno.EINVAL, "", "")),
     ],
 )
 def test_any_exception_can_be_made_an_answer(error, value, answer):
-    """By its errno, which may be 0: Ceph's oddity, kept. The cause is remembered."""
+    """By its errno, whatever its sign; never as success. The cause is remembered."""
     wrapped = ErrorResponse.wrap(error, value)
 
     assert wrapped.format_response() == answer
     assert wrapped.__cause__ is error
+
+
+@pytest.mark.parametrize("decorator", [Responder, ErrorResponseHandler, EmptyResponder])
+def test_an_error_with_a_positive_number_is_no_success(decorator):
+    """A client takes a positive return value for success."""
+
+    @decorator()
+    def fails():
+        raise ErrorResponse("no", errno.ENOENT)
+
+    assert fails() == (-errno.ENOENT, "", "no")
 
 
 def test_an_answer_is_not_wrapped_again():
@@ -147,12 +182,6 @@ def test_an_answer_is_not_wrapped_again():
     answer = UnknownFormat("x")
 
     assert ErrorResponse.wrap(answer, -1) is answer
-
-
-def test_an_os_error_without_a_number_cannot_be_wrapped():
-    """Ceph's oddity, kept."""
-    with pytest.raises(TypeError):
-        ErrorResponse.wrap(OSError("x"))
 
 
 # -- Responder --------------------------------------------------------------------------------

@@ -242,6 +242,48 @@ def test_a_folder_is_loaded_as_from_module_path(mgr_host, tmp_path):
         mgr_host.load(tmp_path / "two")
 
 
+def test_a_folder_named_like_a_library_is_loaded_as_by_the_manager(mgr_host, tmp_path):
+    """And the library stays what it is."""
+    (tmp_path / "calendar").mkdir()
+    (tmp_path / "calendar" / "module.py").write_text(
+        "import calendar\nfrom mgr_module import MgrModule\n"
+        "class Module(MgrModule):\n    LEAP = calendar.isleap(2024)\n"
+    )
+
+    assert mgr_host.load(tmp_path / "calendar").LEAP is True
+
+
+def test_a_folder_may_be_given_as_text(mgr_host, tmp_path):
+    """As many paths are."""
+    (tmp_path / "textual").mkdir()
+    (tmp_path / "textual" / "module.py").write_text(
+        "from mgr_module import MgrModule\nclass Module(MgrModule): pass\n"
+    )
+
+    assert mgr_host.load(str(tmp_path / "textual")).module_name == "textual"
+
+
+def test_a_test_may_restore_the_path_before_the_fixture_ends(tmp_path, monkeypatch):
+    """Fixtures end in the order that the test gave."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "module.py").write_text(
+        "from mgr_module import MgrModule\nclass Module(MgrModule): pass\n"
+    )
+    with Host() as host:
+        host.load(tmp_path / "early")
+        sys.path.remove(str(tmp_path))
+
+    assert "early" not in sys.modules
+
+
+@pytest.mark.parametrize("pointer", [0, None])
+def test_a_module_made_by_hand_names_the_fixture(pointer):
+    """As Ceph's own tests make theirs."""
+    with pytest.raises(AttributeError, match=r"without a manager.*mgr_host\.load\(Module\)"):
+        Module("try", pointer, 0)
+
+
 def test_a_watched_entry_is_notified_after_the_command_that_changed_it(mgr_host, module):
     """On the same thread, so in order; others are not told."""
     module.watch_store("count")

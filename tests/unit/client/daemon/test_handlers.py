@@ -54,6 +54,20 @@ async def test_what_a_handler_raises_is_answered(handlers, raised):
         assert type(raised).__name__ in response.stderr
 
 
+@pytest.mark.parametrize("retval", [2**31, -(2**70)])
+async def test_a_return_value_that_an_answer_cannot_hold_is_named(handlers, retval):
+    """The author's mistake, not one of the library."""
+
+    @handlers.add("large")
+    def large():
+        return retval, "", ""
+
+    response = await answer(handlers, "large")
+
+    assert response.retval == -errno.EINVAL
+    assert response.stderr == "the handler returned a return value beyond 2147483647"
+
+
 async def test_a_handler_that_is_cancelled_with_its_stream_is_not_answered(handlers):
     """The task's own end is no exception of the program."""
     begun = asyncio.Event()
