@@ -11,6 +11,7 @@ from mgr.health.check import Check, Severity
 MODULE_ERROR: Final = "MGR_MODULE_ERROR"
 MODULE_DEPENDENCY: Final = "MGR_MODULE_DEPENDENCY"
 NO_STANDBY: Final = "MGR_NO_STANDBY"
+NOT_STANDBY: Final = "MGR_NOT_STANDBY"
 MODULE_ABANDONED: Final = "MGR_MODULE_ABANDONED"
 MODULE_OUTDATED: Final = "MGR_MODULE_OUTDATED"
 OPTION_ERROR: Final = "MGR_OPTION_ERROR"
@@ -96,6 +97,27 @@ def standby_checks(active: str, standbys: int) -> list[Check]:
             severity=Severity.WARN,
             summary="no standby mgr",
             detail=(f"mgr.{active} is active and no other manager can take over",),
+        )
+    ]
+
+
+def not_standby_checks(managers: Iterable[str]) -> list[Check]:
+    """Return a warning while ``managers`` run and could not take over from the active."""
+    lines = tuple(
+        f"mgr.{name} runs and is no standby: its worker does not start, or it is not eligible; "
+        "its log has the reason"
+        for name in sorted(managers)
+    )
+    if not lines:
+        return []
+    many = f"{len(lines)} managers run and are no standbys"
+    return [
+        Check(
+            code=NOT_STANDBY,
+            severity=Severity.WARN,
+            summary=lines[0] if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
         )
     ]
 
