@@ -42,6 +42,7 @@ class ManagerChecks:
         self._store_silent = False
         self._not_standby_since: dict[str, float] = {}
         self._not_standby: frozenset[str] = frozenset()
+        self._left: tuple[str, ...] = ()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -61,7 +62,7 @@ class ManagerChecks:
         checks = [
             *module_checks(self._modules.states()),
             *quarantine_checks(self._manager.all_held_back(), self._modules.enabled),
-            *abandoned_checks(str(each) for each in self._manager.abandoned_instances.all()),
+            *abandoned_checks(map(str, self._manager.abandoned_instances.all()), self._left),
             *standby_checks(own, standbys),
             *not_standby_checks(self._not_standby),
             *outdated_checks(self._outdated()),
@@ -86,13 +87,14 @@ class ManagerChecks:
     async def watch_store(self) -> None:
         """Check once a second what changes with time only, for as long as the term lasts.
 
-        Whether the store still answers, and which managers have not become standbys in time.
+        Whether the store still answers, which managers have not become standbys in time, and which
+        threads stopped modules left running.
         """
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
-            not_standby = self._overdue_standbys()
-            if (silent, not_standby) != (self._store_silent, self._not_standby):
-                self._store_silent, self._not_standby = silent, not_standby
+            seen = (silent, self._overdue_standbys(), self._modules.left_threads())
+            if seen != (self._store_silent, self._not_standby, self._left):
+                self._store_silent, self._not_standby, self._left = seen
                 self.update()
             await asyncio.sleep(STORE_CHECK_EVERY_S)
 

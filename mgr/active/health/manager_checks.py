@@ -66,16 +66,23 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
     return found
 
 
-def abandoned_checks(instances: Iterable[str]) -> list[Check]:
-    """Return a warning while module instances still run that did not stop: which, since when."""
+def abandoned_checks(instances: Iterable[str], left: Iterable[str]) -> list[Check]:
+    """Return a warning while something of stopped modules still runs: what, since when.
+
+    ``instances`` did not stop; ``left`` describes threads that stopped modules left running.
+    """
     lines = tuple(
         f"{instance}, and may still act; the module is not started again beside it. "
         "`mgrctl mgr fail` hands over and starts a clean worker"
         for instance in instances
     )
+    lines += tuple(
+        f"{each}. They may still act; `mgrctl mgr fail` hands over and starts a clean worker"
+        for each in left
+    )
     if not lines:
         return []
-    many = f"{len(lines)} instances of modules did not stop, and may still act"
+    many = f"{len(lines)} modules left something running, which may still act"
     return [
         Check(
             code=MODULE_ABANDONED,
