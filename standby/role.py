@@ -19,8 +19,8 @@ from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.waiting import wait
+from standby.commands import execute_unled
 from standby.context import StandbyContext
-from standby.down import set_down
 
 STOP_S: Final = 0.5
 """Limit for stopping a module's standby instance when this manager is promoted. Commands wait
@@ -107,7 +107,7 @@ class StandbyRole:
     # -- called by the servers ------------------------------------------------------------------
 
     async def execute(self, request: Any) -> Any:
-        """Refuse the command and name the active; if there is none, execute ``mgr set down``.
+        """Refuse the command and name the active; if there is none, execute a few (``COMMANDS``).
 
         If this worker is elected but not promoted yet, there is no other manager to name: the
         command waits for the promotion, usually some milliseconds, and then runs.
@@ -120,7 +120,7 @@ class StandbyRole:
             await wait(self._promoted, self._manager.settings.hold_s)
         if self._active is not None:
             return await self._active.execute(request)
-        answer = await set_down(self._manager, request.words, request.caller)
+        answer = await execute_unled(self._manager, request)
         if answer is None:
             raise not_active_error(self._manager.view.leader(), self._manager.id)
         return answer

@@ -7,6 +7,7 @@ it, so that clients see a failover as a pause and not as an error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.config.history import ConfigHistory
 from mgr.election.eligibility import check_successor
-from mgr.errors import MgrError, NotFoundError, TermLostError
+from mgr.errors import MgrError, NotFoundError, StoreError, TermLostError
 from mgr.health.board import Board
 from mgr.host.bridge import Bridge
 from mgr.host.finder import DiscoveredModule
@@ -142,6 +143,7 @@ class ActiveRole:
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
         self._tasks.create_task(self._crashes.run(), name="crashes")
+        self._tasks.create_task(self._log_unled_commands(), name="log_unled_commands")
         self._modules.reconcile()
         self._update_command_owners()
         # Before the modules have raised their own checks, which replace the restored ones.
@@ -170,6 +172,14 @@ class ActiveRole:
         self._available = True
         self._publisher.map_changed()
         self.term_log.modules_available()
+
+    async def _log_unled_commands(self) -> None:
+        """Write to the cluster log what standbys executed while no manager led."""
+        manager = self._manager
+        for key, record in manager.mirror.list(manager.keys.unled).items():
+            self.term_log.command_without_active(record.value)
+            with contextlib.suppress(StoreError):  # shown again by the next active
+                await self._fenced.delete(key)
 
     def _follow(self) -> None:
         """Subscribe everything that depends on records of the store.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mgr.clock import Clock
-from mgr.cluster.log import ClusterLog, Priority
+from mgr.cluster.log import AUDIT_CHANNEL, ClusterLog, Priority
 
 SUSPENDED: Final = frozenset({"suspended", "suspended_starting"})
 """The guard's phases in which the term is not confirmed and commands must wait."""
@@ -36,6 +36,10 @@ class TermLog:
     def modules_available(self) -> None:
         """Log that every module has started or exceeded its load time."""
         self._write(f"Manager daemon {self._manager} is now available")
+
+    def command_without_active(self, note: str) -> None:
+        """Log a command that a manager executed before this term, while none led."""
+        self._log.add(note, name=f"mgr.{self._manager}", channel=AUDIT_CHANNEL)
 
     def module_failed(self, module: str, error: str) -> None:
         """Log that ``serve`` of ``module`` raised ``error``."""

@@ -24,8 +24,17 @@ from mgr.tls import Tls
 FETCH_S: Final = 1.0
 """How long completion waits for the table: the user is typing meanwhile."""
 PAST_LINES: Final = 10
-WITHOUT_ACTIVE: Final = ("mgr", "set", "down")
-"""The command that standbys answer as well while no manager leads."""
+WITHOUT_ACTIVE: Final = (
+    ("mgr", "set", "down"),
+    ("mgr", "module", "enable"),
+    ("mgr", "module", "disable"),
+    ("mgr", "module", "force", "disable"),
+    ("config", "set"),
+    ("config", "rm"),
+)
+"""The commands that every manager executes while none leads (``standby/commands.py``)."""
+FIND_ACTIVE_S: Final = 1.0
+"""How long such a command looks for an active before it is offered to any manager."""
 STATUS: Final = ("status",)
 """The command that prints the state of each manager while none leads."""
 ETCD_SILENT_S: Final = 3.0
@@ -133,11 +142,10 @@ async def _execute(invocation: Invocation) -> int:
     async with AsyncClient(
         invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
     ) as client:
-        if invocation.words[: len(WITHOUT_ACTIVE)] == WITHOUT_ACTIVE:
-            return _print_answer(
-                await client.execute_anywhere(invocation.words, arguments), invocation
-            )
         try:
+            if _needs_no_active(invocation.words):
+                answer = await _execute_unled(client, invocation, arguments)
+                return _print_answer(answer, invocation)
             table = await _table(client, invocation.table)
         except UnreachableError as error:
             found = await client.statuses()
@@ -161,6 +169,26 @@ async def _execute(invocation: Invocation) -> int:
             took_ms = (CLOCK.now() - begun_s) * 1e3
             sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
         return _print_answer(answer, invocation)
+
+
+def _needs_no_active(words: tuple[str, ...]) -> bool:
+    return any(words[: len(command)] == command for command in WITHOUT_ACTIVE)
+
+
+async def _execute_unled(
+    client: AsyncClient, invocation: Invocation, arguments: dict[str, Any]
+) -> Answer:
+    """Send a command of ``WITHOUT_ACTIVE`` to the active; if there is none, to any manager."""
+    find_s = min(FIND_ACTIVE_S, invocation.timeout_s / 2)
+    try:
+        etag = load(invocation.table).etag
+        await client.describe(etag=etag, timeout_s=find_s)
+        return await client.execute(
+            invocation.words, arguments, timeout_s=max(invocation.timeout_s - find_s, find_s)
+        )
+    except UnreachableError:
+        # Nothing ran: no active was found, or it was lost before it took the command.
+        return await client.execute_anywhere(invocation.words, arguments)
 
 
 async def _poll(

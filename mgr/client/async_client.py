@@ -124,7 +124,7 @@ class AsyncClient:
     async def execute_anywhere(
         self, words: Sequence[str], arguments: dict[str, Any] | None = None
     ) -> Answer:
-        """Run a command that any manager may answer while none leads: ``mgr set down``.
+        """Run a command that any manager may execute while none leads, such as ``mgr set down``.
 
         If a manager leads, this is the same as ``execute``. Raises as ``execute`` does.
         """

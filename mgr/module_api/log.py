@@ -1,7 +1,8 @@
 """Logging of a module: each module has its own logger, which writes to the manager's log.
 
 By option it also writes to a file of the module and to the cluster log. The level is the option
-``log_level`` or, if that is empty, the manager's ``debug_mgr``.
+``log_level`` or, if that is empty, the manager's ``debug_mgr``. The loggers of the module's files
+(``logging.getLogger(__name__)``) are below it, with the same level and handlers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import logging
 from enum import IntEnum
 from typing import Any, Final
 
+LOGGERS: Final = "modules"
+"""First name of the logger of each module: the package of the bundled ones."""
 _FILE_FORMAT: Final = "%(asctime)s [%(threadName)s] [%(levelname)-4s] [%(name)s] %(message)s"
 
 
@@ -129,7 +132,9 @@ class MgrModuleLoggingMixin:
         log_to_cluster: bool,  # noqa: FBT001 - as above
     ) -> None:
         """Set up the logger's handlers, replacing those of an earlier instance."""
-        self._logger = self._module_logger = logging.getLogger(self.module_name)
+        # A name of its own: a module may have the name of a library's logger, or the name root.
+        self._logger = self._module_logger = logging.getLogger(f"{LOGGERS}.{self.module_name}")
+        self._adopt_package_logger()
         self._unconfigure_logging()
         self._logger.propagate = False
         self._mgr_log_handler = ManagerLogHandler()
@@ -139,6 +144,16 @@ class MgrModuleLoggingMixin:
         self._logs_to = (False, False)
         self._switch_logs(to_file=log_to_file, to_cluster=log_to_cluster)
         self._set_log_level(mgr_level, module_level, cluster_level)
+
+    def _adopt_package_logger(self) -> None:
+        """Put the loggers of the package that defines this class below the module's logger."""
+        parts = type(self).__module__.split(".")
+        if self.module_name not in parts:
+            return
+        package = ".".join(parts[: parts.index(self.module_name) + 1])
+        logger = logging.getLogger(package)
+        if logger is not logging.getLogger() and logger is not self._logger:
+            logger.parent = self._logger
 
     def _unconfigure_logging(self) -> None:
         """Remove every handler of ours from the logger."""

@@ -79,6 +79,15 @@ class Keys:
         return f"{self.root}down"
 
     @property
+    def unled(self) -> str:
+        """Prefix of the notes of commands that were executed while no manager led."""
+        return f"{self.root}unled/"
+
+    def unled_note(self, name: str) -> str:
+        """One such note; the next active writes it to the cluster log and deletes it."""
+        return f"{self.unled}{name}"
+
+    @property
     def version(self) -> str:
         """The version of the last leader, which may have written the present data. No lease."""
         return f"{self.root}version"

@@ -83,6 +83,7 @@ async def _serve(link: socket.socket) -> None:
             manager=settings.id,
             component="worker",
         )
+        logs.protect()
         guard_link = GuardLink(reader, writer, CLOCK)
         tasks.create_task(guard_link.send_heartbeats(settings.watchdog_s), name="heartbeat")
         tasks.create_task(guard_link.receive(), name="link")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 
 import pytest
@@ -117,12 +118,17 @@ HARMFUL = {
 def modules(tmp_path):
     """A folder with all of these."""
     folder = tmp_path / "modules"
-    for name, code in {"good": GOOD, **FAULTY, **HARMFUL}.items():
+    write(folder, {"good": GOOD, **FAULTY, **HARMFUL})
+    return folder
+
+
+def write(folder, modules):
+    """Write a package for each module."""
+    for name, code in modules.items():
         package = folder / name
         package.mkdir(parents=True)
         (package / "__init__.py").write_text("")
         (package / "module.py").write_text(textwrap.dedent(code))
-    return folder
 
 
 @pytest.fixture
@@ -265,3 +271,37 @@ def test_a_faulty_module_is_not_in_the_way_of_disabling_it(cluster):
     wait_for(lambda: "MGR_MODULE_ERROR" not in health(cluster), "health without it")
     listed = json.loads(cluster.run("mgr", "module", "ls", format="json").text)
     assert "raises_in_serve" not in listed["enabled_modules"]
+
+
+ROOT = """
+    import logging, logging.config, sys
+
+    logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
+    logging.config.dictConfig({"version": 1, "root": {"level": "CRITICAL"}})
+
+    from mgr_module import MgrModule
+
+    class Module(MgrModule):
+        def serve(self):
+            logging.disable(logging.CRITICAL)
+            logging.getLogger("some.library").info("library line")
+            self.log.error("own line")
+"""
+
+
+def test_the_managers_log_keeps_its_form(start, tmp_path):
+    """Whatever a module does to the root logger, and though its folder is called ``root``."""
+    folder = tmp_path / "modules"
+    write(folder, {"root": ROOT})
+    running = start(names=("a",), module_path=folder)
+    log = running.active().log
+
+    running.enable("root")
+    wait_for(lambda: "own line" in log.read_text(), "the module has logged")
+
+    stamped = re.compile(r"(\d{4}-\d\d-\d\dT\S+ (DEBUG|INFO|WARNING|ERROR) +a/| {4})")
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if not stamped.match(line)] == []
+    assert "library line" not in log.read_text()
+    assert "a/worker modules.root: own line" in log.read_text()
+    assert "refused a change of the root logger" in log.read_text()

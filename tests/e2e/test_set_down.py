@@ -36,11 +36,20 @@ def test_managers_are_set_down_and_raised_again(cluster, tmp_path):
     wait_for(nobody, "nobody leads")
     active.signal(signal.SIGKILL, worker=True)
     refused = mgrctl("-t", "3", "mgr", "stat")
+    enabled = mgrctl("mgr", "module", "enable", "hello")
+    option = mgrctl("config", "set", "mgr", "mgr/hello/place", "Rome")
     up = mgrctl("mgr", "set", "down", "false")
 
-    assert (down.returncode, "no manager takes it" in down.stderr) == (0, True)
+    assert down.returncode == 0
+    assert "no manager takes it" in down.stderr
     assert refused.returncode == 255
     assert "nobody leads until 'mgrctl mgr set down false'" in refused.stderr
-    assert (up.returncode, up.stderr) == (0, "")
+    stored = "stored; no manager is active\n"
+    for answer in (enabled, option, up):
+        assert (answer.returncode, answer.stderr) == (0, stored)
     cluster.active()
+    assert "Rome" in wait_for(lambda: mgrctl("hello").stdout, "the module that was enabled")
+    audited = mgrctl("log", "last", "100", "debug", "audit").stdout
+    assert "executed 'mgr module enable hello'" in audited
+    assert "executed 'config set mgr mgr/hello/place Rome'" in audited
     assert mgrctl("mgr", "stat").returncode == 0

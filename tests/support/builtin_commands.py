@@ -120,6 +120,12 @@ class BuiltinCommands:
 
     # -- what the manager would provide -------------------------------------------------------
 
+    def has_run(self, _name):
+        return False
+
+    async def still_acting(self, _name):
+        return ""
+
     def modules(self):
         return MODULES
 

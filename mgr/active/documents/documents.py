@@ -153,7 +153,8 @@ def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows
                 ],
             }
             for presence in presences
-            if presence.name != leader.name
+            # Warm: one whose worker does not start could not take over.
+            if presence.name != leader.name and presence.warm
         ],
         "modules": list(enabled),
         "available_modules": available_modules,

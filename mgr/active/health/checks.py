@@ -10,6 +10,7 @@ from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
     module_checks,
+    not_standby_checks,
     option_checks,
     outdated_checks,
     standby_checks,
@@ -23,6 +24,8 @@ from mgr.store.mirror import CURRENT_WITHIN_S
 
 STORE_CHECK_EVERY_S: Final = 1.0
 """How often to check that the store still answers."""
+STANDBY_GRACE_S: Final = 15.0
+"""A manager that runs is given so long to become a standby before health names it."""
 
 
 class ManagerChecks:
@@ -37,6 +40,9 @@ class ManagerChecks:
         # Kept between updates: reading every stored option again at each change would be slow.
         self._option_checks: list[Check] = []
         self._store_silent = False
+        self._not_standby_since: dict[str, float] = {}
+        self._not_standby: frozenset[str] = frozenset()
+        self._left: tuple[str, ...] = ()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -56,8 +62,9 @@ class ManagerChecks:
         checks = [
             *module_checks(self._modules.states()),
             *quarantine_checks(self._manager.all_held_back(), self._modules.enabled),
-            *abandoned_checks(str(each) for each in self._manager.abandoned_instances.all()),
+            *abandoned_checks(map(str, self._manager.abandoned_instances.all()), self._left),
             *standby_checks(own, standbys),
+            *not_standby_checks(self._not_standby),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
             *fleet_checks(self._fleet.health),
@@ -78,13 +85,30 @@ class ManagerChecks:
             self.update()
 
     async def watch_store(self) -> None:
-        """Check once a second whether the store still answers, for as long as the term lasts."""
+        """Check once a second what changes with time only, for as long as the term lasts.
+
+        Whether the store still answers, which managers have not become standbys in time, and which
+        threads stopped modules left running.
+        """
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
-            if silent != self._store_silent:
-                self._store_silent = silent
+            seen = (silent, self._overdue_standbys(), self._modules.left_threads())
+            if seen != (self._store_silent, self._not_standby, self._left):
+                self._store_silent, self._not_standby, self._left = seen
                 self.update()
             await asyncio.sleep(STORE_CHECK_EVERY_S)
+
+    def _overdue_standbys(self) -> frozenset[str]:
+        manager, now_s = self._manager, self._manager.clock.now()
+        presences = [each for each in manager.view.presences() if each.name != manager.id]
+        # Its worker may be started again and again, so the manager counts and not the worker.
+        self._not_standby_since = {
+            each.name: self._not_standby_since.get(each.name, now_s)
+            for each in presences
+            if not each.warm
+        }
+        since = self._not_standby_since.items()
+        return frozenset(name for name, at_s in since if now_s - at_s >= STANDBY_GRACE_S)
 
     def _outdated(self) -> Iterator[tuple[str, str, str]]:
         own = self._manager.id

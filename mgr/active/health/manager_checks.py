@@ -11,6 +11,7 @@ from mgr.health.check import Check, Severity
 MODULE_ERROR: Final = "MGR_MODULE_ERROR"
 MODULE_DEPENDENCY: Final = "MGR_MODULE_DEPENDENCY"
 NO_STANDBY: Final = "MGR_NO_STANDBY"
+NOT_STANDBY: Final = "MGR_NOT_STANDBY"
 MODULE_ABANDONED: Final = "MGR_MODULE_ABANDONED"
 MODULE_OUTDATED: Final = "MGR_MODULE_OUTDATED"
 OPTION_ERROR: Final = "MGR_OPTION_ERROR"
@@ -65,16 +66,23 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
     return found
 
 
-def abandoned_checks(instances: Iterable[str]) -> list[Check]:
-    """Return a warning while module instances still run that did not stop: which, since when."""
+def abandoned_checks(instances: Iterable[str], left: Iterable[str]) -> list[Check]:
+    """Return a warning while something of stopped modules still runs: what, since when.
+
+    ``instances`` did not stop; ``left`` describes threads that stopped modules left running.
+    """
     lines = tuple(
         f"{instance}, and may still act; the module is not started again beside it. "
         "`mgrctl mgr fail` hands over and starts a clean worker"
         for instance in instances
     )
+    lines += tuple(
+        f"{each}. They may still act; `mgrctl mgr fail` hands over and starts a clean worker"
+        for each in left
+    )
     if not lines:
         return []
-    many = f"{len(lines)} instances of modules did not stop, and may still act"
+    many = f"{len(lines)} modules left something running, which may still act"
     return [
         Check(
             code=MODULE_ABANDONED,
@@ -96,6 +104,27 @@ def standby_checks(active: str, standbys: int) -> list[Check]:
             severity=Severity.WARN,
             summary="no standby mgr",
             detail=(f"mgr.{active} is active and no other manager can take over",),
+        )
+    ]
+
+
+def not_standby_checks(managers: Iterable[str]) -> list[Check]:
+    """Return a warning while ``managers`` run and could not take over from the active."""
+    lines = tuple(
+        f"mgr.{name} runs and is no standby: its worker does not start, or it is not eligible; "
+        "its log has the reason"
+        for name in sorted(managers)
+    )
+    if not lines:
+        return []
+    many = f"{len(lines)} managers run and are no standbys"
+    return [
+        Check(
+            code=NOT_STANDBY,
+            severity=Severity.WARN,
+            summary=lines[0] if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
         )
     ]
 

@@ -12,10 +12,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from mgr.access.table import Caller
 from mgr.active.health.manager_checks import ModuleState
+from mgr.active.modules.left_threads import left_threads, wait_threads_ended
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
@@ -110,6 +112,7 @@ class ActiveModules:
         self._limits = limits
         self._callbacks = callbacks
         self._runners: dict[str, ModuleRunner] = {}
+        self._launched: set[str] = set()
         # Runners whose instance may act by now, and whether it was external when it started. The
         # option that decides may change meanwhile.
         self._external_at_start: dict[ModuleRunner, bool] = {}
@@ -182,6 +185,23 @@ class ActiveModules:
                 self.reconcile()
         runs = name in self._enabled and self._manager.abandoned_instances.find(name) is None
         return ReloadResult(runs=runs, digest=found.digest)
+
+    def has_run(self, name: str) -> bool:
+        """Return whether ``name`` was started in this term, from files that still exist."""
+        found = self._manager.catalogue.get(name)
+        return name in self._launched and found is not None and Path(found.place).is_file()
+
+    async def still_acting(self, name: str) -> str:
+        """Wait until ``name`` was stopped; describe what of it still acts, empty if nothing."""
+        await self.wait_stopped(name)
+        if blocked := self._blocked_by(name):
+            return blocked
+        threads = await wait_threads_ended(name, self.clock)
+        return f"{threads}; {REMEDY}" if threads else ""
+
+    def left_threads(self) -> tuple[str, ...]:
+        """Describe the threads that stopped modules started and left running."""
+        return left_threads(self._runners)
 
     @property
     def acts_outside(self) -> bool:
@@ -350,6 +370,7 @@ class ActiveModules:
             on_crash=self._on_crash,
         )
         self._runners[found.name] = runner
+        self._launched.add(found.name)
         self._tasks.create_task(self._run_module(found, runner), name=f"module {found.name}")
         self._tasks.create_task(self._watch_loading(found, runner))
 

@@ -74,6 +74,14 @@ class ModuleCatalogue(Protocol):
         """Return every module by name, enabled or not."""
         ...
 
+    def has_run(self, name: str) -> bool:
+        """Return whether an instance was started in this process, from files that still exist."""
+        ...
+
+    async def still_acting(self, name: str) -> str:
+        """Wait until the module was stopped; describe what of it still acts, empty if nothing."""
+        ...
+
     async def reload(self, name: str) -> ReloadResult:
         """Import the current files of a module.
 

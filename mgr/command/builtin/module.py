@@ -12,7 +12,7 @@ from typing import Any
 
 from mgr.command.builtin import quarantine
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
-from mgr.command.builtin.context import BuiltinContext, ModuleInfo
+from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
 from mgr.command.render import table
 from mgr.config.enabled_modules import Switch, decode, encode, is_on
 from mgr.election.records import Presence
@@ -105,6 +105,9 @@ class _Modules:
             return Reply(note=f"module '{name}' is already enabled (always-on)")
         if self._runs(name, found, switches):
             return Reply(note=f"module '{name}' is already enabled")
+        if not force and self._context.modules.has_run(name):
+            # What the earlier instance left in its classes must not reach the next one.
+            await self._import_anew(name)
         await self._switch(name, Switch(enabled=True))
         return _enabled_reply(info)
 
@@ -121,7 +124,7 @@ class _Modules:
             # Also for an unknown name: it does not run either, and Ceph answers the same.
             return Reply(note=f"module '{name}' is already disabled{_suggestion(name, found)}")
         await self._switch(name, Switch(enabled=False))
-        return Reply()
+        return Reply(note=await self._context.modules.still_acting(name))
 
     async def force_disable(self, call: Call) -> Reply:
         name = _name(call)
@@ -137,14 +140,11 @@ class _Modules:
                 "Pass --yes-i-really-mean-it to disable it anyway"
             )
         await self._switch(name, Switch(forced_off=True))
-        return Reply()
+        return Reply(note=await self._context.modules.still_acting(name))
 
     async def reload(self, call: Call) -> Reply:
         name, context = _name(call), self._context
-        reloaded = await context.modules.reload(name)
-        # Standbys follow this record. It is written last, so that they do not reload files that
-        # failed to import here.
-        await context.fenced.put(context.keys.reload(name), reloaded.digest)
+        reloaded = await self._import_anew(name)
         info = context.modules.modules().get(name)
         state = "" if reloaded.runs else "; it is not enabled"
         if info is not None and info.blocked_by:
@@ -153,6 +153,13 @@ class _Modules:
             note=f"module '{name}' was reloaded on mgr.{context.manager_id}{state}. "
             "Standbys follow, each with its own files; health names those that could not"
         )
+
+    async def _import_anew(self, name: str) -> ReloadResult:
+        reloaded = await self._context.modules.reload(name)
+        # Standbys follow this record. It is written last, so that they do not reload files that
+        # failed to import here.
+        await self._context.fenced.put(self._context.keys.reload(name), reloaded.digest)
+        return reloaded
 
     def _refuse_unsupported(self, name: str, found: Mapping[str, ModuleInfo]) -> None:
         info = found.get(name)

@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from mgr.active.health import checks
+from mgr.active.modules import left_threads
 from mgr.errors import ModuleFailedError
 from mgr.host.bridge import module_threads, track_module_threads
 from mgr.module_api.module import MgrModule
@@ -168,3 +170,51 @@ async def test_a_reload_reports_that_the_new_code_does_not_run(active, case, mon
 
     assert (answer.retval, made) == (0, 1)
     assert "it does not run: an instance of module 'stubborn' did not stop" in answer.stderr
+
+
+async def test_threads_that_a_disabled_module_left_are_named(active, monkeypatch):
+    """By the answer of the command, and in health until they have ended."""
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
+    monkeypatch.setattr(checks, "STORE_CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(left_threads, "END_S", 0.05)
+    track_module_threads()
+    never = threading.Event()
+
+    class Starts(MgrModule):
+        def __init__(self, *args):
+            super().__init__(*args)
+            threading.Thread(target=never.wait, name="forgotten", daemon=True).start()
+
+    try:
+        async with active(discovered_module("starts", Starts), enabled=["starts"]) as cluster:
+            await cluster.until(module_threads)
+            assert CODE not in await cluster.health()
+
+            answer = await cluster.ask("mgr", "module", "disable", "starts")
+            await cluster.until(lambda: CODE in cluster.role._board.checks)
+
+            assert "threads that it started still run: forgotten" in answer.stderr
+            check = (await cluster.health())[CODE]
+            assert "module 'starts' was stopped" in check["summary"]["message"]
+            never.set()
+            await cluster.until(lambda: CODE not in cluster.role._board.checks)
+    finally:
+        never.set()
+
+
+async def test_the_answer_names_an_instance_that_did_not_stop(active, case):
+    """Health does too; the command has stored the wish all the same."""
+    async with active(case.found, enabled=["stubborn"]) as cluster:
+        answer = await cluster.ask("mgr", "module", "disable", "stubborn")
+
+        assert answer.retval == 0
+        assert "an instance of module 'stubborn' did not stop" in answer.stderr
+
+
+async def test_a_module_that_stops_is_disabled_without_a_word(active):
+    """Nothing of it acts any more."""
+    module = discovered_module("quiet", type("Quiet", (MgrModule,), {}))
+    async with active(module, enabled=["quiet"]) as cluster:
+        answer = await cluster.ask("mgr", "module", "disable", "quiet")
+
+        assert (answer.retval, answer.stderr) == (0, "")

@@ -186,3 +186,45 @@ async def test_an_always_on_module_runs_unless_it_is_forced_off(active):
     assert (refused.retval, unsure.retval) == (-1, -1)
     assert "off (always on but force-disabled)" in listed.stdout
     assert "MGR_MODULE_ERROR" not in healthy
+
+
+STATE = """
+import threading
+from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule
+
+
+class Module(MgrModule):
+    stopping = threading.Event()
+    served = []
+
+    @CLIReadCommand("reloaded state")
+    def state(self) -> HandleCommandResult:
+        \"\"\"Show what is left\"\"\"
+        return HandleCommandResult(stdout=f"{self.stopping.is_set()} {len(self.served)}")
+
+    def serve(self):
+        self.served.append(1)
+        self.stopping.wait()
+
+    def shutdown(self):
+        self.stopping.set()
+"""
+
+
+async def test_enabling_again_begins_with_fresh_classes(active, write):
+    """An event of the class that ``shutdown`` has set would end the second ``serve`` at once."""
+    async with active(module_path=(write(STATE),)) as cluster:
+        await cluster.ask("mgr", "module", "reload", "reloaded")
+        await cluster.ask("mgr", "module", "enable", "reloaded")
+        first = await cluster.ask("reloaded", "state")
+        await cluster.ask("mgr", "module", "disable", "reloaded")
+        await cluster.ask("mgr", "module", "enable", "reloaded")
+        second = await cluster.ask("reloaded", "state")
+        write("def broken(:\n")
+        await cluster.ask("mgr", "module", "disable", "reloaded")
+        refused = await cluster.ask("mgr", "module", "enable", "reloaded")
+
+    assert first.stdout.startswith("False")
+    assert second.stdout.startswith("False")
+    assert refused.retval == -22
+    assert "invalid syntax" in refused.stderr

@@ -18,3 +18,12 @@ async def test_an_active_that_finds_the_managers_set_down_goes_at_once(active):
     """Level, not edge: the word may have come while it won."""
     async with active(stored={"down": "since then"}) as cluster:
         assert cluster.resigned == [("mgr set down", "")]
+
+
+async def test_what_was_executed_while_nobody_led_is_in_the_audit_log(active):
+    """Once: the note is deleted."""
+    async with active(stored={"unled/1": "mgr.b executed 'mgr module disable web'"}) as cluster:
+        answer = await cluster.ask("log", "last", "10", "debug", "audit")
+        assert "mgr.b executed 'mgr module disable web'" in answer.stdout
+        await cluster.ask("config", "set", "mgr", "log_to_file", "false")
+        assert cluster.mirror.list(cluster.keys.unled) == {}

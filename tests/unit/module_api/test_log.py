@@ -48,7 +48,7 @@ def context(sink):
     context = Context("logging-test", Module)
     context.native["debug_mgr"] = "4/5"
     yield context
-    logging.getLogger("logging-test").handlers.clear()
+    logging.getLogger("modules.logging-test").handlers.clear()
 
 
 def make(context, cls=Module):
@@ -68,8 +68,8 @@ def test_a_modules_lines_reach_the_managers_log_under_its_name(context, sink):
     module.getLogger("part").info("more")
 
     assert sink.lines == [
-        ("logging-test", "INFO", "hello there"),
-        ("logging-test.part", "INFO", "more"),
+        ("modules.logging-test", "INFO", "hello there"),
+        ("modules.logging-test.part", "INFO", "more"),
     ]
 
 
@@ -176,7 +176,7 @@ def test_a_file_of_its_own_stands_beside_the_managers(context, tmp_path, log_fil
     module.log.info("not written")
 
     text = (tmp_path / own).read_text()
-    assert text.endswith("[INFO] [logging-test] written\n")
+    assert text.endswith("[INFO] [modules.logging-test] written\n")
     assert text.count("\n") == 1
 
 
@@ -216,3 +216,32 @@ def test_a_standby_logs_to_the_manager_only(context, sink):
 
     assert len(sink.lines) == 3
     assert context.cluster_lines == []
+
+
+@pytest.mark.parametrize("name", ["root", "", "asyncio", "mgr"])
+def test_a_module_shares_no_logger_with_others(sink, name):
+    """Whatever its folder is called: with ``root`` each line would come back to its handler."""
+    other = logging.getLogger(name)
+    handlers, level, propagates = other.handlers[:], other.level, other.propagate
+
+    module = Module(name, Context(name, Module))
+    module.log.error("once")
+
+    assert module.log is not other
+    assert (other.handlers, other.level, other.propagate) == (handlers, level, propagates)
+    assert [line[2] for line in sink.lines] == ["once"]
+    module._unconfigure_logging()
+
+
+def test_loggers_of_a_modules_files_obey_its_level(sink):
+    """As with ceph-mgr, where they are below the module's logger by their names."""
+    here = type("Module", (Module,), {"__module__": "packaged.module"})
+    context = Context("packaged", here)
+    context.stored_options["packaged/log_level"] = "info"
+    module = here("packaged", context)
+
+    logging.getLogger("packaged.files").info("a line")
+    logging.getLogger("packaged.files").debug("not written")
+
+    assert [line[2] for line in sink.lines] == ["a line"]
+    module._unconfigure_logging()

@@ -12,7 +12,7 @@ from mgr.config.enabled_modules import Switch, encode
 from mgr.config.values import ConfigValues
 from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
-from mgr.errors import NotActiveError, NotFoundError
+from mgr.errors import InvalidArgumentError, NotActiveError, NotFoundError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
@@ -22,6 +22,7 @@ from mgr.store.api import Put
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
+from standby.commands import NOTES_MAX
 from standby.role import StandbyRole
 from tests.unit.active.conftest import discovered_module, option
 
@@ -310,7 +311,96 @@ async def test_managers_that_were_set_down_are_raised_by_a_standby():
             assert (said.retval, record is not None) == (0, there)
 
 
-@pytest.mark.parametrize("words", ["mgr set down maybe", "mgr set down", "mgr set up true"])
+def request(words, **more):
+    return Request(words=tuple(words.split()), **more)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("mgr module disable web", "modules/web", encode(Switch(enabled=False))),
+        ("mgr module enable web", "modules/web", encode(Switch(enabled=True))),
+        ("mgr module enable far --force", "modules/far", encode(Switch(enabled=True))),
+        (
+            "mgr module force disable web --yes-i-really-mean-it",
+            "modules/web",
+            encode(Switch(forced_off=True)),
+        ),
+        ("config set mgr debug_mgr 4/5", "config/mgr/debug_mgr", "4/5"),
+        ("config rm mgr log_to_file", "config/mgr/log_to_file", None),
+    ],
+)
+async def test_a_standby_executes_what_may_end_that_nobody_leads(words, key, value):
+    """Stored as the active does, answered as what it is, with a note for the next active's log."""
+    async with world_of(Halves().found) as world:
+        await world.put(world.keys.option("mgr", "log_to_file"), "true")
+
+        answers = [await world.role.execute(request(words, request_id=f"{n}" * 32)) for n in "ab"]
+
+        assert [(each.retval, each.stderr) for each in answers] == [
+            (0, "stored; no manager is active")
+        ] * 2
+        record = await world.store.get(f"{world.keys.root}{key}")
+        assert (record and record.value) == value
+        notes = world.mirror.list(world.keys.unled)
+        assert [words in note.value for note in notes.values()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mgr module enable far",
+        "mgr module disable ../x",
+        "mgr module force disable web",
+        "config set mgr no_such_option 1",
+        "config set mgr mgr_standby_modules x",
+        "config rm nobody:1 debug_mgr",
+    ],
+)
+async def test_a_refused_command_without_an_active_changes_nothing(words):
+    """The errno and the reason are an answer; nothing is stored, no note either."""
+    async with world_of(Halves().found) as world:
+        before = await world.store.list(world.keys.root)
+
+        answer = await world.role.execute(request(words))
+
+        assert answer.retval < 0
+        assert answer.stderr
+        assert (await world.store.list(world.keys.root)).records == before.records
+
+
+async def test_a_request_that_an_active_began_is_left_to_an_active():
+    """Only the next active can know whether it ran."""
+    async with world_of(Halves().found) as world:
+        await world.put(world.keys.request("a" * 32), "begun")
+
+        with pytest.raises(NotActiveError):
+            await world.role.execute(request("mgr module disable web", request_id="a" * 32))
+
+        assert await world.store.get(world.keys.module("web")) is None
+
+
+async def test_notes_for_the_next_active_are_limited():
+    """The command is executed all the same."""
+    async with world_of(Halves().found) as world:
+        for number in range(NOTES_MAX):
+            await world.put(world.keys.unled_note(f"{number:03}"), "a note")
+
+        answer = await world.role.execute(request("mgr module disable web"))
+
+        assert answer.retval == 0
+        assert len(world.mirror.list(world.keys.unled)) == NOTES_MAX
+
+
+@pytest.mark.parametrize("words", ["mgr set down maybe", "mgr set down"])
+async def test_an_incomplete_command_without_an_active_is_refused(words):
+    """As the active would refuse it."""
+    async with world_of() as world:
+        with pytest.raises(InvalidArgumentError):
+            await world.role.execute(request(words))
+
+
+@pytest.mark.parametrize("words", ["mgr set up true", "config dump", "web say", "mgr"])
 async def test_a_standby_does_nothing_else_while_nobody_leads(words):
     """Whatever it is, an active will say what is wrong with it."""
     async with world_of() as world:
