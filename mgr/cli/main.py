@@ -186,6 +186,7 @@ def _dispatch(options: dict[str, Any]) -> int:
     fields = {
         "words": words,
         "hosts": hosts,
+        "named": hosts != config.DEFAULT_HOSTS,
         "tls": config.tls(options, os.environ, file_config),
         "table": command_cache.path(hosts, os.environ),
         "format": options["format"] or file_config.format,

@@ -7,18 +7,18 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mgr.argument.tell import daemon_command_arguments, resolve_target
-from mgr.cli import output
+from mgr.cli import output, without_active
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.client.async_client import AsyncClient
 from mgr.client.messages import Answer, LinesDropped, LogLine, Status
 from mgr.clock import CLOCK
-from mgr.errors import InvalidArgumentError, UnreachableError
+from mgr.errors import InvalidArgumentError, MgrError, UnreachableError
 from mgr.tls import Tls
 
 FETCH_S: Final = 1.0
@@ -26,10 +26,14 @@ FETCH_S: Final = 1.0
 PAST_LINES: Final = 10
 WITHOUT_ACTIVE: Final = ("mgr", "set", "down")
 """The command that standbys answer as well while no manager leads."""
-STATUS: Final = ("status",)
-"""The command that prints the state of each manager while none leads."""
-ETCD_SILENT_S: Final = 3.0
-"""Without an answer from etcd for so long, that is the reason why a manager does not lead."""
+PATIENCE_S: Final = 0.7
+"""How long ``status`` and ``health`` wait for the active before they ask all managers."""
+STATES_S: Final = 0.4
+"""How long each manager may take to say how it stands."""
+REASONS_S: Final = 1.0
+"""The same once a command has failed."""
+FOLLOW_STATES_EVERY_S: Final = 2.0
+"""How often ``-w`` asks the managers whether one leads."""
 TAGS: Final = {
     "debug": "DBG",
     "info": "INF",
@@ -53,6 +57,8 @@ class Invocation:
     period_s: float = 1.0
     timeout_s: float = 10.0
     verbose: bool = False
+    named: bool = True
+    """The user named the managers; they are not the default."""
 
 
 def execute(invocation: Invocation) -> int:
@@ -129,38 +135,79 @@ async def _table(client: AsyncClient, file: Path) -> CommandTable:
 
 async def _execute(invocation: Invocation) -> int:
     data = _input(invocation.in_file)
-    arguments: dict[str, Any] = {"format": invocation.format} if invocation.format else {}
     async with AsyncClient(
         invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
     ) as client:
         if invocation.words[: len(WITHOUT_ACTIVE)] == WITHOUT_ACTIVE:
             return _print_answer(
-                await client.execute_anywhere(invocation.words, arguments), invocation
+                await client.execute_anywhere(invocation.words, _arguments(invocation)), invocation
             )
         try:
-            table = await _table(client, invocation.table)
+            if without_active.has_answer(invocation.words):
+                return await _answer_or_states(client, invocation)
+            return await _ask_active(client, invocation, data)
         except UnreachableError as error:
-            found = await client.statuses()
-            if invocation.words == STATUS and any(
-                isinstance(each, Status) for each in found.values()
-            ):
-                output.statuses(found, invocation.format)
+            found = await client.statuses(timeout_s=min(invocation.timeout_s, REASONS_S))
+            if without_active.has_answer(invocation.words) and without_active.answered(found):
+                without_active.show(invocation.words, found, invocation.format)
                 return output.failure(error, invocation.format)
-            raise _explain_unreachable(found, error) from None
-        # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
-        # the daemon its command.
-        if tell_arguments := daemon_command_arguments(invocation.words, arguments):
-            entry = table.find(("tell",), tell_arguments)
-        else:
-            entry = table.find(resolve_target(invocation.words, "")[1], arguments)
-        if entry.poll:
-            return await _poll(client, invocation, arguments, data)
-        begun_s = CLOCK.now()
-        answer = await client.execute(invocation.words, arguments, data=data)
-        if invocation.verbose:
-            took_ms = (CLOCK.now() - begun_s) * 1e3
-            sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
-        return _print_answer(answer, invocation)
+            raise _explain_unreachable(found, error, named=invocation.named) from None
+
+
+def _arguments(invocation: Invocation) -> dict[str, Any]:
+    return {"format": invocation.format} if invocation.format else {}
+
+
+async def _answer_or_states(client: AsyncClient, invocation: Invocation) -> int:
+    """Run ``status`` or ``health``; print what the managers say once all say that none leads."""
+    shown = 0
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_outcome(_ask_active(client, invocation, b"")))
+        while not await _done(asked, PATIENCE_S):
+            found = await client.statuses(timeout_s=STATES_S)
+            if not asked.done() and without_active.nobody_leads(found):
+                without_active.show(invocation.words, found, invocation.format)
+                error = UnreachableError(without_active.summary(found))
+                shown = output.failure(error, invocation.format)
+                asked.cancel()
+                break
+    if asked.cancelled():
+        return shown
+    if isinstance(outcome := asked.result(), Exception):
+        raise outcome
+    return outcome
+
+
+async def _outcome(work: Coroutine[Any, Any, int]) -> int | Exception:
+    # Raised in a task, an error would be wrapped in the group's.
+    try:
+        return await work
+    except (MgrError, OSError) as error:
+        return error
+
+
+async def _done(task: asyncio.Task[Any], within_s: float) -> bool:
+    return bool((await asyncio.wait({task}, timeout=within_s))[0])
+
+
+async def _ask_active(client: AsyncClient, invocation: Invocation, data: bytes) -> int:
+    """Send the command to the active, and print its answer."""
+    arguments = _arguments(invocation)
+    table = await _table(client, invocation.table)
+    # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
+    # the daemon its command.
+    if tell_arguments := daemon_command_arguments(invocation.words, arguments):
+        entry = table.find(("tell",), tell_arguments)
+    else:
+        entry = table.find(resolve_target(invocation.words, "")[1], arguments)
+    if entry.poll:
+        return await _poll(client, invocation, arguments, data)
+    begun_s = CLOCK.now()
+    answer = await client.execute(invocation.words, arguments, data=data, changes="w" in entry.perm)
+    if invocation.verbose:
+        took_ms = (CLOCK.now() - begun_s) * 1e3
+        sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
+    return _print_answer(answer, invocation)
 
 
 async def _poll(
@@ -187,15 +234,42 @@ async def _poll(
 
 
 async def _watch(invocation: Invocation, lowest: str, channel: str) -> int:
-    async with AsyncClient(
-        invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
-    ) as client:
-        async for event in client.follow_log(
-            past=PAST_LINES, lowest=lowest, channel=channel, find_s=invocation.timeout_s
-        ):
-            sys.stdout.write(_line(event, invocation.format) + "\n")
-            sys.stdout.flush()
+    async with (
+        AsyncClient(invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        states = tasks.create_task(_tell_states(client))
+        outcome = await _outcome(_print_lines(client, invocation, lowest, channel))
+        states.cancel()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+async def _print_lines(
+    client: AsyncClient, invocation: Invocation, lowest: str, channel: str
+) -> int:
+    async for event in client.follow_log(
+        past=PAST_LINES, lowest=lowest, channel=channel, find_s=invocation.timeout_s
+    ):
+        sys.stdout.write(_line(event, invocation.format) + "\n")
+        sys.stdout.flush()
     return 0
+
+
+async def _tell_states(client: AsyncClient) -> None:
+    """Say on stderr that no manager leads, and why, whenever that changes; never returns.
+
+    A suspended active sends no lines of its log, so the reason cannot come from there.
+    """
+    told = ""
+    while True:
+        await asyncio.sleep(FOLLOW_STATES_EVERY_S)
+        found = await client.statuses(timeout_s=REASONS_S)
+        text = without_active.summary(found) if without_active.nobody_leads(found) else ""
+        if text != told and (text or without_active.answered(found)):
+            told = text
+            sys.stderr.write(f"mgrctl: {text or 'a manager leads again'}\n")
 
 
 def _line(event: LogLine | LinesDropped, form: str) -> str:
@@ -227,24 +301,17 @@ def _print_answer(answer: Answer, invocation: Invocation) -> int:
 
 
 def _explain_unreachable(
-    found: Mapping[str, Status | str], error: UnreachableError
+    found: Mapping[str, Status | str], error: UnreachableError, *, named: bool
 ) -> UnreachableError:
-    """Return ``error`` with the managers' reasons why they do not lead."""
-    answered = [status for status in found.values() if isinstance(status, Status)]
-    if not answered:
-        return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
-    notes = {
-        f"mgr.{status.name}": why for status in answered if (why := _reason_not_leading(status))
-    }
+    """Return ``error`` with the managers' reasons why they do not lead.
+
+    ``named``: the user named the managers, and needs no hint to do so.
+    """
+    if not without_active.answered(found):
+        hint = "" if named else "; name the managers with --mgr or MGR_HOSTS"
+        return UnreachableError(f"{error}{hint}")
+    notes = without_active.reasons(found)
     return UnreachableError(str(error), failures=notes) if notes else error
-
-
-def _reason_not_leading(status: Status) -> str:
-    """Return why a manager does not lead; empty if it gives no reason."""
-    if status.view_age_s is not None and status.view_age_s > ETCD_SILENT_S:
-        no_etcd = f"no answer from etcd for {status.view_age_s:.0f} s"
-        return f"{status.note}, {no_etcd}" if status.note else no_etcd
-    return status.note
 
 
 def _input(file: str | None) -> bytes:

@@ -102,12 +102,14 @@ class AsyncClient:
         data: bytes = b"",
         timeout_s: float | None = None,
         request_id: str | None = None,
+        changes: bool = True,
     ) -> Answer:
         """Run one command on the active manager, through failovers.
 
         A mutating command is applied at most once, however often it is sent: it carries a
-        ``request_id``, a new one unless given. ``request_id=""`` turns this off, for a command
-        that is known to only read.
+        ``request_id``, a new one unless given. ``request_id=""`` turns this off. Without
+        ``changes`` the command is known to only read: it carries no id, is repeated until it is
+        answered, and fails with ``UnreachableError`` if it is not: nothing can have changed.
 
         Raises:
             MayHaveRunError: An earlier attempt ran, or may have run: its manager died during it,
@@ -117,9 +119,10 @@ class AsyncClient:
                 ``retval`` is negative.
 
         """
-        chosen_id = uuid.uuid4().hex if request_id is None else request_id
+        chosen_id = (uuid.uuid4().hex if changes else "") if request_id is None else request_id
         attempts = Attempts(request_of(words, arguments, data, chosen_id), self._leader_cache.clock)
-        return await self._execute(attempts, {}, timeout_s=timeout_s or self._timeout_s)
+        limit_s = timeout_s or self._timeout_s
+        return await self._execute(attempts, {}, timeout_s=limit_s, changes=changes)
 
     async def execute_anywhere(
         self, words: Sequence[str], arguments: dict[str, Any] | None = None
@@ -236,12 +239,18 @@ class AsyncClient:
         )
 
     async def _execute(
-        self, attempts: Attempts, earlier: Mapping[str, str], *, timeout_s: float
+        self,
+        attempts: Attempts,
+        earlier: Mapping[str, str],
+        *,
+        timeout_s: float,
+        changes: bool = True,
     ) -> Answer:
         call = LeaderCall(
             self._leader_cache,
             lambda peer, left_s: peer.commands.Execute(attempts.next(), timeout=left_s),
             timeout_s=timeout_s,
+            changes=changes,
             earlier=earlier,
         )
         return answer_in(await call.run())

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from mgr.errors import CannotListenError
+from mgr.election.machine import Phase
+from mgr.errors import CannotListenError, StoreFullError, StoreUnavailableError
 from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
 
@@ -79,3 +80,37 @@ def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(c
     assert all(later >= 1.8 * earlier for earlier, later in pairwise(lasted[1:]))
     assert said[-1].message == "joining the cluster: the store answers again"
     assert said[-1].after_s >= 400
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (StoreFullError("put: database space exceeded"), "no space"),
+        (StoreUnavailableError("put: etcd does not answer: etcdserver: no leader"), "no quorum"),
+        (StoreUnavailableError("put: etcd does not answer: cannot connect to h:1"), "cut off"),
+        (StoreUnavailableError("put: etcd does not answer: Deadline Exceeded"), "slow"),
+    ],
+)
+def test_a_suspended_manager_says_why(error, cause, caplog):
+    """To its worker, which answers ``status``, to its log and to systemd; and when it is over."""
+    with Simulation("a") as world:
+        a = world.settle()
+        world.store.commit, commit = _failing(error), world.store.commit
+        world.until(lambda: a.guard.phase is Phase.SUSPENDED, 10)
+        world.run(1)
+
+        assert a.worker.phase_message.note.startswith(f"{cause}: ")
+        assert any(cause in getattr(one, "why", "") for one in caplog.records)
+        assert cause in a.systemd.messages[-1]
+
+        world.store.commit = commit
+        world.until(lambda: a.guard.phase is Phase.ACTIVE, 20)
+        world.run(1)
+        assert a.worker.phase_message.note == ""
+
+
+def _failing(error):
+    async def commit(*_args, **_more):
+        raise error
+
+    return commit

@@ -9,6 +9,7 @@ from typing import Final
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
+    endpoint_checks,
     module_checks,
     option_checks,
     outdated_checks,
@@ -37,6 +38,7 @@ class ManagerChecks:
         # Kept between updates: reading every stored option again at each change would be slow.
         self._option_checks: list[Check] = []
         self._store_silent = False
+        self._silent_endpoints: tuple[str, ...] = ()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -60,6 +62,7 @@ class ManagerChecks:
             *standby_checks(own, standbys),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
+            *endpoint_checks(self._silent_endpoints),
             *fleet_checks(self._fleet.health),
             *self._option_checks,
         ]
@@ -81,8 +84,9 @@ class ManagerChecks:
         """Check once a second whether the store still answers, for as long as the term lasts."""
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
-            if silent != self._store_silent:
-                self._store_silent = silent
+            members = self._manager.endpoints.silent
+            if (silent, members) != (self._store_silent, self._silent_endpoints):
+                self._store_silent, self._silent_endpoints = silent, members
                 self.update()
             await asyncio.sleep(STORE_CHECK_EVERY_S)
 
