@@ -262,13 +262,13 @@ async def _tell_states(client: AsyncClient) -> None:
 
     A suspended active sends no lines of its log, so the reason cannot come from there.
     """
-    told = ""
+    said = ""
     while True:
         await asyncio.sleep(FOLLOW_STATES_EVERY_S)
         found = await client.statuses(timeout_s=REASONS_S)
         text = without_active.summary(found) if without_active.nobody_leads(found) else ""
-        if text != told and (text or without_active.answered(found)):
-            told = text
+        if text != said and (text or without_active.answered(found)):
+            said = text
             sys.stderr.write(f"mgrctl: {text or 'a manager leads again'}\n")
 
 

@@ -43,8 +43,8 @@ def reasons(found: Mapping[str, Status | str]) -> dict[str, str]:
 
 def summary(found: Mapping[str, Status | str]) -> str:
     """Return in one line that no manager leads, and why."""
-    told = "; ".join(f"{name}: {why}" for name, why in reasons(found).items())
-    return f"no active manager ({told})" if told else "no active manager"
+    given = "; ".join(f"{name}: {why}" for name, why in reasons(found).items())
+    return f"no active manager ({given})" if given else "no active manager"
 
 
 def show(words: tuple[str, ...], found: Mapping[str, Status | str], form: str) -> None:

@@ -13,7 +13,7 @@ import grpc
 from mgr.client.attempt import Attempts, refusal_after_attempt
 from mgr.client.call import LeaderCall
 from mgr.client.leader_cache import LeaderCache
-from mgr.client.leader_search import LeaderHint, LeaderSearch
+from mgr.client.leader_search import FOLLOW_PAUSE, LeaderHint, LeaderSearch
 from mgr.client.maps import Maps
 from mgr.client.messages import (
     Answer,
@@ -211,7 +211,7 @@ class AsyncClient:
     async def watch_active(self) -> AsyncGenerator[LeaderHint, None]:
         """Yield the leader, then each successor as it takes over. Does not end by itself."""
         async with (
-            LeaderSearch(self._leader_cache.peers) as search,
+            LeaderSearch(self._leader_cache.peers, pause=FOLLOW_PAUSE) as search,
             contextlib.aclosing(search.changes()) as changes,
         ):
             async for leader in changes:

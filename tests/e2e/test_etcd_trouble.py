@@ -68,11 +68,11 @@ def test_an_etcd_without_space_is_named_wherever_an_operator_looks(small_etcd, t
         mgrctl = caller(cluster, tmp_path)
         fill(small_etcd)
 
-        def told():
+        def shown():
             found = mgrctl("-t", "30", "status", "-f", "json")
             return found if "no space" in found.stdout else None
 
-        status = wait_for(told, "a status with the reason", 60)
+        status = wait_for(shown, "a status with the reason", 60)
         health = mgrctl("-t", "30", "health")
         read = mgrctl("-t", "2", "log", "last")
 
