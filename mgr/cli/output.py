@@ -28,7 +28,6 @@ UNKNOWN: Final = errno.ETIMEDOUT
 """Exit status if the command may have run, in part or in full: check before repeating it."""
 UNCLEAR: Final = (DeadlineExceededError, OutcomeUnknownError, TermLostError)
 STATUS_MAX: Final = 254
-INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
 
