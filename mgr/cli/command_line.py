@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from mgr.cli import command_cache, config, interrupt, output
 from mgr.errors import InvalidArgumentError, MgrError
+from mgr.tls import Tls
 from mgr.version import installed_version
 
 FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
@@ -238,13 +239,23 @@ def _complete_words(
 ) -> list[CompletionItem]:
     from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
 
+    def certificates() -> Tls | None:
+        return config.tls(context.params, os.environ, config.load_config(os.environ))
+
     def fetch(hosts: str, file: Any) -> command_cache.CommandTable:
         from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
 
-        certificates = config.tls(context.params, os.environ, config.load_config(os.environ))
-        return fetch(hosts, file, certificates)
+        return fetch(hosts, file, certificates())
+
+    def ask(hosts: str) -> Callable[[tuple[str, ...]], Any]:
+        def document(words: tuple[str, ...]) -> Any:
+            from mgr.cli.run import document  # noqa: PLC0415 - imports grpc: only for a name
+
+            return document(hosts, words, certificates())
+
+        return document
 
     found = candidates(
-        context.params.get("words") or (), incomplete, context.params.get("hosts"), fetch
+        context.params.get("words") or (), incomplete, context.params.get("hosts"), fetch, ask
     )
     return [CompletionItem(word, help=text) for word, text in found]

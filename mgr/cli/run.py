@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
@@ -102,6 +103,20 @@ def fetch(hosts: str, file: Path, tls: Tls | None) -> CommandTable:
 
     """
     return asyncio.run(_fetch(hosts, file, FETCH_S, tls))
+
+
+def document(hosts: str, words: tuple[str, ...], tls: Tls | None) -> Any:
+    """Run a command that only reads, for completion; return its JSON, None without an answer."""
+    return asyncio.run(_document(hosts, words, tls))
+
+
+async def _document(hosts: str, words: tuple[str, ...], tls: Tls | None) -> Any:
+    # An error would be printed into the line that the user is typing.
+    with contextlib.suppress(MgrError, ValueError):
+        async with AsyncClient(hosts, timeout_s=FETCH_S, tls=tls) as client:
+            answer = await client.execute(words, {"format": "json"}, changes=False)
+            return json.loads(answer.stdout) if answer.retval >= 0 else None
+    return None
 
 
 async def _fetch(hosts: str, file: Path, timeout_s: float, tls: Tls | None) -> CommandTable:

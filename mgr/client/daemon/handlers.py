@@ -142,7 +142,7 @@ class Handlers:
 
     def _help(self) -> str:
         """Return the commands with their help, as ``mgrctl help`` shows those of the active."""
-        handlers = sorted(list(self._handlers.values()), key=lambda each: each.signature.words)
+        handlers = sorted(self._handlers.values(), key=lambda each: each.signature.words)
         lines = [
             f"{each.signature.usage()}\n    {each.help}\n"
             if each.help
