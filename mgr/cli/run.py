@@ -281,7 +281,9 @@ async def _tell_states(client: AsyncClient) -> None:
     while True:
         await asyncio.sleep(FOLLOW_STATES_EVERY_S)
         found = await client.statuses(timeout_s=REASONS_S)
-        text = without_active.summary(found) if without_active.nobody_leads(found) else ""
+        text = (
+            without_active.summary(found, ages=False) if without_active.nobody_leads(found) else ""
+        )
         if text != said and (text or without_active.answered(found)):
             said = text
             sys.stderr.write(f"mgrctl: {text or 'a manager leads again'}\n")

@@ -36,14 +36,21 @@ def answered(found: Mapping[str, Status | str]) -> list[Status]:
     return [status for status in found.values() if not isinstance(status, str)]
 
 
-def reasons(found: Mapping[str, Status | str]) -> dict[str, str]:
-    """Return by name why managers do not lead; those that give no reason are left out."""
-    return {f"mgr.{status.name}": why for status in answered(found) if (why := _reason(status))}
+def reasons(found: Mapping[str, Status | str], *, ages: bool = True) -> dict[str, str]:
+    """Return by name why managers do not lead; those that give no reason are left out.
+
+    Without ``ages`` the text stays the same while the reason does.
+    """
+    return {
+        f"mgr.{status.name}": why
+        for status in answered(found)
+        if (why := _reason(status, ages=ages))
+    }
 
 
-def summary(found: Mapping[str, Status | str]) -> str:
+def summary(found: Mapping[str, Status | str], *, ages: bool = True) -> str:
     """Return in one line that no manager leads, and why."""
-    given = "; ".join(f"{name}: {why}" for name, why in reasons(found).items())
+    given = "; ".join(f"{name}: {why}" for name, why in reasons(found, ages=ages).items())
     return f"no active manager ({given})" if given else "no active manager"
 
 
@@ -107,11 +114,12 @@ def _status(found: Mapping[str, Status | str]) -> dict[str, Any]:
     }
 
 
-def _reason(status: Status) -> str:
+def _reason(status: Status, *, ages: bool) -> str:
     """Return why a manager does not lead; empty if it gives no reason."""
     suspended = "suspended, " if status.phase == "suspended" else ""
     if status.view_age_s is not None and status.view_age_s > ETCD_SILENT_S:
-        no_etcd = f"no answer from etcd for {status.view_age_s:.0f} s"
+        age = f" for {status.view_age_s:.0f} s" if ages else ""
+        no_etcd = f"no answer from etcd{age}"
         return suspended + (f"{status.note}, {no_etcd}" if status.note else no_etcd)
     return (suspended + status.note) if status.note else suspended.removesuffix(", ")
 

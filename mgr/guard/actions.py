@@ -203,7 +203,7 @@ class ActionRunner:
         if not await self._sweep_worker():
             return None
         leadership, reason = self._leadership(), self._reason()
-        why = self.state.requests.reason if reason == "resigned" else ""
+        why = self._why(reason)
         retries = _StoreRetries("releasing leadership", self.context.clock, self.state.trouble)
         give_up_s = self.context.clock.now() + STOP_RELEASE_TIMEOUT_S
         reach(Point.RELEASE)
@@ -274,6 +274,17 @@ class ActionRunner:
         if self.supervisor.killed_by_timer:
             return "deadline"
         return "watchdog" if self.supervisor.killed_by_watchdog else "reaped"
+
+    def _why(self, reason: Reason) -> str:
+        """Who requested the end of the term, and how it was done; empty if nobody did."""
+        asked = self.state.requests.reason
+        if reason == "resigned" or not asked:
+            return asked
+        if reason != "reaped":
+            return ""
+        if self.state.overdue:
+            return f"{asked}; a module did not stop in time, so the worker was killed"
+        return f"{asked}; the worker ended before its modules had stopped"
 
     def _leadership(self) -> Leadership:
         if self.state.last_leadership is None:

@@ -224,6 +224,7 @@ class Guard:
         """Change the phase as the state machine says, and start the action that follows."""
         state = self._state
         before = state.phase
+        state.overdue |= event is Event.OVERDUE
         state.phase, action = step(before, event)
         if action is Action.EXTEND:
             self._action_runner.extend_deadline()
@@ -272,7 +273,9 @@ class Guard:
         self._presence_updater.stale.set()
         if phase is Phase.STARTING:
             self._state.requests.successor = ""
-            self._state.unable = False
+            if not self._state.requests.stopping:
+                self._state.requests.reason = ""
+            self._state.unable = self._state.overdue = False
             self._renewals.wake.set()
             self._leader_heartbeat.wake.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
@@ -315,7 +318,9 @@ class Guard:
             log.info("etcd answers again", extra={"phase": phase.name})
         else:
             fields = {"phase": phase.name, "why": note, "error": self._state.trouble.error}
-            log.warning("etcd does not confirm", extra=fields)
+            # A standby is none the worse for one late answer; an active that is suspended is.
+            level = logging.WARNING if phase in SUSPENDED else logging.INFO
+            log.log(level, "etcd does not confirm", extra=fields)
         self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=note))
         self._notifier.notify(f"STATUS={phase.name.lower()} {note}".rstrip())
 

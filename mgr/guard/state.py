@@ -103,6 +103,8 @@ class State:
     """When the phase was entered."""
     unable: bool = False
     """The last term ended because its worker did not reach the store or did not start in time."""
+    overdue: bool = False
+    """A module did not stop in time, or the drain took too long, in this term."""
     failure: NameTakenError | CannotListenError | None = None
     """Why this manager cannot join the cluster."""
 

@@ -8,8 +8,15 @@ import pytest
 
 from mgr.election.machine import Phase
 from mgr.errors import CannotListenError, StoreFullError, StoreUnavailableError
+from mgr.link import Resign
 from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
+
+
+def _fail_stubbornly(manager):
+    """An operator asks for a hand-over, and a module does not stop."""
+    manager.worker.stubborn = True
+    manager.worker.send_to_guard(Resign(reason="mgr fail"))
 
 
 @pytest.mark.parametrize(
@@ -17,6 +24,12 @@ from tests.support.simulation import Simulation
     [
         (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
         (lambda before: before.stop(), "handed over leadership: the manager stops", True),
+        (
+            _fail_stubbornly,
+            "handed over leadership: mgr fail; "
+            "a module did not stop in time, so the worker was killed",
+            False,
+        ),
     ],
 )
 def test_a_successor_receives_how_the_term_before_ended(end, ended, planned):
@@ -26,7 +39,7 @@ def test_a_successor_receives_how_the_term_before_ended(end, ended, planned):
         assert before.worker._term.predecessor_end == ""
 
         end(before)
-        world.until(lambda: world.active not in ([], [before.name]), 9)
+        world.until(lambda: world.active not in ([], [before.name]), 60)
 
         received = world.managers[world.active[0]].worker._term
         assert (received.predecessor_end, received.planned) == (
@@ -107,6 +120,20 @@ def test_a_suspended_manager_says_why(error, cause, caplog):
         world.until(lambda: a.guard.phase is Phase.ACTIVE, 20)
         world.run(1)
         assert a.worker.phase_message.note == ""
+
+
+def test_an_old_request_is_not_the_reason_of_a_later_death():
+    """What was asked for ended with the term in which it was asked."""
+    with Simulation("a") as world:
+        a = world.settle()
+        _fail_stubbornly(a)
+        world.until(lambda: a.guard.phase is not Phase.ACTIVE, 60)
+        world.until(lambda: a.guard.phase is Phase.ACTIVE, 60)
+        a.worker.die("SIGKILL")
+        world.until(lambda: a.guard.phase is not Phase.ACTIVE, 60)
+        world.until(lambda: a.guard.phase is Phase.ACTIVE, 60)
+
+        assert a.worker._term.predecessor_end == "mgr.a lost its worker, which died"
 
 
 def _failing(error):

@@ -64,3 +64,13 @@ def test_health_is_an_error_with_the_reason_and_each_managers_state(capsysbinary
 
     assert first == f"HEALTH_ERR no active manager (mgr.a: suspended, {FULL})"
     assert len(others) == 3
+
+
+def test_a_follower_reads_a_reason_once():
+    """How long etcd has been silent changes all the time, and the reason does not."""
+    texts = {
+        without_active.summary({"h:1": status("a", "suspended", FULL, age_s=age_s)}, ages=False)
+        for age_s in (4, 5, 60)
+    }
+
+    assert len(texts) == 1

@@ -20,6 +20,8 @@ from mgr.store.error_classes import refusal_error, unanswered_error
         ("no answer within 2 s", Cause.SLOW),
         ("cannot connect to h:1", Cause.CUT_OFF),
         ("failed to connect to all addresses; last error: refused", Cause.CUT_OFF),
+        ("Socket closed (etcd at h:1)", Cause.CUT_OFF),
+        ("recvmsg:Connection reset by peer (etcd at h:1)", Cause.CUT_OFF),
         ("something new", Cause.OTHER),
     ],
 )
