@@ -21,6 +21,7 @@ class TermLog:
         self._manager = manager
         self._clock = clock
         self._suspended_s: float | None = None
+        self._why = ""
 
     def term_started(self, predecessor_end: str, *, planned: bool, unloaded: Sequence[str]) -> None:
         """Log the start of the term.
@@ -49,17 +50,19 @@ class TermLog:
             Priority.ERROR,
         )
 
-    def phase_changed(self, phase: str) -> None:
+    def phase_changed(self, phase: str, why: str = "") -> None:
         """Log when the term is suspended and when it is confirmed again; the guard is in ``phase``.
 
+        ``why`` is the cause of a suspension; a new cause is a new line.
         Followers see the lines at once even if etcd does not answer: the log is in memory.
         """
         now_s = self._clock.now()
-        if phase in SUSPENDED and self._suspended_s is None:
-            self._suspended_s = now_s
+        if phase in SUSPENDED and (self._suspended_s is None or why not in {"", self._why}):
+            self._suspended_s = now_s if self._suspended_s is None else self._suspended_s
+            self._why = why
+            reason = why or "etcd did not confirm its term in time"
             self._write(
-                f"Manager daemon {self._manager} is suspended: etcd did not confirm its term in "
-                "time. Commands wait",
+                f"Manager daemon {self._manager} is suspended: {reason}. Commands wait",
                 Priority.WARNING,
             )
         elif phase not in SUSPENDED and self._suspended_s is not None:

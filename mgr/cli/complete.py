@@ -11,6 +11,7 @@ from mgr.argument.descriptor import Argument, Signature
 from mgr.argument.types import CephBool, CephChoices
 from mgr.cli.command_cache import CommandTable, is_fresh, load, path
 from mgr.cli.config import hosts, load_config
+from mgr.cli.names import Source, names_for, targets
 from mgr.errors import MgrError
 
 OWN_WORDS: Final = {
@@ -28,10 +29,12 @@ def candidates(
     incomplete: str,
     given: str | None,
     fetch: Callable[[str, Path], CommandTable],
+    ask: Callable[[str], Source] = lambda _: lambda _: None,
 ) -> list[tuple[str, str]]:
     """Return what may come after ``words``, each with a line of help; empty if no manager answers.
 
-    ``fetch`` asks a manager for the table if the cached one is too old.
+    ``fetch`` asks a manager for the table if the cached one is too old; ``ask`` returns for the
+    managers' addresses how to ask them for names.
     """
     try:
         where = hosts(given, os.environ, load_config(os.environ))
@@ -40,11 +43,14 @@ def candidates(
     except MgrError:
         # An error message would be printed into the line that the user is typing.
         return []
-    return suggestions(table, words, incomplete)
+    return suggestions(table, words, incomplete, ask(where))
 
 
 def suggestions(
-    table: CommandTable, words: Sequence[str], incomplete: str
+    table: CommandTable,
+    words: Sequence[str],
+    incomplete: str,
+    ask: Source = lambda _: None,
 ) -> list[tuple[str, str]]:
     """Return the next words of commands that begin with ``words``, or values of a complete one.
 
@@ -57,6 +63,7 @@ def suggestions(
             found |= OWN_WORDS
         case ("tell",):
             found["mgr"] = "The active manager; mgr.<id>: only if this manager is the active"
+            found |= dict.fromkeys(targets(ask), "")
         case ("help", *asked) | ("tell", _, *asked):
             words = asked
     for signature, entry in table.visible():
@@ -68,15 +75,19 @@ def suggestions(
             last = count + 1 == len(own)
             found.setdefault(own[count], entry.help if last else "")
         elif own == tuple(words[: len(own)]):
-            for value in _values(signature, words[len(own) :], flags=incomplete.startswith("-")):
+            flags = incomplete.startswith("-")
+            for value in _values(signature, words[len(own) :], ask, flags=flags):
                 found.setdefault(value, entry.help)
     return [(word, text) for word, text in found.items() if word.startswith(incomplete)]
 
 
-def _values(signature: Signature, given: Sequence[str], *, flags: bool) -> list[str]:
+def _values(signature: Signature, given: Sequence[str], ask: Source, *, flags: bool) -> list[str]:
     positional = [argument for argument in signature.arguments if argument.positional]
     bare = [word for word in given if not word.startswith("--")]
-    found = _choices(positional[len(bare)]) if len(bare) < len(positional) else []
+    found: list[str] = []
+    if len(bare) < len(positional) and not flags:
+        wanted = positional[len(bare)]
+        found = _choices(wanted) or names_for(signature.prefix, wanted.name, ask)
     for argument in signature.arguments:
         flag = f"--{argument.name.replace('_', '-')}"
         if flags and not argument.positional and flag not in given:

@@ -6,9 +6,9 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mgr.argument.descriptor import Signature
 from mgr.cli.command_cache import CachedCommand
@@ -22,16 +22,12 @@ from mgr.errors import (
     UnreachableError,
 )
 
-if TYPE_CHECKING:
-    from mgr.client.messages import Status  # imports grpc, which help and completion must not
-
 NOTHING_RAN: Final = 255
 """Exit status if nothing ran. It is no errno, so a script can distinguish it from a refusal."""
 UNKNOWN: Final = errno.ETIMEDOUT
 """Exit status if the command may have run, in part or in full: check before repeating it."""
 UNCLEAR: Final = (DeadlineExceededError, OutcomeUnknownError, TermLostError)
 STATUS_MAX: Final = 254
-INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
 
@@ -48,7 +44,7 @@ def answer(data: bytes, text: str, out_file: str | None) -> None:
         except OSError as error:
             raise InvalidArgumentError(f"cannot write {out_file}: {error.strerror}") from None
     elif data:
-        _write(data if data.endswith(b"\n") else data + b"\n")
+        write(data if data.endswith(b"\n") else data + b"\n")
     if text:
         sys.stderr.write(f"{text.rstrip()}\n")
 
@@ -70,40 +66,6 @@ def failure(error: MgrError, form: str) -> int:
     return UNKNOWN if isinstance(error, UNCLEAR) else error.errno
 
 
-def statuses(found: Mapping[str, Status | str], form: str) -> None:
-    """Print the status of each manager, or why it did not answer, by address."""
-    if form.startswith("json"):
-        rows = [
-            {"address": address, "error": status}
-            if isinstance(status, str)
-            else {
-                "address": address,
-                "name": status.name,
-                "phase": status.phase,
-                "note": status.note,
-                "view_age_s": status.view_age_s,
-            }
-            for address, status in found.items()
-        ]
-        text = json.dumps({"active": None, "managers": rows}, indent=4 if "-" in form else None)
-    else:
-        text = "\n".join(f"{address}: {_state_text(status)}" for address, status in found.items())
-    _write(f"{text}\n".encode())
-
-
-def _state_text(status: Status | str) -> str:
-    if isinstance(status, str):
-        return status
-    etcd_age = (
-        "no answer from etcd yet"
-        if status.view_age_s is None
-        else f"last answer from etcd {status.view_age_s:.1f} s ago"
-    )
-    return ", ".join(
-        word for word in (f"mgr.{status.name} {status.phase}", etcd_age, status.note) if word
-    )
-
-
 def commands(found: Sequence[tuple[Signature, CachedCommand]]) -> None:
     """Print commands with their help: a table on a terminal, plain lines otherwise."""
     rows = [(signature.usage(), entry.help) for signature, entry in found]
@@ -121,7 +83,13 @@ def commands(found: Sequence[tuple[Signature, CachedCommand]]) -> None:
         sys.stdout.write(f"{usage}\n    {text}\n" if text else f"{usage}\n")
 
 
-def _write(data: bytes) -> None:
+def write(data: bytes) -> None:
+    """Write ``data`` to stdout.
+
+    Raises:
+        InvalidArgumentError: It cannot be written.
+
+    """
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mgr.argument.tell import daemon_command_arguments, resolve_target
-from mgr.cli import output
+from mgr.cli import output, without_active
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.client.async_client import AsyncClient
 from mgr.client.messages import Answer, LinesDropped, LogLine, Status
 from mgr.clock import CLOCK
-from mgr.errors import InvalidArgumentError, UnreachableError
+from mgr.errors import InvalidArgumentError, MgrError, UnreachableError
 from mgr.tls import Tls
 
 FETCH_S: Final = 1.0
@@ -35,10 +36,14 @@ WITHOUT_ACTIVE: Final = (
 """The commands that every manager executes while none leads (``standby/commands.py``)."""
 FIND_ACTIVE_S: Final = 1.0
 """How long such a command looks for an active before it is offered to any manager."""
-STATUS: Final = ("status",)
-"""The command that prints the state of each manager while none leads."""
-ETCD_SILENT_S: Final = 3.0
-"""Without an answer from etcd for so long, that is the reason why a manager does not lead."""
+PATIENCE_S: Final = 0.7
+"""How long ``status`` and ``health`` wait for the active before they ask all managers."""
+STATES_S: Final = 0.4
+"""How long each manager may take to say how it stands."""
+REASONS_S: Final = 1.0
+"""The same once a command has failed."""
+FOLLOW_STATES_EVERY_S: Final = 2.0
+"""How often ``-w`` asks the managers whether one leads."""
 TAGS: Final = {
     "debug": "DBG",
     "info": "INF",
@@ -62,6 +67,8 @@ class Invocation:
     period_s: float = 1.0
     timeout_s: float = 10.0
     verbose: bool = False
+    named: bool = True
+    """The user named the managers; they are not the default."""
 
 
 def execute(invocation: Invocation) -> int:
@@ -107,6 +114,20 @@ def fetch(hosts: str, file: Path, tls: Tls | None) -> CommandTable:
     return asyncio.run(_fetch(hosts, file, FETCH_S, tls))
 
 
+def document(hosts: str, words: tuple[str, ...], tls: Tls | None) -> Any:
+    """Run a command that only reads, for completion; return its JSON, None without an answer."""
+    return asyncio.run(_document(hosts, words, tls))
+
+
+async def _document(hosts: str, words: tuple[str, ...], tls: Tls | None) -> Any:
+    # An error would be printed into the line that the user is typing.
+    with contextlib.suppress(MgrError, ValueError):
+        async with AsyncClient(hosts, timeout_s=FETCH_S, tls=tls) as client:
+            answer = await client.execute(words, {"format": "json"}, changes=False)
+            return json.loads(answer.stdout) if answer.retval >= 0 else None
+    return None
+
+
 async def _fetch(hosts: str, file: Path, timeout_s: float, tls: Tls | None) -> CommandTable:
     async with AsyncClient(hosts, timeout_s=timeout_s, tls=tls) as client:
         return await _table(client, file)
@@ -138,37 +159,78 @@ async def _table(client: AsyncClient, file: Path) -> CommandTable:
 
 async def _execute(invocation: Invocation) -> int:
     data = _input(invocation.in_file)
-    arguments: dict[str, Any] = {"format": invocation.format} if invocation.format else {}
     async with AsyncClient(
         invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
     ) as client:
         try:
             if _needs_no_active(invocation.words):
-                answer = await _execute_unled(client, invocation, arguments)
+                answer = await _execute_unled(client, invocation, _arguments(invocation))
                 return _print_answer(answer, invocation)
-            table = await _table(client, invocation.table)
+            if without_active.has_answer(invocation.words):
+                return await _answer_or_states(client, invocation)
+            return await _ask_active(client, invocation, data)
         except UnreachableError as error:
-            found = await client.statuses()
-            if invocation.words == STATUS and any(
-                isinstance(each, Status) for each in found.values()
-            ):
-                output.statuses(found, invocation.format)
+            found = await client.statuses(timeout_s=min(invocation.timeout_s, REASONS_S))
+            if without_active.has_answer(invocation.words) and without_active.answered(found):
+                without_active.show(invocation.words, found, invocation.format)
                 return output.failure(error, invocation.format)
-            raise _explain_unreachable(found, error) from None
-        # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
-        # the daemon its command.
-        if tell_arguments := daemon_command_arguments(invocation.words, arguments):
-            entry = table.find(("tell",), tell_arguments)
-        else:
-            entry = table.find(resolve_target(invocation.words, "")[1], arguments)
-        if entry.poll:
-            return await _poll(client, invocation, arguments, data)
-        begun_s = CLOCK.now()
-        answer = await client.execute(invocation.words, arguments, data=data)
-        if invocation.verbose:
-            took_ms = (CLOCK.now() - begun_s) * 1e3
-            sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
-        return _print_answer(answer, invocation)
+            raise _explain_unreachable(found, error, named=invocation.named) from None
+
+
+def _arguments(invocation: Invocation) -> dict[str, Any]:
+    return {"format": invocation.format} if invocation.format else {}
+
+
+async def _answer_or_states(client: AsyncClient, invocation: Invocation) -> int:
+    """Run ``status`` or ``health``; print what the managers say once all say that none leads."""
+    shown = 0
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_outcome(_ask_active(client, invocation, b"")))
+        while not await _done(asked, PATIENCE_S):
+            found = await client.statuses(timeout_s=STATES_S)
+            if not asked.done() and without_active.nobody_leads(found):
+                without_active.show(invocation.words, found, invocation.format)
+                error = UnreachableError(without_active.summary(found))
+                shown = output.failure(error, invocation.format)
+                asked.cancel()
+                break
+    if asked.cancelled():
+        return shown
+    if isinstance(outcome := asked.result(), Exception):
+        raise outcome
+    return outcome
+
+
+async def _outcome(work: Coroutine[Any, Any, int]) -> int | Exception:
+    # Raised in a task, an error would be wrapped in the group's.
+    try:
+        return await work
+    except (MgrError, OSError) as error:
+        return error
+
+
+async def _done(task: asyncio.Task[Any], within_s: float) -> bool:
+    return bool((await asyncio.wait({task}, timeout=within_s))[0])
+
+
+async def _ask_active(client: AsyncClient, invocation: Invocation, data: bytes) -> int:
+    """Send the command to the active, and print its answer."""
+    arguments = _arguments(invocation)
+    table = await _table(client, invocation.table)
+    # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
+    # the daemon its command.
+    if tell_arguments := daemon_command_arguments(invocation.words, arguments):
+        entry = table.find(("tell",), tell_arguments)
+    else:
+        entry = table.find(resolve_target(invocation.words, "")[1], arguments)
+    if entry.poll:
+        return await _poll(client, invocation, arguments, data)
+    begun_s = CLOCK.now()
+    answer = await client.execute(invocation.words, arguments, data=data, changes="w" in entry.perm)
+    if invocation.verbose:
+        took_ms = (CLOCK.now() - begun_s) * 1e3
+        sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
+    return _print_answer(answer, invocation)
 
 
 def _needs_no_active(words: tuple[str, ...]) -> bool:
@@ -215,15 +277,44 @@ async def _poll(
 
 
 async def _watch(invocation: Invocation, lowest: str, channel: str) -> int:
-    async with AsyncClient(
-        invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
-    ) as client:
-        async for event in client.follow_log(
-            past=PAST_LINES, lowest=lowest, channel=channel, find_s=invocation.timeout_s
-        ):
-            sys.stdout.write(_line(event, invocation.format) + "\n")
-            sys.stdout.flush()
+    async with (
+        AsyncClient(invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        states = tasks.create_task(_tell_states(client))
+        outcome = await _outcome(_print_lines(client, invocation, lowest, channel))
+        states.cancel()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+async def _print_lines(
+    client: AsyncClient, invocation: Invocation, lowest: str, channel: str
+) -> int:
+    async for event in client.follow_log(
+        past=PAST_LINES, lowest=lowest, channel=channel, find_s=invocation.timeout_s
+    ):
+        sys.stdout.write(_line(event, invocation.format) + "\n")
+        sys.stdout.flush()
     return 0
+
+
+async def _tell_states(client: AsyncClient) -> None:
+    """Say on stderr that no manager leads, and why, whenever that changes; never returns.
+
+    A suspended active sends no lines of its log, so the reason cannot come from there.
+    """
+    said = ""
+    while True:
+        await asyncio.sleep(FOLLOW_STATES_EVERY_S)
+        found = await client.statuses(timeout_s=REASONS_S)
+        text = (
+            without_active.summary(found, ages=False) if without_active.nobody_leads(found) else ""
+        )
+        if text != said and (text or without_active.answered(found)):
+            said = text
+            sys.stderr.write(f"mgrctl: {text or 'a manager leads again'}\n")
 
 
 def _line(event: LogLine | LinesDropped, form: str) -> str:
@@ -255,24 +346,17 @@ def _print_answer(answer: Answer, invocation: Invocation) -> int:
 
 
 def _explain_unreachable(
-    found: Mapping[str, Status | str], error: UnreachableError
+    found: Mapping[str, Status | str], error: UnreachableError, *, named: bool
 ) -> UnreachableError:
-    """Return ``error`` with the managers' reasons why they do not lead."""
-    answered = [status for status in found.values() if isinstance(status, Status)]
-    if not answered:
-        return UnreachableError(f"{error}; name the managers with --mgr or MGR_HOSTS")
-    notes = {
-        f"mgr.{status.name}": why for status in answered if (why := _reason_not_leading(status))
-    }
+    """Return ``error`` with the managers' reasons why they do not lead.
+
+    ``named``: the user named the managers, and needs no hint to do so.
+    """
+    if not without_active.answered(found):
+        hint = "" if named else "; name the managers with --mgr or MGR_HOSTS"
+        return UnreachableError(f"{error}{hint}")
+    notes = without_active.reasons(found)
     return UnreachableError(str(error), failures=notes) if notes else error
-
-
-def _reason_not_leading(status: Status) -> str:
-    """Return why a manager does not lead; empty if it gives no reason."""
-    if status.view_age_s is not None and status.view_age_s > ETCD_SILENT_S:
-        no_etcd = f"no answer from etcd for {status.view_age_s:.0f} s"
-        return f"{status.note}, {no_etcd}" if status.note else no_etcd
-    return status.note
 
 
 def _input(file: str | None) -> bytes:

@@ -13,7 +13,7 @@ import grpc
 from mgr.client.attempt import Attempts, refusal_after_attempt
 from mgr.client.call import LeaderCall
 from mgr.client.leader_cache import LeaderCache
-from mgr.client.leader_search import LeaderHint, LeaderSearch
+from mgr.client.leader_search import FOLLOW_PAUSE, LeaderHint, LeaderSearch
 from mgr.client.maps import Maps
 from mgr.client.messages import (
     Answer,
@@ -102,12 +102,14 @@ class AsyncClient:
         data: bytes = b"",
         timeout_s: float | None = None,
         request_id: str | None = None,
+        changes: bool = True,
     ) -> Answer:
         """Run one command on the active manager, through failovers.
 
         A mutating command is applied at most once, however often it is sent: it carries a
-        ``request_id``, a new one unless given. ``request_id=""`` turns this off, for a command
-        that is known to only read.
+        ``request_id``, a new one unless given. ``request_id=""`` turns this off. Without
+        ``changes`` the command is known to only read: it carries no id, is repeated until it is
+        answered, and fails with ``UnreachableError`` if it is not: nothing can have changed.
 
         Raises:
             MayHaveRunError: An earlier attempt ran, or may have run: its manager died during it,
@@ -117,9 +119,10 @@ class AsyncClient:
                 ``retval`` is negative.
 
         """
-        chosen_id = uuid.uuid4().hex if request_id is None else request_id
+        chosen_id = (uuid.uuid4().hex if changes else "") if request_id is None else request_id
         attempts = Attempts(request_of(words, arguments, data, chosen_id), self._leader_cache.clock)
-        return await self._execute(attempts, {}, timeout_s=timeout_s or self._timeout_s)
+        limit_s = timeout_s or self._timeout_s
+        return await self._execute(attempts, {}, timeout_s=limit_s, changes=changes)
 
     async def execute_anywhere(
         self, words: Sequence[str], arguments: dict[str, Any] | None = None
@@ -208,7 +211,7 @@ class AsyncClient:
     async def watch_active(self) -> AsyncGenerator[LeaderHint, None]:
         """Yield the leader, then each successor as it takes over. Does not end by itself."""
         async with (
-            LeaderSearch(self._leader_cache.peers) as search,
+            LeaderSearch(self._leader_cache.peers, pause=FOLLOW_PAUSE) as search,
             contextlib.aclosing(search.changes()) as changes,
         ):
             async for leader in changes:
@@ -236,12 +239,18 @@ class AsyncClient:
         )
 
     async def _execute(
-        self, attempts: Attempts, earlier: Mapping[str, str], *, timeout_s: float
+        self,
+        attempts: Attempts,
+        earlier: Mapping[str, str],
+        *,
+        timeout_s: float,
+        changes: bool = True,
     ) -> Answer:
         call = LeaderCall(
             self._leader_cache,
             lambda peer, left_s: peer.commands.Execute(attempts.next(), timeout=left_s),
             timeout_s=timeout_s,
+            changes=changes,
             earlier=earlier,
         )
         return answer_in(await call.run())

@@ -222,6 +222,8 @@ class LeaderCall(Generic[A]):
         # any more: so the state before the call counts as well.
         sent = sent or peer.connected()
         failure = classify_failure(error, from_manager=from_manager(failed), sent=sent)
+        if not self._changes and isinstance(error, DeadlineExceededError) and sent:
+            return self._unclear_error(peer, str(error))
         if failure is Failure.RETRY_ELSEWHERE:
             never_sent = isinstance(error, DeadlineExceededError)
             self._reasons[peer.address] = "no connection" if never_sent else str(error)
@@ -254,6 +256,8 @@ class LeaderCall(Generic[A]):
     def _timeout_error(self, search: LeaderSearch) -> MgrError:
         tried = search.unhelpful | self._reasons
         waited = f"within {self._timeout_s:g} s"
+        if self._earlier and not self._changes:
+            return UnreachableError(f"no answer {waited}; nothing was changed", failures=tried)
         if self._earlier:
             return DeadlineExceededError(
                 f"no answer {waited}: whether the command ran is unknown ({_format_reasons(tried)})"

@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import grpc
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_exponential_jitter,
+)
 from tenacity.wait import wait_base
 
 from mgr.client.peers import Peer, Peers
@@ -27,6 +32,10 @@ from mgr.waiting import Broadcast
 PAUSE_MAX_S: Final = 0.1
 PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=PAUSE_MAX_S, jitter=0.005)
 """Pause between two attempts: 5 ms at first, because a failover is short; at most 100 ms."""
+FOLLOW_PAUSE_MAX_S: Final = 1.0
+FOLLOW_PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=FOLLOW_PAUSE_MAX_S, jitter=0.05)
+"""The same for a search that lasts for days, as that of a follower of the log: with every manager
+dead, ten new connections a second to each would cost half a processor."""
 
 NO_ANSWER: Final = "no answer yet"
 
@@ -156,17 +165,19 @@ class LeaderSearch:
         ):
             with attempt:
                 try:
-                    await self._listen(self._peers.at(address))
+                    await self._listen(self._peers.at(address), attempt.retry_state)
                 except grpc.aio.AioRpcError as failed:
                     self.unhelpful[address] = str(error_of(failed))
                 self._record(address, None)
                 self._notify()
                 raise _StreamEnded
 
-    async def _listen(self, peer: Peer) -> None:
+    async def _listen(self, peer: Peer, state: RetryCallState) -> None:
         stream = peer.manager.WatchActive(WatchActiveRequest())
         try:
             async for message in stream:
+                # A manager that answered is soon back: start with short pauses again.
+                state.attempt_number = 1
                 self._on_message(peer.address, message)
         finally:
             stream.cancel()

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from mgr.client.call import LeaderCall
 from mgr.client.leader_cache import LeaderCache
-from mgr.client.leader_search import PAUSE_MAX_S, LeaderSearch, wait_at_most
-from mgr.client.streams import read, wait_active
+from mgr.client.leader_search import FOLLOW_PAUSE, PAUSE_MAX_S, LeaderSearch, wait_at_most
+from mgr.client.streams import pause_after, read, wait_active
 from mgr.errors import NotFoundError
 from mgr.rpc.v1 import cluster_pb2
 
@@ -118,15 +118,18 @@ class Maps:
         """
         request = cluster_pb2.WatchMapsRequest(prefix=prefix)
         seen: dict[str, _SeenVersion] = {}
-        async with LeaderSearch(self._leader_cache.peers) as search:
+        clock, pause_s = self._leader_cache.clock, PAUSE_MAX_S
+        async with LeaderSearch(self._leader_cache.peers, pause=FOLLOW_PAUSE) as search:
             while True:
                 active = await wait_active(self._leader_cache, search)
+                begun_s = clock.now()
                 stream = self._leader_cache.peers.at(active.address).cluster.WatchMaps(request)
                 messages = read(stream, search, active.term)
                 async with contextlib.aclosing(_changes(messages, seen)) as changes:
                     async for each in changes:
                         yield each
-                await wait_at_most(PAUSE_MAX_S, search, active.term)
+                pause_s = pause_after(pause_s, lived_s=clock.now() - begun_s)
+                await wait_at_most(pause_s, search, active.term)
 
     def _call(self, send: Any, *, repeatable: bool = True, changes: bool = True) -> LeaderCall[Any]:
         return LeaderCall(

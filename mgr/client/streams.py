@@ -11,7 +11,14 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from mgr.client.leader_cache import LeaderCache
-from mgr.client.leader_search import PAUSE_MAX_S, LeaderHint, LeaderSearch, wait_at_most
+from mgr.client.leader_search import (
+    FOLLOW_PAUSE,
+    FOLLOW_PAUSE_MAX_S,
+    PAUSE_MAX_S,
+    LeaderHint,
+    LeaderSearch,
+    wait_at_most,
+)
 from mgr.client.messages import PRIORITIES, LinesDropped, LogLine, line_in
 from mgr.errors import (
     InvalidArgumentError,
@@ -84,9 +91,11 @@ async def follow_log(
     request = FollowLogRequest(past=past, channel=channel)
     request.priority = PRIORITIES.index(lowest) + 1  # type: ignore[assignment]  # an int on the wire
     seen = (0, 0)
-    async with LeaderSearch(leader_cache.peers) as search:
+    pause_s = PAUSE_MAX_S
+    async with LeaderSearch(leader_cache.peers, pause=FOLLOW_PAUSE) as search:
         while True:
             active = await wait_active(leader_cache, search, find_s=None if seen[0] else find_s)
+            begun_s = leader_cache.clock.now()
             stream = leader_cache.peers.at(active.address).manager.FollowLog(request)
             async with contextlib.aclosing(_lines(read(stream, search, active.term))) as lines:
                 async for line in lines:
@@ -99,7 +108,19 @@ async def follow_log(
                         seen = place
                         request.past = ALL_LINES
                     yield line
-            await wait_at_most(PAUSE_MAX_S, search, active.term)
+            pause_s = pause_after(pause_s, lived_s=leader_cache.clock.now() - begun_s)
+            await wait_at_most(pause_s, search, active.term)
+
+
+def pause_after(pause_s: float, *, lived_s: float) -> float:
+    """Return the pause before a stream is opened again that lived for ``lived_s``.
+
+    Longer than ``pause_s``, the last one, if the stream was refused at once: a suspended active
+    refuses every stream, for hours if etcd is full. A newer term ends the pause.
+    """
+    if lived_s > FOLLOW_PAUSE_MAX_S:
+        return PAUSE_MAX_S
+    return min(2 * pause_s, FOLLOW_PAUSE_MAX_S)
 
 
 async def wait_active(

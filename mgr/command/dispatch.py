@@ -362,7 +362,9 @@ class Dispatcher:
         # Reads pass the gate on the way out too: if another manager leads by now, it may have
         # acknowledged changes that this answer does not contain.
         answer = await self._run(job, runner)
-        await self._check_term(job)
+        if not self.gate.term_valid():
+            until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
+            await self.gate.wait_answerable(until_s=until_s)
         return answer
 
     def _repeatable(self, job: _Job) -> bool:
@@ -427,9 +429,7 @@ class Dispatcher:
         except TimeoutError:
             if attempt is not None and attempt.never_ran:
                 raise _too_late_error(job.command) from None
-            raise DeadlineExceededError(
-                f"'{job.command.prefix}' was begun and is not finished: its outcome is unknown"
-            ) from None
+            raise _unfinished_error(job.command) from None
 
 
 async def _capture_error(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
@@ -461,6 +461,14 @@ def _too_late_error(command: Command) -> DeadlineExceededError:
     return DeadlineExceededError(
         f"'{command.prefix}' was not begun: its caller's time was over. Nothing ran"
     )
+
+
+def _unfinished_error(command: Command) -> DeadlineExceededError:
+    if command.mutates:
+        text = f"'{command.prefix}' was begun and is not finished: its outcome is unknown"
+    else:
+        text = f"'{command.prefix}' was not answered in time. It only reads: nothing was changed"
+    return DeadlineExceededError(text)
 
 
 def _unclear_error(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:

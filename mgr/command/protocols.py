@@ -80,3 +80,12 @@ class Gate(Protocol):
 
         """
         ...
+
+    async def wait_answerable(self, *, until_s: float) -> None:
+        """Wait until the term is valid, for a read, which may be repeated elsewhere.
+
+        Raises:
+            NotActiveError: The term is over, or was not confirmed again before ``until_s``.
+
+        """
+        ...

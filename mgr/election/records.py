@@ -108,7 +108,8 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
             processes are dead, and it had waited until its own predecessors were over.
         window_s: How long after the end of that term something may still act, in seconds; 0 if
             quiesced.
-        why: Who requested a hand-over, for people; empty if nobody did.
+        why: Who requested a hand-over, for people; empty if nobody did. With the reason
+            ``reaped``: the hand-over that was requested, and why the worker was ended.
 
     """
 
@@ -127,7 +128,9 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> str:
         """Describe how the term ended, in one line for operators."""
         why = f": {self.why}" if self.why else ""
-        return f"mgr.{self.name} {_ENDINGS[self.reason]}{why}"
+        # Somebody asked for it: the death of the worker was how it was done.
+        asked = self.reason == "reaped" and self.why
+        return f"mgr.{self.name} {_ENDINGS['resigned' if asked else self.reason]}{why}"
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -18,6 +18,7 @@ from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.presence import PresenceKey
 from mgr.guard.state import GuardContext, Leadership, State
+from mgr.guard.store_trouble import StoreTrouble, Work
 from mgr.guard.worker_supervisor import WorkerSupervisor
 from mgr.link import Drain, ExtendDeadline, LeadershipReleased, Promote
 from mgr.retry_log import RetryLog
@@ -97,7 +98,7 @@ class ActionRunner:
 
     async def _join(self) -> Event:
         self.state.last_leadership = None
-        retries = _StoreRetries("joining the cluster", self.context.clock)
+        retries = _StoreRetries("joining the cluster", self.context.clock, self.state.trouble)
         while True:
             try:
                 self.eligibility.check_store(
@@ -139,7 +140,7 @@ class ActionRunner:
 
     async def _promote(self) -> Event | None:
         leadership = self._leadership()
-        retries = _StoreRetries("writing the term record", self.context.clock)
+        retries = _StoreRetries("writing the term record", self.context.clock, self.state.trouble)
         while True:
             try:
                 window_s = self._window_s(leadership)
@@ -202,8 +203,8 @@ class ActionRunner:
         if not await self._sweep_worker():
             return None
         leadership, reason = self._leadership(), self._reason()
-        why = self.state.requests.reason if reason == "resigned" else ""
-        retries = _StoreRetries("releasing leadership", self.context.clock)
+        why = self._why(reason)
+        retries = _StoreRetries("releasing leadership", self.context.clock, self.state.trouble)
         give_up_s = self.context.clock.now() + STOP_RELEASE_TIMEOUT_S
         reach(Point.RELEASE)
         while True:
@@ -228,6 +229,7 @@ class ActionRunner:
                 await retries.pause(error)
             else:
                 self.state.released_s = self.context.clock.now()
+                retries.recovered()
                 log.info("leadership released", extra={"term": leadership.term, "reason": reason})
                 return Event.RELEASED
 
@@ -273,6 +275,17 @@ class ActionRunner:
             return "deadline"
         return "watchdog" if self.supervisor.killed_by_watchdog else "reaped"
 
+    def _why(self, reason: Reason) -> str:
+        """Who requested the end of the term, and how it was done; empty if nobody did."""
+        asked = self.state.requests.reason
+        if reason == "resigned" or not asked:
+            return asked
+        if reason != "reaped":
+            return ""
+        if self.state.overdue:
+            return f"{asked}; a module did not stop in time, so the worker was killed"
+        return f"{asked}; the worker ended before its modules had stopped"
+
     def _leadership(self) -> Leadership:
         if self.state.last_leadership is None:
             raise AssertionError("this action needs leadership")
@@ -282,13 +295,15 @@ class ActionRunner:
 class _StoreRetries:
     """Pauses between the attempts of one operation, and logs while the store fails."""
 
-    def __init__(self, operation: str, clock: Clock) -> None:
+    def __init__(self, operation: str, clock: Clock, trouble: StoreTrouble) -> None:
         self._operation = operation
+        self._trouble = trouble
         self._clock = clock
         self._pause_s = RETRY_S
         self._retry_log: RetryLog | None = None
 
     async def pause(self, error: StoreError) -> None:
+        self._trouble.failed(Work.WRITE, error)
         now_s = self._clock.now()
         if self._retry_log is None:
             self._retry_log = RetryLog(log, now_s, since=timestamp())
@@ -303,6 +318,7 @@ class _StoreRetries:
         self._pause_s = min(2 * self._pause_s, RETRY_S_MAX)
 
     def recovered(self) -> None:
+        self._trouble.answered(Work.WRITE)
         if self._retry_log is not None:
             self._retry_log.recovered(
                 self._clock.now(),

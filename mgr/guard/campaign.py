@@ -21,6 +21,7 @@ from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.state import GuardContext, Leadership, OnEvent, State
+from mgr.guard.store_trouble import Work
 from mgr.store.api import Record, Revision
 from mgr.waiting import wait
 
@@ -116,12 +117,16 @@ class Campaign:
             try:
                 if self._state.phase in WAITING and self._session.alive:
                     pause_s = await self._attempt()
+                    if self.candidate.leader.record is not None:
+                        # Whoever leads writes: what failed here before is over.
+                        self._state.trouble.answered(Work.WRITE)
                 elif (found := self._overwritten_record()) is not None:
                     await self._repair(found)
             except LeaseExpiredError:
                 self._session.forget()
                 self._on_event(Event.LOST)
-            except StoreError:
+            except StoreError as error:
+                self._state.trouble.failed(Work.WRITE, error)
                 pause_s = RETRY_S
             await wait(self.wake, pause_s)
 

@@ -12,6 +12,7 @@ from mgr.election.machine import Event
 from mgr.errors import StoreError
 from mgr.failpoint import Point, reach
 from mgr.guard.state import GuardContext, Leadership, OnEvent, State
+from mgr.guard.store_trouble import Work
 from mgr.waiting import wait
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,10 @@ class LeaderHeartbeat:
         reach(Point.LEADER_HEARTBEAT)
         try:
             outcome = await leadership.key.send_heartbeat(timeout_s=heartbeat.request_s)
-        except StoreError:
+        except StoreError as error:
+            self._state.trouble.failed(Work.WRITE, error)
             return
+        self._state.trouble.answered(Work.WRITE)
         self._state.contact.on_answer(self._clock.now())
         if leadership is not self._state.confirmable:
             return

@@ -27,6 +27,7 @@ from mgr.guard.post_mortem import PostMortem
 from mgr.guard.presence import PresenceKey, PresenceUpdater, RecordBuilder
 from mgr.guard.renewals import Renewals
 from mgr.guard.state import GuardContext, Leadership, State
+from mgr.guard.store_trouble import StoreTrouble
 from mgr.guard.worker_supervisor import StartWorker, WorkerSupervisor, WorkerTimeouts
 from mgr.link import (
     ActsOutside,
@@ -53,8 +54,16 @@ imports and the first listing of the store."""
 
 WATCH_EVERY_S: Final = 0.5
 """Interval of checks whether the worker reaches the store."""
-PHASES_WITH_NOTE: Final = frozenset({Phase.INELIGIBLE, Phase.SUSPENDED_STARTING, Phase.SUSPENDED})
+SUSPENDED: Final = frozenset({Phase.SUSPENDED_STARTING, Phase.SUSPENDED})
+PHASES_WITH_NOTE: Final = SUSPENDED | {Phase.INELIGIBLE}
 """Phases for which ``status`` shows why this manager is not eligible or does not act."""
+ACTING: Final = frozenset({Phase.STARTING, Phase.ACTIVE})
+"""Phases in which a failed request is no reason to tell: the term is confirmed."""
+LATE: Final = (
+    "late: the term was not confirmed in time, though etcd refused nothing; was this host paused, "
+    "or is it overloaded?"
+)
+"""The cause of a suspension without a failed request."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +89,8 @@ class Guard:
         context = GuardContext(settings, store, clock, me)
         self._context = context
         self._notifier = notifier
-        self._state = State()
+        self._state = State(StoreTrouble(clock))
+        self._state.trouble.on_changed = self._on_trouble_changed
         self._session = LeaseSession(store, clock, Timing.of_lease(settings.lease_ttl_s))
         self._presence_key = PresenceKey(context, self._session)
         self._renewals = Renewals(
@@ -214,6 +224,7 @@ class Guard:
         """Change the phase as the state machine says, and start the action that follows."""
         state = self._state
         before = state.phase
+        state.overdue |= event is Event.OVERDUE
         state.phase, action = step(before, event)
         if action is Action.EXTEND:
             self._action_runner.extend_deadline()
@@ -262,17 +273,23 @@ class Guard:
         self._presence_updater.stale.set()
         if phase is Phase.STARTING:
             self._state.requests.successor = ""
-            self._state.unable = False
+            if not self._state.requests.stopping:
+                self._state.requests.reason = ""
+            self._state.unable = self._state.overdue = False
             self._renewals.wake.set()
             self._leader_heartbeat.wake.set()
         fields = {"phase": phase.name, "before": before.name, "because": event.name}
         # A warning, because an active that is suspended answers no command.
         level = logging.WARNING if phase is Phase.SUSPENDED else logging.INFO
-        extra = fields | ({"term": leadership.term} if leadership else {})
-        log.log(level, "phase changed", extra=extra)
         note = self._note()
-        if note:
-            log.error("not eligible to lead", extra={"why": note})
+        extra = fields | ({"term": leadership.term} if leadership else {})
+        log.log(
+            level,
+            "phase changed",
+            extra=extra | ({"why": note} if phase in SUSPENDED else {}),
+        )
+        if phase in PHASES_WITH_NOTE and self._eligibility.reason:
+            log.error("not eligible to lead", extra={"why": self._eligibility.reason})
         self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=note))
         self._notifier.notify(f"STATUS={phase.name.lower()} {note}".rstrip())
         if phase in {Phase.STANDBY, Phase.INELIGIBLE}:
@@ -281,8 +298,31 @@ class Guard:
     # -- the store's identity ---------------------------------------------------------------------
 
     def _note(self) -> str:
-        """Why this manager is not eligible or is suspended, for operators."""
-        return self._eligibility.reason if self._state.phase in PHASES_WITH_NOTE else ""
+        """Why this manager is not eligible, is suspended or cannot lead, for operators."""
+        phase, cause = self._state.phase, self._state.trouble.cause
+        if phase in PHASES_WITH_NOTE and self._eligibility.reason:
+            return self._eligibility.reason
+        if phase in ACTING:
+            return ""
+        if cause is not None:
+            return cause.text
+        return LATE if phase in SUSPENDED else ""
+
+    def _on_trouble_changed(self) -> None:
+        """Pass on another cause while it keeps this manager from acting."""
+        phase = self._state.phase
+        if phase in ACTING:
+            return
+        note = self._note()
+        if self._state.trouble.cause is None:
+            log.info("etcd answers again", extra={"phase": phase.name})
+        else:
+            fields = {"phase": phase.name, "why": note, "error": self._state.trouble.error}
+            # A standby is none the worse for one late answer; an active that is suspended is.
+            level = logging.WARNING if phase in SUSPENDED else logging.INFO
+            log.log(level, "etcd does not confirm", extra=fields)
+        self._supervisor.send(PhaseChanged(phase=phase.name.lower(), note=note))
+        self._notifier.notify(f"STATUS={phase.name.lower()} {note}".rstrip())
 
     def _on_store_identity_changed(self) -> None:
         """React to a changed identity of the store: it was restored, or must not be used."""

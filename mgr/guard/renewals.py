@@ -10,6 +10,7 @@ from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, StoreError
 from mgr.guard.presence import PresenceKey
 from mgr.guard.state import GuardContext, Leadership, OnEvent, State
+from mgr.guard.store_trouble import Work
 from mgr.store.api import Revision
 from mgr.waiting import wait
 
@@ -51,6 +52,7 @@ class Renewals:
             attempted = self._session.alive and not self._is_stuck()
             self._answered = not attempted or await self._confirm()
             if attempted and self._answered:
+                self._state.trouble.answered(Work.RENEW)
                 self._state.contact.on_answer(self._clock.now())
             every_s = self._session.timing.renew_every_s
             pause_s = every_s - (self._clock.now() - began_s) if self._answered else RETRY_S
@@ -108,7 +110,8 @@ class Renewals:
         except LeaseExpiredError:
             self._on_event(Event.LOST)
             return True
-        except StoreError:
+        except StoreError as error:
+            self._state.trouble.failed(Work.RENEW, error)
             return False
         self._on_renewal(leadership, deadline_s)
         return True

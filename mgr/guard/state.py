@@ -11,6 +11,7 @@ from mgr.election.leader_key import LeaderKey
 from mgr.election.machine import CONFIRMABLE, LEADING, Event, Phase
 from mgr.errors import CannotListenError, NameTakenError
 from mgr.guard.identity import ProcessIdentity
+from mgr.guard.store_trouble import StoreTrouble
 from mgr.guard.worker_health import StoreContact
 from mgr.settings import Settings
 from mgr.store.api import Revision, Store
@@ -88,6 +89,8 @@ class OperatorRequests:
 class State:
     """The mutable state of a guard. ``phase`` is changed by ``Guard._on_event`` only."""
 
+    trouble: StoreTrouble
+    """Why etcd cannot be used, if it cannot."""
     phase: Phase = Phase.JOINING
     last_leadership: Leadership | None = None
     """The leadership last acquired, until it is certainly released."""
@@ -100,6 +103,8 @@ class State:
     """When the phase was entered."""
     unable: bool = False
     """The last term ended because its worker did not reach the store or did not start in time."""
+    overdue: bool = False
+    """A module did not stop in time, or the drain took too long, in this term."""
     failure: NameTakenError | CannotListenError | None = None
     """Why this manager cannot join the cluster."""
 

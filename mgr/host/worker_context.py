@@ -17,6 +17,7 @@ from mgr.host.finder import Catalogue, DiscoveredModule
 from mgr.metrics import Metrics
 from mgr.settings import Settings
 from mgr.store.api import Store
+from mgr.store.endpoint_health import EndpointHealth
 from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
 from mgr.store.mirror import KeyChange, Mirror
@@ -30,6 +31,7 @@ class WorkerContext:
         catalogue: The modules on this host, ascending by name; changed by ``register_module``.
         config: The stored options; ``follow_config`` keeps them up to date.
         identity: Which etcd cluster this is, and which endpoints belong to another one.
+        endpoints: Which endpoints of etcd have not answered for long.
         incarnation: Unique id of this worker.
         unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
@@ -49,6 +51,7 @@ class WorkerContext:
     unstored_quarantines: Mapping[str, str] = field(default_factory=dict)
     abandoned_instances: AbandonedInstances = field(default_factory=AbandonedInstances)
     identity: StoreIdentity = field(default_factory=StoreIdentity)
+    endpoints: EndpointHealth = field(default_factory=EndpointHealth)
 
     @property
     def id(self) -> str:

@@ -182,18 +182,20 @@ class FailoverChannel:
             return Stream(self, endpoint, call, metadata)
         raise unanswered_error(purpose, trouble, maybe_done=False)
 
-    async def check_endpoints(self, *, timeout_s: float) -> None:
+    async def check_endpoints(self, *, timeout_s: float) -> dict[str, bool]:
         """Request the cluster id of every endpoint that is not bad, and check it.
 
-        So an endpoint of another cluster is found before the others fail and it is needed.
+        So an endpoint of another cluster is found before the others fail and it is needed. Returns
+        for each address that was asked whether it answered.
         """
         if not self.identity.cluster_id:
-            return
+            return {}
         now = asyncio.get_running_loop().time()
         asked = [endpoint for endpoint in self._endpoints if endpoint.bad_until <= now]
         found, _ = await self._ask_all(asked, timeout_s)
         for endpoint, answer in found.items():
             self.check_foreign(endpoint, answer)
+        return {endpoint.address: endpoint in found for endpoint in asked}
 
     def mark_failed(self, endpoint: Endpoint) -> None:
         """Prefer other endpoints for a while, and cancel the streams of this one."""

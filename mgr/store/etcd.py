@@ -170,9 +170,12 @@ class EtcdStore:
         header = answer.header
         return StoreStatus(answer.version, header.cluster_id, Revision(header.revision))
 
-    async def check_endpoints(self, *, timeout_s: float = TIMEOUT_S) -> None:
-        """Check the cluster ids of the endpoints, also of those not in use."""
-        await self._channel.check_endpoints(timeout_s=timeout_s)
+    async def check_endpoints(self, *, timeout_s: float = TIMEOUT_S) -> dict[str, bool]:
+        """Check the cluster ids of the endpoints, also of those not in use.
+
+        Returns for each address that was asked whether it answered.
+        """
+        return await self._channel.check_endpoints(timeout_s=timeout_s)
 
     async def close(self) -> None:
         """See ``Store.close``."""

@@ -50,6 +50,7 @@ from mgr.metrics import Metrics
 from mgr.rpc import server as grpc
 from mgr.settings import Settings
 from mgr.store.api import Revision
+from mgr.store.endpoint_health import EndpointHealth
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
@@ -82,7 +83,8 @@ async def run(
     keys = Keys(settings.cluster)
     store = connect(settings, init.store)
     mirror = Mirror(store, keys.root, CLOCK)
-    tasks.create_task(_check_endpoints(store), name="check endpoints")
+    endpoints = EndpointHealth()
+    tasks.create_task(_check_endpoints(store, endpoints), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
@@ -111,6 +113,7 @@ async def run(
         metrics=Metrics(),
         identity=store.identity,
         unstored_quarantines=init.held_back,
+        endpoints=endpoints,
     )
     await Worker(manager, guard_link, tasks, ReloadFollower(manager, since)).open()
 
@@ -245,7 +248,7 @@ class Worker:
             case PhaseChanged():
                 self._note = message.note
                 if self._active is not None:
-                    self._active.term_log.phase_changed(message.phase)
+                    self._active.term_log.phase_changed(message.phase, message.note)
 
     async def _promote(self, message: Promote) -> None:
         """Become the active: wait for everything that was written before, then start modules."""
@@ -375,11 +378,14 @@ class Worker:
         self._manager.metrics.set_role(self._role().state)
 
 
-async def _check_endpoints(store: EtcdStore) -> None:
-    """Check periodically that every endpoint belongs to the right etcd cluster; never returns."""
+async def _check_endpoints(store: EtcdStore, endpoints: EndpointHealth) -> None:
+    """Check periodically that every endpoint answers and is of the right cluster; never returns."""
     while True:
         await asyncio.sleep(CHECK_ENDPOINTS_EVERY_S)
-        await store.check_endpoints()
+        answers = await store.check_endpoints()
+        if endpoints.observe(answers, CLOCK.now()):
+            silent = ",".join(endpoints.silent) or "none"
+            log.warning("silent etcd endpoints changed", extra={"silent": silent})
 
 
 async def _wait_for_revision(mirror: Mirror, revision: Revision) -> None:

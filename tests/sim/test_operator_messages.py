@@ -6,9 +6,17 @@ from itertools import pairwise
 
 import pytest
 
-from mgr.errors import CannotListenError
+from mgr.election.machine import Phase
+from mgr.errors import CannotListenError, StoreFullError, StoreUnavailableError
+from mgr.link import Resign
 from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
+
+
+def _fail_stubbornly(manager):
+    """An operator asks for a hand-over, and a module does not stop."""
+    manager.worker.stubborn = True
+    manager.worker.send_to_guard(Resign(reason="mgr fail"))
 
 
 @pytest.mark.parametrize(
@@ -16,6 +24,12 @@ from tests.support.simulation import Simulation
     [
         (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
         (lambda before: before.stop(), "handed over leadership: the manager stops", True),
+        (
+            _fail_stubbornly,
+            "handed over leadership: mgr fail; "
+            "a module did not stop in time, so the worker was killed",
+            False,
+        ),
     ],
 )
 def test_a_successor_receives_how_the_term_before_ended(end, ended, planned):
@@ -25,7 +39,7 @@ def test_a_successor_receives_how_the_term_before_ended(end, ended, planned):
         assert before.worker._term.predecessor_end == ""
 
         end(before)
-        world.until(lambda: world.active not in ([], [before.name]), 9)
+        world.until(lambda: world.active not in ([], [before.name]), 60)
 
         received = world.managers[world.active[0]].worker._term
         assert (received.predecessor_end, received.planned) == (
@@ -79,3 +93,51 @@ def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(c
     assert all(later >= 1.8 * earlier for earlier, later in pairwise(lasted[1:]))
     assert said[-1].message == "joining the cluster: the store answers again"
     assert said[-1].after_s >= 400
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (StoreFullError("put: database space exceeded"), "no space"),
+        (StoreUnavailableError("put: etcd does not answer: etcdserver: no leader"), "no quorum"),
+        (StoreUnavailableError("put: etcd does not answer: cannot connect to h:1"), "cut off"),
+        (StoreUnavailableError("put: etcd does not answer: Deadline Exceeded"), "slow"),
+    ],
+)
+def test_a_suspended_manager_says_why(error, cause, caplog):
+    """To its worker, which answers ``status``, to its log and to systemd; and when it is over."""
+    with Simulation("a") as world:
+        a = world.settle()
+        world.store.commit, commit = _failing(error), world.store.commit
+        world.until(lambda: a.guard.phase is Phase.SUSPENDED, 10)
+        world.run(1)
+
+        assert a.worker.phase_message.note.startswith(f"{cause}: ")
+        assert any(cause in getattr(one, "why", "") for one in caplog.records)
+        assert cause in a.systemd.messages[-1]
+
+        world.store.commit = commit
+        world.until(lambda: a.guard.phase is Phase.ACTIVE, 20)
+        world.run(1)
+        assert a.worker.phase_message.note == ""
+
+
+def test_an_old_request_is_not_the_reason_of_a_later_death():
+    """What was asked for ended with the term in which it was asked."""
+    with Simulation("a") as world:
+        a = world.settle()
+        _fail_stubbornly(a)
+        world.until(lambda: a.guard.phase is not Phase.ACTIVE, 60)
+        world.until(lambda: a.guard.phase is Phase.ACTIVE, 60)
+        a.worker.die("SIGKILL")
+        world.until(lambda: a.guard.phase is not Phase.ACTIVE, 60)
+        world.until(lambda: a.guard.phase is Phase.ACTIVE, 60)
+
+        assert a.worker._term.predecessor_end == "mgr.a lost its worker, which died"
+
+
+def _failing(error):
+    async def commit(*_args, **_more):
+        raise error
+
+    return commit

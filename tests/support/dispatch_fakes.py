@@ -40,6 +40,12 @@ class Gate:
     async def wait_accepting(self, *, until_s):
         await self._wait(until_s, NotActiveError("b:1"))
 
+    async def wait_answerable(self, *, until_s):
+        try:
+            await self.wait_term_valid(until_s=until_s)
+        except TermLostError:
+            raise NotActiveError(None) from None
+
     async def wait_term_valid(self, *, until_s):
         await self._wait(until_s, TermLostError("over"))
 

@@ -6,7 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-import mgr.version
 from mgr.module_api.ceph.release import version_line
 from mgr.version import installed_version
 
@@ -18,7 +17,7 @@ def nothing_installed(monkeypatch):
     def version_of(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(mgr.version, "version", version_of)
+    monkeypatch.setattr("importlib.metadata.version", version_of)
     installed_version.cache_clear()
     yield
     installed_version.cache_clear()

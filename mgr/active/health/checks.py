@@ -9,6 +9,7 @@ from typing import Final
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
+    endpoint_checks,
     module_checks,
     not_standby_checks,
     option_checks,
@@ -43,6 +44,7 @@ class ManagerChecks:
         self._not_standby_since: dict[str, float] = {}
         self._not_standby: frozenset[str] = frozenset()
         self._left: tuple[str, ...] = ()
+        self._silent_endpoints: tuple[str, ...] = ()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -67,6 +69,7 @@ class ManagerChecks:
             *not_standby_checks(self._not_standby),
             *outdated_checks(self._outdated()),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
+            *endpoint_checks(self._silent_endpoints),
             *fleet_checks(self._fleet.health),
             *self._option_checks,
         ]
@@ -92,9 +95,15 @@ class ManagerChecks:
         """
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
-            seen = (silent, self._overdue_standbys(), self._modules.left_threads())
-            if seen != (self._store_silent, self._not_standby, self._left):
-                self._store_silent, self._not_standby, self._left = seen
+            seen = (
+                silent,
+                self._overdue_standbys(),
+                self._modules.left_threads(),
+                self._manager.endpoints.silent,
+            )
+            before = (self._store_silent, self._not_standby, self._left, self._silent_endpoints)
+            if seen != before:
+                self._store_silent, self._not_standby, self._left, self._silent_endpoints = seen
                 self.update()
             await asyncio.sleep(STORE_CHECK_EVERY_S)
 

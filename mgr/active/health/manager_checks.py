@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ MODULE_OUTDATED: Final = "MGR_MODULE_OUTDATED"
 OPTION_ERROR: Final = "MGR_OPTION_ERROR"
 STORE_SILENT: Final = "MGR_STORE_SILENT"
 ETCD_FOREIGN: Final = "MGR_ETCD_FOREIGN"
+ETCD_ENDPOINT_DOWN: Final = "MGR_ETCD_ENDPOINT_DOWN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,28 @@ def store_checks(*, silent: bool, foreign: Mapping[str, int]) -> list[Check]:
             )
         )
     return found
+
+
+def endpoint_checks(silent: Sequence[str]) -> list[Check]:
+    """Return a warning while endpoints of etcd have not answered for long, by address."""
+    lines = tuple(
+        f"etcd at {address} has not answered for a minute or longer: start that member, or take "
+        "its address out of the setting etcd of every manager"
+        for address in silent
+    )
+    if not lines:
+        return []
+    one = f"etcd endpoint {silent[0]} does not answer"
+    many = f"{len(lines)} etcd endpoints do not answer"
+    return [
+        Check(
+            code=ETCD_ENDPOINT_DOWN,
+            severity=Severity.WARN,
+            summary=one if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
+        )
+    ]
 
 
 def _foreign_checks(endpoints: Mapping[str, int]) -> list[Check]:

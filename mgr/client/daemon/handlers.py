@@ -27,6 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ANSWER_BYTES_MAX: Final = 4 << 20
 CLOSEST_MAX: Final = 5
+HELP: Final = "help"
+"""The command that every program has, unless it declares its own: it lists the others."""
 INPUT: Final = "inbuf"
 """The parameter that takes the content of ``-i FILE``."""
 
@@ -121,6 +123,8 @@ class Handlers:
         """
         limit = asyncio.timeout(timeout_s)
         try:
+            if list(request.words) == [HELP] and HELP not in self._handlers:
+                return ExecuteResponse(stdout=self._help().encode())
             handler = self._find(list(request.words))
             arguments = handler.arguments(request)
             async with limit:
@@ -135,6 +139,17 @@ class Handlers:
             if limit.expired():
                 return _refusal(errno.ETIMEDOUT, f"no answer within {timeout_s:g} s")
             return _refusal(errno.EINVAL, traceback_of(error))
+
+    def _help(self) -> str:
+        """Return the commands with their help, as ``mgrctl help`` shows those of the active."""
+        handlers = sorted(self._handlers.values(), key=lambda each: each.signature.words)
+        lines = [
+            f"{each.signature.usage()}\n    {each.help}\n"
+            if each.help
+            else f"{each.signature.usage()}\n"
+            for each in handlers
+        ]
+        return "".join(lines) or "this daemon has no commands\n"
 
     def _find(self, words: list[str]) -> Handler:
         for count in range(len(words), 0, -1):

@@ -57,9 +57,10 @@ class _ConfigKey:
 
     async def rm(self, call: Call) -> Reply:
         key = checked_key(call["key"])
+        existed = key in self._all()
         # Deleted even if absent: an earlier put with an unknown outcome may still take effect.
         await self._context.fenced.delete(self._context.keys.entry(key))
-        return Reply(note="key deleted")
+        return Reply(note="key deleted" if existed else f"key '{key}' did not exist")
 
     async def exists(self, call: Call) -> Reply:
         key = call["key"]

@@ -93,7 +93,9 @@ class _Manager:
         if who not in {"", found["active_name"], str(found["active_gid"])}:
             return Reply(note=f"Daemon not found '{who}', already failed?")
         successor = str(call.get("successor", "")).removeprefix("mgr.")
-        await self._context.resign(reason="mgr fail", successor=successor)
+        who_asked = call.caller.name or call.caller.address
+        reason = f"mgr fail by {who_asked}" if who_asked else "mgr fail"
+        await self._context.resign(reason=reason, successor=successor)
         to = f" to mgr.{successor}" if successor else ""
         return Reply(note=f"mgr.{found['active_name']} gives up leadership{to}")
 

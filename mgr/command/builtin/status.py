@@ -8,6 +8,7 @@ from typing import Any
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.builtin.health import detail_lines
+from mgr.election.records import Presence, decode
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
@@ -41,8 +42,24 @@ class _Status:
             "progress_events": self._context.progress.as_document(),
             # Age of the data from which reads are answered: it grows while etcd is unreachable.
             "view_age_s": round(age_s, 3),
+            # Without an active, mgrctl prints what each manager said in the same fields.
+            "managers": self._managers(found["active_name"], round(age_s, 3)),
         }
         return Reply(data, plain=self._text(data))
+
+    def _managers(self, active: str, age_s: float) -> list[dict[str, Any]]:
+        records = self._context.mirror.list(self._context.keys.managers).values()
+        presences = [found for each in records if (found := decode(each.value, Presence))]
+        return [
+            {
+                "name": presence.name,
+                "address": presence.grpc_address,
+                "phase": "active" if presence.name == active else "standby",
+                "note": "",
+                "view_age_s": age_s if presence.name == active else None,
+            }
+            for presence in presences
+        ]
 
     def _text(self, data: dict[str, Any]) -> str:
         mgrmap = data["mgrmap"]

@@ -191,3 +191,22 @@ async def test_no_endpoint_is_locked_out(store, etcd_cluster):
     for endpoint in channel._endpoints:
         channel.mark_failed(endpoint)
     assert await seconds_until(store.get("/k")) < AT_ONCE_S
+
+
+async def test_a_member_that_does_not_answer_is_found_while_the_others_work(store, etcd_cluster):
+    """Dead or frozen: the operator hears of it before the next one fails."""
+    dead, frozen, well = etcd_cluster.members
+    assert await store.check_endpoints() == dict.fromkeys(etcd_cluster.endpoints, True)
+
+    dead.kill()
+    after_death = await store.check_endpoints()
+    dead.start()
+    dead.wait_ready()
+    frozen.freeze()
+    after_freeze = await store.check_endpoints(timeout_s=1)
+    frozen.thaw()
+
+    assert after_death.get(dead.address, False) is False
+    assert after_death[well.address] is True
+    assert after_freeze.get(frozen.address, False) is False
+    assert after_freeze[well.address] is True

@@ -73,3 +73,19 @@ def test_a_suspension_is_logged_once_and_its_end_with_its_length():
     assert [priority for priority, _ in written] == [Priority.WARNING, Priority.INFO]
     assert "b is suspended: etcd did not confirm its term" in written[0][1]
     assert written[1][1] == "Manager daemon b is active again after 4.0 s"
+
+
+def test_a_suspension_names_its_cause_and_each_new_one():
+    """Space, quorum or network: the operator does something else for each."""
+    term_log, clock, written = story()
+    term_log.phase_changed("suspended", "slow: etcd does not answer")
+    term_log.phase_changed("suspended", "slow: etcd does not answer")
+    term_log.phase_changed("suspended", "no space: etcd is full")
+    clock.advance(3)
+    term_log.phase_changed("active")
+
+    assert [line for _, line in written] == [
+        "Manager daemon b is suspended: slow: etcd does not answer. Commands wait",
+        "Manager daemon b is suspended: no space: etcd is full. Commands wait",
+        "Manager daemon b is active again after 3.0 s",
+    ]

@@ -9,7 +9,7 @@ import pytest
 
 from mgr.agent.actions import LIMIT_S, LIMIT_S_MAX, Actions
 from mgr.agent.settings import AgentSettings, Watch
-from mgr.cli.main import TIMEOUT_S
+from mgr.cli.command_line import TIMEOUT_S
 from mgr.client.daemon.program import Program
 from mgr.command.builtin.daemon import TELL_TIMEOUT_S
 from mgr.rpc.v1.command_pb2 import ExecuteRequest

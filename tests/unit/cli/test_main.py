@@ -120,7 +120,7 @@ def test_an_interrupted_command_says_so(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mgr.cli.main._dispatch", interrupted)
+    monkeypatch.setattr("mgr.cli.command_line._dispatch", interrupted)
 
     assert main(["status"]) == 130
 
@@ -131,3 +131,27 @@ def test_the_program_exits_with_what_main_returns():
 
     assert done.returncode == 255
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("module", ["mgr.cli.command_line", "click", "mgr.cli.run", "grpc"])
+def test_an_interruption_during_an_import_is_no_traceback(module, tmp_path):
+    """Whoever changes his mind in the first half second sees a prompt."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+
+    done = mgrctl("status", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_user_who_named_the_managers_needs_no_hint_to_do_so(capsys):
+    """Only who relied on the default does."""
+    main(["-m", NOBODY, "-t", "1", "health"])
+
+    assert "name the managers" not in capsys.readouterr().err

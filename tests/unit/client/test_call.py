@@ -20,6 +20,7 @@ from mgr.errors import (
     NotFoundError,
     OutcomeUnknownError,
     TermLostError,
+    UnreachableError,
 )
 from mgr.rpc.status import code_of, families, status_of, trailers_of
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
@@ -220,3 +221,27 @@ async def test_a_call_that_was_sent_may_have_run_though_the_channel_is_gone(
 
     one._answered = True
     assert expected in str(one._timeout_error(LeaderSearch(one._leader_cache.peers)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeadlineExceededError("'log last' was begun and is not finished: its outcome is unknown"),
+        TermLostError("the term was not confirmed again"),
+    ],
+)
+async def test_a_read_is_never_of_unknown_outcome(error):
+    """Nothing was changed, whatever became of the attempt: it is repeated, or not answered."""
+    managers = Managers(lambda _: error)
+    leader_cache = LeaderCache(Peers(["a:1"]), ManualClock(), reach_s=1)
+    one = LeaderCall(leader_cache, managers.send, timeout_s=10, changes=False)
+
+    with pytest.raises(RetryElsewhere):
+        await one._follow_hints(LeaderHint(5, "a:1"))
+
+    async with LeaderSearch(Peers(["a:1"])) as search:
+        failed = one._timeout_error(search)
+
+    assert isinstance(failed, UnreachableError)
+    assert "unknown" not in str(failed).partition("(")[0]
+    assert "nothing was changed" in str(failed)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import grpc
 import pytest
 
-from mgr.client.leader_search import LeaderHint, LeaderSearch, newest
+from mgr.client.leader_search import FOLLOW_PAUSE, LeaderHint, LeaderSearch, newest
 from mgr.client.peers import Peers
+from mgr.client.streams import pause_after
 from mgr.rpc.v1.manager_pb2 import Active, Standby, WatchActiveResponse
+from tests.support.virtual_loop import VirtualClock, VirtualLoop
 
 
 class Quiet(LeaderSearch):
@@ -128,3 +133,52 @@ def test_of_several_hints_the_highest_term_wins():
     assert newest(first, None, second) is first
     assert newest(first, higher) is higher
     assert newest(None) is None
+
+
+class Dead(LeaderSearch):
+    """Every manager is dead; counts how often each is asked."""
+
+    asked_of = 0
+
+    async def _listen(self, *_):
+        self.asked_of += 1
+        raise grpc.aio.AioRpcError(
+            grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata()
+        )
+
+
+@pytest.fixture
+def virtual_loop():
+    loop = VirtualLoop(VirtualClock())
+    yield loop
+    loop.close()
+
+
+def attempts_within(loop, seconds):
+    """How often the managers were asked by somebody who follows them for so long."""
+
+    async def follow():
+        async with Dead(Peers(["a:1", "b:1", "c:1"]), pause=FOLLOW_PAUSE) as search:
+            await asyncio.sleep(seconds)
+            return search.asked_of
+
+    return loop.run_until_complete(follow())
+
+
+def test_dead_managers_are_asked_once_a_second_by_who_follows_them(virtual_loop):
+    """Ten new connections a second to each, for days, were half a processor."""
+    first, hour = attempts_within(virtual_loop, 1), attempts_within(virtual_loop, 3600)
+
+    assert first > 3 * 5
+    assert hour < first + 3 * 3600
+
+
+def test_a_stream_that_is_refused_again_and_again_is_opened_more_seldom():
+    """As by a suspended active; one that lived is opened again at once."""
+    pauses = [0.1]
+    for _ in range(10):
+        pauses.append(pause_after(pauses[-1], lived_s=0.01))
+
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 1.0
+    assert pause_after(1.0, lived_s=60) == 0.1

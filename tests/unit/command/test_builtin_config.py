@@ -320,7 +320,7 @@ async def test_a_key_is_set_read_listed_and_removed():
         "set c",
         "key 'b' exists",
         "key deleted",
-        "key deleted",
+        "key 'c' did not exist",
     ]
     assert value == "Grüße"
     assert json.loads(listed.stdout) == ["b", "mgr/hello/a"]

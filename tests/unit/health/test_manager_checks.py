@@ -5,6 +5,7 @@ from __future__ import annotations
 from mgr.active.health.manager_checks import (
     ModuleState,
     abandoned_checks,
+    endpoint_checks,
     module_checks,
     option_checks,
     standby_checks,
@@ -90,3 +91,14 @@ def test_an_endpoint_of_another_etcd_cluster_is_a_warning():
 
     assert (found.code, found.severity, found.count) == ("MGR_ETCD_FOREIGN", Severity.WARN, 2)
     assert found.detail[0] == "etcd at a:1 belongs to another cluster, cd, and is not used"
+
+
+def test_a_silent_member_of_etcd_is_a_warning():
+    """Named by its address, while the cluster as a whole still answers."""
+    assert endpoint_checks(()) == []
+    [one] = endpoint_checks(("c:1",))
+    [two] = endpoint_checks(("b:1", "c:1"))
+
+    assert (one.code, one.severity) == ("MGR_ETCD_ENDPOINT_DOWN", Severity.WARN)
+    assert one.summary == "etcd endpoint c:1 does not answer"
+    assert two.count == len(two.detail) == 2

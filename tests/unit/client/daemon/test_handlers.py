@@ -109,3 +109,23 @@ def test_a_command_that_a_manager_would_refuse_is_refused_where_it_is_made(handl
     """Else the whole daemon would be thrown out for it."""
     with pytest.raises(InvalidArgumentError, match="printable characters"):
         handlers.add(descriptor)
+
+
+async def test_help_lists_the_commands_of_the_program(handlers):
+    """In the form in which ``mgrctl help`` lists those of the active."""
+
+    @handlers.add("cache drop name=name,type=CephString", "Drop a cache")
+    def drop(name):
+        return name
+
+    assert (await answer(handlers, "help")).stdout == b"cache drop <name>\n    Drop a cache\n"
+
+
+async def test_a_programs_own_help_is_its_own(handlers):
+    """It declared the word first."""
+
+    @handlers.add("help")
+    def own():
+        return "mine"
+
+    assert (await answer(handlers, "help")).stdout == b"mine"

@@ -1,0 +1,25 @@
+"""Ctrl-C while ``mgrctl`` imports: the program ends, without the traceback of an import."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C."""
+
+
+def exit_at_once() -> None:
+    """From now on Ctrl-C ends the process at once: nothing runs yet, or nothing any more."""
+    signal.signal(signal.SIGINT, _exit)
+
+
+def raise_again() -> None:
+    """From now on Ctrl-C raises ``KeyboardInterrupt`` again, if ``exit_at_once`` was called."""
+    if signal.getsignal(signal.SIGINT) is _exit:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit(*_: object) -> None:
+    os._exit(INTERRUPTED)
