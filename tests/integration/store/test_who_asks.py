@@ -7,6 +7,7 @@ import pytest
 from mgr.errors import AccessDeniedError, InvalidSettingError, StoreUnavailableError
 from mgr.store.api import Current, Interrupted, Listed, Put
 from mgr.store.channel import EtcdLogin
+from mgr.store.identity import StoreIdentity
 from mgr.tls import Tls
 from tests.support.reader import Reader
 from tests.support.secured_etcd import USER, Administrator, Certificates, secured
@@ -83,6 +84,23 @@ async def test_a_user_logs_in_and_may_do_what_is_his(connect, guarded):
     assert "guessed" not in str(refused.value)
     with pytest.raises(AccessDeniedError, match="wants a login"):
         await connect(etcd.endpoints, tls=tls).get("/mgr/k")
+
+
+async def test_status_needs_no_right_but_that_on_the_prefix(
+    connect, etcd_program, etcd_directory, caplog
+):
+    """The version is unknown then, which one line says, and the rest is known."""
+    caplog.set_level("INFO")
+    with secured(etcd_directory, users=True) as etcd:
+        store = connect(etcd.endpoints, login=LOGIN, identity=StoreIdentity(probe_key="/mgr/k"))
+        status = await store.status(timeout_s=5)
+        again = await store.status(timeout_s=5)
+
+        assert (status.version, again.version) == ("", "")
+        assert status.revision >= 1
+        assert status.cluster_id == store.identity.cluster_id != 0
+    lines = [record for record in caplog.records if "etcd version unknown" in record.message]
+    assert len(lines) == 1
 
 
 async def test_an_ended_token_is_not_felt(connect, guarded):
