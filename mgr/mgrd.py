@@ -2,8 +2,8 @@
 
 Exit status: 0, stopped as requested; otherwise the errno of the error that is printed in one line
 on standard error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 98 (EADDRINUSE) a
-port is taken, 13 (EACCES) etcd refused the credentials; 2, the command line is invalid; 70, a bug,
-with its traceback.
+port is taken; 2, the command line is invalid; 70, a bug, with its traceback. If etcd refuses the
+credentials, the manager logs that and tries again: they may be corrected without a restart.
 """
 
 from __future__ import annotations

@@ -35,6 +35,10 @@ OPTIONS: Final = (
 RANGE: Final = etcd3_stubs.method("KV", "Range")
 TXN: Final = etcd3_stubs.method("KV", "Txn")
 
+ATTEMPT_S: Final = 0.8
+"""How long one endpoint may take for a repeatable request. Doubled every round, so that an etcd
+whose members are all slow gets enough time in the end."""
+
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -50,6 +54,7 @@ class Request:
         anonymous: Whether it is sent without a token.
         linearizable: Whether the revision in the answer's header is at least that of every
             transaction committed before the request was sent.
+        attempt_s: How long the first attempt may take, if it is repeatable.
 
     """
 
@@ -59,6 +64,7 @@ class Request:
     repeatable: bool = True
     anonymous: bool = False
     linearizable: bool = False
+    attempt_s: float = ATTEMPT_S
 
 
 # An empty transaction. The member answers it without its peers, without permission and without a

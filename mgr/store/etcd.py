@@ -26,11 +26,12 @@ from mgr.store.api import (
     Revision,
     StoreStatus,
 )
-from mgr.store.channel import EtcdLogin, FailoverChannel
+from mgr.store.channel import FailoverChannel
 from mgr.store.endpoint import RANGE, TXN, Request
 from mgr.store.error_classes import CompactedError, ReplyTooLargeError
 from mgr.store.identity import StoreIdentity
 from mgr.store.limits import check_commit, encoded_key
+from mgr.store.login import EtcdLogin
 from mgr.store.watch import PrefixFeed, range_end, record_of
 from mgr.tls import Tls
 

@@ -1,4 +1,4 @@
-"""Managers over an etcd with users: what rights they need, and what an operator changes meanwhile."""
+"""Managers over an etcd with users: their rights, and what an operator changes meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.secured_etcd import USER, secured
+from tests.support.secured_etcd import USER, Administrator, secured
 from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.etcd
@@ -60,7 +60,9 @@ def test_the_lines_of_the_page_give_a_manager_its_rights(
 
     def shell(lines):
         command = ["sh", "-ec", lines]
-        return subprocess.run(command, env=environment, timeout=60, capture_output=True, text=True)
+        return subprocess.run(
+            command, env=environment, timeout=60, capture_output=True, text=True, check=False
+        )
 
     done = shell(block.replace("/mgr/prod/", f"/mgr/{cluster.name}/"))
     assert done.returncode == 0, done.stderr
@@ -70,3 +72,51 @@ def test_the_lines_of_the_page_give_a_manager_its_rights(
     login = f'etcdctl --user "mgr:$(cat {password_file})"'
     assert shell(f"{login} get --prefix /mgr/{cluster.name}/").returncode == 0
     assert "permission denied" in shell(f"{login} get --prefix /mgr/").stderr
+
+
+def test_users_that_are_switched_on_under_a_running_manager_cost_no_term(
+    etcd_program, etcd_directory, tmp_path, as_user
+):
+    """It has a login in its settings, as an operator prepares it, and needs no restart."""
+    with (
+        secured(etcd_directory, users=False) as etcd,
+        Cluster(tmp_path, etcd.endpoints, names=("a",), **as_user) as cluster,
+    ):
+        active = cluster.active()
+        with cluster.client() as client:
+            term = client.status().active.term
+        with Administrator(etcd, None) as root:
+            root.enable_users()
+
+        for number in range(3):
+            assert cluster.run("config-key", "set", f"k{number}", "v").retval == 0
+        assert cluster.active() is active
+        with cluster.client() as client:
+            assert client.status().active.term == term
+
+
+def test_a_password_that_is_rotated_costs_no_term(
+    etcd_program, etcd_directory, tmp_path, as_user, password_file
+):
+    """The file first, then etcd, which ends every token."""
+    with (
+        secured(etcd_directory, users=True) as etcd,
+        Cluster(tmp_path, etcd.endpoints, names=("a",), **as_user) as cluster,
+    ):
+        cluster.active()
+        with cluster.client() as client:
+            term = client.status().active.term
+        password_file.write_text("renewed\n")
+        with Administrator(etcd, None) as root:
+            root.log_in()
+            root.call(
+                "Auth",
+                "UserChangePassword",
+                name=USER[0],
+                password=password_file.read_text().strip(),
+            )
+
+        for number in range(3):
+            assert cluster.run("config-key", "set", f"k{number}", "v").retval == 0
+        with cluster.client() as client:
+            assert client.status().active.term == term
