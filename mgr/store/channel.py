@@ -213,7 +213,7 @@ class FailoverChannel:
         if self._login is not None:
             self._login.close()
         for endpoint in self._endpoints:
-            await endpoint.channel.close()
+            await endpoint.close()
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class FailoverChannel:
         left_s = ends_at - loop.time()
         if not await endpoint.connected(min(left_s, CONNECT_S)):
             self.mark_failed(endpoint)
-            raise _NotUsableError(f"cannot connect to {endpoint.address}")
+            raise _NotUsableError(_no_connection(endpoint))
         if not endpoint.checked:
             left_s = ends_at - loop.time()
             await self._check_cluster(endpoint, min(left_s, self._attempt_limit_s(attempts)))
@@ -315,7 +315,7 @@ class FailoverChannel:
 
         async def ask_one(endpoint: Endpoint) -> None:
             if not await endpoint.connected(limit_s):
-                troubles.append(f"cannot connect to {endpoint.address}")
+                troubles.append(_no_connection(endpoint))
                 return
             try:
                 answer = found[endpoint] = await endpoint.answer(WHICH_CLUSTER, limit_s, ())
@@ -439,6 +439,10 @@ class Stream:
     def forget_token(self) -> None:
         """Discard the token that the stream was opened with, because etcd rejected it."""
         self._channel.forget_token(self._metadata)
+
+
+def _no_connection(endpoint: Endpoint) -> str:
+    return f"cannot connect to {endpoint.address}: {endpoint.trouble}".removesuffix(": ")
 
 
 def _without_scheme(address: str) -> str:
