@@ -18,6 +18,7 @@ from mgr.guard.early_signals import STOP, WITHOUT_MEANING, EarlySignals
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
+from mgr.guard.orphans import keep_reaping
 from mgr.guard.reaper import become_subreaper
 from mgr.guard.spawn import SpawnedWorker, spawn
 from mgr.guard.state_file import StateFile
@@ -83,6 +84,7 @@ async def _serve(
                 await stack.enter_async_context(state_file.keep_up_to_date(store.identity))
             # No ``await`` in between: a stop signal calls ``guard.stop`` while the guard runs.
             _handle_signals(guard)
+            keep_reaping()
             if early.stop_requested:
                 log.info("stop requested before the manager started")
             else:
