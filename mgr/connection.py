@@ -28,7 +28,11 @@ def connect(settings: Settings, seen: KnownStoreState) -> EtcdStore:
             settings.etcd_ca, settings.etcd_cert, settings.etcd_key, purpose="TLS to etcd"
         )
     if settings.etcd_user:
-        login = EtcdLogin(settings.etcd_user, _password(settings.etcd_password_file))
+        login = EtcdLogin(
+            settings.etcd_user,
+            _password(settings.etcd_password_file),
+            file=settings.etcd_password_file,
+        )
     return EtcdStore(
         settings.etcd,
         tls=tls,

@@ -2,8 +2,8 @@
 
 Exit status: 0, stopped as requested; otherwise the errno of the error that is printed in one line
 on standard error: 22 (EINVAL) a setting is wrong, 17 (EEXIST) the name is taken, 98 (EADDRINUSE) a
-port is taken, 13 (EACCES) etcd refused the credentials; 2, the command line is invalid; 70, a bug,
-with its traceback.
+port is taken; 2, the command line is invalid; 70, a bug, with its traceback. If etcd refuses the
+credentials, the manager logs that and tries again: they may be corrected without a restart.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import click
 
 from mgr import logs
 from mgr.errors import MgrError
+from mgr.guard.early_signals import EarlySignals
 from mgr.guard.spawn import spawn
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
 from mgr.tls import check_pair
@@ -33,7 +34,9 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run ``mgrd``."""
-    command(prog_name="mgrd")
+    early = EarlySignals()
+    early.catch()
+    command(prog_name="mgrd", obj=early)
 
 
 def _setting_flags(function: Any) -> Any:
@@ -57,7 +60,8 @@ def _setting_flags(function: Any) -> Any:
 
 @click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
 @_setting_flags
-def command(config: str | None, **flags: str | None) -> None:
+@click.pass_obj
+def command(early: EarlySignals | None, /, config: str | None, **flags: str | None) -> None:
     """Run one manager of a cluster.
 
     Later wins: defaults, the file, MGR_* environment variables, flags. SIGTERM hands over and
@@ -77,7 +81,7 @@ def command(config: str | None, **flags: str | None) -> None:
             manager=settings.id,
             component="guard",
         )
-        serve(settings)
+        serve(settings, early or EarlySignals())
     except MgrError as error:
         sys.stderr.write(f"mgrd: {error}\n")
         sys.exit(error.errno)
@@ -86,8 +90,8 @@ def command(config: str | None, **flags: str | None) -> None:
         sys.exit(EXIT_BUG)
 
 
-def serve(settings: Settings) -> None:
-    """Run manager ``settings.id`` until SIGTERM or SIGINT.
+def serve(settings: Settings, early: EarlySignals) -> None:
+    """Run manager ``settings.id`` until SIGTERM or SIGINT, which ``early`` keeps until it runs.
 
     Raises:
         MgrError: The manager cannot run; nothing was changed.
@@ -100,4 +104,4 @@ def serve(settings: Settings) -> None:
     except BaseException:
         first.terminate()
         raise
-    service.run(settings, worker=WORKER, first=first, version=installed_version())
+    service.run(settings, worker=WORKER, first=first, version=installed_version(), early=early)

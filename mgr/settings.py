@@ -172,6 +172,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidSettingError("etcd: name at least one address")
         for address in self.etcd:
             split_address(address, "etcd")
+            if address.startswith("https://") and not self.etcd_ca:
+                raise InvalidSettingError(f"etcd: {address!r} needs etcd_ca: without it, no TLS")
         for field in ("grpc_listen", "http_listen"):
             split_address(getattr(self, field), field)
         for field in ("grpc_advertise", "http_advertise"):
@@ -185,6 +187,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for cert, key in (("etcd_cert", "etcd_key"), ("tls_cert", "tls_key")):
             if bool(getattr(self, cert)) != bool(getattr(self, key)):
                 raise InvalidSettingError(f"{cert} and {key} belong together: set both or none")
+        if self.etcd_cert and not self.etcd_ca:
+            raise InvalidSettingError("etcd_cert and etcd_key need etcd_ca: without it, no TLS")
         if self.tls_ca and not self.tls_cert:
             raise InvalidSettingError("tls_ca needs tls_cert and tls_key: without them all is open")
 

@@ -20,20 +20,62 @@ class Tls:
     ca: bytes = b""
     cert: bytes = b""
     key: bytes = field(default=b"", repr=False)
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
 
     @classmethod
     def read(cls, ca: str, cert: str = "", key: str = "", *, purpose: str = "TLS") -> Tls:
         """Read the three files; an empty name is an empty text.
 
         Raises:
-            InvalidSettingError: A file cannot be read; the message begins with ``purpose``.
+            InvalidSettingError: A file cannot be read or used; the message begins with
+                ``purpose``.
 
         """
         try:
             texts = [Path(name).read_bytes() if name else b"" for name in (ca, cert, key)]
         except OSError as error:
             raise InvalidSettingError(f"{purpose}: {error}") from None
-        return cls(*texts)
+        _check(ca, cert, key, purpose)
+        return cls(texts[0], texts[1], texts[2], ca_file=ca, cert_file=cert, key_file=key)
+
+    def read_again(self, *, purpose: str = "TLS") -> Tls:
+        """Read the files anew; without files, the same texts are returned.
+
+        Raises:
+            InvalidSettingError: A file cannot be read, or they do not fit together, for instance
+                because only one of them has been replaced yet.
+
+        """
+        if not (self.ca_file or self.cert_file):
+            return self
+        return self.read(self.ca_file, self.cert_file, self.key_file, purpose=purpose)
+
+
+def _check(ca: str, cert: str, key: str, purpose: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca:
+            context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError):
+        raise InvalidSettingError(f"{purpose}: {ca} has no certificate in PEM form") from None
+    try:
+        if cert and key:
+            # Without the password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(cert, key, password=lambda: b"")
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidSettingError(f"{purpose}: {cert} and {key}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    """Return what is wrong with a certificate and its key, in words."""
+    reason = getattr(error, "reason", None) or str(error)
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the key does not belong to the certificate"
+    if reason in {"BAD_DECRYPT", "BAD_PASSWORD_READ"}:
+        return "the key is encrypted: store it without a password"
+    return f"not a certificate and a key in PEM form ({reason.replace('_', ' ').lower()})"
 
 
 def check_pair(cert: str, key: str) -> None:

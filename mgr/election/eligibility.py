@@ -46,7 +46,10 @@ class Eligibility:
         return self.identity.trouble or self._store_version_reason or self._downgrade_reason
 
     def check_store(self, status: StoreStatus) -> None:
-        """Update the decision from the etcd version in ``status``."""
+        """Update the decision from the etcd version in ``status``.
+
+        An unknown version is accepted: only versions that may lead refuse to tell it.
+        """
         self._store_version_reason = self._check_store_version(status)
 
     def check_leader_version(self, version: str) -> None:
@@ -60,7 +63,7 @@ class Eligibility:
         )
 
     def _check_store_version(self, status: StoreStatus) -> str:
-        if self._untrusted or is_trusted(status.version):
+        if self._untrusted or not status.version or is_trusted(status.version):
             return ""
         return (
             f"etcd {status.version} must not decide who leads, its leases and reads have known "

@@ -220,13 +220,13 @@ def descendants(root: int) -> set[int]:
     dead: set[int] = set()
     found = {root}
     while found:
-        found = _children(found) - below
+        found = children_of(found) - below
         below |= found
         dead |= {pid for pid in found if _stat(str(pid))[0] in b"ZX"}
     return below - dead
 
 
-def _children(parents: set[int]) -> set[int]:
+def children_of(parents: set[int]) -> set[int]:
     """The processes whose parent is one of ``parents``: by the kernel's own lists, if it has them.
 
     They cost as much as ``parents`` have threads; the other way as much as the host has processes.

@@ -14,9 +14,11 @@ import msgspec
 
 from mgr.clock import CLOCK
 from mgr.connection import connect
+from mgr.guard.early_signals import STOP, WITHOUT_MEANING, EarlySignals
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
+from mgr.guard.orphans import keep_reaping
 from mgr.guard.reaper import become_subreaper
 from mgr.guard.spawn import SpawnedWorker, spawn
 from mgr.guard.state_file import StateFile
@@ -28,8 +30,15 @@ from mgr.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, *, worker: Sequence[str], first: SpawnedWorker, version: str) -> None:
-    """Run manager ``settings.id`` until SIGTERM or SIGINT.
+def run(
+    settings: Settings,
+    *,
+    worker: Sequence[str],
+    first: SpawnedWorker,
+    version: str,
+    early: EarlySignals,
+) -> None:
+    """Run manager ``settings.id`` until SIGTERM or SIGINT, also one that ``early`` has kept.
 
     ``worker`` is the command line of a worker; ``first`` is a worker that was started with it.
 
@@ -41,14 +50,18 @@ def run(settings: Settings, *, worker: Sequence[str], first: SpawnedWorker, vers
     # If the worker's reaper is killed, this process inherits the processes that the worker started.
     become_subreaper(ctypes.CDLL(None))
     try:
-        asyncio.run(_serve(settings, worker, waiting, version))
+        asyncio.run(_serve(settings, worker, waiting, version, early))
     finally:
         for spawned in waiting:
             spawned.terminate()
 
 
 async def _serve(
-    settings: Settings, worker: Sequence[str], waiting: list[SpawnedWorker], version: str
+    settings: Settings,
+    worker: Sequence[str],
+    waiting: list[SpawnedWorker],
+    version: str,
+    early: EarlySignals,
 ) -> None:
     state_file = StateFile.of(settings)
     store = connect(settings, state_file.read() if state_file else KnownStoreState())
@@ -64,15 +77,30 @@ async def _serve(
     me = ProcessIdentity.of_this_process(version)
     guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
     guard.use_identity(store.identity)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, guard.stop)
     log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
     try:
         async with contextlib.AsyncExitStack() as stack:
             if state_file:
                 await stack.enter_async_context(state_file.keep_up_to_date(store.identity))
-            await guard.run()
+            # No ``await`` in between: a stop signal calls ``guard.stop`` while the guard runs.
+            _handle_signals(guard)
+            keep_reaping()
+            if early.stop_requested:
+                log.info("stop requested before the manager started")
+            else:
+                await guard.run()
     finally:
         await store.close()
     log.info("manager stopped")
+
+
+def _handle_signals(guard: Guard) -> None:
+    loop = asyncio.get_running_loop()
+    for number in STOP:
+        loop.add_signal_handler(number, guard.stop)
+    for number in WITHOUT_MEANING:
+        loop.add_signal_handler(number, _on_signal_without_meaning, number)
+
+
+def _on_signal_without_meaning(number: signal.Signals) -> None:
+    log.warning("signal ignored: SIGTERM stops the manager", extra={"signal": number.name})

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,9 @@ REAPER: Final = str(Path(__file__).with_name("reaper.py"))
 """Run as a file and without ``site``, so that it starts in hundredths of a second."""
 TERMINATE_S: Final = 5.0
 """How long a reaper may take to end a worker that was never used."""
+_STARTED: Final[weakref.WeakValueDictionary[int, subprocess.Popen[bytes]]] = (
+    weakref.WeakValueDictionary()
+)
 
 
 class SpawnedWorker(NamedTuple):
@@ -75,6 +79,7 @@ def spawn(command: Sequence[str]) -> SpawnedWorker:
             pass_fds=(theirs.fileno(), number, *(() if trace is None else (trace.fd,))),
             process_group=0,
         )
+        _STARTED[reaper.pid] = reaper
     except BaseException:
         ours.close()
         control.close()
@@ -85,3 +90,8 @@ def spawn(command: Sequence[str]) -> SpawnedWorker:
         theirs.close()
         far_control.close()
     return SpawnedWorker(reaper, control, ours, trace)
+
+
+def started_reapers() -> set[int]:
+    """Return the process ids of the reapers that ``spawn`` started and that somebody waits for."""
+    return set(_STARTED)

@@ -179,7 +179,10 @@ FeedEvent = Listed | Changed | Current | Interrupted
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The version, cluster id and revision that the store reports."""
+    """The version, cluster id and revision that the store reports.
+
+    The version is empty if the store does not tell it to this user.
+    """
 
     version: str
     cluster_id: int

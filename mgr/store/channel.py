@@ -26,21 +26,21 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
 
+from mgr.clock import CLOCK
 from mgr.errors import InvalidSettingError, StoreError
 from mgr.store import etcd3_stubs
-from mgr.store.endpoint import RANGE, WHICH_CLUSTER, Endpoint, Metadata, Request
+from mgr.store.endpoint import ATTEMPT_S, RANGE, WHICH_CLUSTER, Endpoint, Metadata, Request
 from mgr.store.error_classes import ErrorClass, classify, refusal_error, unanswered_error
 from mgr.store.identity import StoreIdentity
+from mgr.store.login import LOGIN_S, EtcdLogin, LoginSession
 from mgr.tls import Tls
 
-ATTEMPT_S: Final = 0.8
-"""How long one endpoint may take for a repeatable request. Doubled every round, so that an etcd
-whose members are all slow gets enough time in the end."""
+LOGIN_ATTEMPT_S: Final = 5.0
+"""How long one endpoint may take for a login. Etcd hashes the password, which can be slow."""
 CONNECT_S: Final = 0.5
 BAD_FOR_S: Final = 2.0
 FOREIGN_FOR_MAX_S: Final = 60.0
@@ -59,14 +59,6 @@ REQUIRE_LEADER: Final = ("hasleader", "true")
 """Metadata by which a member without a leader refuses at once and ends its streams."""
 
 AUTHENTICATE: Final = etcd3_stubs.method("Auth", "Authenticate")
-
-
-@dataclass(frozen=True, slots=True)
-class EtcdLogin:
-    """User name and password for etcd's authentication."""
-
-    user: str
-    password: str = field(repr=False)
 
 
 class _NotUsableError(Exception):
@@ -96,9 +88,7 @@ class FailoverChannel:
             raise InvalidSettingError("etcd: name at least one address")
         self._endpoints = [Endpoint(_without_scheme(address), tls) for address in addresses]
         self._current = self._endpoints[0]
-        self._login = login
-        self._token: str | None = None
-        self._login_lock = asyncio.Lock()
+        self._login = LoginSession(login, self._authenticate, CLOCK) if login else None
         self._first_contact = asyncio.Lock()
         message = RANGE.request(key=identity.probe_key.encode(), count_only=True)
         self._probe = Request(RANGE, message, "read etcd's revision", linearizable=True)
@@ -126,7 +116,7 @@ class FailoverChannel:
                 endpoint = await self._usable_endpoint(request, attempts, ends_at)
                 metadata = await self._metadata(request, ends_at)
                 left_s = ends_at - loop.time()
-                attempt_s = min(left_s, self._attempt_limit_s(attempts))
+                attempt_s = min(left_s, self._attempt_limit_s(attempts, request.attempt_s))
                 attempt_s = attempt_s if request.repeatable else left_s
                 return await self._answer(endpoint, request, attempt_s, metadata)
             except _NotUsableError as error:
@@ -216,15 +206,16 @@ class FailoverChannel:
 
     def forget_token(self, metadata: Metadata) -> None:
         """Log in before the next request, unless that was done since ``metadata`` was made."""
-        # An empty token means that authentication was off; it may have been switched on since.
-        if self._token == dict(metadata).get("token", ""):
-            self._token = None
+        if self._login is not None:
+            self._login.forget(dict(metadata).get("token", ""))
 
     async def close(self) -> None:
         """Close every connection, which ends all calls."""
         self.closed = True
+        if self._login is not None:
+            self._login.close()
         for endpoint in self._endpoints:
-            await endpoint.channel.close()
+            await endpoint.close()
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -247,7 +238,7 @@ class FailoverChannel:
         left_s = ends_at - loop.time()
         if not await endpoint.connected(min(left_s, CONNECT_S)):
             self.mark_failed(endpoint)
-            raise _NotUsableError(f"cannot connect to {endpoint.address}")
+            raise _NotUsableError(_no_connection(endpoint))
         if not endpoint.checked:
             left_s = ends_at - loop.time()
             await self._check_cluster(endpoint, min(left_s, self._attempt_limit_s(attempts)))
@@ -326,7 +317,7 @@ class FailoverChannel:
 
         async def ask_one(endpoint: Endpoint) -> None:
             if not await endpoint.connected(limit_s):
-                troubles.append(f"cannot connect to {endpoint.address}")
+                troubles.append(_no_connection(endpoint))
                 return
             try:
                 answer = found[endpoint] = await endpoint.answer(WHICH_CLUSTER, limit_s, ())
@@ -358,8 +349,8 @@ class FailoverChannel:
             self._current = min(others, key=lambda endpoint: max(endpoint.bad_until, now))
         return self._current
 
-    def _attempt_limit_s(self, attempts: int) -> float:
-        return ATTEMPT_S * 2.0 ** (attempts // len(self._endpoints))
+    def _attempt_limit_s(self, attempts: int, first_s: float = ATTEMPT_S) -> float:
+        return first_s * 2.0 ** (attempts // len(self._endpoints))
 
     def _mark_failed_after(
         self, endpoint: Endpoint, error: grpc.aio.AioRpcError, attempt_s: float
@@ -382,34 +373,21 @@ class FailoverChannel:
         """Return the metadata of a request; logs in first if that is needed."""
         if self._login is None or request.anonymous:
             return (REQUIRE_LEADER,)
-        if self._token is None:
-            try:
-                async with asyncio.timeout_at(ends_at):
-                    await self._login_lock.acquire()
-            except TimeoutError:
-                # The request that is logging in may have a later deadline than this one.
-                raise unanswered_error(
-                    request.purpose,
-                    "still waiting for the login of another request",
-                    maybe_done=False,
-                ) from None
-            try:
-                if self._token is None:
-                    self._token = await self._authenticate(self._login, request.purpose, ends_at)
-            finally:
-                self._login_lock.release()
+        token = await self._login.get(request.purpose, ends_at)
         # The token is metadata, not call credentials, because gRPC sends those only over TLS.
-        return (REQUIRE_LEADER, ("token", self._token)) if self._token else (REQUIRE_LEADER,)
+        return (REQUIRE_LEADER, ("token", token)) if token else (REQUIRE_LEADER,)
 
-    async def _authenticate(self, login: EtcdLogin, purpose: str, ends_at: float) -> str:
+    async def _authenticate(self, user: str, password: str) -> str:
         """Log in and return a token; an empty one if authentication is off in etcd."""
-        message = AUTHENTICATE.request(name=login.user, password=login.password)
+        # A member that is frozen or cut off is found by this, and not by a login, which may take
+        # long at a member that works.
+        await self.ask(WHICH_CLUSTER, timeout_s=LOGIN_S)
+        message = AUTHENTICATE.request(name=user, password=password)
         request = Request(
-            AUTHENTICATE, message, f"{purpose}: log in as {login.user!r}", anonymous=True
+            AUTHENTICATE, message, f"log in as {user!r}", anonymous=True, attempt_s=LOGIN_ATTEMPT_S
         )
-        left_s = ends_at - asyncio.get_running_loop().time()
         try:
-            answer = await self.ask(request, timeout_s=left_s)
+            answer = await self.ask(request, timeout_s=LOGIN_S)
         except StoreError as error:
             if "authentication is not enabled" in str(error):
                 return ""
@@ -463,6 +441,10 @@ class Stream:
     def forget_token(self) -> None:
         """Discard the token that the stream was opened with, because etcd rejected it."""
         self._channel.forget_token(self._metadata)
+
+
+def _no_connection(endpoint: Endpoint) -> str:
+    return f"cannot connect to {endpoint.address}: {endpoint.trouble}".removesuffix(": ")
 
 
 def _without_scheme(address: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 
+from mgr.errors import InvalidSettingError
 from mgr.store import etcd3_stubs
+from mgr.store.diagnosis import why_not_connected
 from mgr.store.error_classes import unanswered_error
 from mgr.tls import Tls
 
@@ -35,7 +38,15 @@ OPTIONS: Final = (
 RANGE: Final = etcd3_stubs.method("KV", "Range")
 TXN: Final = etcd3_stubs.method("KV", "Txn")
 
+DIAGNOSE_S: Final = 0.5
+DIAGNOSE_EVERY_S: Final = 5.0
+ATTEMPT_S: Final = 0.8
+"""How long one endpoint may take for a repeatable request. Doubled every round, so that an etcd
+whose members are all slow gets enough time in the end."""
+
 Metadata = tuple[tuple[str, str], ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class Request:
         anonymous: Whether it is sent without a token.
         linearizable: Whether the revision in the answer's header is at least that of every
             transaction committed before the request was sent.
+        attempt_s: How long the first attempt may take, if it is repeatable.
 
     """
 
@@ -59,6 +71,7 @@ class Request:
     repeatable: bool = True
     anonymous: bool = False
     linearizable: bool = False
+    attempt_s: float = ATTEMPT_S
 
 
 # An empty transaction. The member answers it without its peers, without permission and without a
@@ -75,12 +88,20 @@ class Endpoint:
         self.checked = False
         """Whether it has reported the right cluster id since it last failed or was disconnected."""
         self.streams: set[Any] = set()
+        self.trouble = ""
+        """Why there was no connection, in words for an operator; empty if that is not known."""
         self._calls: dict[str, Callable[..., Any]] = {}
-        if tls is None:
-            self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        else:
-            credentials = grpc.ssl_channel_credentials(tls.ca, tls.key or None, tls.cert or None)
-            self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+        self._tls = tls
+        self._file_trouble = ""
+        self._diagnose_at = 0.0
+        self._retired: grpc.aio.Channel | None = None
+        self.channel = _open(address, tls)
+
+    async def close(self) -> None:
+        """Close the connection, which ends all calls."""
+        await self.channel.close()
+        if self._retired is not None:
+            await self._retired.close()
 
     async def answer(self, request: Request, timeout_s: float, metadata: Metadata) -> Any:
         """Send ``request`` once to this endpoint; raises the errors of gRPC."""
@@ -105,16 +126,65 @@ class Endpoint:
         """Return whether there is a connection; waits while connecting, not after a failure."""
         state = self.channel.get_state(try_to_connect=True)
         if state is grpc.ChannelConnectivity.READY:
+            self.trouble = ""
             return True
         # After a reconnect, another server may answer at this address.
         self.checked = False
+        await self._use_renewed_files()
+        state = self.channel.get_state(try_to_connect=True)
         try:
             async with asyncio.timeout(within_s):
                 while state is not grpc.ChannelConnectivity.READY:
                     if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        return False
+                        break
                     await self.channel.wait_for_state_change(state)
                     state = self.channel.get_state(try_to_connect=True)
         except TimeoutError:
             return False
+        if state is not grpc.ChannelConnectivity.READY:
+            await self._diagnose()
+            return False
+        self.trouble = ""
         return True
+
+    async def _diagnose(self) -> None:
+        """Find out why there is no connection, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now < self._diagnose_at:
+            return
+        before = self.trouble
+        self.trouble = await why_not_connected(self.address, self._tls, DIAGNOSE_S)
+        self._diagnose_at = now + DIAGNOSE_EVERY_S
+        if self.trouble and self.trouble != before:
+            fields = {"address": self.address, "why": self.trouble}
+            log.warning("no connection to etcd endpoint", extra=fields)
+
+    async def _use_renewed_files(self) -> None:
+        """Open a new channel if the certificate files were changed since the last one."""
+        if self._tls is None:
+            return
+        try:
+            # In a thread: a network file system may take seconds.
+            tls = await asyncio.to_thread(self._tls.read_again, purpose="TLS to etcd")
+        except InvalidSettingError as error:
+            if self._file_trouble != str(error):
+                self._file_trouble = str(error)
+                log.warning("certificate files for etcd not usable", extra={"why": str(error)})
+            return
+        self._file_trouble = ""
+        if tls == self._tls:
+            return
+        log.info("certificate files for etcd read again", extra={"address": self.address})
+        self._tls = tls
+        if self._retired is not None:
+            await self._retired.close()
+        # Closed later: another task may still have a call on it.
+        self._retired, self.channel = self.channel, _open(self.address, tls)
+        self._calls.clear()
+
+
+def _open(address: str, tls: Tls | None) -> grpc.aio.Channel:
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    credentials = grpc.ssl_channel_credentials(tls.ca or None, tls.key or None, tls.cert or None)
+    return grpc.aio.secure_channel(address, credentials, options=OPTIONS)

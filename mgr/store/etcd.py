@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, Final
 
 from mgr.clock import CLOCK, Clock
-from mgr.errors import LeaseExpiredError, StoreError
+from mgr.errors import AccessDeniedError, LeaseExpiredError, StoreError
 from mgr.store import etcd3_stubs
 from mgr.store.api import (
     ABSENT,
@@ -25,11 +26,12 @@ from mgr.store.api import (
     Revision,
     StoreStatus,
 )
-from mgr.store.channel import EtcdLogin, FailoverChannel
+from mgr.store.channel import FailoverChannel
 from mgr.store.endpoint import RANGE, TXN, Request
 from mgr.store.error_classes import CompactedError, ReplyTooLargeError
 from mgr.store.identity import StoreIdentity
 from mgr.store.limits import check_commit, encoded_key
+from mgr.store.login import EtcdLogin
 from mgr.store.watch import PrefixFeed, range_end, record_of
 from mgr.tls import Tls
 
@@ -37,6 +39,9 @@ __all__ = ["EtcdLogin", "EtcdStore"]
 
 TIMEOUT_S: Final = 2.0
 PAGE_RECORDS: Final = 1000
+REFUSED_FOR_S: Final = 600.0
+"""How long the version is not requested again after etcd refused it: its log has a line each time.
+"""
 
 GRANT: Final = etcd3_stubs.method("Lease", "LeaseGrant")
 REVOKE: Final = etcd3_stubs.method("Lease", "LeaseRevoke")
@@ -48,6 +53,8 @@ OPERATION: Final = etcd3_stubs.message("RequestOp")
 EQUAL: Final = etcd3_stubs.enum_value("Compare", "EQUAL")
 CREATE: Final = etcd3_stubs.enum_value("Compare", "CREATE")
 MOD: Final = etcd3_stubs.enum_value("Compare", "MOD")
+
+log = logging.getLogger(__name__)
 
 
 class EtcdStore:
@@ -77,6 +84,8 @@ class EtcdStore:
         self._channel = FailoverChannel(endpoints, tls=tls, login=login, identity=self.identity)
         self._timeout_s = timeout_s
         self._clock = clock
+        self._version_refused_until_s = 0.0
+        self._version_refused = False
 
     async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
         """See ``Store.get``."""
@@ -165,10 +174,15 @@ class EtcdStore:
         return PrefixFeed(self, self._channel, prefix, self._clock).events()
 
     async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
-        """See ``Store.status``. The endpoint in use answers."""
-        answer = await self._ask(Request(STATUS, STATUS.request(), "status"), timeout_s)
-        header = answer.header
-        return StoreStatus(answer.version, header.cluster_id, Revision(header.revision))
+        """See ``Store.status``. The endpoint in use answers.
+
+        The version is empty if etcd refuses to tell it: since 3.5.28 and 3.6.9, only a user with
+        the role root may ask. Everything else needs the rights on the prefix only.
+        """
+        message = RANGE.request(key=self.identity.probe_key.encode(), count_only=True)
+        header = (await self._ask(_read(message, "read etcd's revision"), timeout_s)).header
+        version = await self._version(timeout_s)
+        return StoreStatus(version, header.cluster_id, Revision(header.revision))
 
     async def check_endpoints(self, *, timeout_s: float = TIMEOUT_S) -> dict[str, bool]:
         """Check the cluster ids of the endpoints, also of those not in use.
@@ -180,6 +194,20 @@ class EtcdStore:
     async def close(self) -> None:
         """See ``Store.close``."""
         await self._channel.close()
+
+    async def _version(self, timeout_s: float | None) -> str:
+        if self._clock.now() < self._version_refused_until_s:
+            return ""
+        try:
+            answer = await self._ask(Request(STATUS, STATUS.request(), "status"), timeout_s)
+        except AccessDeniedError as error:
+            self._version_refused_until_s = self._clock.now() + REFUSED_FOR_S
+            if not self._version_refused:
+                self._version_refused = True
+                why = "only a user with the role root may ask; nothing else needs that role"
+                log.info("etcd version unknown", extra={"why": why, "error": str(error)})
+            return ""
+        return str(answer.version)
 
     async def _ask(self, request: Request, timeout_s: float | None) -> Any:
         limit_s = self._timeout_s if timeout_s is None else timeout_s

@@ -18,7 +18,7 @@ def started(monkeypatch):
     """The settings with which a manager would have started."""
     found = []
 
-    def serve(settings):
+    def serve(settings, _early):
         found.append(settings)
 
     monkeypatch.setattr(mgrd, "serve", serve)
@@ -86,7 +86,7 @@ def test_an_unknown_flag_names_the_nearest(started):
 def test_a_taken_name_says_who_has_it(started, monkeypatch):
     """The status is EEXIST, so that a supervisor can tell it from a crash."""
 
-    def serve(_settings):
+    def serve(_settings, _early):
         raise NameTakenError("manager 'a' is running already: process 7 on host h")
 
     monkeypatch.setattr(mgrd, "serve", serve)
@@ -100,7 +100,7 @@ def test_a_taken_name_says_who_has_it(started, monkeypatch):
 def test_a_bug_has_a_status_of_its_own(started, monkeypatch):
     """And its traceback goes to the log."""
 
-    def serve(_settings):
+    def serve(_settings, _early):
         raise ZeroDivisionError
 
     monkeypatch.setattr(mgrd, "serve", serve)

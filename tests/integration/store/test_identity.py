@@ -11,9 +11,9 @@ import pytest
 from mgr.errors import LeaseExpiredError, StoreUnavailableError
 from mgr.store import etcd3_stubs
 from mgr.store.api import Changed, Current, Interrupted, Listed, Put
-from mgr.store.channel import EtcdLogin
 from mgr.store.endpoint import Request
 from mgr.store.identity import StoreIdentity
+from mgr.store.login import EtcdLogin
 from tests.support.etcd import Etcd
 from tests.support.faults.proxy import Proxy
 from tests.support.reader import Reader

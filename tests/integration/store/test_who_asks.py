@@ -6,7 +6,8 @@ import pytest
 
 from mgr.errors import AccessDeniedError, InvalidSettingError, StoreUnavailableError
 from mgr.store.api import Current, Interrupted, Listed, Put
-from mgr.store.channel import EtcdLogin
+from mgr.store.identity import StoreIdentity
+from mgr.store.login import EtcdLogin
 from mgr.tls import Tls
 from tests.support.reader import Reader
 from tests.support.secured_etcd import USER, Administrator, Certificates, secured
@@ -85,6 +86,23 @@ async def test_a_user_logs_in_and_may_do_what_is_his(connect, guarded):
         await connect(etcd.endpoints, tls=tls).get("/mgr/k")
 
 
+async def test_status_needs_no_right_but_that_on_the_prefix(
+    connect, etcd_program, etcd_directory, caplog
+):
+    """The version is unknown then, which one line says, and the rest is known."""
+    caplog.set_level("INFO")
+    with secured(etcd_directory, users=True) as etcd:
+        store = connect(etcd.endpoints, login=LOGIN, identity=StoreIdentity(probe_key="/mgr/k"))
+        status = await store.status(timeout_s=5)
+        again = await store.status(timeout_s=5)
+
+        assert (status.version, again.version) == ("", "")
+        assert status.revision >= 1
+        assert status.cluster_id == store.identity.cluster_id != 0
+    lines = [record for record in caplog.records if "etcd version unknown" in record.message]
+    assert len(lines) == 1
+
+
 async def test_an_ended_token_is_not_felt(connect, guarded):
     """Writes, leases and feeds go on across several lives of a token."""
     etcd, tls, _ = guarded
@@ -93,12 +111,12 @@ async def test_an_ended_token_is_not_felt(connect, guarded):
     async with Reader(store.follow("/mgr/")) as reader:
         for number in range(2):
             await store.commit([Put(f"/mgr/{number}", "", lease)])
-            first_token = store._channel._token
+            first_token = store._channel._login.token
             await asyncio.sleep(2.5)  # etcd looks for ended tokens once a second
         await store.commit([Put("/mgr/2", "", lease)])
         await store.renew(lease)
         await reader.until(lambda: len(reader.known) == 3)
-        assert store._channel._token != first_token
+        assert store._channel._login.token != first_token
         assert reader.count(Listed) == 1
 
 
@@ -107,13 +125,14 @@ async def test_many_calls_that_find_the_token_ended_log_in_once(connect, guarded
     etcd, tls, _ = guarded
     store = connect(etcd.endpoints, tls=tls, login=LOGIN, timeout_s=5)
     logins = []
-    authenticate = store._channel._authenticate
+    session = store._channel._login
+    authenticate = session._authenticate
 
     async def counted(*arguments):
         logins.append(arguments)
         return await authenticate(*arguments)
 
-    store._channel._authenticate = counted
+    session._authenticate = counted
     await store.get("/mgr/k")
     await asyncio.sleep(2.5)
     async with asyncio.TaskGroup() as group:
@@ -172,7 +191,7 @@ async def test_users_that_are_turned_on_under_a_running_manager_are_not_felt(
         lease = (await store.grant(30)).lease
         async with Reader(store.follow("/mgr/")) as reader:
             await store.commit([Put("/mgr/1", "", lease)])
-            assert store._channel._token == ""
+            assert store._channel._login.token == ""
             with Administrator(etcd, None) as root:
                 await asyncio.get_running_loop().run_in_executor(None, root.enable_users)
 

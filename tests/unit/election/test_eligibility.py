@@ -104,6 +104,15 @@ def test_an_upgraded_etcd_is_accepted_by_itself():
     assert eligibility.reason == ""
 
 
+def test_an_etcd_that_does_not_tell_its_version_is_accepted():
+    """Only those from 3.5.28 and 3.6.9 on refuse it to a user without the role root."""
+    eligibility = make_eligibility()
+
+    eligibility.check_store(StoreStatus("", 1, 10))
+
+    assert eligibility.reason == ""
+
+
 def test_the_setting_for_tests_accepts_any_version():
     """And nothing else: which cluster it is, the store's identity says."""
     eligibility = make_eligibility(untrusted=True)

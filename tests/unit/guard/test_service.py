@@ -8,6 +8,7 @@ import pytest
 
 from mgr.errors import NameTakenError
 from mgr.guard import service
+from mgr.guard.early_signals import EarlySignals
 from mgr.guard.spawn import spawn
 from mgr.settings import Settings
 from tests.support.process import gone
@@ -25,6 +26,8 @@ def test_a_guard_that_cannot_be_one_leaves_no_worker_behind(monkeypatch):
     first = spawn(SLEEPER)
 
     with pytest.raises(NameTakenError):
-        service.run(Settings(id="a"), worker=SLEEPER, first=first, version="1")
+        service.run(
+            Settings(id="a"), worker=SLEEPER, first=first, version="1", early=EarlySignals()
+        )
 
     assert gone(first.reaper.pid)

@@ -1,12 +1,8 @@
-import asyncio
-
 import pytest
 
 from mgr.clock import CLOCK
-from mgr.errors import StoreUnavailableError
 from mgr.store import watch
 from mgr.store.api import Changed, Current, Interrupted, Listed
-from mgr.store.channel import EtcdLogin
 from mgr.store.etcd import EtcdStore
 from tests.support.clock import ManualClock
 from tests.support.fake_etcd import WATCH, FakeEtcd, header
@@ -53,15 +49,6 @@ async def test_an_endpoint_that_lives_and_says_nothing_is_given_up(etcd, clock, 
         await reader.until(lambda: reader.count(Interrupted) >= 1)
         assert "was silent" in reader.of(Interrupted)[0].why
         assert CLOCK.now() - began < 2
-    await store.close()
-
-
-async def test_a_request_does_not_wait_longer_for_the_login_of_another_than_it_may(etcd):
-    """Whoever logs in may have minutes; a renewal has not."""
-    store = EtcdStore([etcd.address], login=EtcdLogin("user", "secret"))
-    async with store._channel._login_lock, asyncio.timeout(5):
-        with pytest.raises(StoreUnavailableError, match="login of another"):
-            await store.get("/p/a", timeout_s=0.2)
     await store.close()
 
 
