@@ -26,8 +26,10 @@ def _fail_stubbornly(manager):
         (lambda before: before.stop(), "handed over leadership: the manager stops", True),
         (
             _fail_stubbornly,
-            "handed over leadership: mgr fail; "
-            "a module did not stop in time, so the worker was killed",
+            (
+                "handed over leadership: mgr fail; "
+                "a module did not stop in time, so the worker was killed"
+            ),
             False,
         ),
     ],
