@@ -22,6 +22,7 @@ from mgr.clock import timestamp
 from mgr.config.enabled_modules import Switch, encode
 from mgr.config.history import ConfigHistory
 from mgr.config.values import sections_of
+from mgr.config.worker_deaths import Quarantine, quarantine_operation, release_operations
 from mgr.errors import ConflictError, InvalidArgumentError, NotFoundError
 from mgr.host.worker_context import WorkerContext
 from mgr.store.api import (
@@ -173,6 +174,15 @@ async def _force_disable(manager: WorkerContext, writer: UnledWriter, arguments:
     await writer.put(manager.keys.module(name), encode(Switch(forced_off=True)))
 
 
+async def _quarantine(manager: WorkerContext, writer: UnledWriter, arguments: Arguments) -> None:
+    record = Quarantine(since=timestamp())
+    await writer.commit([quarantine_operation(manager.keys, _module(arguments), record)])
+
+
+async def _release(manager: WorkerContext, writer: UnledWriter, arguments: Arguments) -> None:
+    await writer.commit(release_operations(manager.keys, _module(arguments)))
+
+
 async def _config_set(manager: WorkerContext, writer: UnledWriter, arguments: Arguments) -> None:
     put = manager.config.prepare(
         arguments["who"], arguments["name"], arguments["value"], force=bool(arguments.get("force"))
@@ -213,6 +223,8 @@ _HANDLERS: Final[Mapping[str, Handler]] = {
     f"mgr module enable {_MODULE} {_FORCE}": _enable,
     f"mgr module disable {_MODULE}": _disable,
     f"mgr module force disable {_MODULE} {_REALLY}": _force_disable,
+    f"mgr module quarantine {_MODULE}": _quarantine,
+    f"mgr module release {_MODULE}": _release,
     f"config set {_OPTION} name=value,type=CephObjectname {_FORCE}": _config_set,
     f"config rm {_OPTION}": _config_rm,
 }

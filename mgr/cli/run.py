@@ -30,6 +30,8 @@ WITHOUT_ACTIVE: Final = (
     ("mgr", "module", "enable"),
     ("mgr", "module", "disable"),
     ("mgr", "module", "force", "disable"),
+    ("mgr", "module", "quarantine"),
+    ("mgr", "module", "release"),
     ("config", "set"),
     ("config", "rm"),
 )

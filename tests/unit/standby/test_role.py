@@ -3,13 +3,17 @@
 import asyncio
 import contextlib
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from mgr.cli.run import WITHOUT_ACTIVE
 from mgr.clock import CLOCK
+from mgr.command.builtin import config, manager, module
 from mgr.command.dispatch import Request
 from mgr.config.enabled_modules import Switch, encode
 from mgr.config.values import ConfigValues
+from mgr.config.worker_deaths import held_back
 from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.errors import InvalidArgumentError, NotActiveError, NotFoundError
@@ -22,7 +26,7 @@ from mgr.store.api import Put
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
-from standby.commands import NOTES_MAX
+from standby.commands import COMMANDS, NOTES_MAX
 from standby.role import StandbyRole
 from tests.unit.active.conftest import discovered_module, option
 
@@ -326,6 +330,7 @@ def request(words, **more):
             "modules/web",
             encode(Switch(forced_off=True)),
         ),
+        ("mgr module release web", "quarantine/web", None),
         ("config set mgr debug_mgr 4/5", "config/mgr/debug_mgr", "4/5"),
         ("config rm mgr log_to_file", "config/mgr/log_to_file", None),
     ],
@@ -367,6 +372,27 @@ async def test_a_refused_command_without_an_active_changes_nothing(words):
         assert answer.retval < 0
         assert answer.stderr
         assert (await world.store.list(world.keys.root)).records == before.records
+
+
+async def test_a_module_is_quarantined_and_released_without_an_active():
+    """The record is the one that every manager reads."""
+    async with world_of(Halves().found) as world:
+        await world.role.execute(request("mgr module quarantine web"))
+        assert held_back(world.mirror, world.keys, "web")
+
+        await world.role.execute(request("mgr module release web"))
+        assert not held_back(world.mirror, world.keys, "web")
+
+
+async def test_every_command_without_an_active_is_one_of_the_active():
+    """With the same signature, and offered by ``mgrctl`` to any manager."""
+    context = SimpleNamespace(config=SimpleNamespace(schemas=None))
+    nouns = (manager, module, config)
+    active = {each.command.prefix: each.command for n in nouns for each in n.commands(context)}
+    for prefix, command in COMMANDS.items():
+        assert command.signature.to_text() == active[prefix].signature.to_text()
+        assert active[prefix].idempotent
+    assert {" ".join(words) for words in WITHOUT_ACTIVE} == set(COMMANDS)
 
 
 async def test_a_request_that_an_active_began_is_left_to_an_active():
