@@ -1,0 +1,29 @@
+"""Folders of modules, which tests write and import."""
+
+import sys
+from textwrap import dedent
+
+import pytest
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of modules; what was imported from it is forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def write(folder):
+    """Write a module's file; ``package`` is what its ``__init__`` says."""
+
+    def write_module(name, text, package="from .module import *"):
+        (folder / name).mkdir()
+        (folder / name / "module.py").write_text(dedent(text))
+        (folder / name / "__init__.py").write_text(package)
+
+    return write_module
