@@ -51,7 +51,7 @@ def test_an_empty_map_answers_everything(pair):
     assert osdmap.pg_to_up_acting_osds(1, 0)["up"] == []
     assert osdmap.pool_raw_used_rate(1) == 0
     assert osdmap.get_ec_profile("default") is None
-    assert osdmap.get_require_osd_release() == ""
+    assert osdmap.get_require_osd_release() == "tentacle"
     assert osdmap.apply_incremental(inc).get_epoch() == 1
     assert crush.get_item_name(-1) is crush.get_item_weight(-1) is crush.get_rule("r") is None
     assert crush.get_take_weight_osd_map(-1) == crush.device_class_counts() == {}
