@@ -12,6 +12,10 @@ from mgr.link import Resign
 from tests.support.network_faults import KEYS, NetworkFault
 from tests.support.simulation import Simulation
 
+STUBBORN_END = (
+    "handed over leadership: mgr fail; a module did not stop in time, so the worker was killed"
+)
+
 
 def _fail_stubbornly(manager):
     """An operator asks for a hand-over, and a module does not stop."""
@@ -26,10 +30,7 @@ def _fail_stubbornly(manager):
         (lambda before: before.stop(), "handed over leadership: the manager stops", True),
         (
             _fail_stubbornly,
-            (
-                "handed over leadership: mgr fail; "
-                "a module did not stop in time, so the worker was killed"
-            ),
+            STUBBORN_END,
             False,
         ),
     ],
