@@ -105,7 +105,7 @@ async def test_what_is_wrong_with_the_client_certificate_is_said(
             assert "it refuses our client certificate" in said
 
 
-async def test_an_endpoint_that_cannot_be_reached_is_told_from_one_that_is_wrong(connect):
+async def test_an_unreachable_endpoint_is_told_from_a_wrong_one(connect):
     """A wrong port, a wrong name."""
     for address, words in (("127.0.0.1:1", "refused"), ("nowhere.invalid:2379", "nowhere.invalid")):
         store = connect([address])
@@ -145,7 +145,7 @@ def test_files_that_do_not_fit_end_the_start_with_22(pki, stranger, flags, words
 
 
 @pytest.mark.usefixtures("etcd_program")
-async def test_a_client_certificate_that_was_renewed_is_used_at_the_next_connection(
+async def test_a_renewed_client_certificate_is_used_at_the_next_connection(
     connect, etcd_directory, pki, stranger, tmp_path, caplog
 ):
     """Also one that was no good before; a half renewed pair is named and not used."""
