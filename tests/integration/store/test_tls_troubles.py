@@ -105,7 +105,7 @@ async def test_what_is_wrong_with_the_client_certificate_is_said(
             assert "it refuses our client certificate" in said
 
 
-async def test_an_unreachable_endpoint_is_told_from_a_wrong_one(connect):
+async def test_an_unreachable_endpoint_is_distinguished_from_a_wrong_one(connect):
     """A wrong port, a wrong name."""
     for address, words in (("127.0.0.1:1", "refused"), ("nowhere.invalid:2379", "nowhere.invalid")):
         store = connect([address])

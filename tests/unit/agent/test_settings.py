@@ -6,10 +6,10 @@ import re
 import tomllib
 
 import pytest
+import trustme
 
 from mgr.agent.settings import AgentSettings, Watch, load
 from mgr.errors import InvalidSettingError
-from mgr.tls import Tls
 from tests.support.tree import ROOT
 
 SAMPLE = ROOT / "deploy/agent.toml"
@@ -102,8 +102,11 @@ def test_a_unit_allows_what_is_listed_for_it_and_nothing_else():
 def test_certificates_are_read_when_they_are_asked_for(tmp_path):
     """None of them means plaintext; one that cannot be read is named."""
     assert AgentSettings().tls() is None
-    (tmp_path / "ca.pem").write_text("a CA")
+    authority = trustme.CA().cert_pem
+    authority.write_to_path(tmp_path / "ca.pem")
 
-    assert AgentSettings(tls_ca=str(tmp_path / "ca.pem")).tls() == Tls(b"a CA")
+    found = AgentSettings(tls_ca=str(tmp_path / "ca.pem")).tls()
+    assert found is not None
+    assert found.ca == authority.bytes()
     with pytest.raises(InvalidSettingError, match="nowhere"):
         AgentSettings(tls_ca="/nowhere.pem").tls()

@@ -85,7 +85,7 @@ def test_without_a_frame_the_step_of_that_thread_is_accused():
         (WATCHDOG, stack(MAIN, "/usr/lib/grpc.py", crashed=True)),
     ],
 )
-def test_where_it_cannot_be_told_nobody_is_accused(how, text):
+def test_where_it_is_not_certain_no_module_is_accused(how, text):
     """The manager's own thread, a signal from outside, want of memory: modules only served."""
     assert accuse(trace(*BOTH, text=text), how, FOLDERS).module == ""
 

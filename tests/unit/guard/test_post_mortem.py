@@ -167,7 +167,7 @@ async def test_a_worker_that_ended_as_asked_carries_nothing(case):
         assert len(guard._waiting) == 1
 
 
-async def test_what_the_store_does_not_take_is_kept_and_told_to_the_next_worker(case):
+async def test_what_the_store_does_not_take_is_kept_and_passed_to_the_next_worker(case):
     """The guard's own count holds the module back until the store has it."""
     case.store.silent = True
     guard = case.guard("a")

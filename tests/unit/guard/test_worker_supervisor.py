@@ -93,7 +93,7 @@ class Dead:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_the_end_of_a_worker_is_examined_after_the_election_was_told(fails, caplog):
+async def test_the_end_of_a_worker_is_examined_after_the_election_was_informed(fails, caplog):
     """Whatever becomes of the examination; what it found is in the log."""
     order = []
     timeouts = WorkerTimeouts(watchdog_s=2, start_s=30, store_silent=lambda: False)

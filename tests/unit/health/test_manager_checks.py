@@ -39,14 +39,14 @@ def test_several_failures_are_counted():
 
 def test_instances_that_did_not_stop_are_named_with_the_remedy():
     """``MGR_MODULE_ABANDONED``, a warning; none where all have ended."""
-    assert abandoned_checks([]) == []
-    [one] = abandoned_checks(["an instance of module 'a' did not stop at 12:00"])
-    [two] = abandoned_checks(["first", "second"])
+    assert abandoned_checks([], []) == []
+    [one] = abandoned_checks(["an instance of module 'a' did not stop at 12:00"], [])
+    [two] = abandoned_checks(["first"], ["a thread of module 'b' runs on"])
 
     assert (one.code, one.severity) == ("MGR_MODULE_ABANDONED", Severity.WARN)
     assert one.summary.startswith("an instance of module 'a' did not stop at 12:00, and may still")
     assert "`mgrctl mgr fail`" in one.summary
-    assert (two.count, two.summary[:16]) == (2, "2 instances of m")
+    assert (two.count, two.summary[:14]) == (2, "2 modules left")
 
 
 def test_a_module_that_cannot_run_is_a_warning_and_only_that():
