@@ -76,7 +76,7 @@ def with_release_before_kill(monkeypatch):
     """A worker that will not drain is not killed before the key is given back."""
     broken = dict(machine.TRANSITIONS)
     broken[Phase.DRAINING, Event.OVERDUE] = Step(Phase.HANDING_OVER, Action.RELEASE)
-    monkeypatch.setattr(machine.step, "_transitions", broken)
+    monkeypatch.setattr(machine.step.__self__, "_transitions", broken)
     return {}
 
 
