@@ -14,6 +14,8 @@ valid. The order of these steps is what makes answers trustworthy:
 - **Attempts are shared**: callers with the same request id wait for one ``_Attempt``, whether they
   are retries over a new connection or duplicates. It runs in a task of its own, so it goes on when
   a caller goes away.
+
+Words are found in ``registry.py``; arguments are checked by ``mgr/argument/match.py``.
 """
 
 from __future__ import annotations

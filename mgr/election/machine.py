@@ -4,6 +4,8 @@ Rule 1: every change of phase is decided in this file.
 Rule 2: this file does no I/O, reads no clock and starts no task. ``step`` takes the present phase
 and an event, and returns the next phase and at most one action to run.
 
+How a standby detects that the leader is gone is in ``mgr/guard/leader_monitor.py``.
+
 Theory of operation
 -------------------
 A manager joins the cluster (it acquires a lease and claims its name), starts a worker, waits as a

@@ -1,7 +1,8 @@
 """The guard: composition root of the parent process, and the loop of the state machine.
 
 ``_on_event`` is the only place where the phase changes. Everything else either raises an event or
-runs the action that follows from one. ``run`` lists every task of this process.
+runs the action that follows from one. ``run`` lists every task of this process. What each action
+does is in ``mgr/guard/actions.py``.
 """
 
 from __future__ import annotations

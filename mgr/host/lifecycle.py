@@ -1,6 +1,7 @@
 """State machine of one module's lifecycle: phases, events, and the actions that follow.
 
-Pure: no thread, no clock. ``runner.py`` passes the events in and performs the actions.
+Pure: no thread, no clock. ``runner.py`` passes the events in and performs the actions. Modules are
+found and imported by ``finder.py``.
 
 Theory of operation
 -------------------

@@ -2,7 +2,7 @@
 
 A store is a small, strongly consistent key/value store with leases and revisions. There are two
 implementations: ``memory.py`` (a dictionary on a clock) and ``etcd.py``. The test suite
-``tests/contract`` runs against both.
+``tests/contract`` runs against both. The keys are in ``keys.py``.
 
 Every method raises ``StoreUnavailableError`` if the store does not answer in time, and its subclass
 ``OutcomeUnknownError`` if a *write* was sent and not answered. Then it is unknown whether the write

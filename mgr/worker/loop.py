@@ -2,7 +2,8 @@
 
 The messages from the guard decide what the worker does. ``run`` and ``Worker._promote`` construct
 and start everything that runs in this process. A worker leads at most once: after its term it
-exits and never becomes a standby again, because the threads of its modules cannot be ended.
+exits and never becomes a standby again, because the threads of its modules cannot be ended. What
+the active starts is in ``mgr/active/role.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Rows 1 to 14: the processes of a manager die, freeze, compute, and are asked to stop."""
+"""Rows 1 to 14: the processes of a manager die, freeze, compute, and are asked to stop.
+
+How each fault is caused is in ``tests/support/faults/breaking.py``.
+"""
 
 from __future__ import annotations
 
