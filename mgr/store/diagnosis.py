@@ -69,11 +69,15 @@ async def _try_plaintext(host: str, port: int) -> str:
     anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anything.check_hostname = False
     anything.verify_mode = ssl.CERT_NONE  # only to see whether TLS is spoken; nothing is sent
+    _, writer = await asyncio.open_connection(host, port)
     try:
-        _, writer = await asyncio.open_connection(host, port, ssl=anything)
-    except ssl.SSLError:
+        # A server without TLS either refuses the handshake or waits for the rest of a request.
+        async with asyncio.timeout(FIRST_READ_S):
+            await writer.start_tls(anything)
+    except (TimeoutError, OSError):
         return ""
-    writer.close()
+    finally:
+        writer.close()
     return "it speaks TLS: set etcd_ca"
 
 

@@ -40,6 +40,8 @@ TXN: Final = etcd3_stubs.method("KV", "Txn")
 
 DIAGNOSE_S: Final = 0.5
 DIAGNOSE_EVERY_S: Final = 5.0
+DIAGNOSIS_AWAITED_S: Final = 0.05
+"""A refused connection or a wrong certificate is found within this, so the first error names it."""
 ATTEMPT_S: Final = 0.8
 """How long one endpoint may take for a repeatable request. Doubled every round, so that an etcd
 whose members are all slow gets enough time in the end."""
@@ -94,11 +96,14 @@ class Endpoint:
         self._tls = tls
         self._file_trouble = ""
         self._diagnose_at = 0.0
+        self._diagnosis: asyncio.Task[None] | None = None
         self._retired: grpc.aio.Channel | None = None
         self.channel = _open(address, tls)
 
     async def close(self) -> None:
         """Close the connection, which ends all calls."""
+        if self._diagnosis is not None:
+            self._diagnosis.cancel()
         await self.channel.close()
         if self._retired is not None:
             await self._retired.close()
@@ -142,19 +147,26 @@ class Endpoint:
         except TimeoutError:
             return False
         if state is not grpc.ChannelConnectivity.READY:
-            await self._diagnose()
+            await self._start_diagnosis()
             return False
         self.trouble = ""
         return True
 
-    async def _diagnose(self) -> None:
-        """Find out why there is no connection, now and then."""
-        now = asyncio.get_running_loop().time()
-        if now < self._diagnose_at:
+    async def _start_diagnosis(self) -> None:
+        """Find out why there is no connection, now and then; wait for the result only briefly.
+
+        A request must not wait for it: its time is for the next attempt, or the next endpoint.
+        """
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._diagnose_at:
             return
+        self._diagnose_at = loop.time() + DIAGNOSE_EVERY_S
+        self._diagnosis = loop.create_task(self._diagnose(), name=f"diagnose {self.address}")
+        await asyncio.wait({self._diagnosis}, timeout=DIAGNOSIS_AWAITED_S)
+
+    async def _diagnose(self) -> None:
         before = self.trouble
         self.trouble = await why_not_connected(self.address, self._tls, DIAGNOSE_S)
-        self._diagnose_at = now + DIAGNOSE_EVERY_S
         if self.trouble and self.trouble != before:
             fields = {"address": self.address, "why": self.trouble}
             log.warning("no connection to etcd endpoint", extra=fields)
