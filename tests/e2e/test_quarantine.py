@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import textwrap
 
@@ -138,7 +139,8 @@ def test_a_module_that_dies_at_import_keeps_nobody_from_leading(start, folder):
 
     why = wait_for(lambda: quarantined(cluster), "the quarantine in health")
     assert "at_import" in why
-    assert "by SIGILL while being imported" in why
+    # The dump of the stacks, with other threads running, may itself end in a SIGSEGV.
+    assert re.search(r"by SIGILL( and SIGSEGV)? while being imported", why)
     refused = cluster.run("mgr", "module", "enable", "at_import")
     assert refused.retval != 0
     assert "quarantined" in refused.stderr
