@@ -9,7 +9,7 @@ _compares = Write.compares
 
 
 def _unproven(write, order):
-    return tuple(compare for compare in _compares(write, order) if compare != write.guard)
+    return tuple(compare for compare in _compares(write, order) if compare != write.fence)
 
 
 Write.compares = _unproven
