@@ -41,7 +41,7 @@ class Tls:
         return cls(texts[0], texts[1], texts[2], ca_file=ca, cert_file=cert, key_file=key)
 
     def read_again(self, *, purpose: str = "TLS") -> Tls:
-        """Read the files anew; without files, the same texts are returned.
+        """Read the files again; without files, the same texts are returned.
 
         Raises:
             InvalidSettingError: A file cannot be read, or they do not fit together, for instance

@@ -1,4 +1,4 @@
-"""Which release this is: pyproject.toml says it once, the installed distribution carries it."""
+"""The version, read from the installed distribution; ``pyproject.toml`` is its only source."""
 
 from __future__ import annotations
 

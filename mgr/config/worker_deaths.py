@@ -8,11 +8,11 @@ releases it (docs/adr/0042). Guards write these records, since they outlive thei
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
-from mgr.store.api import UNREADABLE, Delete, DeletePrefix, Operation, Put, Record
+from mgr.store.api import UNREADABLE, Delete, DeletePrefix, Operation, Put, Reader, Record
 from mgr.store.keys import Keys
 
 DEATHS_MAX: Final = 3
@@ -54,18 +54,6 @@ class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
     deaths: tuple[ModuleDeath, ...] = ()
 
 
-class View(Protocol):
-    """The mirror, read."""
-
-    def get(self, key: str) -> Record | None:
-        """One key as last seen."""
-        ...
-
-    def list(self, prefix: str) -> dict[str, Record]:
-        """Every key that begins with ``prefix``, in key order."""
-        ...
-
-
 def encode(record: ModuleDeath | Quarantine) -> str:
     """Return the record's value."""
     return msgspec.json.encode(record).decode()
@@ -82,7 +70,7 @@ def decode_deaths(records: Iterable[Record]) -> list[ModuleDeath]:
     return sorted(found, key=lambda death: death.at)
 
 
-def held_back(view: View, keys: Keys, module: str) -> str:
+def held_back(view: Reader, keys: Keys, module: str) -> str:
     """Return why ``module`` must not run on any manager; empty if it may.
 
     It is held back from its last death on, also before a guard has written the quarantine.
@@ -94,7 +82,7 @@ def held_back(view: View, keys: Keys, module: str) -> str:
     return deaths_text(module, deaths) if len(deaths) >= DEATHS_MAX else ""
 
 
-def all_held_back(view: View, keys: Keys) -> dict[str, str]:
+def all_held_back(view: Reader, keys: Keys) -> dict[str, str]:
     """Return every module that must not run, and why."""
     names = {key.removeprefix(keys.quarantines) for key in view.list(keys.quarantines)}
     names |= {
@@ -105,7 +93,7 @@ def all_held_back(view: View, keys: Keys) -> dict[str, str]:
 
 
 def deaths_text(module: str, deaths: Sequence[ModuleDeath]) -> str:
-    """Say of which deaths ``module`` is held back, and how it is released."""
+    """Return the text that lists the deaths of quarantined ``module``, and how to release it."""
     last = deaths[-1]
     signals = " and ".join(sorted({death.how for death in deaths}))
     return (

@@ -1,4 +1,4 @@
-"""Which module did a worker die of? Pure: judged by what the worker recorded before its death.
+"""Finds the module that caused a worker's death, from what the worker recorded. Pure.
 
 Nobody is accused on a guess: a worker in which six modules serve and which the kernel kills for
 want of memory accuses none of them (docs/adr/0042 has the rules and why).
@@ -147,7 +147,7 @@ def _of_fatal_signal(text: str, steps: list[Step], folders: ModuleFolders) -> Su
 
 
 def _of_thread(stack: Stack, steps: list[Step], folders: ModuleFolders) -> Suspect:
-    """Accuse whose code the thread was in: its innermost frame of a module, else its last step."""
+    """Return the module whose code the thread ran: by its innermost frame, else its last step."""
     lines = _lines(stack)
     last = next((step for step in reversed(steps) if step.thread == stack.thread), None)
     named = (folders.module_of(frame.file) for frame in stack.frames)

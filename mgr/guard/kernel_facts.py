@@ -1,4 +1,4 @@
-"""What the kernel tells of a worker that cannot: the time of its threads, lack of memory."""
+"""Reads what the kernel knows of a worker: processor time of its threads, lack of memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a guard makes of the death of its worker: a report, and the module that is to blame.
+"""Stores a report of a dead worker, and the death against the module that caused it.
 
-The election comes first: the transaction that gives the leader key back carries the death of a
-module along (``operations``), so that the successor knows of it before it starts that module. All
+The election comes first: the transaction that releases the leader key also stores the death of a
+module (``operations``), so that the successor knows of it before it starts that module. All
 else is written afterwards, in the background, by ``run``.
 """
 

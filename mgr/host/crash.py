@@ -106,7 +106,7 @@ def ignore_crash(_crash: Crash) -> None:
 
 
 def error_text(error: BaseException) -> str:
-    """What ``error`` says; its type, if that is nothing."""
+    """Return the message of ``error``, or its type if it has none."""
     return str(error) or type(error).__name__
 
 

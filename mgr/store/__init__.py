@@ -1,1 +1,1 @@
-"""What etcd is trusted with, and everything that speaks to it."""
+"""The store over etcd, and the guarantees that are assumed of etcd."""

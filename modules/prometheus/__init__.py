@@ -1,1 +1,1 @@
-"""What the fleet counts and how the cluster is, for Prometheus to scrape."""
+"""Prometheus: exports counters, health and daemon states."""

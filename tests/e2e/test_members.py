@@ -43,11 +43,11 @@ def agent(cluster, tmp_path):
 def received(cluster, *words):
     """The answer of ``tell host.x``, once the host is there."""
 
-    def look():
+    def probe():
         answer = cluster.run("tell", "host.x", *words)
         return answer if answer.retval == 0 else None
 
-    return wait_for(look, f"an answer of host.x to {words}")
+    return wait_for(probe, f"an answer of host.x to {words}")
 
 
 def test_a_host_and_a_program_come_back_to_the_next_active(cluster, agent):

@@ -157,7 +157,7 @@ def _proof(m: Election, age: int) -> int:
     return m.spans.proof[0 if "deadline from sending" in m.broken else age]
 
 
-def look(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
+def poll(m: Election, s: bytes, i: int, o: int, out: Successors) -> None:
     """Look at the leader's heartbeat; depose it if the silence has lasted long enough."""
     if s[KEY] == 0 or s[KEY] == s[o + T]:
         return
@@ -443,7 +443,7 @@ def possible(scope: Scope, phase: Phase) -> tuple[Step, ...]:
     steps: list[Step] = [write] if scope.writes else []
     steps += [stop] if scope.stops and phase is not Phase.STOPPED else []
     if phase is Phase.STANDBY:
-        return (*steps, campaign, look, *((judge, lose_lease) if scope.judges else ()))
+        return (*steps, campaign, poll, *((judge, lose_lease) if scope.judges else ()))
     # Whatever lives acts, whatever the guard believes.
     steps += [act, die, *((spawn,) if scope.helpers else ()), *((reload,) if scope.reloads else ())]
     for offered, phases in _STEPS_OF_PHASES:

@@ -209,13 +209,13 @@ class Cluster:
         """Wait until one is active and all others that run are warm standbys; the active."""
         running = sum(manager.running for manager in self.managers.values())
 
-        def look() -> Manager | None:
+        def probe() -> Manager | None:
             active = self._active(client)
             warm = self._warm(client) if active else 0
             return self._alive(active if warm == running - 1 else None)
 
         with self.client() as client:
-            return wait_for(look, "one active and warm standbys", timeout_s)
+            return wait_for(probe, "one active and warm standbys", timeout_s)
 
     def run(self, *words: str, timeout_s: float = 10, **arguments: Any) -> Any:
         """Run one command through a fresh client; its answer."""
@@ -229,12 +229,12 @@ class Cluster:
             assert answer.retval == 0, answer
 
 
-def wait_for(look: Callable[[], T | None], what: str, timeout_s: float = 20) -> T:
-    """Ask ``look`` until it gives something; fails by name after ``timeout_s``."""
+def wait_for(probe: Callable[[], T | None], what: str, timeout_s: float = 20) -> T:
+    """Ask ``probe`` until it gives something; fails by name after ``timeout_s``."""
     end = process.deadline(timeout_s)
     pause = threading.Event()
     while True:
-        found = look()
+        found = probe()
         if found:
             return found
         if CLOCK.now() > end:

@@ -141,18 +141,18 @@ class Stack:
     def never_leads(self, manager: str, *, term: int, timeout_s: float = 30) -> None:
         """Ask ``manager`` until it knows of a newer term; fail if it ever leads in ``term``."""
 
-        def look() -> bool:
+        def probe() -> bool:
             seen = self.seen(manager)
             leads = seen is not None and seen.leads and seen.term <= term
             assert not leads, f"{manager} answers as the active"
             return seen is not None and seen.term > term
 
-        wait_for(look, f"{manager} to know of a newer term", timeout_s)
+        wait_for(probe, f"{manager} to know of a newer term", timeout_s)
 
     def active(self, *, other_than: str = "", timeout_s: float = 30) -> str:
         """Wait until one manager leads and answers a command; its name."""
 
-        def look() -> str | None:
+        def probe() -> str | None:
             leading = self.leading()
             if len(leading) != 1 or leading == [other_than]:
                 return None
@@ -161,18 +161,18 @@ class Stack:
             except MgrError:
                 return None
 
-        return wait_for(look, f"an active manager other than {other_than!r}", timeout_s)
+        return wait_for(probe, f"an active manager other than {other_than!r}", timeout_s)
 
     def settled(self, timeout_s: float = 60) -> str:
         """Wait until one manager leads and two are warm standbys; the name of the active."""
 
-        def look() -> str | None:
+        def probe() -> str | None:
             active = self.active(timeout_s=timeout_s)
             with self.client() as client:
                 warm = [each.name for each in client.status().standbys if each.warm]
             return active if len(warm) == 2 else None
 
-        return wait_for(look, "one active and two warm standbys", timeout_s)
+        return wait_for(probe, "one active and two warm standbys", timeout_s)
 
 
 def free_prefix() -> int:

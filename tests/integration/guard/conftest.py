@@ -112,11 +112,11 @@ class Team:
         found = await self.read(self.keys.manager(name), Presence)
         return found is not None and found.warm
 
-    async def until(self, look, limit_s=15.0):
-        """Ask ``look`` until it is true; the seconds that took."""
+    async def until(self, probe, limit_s=15.0):
+        """Ask ``probe`` until it is true; the seconds that took."""
         began_s = CLOCK.now()
         while True:
-            found = look()
+            found = probe()
             if await found if asyncio.iscoroutine(found) else found:
                 return CLOCK.now() - began_s
             assert CLOCK.now() - began_s < limit_s, self.logs()

@@ -143,10 +143,10 @@ class Worker:
         answer = await self.client.execute(list(words), arguments, timeout_s=timeout_s)
         return replace(answer, stdout=answer.stdout.decode())
 
-    async def until(self, look, *, within_s=10):
-        """Ask until ``look`` gives something true."""
+    async def until(self, probe, *, within_s=10):
+        """Ask until ``probe`` gives something true."""
         async with asyncio.timeout(within_s):
-            while not (found := await look()):  # noqa: ASYNC110 - another process is asked
+            while not (found := await probe()):  # noqa: ASYNC110 - another process is asked
                 await asyncio.sleep(0.02)
             return found
 

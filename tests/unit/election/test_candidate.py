@@ -28,7 +28,7 @@ class Scene:
         self.wire = LossyStore(self.store)
         self.candidate = Candidate(self.wire, KEYS, self.clock, name, random.Random(1))
 
-    async def look(self):
+    async def poll(self):
         """Bring the candidate's feeds up to date."""
         for watched_key in (
             self.candidate.leader,
@@ -57,7 +57,7 @@ def scene():
 
 async def test_a_candidate_acquires_a_free_leader_key(scene):
     """Its term is the key's create revision."""
-    await scene.look()
+    await scene.poll()
 
     term, lease = await scene.campaign()
 
@@ -67,7 +67,7 @@ async def test_a_candidate_acquires_a_free_leader_key(scene):
 
 async def test_whoever_comes_second_learns_who_leads(scene):
     """From the answer, before the feed tells it."""
-    await scene.look()
+    await scene.poll()
     await scene.somebody_leads()
 
     term, _ = await scene.campaign()
@@ -79,7 +79,7 @@ async def test_whoever_comes_second_learns_who_leads(scene):
 
 async def test_a_creation_whose_answer_was_lost_is_read_back(scene):
     """Otherwise a winner that never heard of it would block everybody."""
-    await scene.look()
+    await scene.poll()
     losses = iter([Lost.ANSWER, Lost.NOTHING, Lost.NOTHING])
     scene.wire.losing = lambda: next(losses)
 
@@ -90,7 +90,7 @@ async def test_a_creation_whose_answer_was_lost_is_read_back(scene):
 
 async def test_a_creation_that_never_arrived_is_not_sent_again_blindly(scene):
     """It is read back, found undone, and the next tick decides anew."""
-    await scene.look()
+    await scene.poll()
     losses = iter([Lost.REQUEST, Lost.NOTHING])
     scene.wire.losing = lambda: next(losses)
 
@@ -102,7 +102,7 @@ async def test_a_creation_that_never_arrived_is_not_sent_again_blindly(scene):
 
 async def test_a_store_that_is_silent_decides_nothing(scene):
     """Neither won nor lost."""
-    await scene.look()
+    await scene.poll()
     scene.wire.lose(Lost.REQUEST)
 
     with pytest.raises(StoreUnavailableError):
@@ -111,10 +111,10 @@ async def test_a_store_that_is_silent_decides_nothing(scene):
 
 async def test_an_attempt_that_came_through_late_is_recognised_and_put_right(scene):
     """It carries this manager's lease and an older worker's name."""
-    await scene.look()
+    await scene.poll()
     lease = (await scene.store.grant(5)).lease
     made = await scene.store.create(KEYS.leader, "my old worker", lease=lease)
-    await scene.look()
+    await scene.poll()
 
     assert scene.candidate.holds_leader_key(lease)
     assert await scene.candidate.claim("my worker", lease, TIMING) == made
@@ -124,7 +124,7 @@ async def test_an_attempt_that_came_through_late_is_recognised_and_put_right(sce
 
 async def test_a_lease_that_is_gone_wins_nothing(scene):
     """It is an error of its own, since the manager has to join again."""
-    await scene.look()
+    await scene.poll()
 
     with pytest.raises(LeaseExpiredError):
         await scene.candidate.campaign("me", LeaseId(99), TIMING)
@@ -133,7 +133,7 @@ async def test_a_lease_that_is_gone_wins_nothing(scene):
 async def test_a_named_successor_does_not_hesitate(scene):
     """The others leave it a head start."""
     await scene.store.commit([Put(KEYS.transfer, "a")])
-    await scene.look()
+    await scene.poll()
 
     assert scene.candidate.campaign_delay_s(TIMING) == 0
 
@@ -142,9 +142,9 @@ async def test_others_leave_a_named_successor_a_head_start_once(scene):
     """Counted from the moment they saw the leader key vanish."""
     await scene.somebody_leads()
     await scene.store.commit([Put(KEYS.transfer, "b")])
-    await scene.look()
+    await scene.poll()
     await scene.store.commit([Delete(KEYS.leader)])
-    await scene.look()
+    await scene.poll()
 
     assert scene.candidate.campaign_delay_s(TIMING) == pytest.approx(0.2)
     scene.clock.advance(0.15)
@@ -155,7 +155,7 @@ async def test_others_leave_a_named_successor_a_head_start_once(scene):
 
 async def test_a_transfer_not_yet_delivered_is_respected_all_the_same(scene):
     """The attempt fails in the store, and its answer tells of the transfer."""
-    await scene.look()
+    await scene.poll()
     await scene.store.commit([Put(KEYS.transfer, "b")])
 
     term, _ = await scene.campaign()
@@ -169,7 +169,7 @@ async def test_a_transfer_not_yet_delivered_is_respected_all_the_same(scene):
 
 async def test_a_version_not_yet_delivered_is_respected_all_the_same(scene):
     """The attempt fails in the store, and its answer tells which release has led."""
-    await scene.look()
+    await scene.poll()
     await scene.store.commit([Put(KEYS.version, "2.0")])
 
     term, _ = await scene.campaign()
@@ -229,17 +229,17 @@ def test_a_fresh_listing_replaces_what_was_known():
 async def test_nobody_tries_while_the_managers_are_set_down(scene):
     """Until that record is gone."""
     await scene.store.commit([Put(KEYS.down, "since then")])
-    await scene.look()
+    await scene.poll()
     assert scene.candidate.campaign_delay_s(TIMING) is None
 
     await scene.store.commit([Delete(KEYS.down)])
-    await scene.look()
+    await scene.poll()
     assert scene.candidate.campaign_delay_s(TIMING) is not None
 
 
 async def test_an_attempt_that_does_not_know_of_being_set_down_fails_and_learns(scene):
     """The record is judged in the transaction: a late attempt cannot slip past it."""
-    await scene.look()
+    await scene.poll()
     await scene.store.commit([Put(KEYS.down, "since then")])
 
     term, _ = await scene.campaign()

@@ -43,7 +43,7 @@ class Module(MgrModule):
         return self.remove(key)
 
     @CLIReadCommand("ledger get")
-    def look(self, key: str) -> HandleCommandResult:
+    def read_key(self, key: str) -> HandleCommandResult:
         """Read an entry."""
         found = self.get_store(f"entry/{key}")
         if found is None:
