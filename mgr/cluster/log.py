@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Final, Self
 
 from mgr.clock import utc_now
+from mgr.text import encodable
 
 CAPACITY: Final = 1000
 """Lines kept for later readers."""
@@ -97,7 +98,7 @@ class ClusterLog:
         """Add a line of the author ``name`` (``mgr.a``, ``client.admin``); return its entry."""
         self._sequence += 1
         # A line that UTF-8 cannot encode would end the streams of all readers.
-        message = message.encode(errors="backslashreplace").decode()
+        message = encodable(message)
         entry = Entry(self._sequence, self._now(), name, channel, priority, message)
         self._entries.append(entry)
         for reader in self._readers:

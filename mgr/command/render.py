@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from mgr.errors import InvalidArgumentError
+from mgr.text import encodable
 
 PLAIN: Final = "plain"
 FORMATS: Final = (PLAIN, "json", "json-pretty", "yaml", "xml", "xml-pretty")
@@ -92,7 +93,7 @@ def _simple(data: Any) -> Any:
 def _text(text: str) -> str:
     # Another program may have written invalid UTF-8 into the store; it is read as lone surrogates.
     # One such value must not fail the whole answer.
-    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+    return encodable(text)
 
 
 def _xml(name: str, value: Any, depth: int | None) -> Iterable[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from mgr.text import encodable
+
 
 class Severity(IntEnum):
     """How severe a check is; the worst unmuted check is the state of the cluster."""
@@ -76,4 +78,4 @@ class Check:
 
 def _storable(text: object) -> str:
     """Escape what cannot be encoded as UTF-8: a file name may contain lone surrogates."""
-    return str(text).encode(errors="backslashreplace").decode()
+    return encodable(str(text))

@@ -44,6 +44,7 @@ from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
 from mgr.module_api.module import MgrModule, MgrStandbyModule
+from mgr.text import encodable
 from mgr.worker_trace import StepKind
 
 ENTRY_POINTS: Final = "mgr.modules"
@@ -276,17 +277,13 @@ def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
     """Return what a manager publishes about its modules; texts are cut and made encodable."""
     return tuple(
         ModuleReport(
-            name=_encodable(found.name),
+            name=encodable(found.name),
             can_run=found.can_run,
-            error=_encodable(found.error[:ERROR_MAX]),
-            outdated=_encodable(found.outdated[:ERROR_MAX]),
+            error=encodable(found.error[:ERROR_MAX]),
+            outdated=encodable(found.outdated[:ERROR_MAX]),
         )
         for found in catalogue.values()
     )
-
-
-def _encodable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _reloaded_package(package: str) -> str:
@@ -356,7 +353,7 @@ def _module_folders(folder: Path, prefix: str) -> Iterator[ModuleLocation]:
         if not (place / FILE).is_file():
             continue
         if not is_allowed(place.name):
-            fields = {"folder": _encodable(str(place)), "allowed": ALLOWED_NAMES}
+            fields = {"folder": encodable(str(place)), "allowed": ALLOWED_NAMES}
             log.error("module folder ignored: its name is not allowed", extra=fields)
             continue
         package = prefix + place.name if prefix else package_of(place)
