@@ -140,7 +140,8 @@ class PostMortem:
             await self._store_module_death(entry)
         context = self._context
         prefix = context.keys.crashes_of(context.name)
-        await context.store.commit([Put(prefix + entry.id, entry.report)], timeout_s=REQUEST_S)
+        report = _report(entry.id, entry.record.at, entry.death, context)
+        await context.store.commit([Put(prefix + entry.id, report)], timeout_s=REQUEST_S)
         listed = (await context.store.list(prefix, timeout_s=REQUEST_S)).records
         old = sorted(record.key for record in listed)[:-CRASHES_MAX]
         if old:
@@ -182,17 +183,21 @@ class _Entry:
     """One death as it is stored: always under the same id, however often that is tried."""
 
     id: str
-    module: str
+    death: WorkerDeath
     record: ModuleDeath
-    report: str
+
+    @property
+    def module(self) -> str:
+        """The module that caused it; empty if none is known to."""
+        return self.death.suspect.module
 
     @classmethod
     def of(cls, death: WorkerDeath, context: GuardContext) -> _Entry:
         at = utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         name = f"{at}_{uuid.uuid4()}"
-        suspect = death.suspect
-        record = ModuleDeath(manager=context.name, how=death.how, during=suspect.during, at=at)
-        return cls(name, suspect.module, record, _report(name, at, death, context))
+        during = death.suspect.during
+        record = ModuleDeath(manager=context.name, how=death.how, during=during, at=at)
+        return cls(name, death, record)
 
     def death_operations(self, context: GuardContext) -> tuple[Operation, ...]:
         if not self.module:
