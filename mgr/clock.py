@@ -40,3 +40,12 @@ def wall_s() -> float:
 def timestamp() -> str:
     """Return wall time as ISO 8601 with microseconds, the format that Ceph prints."""
     return utc_now().isoformat(timespec="microseconds")
+
+
+def to_the_second(stamp: str) -> str:
+    """Shorten a timestamp to seconds, for people."""
+    try:
+        return datetime.fromisoformat(stamp).isoformat(timespec="seconds")
+    except ValueError:
+        # Empty (no manager has led yet), or in the form of a later version.
+        return stamp

@@ -192,10 +192,14 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
 
 
 class Resign(Message, frozen=True, kw_only=True, tag="resign"):
-    """An operator requested a hand-over, to ``successor`` if it is not empty."""
+    """A hand-over is requested, to ``successor`` if it is not empty.
+
+    ``asked_by`` names the client that requests it; empty if the manager itself does.
+    """
 
     reason: str
     successor: str = ""
+    asked_by: str = ""
 
 
 class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
+from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.config.enabled_modules import enabled_modules
 from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
@@ -143,7 +144,7 @@ class StandbyRole:
         """
         raise not_active_error(self._manager.view.leader(), self._manager.id)
 
-    async def fail(self, name: str, successor: str) -> NoReturn:  # noqa: ARG002 - whoever it were
+    async def fail(self, name: str, successor: str, caller: Caller = INTERNAL_CALLER) -> NoReturn:  # noqa: ARG002 - whoever it were
         """Refuse: a standby has no leadership to give up.
 
         Raises:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.active.documents.publisher import FLEET_STATUS, Publisher
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
@@ -24,6 +25,7 @@ from mgr.active.health.checks import ManagerChecks
 from mgr.active.health.log_lines import HealthLog
 from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
+from mgr.active.leadership_history import trim_history
 from mgr.active.modules.background_commands import BackgroundCommands
 from mgr.active.modules.context import ActiveContext
 from mgr.active.modules.crashes import CrashReporter
@@ -42,6 +44,7 @@ from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
 from mgr.active.write_proof import WriteProof
 from mgr.argument.tell import TELL, daemon_command_arguments, resolve_target
+from mgr.audit.author import author_of
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
@@ -144,6 +147,7 @@ class ActiveRole:
         self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
         self._tasks.create_task(self._crashes.run(), name="crashes")
         self._tasks.create_task(self._log_unled_commands(), name="log_unled_commands")
+        self._tasks.create_task(trim_history(manager, self._fenced), name="trim_history")
         self._modules.reconcile()
         self._update_command_owners()
         # Before the modules have raised their own checks, which replace the restored ones.
@@ -263,7 +267,7 @@ class ActiveRole:
         """Return every command, including those of disabled modules, and the list's etag."""
         return self._registry.all(), self._registry.etag
 
-    async def fail(self, name: str, successor: str) -> str:
+    async def fail(self, name: str, successor: str, caller: Caller = INTERNAL_CALLER) -> str:
         """Ask the guard for a hand-over to ``successor`` (empty: to any standby).
 
         Raises:
@@ -274,7 +278,9 @@ class ActiveRole:
         own = self._manager.id
         if name not in {"", own}:
             raise NotFoundError(f"manager {name!r} is not the active one: {own!r} is")
-        await self._resign(reason="mgr fail", successor=successor)
+        asked_by = author_of(caller)
+        reason = f"mgr fail by {asked_by}" if asked_by else "mgr fail"
+        await self._resign(reason=reason, successor=successor, asked_by=asked_by)
         return f"{own} gives up leadership" + (f" to {successor}" if successor else "")
 
     async def drain(self, budget_s: float) -> bool:
@@ -421,14 +427,14 @@ class ActiveRole:
             hold_s=manager.settings.hold_s,
         )
 
-    async def _resign(self, *, reason: str, successor: str = "") -> None:
+    async def _resign(self, *, reason: str, successor: str = "", asked_by: str = "") -> None:
         if successor:
             check_successor(successor, self._manager.view.presences(), own=self._manager.id)
-        self._term_context.resign(reason, successor)
+        self._term_context.resign(reason, successor, asked_by)
 
     def _resign_if_set_down(self, _changes: object = None) -> None:
         if self._manager.mirror.get(self._manager.keys.down) is not None:
-            self._term_context.resign("mgr set down", "")
+            self._term_context.resign("mgr set down", "", "")
 
     def _on_module_event(self, module: str, event: Event) -> None:
         if event is Event.SERVE_RAISED:

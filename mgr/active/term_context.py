@@ -20,7 +20,8 @@ class TermContext:
     Attributes:
         gate: Decides whether this worker may answer now.
         lease: The node lease, for keys that must end with this manager.
-        resign: Asks the guard for a hand-over: reason, and successor (empty: any standby).
+        resign: Asks the guard for a hand-over: reason, successor (empty: any standby), and who
+            requests it (empty: this manager).
         on_fenced: Called once, when the store refuses a write because the term is over.
         before_external: Returns once the kernel is set to end this worker at the deadline of its
             term; no module that acts outside the store may start earlier.
@@ -35,7 +36,7 @@ class TermContext:
     lease: int
     http_address: str
     gate: Gate
-    resign: Callable[[str, str], None]
+    resign: Callable[[str, str, str], None]
     on_fenced: Callable[[FencedError], None]
     before_external: Callable[[], Awaitable[None]] = _no_preparation
     effects_from_s: float = 0.0

@@ -97,6 +97,7 @@ def _status(found: Mapping[str, Status | str]) -> dict[str, Any]:
             "modules": [],
             "services": {},
         },
+        "last_change": None,
         "progress_events": {},
         "view_age_s": min(ages, default=None),
         "managers": [

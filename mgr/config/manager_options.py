@@ -27,6 +27,7 @@ DAEMONS_MAX: Final = "mgr_daemons_max"
 COUNTERS_MAX: Final = "mgr_daemon_counters_max"
 VALUES_MAX: Final = "mgr_fleet_values_max"
 BEACON_GRACE: Final = "mgr_service_beacon_grace"
+TERMS_MAX: Final = "mgr_history_max"
 
 _LOG_LEVEL: Final = re.compile(r"\d{1,2}(/\d{1,2})?", re.ASCII)
 
@@ -156,6 +157,15 @@ SETTABLE: Final = (
         "overrides the module's own declaration, from the module's next start on.",
         runtime=True,
         check=normalised_effects,
+    ),
+    OptionSpec(
+        name=TERMS_MAX,
+        type="uint",
+        default=1000,
+        min=2,
+        max=100_000,
+        desc="Terms kept in the history of leadership",
+        runtime=True,
     ),
     OptionSpec(
         name=ENTRY_LIMIT,

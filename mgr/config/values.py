@@ -141,6 +141,15 @@ class ConfigValues:
         text = self.effective(name) or spec.default_text
         return spec.parse(text) if text or spec.type == "str" else None
 
+    def number(self, name: str) -> float:
+        """Return one of the manager's own numeric options; its default if the text is invalid."""
+        try:
+            value = self.manager_option(name)
+        except ValueError:
+            # Stored with --force and unreadable, which health reports.
+            value = self.schemas.manager_options[name].default
+        return float(value or 0)
+
     def manager_option_of(self, who: str, name: str) -> Value | None:
         """Return the value of ``manager_option`` that takes effect for ``who``, such as ``mgr.b``.
 

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from mgr.clock import timestamp
 from mgr.election.heartbeat import safe_takeover_s
-from mgr.election.records import Leader, TermRecord, decode, encode
+from mgr.election.records import Ending, Leader, TermRecord, decode, encode
 from mgr.election.timing import UNKNOWN_WINDOW_S
 from mgr.store.api import (
     ABSENT,
@@ -176,6 +177,7 @@ class Deposition:
             # The process may still run: it was only waited for, not seen dead.
             quiesced=False,
             window_s=_left_s(before, silence),
+            ending=Ending(at=timestamp(), by=self._name, silent_s=round(silence.silent_s(), 3)),
         )
         grant = await self._store.grant(RATE_LIMIT_S, timeout_s=timeout_s)
         outcome = await self._store.commit(

@@ -8,13 +8,13 @@ not.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final
 
 import msgspec
 
-from mgr.election.records import Leader, Reason, TermRecord, decode, encode
+from mgr.election.records import Ending, Leader, Reason, TermRecord, decode, encode
 from mgr.election.timing import UNKNOWN_WINDOW_S
 from mgr.errors import OutcomeUnknownError, StoreUnavailableError
 from mgr.store.api import (
@@ -76,11 +76,17 @@ class LeaderKey:
         """Tokens of unanswered heartbeats that did not compare the previous heartbeat: they may
         be executed at any time."""
 
-    async def open_term_record(self, window_s: float, *, timeout_s: float) -> float | None:
+    async def open_term_record(
+        self,
+        window_s: float,
+        *,
+        timeout_s: float,
+        along: Callable[[TermRecord | None], Sequence[Operation]] = lambda _: (),
+    ) -> float | None:
         """Open the record of this term: it may act for ``window_s`` after its key is gone.
 
         The same transaction writes this manager's mgrd version, since the data in etcd is from now
-        on what this version writes.
+        on what this version writes, and what ``along`` returns for the record of the term before.
 
         Returns how long, counted from the acquisition of the leader key, earlier terms may still
         act, in seconds: 0 if they are certainly over; None if leadership is lost. To be called
@@ -105,7 +111,11 @@ class LeaderKey:
             # An earlier attempt was executed and its answer was lost.
             return self._earlier_terms_s
         outcome = await self._store.commit(
-            [self._open_record(window_s), Put(self._keys.version, self._version)],
+            [
+                self._open_record(window_s),
+                Put(self._keys.version, self._version),
+                *along(self.predecessor),
+            ],
             # A delayed attempt must not overwrite a later ``write_heartbeat_timeout``.
             when=[self._fence, as_seen(self._keys.term_record, record)],
             otherwise_get=[self._keys.leader],
@@ -257,14 +267,15 @@ class LeaderKey:
         left_s: float | None,
         timeout_s: float,
         why: str = "",
+        ending: Ending | None = None,
         along: Sequence[Operation] = (),
     ) -> bool:
         """Delete the leader key and write how the term ended, in one transaction.
 
         To be called when nothing of *this* term acts any more. ``left_s`` is how long earlier
         terms may still act, in seconds; None, for a term that never opened its record, leaves
-        their record unchanged. ``why`` is a text for operators; ``along`` is done in the
-        same transaction.
+        their record unchanged. ``why`` and ``ending`` are for operators; ``along`` is done in
+        the same transaction.
 
         Returns False if the key was not held any more: lost, or released by an earlier attempt
         whose answer was lost. Both results are final.
@@ -282,6 +293,7 @@ class LeaderKey:
                 quiesced=left_s <= 0,
                 window_s=max(left_s, 0.0),
                 why=why,
+                ending=ending,
             )
             operations.append(Put(self._keys.term_record, encode(ended)))
         outcome = await self._store.commit(operations, when=[self._fence], timeout_s=timeout_s)

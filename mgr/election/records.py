@@ -96,6 +96,25 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     host_metadata: dict[str, str] = {}
 
 
+class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known about the end of a term, for people: no decision depends on it.
+
+    Attributes:
+        at: When the leader key was released, wall time in ISO 8601.
+        by: The manager that ended the term; empty: the one that led.
+        asked_by: The client or signal that requested it; empty if nobody did, or it is unknown.
+        cause: What the worker died of: a signal, an exit status, the module that caused it.
+        silent_s: For how long the leader had been silent when the term was ended.
+
+    """
+
+    at: str = ""
+    by: str = ""
+    asked_by: str = ""
+    cause: str = ""
+    silent_s: float = 0.0
+
+
 class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The value of ``term_record``: the state of the newest term, and how it ended.
 
@@ -110,6 +129,7 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
             quiesced.
         why: Who requested a hand-over, for people; empty if nobody did. With the reason
             ``reaped``: the hand-over that was requested, and why the worker was ended.
+        ending: Further details, for people; None while the term lasts.
 
     """
 
@@ -119,6 +139,7 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
     quiesced: bool
     window_s: float
     why: str = ""
+    ending: Ending | None = None
 
     @property
     def planned(self) -> bool:
@@ -128,9 +149,10 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> str:
         """Describe how the term ended, in one line for operators."""
         why = f": {self.why}" if self.why else ""
+        cause = f" ({self.ending.cause})" if self.ending is not None and self.ending.cause else ""
         # Somebody asked for it: the death of the worker was how it was done.
         asked = self.reason == "reaped" and self.why
-        return f"mgr.{self.name} {_ENDINGS['resigned' if asked else self.reason]}{why}"
+        return f"mgr.{self.name} {_ENDINGS['resigned' if asked else self.reason]}{cause}{why}"
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -11,8 +11,9 @@ from typing import Final
 from mgr.clock import Clock, timestamp
 from mgr.election.eligibility import Eligibility
 from mgr.election.heartbeat import safe_takeover_s
+from mgr.election.history import LeadershipChange
 from mgr.election.machine import Action, Event
-from mgr.election.records import Presence, Reason, decode
+from mgr.election.records import Ending, Presence, Reason, TermRecord, decode
 from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, NameTakenError, StoreError
 from mgr.failpoint import Point, reach
@@ -145,7 +146,7 @@ class ActionRunner:
             try:
                 window_s = self._window_s(leadership)
                 predecessor_wait_s = await leadership.key.open_term_record(
-                    window_s, timeout_s=self._request_s
+                    window_s, timeout_s=self._request_s, along=self._history_of(leadership)
                 )
                 break
             except StoreError as error:
@@ -203,7 +204,7 @@ class ActionRunner:
         if not await self._sweep_worker():
             return None
         leadership, reason = self._leadership(), self._reason()
-        why = self._why(reason)
+        why, ending = self._why(reason), self._ending(reason)
         retries = _StoreRetries("releasing leadership", self.context.clock, self.state.trouble)
         give_up_s = self.context.clock.now() + STOP_RELEASE_TIMEOUT_S
         reach(Point.RELEASE)
@@ -220,6 +221,7 @@ class ActionRunner:
                     left_s=left_s,
                     timeout_s=self._request_s,
                     why=why,
+                    ending=ending,
                     along=() if self.supervisor.worker is not None else self.along(),
                 )
             except StoreError as error:
@@ -285,6 +287,36 @@ class ActionRunner:
         if self.state.overdue:
             return f"{asked}; a module did not stop in time, so the worker was killed"
         return f"{asked}; the worker ended before its modules had stopped"
+
+    def _ending(self, reason: Reason) -> Ending:
+        """What the history of leadership tells of the end of this term, beside the reason."""
+        supervisor, handed_over = self.supervisor, reason == "resigned"
+        return Ending(
+            at=timestamp(),
+            asked_by=self.state.requests.asked_by if handed_over or reason == "reaped" else "",
+            cause="" if handed_over else supervisor.ended,
+            silent_s=self.context.settings.watchdog_s if reason == "watchdog" else 0.0,
+        )
+
+    def _history_of(
+        self, leadership: Leadership
+    ) -> Callable[[TermRecord | None], Sequence[Operation]]:
+        """Return the write that adds this term to the history, given the record before it."""
+        me, keys = self.context.me, self.context.keys
+
+        def operations(before: TermRecord | None) -> Sequence[Operation]:
+            change = LeadershipChange(
+                term=leadership.term,
+                name=self.context.name,
+                host=me.host,
+                version=me.version,
+                since=leadership.since,
+                gap_s=None if leadership.gap_s is None else round(leadership.gap_s, 6),
+                before=before,
+            )
+            return [change.operation(keys)]
+
+        return operations
 
     def _leadership(self) -> Leadership:
         if self.state.last_leadership is None:

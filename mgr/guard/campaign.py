@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Callable
 from typing import Final
@@ -144,9 +145,11 @@ class Campaign:
         sent_s = self._context.clock.now()
         deadline_s = session.deadline_s if heartbeat is None else heartbeat.deadline_s(sent_s)
         attempt = candidate.claim if late else candidate.campaign
+        value = self._value()
+        gone_s = candidate.leader.changed_s if candidate.leader.record is None else None
         # Read before the attempt: when it is answered, the feed may have delivered this very key.
         newest_before = self._eligibility.identity.newest_term
-        term = await attempt(self._value(), lease, timing)
+        term = await attempt(value, lease, timing)
         if term is None or not await self._is_newest_term(term, newest_before, late=late):
             return RETRY_S
         context = self._context
@@ -156,7 +159,12 @@ class Campaign:
         acquired_s = self._context.clock.now()
         reach(Point.WON)
         self._state.last_leadership = Leadership(
-            leader_key, deadline_s, acquired_s=acquired_s, heartbeat=heartbeat
+            leader_key,
+            deadline_s,
+            acquired_s=acquired_s,
+            heartbeat=heartbeat,
+            since=msgspec.json.decode(value, type=Leader).since,
+            gap_s=None if gone_s is None or not math.isfinite(gone_s) else acquired_s - gone_s,
         )
         self._on_event(Event.WON)
         return POLL_EVERY_S

@@ -210,12 +210,16 @@ class Guard:
         if error := self._bug or self._state.failure:
             raise error
 
-    def stop(self) -> None:
-        """Stop, after a hand-over if this manager leads. A second call stops at once."""
+    def stop(self, signal: str = "") -> None:
+        """Stop, after a hand-over if this manager leads. A second call stops at once.
+
+        ``signal`` is the name of the signal that requests it, if one does.
+        """
         requests = self._state.requests
         requests.stop_now = requests.stopping
         requests.stopping = True
         requests.reason = "the manager stops"
+        requests.asked_by = signal
         self._notifier.notify("STOPPING=1")
         self._on_event_in_callback(self._stop_event())
 
@@ -275,7 +279,7 @@ class Guard:
         if phase is Phase.STARTING:
             self._state.requests.successor = ""
             if not self._state.requests.stopping:
-                self._state.requests.reason = ""
+                self._state.requests.reason = self._state.requests.asked_by = ""
             self._state.unable = self._state.overdue = False
             self._renewals.wake.set()
             self._leader_heartbeat.wake.set()
@@ -386,13 +390,13 @@ class Guard:
                 return Event.DRAINED if quiesced else Event.OVERDUE
             case Fenced(term=of) if of == term:
                 return Event.LOST
-            case Resign(reason=reason, successor=successor):
+            case Resign(reason=reason, successor=successor, asked_by=asked_by):
                 log.info(
                     "leadership hand-over requested",
-                    extra={"reason": reason, "successor": successor},
+                    extra={"reason": reason, "successor": successor, "asked_by": asked_by},
                 )
                 requests.successor = successor
-                requests.reason = reason
+                requests.reason, requests.asked_by = reason, asked_by
                 return Event.RESIGN
             case _:
                 return None

@@ -97,7 +97,7 @@ async def _serve(
 def _handle_signals(guard: Guard) -> None:
     loop = asyncio.get_running_loop()
     for number in STOP:
-        loop.add_signal_handler(number, guard.stop)
+        loop.add_signal_handler(number, guard.stop, number.name)
     for number in WITHOUT_MEANING:
         loop.add_signal_handler(number, _on_signal_without_meaning, number)
 

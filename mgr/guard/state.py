@@ -54,6 +54,8 @@ class Leadership:
         deadline_s: Until when the worker may act, as far as the term is confirmed.
         acquired_s: When the leader key was acquired; the predecessor's key was gone before.
         heartbeat: Its heartbeat; None if the lease alone confirms the term.
+        since: When it was acquired, wall time in ISO 8601, for people.
+        gap_s: How long there was no leader key before, as this manager saw it; None if unknown.
         effects_from_s: Until when earlier terms may act outside the store. None while the term
             record is not open: then the worker is not promoted either.
 
@@ -63,6 +65,8 @@ class Leadership:
     deadline_s: float
     acquired_s: float
     heartbeat: AdaptiveHeartbeat | None
+    since: str = ""
+    gap_s: float | None = None
     effects_from_s: float | None = None
     shared: bool = False
     """Another process acts in this very term: its term record must not say that it is over."""
@@ -81,6 +85,8 @@ class OperatorRequests:
     """The manager that should lead next; empty: any."""
     reason: str = ""
     """Why a hand-over or stop was requested, for the log and the term record."""
+    asked_by: str = ""
+    """The client or signal that requested it; empty if the manager itself did."""
     stopping: bool = False
     stop_now: bool = False
 

@@ -154,6 +154,8 @@ class WorkerSupervisor:
         """The worker's message ``Ready``, with its modules kept up to date; None before."""
         self.was_ready = False
         """Some worker was ready since this manager started."""
+        self.ended = ""
+        """How the last worker ended, with the module that caused it, if one did."""
         self.killed_by_watchdog = False
         """The last worker was killed by the watchdog."""
         self.killed_by_timer = False
@@ -243,6 +245,7 @@ class WorkerSupervisor:
     def on_exit(self, how: str) -> None:
         """See ``WorkerListener``."""
         worker, self.worker, self.ready = self.worker, None, None
+        self.ended = how
         self.acts_outside = False
         self.killed_by_timer = how == DEADLINE
         # It ended because the store did not answer: not a crash of the worker.
@@ -252,6 +255,8 @@ class WorkerSupervisor:
         if not self._stop_requested:
             self._backoff.record_crash(self._clock.now() - self._started_s)
         found = self._examine_end(worker, how)
+        if "suspect" in found:
+            self.ended = f"{how}, module '{found['suspect']}' {found.get('during', '')}".rstrip()
         level = logging.INFO if self._stop_requested else logging.ERROR
         if self.killed_by_timer:
             level = logging.WARNING

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
@@ -55,8 +56,10 @@ class Role(Protocol):
         """
         ...
 
-    async def fail(self, name: str, successor: str) -> str:
+    async def fail(self, name: str, successor: str, caller: Caller = INTERNAL_CALLER) -> str:
         """Give up leadership, to ``successor`` if it is not empty; return a text for the operator.
+
+        ``caller`` requests it.
 
         Raises:
             NotActiveError: This manager is a standby, and ``name`` is empty or another manager.

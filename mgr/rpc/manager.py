@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from mgr.access.table import Caller
 from mgr.cluster.log import CAPACITY, Entry, Filter, LinesDropped, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.host.cluster_view import ClusterView, LeaderView, not_active_error
@@ -40,7 +41,7 @@ class ServerIdentity:
 class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
     """See ``proto/mgr/rpc/v1/manager.proto``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it answers from, each by name
         self,
         identity: ServerIdentity,
         *,
@@ -49,12 +50,14 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
         streams: Streams,
         note_of: Callable[[], str],
         term_of: Callable[[], int],
+        caller_of: Callable[[Context], Caller],
     ) -> None:
         """Answer as ``identity``.
 
         ``note_of`` returns the reason for the manager's state, ``term_of`` the term in which it
-        leads, if it does.
+        leads, if it does, ``caller_of`` the client that makes a call.
         """
+        self._caller_of = caller_of
         self._identity = identity
         self._role_of = role_of
         self._view = view
@@ -98,10 +101,11 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
                     )
 
     async def Fail(
-        self, request: manager_pb2.FailRequest, _context: Context
+        self, request: manager_pb2.FailRequest, context: Context
     ) -> manager_pb2.FailResponse:
         """Give up leadership."""
-        message = await self._role_of().fail(request.name, request.successor)
+        caller = self._caller_of(context)
+        message = await self._role_of().fail(request.name, request.successor, caller)
         return manager_pb2.FailResponse(message=message)
 
     async def FollowLog(  # type: ignore[override]

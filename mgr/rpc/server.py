@@ -115,6 +115,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
             streams=streams,
             note_of=note_of,
             term_of=lambda: gate.term,
+            caller_of=authorizer.caller_of,
         ),
         server,
     )

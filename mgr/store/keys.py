@@ -54,6 +54,15 @@ class Keys:
         return f"{self.root}term_record"
 
     @property
+    def leadership(self) -> str:
+        """Prefix of the history of leadership."""
+        return f"{self.root}leadership/"
+
+    def leadership_of(self, term: int) -> str:
+        """Who leads in one term and how the term before ended. Key order is the order of terms."""
+        return f"{self.leadership}{term:019d}"
+
+    @property
     def heartbeat(self) -> str:
         """The leader heartbeat: a growing number that the active's guard writes. No lease."""
         return f"{self.root}heartbeat"

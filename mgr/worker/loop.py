@@ -204,7 +204,7 @@ class Worker:
             lease=0,
             http_address=http_address,
             gate=self._gate,
-            resign=lambda _why, _to: None,
+            resign=lambda _why, _to, _by: None,
             on_fenced=lambda _error: None,
         )
         ActiveRole(self._manager, nobody, self._tasks)
@@ -270,7 +270,9 @@ class Worker:
             lease=message.lease,
             http_address=self._servers.http.address,
             gate=self._gate,
-            resign=lambda why, to: self._guard_link.send(Resign(reason=why, successor=to)),
+            resign=lambda why, to, by: self._guard_link.send(
+                Resign(reason=why, successor=to, asked_by=by)
+            ),
             on_fenced=self._on_fenced,
             before_external=self._before_external,
             effects_from_s=message.effects_from_s,

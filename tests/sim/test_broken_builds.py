@@ -64,8 +64,8 @@ def without_the_second_gate(monkeypatch):
     """A winner acts outside at once, whatever its predecessor may still do."""
     open_term_record = LeaderKey.open_term_record
 
-    async def hasty(leader_key, window_s, *, timeout_s):
-        signed = await open_term_record(leader_key, window_s, timeout_s=timeout_s)
+    async def hasty(leader_key, window_s, **options):
+        signed = await open_term_record(leader_key, window_s, **options)
         return None if signed is None else 0.0
 
     monkeypatch.setattr(LeaderKey, "open_term_record", hasty)

@@ -155,7 +155,7 @@ class BuiltinCommands:
             "available_modules": [{"name": name, "can_run": True} for name in MODULES],
         }
 
-    async def resign(self, *, reason, successor=""):
+    async def resign(self, *, reason, successor="", asked_by=""):
         if successor == "nobody":
             raise NotFoundError("manager 'nobody' is no warm standby")
         self.resigned.append((reason, successor))

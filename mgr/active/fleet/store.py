@@ -240,10 +240,4 @@ class FleetStore:
         )
 
     def _number(self, option: str) -> float:
-        config = self._manager.config
-        try:
-            value = config.manager_option(option)
-        except ValueError:
-            # Stored with --force and unreadable, which health reports: use the default.
-            value = config.schemas.manager_options[option].default
-        return float(value or 0)  # never empty: each has a default
+        return self._manager.config.number(option)

@@ -95,8 +95,10 @@ class ModuleCatalogue(Protocol):
 class Resign(Protocol):
     """Gives up leadership."""
 
-    async def __call__(self, *, reason: str, successor: str = "") -> None:
+    async def __call__(self, *, reason: str, successor: str = "", asked_by: str = "") -> None:
         """Ask the guard to hand over, to ``successor`` if named. Returns before this has begun.
+
+        ``asked_by`` names the client that requests it.
 
         Raises:
             NotFoundError: ``successor`` is no warm standby.

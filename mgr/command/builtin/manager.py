@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
 
-from mgr.clock import timestamp
+from mgr.audit.author import author_of
+from mgr.clock import timestamp, to_the_second
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
+from mgr.command.render import table
+from mgr.election.history import Term, terms
 from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.module_api.ceph.release import RELEASE, version_line
+
+TERMS_DEFAULT: Final = 20
+"""Terms that ``mgr history`` shows if no number is given."""
+HISTORY: Final = ("TERM", "MANAGER", "HOST", "FROM", "LASTED", "NOBODY LED BEFORE", "HOW IT ENDED")
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
@@ -55,6 +63,12 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             "r",
             noun.count,
         ),
+        builtin(
+            "mgr history name=num,type=CephInt,range=1,req=false",
+            "list who led in which term, why it ended and for how long nobody led, newest first",
+            "r",
+            noun.history,
+        ),
         builtin("version", "show the version of the active manager", "r", noun.version),
     ]
 
@@ -93,9 +107,9 @@ class _Manager:
         if who not in {"", found["active_name"], str(found["active_gid"])}:
             return Reply(note=f"Daemon not found '{who}', already failed?")
         successor = str(call.get("successor", "")).removeprefix("mgr.")
-        who_asked = call.caller.name or call.caller.address
-        reason = f"mgr fail by {who_asked}" if who_asked else "mgr fail"
-        await self._context.resign(reason=reason, successor=successor)
+        asked_by = author_of(call.caller)
+        reason = f"mgr fail by {asked_by}" if asked_by else "mgr fail"
+        await self._context.resign(reason=reason, successor=successor, asked_by=asked_by)
         to = f" to mgr.{successor}" if successor else ""
         return Reply(note=f"mgr.{found['active_name']} gives up leadership{to}")
 
@@ -124,6 +138,11 @@ class _Manager:
         if name not in found:
             raise NotFoundError(f"mgr.{name} does not exist")
         return Reply(found[name])
+
+    async def history(self, call: Call) -> Reply:
+        records = self._context.mirror.list(self._context.keys.leadership)
+        found = terms(records, call.get("num", TERMS_DEFAULT))
+        return Reply([term.document() for term in found], plain=_history_table(found))
 
     async def versions(self, _call: Call) -> Reply:
         return Reply(Counter(each["version"] for each in self._metadata().values()))
@@ -160,3 +179,30 @@ def _metadata_of(presence: Presence) -> dict[str, Any]:
         "warm": presence.warm,
         "started_at": presence.started_at,
     }
+
+
+def _history_table(found: Sequence[Term]) -> str:
+    rows = []
+    for term in found:
+        document = term.document()
+        rows.append(
+            (
+                str(term.term),
+                f"mgr.{term.name}",
+                term.host,
+                to_the_second(term.since),
+                _span(document["lasted_s"]),
+                _span(term.unled_s),
+                f"{term.summary} ({term.reason})",
+            )
+        )
+    return table(HISTORY, rows)
+
+
+def _span(seconds: float | None) -> str:
+    """Return a length of time for people; ``-`` if it is unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.3f} s"
+    return str(timedelta(seconds=round(seconds)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
+from mgr.clock import to_the_second
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.builtin.health import detail_lines
+from mgr.election.history import last_change
 from mgr.election.records import Presence, decode
 
 
@@ -39,6 +41,7 @@ class _Status:
                 "modules": found["modules"],
                 "services": found["services"],
             },
+            "last_change": self._last_change(),
             "progress_events": self._context.progress.as_document(),
             # Age of the data from which reads are answered: it grows while etcd is unreachable.
             "view_age_s": round(age_s, 3),
@@ -46,6 +49,23 @@ class _Status:
             "managers": self._managers(found["active_name"], round(age_s, 3)),
         }
         return Reply(data, plain=self._text(data))
+
+    def _last_change(self) -> dict[str, Any] | None:
+        """Return when and why leadership changed last; None if no earlier term was recorded."""
+        context = self._context
+        found = last_change(context.mirror.list(context.keys.leadership))
+        if found is None:
+            return None
+        present, before = found
+        return {
+            "at": present.since,
+            "to": present.name,
+            "from": before.name,
+            "reason": before.reason,
+            "summary": before.summary,
+            "asked_by": before.asked_by,
+            "unled_s": present.unled_s,
+        }
 
     def _managers(self, active: str, age_s: float) -> list[dict[str, Any]]:
         records = self._context.mirror.list(self._context.keys.managers).values()
@@ -67,7 +87,7 @@ class _Status:
         standbys = ", ".join(mgrmap["standbys"])
         waiting = f"standbys: {standbys}" if standbys else "no standbys"
         health = detail_lines(self._context.board)
-        term = f"term {mgrmap['term']}, since {_to_the_second(mgrmap['active_change'])}"
+        term = f"term {mgrmap['term']}, since {to_the_second(mgrmap['active_change'])}"
         lines = [
             "  cluster:",
             f"    id:     {data['cluster']}",
@@ -77,6 +97,8 @@ class _Status:
             "  services:",
             f"    mgr: {mgrmap['active_name']}({state}, {term}), {waiting}",
         ]
+        if data["last_change"]:
+            lines.append(f"    last change: {_change_text(data['last_change'])}")
         if mgrmap["modules"]:
             lines += ["", "  modules:", f"    {', '.join(mgrmap['modules'])}"]
         if mgrmap["services"]:
@@ -91,10 +113,7 @@ class _Status:
         return "\n".join(lines)
 
 
-def _to_the_second(stamp: str) -> str:
-    """Shorten a timestamp to seconds, for people."""
-    try:
-        return datetime.fromisoformat(stamp).isoformat(timespec="seconds")
-    except ValueError:
-        # Empty (no manager has led yet), or in the form of a later version.
-        return stamp
+def _change_text(change: Mapping[str, Any]) -> str:
+    unled_s = change["unled_s"]
+    unled = "" if unled_s is None else f"; nobody led for {unled_s:.3f} s"
+    return f"{change['summary']}{unled}"

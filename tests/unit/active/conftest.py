@@ -127,7 +127,7 @@ class Cluster:
             lease=self.lease,
             http_address="10.0.0.1:7480",
             gate=self.gate,
-            resign=lambda why, to: self.resigned.append((why, to)),
+            resign=lambda why, to, _by: self.resigned.append((why, to)),
             on_fenced=self.fenced.append,
             effects_from_s=CLOCK.now() + effects_delay_s,
         )

@@ -29,7 +29,7 @@ async def test_a_role_that_is_made_and_not_started_leaves_no_trace(active):
             lease=0,
             http_address="10.0.0.1:7480",
             gate=cluster.gate,
-            resign=lambda why, to: cluster.resigned.append((why, to)),
+            resign=lambda why, to, _by: cluster.resigned.append((why, to)),
             on_fenced=cluster.fenced.append,
         )
         followers, threads = cluster.mirror._subscribers[:], threading.active_count()

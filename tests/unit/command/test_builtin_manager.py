@@ -16,6 +16,8 @@ from mgr.command.builtin.catalogue import NOUNS
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import FORMATS
 from mgr.config.enabled_modules import Switch
+from mgr.election.history import LeadershipChange
+from mgr.election.records import Ending, TermRecord
 from mgr.health.check import Check, Severity
 from tests.support.builtin_commands import builtin_commands
 
@@ -289,6 +291,64 @@ async def test_status_is_the_cluster_on_one_screen():
     assert "hello: http://a/hello" in plain
     assert data["mgrmap"]["standbys"] == ["b"]
     assert data["view_age_s"] == 0
+
+
+async def test_history_and_status_tell_why_leadership_changed():
+    """Newest first; the end of a term stands in the record of the next one."""
+    async with builtin_commands() as at:
+        ended = TermRecord(
+            term=2,
+            name="b",
+            reason="resigned",
+            quiesced=True,
+            window_s=0,
+            why="mgr fail by client.ops",
+            ending=Ending(at="2026-01-01T10:00:00+00:00", asked_by="client.ops"),
+        )
+        first = LeadershipChange(
+            term=2, name="b", host="h2", version="1", since="2026-01-01T09:00:00+00:00"
+        )
+        second = LeadershipChange(
+            term=9,
+            name="a",
+            host="h1",
+            version="1",
+            since="2026-01-01T10:00:01+00:00",
+            gap_s=0.25,
+            before=ended,
+        )
+        await at.leading_term.fenced.commit(
+            [each.operation(at.leading_term.keys) for each in (first, second)]
+        )
+        present, before = await at.json("mgr", "history")
+        [only] = await at.json("mgr", "history", "1")
+        plain = (await at.run("mgr", "history")).stdout
+        status = await at.json("status")
+        shown = (await at.run("status")).stdout
+
+    assert only == present
+    assert (present["term"], present["reason"], present["to"]) == (9, "leading", None)
+    assert present["unled_before_s"] == 0.25
+    assert before == {
+        "term": 2,
+        "name": "b",
+        "host": "h2",
+        "version": "1",
+        "from": "2026-01-01T09:00:00+00:00",
+        "to": "2026-01-01T10:00:00+00:00",
+        "lasted_s": 3600.0,
+        "reason": "resigned",
+        "why": "mgr fail by client.ops",
+        "cause": "",
+        "asked_by": "client.ops",
+        "ended_by": "b",
+        "summary": "mgr.b handed over leadership: mgr fail by client.ops",
+        "unled_before_s": None,
+    }
+    assert "1:00:00" in plain
+    assert status["last_change"]["asked_by"] == "client.ops"
+    change = "mgr.b handed over leadership: mgr fail by client.ops; nobody led for 0.250 s"
+    assert f"last change: {change}" in shown
 
 
 async def test_status_shows_what_is_under_way():
