@@ -1,8 +1,19 @@
-"""Makes text of foreign code fit to be sent: handlers may return and raise anything."""
+"""Makes text of foreign code and of clients fit to be sent, logged and shown."""
 
 from __future__ import annotations
 
+import re
 import traceback
+from typing import Final
+
+_CONTROL: Final = (
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
+)
+"""Characters that command a terminal, change the direction of text or cannot be seen; without the
+tab and the line feed. The joiners U+200C and U+200D are not among them: scripts need them."""
+_IN_TEXT: Final = re.compile(f"[{_CONTROL}]")
+_IN_LINE: Final = re.compile(rf"[\t\n{_CONTROL}]")
 
 
 def encodable(text: str) -> str:
@@ -12,9 +23,31 @@ def encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def one_line(text: str) -> str:
+    r"""Return ``text`` with every control character escaped, line ends included: ``\x1b``, ``\n``.
+
+    What a client sent can then neither command a terminal nor pretend to be another line.
+    """
+    return text if text.isascii() and text.isprintable() else _IN_LINE.sub(_escape, text)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters escaped, except tabs and line feeds."""
+    return text if text.isascii() and text.isprintable() else _IN_TEXT.sub(_escape, text)
+
+
+def shortened(text: str, chars_max: int) -> str:
+    """Return ``text`` as one line of about ``chars_max`` characters at most, for an error text."""
+    return one_line(text if len(text) <= chars_max else f"{text[:chars_max]}…")
+
+
 def traceback_of(error: BaseException) -> str:
     """Return the traceback of ``error`` as text; never raises, though ``error``'s code may."""
     try:
         return "".join(traceback.format_exception(error))
     except Exception as second:  # noqa: BLE001 - an exception may not even be printable
         return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()

@@ -54,14 +54,15 @@ class AccessRequest:
         command: The prefix of a command, or a name such as ``JOIN`` for what is no command.
         perm: Letters out of ``r``, ``w``, ``x``; all of them are needed.
         module: The module that answers the command; empty for a built-in command.
-        arguments: The command's arguments by name; ``with`` conditions compare them.
+        arguments: The command's arguments by name; ``with`` conditions compare them. None if they
+            are not parsed yet: conditions on them then count as fulfilled.
 
     """
 
     command: str
     perm: str
     module: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] | None = field(default_factory=dict)
 
     @property
     def service(self) -> str:
@@ -140,7 +141,9 @@ class Caps:
         return False
 
 
-def _fits(constraint: Constraint, arguments: Mapping[str, Any]) -> bool:
+def _fits(constraint: Constraint, arguments: Mapping[str, Any] | None) -> bool:
+    if arguments is None:
+        return True
     value = arguments.get(constraint.name)
     return value is not None and constraint.fits(str(value))
 

@@ -7,8 +7,8 @@ typed values by name. An invalid word or value raises an ``ArgumentError`` that 
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from mgr.argument.types import (
     CephChoices,
     CephString,
 )
+from mgr.likeness import CHARS_MAX, SIMILAR_MIN, Typed, most_similar
 
 CLOSEST_MAX: Final = 10
 ENVELOPE: Final = frozenset(
@@ -30,8 +31,12 @@ ENVELOPE: Final = frozenset(
 )
 """Arguments that a client may send with any command, whether the command declares them or not."""
 
+VALUES_MAX: Final = 4096
+"""Limit of the values of one repeated argument."""
+COMPARED_WORDS_MAX: Final = 8
+"""Words of what was typed that are compared with commands."""
+
 _KEYWORD: Final = re.compile(r"--([A-Za-z0-9_-]+)(?:=(.*))?", re.DOTALL)
-_SIMILAR_MIN: Final = 0.6
 
 
 def match(
@@ -65,26 +70,28 @@ def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signa
     """Return at most ``CLOSEST_MAX`` commands that are similar to unknown ``words``, best first.
 
     These are the commands that share most leading words, where the last word may be incomplete; if
-    none shares any, those with a similar spelling.
+    none shares any, those with a similar spelling. Only the beginning of ``words`` is compared, so
+    that the time does not depend on what was typed.
     """
     every = list(signatures)
-    typed = " ".join(word for word in words if not word.startswith("--"))
+    words = [word[:CHARS_MAX] for word in words[:COMPARED_WORDS_MAX]]
+    typed = Typed(" ".join(word for word in words if not word.startswith("--")))
     scores = {id(each): _score(words, each, partial=True) for each in every}
     best = max(scores.values(), default=0)
     if best > 0:
         every = [each for each in every if scores[id(each)] == best]
     ranked = sorted(
-        ((_likeness(typed, each.prefix), each) for each in every),
+        ((typed.likeness(each.prefix), each) for each in every),
         key=lambda pair: (-pair[0], pair[1].prefix),
     )
-    return [each for likeness, each in ranked if best > 0 or likeness >= _SIMILAR_MIN][:CLOSEST_MAX]
+    return [each for likeness, each in ranked if best > 0 or likeness >= SIMILAR_MIN][:CLOSEST_MAX]
 
 
 class _WordParser:
     """Assigns the words of one command line to arguments of a request."""
 
     def __init__(self, words: Sequence[str], signature: Signature, request: dict[str, Any]) -> None:
-        self._remaining = list(words)
+        self._remaining = deque(words)
         self._signature = signature
         self._request = request
         self._by_words: set[str] = set()
@@ -118,7 +125,7 @@ class _WordParser:
                 self._rejections.append(error)
                 return
             self._rejections.clear()
-            del self._remaining[0]
+            self._remaining.popleft()
             self._store(argument, values)
             seen += 1
 
@@ -133,8 +140,9 @@ class _WordParser:
         elif value is None:
             if len(self._remaining) == 1:
                 raise ArgumentMissing(f"{self._remaining[0]} needs a value: {argument.usage()}")
-            value = self._remaining.pop(1)
-        del self._remaining[0]
+            self._remaining.popleft()
+            value = self._remaining[0]
+        self._remaining.popleft()
         self._store(argument, _parse_word(argument, value, bare=False))
         return True
 
@@ -152,10 +160,8 @@ class _WordParser:
             # Report why each optional argument before it did not accept the word, in order.
             return type(self._rejections[0])("; ".join(map(str, self._rejections)))
         known = [f"--{each.name.replace('_', '-')}" for each in self._signature.arguments]
-        near = (
-            difflib.get_close_matches(word.partition("=")[0], known, 1) if word[:2] == "--" else []
-        )
-        wanted = f"; did you mean {near[0]}?" if near else f"; usage: {self._signature.usage()}"
+        near = most_similar(word.partition("=")[0], known) if word[:2] == "--" else None
+        wanted = f"; did you mean {near}?" if near else f"; usage: {self._signature.usage()}"
         return ArgumentValid(f"Unexpected argument '{word}'{wanted}")
 
 
@@ -169,8 +175,8 @@ def _take_named(
         elif name in ENVELOPE:
             request[name] = value
         else:
-            near = difflib.get_close_matches(name, [each.name for each in signature.arguments], 1)
-            wanted = f"did you mean {near[0]}?" if near else f"usage: {signature.usage()}"
+            near = most_similar(name, [each.name for each in signature.arguments])
+            wanted = f"did you mean {near}?" if near else f"usage: {signature.usage()}"
             raise ArgumentValid(f"Unexpected argument '{name}'; {wanted}")
 
 
@@ -187,8 +193,11 @@ def _accept_value(argument: Argument, value: Any) -> Any:
 def _parse_word(argument: Argument, text: str, *, bare: bool) -> list[Any]:
     """Return the values in one word; commas separate list items, except in bare free text."""
     whole = not argument.is_list or (bare and type(argument.type) is CephString)
+    texts = [text] if whole else text.split(",", VALUES_MAX)
+    if len(texts) > VALUES_MAX:
+        raise ArgumentValid(f"more than {VALUES_MAX} values (argument {argument.name})")
     try:
-        return [argument.type.parse(each) for each in ([text] if whole else text.split(","))]
+        return [argument.type.parse(each) for each in texts]
     except ArgumentError as error:
         raise _naming_argument(argument, error) from None
 
@@ -227,28 +236,26 @@ def _is_stray_keyword(word: str, argument: Argument) -> bool:
 
 def _score(words: Sequence[str], signature: Signature, *, partial: bool) -> int:
     """Count the words and arguments of the signature that ``words`` fill, from the left."""
-    left = list(words)
-    score = 0
+    score = place = 0
     for own in signature.words:
-        if not left:
+        if place == len(words):
             return score
-        word = left.pop(0)
+        word = words[place]
+        place += 1
         if word != own:
-            return score + (partial and not left and bool(word) and own.startswith(word))
+            return score + (
+                partial and place == len(words) and bool(word) and own.startswith(word)
+            )
         score += 1
     for argument in signature.arguments:
-        if not left:
+        if place == len(words):
             break
         try:
-            _parse_word(argument, left[0], bare=True)
+            _parse_word(argument, words[place], bare=True)
         except ArgumentError:
             if argument.required:
                 break
             continue
         score += 1
-        del left[: argument.count or len(left)]
+        place = min(place + (argument.count or len(words)), len(words))
     return score
-
-
-def _likeness(typed: str, prefix: str) -> float:
-    return difflib.SequenceMatcher(None, typed, prefix).ratio()

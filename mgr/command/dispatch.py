@@ -1,8 +1,9 @@
 """Dispatcher: the one path that every command takes, from its words to its answer.
 
-The steps are: find the command, validate its arguments, check the caller's capabilities, wait for
-admission (the term and the module), run it, convert the result, and check that the term is still
-valid. The order of these steps is what makes answers trustworthy:
+The steps are: find the command, check the caller's capabilities, validate the arguments, check
+conditions of capabilities on arguments, wait for admission (the term and the module), run it,
+convert the result, and check that the term is still valid. The order of these steps is what makes
+answers trustworthy:
 
 - **The gate before**: a command begins only while the term is valid. Otherwise it would act beside
   the next active manager.
@@ -141,7 +142,7 @@ class Dispatcher:
         return self._running
 
     async def execute(self, request: Request) -> Answer:
-        """Find, validate, permit, admit and run one command.
+        """Find, permit, validate, admit and run one command.
 
         Raises:
             UnknownCommandError: There is no such command. Nothing ran.
@@ -161,7 +162,11 @@ class Dispatcher:
         """
         command: Command | None = None
         try:
-            command, arguments = self.registry.find(request.words, request.arguments)
+            command = self.registry.lookup(request.words)
+            # Before the arguments are parsed, so that what a caller without the capability sends
+            # costs little. Conditions on arguments are checked once these are known.
+            self.permit(request.caller, _access_request(command, None))
+            arguments = self.registry.arguments(command, request.words, request.arguments)
             self.permit(request.caller, _access_request(command, arguments))
             inbuf = decoded(request.input, "the input") if request.input else ""
         except MgrError as error:
@@ -454,7 +459,7 @@ async def _shield(task: asyncio.Task[Answer | Exception]) -> Answer:
     return outcome
 
 
-def _access_request(command: Command, arguments: Mapping[str, Any]) -> AccessRequest:
+def _access_request(command: Command, arguments: Mapping[str, Any] | None) -> AccessRequest:
     module = "" if command.module == BUILTIN else command.module
     return AccessRequest(command.prefix, command.perm, module, arguments)
 

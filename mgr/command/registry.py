@@ -11,10 +11,13 @@ from mgr.argument.descriptor import Signature
 from mgr.argument.match import closest, match
 from mgr.errors import UnknownCommandError
 from mgr.module_api.command import CommandDeclaration
+from mgr.text import shortened
 
 BUILTIN: Final = "mgr"
 """Module name of the manager's own commands; they win over those of any module."""
 CLOSEST_MAX: Final = 5
+SHOWN_CHARS_MAX: Final = 200
+"""Characters of unknown words that the error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,9 @@ class Registry:
         """Begin empty."""
         self._modules: dict[str, tuple[Command, ...]] = {}
         self._index: dict[str, Command] = {}
+        self._visible: list[Signature] = []
         self._enabled: frozenset[str] = frozenset()
-        self._prefix_words_max = 0
+        self._prefix_words: tuple[frozenset[str], ...] = ()
         self._etag = ""
 
     @property
@@ -139,19 +143,46 @@ class Registry:
             InvalidArgumentError: An argument is missing, surplus or invalid.
 
         """
-        for count in range(min(len(words), self._prefix_words_max), 0, -1):
-            prefix = " ".join(words[:count])
-            command = self._index.get(prefix)
-            if command is None:
-                continue
-            if not arguments and count == len(words) and not command.signature.arguments:
-                return command, {"prefix": prefix}
-            return command, match(words, arguments or {}, command.signature)
+        command = self.lookup(words)
+        return command, self.arguments(command, words, arguments or {})
+
+    def lookup(self, words: Sequence[str]) -> Command:
+        """Return the command that ``words`` begin with; the longest prefix wins.
+
+        The time does not depend on the number or the length of ``words``.
+
+        Raises:
+            UnknownCommandError: No command has this prefix; the message names the closest ones.
+
+        """
+        count = 0
+        while count < min(len(words), len(self._prefix_words)):
+            if words[count] not in self._prefix_words[count]:
+                break
+            count += 1
+        for end in range(count, 0, -1):
+            command = self._index.get(" ".join(words[:end]))
+            if command is not None:
+                return command
         raise UnknownCommandError(self._unknown(words))
 
+    def arguments(
+        self, command: Command, words: Sequence[str], arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return ``prefix`` and every given argument of ``command``, typed.
+
+        Raises:
+            InvalidArgumentError: An argument is missing, surplus or invalid.
+
+        """
+        signature = command.signature
+        if not arguments and not signature.arguments and len(words) == len(signature.words):
+            return {"prefix": command.prefix}
+        return match(words, arguments, signature)
+
     def _unknown(self, words: Sequence[str]) -> str:
-        shown = " ".join(words)
-        near = closest(words, [each.signature for each in self.all() if not each.hidden])
+        shown = shortened(" ".join(words[:SHOWN_CHARS_MAX]), SHOWN_CHARS_MAX)
+        near = closest(words, self._visible)
         if not near:
             return f"no command '{shown}'"
         named = ", ".join(f"'{signature.prefix}'" for signature in near[:CLOSEST_MAX])
@@ -167,5 +198,10 @@ class Registry:
             # Within a module the later declaration of a prefix replaces the earlier one.
             index = {each.prefix: each for each in self._modules[module]} | index
         self._index = index
-        self._prefix_words_max = max((len(prefix.split()) for prefix in index), default=0)
+        self._visible = [each.signature for each in self.all() if not each.hidden]
+        every = [each.signature.words for each in index.values()]
+        self._prefix_words = tuple(
+            frozenset(words[place] for words in every if len(words) > place)
+            for place in range(max(map(len, every), default=0))
+        )
         self._etag = ""

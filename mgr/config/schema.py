@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 from mgr.config.option_types import OPTION_TYPES, OptionType, Value, option_type, refuse
 from mgr.errors import InvalidArgumentError
+from mgr.likeness import most_similar
 
 LEVELS: Final = ("basic", "advanced", "dev", "unknown")
 ADVANCED: Final = 1
@@ -240,7 +240,7 @@ class Schemas:
 
     def nearest(self, name: str) -> str:
         """Return the declared name most similar to ``name``; empty if none is similar."""
-        return next(iter(difflib.get_close_matches(name, self.names(), n=1)), "")
+        return most_similar(name, self.names()) or ""
 
 
 def _scalar(value: object) -> Value | None:

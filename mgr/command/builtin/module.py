@@ -6,7 +6,6 @@ stops that module only.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from mgr.config.enabled_modules import Switch, decode, encode, is_on
 from mgr.election.records import Presence
 from mgr.election.records import decode as decode_election
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
+from mgr.likeness import most_similar
 from mgr.store.keys import NAME
 
 MODULE_ARG = "name=module,type=CephString"
@@ -215,10 +215,8 @@ def _name(call: Call) -> str:
 
 
 def _suggestion(name: str, found: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, found, n=1)
-    if near and near[0] != name:
-        return f"; did you mean '{near[0]}'?"
-    return ""
+    near = most_similar(name, found)
+    return f"; did you mean '{near}'?" if near and near != name else ""
 
 
 def _unknown(name: str, found: Mapping[str, Any]) -> str:
