@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mgr.clock import Clock
+from mgr.client_limits import ClientLimits
+from mgr.clock import CLOCK, Clock
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
@@ -32,6 +33,7 @@ class WorkerContext:
         config: The stored options; ``follow_config`` keeps them up to date.
         identity: Which etcd cluster this is, and which endpoints belong to another one.
         endpoints: Which endpoints of etcd have not answered for long.
+        limits: Counts the clients that were refused because of a limit.
         incarnation: Unique id of this worker.
         unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
@@ -52,6 +54,7 @@ class WorkerContext:
     abandoned_instances: AbandonedInstances = field(default_factory=AbandonedInstances)
     identity: StoreIdentity = field(default_factory=StoreIdentity)
     endpoints: EndpointHealth = field(default_factory=EndpointHealth)
+    limits: ClientLimits = field(default_factory=lambda: ClientLimits(CLOCK.now))
 
     @property
     def id(self) -> str:

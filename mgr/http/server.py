@@ -12,18 +12,21 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from mgr.client_limits import ClientLimits
 from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.role import Role
 from mgr.http.app import HttpPages
+from mgr.http.connections import IDLE_S, Acceptor, Connection, ConnectionTable
+from mgr.http.protocol import LimitedProtocol
 from mgr.settings import Settings, advertised_address, split_address
 
 BACKLOG: Final = 1024
-IDLE_S: Final = 30
-"""A kept-alive connection without a request is closed after this."""
 CLOSE_S: Final = 1
 """How long unfinished answers may take when the server closes."""
-CONNECTIONS_MAX: Final = 1000
+COUNTED: Final = ("Invalid HTTP request", "Unsupported upgrade", "No supported WebSocket")
+"""How the log lines begin that uvicorn writes for each invalid request. ``ClientLimits`` counts
+them instead: any client could fill the log."""
 
 
 class _Server(uvicorn.Server):
@@ -38,16 +41,28 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """A running server. ``address`` is the one published to clients, with the port in use."""
 
-    def __init__(self, server: uvicorn.Server, address: str, task: asyncio.Task[None]) -> None:
+    def __init__(
+        self,
+        server: uvicorn.Server,
+        address: str,
+        serving: asyncio.Task[None],
+        accepting: asyncio.Task[None],
+        listener: socket.socket,
+    ) -> None:
         """Made by ``serve``."""
         self.address = address
         self._server = server
-        self._task = task
+        self._serving = serving
+        self._accepting = accepting
+        self._listener = listener
 
     async def close(self) -> None:
         """Stop listening and close idle connections; unfinished answers get 1 s to finish."""
+        self._accepting.cancel()
         self._server.should_exit = True
-        await asyncio.wait([self._task])
+        await asyncio.wait([self._accepting])
+        self._listener.close()
+        await asyncio.wait([self._serving])
 
 
 async def serve(
@@ -56,6 +71,7 @@ async def serve(
     role_of: Callable[[], Role],
     view: ClusterView,
     registry: CollectorRegistry,
+    limits: ClientLimits,
     tasks: asyncio.TaskGroup,
 ) -> HttpServer:
     """Listen on ``settings.http_listen``; the server runs in ``tasks`` until closed.
@@ -75,6 +91,7 @@ async def serve(
     )
     config = uvicorn.Config(
         pages.application(),
+        http="httptools",
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
         log_config=None,
@@ -84,17 +101,32 @@ async def serve(
         proxy_headers=False,
         lifespan="off",
         ws="none",
-        timeout_keep_alive=IDLE_S,
+        # One second later than the table of connections, which closes an idle one at once.
+        timeout_keep_alive=int(IDLE_S) + 1,
         timeout_graceful_shutdown=CLOSE_S,
-        limit_concurrency=CONNECTIONS_MAX,
     )
     config.load()  # imports for 0.1 s: done now, before the guard expects heartbeats
+    logging.getLogger("uvicorn.error").addFilter(_is_not_counted)
     server = _Server(config)
-    task = tasks.create_task(server.serve(sockets=[listener]), name="http")
+    table = ConnectionTable(asyncio.get_running_loop().time, limits)
+
+    def protocol(connection: Connection) -> LimitedProtocol:
+        return LimitedProtocol(config, server.server_state, connection, table, limits)
+
+    acceptor = Acceptor(listener, table, protocol, config.ssl)
     port: int = listener.getsockname()[1]
     return HttpServer(
-        server, advertised_address(settings.http_listen, settings.http_advertise, port), task
+        server,
+        advertised_address(settings.http_listen, settings.http_advertise, port),
+        # Without sockets: the acceptor has them.
+        tasks.create_task(server.serve(sockets=[]), name="http"),
+        tasks.create_task(acceptor.run(), name="accept http"),
+        listener,
     )
+
+
+def _is_not_counted(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(COUNTED)
 
 
 def _bind(listen: str) -> socket.socket:

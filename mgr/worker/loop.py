@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 
 from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
+from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import held_back
@@ -99,6 +100,7 @@ async def run(
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
     follow_config(config, mirror, keys)
+    metrics = Metrics()
     manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
@@ -111,7 +113,8 @@ async def run(
         view=ClusterView(
             mirror, keys, CLOCK, settings.lease_ttl_s, newest_term=init.store.newest_term
         ),
-        metrics=Metrics(),
+        metrics=metrics,
+        limits=ClientLimits(CLOCK.now, metrics.registry),
         identity=store.identity,
         unstored_quarantines=init.held_back,
         endpoints=endpoints,
@@ -175,6 +178,7 @@ class Worker:
                 role_of=self._role,
                 view=manager.view,
                 registry=manager.metrics.registry,
+                limits=manager.limits,
                 tasks=self._tasks,
             ),
         )

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from mgr.client_limits import ClientLimits
+from mgr.clock import CLOCK
 from mgr.errors import InvalidSettingError
 from mgr.host.cluster_view import LeaderView
 from mgr.http.app import RULES, HttpPages, is_page
@@ -266,6 +268,7 @@ async def running(tasks, listen="127.0.0.1:0", **settings):
         role_of=lambda: types.SimpleNamespace(state="standby"),
         view=View(leads("b")),
         registry=CollectorRegistry(),
+        limits=ClientLimits(CLOCK.now),
         tasks=tasks,
     )
 
