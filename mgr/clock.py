@@ -33,7 +33,11 @@ def utc_now() -> datetime:
 
 
 def wall_s() -> float:
-    """Return wall time in seconds since 1970, for time stamps only: no decision may compare it."""
+    """Return wall time in seconds since 1970.
+
+    For time stamps, and for the ends of certificates and tokens, which are wall times: no other
+    decision may compare it.
+    """
     return utc_now().timestamp()
 
 

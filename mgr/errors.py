@@ -221,10 +221,16 @@ class NotFoundError(MgrError):
 
 
 class NotAuthorizedError(MgrError):
-    """The client's certificate does not have the capability. Nothing ran."""
+    """The client does not have the capability. Nothing ran."""
 
     errno = _errno.EACCES
     reason = "NOT_AUTHORIZED"
+
+
+class NotAuthenticatedError(NotAuthorizedError):
+    """The client shows no valid certificate or token, where one is demanded. Nothing ran."""
+
+    reason = "NOT_AUTHENTICATED"
 
 
 class NotPermittedError(MgrError):

@@ -95,6 +95,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "empty: clients need none. HTTP never requires one, for probes and load balancers"
         ),
     ] = ""
+    token_listen: Annotated[
+        str,
+        Meta(
+            description="Where gRPC also listens, with TLS, for clients that have a token and no "
+            "certificate, host:port; empty: nowhere"
+        ),
+    ] = ""
     module_path: Annotated[
         tuple[str, ...],
         Meta(description="Folders with further modules, separated by commas"),
@@ -179,6 +186,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for field in ("grpc_advertise", "http_advertise"):
             if getattr(self, field):
                 split_address(getattr(self, field), field)
+        if self.token_listen:
+            split_address(self.token_listen, "token_listen")
         self._check_certificates()
         if self.etcd_user and not self.etcd_password_file:
             raise InvalidSettingError("etcd_user needs etcd_password_file")
@@ -191,6 +200,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidSettingError("etcd_cert and etcd_key need etcd_ca: without it, no TLS")
         if self.tls_ca and not self.tls_cert:
             raise InvalidSettingError("tls_ca needs tls_cert and tls_key: without them all is open")
+        if self.token_listen and not self.tls_ca:
+            raise InvalidSettingError(
+                "token_listen needs tls_ca, tls_cert and tls_key: tokens are sent over TLS only, "
+                "and where no certificates are demanded grpc_listen takes them, too"
+            )
 
     @property
     def renew_every_s(self) -> float:

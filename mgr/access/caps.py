@@ -8,15 +8,18 @@ Grants are separated by commas or semicolons. A client may do what any one of th
     allow module=hello rw                      the commands of the module hello
     allow service=mgr r                        the built-in commands (py: those of modules)
     allow command "map set" with name=inventory
-    profile daemon                             what a daemon of the fleet needs
+    allow role operator                        what the role allows (``mgr.access.roles``)
+    profile daemon                             what a daemon needs, under the client's own name
+    profile daemon name=host.*                 the same, under any of these names
     allow rw network 10.1.0.0/16               only from addresses in this network
 
 A command needs every letter of its ``perm``; several grants together may give them. A ``command``
 grant gives all letters; its ``with`` compares arguments by ``=``, ``prefix`` or ``regex``. Between
-``service``, ``module``, ``command`` or ``profile`` and the name stands a blank or ``=``; ``allow``
-may stand before ``profile``. Grammar and meaning are those of Ceph's MgrCap, except that a grant of
-a module and a profile take no conditions (``with``, ``pool=``). In Ceph a module must check them
-itself (``is_authorized``), and most modules do not. An unknown profile is refused.
+``service``, ``module``, ``command``, ``profile`` or ``role`` and the name stands a blank or ``=``;
+``allow`` may stand before ``profile`` and ``role``. Grammar and meaning are those of Ceph's MgrCap,
+except that a grant of a module and a profile take no conditions (``with``, ``pool=``). In Ceph a
+module must check them itself (``is_authorized``), and most modules do not. An unknown profile is
+refused. Roles, and the names of ``profile daemon``, are an addition.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
+from mgr.access.identity import Identity
 from mgr.errors import InvalidArgumentError
 
 LETTERS: Final = frozenset("rwx")
@@ -39,6 +43,19 @@ MODULE_SERVICE: Final = "py"
 """The service of the commands of modules; the name is Ceph's."""
 JOIN: Final = "daemon join"
 """The permission a daemon needs to open its report stream. No command of that name exists."""
+HEALTH: Final = "daemon health"
+"""The permission a daemon needs to report a health code. No command of that name exists."""
+SECRETS: Final = "rx"
+"""The permission to read secrets. ``allow r`` and ``allow rw`` do not give it, as in Ceph."""
+CHANGE_ACCESS: Final = "rwx"
+"""The permission to change who may do what. More than ``rw``: a client that may change everything
+else must not be able to extend its own capabilities."""
+OWN: Final = "@own"
+"""Stands for the client's own name in ``Grant.daemons``. No daemon's name begins with ``@``."""
+AGENT: Final = "host."
+"""Names of agents begin with this; ``host.db1`` may report the daemons ``<type>.<id>@db1``."""
+AGENT_CODES: Final = ("HOST_", "UNIT_", "PROCESS_")
+"""Beginnings of the health codes that an agent reports for the daemons of its host."""
 SEPARATORS: Final = frozenset({",", ";"})
 
 _BRACKETS: Final = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?=/|$)")
@@ -71,6 +88,14 @@ class AccessRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Who sent a request, as far as grants depend on it: address, and the name that counts."""
+
+    address: str = ""
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Constraint:
     """A condition on one argument of a command; ``fits`` takes the argument's text."""
 
@@ -88,25 +113,34 @@ class Grant:
     commands: frozenset[str] = frozenset()
     constraints: tuple[Constraint, ...] = ()
     network: Network | None = None
+    role: str = ""
+    """The name of a role, whose grants stand in place of this one."""
+    daemons: str = ""
+    """Which daemons the client may be, where ``commands`` has ``JOIN``: a pattern, or ``OWN``."""
 
-    def allowed_letters(self, request: AccessRequest, address: str) -> frozenset[str]:
-        """Return the letters that this grant gives for ``request``, sent from ``address``."""
-        if self.network is not None and not _in_network(address, self.network):
+    def allowed_letters(self, request: AccessRequest, subject: Subject) -> frozenset[str]:
+        """Return the letters that this grant gives to ``subject`` for ``request``."""
+        if not self.reaches(subject.address):
             return frozenset()
         matches = (
             self.service in {"", request.service}
             and self.module in {"", request.module}
             and (not self.commands or request.command in self.commands)
             and all(_fits(each, request.arguments) for each in self.constraints)
+            and (not self.daemons or _is_daemon(self.daemons, request, subject.identity))
         )
         return self.letters if matches else frozenset()
+
+    def reaches(self, address: str) -> bool:
+        """Return whether this grant holds for requests from ``address``."""
+        return self.network is None or _in_network(address, self.network)
 
 
 PROFILES: Final[dict[str, Grant]] = {
     "read-only": Grant(frozenset("r")),
     "read-write": Grant(frozenset("rw")),
     "crash": Grant(commands=frozenset({"crash post"})),
-    "daemon": Grant(commands=frozenset({JOIN, "crash post"})),
+    "daemon": Grant(commands=frozenset({JOIN, HEALTH, "crash post"}), daemons=OWN),
     "rbd": Grant(frozenset("rw"), module="rbd_support"),
     "rbd-read-only": Grant(frozenset("r"), module="rbd_support"),
     # In Ceph, too, these two are known and allow nothing.
@@ -131,14 +165,73 @@ class Caps:
         """
         return _parse(text)
 
-    def allow(self, request: AccessRequest, address: str = "") -> bool:
-        """Return whether ``request``, sent from the IP address ``address``, is allowed."""
+    def allow(
+        self,
+        request: AccessRequest,
+        subject: Subject = Subject(),
+        roles: Callable[[str], Caps] | None = None,
+    ) -> bool:
+        """Return whether ``subject`` may do what ``request`` describes.
+
+        ``roles`` returns the capabilities of a role; without it, a role allows nothing.
+        """
         missing = set(request.perm)
-        for grant in self.grants:
-            missing -= grant.allowed_letters(request, address)
+        for grant in self._flat(subject, roles):
+            missing -= grant.allowed_letters(request, subject)
             if not missing:
                 return True
         return False
+
+    def _flat(self, subject: Subject, roles: Callable[[str], Caps] | None) -> Iterator[Grant]:
+        for grant in self.grants:
+            if not grant.role:
+                yield grant
+            elif roles is not None and grant.reaches(subject.address):
+                # A role within a role is refused when it is stored, and allows nothing here.
+                yield from (each for each in roles(grant.role).grants if not each.role)
+
+
+def matches_pattern(name: str, pattern: str) -> bool:
+    """Return whether ``name`` matches ``pattern``, in which ``*`` stands for any characters."""
+    first, *parts = pattern.split("*")
+    if not parts:
+        return name == pattern
+    *middle, last = parts
+    if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+def owns_daemon(identity: Identity, kind: str, ident: str) -> bool:
+    """Return whether ``<kind>.<ident>`` is the client's own name, or of the host of an agent."""
+    return identity.name == f"{kind}.{ident}" or _is_on_host(identity, kind, ident)
+
+
+def _is_on_host(identity: Identity, kind: str, ident: str) -> bool:
+    host = identity.name.removeprefix(AGENT)
+    is_agent = bool(host) and host != identity.name
+    return is_agent and f"{kind}." != AGENT and ident.endswith(f"@{host}")
+
+
+def _is_daemon(pattern: str, request: AccessRequest, identity: Identity | None) -> bool:
+    """Return whether the client is the daemon for which ``request`` speaks, if it does for one."""
+    if request.command not in {JOIN, HEALTH}:
+        return True
+    kind, ident = str(request.arguments.get("type", "")), str(request.arguments.get("id", ""))
+    codes: tuple[str, ...] = (f"{kind.upper().replace('-', '_')}_",)
+    if pattern == OWN:
+        if identity is None or not owns_daemon(identity, kind, ident):
+            return False
+        codes += AGENT_CODES if _is_on_host(identity, kind, ident) else ()
+    elif not matches_pattern(f"{kind}.{ident}", pattern):
+        return False
+    return request.command == JOIN or str(request.arguments.get("code", "")).startswith(codes)
 
 
 def _fits(constraint: Constraint, arguments: Mapping[str, Any] | None) -> bool:
@@ -206,13 +299,18 @@ class _Words:
 
 def _grant(words: _Words) -> Grant:
     kind = words.take("'allow' or 'profile'")
-    if kind not in {"allow", "profile"}:
-        raise words.syntax_error("a grant begins with 'allow' or 'profile'")
+    if kind not in {"allow", "profile", "role"}:
+        raise words.syntax_error("a grant begins with 'allow' or 'profile', or 'role'")
     if kind == "profile":
         return _profile_grant(words)
+    if kind == "role":
+        return _role_grant(words)
     if words.is_next("profile"):
         words.take("profile")
         return _profile_grant(words)
+    if words.is_next("role"):
+        words.take("role")
+        return _role_grant(words)
     if words.is_next("service", "module", "command"):
         return _scoped_grant(words)
     return Grant(_letters(words), network=_network(words))
@@ -222,9 +320,24 @@ def _profile_grant(words: _Words) -> Grant:
     name = _name(words, "profile")
     if name not in PROFILES:
         raise words.syntax_error(f"there is no such profile: use {', '.join(PROFILES)}")
+    found = PROFILES[name]
+    if found.daemons and words.is_next("name"):
+        words.take("name")
+        found = replace(found, daemons=_pattern(words))
     if not words.at_end() and not words.is_next("network", *SEPARATORS):
         raise words.syntax_error(f"the profile '{name}' takes no conditions")
-    return replace(PROFILES[name], network=_network(words))
+    return replace(found, network=_network(words))
+
+
+def _pattern(words: _Words) -> str:
+    pattern = _name(words, "daemon")
+    if "." not in pattern or pattern.startswith(("@", "*.", "*")):
+        raise words.syntax_error("daemons are named <type>.<id>; '*' may stand in the id: host.*")
+    return pattern
+
+
+def _role_grant(words: _Words) -> Grant:
+    return Grant(role=_name(words, "role"), network=_network(words))
 
 
 def _name(words: _Words, kind: str) -> str:

@@ -3,94 +3,223 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mgr.access.caps import AccessRequest, Caps
-from mgr.errors import InvalidArgumentError, NotAuthorizedError
-from mgr.store.api import Reader, Record
+from mgr.access.caps import CHANGE_ACCESS, AccessRequest, Caps, Subject
+from mgr.access.identity import EVERYBODY, INTERNAL_CALLER, Caller, Identity, Kind
+from mgr.access.protection import Protection, decode
+from mgr.access.roles import BUILTIN_ROLES
+from mgr.access.tokens import Tokens
+from mgr.clock import wall_s
+from mgr.errors import InvalidArgumentError, NotAuthenticatedError, NotAuthorizedError
+from mgr.store.api import ABSENT, Reader, Record
 from mgr.store.keys import Keys
 
-EVERYBODY: Final = "*"
-"""The entry for clients that have no entry of their own."""
-CLIENT_NAME: Final = re.compile(r"[A-Za-z0-9@_.:-]{1,128}")
+__all__ = ["EVERYBODY", "INTERNAL_CALLER", "Access", "Caller", "Rights", "stored_caps"]
+
+ADMINISTRATOR: Final = "allow *"
+CHANGES: Final = AccessRequest("auth caps", CHANGE_ACCESS)
+"""The request that only an administrator may make."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """The client that sent a request.
+class Rights:
+    """The capabilities that count for a caller.
 
     Attributes:
-        name: The name in the client's certificate; None if clients need no certificate here.
-        address: The client's IP address.
+        identity: Which of its names they were given to; its first name for the entry ``*``.
+        text: The capabilities as they were stored.
 
     """
 
-    name: str | None = None
-    address: str = ""
-
-
-INTERNAL_CALLER: Final = Caller()
-"""The caller of requests made by the manager itself and by its modules."""
+    identity: Identity
+    text: str
+    caps: Caps
 
 
 class Access:
     """Checks requests against the table. Any thread may call it.
 
-    Everything is allowed while the table is empty, and where clients need no certificate. As soon
-    as there is one entry, a client without an entry has the capabilities of ``*``, or none. A
-    changed entry counts as soon as the mirror shows it.
+    A client with a name may do what its entry allows, else what ``*`` allows, else nothing. A
+    client without a name may do everything, unless the cluster demands authentication: then it may
+    do nothing. A changed entry counts as soon as the mirror shows it.
     """
 
     def __init__(self, mirror: Reader, keys: Keys) -> None:
         """Read the table from ``mirror``."""
         self._mirror = mirror
         self._keys = keys
+        self.tokens: Final = Tokens(mirror, keys)
+
+    @property
+    def protection(self) -> Protection | None:
+        """The stored record whether authentication is demanded; None if there is none."""
+        record = self._mirror.get(self._keys.protection)
+        return None if record is None else decode(record.value)
+
+    @property
+    def required(self) -> bool:
+        """Whether clients must authenticate: it is stored, or there are entries that would bind."""
+        found = self.protection
+        return bool(self._mirror.list(self._keys.access)) if found is None else found.required
 
     def check(self, caller: Caller, request: AccessRequest) -> None:
         """Raise unless ``caller`` may do what ``request`` describes.
 
         Raises:
+            NotAuthenticatedError: It shows no certificate or token, or what it showed has ended.
             NotAuthorizedError: It may not; the message names the missing capability.
 
         """
-        if not self.is_allowed(caller, request):
+        error = self.refusal(caller, request)
+        if error is not None:
+            names = caller.identities
             log.warning(
                 "access denied",
                 extra={
-                    "client": caller.name,
+                    "client": names[0].entry if names else None,
                     "address": caller.address,
                     "command": request.command,
+                    "why": error.reason,
                 },
             )
-            raise NotAuthorizedError(
-                f"access denied: client '{caller.name}' may not do '{request.command}' "
-                f"(needs {request.perm}): see 'mgrctl auth whoami'"
+            raise error
+
+    def refusal(self, caller: Caller, request: AccessRequest) -> NotAuthorizedError | None:
+        """Return what ``check`` would raise, without a line in the log; None: it is allowed."""
+        try:
+            self.check_authenticated(caller)
+        except NotAuthenticatedError as error:
+            return error
+        if self.is_allowed(caller, request):
+            return None
+        return NotAuthorizedError(
+            f"access denied: {caller} may not do '{request.command}' (needs {request.perm}): see "
+            "'mgrctl auth whoami'"
+        )
+
+    def check_authenticated(self, caller: Caller) -> None:
+        """Raise unless ``caller`` is authenticated, or nobody needs to be.
+
+        Raises:
+            NotAuthenticatedError: It shows no certificate or token, or what it showed has ended.
+
+        """
+        if caller.kind is Kind.ANONYMOUS and self.required:
+            raise NotAuthenticatedError(
+                "this cluster demands a client certificate or a token: see docs/how-to/tls.md"
             )
+        if ended := self._ended(caller):
+            raise NotAuthenticatedError(ended)
 
     def is_allowed(self, caller: Caller, request: AccessRequest) -> bool:
         """Return whether ``caller`` may do what ``request`` describes."""
-        if caller.name is None:
+        if caller.kind is Kind.INTERNAL:
             return True
-        caps = self.caps_of(caller.name)
-        return caps is None or caps.allow(request, caller.address)
+        if caller.kind is Kind.ANONYMOUS:
+            return not self.required
+        if self._ended(caller):
+            return False
+        if not request.perm:
+            return True  # open to everybody who is authenticated
+        rights = self.rights_of(caller)
+        return rights is not None and rights.caps.allow(
+            request, Subject(caller.address, rights.identity), self.role_caps
+        )
 
-    def caps_of(self, client: str) -> Caps | None:
-        """Return the capabilities of ``client``; None if the table is empty: all is allowed."""
-        for name in (client, EVERYBODY):
-            record = self._mirror.get(self._keys.access_of(name))
+    def rights_of(self, caller: Caller) -> Rights | None:
+        """Return the capabilities that count for a ``caller`` with a name; None: there are none."""
+        named = [identity for identity in caller.identities if identity.valid]
+        entries = [(identity.entry, identity) for identity in named]
+        for entry, identity in (*entries, *((EVERYBODY, each) for each in caller.identities[:1])):
+            record = self._mirror.get(self._keys.access_of(entry))
             if record is not None:
-                return _parse_record(record)
-        return Caps() if self._mirror.list(self._keys.access) else None
+                return Rights(identity, record.value, _readable(entry, record.value))
+        protection = self.protection
+        if protection is None or self._mirror.list(self._keys.access):
+            return None
+        first = next((each for each in named if each.entry == protection.admin), None)
+        return first and Rights(first, ADMINISTRATOR, Caps.parse(ADMINISTRATOR))
+
+    def has_administrator(self) -> bool:
+        """Return whether some named client may change capabilities, from every address."""
+        entries = dict(self.entries())
+        if not entries:
+            return self.protection is not None and bool(self.protection.admin)
+        for entry, text in entries.items():
+            if entry == EVERYBODY:
+                continue
+            try:
+                identity = Identity.of_entry(entry)
+            except InvalidArgumentError:
+                continue
+            can_come = identity.kind is not Kind.TOKEN or any(
+                token.name == identity.name and token.expires_s > wall_s()
+                for _, token in self.tokens.all()
+            )
+            subject = Subject("", identity)
+            if can_come and _readable(entry, text).allow(CHANGES, subject, self.role_caps):
+                return True
+        return False
+
+    def with_changes(self, changes: Mapping[str, str | None]) -> Access:
+        """Return the table as it would be with ``changes``: etcd keys and values, None: deleted."""
+        return Access(_Changed(self._mirror, changes), self._keys)
+
+    def role_caps(self, name: str) -> Caps:
+        """Return the capabilities of a role; an unknown one allows nothing."""
+        text = BUILTIN_ROLES.get(name)
+        if text is None:
+            record = self._mirror.get(self._keys.role(name))
+            text = "" if record is None else record.value
+        return _readable(f"role {name}", text)
+
+    def roles(self) -> dict[str, str]:
+        """Return the capabilities of every role by name, the built-in ones first."""
+        records = self._mirror.list(self._keys.roles)
+        own = {key.removeprefix(self._keys.roles): each.value for key, each in records.items()}
+        return {**BUILTIN_ROLES, **{k: v for k, v in own.items() if k not in BUILTIN_ROLES}}
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """Yield each entry as a client's name and its capabilities, in the text that was stored."""
         for key, record in self._mirror.list(self._keys.access).items():
             yield key.removeprefix(self._keys.access), record.value
+
+    def _ended(self, caller: Caller) -> str:
+        """Return why the credentials of ``caller`` are not valid any more; empty if they are."""
+        if caller.expires_s is not None and caller.expires_s <= wall_s():
+            return f"the {'token' if caller.token_id else 'client certificate'} has expired"
+        if caller.token_id and self.tokens.find(caller.token_id) is None:
+            return "the token was removed"
+        return ""
+
+
+class _Changed:
+    """A ``Reader`` that shows another one's records with some changes."""
+
+    def __init__(self, mirror: Reader, changes: Mapping[str, str | None]) -> None:
+        self._mirror = mirror
+        self._changes = changes
+
+    def get(self, key: str) -> Record | None:
+        """See ``Reader``."""
+        if key not in self._changes:
+            return self._mirror.get(key)
+        value = self._changes[key]
+        return None if value is None else Record(key, value, ABSENT, ABSENT)
+
+    def list(self, prefix: str) -> dict[str, Record]:
+        """See ``Reader``."""
+        keys = {*self._mirror.list(prefix), *(k for k in self._changes if k.startswith(prefix))}
+        return {key: found for key in sorted(keys) if (found := self.get(key)) is not None}
+
+    def age_s(self) -> float:
+        """See ``Reader``."""
+        return self._mirror.age_s()
 
 
 def stored_caps(text: str) -> Caps:
@@ -103,24 +232,10 @@ def stored_caps(text: str) -> Caps:
     return Caps.parse(text.rstrip(" ,;"))
 
 
-def valid_client_name(name: str) -> str:
-    """Return ``name`` if it is a valid name of a client.
-
-    Raises:
-        InvalidArgumentError: It is not.
-
-    """
-    if name != EVERYBODY and not CLIENT_NAME.fullmatch(name):
-        raise InvalidArgumentError(
-            f"client {name!r}: use 1 to 128 of A-Z a-z 0-9 @ _ . : - or '{EVERYBODY}'"
-        )
-    return name
-
-
-def _parse_record(record: Record) -> Caps:
+def _readable(entry: str, text: str) -> Caps:
     try:
-        return stored_caps(record.value)
+        return stored_caps(text)
     except InvalidArgumentError as error:
         # Written by another release or by hand. To be safe, it allows nothing.
-        log.warning("unreadable capabilities", extra={"key": record.key, "error": str(error)})
+        log.warning("unreadable capabilities", extra={"key": entry, "error": str(error)})
         return Caps()

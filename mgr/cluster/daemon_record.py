@@ -17,6 +17,8 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     Attributes:
         since: Wall time in ISO 8601 when it first joined, for people.
         silent_s: Seconds of silence when the record was written; 0 while it reports.
+        client: The client that reports as this daemon, as the table of capabilities names it; empty
+            if clients need no name.
 
     """
 
@@ -25,6 +27,7 @@ class DaemonRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     metadata: dict[str, str]
     since: str
     silent_s: float = 0.0
+    client: str = ""
 
 
 def encode(record: DaemonRecord) -> str:

@@ -38,6 +38,7 @@ from mgr.cluster.validation import (
 from mgr.errors import (
     DeadlineExceededError,
     MgrError,
+    NotAuthorizedError,
     ReplacedError,
     ReportLimitError,
     ReportRefusedError,
@@ -163,10 +164,16 @@ class Fleet:
 
     # -- messages of a daemon -------------------------------------------------------------------
 
-    def open(self, request: OpenRequest, stream: DaemonStream) -> Daemon:
+    def open(
+        self, request: OpenRequest, stream: DaemonStream, *, client: str = "", owner: bool = True
+    ) -> Daemon:
         """Admit a daemon. An older stream of this daemon, or of another with its name, is ended.
 
+        ``client`` is who reports. A daemon of another client keeps its name, unless the name is
+        this client's own (``owner``).
+
         Raises:
+            NotAuthorizedError: The name is in use by another client.
             ReportRefusedError: A field of the request is invalid.
             ReportLimitError: There are too many daemons, or a field is too long.
             ReplacedError: It lost its name to another program a moment ago.
@@ -182,6 +189,11 @@ class Fleet:
         if daemon is None:
             daemon = self._admit(name)
         else:
+            if not owner and daemon.record.client not in {"", client}:
+                raise NotAuthorizedError(
+                    f"{name} reports as client '{daemon.record.client}', and '{client}' may not "
+                    f"take its place: 'mgrctl daemon rm {name}' frees the name"
+                )
             self._supersede(daemon, request, stream)
         if daemon.incarnation != request.incarnation:
             self._reset(daemon, request.incarnation)
@@ -200,6 +212,7 @@ class Fleet:
                 version=request.version,
                 metadata=metadata,
                 since=daemon.record.since or timestamp(),
+                client=client,
             ),
         )
         return daemon

@@ -31,6 +31,14 @@ class Answer:
     term: int = 0
 
 
+def without_output(answer: Answer) -> Answer:
+    """Return ``answer`` as it may be recorded if its output is a secret."""
+    if not answer.stdout:
+        return answer
+    note = "the output is a secret: it was sent once and is not kept"
+    return replace(answer, stdout="", stderr=f"{answer.stderr} ({note})".lstrip())
+
+
 def to_answer(result: object, command: Command, term: int) -> Answer:
     """Convert the result of a handler into an ``Answer``.
 

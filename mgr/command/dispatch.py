@@ -30,9 +30,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from mgr.access.caps import AccessRequest
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.clock import Clock
-from mgr.command.answer import Answer, to_answer
+from mgr.command.answer import Answer, to_answer, without_output
 from mgr.command.journal import Journal
 from mgr.command.protocols import Gate, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -45,6 +45,7 @@ from mgr.errors import (
     MayHaveRunError,
     MgrError,
     NotActiveError,
+    NotAuthorizedError,
     OutcomeUnknownError,
     OverloadedError,
     StoreUnavailableError,
@@ -248,9 +249,14 @@ class Dispatcher:
                 await runner.ready(until_s=until_s)
                 # Checked again: the gate may have closed while the module started.
                 if self.gate.accepts():
+                    # The capability as well: it may have been taken away meanwhile.
+                    self._permit(job)
                     return runner
         finally:
             self._queued -= 1
+
+    def _permit(self, job: _Job) -> None:
+        self.permit(job.request.caller, _access_request(job.command, job.arguments))
 
     async def _at_most_once(self, job: _Job) -> Answer:
         request = job.request
@@ -331,14 +337,15 @@ class Dispatcher:
             raise _too_late_error(job.command)
         try:
             answer = await self._run(job, runner, attempt)
-        except NOTHING_RAN:
+        except (*NOTHING_RAN, NotAuthorizedError):
             await self._not_run(request_id, attempt)
             raise
         except StoreUnavailableError as error:
             raise _unclear_error(job.command, error) from None
         # The gate on the way out. Recording the result is a fenced write: if it succeeds, the term
         # was valid until after the command. Otherwise the gate has to confirm it.
-        if not await self.journal.finish(request_id, digest, answer):
+        recorded = without_output(answer) if job.command.secret else answer
+        if not await self.journal.finish(request_id, digest, recorded):
             await self._check_term(job)
         return answer
 
@@ -400,6 +407,7 @@ class Dispatcher:
                 job.inbuf,
                 deadline_s=job.deadline_s,
                 caller=job.request.caller,
+                permit=partial(self._permit, job),
             )
         except MgrError:
             raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.command.registry import Command
 
 
@@ -35,13 +36,15 @@ class Runner(Protocol):
         *,
         deadline_s: float,
         caller: Caller,
+        permit: Callable[[], None],
     ) -> object:
         """Run ``command`` and return the result of its handler: an ``Answer`` or a 3-tuple.
 
         ``arguments`` holds ``prefix`` and the validated arguments. A command that has not begun
-        at the moment ``deadline_s`` is not begun (``OverloadedError``). If the call is cancelled
-        before the command began, it does not run; afterwards it runs on and its result is
-        dropped.
+        at the moment ``deadline_s`` is not begun (``OverloadedError``), nor one for which
+        ``permit``, called from any thread when its turn has come, raises ``NotAuthorizedError``.
+        If the call is cancelled before the command began, it does not run; afterwards it runs on
+        and its result is dropped.
         """
         ...
 

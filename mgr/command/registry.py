@@ -34,6 +34,7 @@ class Command:
         idempotent: Running it twice has the effect of running it once, so a retry after a
             failover runs it again.
         hidden: It is left out of help and of "closest commands".
+        secret: Its output is a secret, which is sent to its caller and recorded nowhere.
 
     """
 
@@ -44,6 +45,7 @@ class Command:
     module: str = BUILTIN
     idempotent: bool = False
     hidden: bool = False
+    secret: bool = False
 
     @classmethod
     def of_module(cls, module: str, declaration: CommandDeclaration) -> Command:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mgr.access.table import INTERNAL_CALLER, Caller
+from mgr.access.identity import INTERNAL_CALLER, Caller
 from mgr.errors import InvalidArgumentError
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")

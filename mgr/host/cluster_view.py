@@ -69,6 +69,12 @@ class ClusterView:
         self.access: Final = Access(mirror, keys)
         self.term_is_valid: Callable[[int], bool] = lambda _term: True
 
+    def follow_access(self, callback: Callable[[object], None]) -> None:
+        """Call ``callback`` on the loop after each change of who may do what. It must not wait."""
+        keys = self._keys
+        for prefix in (keys.access, keys.roles, keys.tokens, keys.protection):
+            self._mirror.subscribe(prefix, callback)
+
     def age_s(self) -> float:
         """Return the seconds since the mirror was last confirmed to be current."""
         return self._mirror.age_s()

@@ -19,6 +19,7 @@ from mgr.errors import (
     ModuleFailedError,
     ModuleNotReadyError,
     NotActiveError,
+    NotAuthorizedError,
     OverloadedError,
     TermLostError,
 )
@@ -188,7 +189,8 @@ class ModuleRunner:
         inbuf: str,
         *,
         deadline_s: float,
-        caller: object = None,  # noqa: ARG002 - it is authorized already; modules do not need it
+        caller: object = None,  # noqa: ARG002 - modules do not need it
+        permit: Callable[[], None] = lambda: None,
     ) -> object:
         """Run ``command`` on the module's command thread; return what its handler returned.
 
@@ -200,8 +202,7 @@ class ModuleRunner:
         clock, name, may_begin = self._clock, self.name, self._limits.may_begin
 
         def call() -> object:
-            # Checked only now, because the command waited for the thread, and the whole process
-            # may have been paused meanwhile.
+            # Checked only now: it waited for the thread, and the process may have been paused.
             if not may_begin():
                 raise NotActiveError(None)
             if clock.now() >= deadline_s:
@@ -209,10 +210,11 @@ class ModuleRunner:
                     f"Module '{name}' was busy until the deadline of {command.prefix!r} had "
                     "passed: the command did not run"
                 )
+            permit()
             try:
                 with record(StepKind.COMMAND, name, command.prefix):
                     return handle(inbuf, arguments)
-            except (*NOTHING_RAN, SystemExit, StopIteration) as error:
+            except (*NOTHING_RAN, NotAuthorizedError, SystemExit, StopIteration) as error:
                 # The command has begun. These types mean that nothing ran: passed on unchanged,
                 # they would make the client retry, and the command would run twice.
                 raise RuntimeError(f"{type(error).__name__}: {error}") from error

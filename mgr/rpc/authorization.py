@@ -1,21 +1,24 @@
-"""Authorization of gRPC calls: the caller's identity, the capability needed (docs/adr/0032)."""
+"""Authorization of gRPC calls: the caller's identity, the capability needed (docs/adr/0052)."""
 
 from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
 
+from mgr.access.authenticator import Authenticator, Peer
 from mgr.access.caps import AccessRequest
-from mgr.access.table import Access, Caller
+from mgr.access.identity import Caller, Kind
+from mgr.access.table import Access
+from mgr.errors import NotAuthenticatedError
+from mgr.rpc.revocation import RevocableStreams
 
-NAMELESS: Final = "(nameless)"
-"""Name of a client whose certificate has no name. No entry of the table can have this name."""
-COMMON_NAME: Final = "x509_common_name"
-OTHER_NAMES: Final = "x509_subject_alternative_name"
+CERTIFICATE: Final = "x509_pem_cert"
+"""The client's certificate in gRPC's context. The names beside it are cut at a NUL."""
+AUTHORIZATION: Final = "authorization"
+"""Key of the metadata with a token."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,42 +40,73 @@ ACCESS_REQUESTS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
     f"{_CLUSTER}ListDaemons": lambda _: AccessRequest("daemon ls", "r"),
     f"{_CLUSTER}GetCounters": lambda _: AccessRequest("counter ls", "r"),
 }
-"""The command whose capability each call needs. Calls that are not listed are open to every client,
-or are checked by their content: commands by their own ``perm``, reports by the joining daemon."""
+"""The command whose capability each call needs. Calls that are not listed are open to every client
+that is authenticated, or are checked by their content: commands by their own ``perm``, reports by
+the joining daemon."""
 
 
-@dataclass(frozen=True, slots=True)
+def access_request(method: str, request: Any) -> AccessRequest | None:
+    """Return the capability that this call needs; None: its client must be authenticated only."""
+    request_of = ACCESS_REQUESTS.get(method)
+    return None if request_of is None else request_of(request)
+
+
 class Authorizer:
     """Identifies the caller of a gRPC call and checks its capabilities.
 
     Attributes:
-        certificate_required: Whether clients must present a certificate (``tls_ca``).
+        access: Who may do what.
+        streams: The open streams, which end when their client may not have them any more.
 
     """
 
-    access: Access
-    certificate_required: bool
+    def __init__(self, access: Access, *, certificates: bool, encrypted: bool) -> None:
+        """Check against ``access``.
+
+        ``certificates``: TLS verifies the certificates of clients (``tls_ca``). ``encrypted``: the
+        connections are TLS.
+        """
+        self.access: Final = access
+        self.streams: Final = RevocableStreams(access)
+        self._encrypted = encrypted
+        self._certificates = certificates
+        self._authenticator = Authenticator(access.tokens, certificates=certificates)
 
     def caller_of(self, context: Context) -> Caller:
-        """Return the caller: its certificate's name, if required, and its address."""
-        return Caller(
-            self._name(context) if self.certificate_required else None, _address(context.peer())
+        """Return the caller of the call.
+
+        Raises:
+            NotAuthenticatedError: It shows a certificate or token that is not valid, or nothing
+                where this manager asks for certificates.
+
+        """
+        certificate = b""
+        if self._certificates:
+            certificate = next(iter(context.auth_context().get(CERTIFICATE, ())), b"")
+        metadata = context.invocation_metadata() or ()
+        authorization = next((value for key, value in metadata if key == AUTHORIZATION), "")
+        caller = self._authenticator.identify(
+            Peer(_address(context.peer()), certificate, str(authorization), self._encrypted)
         )
+        if caller.kind is Kind.ANONYMOUS and self._certificates:
+            # It came by the port for clients with a token. It is refused even if the cluster does
+            # not demand authentication: those settings do not mean to open a door.
+            raise NotAuthenticatedError("this port takes clients with a token only")
+        return caller
 
     def check(self, method: str, request: Any, context: Context) -> None:
         """Check that the caller may make this call.
 
         Raises:
+            NotAuthenticatedError: It shows no certificate or token that is valid.
             NotAuthorizedError: It may not. Nothing was done.
 
         """
-        if access_request_of := ACCESS_REQUESTS.get(method):
-            self.access.check(self.caller_of(context), access_request_of(request))
-
-    def _name(self, context: Context) -> str:
-        certificate = context.auth_context()
-        names = [*certificate.get(COMMON_NAME, ()), *certificate.get(OTHER_NAMES, ())]
-        return next((name.decode(errors="replace") for name in names if name), NAMELESS)
+        caller = self.caller_of(context)
+        if needed := access_request(method, request):
+            self.access.check(caller, needed)
+        else:
+            self.access.check_authenticated(caller)
 
 
 def _address(peer: str) -> str:

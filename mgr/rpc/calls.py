@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.errors import InvalidArgumentError, MgrError, OverloadedError
 from mgr.rpc.interceptor import internal

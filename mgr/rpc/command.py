@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import grpc
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command

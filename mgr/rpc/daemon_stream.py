@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 import grpc
 
-from mgr.access.caps import JOIN, AccessRequest
-from mgr.access.table import Caller
+from mgr.access.caps import HEALTH, JOIN, AccessRequest, owns_daemon
+from mgr.access.identity import Caller
 from mgr.cluster.daemon import Daemon, DaemonAnswer, DaemonCommand, ReportConfig
 from mgr.cluster.fleet import Fleet
 from mgr.errors import (
@@ -32,6 +32,7 @@ from mgr.rpc.fleet_codec import (
     open_request_in,
 )
 from mgr.rpc.interceptor import MalformedMessage
+from mgr.rpc.revocation import RevocableStream
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.command_pb2 import SessionResponse
@@ -78,6 +79,7 @@ class DaemonStreamHandler:
         self._authorizer = authorizer
         self._caller = authorizer.caller_of(context)
         self._calls = calls(self._answer, caller=self._caller)
+        self._who: dict[str, str] = {}
         self._daemon: Daemon | None = None
         self._sequence = 0
         self._pending: dict[int, asyncio.Future[DaemonAnswer]] = {}
@@ -162,8 +164,11 @@ class DaemonStreamHandler:
     async def _serve(self) -> MgrError | None:
         self._serving = asyncio.current_task()
         try:
-            with self._streams.endable():
-                await self._read_messages()
+            with (
+                self._streams.endable(),
+                self._authorizer.streams.register(self._caller, None, self.end) as stream,
+            ):
+                await self._read_messages(stream)
         except MgrError as error:
             return error
         except asyncio.CancelledError:
@@ -177,8 +182,8 @@ class DaemonStreamHandler:
             self._on_end()
         return None
 
-    async def _read_messages(self) -> None:
-        daemon = self._daemon = await self._open()
+    async def _read_messages(self, stream: RevocableStream) -> None:
+        daemon = self._daemon = await self._open(stream)
         self.configure(self._fleet.options.report_config)
         while (message := await self._context.read()) is not grpc.aio.EOF:
             if type(message) is MalformedMessage:
@@ -194,7 +199,7 @@ class DaemonStreamHandler:
                 await self._on_message(daemon, kind, message)
         self._fleet.on_stream_broken()
 
-    async def _open(self) -> Daemon:
+    async def _open(self, stream: RevocableStream) -> Daemon:
         try:
             async with asyncio.timeout(OPEN_S):
                 message = await self._context.read()
@@ -205,9 +210,13 @@ class DaemonStreamHandler:
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
             raise ReportRefusedError("open", "the first message must be an open")
         request = open_request_in(message.open)
-        who = {"type": request.kind, "id": request.id}
-        self._authorizer.access.check(self._caller, AccessRequest(JOIN, "rw", arguments=who))
-        return self._fleet.open(request, self)
+        self._who = {"type": request.kind, "id": request.id}
+        stream.request = AccessRequest(JOIN, "rw", arguments=self._who)
+        self._authorizer.access.check(self._caller, stream.request)
+        names = self._caller.identities
+        owner = not names or any(owns_daemon(each, request.kind, request.id) for each in names)
+        client = names[0].entry if names else ""
+        return self._fleet.open(request, self, client=client, owner=owner)
 
     def _report(self, daemon: Daemon, report: cluster_pb2.Report) -> None:
         self._sequence += 1
@@ -215,7 +224,12 @@ class DaemonStreamHandler:
             raise ReportRefusedError(
                 "sequence", f"report {report.sequence} where {self._sequence} was due"
             )
-        self._fleet.report(daemon, self, report.values[:], daemon_status_in(report))
+        status = daemon_status_in(report)
+        for metric in (status.metrics if status is not None else None) or ():
+            # Otherwise a daemon could say of others, and of the manager, that they are ill.
+            who = {**self._who, "code": metric.code}
+            self._authorizer.access.check(self._caller, AccessRequest(HEALTH, "rw", arguments=who))
+        self._fleet.report(daemon, self, report.values[:], status)
 
     async def _on_message(
         self, daemon: Daemon, kind: str | None, message: cluster_pb2.ReportRequest

@@ -14,13 +14,14 @@ from google.protobuf.message import DecodeError
 
 from mgr.cluster.validation import MESSAGE_BYTES_MAX
 from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
-from mgr.rpc.authorization import Authorizer
+from mgr.rpc.authorization import Authorizer, access_request
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.status import code_of, status_of, trailers_of
 
 OURS: Final = "/mgr.rpc.v1."
 REPORT: Final = f"{OURS}ClusterService/Report"
-"""Any client can send its messages, by the thousand, so they have a size limit of their own."""
+"""Any client can send its messages, by the thousand, so they have a size limit of their own. It
+registers its streams itself: the first message says what the client must be allowed."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -41,7 +42,10 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Converts ``MgrError`` to its status, and any other exception to INTERNAL and a log line."""
 
     def __init__(self, authorizer: Authorizer, enforcer: GateEnforcer) -> None:
-        """Pass calls that ``authorizer`` allows; ``enforcer`` applies the gate to them."""
+        """Pass calls that ``authorizer`` allows; ``enforcer`` applies the gate to them.
+
+        Streams end with their client's right to have them.
+        """
         self._authorizer = authorizer
         self._enforcer = enforcer
         self._wrapped: dict[str, Any] = {}
@@ -58,9 +62,31 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if method not in self._wrapped:
             bytes_max = MESSAGE_BYTES_MAX if method == REPORT else math.inf
-            check = partial(self._authorizer.check, method)
-            self._wrapped[method] = _wrapped(handler, bytes_max, check, self._enforcer, method)
+            self._wrapped[method] = self._wrap(handler, bytes_max, method)
         return self._wrapped[method]
+
+    def _wrap(self, handler: Any, bytes_max: float, method: str) -> Any:
+        kind, maker = _kind(handler)
+        behaviour = self._enforcer.behaviour(
+            method, getattr(handler, kind), reads=handler.request_streaming
+        )
+        if handler.response_streaming and method != REPORT:
+            behaviour = self._revoked(behaviour, method)
+        return maker(
+            _edge(behaviour, partial(self._authorizer.check, method), method),
+            request_deserializer=_lenient(handler.request_deserializer, bytes_max),
+            response_serializer=handler.response_serializer,
+        )
+
+    def _revoked(self, behaviour: Behaviour, method: str) -> Behaviour:
+        """Return ``behaviour``, which ends once its client may not have the stream any more."""
+
+        async def stream(request: Any, context: Context) -> Any:
+            caller = self._authorizer.caller_of(context)
+            with self._authorizer.streams.endable(caller, access_request(method, request)):
+                return await behaviour(request, context)
+
+        return stream
 
 
 async def refuse(context: Context, error: MgrError) -> NoReturn:
@@ -74,18 +100,6 @@ def internal(doing: str, error: Exception) -> InternalError:
     """Log ``error`` with its traceback; return the error for the client, which has none."""
     log.error("call failed with an unexpected error", exc_info=error, extra={"doing": doing})
     return InternalError("internal error: the manager's log has the reason")
-
-
-def _wrapped(
-    handler: Any, bytes_max: float, check: Check, enforcer: GateEnforcer, method: str
-) -> Any:
-    kind, maker = _kind(handler)
-    behaviour = enforcer.behaviour(method, getattr(handler, kind), reads=handler.request_streaming)
-    return maker(
-        _edge(behaviour, check, method),
-        request_deserializer=_lenient(handler.request_deserializer, bytes_max),
-        response_serializer=handler.response_serializer,
-    )
 
 
 def _kind(handler: Any) -> tuple[str, Callable[..., Any]]:

@@ -50,13 +50,26 @@ CLIENT_PING_MS_MIN: Final = 4_000
 
 
 class GrpcServer:
-    """A running server. ``address`` is the one published to clients, with the bound port."""
+    """A running server.
+
+    Attributes:
+        address: The address published to clients, with the bound port.
+        token_address: Where clients with a token and no certificate reach it; empty: nowhere.
+
+    """
 
     def __init__(
-        self, server: grpc.aio.Server, address: str, health: HealthServicer, streams: Streams
+        self,
+        server: grpc.aio.Server,
+        address: str,
+        health: HealthServicer,
+        streams: Streams,
+        *,
+        token_address: str = "",
     ) -> None:
         """Made by ``serve``."""
         self.address = address
+        self.token_address = token_address
         self._server = server
         self._health = health
         self._streams = streams
@@ -100,9 +113,12 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         return not_active_error(view.leader(), settings.id)
 
     streams = Streams(current_refusal)
-    authorizer = Authorizer(view.access, certificate_required=bool(settings.tls_ca))
+    authorizer = Authorizer(
+        view.access, certificates=bool(settings.tls_ca), encrypted=bool(settings.tls_cert)
+    )
     health = HealthServicer(SERVICES, streams, gate.accepts)
     enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
+    view.follow_access(authorizer.streams.check)
     interceptors = [StatusInterceptor(authorizer, enforcer)]
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
     commands = CommandServicer(role_of, clock, streams, authorizer, enforcer)
@@ -133,17 +149,22 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
-    port = _bind(server, settings)
+    port = _bind(server, settings.grpc_listen, "grpc_listen", _credentials(settings))
+    token_address = ""
+    if settings.token_listen:
+        token_only = _credentials(settings, certificates=False)
+        token_port = _bind(server, settings.token_listen, "token_listen", token_only)
+        token_address = advertised_address(settings.token_listen, "", token_port)
     await server.start()
     address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
-    return GrpcServer(server, address, health, streams)
+    return GrpcServer(server, address, health, streams, token_address=token_address)
 
 
-def _bind(server: grpc.aio.Server, settings: Settings) -> int:
-    listen = settings.grpc_listen
-    host, port = split_address(listen, "grpc_listen")
+def _bind(
+    server: grpc.aio.Server, listen: str, setting: str, credentials: grpc.ServerCredentials | None
+) -> int:
+    host, port = split_address(listen, setting)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    credentials = _credentials(settings) if settings.tls_cert else None
     try:
         if credentials is None:
             return server.add_insecure_port(address)
@@ -151,17 +172,24 @@ def _bind(server: grpc.aio.Server, settings: Settings) -> int:
     except RuntimeError:
         # gRPC's error does not contain a reason.
         raise CannotListenError(
-            f"grpc_listen: cannot listen on {listen}: the port is taken or the address is not "
+            f"{setting}: cannot listen on {listen}: the port is taken or the address is not "
             "this machine's"
         ) from None
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
+def _credentials(settings: Settings, *, certificates: bool = True) -> grpc.ServerCredentials | None:
+    """Return the credentials of a port; None for plaintext.
+
+    gRPC for Python demands certificates of all clients of a port or asks none of them for one. So
+    clients without ``certificates`` have a port of their own.
+    """
+    if not settings.tls_cert:
+        return None
     tls = Tls.read(settings.tls_ca, settings.tls_cert, settings.tls_key, purpose="TLS of gRPC")
     return grpc.ssl_server_credentials(
         [(tls.key, tls.cert)],
         root_certificates=tls.ca or None,
-        require_client_auth=bool(tls.ca),
+        require_client_auth=bool(tls.ca) and certificates,
     )
 
 

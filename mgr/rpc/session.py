@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.errors import MgrError
 from mgr.rpc.calls import Calls, Execute

@@ -41,6 +41,7 @@ CODES: Final[dict[type[MgrError], StatusCode]] = {
     errors.UnknownCommandError: StatusCode.UNIMPLEMENTED,
     errors.NotFoundError: StatusCode.NOT_FOUND,
     errors.NotAuthorizedError: StatusCode.PERMISSION_DENIED,
+    errors.NotAuthenticatedError: StatusCode.UNAUTHENTICATED,
     errors.NotPermittedError: StatusCode.PERMISSION_DENIED,
     errors.ModuleNotEnabledError: StatusCode.FAILED_PRECONDITION,
     errors.ModuleNotReadyError: StatusCode.UNAVAILABLE,

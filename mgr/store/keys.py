@@ -236,6 +236,29 @@ class Keys:
         return f"{self.access}{client}"
 
     @property
+    def protection(self) -> str:
+        """Whether the cluster demands authentication, and its first administrator."""
+        return f"{self.root}protection"
+
+    @property
+    def roles(self) -> str:
+        """Prefix of the roles that operators made."""
+        return f"{self.root}roles/"
+
+    def role(self, name: str) -> str:
+        """The capabilities of one role, as text."""
+        return f"{self.roles}{name}"
+
+    @property
+    def tokens(self) -> str:
+        """Prefix of the records of tokens."""
+        return f"{self.root}tokens/"
+
+    def token(self, ident: str) -> str:
+        """One token: its name, its end, and the digest of its secret."""
+        return f"{self.tokens}{ident}"
+
+    @property
     def maps(self) -> str:
         """Prefix of published maps."""
         return f"{self.root}maps/"

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 
-from mgr.access.table import INTERNAL_CALLER
+from mgr.access.identity import INTERNAL_CALLER
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps

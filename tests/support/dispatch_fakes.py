@@ -81,9 +81,10 @@ class Counter:
         if self.starting:
             raise self.starting
 
-    async def run(self, command, arguments, inbuf, *, deadline_s, caller):
+    async def run(self, command, arguments, inbuf, *, deadline_s, caller, permit):
         if isinstance(self.failure, OverloadedError):
             raise self.failure
+        permit()
         self.calls += 1
         self.begun.set()
         if self.pause:

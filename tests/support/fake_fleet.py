@@ -127,7 +127,8 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         gate = Gate(CLOCK, lambda: None)
         gate.extend(1, math.inf)
         edge = StatusInterceptor(
-            Authorizer(OPEN, certificate_required=False), GateEnforcer(gate, CLOCK, hold_s=1)
+            Authorizer(OPEN, certificates=False, encrypted=False),
+            GateEnforcer(gate, CLOCK, hold_s=1),
         )
         self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.active.health.manager_checks import ModuleState
 from mgr.active.modules.left_threads import left_threads, wait_threads_ended
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
@@ -491,6 +491,9 @@ class _RestartingModule:
         *,
         deadline_s: float,
         caller: Caller,
+        permit: Callable[[], None],
     ) -> object:
-        runner = self._modules.runner_of(self._name)
-        return await runner.run(command, arguments, inbuf, deadline_s=deadline_s, caller=caller)
+        run = self._modules.runner_of(self._name).run
+        return await run(
+            command, arguments, inbuf, deadline_s=deadline_s, caller=caller, permit=permit
+        )

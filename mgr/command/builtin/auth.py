@@ -1,44 +1,59 @@
-"""Commands ``auth``: capabilities of clients, by the name in the certificate (docs/adr/0032)."""
+"""Commands ``auth``: who may do what (docs/adr/0052)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Final
 
-from mgr.access.caps import AccessRequest, Caps
-from mgr.access.table import EVERYBODY, Caller, stored_caps, valid_client_name
+from mgr.access.caps import CHANGE_ACCESS, Caps
+from mgr.access.changes import AccessChanges
+from mgr.access.identity import EVERYBODY, Caller, Identity, Kind
 from mgr.cluster.log import AUDIT_CHANNEL, Priority
+from mgr.command.builtin.auth_role import role_commands
+from mgr.command.builtin.auth_token import token_commands
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
 from mgr.errors import NotFoundError, NotPermittedError
 
-CLIENT = "name=client,type=CephString"
-CHANGES = "rwx"
-"""Permission to change capabilities. More than ``rw``: a client that may change everything else
-must not be able to extend its own capabilities."""
-ALL = "allow *"
+CLIENT: Final = "name=client,type=CephString"
+ALL: Final = "allow *"
+REALLY: Final = "name=yes_i_really_mean_it,type=CephBool,req=false,positional=false"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """Return the commands of this noun."""
-    noun = _Auth(context)
+    changes = AccessChanges(context.access, context.keys, context.fenced)
+    noun = _Auth(context, changes)
     return [
         builtin("auth ls", "list all capabilities", "r", noun.ls),
         builtin(f"auth get {CLIENT}", "show the capabilities of a client", "r", noun.get),
         builtin("auth whoami", "show this client's name and capabilities", "", noun.whoami),
         builtin(
             f"auth caps {CLIENT} name=caps,type=CephString",
-            "set the capabilities of a client ('*': all others): 'allow r', 'profile daemon', ...",
-            CHANGES,
+            "set the capabilities of a client ('*': all others): 'allow role viewer', "
+            "'profile daemon', ...",
+            CHANGE_ACCESS,
             noun.caps,
         ),
-        builtin(f"auth rm {CLIENT}", "remove the capabilities of a client", CHANGES, noun.rm),
+        builtin(f"auth rm {CLIENT}", "remove the capabilities of a client", CHANGE_ACCESS, noun.rm),
+        builtin(
+            "auth require", "demand authentication from every client", CHANGE_ACCESS, noun.require
+        ),
+        builtin(
+            f"auth unrequire {REALLY}",
+            "let clients without certificate and token do everything",
+            CHANGE_ACCESS,
+            noun.unrequire,
+        ),
+        *role_commands(context, changes, noun.log),
+        *token_commands(context, changes, noun.log),
     ]
 
 
 class _Auth:
-    def __init__(self, context: BuiltinContext) -> None:
+    def __init__(self, context: BuiltinContext, changes: AccessChanges) -> None:
         self._context = context
+        self._changes = changes
 
     async def ls(self, _call: Call) -> Reply:
         entries = self._entries()
@@ -48,70 +63,95 @@ class _Auth:
             for client, caps in entries.items()
         ]
         if not listed:
-            return Reply(
-                {"auth_dump": []}, plain="", note="no capabilities are stored: everybody may do all"
-            )
+            return Reply({"auth_dump": []}, plain="", note=self._meaning_of_empty())
         return Reply({"auth_dump": listed}, plain=table(("CLIENT", "CAPS"), entries.items()))
 
     async def get(self, call: Call) -> Reply:
-        client = valid_client_name(call["client"])
+        client = _entry(call["client"])
         caps = self._entries().get(client)
         if caps is None:
             raise NotFoundError(f"client '{client}' has no capabilities of its own")
         return Reply({"client": client, "caps": caps}, plain=caps)
 
     async def whoami(self, call: Call) -> Reply:
-        name = call.caller.name
-        if name is None:
-            note = "clients need no certificate here (tls_ca): everybody may do all"
-            return Reply({"client": None, "caps": ALL}, plain="", note=note)
-        caps = _caps_of(name, self._entries())
-        return Reply({"client": name, "caps": caps}, plain=f"{name}: {caps or 'nothing'}")
+        caller = call.caller
+        if caller.kind is Kind.INTERNAL:
+            return Reply({"client": None, "kind": caller.kind.value, "caps": ALL}, plain="")
+        if caller.kind is Kind.ANONYMOUS:
+            note = "this cluster demands no authentication: everybody may do everything"
+            data = {"client": None, "kind": caller.kind.value, "caps": ALL}
+            return Reply(data, plain="", note=note)
+        rights = self._context.access.rights_of(caller)
+        caps = rights.text if rights is not None else ""
+        names = [identity.entry for identity in caller.identities]
+        data = {
+            "client": names[0],
+            "kind": caller.kind.value,
+            "names": names,
+            "address": caller.address,
+            "caps": caps,
+        }
+        return Reply(data, plain=f"{names[0]}: {caps or 'nothing'}")
 
     async def caps(self, call: Call) -> Reply:
-        client, caps = valid_client_name(call["client"]), call["caps"]
-        Caps.parse(caps)
-        self._check(call.caller, {**self._entries(), client: caps})
-        await self._context.fenced.put(self._context.keys.access_of(client), caps)
-        return self._changed(call.caller, f"client '{client}' may do: {caps or 'nothing'}")
+        client, caps = _entry(call["client"]), call["caps"]
+        for grant in Caps.parse(caps).grants:
+            if grant.role and grant.role not in self._context.access.roles():
+                raise NotFoundError(f"there is no role '{grant.role}': see 'auth role ls'")
+        await self._changes.commit(call.caller, {self._context.keys.access_of(client): caps})
+        return self.log(call.caller, f"client '{client}' may do: {caps or 'nothing'}")
 
     async def rm(self, call: Call) -> Reply:
-        client, entries = valid_client_name(call["client"]), self._entries()
-        if client not in entries:
-            # Deleted all the same: an earlier put with an unknown outcome may still take effect.
-            await self._context.fenced.delete(self._context.keys.access_of(client))
+        client = _entry(call["client"])
+        existed = client in self._entries()
+        # Deleted even if absent: an earlier put with an unknown outcome may still take effect.
+        await self._changes.commit(call.caller, {self._context.keys.access_of(client): None})
+        if not existed:
             return Reply(note=f"client '{client}' has no capabilities of its own")
-        del entries[client]
-        self._check(call.caller, entries)
-        await self._context.fenced.delete(self._context.keys.access_of(client))
-        return self._changed(call.caller, f"client '{client}' has no capabilities of its own now")
+        return self.log(call.caller, f"client '{client}' has no capabilities of its own now")
 
-    def _check(self, caller: Caller, entries: Mapping[str, str]) -> None:
-        """Refuse a table that would bind no client, or that would lock out its author."""
-        if caller.name is None:
-            if caller.address:
-                raise NotPermittedError(
-                    "clients need no certificate here, so capabilities would bind nobody: set "
-                    "tls_ca in the settings of every manager first"
-                )
-            return  # the manager's own modules
-        caps = stored_caps(_caps_of(caller.name, entries))
-        if not caps.allow(AccessRequest("auth caps", CHANGES), caller.address):
+    async def require(self, call: Call) -> Reply:
+        await self._changes.require(call.caller, required=True)
+        return self.log(
+            call.caller,
+            "every client must authenticate; managers without tls_ca are not eligible",
+        )
+
+    async def unrequire(self, call: Call) -> Reply:
+        if not call.get("yes_i_really_mean_it"):
             raise NotPermittedError(
-                f"this would leave you ('{caller.name}') without the right to change "
-                f"capabilities: give yourself '{ALL}' first"
+                "clients that reach a manager without TLS could do everything: "
+                "--yes-i-really-mean-it does it anyway"
             )
+        await self._changes.require(call.caller, required=False)
+        return self.log(call.caller, "clients without certificate and token may do everything")
 
-    def _changed(self, caller: Caller, change: str) -> Reply:
-        by = f"client '{caller.name}'" if caller.name else "a module"
-        line = f"{change} (by {by})"
+    def log(self, caller: Caller, change: str) -> Reply:
+        """Write ``change`` to the audit channel of the cluster log; return the reply with it."""
         name = f"mgr.{self._context.manager_id}"
-        self._context.log.add(line, name=name, priority=Priority.SECURITY, channel=AUDIT_CHANNEL)
+        self._context.log.add(
+            f"{change} (by {caller})", name=name, priority=Priority.SECURITY, channel=AUDIT_CHANNEL
+        )
         return Reply(note=change)
+
+    def _meaning_of_empty(self) -> str:
+        access = self._context.access
+        if not access.required:
+            return (
+                "no capabilities are stored: everybody who needs no certificate may do everything"
+            )
+        admin = access.protection.admin if access.protection is not None else ""
+        return f"no capabilities are stored: only '{admin}' may do anything"
 
     def _entries(self) -> dict[str, str]:
         return dict(self._context.access.entries())
 
 
-def _caps_of(client: str, entries: Mapping[str, str]) -> str:
-    return entries.get(client, entries.get(EVERYBODY, "" if entries else ALL))
+def _entry(text: str) -> str:
+    """Return the name of the entry that ``text`` means.
+
+    Raises:
+        InvalidArgumentError: No client can have it.
+
+    """
+    return text if text == EVERYBODY else Identity.of_entry(text).entry

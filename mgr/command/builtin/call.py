@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mgr.access.table import INTERNAL_CALLER, Caller
+from mgr.access.identity import INTERNAL_CALLER, Caller
 from mgr.argument.descriptor import Signature
 from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
@@ -70,10 +70,20 @@ class BuiltinCommand:
 
 
 def builtin(
-    signature: str, text: str, perm: str, handler: Handler, *, once: bool = False
+    signature: str,
+    text: str,
+    perm: str,
+    handler: Handler,
+    *,
+    once: bool = False,
+    secret: bool = False,
 ) -> BuiltinCommand:
-    """Declare a command; ``once`` marks one that is not idempotent and must not be run again."""
-    command = Command(Signature.parse(signature), text, perm, idempotent=not once)
+    """Declare a command.
+
+    ``once`` marks one that is not idempotent and must not be run again, ``secret`` one whose answer
+    is a secret and must not be recorded.
+    """
+    command = Command(Signature.parse(signature), text, perm, idempotent=not once, secret=secret)
     return BuiltinCommand(command, handler)
 
 
@@ -112,6 +122,7 @@ class Builtins:
         *,
         deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
         caller: Caller = INTERNAL_CALLER,
+        permit: Callable[[], None] = lambda: None,  # noqa: ARG002 - as above
     ) -> Answer:
         """Run the handler. The format is checked first, so that an invalid one changes nothing."""
         try:

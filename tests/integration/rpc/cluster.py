@@ -64,17 +64,26 @@ class Rights:
 
     def __init__(self):
         self.records = {}
+        self.followers = []
 
     def set(self, rights):
-        for client, text in rights.items():
-            key = KEYS.access_of(client)
-            self.records[key] = Record(key, text, Revision(1), Revision(1))
+        self.put({KEYS.access_of(client): text for client, text in rights.items()})
+
+    def put(self, changes):
+        """Change records by key; None takes one away."""
+        for key, text in changes.items():
+            if text is None:
+                self.records.pop(key, None)
+            else:
+                self.records[key] = Record(key, text, Revision(1), Revision(1))
+        for follower in self.followers:
+            follower(changes)
 
     def get(self, key):
         return self.records.get(key)
 
     def list(self, prefix):
-        return self.records
+        return {key: each for key, each in self.records.items() if key.startswith(prefix)}
 
 
 @dataclass
@@ -91,6 +100,9 @@ class View:
 
     def __post_init__(self):
         self.access = Access(self.rights, KEYS)
+
+    def follow_access(self, callback):
+        self.rights.followers.append(callback)
 
     def leader(self):
         return self.now

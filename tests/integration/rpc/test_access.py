@@ -13,6 +13,7 @@ from mgr.rpc.status import error_of
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, command_pb2, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from tests.integration.rpc.cluster import cluster
+from tests.support.certificates import Authority
 from tests.support.secured_etcd import Certificates
 
 OPEN = {
@@ -48,11 +49,11 @@ async def guarded(pki, rights, *, demands=True):
         yield active, channel
 
 
-async def refused(call):
-    """The error of a call that must fail for want of a capability."""
+async def refused(call, code=grpc.StatusCode.PERMISSION_DENIED):
+    """The error of a call that must fail for want of a capability, or of a name."""
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call
-    assert failed.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert failed.value.code() is code
     error = error_of(failed.value)
     assert isinstance(error, NotAuthorizedError)
     return str(error)
@@ -143,10 +144,45 @@ async def test_the_caller_of_a_command_is_its_certificates_name(pki):
     ] * 2
 
 
-async def test_where_no_certificate_is_asked_for_a_table_binds_nobody(pki):
-    """A client that shows one all the same is not believed to be who it says."""
-    async with guarded(pki, {"ops": "allow *"}, demands=False) as (_, channel):
-        stub = manager_pb2_grpc.ManagerServiceStub(await channel("monitor"))
-        done = await stub.Fail(manager_pb2.FailRequest(name="a"))
+async def test_a_manager_without_a_ca_opens_nothing_that_is_protected(pki):
+    """What its own settings say does not count: entries exist, and it cannot tell who asks."""
+    async with guarded(pki, {"ops": "allow *"}, demands=False) as (active, channel):
+        ops = await channel("ops")
+        said = await refused(
+            manager_pb2_grpc.ManagerServiceStub(ops).Fail(manager_pb2.FailRequest(name="a")),
+            grpc.StatusCode.UNAUTHENTICATED,
+        )
+        await refused(
+            CommandServiceStub(ops).Execute(command_pb2.ExecuteRequest(words=["echo", "x"])),
+            grpc.StatusCode.UNAUTHENTICATED,
+        )
 
-    assert done.message == "a gives way to anyone"
+    assert "demands a client certificate or a token" in said
+    assert active.requests == []
+
+
+async def test_a_name_is_read_from_the_certificate_and_not_from_c_strings(tmp_path):
+    """``ops`` with a NUL and more behind it is not ``ops``, for no call at all."""
+    ca = Authority()
+    async with cluster("a", **ca.settings(tmp_path)) as one:
+        active = one.promote("a", 5)
+        one["a"].view.rights.set({"ops": "allow *", "*": "allow *"})
+
+        async def execute(*names, **others):
+            tls = ca.tls(*names, **others)
+            credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.cert)
+            async with grpc.aio.secure_channel(one["a"].address, credentials) as channel:
+                stub = CommandServiceStub(channel)
+                await stub.Execute(command_pb2.ExecuteRequest(words=["echo", "x"]))
+
+        said = await refused(execute("ops\0evil"), grpc.StatusCode.UNAUTHENTICATED)
+        await execute("ops", dns=["b.example.org"])
+        await execute(dns=["ops"])
+        await execute(uris=["spiffe://example.org/ops"])
+
+    assert "control character" in said
+    assert [r.caller.identities[0].entry for r in active.requests] == [
+        "ops",
+        "dns:ops",
+        "uri:spiffe://example.org/ops",
+    ]

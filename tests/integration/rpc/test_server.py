@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.errors import InvalidSettingError
 from mgr.rpc.server import SERVICES
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
@@ -103,7 +103,7 @@ async def test_the_callers_time_reaches_the_command(channel, three):
     timed, untimed = active.requests
     assert timed.deadline_s is not None
     assert untimed.deadline_s is None
-    assert timed.caller == Caller(None, "127.0.0.1")
+    assert timed.caller == Caller.anonymous("127.0.0.1")
 
 
 async def test_a_caller_that_goes_away_cancels_its_command(channel, three):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mgr.access.caps import JOIN, PROFILES, AccessRequest, Caps
+from mgr.access.caps import HEALTH, JOIN, PROFILES, AccessRequest, Caps, Subject, matches_pattern
+from mgr.access.identity import Identity, Kind
 from mgr.errors import InvalidArgumentError
 
 READ = AccessRequest("health", "r")
@@ -77,7 +78,9 @@ def test_capabilities_allow_what_they_say_and_nothing_else(text, allowed):
     """Each of Ceph's forms; several grants add up."""
     caps = Caps.parse(text)
 
-    assert [ask for ask in ALL if caps.allow(ask)] == allowed
+    disk = Subject("127.0.0.1", Identity(Kind.CN, "osd.1"))
+
+    assert [ask for ask in ALL if caps.allow(ask, disk)] == allowed
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_capabilities_allow_what_they_say_and_nothing_else(text, allowed):
 def test_a_grant_may_hold_for_one_network_only(network, address, allowed):
     """An address that is not known is in none."""
     for grant in ("allow r", "profile read-only", "allow service mgr r", 'allow command "health"'):
-        assert Caps.parse(f"{grant} network {network}").allow(READ, address) is allowed
+        assert Caps.parse(f"{grant} network {network}").allow(READ, Subject(address)) is allowed
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,14 @@ def test_a_grant_may_hold_for_one_network_only(network, address, allowed):
         ("allow command hello with a prefixb", "a value is missing"),
         ("allow command hello with a prefix b c", "'=', 'prefix' or 'regex' is missing"),
         ("allow r network", "a network is missing"),
+        ("allow role", "the role's name is missing at the end"),
+        ("role viewer rw", "separated by a comma"),
+        ("profile crash name=x.y", "the profile 'crash' takes no conditions"),
+        ("profile daemon name", "the daemon's name is missing"),
+        ("profile daemon name=web", "daemons are named <type>.<id>"),
+        ("profile daemon name=*", "daemons are named <type>.<id>"),
+        ("profile daemon name=*.eu-1", "daemons are named <type>.<id>"),
+        ("profile daemon name=host.* rw", "takes no conditions"),
         ("profile osdd", "no such profile: use read-only, read-write, crash, daemon, rbd"),
         ("allow module rbd with pool=a rw", "takes no 'with'"),
         ('allow command ""', "name is empty"),
@@ -158,3 +169,93 @@ def test_every_profile_can_be_written():
     """By the name under which the error offers it."""
     for name in PROFILES:
         assert Caps.parse(f"profile {name}").grants == (PROFILES[name],)
+
+
+def daemon(name, command=JOIN, **arguments):
+    """The request of a daemon that joins, or reports a health code."""
+    kind, _, ident = name.partition(".")
+    return AccessRequest(command, "rw", arguments={"type": kind, "id": ident, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("caps", "client", "allowed"),
+    [
+        ("profile daemon", "host.db1", ["host.db1", "unit.nginx@db1", "osd.3@db1"]),
+        ("profile daemon", "osd.3", ["osd.3"]),
+        ("profile daemon", "agents", []),
+        ("profile daemon", "host.", []),
+        ("profile daemon", "host", []),
+        ("profile daemon name=host.*", "agents", ["host.db1", "host.db2", "host.x@db1"]),
+        ("profile daemon name=host.db1", "agents", ["host.db1"]),
+        ("profile daemon name='*t.db1'", "agents", None),
+        (
+            "profile daemon name=unit.*@db1, profile daemon name=osd.3",
+            "a",
+            ["unit.nginx@db1", "osd.3"],
+        ),
+        ('allow command "daemon join" with type=osd', "a", ["osd.3", "osd.3@db1"]),
+        ("allow r", "host.db1", []),
+    ],
+)
+def test_a_daemon_joins_under_the_names_that_are_its_own(caps, client, allowed):
+    """Its client's name; those of its host's agent; or a pattern that its entry has."""
+    names = ["host.db1", "host.db2", "host.x@db1", "unit.nginx@db1", "osd.3", "osd.3@db1"]
+    names.append("unit.nginx@xdb1")
+    subject = Subject("10.0.0.1", Identity(Kind.CN, client))
+    if allowed is None:
+        with pytest.raises(InvalidArgumentError):
+            Caps.parse(caps)
+        return
+
+    assert [name for name in names if Caps.parse(caps).allow(daemon(name), subject)] == allowed
+
+
+@pytest.mark.parametrize(
+    ("caps", "client", "name", "codes"),
+    [
+        ("profile daemon", "osd.3", "osd.3", ["OSD_SLOW"]),
+        ("profile daemon", "osd.3", "osd.4", []),
+        ("profile daemon", "host.db1", "host.db1", ["HOST_HOT"]),
+        ("profile daemon", "host.db1", "osd.3@db1", ["OSD_SLOW", "HOST_HOT", "UNIT_FAILED"]),
+        ("profile daemon name=web-eu.*", "web", "web-eu.1", ["WEB_EU_DOWN"]),
+        ('allow command "daemon health" with code=RECENT_CRASH', "x", "osd.3", ["RECENT_CRASH"]),
+        ("allow *", "x", "osd.3", None),
+    ],
+)
+def test_a_daemon_reports_the_health_codes_of_its_type(caps, client, name, codes):
+    """So that a disk does not say that hosts are down, or that there was a crash."""
+    asked = [
+        "OSD_SLOW",
+        "HOST_HOT",
+        "UNIT_FAILED",
+        "WEB_EU_DOWN",
+        "RECENT_CRASH",
+        "OSDX",
+        "HEALTH_OK",
+    ]
+    subject = Subject("10.0.0.1", Identity(Kind.CN, client))
+    found = [
+        code for code in asked if Caps.parse(caps).allow(daemon(name, HEALTH, code=code), subject)
+    ]
+
+    assert found == (asked if codes is None else codes)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("host.*", "host.a", True),
+        ("host.*", "host.", True),
+        ("host.*", "hosts.a", False),
+        ("a.*b*c", "a.xbyc", True),
+        ("a.*b*c", "a.c", False),
+        ("a.b*b", "a.b", False),
+        ("a.*x", "a.xx", True),
+        ("a.?", "a.b", False),
+        ("a.[b]", "a.b", False),
+        ("a." + "*a" * 200, "a." + "a" * 100_000 + "b", False),
+    ],
+)
+def test_a_star_stands_for_any_characters(pattern, name, fits):
+    """And nothing else has a meaning; the time is linear."""
+    assert matches_pattern(name, pattern) is fits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.codec import span, value_of
