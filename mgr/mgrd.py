@@ -8,10 +8,12 @@ credentials, the manager logs that and tries again: they may be corrected withou
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 import click
@@ -21,9 +23,11 @@ from mgr.errors import MgrError
 from mgr.guard.early_signals import EarlySignals
 from mgr.guard.spawn import spawn
 from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
+from mgr.store.keys import Keys
 from mgr.tls import check_pair
 from mgr.version import installed_version
 
+RECOVER: Final = "recover-admin"
 EXIT_BUG: Final = 70
 """``EX_SOFTWARE`` of sysexits.h. No error of this product has an errno of this number."""
 WORKER: Final = (sys.executable, "-P", "-m", "mgr.worker")
@@ -34,6 +38,8 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run ``mgrd``."""
+    if sys.argv[1:2] == [RECOVER]:
+        recover_admin(sys.argv[2:], prog_name=f"mgrd {RECOVER}")
     early = EarlySignals()
     early.catch()
     command(prog_name="mgrd", obj=early)
@@ -68,11 +74,7 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
     stops; a second one stops at once.
     """
     try:
-        settings = load(
-            file=config,
-            environment=os.environ,
-            flags={name: value for name, value in flags.items() if value is not None},
-        )
+        settings = _settings(config, flags)
         if settings.tls_cert:
             check_pair(settings.tls_cert, settings.tls_key)
         logs.set_up(
@@ -88,6 +90,45 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
     except Exception:  # the edge of the process
         log.critical("the guard failed", exc_info=True)
         sys.exit(EXIT_BUG)
+
+
+@click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@_setting_flags
+@click.argument("client")
+def recover_admin(config: str | None, client: str, **flags: str | None) -> None:
+    """Give CLIENT every right, for whoever has access to etcd.
+
+    CLIENT is the common name in a certificate, or dns:NAME, uri:URI or token:NAME. From then on
+    the cluster demands authentication. No manager needs to run; etcd is reached by the settings of
+    mgrd.
+    """
+    try:
+        entry = asyncio.run(_make_administrator(_settings(config, flags), client))
+    except MgrError as error:
+        sys.stderr.write(f"mgrd {RECOVER}: {error}\n")
+        sys.exit(error.errno)
+    sys.stdout.write(f"client '{entry}' may do everything now\n")
+
+
+async def _make_administrator(settings: Settings, client: str) -> str:
+    # Imported here: mgrd itself starts without them.
+    from mgr.access.administrator import make_administrator  # noqa: PLC0415
+    from mgr.connection import connect  # noqa: PLC0415
+    from mgr.link import KnownStoreState  # noqa: PLC0415
+
+    store = connect(settings, KnownStoreState())
+    try:
+        return await make_administrator(store, Keys(settings.cluster), client)
+    finally:
+        await store.close()
+
+
+def _settings(config: str | None, flags: Mapping[str, str | None]) -> Settings:
+    return load(
+        file=config,
+        environment=os.environ,
+        flags={name: value for name, value in flags.items() if value is not None},
+    )
 
 
 def serve(settings: Settings, early: EarlySignals) -> None:

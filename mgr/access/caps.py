@@ -223,7 +223,8 @@ def _is_daemon(pattern: str, request: AccessRequest, identity: Identity | None) 
     """Return whether the client is the daemon for which ``request`` speaks, if it does for one."""
     if request.command not in {JOIN, HEALTH}:
         return True
-    kind, ident = str(request.arguments.get("type", "")), str(request.arguments.get("id", ""))
+    arguments = request.arguments or {}
+    kind, ident = str(arguments.get("type", "")), str(arguments.get("id", ""))
     codes: tuple[str, ...] = (f"{kind.upper().replace('-', '_')}_",)
     if pattern == OWN:
         if identity is None or not owns_daemon(identity, kind, ident):
@@ -231,7 +232,7 @@ def _is_daemon(pattern: str, request: AccessRequest, identity: Identity | None) 
         codes += AGENT_CODES if _is_on_host(identity, kind, ident) else ()
     elif not matches_pattern(f"{kind}.{ident}", pattern):
         return False
-    return request.command == JOIN or str(request.arguments.get("code", "")).startswith(codes)
+    return request.command == JOIN or str(arguments.get("code", "")).startswith(codes)
 
 
 def _fits(constraint: Constraint, arguments: Mapping[str, Any] | None) -> bool:

@@ -39,6 +39,7 @@ from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote
 from mgr.active.modules.service_addresses import ServiceAddresses
 from mgr.active.modules.worker_crashes import WorkerCrashCollector
+from mgr.active.protection import ProtectionKeeper
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
@@ -130,6 +131,7 @@ class ActiveRole:
         self._mutes = MuteStore(self._board, manager.mirror, manager.keys, self._fenced)
         self._health = HealthStore(self._board, manager.mirror, manager.keys, self._fenced)
         self._health_log = HealthLog(self._board, self.log, manager.clock, name=f"mgr.{manager.id}")
+        self._protection = ProtectionKeeper(manager, self._fenced, term_context.resign)
         self._registry = Registry()
         self._builtin = self._make_builtin_runner()
         self._journal = self._make_journal()
@@ -166,6 +168,7 @@ class ActiveRole:
             self._fleet_store.watch,
             self._fleet_store.write,
             self._fleet_store.send_report_config,
+            self._protection.record_protection,
             wear_levels.store_wear_levels,
         ):
             self._tasks.create_task(work(), name=work.__name__)
@@ -173,6 +176,7 @@ class ActiveRole:
         self._checks.update()
         # The managers may have been set down before this term subscribed to the key.
         self._resign_if_set_down()
+        self._protection.follow()
         self._available = True
         self._publisher.map_changed()
         self.term_log.modules_available()

@@ -97,6 +97,7 @@ class Candidate:
         self.transfer = WatchedKey(keys.transfer)
         self.down = WatchedKey(keys.down)
         self.version = WatchedKey(keys.version)
+        self.protection = WatchedKey(keys.protection)
         self._store = store
         self._keys = keys
         self._clock = clock
@@ -137,7 +138,7 @@ class Candidate:
             StoreUnavailableError: The outcome is unknown; try again.
 
         """
-        watched_keys = (self.leader, self.transfer, self.down, self.version)
+        watched_keys = (self.leader, self.transfer, self.down, self.version, self.protection)
         try:
             outcome = await self._store.commit(
                 [Put(self._keys.leader, value, lease)],
@@ -148,8 +149,10 @@ class Candidate:
                     Created(self._keys.leader, ABSENT),
                     self.transfer.compare_unchanged(),
                     Created(self._keys.down, ABSENT),
-                    # Eligibility was decided for this very version of the last leader.
+                    # Eligibility was decided for this very version of the last leader, and for
+                    # this very record of whether clients must authenticate.
                     self.version.compare_unchanged(),
+                    self.protection.compare_unchanged(),
                 ),
                 otherwise_get=tuple(watched_key.key for watched_key in watched_keys),
                 timeout_s=timing.request_s,

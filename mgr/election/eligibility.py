@@ -1,7 +1,8 @@
 """Decide whether this manager is eligible to lead on its etcd cluster.
 
-The decision depends on the identity of the cluster, on its etcd version, and on the mgrd version
-that led last: an older mgrd may not understand data that a newer one wrote.
+The decision depends on the identity of the cluster, on its etcd version, on the mgrd version that
+led last (an older mgrd may not understand data that a newer one wrote), and on whether the cluster
+demands authentication, which this manager may not be able to verify.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ TRUSTED_FROM: Final = ((3, 5, 28), (3, 6, 9), (3, 7, 0))
 """The first etcd version of each release line that renews no revoked lease and serves no stale
 read."""
 
+CANNOT_AUTHENTICATE: Final = (
+    "this cluster demands authentication, and without tls_ca this manager cannot verify who its "
+    "clients are: set tls_ca, tls_cert and tls_key"
+)
+"""Why a manager whose clients show no certificates is not eligible in a protected cluster."""
+
 _NUMBERS: Final = re.compile(r"\d+(?:\.\d+)*")
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -26,24 +33,34 @@ _VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 class Eligibility:
     """Collects the reasons why this manager must not lead."""
 
-    def __init__(self, version: str, *, untrusted: bool, downgrade: bool) -> None:
+    def __init__(
+        self, version: str, *, untrusted: bool, downgrade: bool, authenticates: bool = False
+    ) -> None:
         """Decide for a manager that runs mgrd ``version``.
 
         With ``untrusted`` it may lead on any etcd version (a setting for tests); with
-        ``downgrade``, after a leader of any mgrd version.
+        ``downgrade``, after a leader of any mgrd version; with ``authenticates``, where clients
+        must authenticate.
         """
         self._version = version
         self._untrusted = untrusted
         self._downgrade = downgrade
+        self._authenticates = authenticates
         self.identity = StoreIdentity()
         """The known identity of the etcd cluster: its id, the newest revision and term."""
         self._store_version_reason = ""
         self._downgrade_reason = ""
+        self._protection_reason = ""
 
     @property
     def reason(self) -> str:
         """Why this manager is not eligible, in words for an operator; empty if it is eligible."""
-        return self.identity.trouble or self._store_version_reason or self._downgrade_reason
+        return (
+            self.identity.trouble
+            or self._store_version_reason
+            or self._downgrade_reason
+            or self._protection_reason
+        )
 
     def check_store(self, status: StoreStatus) -> None:
         """Update the decision from the etcd version in ``status``.
@@ -60,6 +77,12 @@ class Eligibility:
             "that one wrote: upgrade, or set downgrade = true"
             if older
             else ""
+        )
+
+    def check_protection(self, *, required: bool) -> None:
+        """Update the decision: does the cluster demand that clients authenticate?"""
+        self._protection_reason = (
+            CANNOT_AUTHENTICATE if required and not self._authenticates else ""
         )
 
     def _check_store_version(self, status: StoreStatus) -> str:

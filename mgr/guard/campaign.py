@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from mgr.access.protection import decode as decode_protection
 from mgr.election.candidate import Candidate, WatchedKey
 from mgr.election.eligibility import Eligibility
 from mgr.election.heartbeat import AdaptiveHeartbeat
@@ -51,7 +52,7 @@ class Campaign:
     ) -> None:
         """Write the result of ``value``, called for each attempt, into the leader key.
 
-        ``eligibility`` is updated with the mgrd version that led last.
+        ``eligibility`` is updated from the records in the store.
         """
         self.wake = asyncio.Event()
         """Set it to check at once whether to campaign."""
@@ -76,6 +77,7 @@ class Campaign:
             tasks.create_task(self._follow(self.candidate.transfer))
             tasks.create_task(self._follow(self.candidate.down))
             tasks.create_task(self._follow(self.candidate.version))
+            tasks.create_task(self._follow(self.candidate.protection))
             tasks.create_task(self._run_attempts())
 
     async def _follow(self, watched_key: WatchedKey) -> None:
@@ -87,7 +89,7 @@ class Campaign:
                         self._note_term()
                         self.wake.set()
                         self._check_loss()
-                        self._check_version()
+                        self._check_eligible()
             watched_key.known = False
             await asyncio.sleep(RETRY_S)
 
@@ -100,10 +102,13 @@ class Campaign:
         if leader.record is None or leader.record.create_revision != leadership.term:
             self._on_event(Event.LOST)
 
-    def _check_version(self) -> bool:
-        """Update the eligibility from the version of the last leader; return whether eligible."""
-        last_version = self.candidate.version.record
+    def _check_eligible(self) -> bool:
+        """Update the eligibility from the records in the store; return whether eligible."""
+        last_version, protection = self.candidate.version.record, self.candidate.protection.record
         self._eligibility.check_leader_version("" if last_version is None else last_version.value)
+        self._eligibility.check_protection(
+            required=protection is not None and decode_protection(protection.value).required
+        )
         eligible = not self._eligibility.reason
         if self._state.phase is Phase.STANDBY and not eligible:
             self._on_event(Event.INELIGIBLE)
@@ -137,7 +142,7 @@ class Campaign:
         timing, lease = session.timing, session.lease
         # An earlier attempt, given up as failed, may have been executed, perhaps long ago.
         late = candidate.holds_leader_key(lease)
-        if not late and not (await self._wait_for_turn() and self._check_version()):
+        if not late and not (await self._wait_for_turn() and self._check_eligible()):
             return POLL_EVERY_S
         # The deadline counts from the renewal before the attempt, not from one sent while the
         # attempt is under way: the key may be created before that renewal and gone after it.

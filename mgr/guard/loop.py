@@ -106,7 +106,10 @@ class Guard:
             records, self._presence_key, self._state, self._on_event
         )
         self._eligibility = Eligibility(
-            me.version, untrusted=settings.etcd_untrusted, downgrade=settings.downgrade
+            me.version,
+            untrusted=settings.etcd_untrusted,
+            downgrade=settings.downgrade,
+            authenticates=bool(settings.tls_ca),
         )
         self._campaign = Campaign(
             context, self._state, self._session, records.leader, self._eligibility, self._on_event
