@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mgr.access.caps import AccessRequest
-from mgr.access.table import Caller
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import match
 from mgr.clock import timestamp
 from mgr.config.enabled_modules import Switch, encode
 from mgr.config.history import ConfigHistory
+from mgr.config.secret import masked_arguments
 from mgr.config.values import sections_of
 from mgr.config.worker_deaths import Quarantine, quarantine_operation, release_operations
 from mgr.errors import ConflictError, InvalidArgumentError, NotFoundError
@@ -251,7 +251,9 @@ async def execute_unled(manager: WorkerContext, request: Any) -> Answer | None:
     arguments = match(request.words, request.arguments or {}, command.signature)
     prefix, caller = command.signature.prefix, request.caller
     manager.view.access.check(caller, AccessRequest(prefix, "rw", arguments=arguments))
-    words, client = " ".join(request.words), _client(caller)
+    shown = masked_arguments(prefix, arguments, manager.config.is_secret)
+    given = [str(value) for name, value in shown.items() if name not in {"prefix", "format"}]
+    words, client = " ".join([prefix, *given]), str(caller)
     note = f"mgr.{manager.id} executed '{words}' for {client}: no manager was active"
     writer = UnledWriter(manager, request.request_id, note)
     try:
@@ -269,7 +271,3 @@ def _find(words: Sequence[str]) -> UnledCommand | None:
         if command := COMMANDS.get(" ".join(words[:count])):
             return command
     return None
-
-
-def _client(caller: Caller) -> str:
-    return f"client '{caller.name}'" if caller.name else f"a client at {caller.address or '?'}"

@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from mgr.argument.descriptor import Signature
@@ -40,7 +39,11 @@ def answer(data: bytes, text: str, out_file: str | None) -> None:
     """
     if out_file and out_file != "-":
         try:
-            Path(out_file).write_bytes(data)
+            # Only for its owner: the answer may be a token or a password. A file that exists
+            # keeps its mode.
+            descriptor = os.open(out_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - pathlib opens no descriptor
+                file.write(data)
         except OSError as error:
             raise InvalidArgumentError(f"cannot write {out_file}: {error.strerror}") from None
     elif data:

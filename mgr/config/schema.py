@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from mgr.config.option_types import OPTION_TYPES, OptionType, Value, option_type, refuse
+from mgr.config.secret import is_secret_name
 from mgr.errors import InvalidArgumentError
 from mgr.likeness import most_similar
 
@@ -32,6 +33,7 @@ class OptionSpec:
         enum_allowed: For ``str``: the only valid texts, if any are listed.
         runtime: Whether a change takes effect without a restart.
         fixed: Whether the value is fixed when the manager starts and cannot be stored.
+        secret: Whether its value is a secret, which listings and logs do not show.
         check: For ``str``: returns the stored form of a text or raises ``InvalidArgumentError``.
 
     """
@@ -49,6 +51,7 @@ class OptionSpec:
     see_also: tuple[str, ...] = ()
     runtime: bool = False
     fixed: bool = False
+    secret: bool = False
     check: Callable[[str], str] | None = None
 
     @classmethod
@@ -82,6 +85,7 @@ class OptionSpec:
             tags=_texts(declaration.get("tags")),
             see_also=tuple(prefix + other for other in _texts(declaration.get("see_also"))),
             runtime=declaration.get("runtime") is True,
+            secret=_secret(declaration, name),
         )
 
     @property
@@ -149,7 +153,7 @@ class OptionSpec:
             "min": _shown(self.min),
             "max": _shown(self.max),
             "can_update_at_runtime": self.runtime,
-            "flags": ["runtime"] if self.runtime else [],
+            "flags": [*(["runtime"] if self.runtime else []), *(["secret"] if self.secret else [])],
         }
 
     def in_map(self) -> dict[str, Any]:
@@ -245,6 +249,11 @@ class Schemas:
 
 def _scalar(value: object) -> Value | None:
     return value if isinstance(value, bool | int | float | str) else None
+
+
+def _secret(declaration: Mapping[str, Any], name: str) -> bool:
+    declared = declaration.get("secret")
+    return declared if isinstance(declared, bool) else is_secret_name(name)
 
 
 def _text(value: object) -> str:

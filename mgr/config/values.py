@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from mgr.config.kv import checked_key, checked_value
 from mgr.config.option_types import Value
 from mgr.config.schema import MODULE_PREFIX, OptionSpec, Schemas
+from mgr.config.secret import MASK, is_secret_name
 from mgr.errors import InvalidArgumentError
 from mgr.store.api import Put, Record
 from mgr.store.keys import Keys
@@ -189,6 +190,15 @@ class ConfigValues:
             for name, value in sorted(options.items())
         ]
 
+    def is_secret(self, name: str) -> bool:
+        """Return whether the value of the option ``name`` is a secret."""
+        spec = self.schemas.find(name)
+        return is_secret_name(name) if spec is None else spec.secret
+
+    def shown(self, name: str, value: str) -> str:
+        """Return ``value`` of the option ``name`` as listings, logs and errors may show it."""
+        return MASK if value and self.is_secret(name) else value
+
     def invalid_values(self) -> list[tuple[StoredOption, str]]:
         """Return each stored option whose value does not fit its declaration, and the reason.
 
@@ -245,7 +255,7 @@ class ConfigValues:
         try:
             spec.normalise(option.value)
         except InvalidArgumentError as error:
-            return str(error)
+            return f"the value is no valid {spec.type}" if spec.secret else str(error)
         return ""
 
     def _hint(self, name: str) -> str:
@@ -291,6 +301,11 @@ def _normalised(spec: OptionSpec, value: str) -> str:
     try:
         return spec.normalise(value)
     except InvalidArgumentError as error:
+        if spec.secret:
+            # The texts of most types repeat the value.
+            raise InvalidArgumentError(
+                f"error parsing value: no valid {spec.type} (option {spec.name})"
+            ) from None
         # Appended, because scripts match on the beginning, which is Ceph's text.
         raise InvalidArgumentError(f"{error} (option {spec.name})") from None
 

@@ -23,6 +23,8 @@ class Option(dict[str, Any]):
 
     ``type`` is one of str, int, uint, size, float, bool, secs, millisecs, addr, addrvec, uuid.
     ``min`` and ``max`` are inclusive. ``runtime`` declares that a change takes effect at once.
+    ``secret``, an addition, declares that the value is a secret, which listings, logs and errors do
+    not show; without it the name decides (``password``, ``api_key``, ...).
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - ceph-mgr's signature
@@ -39,6 +41,8 @@ class Option(dict[str, Any]):
         tags: Sequence[str] | None = None,
         see_also: Sequence[str] | None = None,
         runtime: bool = False,  # noqa: FBT001, FBT002 - as above
+        *,
+        secret: bool | None = None,
     ) -> None:
         fields = {
             "name": name,
@@ -53,6 +57,7 @@ class Option(dict[str, Any]):
             "tags": tags,
             "see_also": see_also,
             "runtime": runtime,
+            "secret": secret,
         }
         super().__init__({key: value for key, value in fields.items() if value is not None})
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mgr.access.caps import SECRETS, AccessRequest
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
@@ -13,7 +14,7 @@ from mgr.config.history import ConfigVersion, OptionChange
 from mgr.config.schema import OptionSpec
 from mgr.config.values import StoredOption, sections_of
 from mgr.election.records import Presence, decode
-from mgr.errors import InvalidArgumentError, NotFoundError
+from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 from mgr.store.api import Delete
 
 WHO = "name=who,type=CephString"
@@ -96,7 +97,7 @@ class _Config:
         if call.get("key") is None:
             data = {
                 name: {
-                    "value": option.value,
+                    "value": self._values.shown(name, option.value),
                     "section": option.section,
                     "mask": {},
                     "can_update_at_runtime": self._runtime(name),
@@ -104,7 +105,7 @@ class _Config:
                 for name, option in entity.items()
             }
             return Reply(data, plain=self._table(list(entity.values())))
-        value = self._effective_value(call["key"], entity)
+        value = self._effective_value(call, entity)
         return Reply(value, plain=f"{value}\n")
 
     async def dump(self, _call: Call) -> Reply:
@@ -113,7 +114,7 @@ class _Config:
             {
                 "section": option.section,
                 "name": option.name,
-                "value": option.value,
+                "value": self._values.shown(option.name, option.value),
                 "level": self._level(option.name),
                 "can_update_at_runtime": self._runtime(option.name),
                 "mask": "",
@@ -138,16 +139,16 @@ class _Config:
     async def show(self, call: Call) -> Reply:
         entity = self._entity(call["who"])
         if call.get("key") is not None:
-            value = self._effective_value(call["key"], entity)
+            value = self._effective_value(call, entity)
             return Reply(value, plain=f"{value}\n")
-        return _values_reply({name: (option.value, "mon") for name, option in entity.items()})
+        return self._values_reply({name: (option.value, "mon") for name, option in entity.items()})
 
     async def show_with_defaults(self, call: Call) -> Reply:
         known = {name: self._schemas.find(name) for name in self._schemas.names()}
         values = {name: (spec.default_text, "default") for name, spec in known.items() if spec}
         entity = self._entity(call["who"])
         values |= {name: (each.value, "mon") for name, each in entity.items() if each.value}
-        return _values_reply(dict(sorted(values.items())))
+        return self._values_reply(dict(sorted(values.items())))
 
     async def log(self, call: Call) -> Reply:
         versions = self._context.history.versions()[: call.get("num", LOG_DEFAULT)]
@@ -156,12 +157,15 @@ class _Config:
                 "version": version.number,
                 "timestamp": version.at,
                 "name": version.text,
-                "changes": [_change(each) for each in version.changes],
+                "changes": [_change(each) for each in self._masked(version)],
             }
             for version in versions
         ]
         return Reply(
-            data, plain="\n".join(line for each in versions for line in _version_lines(each))
+            data,
+            plain="\n".join(
+                line for each in versions for line in _version_lines(each, self._masked(each))
+            ),
         )
 
     async def reset(self, call: Call) -> Reply:
@@ -204,8 +208,17 @@ class _Config:
         except InvalidArgumentError:
             raise InvalidArgumentError(f"unrecognized entity '{who}'") from None
 
-    def _effective_value(self, key: str, entity: Mapping[str, StoredOption]) -> str:
-        key = _normal(key)
+    def _effective_value(self, call: Call, entity: Mapping[str, StoredOption]) -> str:
+        key = _normal(call["key"])
+        request = AccessRequest("config get", SECRETS, arguments={**call.arguments, "key": key})
+        if self._values.is_secret(key) and not self._context.access.is_allowed(
+            call.caller, request
+        ):
+            # Not the mask: a script would take it for the value.
+            raise NotPermittedError(
+                f"option '{key}' is a secret: reading it needs 'allow *', or 'allow command "
+                f'"config get" with key={key}\''
+            )
         spec = self._schemas.find(key)
         option = entity.get(key)
         if spec is None and option is None:
@@ -224,6 +237,27 @@ class _Config:
         spec = self._schemas.find(name)
         return spec.runtime if spec else False
 
+    def _masked(self, version: ConfigVersion) -> list[OptionChange]:
+        """Return the changes of ``version`` without secrets."""
+        shown = self._values.shown
+        return [
+            OptionChange(
+                section=each.section,
+                name=each.name,
+                previous=None if each.previous is None else shown(each.name, each.previous),
+                value=None if each.value is None else shown(each.name, each.value),
+            )
+            for each in version.changes
+        ]
+
+    def _values_reply(self, values: Mapping[str, tuple[str, str]]) -> Reply:
+        data = [
+            {"name": name, "value": self._values.shown(name, value), "source": source}
+            for name, (value, source) in values.items()
+        ]
+        rows = [(each["name"], each["value"], each["source"]) for each in data]
+        return Reply(data, plain=table(("NAME", "VALUE", "SOURCE"), rows))
+
     def _table(self, options: list[StoredOption]) -> str:
         return table(
             HEADINGS,
@@ -233,7 +267,7 @@ class _Config:
                     "",
                     self._level(option.name),
                     option.name,
-                    option.value,
+                    self._values.shown(option.name, option.value),
                     "" if self._runtime(option.name) else "*",
                 )
                 for option in options
@@ -284,23 +318,15 @@ def _change(change: OptionChange) -> dict[str, str]:
     return shown
 
 
-def _version_lines(version: ConfigVersion) -> Iterator[str]:
+def _version_lines(version: ConfigVersion, changes: Iterable[OptionChange]) -> Iterator[str]:
     text = f" --- {version.text}" if version.text else ""
     yield f"--- {version.number} --- {version.at}{text} ---"
-    for change in version.changes:
+    for change in changes:
         name = f"{change.section}/{change.name}"
         if change.previous is not None:
             yield f"- {name} = {change.previous}"
         if change.value is not None:
             yield f"+ {name} = {change.value}"
-
-
-def _values_reply(values: Mapping[str, tuple[str, str]]) -> Reply:
-    data = [
-        {"name": name, "value": value, "source": source} for name, (value, source) in values.items()
-    ]
-    rows = [(each["name"], each["value"], each["source"]) for each in data]
-    return Reply(data, plain=table(("NAME", "VALUE", "SOURCE"), rows))
 
 
 def _help_text(spec: OptionSpec) -> str:
@@ -312,6 +338,8 @@ def _help_text(spec: OptionSpec) -> str:
     bounds: list[tuple[str, Any]] = [("Minimum", spec.min), ("Maximum", spec.max)]
     lines += [f"  {word}: {bound}" for word, bound in bounds if bound is not None]
     lines.append(f"  Can update at runtime: {str(spec.runtime).lower()}")
+    if spec.secret:
+        lines.append("  Secret: shown to administrators only")
     if spec.tags:
         lines.append(f"  Tags: {', '.join(spec.tags)}")
     if spec.see_also:

@@ -1,7 +1,12 @@
-"""Commands ``config-key``: the key/value store. A module's key ``k`` is ``mgr/<module>/k`` here."""
+"""Commands ``config-key``: the key/value store. A module's key ``k`` is ``mgr/<module>/k`` here.
+
+Modules keep passwords and keys there. So values need ``allow *`` or a grant of the very command,
+as in Ceph: ``allow r`` and ``allow rw`` do not do.
+"""
 
 from __future__ import annotations
 
+from mgr.access.caps import SECRETS
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, alias, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.config.kv import ENTRY_BYTES_MAX, checked_key, checked_value
@@ -11,16 +16,18 @@ from mgr.errors import NotFoundError
 # Keys and values may have any characters; a CephString accepts ASCII only.
 KEY = "name=key,type=CephObjectname"
 VALUE = "name=val,type=CephObjectname,req=false"
+CHANGE = "rwx"
+"""Permission to change what modules trust."""
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """Return the commands of this noun."""
     noun = _ConfigKey(context)
-    put = builtin(f"config-key set {KEY} {VALUE}", "set <key> to value <val>", "rw", noun.set)
-    remove = builtin(f"config-key rm {KEY}", "rm <key>", "rw", noun.rm)
+    put = builtin(f"config-key set {KEY} {VALUE}", "set <key> to value <val>", CHANGE, noun.set)
+    remove = builtin(f"config-key rm {KEY}", "rm <key>", CHANGE, noun.rm)
     listing = builtin("config-key ls", "list keys", "r", noun.ls)
     return [
-        builtin(f"config-key get {KEY}", "get <key>", "r", noun.get),
+        builtin(f"config-key get {KEY}", "get <key>", SECRETS, noun.get),
         put,
         alias(f"config-key put {KEY} {VALUE}", put),
         remove,
@@ -31,7 +38,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
         builtin(
             f"config-key dump {KEY},req=false",
             "dump keys and values (with optional prefix)",
-            "r",
+            SECRETS,
             noun.dump,
         ),
     ]
