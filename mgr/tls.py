@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+import stat
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mgr.errors import InvalidSettingError
@@ -23,6 +24,9 @@ class Tls:
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    token: str = field(default="", repr=False)
+    """A token to show instead of a certificate, or beside it; for clients only."""
+    token_file: str = ""
 
     @classmethod
     def read(cls, ca: str, cert: str = "", key: str = "", *, purpose: str = "TLS") -> Tls:
@@ -50,7 +54,30 @@ class Tls:
         """
         if not (self.ca_file or self.cert_file):
             return self
-        return self.read(self.ca_file, self.cert_file, self.key_file, purpose=purpose)
+        again = self.read(self.ca_file, self.cert_file, self.key_file, purpose=purpose)
+        return again.with_token(self.token_file, purpose=purpose) if self.token_file else again
+
+    def with_token(self, file: str, *, purpose: str = "TLS to the managers") -> Tls:
+        """Return the same with the token that stands in ``file``.
+
+        Raises:
+            InvalidSettingError: It cannot be read, holds no token, or everybody may read it.
+
+        """
+        try:
+            text = Path(file).read_text(encoding="ascii").strip()
+            mode = Path(file).stat().st_mode
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidSettingError(
+                f"{purpose}: cannot read the token in {file}: {error}"
+            ) from None
+        if mode & stat.S_IRWXO:
+            raise InvalidSettingError(
+                f"{purpose}: {file} is open to everybody on this host: chmod o= {file}"
+            )
+        if not text or not text.isprintable() or " " in text:
+            raise InvalidSettingError(f"{purpose}: {file} holds no token: see 'auth token create'")
+        return replace(self, token=text, token_file=file)
 
 
 def _check(ca: str, cert: str, key: str, purpose: str) -> None:

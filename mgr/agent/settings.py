@@ -69,6 +69,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tls_ca: File with the CA that signed the managers' certificates; turns TLS on.
         tls_cert: File with the certificate shown to them, where they ask for one.
         tls_key: File with its private key.
+        token_file: File with a token to show to them, instead of a certificate.
         id: The host's name in the fleet: it becomes ``host.<id>``.
         read_every_s: Seconds between two readings of the host and of watched units.
         top: Whether the command ``top`` exists: it shows the names of all processes.
@@ -85,6 +86,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    token_file: str = ""
     id: str = ""
     read_every_s: Seconds = 5.0
     top: bool = True
@@ -98,8 +100,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         """Refuse invalid addresses, certificates without a CA, and two daemons of one name."""
         addresses_in(self.hosts)
-        if (self.tls_cert or self.tls_key) and not self.tls_ca:
-            raise InvalidSettingError("tls_cert and tls_key need tls_ca: it turns TLS on")
+        if (self.tls_cert or self.tls_key or self.token_file) and not self.tls_ca:
+            raise InvalidSettingError(
+                "tls_cert, tls_key and token_file need tls_ca: it turns TLS on"
+            )
         seen = set()
         for watch in self.watch:
             # Two daemons of one name would replace each other for as long as the agent runs.
@@ -119,7 +123,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """
         if not self.tls_ca:
             return None
-        return Tls.read(self.tls_ca, self.tls_cert, self.tls_key, purpose="TLS to the managers")
+        found = Tls.read(self.tls_ca, self.tls_cert, self.tls_key, purpose="TLS to the managers")
+        return found.with_token(self.token_file) if self.token_file else found
 
     def unit(self, name: str, action: Action) -> Watch | None:
         """Return the entry that allows ``action`` on the unit ``name``; None if there is none."""

@@ -89,8 +89,13 @@ def _tls_options() -> list[click.Option]:
         "cert": "Certificate for managers that ask for one.  [env: MGR_TLS_CERT]",
         "key": "Private key of the certificate.  [env: MGR_TLS_KEY]",
     }
+    token = "Token to show instead of a certificate.  [env: MGR_TOKEN_FILE]"  # noqa: S105 - a help text
     return [
-        click.Option([f"--tls-{name}"], metavar="FILE", help=text) for name, text in words.items()
+        *(
+            click.Option([f"--tls-{name}"], metavar="FILE", help=text)
+            for name, text in words.items()
+        ),
+        click.Option(["--token-file"], metavar="FILE", help=token),
     ]
 
 

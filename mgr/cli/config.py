@@ -15,7 +15,7 @@ from mgr.tls import Tls
 HOSTS_VARIABLE: Final = "MGR_HOSTS"
 DEFAULT_HOSTS: Final = "127.0.0.1:7400"
 FILE: Final = Path("mgr", "config.toml")
-TLS_FILES: Final = ("tls_ca", "tls_cert", "tls_key")
+TLS_FILES: Final = ("tls_ca", "tls_cert", "tls_key", "token_file")
 
 
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +28,7 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tls_ca: File with the CA that signed the managers' certificates; turns TLS on.
         tls_cert: File with the certificate to show to managers that ask for one.
         tls_key: File with its private key.
+        token_file: File with a token to show to the managers, over TLS only.
 
     """
 
@@ -37,6 +38,7 @@ class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_ca: str = ""
     tls_cert: str = ""
     tls_key: str = ""
+    token_file: str = ""
 
 
 def load_config(environment: Mapping[str, str]) -> FileConfig:
@@ -63,10 +65,12 @@ def load_config(environment: Mapping[str, str]) -> FileConfig:
 def tls(
     given: Mapping[str, str | None], environment: Mapping[str, str], file_config: FileConfig
 ) -> Tls | None:
-    """Return the certificates, each file from the first source that names it; None for plaintext.
+    """Return what to show to the managers, each file from the first source that names it.
+
+    None for plaintext, in which no token is ever sent.
 
     Raises:
-        InvalidSettingError: A file cannot be read, or a certificate is given without a CA.
+        InvalidSettingError: A file cannot be read, or a certificate or token is given without a CA.
 
     """
     names = {
@@ -78,10 +82,15 @@ def tls(
     if not names["tls_ca"]:
         if given.get("tls_cert") or given.get("tls_key"):
             raise InvalidSettingError("--tls-cert and --tls-key need --tls-ca: it turns TLS on")
+        if names["token_file"]:
+            raise InvalidSettingError(
+                "a token is not sent in plaintext: --token-file needs --tls-ca, which turns TLS on"
+            )
         return None
-    return Tls.read(
+    found = Tls.read(
         names["tls_ca"], names["tls_cert"], names["tls_key"], purpose="TLS to the managers"
     )
+    return found.with_token(names["token_file"]) if names["token_file"] else found
 
 
 def hosts(given: str | None, environment: Mapping[str, str], file_config: FileConfig) -> str:

@@ -163,6 +163,8 @@ class LeaderCall(Generic[A]):
                 if 0 < refused.term < self._tried_term:
                     # This manager's information is older than ours.
                     break
+                if not self._leader_cache.peers.reachable(str(refused.active_address)):
+                    break
                 leader = LeaderHint(refused.term, str(refused.active_address), refused.active_name)
                 self._leader_cache.peers.learn(leader.address)
             else:

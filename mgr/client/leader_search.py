@@ -198,7 +198,8 @@ class LeaderSearch:
                 http_address=active.http_address,
                 firsthand=firsthand,
             )
-            self._record(address, leader)
+            usable = firsthand or self._peers.reachable(leader.address)
+            self._record(address, leader if usable else None)
         else:
             self.unhelpful[address] = "reports no leader"
             self._record(address, None)

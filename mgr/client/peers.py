@@ -8,6 +8,7 @@ from typing import Final
 
 import grpc
 
+from mgr.client.token import with_token
 from mgr.errors import InvalidSettingError
 from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
@@ -66,9 +67,10 @@ class Peer:
                 tls.ca or None, tls.key or None, tls.cert or None
             )
             self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
-        self.commands = CommandServiceStub(self.channel)
-        self.manager = ManagerServiceStub(self.channel)
-        self.cluster = ClusterServiceStub(self.channel)
+        shown = self.channel if tls is None else with_token(self.channel, tls.token)
+        self.commands = CommandServiceStub(shown)
+        self.manager = ManagerServiceStub(shown)
+        self.cluster = ClusterServiceStub(shown)
 
     def connect_failed(self) -> bool:
         """Whether the last attempt to connect failed, and gRPC waits before the next."""
@@ -100,9 +102,18 @@ class Peers:
         return tuple(self._known)
 
     def learn(self, address: str) -> None:
-        """Add ``address``, unless it is known or empty."""
-        if address:
+        """Add ``address``, unless it is known, empty or not reachable for this client."""
+        if address and self.reachable(address):
             self._known.setdefault(address, None)
+
+    def reachable(self, address: str) -> bool:
+        """Return whether this client can talk to a manager at ``address``.
+
+        The addresses that managers publish demand certificates. A client that has only a token
+        uses the addresses that it was given (``token_listen``).
+        """
+        token_only = self._tls is not None and bool(self._tls.token) and not self._tls.cert
+        return not token_only or address in self._known
 
     def at(self, address: str) -> Peer:
         """Return the manager at ``address``; call this again for each attempt.
