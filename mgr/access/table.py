@@ -143,7 +143,9 @@ class Access:
         if protection is None or self._mirror.list(self._keys.access):
             return None
         first = next((each for each in named if each.entry == protection.admin), None)
-        return first and Rights(first, ADMINISTRATOR, Caps.parse(ADMINISTRATOR))
+        if first is None:
+            return None
+        return Rights(first, ADMINISTRATOR, Caps.parse(ADMINISTRATOR))
 
     def has_administrator(self) -> bool:
         """Return whether some named client may change capabilities, from every address."""
