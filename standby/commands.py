@@ -251,9 +251,7 @@ async def execute_unled(manager: WorkerContext, request: Any) -> Answer | None:
     arguments = match(request.words, request.arguments or {}, command.signature)
     prefix, caller = command.signature.prefix, request.caller
     manager.view.access.check(caller, AccessRequest(prefix, "rw", arguments=arguments))
-    shown = masked_arguments(prefix, arguments, manager.config.is_secret)
-    given = [str(value) for name, value in shown.items() if name not in {"prefix", "format"}]
-    words, client = " ".join([prefix, *given]), str(caller)
+    words, client = _shown_words(manager, prefix, request.words, arguments), str(caller)
     note = f"mgr.{manager.id} executed '{words}' for {client}: no manager was active"
     writer = UnledWriter(manager, request.request_id, note)
     try:
@@ -264,6 +262,18 @@ async def execute_unled(manager: WorkerContext, request: Any) -> Answer | None:
         return Answer(-error.errno, stderr=str(error))
     log.warning("executed a command without an active", extra={"command": words, "client": client})
     return Answer()
+
+
+def _shown_words(
+    manager: WorkerContext, prefix: str, words: Sequence[str], arguments: Arguments
+) -> str:
+    """Return ``words`` as they may be logged: without the value of an option that is a secret."""
+    shown = masked_arguments(prefix, arguments, manager.config.is_secret)
+    text = " ".join(words)
+    for name, value in arguments.items():
+        if shown[name] is not value:
+            text = text.replace(str(value), str(shown[name]))
+    return text
 
 
 def _find(words: Sequence[str]) -> UnledCommand | None:

@@ -98,7 +98,8 @@ class AccessChanges:
                 f"this would leave you ('{caller.identities[0].entry}') without the right to "
                 f"change capabilities: give yourself '{ADMINISTRATOR}' first"
             )
-        if not after.has_administrator():
+        keeps = after.has_administrator()
+        if not keeps and (after.required or self._access.has_administrator()):
             raise NotPermittedError(
                 "this would leave nobody who may change capabilities from everywhere: give "
                 f"somebody '{ADMINISTRATOR}' first"

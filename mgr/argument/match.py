@@ -243,9 +243,7 @@ def _score(words: Sequence[str], signature: Signature, *, partial: bool) -> int:
         word = words[place]
         place += 1
         if word != own:
-            return score + (
-                partial and place == len(words) and bool(word) and own.startswith(word)
-            )
+            return score + (partial and place == len(words) and bool(word) and own.startswith(word))
         score += 1
     for argument in signature.arguments:
         if place == len(words):

@@ -22,6 +22,7 @@ from mgr.metrics import Metrics
 from mgr.module_api import MgrModule
 from mgr.rpc.status import code_of
 from mgr.settings import ENVIRONMENT_PREFIX, describe
+from tests.docs.access_page import access
 
 NAMES = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN"}
 """Of the numbers with two names, the one that Ceph's documentation uses."""
@@ -235,6 +236,7 @@ the [glossary](../glossary.md). Code refers to a record by its number. Listed by
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "reference/access.md": lambda: access(own_commands()),
     "reference/settings.md": settings,
     "reference/commands.md": commands,
     "reference/errors.md": error_classes,

@@ -33,6 +33,9 @@ from tests.support.network_faults import KEYS, FaultyStore, NetworkFault, Safety
 from tests.support.sim_worker import SimWorker
 from tests.support.virtual_loop import HostClock, VirtualClock, VirtualLoop, context_of
 
+CERTIFICATES = {"tls_ca": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"}
+"""Settings of a manager that can tell who its clients are. Guards read no such file."""
+
 
 class Systemd(Notifier):
     """What systemd would have been told."""
@@ -80,6 +83,7 @@ class SimManager:
             lease_ttl_s=self.world.ttl_s,
             profile=profile,
             downgrade=self.name in self.world.downgrade_allowed,
+            **(CERTIFICATES if self.name in self.world.authenticating else {}),
             **PROFILE_DEFAULTS.get(profile, {}),
         )
         self.systemd = Systemd()
@@ -145,6 +149,8 @@ class Simulation:
         """What a manager runs from its next start on."""
         self.downgrade_allowed: set[str] = set()
         """Who may lead after a newer release, from his next start on."""
+        self.authenticating: set[str] = set()
+        """Who asks clients for certificates, from its next start on."""
         self.broken_store = broken_store
         self.external = external
         self.timer = timer

@@ -193,7 +193,7 @@ class Active:
     def describe(self):
         return COMMANDS, f"etag-{self.name}"
 
-    async def fail(self, name, successor):
+    async def fail(self, name, successor, caller=None):
         return f"{name or self.name} gives way to {successor or 'anyone'}"
 
 
@@ -216,7 +216,7 @@ class Standby:
     def describe(self):
         raise self.refusal()
 
-    async def fail(self, name, successor):
+    async def fail(self, name, successor, caller=None):
         raise self.refusal()
 
     def refusal(self):

@@ -21,7 +21,13 @@ IN_MEMORY = {
 
 CASES = {
     "auth caps": ("auth", "caps", "ada", "allow *"),
+    "auth require": ("auth", "require"),
     "auth rm": ("auth", "rm", "ada"),
+    "auth role rm": ("auth", "role", "rm", "mine"),
+    "auth role set": ("auth", "role", "set", "mine", "allow r"),
+    "auth token create": ("auth", "token", "create", "ada"),
+    "auth token rm": ("auth", "token", "rm", "0" * 12),
+    "auth unrequire": ("auth", "unrequire", "--yes-i-really-mean-it"),
     "config assimilate-conf": ("config", "assimilate-conf"),
     "config reset": ("config", "reset", "0"),
     "config rm": ("config", "rm", "mgr", "mgr/hello/place"),
@@ -66,7 +72,11 @@ async def prepared():
         await at.run("config", "set", "mgr", "mgr/hello/place", "Oslo-1")
         await at.run("health", "mute", "KNOWN", "--sticky")
         await at.run("map", "set", "there", inbuf='{"a": 1}')
+        await at.run("auth", "caps", "ops", "allow *")
         await at.run("auth", "caps", "ada", "allow r")
+        await at.run("auth", "role", "set", "mine", "allow rw")
+        keys = at.leading_term.keys
+        await at.leading_term.fenced.put(keys.token("0" * 12), "a token")
         await at.run("device", "set-life-expectancy", "disk", "2029-01-01")
         await at.run("mgr", "module", "quarantine", "faulty")
         yield at

@@ -90,8 +90,8 @@ def test_what_is_not_idempotent_is_known_and_everything_else_is():
     every = [each.command for noun in NOUNS for each in noun.commands(context)]
 
     once = {each.prefix for each in every if each.mutates and not each.idempotent}
-    assert once == {"mgr fail", "log", "map set", "map rm", "tell"}
-    assert {each.perm for each in every} == {"", "r", "rw", "rwx"}
+    assert once == {"mgr fail", "log", "map set", "map rm", "tell", "auth token create"}
+    assert {each.perm for each in every} == {"", "r", "rw", "rwx", "rx"}
 
 
 async def test_metadata_names_every_manager():

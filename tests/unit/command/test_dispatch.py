@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from mgr.access.identity import Caller
 from mgr.command.dispatch import Answer, to_answer
 from mgr.errors import (
     DeadlineExceededError,
@@ -15,6 +16,7 @@ from mgr.errors import (
     ModuleNotEnabledError,
     ModuleNotReadyError,
     NotActiveError,
+    NotAuthorizedError,
     OverloadedError,
     UnknownCommandError,
 )
@@ -113,6 +115,54 @@ async def test_a_command_is_held_while_the_term_is_unproven():
             it.gate.open()
 
     assert held.result().retval == 0
+
+
+@pytest.mark.parametrize("fields", [{}, {"request_id": "a" * 32}], ids=["plain", "recorded"])
+@pytest.mark.parametrize("words", [("counter", "show"), ADD], ids=["read", "change"])
+async def test_a_right_taken_away_while_a_command_waited_does_not_count(words, fields):
+    """Nothing ran; with the right given back, the same request runs."""
+    ada = Caller("ada", "127.0.0.1")
+    async with bench() as it:
+        entry = it.term.keys.access_of("ada")
+        await it.term.fenced.put(entry, "allow *")
+        it.gate.shut()
+
+        async def execute():
+            with pytest.raises(NotAuthorizedError, match="may not do"):
+                await it.execute(*words, caller=ada, **fields)
+
+        async with asyncio.TaskGroup() as callers:
+            callers.create_task(execute())
+            await asyncio.sleep(0)
+            await it.term.fenced.delete(entry)
+            it.gate.open()
+        assert it.counter.calls == 0
+
+        await it.term.fenced.put(entry, "allow *")
+        assert (await it.execute(*words, caller=ada, **fields)).retval == 0
+
+
+async def test_a_right_taken_away_while_a_start_was_recorded_does_not_count():
+    """The record of the start is taken back: a retry that may run it is not refused."""
+    ada = Caller("ada", "127.0.0.1")
+    async with bench() as it:
+        entry = it.term.keys.access_of("ada")
+        await it.term.fenced.put(entry, "allow *")
+        begin = it.journal.begin
+
+        async def begin_slowly(*arguments, **options):
+            found = await begin(*arguments, **options)
+            await it.term.fenced.delete(entry)
+            return found
+
+        it.journal.begin = begin_slowly
+        with pytest.raises(NotAuthorizedError):
+            await it.execute(*ADD, caller=ada, request_id="a" * 32)
+        it.journal.begin = begin
+        await it.term.fenced.put(entry, "allow *")
+        answer = await it.execute(*ADD, caller=ada, request_id="a" * 32)
+
+    assert (answer.stdout, it.counter.calls) == ("1", 1)
 
 
 async def test_a_command_held_too_long_is_refused_and_did_not_run():

@@ -35,6 +35,7 @@ class Scene:
             self.candidate.transfer,
             self.candidate.down,
             self.candidate.version,
+            self.candidate.protection,
         ):
             listing = await self.store.list(watched_key.key)
             watched_key.apply(Listed(listing.records, listing.revision), self.clock.now())
@@ -176,6 +177,17 @@ async def test_a_version_not_yet_delivered_is_respected_all_the_same(scene):
 
     assert term is None
     assert scene.candidate.version.record.value == "2.0"
+
+
+async def test_a_protection_not_yet_delivered_is_respected_all_the_same(scene):
+    """Whoever was eligible for an open cluster does not get to lead a protected one."""
+    await scene.poll()
+    await scene.store.commit([Put(KEYS.protection, "{}")])
+
+    term, _ = await scene.campaign()
+
+    assert term is None
+    assert scene.candidate.protection.record.value == "{}"
 
 
 def test_an_interrupted_feed_means_unknown():

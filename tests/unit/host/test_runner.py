@@ -12,6 +12,7 @@ from mgr.errors import (
     ModuleFailedError,
     ModuleNotReadyError,
     NotActiveError,
+    NotAuthorizedError,
     OverloadedError,
 )
 from mgr.host.lifecycle import Event, Phase
@@ -235,7 +236,10 @@ async def test_a_module_that_leaves_by_exit_harms_only_itself(host):
     assert runner.error == "SystemExit: 3"
 
 
-@pytest.mark.parametrize("raised", [SystemExit(3), OverloadedError("me"), StopIteration()])
+@pytest.mark.parametrize(
+    "raised",
+    [SystemExit(3), OverloadedError("me"), NotAuthorizedError("me"), StopIteration()],
+)
 async def test_a_command_that_began_never_looks_like_a_refusal(host, raised):
     """A refusal says that nothing ran, and a retry would run the command a second time."""
 
@@ -377,6 +381,27 @@ async def test_a_command_that_waited_past_the_end_of_the_term_is_not_begun(host)
     with pytest.raises(NotActiveError):
         await runner.run(COMMAND, {"prefix": "hello"}, "", deadline_s=soon())
     assert ran == []
+
+
+async def test_a_command_whose_caller_may_not_any_more_is_not_begun(host):
+    """It waited for the module's thread, and the right was taken away meanwhile."""
+    ran, asked_on = [], []
+
+    class Counts(Module):
+        def _handle_command(self, _inbuf, _arguments):
+            ran.append(1)
+
+    def permit():
+        asked_on.append(threading.current_thread().name)
+        raise NotAuthorizedError("not any more")
+
+    runner = host.run(Counts)
+    await runner.ready(until_s=soon())
+
+    with pytest.raises(NotAuthorizedError, match="not any more"):
+        await runner.run(COMMAND, {"prefix": "hello"}, "", deadline_s=soon(), permit=permit)
+    assert ran == []
+    assert asked_on == ["hello-commands"]
 
 
 async def test_notifications_of_one_kind_that_meet_are_merged(host):

@@ -1,0 +1,88 @@
+"""Writes ``docs/reference/access.md``: who may make which call."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from mgr.access.caps import AccessRequest
+from mgr.access.roles import BUILTIN_ROLES
+from mgr.command.registry import Command
+from mgr.http.app import RULES as PAGES
+from tests.support.callers import CAPS, DAEMON, NOT_CONNECTED, OWN, REPORT, calls, may
+
+CALLERS = (*NOT_CONNECTED, *CAPS)
+HEAD = f"""\
+# Access: who may do what
+
+Which caller may make which call, in a cluster that demands authentication. Written by `make docs`
+from the tables of the code; `tests/integration/rpc/test_access_table.py` tries every gRPC call as
+every caller. How to give capabilities is in [authorization](../how-to/authorization.md).
+
+The callers: a client without a certificate, one with a certificate of another CA, one whose
+certificate has expired (TLS lets none of these three in); then clients with a certificate of the
+cluster's CA: one that has no entry, one with the role `viewer`, a daemon (`{DAEMON}`, with
+`profile daemon`), one with the role `operator`, one with the role `admin`.
+
+A client with a token and no certificate (`token_listen`) has what its entry `token:NAME` gives, and
+without a valid token it may do nothing.
+
+## Roles
+
+| role | capabilities |
+|---|---|
+{"".join(f"| `{name}` | `{caps}` |{chr(10)}" for name, caps in BUILTIN_ROLES.items())}
+## gRPC
+
+"by command": each command of the call is checked by itself, see below. "own name": a daemon reports
+under its own name only. Health checks and reflection of gRPC are open to all whom TLS lets in.
+
+"""
+
+
+def access(own_commands: list[Command]) -> str:
+    """The page; ``own_commands`` are the commands of the manager."""
+    return "".join(
+        (
+            HEAD,
+            _header("call"),
+            *(_row(f"`{call.name.rpartition('.')[2]}`", _calls(call)) for call in calls()),
+            "\n## Commands of the manager, by permission\n\n",
+            "A grant of one command, by its name, gives it whatever it needs.\n\n",
+            *_commands(own_commands),
+            "\n## HTTP\n\n",
+            "| path | answered |\n|---|---|\n",
+            *(f"| `{path}` | {rule} |\n" for path, rule in PAGES.items()),
+        )
+    )
+
+
+def _calls(call) -> dict[str, str]:
+    found = {}
+    for name in CALLERS:
+        word = "yes" if may(name, call.needs) else "-"
+        if word == "yes" and call.name in OWN:
+            word = OWN[call.name]
+        if word == "yes" and call.name == REPORT and name == "daemon":
+            word = "own name"
+        found[name] = word
+    return found
+
+
+def _commands(own: list[Command]):
+    yield _header("permission", "commands")
+    by_perm = sorted(own, key=lambda command: (len(command.perm), command.perm))
+    for perm, found in groupby(by_perm, key=lambda command: command.perm):
+        names = ", ".join(f"`{command.prefix}`" for command in found if not command.hidden)
+        # A command that no grant names: what counts is its permission.
+        needed = AccessRequest("a command", perm)
+        allowed = {name: "yes" if may(name, needed) else "-" for name in CALLERS}
+        yield _row(f"`{perm}`" if perm else "none", allowed, names)
+
+
+def _header(*first: str) -> str:
+    columns = (first[0], *CALLERS, *first[1:])
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
+
+
+def _row(first: str, cells: dict[str, str], *last: str) -> str:
+    return f"| {' | '.join((first, *cells.values(), *last))} |\n"
