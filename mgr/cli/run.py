@@ -24,7 +24,8 @@ from mgr.tls import Tls
 
 FETCH_S: Final = 1.0
 """How long completion waits for the table: the user is typing meanwhile."""
-PAST_LINES: Final = 10
+PAST_LINES: Final = 0
+"""Past lines with which ``-w`` begins: none, as with Ceph's client. ``log last`` has them."""
 WITHOUT_ACTIVE: Final = (
     ("mgr", "set", "down"),
     ("mgr", "module", "enable"),

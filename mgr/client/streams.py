@@ -31,6 +31,8 @@ from mgr.rpc.v1.manager_pb2 import FollowLogRequest, FollowLogResponse
 
 ALL_LINES: Final = 1000
 """After a switch the successor's whole log is new; a manager stores no more lines than this."""
+SEQUENCE_MAX: Final = 2**63
+"""Above the number of any line."""
 SILENCE_MAX_S: Final = 12.0
 """The server sends a sign of life every 5 s; without one for so long the stream counts as dead."""
 
@@ -91,10 +93,15 @@ async def follow_log(
     request = FollowLogRequest(past=past, channel=channel)
     request.priority = PRIORITIES.index(lowest) + 1  # type: ignore[assignment]  # an int on the wire
     seen = (0, 0)
+    first_term = 0
     pause_s = PAUSE_MAX_S
     async with LeaderSearch(leader_cache.peers, pause=FOLLOW_PAUSE) as search:
         while True:
-            active = await wait_active(leader_cache, search, find_s=None if seen[0] else find_s)
+            active = await wait_active(leader_cache, search, find_s=None if first_term else find_s)
+            first_term = first_term or active.term
+            if seen == (0, 0) and active.term > first_term:
+                # No line came before the switch: of the successor's log every line is new.
+                seen, request.past = (first_term, SEQUENCE_MAX), ALL_LINES
             begun_s = leader_cache.clock.now()
             stream = leader_cache.peers.at(active.address).manager.FollowLog(request)
             async with contextlib.aclosing(_lines(read(stream, search, active.term))) as lines:
