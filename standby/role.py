@@ -164,7 +164,9 @@ class StandbyRole:
             return []
         return [
             found
-            for name in enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
+            for name in enabled_modules(
+                manager.mirror, manager.keys, always_on(manager.catalogue), manager.catalogue
+            )
             if (found := manager.catalogue.get(name))
             and found.standby
             and found.can_run

@@ -6,6 +6,7 @@ Where a module has no record, the defaults of the host's release decide.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -15,8 +16,8 @@ from mgr.store.api import UNREADABLE, Reader
 from mgr.store.keys import Keys
 
 DEFAULT_ENABLED: Final = frozenset({"crash", "progress", "status"})
-"""Modules that are enabled without a record, so that a new cluster has more than its own
-commands."""
+"""Modules that are enabled without a record where they are present, so that a new cluster has more
+than its own commands."""
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,15 @@ def is_on(switch: Switch | None, *, always_on: bool, default: bool) -> bool:
     return not switch.forced_off if always_on else switch.enabled
 
 
-def enabled_modules(mirror: Reader, keys: Keys, always_on: AbstractSet[str]) -> list[str]:
-    """Return the names of all enabled modules, sorted, present on this host or not."""
-    enabled = DEFAULT_ENABLED | always_on
+def enabled_modules(
+    mirror: Reader, keys: Keys, always_on: AbstractSet[str], present: Collection[str]
+) -> list[str]:
+    """Return the names of all enabled modules, sorted.
+
+    ``present`` are the modules of this host. One that a record enables is returned also if it is
+    not among them; one that only the default enables is not, since nobody asked for it.
+    """
+    enabled = DEFAULT_ENABLED.intersection(present) | always_on
     for key, record in mirror.list(keys.modules).items():
         name = key.removeprefix(keys.modules)
         switch = decode(record.value)

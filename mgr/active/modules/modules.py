@@ -142,9 +142,9 @@ class ActiveModules:
         if self._draining:
             return
         manager = self._manager
-        before = self._enabled
+        before, known = self._enabled, manager.catalogue
         self._enabled = tuple(
-            enabled_modules(manager.mirror, manager.keys, always_on(manager.catalogue))
+            enabled_modules(manager.mirror, manager.keys, always_on(known), known)
         )
         for name in self._enabled:
             found = manager.catalogue.get(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mgr.config.enabled_modules import Switch, decode, encode, is_on
+from mgr.config.enabled_modules import Switch, decode, enabled_modules, encode, is_on
+from mgr.store.api import Record
+from mgr.store.keys import Keys
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,26 @@ def test_an_unreadable_record_decides_nothing(caplog):
     assert decode("{") is None
     assert "unreadable module record" in caplog.text
     assert decode(encode(Switch(enabled=True))) == Switch(enabled=True)
+
+
+class Stored:
+    """The records of a cluster, as the mirror has them."""
+
+    def __init__(self, **switches):
+        self.keys = Keys("c")
+        self._records = {
+            self.keys.module(name): Record(self.keys.module(name), encode(switch), 1, 1)
+            for name, switch in switches.items()
+        }
+
+    def list(self, prefix):
+        return {key: one for key, one in self._records.items() if key.startswith(prefix)}
+
+
+def test_what_only_the_default_enables_must_be_present():
+    """``bundled_skip`` leaves out ours: nobody asked for them, so nothing is missing."""
+    none, asked = Stored(), Stored(crash=Switch(enabled=True), progress=Switch(enabled=False))
+
+    assert enabled_modules(none, none.keys, set(), {"crash", "mine"}) == ["crash"]
+    assert enabled_modules(none, none.keys, {"always"}, {"always"}) == ["always"]
+    assert enabled_modules(asked, asked.keys, set(), {"progress"}) == ["crash"], "asked for"
