@@ -264,6 +264,9 @@ class ConfigValues:
 
     def _read(self, now: _Snapshot, module: str, name: str, *, localized: bool) -> Value | None:
         spec = self.schemas.of(module).get(name)
+        if spec is None and "/" in name:
+            # ``<manager id>/<option>``: the value of another manager alone.
+            spec = self.schemas.find(f"{MODULE_PREFIX}{module}/{name}")
         if spec is None:
             return None
         text = ""

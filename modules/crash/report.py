@@ -93,8 +93,8 @@ def summary(reports: Mapping[str, Report], now: datetime) -> str:
         edge = now - timedelta(days=days)
         old = sorted(name for name, report in reports.items() if at(report) < edge)
         if old:
-            plural = "s" if days > 1 else ""
-            lines += [f"{len(old)} older than {days} day{plural} old:", *old]
+            # As Ceph's module prints it, also for one day: scripts match these lines.
+            lines += [f"{len(old)} older than {days} days old:", *old]
     return "\n".join(lines)
 
 

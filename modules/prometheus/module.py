@@ -1,14 +1,23 @@
 """Prometheus: exports counters of all daemons, which daemons are up, health, and map versions.
 
-Each manager listens; an option sets what a standby answers. No ``from __future__ import
+Each manager listens; an option sets what a standby answers. A command prints where, in the form
+that Prometheus reads from a file. No ``from __future__ import
 annotations`` here: commands are derived from annotations.
 """
 
+import html
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from mgr_module import MgrModule, MgrStandbyModule, Option
+from mgr_module import (
+    CLIReadCommand,
+    HandleCommandResult,
+    MgrModule,
+    MgrStandbyModule,
+    Option,
+)
 from mgr_util import (
     HttpPage,
     HttpReply,
@@ -23,7 +32,8 @@ from .text import CONTENT_TYPE
 
 EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
 METRICS: Final = "/metrics"
-INDEX: Final = f'<!doctype html><title>prometheus</title><a href="{METRICS}">metrics</a>\n'
+INDEX: Final = '<!doctype html><title>prometheus</title><a href="{}">metrics</a>\n'
+DEFAULT_PORT: Final = 9283
 METHODS: Final = ("GET", "HEAD")
 REDIRECT, EMPTY, ERROR = "redirect", "default", "error"
 
@@ -33,7 +43,14 @@ SERVER_OPTIONS: Final = [
         default="",
         desc="the address on which to listen; empty: this manager's first address",
     ),
-    Option("server_port", type="int", default=9283, min=0, max=65535, desc="the port to listen on"),
+    Option(
+        "server_port",
+        type="int",
+        default=DEFAULT_PORT,
+        min=0,
+        max=65535,
+        desc="the port to listen on",
+    ),
     Option(
         "standby_behaviour",
         default=EMPTY,
@@ -120,12 +137,27 @@ class Module(MgrModule):
         """Make ``serve`` return."""
         self._page.close()
 
+    @CLIReadCommand("prometheus file_sd_config")
+    def file_sd_config(self) -> HandleCommandResult:
+        """Show the address of every manager's exporter, for file_sd_configs of Prometheus."""
+
+        def port(manager: str) -> int:
+            return int(self._get_module_option("server_port", DEFAULT_PORT, manager))
+
+        targets = [
+            f"{server['hostname']}:{port(each['id'])}"
+            for server in self.list_servers()
+            for each in server["services"]
+            if each["type"] == "mgr"
+        ]
+        return HandleCommandResult(stdout=json.dumps([{"targets": sorted(targets), "labels": {}}]))
+
     # -- inside -----------------------------------------------------------------------------
 
     def _reply(self, target: str) -> HttpReply:
         path = request_path(target)
         if path == "/":
-            return text_reply(HTTPStatus.OK, INDEX, html=True)
+            return text_reply(HTTPStatus.OK, INDEX.format(METRICS), html=True)
         if path != METRICS:
             return text_reply(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         interval_s = self.get_module_option("scrape_interval")
@@ -188,8 +220,12 @@ class StandbyModule(MgrStandbyModule):
         if behaviour == ERROR:
             status = self.get_module_option("standby_error_status_code")
             return text_reply(status, "this manager is a standby\n")
-        if behaviour == REDIRECT or path == "/":
-            return redirect_to_active(self.get_active_uri(), path)
+        active_uri = self.get_active_uri()
+        if behaviour == REDIRECT or (path == "/" and not active_uri):
+            return redirect_to_active(active_uri, path)
+        if path == "/":
+            link = html.escape(active_uri.rstrip("/") + METRICS)
+            return text_reply(HTTPStatus.OK, INDEX.format(link), html=True)
         return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
 
 

@@ -9,6 +9,7 @@ import errno
 import json
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, List  # noqa: UP035 - the form that ceph-mgr's older modules use
 
 from mgr_module import (
@@ -22,7 +23,7 @@ from mgr_module import (
 from object_format import EmptyResponder, ErrorResponse, ErrorResponseHandler, Responder
 
 from . import faults
-from .checks import CHECKS, CheckFailed
+from .checks import CHECKS, CheckFailed, remote_copies, remote_fails_by_kind
 
 PRIORITIES = {
     "debug": ClusterLogPrio.DEBUG,
@@ -80,6 +81,10 @@ class Module(MgrModule):
             desc="One of two words",
         ),
         {"name": "untyped", "default": 5},
+        # Ceph's scripts for its module of this name set and read these.
+        Option("testkey", runtime=True, desc="Any text, for tests"),
+        Option("testlkey", runtime=True, desc="Any text, for tests of localized values"),
+        Option("testnewline", runtime=True, desc="Any text, for tests of several lines"),
     ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -117,15 +122,35 @@ class Module(MgrModule):
             return HandleCommandResult(-errno.EIO, "", f"Test failed: {error}")
         return HandleCommandResult(stdout=str(advice or "Self-test OK"))
 
+    @SelftestCommand("mgr self-test remote")
+    def test_remote(self) -> HandleCommandResult:
+        """Call other modules: one that runs, one that does not, a method that is not there."""
+        for check in (remote_copies, remote_fails_by_kind):
+            try:
+                check(self)
+            except CheckFailed as error:
+                return HandleCommandResult(-errno.EIO, "", f"Test failed: {error}")
+        return HandleCommandResult(stdout="Successfully called")
+
+    @SelftestCommand("mgr self-test insights_set_now_offset", idempotent=True)
+    def insights_set_now_offset(self, hours: int) -> HandleCommandResult:
+        """Move the clock of Ceph's module insights by hours, for tests of it."""
+        try:
+            self.remote("insights", "testing_set_now_time_offset", hours)
+        except (ImportError, NameError) as error:
+            why = f"module insights: {error}; it is Ceph's: enable it first"
+            return HandleCommandResult(-errno.ENOENT, "", why)
+        return HandleCommandResult()
+
     @SelftestCommand.Read("mgr self-test config get")
     def config_get(self, key: str) -> HandleCommandResult:
         """Show an option of this module as the module reads it."""
-        return HandleCommandResult(stdout=str(self.get_module_option(key)))
+        return self._show(key, self.get_module_option)
 
     @SelftestCommand.Read("mgr self-test config get_localized")
     def config_get_localized(self, key: str) -> HandleCommandResult:
         """Show an option of this module as the module reads it for its manager."""
-        return HandleCommandResult(stdout=str(self.get_localized_module_option(key)))
+        return self._show(key, self.get_localized_module_option)
 
     @SelftestCommand.Read("mgr self-test python-version")
     def python_version(self) -> HandleCommandResult:
@@ -272,6 +297,13 @@ class Module(MgrModule):
     def fail(self, why: str) -> None:
         """Raise."""
         raise CheckFailed(why)
+
+    def _show(self, key: str, read: Callable[[str], Any]) -> HandleCommandResult:
+        names = [option["name"] for option in self.MODULE_OPTIONS]
+        if key not in names:
+            why = f"no option {key!r}: there are {', '.join(names)}"
+            return HandleCommandResult(-errno.ENOENT, "", why)
+        return HandleCommandResult(stdout=str(read(key)))
 
     def _check_error(self, name: str) -> str:
         try:

@@ -96,8 +96,13 @@ class OptionsMixin(ActiveModuleBase):
             raise RuntimeError(f"Config option '{key}' is not in {owner}.MODULE_OPTIONS")
 
     def _get_module_option(self, key: str, default: Any, localized_prefix: str = "") -> Any:
-        localized = bool(localized_prefix)
-        value = self._context.get_option(self.module_name, key, localized=localized)
+        name, value = self.module_name, None
+        if localized_prefix and localized_prefix != self.get_mgr_id():
+            # The value of another manager, as Ceph's exporter reads it to list all its targets.
+            value = self._context.get_option(name, _get_localized_key(localized_prefix, key))
+        if value is None:
+            here = localized_prefix == self.get_mgr_id()
+            value = self._context.get_option(name, key, localized=here)
         return self.MODULE_OPTION_DEFAULTS.get(key, default) if value is None else value
 
     def _set_module_option(self, key: str, val: Any) -> None:

@@ -100,6 +100,8 @@ def test_a_localized_value_is_preferred_where_it_is_asked_for():
     assert held.typed("m", "n", localized=True) == 2
     assert held.typed("m", "n") == 1
     assert held.typed("m", "s", localized=True) == "x"
+    assert held.typed("m", "a/n") == 2, "by the name of a manager, any one's"
+    assert held.typed("m", "b/n") is None
 
 
 def test_text_that_does_not_fit_is_a_value_error_each_time():

@@ -144,7 +144,7 @@ def test_crashes_are_counted_by_age(mgr_host, crash):
     post(mgr_host, "a", days_ago=2)
     post(mgr_host, "b")
 
-    assert mgr_host.run("crash stat").stdout == "2 crashes recorded\n1 older than 1 day old:\na"
+    assert mgr_host.run("crash stat").stdout == "2 crashes recorded\n1 older than 1 days old:\na"
     assert json.loads(mgr_host.run("crash json_report 24").stdout) == {"unknown": 1}
     # What Ceph's insights does with it.
     _, _, received = crash.do_json_report(72)

@@ -1,6 +1,7 @@
 """The exporter: scraped over HTTP, as Prometheus does."""
 
 import http.client
+import json
 import threading
 from contextlib import contextmanager
 
@@ -132,7 +133,8 @@ def test_there_is_a_front_page_and_nothing_else(loaded):
     ("behaviour", "path", "status", "location"),
     [
         ("default", "/metrics", 200, None),
-        ("default", "/", 307, "http://10.0.0.1:9283/"),
+        ("default", "/", 200, None),
+        ("redirect", "/", 307, "http://10.0.0.1:9283/"),
         ("redirect", "/metrics", 307, "http://10.0.0.1:9283/metrics"),
         ("error", "/metrics", 418, None),
         ("error", "/", 418, None),
@@ -151,6 +153,20 @@ def test_a_standby_answers_as_configured(loaded, behaviour, path, status, locati
     assert (got, headers["Location"]) == (status, location)
     if path == "/metrics" and behaviour == "default":
         assert text == ""
+    if path == "/" and behaviour == "default":
+        assert '<a href="http://10.0.0.1:9283/metrics">' in text, "the active's"
+
+
+def test_prometheus_is_told_where_every_manager_exports(loaded):
+    """In the form of ``file_sd_configs``; each manager may have a port of its own."""
+    loaded.context.fleet.add("mgr.b", "h2")
+    loaded.context.fleet.add("rgw.a", "h3")
+    loaded.set_option("server_port", 9000)
+    loaded.context.set_option("prometheus", "b/server_port", "9001")
+
+    answer = loaded.run("prometheus file_sd_config")
+
+    assert json.loads(answer.stdout) == [{"targets": ["h2:9001", "host:9000"], "labels": {}}]
 
 
 def test_a_standby_that_knows_no_active_sends_nobody_anywhere(loaded):

@@ -128,6 +128,39 @@ def test_options_are_shown_as_a_module_reads_them(selftest, context):
     assert command(selftest, "mgr self-test python-version").stdout.startswith("3.")
 
 
+def test_ceph_scripts_find_their_options_and_commands(selftest, context):
+    """An unknown option is named, and is no traceback."""
+    assert command(selftest, "mgr self-test config get", key="testkey").stdout == "None"
+    context.set_option("selftest", "testkey", "x")
+    assert command(selftest, "mgr self-test config get", key="testkey").stdout == "x"
+    for word in ("get", "get_localized"):
+        retval, _, words = command(selftest, f"mgr self-test config {word}", key="no")
+        assert retval == -errno.ENOENT
+        assert words.startswith("no option 'no': there are text, number")
+
+
+def test_calls_between_modules_are_tested(selftest, context):
+    """As by Ceph's command; a broken promise is named."""
+    assert command(selftest, "mgr self-test remote").stdout == "Successfully called"
+    by_reference(context)
+    retval, _, words = command(selftest, "mgr self-test remote")
+    assert (retval, words.startswith("Test failed: remote")) == (-errno.EIO, True)
+
+
+def test_the_clock_of_insights_is_moved(selftest, context):
+    """If that module of Ceph's runs; otherwise the answer says what to do."""
+    retval, _, words = command(selftest, "mgr self-test insights_set_now_offset", hours=3)
+    assert (retval, "enable it first" in words) == (-errno.ENOENT, True)
+
+    class Insights:
+        def testing_set_now_time_offset(self, hours):
+            self.hours = hours
+
+    context.neighbours["insights"] = Insights()
+    assert command(selftest, "mgr self-test insights_set_now_offset", hours=3) == (0, "", "")
+    assert context.neighbours["insights"].hours == 3
+
+
 def test_health_checks_are_raised_and_cleared(selftest, context):
     """By name or all at once; what is no JSON is refused."""
     checks = json.dumps({"A": {"severity": "warning"}, "B": {}})
