@@ -64,6 +64,7 @@ from mgr.host.finder import DiscoveredModule
 from mgr.host.lifecycle import Event
 from mgr.host.runner import Limits, ModuleInstance
 from mgr.host.worker_context import WorkerContext
+from mgr.module_api.confined_context import confined
 from mgr.store.api import LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.version import installed_version
@@ -320,7 +321,8 @@ class ActiveRole:
         """Construct a module. Runs on the module's own thread."""
         if found.active is None:
             raise AssertionError("a module that is not loaded cannot be constructed")
-        return found.active(found.name, ActiveContext(self._term_parts, found.name, bridge), 0)
+        context = ActiveContext(self._term_parts, found.name, bridge)
+        return found.active(found.name, confined(context, found.name, found.manifest), 0)
 
     def _runner_of(self, module: str) -> Runner:
         return self._builtin if module == BUILTIN else self._modules.runner_of(module)

@@ -43,7 +43,9 @@ from mgr.host.steps import record
 from mgr.link import ModuleReport
 from mgr.module_api.ceph import bindings
 from mgr.module_api.command import CommandDeclaration, collect_commands
+from mgr.module_api.manifest import InvalidManifestError, Manifest, folder_of, manifest_of
 from mgr.module_api.module import MgrModule, MgrStandbyModule
+from mgr.module_api.repeated import repeated_declarations
 from mgr.text import encodable
 from mgr.worker_trace import StepKind
 
@@ -99,6 +101,7 @@ class DiscoveredModule:
         crashes: The exceptions that its code raised while it was loaded.
         digest: Digest of its source files; empty unless it was reloaded.
         outdated: Why its code differs from what the active reloaded; empty if it does not.
+        manifest: What it says it reaches; None if it has no manifest.
 
     """
 
@@ -116,6 +119,7 @@ class DiscoveredModule:
     crashes: tuple[Crash, ...] = ()
     digest: str = ""
     outdated: str = ""
+    manifest: Manifest | None = None
 
     @property
     def loaded(self) -> bool:
@@ -222,6 +226,8 @@ def with_declarations(
     """
     name = found.name
     refuse_coroutines(active, standby)
+    for what in repeated_declarations(active):
+        log.warning("module declares something twice", extra={"module_name": name, "what": what})
     crashes: list[Crash] = []
     _try_register(active._register_commands, name, CrashOrigin.COMMANDS, crashes)  # noqa: SLF001 - Ceph's name
     _try_register(active._register_options, name, CrashOrigin.OPTIONS, crashes)  # noqa: SLF001 - as above
@@ -244,6 +250,7 @@ def with_declarations(
         commands=tuple(collect_commands(active)),
         options=(*options, *_standby_only_options(standby, options)),
         notify_types=_notify_types(active, name),
+        manifest=_manifest(active, found.place),
         crashes=tuple(crashes),
     )
 
@@ -429,6 +436,14 @@ def _notify_types(active: type[MgrModule], name: str) -> frozenset[str]:
         )
         return frozenset()
     return frozenset(str(getattr(one, "value", one)) for one in wanted)
+
+
+def _manifest(active: type[MgrModule], place: str) -> Manifest | None:
+    folder = Path(place).parent if Path(place).name == FILE else None
+    try:
+        return manifest_of(active, folder or folder_of(active))
+    except InvalidManifestError as error:
+        raise InvalidModuleError(f"manifest: {error}") from None
 
 
 def _check_can_run(active: type[MgrModule], name: str, crashes: list[Crash]) -> tuple[bool, str]:

@@ -36,7 +36,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 ERROR_MSG_EMPTY_INPUT_FILE: Final = "Empty input file"
 ERROR_MSG_NO_INPUT_FILE: Final = "Input file not specified"
 
-_MARK: Final = "__mgr_commands__"
+MARK: Final = "__mgr_commands__"
+"""Attribute of a function: the commands whose handler it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ class CLICommandBase:
         if not isinstance(self.COMMANDS, dict) and _is_plain(func):
             register_in_package(self, func)
         # A new tuple each time: functools.wraps copies the inner function's mark to the wrapper.
-        setattr(func, _MARK, (*getattr(func, _MARK, ()), self))
+        setattr(func, MARK, (*getattr(func, MARK, ()), self))
         return func
 
 
@@ -253,17 +254,17 @@ def CLICheckNonemptyFileInput(desc: str) -> Callable[[F], F]:  # noqa: N802 - Ce
 def register_in_package(command: CLICommandBase, func: Callable[..., Any]) -> None:
     """Register ``command`` for the package that defines ``func``, whatever class ``func`` is in."""
     if func.__module__ in sys.modules:
-        vars(sys.modules[func.__module__]).setdefault(_MARK, {})[command.prefix] = command
+        vars(sys.modules[func.__module__]).setdefault(MARK, {})[command.prefix] = command
 
 
 def decorated_commands(cls: type) -> dict[str, CLICommandBase]:
     """Return the commands of ``cls`` that have a decorated handler, by prefix."""
     found: dict[str, CLICommandBase] = {}
     for module in _modules_of(cls):
-        found.update(vars(module).get(_MARK, {}))
+        found.update(vars(module).get(MARK, {}))
     for family in reversed(cls.__mro__):
         for value in list(vars(family).values()):
-            found.update((command.prefix, command) for command in getattr(value, _MARK, ()))
+            found.update((command.prefix, command) for command in getattr(value, MARK, ()))
     registry = getattr(cls, "CLICommand", None)
     if (
         isinstance(registry, type)

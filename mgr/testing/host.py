@@ -25,6 +25,7 @@ from mgr.errors import MgrError
 from mgr.host.finder import FILE, DiscoveredModule, ModuleLocation, load, with_declarations
 from mgr.host.module_package import package_of
 from mgr.module_api.ceph import bindings
+from mgr.module_api.confined_context import confined
 from mgr.module_api.module import MgrModule, MgrStandbyModule
 from mgr.module_api.notify import STORE
 from mgr.module_api.result import HandleCommandResult
@@ -63,11 +64,16 @@ class Host:
         self._registry = Registry()
         self._notifications: list[tuple[str, Any]] = []
         self._cleanup = contextlib.ExitStack()
+        self._inherited: Context | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the module's imports. The instance stays usable."""
         self._cleanup.close()
 
     @property
@@ -95,17 +101,27 @@ class Host:
             ValueError: An option does not fit.
 
         """
-        self._cleanup.callback(bindings.install_stand_ins())
-        found = self._found = _discover(what, name, self._cleanup)
+        found = self.find(what, name=name)
         if found.active is None or not found.can_run:
             raise ImportError(f"module {found.name!r}: {found.error}")
         self._registry.put(
             found.name, [RegistryCommand.of_module(found.name, c) for c in found.commands]
         )
         self._context = self._new_context("a", found)
+        if self._inherited is not None:
+            _hand_on(self._inherited, self._context)
         for option, value in (options or {}).items():
             self.context.set_option(found.name, option, str(value))
         return self._construct()
+
+    def find(self, what: Loadable, *, name: str = "") -> DiscoveredModule:
+        """Import a module as the manager does, and return what it declares or why it fails.
+
+        Takes what ``load`` takes, and constructs nothing.
+        """
+        self._cleanup.callback(bindings.install_stand_ins())
+        self._found = _discover(what, name, self._cleanup)
+        return self._found
 
     def fail_over(self, manager_id: str = "b") -> Any:
         """Simulate a failover to another manager; return the new instance.
@@ -114,13 +130,13 @@ class Host:
         """
         found, before = self._loaded(), self.context
         self._context = self._new_context(manager_id, found)
-        self.context.store = before.store
-        self.context.database = before.database
-        self.context.stored_options = before.stored_options
-        self.context.native = before.native
-        self.context.answers = before.answers
-        self.context.term = before.term + 1
+        _hand_on(before, self.context)
         return self._construct()
+
+    def inherit(self, other: Host) -> None:
+        """Let the next ``load`` begin with what the module of ``other`` has stored."""
+        self._inherited = other.context
+        self.maps = other.maps
 
     def standby(self, manager_id: str = "b") -> Any:
         """Construct the standby class, as on another manager; it has the active's address."""
@@ -134,13 +150,13 @@ class Host:
         return found.standby(found.name, context)
 
     @contextlib.contextmanager
-    def serving(self, module: Any = None) -> Iterator[Any]:
+    def serving(self, module: Any = None, *, limit_s: float = TIMEOUT_S) -> Iterator[Any]:
         """Run ``serve`` on a thread during a ``with`` block, then call ``shutdown`` and wait.
 
         Raises what ``serve`` raised. ``module`` may be a standby instance; default: the active.
 
         Raises:
-            TimeoutError: It does not end after ``shutdown``.
+            TimeoutError: It does not end within ``limit_s`` after ``shutdown``.
 
         """
         served = self.module if module is None else module
@@ -149,9 +165,9 @@ class Host:
             yield served
         finally:
             served.shutdown()
-            done, _ = wait({future}, TIMEOUT_S)
+            done, _ = wait({future}, limit_s)
         if not done:
-            raise TimeoutError(f"serve() still runs {TIMEOUT_S:g} s after shutdown()")
+            raise TimeoutError(f"serve() still runs {limit_s:g} s after shutdown()")
         future.result()
 
     def wait_until(self, state: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:
@@ -187,11 +203,14 @@ class Host:
 
     # -- input ------------------------------------------------------------------------------
 
-    def run(self, words: str, /, inbuf: str = "", **arguments: object) -> HandleCommandResult:
+    def run(
+        self, words: str, /, inbuf: str = "", *, catch: bool = True, **arguments: object
+    ) -> HandleCommandResult:
         """Find a command by its words, check its arguments, run it and return the result.
 
         ``words`` is a command line, arguments included; ``arguments`` are further ones by name. The
-        result is what a client would get: for an exception it contains the traceback.
+        result is what a client would get: for an exception it contains the traceback. With
+        ``catch=False`` the exception is raised instead.
         """
         try:
             command, request = self._registry.find(shlex.split(words), arguments)
@@ -199,7 +218,9 @@ class Host:
             return HandleCommandResult(-error.errno, "", str(error))
         try:
             result = self.module._handle_command(inbuf, request)  # noqa: SLF001 - Ceph's name
-        except Exception:  # noqa: BLE001 - a module may raise anything
+        except Exception:
+            if not catch:
+                raise
             result = -EINVAL, "", traceback.format_exc()
         answer = to_answer(result, command, self.context.term)
         self._deliver()
@@ -258,6 +279,14 @@ class Host:
         """The lines the module wrote to the cluster log: channel, priority, message."""
         return self.context.cluster_lines
 
+    def usages(self) -> list[str]:
+        """Return how each command of the module is typed, sorted."""
+        return sorted(each.signature.usage() for each in self._registry.all())
+
+    def option_names(self) -> list[str]:
+        """Return the names of the module's options, as declared."""
+        return [str(each["name"]) for each in self._loaded().options]
+
     # -- inside -----------------------------------------------------------------------------
 
     def _loaded(self) -> DiscoveredModule:
@@ -277,7 +306,8 @@ class Host:
         found, context = self._loaded(), self.context
         if found.active is None:
             raise AssertionError("only what was loaded is constructed")
-        self.module = found.active(found.name, context, 0)
+        reached = confined(context, found.name, found.manifest)
+        self.module = found.active(found.name, reached, 0)
         self.neighbours[found.name] = self.module
         # As in the manager: nothing is notified before the module is constructed.
         context.on_notification = self._enqueue
@@ -299,6 +329,16 @@ class Host:
             else:
                 self.module.notify(kind, notify_id)
         raise AssertionError(f"each {kind!r} notification causes another one")
+
+
+def _hand_on(before: Context, after: Context) -> None:
+    """Give ``after``, the context of the next term, what outlives a term."""
+    after.store = before.store
+    after.database = before.database
+    after.stored_options = before.stored_options
+    after.native = before.native
+    after.answers = before.answers
+    after.term = before.term + 1
 
 
 def _serving(module: Any) -> Future[None]:

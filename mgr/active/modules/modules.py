@@ -312,6 +312,8 @@ class ActiveModules:
                 blocked_by=self._blocked_by(name),
                 effects=self._classify(found).effects.value,
                 effects_source=self._classify(found).source.value,
+                place=found.place,
+                manifest=found.manifest,
             )
             for name, found in self._manager.catalogue.items()
         }

@@ -16,6 +16,7 @@ from mgr.command.registry import Registry
 from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
+from mgr.module_api.manifest import Manifest
 from mgr.store.api import FencedWriter, Grant, Reader
 from mgr.store.keys import Keys
 
@@ -40,6 +41,8 @@ class ModuleInfo:
         blocked_by: The earlier instance that did not stop and so prevents the start; or empty.
         effects: Where it acts: ``external``, ``store`` or ``none``.
         effects_source: Origin of ``effects``: ``operator``, ``module``, ``table`` or ``nobody``.
+        place: Where its code comes from.
+        manifest: What it says it reaches; None if it has no manifest.
 
     """
 
@@ -51,6 +54,8 @@ class ModuleInfo:
     blocked_by: str = ""
     effects: str = "external"
     effects_source: str = "nobody"
+    place: str = ""
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True, slots=True)

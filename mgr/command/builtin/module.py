@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mgr.command.builtin import quarantine
+from mgr.command.builtin import module_info, quarantine
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
 from mgr.command.render import table
@@ -48,6 +48,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             "rw",
             noun.reload,
         ),
+        *module_info.commands(context),
         *quarantine.commands(context),
     ]
 
@@ -225,10 +226,14 @@ def _unknown(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _enabled_reply(info: ModuleInfo | None) -> Reply:
-    """Return the answer for a module that was just enabled."""
-    if info is None or not info.blocked_by:
+    """Return the answer for a module that was just enabled, which names why it does not run."""
+    if info is None:
         return Reply()
-    return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.blocked_by}")
+    if info.blocked_by:
+        return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.blocked_by}")
+    if not info.can_run:
+        return Reply(note=f"module '{info.name}' is enabled and does not run: {info.error}")
+    return Reply()
 
 
 def _effects(info: ModuleInfo | None) -> str:

@@ -117,7 +117,8 @@ async def test_module_ls_says_what_runs():
     """Always on, on, off, where each acts, and why one cannot run."""
     async with builtin_commands() as at:
         await at.run("mgr", "module", "enable", "hello")
-        await at.run("mgr", "module", "enable", "lame", "--force")
+        forced = await at.run("mgr", "module", "enable", "lame", "--force")
+        assert forced.stderr == "module 'lame' is enabled and does not run: no numpy"
         data = await at.json("mgr", "module", "ls")
         plain = (await at.run("mgr", "module", "ls")).stdout.splitlines()
         await at.run("mgr", "module", "disable", "status")
