@@ -21,6 +21,8 @@ from mgr.tls import Tls
 from mgr.version import installed_version
 
 FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
+AUTHORS_WORD: Final = "module"
+"""First word of the commands that need no cluster; those of the manager begin ``mgr module``."""
 SHELLS: Final = ("bash", "zsh", "fish")
 LOWEST: Final = ("debug", "info", "sec", "warn", "error")
 PRIORITIES: Final = dict(
@@ -37,6 +39,7 @@ Examples:
   mgrctl config set mgr mgr/hello/place Rome
   mgrctl help config
   mgrctl -w
+  mgrctl module new greet        for authors of modules, needs no cluster
 \b
 Exit status: 0, or the errno of the answer; 255 nothing ran (no manager answered, or none
 is active), 110 the outcome is unknown, 130 interrupted."""
@@ -185,6 +188,12 @@ def _dispatch(options: dict[str, Any]) -> int:
         return 0
     if words[:1] == ("completion",) and len(words) <= 2:
         return _completion(words[1:])
+    if words[:1] == (AUTHORS_WORD,) or words[:2] == ("help", AUTHORS_WORD):
+        from mgr.authoring.main import run as author  # noqa: PLC0415 - few commands need it
+
+        options["help"] = options.get("help") or words[0] == "help"
+        interrupt.raise_again()
+        return author(words[1 + (words[0] == "help") :], options)
     if not words and not _works_without_words(options):
         raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
     file_config = config.load_config(os.environ)
