@@ -240,6 +240,11 @@ def forbid_breakpoint() -> None:
         sys.breakpointhook = refuse
 
 
+def current_module() -> str:
+    """Return the module whose code runs on the calling thread; empty if none's does."""
+    return getattr(threading.current_thread(), OWNER, "")
+
+
 def thread_ids() -> tuple[int, int]:
     """Return what Python and what the kernel call the present thread."""
     return threading.get_ident(), threading.get_native_id()

@@ -22,6 +22,7 @@ from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, MgrError
 from mgr.host import steps
 from mgr.host.bridge import forbid_breakpoint, forbid_exit, run_in_thread, track_module_threads
+from mgr.host.module_resources import track_module_resources
 from mgr.link import Init, StartFailed, from_guard, open_link
 from mgr.settings import Settings
 from mgr.worker.guard_link import GuardLink, die_with_parent, dump_stacks_on_signal, exit_now
@@ -43,6 +44,7 @@ def main() -> NoReturn:
     forbid_exit()
     forbid_breakpoint()
     track_module_threads()
+    track_module_resources()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(link))

@@ -90,15 +90,15 @@ class ManagerChecks:
     async def watch_store(self) -> None:
         """Check once a second what changes with time only, for as long as the term lasts.
 
-        Whether the store still answers, which managers have not become standbys in time, and which
-        threads stopped modules left running.
+        Whether the store still answers, which managers have not become standbys in time, and what
+        stopped modules left behind.
         """
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
             seen = (
                 silent,
                 self._overdue_standbys(),
-                self._modules.left_threads(),
+                self._modules.leftovers(),
                 self._manager.endpoints.silent,
             )
             before = (self._store_silent, self._not_standby, self._left, self._silent_endpoints)

@@ -70,7 +70,8 @@ def module_checks(enabled: Iterable[ModuleState]) -> list[Check]:
 def abandoned_checks(instances: Iterable[str], left: Iterable[str]) -> list[Check]:
     """Return a warning while something of stopped modules still runs: what, since when.
 
-    ``instances`` did not stop; ``left`` describes threads that stopped modules left running.
+    ``instances`` did not stop; ``left`` describes the threads, processes and sockets that stopped
+    modules left behind.
     """
     lines = tuple(
         f"{instance}, and may still act; the module is not started again beside it. "

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from mgr.access.identity import Caller
 from mgr.active.health.manager_checks import ModuleState
-from mgr.active.modules.left_threads import left_threads, wait_threads_ended
+from mgr.active.modules.leftovers import leftovers, wait_ended
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
@@ -196,12 +196,12 @@ class ActiveModules:
         await self.wait_stopped(name)
         if blocked := self._blocked_by(name):
             return blocked
-        threads = await wait_threads_ended(name, self.clock)
-        return f"{threads}; {REMEDY}" if threads else ""
+        left = await wait_ended(name, self.clock)
+        return f"{left}; {REMEDY}" if left else ""
 
-    def left_threads(self) -> tuple[str, ...]:
-        """Describe the threads that stopped modules started and left running."""
-        return left_threads(self._runners)
+    def leftovers(self) -> tuple[str, ...]:
+        """Describe what stopped modules left behind: threads, processes, listening sockets."""
+        return leftovers(self._runners)
 
     @property
     def acts_outside(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 import threading
 
 import pytest
 
 from mgr.active.health import checks
-from mgr.active.modules import left_threads
+from mgr.active.modules import leftovers
 from mgr.errors import ModuleFailedError
 from mgr.host.bridge import module_threads, track_module_threads
+from mgr.host.module_resources import MAKE_PROCESSES, track_module_resources
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import command_table, discovered_module
 
@@ -176,7 +179,7 @@ async def test_threads_that_a_disabled_module_left_are_named(active, monkeypatch
     """By the answer of the command, and in health until they have ended."""
     monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
     monkeypatch.setattr(checks, "STORE_CHECK_EVERY_S", 0.01)
-    monkeypatch.setattr(left_threads, "END_S", 0.05)
+    monkeypatch.setattr(leftovers, "END_S", 0.05)
     track_module_threads()
     never = threading.Event()
 
@@ -200,6 +203,40 @@ async def test_threads_that_a_disabled_module_left_are_named(active, monkeypatch
             await cluster.until(lambda: CODE not in cluster.role._board.checks)
     finally:
         never.set()
+
+
+async def test_processes_and_sockets_that_a_disabled_module_left_are_named(active, monkeypatch):
+    """A process of its own session, too; in health until they are gone."""
+    for owner, name in (*MAKE_PROCESSES, (socket.socket, "listen")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(checks, "STORE_CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(leftovers, "END_S", 0.05)
+    track_module_resources()
+    left = []
+
+    class Starts(MgrModule):
+        def __init__(self, *args):
+            super().__init__(*args)
+            left.append(subprocess.Popen(["sleep", "60"], start_new_session=True))
+            left.append(socket.create_server(("127.0.0.1", 0)))
+
+    async with active(discovered_module("starts", Starts), enabled=["starts"]) as cluster:
+        await cluster.until(lambda: len(left) == 2)
+        process, listening = left
+        try:
+            assert CODE not in await cluster.health()
+
+            answer = await cluster.ask("mgr", "module", "disable", "starts")
+            await cluster.until(lambda: CODE in cluster.role._board.checks)
+
+            assert f"processes that it started still run: {process.pid} (sleep 60)" in answer.stderr
+            port = listening.getsockname()[1]
+            assert f"sockets that it opened still listen: 127.0.0.1:{port}" in answer.stderr
+        finally:
+            process.kill()
+            listening.close()
+        await cluster.until(lambda: CODE not in cluster.role._board.checks)
+        process.wait()
 
 
 async def test_the_answer_names_an_instance_that_did_not_stop(active, case):
