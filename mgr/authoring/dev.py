@@ -79,18 +79,17 @@ class Session:
         before = self._host
         # Its files leave Python's table of modules, otherwise the old ones would be found.
         self._close()
-        host = Host()
+        fresh = Host()
         if before is not None:
-            host.inherit(before)
+            fresh.inherit(before)
         try:
-            host.load(self._source.folder)
+            fresh.load(self._source.folder)
         except Exception as error:  # noqa: BLE001 - the module's code may raise anything
-            host.close()
+            fresh.close()
             self._say(describe(error))
-            host = before
         else:
+            self._host = fresh
             self._say(f"module {self._source.name} runs; type help")
-        self._host = host
         self._serve()
 
     def reload_if_changed(self) -> None:

@@ -59,11 +59,11 @@ def _finding(rule: str, problems: list[str]) -> Finding:
 def _foreign_imports(source: ModuleSource) -> Iterator[str]:
     for path, tree in source.trees.items():
         for node in ast.walk(tree):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [each.name for each in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module or ""]
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            names = [each.name for each in node.names]
+            if isinstance(node, ast.ImportFrom):
+                names = [] if node.level else [node.module or ""]
             for name in names:
                 if name.partition(".")[0] in OF_THE_MANAGER:
                     yield f"{_place(source, path, node)} imports {name}"

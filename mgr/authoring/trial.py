@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -63,16 +64,12 @@ class Trial:
                     ok=manifest is not None and manifest.enforce,
                     reason="it is not enforced" if manifest else "there is no manifest",
                 )
-            if self._constructs(host, found):
+            with self._rule("constructs"):
+                host.load(self._folder)
+                if found.standby is not None:
+                    host.standby()
+            if host.module is not None:
                 self._lives(host, found)
-
-    def _constructs(self, host: Host, found: DiscoveredModule) -> bool:
-        with self._rule("constructs"):
-            host.load(self._folder)
-            if found.standby is not None:
-                host.standby()
-            return True
-        return False
 
     def _lives(self, host: Host, found: DiscoveredModule) -> None:
         with self._rule("shutdown-returns"):
@@ -158,7 +155,7 @@ def _slow_callbacks(host: Host, found: DiscoveredModule) -> list[str]:
     calls: dict[str, Callable[[], object]] = {
         "config_notify()": host.module.config_notify,
         **{
-            f"notify({kind!r})": lambda kind=kind: host.module.notify(kind, "")
+            f"notify({kind!r})": partial(host.module.notify, kind, "")
             for kind in sorted(found.notify_types)
         },
     }

@@ -150,13 +150,13 @@ class Host:
         return found.standby(found.name, context)
 
     @contextlib.contextmanager
-    def serving(self, module: Any = None, *, limit_s: float = TIMEOUT_S) -> Iterator[Any]:
+    def serving(self, module: Any = None, *, limit_s: float | None = None) -> Iterator[Any]:
         """Run ``serve`` on a thread during a ``with`` block, then call ``shutdown`` and wait.
 
         Raises what ``serve`` raised. ``module`` may be a standby instance; default: the active.
 
         Raises:
-            TimeoutError: It does not end within ``limit_s`` after ``shutdown``.
+            TimeoutError: It does not end within ``limit_s`` (default: 10) after ``shutdown``.
 
         """
         served = self.module if module is None else module
@@ -165,9 +165,10 @@ class Host:
             yield served
         finally:
             served.shutdown()
-            done, _ = wait({future}, limit_s)
+            waited_s = TIMEOUT_S if limit_s is None else limit_s
+            done, _ = wait({future}, waited_s)
         if not done:
-            raise TimeoutError(f"serve() still runs {limit_s:g} s after shutdown()")
+            raise TimeoutError(f"serve() still runs {waited_s:g} s after shutdown()")
         future.result()
 
     def wait_until(self, state: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> None:

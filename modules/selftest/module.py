@@ -23,7 +23,7 @@ from mgr_module import (
 from object_format import EmptyResponder, ErrorResponse, ErrorResponseHandler, Responder
 
 from . import faults
-from .checks import CHECKS, CheckFailed, remote_copies, remote_fails_by_kind
+from .checks import CHECKS, CheckFailed
 
 PRIORITIES = {
     "debug": ClusterLogPrio.DEBUG,
@@ -125,11 +125,9 @@ class Module(MgrModule):
     @SelftestCommand("mgr self-test remote")
     def test_remote(self) -> HandleCommandResult:
         """Call other modules: one that runs, one that does not, a method that is not there."""
-        for check in (remote_copies, remote_fails_by_kind):
-            try:
-                check(self)
-            except CheckFailed as error:
-                return HandleCommandResult(-errno.EIO, "", f"Test failed: {error}")
+        for name in ("remote_copies", "remote_fails_by_kind"):
+            if trouble := self._check_error(name):
+                return HandleCommandResult(-errno.EIO, "", f"Test failed: {trouble}")
         return HandleCommandResult(stdout="Successfully called")
 
     @SelftestCommand("mgr self-test insights_set_now_offset", idempotent=True)

@@ -155,3 +155,27 @@ def test_a_user_who_named_the_managers_needs_no_hint_to_do_so(capsys):
     main(["-m", NOBODY, "-t", "1", "health"])
 
     assert "name the managers" not in capsys.readouterr().err
+
+
+def test_the_commands_for_authors_need_no_manager(capsys, tmp_path):
+    """And neither etcd nor gRPC; their errors are those of mgrctl."""
+    into = ["--in", str(tmp_path)]
+
+    assert main(["module", "new", "greet", *into]) == 0
+    out = capsys.readouterr().out
+    assert f"mgrctl module dev {tmp_path}/greet" in out
+    assert main(["module", "new", "greet", *into]) == 17
+    assert capsys.readouterr().err.startswith("Error EEXIST: ")
+    file = str(tmp_path / "greet.mgrmodule")
+    assert main(["module", "package", str(tmp_path / "greet"), "-o", file]) == 0
+    digest = capsys.readouterr().out.split()[0]
+    assert main(["module", "unpack", file, "--sha256", digest, "--in", str(tmp_path / "x")]) == 22
+    (tmp_path / "x").mkdir()
+    assert main(["module", "unpack", file, "--sha256", digest, "--in", str(tmp_path / "x")]) == 0
+    assert (tmp_path / "x/greet/module.py").is_file()
+    assert main(["module", "check", str(tmp_path)]) == 2
+    for words in (["module"], ["module", "--help"], ["help", "module"], ["module", "nonsense"]):
+        status = main(words)
+        shown = capsys.readouterr()
+        assert status == (22 if "nonsense" in words else 0)
+        assert "check" in shown.out or "No such command 'nonsense'" in shown.err
