@@ -226,7 +226,12 @@ def describe(error: BaseException) -> str:
 
 def _set_option(host: Host, name: str, value: str) -> str:
     # Also as an operator writes it: config set mgr mgr/hello/place Rome.
-    host.set_option(name.rpartition("/")[2], value)
+    short = name.rpartition("/")[2]
+    try:
+        host.context.set_option(host.module.module_name, short, value)
+    except ValueError as error:
+        return f"Error 22: {error}"
+    host.set_option(short, value)
     return ""
 
 

@@ -62,7 +62,7 @@ def track_module_resources() -> None:
         if module := current_module():
             _sockets.setdefault(module, WeakSet()).add(self)
 
-    socket.socket.listen = listen_noted  # type: ignore[method-assign]  # there is no other hook
+    setattr(socket.socket, "listen", listen_noted)  # noqa: B010 - typed as not assignable
 
 
 def left_processes() -> dict[str, list[str]]:

@@ -13,10 +13,10 @@ from tests.docs.pages import bundled_modules, module_commands, own_commands
 from tests.support.tree import COMMITTED, name_of
 
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
-OF_THE_CLIENT = ("help", "completion")
+OF_THE_CLIENT = ("help", "completion", "module")
 """What mgrctl answers itself, beside its flags."""
-OF_THE_TUTORIAL = ("greet",)
-"""The module that docs/tutorials/first-module.md writes; its own blocks test it."""
+OF_THE_TUTORIAL = ("greet", "example")
+"""The modules that docs/tutorials/first-module.md and ``mgrctl module new`` write: tested there."""
 WITH_VALUE = {"-f", "--format", "-i", "-o", "-p", "-m", "--mgr", "-t", "--timeout"}
 
 

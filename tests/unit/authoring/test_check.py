@@ -138,9 +138,9 @@ READ = {
         def serve(self) -> None:
             time.sleep(1)
         """,
-        "module.py:18 _work, called by wait: time.sleep() blocks; "  # noqa: ISC004 - one text
-        "module.py:20 shutdown: join() has no limit; "
-        "module.py:21 shutdown: subprocess.run() has no timeout",
+        "module.py:19 _work, called by wait: time.sleep() blocks; "  # noqa: ISC004 - one text
+        "module.py:21 shutdown: join() has no limit; "
+        "module.py:22 shutdown: subprocess.run() has no timeout",
     ),
 }  # fmt: skip
 

@@ -157,7 +157,7 @@ def test_a_standby_answers_as_configured(loaded, behaviour, path, status, locati
         assert '<a href="http://10.0.0.1:9283/metrics">' in text, "the active's"
 
 
-def test_prometheus_is_told_where_every_manager_exports(loaded):
+def test_prometheus_can_list_every_exporter(loaded):
     """In the form of ``file_sd_configs``; each manager may have a port of its own."""
     loaded.context.fleet.add("mgr.b", "h2")
     loaded.context.fleet.add("rgw.a", "h3")
