@@ -27,6 +27,7 @@ from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
 from mgr.active.leadership_history import trim_history
 from mgr.active.modules.background_commands import BackgroundCommands
+from mgr.active.modules.callers import Callers
 from mgr.active.modules.context import ActiveContext
 from mgr.active.modules.crashes import CrashReporter
 from mgr.active.modules.modules import (
@@ -125,6 +126,7 @@ class ActiveRole:
         )
         self.maps = Maps(manager.mirror, manager.keys, self._fenced, self._publisher.documents)
         self._background_commands = BackgroundCommands(self.execute, self._modules, self._tasks)
+        self._registry = Registry()
         self._term_parts = self._make_term_parts()
         self._checks = ManagerChecks(self._term_parts)
         self._addresses = ServiceAddresses(manager.mirror, manager.keys, self._fenced)
@@ -133,7 +135,6 @@ class ActiveRole:
         self._health = HealthStore(self._board, manager.mirror, manager.keys, self._fenced)
         self._health_log = HealthLog(self._board, self.log, manager.clock, name=f"mgr.{manager.id}")
         self._protection = ProtectionKeeper(manager, self._fenced, term_context.resign)
-        self._registry = Registry()
         self._builtin = self._make_builtin_runner()
         self._journal = self._make_journal()
         self._dispatcher = self._make_dispatcher()
@@ -406,6 +407,9 @@ class ActiveRole:
             log=self.log,
             progress=self._progress,
             remote=Remote(self._modules.instance_of),
+            callers=Callers(
+                manager.view.access, self._registry, required=bool(manager.settings.tls_ca)
+            ),
             execute=self.execute,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
 from mgr.active.modules.background_commands import BackgroundCommands, Execute
+from mgr.active.modules.callers import Callers
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.remote import Remote
 from mgr.cluster.fleet import Fleet
@@ -47,4 +48,5 @@ class TermParts:
     log: ClusterLog
     progress: Progress
     remote: Remote
+    callers: Callers
     execute: Execute

@@ -8,7 +8,7 @@ has them and are then visible to every thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 OptionValue = bool | int | float | str | None
@@ -284,4 +284,24 @@ class ModuleContext(StandbyContext, Protocol):
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
         """Run one of the manager's own commands; return ``(retval, stdout, stderr)``."""
+        ...
+
+    # -- on behalf of people: see ``mgr.module_api.parts.callers`` -------------------------
+
+    def identification_required(self) -> bool:
+        """Return whether clients of this cluster have to identify themselves."""
+        ...
+
+    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+        """Return the caller that a token or a certificate names; None if it names nobody."""
+        ...
+
+    def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
+        """Return those commands of ``prefixes`` that ``caller`` may run."""
+        ...
+
+    def run_as(
+        self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str
+    ) -> tuple[int, str, str]:
+        """Run a command with the rights of ``caller``; return ``(retval, stdout, stderr)``."""
         ...

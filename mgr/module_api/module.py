@@ -21,6 +21,7 @@ from mgr.module_api.declared import ModuleBase
 from mgr.module_api.health import clean_checks
 from mgr.module_api.log import ClusterLogPrio as Priority
 from mgr.module_api.mgr_util.display import get_pretty_header, get_pretty_row, to_pretty_iec
+from mgr.module_api.parts.callers import CallersMixin
 from mgr.module_api.parts.counters import CountersMixin
 from mgr.module_api.parts.database import DatabaseMixin
 from mgr.module_api.parts.fleet import FleetMixin
@@ -38,6 +39,7 @@ class MgrModule(
     ProgressMixin,
     FleetMixin,
     CountersMixin,
+    CallersMixin,
     PerfQueriesMixin,
     NativeMixin,
     RadosMixin,

@@ -189,6 +189,30 @@ class StoreStatus:
     revision: Revision
 
 
+@dataclass(frozen=True, slots=True)
+class StoreMember:
+    """One server of the store, as this manager sees it.
+
+    Attributes:
+        endpoint: The address that this manager uses.
+        error: Why it did not answer, or why it says no more; empty if it answered.
+        latency_ms: How long its answer took, in milliseconds.
+        bytes: The size of its database, free pages included.
+        quota_bytes: The size at which it takes no more writes; 0 if it does not say.
+
+    """
+
+    endpoint: str
+    reachable: bool
+    error: str = ""
+    name: str = ""
+    version: str = ""
+    leader: bool = False
+    latency_ms: float = 0.0
+    bytes: int = 0
+    quota_bytes: int = 0
+
+
 class Store(Protocol):
     """A store; see the module's docstring. All methods run on one event loop."""
 
@@ -263,6 +287,10 @@ class Store(Protocol):
 
     async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
         """Return the store's version, cluster id and revision."""
+        ...
+
+    async def members(self, *, timeout_s: float) -> Sequence[StoreMember]:
+        """Ask every server for its state; one that does not answer in time is listed as such."""
         ...
 
     async def close(self) -> None:

@@ -26,6 +26,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -63,6 +64,16 @@ AUTHENTICATE: Final = etcd3_stubs.method("Auth", "Authenticate")
 
 class _NotUsableError(Exception):
     """The endpoint gave no valid answer; nothing was done in our cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAnswer:
+    """The answer of one endpoint, None with ``error`` if there was none, and how long it took."""
+
+    address: str
+    answer: Any
+    seconds: float
+    error: str = ""
 
 
 class FailoverChannel:
@@ -186,6 +197,28 @@ class FailoverChannel:
         for endpoint, answer in found.items():
             self.check_foreign(endpoint, answer)
         return {endpoint.address: endpoint in found for endpoint in asked}
+
+    async def ask_each(self, request: Request, *, timeout_s: float) -> list[EndpointAnswer]:
+        """Send ``request`` to every endpoint once; an error of one is its own."""
+        loop = asyncio.get_running_loop()
+        metadata = await self._metadata(request, loop.time() + timeout_s)
+
+        async def ask_one(endpoint: Endpoint) -> EndpointAnswer:
+            began = loop.time()
+            try:
+                if not await endpoint.connected(timeout_s):
+                    return EndpointAnswer(endpoint.address, None, 0.0, _no_connection(endpoint))
+                began = loop.time()
+                answer = await endpoint.answer(request, timeout_s, metadata)
+            except grpc.aio.AioRpcError as error:
+                return EndpointAnswer(endpoint.address, None, 0.0, str(error.details()))
+            except StoreError as error:
+                return EndpointAnswer(endpoint.address, None, 0.0, str(error))
+            return EndpointAnswer(endpoint.address, answer, loop.time() - began)
+
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(ask_one(endpoint)) for endpoint in self._endpoints]
+        return [task.result() for task in asked]
 
     def mark_failed(self, endpoint: Endpoint) -> None:
         """Prefer other endpoints for a while, and cancel the streams of this one."""

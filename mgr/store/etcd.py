@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -24,6 +25,7 @@ from mgr.store.api import (
     Put,
     Record,
     Revision,
+    StoreMember,
     StoreStatus,
 )
 from mgr.store.channel import FailoverChannel
@@ -32,6 +34,7 @@ from mgr.store.error_classes import CompactedError, ReplyTooLargeError
 from mgr.store.identity import StoreIdentity
 from mgr.store.limits import check_commit, encoded_key
 from mgr.store.login import EtcdLogin
+from mgr.store.members import MEMBER_LIST, STATUS, store_member
 from mgr.store.watch import PrefixFeed, range_end, record_of
 from mgr.tls import Tls
 
@@ -47,7 +50,6 @@ GRANT: Final = etcd3_stubs.method("Lease", "LeaseGrant")
 REVOKE: Final = etcd3_stubs.method("Lease", "LeaseRevoke")
 RENEW: Final = etcd3_stubs.method("Lease", "LeaseKeepAlive")
 TIME_TO_LIVE: Final = etcd3_stubs.method("Lease", "LeaseTimeToLive")
-STATUS: Final = etcd3_stubs.method("Maintenance", "Status")
 COMPARE: Final = etcd3_stubs.message("Compare")
 OPERATION: Final = etcd3_stubs.message("RequestOp")
 EQUAL: Final = etcd3_stubs.enum_value("Compare", "EQUAL")
@@ -190,6 +192,16 @@ class EtcdStore:
         Returns for each address that was asked whether it answered.
         """
         return await self._channel.check_endpoints(timeout_s=timeout_s)
+
+    async def members(self, *, timeout_s: float) -> list[StoreMember]:
+        """See ``Store.members``. Where etcd has users, only one with the role root may ask."""
+        names: dict[int, str] = {}
+        with contextlib.suppress(StoreError):
+            listed = await self._ask(Request(MEMBER_LIST, MEMBER_LIST.request(), "list"), timeout_s)
+            names = {int(each.ID): str(each.name) for each in listed.members}
+        status = Request(STATUS, STATUS.request(), "status")
+        asked = await self._channel.ask_each(status, timeout_s=timeout_s)
+        return [store_member(each, names) for each in asked]
 
     async def close(self) -> None:
         """See ``Store.close``."""

@@ -39,6 +39,7 @@ NEWER_FIELDS: Final[dict[str, tuple[_Field, ...]]] = {
     "StatusResponse": (
         ("dbSizeInUse", 9, _Kind.TYPE_INT64, ""),
         ("isLearner", 10, _Kind.TYPE_BOOL, ""),
+        ("dbSizeQuota", 12, _Kind.TYPE_INT64, ""),
     ),
 }
 """The fields that etcd has added since 2020 and that we use, by message."""

@@ -35,6 +35,7 @@ from mgr.store.api import (
     Put,
     Record,
     Revision,
+    StoreMember,
     StoreStatus,
 )
 from mgr.store.limits import check_commit, encoded_key
@@ -174,6 +175,11 @@ class MemoryStore:
         """See ``Store.status``."""
         self._begin(timeout_s)
         return StoreStatus(VERSION, self.cluster_id, self._revision)
+
+    async def members(self, *, timeout_s: float) -> list[StoreMember]:
+        """See ``Store.members``: one server, always reachable."""
+        self._begin(timeout_s)
+        return [StoreMember("memory", reachable=True, version=VERSION, leader=True)]
 
     async def close(self) -> None:
         """See ``Store.close``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mgr.active.documents import documents
@@ -51,6 +51,9 @@ class Context:
         uri: The address it published; ``active_uri`` is the address a standby module reads.
         cluster_lines: The lines it wrote to the cluster log: channel, priority, message.
         commands: The commands it sent to the manager: arguments and input.
+        people: The callers by token, for ``identify``; empty: nobody has to identify themselves.
+            ``may`` of one lists the commands that it may run; without it, all.
+        ran_as: The commands that it ran on behalf of people: caller, words and input.
         answer: The result of ``mon_command`` if ``answers`` has none for the prefix.
         fleet: The daemons that it sees: this manager, and those a test adds.
         wear_levels: The wear levels of devices that it set.
@@ -86,6 +89,8 @@ class Context:
         self.active_uri = ""
         self.cluster_lines: list[tuple[str, int, str]] = []
         self.commands: list[tuple[dict[str, Any], str | None]] = []
+        self.people: dict[str, dict[str, Any]] = {}
+        self.ran_as: list[tuple[dict[str, Any], list[str], str]] = []
         self.answer: tuple[int, str, str] = (0, "", "")
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.wear_levels: dict[str, float] = {}
@@ -366,3 +371,32 @@ class Context:
         """Record the command, and return the result that the test set."""
         self.commands.append((dict(arguments), inbuf))
         return self.answers.get(str(arguments.get("prefix")), self.answer)
+
+    # -- on behalf of people ----------------------------------------------------------------
+
+    def identification_required(self) -> bool:
+        """See ``mgr.module_api.context``."""
+        return bool(self.people)
+
+    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+        """Return the person whose token, or certificate as text, a test has set."""
+        if not self.people:
+            return {"name": None, "address": address}
+        person = self.people.get(token or certificate.decode())
+        return None if person is None else {**person, "address": address}
+
+    def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
+        """See ``mgr.module_api.context``."""
+        may = caller.get("may")
+        return {prefix for prefix in prefixes if may is None or prefix in may}
+
+    def run_as(
+        self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str
+    ) -> tuple[int, str, str]:
+        """Record the command, and return what a test set for the longest prefix of its words."""
+        prefixes = [" ".join(words[:count]) for count in range(len(words), 0, -1)]
+        may = caller.get("may")
+        if may is not None and may.isdisjoint(prefixes):
+            return -errno.EACCES, "", f"access denied: '{' '.join(words)}'"
+        self.ran_as.append((dict(caller), list(words), inbuf))
+        return next((self.answers[each] for each in prefixes if each in self.answers), self.answer)

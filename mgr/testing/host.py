@@ -339,6 +339,7 @@ def _hand_on(before: Context, after: Context) -> None:
     after.stored_options = before.stored_options
     after.native = before.native
     after.answers = before.answers
+    after.people = before.people
     after.term = before.term + 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -195,7 +195,9 @@ class ActiveContext(ReadOnlyContext):
 
     def mon_command(self, arguments: Mapping[str, Any], inbuf: str | None) -> tuple[int, str, str]:
         """See ``mgr.module_api.context``."""
-        request = self._request(arguments, inbuf)
+        return self._run(self._request(arguments, inbuf))
+
+    def _run(self, request: Request) -> tuple[int, str, str]:
         try:
             answer = self._bridge.to_loop(self._parts.execute(request), timeout_s=COMMAND_S)
         except MgrError as error:
@@ -219,6 +221,25 @@ class ActiveContext(ReadOnlyContext):
             self._parts.background_commands.start(command)
 
         self._run_on_loop(start())
+
+    def identification_required(self) -> bool:
+        """See ``mgr.module_api.context``."""
+        return self._parts.callers.required
+
+    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+        """See ``mgr.module_api.context``."""
+        return self._parts.callers.identify(token, certificate, address)
+
+    def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
+        """See ``mgr.module_api.context``."""
+        return self._parts.callers.permitted(caller, prefixes)
+
+    def run_as(
+        self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str
+    ) -> tuple[int, str, str]:
+        """See ``mgr.module_api.context``."""
+        deadline_s = self._manager.clock.now() + COMMAND_S
+        return self._run(self._parts.callers.request(caller, words, inbuf, deadline_s))
 
     def notify_all(self, kind: str, notify_id: str) -> None:
         """See ``mgr.module_api.context``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,12 +17,16 @@ from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
 from mgr.module_api.manifest import Manifest
-from mgr.store.api import FencedWriter, Grant, Reader
+from mgr.store.api import FencedWriter, Grant, Reader, StoreMember
 from mgr.store.keys import Keys
 
 
 class Leases(Protocol):
-    """Makes leases: any ``Store``."""
+    """Makes leases, and describes its servers: any ``Store``."""
+
+    async def members(self, *, timeout_s: float) -> Sequence[StoreMember]:
+        """Ask every server for its state."""
+        ...
 
     async def grant(self, ttl_s: int) -> Grant:
         """Make a lease of at least ``ttl_s`` seconds."""

@@ -1,0 +1,66 @@
+"""Runs commands for modules on behalf of people, with the rights of those people.
+
+A module that serves a page identifies who opened it and has the manager check each command, as if
+that person had sent it. The module decides nothing about permissions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from mgr.access.caps import AccessRequest
+from mgr.access.table import Access, Caller
+from mgr.command.dispatch import Request
+from mgr.command.registry import BUILTIN, Registry
+
+FIELDS: Final = ("name", "address")
+
+
+class Callers:
+    """Identifies callers and asks for their permissions. Any thread may call it."""
+
+    def __init__(self, access: Access, registry: Registry, *, required: bool) -> None:
+        """Ask ``access`` for permissions; clients have to identify themselves if ``required``."""
+        self._access = access
+        self._registry = registry
+        self.required = required
+
+    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+        """See ``mgr.module_api.context``."""
+        if self.required or token or certificate:
+            return None
+        return {"name": None, "address": address}
+
+    def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
+        """See ``mgr.module_api.context``."""
+        who = _caller(caller)
+        wanted = set(prefixes)
+        return {
+            command.prefix
+            for command in self._registry.all()
+            if command.prefix in wanted
+            and self._access.is_allowed(
+                who,
+                AccessRequest(
+                    command.prefix,
+                    command.perm,
+                    "" if command.module == BUILTIN else command.module,
+                ),
+            )
+        }
+
+    def request(
+        self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str, deadline_s: float
+    ) -> Request:
+        """Return the command that ``caller`` typed."""
+        return Request(
+            words=list(words),
+            input=inbuf.encode(),
+            deadline_s=deadline_s,
+            caller=_caller(caller),
+        )
+
+
+def _caller(fields: Mapping[str, Any]) -> Caller:
+    return Caller(**{name: fields[name] for name in FIELDS if name in fields})

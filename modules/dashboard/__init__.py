@@ -1,0 +1,1 @@
+"""Dashboard: web pages that show and operate the cluster, served by the active manager."""

@@ -1,0 +1,141 @@
+"""Dashboard: web pages that show the cluster and operate it.
+
+The active serves the pages; standbys redirect to it (docs/adr/0056). No ``from __future__ import
+annotations`` here: commands are derived from annotations.
+"""
+
+import ipaddress
+from typing import Any, Final
+
+from mgr_module import MgrModule, MgrStandbyModule, Option
+from mgr_util import build_url
+
+from .application import Dashboard
+from .server import PageServer, TlsFiles
+from .standby import RedirectPages
+
+EVERY_INTERFACE: Final = ("::", "0.0.0.0")  # noqa: S104 - recognised, not bound to
+
+SERVER_OPTIONS: Final = (
+    Option(
+        "server_addr",
+        default="",
+        desc="Address to listen on; empty: this manager's own. Read when the module starts",
+    ),
+    Option(
+        "server_port",
+        type="uint",
+        default=7490,
+        min=0,
+        max=65535,
+        desc="Port to listen on, the same on every manager unless set for one. "
+        "Read when the module starts",
+    ),
+    Option(
+        "tls_cert",
+        default="",
+        desc="File with the certificate of the pages, on each manager's host; empty: plain HTTP",
+    ),
+    Option("tls_key", default="", desc="File with the key of tls_cert"),
+    Option(
+        "tls_ca",
+        default="",
+        desc="File with the authority whose client certificates sign a browser in; may be empty",
+    ),
+    Option(
+        "server_names",
+        default="",
+        runtime=True,
+        desc="Host names under which browsers may open the pages, separated by commas; "
+        "addresses and localhost are always accepted",
+    ),
+)
+
+
+class Module(MgrModule):
+    """Serves the pages of the active manager."""
+
+    EFFECTS = "store"
+    MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
+        *SERVER_OPTIONS,
+        Option(
+            "session_hours",
+            type="uint",
+            default=8,
+            min=1,
+            max=720,
+            runtime=True,
+            desc="After how many hours a person has to sign in again",
+        ),
+    ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Prepare the server; ``serve`` opens it."""
+        super().__init__(*args, **kwargs)
+        self._server = PageServer(_tls_files(self))
+
+    def serve(self) -> None:
+        """Serve the pages until ``shutdown``."""
+        host, port = _listen_on(self)
+        dashboard = Dashboard(self, port_default=SERVER_PORT)
+        self._server.run(
+            dashboard.application,
+            host,
+            port,
+            ready=lambda bound: self.set_uri(_url(self, host, bound)),
+        )
+
+    def shutdown(self) -> None:
+        """Make ``serve`` return, and every open page look for the next active."""
+        self._server.close()
+
+
+class StandbyModule(MgrStandbyModule):
+    """Redirects browsers to the active's pages."""
+
+    MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Prepare the server; ``serve`` opens it."""
+        super().__init__(*args, **kwargs)
+        self._server = PageServer(_tls_files(self))
+
+    def serve(self) -> None:
+        """Redirect until ``shutdown``."""
+        host, port = _listen_on(self)
+        pages = RedirectPages(self.get_mgr_id(), self.get_active_uri)
+        self._server.run(
+            lambda _: pages.application(),
+            host,
+            port,
+            ready=lambda bound: self.log.info("redirects on port %d", bound),
+        )
+
+    def shutdown(self) -> None:
+        """Make ``serve`` return."""
+        self._server.close()
+
+
+SERVER_PORT: Final = 7490
+"""The default of ``server_port``."""
+
+
+def _tls_files(module: MgrModule | MgrStandbyModule) -> TlsFiles | None:
+    certificate, key, authority = (
+        str(module.get_localized_module_option(name) or "")
+        for name in ("tls_cert", "tls_key", "tls_ca")
+    )
+    return TlsFiles(certificate, key, authority) if certificate else None
+
+
+def _url(module: MgrModule, host: str, port: int) -> str:
+    # Clients cannot connect to "every interface", so publish the manager's own address.
+    reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
+    return build_url(reached_as, "https" if _tls_files(module) else "http", port, "/")
+
+
+def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
+    # Localized: each manager may have its own port, so that three can run on one machine.
+    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
+    port = module.get_localized_module_option("server_port")
+    return str(host), int(SERVER_PORT if port is None else port)

@@ -1,0 +1,224 @@
+"""Runs an ASGI application on an event loop of its own, in the thread that calls ``run``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import uvicorn
+from mgr_util import ServerConfigException
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_BYTES_MAX: Final = 16 * 1024
+HEAD_S: Final = 5.0
+"""A client that has not sent a whole request head by then is disconnected: it holds a slot."""
+IDLE_S: Final = 15
+CLOSE_S: Final = 1
+"""How long unfinished answers may take when the server closes: a hand-over waits for this."""
+CONNECTIONS_MAX: Final = 512
+BACKLOG: Final = 128
+TICK_S: Final = 0.5
+
+Scope = MutableMapping[str, Any]
+Application = Callable[[Scope, Any, Any], Awaitable[None]]
+PEER: Final = "mgr.peer_certificate"
+"""Key in the scope of a request: the client's certificate as DER bytes, if it presented one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Files in PEM. With ``ca``, a client may present a certificate signed by it."""
+
+    certificate: str
+    key: str
+    ca: str = ""
+
+
+class PageServer:
+    """An HTTP server that runs until it is closed. ``run`` blocks; ``close`` is thread-safe."""
+
+    def __init__(self, tls: TlsFiles | None = None) -> None:
+        """Serve HTTPS if ``tls`` is given, else HTTP."""
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._closed = False
+        self._stop: Callable[[], object] | None = None
+
+    def run(
+        self,
+        application: Callable[[asyncio.Event], Application],
+        host: str,
+        port: int,
+        *,
+        ready: Callable[[int], None],
+    ) -> None:
+        """Serve ``application(stopping)`` until closed; streams end when ``stopping`` is set.
+
+        ``ready(port)`` is called once clients can connect. Port 0 takes a free one.
+
+        Raises:
+            ServerConfigException: It cannot listen there, or a file of the certificate is unusable.
+
+        """
+        with _listen(host, port) as listener:
+            asyncio.run(self._serve(application, listener, ready))
+
+    def close(self) -> None:
+        """Make ``run`` return, now or as soon as it is called. May be called more than once."""
+        with self._lock:
+            self._closed = True
+            if self._stop is not None:
+                self._stop()
+
+    async def _serve(
+        self,
+        application: Callable[[asyncio.Event], Application],
+        listener: socket.socket,
+        ready: Callable[[int], None],
+    ) -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._closed:
+                return
+            self._stop = lambda: loop.call_soon_threadsafe(stopping.set)
+        server = _Server(_config(application(stopping), self._tls), stopping)
+        listener.listen(BACKLOG)
+        try:
+            # On a thread: it may store the address, which waits for etcd.
+            announced = loop.run_in_executor(None, ready, listener.getsockname()[1])
+            await server.serve(sockets=[listener])
+            await announced
+        finally:
+            with self._lock:
+                self._stop = None
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handlers, which ends as soon as it is told to.
+
+    The original looks ten times a second whether it should end, which is too late for a hand-over
+    and costs processor time on an idle manager.
+    """
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Install no signal handlers: this is not the main thread."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Wait for the end; update the ``Date`` header meanwhile."""
+        counter = 0
+        while not self._stopping.is_set():
+            await self.on_tick(counter)
+            counter += int(10 * TICK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._stopping.wait()
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 with a time limit for the head of each request; passes on the certificate."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate:
+            self.app = cast("Any", _with_peer(cast("Application", self.app), certificate))
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        waits = self.cycle is None or self.cycle.response_complete
+        if waits and self._head_timer is None:
+            self._expect_head()
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._head_arrived()
+
+    def _expect_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _head_arrived(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+
+def _with_peer(application: Application, certificate: bytes) -> Application:
+    async def with_peer(scope: Scope, receive: Any, send: Any) -> None:
+        scope[PEER] = certificate
+        await application(scope, receive, send)
+
+    return with_peer
+
+
+def _config(application: Application, tls: TlsFiles | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        cast("Any", application),
+        http=_Protocol,
+        h11_max_incomplete_event_size=HEAD_BYTES_MAX,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=CLOSE_S,
+        limit_concurrency=CONNECTIONS_MAX,
+        ssl_context_factory=None if tls is None else lambda *_: _ssl_context(tls),
+    )
+
+
+def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.ca:
+            context.load_verify_locations(tls.ca)
+            # Optional: a browser without a certificate signs in with a token.
+            context.verify_mode = ssl.CERT_OPTIONAL
+    except OSError as error:
+        raise ServerConfigException(
+            f"cannot use tls_cert {tls.certificate!r} with tls_key {tls.key!r}"
+            f"{f' and tls_ca {tls.ca!r}' if tls.ca else ''}: {error}"
+        ) from None
+    return context
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise ServerConfigException(
+            f"cannot listen on {host} port {port}: {error.strerror or error}"
+        ) from None
+    return listener

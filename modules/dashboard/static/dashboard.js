@@ -1,0 +1,235 @@
+// Keeps a page live: receives its content, shows how old each source is, and goes to the next
+// active manager when this one is gone. The pages can be read and used without it.
+"use strict";
+(() => {
+  const SILENT_MS = 1600; // the server sends twice a second
+  const STALE_S = 6;
+  const ASK_MS = 120; // pause between two rounds of asking who leads
+  const ANSWER_MS = 700;
+  const body = document.body;
+  const link = document.getElementById("link");
+  const linkText = document.getElementById("link-text");
+  const notices = document.getElementById("notices");
+
+  const peers = new Set(body.dataset.peers.split(" ").filter(Boolean));
+  let sources = {};
+  let ticket = "";
+  let offset = Number(body.dataset.now) - Date.now() / 1000; // the manager's clock minus ours
+  let heard = performance.now();
+  let stream = null;
+  let searching = false;
+
+  // -- ages ---------------------------------------------------------------------------------
+
+  const now = () => Date.now() / 1000 + offset;
+
+  function ago(seconds) {
+    if (seconds < 1.5) return "now";
+    const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+    for (let n = 0; n < units.length; n += 1) {
+      const [size, name] = units[n];
+      if (seconds < size && size > 1) continue;
+      const count = Math.floor(seconds / size);
+      const next = units[n + 1];
+      const rest = next && count < 10 ? Math.floor((seconds - count * size) / next[0]) : 0;
+      return rest ? `${count} ${name} ${rest} ${next[1]} ago` : `${count} ${name} ago`;
+    }
+    return "now";
+  }
+
+  function setText(node, text) {
+    if (node.textContent !== text) node.textContent = text;
+  }
+
+  function refreshAges() {
+    for (const node of document.querySelectorAll("time[data-ago]")) {
+      if (node.dataset.ago) setText(node, ago(now() - Number(node.dataset.ago)));
+    }
+    for (const node of document.querySelectorAll("[data-source]")) {
+      const known = sources[node.dataset.source];
+      const age = node.querySelector("[data-source-age]");
+      if (!known || !age) continue;
+      const seconds = now() - known[0];
+      setText(age, ago(seconds));
+      const section = node.closest("section");
+      if (section) section.classList.toggle("stale", seconds > Math.max(STALE_S, known[1]));
+    }
+  }
+
+  // -- live content -------------------------------------------------------------------------
+
+  function replaceMain(html) {
+    const main = document.getElementById("main");
+    Idiomorph.morph(main, html, {
+      morphStyle: "innerHTML",
+      ignoreActiveValue: true,
+      callbacks: {
+        beforeNodeMorphed: (old) => !(old.nodeType === 1 && keeps(old)),
+        beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
+      },
+    });
+    htmx.process(main);
+    refreshAges();
+  }
+
+  // What a person is changing is left alone: a form in use, and what says so itself.
+  const keeps = (node) => node.hasAttribute("data-keep") || node.dataset.changed === "yes";
+
+  function connect() {
+    if (stream) stream.close();
+    heard = performance.now();
+    const opened = new EventSource(`/live${location.pathname}${location.search}`);
+    stream = opened;
+    opened.addEventListener("tick", (event) => {
+      if (opened !== stream) return;
+      heard = performance.now();
+      const tick = JSON.parse(event.data);
+      offset = tick.now - Date.now() / 1000;
+      sources = tick.sources;
+      if (tick.ticket) ticket = tick.ticket;
+      for (const peer of tick.peers) peers.add(peer);
+      showLink(tick.current ? "on" : "lost", tick.current ? "live" : "etcd does not answer this manager");
+      refreshAges();
+    });
+    opened.addEventListener("main", (event) => {
+      if (opened === stream) replaceMain(JSON.parse(event.data));
+    });
+    opened.addEventListener("gone", () => location.reload());
+    opened.addEventListener("bye", () => search());
+    opened.onerror = () => search();
+  }
+
+  function showLink(kind, text) {
+    link.className = `link ${kind}`;
+    setText(linkText, text);
+    body.classList.toggle("lost", kind === "lost");
+  }
+
+  function notice(text, kind) {
+    const shown = document.createElement("p");
+    shown.className = `notice ${kind || ""}`;
+    shown.textContent = text;
+    notices.append(shown);
+  }
+
+  // -- the next active ------------------------------------------------------------------------
+
+  async function where(origin) {
+    try {
+      const answer = await fetch(`${origin}/where`, {
+        cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(ANSWER_MS),
+      });
+      return { origin, ...(await answer.json()) };
+    } catch {
+      return { origin, serving: false };
+    }
+  }
+
+  async function firstServing() {
+    const asked = [location.origin, ...peers].map(async (origin) => {
+      const answer = await where(origin);
+      if (!answer.serving) throw new Error("not serving");
+      return answer;
+    });
+    try {
+      return await Promise.any(asked);
+    } catch {
+      return null;
+    }
+  }
+
+  async function search() {
+    if (searching) return;
+    searching = true;
+    if (stream) stream.close();
+    stream = null;
+    const began = performance.now();
+    showLink("lost", `mgr.${body.dataset.manager} does not answer`);
+    while (true) {
+      const found = await firstServing();
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      if (found && found.origin === location.origin) {
+        searching = false;
+        if (String(found.term) !== body.dataset.term) return goTo(location.origin, seconds);
+        showLink("on", "live");
+        return connect();
+      }
+      if (found) return goTo(found.origin, seconds);
+      showLink("lost", `no active manager for ${seconds} s`);
+      await new Promise((resume) => setTimeout(resume, ASK_MS));
+    }
+  }
+
+  function goTo(origin, seconds) {
+    const said = new URLSearchParams({ from: body.dataset.manager, after: seconds });
+    const target = `${location.pathname}${location.search}`;
+    if (!ticket || origin === location.origin) {
+      location.replace(`${origin}${target}#${said}`);
+      if (origin === location.origin) location.reload();
+      return;
+    }
+    const form = document.createElement("form");
+    form.method = "post";
+    form.action = `${origin}/continue`;
+    for (const [name, value] of Object.entries({ ticket, target, said: String(said) })) {
+      const field = document.createElement("input");
+      field.type = "hidden";
+      field.name = name;
+      field.value = value;
+      form.append(field);
+    }
+    body.append(form);
+    form.submit();
+  }
+
+  function sayWhereFrom() {
+    const said = new URLSearchParams(location.hash.slice(1));
+    const from = said.get("from");
+    if (!from) return;
+    history.replaceState(null, "", `${location.pathname}${location.search}`);
+    notice(from === body.dataset.manager
+      ? `mgr.${from} leads again, after ${said.get("after")} s.`
+      : `mgr.${body.dataset.manager} leads now. This page went on here from mgr.${from} after ${said.get("after")} s.`);
+  }
+
+  // -- forms and keys ---------------------------------------------------------------------------
+
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("form");
+    if (form && form.closest("main")) form.dataset.changed = "yes";
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const form = event.target.closest("form");
+    if (form) delete form.dataset.changed;
+  });
+  document.addEventListener("htmx:sendError", () => search());
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    // A refusal is shown like any other answer.
+    if (event.detail.xhr.status >= 400) event.detail.shouldSwap = true;
+  });
+  document.addEventListener("htmx:pushedIntoHistory", () => connect());
+  document.addEventListener("change", (event) => {
+    if (event.target.hasAttribute("data-submit")) event.target.form.requestSubmit();
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, select, textarea");
+    const search_field = document.querySelector("[data-search]");
+    if (event.key === "/" && !typing && search_field) {
+      event.preventDefault();
+      search_field.focus();
+    }
+  });
+  new MutationObserver(() => {
+    for (const old of [...notices.children].filter((each) => !each.dataset.ends)) {
+      old.dataset.ends = "yes";
+      setTimeout(() => old.remove(), 8000);
+    }
+  }).observe(notices, { childList: true });
+
+  setInterval(refreshAges, 1000);
+  setInterval(() => {
+    if (stream && performance.now() - heard > SILENT_MS) search();
+  }, 200);
+  sayWhereFrom();
+  if (body.dataset.live) connect();
+})();
