@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -26,7 +27,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from . import live
+from . import console, live
 from .actions import ACTIONS
 from .page import NotFoundError, Page, PageRequest, Viewer, sources_of
 from .pages import PAGES
@@ -40,6 +41,8 @@ PEERS_S: Final = 5.0
 LOOPBACK: Final = ("127.", "::1", "localhost")
 IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 GZIP_FROM_BYTES: Final = 512
+OUTPUT_LONGEST: Final = 200_000
+NOT_FOUND: Final = "Not found"
 
 
 class Dashboard:
@@ -67,6 +70,8 @@ class Dashboard:
             Route("/sign-out", self.sign_out, methods=["POST"]),
             Route("/continue", self.go_on, methods=["POST"]),
             Route("/do/{action}", self.do, methods=["POST"]),
+            Route("/console/complete", self.complete),
+            Route("/console/run", self.run, methods=["POST"]),
         ]
         for page in PAGES:
             routes.append(Route(page.path, partial(self.show, page)))
@@ -111,13 +116,13 @@ class Dashboard:
         kept = session or Session()
         viewer = self._viewer(caller)
         try:
-            main, sources, title = self._main(page, request, viewer, kept)
+            main, _, title = self._main(page, request, viewer, kept)
         except NotFoundError as error:
-            main, sources, title = render("missing.html", why=str(error)), {}, "Not found"
+            main, title = render("missing.html", why=str(error)), NOT_FOUND
         if request.headers.get("hx-request"):
             return HTMLResponse(main)
-        status = HTTPStatus.NOT_FOUND if title == "Not found" else HTTPStatus.OK
-        shown = self._framed(page, main, viewer, kept, title=title, live="yes" if sources else "")
+        status = HTTPStatus.NOT_FOUND if title == NOT_FOUND else HTTPStatus.OK
+        shown = self._framed(page, main, viewer, kept, title=title, live="" if title == NOT_FOUND else "yes")
         response = HTMLResponse(shown, status_code=status)
         if session is None:
             self._sessions.keep(response, kept, tls=request.url.scheme == "https")
@@ -184,7 +189,7 @@ class Dashboard:
     async def do(self, request: Request) -> Response:
         """Run the command of a button and say what came of it."""
         action = ACTIONS.get(request.path_params["action"])
-        form = {name: str(value) for name, value in (await request.form()).items()}
+        form = await _form(request)
         session = await self._in_thread(self._sessions.session_of, request)
         if action is None:
             return self._notice(request, "there is no such button", HTTPStatus.NOT_FOUND)
@@ -199,9 +204,37 @@ class Dashboard:
             return self._notice(request, str(error), HTTPStatus.BAD_REQUEST)
         result = await self._in_thread(self._module.run_as, caller, words)
         if result.retval:
-            status = HTTPStatus.FORBIDDEN if result.retval == -13 else HTTPStatus.CONFLICT  # EACCES
+            status = HTTPStatus.FORBIDDEN if result.retval == -errno.EACCES else HTTPStatus.CONFLICT
             return self._notice(request, result.stderr or "it failed", status)
         return self._notice(request, result.stderr or action.done)
+
+    async def complete(self, request: Request) -> Response:
+        """Return the commands that fit what is typed in the console."""
+        session = await self._in_thread(self._sessions.session_of, request)
+        caller = await self._in_thread(self._sessions.caller_of, request, session)
+        if caller is None:
+            return PlainTextResponse("sign in first\n", HTTPStatus.UNAUTHORIZED)
+        asked = PageRequest(self._reader, self._viewer(caller))
+        line = request.query_params.get("line", "")[: console.LINE_LONGEST]
+        found = await self._in_thread(console.suggestions, asked, line)
+        return HTMLResponse(render("suggestions.html", suggestions=found))
+
+    async def run(self, request: Request) -> Response:
+        """Run a line of the console."""
+        form = await _form(request)
+        session = await self._in_thread(self._sessions.session_of, request)
+        if refusal := self._forged(request, session, form):
+            return refusal
+        caller = await self._in_thread(self._sessions.caller_of, request, session)
+        if caller is None:
+            return self._notice(request, "sign in first", HTTPStatus.UNAUTHORIZED)
+        line = form.get("line", "")
+        try:
+            words = console.words_of(line)
+        except ValueError as error:
+            return HTMLResponse(output(line, error=str(error)))
+        result = await self._in_thread(self._module.run_as, caller, words)
+        return HTMLResponse(output(line, *result))
 
     def _forged(
         self, request: Request, session: Session | None, form: Mapping[str, str]
@@ -244,7 +277,7 @@ class Dashboard:
         )
         status = HTTPStatus.OK if private else HTTPStatus.FORBIDDEN
         if request.method == "POST" and private:
-            form = {name: str(value) for name, value in (await request.form()).items()}
+            form = await _form(request)
             if refusal := self._forged(request, session, form):
                 return refusal
             signed_in = Session(form.get("token", "").strip()[:TOKEN_LONGEST])
@@ -262,7 +295,7 @@ class Dashboard:
 
     async def sign_out(self, request: Request) -> Response:
         """End the browser's session."""
-        form = {name: str(value) for name, value in (await request.form()).items()}
+        form = await _form(request)
         session = await self._in_thread(self._sessions.session_of, request)
         if refusal := self._forged(request, session, form):
             return refusal
@@ -272,7 +305,7 @@ class Dashboard:
 
     async def go_on(self, request: Request) -> Response:
         """Take over the session of a page that comes from another manager."""
-        form = {name: str(value) for name, value in (await request.form()).items()}
+        form = await _form(request)
         session = await self._in_thread(self._sessions.session_in, form.get("ticket", ""))
         target = _own_target(form.get("target", ""))
         if session is None:
@@ -354,6 +387,21 @@ class Dashboard:
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         return await anyio.to_thread.run_sync(call, *args)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    return {name: str(value) for name, value in (await request.form()).items()}
+
+
+def output(
+    line: str, retval: int = 0, stdout: str = "", stderr: str = "", *, error: str = ""
+) -> str:
+    """Return what the console shows for a line that was run, or that could not be."""
+    failed = -errno.EINVAL if error else retval
+    name = errno.errorcode.get(-failed, str(failed)) if failed else ""
+    rest = len(stdout) - OUTPUT_LONGEST
+    shown = stdout if rest <= 0 else f"{stdout[:OUTPUT_LONGEST]}\n… and {rest} characters more"
+    return render("output.html", line=line, retval=name, stdout=shown, stderr=error or stderr)
 
 
 def _own_target(address: str) -> str:

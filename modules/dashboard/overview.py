@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from .page import PageRequest
 from .reader import Reader, Sourced
-from .timeline import last_change
 
 STATES: Final = ("reporting", "awaited", "silent")
 ETCD_S: Final = 5.0
@@ -18,14 +17,13 @@ ETCD_S: Final = 5.0
 def content(request: PageRequest) -> dict[str, Any]:
     """Return the variables of the template ``overview.html``."""
     reader, viewer = request.reader, request.viewer
-    buttons = {"health mute", "health unmute", "mgr fail"}
+    buttons = {"health mute", "health unmute", "mgr fail", "mgr history"}
     return {
         "status": reader.status(),
         "managers": managers(reader),
         "etcd": etcd_members(reader),
         "fleet": fleet_counts(reader),
         "health": health(reader),
-        "change": last_change(reader),
         "may": viewer.permitted(buttons),
     }
 

@@ -160,6 +160,29 @@ class Reader:
 
         return self.shared("daemons", "reports to the active", read)
 
+    def document(self, name: str) -> Any:
+        """Return one of the manager's documents, from memory."""
+        return self._module.get(name)
+
+    def metadata(self, kind: str, name: str) -> Mapping[str, str]:
+        """Return what a daemon said of itself when it joined."""
+        return self._module.get_metadata(kind, name) or {}
+
+    def daemon_status(self, kind: str, name: str) -> Mapping[str, str]:
+        """Return the last status of a daemon."""
+        return self._module.get_daemon_status(kind, name) or {}
+
+    def counters(
+        self, kind: str, name: str
+    ) -> list[tuple[str, Mapping[str, Any], list[list[float]]]]:
+        """Return path, schema and last points of each counter of a daemon, important ones first."""
+        schemas = self._module.get_unlabeled_perf_schema(kind, name).get(f"{kind}.{name}", {})
+        ordered = sorted(schemas, key=lambda path: (-int(schemas[path].get("priority", 0)), path))
+        return [
+            (path, schemas[path], self._module.get_unlabeled_counter(kind, name, path)[path])
+            for path in ordered
+        ]
+
     @property
     def current(self) -> bool:
         """Whether this manager's view of etcd is current."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, ChainableUndefined
 from markupsafe import Markup
 
 FOLDER: Final = Path(__file__).parent
@@ -32,14 +33,14 @@ def environment() -> Environment:
     found = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=ChainableUndefined,
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     found.filters.update(
         ago=ago, epoch=epoch, iso=iso, stamp=stamp, bytes=size, millis=millis, count=count,
-        number=number, static=static_address,
+        number=number, seconds=seconds, span=span, static=static_address, json=pretty,
     )  # fmt: skip
     return found
 
@@ -116,6 +117,16 @@ def size(number_of_bytes: float) -> str:
 def millis(value: float) -> str:
     """Return a number of milliseconds."""
     return f"{value:.1f} ms"
+
+
+def seconds(value: float) -> str:
+    """Return a length of time; to the millisecond if it is short."""
+    return f"{value:.3f} s" if value < SINGLE_DIGIT else span(value)
+
+
+def pretty(value: Any) -> str:
+    """Return a document as text."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def count(value: int) -> str:

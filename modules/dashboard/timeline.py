@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .page import PageRequest
@@ -9,6 +10,8 @@ from .reader import Reader, Sourced
 
 HISTORY: Final = "mgr history"
 SHOWN_MAX: Final = 100
+PLANNED: Final = frozenset({"resigned"})
+"""Reasons of a hand-over that was asked for."""
 
 
 def content(request: PageRequest) -> dict[str, Any]:
@@ -16,28 +19,24 @@ def content(request: PageRequest) -> dict[str, Any]:
     return {
         "status": request.reader.status(),
         "history": history(request.reader),
-        "change": last_change(request.reader),
         "may": request.viewer.permitted({"mgr fail"}),
     }
 
 
 def history(reader: Reader) -> Sourced:
-    """Return the last terms, newest first."""
+    """Return the last terms, newest first, each with how the term before it ended."""
 
-    def read() -> Any:
-        return reader.command(HISTORY) if reader.has(HISTORY) else []
+    def read() -> list[dict[str, Any]]:
+        terms = reader.command(HISTORY, num=SHOWN_MAX + 1)
+        return [
+            {**term, "before": before, "kind": _kind(before)}
+            for term, before in zip(terms, [*terms[1:], None], strict=True)
+        ][:SHOWN_MAX]
 
-    return reader.shared("history", "history of terms in etcd", read)
+    return reader.shared("history", "the history of terms in etcd", read)
 
 
-def last_change(reader: Reader) -> Sourced:
-    """Return why this term began, in words; None where that is not known."""
-
-    def read() -> str:
-        lines = reader.command("log last", num=100, level="info", channel="cluster")
-        messages = [each["message"] for each in lines]
-        begins = [n for n, line in enumerate(messages) if line.startswith("Activating manager")]
-        after = messages[begins[-1] + 1] if begins and begins[-1] + 1 < len(messages) else ""
-        return after if after.startswith("mgr.") else ""
-
-    return reader.shared("change", "cluster log of this term", read, for_s=5.0)
+def _kind(before: Mapping[str, Any] | None) -> str:
+    if before is None:
+        return "first"
+    return "planned" if before["reason"] in PLANNED else "failure"

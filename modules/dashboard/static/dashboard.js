@@ -219,6 +219,36 @@
       search_field.focus();
     }
   });
+  // -- the console: Tab takes the first command that fits, arrows go through what was run ----------
+
+  const ran = [];
+  let place = 0;
+
+  document.addEventListener("keydown", (event) => {
+    const line = event.target;
+    if (line.id !== "line") return;
+    const first = document.querySelector("#suggestions li[data-words]");
+    if (event.key === "Tab" && !event.shiftKey && line.value && first && first.dataset.words.startsWith(line.value) && first.dataset.words !== line.value) {
+      event.preventDefault();
+      line.value = `${first.dataset.words} `;
+      line.dispatchEvent(new Event("input", { bubbles: true }));
+    } else if (event.key === "Enter" && line.value) {
+      ran.push(line.value);
+      place = ran.length;
+    } else if (event.key === "ArrowUp" && place > 0) {
+      event.preventDefault();
+      place -= 1;
+      line.value = ran[place];
+    } else if (event.key === "ArrowDown" && place < ran.length) {
+      event.preventDefault();
+      place += 1;
+      line.value = ran[place] || "";
+    }
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.id === "console" && event.detail.successful) event.detail.elt.line.value = "";
+  });
+
   new MutationObserver(() => {
     for (const old of [...notices.children].filter((each) => !each.dataset.ends)) {
       old.dataset.ends = "yes";
