@@ -193,7 +193,7 @@ class EtcdStore:
         """
         return await self._channel.check_endpoints(timeout_s=timeout_s)
 
-    async def members(self, *, timeout_s: float) -> list[StoreMember]:
+    async def members(self, *, timeout_s: float) -> Sequence[StoreMember]:
         """See ``Store.members``. Where etcd has users, only one with the role root may ask."""
         names: dict[int, str] = {}
         with contextlib.suppress(StoreError):

@@ -176,7 +176,7 @@ class MemoryStore:
         self._begin(timeout_s)
         return StoreStatus(VERSION, self.cluster_id, self._revision)
 
-    async def members(self, *, timeout_s: float) -> list[StoreMember]:
+    async def members(self, *, timeout_s: float) -> Sequence[StoreMember]:
         """See ``Store.members``: one server, always reachable."""
         self._begin(timeout_s)
         return [StoreMember("memory", reachable=True, version=VERSION, leader=True)]

@@ -23,6 +23,7 @@ from mgr.module_api.context import OptionValue
 from mgr.module_api.notify import STORE
 from mgr.testing.clock import STARTS_AT
 from mgr.testing.fleet import FakeFleet
+from mgr.testing.people import FakePeople
 
 ADDRESS = "127.0.0.1"
 """Address of this manager, as modules read it."""
@@ -51,9 +52,7 @@ class Context:
         uri: The address it published; ``active_uri`` is the address a standby module reads.
         cluster_lines: The lines it wrote to the cluster log: channel, priority, message.
         commands: The commands it sent to the manager: arguments and input.
-        people: The callers by token, for ``identify``; empty: nobody has to identify themselves.
-            ``may`` of one lists the commands that it may run; without it, all.
-        ran_as: The commands that it ran on behalf of people: caller, words and input.
+        people: Who there is and may do what, and what was run on behalf of people.
         answer: The result of ``mon_command`` if ``answers`` has none for the prefix.
         fleet: The daemons that it sees: this manager, and those a test adds.
         wear_levels: The wear levels of devices that it set.
@@ -89,8 +88,7 @@ class Context:
         self.active_uri = ""
         self.cluster_lines: list[tuple[str, int, str]] = []
         self.commands: list[tuple[dict[str, Any], str | None]] = []
-        self.people: dict[str, dict[str, Any]] = {}
-        self.ran_as: list[tuple[dict[str, Any], list[str], str]] = []
+        self.people = FakePeople()
         self.answer: tuple[int, str, str] = (0, "", "")
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.wear_levels: dict[str, float] = {}
@@ -376,27 +374,18 @@ class Context:
 
     def identification_required(self) -> bool:
         """See ``mgr.module_api.context``."""
-        return bool(self.people)
+        return bool(self.people.tokens)
 
     def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
-        """Return the person whose token, or certificate as text, a test has set."""
-        if not self.people:
-            return {"name": None, "address": address}
-        person = self.people.get(token or certificate.decode())
-        return None if person is None else {**person, "address": address}
+        """See ``mgr.module_api.context``."""
+        return self.people.identify(token, certificate, address)
 
     def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
         """See ``mgr.module_api.context``."""
-        may = caller.get("may")
-        return {prefix for prefix in prefixes if may is None or prefix in may}
+        return self.people.permitted(caller, prefixes)
 
     def run_as(
         self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str
     ) -> tuple[int, str, str]:
-        """Record the command, and return what a test set for the longest prefix of its words."""
-        prefixes = [" ".join(words[:count]) for count in range(len(words), 0, -1)]
-        may = caller.get("may")
-        if may is not None and may.isdisjoint(prefixes):
-            return -errno.EACCES, "", f"access denied: '{' '.join(words)}'"
-        self.ran_as.append((dict(caller), list(words), inbuf))
-        return next((self.answers[each] for each in prefixes if each in self.answers), self.answer)
+        """See ``mgr.module_api.context``."""
+        return self.people.run(caller, words, inbuf, self.answers) or self.answer

@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import anyio.to_thread
 from jinja2 import TemplateError
-from mgr_module import MgrModule
-from mgr_util import build_url
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -26,6 +24,9 @@ from starlette.responses import (
     StreamingResponse,
 )
 from starlette.routing import Route
+
+from mgr_module import MgrModule
+from mgr_util import build_url
 
 from . import console, live
 from .actions import ACTIONS
@@ -41,6 +42,7 @@ PEERS_S: Final = 5.0
 LOOPBACK: Final = ("127.", "::1", "localhost")
 IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 GZIP_FROM_BYTES: Final = 512
+FIELDS_MAX: Final = 32
 OUTPUT_LONGEST: Final = 200_000
 NOT_FOUND: Final = "Not found"
 
@@ -88,7 +90,8 @@ class Dashboard:
         caller = await self._in_thread(self._sessions.caller_of, request, session)
         if caller is None:
             return self._to_sign_in(request)
-        return await self._in_thread(self._shown, page, request, session, caller)
+        shown: Response = await self._in_thread(self._shown, page, request, session, caller)
+        return shown
 
     async def stream(self, page: Page, request: Request) -> Response:
         """Send a page's content whenever it changes."""
@@ -122,13 +125,15 @@ class Dashboard:
         if request.headers.get("hx-request"):
             return HTMLResponse(main)
         status = HTTPStatus.NOT_FOUND if title == NOT_FOUND else HTTPStatus.OK
-        shown = self._framed(page, main, viewer, kept, title=title, live="" if title == NOT_FOUND else "yes")
+        shown = self._framed(
+            page, main, viewer, kept, title=title, live="" if title == NOT_FOUND else "yes"
+        )
         response = HTMLResponse(shown, status_code=status)
         if session is None:
             self._sessions.keep(response, kept, tls=request.url.scheme == "https")
         return response
 
-    def _framed(  # noqa: PLR0913 - what the frame of a page shows
+    def _framed(
         self, page: Page, main: str, viewer: Viewer, session: Session, *, title: str, live: str
     ) -> str:
         self._know_peers()
@@ -250,9 +255,7 @@ class Dashboard:
             request, "this form is too old: load the page again", HTTPStatus.FORBIDDEN
         )
 
-    def _notice(
-        self, request: Request, text: str, status: HTTPStatus = HTTPStatus.OK
-    ) -> Response:
+    def _notice(self, request: Request, text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
         failed = status >= HTTPStatus.BAD_REQUEST
         shown = render("notice.html", text=text, failed=failed)
         if request.headers.get("hx-request"):
@@ -271,9 +274,13 @@ class Dashboard:
         if not await self._in_thread(lambda: self._sessions.required):
             return RedirectResponse(target, HTTPStatus.SEE_OTHER)
         private = tls or host_of(request.headers.get("host", "")).startswith(LOOPBACK)
-        trouble = "" if private else (
-            "This connection is not encrypted, so no token is accepted here: "
-            "set mgr/dashboard/tls_cert and tls_key."
+        trouble = (
+            ""
+            if private
+            else (
+                "This connection is not encrypted, so no token is accepted here: "
+                "set mgr/dashboard/tls_cert and tls_key."
+            )
         )
         status = HTTPStatus.OK if private else HTTPStatus.FORBIDDEN
         if request.method == "POST" and private:
@@ -286,9 +293,13 @@ class Dashboard:
                 response: Response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
                 await self._in_thread(partial(self._sessions.keep, response, signed_in, tls=tls))
                 return response
-            trouble, status = "This token names nobody, or is no longer valid.", HTTPStatus.FORBIDDEN
-        page = render("sign-in.html", csrf=session.csrf, trouble=trouble, target=target,
-                      private=private)
+            trouble, status = (
+                "This token names nobody, or is no longer valid.",
+                HTTPStatus.FORBIDDEN,
+            )
+        page = render(
+            "sign-in.html", csrf=session.csrf, trouble=trouble, target=target, private=private
+        )
         response = HTMLResponse(page, status_code=status)
         await self._in_thread(partial(self._sessions.keep, response, session, tls=tls))
         return response
@@ -342,8 +353,9 @@ class Dashboard:
         return Response(found[0], media_type=found[1], headers=IMMUTABLE)
 
     async def _no_such_page(self, request: Request, _: Exception) -> Response:
-        page = render("answer.html", text=f"There is no page {request.url.path}.", failed=True,
-                      back="/")
+        page = render(
+            "answer.html", text=f"There is no page {request.url.path}.", failed=True, back="/"
+        )
         return HTMLResponse(page, status_code=HTTPStatus.NOT_FOUND)
 
     def _viewer(self, caller: Mapping[str, Any]) -> Viewer:
@@ -390,7 +402,12 @@ class Dashboard:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    return {name: str(value) for name, value in (await request.form()).items()}
+    """Return the fields of a form as browsers send it; empty if it cannot be read."""
+    body = (await request.body()).decode(errors="replace")
+    try:
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError:
+        return {}
 
 
 def output(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from mgr_module import MgrModule
@@ -54,20 +55,18 @@ def chart(path: str, spec: Mapping[str, Any], points: Sequence[Sequence[float]])
     )
 
 
-def _series(
-    kind: int, points: Sequence[Sequence[float]]
-) -> tuple[list[tuple[float, float]], str]:
+def _series(kind: int, points: Sequence[Sequence[float]]) -> tuple[list[tuple[float, float]], str]:
     """Return times and values of what is worth seeing in a counter, and its name."""
     if kind & AVERAGE:
         changes = [
             (later[0], later[1] - earlier[1], later[2] - earlier[2])
-            for earlier, later in zip(points, points[1:], strict=False)
+            for earlier, later in pairwise(points)
         ]
         return [(at, total / times) for at, total, times in changes if times > 0], "average"
     if kind & (GROWING | HISTOGRAM):
         return [
             (later[0], max(0.0, later[1] - earlier[1]) / (later[0] - earlier[0]))
-            for earlier, later in zip(points, points[1:], strict=False)
+            for earlier, later in pairwise(points)
             if later[0] > earlier[0]
         ], "per second"
     return [(point[0], point[1]) for point in points], "value"

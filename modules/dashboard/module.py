@@ -4,7 +4,6 @@ The active serves the pages; standbys redirect to it (docs/adr/0056). No ``from 
 annotations`` here: commands are derived from annotations.
 """
 
-import ipaddress
 from typing import Any, Final
 
 from mgr_module import MgrModule, MgrStandbyModule, Option

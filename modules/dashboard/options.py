@@ -74,7 +74,9 @@ def form_of(name: str, spec: Mapping[str, Any], value: str | None) -> dict[str, 
     """Return what a form shows of an option: ``spec`` as Ceph describes it, and its value."""
     kind = str(spec.get("type", "str"))
     default = _text(spec.get("default_value", spec.get("default", "")))
-    choices: Sequence[str] = [str(each) for each in spec.get("enum_allowed") or ()]
+    choices: Sequence[str] = [
+        str(each) for each in spec.get("enum_allowed") or spec.get("enum_values") or ()
+    ]
     if kind == "bool":
         control = "bool"
     elif choices:
@@ -99,7 +101,7 @@ def form_of(name: str, spec: Mapping[str, Any], value: str | None) -> dict[str, 
         "help": str(spec.get("desc") or ""),
         "long": str(spec.get("long_desc") or ""),
         "level": str(spec.get("level") or ""),
-        "runtime": bool(spec.get("can_update_at_runtime")) or "runtime" in (spec.get("flags") or ()),
+        "runtime": bool(spec.get("can_update_at_runtime") or spec.get("flags")),
     }
 
 

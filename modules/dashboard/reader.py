@@ -123,9 +123,7 @@ class Reader:
 
     def commands(self) -> Mapping[str, Mapping[str, Any]]:
         """Return every command by its words: arguments, help and permission."""
-        found = self.shared(
-            "commands", "command table", lambda: self._command_table(), for_s=5.0
-        ).value
+        found = self.shared("commands", "command table", self._command_table, for_s=5.0).value
         return found or {}
 
     def _command_table(self) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
 from mgr_util import ServerConfigException
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEAD_S: Final = 5.0
@@ -145,12 +146,15 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        waits = self.cycle is None or self.cycle.response_complete
-        if waits and self._head_timer is None:
+        if self._waits_for_head() and self._head_timer is None:
             self._expect_head()
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._waits_for_head():
             self._head_arrived()
+
+    def _waits_for_head(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
@@ -162,7 +166,7 @@ class _Protocol(H11Protocol):
 
     def _give_up(self) -> None:
         self._head_timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if self._waits_for_head():
             self.transport.close()
 
 
@@ -215,7 +219,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.setblocking(False)
+        listener.settimeout(0)
     except OSError as error:
         listener.close()
         raise ServerConfigException(

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.fernet import Fernet, InvalidToken
-from mgr_module import MgrModule
 from starlette.requests import Request
 from starlette.responses import Response
+
+from mgr_module import MgrModule
 
 from .server import PEER
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from mgr_util import redirect_to_active
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+
+from mgr_util import redirect_to_active
 
 from .security import STANDBY_HEADERS, WHERE_HEADERS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 TERM = 4711
@@ -143,11 +144,11 @@ TABLE = {
 }  # fmt: skip
 
 
-def commands() -> dict[str, Any]:
+def commands(table: Mapping[str, str] = TABLE) -> dict[str, Any]:
     """Return an answer of ``get_command_descriptions``."""
     return {
         f"cmd{number:03}": {"sig": words.split(), "help": f"help of {words}", "perm": perm}
-        for number, (words, perm) in enumerate(TABLE.items())
+        for number, (words, perm) in enumerate(table.items())
     }
 
 
@@ -160,8 +161,14 @@ def answer(host: Any) -> None:
         "etcd status": ETCD,
         "log last": LOG,
         "config dump": [
-            {"section": "mgr", "name": "mgr/hello/place", "value": "<i>Rome</i>", "level": "advanced",
-             "can_update_at_runtime": True, "mask": ""},
+            {
+                "section": "mgr",
+                "name": "mgr/hello/place",
+                "value": "<i>Rome</i>",
+                "level": "advanced",
+                "can_update_at_runtime": True,
+                "mask": "",
+            },
         ],
         "config ls": ["mgr/hello/place", "mgr_tick_period"],
         "config help": HELP,
@@ -174,6 +181,7 @@ def answer(host: Any) -> None:
         "crash info": CRASH,
         "get_command_descriptions": commands(),
     }
+    host.context.people.known_commands = frozenset(TABLE)
     known = host.module.get("mgr_map")
     known["available_modules"] = [
         {"name": name, "can_run": name != "selftest", "error_string": "",
