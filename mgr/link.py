@@ -143,6 +143,8 @@ class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     outdated: str = ""
     """Why its code differs from what the active reloaded; empty if it does not."""
+    standby_error: str = ""
+    """Why its standby instance failed on this manager; empty if it runs, or there is none."""
 
 
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):
@@ -163,7 +165,10 @@ class StartFailed(Message, frozen=True, kw_only=True, tag="start_failed"):
 
 
 class ModulesChanged(Message, frozen=True, kw_only=True, tag="modules_changed"):
-    """The modules on this manager's disk were reloaded; replaces the list in ``Ready``."""
+    """The modules on this manager's disk were reloaded, or their standby instances failed.
+
+    Replaces the list in ``Ready``.
+    """
 
     modules: tuple[ModuleReport, ...]
 

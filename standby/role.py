@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
@@ -46,8 +46,19 @@ class StandbyRole:
     fleet: Final = None
     maps: Final = None
 
-    def __init__(self, manager: WorkerContext, tasks: asyncio.TaskGroup) -> None:
-        """Refuse commands from here on; modules run in ``tasks`` after ``run`` was called."""
+    def __init__(
+        self,
+        manager: WorkerContext,
+        tasks: asyncio.TaskGroup,
+        on_errors_changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Refuse commands from here on; modules run in ``tasks`` after ``run`` was called.
+
+        ``on_errors_changed`` is called when ``errors`` has changed.
+        """
+        self.errors: Mapping[str, str] = {}
+        """Why standby instances failed, by module; one that runs well again is left out."""
+        self._on_errors_changed = on_errors_changed
         self._manager = manager
         self._tasks = tasks
         self._http_address = ""
@@ -197,12 +208,20 @@ class StandbyRole:
             self._manager.abandoned_instances.add(
                 runner.name, ModuleRole.STANDBY, runner.leftovers, external=False
             )
-        if event is Event.SERVE_RAISED:
+        if event in {Event.SERVE_RAISED, Event.CONSTRUCTOR_RAISED}:
             fields = {"module_name": runner.name, "error": runner.error}
             log.error("standby instance of a module failed", extra=fields)
+        self._update_errors()
+
+    def _update_errors(self) -> None:
+        errors = {name: each.error for name, each in self._runners.items() if each.error}
+        if errors != self.errors and not self._stopping:
+            self.errors = errors
+            self._on_errors_changed()
 
     async def _disable(self, name: str) -> None:
         await self._runners[name].stop()
         del self._runners[name]
         self._stopping_modules.discard(name)
+        self._update_errors()
         self.reconcile()

@@ -51,11 +51,13 @@ from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
+from mgr.command.builtin.call import Builtins
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
+from mgr.command.running import RUNNING, WAITING, RunningCommand, client_text
 from mgr.config.history import ConfigHistory
 from mgr.election.eligibility import check_successor
 from mgr.errors import MgrError, NotFoundError, StoreError, TermLostError
@@ -128,7 +130,7 @@ class ActiveRole:
         self._background_commands = BackgroundCommands(self.execute, self._modules, self._tasks)
         self._registry = Registry()
         self._term_parts = self._make_term_parts()
-        self._checks = ManagerChecks(self._term_parts)
+        self._checks = ManagerChecks(self._term_parts, self._running_commands)
         self._addresses = ServiceAddresses(manager.mirror, manager.keys, self._fenced)
         self._crashes = CrashReporter(manager, self._fenced, self.execute)
         self._mutes = MuteStore(self._board, manager.mirror, manager.keys, self._fenced)
@@ -328,7 +330,25 @@ class ActiveRole:
     def _runner_of(self, module: str) -> Runner:
         return self._builtin if module == BUILTIN else self._modules.runner_of(module)
 
-    def _make_builtin_runner(self) -> Runner:
+    def _running_commands(self) -> list[RunningCommand]:
+        now_s = self._manager.clock.now()
+        return [
+            *self._builtin.running(),
+            *(
+                RunningCommand(
+                    prefix=call.prefix,
+                    module=call.module,
+                    thread=call.thread,
+                    client=client_text(call.caller),
+                    since=call.since,
+                    age_s=now_s - call.given_s,
+                    state=WAITING if call.begun_s is None else RUNNING,
+                )
+                for call in self._modules.command_calls.all()
+            ),
+        ]
+
+    def _make_builtin_runner(self) -> Builtins:
         manager = self._manager
         for found in manager.catalogue.values():
             self._register_commands(found)
@@ -351,6 +371,7 @@ class ActiveRole:
             registry=self._registry,
             clock=manager.clock,
             mgr_map=self._publisher.mgr_map,
+            running=self._running_commands,
             resign=self._resign,
         )
         runner = builtins(builtin_context)

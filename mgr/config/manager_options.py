@@ -28,6 +28,7 @@ COUNTERS_MAX: Final = "mgr_daemon_counters_max"
 VALUES_MAX: Final = "mgr_fleet_values_max"
 BEACON_GRACE: Final = "mgr_service_beacon_grace"
 TERMS_MAX: Final = "mgr_history_max"
+COMMAND_SLOW: Final = "mgr_command_slow_after"
 
 _LOG_LEVEL: Final = re.compile(r"\d{1,2}(/\d{1,2})?", re.ASCII)
 
@@ -62,6 +63,15 @@ SETTABLE: Final = (
         min=1,
         max=60,
         desc="Seconds between two periodic checks of the active manager",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=COMMAND_SLOW,
+        type="float",
+        default=10,
+        min=0,
+        max=86_400,
+        desc="Seconds after which health names a command that still runs; 0: never",
         runtime=True,
     ),
     OptionSpec(

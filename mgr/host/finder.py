@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, TypeVar
 
 import modules
@@ -280,7 +280,9 @@ def reload_module(
     return replace(found, digest=_digest(_reloaded_package(location.package)))
 
 
-def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
+def module_reports(
+    catalogue: Catalogue, standby_errors: Mapping[str, str] = MappingProxyType({})
+) -> tuple[ModuleReport, ...]:
     """Return what a manager publishes about its modules; texts are cut and made encodable."""
     return tuple(
         ModuleReport(
@@ -288,6 +290,7 @@ def module_reports(catalogue: Catalogue) -> tuple[ModuleReport, ...]:
             can_run=found.can_run,
             error=encodable(found.error[:ERROR_MAX]),
             outdated=encodable(found.outdated[:ERROR_MAX]),
+            standby_error=encodable(standby_errors.get(found.name, "")[:ERROR_MAX]),
         )
         for found in catalogue.values()
     )

@@ -1,4 +1,4 @@
-"""Queue of notifications for one module. Bounded; repeated ones are merged."""
+"""Queue of notifications for one module, and their delivery. Bounded; repeats are merged."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mgr.host.crash import CrashOrigin
 from mgr.module_api.notify import STORE
 
+CLOG: Final = "clog"
+"""Kind of the cluster log's notifications, which crash reports list separately."""
 ENTRIES_MAX: Final = 256
 """Most log entries in the queue; then the oldest is dropped."""
 TAGS_MAX: Final = 256
@@ -78,3 +81,27 @@ class NotificationQueue:
         self._keys.clear()
         self._entries.clear()
         return config, notifications
+
+
+def deliver_batch(
+    instance: Any,
+    config: bool,  # noqa: FBT001 - runs as a closure
+    notifications: list[tuple[str, NotifyId]],
+) -> list[tuple[CrashOrigin, Exception]]:
+    """Deliver one batch of notifications, on the module's thread, even if some of them raise.
+
+    Returns the exceptions raised. A ``config_notify`` that raises is not a crash, as in Ceph.
+    """
+    if config:
+        try:
+            instance._config_notify()  # noqa: SLF001 - Ceph's name
+        except Exception:  # the module's code
+            instance.log.exception("config_notify raised")
+    raised: list[tuple[CrashOrigin, Exception]] = []
+    for kind, notify_id in notifications:
+        try:
+            instance.notify(kind, notify_id)
+        except Exception as error:  # the module's code
+            instance.log.exception("notify raised for %s", kind)
+            raised.append((CrashOrigin.NOTIFY_CLOG if kind == CLOG else CrashOrigin.NOTIFY, error))
+    return raised

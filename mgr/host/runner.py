@@ -24,15 +24,14 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.host.bridge import Bridge, run_in_thread, thread_name
+from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import Crash, CrashHandler, CrashOrigin, error_text, ignore_crash
 from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
-from mgr.host.notifications import NotificationQueue, NotifyId
+from mgr.host.notifications import NotificationQueue, NotifyId, deliver_batch
 from mgr.host.steps import record, recorded
 from mgr.waiting import Broadcast, wait
 from mgr.worker_trace import StepKind
 
-CLOG: Final = "clog"
-"""Kind of the cluster log's notifications, which crash reports list separately."""
 NOT_INITIALISED: Final = "Module failed to initialize."
 """Ceph's text for a module whose constructor does not return."""
 EARLIER_RUNS: Final = "an earlier instance did not stop: the module starts once it has ended"
@@ -84,10 +83,12 @@ class ModuleRunner:
         clock: Clock,
         on_event: Callable[[ModuleRunner, Event], None],
         on_crash: CrashHandler = ignore_crash,
+        command_calls: CommandCalls | None = None,
     ) -> None:
         """Create instances with ``construct``, on the module's thread.
 
         ``on_event`` is called after each event, ``on_crash`` for each exception of the module.
+        Commands are listed in ``command_calls`` for as long as they run.
         """
         self.name = name
         self.phase = Phase.STARTING
@@ -100,6 +101,7 @@ class ModuleRunner:
         self._clock = clock
         self._on_event = on_event
         self._on_crash = on_crash
+        self._command_calls = command_calls or CommandCalls(clock)
         self._bridge = Bridge(name, waiting_max=limits.commands_max)
         self._serving: asyncio.Future[None] | None = None
         self._constructing: asyncio.Future[ModuleInstance] | None = None
@@ -189,7 +191,7 @@ class ModuleRunner:
         inbuf: str,
         *,
         deadline_s: float,
-        caller: object = None,  # noqa: ARG002 - modules do not need it
+        caller: object = None,
         permit: Callable[[], None] = lambda: None,
     ) -> object:
         """Run ``command`` on the module's command thread; return what its handler returned.
@@ -219,7 +221,7 @@ class ModuleRunner:
                 # they would make the client retry, and the command would run twice.
                 raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
-        return await self._bridge.to_module(call)
+        return await self._command_calls.run(self._bridge, name, command, caller, call)
 
     def _is_self_test(self, command: Any) -> bool:
         # A failed module may still run its self-test, so that its author can find the cause.
@@ -265,7 +267,7 @@ class ModuleRunner:
                 # First wait for the thread, then empty the queue: so everything that arrives while
                 # the thread is busy becomes one batch.
                 await self._queued_calls_done()
-                batch = partial(_deliver_batch, self.instance, *self._notifications.take())
+                batch = partial(deliver_batch, self.instance, *self._notifications.take())
                 deliver = recorded(StepKind.NOTIFY, self.name, batch)
                 for origin, error in await self._bridge.to_module(deliver, ignore_limit=True):
                     self._report_crash(origin, error)
@@ -468,30 +470,6 @@ class ModuleRunner:
 
     async def _wait_ended(self, future: asyncio.Future[Any], until_s: float) -> None:
         await asyncio.wait({future}, timeout=max(0.0, until_s - self._clock.now()))
-
-
-def _deliver_batch(
-    instance: Any,
-    config: bool,  # noqa: FBT001 - runs as a closure
-    notifications: list[tuple[str, NotifyId]],
-) -> list[tuple[CrashOrigin, Exception]]:
-    """Deliver one batch of notifications, on the module's thread, even if some of them raise.
-
-    Returns the exceptions raised. A ``config_notify`` that raises is not a crash, as in Ceph.
-    """
-    if config:
-        try:
-            instance._config_notify()  # noqa: SLF001 - Ceph's name
-        except Exception:  # the module's code
-            instance.log.exception("config_notify raised")
-    raised: list[tuple[CrashOrigin, Exception]] = []
-    for kind, notify_id in notifications:
-        try:
-            instance.notify(kind, notify_id)
-        except Exception as error:  # the module's code
-            instance.log.exception("notify raised for %s", kind)
-            raised.append((CrashOrigin.NOTIFY_CLOG if kind == CLOG else CrashOrigin.NOTIFY, error))
-    return raised
 
 
 def _result_of(constructing: asyncio.Future[ModuleInstance]) -> ModuleInstance | None:

@@ -148,7 +148,7 @@ class Worker:
         manager.view.term_is_valid = self._gate.claims
         manager.mirror.subscribe(manager.keys.leader, self._compare_terms)
         self._reloads = reloads
-        self._standby = StandbyRole(manager, tasks)
+        self._standby = StandbyRole(manager, tasks, self._send_module_reports)
         self._active: ActiveRole | None = None
         self._servers: Servers | None = None
         self._serving = False
@@ -364,8 +364,12 @@ class Worker:
         """Reload what the active reloaded; return the modules that have new code now."""
         done = await self._reloads.catch_up()
         if done:
-            self._guard_link.send(ModulesChanged(modules=module_reports(self._manager.catalogue)))
+            self._send_module_reports()
         return [name for name, read in done.items() if read]
+
+    def _send_module_reports(self) -> None:
+        reports = module_reports(self._manager.catalogue, self._standby.errors)
+        self._guard_link.send(ModulesChanged(modules=reports))
 
     # -- published state ------------------------------------------------------------------------
 

@@ -56,6 +56,7 @@ class BuiltinCommands:
         self.fleet = Fleet(term.clock, self.log, term=term.term, name="mgr.a", on_refusal=print)
         self.registry = Registry()
         self.resigned = []
+        self.running = []
         self.documents = {}
         self.services = {"hello": "http://a/hello"}
         self._follow(term.keys.config, self.values.load)
@@ -81,6 +82,7 @@ class BuiltinCommands:
                 clock=term.clock,
                 mgr_map=self.mgr_map,
                 resign=self.resign,
+                running=lambda: [*self.running, *self._runner.running()],
             )
         )
         self.registry.put(BUILTIN, self._runner.commands)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
@@ -15,10 +16,13 @@ from mgr.active.health.manager_checks import (
     option_checks,
     outdated_checks,
     standby_checks,
+    standby_module_checks,
     store_checks,
 )
 from mgr.active.health.quarantine_checks import quarantine_checks
 from mgr.active.term_parts import TermParts
+from mgr.command.running import RunningCommand
+from mgr.config.manager_options import COMMAND_SLOW
 from mgr.health.board import MANAGER_SOURCE
 from mgr.health.check import Check
 from mgr.store.mirror import CURRENT_WITHIN_S
@@ -32,8 +36,14 @@ STANDBY_GRACE_S: Final = 15.0
 class ManagerChecks:
     """The checks that the manager itself raises. Use it on the loop."""
 
-    def __init__(self, parts: TermParts) -> None:
-        """Raise the checks on the board of ``parts``; nothing is raised before ``update``."""
+    def __init__(
+        self, parts: TermParts, running: Callable[[], Iterable[RunningCommand]]
+    ) -> None:
+        """Raise the checks on the board of ``parts``; nothing is raised before ``update``.
+
+        ``running`` returns the commands that run.
+        """
+        self._running = running
         self._manager = parts.manager
         self._modules = parts.modules
         self._fleet = parts.fleet
@@ -45,6 +55,7 @@ class ManagerChecks:
         self._not_standby: frozenset[str] = frozenset()
         self._left: tuple[str, ...] = ()
         self._silent_endpoints: tuple[str, ...] = ()
+        self._slow_commands: tuple[str, ...] = ()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -67,7 +78,9 @@ class ManagerChecks:
             *abandoned_checks(map(str, self._manager.abandoned_instances.all()), self._left),
             *standby_checks(own, standbys),
             *not_standby_checks(self._not_standby),
+            *standby_module_checks(self._failed_standbys()),
             *outdated_checks(self._outdated()),
+            *command_checks(self._slow_commands),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
             *endpoint_checks(self._silent_endpoints),
             *fleet_checks(self._fleet.health),
@@ -90,9 +103,10 @@ class ManagerChecks:
     async def watch_store(self) -> None:
         """Check once a second what changes with time only, for as long as the term lasts.
 
-        Whether the store still answers, which managers have not become standbys in time, and what
-        stopped modules left behind.
+        Whether the store still answers, which managers have not become standbys in time, what
+        stopped modules left behind, and which commands do not end.
         """
+        before: tuple[object, ...] = ()
         while True:
             silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
             seen = (
@@ -100,10 +114,17 @@ class ManagerChecks:
                 self._overdue_standbys(),
                 self._modules.leftovers(),
                 self._manager.endpoints.silent,
+                slow_commands(self._running(), self._command_slow_s()),
             )
-            before = (self._store_silent, self._not_standby, self._left, self._silent_endpoints)
             if seen != before:
-                self._store_silent, self._not_standby, self._left, self._silent_endpoints = seen
+                before = seen
+                (
+                    self._store_silent,
+                    self._not_standby,
+                    self._left,
+                    self._silent_endpoints,
+                    self._slow_commands,
+                ) = seen
                 self.update()
             await asyncio.sleep(STORE_CHECK_EVERY_S)
 
@@ -118,6 +139,17 @@ class ManagerChecks:
         }
         since = self._not_standby_since.items()
         return frozenset(name for name, at_s in since if now_s - at_s >= STANDBY_GRACE_S)
+
+    def _command_slow_s(self) -> float:
+        slow_s = self._manager.config.manager_option(COMMAND_SLOW)
+        return float(slow_s) if isinstance(slow_s, int | float) else 0.0
+
+    def _failed_standbys(self) -> Iterator[tuple[str, str, str]]:
+        for presence in self._manager.view.presences():
+            # The active's own record may still show an error of its time as a standby.
+            for report in presence.modules if presence.name != self._manager.id else ():
+                if report.standby_error:
+                    yield presence.name, report.name, report.standby_error
 
     def _outdated(self) -> Iterator[tuple[str, str, str]]:
         own = self._manager.id

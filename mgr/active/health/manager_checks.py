@@ -18,6 +18,7 @@ OPTION_ERROR: Final = "MGR_OPTION_ERROR"
 STORE_SILENT: Final = "MGR_STORE_SILENT"
 ETCD_FOREIGN: Final = "MGR_ETCD_FOREIGN"
 ETCD_ENDPOINT_DOWN: Final = "MGR_ETCD_ENDPOINT_DOWN"
+STANDBY_MODULE_ERROR: Final = "MGR_STANDBY_MODULE_ERROR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,28 @@ def not_standby_checks(managers: Iterable[str]) -> list[Check]:
             code=NOT_STANDBY,
             severity=Severity.WARN,
             summary=lines[0] if len(lines) == 1 else many,
+            count=len(lines),
+            detail=lines,
+        )
+    ]
+
+
+def standby_module_checks(failures: Iterable[tuple[str, str, str]]) -> list[Check]:
+    """Return a warning while standby instances of modules fail.
+
+    ``failures`` are manager, module and error.
+    """
+    lines = tuple(
+        f"The standby instance of module '{name}' on mgr.{manager} has failed: {why}"
+        for manager, name, why in failures
+    )
+    if not lines:
+        return []
+    return [
+        Check(
+            code=STANDBY_MODULE_ERROR,
+            severity=Severity.WARN,
+            summary=lines[0] if len(lines) == 1 else f"{len(lines)} standby instances have failed",
             count=len(lines),
             detail=lines,
         )

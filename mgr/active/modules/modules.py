@@ -32,6 +32,7 @@ from mgr.errors import (
 )
 from mgr.host.abandoned import REMEDY, ModuleRole
 from mgr.host.bridge import Bridge, module_threads
+from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import CrashHandler, ignore_crash
 from mgr.host.effects import Classification
 from mgr.host.finder import DiscoveredModule, always_on
@@ -106,6 +107,7 @@ class ActiveModules:
         """
         self._outside = outside
         self.clock = manager.clock
+        self.command_calls = CommandCalls(manager.clock)
         self._manager = manager
         self._construct = construct
         self._tasks = tasks
@@ -370,6 +372,7 @@ class ActiveModules:
             clock=self._manager.clock,
             on_event=self._on_event,
             on_crash=self._on_crash,
+            command_calls=self.command_calls,
         )
         self._runners[found.name] = runner
         self._launched.add(found.name)
@@ -423,7 +426,6 @@ class ActiveModules:
         await self._runners[name].stop()
         del self._runners[name]
         self._stopping.discard(name)
-
         self._manager.metrics.forget_module(name)
         self._callbacks.on_stopped(name)
         self.reconcile()

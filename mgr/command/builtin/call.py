@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mgr.access.identity import INTERNAL_CALLER, Caller
 from mgr.argument.descriptor import Signature
+from mgr.clock import CLOCK, Clock, timestamp
 from mgr.command.dispatch import Answer
 from mgr.command.registry import Command
 from mgr.command.render import checked_format, render
+from mgr.command.running import LOOP, RunningCommand, client_text
 from mgr.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -102,14 +105,22 @@ def alias(signature: str, of: BuiltinCommand) -> BuiltinCommand:
 class Builtins:
     """``Runner`` of the built-in commands, always ready. Handlers run on the event loop."""
 
-    def __init__(self, commands: Iterable[BuiltinCommand]) -> None:
+    def __init__(self, commands: Iterable[BuiltinCommand], clock: Clock = CLOCK) -> None:
         """Run ``commands``, each of which has its own prefix."""
+        self._clock = clock
         self._handlers = {each.command.prefix: each for each in commands}
+        self._running: dict[int, tuple[RunningCommand, float]] = {}
+        self._numbers = itertools.count()
 
     @property
     def commands(self) -> list[Command]:
         """The commands to put into the registry."""
         return [each.command for each in self._handlers.values()]
+
+    def running(self) -> list[RunningCommand]:
+        """Return the commands that run now, the oldest first."""
+        now_s = self._clock.now()
+        return [replace(each, age_s=now_s - at_s) for each, at_s in self._running.values()]
 
     async def ready(self, *, until_s: float) -> None:
         """Return at once."""
@@ -125,6 +136,24 @@ class Builtins:
         permit: Callable[[], None] = lambda: None,  # noqa: ARG002 - as above
     ) -> Answer:
         """Run the handler. The format is checked first, so that an invalid one changes nothing."""
+        number = next(self._numbers)
+        entry = RunningCommand(
+            prefix=command.prefix,
+            module=command.module,
+            thread=LOOP,
+            client=client_text(caller),
+            since=timestamp(),
+            age_s=0.0,
+        )
+        self._running[number] = entry, self._clock.now()
+        try:
+            return await self._handle(command, arguments, inbuf, caller)
+        finally:
+            del self._running[number]
+
+    async def _handle(
+        self, command: Command, arguments: dict[str, Any], inbuf: str, caller: Caller
+    ) -> Answer:
         try:
             form = checked_format(arguments.get("format"))
             reply = await self._handlers[command.prefix].handler(Call(arguments, inbuf, caller))

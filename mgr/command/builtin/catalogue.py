@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mgr.command.builtin import (
     auth,
+    command,
     config,
     config_key,
     daemon,
@@ -35,10 +36,11 @@ NOUNS = (
     health,
     status,
     log,
+    command,
     descriptions,
 )
 
 
 def builtins(context: BuiltinContext) -> Builtins:
     """Return the runner of all built-in commands; they go into the registry as module ``mgr``."""
-    return Builtins(command for noun in NOUNS for command in noun.commands(context))
+    return Builtins((each for noun in NOUNS for each in noun.commands(context)), context.clock)

@@ -13,6 +13,7 @@ from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.registry import Registry
+from mgr.command.running import RunningCommand
 from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
@@ -123,6 +124,7 @@ class BuiltinContext:
     Attributes:
         version: This manager's version, as the command ``version`` prints it.
         mgr_map: Makes the document that ``get('mgr_map')`` returns.
+        running: Lists the commands that run now, the oldest first.
 
     """
 
@@ -144,4 +146,5 @@ class BuiltinContext:
     registry: Registry
     clock: Clock
     mgr_map: Callable[[], Mapping[str, Any]]
+    running: Callable[[], Sequence[RunningCommand]]
     resign: Resign

@@ -18,6 +18,7 @@ from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.errors import InvalidArgumentError, NotActiveError, NotFoundError
 from mgr.host.cluster_view import ClusterView
+from mgr.host.finder import module_reports
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.module import MgrModule, MgrStandbyModule
@@ -290,6 +291,39 @@ async def test_a_standby_half_that_did_not_stop_when_disabled_is_not_forgotten()
         assert len(web.instances) == 1
         assert await world.role.stop() is False
         web.never.set()
+
+
+@pytest.mark.parametrize("where", ["constructor", "serve"])
+async def test_a_standby_half_that_fails_is_reported_to_the_active(where):
+    """With its error, until it is disabled; the manager publishes it with its modules."""
+    changes = asyncio.Queue()
+
+    class Broken(MgrStandbyModule):
+        def __init__(self, *args):
+            super().__init__(*args)
+            if where == "constructor":
+                raise RuntimeError("no port free")
+
+        def serve(self):
+            raise RuntimeError("no port free")
+
+        def shutdown(self):
+            pass
+
+    Broken._register_options("web")
+    found = discovered_module("web", type("Module", (MgrModule,), {}), Broken)
+    async with world_of(found) as world:
+        world.role._on_errors_changed = lambda: changes.put_nowait(dict(world.role.errors))
+        await world.switch("web", on=True)
+        await world.lead("a")
+
+        errors = await asyncio.wait_for(changes.get(), 5)
+        [report] = module_reports(world.manager.catalogue, errors)
+        assert "no port free" in errors["web"]
+        assert report.standby_error == errors["web"]
+
+        await world.switch("web", on=False)
+        assert await asyncio.wait_for(changes.get(), 5) == {}
 
 
 async def test_nothing_starts_after_promotion():

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from mgr.active.health import checks
 from mgr.election.records import encode
+from mgr.link import ModuleReport
 from tests.unit.active.test_reach import PRESENCE
 
 
@@ -19,6 +20,24 @@ def no_grace(monkeypatch):
 async def join(cluster, name, *, warm, incarnation="i"):
     record = structs.replace(PRESENCE, name=name, warm=warm, incarnation=incarnation)
     await cluster.put(cluster.keys.manager(name), encode(record))
+
+
+async def test_a_standby_instance_that_failed_is_named(active):
+    """With its manager, module and error, until that manager reports it as well again."""
+    async with active() as cluster:
+        failed = ModuleReport(name="web", can_run=True, standby_error="RuntimeError: no port free")
+        for name in ("a", "b"):  # the active's own record may still have one
+            record = structs.replace(PRESENCE, name=name, warm=True, modules=(failed,))
+            await cluster.put(cluster.keys.manager(name), encode(record))
+        check = (await cluster.health())["MGR_STANDBY_MODULE_ERROR"]
+        await join(cluster, "b", warm=True)
+        after = await cluster.health()
+
+    assert check["severity"] == "HEALTH_WARN"
+    assert check["summary"]["message"] == (
+        "The standby instance of module 'web' on mgr.b has failed: RuntimeError: no port free"
+    )
+    assert "MGR_STANDBY_MODULE_ERROR" not in after
 
 
 async def standbys(cluster):

@@ -1,0 +1,80 @@
+"""The commands that were given to the threads of modules and have not ended.
+
+A caller that stops waiting does not end its command: the module's code goes on, and everything
+behind it on that thread waits. So a call is listed until the thread is through with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from mgr.clock import Clock, timestamp
+from mgr.host.bridge import Bridge, thread_name
+
+T = TypeVar("T")
+
+COMMANDS: Final = "commands"
+"""Purpose of the thread of a module that runs its commands."""
+
+
+@dataclass(eq=False, slots=True)
+class CommandCall:
+    """One command that was given to a module.
+
+    Attributes:
+        caller: The client, as the dispatcher knows it.
+        thread: The name of the thread that runs it.
+        since: When it was given to the module, wall time in ISO 8601, for people.
+        given_s: The same on the manager's clock.
+        begun_s: When its code began to run; None while it waits for the thread.
+
+    """
+
+    prefix: str
+    module: str
+    caller: object
+    thread: str
+    since: str
+    given_s: float
+    begun_s: float | None = None
+
+
+class CommandCalls:
+    """The calls in progress. Entries are added and removed on any thread, and read on the loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with none."""
+        self._clock = clock
+        # Adding to and removing from a dictionary are atomic, so no lock is needed.
+        self._calls: dict[int, CommandCall] = {}
+
+    def all(self) -> list[CommandCall]:
+        """Return the calls in progress, the oldest first."""
+        return sorted(tuple(self._calls.values()), key=lambda call: call.given_s)
+
+    async def run(
+        self, bridge: Bridge, module: str, command: Any, caller: object, call: Callable[[], T]
+    ) -> T:
+        """Run ``call`` on the command thread behind ``bridge``; raises as ``to_module`` does."""
+        now_s = self._clock.now()
+        thread = thread_name(module, COMMANDS)
+        entry = CommandCall(command.prefix, module, caller, thread, timestamp(), now_s)
+        key = id(entry)
+
+        def listed() -> T:
+            entry.begun_s = self._clock.now()
+            self._calls[key] = entry  # again: the caller may have gone away a moment ago
+            try:
+                return call()
+            finally:
+                self._calls.pop(key, None)
+
+        self._calls[key] = entry
+        try:
+            return await bridge.to_module(listed)
+        finally:
+            # If the code has begun and the caller only stopped waiting, the thread removes it.
+            if entry.begun_s is None:
+                self._calls.pop(key, None)
