@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from pythonjsonlogger.json import JsonFormatter
 
+from mgr.log_writer import LogWriter
+
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """The attributes of every record; all others are fields."""
 _LINE_JOINT: Final = "\n    "
@@ -27,13 +29,19 @@ OWN_LOGGERS: Final = ("mgr", "modules", "standby")
 ATTEMPTS_MAX: Final = 100
 """Limit of the places in the code whose attempts to change the log are logged."""
 
+FLUSH_S: Final = 1.0
+"""How long the end of a process waits for the reader of its log."""
+
 log = logging.getLogger(__name__)
 
 
-def set_up(*, level: str, form: str, manager: str, component: str) -> None:
+def set_up(
+    *, level: str, form: str, manager: str, component: str, never_block: bool = False
+) -> None:
     """Log to standard error from now on; every line names ``manager`` and ``component``.
 
     ``level`` and ``form`` as the settings ``log_level`` and ``log_format``. May be called again.
+    With ``never_block`` nobody waits for the reader of standard error (``mgr.log_writer``).
     """
     formatter: logging.Formatter
     if form == "json":
@@ -46,7 +54,7 @@ def set_up(*, level: str, form: str, manager: str, component: str) -> None:
         )
     else:
         formatter = TextFormatter(manager, component)
-    handler = _ManagerHandler(formatter)
+    handler = _ManagerHandler(formatter, never_block=never_block)
     root = logging.getLogger()
     if isinstance(root, _ProtectedRoot):
         _release(root)
@@ -97,9 +105,35 @@ def flush_all() -> None:
 class _ManagerHandler(logging.StreamHandler[Any]):
     """Writes to standard error. Its form, level, filters and stream are not to be changed."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
+    def __init__(self, formatter: logging.Formatter, *, never_block: bool = False) -> None:
         super().__init__(sys.stderr)
         self.formatter = formatter
+        fd = sys.stderr.fileno() if never_block else -1
+        self._writer = LogWriter(fd, self._dropped_line) if never_block else None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; ``handle`` has taken the lock, so calls do not overlap."""
+        if self._writer is None:
+            super().emit(record)
+            return
+        try:
+            self._writer.write(self.format(record) + self.terminator)
+        except Exception:  # noqa: BLE001 - a field that cannot be formatted must not end its caller
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until all lines are written, for ``FLUSH_S`` at most."""
+        if self._writer is None:
+            super().flush()
+        else:
+            self._writer.flush(FLUSH_S)
+
+    def _dropped_line(self, count: int) -> str:
+        fields = {"count": count}
+        record = log.makeRecord(
+            log.name, logging.WARNING, __file__, 0, "log lines dropped", (), None, extra=fields
+        )
+        return self.format(record) + self.terminator
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write the record, unless it is below a warning and from a library's logger."""

@@ -82,6 +82,7 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
             form=settings.log_format,
             manager=settings.id,
             component="guard",
+            never_block=True,
         )
         serve(settings, early or EarlySignals())
     except MgrError as error:

@@ -84,6 +84,7 @@ async def _serve(link: socket.socket) -> None:
             form=settings.log_format,
             manager=settings.id,
             component="worker",
+            never_block=True,
         )
         logs.protect()
         guard_link = GuardLink(reader, writer, CLOCK)
