@@ -14,10 +14,24 @@ from typing import Final
 
 from mgr.config.schema import LEVELS, OptionSpec
 
-_basic = partial(OptionSpec, level=LEVELS[0], runtime=True)
-_advanced = partial(OptionSpec, level=LEVELS[1], runtime=True)
+_basic = partial(OptionSpec, level=LEVELS[0], runtime=True, for_modules=True)
+_advanced = partial(OptionSpec, level=LEVELS[1], runtime=True, for_modules=True)
 
 READ_BY_MODULES: Final = (
+    _advanced(
+        name="mgr_tick_period",
+        type="secs",
+        default=2,
+        min=1,
+        max=60,
+        desc="Seconds between two periodic checks of a module",
+    ),
+    _advanced(
+        name="mgr_pool",
+        type="bool",
+        default=True,
+        desc="Whether modules may make the pool of their databases",
+    ),
     _basic(
         name="target_max_misplaced_ratio",
         type="float",
@@ -64,6 +78,7 @@ READ_BY_MODULES: Final = (
         level=LEVELS[2],
         default=1,
         desc="Type of bucket that holds one copy in a newly made rule: 0 an OSD, 1 a host",
+        for_modules=True,
     ),
     _advanced(
         name="osd_memory_target",

@@ -33,7 +33,7 @@ def checked_value(value: str, *, bytes_max: int = ENTRY_BYTES_MAX) -> str:
     """Return ``value`` if it is valid.
 
     Raises:
-        TooLargeError: It is longer than ``bytes_max`` bytes in UTF-8; the message is Ceph's.
+        TooLargeError: It is longer than ``bytes_max`` bytes in UTF-8.
         InvalidArgumentError: It cannot be encoded as UTF-8.
 
     """
@@ -43,8 +43,8 @@ def checked_value(value: str, *, bytes_max: int = ENTRY_BYTES_MAX) -> str:
         raise InvalidArgumentError("the value cannot be written as UTF-8") from None
     if size > bytes_max:
         raise TooLargeError(
-            f"error: entry size limited to {bytes_max} bytes. "
-            "Use 'mon config key max entry size' to manually adjust"
+            f"error: entry size limited to {bytes_max} bytes: store less, or raise the limit with "
+            "`mgrctl config set mgr mon_config_key_max_entry_size BYTES`"
         )
     return value
 

@@ -57,15 +57,6 @@ SETTABLE: Final = (
         runtime=True,
     ),
     OptionSpec(
-        name="mgr_tick_period",
-        type="secs",
-        default=2,
-        min=1,
-        max=60,
-        desc="Seconds between two periodic checks of the active manager",
-        runtime=True,
-    ),
-    OptionSpec(
         name=COMMAND_SLOW,
         type="float",
         default=10,
@@ -142,13 +133,6 @@ SETTABLE: Final = (
         min=1,
         max=100_000,
         desc="Most counters that one daemon may declare",
-        runtime=True,
-    ),
-    OptionSpec(
-        name="mgr_pool",
-        type="bool",
-        default=True,
-        desc="Whether modules may have a database",
         runtime=True,
     ),
     OptionSpec(

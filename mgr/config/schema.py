@@ -34,6 +34,7 @@ class OptionSpec:
         runtime: Whether a change takes effect without a restart.
         fixed: Whether the value is fixed when the manager starts and cannot be stored.
         secret: Whether its value is a secret, which listings and logs do not show.
+        for_modules: Whether only modules of Ceph read it, and the manager itself does not.
         check: For ``str``: returns the stored form of a text or raises ``InvalidArgumentError``.
 
     """
@@ -52,6 +53,7 @@ class OptionSpec:
     runtime: bool = False
     fixed: bool = False
     secret: bool = False
+    for_modules: bool = False
     check: Callable[[str], str] | None = None
 
     @classmethod
@@ -87,6 +89,16 @@ class OptionSpec:
             runtime=declaration.get("runtime") is True,
             secret=_secret(declaration, name),
         )
+
+    @property
+    def remark(self) -> str:
+        """Why setting it changes nothing that an operator sees; empty for most options."""
+        if self.fixed:
+            return "read only: it follows from a setting of the manager"
+        if self.for_modules:
+            return "the manager does not use it: modules of Ceph read it"
+        dev = self.level == LEVELS[2] and self.name.startswith(MODULE_PREFIX)
+        return "for developers" if dev else ""
 
     @property
     def short_name(self) -> str:
@@ -241,6 +253,11 @@ class Schemas:
         """Return every option's name: the manager's own, then ``mgr/<module>/<option>``."""
         options = [spec.name for specs in self._modules.values() for spec in specs.values()]
         return [*sorted(self._manager_options), *sorted(options)]
+
+    def remarks(self) -> dict[str, str]:
+        """Return every option's name, in the order of ``names``, and its ``remark``."""
+        found = ((name, self.find(name)) for name in self.names())
+        return {name: spec.remark if spec else "" for name, spec in found}
 
     def nearest(self, name: str) -> str:
         """Return the declared name most similar to ``name``; empty if none is similar."""

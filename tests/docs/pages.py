@@ -182,7 +182,14 @@ module are shown by `mgrctl config ls` once it is loaded.
 
 | option | type | default | range | meaning |
 |---|---|---|---|---|
-{"".join(_option(each) for each in found if not each.fixed)}
+{"".join(_option(each) for each in found if not each.remark)}
+## Options that only modules of Ceph read
+
+They can be set, and nothing in the manager itself depends on them. `mgrctl config ls --all` lists them too.
+
+| option | type | default | range | meaning |
+|---|---|---|---|---|
+{"".join(_option(each) for each in found if each.for_modules)}
 ## Options that can be read only
 
 Their values follow from the settings of the manager that is asked.

@@ -47,7 +47,12 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             noun.get,
         ),
         builtin("config dump", "Show all configuration option(s)", "r", noun.dump),
-        builtin("config ls", "List available configuration options", "r", noun.ls),
+        builtin(
+            "config ls name=all,type=CephBool,req=false,positional=false",
+            "List available configuration options; --all: also those that change nothing here",
+            "r",
+            noun.ls,
+        ),
         builtin(
             "config help name=key,type=CephString",
             "Describe a configuration option",
@@ -123,9 +128,13 @@ class _Config:
         ]
         return Reply(data, plain=self._table(options))
 
-    async def ls(self, _call: Call) -> Reply:
-        names = self._schemas.names()
-        return Reply(names, plain="\n".join(names))
+    async def ls(self, call: Call) -> Reply:
+        everything = bool(call.get("all"))
+        found = {
+            name: remark for name, remark in self._schemas.remarks().items() if everything or not remark
+        }
+        lines = (f"{name}  ({remark})" if remark else name for name, remark in found.items())
+        return Reply(list(found), plain="\n".join(lines))
 
     async def help(self, call: Call) -> Reply:
         key = _normal(call["key"])
@@ -340,6 +349,8 @@ def _help_text(spec: OptionSpec) -> str:
     lines.append(f"  Can update at runtime: {str(spec.runtime).lower()}")
     if spec.secret:
         lines.append("  Secret: shown to administrators only")
+    if spec.remark:
+        lines.append(f"  Note: {spec.remark}")
     if spec.tags:
         lines.append(f"  Tags: {', '.join(spec.tags)}")
     if spec.see_also:

@@ -119,7 +119,7 @@ class _Modules:
         if info is not None and info.always_on:
             raise NotPermittedError(
                 f"module '{name}' cannot be disabled (always-on), use "
-                "'ceph mgr module force disable' command to disable an always-on module"
+                f"`mgrctl mgr module force disable {name}` to disable an always-on module"
             )
         if not self._runs(name, found, await self._settled_switches(name)):
             # Also for an unknown name: it does not run either, and Ceph answers the same.

@@ -169,11 +169,27 @@ async def test_dump_lists_sections_in_order():
     assert plain[2].split() == ["mgr", "basic", "mgr/hello/times", "2", "*"]
 
 
+async def test_ls_shows_what_an_operator_can_use_and_all_marks_the_rest():
+    """Options that only Ceph's modules read, that cannot be set, and developers' ones."""
+    async with builtin_commands() as at:
+        names = (await at.run("config", "ls")).stdout.split()
+        every = (await at.run("config", "ls", "--all")).stdout.splitlines()
+        told = (await at.run("config", "help", "rbd_default_pool")).stdout
+
+    hidden = {"rbd_default_pool", "mgr_tick_period", "fsid"}
+    assert hidden.isdisjoint(names)
+    assert {"debug_mgr", "mgr_command_slow_after", "mgr/hello/place"} <= set(names)
+    assert "rbd_default_pool  (the manager does not use it: modules of Ceph read it)" in every
+    assert "fsid  (read only: it follows from a setting of the manager)" in every
+    assert "Note: the manager does not use it" in told
+
+
 async def test_help_and_ls_know_every_option():
     """What ``ls`` names, ``help`` explains."""
     async with builtin_commands() as at:
         names = (await at.run("config", "ls")).stdout.split()
-        for name in names:
+        every = await at.json("config", "ls", "--all")
+        for name in every:
             assert (await at.run("config", "help", name)).retval == 0
         text = (await at.run("config", "help", "mgr/hello/times")).stdout
         unknown = await at.run("config", "help", "fsidd")
@@ -364,8 +380,8 @@ async def test_an_absent_key_is_enoent(verb):
             "x" * 65537,
             errno.EFBIG,
             (
-                "error: entry size limited to 65536 bytes. "
-                "Use 'mon config key max entry size' to manually adjust"
+                "error: entry size limited to 65536 bytes: store less, or raise the limit with "
+                "`mgrctl config set mgr mon_config_key_max_entry_size BYTES`"
             ),
         ),
     ],
