@@ -170,10 +170,10 @@ proto-check: $(GENERATOR)/ready
 	@diff -r -x __init__.py -x __pycache__ $(CACHE)/generated/mgr/rpc/v1 mgr/rpc/v1 \
 	    || { echo "proto/ and mgr/rpc/v1 differ: run make proto"; exit 1; }
 
-# PATH, because protoc looks for its plug-ins there; the include, for google/rpc/status.proto.
+# PATH, because protoc looks for its plug-ins there.
 define generate
 PATH="$(CURDIR)/$(GENERATOR)/bin:$$PATH" $(GENERATOR)/bin/python -m grpc_tools.protoc \
-    -Iproto -I"$$($(GENERATOR)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    -Iproto \
     --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) \
     proto/mgr/rpc/v1/*.proto
 endef

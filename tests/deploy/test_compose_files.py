@@ -55,7 +55,7 @@ def test_no_container_may_more_than_it_must(service):
 
 
 def test_everything_is_published_on_loopback_unless_the_user_says_otherwise(compose):
-    """There is no login yet: nobody gets onto the network by ``up``."""
+    """HTTP has no login: nobody opens it to a network by ``up`` alone."""
     ports = [port for each in compose["services"].values() for port in each.get("ports", [])]
 
     assert ports

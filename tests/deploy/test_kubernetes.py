@@ -8,6 +8,7 @@ import tomllib
 import pytest
 import yaml
 
+from modules.prometheus.module import Module as PrometheusModule
 from mgr.settings import ENVIRONMENT_PREFIX, FIELDS, Settings, load
 from tests.support.tree import ROOT
 
@@ -67,6 +68,14 @@ def test_kustomize_takes_every_file():
 
     assert set(kustomization["resources"]) == files
     assert all(document["metadata"].get("namespace", "mgr") == "mgr" for _, document in OBJECTS)
+
+
+def test_the_policy_lets_clients_reach_every_port_that_a_manager_opens():
+    """Its own two by name, and that of the module that is scraped."""
+    options = {each["name"]: each["default"] for each in PrometheusModule.MODULE_OPTIONS}
+    (rule,) = the("NetworkPolicy", "mgr")["spec"]["ingress"]
+
+    assert [each["port"] for each in rule["ports"]] == ["grpc", "http", options["server_port"]]
 
 
 @pytest.mark.parametrize("workload", titled(WORKLOADS))

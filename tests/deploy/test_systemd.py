@@ -9,7 +9,8 @@ from configparser import RawConfigParser
 
 import pytest
 
-from mgr.errors import ReplacedError
+from mgr.errors import CannotListenError, InvalidSettingError, NameTakenError, ReplacedError
+from mgr.mgrd import EXIT_BUG
 from mgr.settings import Settings
 from tests.support.tree import ROOT
 
@@ -95,6 +96,27 @@ def test_systemds_watchdog_is_slower_than_the_guards():
     limit_s = float(re.search(r"^WatchdogSec=(\d+)", UNIT.read_text(), re.MULTILINE)[1])
 
     assert limit_s > 2 * Settings().watchdog_s
+
+
+def exit_statuses():
+    """The page's table for mgrd: status and whether to restart it."""
+    page = (ROOT / "docs/reference/exit-status.md").read_text().partition("## Exit status of mgrd")[2]
+    return {int(n): why for n, why in re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.MULTILINE)}
+
+
+def test_the_manager_is_not_restarted_where_the_page_says_so(service):
+    """One table: a mistake in the settings would be repeated once a second for ever."""
+    kept_down = {int(number) for number in service["RestartPreventExitStatus"].split()}
+
+    assert kept_down == {n for n, why in exit_statuses().items() if why.startswith("no")}
+    assert all(why.startswith(("no", "yes")) for why in exit_statuses().values())
+
+
+def test_the_page_lists_the_statuses_that_mgrd_has():
+    """Those of the errors that a start can end with, a bug, and click's own."""
+    errors = {NameTakenError, InvalidSettingError, CannotListenError}
+
+    assert exit_statuses().keys() == {0, 2, EXIT_BUG, *(error.errno for error in errors)}
 
 
 def test_an_agent_whose_name_was_taken_is_not_started_anew():

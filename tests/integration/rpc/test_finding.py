@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import socket
 
 import grpc
@@ -22,8 +24,11 @@ from mgr.errors import (
     TooLargeError,
     UnreachableError,
 )
+from mgr.rpc.v1.command_pb2 import ExecuteRequest
+from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from tests.integration.rpc.cluster import Standby, View, cluster, until
+from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
@@ -400,6 +405,30 @@ async def test_status_is_that_of_the_active(client, three):
 
     assert (status.name, status.phase, status.active.term) == ("b", "active", 6)
     assert [each.name for each in status.standbys] == ["a", "c"]
+
+
+@pytest.mark.parametrize("health_checks", [True, False])
+async def test_a_client_that_is_only_configured_loses_no_call_in_a_hand_over(three, health_checks):
+    """The configuration is the page's; not every language has the health checks."""
+    page = (ROOT / "docs/how-to/connect-clients.md").read_text()
+    config = json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
+    if not health_checks:
+        del config["healthCheckConfig"]
+    three.promote("a", 5)
+    options = [("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", 1)]
+    target = "ipv4:" + ",".join(three.hosts)
+    answers = []
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
+        stub = CommandServiceStub(channel)
+        for number in range(36):
+            if number == 18:
+                three["a"].gate.end("handed over")
+                three["a"].server.set_serving(False)
+                three.promote("b", 6)
+            request = ExecuteRequest(words=["echo", str(number)], request_id=f"r-{number}")
+            answers.append((await stub.Execute(request, timeout=10)).stderr)
+
+    assert answers == ["a"] * 18 + ["b"] * 18
 
 
 async def test_a_wrong_advertised_address_does_not_lose_the_active(three):
