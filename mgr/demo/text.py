@@ -28,7 +28,7 @@ def what_to_try(active: ManagerInfo, standbys: Sequence[ManagerInfo], guard: int
 {others}
 In another terminal:
 
-  export PATH={binaries}:$PATH MGR_HOSTS={",".join(HOSTS)}
+  export PATH=$PATH:{binaries} MGR_HOSTS={",".join(HOSTS)}
 
   1. Ask the module hello:
        mgrctl hello Ada
