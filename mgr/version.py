@@ -13,6 +13,6 @@ def installed_version() -> str:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     try:
-        return version("mgr")
+        return version("mgrd")
     except PackageNotFoundError:
         return "0"

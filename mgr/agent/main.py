@@ -20,7 +20,7 @@ from mgr.agent.settings import AgentSettings, load
 from mgr.errors import MgrError
 from mgr.version import installed_version
 
-NO_PSUTIL: Final = "mgr-agent needs psutil: pip install 'mgr[agent]'"
+NO_PSUTIL: Final = "mgr-agent needs psutil: pip install 'mgrd[agent]'"
 
 
 def main() -> None:
@@ -50,7 +50,11 @@ def command(config: str | None, **flags: str | None) -> None:
     if find_spec("psutil") is None:
         raise click.UsageError(NO_PSUTIL)
     logs.set_up(
-        level=settings.log_level, form=settings.log_format, manager=settings.id, component="agent"
+        level=settings.log_level,
+        form=settings.log_format,
+        manager=settings.id,
+        component="agent",
+        never_block=True,
     )
     try:
         asyncio.run(_serve(settings))

