@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _run(argv)
     interrupt.exit_at_once()
+    # The imports leave nothing to collect, and looking for it costs a tenth of their time.
+    gc.disable()
     try:
         status = _run(sys.argv[1:])
     except SystemExit as ending:

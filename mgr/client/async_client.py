@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import Any, Final, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
@@ -14,7 +15,6 @@ from mgr.client.attempt import Attempts, refusal_after_attempt
 from mgr.client.call import LeaderCall
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.leader_search import FOLLOW_PAUSE, LeaderHint, LeaderSearch
-from mgr.client.maps import Maps
 from mgr.client.messages import (
     Answer,
     CommandInfo,
@@ -27,8 +27,6 @@ from mgr.client.messages import (
     status_in,
 )
 from mgr.client.peers import Peer, Peers, addresses_in
-from mgr.client.session import CommandSession
-from mgr.client.streams import follow_log
 from mgr.clock import CLOCK, Clock
 from mgr.errors import (
     DeadlineExceededError,
@@ -41,6 +39,10 @@ from mgr.rpc.v1.command_pb2 import DescribeCommandsRequest
 from mgr.rpc.v1.manager_pb2 import FailRequest, GetStatusRequest
 from mgr.tls import Tls
 
+if TYPE_CHECKING:
+    from mgr.client.maps import Maps
+    from mgr.client.session import CommandSession
+
 TIMEOUT_S: Final = 10.0
 REACH_S: Final = 2.0
 
@@ -51,10 +53,6 @@ class AsyncClient:
     Safe for any number of concurrent calls of one event loop. Every method raises the classes
     of ``mgr.errors``: the active's refusal, or without an answer ``UnreachableError`` (nothing
     ran) and ``DeadlineExceededError`` (the outcome is unknown).
-
-    Attributes:
-        maps: Reads, publishes and watches the documents that modules read: ``mgr.client.maps``.
-
     """
 
     def __init__(
@@ -82,7 +80,14 @@ class AsyncClient:
         """
         self._leader_cache = LeaderCache(Peers(addresses_in(hosts), tls), clock, reach_s=reach_s)
         self._timeout_s = timeout_s
-        self.maps: Final = Maps(self._leader_cache, timeout_s=timeout_s)
+
+    @cached_property
+    def maps(self) -> Maps:
+        """Reads, publishes and watches the documents that modules read."""
+        # Imported when it is needed: most calls of mgrctl need neither maps nor streams.
+        from mgr.client.maps import Maps  # noqa: PLC0415
+
+        return Maps(self._leader_cache, timeout_s=self._timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -150,6 +155,8 @@ class AsyncClient:
 
     def session(self) -> CommandSession:
         """Return a stream for many commands: ``async with client.session() as session``."""
+        from mgr.client.session import CommandSession  # noqa: PLC0415 - as for maps
+
         return CommandSession(self._leader_cache, timeout_s=self._timeout_s)
 
     async def describe(
@@ -234,6 +241,8 @@ class AsyncClient:
                 beginning (None: no limit).
 
         """
+        from mgr.client.streams import follow_log  # noqa: PLC0415 - as for maps
+
         return follow_log(
             self._leader_cache, past=past, lowest=lowest, channel=channel, find_s=find_s
         )

@@ -266,7 +266,7 @@ class LeaderCall(Generic[A]):
             )
         if not self._answered:
             return UnreachableError("no manager answered", failures=tried)
-        return UnreachableError(f"no active manager {waited}", failures=tried)
+        return UnreachableError(f"no active manager {waited}{search.advice()}", failures=tried)
 
 
 def _format_reasons(reasons: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ from tenacity import (
 from tenacity.wait import wait_base
 
 from mgr.client.peers import Peer, Peers
+from mgr.errors import UnreachableError
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.manager_pb2 import WatchActiveRequest, WatchActiveResponse
 from mgr.waiting import Broadcast
@@ -36,6 +37,10 @@ FOLLOW_PAUSE_MAX_S: Final = 1.0
 FOLLOW_PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=FOLLOW_PAUSE_MAX_S, jitter=0.05)
 """The same for a search that lasts for days, as that of a follower of the log: with every manager
 dead, ten new connections a second to each would cost half a processor."""
+
+REDIAL_S: Final = 0.1
+"""Pause before an address that the user gave is dialled anew, because the leader that it names
+cannot be reached: behind a load balancer the next connection may lead to another manager."""
 
 NO_ANSWER: Final = "no answer yet"
 
@@ -97,6 +102,10 @@ class LeaderSearch:
         self._hints: dict[str, LeaderHint] = {}
         self._callbacks: dict[Callable[[], object], int] = {}
         self._asked: set[str] = set()
+        self._unreachable: set[str] = set()
+        """Addresses that were learned from managers, and that cannot be reached from here."""
+        self._streams: dict[str, asyncio.Timeout] = {}
+        self._wrongly_advertised: LeaderHint | None = None
         self._tasks = asyncio.TaskGroup()
         self._followers: list[asyncio.Task[None]] = []
         self._changed = Broadcast()
@@ -167,7 +176,11 @@ class LeaderSearch:
                 try:
                     await self._listen(self._peers.at(address), attempt.retry_state)
                 except grpc.aio.AioRpcError as failed:
-                    self.unhelpful[address] = str(error_of(failed))
+                    error = error_of(failed)
+                    self.unhelpful[address] = str(error)
+                    if isinstance(error, UnreachableError) and address not in self._peers.given:
+                        self._unreachable.add(address)
+                        self._redial()
                 self._record(address, None)
                 self._notify()
                 raise _StreamEnded
@@ -175,15 +188,40 @@ class LeaderSearch:
     async def _listen(self, peer: Peer, state: RetryCallState) -> None:
         stream = peer.manager.WatchActive(WatchActiveRequest())
         try:
-            async for message in stream:
-                # A manager that answered is soon back: start with short pauses again.
-                state.attempt_number = 1
-                self._on_message(peer.address, message)
+            async with asyncio.timeout(None) as self._streams[peer.address]:
+                async for message in stream:
+                    # A manager that answered is soon back: start with short pauses again.
+                    state.attempt_number = 1
+                    self._on_message(peer.address, message)
+        except TimeoutError:
+            self._peers.redial(peer.address)
         finally:
+            del self._streams[peer.address]
             stream.cancel()
+
+    def _redial(self) -> None:
+        """Dial anew every given address that names a leader which cannot be reached."""
+        for address in self._peers.given:
+            hint, stream = self._hints.get(address), self._streams.get(address)
+            if hint is None or hint.address not in self._unreachable:
+                continue
+            self._wrongly_advertised = hint
+            if stream is not None and stream.when() is None:
+                stream.reschedule(asyncio.get_running_loop().time() + REDIAL_S)
+
+    def advice(self) -> str:
+        """Return what to do if the leader's address cannot be reached; empty if it can."""
+        hint = self._wrongly_advertised
+        if hint is None or hint.address not in self._unreachable:
+            return ""
+        return (
+            f"; mgr.{hint.name} leads and advertises {hint.address}, which cannot be reached from "
+            "here: set grpc_advertise of each manager to an address that can"
+        )
 
     def _on_message(self, address: str, message: WatchActiveResponse) -> None:
         self.answered = True
+        self._unreachable.discard(address)
         for standby in message.standbys:
             self._peers.learn(standby.grpc_address)
         if message.HasField("active"):
@@ -200,6 +238,7 @@ class LeaderSearch:
             )
             usable = firsthand or self._peers.reachable(leader.address)
             self._record(address, leader if usable else None)
+            self._redial()
         else:
             self.unhelpful[address] = "reports no leader"
             self._record(address, None)

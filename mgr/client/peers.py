@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from mgr.client.token import with_token
 from mgr.errors import InvalidSettingError
-from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 from mgr.tls import Tls
+
+if TYPE_CHECKING:
+    from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceAsyncStub
 
 DEFAULT_PORT: Final = 7400
 CONNECT_MS: Final = 2_000
@@ -30,6 +33,8 @@ OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     # Despite its name this is the time that one attempt to connect may take.
     ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+    # The name of a manager may get another address; gRPC's default is half a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # gRPC's pool shares the reconnect backoff of an address between all channels of a process;
     # ``Peers`` makes a new channel in order to skip that backoff.
     ("grpc.use_local_subchannel_pool", 1),
@@ -67,10 +72,16 @@ class Peer:
                 tls.ca or None, tls.key or None, tls.cert or None
             )
             self.channel = grpc.aio.secure_channel(address, credentials, options=OPTIONS)
-        shown = self.channel if tls is None else with_token(self.channel, tls.token)
-        self.commands = CommandServiceStub(shown)
-        self.manager = ManagerServiceStub(shown)
-        self.cluster = ClusterServiceStub(shown)
+        self._shown = self.channel if tls is None else with_token(self.channel, tls.token)
+        self.commands = CommandServiceStub(self._shown)
+        self.manager = ManagerServiceStub(self._shown)
+
+    @cached_property
+    def cluster(self) -> ClusterServiceAsyncStub:
+        """The service of maps and daemons; its code is imported when it is first needed."""
+        from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub  # noqa: PLC0415 - see above
+
+        return ClusterServiceStub(self._shown)
 
     def connect_failed(self) -> bool:
         """Whether the last attempt to connect failed, and gRPC waits before the next."""
@@ -94,7 +105,9 @@ class Peers:
     def __init__(self, addresses: Iterable[str], tls: Tls | None = None) -> None:
         """Begin with the ``addresses`` that the user gave; use ``tls`` for each."""
         self._tls = tls
-        self._known: dict[str, Peer | None] = dict.fromkeys(addresses)
+        self.given: Final = tuple(addresses)
+        """The addresses that the user gave."""
+        self._known: dict[str, Peer | None] = dict.fromkeys(self.given)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -126,6 +139,14 @@ class Peers:
         if peer is None or peer.connect_failed():
             peer = self._known[address] = Peer(address, self._tls)
         return peer
+
+    def redial(self, address: str) -> None:
+        """Use a new connection to ``address`` from now on; calls in progress keep theirs.
+
+        Behind one address may be several managers: a load balancer chooses one per connection.
+        """
+        if address in self._known:
+            self._known[address] = None
 
     async def close(self) -> None:
         """Close every channel; calls in progress fail."""

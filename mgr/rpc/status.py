@@ -74,8 +74,15 @@ BARE: Final[dict[StatusCode, type[MgrError]]] = {
 }
 """Error class for a status without our ``ErrorInfo``: it came from gRPC itself, on either side."""
 
-NEVER_SENT: Final = ("failed to connect", "DNS resolution failed", "connections to all backends")
+NEVER_SENT: Final = (
+    "failed to connect",
+    "DNS resolution failed",
+    "errors resolving",
+    "empty address list",
+    "connections to all backends",
+)
 """Beginnings of gRPC's texts for a call that was not sent. With any other it may have been sent."""
+RESOLVING: Final = "errors resolving"
 HANDSHAKE: Final = "Tls handshake failed"
 CLOSED: Final = "Socket closed"
 """gRPC's whole text when a server disconnects because it requires TLS or a certificate."""
@@ -202,6 +209,8 @@ def _bare(code: StatusCode, details: str) -> MgrError:
 def _why_not_sent(details: str) -> str:
     """Return the last part of gRPC's text: the error of the operating system or of OpenSSL."""
     details = details.removesuffix(": OK")  # the ending when certificates do not match
+    if details.startswith(RESOLVING):
+        return details.rpartition("address lookup failed for ")[2].removesuffix("]")
     why = details.rpartition(": ")[2]
     if HANDSHAKE in details:
         return f"{HANDSHAKE}: {why}"

@@ -97,6 +97,15 @@ def test_nobody_leads_has_no_address():
     [
         ("UNAVAILABLE", "failed to connect to all addresses; last error: x", "UnreachableError"),
         ("UNAVAILABLE", "DNS resolution failed for x", "UnreachableError"),
+        (
+            "UNAVAILABLE",
+            (
+                "errors resolving x:1: [field:hostname lookup error:address lookup failed for "
+                "x:1: Domain name not found]"
+            ),
+            "UnreachableError",
+        ),
+        ("UNAVAILABLE", "empty address list: ", "UnreachableError"),
         ("UNAVAILABLE", "recvmsg:Connection reset by peer", "OutcomeUnknownError"),
         ("UNAVAILABLE", "Socket closed", "OutcomeUnknownError"),
         ("CANCELLED", "", "OutcomeUnknownError"),
