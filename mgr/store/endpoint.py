@@ -27,6 +27,9 @@ OPTIONS: Final = (
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # By default gRPC resolves a name again after half a minute at the earliest: an etcd whose name
+    # has got another address would be away for that long.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.max_receive_message_length", 32 << 20),
     ("grpc.max_send_message_length", 32 << 20),
     # Two stores of one process must not share a connection, or a failure of one is one of both.

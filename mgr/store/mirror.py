@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 CURRENT_WITHIN_S: Final = 3.0
 """A feed proves at least once a second that it is current; after three without, it is not."""
 FEW_CHANGES: Final = 8
+TURN_CHANGES_MAX: Final = 500
+"""Most changes that are made before other tasks of the loop get a turn. A lease with thousands of
+keys ends, or a prefix is deleted, in one revision; every worker gets all of it at the same moment.
+More than any transaction of ours writes, so those are shown as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Mirror:
         feed = self._store.follow(self.prefix)
         async with contextlib.aclosing(feed):
             async for event in feed:
+                if isinstance(event, Changed):
+                    event = await self._apply_in_turns(event)  # noqa: PLW2901 - the rest of it
                 self._apply(event)
 
     async def wait_for_revision(self, revision: Revision, timeout_s: float) -> None:
@@ -187,9 +193,7 @@ class Mirror:
         if isinstance(event, Listed):
             changes = self._replace(event)
         elif isinstance(event, Changed):
-            changes = [change for record in event.put if (change := self._put(record))]
-            for key in event.deleted:
-                changes += self._delete(key, event.revision)
+            changes = self._change(event)
         else:
             changes = []
         self._rekey(changes)
@@ -201,6 +205,29 @@ class Mirror:
                 log.info("mirror of etcd is current", extra={"revision": self._revision})
             self._interrupted = False
         self._notify(changes)
+
+    async def _apply_in_turns(self, event: Changed) -> Changed:
+        """Make all but the last ``TURN_CHANGES_MAX`` changes of ``event``; return the rest.
+
+        ``revision`` advances with the rest only: until then the copy is not at that revision.
+        """
+        put, deleted = event.put, event.deleted
+        while len(put) + len(deleted) > TURN_CHANGES_MAX:
+            now, put = put[:TURN_CHANGES_MAX], put[TURN_CHANGES_MAX:]
+            gone, deleted = (
+                ((), deleted) if now else (deleted[:TURN_CHANGES_MAX], deleted[TURN_CHANGES_MAX:])
+            )
+            changes = self._change(Changed(now, gone, event.revision))
+            self._rekey(changes)
+            self._notify(changes)
+            await asyncio.sleep(0)
+        return Changed(put, deleted, event.revision)
+
+    def _change(self, event: Changed) -> _KeyChanges:
+        changes = [change for record in event.put if (change := self._put(record))]
+        for key in event.deleted:
+            changes += self._delete(key, event.revision)
+        return changes
 
     def _replace(self, listed: Listed) -> _KeyChanges:
         """Replace the records by a listing, except own writes that it cannot contain yet.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -51,6 +51,8 @@ BACK_OFF_MAX_S: Final = 1.0
 
 WATCH: Final = etcd3_stubs.method("Watch", "Watch")
 NOTHING_YET: Final = Revision(0)
+TURN_EVENTS_MAX: Final = 500
+"""Most events that are read before other tasks of the loop get a turn: see ``TURN_CHANGES_MAX``."""
 DELETED: Final = 1
 """``Event.type`` of a deletion."""
 
@@ -170,7 +172,7 @@ class _WatchStream:
             return None
         if answer.events:
             self._fragments += answer.events
-            return None if answer.fragment else self._changed()
+            return None if answer.fragment else await self._changed()
         return self._current()
 
     def close(self) -> None:
@@ -242,9 +244,15 @@ class _WatchStream:
         elif error_class in (ErrorClass.UNCLEAR, ErrorClass.UNDONE):
             self._stream.mark_failed()
 
-    def _changed(self) -> Changed | None:
+    async def _changed(self) -> Changed | None:
         events, self._fragments = self._fragments, []
-        changed = merge_events(event for event in events if event.kv.mod_revision > self._position)
+        last: dict[str, Record | None] = {}
+        for start in range(0, len(events), TURN_EVENTS_MAX):
+            if start:
+                await asyncio.sleep(0)
+            turn = events[start : start + TURN_EVENTS_MAX]
+            _merge(last, (event for event in turn if event.kv.mod_revision > self._position))
+        changed = _changed_of(last, Revision(events[-1].kv.mod_revision))
         if changed is not None:
             self._position = changed.revision
             self._stream.note_revision(changed.revision)
@@ -257,14 +265,21 @@ class _WatchStream:
         return Current(self._position)
 
 
-def merge_events(events: Iterable[Any]) -> Changed | None:
+def merge_events(events: Sequence[Any]) -> Changed | None:
     """Merge ``events`` into one change with the last state of each key; None if there are none."""
     last: dict[str, Record | None] = {}
-    revision = NOTHING_YET
+    _merge(last, events)
+    return _changed_of(last, Revision(events[-1].kv.mod_revision)) if last else None
+
+
+def _merge(last: dict[str, Record | None], events: Iterable[Any]) -> None:
+    """Put the last state of each key in ``events`` into ``last``; None if it was deleted."""
     for event in events:
         record = record_of(event.kv)
         last[record.key] = None if event.type == DELETED else record
-        revision = record.mod_revision
+
+
+def _changed_of(last: Mapping[str, Record | None], revision: Revision) -> Changed | None:
     if not last:
         return None
     return Changed(

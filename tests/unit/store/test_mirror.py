@@ -5,7 +5,7 @@ import pytest
 from mgr.errors import StoreUnavailableError
 from mgr.store.api import Changed, Current, Delete, Interrupted, Listed, Put, Record
 from mgr.store.memory import MemoryStore
-from mgr.store.mirror import KeyChange, Mirror
+from mgr.store.mirror import TURN_CHANGES_MAX, KeyChange, Mirror
 from tests.support.clock import ManualClock
 
 P = "/mgr/c/"
@@ -322,3 +322,44 @@ async def test_a_subscriber_that_raises_keeps_no_other_from_hearing(fed, caplog)
     assert [change.key for change in heard] == [f"{P}k"]
     assert mirror.get(f"{P}k").value == "odd"
     assert "mirror subscriber failed on a change" in caplog.text
+
+
+async def test_many_keys_of_one_revision_do_not_take_the_loop_for_themselves(fed):
+    """A lease with thousands of keys ends: heartbeats go on between the parts of the work."""
+    mirror, store = fed
+    number, turns_taken, part = 20_000, 0, []
+    keys = [f"{P}k{i:06}" for i in range(number)]
+    await store.tell(Listed(tuple(Record(key, "v", 1, 1) for key in keys), 5), Current(5))
+    mirror.subscribe(P, lambda changes: part.append(len(changes)))
+
+    async def tick():
+        nonlocal turns_taken
+        while True:
+            turns_taken += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        ticker = tasks.create_task(tick())
+        store._news.put_nowait(Changed((), tuple(keys), 6))
+        await mirror.wait_for_revision(6, 30)
+        ticker.cancel()
+
+    assert max(part) <= TURN_CHANGES_MAX
+    assert sum(part) == number
+    assert turns_taken >= number / TURN_CHANGES_MAX
+    assert mirror.list(P) == {}
+
+
+async def test_a_revision_is_reached_with_its_last_change(fed):
+    """Whoever waits for it sees all of it; a write of our own meanwhile is not undone."""
+    mirror, store = fed
+    seen = []
+    puts = tuple(record(f"k{i:05}", "v", 6) for i in range(3 * TURN_CHANGES_MAX))
+    mirror.subscribe(P, lambda _: seen.append((mirror.revision, len(mirror.list(P)))))
+
+    store._news.put_nowait(Listed((), 5))
+    store._news.put_nowait(Changed(puts, (), 6))
+    await mirror.wait_for_revision(6, 30)
+
+    assert seen[-1] == (6, len(puts))
+    assert {revision for revision, _ in seen[:-1]} == {5}
