@@ -34,6 +34,9 @@ HAND_OVER_SLACK_S: Final = 1.0
 YIELD_S: Final = 0.5
 """Delay before a manager that released leadership starts its next worker. Starting a worker takes a
 second of processor time, which the modules of a successor on the same host need first."""
+LISTEN_WITHOUT_STORE_S: Final = 1.0
+"""A manager that could not join for this long starts its worker all the same, whose HTTP port shows
+that it is alive and why it is not ready."""
 STOP_RELEASE_TIMEOUT_S: Final = 3.0
 """How long a stopping manager tries to release leadership while the store does not answer."""
 
@@ -100,6 +103,7 @@ class ActionRunner:
     async def _join(self) -> Event:
         self.state.last_leadership = None
         retries = _StoreRetries("joining the cluster", self.context.clock, self.state.trouble)
+        begun_s, blind = self.context.clock.now(), False
         while True:
             try:
                 self.eligibility.check_store(
@@ -113,10 +117,24 @@ class ActionRunner:
             except LeaseExpiredError:
                 self.session.forget()
             except StoreError as error:
+                if self.context.clock.now() - begun_s >= LISTEN_WITHOUT_STORE_S:
+                    if self.supervisor.worker is None:
+                        blind = not self.eligibility.identity.cluster_id
+                    await self.supervisor.ensure_worker()
                 await retries.pause(error)
             else:
                 retries.recovered()
+                if blind and self.eligibility.identity.cluster_id:
+                    await self._end_blind_worker()
                 return Event.JOINED
+
+    async def _end_blind_worker(self) -> None:
+        """End a worker that was started before the guard knew which etcd cluster is meant.
+
+        By itself it may have found another one. The next worker is told.
+        """
+        while self.supervisor.kill():  # noqa: ASYNC110 - its exit is the supervisor's to report
+            await asyncio.sleep(RETRY_S)
 
     async def _ensure_worker(self) -> Event | None:
         await self._yield_to_successor()
@@ -338,11 +356,10 @@ class _StoreRetries:
         self._trouble.failed(Work.WRITE, error)
         now_s = self._clock.now()
         if self._retry_log is None:
-            self._retry_log = RetryLog(log, now_s, since=timestamp())
+            self._retry_log = RetryLog(log, now_s, since=timestamp(), operation=self._operation)
         self._retry_log.failing(
             now_s,
-            "%s: the store fails, retrying",
-            self._operation,
+            "the store fails, retrying",
             kind=type(error).__name__,
             error=str(error),
         )
@@ -354,7 +371,6 @@ class _StoreRetries:
         if self._retry_log is not None:
             self._retry_log.recovered(
                 self._clock.now(),
-                "%s: the store answers again",
-                self._operation,
+                "the store answers again",
                 level=logging.INFO,
             )

@@ -53,6 +53,8 @@ START_SLACK_S: Final = 15.0
 """How long starting a worker may take beyond the load limit of modules: for the interpreter, the
 imports and the first listing of the store."""
 
+EXTEND_START_S: Final = 60
+"""How much longer systemd shall wait for a start, said again and again while etcd is away."""
 WATCH_EVERY_S: Final = 0.5
 """Interval of checks whether the worker reaches the store."""
 SUSPENDED: Final = frozenset({Phase.SUSPENDED_STARTING, Phase.SUSPENDED})
@@ -445,7 +447,7 @@ class Guard:
 
     def _log_worker_fault(self, why: str) -> None:
         behind_s = round(self._supervisor.health.behind_s, 3)
-        log.error("the worker %s: killed", why, extra={"behind_s": behind_s})
+        log.error("worker killed by its guard", extra={"why": why, "behind_s": behind_s})
 
     async def _check_eligibility(self) -> None:
         while True:
@@ -458,7 +460,12 @@ class Guard:
                     self._on_event(Event.INELIGIBLE if self._eligibility.reason else Event.ELIGIBLE)
 
     async def _notify_watchdog(self) -> None:
-        """Notify systemd's watchdog periodically, which shows that this event loop runs."""
+        """Notify systemd's watchdog periodically, which shows that this event loop runs.
+
+        While etcd does not answer a start takes longer: systemd must not take that for a failure.
+        """
         while self._notifier.watchdog_every_s is not None:
             self._notifier.notify("WATCHDOG=1")
+            if self._state.phase is Phase.JOINING and self._renewals.store_silent():
+                self._notifier.notify(f"EXTEND_TIMEOUT_USEC={EXTEND_START_S * 1_000_000}")
             await asyncio.sleep(self._notifier.watchdog_every_s)

@@ -27,7 +27,7 @@ SERVING: Final = "active"
 
 RULES: Final = {
     "/livez": "open: 200 while this process runs its event loop",
-    "/readyz": "open: 200 while this manager's view of the cluster is current",
+    "/readyz": "open: 200 while this manager is a standby or more and its view is current",
     "/active": "gated: 200 while the gate is open, 503 and Retry-After otherwise",
     "/metrics": "open: measurements of this process, its role among them",
     "/services/{module}": "gated: the view names no active whose gate is shut",
@@ -58,7 +58,7 @@ since <time datetime="{since}">{since_shown}</time>.</p>
 class HttpPages:
     """The handlers of all routes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the pages are made of, each by name
         self,
         name: str,
         cluster: str,
@@ -67,8 +67,13 @@ class HttpPages:
         view: ClusterView,
         registry: CollectorRegistry,
         fresh_s: float,
+        why_not_ready: Callable[[], str] = str,
     ) -> None:
-        """Serve manager ``name``; it is not ready while its view is older than ``fresh_s``."""
+        """Serve manager ``name``; it is not ready while its view is older than ``fresh_s``.
+
+        Nor is it while ``why_not_ready`` returns a reason.
+        """
+        self._why_not_ready = why_not_ready
         self._name = name
         self._cluster = cluster
         self._role_of = role_of
@@ -96,10 +101,11 @@ class HttpPages:
     async def readyz(self, _: Request) -> Response:
         """Answer 200 if this manager's view of the cluster is current, else 503."""
         age_s = self._view.age_s()
-        if age_s <= self._fresh_s:
+        why = self._why_not_ready()
+        if not why and age_s <= self._fresh_s:
             return PlainTextResponse("ok\n", headers=NO_STORE)
-        why = f"not ready: etcd last answered {age_s:.1f} s ago\n"
-        return PlainTextResponse(why, status_code=503, headers=RETRY)
+        text = f"not ready: {why or f'etcd last answered {age_s:.1f} s ago'}\n"
+        return PlainTextResponse(text, status_code=503, headers=RETRY)
 
     async def active(self, _: Request) -> Response:
         """Answer 200 on the active, else 503, for load balancers; the body names the active."""

@@ -73,8 +73,11 @@ async def serve(
     registry: CollectorRegistry,
     limits: ClientLimits,
     tasks: asyncio.TaskGroup,
+    why_not_ready: Callable[[], str] = str,
 ) -> HttpServer:
     """Listen on ``settings.http_listen``; the server runs in ``tasks`` until closed.
+
+    ``why_not_ready`` returns why this manager is no standby yet; empty once it is.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
@@ -88,6 +91,7 @@ async def serve(
         view=view,
         registry=registry,
         fresh_s=settings.lease_ttl_s,
+        why_not_ready=why_not_ready,
     )
     config = uvicorn.Config(
         pages.application(),

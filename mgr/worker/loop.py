@@ -59,6 +59,7 @@ from mgr.store.mirror import Mirror
 from mgr.waiting import wait
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
+from mgr.worker.starting import Starting
 from standby.role import StandbyRole
 
 HAND_OVER_GRACE_S: Final = 0.5
@@ -85,7 +86,23 @@ async def run(
     keys = Keys(settings.cluster)
     store = connect(settings, init.store)
     mirror = Mirror(store, keys.root, CLOCK)
-    endpoints = EndpointHealth()
+    endpoints, metrics = EndpointHealth(), Metrics()
+    limits = ClientLimits(CLOCK.now, metrics.registry)
+    view = ClusterView(
+        mirror, keys, CLOCK, settings.lease_ttl_s, newest_term=init.store.newest_term
+    )
+    starting = Starting(mirror)
+    # Before etcd has answered: what watches this process must not take its absence for ours.
+    pages = await http.serve(
+        settings,
+        role_of=lambda: starting.role,
+        view=view,
+        registry=metrics.registry,
+        limits=limits,
+        tasks=tasks,
+        why_not_ready=starting.why_not_ready,
+    )
+    metrics.set_role(starting.role.state)
     tasks.create_task(_check_endpoints(store, endpoints), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
@@ -100,7 +117,6 @@ async def run(
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
     follow_config(config, mirror, keys)
-    metrics = Metrics()
     manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
@@ -110,16 +126,15 @@ async def run(
         clock=CLOCK,
         catalogue=dict(catalogue),
         config=config,
-        view=ClusterView(
-            mirror, keys, CLOCK, settings.lease_ttl_s, newest_term=init.store.newest_term
-        ),
+        view=view,
         metrics=metrics,
-        limits=ClientLimits(CLOCK.now, metrics.registry),
+        limits=limits,
         identity=store.identity,
         unstored_quarantines=init.held_back,
         endpoints=endpoints,
     )
-    await Worker(manager, guard_link, tasks, ReloadFollower(manager, since)).open()
+    worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting)
+    await worker.open(pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +154,7 @@ class Worker:
         guard_link: GuardLink,
         tasks: asyncio.TaskGroup,
         reloads: ReloadFollower,
+        starting: Starting,
     ) -> None:
         """Construct a standby; ``open`` makes it reachable."""
         self._manager = manager
@@ -148,6 +164,7 @@ class Worker:
         manager.view.term_is_valid = self._gate.claims
         manager.mirror.subscribe(manager.keys.leader, self._compare_terms)
         self._reloads = reloads
+        self._starting = starting
         self._standby = StandbyRole(manager, tasks, self._send_module_reports)
         self._active: ActiveRole | None = None
         self._servers: Servers | None = None
@@ -160,8 +177,11 @@ class Worker:
         self._time_limited = asyncio.Event()
         guard_link.ages = self._ages
 
-    async def open(self) -> None:
-        """Open the ports, start the role of a standby, and send ``Ready`` to the guard."""
+    async def open(self, pages: http.HttpServer) -> None:
+        """Open the gRPC port, start the role of a standby, and send ``Ready`` to the guard.
+
+        ``pages`` is the HTTP port, which is open already.
+        """
         manager = self._manager
         opened = self._servers = Servers(
             await grpc.serve(
@@ -173,15 +193,9 @@ class Worker:
                 incarnation=manager.incarnation,
                 note_of=self._status_note,
             ),
-            await http.serve(
-                manager.settings,
-                role_of=self._role,
-                view=manager.view,
-                registry=manager.metrics.registry,
-                limits=manager.limits,
-                tasks=self._tasks,
-            ),
+            pages,
         )
+        self._starting.role = self._standby
         self._guard_link.on_message = self._on_guard_message
         self._tasks.create_task(self._follow_gate(), name="follow gate")
         self._tasks.create_task(self._standby.run(opened.http.address), name="standby")
@@ -284,6 +298,7 @@ class Worker:
             planned=message.planned,
         )
         self._active = ActiveRole(self._manager, term_context, self._tasks)
+        self._starting.role = self._active
         self._standby.promote(self._active)
         self._publish_state()
         await self._active.start()

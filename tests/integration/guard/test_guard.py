@@ -211,7 +211,9 @@ async def test_an_etcd_that_is_away_is_waited_for(team, own_etcd):
     team.store = type(team.store)(own_etcd.endpoints)
     own_etcd.kill()
     a = team.start("a", lease_ttl_s=5)
-    await team.until(lambda: a.has_logged("joining the cluster: the store fails"))
+    await team.until(lambda: a.has_logged("the store fails, retrying"))
+    # Its worker opens the HTTP port, so that nobody takes this manager for dead.
+    await team.until(lambda: a.worker)
 
     own_etcd.start()
     own_etcd.wait_ready()

@@ -130,6 +130,6 @@ async def test_a_worker_that_does_not_reach_the_store_costs_its_manager_the_term
 
     await team.until(lambda: team.leads("b"), 12)
 
-    assert a.has_logged("the worker does not reach the store: killed")
+    assert a.has_logged("worker killed by its guard why='does not reach the store'")
     assert a.has_logged("reason=unable")
     await team.until(lambda: team.warm("a"))

@@ -31,6 +31,7 @@ from mgr.link import (
 )
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 from mgr.store.api import Put
+from tests.integration.worker.conftest import Worker
 
 pytestmark = [pytest.mark.etcd, pytest.mark.timeout(60)]
 
@@ -419,3 +420,44 @@ async def test_a_worker_dumps_its_stacks_when_asked(workers):
 
     await worker.until(dumped)
     assert worker.process.returncode is None
+
+
+@pytest.mark.timeout(120)
+async def test_a_worker_is_alive_and_says_why_it_is_not_ready_while_etcd_is_away(
+    tmp_path, own_etcd
+):
+    """Its HTTP port opens first; it becomes a standby by itself once etcd answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own_etcd.kill()
+    worker = Worker(own_etcd.endpoints, tmp_path, http_listen=f"127.0.0.1:{port}")
+    await worker.start()
+    url = f"http://127.0.0.1:{port}"
+
+    async with asyncio.TaskGroup() as tasks, httpx.AsyncClient(timeout=20) as browser:
+        tasks.create_task(worker.listen())
+
+        async def answers(path):
+            try:
+                return await browser.get(url + path)
+            except httpx.ConnectError:
+                return None
+
+        try:
+            alive = await worker.until(lambda: answers("/livez"), within_s=40)
+            not_ready, active, page, metrics = [
+                await answers(path) for path in ("/readyz", "/active", "/", "/metrics")
+            ]
+            own_etcd.start()
+            own_etcd.wait_ready()
+            await worker.ready()
+            ready = await answers("/readyz")
+        finally:
+            await worker.stop()
+
+    assert alive.status_code == 200
+    assert {each.status_code for each in (not_ready, active, page)} == {503}
+    assert "not ready: etcd has not answered since this worker started" in not_ready.text
+    assert 'mgr_role{mgr_role="joining"} 1.0' in metrics.text
+    assert ready.status_code == 200
