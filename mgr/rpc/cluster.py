@@ -89,7 +89,9 @@ class ClusterServicer(MapServicer):
     ) -> cluster_pb2.GetCountersResponse:
         """Return the last points of counters, a page at a time."""
         if not request.type:
-            raise InvalidArgumentError("the type of daemon is missing")
+            raise InvalidArgumentError(
+                "the type of daemon is missing: name one of `mgrctl daemon ls`"
+            )
         answer = cluster_pb2.GetCountersResponse()
         page = ResultPage(request.page_size)
         async for place, series in self._series(request):
@@ -124,7 +126,7 @@ class ClusterServicer(MapServicer):
             return sorted(name for name in of_type if name >= begin)
         name = f"{request.type}.{request.id}"
         if name not in fleet.daemons:
-            raise NotFoundError(f"there is no daemon {name}")
+            raise NotFoundError(f"there is no daemon {name}: see `mgrctl daemon ls`")
         return [name]
 
     def _fleet(self) -> Fleet:
@@ -170,5 +172,7 @@ def _place(token: str) -> tuple[str, int]:
     if not token:
         return "", 0
     if not number.isdecimal() or not name:
-        raise InvalidArgumentError(f"page_token {token[:QUOTED_MAX]!r} is invalid")
+        raise InvalidArgumentError(
+            f"page_token {token[:QUOTED_MAX]!r} is invalid: use next_page_token of an answer"
+        )
     return name, int(number)

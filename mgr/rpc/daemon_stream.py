@@ -133,7 +133,9 @@ class DaemonStreamHandler:
     async def run_command(self, request: DaemonCommand, *, timeout_s: float) -> DaemonAnswer:
         """See ``mgr.cluster.daemon``."""
         if len(self._pending) >= COMMANDS_MAX:
-            raise OverloadedError(f"{COMMANDS_MAX} commands of this daemon are not answered")
+            raise OverloadedError(
+                f"{COMMANDS_MAX} commands of this daemon are not answered yet: retry later"
+            )
         self._commands += 1
         number = self._commands
         command = cluster_pb2.DaemonCommand(
@@ -147,7 +149,8 @@ class DaemonStreamHandler:
                 return await answer
         except TimeoutError:
             raise OutcomeUnknownError(
-                f"no answer within {timeout_s:g} s: whether the command ran is unknown"
+                f"no answer within {timeout_s:g} s: whether the command ran is unknown; ask the "
+                "daemon before you repeat it"
             ) from None
         finally:
             self._pending.pop(number, None)
@@ -204,11 +207,15 @@ class DaemonStreamHandler:
             async with asyncio.timeout(OPEN_S):
                 message = await self._context.read()
         except TimeoutError:
-            raise ReportRefusedError("open", f"no open message within {OPEN_S:g} s") from None
+            raise ReportRefusedError(
+                "open", f"no open message within {OPEN_S:g} s: send it first"
+            ) from None
         if type(message) is MalformedMessage:
             raise message.error
         if message is grpc.aio.EOF or message.WhichOneof("kind") != "open":
-            raise ReportRefusedError("open", "the first message must be an open")
+            raise ReportRefusedError(
+                "open", "the first message of a stream must be an open: send it first"
+            )
         request = open_request_in(message.open)
         self._who = {"type": request.kind, "id": request.id}
         stream.request = AccessRequest(JOIN, "rw", arguments=self._who)
@@ -222,7 +229,9 @@ class DaemonStreamHandler:
         self._sequence += 1
         if report.sequence != self._sequence:
             raise ReportRefusedError(
-                "sequence", f"report {report.sequence} where {self._sequence} was due"
+                "sequence",
+                f"report {report.sequence} came where {self._sequence} was due: number them "
+                "without gaps, from the one after the open",
             )
         status = daemon_status_in(report)
         for metric in (status.metrics if status is not None else None) or ():
@@ -248,10 +257,12 @@ class DaemonStreamHandler:
             else:
                 answer.set_result(daemon_answer_in(message.result.response))
         else:
-            raise ReportRefusedError("open", f"unexpected message: {kind}")
+            raise ReportRefusedError(
+                "open", f"unexpected message: {kind}; only the first one is an open"
+            )
 
     async def _declare(self, daemon: Daemon, message: cluster_pb2.Declare) -> None:
-        fleet, replace = self._fleet, message.anew
+        fleet, replace = self._fleet, message.replace
         declaration = message.SerializeToString(deterministic=True)
         schema = fleet.find_schema(
             daemon, self, declaration, count=len(message.counters), replace=replace

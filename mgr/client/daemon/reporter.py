@@ -110,7 +110,7 @@ def _too_many(series: Sequence[Series]) -> bool:
 
 def _declaration(series: Iterable[Series], *, replace: bool) -> cluster_pb2.Declare:
     """Declare ``series``, instead of all before it with ``replace``, else in addition."""
-    return cluster_pb2.Declare(anew=replace, counters=[_counter(each) for each in series])
+    return cluster_pb2.Declare(replace=replace, counters=[_counter(each) for each in series])
 
 
 def _counter(series: Series) -> cluster_pb2.CounterDeclaration:

@@ -92,12 +92,12 @@ class Open(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., incarnation: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., commands: _Optional[_Iterable[_Union[_command_pb2.CommandDescription, _Mapping]]] = ..., rejoins: _Optional[bool] = ...) -> None: ...
 
 class Declare(_message.Message):
-    __slots__ = ("anew", "counters")
-    ANEW_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("replace", "counters")
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
-    anew: bool
+    replace: bool
     counters: _containers.RepeatedCompositeFieldContainer[CounterDeclaration]
-    def __init__(self, anew: _Optional[bool] = ..., counters: _Optional[_Iterable[_Union[CounterDeclaration, _Mapping]]] = ...) -> None: ...
+    def __init__(self, replace: _Optional[bool] = ..., counters: _Optional[_Iterable[_Union[CounterDeclaration, _Mapping]]] = ...) -> None: ...
 
 class CounterDeclaration(_message.Message):
     __slots__ = ("group", "name", "kind", "description", "nick", "unit", "priority", "labels", "bounds")

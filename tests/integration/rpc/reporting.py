@@ -25,8 +25,8 @@ class Stream:
         await self.send(open=pb.Open(type=kind, id=ident, **more))
         return (await self.receive()).configure
 
-    async def declare(self, *counters, anew=True):
-        await self.send(declare=pb.Declare(anew=anew, counters=counters))
+    async def declare(self, *counters, replace=True):
+        await self.send(declare=pb.Declare(replace=replace, counters=counters))
 
     async def report(self, *values, **more):
         self.sequence += 1

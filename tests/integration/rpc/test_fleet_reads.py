@@ -128,7 +128,7 @@ async def test_the_loop_turns_while_much_is_read(fleet):
 
 async def test_the_loop_turns_while_much_is_declared():
     """The same of what a daemon declares, which takes far longer than a report."""
-    message = pb.Declare(anew=True)
+    message = pb.Declare(replace=True)
     for number in range(1000):
         labels = {f"label{each}": "x" for each in range(15)}
         message.counters.add(group="g", name=f"n{number}", kind=int(Kind.AVERAGE), labels=labels)

@@ -76,7 +76,7 @@ async def test_what_was_declared_later_comes_after_what_was_declared_before(flee
     await stream.open()
     await stream.declare(counter("one"))
     await stream.report(1)
-    await stream.declare(counter("two"), anew=False)
+    await stream.declare(counter("two"), replace=False)
     await stream.report(2, 20)
     await stream.settle()
 

@@ -28,7 +28,7 @@ def reporter(counters, state):
 def declaration(reporter):
     """The paths that are declared now, and whether instead of all before; None if nothing."""
     message = reporter.declare()
-    return message and (message.anew, [each.labels["n"] for each in message.counters])
+    return message and (message.replace, [each.labels["n"] for each in message.counters])
 
 
 def make(counters, *numbers):
