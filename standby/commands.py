@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from mgr.access.caps import AccessRequest
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import match
+from mgr.argument.unled import UNLED_COMMANDS
 from mgr.clock import timestamp
 from mgr.config.enabled_modules import Switch, encode
 from mgr.config.history import ConfigHistory
@@ -213,25 +214,19 @@ class UnledCommand:
     handler: Handler
 
 
-_FORCE: Final = "name=force,type=CephBool,req=false,positional=false"
-_MODULE: Final = "name=module,type=CephString"
-_REALLY: Final = "name=yes_i_really_mean_it,type=CephBool,req=false,positional=false"
-_OPTION: Final = "name=who,type=CephString name=name,type=CephString"
-
 _HANDLERS: Final[Mapping[str, Handler]] = {
-    "mgr set down name=down,type=CephChoices,strings=true|false": _set_down,
-    f"mgr module enable {_MODULE} {_FORCE}": _enable,
-    f"mgr module disable {_MODULE}": _disable,
-    f"mgr module force disable {_MODULE} {_REALLY}": _force_disable,
-    f"mgr module quarantine {_MODULE}": _quarantine,
-    f"mgr module release {_MODULE}": _release,
-    f"config set {_OPTION} name=value,type=CephObjectname {_FORCE}": _config_set,
-    f"config rm {_OPTION}": _config_rm,
+    "mgr set down": _set_down,
+    "mgr module enable": _enable,
+    "mgr module disable": _disable,
+    "mgr module force disable": _force_disable,
+    "mgr module quarantine": _quarantine,
+    "mgr module release": _release,
+    "config set": _config_set,
+    "config rm": _config_rm,
 }
-"""The signatures are those of the active's commands, with the handlers here."""
 COMMANDS: Final[Mapping[str, UnledCommand]] = {
-    signature.prefix: UnledCommand(signature, handler)
-    for signature, handler in ((Signature.parse(text), each) for text, each in _HANDLERS.items())
+    prefix: UnledCommand(Signature.parse(f"{prefix} {arguments}"), _HANDLERS[prefix])
+    for prefix, arguments in UNLED_COMMANDS.items()
 }
 """The commands by prefix. Each must be idempotent: a client repeats one whose answer was lost."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mgr.argument.tell import daemon_command_arguments, resolve_target
+from mgr.argument.unled import UNLED_COMMANDS
 from mgr.cli import output, without_active
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.client.async_client import AsyncClient
@@ -26,17 +27,8 @@ FETCH_S: Final = 1.0
 """How long completion waits for the table: the user is typing meanwhile."""
 PAST_LINES: Final = 0
 """Past lines with which ``-w`` begins: none, as with Ceph's client. ``log last`` has them."""
-WITHOUT_ACTIVE: Final = (
-    ("mgr", "set", "down"),
-    ("mgr", "module", "enable"),
-    ("mgr", "module", "disable"),
-    ("mgr", "module", "force", "disable"),
-    ("mgr", "module", "quarantine"),
-    ("mgr", "module", "release"),
-    ("config", "set"),
-    ("config", "rm"),
-)
-"""The commands that every manager executes while none leads (``standby/commands.py``)."""
+WITHOUT_ACTIVE: Final = tuple(tuple(prefix.split()) for prefix in UNLED_COMMANDS)
+"""The commands that every manager executes while none leads, as words."""
 FIND_ACTIVE_S: Final = 1.0
 """How long such a command looks for an active before it is offered to any manager."""
 PATIENCE_S: Final = 0.7
