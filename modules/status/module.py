@@ -39,7 +39,10 @@ class Module(MgrModule):
     @TableResponder()
     def managers(self) -> list[dict[str, Any]]:
         """Show the managers: which is active, which are standbys."""
-        return overview.managers(self.get("mgr_map"))
+        return overview.managers(self.get("mgr_map"), self._address_of)
+
+    def _address_of(self, manager: str) -> str:
+        return (self.get_metadata("mgr", manager) or {}).get("addr", "")
 
     @CLIReadCommand("module status")
     @TableResponder()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Row = dict[str, object]
 
 
-def managers(mgr_map: Mapping[str, Any]) -> list[Row]:
-    """Return a row for each manager, the active first: name, state, address (the active's only)."""
+def managers(mgr_map: Mapping[str, Any], address_of: Callable[[str], str]) -> list[Row]:
+    """Return a row for each manager, the active first: name, state, address.
+
+    The map has the address of the active only; ``address_of`` returns that of a standby by name.
+    """
     rows: list[Row] = []
     if mgr_map["active_name"]:
         state = "active" if mgr_map["available"] else "active (starting)"
         address = str(mgr_map["active_addr"]).partition("/")[0]
         rows.append({"name": mgr_map["active_name"], "state": state, "address": address})
     standbys = sorted(mgr_map["standbys"], key=lambda each: str(each["name"]))
-    rows += [{"name": each["name"], "state": "standby", "address": ""} for each in standbys]
+    rows += [
+        {"name": each["name"], "state": "standby", "address": address_of(each["name"])}
+        for each in standbys
+    ]
     return rows
 
 

@@ -26,6 +26,7 @@ MAP = {
 def module_with(**changes):
     status, context = run(Module, "status")
     context.documents["mgr_map"] = {**MAP, **changes}
+    context.fleet.add("mgr.b", addr="10.0.0.2:7400")
     return status
 
 
@@ -33,7 +34,7 @@ def test_managers_are_a_table():
     """The active one first; the others by name."""
     assert command(module_with(), "mgr status") == (
         0,
-        "NAME  STATE    ADDRESS\na     active   10.0.0.1:7400\nb     standby\nc     standby",
+        "NAME  STATE    ADDRESS\na     active   10.0.0.1:7400\nb     standby  10.0.0.2:7400\nc     standby",
         "",
     )
 
