@@ -16,7 +16,6 @@ import contextlib
 import os
 import queue
 import select
-import time
 import weakref
 from collections.abc import Callable
 from typing import Final
@@ -25,7 +24,6 @@ QUEUE_BYTES_MAX: Final = 4 << 20
 """Most bytes of lines that wait for the reader; further lines are dropped."""
 DIRECT_BYTES_MAX: Final = select.PIPE_BUF
 """A pipe that is ready takes this many bytes without blocking."""
-FLUSH_POLL_S: Final = 0.005
 
 
 class LogWriter:
@@ -37,7 +35,7 @@ class LogWriter:
         self._dropped_line = dropped_line
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
-        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[bytes | queue.SimpleQueue[None]] = queue.SimpleQueue()
         # Each is written by one side only, so neither needs a lock: callers give, the thread takes.
         self._given = self._taken = 0
         self._dropped = self._reported = 0
@@ -69,11 +67,15 @@ class LogWriter:
 
     def flush(self, limit_s: float) -> bool:
         """Wait until everything is written, at most ``limit_s`` seconds; False if it is not."""
-        for _ in range(max(1, round(limit_s / FLUSH_POLL_S))):
-            if self._given == self._taken or self._forked:
-                return True
-            time.sleep(FLUSH_POLL_S)
-        return False
+        if self._given == self._taken or self._forked:
+            return True
+        done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._queue.put(done)
+        try:
+            done.get(timeout=limit_s)
+        except queue.Empty:
+            return False
+        return True
 
     def after_fork_in_child(self) -> None:
         """Write directly from now on: the thread exists in the parent process only."""
@@ -93,6 +95,9 @@ class LogWriter:
     def _run(self) -> None:
         while True:
             data = self._queue.get()
+            if not isinstance(data, bytes):
+                data.put(None)
+                continue
             _write_all(self._fd, data)
             self._taken += len(data)
             dropped = self._dropped

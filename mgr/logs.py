@@ -29,6 +29,7 @@ OWN_LOGGERS: Final = ("mgr", "modules", "standby")
 ATTEMPTS_MAX: Final = 100
 """Limit of the places in the code whose attempts to change the log are logged."""
 
+DROPPED: Final = "log lines dropped"
 FLUSH_S: Final = 1.0
 """How long the end of a process waits for the reader of its log."""
 
@@ -131,7 +132,7 @@ class _ManagerHandler(logging.StreamHandler[Any]):
     def _dropped_line(self, count: int) -> str:
         fields = {"count": count}
         record = log.makeRecord(
-            log.name, logging.WARNING, __file__, 0, "log lines dropped", (), None, extra=fields
+            log.name, logging.WARNING, __file__, 0, DROPPED, (), None, extra=fields
         )
         return self.format(record) + self.terminator
 

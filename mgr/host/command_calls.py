@@ -52,7 +52,8 @@ class CommandCalls:
 
     def all(self) -> list[CommandCall]:
         """Return the calls in progress, the oldest first."""
-        return sorted(tuple(self._calls.values()), key=lambda call: call.given_s)
+        # ``sorted`` copies first, which no other thread interrupts.
+        return sorted(self._calls.values(), key=lambda call: call.given_s)
 
     async def run(
         self, bridge: Bridge, module: str, command: Any, caller: object, call: Callable[[], T]

@@ -74,7 +74,7 @@ class Limits:
 class ModuleRunner:
     """Runs one module from construction to its end. Use it on the loop only."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a runner is made of, each by name
         self,
         name: str,
         construct: Callable[[Bridge], ModuleInstance],

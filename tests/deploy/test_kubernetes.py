@@ -8,8 +8,8 @@ import tomllib
 import pytest
 import yaml
 
-from modules.prometheus.module import Module as PrometheusModule
 from mgr.settings import ENVIRONMENT_PREFIX, FIELDS, Settings, load
+from modules.prometheus.module import Module as PrometheusModule
 from tests.support.tree import ROOT
 
 FOLDER = ROOT / "deploy/kubernetes"

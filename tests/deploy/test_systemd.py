@@ -100,8 +100,12 @@ def test_systemds_watchdog_is_slower_than_the_guards():
 
 def exit_statuses():
     """The page's table for mgrd: status and whether to restart it."""
-    page = (ROOT / "docs/reference/exit-status.md").read_text().partition("## Exit status of mgrd")[2]
-    return {int(n): why for n, why in re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.MULTILINE)}
+    page = (
+        (ROOT / "docs/reference/exit-status.md").read_text().partition("## Exit status of mgrd")[2]
+    )
+    return {
+        int(n): why for n, why in re.findall(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.MULTILINE)
+    }
 
 
 def test_the_manager_is_not_restarted_where_the_page_says_so(service):

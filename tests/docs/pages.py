@@ -185,7 +185,8 @@ module are shown by `mgrctl config ls` once it is loaded.
 {"".join(_option(each) for each in found if not each.remark)}
 ## Options that only modules of Ceph read
 
-They can be set, and nothing in the manager itself depends on them. `mgrctl config ls --all` lists them too.
+They can be set, and nothing in the manager itself depends on them. `mgrctl config ls --all` lists
+them too.
 
 | option | type | default | range | meaning |
 |---|---|---|---|---|
@@ -236,7 +237,8 @@ def decisions() -> str:
 
 One page each: context, decision, what was rejected and why, consequences. The text of an accepted
 record is not edited; a later record supersedes it. Only titles and file names follow the terms of
-the [glossary](../glossary.md). Code refers to a record by its number. Listed by `make docs`.
+the [glossary](../glossary.md). Code refers to a record by its number. A number that is missing (43,
+48) was set aside for work that needed no record. Listed by `make docs`.
 
 {listed}
 """

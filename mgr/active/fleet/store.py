@@ -126,7 +126,7 @@ class FleetStore:
                 else:
                     # It stays in memory. After a failover it is unknown until it joins again, and
                     # its absence is not reported.
-                    log.error("daemon not stored: %s", error)  # noqa: TRY400 - no traceback needed
+                    log.error("daemon not stored", extra={"error": str(error)})  # noqa: TRY400 - no traceback needed
                     self._single_writes = max(0, self._single_writes - 1)
             except StoreError as error:
                 log.warning("daemons not written, retrying", extra={"error": str(error)})

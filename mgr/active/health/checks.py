@@ -36,9 +36,7 @@ STANDBY_GRACE_S: Final = 15.0
 class ManagerChecks:
     """The checks that the manager itself raises. Use it on the loop."""
 
-    def __init__(
-        self, parts: TermParts, running: Callable[[], Iterable[RunningCommand]]
-    ) -> None:
+    def __init__(self, parts: TermParts, running: Callable[[], Iterable[RunningCommand]]) -> None:
         """Raise the checks on the board of ``parts``; nothing is raised before ``update``.
 
         ``running`` returns the commands that run.

@@ -465,7 +465,8 @@ def commands_of(found: DiscoveredModule) -> list[Command]:
             commands.append(Command.of_module(found.name, declaration))
         except InvalidArgumentError as error:
             fields = {"module_name": found.name, "command": declaration.signature_text}
-            log.error("command left out: %s", error, extra=fields)  # noqa: TRY400 - no traceback needed
+            fields["error"] = str(error)
+            log.error("command left out", extra=fields)  # noqa: TRY400 - no traceback needed
     return commands
 
 

@@ -131,7 +131,9 @@ class _Config:
     async def ls(self, call: Call) -> Reply:
         everything = bool(call.get("all"))
         found = {
-            name: remark for name, remark in self._schemas.remarks().items() if everything or not remark
+            name: remark
+            for name, remark in self._schemas.remarks().items()
+            if everything or not remark
         }
         lines = (f"{name}  ({remark})" if remark else name for name, remark in found.items())
         return Reply(list(found), plain="\n".join(lines))

@@ -30,7 +30,8 @@ class CephFSEarmarkResolver:
             try:
                 earmark = forms.CephFSVolumeEarmarking(filesystem, path).get_earmark()
             except forms.EarmarkException as error:
-                log.error("no earmark can be read at %s: %s", path, error)  # noqa: TRY400 - an answer, no fault
+                fields = {"path": path, "error": str(error)}
+                log.error("no earmark can be read", extra=fields)  # noqa: TRY400 - an answer, no fault
                 return None
         return None if earmark is None else str(earmark)
 
@@ -46,7 +47,8 @@ class CephFSEarmarkResolver:
             try:
                 forms.CephFSVolumeEarmarking(filesystem, path).set_earmark(earmark)
             except forms.EarmarkException as error:
-                log.error("no earmark can be put at %s: %s", path, error)  # noqa: TRY400 - as above
+                fields = {"path": path, "error": str(error)}
+                log.error("no earmark can be put", extra=fields)  # noqa: TRY400 - as above
 
     def check_earmark(self, earmark: str, top_level_scope: Any) -> bool:
         """Return whether ``earmark`` belongs to the service ``top_level_scope``."""
