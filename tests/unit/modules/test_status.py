@@ -34,7 +34,12 @@ def test_managers_are_a_table():
     """The active one first; the others by name."""
     assert command(module_with(), "mgr status") == (
         0,
-        "NAME  STATE    ADDRESS\na     active   10.0.0.1:7400\nb     standby  10.0.0.2:7400\nc     standby",
+        (
+            "NAME  STATE    ADDRESS\n"
+            "a     active   10.0.0.1:7400\n"
+            "b     standby  10.0.0.2:7400\n"
+            "c     standby"
+        ),
         "",
     )
 
