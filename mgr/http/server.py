@@ -65,7 +65,7 @@ class HttpServer:
         await asyncio.wait([self._serving])
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     settings: Settings,
     *,
     role_of: Callable[[], Role],

@@ -26,7 +26,7 @@ class StartingRole:
     fleet: Final = None
     maps: Final = None
 
-    async def execute(self, _request: Any) -> NoReturn:
+    async def execute(self, request: Any) -> NoReturn:  # noqa: ARG002 - whatever it is
         """Refuse.
 
         Raises:
@@ -39,7 +39,7 @@ class StartingRole:
         """Refuse, as ``execute`` does."""
         raise NotActiveError(None)
 
-    async def fail(self, _name: str, _successor: str) -> NoReturn:
+    async def fail(self, name: str, successor: str, caller: Any = None) -> NoReturn:  # noqa: ARG002 - whoever it were
         """Refuse, as ``execute`` does."""
         raise NotActiveError(None)
 
@@ -54,11 +54,12 @@ class Starting:
 
     def __init__(self, mirror: Mirror) -> None:
         """Begin before the first listing of ``mirror``."""
-        self.role: Role = StartingRole()
+        self._first: Role = StartingRole()
+        self.role = self._first
         self._mirror = mirror
 
     def why_not_ready(self) -> str:
         """Return why this worker is no standby yet; empty once it is."""
-        if not isinstance(self.role, StartingRole):
+        if self.role is not self._first:
             return ""
         return IMPORTING if math.isfinite(self._mirror.age_s()) else NO_ANSWER
