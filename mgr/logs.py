@@ -19,6 +19,7 @@ from typing import Any, Final
 from pythonjsonlogger.json import JsonFormatter
 
 from mgr.log_writer import LogWriter
+from mgr.text import printable
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """The attributes of every record; all others are fields."""
@@ -283,7 +284,7 @@ class TextFormatter(logging.Formatter):
             parts.append(self.formatException(record.exc_info))
         if record.stack_info:
             parts.append(self.formatStack(record.stack_info))
-        return "\n".join(parts).replace("\n", _LINE_JOINT)
+        return printable("\n".join(parts)).replace("\n", _LINE_JOINT)
 
 
 def _quote_if_needed(value: object) -> str:

@@ -14,6 +14,10 @@ _CONTROL: Final = (
 tab and the line feed. The joiners U+200C and U+200D are not among them: scripts need them."""
 _IN_TEXT: Final = re.compile(f"[{_CONTROL}]")
 _IN_LINE: Final = re.compile(rf"[\t\n{_CONTROL}]")
+_COLOUR_OR_CONTROL: Final = re.compile(
+    rf"(?P<colour>\x1b\[(?:[014]|(?:[01];)?3[0-7])?m)|[{_CONTROL}]"
+)
+"""Bold, underlined and coloured text, as modules write it; then what ``_IN_TEXT`` finds."""
 
 
 def encodable(text: str) -> str:
@@ -36,6 +40,11 @@ def printable(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _IN_TEXT.sub(_escape, text)
 
 
+def for_terminal(text: str) -> str:
+    """Return ``text`` as it may be written to a terminal: ``printable``, with plain colours."""
+    return printable(text) if "\x1b" not in text else _COLOUR_OR_CONTROL.sub(_colour, text)
+
+
 def shortened(text: str, chars_max: int) -> str:
     """Return ``text`` as one line of about ``chars_max`` characters at most, for an error text."""
     return one_line(text if len(text) <= chars_max else f"{text[:chars_max]}…")
@@ -47,6 +56,10 @@ def traceback_of(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))
     except Exception as second:  # noqa: BLE001 - an exception may not even be printable
         return f"{type(error).__name__}: Error processing exception object: {type(second).__name__}"
+
+
+def _colour(found: re.Match[str]) -> str:
+    return found["colour"] or _escape(found)
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -20,6 +20,7 @@ from mgr.errors import (
     TermLostError,
     UnreachableError,
 )
+from mgr.text import for_terminal
 
 NOTHING_RAN: Final = 255
 """Exit status if nothing ran. It is no errno, so a script can distinguish it from a refusal."""
@@ -49,7 +50,7 @@ def answer(data: bytes, text: str, out_file: str | None) -> None:
     elif data:
         write(data if data.endswith(b"\n") else data + b"\n")
     if text:
-        sys.stderr.write(f"{text.rstrip()}\n")
+        to_stderr(f"{text.rstrip()}\n")
 
 
 def refusal(retval: int, text: str, form: str) -> int:
@@ -87,12 +88,14 @@ def commands(found: Sequence[tuple[Signature, CachedCommand]]) -> None:
 
 
 def write(data: bytes) -> None:
-    """Write ``data`` to stdout.
+    """Write ``data`` to stdout; on a terminal without what could command it.
 
     Raises:
         InvalidArgumentError: It cannot be written.
 
     """
+    if sys.stdout.isatty():
+        data = for_terminal(data.decode(errors="backslashreplace")).encode()
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -102,6 +105,11 @@ def write(data: bytes) -> None:
         # Otherwise the interpreter would try to flush again at exit, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise InvalidArgumentError(f"cannot write the answer: {error.strerror}") from None
+
+
+def to_stderr(text: str) -> None:
+    """Write ``text`` to stderr; on a terminal without what could command it."""
+    sys.stderr.write(for_terminal(text) if sys.stderr.isatty() else text)
 
 
 def _wants_colour() -> bool:
@@ -116,4 +124,4 @@ def _error(name: str, code: str, text: str, form: str) -> None:
         indent = 4 if form == "json-pretty" else None
         sys.stderr.write(json.dumps(document, indent=indent) + "\n")
     else:
-        sys.stderr.write(f"Error {name}: {text.rstrip()}\n")
+        to_stderr(f"Error {name}: {text.rstrip()}\n")

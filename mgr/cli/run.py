@@ -290,8 +290,7 @@ async def _print_lines(
     async for event in client.follow_log(
         past=PAST_LINES, lowest=lowest, channel=channel, find_s=invocation.timeout_s
     ):
-        sys.stdout.write(_line(event, invocation.format) + "\n")
-        sys.stdout.flush()
+        output.write(_line(event, invocation.format).encode(errors="replace") + b"\n")
     return 0
 
 
@@ -309,7 +308,7 @@ async def _tell_states(client: AsyncClient) -> None:
         )
         if text != said and (text or without_active.answered(found)):
             said = text
-            sys.stderr.write(f"mgrctl: {text or 'a manager leads again'}\n")
+            output.to_stderr(f"mgrctl: {text or 'a manager leads again'}\n")
 
 
 def _line(event: LogLine | LinesDropped, form: str) -> str:

@@ -16,12 +16,14 @@ from enum import IntEnum
 from typing import Final, Self
 
 from mgr.clock import utc_now
-from mgr.text import encodable
+from mgr.text import one_line, shortened
 
 CAPACITY: Final = 1000
 """Lines kept for later readers."""
 QUEUE_MAX: Final = 1000
 """Limit of lines queued for one reader; above it the oldest are dropped and counted."""
+LINE_CHARS_MAX: Final = 4096
+"""Limit of a line; a longer one is cut."""
 DEFAULT_CHANNEL: Final = "cluster"
 AUDIT_CHANNEL: Final = "audit"
 
@@ -97,9 +99,11 @@ class ClusterLog:
     ) -> Entry:
         """Add a line of the author ``name`` (``mgr.a``, ``client.admin``); return its entry."""
         self._sequence += 1
-        # A line that UTF-8 cannot encode would end the streams of all readers.
-        message = encodable(message)
-        entry = Entry(self._sequence, self._now(), name, channel, priority, message)
+        # A control character could command an operator's terminal, a line end forge another line;
+        # what UTF-8 cannot encode would end the streams of all readers.
+        text = shortened(message, LINE_CHARS_MAX)
+        author, channel = one_line(name), one_line(channel)
+        entry = Entry(self._sequence, self._now(), author, channel, priority, text)
         self._entries.append(entry)
         for reader in self._readers:
             reader.offer(entry)

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from mgr.errors import InvalidArgumentError
-from mgr.text import encodable
+from mgr.text import encodable, one_line
 
 PLAIN: Final = "plain"
 FORMATS: Final = (PLAIN, "json", "json-pretty", "yaml", "xml", "xml-pretty")
@@ -65,8 +65,11 @@ def render(data: Any, form: str, *, plain: str | None = None) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table with aligned columns, two blanks apart, without blanks at line ends."""
-    lines = [list(map(str, row)) for row in (headings, *rows)]
+    """Return a table with aligned columns, two blanks apart, without blanks at line ends.
+
+    Control characters are escaped: a cell that a client chose must not look like another row.
+    """
+    lines = [[one_line(str(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

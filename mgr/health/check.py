@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from mgr.text import encodable
+from mgr.text import one_line
 
 
 class Severity(IntEnum):
@@ -77,5 +77,5 @@ class Check:
 
 
 def _storable(text: object) -> str:
-    """Escape what cannot be encoded as UTF-8: a file name may contain lone surrogates."""
-    return encodable(str(text))
+    """Escape control characters and line ends, and what cannot be encoded as UTF-8."""
+    return one_line(str(text))

@@ -23,6 +23,7 @@ from mgr.errors import ReportRefusedError
 from mgr.rpc.codec import value_of
 from mgr.rpc.v1 import cluster_pb2
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse
+from mgr.text import one_line
 
 PRIORITY_MAX: Final = 11
 READ_AT_ONCE: Final = 100
@@ -147,7 +148,7 @@ def _counter(message: cluster_pb2.CounterDeclaration) -> Counter:
             group=message.group,
             name=message.name,
             kind=kind,
-            description=message.description,
+            description=one_line(message.description),
             nick=message.nick,
             unit=unit,
             priority=min(message.priority, PRIORITY_MAX),

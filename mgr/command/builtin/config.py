@@ -16,6 +16,7 @@ from mgr.config.values import StoredOption, sections_of
 from mgr.election.records import Presence, decode
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
 from mgr.store.api import Delete
+from mgr.text import one_line
 
 WHO = "name=who,type=CephString"
 LOG_DEFAULT = 10
@@ -335,9 +336,9 @@ def _version_lines(version: ConfigVersion, changes: Iterable[OptionChange]) -> I
     for change in changes:
         name = f"{change.section}/{change.name}"
         if change.previous is not None:
-            yield f"- {name} = {change.previous}"
+            yield f"- {name} = {one_line(change.previous)}"
         if change.value is not None:
-            yield f"+ {name} = {change.value}"
+            yield f"+ {name} = {one_line(change.value)}"
 
 
 def _help_text(spec: OptionSpec) -> str:
