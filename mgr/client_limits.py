@@ -1,9 +1,7 @@
 """Counts how often a limit on what clients may take was reached, for metrics, health and the log.
 
 A limit protects the manager from its callers: a request above it is refused, a connection above it
-is closed. Each refusal is counted here by the limit's name. One log line names the limit and the
-caller; further ones within ``LOG_EVERY_S`` are counted and named in the next line, so that no
-client can fill the log.
+is closed. Each refusal is counted here by the limit's name, and few of them are logged.
 """
 
 from __future__ import annotations
@@ -15,13 +13,14 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
+from mgr.log_throttle import LogThrottle
 from mgr.text import shortened
 
-LOG_EVERY_S: Final = 10.0
-"""Interval of log lines about one limit."""
 SHOWN_S: Final = 300.0
 """How long health shows that a limit was reached."""
 CALLER_CHARS_MAX: Final = 80
+CALLERS_MAX: Final = 10_000
+"""Limit of callers whose rate is remembered."""
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +39,6 @@ class Reached:
     count: int = 0
     caller: str = ""
     last_s: float = 0.0
-    _logged_s: float = float("-inf")
-    _unlogged: int = 0
-
-    def lines_due(self, now_s: float) -> int:
-        """Count one refusal; return how many a log line now stands for, 0 if none is due."""
-        self._unlogged += 1
-        if now_s - self._logged_s < LOG_EVERY_S:
-            return 0
-        self._logged_s = now_s
-        due, self._unlogged = self._unlogged, 0
-        return due
 
 
 class ClientLimits:
@@ -60,6 +48,7 @@ class ClientLimits:
         """Take the time in seconds from ``now``; export a counter to ``registry``."""
         self._now = now
         self._reached: dict[str, Reached] = {}
+        self._throttle = LogThrottle(now)
         self._counter = Counter(
             "mgr_client_limit_reached",
             "Requests, streams and connections refused because of a limit, by the limit's name",
@@ -69,13 +58,12 @@ class ClientLimits:
 
     def reached(self, limit: str, caller: str) -> None:
         """Count that ``caller`` was refused because of ``limit``."""
-        now_s = self._now()
         found = self._reached.setdefault(limit, Reached())
         found.count += 1
         found.caller = shortened(caller, CALLER_CHARS_MAX)
-        found.last_s = now_s
+        found.last_s = self._now()
         self._counter.labels(limit).inc()
-        if due := found.lines_due(now_s):
+        if due := self._throttle.due(limit):
             fields = {"limit": limit, "caller": found.caller, "times": due}
             log.warning("a client reached a limit", extra=fields)
 
@@ -83,3 +71,32 @@ class ClientLimits:
         """Return the limits that were reached within ``SHOWN_S``, by name."""
         edge_s = self._now() - SHOWN_S
         return {name: each for name, each in self._reached.items() if each.last_s >= edge_s}
+
+
+class RateLimit:
+    """Token buckets by caller: ``per_s`` events a second, ``burst`` at once. For the loop only."""
+
+    def __init__(self, now: Callable[[], float], *, per_s: float, burst: float) -> None:
+        """Take the time in seconds from ``now``."""
+        self._now = now
+        self._per_s = per_s
+        self._burst = burst
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def take(self, caller: str) -> bool:
+        """Count one event of ``caller``; return whether it is within the limit."""
+        now_s = self._now()
+        left, at_s = self._buckets.get(caller, (self._burst, now_s))
+        left = min(self._burst, left + (now_s - at_s) * self._per_s)
+        if caller not in self._buckets and len(self._buckets) >= CALLERS_MAX:
+            self._forget_full(now_s)
+        self._buckets[caller] = (left - 1 if left >= 1 else left), now_s
+        return left >= 1
+
+    def _forget_full(self, now_s: float) -> None:
+        # A bucket that is full again is that of a caller who is not known. If none is, the oldest
+        # goes: whoever comes from thousands of addresses is stopped by limits in total.
+        full_s = self._burst / self._per_s
+        old = [each for each, (_, at_s) in self._buckets.items() if now_s - at_s >= full_s]
+        for each in old or [next(iter(self._buckets))]:
+            del self._buckets[each]

@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 LINE_BYTES_MAX: Final = 1 << 20
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding a line may raise: it is no such message, not UTF-8, or nested too deeply."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -32,6 +32,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
+import re2
+
 from mgr.access.identity import Identity
 from mgr.errors import InvalidArgumentError
 
@@ -57,7 +59,14 @@ AGENT: Final = "host."
 AGENT_CODES: Final = ("HOST_", "UNIT_", "PROCESS_")
 """Beginnings of the health codes that an agent reports for the daemons of its host."""
 SEPARATORS: Final = frozenset({",", ";"})
+TEXT_CHARS_MAX: Final = 8192
+"""Limit of the capabilities of one client."""
+REGEX_CHARS_MAX: Final = 1000
+MATCHED_CHARS_MAX: Final = 4096
+"""A longer argument matches no regular expression."""
 
+_RE2_OPTIONS: Final = re2.Options()
+_RE2_OPTIONS.log_errors = False
 _BRACKETS: Final = re.compile(r"^\[([0-9A-Fa-f:.]+)\](?=/|$)")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -271,6 +280,8 @@ class _Words:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        if len(text) > TEXT_CHARS_MAX:
+            raise InvalidArgumentError(f"capabilities of more than {TEXT_CHARS_MAX} characters")
         lexer = shlex.shlex(text, posix=True, punctuation_chars=",;=")
         lexer.whitespace_split = True
         lexer.commenters = ""
@@ -392,12 +403,23 @@ def _constraint(words: _Words) -> Constraint:
     if how == "prefix":
         return Constraint(name, lambda text: text.startswith(value))
     if how == "regex":
-        try:
-            pattern = re.compile(value)
-        except re.error as error:
-            raise words.syntax_error(f"invalid regular expression: {error}") from None
-        return Constraint(name, lambda text: pattern.fullmatch(text) is not None)
+        return Constraint(name, _matcher(words, value))
     raise words.syntax_error("an argument is compared by '=', 'prefix' or 'regex'")
+
+
+def _matcher(words: _Words, regex: str) -> Callable[[str], bool]:
+    """Return whether the whole of a text matches ``regex``, in a time linear in its length.
+
+    The client chooses the text. Python's own engine takes exponential time for some expressions.
+    """
+    if len(regex) > REGEX_CHARS_MAX:
+        raise words.syntax_error(f"a regular expression of more than {REGEX_CHARS_MAX} characters")
+    try:
+        pattern = re2.compile(regex, _RE2_OPTIONS)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise words.syntax_error(f"invalid regular expression: {reason}") from None
+    return lambda text: len(text) <= MATCHED_CHARS_MAX and pattern.fullmatch(text) is not None
 
 
 def _network(words: _Words) -> Network | None:

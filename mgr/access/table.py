@@ -131,6 +131,10 @@ class Access:
             request, Subject(caller.address, rights.identity), self.role_caps
         )
 
+    def is_admin(self, caller: Caller) -> bool:
+        """Return whether ``caller`` may do everything."""
+        return self.is_allowed(caller, AccessRequest("", "rwx"))
+
     def rights_of(self, caller: Caller) -> Rights | None:
         """Return the capabilities that count for a ``caller`` with a name; None: there are none."""
         named = [identity for identity in caller.identities if identity.valid]

@@ -12,6 +12,7 @@ from mgr.argument import types
 from mgr.argument.types import ArgumentFormat, ArgumentValid, CephArgtype
 
 PORT_MAX: Final = 65535
+PORT_DIGITS_MAX: Final = 20
 ENTITY_TYPES: Final = ("osd", "mon", "client", "mds", "mgr")
 
 
@@ -37,7 +38,9 @@ class CephIPAddr(CephArgtype):
 
     def _check_v4(self, text: str) -> None:
         host, colon, port = text.partition(":")
-        if colon and not (port.isdecimal() and int(port) <= PORT_MAX):
+        if colon and not (port.isdecimal() and len(port) <= PORT_DIGITS_MAX):
+            raise ArgumentValid(f"{port}: invalid IPv4 port")
+        if colon and int(port) > PORT_MAX:
             raise ArgumentValid(f"{port}: invalid IPv4 port")
         if not _is_address(socket.AF_INET, host):
             raise ArgumentValid(f"{host}: invalid IPv4 address")
@@ -129,7 +132,10 @@ class CephOsdName(CephArgtype):
 
     def accept(self, value: Any) -> int | str:
         """Return the number of an OSD, given as a number or as text."""
-        return self.parse(str(value) if type(value) is int else super().accept(value))
+        if type(value) is int:
+            return self.parse(str(value))
+        accepted: int | str = super().accept(value)
+        return accepted
 
 
 class CephFragment(CephArgtype):

@@ -18,6 +18,8 @@ from mgr.argument.cluster_types import BY_NAME
 from mgr.argument.types import CephArgtype, CephBool
 from mgr.errors import InvalidArgumentError
 
+CHARS_MAX: Final = 16 << 10
+"""Limit of a descriptor."""
 END_OF_POSITIONALS: Final = "--"
 _OWN_KEYS: Final = frozenset({"name", "type", "req", "positional", "n"})
 _FALSE: Final = frozenset({"false", "False"})
@@ -142,6 +144,8 @@ class Signature:
 # Cached: every client that fetches the command list parses the same few hundred texts.
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Signature:
+    if len(text) > CHARS_MAX:
+        raise JsonFormat(f"command {text[:40]!r}...: more than {CHARS_MAX} characters")
     prefix: list[str] = []
     arguments: list[Argument] = []
     positional = True

@@ -47,6 +47,12 @@ class ArgumentPrefix(ArgumentError):  # noqa: N818 - as above
     """The words are not those of this command."""
 
 
+NUMBER_CHARS_MAX: Final = 400
+"""Characters of a number. Python raises ValueError for one of some thousand digits."""
+BAD_CHARS_MAX: Final = 200
+"""Characters that an error names as invalid."""
+
+
 class CephArgtype:
     """Base class of the types. Instances are immutable; they store nothing that they parse."""
 
@@ -138,9 +144,11 @@ class CephInt(_Number):
     def parse(self, text: str, *, partial: bool = False) -> int:  # noqa: ARG002 - see the root
         """Return the number that ``text`` stands for."""
         try:
-            value = int(text, 0)
+            value = int(text, 0) if len(text) <= NUMBER_CHARS_MAX else None
         except ValueError:
-            raise ArgumentValid(f"{text} doesn't represent an int") from None
+            value = None
+        if value is None:
+            raise ArgumentValid(f"{text} doesn't represent an int")
         return int(self._check_bounds(value))
 
 
@@ -173,13 +181,17 @@ class CephString(CephArgtype):
         except re.error:
             raise ValueError(f'CephString(): "{goodchars}" is not a valid RE') from None
         self.goodchars = goodchars
-        self._good = frozenset(filter(pattern.match, string.printable))
+        self._good = "".join(filter(pattern.match, string.printable)).encode()
 
     def parse(self, text: str, *, partial: bool = False) -> str:  # noqa: ARG002 - see the root
         """Return ``text`` if it is valid."""
-        bad = set(text) - self._good
-        if self._good and bad:
-            raise ArgumentFormat(f"invalid chars {''.join(sorted(bad))} in {text}")
+        if not self._good:
+            return text
+        # Bytes, because that takes a hundredth of the time of a set of characters.
+        bad = text.encode(errors="replace").translate(None, self._good)
+        if bad:
+            shown = "".join(sorted(set(bad[:BAD_CHARS_MAX].decode(errors="ignore"))))
+            raise ArgumentFormat(f"invalid chars {shown} in {text}")
         return text
 
     @property

@@ -31,6 +31,8 @@ from mgr.store.mirror import KeyChange, Mirror
 
 BYTES_MAX: Final = 1 << 20
 """Limit of one map, as JSON. etcd accepts 1.5 MiB in one request."""
+CHECKED_INLINE_MAX: Final = 32 << 10
+"""A longer map is checked in a thread."""
 MAPS_MAX: Final = 1000
 TOTAL_BYTES_MAX: Final = 64 << 20
 """Limit of all maps together: every manager keeps them in memory."""
@@ -169,7 +171,11 @@ class Maps:
 
         """
         self._check_name(name)
-        size = _check_text(name, text)
+        if len(text) <= CHECKED_INLINE_MAX:
+            size = _check_text(name, text)
+        else:
+            # It takes up to a tenth of a second, in which the loop would answer nobody.
+            size = await asyncio.to_thread(_check_text, name, text)
         known = self.find(name)
         self._check_version(name, known, expected_version)
         if known is not None and known.text == text:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import configparser
 import io
 from collections.abc import Iterable
+from typing import Final
 
 from mgr.errors import InvalidArgumentError
+
+CHARS_MAX: Final = 64 << 10
+LINES_MAX: Final = 2000
+"""Limits of a file: it is parsed on the event loop, a line in some microseconds."""
 
 
 class _Conf(configparser.RawConfigParser):
@@ -26,6 +31,10 @@ def read_conf(text: str) -> list[tuple[str, str, str]]:
         InvalidArgumentError: The text cannot be parsed; the message names the line.
 
     """
+    if len(text) > CHARS_MAX or text.count("\n") > LINES_MAX:
+        raise InvalidArgumentError(
+            f"not a conf file: more than {CHARS_MAX} characters or {LINES_MAX} lines"
+        )
     conf = _Conf()
     try:
         conf.read_string(text, "the input")

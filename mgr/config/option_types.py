@@ -21,6 +21,10 @@ SI: Final = {suffix: 10 ** (3 * power) for power, suffix in enumerate("KMGTPE", 
 IEC: Final = {suffix: 2 ** (10 * power) for power, suffix in enumerate("KMGTPE", 1)}
 DIGITS_MAX: Final = 100
 """No type holds a longer number. Python itself raises ValueError from some thousand digits on."""
+CHARS_MAX: Final = 256
+"""No value of a type other than ``str`` and ``addrvec`` is longer."""
+ADDRESSES_MAX: Final = 64
+"""Limit of the addresses of an ``addrvec``."""
 INT64: Final = (-(2**63), 2**63 - 1)
 UINT64: Final = (0, 2**64 - 1)
 
@@ -124,6 +128,9 @@ def _truth(text: str) -> Value:
     return lower == "true" if lower in {"true", "false"} else _whole(text, INT64) != 0
 
 
+_SPAN_PART: Final = re.compile(r"([0-9]+)\s*([A-Za-z]*)\s*")
+
+
 def span_s(text: str) -> int:
     """Return the whole seconds of a time span such as ``1h30m``; a bare number is seconds.
 
@@ -131,18 +138,20 @@ def span_s(text: str) -> int:
         InvalidArgumentError: ``text`` is no time span.
 
     """
-    rest = text.strip()
-    total = 0
+    if len(text) > DIGITS_MAX:
+        raise refuse(f"The option value '{text[:DIGITS_MAX]}...' seems to be invalid")
+    text = text.strip()
+    total = place = 0
     while True:
-        found = re.match(r"([0-9]+)\s*([A-Za-z]*)\s*", rest)
+        found = _SPAN_PART.match(text, place)
         if not found:
             raise refuse("expected digit")
         digits, unit = found.groups()
         if unit not in SPANS:
             raise refuse(f"unrecogized unit '{unit}'")  # Ceph's own spelling
         total = _within(total + _number(digits) * SPANS[unit], text, INT64)
-        rest = rest[found.end() :]
-        if not rest:
+        place = found.end()
+        if place == len(text):
             return total
 
 
@@ -174,7 +183,10 @@ def _host(text: str) -> str | None:
 
 def _addresses(text: str) -> Value:
     inner = text[1:-1] if text.startswith("[v") and text.endswith("]") else text
-    parts = [str(_address(part)) for part in inner.split(",")]
+    texts = inner.split(",", ADDRESSES_MAX)
+    if len(texts) > ADDRESSES_MAX:
+        raise refuse(f"more than {ADDRESSES_MAX} addresses")
+    parts = [str(_address(part)) for part in texts]
     return parts[0] if len(parts) == 1 else f"[{','.join(parts)}]"
 
 
@@ -193,21 +205,32 @@ def _read_truth(text: str) -> Value:
     return text in TRUE_TEXTS
 
 
+def _short(parse: Callable[[str], Value], chars_max: int = CHARS_MAX) -> Callable[[str], Value]:
+    """Return ``parse``, which refuses a longer text: parsing it could take long."""
+
+    def parse_short(text: str) -> Value:
+        if len(text) > chars_max:
+            raise refuse(f"The option value '{text[:DIGITS_MAX]}...' seems to be invalid")
+        return parse(text)
+
+    return parse_short
+
+
 _PLAIN: Final = OptionType(parse=str, text=str, read=str)
 
 OPTION_TYPES: Final[dict[str, OptionType]] = {
     "str": _PLAIN,
-    "int": OptionType(_with_si_suffix(INT64), str, _read_whole, ordered=True),
-    "uint": OptionType(_with_si_suffix(UINT64), str, _read_whole, ordered=True),
-    "size": OptionType(_size, str, _read_whole, ordered=True),
-    "float": OptionType(_real, lambda value: f"{value:f}", float, ordered=True),
-    "bool": OptionType(_truth, lambda value: str(value).lower(), _read_truth),
+    "int": OptionType(_short(_with_si_suffix(INT64)), str, _read_whole, ordered=True),
+    "uint": OptionType(_short(_with_si_suffix(UINT64)), str, _read_whole, ordered=True),
+    "size": OptionType(_short(_size), str, _read_whole, ordered=True),
+    "float": OptionType(_short(_real), lambda value: f"{value:f}", float, ordered=True),
+    "bool": OptionType(_short(_truth), lambda value: str(value).lower(), _read_truth),
     # Spans are whole seconds in the store and floats in Python: modules rely on both.
     "secs": OptionType(span_s, str, float, ordered=True),
-    "millisecs": OptionType(lambda text: _whole(text, UINT64), str, float, ordered=True),
-    "addr": OptionType(_address, str, str),
-    "addrvec": OptionType(_addresses, str, str),
-    "uuid": OptionType(_uuid, str, str),
+    "millisecs": OptionType(_short(lambda text: _whole(text, UINT64)), str, float, ordered=True),
+    "addr": OptionType(_short(_address), str, str),
+    "addrvec": OptionType(_short(_addresses, ADDRESSES_MAX * CHARS_MAX), str, str),
+    "uuid": OptionType(_short(_uuid), str, str),
 }
 
 

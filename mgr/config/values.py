@@ -232,6 +232,7 @@ class ConfigValues:
         spec = self.schemas.find(name)
         if spec is not None and spec.fixed:
             raise InvalidArgumentError(f"{name} is special and cannot be stored by the mon")
+        checked_value(value)  # before it is parsed
         if not force:
             value = _normalised(self._checked(who, name, spec), value)
         return Put(self._keys.option(who, checked_key(name)), checked_value(value))

@@ -9,14 +9,12 @@ import os
 import signal
 from typing import Final
 
-import msgspec
-
 from mgr.guard.attribution import FATAL
 from mgr.guard.kernel_facts import oom_kills, thread_times, times_since
 from mgr.guard.reaper import CLEAN_SCANS, PACKET_BYTES_MAX, descendants
 from mgr.guard.spawn import SpawnedWorker
 from mgr.guard.worker_supervisor import DEADLINE, Evidence, WorkerListener
-from mgr.link import LINE_BYTES_MAX, Init, Message, encode, from_worker
+from mgr.link import LINE_BYTES_MAX, UNREADABLE, Init, Message, encode, from_worker
 from mgr.worker_trace import stacks_text
 
 RECEIVE_BYTES: Final = 1 << 16
@@ -237,7 +235,7 @@ class WorkerProcess:
     def _on_line(self, line: bytes) -> None:
         try:
             message = from_worker(line)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             # A bug of the guard or of the worker: such a worker must not lead.
             log.exception("unreadable line from the worker: killed", extra={"pid": self.pid})
             self.kill()

@@ -27,6 +27,8 @@ from .report import Report
 
 PREFIX = "crash/"
 """Key prefix of the entries that contain reports."""
+REPORTS_MAX = 500
+"""Limit of stored reports; for a new one the one least needed is removed."""
 DETAILS_MAX = 30
 DAY_S = 24 * 60 * 60
 CHECK_INTERVAL_S = 600.0
@@ -34,7 +36,7 @@ CHECK_INTERVAL_S = 600.0
 
 
 class Module(MgrModule):
-    """Reads the stored reports at every command, so that nothing is out of date."""
+    """Compares with the stored reports at every command, so that nothing is out of date."""
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
@@ -55,8 +57,10 @@ class Module(MgrModule):
     ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Prepare ``serve``; no reports are kept in memory."""
+        """Prepare ``serve``."""
         super().__init__(*args, **kwargs)
+        self._parsed: dict[str, tuple[str, Report]] = {}
+        """Reports by key, with the text they were parsed from: parsing all takes long."""
         self._stop = threading.Event()
 
     # -- lifecycle --------------------------------------------------------------------------
@@ -98,6 +102,7 @@ class Module(MgrModule):
         if self.get_store(PREFIX + name) is None:
             if "backtrace" in posted:
                 posted["stack_sig"] = report.signature(posted)
+            self._make_room()
             self._store(posted)
             self._warn()
         return HandleCommandResult()
@@ -166,13 +171,26 @@ class Module(MgrModule):
 
     def _reports(self) -> dict[str, Report]:
         """Return every report by its id, oldest first; skips entries that contain no report."""
-        found = []
+        known, self._parsed = self._parsed, {}
         for key, text in self.get_store_prefix(PREFIX).items():
+            earlier = known.get(key)
+            if earlier is not None and earlier[0] == text:
+                self._parsed[key] = earlier
+                continue
             try:
-                found.append(report.parse(text))
+                self._parsed[key] = text, report.parse(text)
             except ValueError as error:
                 self.log.warning("entry %s is not a crash report: %s", key, error)
+        found = [each for _, each in self._parsed.values()]
         return {each["crash_id"]: each for each in sorted(found, key=report.at)}
+
+    def _make_room(self) -> None:
+        reports = self._reports()
+        while len(reports) >= REPORTS_MAX:
+            name = report.least_needed(reports)["crash_id"]
+            self.log.warning("crash report %s removed: there are %d", name, len(reports))
+            self.set_store(PREFIX + name, None)
+            del reports[name]
 
     def _format_list(self, form: str, *, new: bool) -> HandleCommandResult:
         listed = [one for one in self._reports().values() if report.is_new(one) or not new]

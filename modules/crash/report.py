@@ -19,6 +19,11 @@ TIME_FORMATS = (
 )
 ID = re.compile(r"[\w.:+-][\w.:+ -]{0,127}")
 
+TEXT_CHARS_MAX = 64 << 10
+"""Limit of a report's length. An entry of the store has the same limit."""
+MANY_LINES = ("assert_condition", "assert_msg", "backtrace")
+"""Fields that may have several lines. All others are shown within a line."""
+
 Report = dict[str, Any]
 
 
@@ -29,7 +34,12 @@ def parse(text: str) -> Report:
         ValueError: It is not a valid report; the text gives the reason.
 
     """
-    report = json.loads(text)
+    if len(text) > TEXT_CHARS_MAX:
+        raise ValueError(f"it has more than {TEXT_CHARS_MAX} characters")
+    try:
+        report = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(report, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - what is wrong is the text
     if missing := [name for name in REQUIRED_FIELDS if not isinstance(report.get(name), str)]:
@@ -37,7 +47,7 @@ def parse(text: str) -> Report:
     if not ID.fullmatch(report["crash_id"]):
         raise ValueError(f"crash_id {report['crash_id']!r} is none that can be typed")
     at(report)
-    return report
+    return {name: _shown(name, value) for name, value in report.items()}
 
 
 def at(report: Report) -> datetime:
@@ -53,7 +63,19 @@ def at(report: Report) -> datetime:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:
             continue
-    return datetime.fromisoformat(text).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"timestamp {text!r} is out of range") from None
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return a field with control characters escaped: it is shown on operators' terminals."""
+    if name in MANY_LINES or not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in value
+    )
 
 
 def signature(report: Report) -> str:
@@ -69,6 +91,24 @@ def signature(report: Report) -> str:
         text = f"{python[1]} {python[2]}" if python else re.sub(r"\+?0x[0-9a-f]+|\+\d+", "", text)
         digest.update(text.encode())
     return digest.hexdigest()
+
+
+def least_needed(reports: Mapping[str, Report]) -> Report:
+    """Return the report to remove first: the oldest archived one, if there is any.
+
+    Else the oldest of the entity that has most, so that whoever posts many loses its own.
+    """
+    by_age = sorted(reports.values(), key=at)
+    archived = [each for each in by_age if not is_new(each)]
+    if archived:
+        return archived[0]
+    counts = Counter(_entity(each) for each in by_age)
+    most = max(counts.values())
+    return next(each for each in by_age if counts[_entity(each)] == most)
+
+
+def _entity(report: Report) -> str:
+    return str(report.get("entity_name") or "unknown")
 
 
 def is_new(report: Report) -> bool:

@@ -6,7 +6,8 @@ import logging
 
 from prometheus_client import CollectorRegistry
 
-from mgr.client_limits import LOG_EVERY_S, SHOWN_S, ClientLimits
+from mgr.client_limits import SHOWN_S, ClientLimits
+from mgr.log_throttle import LOG_EVERY_S
 
 
 class Now:
@@ -23,8 +24,8 @@ def test_a_flood_of_refusals_is_a_few_lines(caplog):
         now.s += LOG_EVERY_S
         limits.reached("streams", "10.0.0.2")
 
-    told = [(each.limit, each.caller, each.times) for each in caplog.records]
-    assert told == [("streams", "10.0.0.1", 1), ("streams", "10.0.0.2", 1000)]
+    logged = [(each.limit, each.caller, each.times) for each in caplog.records]
+    assert logged == [("streams", "10.0.0.1", 1), ("streams", "10.0.0.2", 1000)]
     labels = {"limit": "streams"}
     assert registry.get_sample_value("mgr_client_limit_reached_total", labels) == 1001
 
