@@ -50,6 +50,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     etcd_key: Annotated[str, Meta(description="File with the client's private key for etcd")] = ""
     etcd_user: Annotated[str, Meta(description="User to log in to etcd as; empty: none")] = ""
     etcd_password_file: Annotated[str, Meta(description="File with that user's password")] = ""
+    etcd_quota_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Etcd's space quota; 0: what etcd tells (since 3.6), else its default, "
+            "2 GiB. Data of clients may fill 80 % of it",
+        ),
+    ] = 0
     etcd_timeout_s: Annotated[Seconds, Meta(description="Time limit of one request to etcd")] = 2.0
     etcd_untrusted: Annotated[
         bool,
@@ -161,10 +169,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(pattern="^(text|json)$", description="text for people, json for collectors")
     ] = "text"
     grpc_message_bytes_max: Annotated[
-        int, Meta(ge=65536, le=1 << 30, description="Largest gRPC message accepted from a client")
-    ] = 32 << 20
+        int,
+        Meta(
+            ge=65536,
+            le=1 << 30,
+            description="Largest gRPC message received from a client; most methods accept 1 MiB, "
+            "commands and maps 2 MiB, reports of daemons 4 MiB",
+        ),
+    ] = 5 << 20
     grpc_streams_max: Annotated[
-        int, Meta(ge=10, le=100_000, description="Concurrent calls and streams of one connection")
+        int,
+        Meta(
+            ge=10,
+            le=100_000,
+            description="Concurrent calls and streams of one connection; streams of all together",
+        ),
     ] = 20_000
     commands_max: Annotated[
         int, Meta(ge=1, le=100_000, description="Commands waiting for one module; more: EBUSY")

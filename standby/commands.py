@@ -102,6 +102,8 @@ class UnledWriter:
 
         """
         manager = self._manager
+        if manager.space is not None:
+            manager.space.admit(operations, manager.mirror.get)
         absent_keys = [each.key for each in self._absent]
         outcome = await manager.store.commit(
             [*operations, *self._notes()],

@@ -106,6 +106,7 @@ class ActiveRole:
             Revision(term_context.term),
             mirror=manager.mirror,
             on_fenced=term_context.on_fenced,
+            space=manager.space,
         )
         self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
@@ -370,6 +371,7 @@ class ActiveRole:
             modules=self._modules,
             registry=self._registry,
             clock=manager.clock,
+            limits=manager.limits,
             mgr_map=self._publisher.mgr_map,
             running=self._running_commands,
             resign=self._resign,
@@ -456,6 +458,7 @@ class ActiveRole:
             clock=manager.clock,
             tasks=self._tasks,
             hold_s=manager.settings.hold_s,
+            is_admin=manager.view.access.is_admin,
         )
 
     async def _resign(self, *, reason: str, successor: str = "", asked_by: str = "") -> None:

@@ -33,6 +33,12 @@ from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.command.answer import Answer, to_answer, without_output
+from mgr.command.command_errors import (
+    RaisedErrors,
+    too_late_error,
+    unclear_error,
+    unfinished_error,
+)
 from mgr.command.journal import Journal
 from mgr.command.protocols import Gate, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -40,7 +46,6 @@ from mgr.command.request import Request, checked_request_id
 from mgr.config.kv import decoded
 from mgr.errors import (
     NOTHING_RAN,
-    DeadlineExceededError,
     InvalidArgumentError,
     MayHaveRunError,
     MgrError,
@@ -52,7 +57,6 @@ from mgr.errors import (
     TermLostError,
 )
 from mgr.failpoint import Point, reach
-from mgr.text import encodable, traceback_of
 
 QUEUED_MAX: Final = 4096
 """Limit of commands that wait for the gate or for their module; one more gets ``EBUSY``."""
@@ -121,6 +125,7 @@ class Dispatcher:
         runner_of: Returns a module's runner. Called for each command; raises as a runner does.
         tasks: Mutating commands run in this group, so that they outlive their callers.
         hold_s: A command waits at most this many seconds before it begins.
+        is_admin: Returns whether the caller may do everything, and so may see tracebacks.
 
     """
 
@@ -132,10 +137,16 @@ class Dispatcher:
     clock: Clock
     tasks: asyncio.TaskGroup
     hold_s: float
+    is_admin: Callable[[Caller], bool] = lambda _caller: True
     _queued: int = field(default=0, init=False)
     _running: int = field(default=0, init=False)
     _stopped_running: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
+    _raised: RaisedErrors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what depends on other fields."""
+        self._raised = RaisedErrors(self.clock, self.is_admin)
 
     @property
     def running(self) -> int:
@@ -236,7 +247,7 @@ class Dispatcher:
         """Wait until the gate and the module take commands; return the module's runner."""
         now_s = self.clock.now()
         if now_s >= job.deadline_s:
-            raise _too_late_error(job.command)
+            raise too_late_error(job.command)
         if self._queued >= QUEUED_MAX:
             raise OverloadedError(f"{self._queued} commands wait already: retry later")
         until_s = min(job.deadline_s, now_s + self.hold_s)
@@ -334,14 +345,14 @@ class Dispatcher:
         # Recording took time: the caller may have given up, and would not expect it to run now.
         if self.clock.now() >= job.deadline_s:
             await self._not_run(request_id, attempt)
-            raise _too_late_error(job.command)
+            raise too_late_error(job.command)
         try:
             answer = await self._run(job, runner, attempt)
         except (*NOTHING_RAN, NotAuthorizedError):
             await self._not_run(request_id, attempt)
             raise
         except StoreUnavailableError as error:
-            raise _unclear_error(job.command, error) from None
+            raise unclear_error(job.command, error) from None
         # The gate on the way out. Recording the result is a fenced write: if it succeeds, the term
         # was valid until after the command. Otherwise the gate has to confirm it.
         recorded = without_output(answer) if job.command.secret else answer
@@ -360,7 +371,7 @@ class Dispatcher:
             answer = await self._run(job, runner)
             await self._check_term(job)
         except StoreUnavailableError as error:
-            raise _unclear_error(job.command, error) from None
+            raise unclear_error(job.command, error) from None
         finally:
             self._count_end()
         return answer
@@ -412,7 +423,9 @@ class Dispatcher:
         except MgrError:
             raise
         except Exception as error:  # noqa: BLE001 - the edge of module code: it may raise anything
-            return Answer(-errno.EINVAL, "", encodable(traceback_of(error)), term)
+            return Answer(
+                -errno.EINVAL, "", self._raised.text(job.command, job.request.caller, error), term
+            )
         return to_answer(result, job.command, term)
 
     # -- waiting for it -------------------------------------------------------------------------
@@ -443,8 +456,8 @@ class Dispatcher:
                 return await work
         except TimeoutError:
             if attempt is not None and attempt.never_ran:
-                raise _too_late_error(job.command) from None
-            raise _unfinished_error(job.command) from None
+                raise too_late_error(job.command) from None
+            raise unfinished_error(job.command) from None
 
 
 async def _capture_error(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
@@ -470,30 +483,3 @@ async def _shield(task: asyncio.Task[Answer | Exception]) -> Answer:
 def _access_request(command: Command, arguments: Mapping[str, Any] | None) -> AccessRequest:
     module = "" if command.module == BUILTIN else command.module
     return AccessRequest(command.prefix, command.perm, module, arguments)
-
-
-def _too_late_error(command: Command) -> DeadlineExceededError:
-    return DeadlineExceededError(
-        f"'{command.prefix}' was not begun: its caller's time was over. Nothing ran"
-    )
-
-
-def _unfinished_error(command: Command) -> DeadlineExceededError:
-    if command.mutates:
-        text = f"'{command.prefix}' was begun and is not finished: its outcome is unknown"
-    else:
-        text = f"'{command.prefix}' was not answered in time. It only reads: nothing was changed"
-    return DeadlineExceededError(text)
-
-
-def _unclear_error(command: Command, error: StoreUnavailableError) -> OutcomeUnknownError:
-    """Return the error for a mutating command during which the store did not answer.
-
-    ``StoreUnavailableError`` would mean that nothing ran, also for an idempotent command. But it
-    is about the last request to the store only, and the command may have made others before it.
-    """
-    if isinstance(error, OutcomeUnknownError):
-        return error
-    unclear = OutcomeUnknownError(f"'{command.prefix}' may have run in part: {error}")
-    unclear.__cause__ = error
-    return unclear

@@ -22,6 +22,7 @@ from mgr.store.endpoint_health import EndpointHealth
 from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
 from mgr.store.mirror import KeyChange, Mirror
+from mgr.store.space import StoreSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class WorkerContext:
         identity: Which etcd cluster this is, and which endpoints belong to another one.
         endpoints: Which endpoints of etcd have not answered for long.
         limits: Counts the clients that were refused because of a limit.
+        space: Keeps a reserve in etcd.
         incarnation: Unique id of this worker.
         unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
@@ -55,6 +57,7 @@ class WorkerContext:
     identity: StoreIdentity = field(default_factory=StoreIdentity)
     endpoints: EndpointHealth = field(default_factory=EndpointHealth)
     limits: ClientLimits = field(default_factory=lambda: ClientLimits(CLOCK.now))
+    space: StoreSpace | None = None
 
     @property
     def id(self) -> str:

@@ -19,6 +19,7 @@ from mgr.host.role import Role
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.daemon_stream import DaemonStreamHandler, MakeCalls
 from mgr.rpc.fleet_codec import daemon_of, series_of
+from mgr.rpc.limits import JoinLimits
 from mgr.rpc.maps import MapServicer
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
@@ -37,7 +38,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ClusterServicer(MapServicer):
     """See ``proto/mgr/rpc/v1/cluster.proto``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by name
         self,
         name: str,
         *,
@@ -46,11 +47,16 @@ class ClusterServicer(MapServicer):
         streams: Streams,
         authorizer: Authorizer,
         calls: MakeCalls,
+        joins: JoinLimits,
     ) -> None:
-        """Answer as manager ``name``; ``calls`` makes the handler of a daemon's commands."""
+        """Answer as manager ``name``; ``calls`` makes the handler of a daemon's commands.
+
+        ``joins`` limits how fast new daemons become known.
+        """
         super().__init__(name, role_of=role_of, view=view, streams=streams)
         self._authorizer = authorizer
         self._calls = calls
+        self._joins = joins
 
     # Streams are served with context.read and write; the type stubs allow generators only.
     async def Report(self, _: object, context: Context) -> None:  # type: ignore[override]
@@ -61,6 +67,7 @@ class ClusterServicer(MapServicer):
             streams=self._streams,
             authorizer=self._authorizer,
             calls=self._calls,
+            joins=self._joins,
         ).run()
 
     async def ListDaemons(

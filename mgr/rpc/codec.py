@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
 
 from mgr.errors import InvalidArgumentError
 from mgr.rpc.v1.command_pb2 import Value, ValueList
+from mgr.text import shortened
 
-INTEGER_MAX = (1 << 63) - 1
+INTEGER_MAX: Final = (1 << 63) - 1
+NAME_CHARS_MAX: Final = 64
+"""Characters of an argument's name that an error repeats."""
+VALUES_MAX: Final = 4096
+"""Limit of the values in the arguments of one request, those of lists included."""
 
 
 def value_of(name: str, value: object) -> Value:
@@ -44,19 +49,31 @@ def arguments_in(messages: Mapping[str, Value]) -> dict[str, Any]:
     """Convert the arguments of a request.
 
     Raises:
-        InvalidArgumentError: One of them has no value.
+        InvalidArgumentError: One of them has no value, or there are more than ``VALUES_MAX``.
 
     """
-    return {name: _value_in(name, message) for name, message in messages.items()}
+    if len(messages) > VALUES_MAX:
+        raise _too_many_error()
+    room = [VALUES_MAX]
+    return {name: _value_in(name, message, room) for name, message in messages.items()}
 
 
-def _value_in(name: str, message: Value) -> Any:
+def _value_in(name: str, message: Value, room: list[int]) -> Any:
     kind = message.WhichOneof("kind")
     if kind is None:
-        raise InvalidArgumentError(f"{name}: an argument without a value")
+        raise InvalidArgumentError(
+            f"{shortened(name, NAME_CHARS_MAX)}: an argument without a value"
+        )
+    room[0] -= 1
     if kind == "list":
-        return [_value_in(name, each) for each in message.list.values]
+        if len(message.list.values) > room[0]:
+            raise _too_many_error()
+        return [_value_in(name, each, room) for each in message.list.values]
     return getattr(message, kind)
+
+
+def _too_many_error() -> InvalidArgumentError:
+    return InvalidArgumentError(f"more than {VALUES_MAX} values in the arguments of a request")
 
 
 def span(seconds: float) -> Duration:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import grpc
 
 from mgr.access.identity import Caller
+from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
 from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
@@ -18,10 +19,13 @@ from mgr.host.role import Role
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.gated import GateEnforcer
+from mgr.rpc.limits import CommandLimits
 from mgr.rpc.session import SessionHandler
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 
+WORDS_MAX: Final = 1024
+"""Limit of the words of one command."""
 FOREVER_S: Final = 1e9
 """A deadline further away than this counts as none."""
 
@@ -38,6 +42,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         streams: Streams,
         authorizer: Authorizer,
         enforcer: GateEnforcer,
+        limits: ClientLimits,
     ) -> None:
         """Take the role from ``role_of`` at each call: it changes while connections stay."""
         self._role_of = role_of
@@ -45,6 +50,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         self._streams = streams
         self._authorizer = authorizer
         self._enforcer = enforcer
+        self._limits = CommandLimits(limits)
         self._descriptions: dict[str, command_pb2.DescribeCommandsResponse] = {}
 
     async def Execute(
@@ -88,6 +94,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         Raises:
             MgrError: See ``Role.execute``.
             DeadlineExceededError: It came too late. Nothing ran.
+            OverloadedError: Too much of this caller is not answered. Nothing ran.
 
         """
         if deadline_s is not None and deadline_s <= self._clock.now():
@@ -96,18 +103,23 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
             )
         if not request.words:
             raise InvalidArgumentError("no command given")
-        running = self._role_of().execute(
-            Request(
-                words=tuple(request.words),
-                arguments=arguments_in(request.arguments) if request.arguments else {},
-                input=_utf8(request.input),
-                request_id=request.request_id,
-                deadline_s=deadline_s,
-                caller=caller,
-                age_s=request.age.ToNanoseconds() / 1e9,
+        if len(request.words) > WORDS_MAX:
+            raise InvalidArgumentError(
+                f"a command of {len(request.words)} words; the limit is {WORDS_MAX}"
             )
-        )
-        return _response(await self._enforcer.command(running))
+        with self._limits.counted(caller, request.ByteSize()):
+            running = self._role_of().execute(
+                Request(
+                    words=tuple(request.words),
+                    arguments=arguments_in(request.arguments) if request.arguments else {},
+                    input=_utf8(request.input),
+                    request_id=request.request_id,
+                    deadline_s=deadline_s,
+                    caller=caller,
+                    age_s=request.age.ToNanoseconds() / 1e9,
+                )
+            )
+            return _response(await self._enforcer.command(running))
 
 
 def _time_left_s(context: Any) -> float | None:

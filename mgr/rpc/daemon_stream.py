@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import Any, Final, Protocol
@@ -32,6 +33,7 @@ from mgr.rpc.fleet_codec import (
     open_request_in,
 )
 from mgr.rpc.interceptor import MalformedMessage
+from mgr.rpc.limits import JoinLimits
 from mgr.rpc.revocation import RevocableStream
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
@@ -41,6 +43,8 @@ OPEN_S: Final = 10.0
 """A stream without an open message ends after this."""
 WRITE_S: Final = 10.0
 """A stream ends if the daemon does not read a message within this."""
+LAST_WRITE_S: Final = 1.0
+"""The same once the stream ends with an error, which can be sent only after that message."""
 QUEUE_MAX: Final = 256
 """Limit of messages queued for a daemon; one more ends its stream."""
 COMMANDS_MAX: Final = 256
@@ -71,8 +75,13 @@ class DaemonStreamHandler:
         streams: Streams,
         authorizer: Authorizer,
         calls: MakeCalls,
+        joins: JoinLimits,
     ) -> None:
-        """Serve the stream of ``context``; ``calls`` makes the handler of its commands."""
+        """Serve the stream of ``context``; ``calls`` makes the handler of its commands.
+
+        ``joins`` limits how fast new daemons become known.
+        """
+        self._joins = joins
         self._fleet = fleet
         self._context = context
         self._streams = streams
@@ -90,6 +99,7 @@ class DaemonStreamHandler:
         self._writing = asyncio.Lock()
         self._serving: asyncio.Task[Any] | None = None
         self._ended: MgrError | None = None
+        self._writes_over = False
 
     async def run(self) -> None:
         """Serve until the stream ends.
@@ -103,6 +113,7 @@ class DaemonStreamHandler:
             async with asyncio.TaskGroup() as self._tasks:
                 ended = await self._serve()
                 if ended is not None:
+                    await self._finish_write()
                     raise ended  # cancels what still runs or waits to be written
         except* MgrError:
             pass
@@ -174,6 +185,9 @@ class DaemonStreamHandler:
                 await self._read_messages(stream)
         except MgrError as error:
             return error
+        except grpc.aio.BaseError:
+            self._fleet.on_stream_broken()
+            raise asyncio.CancelledError from None  # as if gRPC had cancelled the call
         except asyncio.CancelledError:
             if self._ended is None or self._serving is None:
                 self._fleet.on_stream_broken()
@@ -220,6 +234,8 @@ class DaemonStreamHandler:
         self._who = {"type": request.kind, "id": request.id}
         stream.request = AccessRequest(JOIN, "rw", arguments=self._who)
         self._authorizer.access.check(self._caller, stream.request)
+        if f"{request.kind}.{request.id}" not in self._fleet.daemons:
+            self._joins.check(self._caller)
         names = self._caller.identities
         owner = not names or any(owns_daemon(each, request.kind, request.id) for each in names)
         client = names[0].entry if names else ""
@@ -301,12 +317,23 @@ class DaemonStreamHandler:
         finally:
             self._writer = None
 
+    async def _finish_write(self) -> None:
+        """Let the message that is being written reach gRPC, and write no further one.
+
+        gRPC refuses to end a stream with an error while it still has a message of it.
+        """
+        self._writes_over = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WRITE_S):
+                async with self._writing:
+                    pass
+
     async def _answer(self, answer: SessionResponse) -> None:
         await self._write(cluster_pb2.ReportResponse(answer=answer))
 
     async def _write(self, message: cluster_pb2.ReportResponse) -> None:
         async with self._writing:
-            if self._ended is not None:
+            if self._ended is not None or self._writes_over:
                 return  # gRPC still has the message that was not read, and accepts no other
             try:
                 async with asyncio.timeout(WRITE_S):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,16 +12,14 @@ from typing import Any, Final, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
-from mgr.cluster.validation import MESSAGE_BYTES_MAX
-from mgr.errors import InternalError, InvalidArgumentError, MgrError, ReportLimitError
+from mgr.clock import CLOCK
+from mgr.errors import InternalError, InvalidArgumentError, MgrError
+from mgr.log_throttle import LogThrottle
 from mgr.rpc.authorization import Authorizer, access_request
 from mgr.rpc.gated import GateEnforcer
+from mgr.rpc.limits import OURS, REPORT, StreamLimits, bytes_max, too_large_error, too_many_error
+from mgr.rpc.preflight import CHECKS, SMALL_BYTES, TooManyFieldsError
 from mgr.rpc.status import code_of, status_of, trailers_of
-
-OURS: Final = "/mgr.rpc.v1."
-REPORT: Final = f"{OURS}ClusterService/Report"
-"""Any client can send its messages, by the thousand, so they have a size limit of their own. It
-registers its streams itself: the first message says what the client must be allowed."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -29,6 +27,7 @@ Check = Callable[[Any, Context], None]
 H = TypeVar("H")
 
 log = logging.getLogger(__name__)
+_throttle: Final = LogThrottle(CLOCK.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +40,15 @@ class MalformedMessage:
 class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Converts ``MgrError`` to its status, and any other exception to INTERNAL and a log line."""
 
-    def __init__(self, authorizer: Authorizer, enforcer: GateEnforcer) -> None:
+    def __init__(
+        self, authorizer: Authorizer, enforcer: GateEnforcer, streams: StreamLimits
+    ) -> None:
         """Pass calls that ``authorizer`` allows; ``enforcer`` applies the gate to them.
 
-        Streams end with their client's right to have them.
+        Streams end with their client's right to have them; ``streams`` limits how many are open.
         """
         self._authorizer = authorizer
+        self._stream_limits = streams
         self._enforcer = enforcer
         self._wrapped: dict[str, Any] = {}
 
@@ -61,30 +63,35 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(OURS):
             return handler
         if method not in self._wrapped:
-            bytes_max = MESSAGE_BYTES_MAX if method == REPORT else math.inf
-            self._wrapped[method] = self._wrap(handler, bytes_max, method)
+            self._wrapped[method] = self._wrap(handler, method)
         return self._wrapped[method]
 
-    def _wrap(self, handler: Any, bytes_max: float, method: str) -> Any:
+    def _wrap(self, handler: Any, method: str) -> Any:
         kind, maker = _kind(handler)
         behaviour = self._enforcer.behaviour(
             method, getattr(handler, kind), reads=handler.request_streaming
         )
-        if handler.response_streaming and method != REPORT:
-            behaviour = self._revoked(behaviour, method)
+        if kind != "unary_unary":
+            behaviour = self._limited(behaviour, method)
         return maker(
             _edge(behaviour, partial(self._authorizer.check, method), method),
-            request_deserializer=_lenient(handler.request_deserializer, bytes_max),
+            request_deserializer=_lenient(handler.request_deserializer, method),
             response_serializer=handler.response_serializer,
         )
 
-    def _revoked(self, behaviour: Behaviour, method: str) -> Behaviour:
-        """Return ``behaviour``, which ends once its client may not have the stream any more."""
+    def _limited(self, behaviour: Behaviour, method: str) -> Behaviour:
+        """Return ``behaviour`` of a stream: counted, and ended once its client may not have it.
+
+        A daemon's stream registers itself: its first message says what the client must be allowed.
+        """
 
         async def stream(request: Any, context: Context) -> Any:
             caller = self._authorizer.caller_of(context)
-            with self._authorizer.streams.endable(caller, access_request(method, request)):
-                return await behaviour(request, context)
+            with self._stream_limits.counted(method, caller):
+                if method == REPORT:
+                    return await behaviour(request, context)
+                with self._authorizer.streams.endable(caller, access_request(method, request)):
+                    return await behaviour(request, context)
 
         return stream
 
@@ -92,13 +99,26 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 async def refuse(context: Context, error: MgrError) -> NoReturn:
     """End the call with the status of ``error``."""
     status = status_of(error)
-    await context.abort(code_of(error), status.message, trailers_of(status))
+    try:
+        await context.abort(code_of(error), status.message, trailers_of(status))
+    except grpc.aio.AbortError:
+        raise
+    except grpc.aio.BaseError as failed:
+        # The client is gone, or reads nothing, so that a message is still under way. The call then
+        # ends without a status, which is all that can be done.
+        log.debug("call ended without a status", extra={"error": str(failed)})
+        raise asyncio.CancelledError from None
     raise AssertionError("abort always raises")
 
 
 def internal(doing: str, error: Exception) -> InternalError:
-    """Log ``error`` with its traceback; return the error for the client, which has none."""
-    log.error("call failed with an unexpected error", exc_info=error, extra={"doing": doing})
+    """Log ``error`` with its traceback; return the error for the client, which has none.
+
+    Equal ones are logged every ten seconds only: a client may cause them as fast as it likes.
+    """
+    if times := _throttle.due((doing, type(error), str(error)[:100])):
+        fields = {"doing": doing, "times": times}
+        log.error("call failed with an unexpected error", exc_info=error, extra=fields)
     return InternalError("internal error: the manager's log has the reason")
 
 
@@ -121,6 +141,10 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
             await refuse(context, error)
         except grpc.aio.AbortError:
             raise
+        except grpc.aio.BaseError as error:
+            # gRPC cannot read or write any more: the client is gone.
+            log.debug("call ended by its client", extra={"doing": method, "error": str(error)})
+            raise asyncio.CancelledError from None
         except Exception as error:  # noqa: BLE001 - the RPC edge: only a status may pass it
             await refuse(context, internal(method, error))
 
@@ -128,15 +152,20 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
 
 
 def _lenient(
-    deserialize: Callable[[bytes], H], bytes_max: float
+    deserialize: Callable[[bytes], H], method: str
 ) -> Callable[[bytes], H | MalformedMessage]:
     # By default gRPC answers a message that cannot be decoded with UNKNOWN and a Python error.
+    limit, check = bytes_max(method), CHECKS.get(method)
+
     def read(data: bytes) -> H | MalformedMessage:
-        if len(data) > bytes_max:
-            why = f"a message of {len(data)} bytes; the limit is {bytes_max}"
-            return MalformedMessage(ReportLimitError("size", why))
+        if len(data) > limit:
+            return MalformedMessage(too_large_error(method, len(data)))
         try:
+            if check is not None and len(data) > SMALL_BYTES:
+                check(data)
             return deserialize(data)
+        except TooManyFieldsError:
+            return MalformedMessage(too_many_error(method))
         except (DecodeError, UnicodeDecodeError) as error:
             return MalformedMessage(InvalidArgumentError(f"unreadable request: {error}"))
 

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
 from mgr.errors import CannotListenError, NotActiveError
 from mgr.host.cluster_view import ClusterView, not_active_error
@@ -21,6 +22,7 @@ from mgr.rpc.command import CommandServicer
 from mgr.rpc.gated import Gate, GateEnforcer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.limits import JoinLimits, StreamLimits
 from mgr.rpc.manager import ManagerServicer, ServerIdentity
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import (
@@ -98,11 +100,13 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     clock: Clock,
     incarnation: str = "",
     note_of: Callable[[], str] = str,
+    limits: ClientLimits | None = None,
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``.
 
     ``role_of`` is called for each request: the port serves a standby and, after promotion, the
-    active, gated by ``gate`` (``mgr.rpc.gated``). ``note_of`` returns the reason for its state.
+    active, gated by ``gate`` (``mgr.rpc.gated``). ``note_of`` returns the reason for its state;
+    ``limits`` counts refusals.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
@@ -119,9 +123,11 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     health = HealthServicer(SERVICES, streams, gate.accepts)
     enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
     view.follow_access(authorizer.streams.check)
-    interceptors = [StatusInterceptor(authorizer, enforcer)]
+    limits = limits or ClientLimits(clock.now)
+    stream_limits = StreamLimits(limits, total_max=settings.grpc_streams_max)
+    interceptors = [StatusInterceptor(authorizer, enforcer, stream_limits)]
     server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
-    commands = CommandServicer(role_of, clock, streams, authorizer, enforcer)
+    commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, limits)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
         ManagerServicer(
@@ -143,6 +149,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
             streams=streams,
             authorizer=authorizer,
             calls=partial(Calls, commands.execute, clock=clock),
+            joins=JoinLimits(clock.now, limits),
         ),
         server,
     )

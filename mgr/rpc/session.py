@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import grpc
@@ -14,6 +15,8 @@ from mgr.rpc.calls import Calls, Execute
 from mgr.rpc.interceptor import MalformedMessage
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1.command_pb2 import SessionResponse
+
+log = logging.getLogger(__name__)
 
 
 class SessionHandler:
@@ -61,8 +64,16 @@ class SessionHandler:
                     await asyncio.sleep(0)
         except MgrError as error:
             return error
+        except grpc.aio.BaseError as error:
+            # The client is gone. Its commands are cancelled, as if it had cancelled the stream.
+            log.debug("session broke", extra={"error": str(error)})
+            raise asyncio.CancelledError from None
         return None
 
     async def _write(self, answer: SessionResponse) -> None:
         async with self._writing:
-            await self._context.write(answer)
+            try:
+                await self._context.write(answer)
+            except grpc.aio.BaseError as error:
+                # The client is gone. The task that reads notices the same and ends the stream.
+                log.debug("answer of a session not written", extra={"error": str(error)})

@@ -181,12 +181,15 @@ FeedEvent = Listed | Changed | Current | Interrupted
 class StoreStatus:
     """The version, cluster id and revision that the store reports.
 
-    The version is empty if the store does not tell it to this user.
+    The version is empty if the store does not tell it to this user. So are the sizes, in bytes, of
+    the database and of its quota then: 0. A store may tell its size and not its quota.
     """
 
     version: str
     cluster_id: int
     revision: Revision
+    used_bytes: int = 0
+    quota_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

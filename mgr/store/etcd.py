@@ -183,8 +183,12 @@ class EtcdStore:
         """
         message = RANGE.request(key=self.identity.probe_key.encode(), count_only=True)
         header = (await self._ask(_read(message, "read etcd's revision"), timeout_s)).header
-        version = await self._version(timeout_s)
-        return StoreStatus(version, header.cluster_id, Revision(header.revision))
+        status = await self._endpoint_status(timeout_s)
+        revision = Revision(header.revision)
+        if status is None:
+            return StoreStatus("", header.cluster_id, revision)
+        used, quota = status.dbSizeInUse or status.dbSize, status.dbSizeQuota
+        return StoreStatus(str(status.version), header.cluster_id, revision, used, quota)
 
     async def check_endpoints(self, *, timeout_s: float = TIMEOUT_S) -> dict[str, bool]:
         """Check the cluster ids of the endpoints, also of those not in use.
@@ -207,19 +211,18 @@ class EtcdStore:
         """See ``Store.close``."""
         await self._channel.close()
 
-    async def _version(self, timeout_s: float | None) -> str:
+    async def _endpoint_status(self, timeout_s: float | None) -> Any:
         if self._clock.now() < self._version_refused_until_s:
-            return ""
+            return None
         try:
-            answer = await self._ask(Request(STATUS, STATUS.request(), "status"), timeout_s)
+            return await self._ask(Request(STATUS, STATUS.request(), "status"), timeout_s)
         except AccessDeniedError as error:
             self._version_refused_until_s = self._clock.now() + REFUSED_FOR_S
             if not self._version_refused:
                 self._version_refused = True
                 why = "only a user with the role root may ask; nothing else needs that role"
                 log.info("etcd version unknown", extra={"why": why, "error": str(error)})
-            return ""
-        return str(answer.version)
+            return None
 
     async def _ask(self, request: Request, timeout_s: float | None) -> Any:
         limit_s = self._timeout_s if timeout_s is None else timeout_s

@@ -58,6 +58,7 @@ from mgr.store.attempt import Write, holds, mod_revision_of
 from mgr.store.keys import Keys
 from mgr.store.limits import check_commit
 from mgr.store.mirror import Mirror
+from mgr.store.space import StoreSpace
 from mgr.store.turns import Turn, Turns
 
 TIMEOUT_S: Final = 5.0
@@ -85,12 +86,15 @@ class FencedStore:
         *,
         mirror: Mirror | None = None,
         on_fenced: Callable[[FencedError], None] | None = None,
+        space: StoreSpace | None = None,
     ) -> None:
         """Write for ``term``, the create revision of the leader key.
 
         ``mirror`` saves a read before each write, and shows each write at once. ``on_fenced`` is
         called once, on the loop, when the store first refuses a write because the term is over.
+        ``space`` refuses writes that would use etcd's reserve.
         """
+        self._space = space
         self.term: Final = term
         self._store = store
         self._fence: Final = Created(keys.leader, term)
@@ -137,10 +141,13 @@ class FencedStore:
             OutcomeUnknownError: Whether it was done could not be found out in time.
             StoreUnavailableError: Nothing was done, and nothing of it can be done later.
             TooLargeError: With the fencing compares it is above the limits of one transaction.
+            StoreFullError: Etcd is nearly full (``mgr.store.space``). Nothing was written.
 
         """
         timeout_s = TIMEOUT_S if timeout_s is None else timeout_s
         check_commit(operations, when)
+        if self._space is not None:
+            self._space.admit(operations, self._known)
         if len(operations) + len(when) > OPERATIONS_MAX - FENCE_COMPARES:
             raise TooLargeError(
                 f"{len(operations)} operations under {len(when)} conditions; "
@@ -160,6 +167,9 @@ class FencedStore:
         finally:
             # Also runs if the caller was cancelled while an attempt was not answered yet.
             self._turns.end(mine, write.unanswered)
+
+    def _known(self, key: str) -> Record | None:
+        return None if self._mirror is None else self._mirror.get(key)
 
     async def read_settled(
         self,

@@ -196,9 +196,14 @@ class Keys:
         """A module's own entry: ``kv/mgr/<module>/<key>``."""
         return f"{self.module_entries}{module}/{key}"
 
+    @property
+    def databases(self) -> str:
+        """Prefix of the modules' databases."""
+        return f"{self.root}databases/"
+
     def database(self, module: str) -> str:
         """Prefix of a module's database: its head, and the pages that the head lists."""
-        return f"{self.root}databases/{module}/"
+        return f"{self.databases}{module}/"
 
     def database_head(self, module: str) -> str:
         """The list of the pages of a module's database."""

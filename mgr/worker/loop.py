@@ -23,7 +23,7 @@ from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import held_back
 from mgr.connection import connect
-from mgr.errors import FencedError, StoreUnavailableError
+from mgr.errors import FencedError, StoreError, StoreUnavailableError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import find_modules, module_reports
 from mgr.host.reload import ReloadFollower
@@ -56,6 +56,7 @@ from mgr.store.endpoint_health import EndpointHealth
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
+from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
@@ -103,7 +104,8 @@ async def run(
         why_not_ready=starting.why_not_ready,
     )
     metrics.set_role(starting.role.state)
-    tasks.create_task(_check_endpoints(store, endpoints), name="check endpoints")
+    space = StoreSpace(keys, settings.etcd_quota_bytes)
+    tasks.create_task(_check_endpoints(store, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
@@ -129,6 +131,7 @@ async def run(
         view=view,
         metrics=metrics,
         limits=limits,
+        space=space,
         identity=store.identity,
         unstored_quarantines=init.held_back,
         endpoints=endpoints,
@@ -192,6 +195,7 @@ class Worker:
                 clock=CLOCK,
                 incarnation=manager.incarnation,
                 note_of=self._status_note,
+                limits=manager.limits,
             ),
             pages,
         )
@@ -404,9 +408,16 @@ class Worker:
         self._manager.metrics.set_role(self._role().state)
 
 
-async def _check_endpoints(store: EtcdStore, endpoints: EndpointHealth) -> None:
-    """Check periodically that every endpoint answers and is of the right cluster; never returns."""
+async def _check_endpoints(store: EtcdStore, endpoints: EndpointHealth, space: StoreSpace) -> None:
+    """Check periodically that every endpoint answers and is of the right cluster; never returns.
+
+    Also observes how full etcd is.
+    """
     while True:
+        with contextlib.suppress(StoreError):
+            status = await store.status()
+            if status.used_bytes:
+                space.observe(status.used_bytes, status.quota_bytes)
         await asyncio.sleep(CHECK_ENDPOINTS_EVERY_S)
         answers = await store.check_endpoints()
         if endpoints.observe(answers, CLOCK.now()):

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 from mgr.access.identity import INTERNAL_CALLER
+from mgr.client_limits import ClientLimits
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
@@ -80,6 +81,7 @@ class BuiltinCommands:
                 modules=self,
                 registry=self.registry,
                 clock=term.clock,
+                limits=ClientLimits(term.clock.now),
                 mgr_map=self.mgr_map,
                 resign=self.resign,
                 running=lambda: [*self.running, *self._runner.running()],

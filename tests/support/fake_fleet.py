@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 import grpc
 
 from mgr.access.table import Access
+from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.errors import MgrError, NotActiveError, ReplacedError
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.codec import value_of
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.limits import StreamLimits
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionResponse
 from mgr.store.keys import Keys
@@ -129,6 +131,7 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         edge = StatusInterceptor(
             Authorizer(OPEN, certificates=False, encrypted=False),
             GateEnforcer(gate, CLOCK, hold_s=1),
+            StreamLimits(ClientLimits(CLOCK.now), total_max=1000),
         )
         self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)

@@ -10,11 +10,13 @@ from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
+    client_limit_checks,
     endpoint_checks,
     module_checks,
     not_standby_checks,
     option_checks,
     outdated_checks,
+    space_checks,
     standby_checks,
     standby_module_checks,
     store_checks,
@@ -54,6 +56,8 @@ class ManagerChecks:
         self._left: tuple[str, ...] = ()
         self._silent_endpoints: tuple[str, ...] = ()
         self._slow_commands: tuple[str, ...] = ()
+        self._limits_reached: dict[str, str] = {}
+        self._scarce = False
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -81,6 +85,8 @@ class ManagerChecks:
             *command_checks(self._slow_commands),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
             *endpoint_checks(self._silent_endpoints),
+            *client_limit_checks(self._limits_reached),
+            *space_checks(scarce=self._scarce),
             *fleet_checks(self._fleet.health),
             *self._option_checks,
         ]
@@ -101,30 +107,39 @@ class ManagerChecks:
     async def watch_store(self) -> None:
         """Check once a second what changes with time only, for as long as the term lasts.
 
-        Whether the store still answers, which managers have not become standbys in time, what
-        stopped modules left behind, and which commands do not end.
+        Whether the store still answers and has room, which managers have not become standbys in
+        time, what stopped modules left behind, which commands do not end, and which limits clients
+        reached.
         """
-        before: tuple[object, ...] = ()
+        seen: tuple[object, ...] = ()
         while True:
-            silent = self._manager.mirror.age_s() > CURRENT_WITHIN_S
-            seen = (
-                silent,
-                self._overdue_standbys(),
-                self._modules.leftovers(),
-                self._manager.endpoints.silent,
-                slow_commands(self._running(), self._command_slow_s()),
-            )
+            before, seen = seen, self._observe()
             if seen != before:
-                before = seen
-                (
-                    self._store_silent,
-                    self._not_standby,
-                    self._left,
-                    self._silent_endpoints,
-                    self._slow_commands,
-                ) = seen
                 self.update()
             await asyncio.sleep(STORE_CHECK_EVERY_S)
+
+    def _observe(self) -> tuple[object, ...]:
+        manager = self._manager
+        self._store_silent = manager.mirror.age_s() > CURRENT_WITHIN_S
+        self._not_standby = self._overdue_standbys()
+        self._left = self._modules.leftovers()
+        self._silent_endpoints = manager.endpoints.silent
+        reached = manager.limits.recent()
+        # The caller is kept from the first sight: a flood of many callers is not a flood of checks.
+        self._limits_reached = {
+            name: self._limits_reached.get(name, each.caller) for name, each in reached.items()
+        }
+        self._scarce = manager.space is not None and manager.space.is_scarce
+        self._slow_commands = slow_commands(self._running(), self._command_slow_s())
+        return (
+            self._store_silent,
+            self._not_standby,
+            self._left,
+            self._silent_endpoints,
+            self._limits_reached,
+            self._scarce,
+            self._slow_commands,
+        )
 
     def _overdue_standbys(self) -> frozenset[str]:
         manager, now_s = self._manager, self._manager.clock.now()

@@ -19,6 +19,8 @@ STORE_SILENT: Final = "MGR_STORE_SILENT"
 ETCD_FOREIGN: Final = "MGR_ETCD_FOREIGN"
 ETCD_ENDPOINT_DOWN: Final = "MGR_ETCD_ENDPOINT_DOWN"
 STANDBY_MODULE_ERROR: Final = "MGR_STANDBY_MODULE_ERROR"
+CLIENT_LIMIT: Final = "MGR_CLIENT_LIMIT"
+STORE_SPACE: Final = "MGR_STORE_SPACE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,45 @@ def endpoint_checks(silent: Sequence[str]) -> list[Check]:
             summary=one if len(lines) == 1 else many,
             count=len(lines),
             detail=lines,
+        )
+    ]
+
+
+def client_limit_checks(reached: Mapping[str, str]) -> list[Check]:
+    """Return a warning while clients reach limits; maps each limit's name to the last caller."""
+    lines = tuple(
+        f"limit {limit} was reached, last by {caller or 'a client'}; the metric "
+        "mgr_client_limit_reached counts how often"
+        for limit, caller in sorted(reached.items())
+    )
+    if not lines:
+        return []
+    one = f"Clients were refused: limit {next(iter(reached))} was reached"
+    return [
+        Check(
+            code=CLIENT_LIMIT,
+            severity=Severity.WARN,
+            summary=one if len(lines) == 1 else f"Clients were refused: {len(lines)} limits",
+            count=len(lines),
+            detail=lines,
+        )
+    ]
+
+
+def space_checks(*, scarce: bool) -> list[Check]:
+    """Return a warning while etcd is so full that data of clients may not grow."""
+    if not scarce:
+        return []
+    why = (
+        "more than 80 % of etcd's space is used: daemons, maps and entries may not grow, so that "
+        "the managers can still write; remove data, compact and defragment etcd, or raise its quota"
+    )
+    return [
+        Check(
+            code=STORE_SPACE,
+            severity=Severity.WARN,
+            summary="etcd is nearly full: data of clients may not grow",
+            detail=(why,),
         )
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mgr.access.table import Access
+from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
@@ -145,6 +146,7 @@ class BuiltinContext:
     modules: ModuleCatalogue
     registry: Registry
     clock: Clock
+    limits: ClientLimits
     mgr_map: Callable[[], Mapping[str, Any]]
     running: Callable[[], Sequence[RunningCommand]]
     resign: Resign

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from mgr.access.table import INTERNAL_CALLER
+from mgr.client_limits import RateLimit
 from mgr.cluster.log import AUDIT_CHANNEL, DEFAULT_CHANNEL, Filter, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
+from mgr.errors import OverloadedError
 
 LAST = 20
 LEVELS = {
@@ -16,6 +19,9 @@ LEVELS = {
 }
 ALL_CHANNELS = "*"
 AUTHOR = "client.admin"
+LINES_PER_S = 10.0
+"""Lines that one caller may write to the cluster log, on average; and at once:"""
+LINES_AT_ONCE = 100.0
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
@@ -44,8 +50,16 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
 class _Log:
     def __init__(self, context: BuiltinContext) -> None:
         self._log = context.log
+        self._limits = context.limits
+        self._rate = RateLimit(context.clock.now, per_s=LINES_PER_S, burst=LINES_AT_ONCE)
 
     async def write(self, call: Call) -> Reply:
+        who = call.caller.name or call.caller.address
+        if call.caller != INTERNAL_CALLER and not self._rate.take(who):
+            self._limits.reached("log_lines", who)
+            raise OverloadedError(
+                f"a client may write {LINES_PER_S:g} lines a second to the cluster log: retry later"
+            )
         self._log.add(" ".join(call["logtext"]), name=AUTHOR)
         return Reply()
 

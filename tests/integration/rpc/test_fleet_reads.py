@@ -117,7 +117,13 @@ async def test_the_loop_turns_while_much_is_read(fleet):
     counting(fleet, "a", counters, reports=20)
     role = SimpleNamespace(fleet=fleet)
     servicer = ClusterServicer(
-        "a", role_of=lambda: role, view=None, streams=None, authorizer=None, calls=None
+        "a",
+        role_of=lambda: role,
+        view=None,
+        streams=None,
+        authorizer=None,
+        calls=None,
+        joins=None,
     )
 
     turns, answer = await turns_while(servicer.GetCounters(pb.GetCountersRequest(type="rgw"), None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mgr.access.identity import Caller
+from mgr.client_limits import ClientLimits
 from mgr.command.dispatch import Answer
 from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.codec import span, value_of
@@ -32,7 +33,7 @@ class Role:
 def service(role):
     clock = ManualClock(1000.0)
     gated = GateEnforcer(Gate(clock, lambda: None), clock, hold_s=1)
-    return CommandServicer(lambda: role, clock, None, None, gated)
+    return CommandServicer(lambda: role, clock, None, None, gated, ClientLimits(clock.now))
 
 
 async def test_a_request_is_handed_on_whole():
