@@ -6,6 +6,8 @@ Every address in a redirect was published by the active. None is taken from the 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 from html import escape
 from typing import Final
@@ -13,9 +15,12 @@ from urllib.parse import quote, urlsplit
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mgr.host.cluster_view import ClusterView, LeaderView
 from mgr.host.role import Role
@@ -35,15 +40,29 @@ RULES: Final = {
 }
 """Every route, in the order in which they are matched, and whether it answers as the active."""
 
+_STYLE: Final = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+time { white-space: nowrap }
+table { border-collapse: collapse } td { padding: .15rem 1.5rem .15rem 0 }
+"""
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+SECURITY_HEADERS: Final = {
+    # The index has one style sheet of its own, and nothing else is ever loaded.
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Headers of every answer. ``Strict-Transport-Security`` is not among them: it would hold for every
+port of the host, the pages of modules included, which may not speak TLS."""
+
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem }}
-h1 {{ font-size: 1.4rem }} h2 {{ font-size: 1.1rem; margin-top: 2rem }}
-time {{ white-space: nowrap }}
-table {{ border-collapse: collapse }} td {{ padding: .15rem 1.5rem .15rem 0 }}
-</style></head><body>
+<style>{style}</style></head><body>
 <h1>{title}</h1>
 <p>Active manager of cluster <b>{cluster}</b>, term {term},
 since <time datetime="{since}">{since_shown}</time>.</p>
@@ -91,7 +110,8 @@ class HttpPages:
                 Route("/metrics", self.metrics),
                 Route("/services/{module}", self.service, methods=_METHODS),
                 Route("/{path:path}", self.index_or_redirect, methods=_METHODS),
-            ]
+            ],
+            middleware=[Middleware(_SecurityHeaders)],
         )
 
     async def livez(self, _: Request) -> Response:
@@ -165,6 +185,7 @@ class HttpPages:
             if each.name != self._name
         ]
         return _PAGE.format(
+            style=_STYLE,
             title=f"mgr.{escape(self._name)}",
             cluster=escape(self._cluster),
             term=leader.term if leader else 0,
@@ -173,6 +194,21 @@ class HttpPages:
             services=_table(pages, "No module has published a page."),
             standbys=_table(waiting, "None: if this manager fails, no other takes over."),
         )
+
+
+class _SecurityHeaders:
+    """Adds ``SECURITY_HEADERS`` to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 def _seconds(since: str) -> str:

@@ -18,10 +18,6 @@ from typing import Final
 
 from mgr.client_limits import ClientLimits
 
-CONNECTIONS_MAX: Final = 1000
-"""Limit of open connections."""
-ADDRESS_CONNECTIONS_MAX: Final = 500
-"""Limit of open connections from one address."""
 HEAD_S: Final = 5.0
 """Time from the beginning of a request (for the first one: of the connection) to the end of its
 head, TLS handshake included."""
@@ -73,10 +69,13 @@ class ConnectionTable:
         now: Callable[[], float],
         limits: ClientLimits,
         *,
-        connections_max: int = CONNECTIONS_MAX,
-        address_max: int = ADDRESS_CONNECTIONS_MAX,
+        connections_max: int,
+        address_max: int,
     ) -> None:
-        """Take the loop's time from ``now``; report closed connections to ``limits``."""
+        """Keep ``connections_max`` connections at most, ``address_max`` of one address.
+
+        ``now`` returns the loop's time; closed connections are reported to ``limits``.
+        """
         self._now = now
         self._limits = limits
         self._connections_max = connections_max

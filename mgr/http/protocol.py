@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -66,7 +66,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._table.begin_head(self._connection)
                 piece, rest = self._room_for(piece)
                 super().data_received(piece)
-                if self._in_head and rest and not self.transport.is_closing():
+                if self._waits_for_head(rest):
                     self._refuse_head()
                     return
                 piece = rest
@@ -111,6 +111,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """Count an invalid request and answer it."""
         self._limits.reached("http_invalid", self._connection.address)
         super().send_400_response(msg)
+
+    def _waits_for_head(self, rest: bytes) -> bool:
+        """Whether ``rest``, for which there is no room, belongs to a head."""
+        return self._in_head and bool(rest) and not self.transport.is_closing()
 
     def _room_for(self, piece: bytes) -> tuple[bytes, bytes]:
         room = HEAD_BYTES_MAX - self._head_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -22,6 +23,10 @@ from mgr.http.protocol import LimitedProtocol
 from mgr.settings import Settings, advertised_address, split_address
 
 BACKLOG: Final = 1024
+CONNECTIONS_MAX: Final = 1000
+"""Limit of open connections; of one address, half as many."""
+DESCRIPTORS_SHARE: Final = 4
+"""No more than a fourth of the process's file descriptors are connections of this port."""
 CLOSE_S: Final = 1
 """How long unfinished answers may take when the server closes."""
 COUNTED: Final = ("Invalid HTTP request", "Unsupported upgrade", "No supported WebSocket")
@@ -112,7 +117,10 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     config.load()  # imports for 0.1 s: done now, before the guard expects heartbeats
     logging.getLogger("uvicorn.error").addFilter(_is_not_counted)
     server = _Server(config)
-    table = ConnectionTable(asyncio.get_running_loop().time, limits)
+    most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE)
+    table = ConnectionTable(
+        asyncio.get_running_loop().time, limits, connections_max=most, address_max=most // 2
+    )
 
     def protocol(connection: Connection) -> LimitedProtocol:
         return LimitedProtocol(config, server.server_state, connection, table, limits)

@@ -21,10 +21,15 @@ class Transport:
 class Bench:
     """A table with a clock that a test moves."""
 
-    def __init__(self, **limits):
+    def __init__(self, connections_max=100, address_max=100):
         self.now_s = 100.0
         self.limits = ClientLimits(lambda: self.now_s)
-        self.table = ConnectionTable(lambda: self.now_s, self.limits, **limits)
+        self.table = ConnectionTable(
+            lambda: self.now_s,
+            self.limits,
+            connections_max=connections_max,
+            address_max=address_max,
+        )
 
     def connect(self, address="10.0.0.1"):
         connection = self.table.add(address)
