@@ -1,0 +1,148 @@
+"""A cluster of three managers with TLS, under a normal load, that hostile clients attack."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import threading
+from pathlib import Path
+
+import grpc
+import pytest
+
+from mgr.client.blocking import Client
+from mgr.errors import MgrError
+from tests.support import process
+from tests.support.cluster import Cluster, lines, wait_for
+from tests.support.secured_etcd import Certificates
+
+HERE = Path(__file__).parent
+QUOTA_BYTES = 48 << 20
+"""What the managers take for etcd's quota."""
+GROWN_MAX = 1.6
+ENTRIES = {
+    "ops": "allow *",
+    "load": "allow rw",
+    "agents": 'allow command "daemon join", allow command "crash post"',
+    "chooser": 'allow command "config get" with who regex "([a-z]+)+"',
+}
+"""``nobody`` has a certificate and no entry."""
+
+
+def pytest_collection_modifyitems(items):
+    """Whatever stands in this folder starts processes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
+
+
+class Load(threading.Thread):
+    """Runs commands one after the other, reads and changes, and keeps every failure."""
+
+    def __init__(self, client):
+        super().__init__(daemon=True)
+        self._client = client
+        self._over = threading.Event()
+        self.done = 0
+        self.failures = []
+
+    def run(self):
+        while not self._over.wait(0.05):
+            words = ["config", "set", "mgr", "mgr/hello/place", f"Rome {self.done}"]
+            try:
+                answer = self._client.execute(
+                    words if self.done % 5 == 0 else ["status"], timeout_s=20
+                )
+            except MgrError as error:
+                self.failures.append(repr(error))
+            else:
+                if answer.retval < 0:
+                    self.failures.append(answer)
+            self.done += 1
+
+    def end(self):
+        self._over.set()
+        self.join()
+
+
+class Target(Cluster):
+    """The attacked cluster; ``active`` is the manager that all attacks go to."""
+
+    pki: Certificates
+    memory_after: dict[str, int]
+
+    def client(self, name="ops"):
+        """A client of that name; close it."""
+        return Client(self.hosts, tls=self.pki.tls_of(name))
+
+    def ask(self, *words, name="ops", data=b"", **arguments):
+        with self.client(name) as client:
+            return client.execute(list(words), arguments, data=data, timeout_s=20)
+
+    def term(self):
+        with self.client() as client:
+            return client.status().active.term
+
+    @contextlib.asynccontextmanager
+    async def channel(self, name, **options):
+        """A connection to the active as ``name``, without our client library."""
+        tls = self.pki.tls_of(name)
+        credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.cert)
+        address = self.attacked.grpc_address
+        sizes = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        async with grpc.aio.secure_channel(
+            address, credentials, options=[*sizes, *options.items()]
+        ) as channel:
+            yield channel
+
+    @property
+    def https(self):
+        """Host, port and TLS of the active's HTTP port."""
+        host, port = self.attacked.http_address.split(":")
+        return host, int(port), ssl.create_default_context(cadata=self.pki.ca.decode())
+
+    def memory_bytes(self):
+        """Memory that the attacked worker uses."""
+        text = Path(f"/proc/{self.attacked.worker_pid}/statm").read_text()
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def log(self):
+        return "\n".join(lines(self.attacked.log))
+
+
+@pytest.fixture(autouse=True)
+def _memory(request, target):
+    """Keep how much memory the worker has after each test, for the message of a failure."""
+    yield
+    target.memory_after[request.node.name] = target.memory_bytes() >> 20
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory, etcd):
+    """Attack it as you like: when all tests have run, nothing must have happened to it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    pki = Certificates.make(folder / "pki")
+    made = Target(folder, etcd.endpoints, etcd_quota_bytes=QUOTA_BYTES, **pki.settings(mutual=True))
+    made.pki, made.memory_after = pki, {}
+    with made:
+        made.attacked = made.settled()
+        for client, caps in ENTRIES.items():
+            assert made.ask("auth", "caps", client, caps).retval == 0
+        assert made.ask("mgr", "module", "enable", "hello").retval == 0
+        with made.client("load") as client:
+            load = Load(client)
+            load.start()
+            wait_for(lambda: load.done > 20, "the load")
+            before = made.term(), made.attacked.worker_pid, made.memory_bytes()
+            yield made
+            done = load.done
+            wait_for(lambda: load.done > done + 20, "the load after the attacks")
+            load.end()
+        after = made.term(), made.attacked.worker_pid
+        assert after == before[:2], "the leadership changed"
+        assert load.failures == []
+        grown = made.memory_bytes() / before[2]
+        assert grown < GROWN_MAX, f"memory grew by a factor of {grown:.2f}: {made.memory_after}"
+        assert "Traceback" not in made.log()
+        assert process.workers(made.attacked.guard_pid) == [after[1]]
