@@ -40,6 +40,7 @@ def client_text(caller: object) -> str:
     """Describe who sent a command."""
     if not isinstance(caller, Caller) or caller == INTERNAL_CALLER:
         return "this manager"
-    if caller.name:
-        return f"{caller.name} at {caller.address}" if caller.address else caller.name
+    if caller.identities:
+        entry = caller.identities[0].entry
+        return f"{entry} at {caller.address}" if caller.address else entry
     return caller.address or "unknown"

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mgr.access.table import Caller
+from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.active.health import checks
 from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.command.dispatch import Request
@@ -50,6 +50,7 @@ async def hanging(active, hung, *, slow="0.02"):
     """A cluster whose module ``hung`` runs a command whose caller has given up."""
     async with active(hung.found, enabled=["hung"]) as cluster:
         await cluster.put(cluster.keys.option("mgr", "mgr_command_slow_after"), slow)
+        await cluster.put(cluster.keys.access_of("ops"), "allow *")
         who = Caller("ops", "10.1.2.3")
         request = Request(
             words=("hung", "do"), caller=who, deadline_s=cluster.manager.clock.now() + 0.2
@@ -155,6 +156,6 @@ def test_many_slow_commands_are_counted_and_the_first_are_shown():
 
 def test_a_client_is_described_by_what_is_known_of_it():
     """The manager itself has neither name nor address."""
-    assert client_text(Caller()) == "this manager"
+    assert client_text(INTERNAL_CALLER) == "this manager"
     assert client_text(Caller("a")) == "a"
-    assert client_text(Caller(None, "10.0.0.1")) == "10.0.0.1"
+    assert client_text(Caller.anonymous("10.0.0.1")) == "10.0.0.1"
