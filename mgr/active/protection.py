@@ -24,6 +24,7 @@ class ProtectionKeeper:
         self._manager = manager
         self._fenced = fenced
         self._resign = resign
+        self._resigned = False
 
     def follow(self) -> None:
         """Check at each change of the record, and now."""
@@ -49,6 +50,8 @@ class ProtectionKeeper:
     def _check(self, _changes: object = None) -> None:
         # Nothing is open meanwhile: clients without a name are refused. But those with a
         # certificate cannot be recognized here, and another manager may do that.
-        if self._manager.view.access.required and not self._manager.settings.tls_ca:
+        cannot = self._manager.view.access.required and not self._manager.settings.tls_ca
+        if cannot and not self._resigned:
+            self._resigned = True
             log.error("not eligible to lead", extra={"why": CANNOT_AUTHENTICATE})
             self._resign(CANNOT_AUTHENTICATE, "", "")

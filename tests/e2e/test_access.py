@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 
 import pytest
 
 from mgr.client.blocking import Client
 from mgr.client.daemon.daemon import Daemon
 from mgr.errors import NotAuthorizedError
-from tests.support.cluster import Cluster, wait_for
+from tests.support.cluster import MGRD, Cluster, lines, wait_for
 from tests.support.secured_etcd import Certificates
 
 
@@ -32,13 +33,20 @@ def guarded(tmp_path, etcd):
     settings = pki.settings(mutual=True)
     made = Guarded(tmp_path, etcd.endpoints, names=("a", "b"), **settings)
     made.pki = pki
+    said = subprocess.run(
+        [MGRD, "recover-admin", "ops", "--cluster", made.name, "--etcd", ",".join(etcd.endpoints)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout == "client 'ops' may do everything now\n"
     with made:
         made.settled()
         for client, caps in (
-            ("ops", "allow *"),
-            ("monitor", "allow r"),
+            ("monitor", "allow role viewer"),
             ("robot", 'allow command "map set" with name=racks'),
-            ("disk", 'allow command "daemon join" with type=osd'),
+            ("disks", "profile daemon name=osd.*"),
+            ("host.db1", "profile daemon"),
         ):
             given = made.ask("ops", "auth", "caps", client, caps)
             assert given.retval == 0, given
@@ -76,9 +84,9 @@ def test_each_client_does_what_it_may_before_and_after_a_failover(guarded):
     assert "debug_mgr" not in guarded.ask("ops", "config", "dump").text
 
 
-def test_a_daemon_joins_under_the_type_that_it_may(guarded, caplog):
-    """Another one is told why not, its program goes on, and nobody else hears of it."""
-    tls = guarded.pki.tls_of("disk")
+def test_a_daemon_joins_under_the_names_that_it_may(guarded, caplog):
+    """Another one gets the reason, its program goes on, and nobody else is disturbed."""
+    tls = guarded.pki.tls_of("disks")
 
     def received():
         return any("may not do 'daemon join'" in getattr(r, "why", "") for r in caplog.records)
@@ -92,3 +100,18 @@ def test_a_daemon_joins_under_the_type_that_it_may(guarded, caplog):
 
     assert "osd.1" in known
     assert "rgw.1" not in known
+
+
+def test_a_manager_that_asks_for_no_certificate_gets_nowhere(guarded):
+    """It does not lead, also if it is told to, and opens nothing to who comes in plaintext."""
+    stranger = guarded.add("c", tls_ca="", tls_cert="", tls_key="")
+    stranger.start()
+    wait_for(
+        lambda: any("this cluster demands authentication" in line for line in lines(stranger.log)),
+        "c to say why it does not lead",
+    )
+    with Client(stranger.grpc_address, reach_s=1) as client:
+        denied(lambda: client.execute(["config", "set", "mgr", "debug_mgr", "9"], timeout_s=2))
+    refused = guarded.ask("ops", "mgr", "fail", "--successor", "c")
+
+    assert (refused.retval, "'c' is no warm standby" in refused.stderr) == (-errno.ENOENT, True)

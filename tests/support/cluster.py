@@ -142,6 +142,12 @@ class Cluster:
         command = [*self._within.get(name, ()), str(MGRD), *flags]
         return Manager(name, command, log, (grpc, http), environment)
 
+    def add(self, name: str, **own: Any) -> Manager:
+        """Make one more manager, with settings of its own; it is not started."""
+        self._own = {**self._own, name: own}
+        self.managers[name] = self._manager(name)
+        return self.managers[name]
+
     def __enter__(self) -> Self:
         try:
             for manager in self.managers.values():
