@@ -264,6 +264,8 @@ class LeaderCall(Generic[A]):
             return DeadlineExceededError(
                 f"no answer {waited}: whether the command ran is unknown ({_format_reasons(tried)})"
             )
+        if not self._answered and search.refused is not None:
+            return search.refused
         if not self._answered:
             return UnreachableError("no manager answered", failures=tried)
         return UnreachableError(f"no active manager {waited}{search.advice()}", failures=tried)

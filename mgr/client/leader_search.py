@@ -25,7 +25,7 @@ from tenacity import (
 from tenacity.wait import wait_base
 
 from mgr.client.peers import Peer, Peers
-from mgr.errors import UnreachableError
+from mgr.errors import NotAuthenticatedError, UnreachableError
 from mgr.rpc.status import error_of
 from mgr.rpc.v1.manager_pb2 import WatchActiveRequest, WatchActiveResponse
 from mgr.waiting import Broadcast
@@ -76,6 +76,7 @@ class LeaderSearch:
     Attributes:
         best: The active of the highest term that managers name now; None if none is named.
         answered: At least one manager answered since the block began.
+        refused: What a manager answered that does not accept who this client says it is.
         unhelpful: For each address that did not lead to the active: why.
 
     """
@@ -94,6 +95,7 @@ class LeaderSearch:
         """
         self.best: LeaderHint | None = None
         self.answered = False
+        self.refused: NotAuthenticatedError | None = None
         self.unhelpful: dict[str, str] = {}
         self._peers = peers
         self._pause = pause
@@ -181,6 +183,8 @@ class LeaderSearch:
                     if isinstance(error, UnreachableError) and address not in self._peers.given:
                         self._unreachable.add(address)
                         self._redial()
+                    if isinstance(error, NotAuthenticatedError):
+                        self.refused = error
                 self._record(address, None)
                 self._notify()
                 raise _StreamEnded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from mgr.access.caps import CHANGE_ACCESS, Caps
 from mgr.access.changes import AccessChanges
@@ -84,7 +84,7 @@ class _Auth:
         rights = self._context.access.rights_of(caller)
         caps = rights.text if rights is not None else ""
         names = [identity.entry for identity in caller.identities]
-        data = {
+        data: dict[str, Any] = {
             "client": names[0],
             "kind": caller.kind.value,
             "names": names,

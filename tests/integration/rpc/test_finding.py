@@ -352,7 +352,7 @@ async def test_giving_up_leadership_is_not_repeated_blindly(client, three):
 
     asked = asyncio.Event()
 
-    async def never(_name, _successor):
+    async def never(_name, _successor, _caller):
         asked.set()
         await asyncio.Event().wait()
 
