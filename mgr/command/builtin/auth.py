@@ -79,8 +79,8 @@ class _Auth:
             return Reply({"client": None, "kind": caller.kind.value, "caps": ALL}, plain="")
         if caller.kind is Kind.ANONYMOUS:
             note = "this cluster demands no authentication: everybody may do everything"
-            data = {"client": None, "kind": caller.kind.value, "caps": ALL}
-            return Reply(data, plain="", note=note)
+            nobody = {"client": None, "kind": caller.kind.value, "caps": ALL}
+            return Reply(nobody, plain="", note=note)
         rights = self._context.access.rights_of(caller)
         caps = rights.text if rights is not None else ""
         names = [identity.entry for identity in caller.identities]
