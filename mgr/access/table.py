@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from mgr.access.caps import CHANGE_ACCESS, AccessRequest, Caps, Subject
@@ -238,7 +239,9 @@ def stored_caps(text: str) -> Caps:
     return Caps.parse(text.rstrip(" ,;"))
 
 
+@lru_cache(maxsize=1024)
 def _readable(entry: str, text: str) -> Caps:
+    # Cached also so that what cannot be read is logged once, and not for every request.
     try:
         return stored_caps(text)
     except InvalidArgumentError as error:
