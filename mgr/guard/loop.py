@@ -107,12 +107,7 @@ class Guard:
         self._presence_updater = PresenceUpdater(
             records, self._presence_key, self._state, self._on_event
         )
-        self._eligibility = Eligibility(
-            me.version,
-            untrusted=settings.etcd_untrusted,
-            downgrade=settings.downgrade,
-            authenticates=bool(settings.tls_ca),
-        )
+        self._eligibility = _eligibility(settings, me.version)
         self._campaign = Campaign(
             context, self._state, self._session, records.leader, self._eligibility, self._on_event
         )
@@ -469,3 +464,12 @@ class Guard:
             if self._state.phase is Phase.JOINING and self._renewals.store_silent():
                 self._notifier.notify(f"EXTEND_TIMEOUT_USEC={EXTEND_START_S * 1_000_000}")
             await asyncio.sleep(self._notifier.watchdog_every_s)
+
+
+def _eligibility(settings: Settings, version: str) -> Eligibility:
+    return Eligibility(
+        version,
+        untrusted=settings.etcd_untrusted,
+        downgrade=settings.downgrade,
+        authenticates=bool(settings.tls_ca),
+    )

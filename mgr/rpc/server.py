@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
-from mgr.errors import CannotListenError, NotActiveError
+from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.rpc.authorization import Authorizer
@@ -105,28 +105,20 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     """Listen on ``settings.grpc_listen``.
 
     ``role_of`` is called for each request: the port serves a standby and, after promotion, the
-    active, gated by ``gate`` (``mgr.rpc.gated``). ``note_of`` returns the reason for its state;
-    ``limits`` counts refusals.
+    active, gated by ``gate``. ``note_of`` gives the reason for its state; ``limits`` counts refusals.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
 
     """
-
-    def current_refusal() -> NotActiveError:
-        return not_active_error(view.leader(), settings.id)
-
-    streams = Streams(current_refusal)
-    authorizer = Authorizer(
-        view.access, certificates=bool(settings.tls_ca), encrypted=bool(settings.tls_cert)
-    )
+    streams = Streams(lambda: not_active_error(view.leader(), settings.id))
+    authorizer = _authorizer(settings, view)
     health = HealthServicer(SERVICES, streams, gate.accepts)
     enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
-    view.follow_access(authorizer.streams.check)
     limits = limits or ClientLimits(clock.now)
-    stream_limits = StreamLimits(limits, total_max=settings.grpc_streams_max)
-    interceptors = [StatusInterceptor(authorizer, enforcer, stream_limits)]
-    server = grpc.aio.server(interceptors=interceptors, options=_options(settings))
+    total = StreamLimits(limits, total_max=settings.grpc_streams_max)
+    edge = StatusInterceptor(authorizer, enforcer, total)
+    server = grpc.aio.server(interceptors=[edge], options=_options(settings))
     commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, limits)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(
@@ -153,18 +145,35 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         ),
         server,
     )
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
+    _add_health_and_reflection(server, health)
     port = _bind(server, settings.grpc_listen, "grpc_listen", _credentials(settings))
-    token_address = ""
-    if settings.token_listen:
-        token_only = _credentials(settings, certificates=False)
-        token_port = _bind(server, settings.token_listen, "token_listen", token_only)
-        token_address = advertised_address(settings.token_listen, "", token_port)
+    token_address = _bind_token_port(server, settings)
     await server.start()
     address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
     return GrpcServer(server, address, health, streams, token_address=token_address)
+
+
+def _authorizer(settings: Settings, view: ClusterView) -> Authorizer:
+    made = Authorizer(
+        view.access, certificates=bool(settings.tls_ca), encrypted=bool(settings.tls_cert)
+    )
+    view.follow_access(made.streams.check)
+    return made
+
+
+def _add_health_and_reflection(server: grpc.aio.Server, health: HealthServicer) -> None:
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
+
+
+def _bind_token_port(server: grpc.aio.Server, settings: Settings) -> str:
+    """Listen for clients with a token, if the settings say where; return the address, or empty."""
+    if not settings.token_listen:
+        return ""
+    credentials = _credentials(settings, certificates=False)
+    port = _bind(server, settings.token_listen, "token_listen", credentials)
+    return advertised_address(settings.token_listen, "", port)
 
 
 def _bind(

@@ -80,6 +80,8 @@ def test_a_write_is_called_on_something_known():
         "schemas",
         "self.config.schemas",
         "self._jobs",
+        # mgr/access/changes.py writes by its ``_writer``.
+        "self._changes",
         "super()",
         # The writer of standby/commands.py, by its own ``commit``.
         "self",

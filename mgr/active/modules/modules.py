@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from mgr.access.identity import Caller
 from mgr.active.health.manager_checks import ModuleState
 from mgr.active.modules.leftovers import leftovers, wait_ended
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
@@ -488,17 +487,5 @@ class _RestartingModule:
             ) from None
         await self._modules.runner_of(self._name).ready(until_s=until_s)
 
-    async def run(
-        self,
-        command: Command,
-        arguments: dict[str, Any],
-        inbuf: str,
-        *,
-        deadline_s: float,
-        caller: Caller,
-        permit: Callable[[], None],
-    ) -> object:
-        run = self._modules.runner_of(self._name).run
-        return await run(
-            command, arguments, inbuf, deadline_s=deadline_s, caller=caller, permit=permit
-        )
+    async def run(self, *arguments: Any, **options: Any) -> object:
+        return await self._modules.runner_of(self._name).run(*arguments, **options)
