@@ -105,7 +105,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     """Listen on ``settings.grpc_listen``.
 
     ``role_of`` is called for each request: the port serves a standby and, after promotion, the
-    active, gated by ``gate``. ``note_of`` gives the reason for its state; ``limits`` counts refusals.
+    active, gated by ``gate``. ``note_of`` gives the reason for its state; ``limits`` counts calls.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
