@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 import grpc
@@ -45,6 +46,11 @@ that is authenticated, or are checked by their content: commands by their own ``
 the joining daemon."""
 
 
+_CALLER: Final[ContextVar[Caller | None]] = ContextVar("caller", default=None)
+"""The caller of the call that the current task serves: gRPC serves each call in a task of its own.
+Finding it out takes longer than any other step of a short command."""
+
+
 def access_request(method: str, request: Any) -> AccessRequest | None:
     """Return the capability that this call needs; None: its client must be authenticated only."""
     request_of = ACCESS_REQUESTS.get(method)
@@ -73,6 +79,15 @@ class Authorizer:
         self._authenticator = Authenticator(access.tokens, certificates=certificates)
 
     def caller_of(self, context: Context) -> Caller:
+        """Return the caller of the call; ``check`` has found out who it is, before its servicer.
+
+        Raises:
+            NotAuthenticatedError: As raised by ``check``.
+
+        """
+        return _CALLER.get() or self._identify(context)
+
+    def _identify(self, context: Context) -> Caller:
         """Return the caller of the call.
 
         Raises:
@@ -102,7 +117,8 @@ class Authorizer:
             NotAuthorizedError: It may not. Nothing was done.
 
         """
-        caller = self.caller_of(context)
+        caller = self._identify(context)
+        _CALLER.set(caller)
         if needed := access_request(method, request):
             self.access.check(caller, needed)
         else:

@@ -83,7 +83,7 @@ a default is read as the class declares it.
 
 | attribute | meaning |
 |---|---|
-| `MODULE_OPTIONS` | list of `Option(name, type=, default=, min=, max=, runtime=, desc=)` |
+| `MODULE_OPTIONS` | list of `Option(name, type=, default=, min=, max=, runtime=, desc=, secret=)` |
 | `COMMANDS` | commands as dictionaries, for `handle_command`; decorators are shorter |
 | `NOTIFY_TYPES` | which notifications the module gets: `health`, the name of a map, ... |
 | `ALWAYS_ON` | True: the module runs without being enabled |
