@@ -100,7 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Meta(
             description="File with the CA that must have signed the certificates of gRPC clients; "
-            "empty: clients need none. HTTP never requires one, for probes and load balancers"
+            "empty: clients need none. HTTP asks for one, and answers probes without it"
         ),
     ] = ""
     token_listen: Annotated[

@@ -13,8 +13,14 @@ from mgr.access.identity import EVERYBODY, INTERNAL_CALLER, Caller, Identity, Ki
 from mgr.access.protection import Protection, decode
 from mgr.access.roles import BUILTIN_ROLES
 from mgr.access.tokens import Tokens
-from mgr.clock import wall_s
-from mgr.errors import InvalidArgumentError, NotAuthenticatedError, NotAuthorizedError
+from mgr.clock import CLOCK, wall_s
+from mgr.errors import (
+    InvalidArgumentError,
+    MgrError,
+    NotAuthenticatedError,
+    NotAuthorizedError,
+)
+from mgr.log_throttle import LogThrottle
 from mgr.store.api import ABSENT, Reader, Record
 from mgr.store.keys import Keys
 
@@ -55,6 +61,7 @@ class Access:
         self._mirror = mirror
         self._keys = keys
         self.tokens: Final = Tokens(mirror, keys)
+        self._throttle = LogThrottle(CLOCK.now)
 
     @property
     def protection(self) -> Protection | None:
@@ -78,17 +85,24 @@ class Access:
         """
         error = self.refusal(caller, request)
         if error is not None:
-            names = caller.identities
+            self._log_refusal(caller, request, error)
+            raise error
+
+    def _log_refusal(self, caller: Caller, request: AccessRequest, error: MgrError) -> None:
+        """Log a refusal. Of many of one client, few lines tell: the audit has each."""
+        names = caller.identities
+        client = names[0].entry if names else None
+        if times := self._throttle.due((client or caller.address, request.command)):
             log.warning(
                 "access denied",
                 extra={
-                    "client": names[0].entry if names else None,
+                    "client": client,
                     "address": caller.address,
                     "command": request.command,
                     "why": error.reason,
+                    "times": times,
                 },
             )
-            raise error
 
     def refusal(self, caller: Caller, request: AccessRequest) -> NotAuthorizedError | None:
         """Return what ``check`` would raise, without a line in the log; None: it is allowed."""

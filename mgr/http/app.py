@@ -2,13 +2,16 @@
 
 Every address in a redirect was published by the active. None is taken from the request: a forged
 ``Host`` header could otherwise redirect a client to any host.
+
+``/livez``, ``/readyz`` and ``/active`` answer everybody. Where the cluster demands authentication,
+all other pages ask for a client certificate or a token (``mgr.http.access``).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from html import escape
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -22,13 +25,21 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mgr.access.caps import AccessRequest
 from mgr.host.cluster_view import ClusterView, LeaderView
 from mgr.host.role import Role
+from mgr.http.access import HttpAccess
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 """For every answer: the active may change at any moment, so nothing may be cached."""
 RETRY: Final = NO_STORE | {"Retry-After": "1"}
 SERVING: Final = "active"
+
+METRICS: Final = AccessRequest("metrics", "r")
+PAGES: Final = AccessRequest("status", "r")
+"""What a client must be allowed to see the measurements, and all pages beside the probes."""
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 RULES: Final = {
     "/livez": "open: 200 while this process runs its event loop",
@@ -87,11 +98,14 @@ class HttpPages:
         registry: CollectorRegistry,
         fresh_s: float,
         why_not_ready: Callable[[], str] = str,
+        certificates: bool = False,
     ) -> None:
         """Serve manager ``name``; it is not ready while its view is older than ``fresh_s``.
 
-        Nor is it while ``why_not_ready`` returns a reason.
+        Nor is it while ``why_not_ready`` returns a reason. ``certificates``: TLS verifies those of
+        clients.
         """
+        self._access = HttpAccess(view, certificates=certificates)
         self._why_not_ready = why_not_ready
         self._name = name
         self._cluster = cluster
@@ -107,9 +121,9 @@ class HttpPages:
                 Route("/livez", self.livez),
                 Route("/readyz", self.readyz),
                 Route("/active", self.active),
-                Route("/metrics", self.metrics),
-                Route("/services/{module}", self.service, methods=_METHODS),
-                Route("/{path:path}", self.index_or_redirect, methods=_METHODS),
+                Route("/metrics", self._guarded(self.metrics, METRICS)),
+                Route("/services/{module}", self._guarded(self.service, PAGES), methods=_METHODS),
+                Route("/{path:path}", self._guarded(self.index_or_redirect), methods=_METHODS),
             ],
             middleware=[Middleware(_SecurityHeaders)],
         )
@@ -168,6 +182,13 @@ class HttpPages:
         # The scheme of this connection, not of a header; all managers use the same one.
         where = f"{request.url.scheme}://{leader.http_address}{_target(request)}"
         return Response(status_code=307, headers=NO_STORE | {"Location": where})
+
+    def _guarded(self, handler: Handler, needed: AccessRequest = PAGES) -> Handler:
+        async def guarded(request: Request) -> Response:
+            refusal = self._access.refusal(request, needed)
+            return await handler(request) if refusal is None else refusal
+
+        return guarded
 
     def _serves(self, leader: LeaderView | None) -> bool:
         return leader is not None and leader.name == self._name and self._role_of().state == SERVING

@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from mgr.client_limits import ClientLimits
+from mgr.http.access import CERTIFICATE
 from mgr.http.connections import Connection, ConnectionTable
 
 HEAD_BYTES_MAX: Final = 16 << 10
@@ -49,6 +50,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See ``asyncio.Protocol``."""
         self._connection.transport = transport
+        encrypted = transport.get_extra_info("ssl_object")
+        certificate = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
+        self.app_state = {CERTIFICATE: certificate or b""}
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

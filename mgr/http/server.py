@@ -7,6 +7,7 @@ import contextlib
 import logging
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -97,12 +98,16 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         registry=registry,
         fresh_s=settings.lease_ttl_s,
         why_not_ready=why_not_ready,
+        certificates=bool(settings.tls_ca),
     )
     config = uvicorn.Config(
         pages.application(),
         http="httptools",
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
+        # Asked for, not demanded: a probe has none.
+        ssl_ca_certs=settings.tls_ca or None,
+        ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_ca else ssl.CERT_NONE,
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,

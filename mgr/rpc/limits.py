@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller
 from mgr.client_limits import ClientLimits, RateLimit
 from mgr.cluster.validation import MESSAGE_BYTES_MAX as REPORT_BYTES_MAX
 from mgr.errors import MgrError, OverloadedError, ReportLimitError, TooLargeError
@@ -52,7 +52,8 @@ TOTAL_JOINS_AT_ONCE: Final = 10_000.0
 
 def identity(caller: Caller) -> str:
     """Return what limits are counted by: the caller's name, if it has one, else its address."""
-    return caller.name if caller.name is not None else caller.address
+    names = caller.identities
+    return names[0].entry if names else caller.address
 
 
 def bytes_max(method: str) -> int:
