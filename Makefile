@@ -107,6 +107,7 @@ test-real:
 	@$(MAKE) test-integration
 	@$(MAKE) test-conformance
 	@$(MAKE) test-e2e
+	@$(MAKE) test-hostile
 	@$(MAKE) test-matrix
 	@$(MAKE) test-compose
 
@@ -133,6 +134,15 @@ conformance-page: $(INSTALLED)  ## run every module of three releases and write 
 test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo
 	$(call title,tests: end to end)
 	$(call tests,--ignore=tests/e2e/compose tests/e2e)
+
+.PHONY: test-hostile
+test-hostile: $(INSTALLED)  ## hostile clients against a cluster under load, which must not notice
+	$(call title,tests: hostile)
+	$(call tests,tests/hostile)
+
+.PHONY: fuzz
+fuzz: $(INSTALLED)  ## random inputs for every parser and every gRPC method (INPUTS=1000000, SEED=)
+	@$(BIN)/python -P -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-matrix
 test-matrix: $(INSTALLED)  ## the fault matrix, its fast rows; a thousand late writes

@@ -179,6 +179,8 @@ READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "fsid": "Identifier of the cluster",
     "log_file": "File that this manager logs to; empty: standard error",
     "mgr_data": "Folder of this manager's own files; Ceph's default if state_dir is empty",
+    "mgr_tls_cert": "File with the manager's certificate, for the pages of modules",
+    "mgr_tls_key": "File with the key of that certificate",
     "mon_host": "Address at which clients reach this manager",
     "mgr_module_path": "Folders in which further modules are found",
     "mon_mgr_beacon_grace": "Seconds until a lost manager is replaced: the length of its lease",

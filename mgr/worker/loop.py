@@ -60,6 +60,7 @@ from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
+from mgr.worker.memory import give_memory_back
 from mgr.worker.starting import Starting
 from standby.role import StandbyRole
 
@@ -204,6 +205,7 @@ class Worker:
         self._tasks.create_task(self._follow_gate(), name="follow gate")
         self._tasks.create_task(self._standby.run(opened.http.address), name="standby")
         self._tasks.create_task(self._follow_reloads(), name="reloads")
+        self._tasks.create_task(give_memory_back(), name="give memory back")
         self._guard_link.send(
             Ready(
                 grpc_address=opened.grpc.address,

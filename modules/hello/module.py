@@ -19,7 +19,15 @@ from mgr_module import (
     MgrStandbyModule,
     Option,
 )
-from mgr_util import HttpPage, HttpReply, build_url, redirect_to_active, text_reply
+from mgr_util import (
+    HttpPage,
+    HttpReply,
+    listen_address,
+    manager_tls,
+    page_url,
+    redirect_to_active,
+    text_reply,
+)
 from object_format import ErrorResponse, Responder
 
 SERVER_OPTIONS = (
@@ -35,8 +43,13 @@ SERVER_OPTIONS = (
         max=65535,
         desc="Port of the page; 0: any free one. Read when the module starts",
     ),
+    Option(
+        "tls",
+        type="bool",
+        default=True,
+        desc="Serve over TLS if the manager has a certificate. Read when the module starts",
+    ),
 )
-EVERY_INTERFACE = ("::", "0.0.0.0")  # noqa: S104 - recognised, not bound to
 COUNT = "count"
 """Key under which the count is stored."""
 
@@ -106,8 +119,13 @@ class Module(MgrModule):
 
     def serve(self) -> None:
         """Serve the page until ``shutdown``."""
-        host, port = _listen_on(self)
-        self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
+        host, port = listen_address(self)
+        self._page.run(
+            host,
+            port,
+            ready=lambda bound: self.set_uri(page_url(self, host, bound)),
+            tls=manager_tls(self),
+        )
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
@@ -155,21 +173,14 @@ class StandbyModule(MgrStandbyModule):
 
     def serve(self) -> None:
         """Redirect until ``shutdown``."""
-        host, port = _listen_on(self)
-        self._page.run(host, port, ready=lambda bound: self.log.info("redirects on %d", bound))
+        host, port = listen_address(self)
+        self._page.run(
+            host,
+            port,
+            ready=lambda bound: self.log.info("redirects on %d", bound),
+            tls=manager_tls(self),
+        )
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
         self._page.close()
-
-
-def _url(module: MgrModule, host: str, port: int) -> str:
-    # Clients cannot connect to "every interface", so publish the manager's own address.
-    reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
-    return build_url(reached_as, "http", port, "/")
-
-
-def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
-    # Localized: each manager may have its own port, so that three can run on one machine.
-    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
-    return str(host), int(module.get_localized_module_option("server_port") or 0)

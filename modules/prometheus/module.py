@@ -21,7 +21,9 @@ from mgr_module import (
 from mgr_util import (
     HttpPage,
     HttpReply,
-    build_url,
+    listen_address,
+    manager_tls,
+    page_url,
     redirect_to_active,
     request_path,
     text_reply,
@@ -30,7 +32,6 @@ from mgr_util import (
 from .scrape import ExportData, ScrapeCache, Stale, render
 from .text import CONTENT_TYPE
 
-EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
 METRICS: Final = "/metrics"
 INDEX: Final = '<!doctype html><title>prometheus</title><a href="{}">metrics</a>\n'
 DEFAULT_PORT: Final = 9283
@@ -42,6 +43,12 @@ SERVER_OPTIONS: Final = [
         "server_addr",
         default="",
         desc="the address on which to listen; empty: this manager's first address",
+    ),
+    Option(
+        "tls",
+        type="bool",
+        default=True,
+        desc="serve over TLS if the manager has a certificate",
     ),
     Option(
         "server_port",
@@ -130,8 +137,13 @@ class Module(MgrModule):
 
     def serve(self) -> None:
         """Answer until ``shutdown``."""
-        host, port = _listen_on(self)
-        self._page.run(host, port, ready=lambda bound: self.set_uri(_url(self, host, bound)))
+        host, port = listen_address(self)
+        self._page.run(
+            host,
+            port,
+            ready=lambda bound: self.set_uri(page_url(self, host, bound)),
+            tls=manager_tls(self),
+        )
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
@@ -205,8 +217,13 @@ class StandbyModule(MgrStandbyModule):
 
     def serve(self) -> None:
         """Answer as configured until ``shutdown``."""
-        host, port = _listen_on(self)
-        self._page.run(host, port, ready=lambda bound: self.log.info("answers on %d", bound))
+        host, port = listen_address(self)
+        self._page.run(
+            host,
+            port,
+            ready=lambda bound: self.log.info("answers on %d", bound),
+            tls=manager_tls(self),
+        )
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
@@ -227,15 +244,3 @@ class StandbyModule(MgrStandbyModule):
             link = html.escape(active_uri.rstrip("/") + METRICS)
             return text_reply(HTTPStatus.OK, INDEX.format(link), html=True)
         return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})
-
-
-def _url(module: MgrModule, host: str, port: int) -> str:
-    # Clients cannot connect to "every interface", so publish the manager's own address.
-    reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
-    return build_url(reached_as, "http", port, "/")
-
-
-def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
-    # Localized: each manager may have its own port, so that three can run on one machine.
-    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
-    return str(host), int(module.get_localized_module_option("server_port"))

@@ -126,49 +126,6 @@ async def test_regular_expressions_of_grants_are_linear(target):
     assert codes == {grpc.StatusCode.PERMISSION_DENIED}
 
 
-async def test_one_certificate_does_not_fill_etcd(target):
-    """A6: daemons with large metadata, and crash reports, as fast as they are taken."""
-    metadata = {"x": "y" * (15 * KIB)}
-    async with target.channel("agents") as channel:
-        stub = ClusterServiceStub(channel)
-
-        async def join(number):
-            stream = stub.Report()
-            opening = pb.Open(
-                type="fake", id=f"n{number}", host="h", incarnation="1", metadata=metadata
-            )
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await stream.write(pb.ReportRequest(open=opening))
-                await stream.read()
-            stream.cancel()
-
-        for start in range(0, 4000, 200):
-            await together(map(join, range(start, start + 200)))
-        execute = CommandServiceStub(channel).Execute
-        for number in range(200):
-            report = {
-                "crash_id": f"{number}",
-                "timestamp": "2026-01-01 00:00:00.0",
-                "assert_msg": "x" * 50_000,
-            }
-            request = ExecuteRequest(words=["crash", "post"], input=json.dumps(report).encode())
-            await codes_of([execute(request, timeout=60)])
-
-    checks = json.loads(target.ask("health", "detail", format="json").text)["checks"]
-    assert {"MGR_STORE_SPACE", "MGR_CLIENT_LIMIT"} & checks.keys()
-    assert stored_bytes(target) < QUOTA_BYTES
-
-
-def stored_bytes(target):
-    """What the metrics of etcd say of its database; the managers see the same."""
-    with httpx.Client() as http:
-        text = http.get(f"http://{target.etcd[0]}/metrics").text
-    found = [
-        line for line in text.splitlines() if line.startswith("etcd_mvcc_db_total_size_in_use")
-    ]
-    return float(found[0].split()[1])
-
-
 async def test_no_client_commands_a_terminal_or_forges_a_line(target):
     """D1: by the cluster log, by a crash report, by a counter's description."""
     evil = "\x1b]0;owned\x07\x1b[2J\r\n2026-01-01 mgr.a [INF] forged line\u202e"
@@ -263,3 +220,58 @@ async def test_streams_of_one_caller_are_limited(target):
     assert set(codes) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED}
     assert len(codes) >= 50
     wait_for(lambda: target.ask("status").retval == 0, "the cluster")
+
+
+def test_memory_is_given_back(target):
+    """After all that was sent above, some seconds later."""
+
+    def grown():
+        return target.memory_bytes() / target.memory_before
+
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: grown() < 1.3, "the memory", 40)
+
+    assert grown() < 1.3, target.memory_after
+
+
+async def test_one_certificate_does_not_fill_etcd(target):
+    """A6: daemons with large metadata, and crash reports, as fast as they are taken."""
+    metadata = {"x": "y" * (15 * KIB)}
+    async with target.channel("agents") as channel:
+        stub = ClusterServiceStub(channel)
+
+        async def join(number):
+            stream = stub.Report()
+            opening = pb.Open(
+                type="fake", id=f"n{number}", host="h", incarnation="1", metadata=metadata
+            )
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                await stream.write(pb.ReportRequest(open=opening))
+                await stream.read()
+            stream.cancel()
+
+        for start in range(0, 1500, 50):
+            await together(map(join, range(start, start + 50)))
+        execute = CommandServiceStub(channel).Execute
+        for number in range(200):
+            report = {
+                "crash_id": f"{number}",
+                "timestamp": "2026-01-01 00:00:00.0",
+                "assert_msg": "x" * 50_000,
+            }
+            request = ExecuteRequest(words=["crash", "post"], input=json.dumps(report).encode())
+            await codes_of([execute(request, timeout=60)])
+
+    checks = json.loads(target.ask("health", "detail", format="json").text)["checks"]
+    assert {"MGR_STORE_SPACE", "MGR_CLIENT_LIMIT"} & checks.keys()
+    assert stored_bytes(target) < QUOTA_BYTES
+
+
+def stored_bytes(target):
+    """What the metrics of etcd say of its database; the managers see the same."""
+    with httpx.Client() as http:
+        text = http.get(f"http://{target.etcd[0]}/metrics").text
+    found = [
+        line for line in text.splitlines() if line.startswith("etcd_mvcc_db_total_size_in_use")
+    ]
+    return float(found[0].split()[1])

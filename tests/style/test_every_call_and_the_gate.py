@@ -77,7 +77,7 @@ def test_every_page_has_a_rule():
         "a",
         "rome",
         role_of=lambda: types.SimpleNamespace(state="standby"),
-        view=types.SimpleNamespace(),
+        view=types.SimpleNamespace(access=types.SimpleNamespace(tokens=None)),
         registry=CollectorRegistry(),
         fresh_s=5,
     )

@@ -1,6 +1,6 @@
 """Names that ceph-mgr modules import from ``mgr_util``, defined in ``mgr.module_api``.
 
-The names of ``http_page`` are ours, not ceph-mgr's.
+The names of ``http_page`` and ``page_address`` are ours, not ceph-mgr's.
 """
 
 from mgr.module_api.ceph.cephfs import (
@@ -49,6 +49,7 @@ from mgr.module_api.mgr_util.http_page import (
     request_path,
     text_reply,
 )
+from mgr.module_api.mgr_util.page_address import listen_address, manager_tls, page_url
 from mgr.module_api.mgr_util.rate import get_most_recent_rate, get_time_series_rates
 from mgr.module_api.mgr_util.timer import RTimer, profile_method
 from mgr.module_api.mgr_util.tls import (
@@ -99,10 +100,13 @@ __all__ = [
     "get_default_addr",
     "get_most_recent_rate",
     "get_time_series_rates",
+    "listen_address",
     "lock_timeout_log",
+    "manager_tls",
     "merge_dicts",
     "name_to_config_section",
     "open_filesystem",
+    "page_url",
     "parse_combined_pem_file",
     "password_hash",
     "profile_method",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,7 +23,16 @@ RETRY_AFTER_S: Final = 1
 """A client should wait this long before it asks a standby that knows no active again."""
 CLIENT_TIMEOUT_S: Final = 10
 """A connection is closed if its client is silent for this long: it holds a thread."""
+CONNECTIONS_MAX: Final = 100
+"""Limit of open connections: each has a thread. A further one is closed at once."""
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+
+SECURITY_HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Headers of every response, unless the module gives one of them another value."""
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
@@ -92,10 +102,17 @@ class HttpPage:
         self._closed = False
         self._stop_signal: socket.socket | None = None
 
-    def run(self, host: str, port: int, *, ready: Callable[[int], None]) -> None:
+    def run(
+        self,
+        host: str,
+        port: int,
+        *,
+        ready: Callable[[int], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Listen and answer until closed; ``ready(port)`` is called once clients can connect.
 
-        Port 0 takes a free one.
+        Port 0 takes a free one. With ``tls`` the page speaks https (``manager_tls``).
 
         Raises:
             ServerConfigException: The server cannot listen there; the text gives the reason.
@@ -108,7 +125,7 @@ class HttpPage:
                     return
                 self._stop_signal = stop_writer
             try:
-                with self._listen(host, port) as server:
+                with self._listen(host, port, tls) as server:
                     ready(server.server_port)
                     _serve_until(stop_reader, server)
             finally:
@@ -122,7 +139,7 @@ class HttpPage:
             if self._stop_signal is not None:
                 self._stop_signal.send(b".")
 
-    def _listen(self, host: str, port: int) -> ThreadingHTTPServer:
+    def _listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> ThreadingHTTPServer:
         answer = self._answer
 
         class Handler(_Handler):
@@ -132,7 +149,7 @@ class HttpPage:
         for method in self._methods:
             setattr(Handler, f"do_{method}", Handler.send_reply)
         try:
-            return _server(host)((host, port), Handler)
+            return _server(host, tls)((host, port), Handler)
         except OSError as error:
             raise ServerConfigException(
                 f"cannot listen on {host} port {port}: {error.strerror or error}"
@@ -150,6 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
     def send_reply(self) -> None:
         status, headers, body = self.reply()
         self.send_response(status)
+        for name, value in SECURITY_HEADERS.items():
+            if name not in headers:
+                self.send_header(name, value)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(sum(map(len, body))))
@@ -169,7 +189,9 @@ def _split(target: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
-def _server(host: str) -> type[ThreadingHTTPServer]:
+def _server(host: str, tls: ssl.SSLContext | None) -> type[ThreadingHTTPServer]:
+    served = threading.BoundedSemaphore(CONNECTIONS_MAX)
+
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         # A slow client must not keep the module from stopping.
@@ -180,6 +202,27 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
             TCPServer.server_bind(self)
             self.server_name = host
             self.server_port = self.server_address[1]
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            """Serve a connection on a thread of its own, or close it if there are too many."""
+            if served.acquire(blocking=False):
+                super().process_request(request, client_address)
+            else:
+                self.shutdown_request(request)
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            """Do the TLS handshake on that thread: the client may be slow."""
+            try:
+                if tls is not None:
+                    request.settimeout(CLIENT_TIMEOUT_S)
+                    try:
+                        request = tls.wrap_socket(request, server_side=True)
+                    except OSError:  # no TLS, or gone
+                        self.shutdown_request(request)
+                        return
+                super().process_request_thread(request, client_address)
+            finally:
+                served.release()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Log nothing if the client closed the connection: that is no error of ours."""

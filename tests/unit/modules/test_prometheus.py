@@ -30,13 +30,13 @@ def answering(mgr_host, module=None):
     ports, page = [], (module or mgr_host.module)._page
     run, bound = page.run, threading.Event()
 
-    def noted(host, port, *, ready):
+    def noted(host, port, *, ready, **more):
         def tell(number):
             ports.append(number)
             ready(number)
             bound.set()
 
-        run(host, port, ready=tell)
+        run(host, port, ready=tell, **more)
 
     page.run = noted
     with mgr_host.serving(module):

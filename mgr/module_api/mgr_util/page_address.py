@@ -1,0 +1,76 @@
+"""Where a module's page listens, the address it is published under, and its certificate.
+
+The module declares the options ``server_addr``, ``server_port`` and ``tls``. Ours, not ceph-mgr's: a
+module that uses it does not load in ceph-mgr.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final, Protocol
+
+from mgr.module_api.mgr_util.address import ServerConfigException, build_url
+
+EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
+TLS_OPTION: Final = "tls"
+
+
+class PageModule(Protocol):
+    """What is read of a module, active or standby."""
+
+    def get_localized_module_option(self, key: str, default: Any = None) -> Any:
+        """Return an option of this manager's module."""
+        ...
+
+    def get_ceph_option(self, key: str) -> Any:
+        """Return an option of the manager."""
+        ...
+
+    def get_mgr_ip(self) -> str:
+        """Return the manager's address."""
+        ...
+
+
+def listen_address(module: PageModule) -> tuple[str, int]:
+    """Return host and port of the options ``server_addr`` and ``server_port``.
+
+    They are localized: each manager may have its own, so that three can run on one machine. An
+    empty address is the manager's own.
+    """
+    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
+    return str(host), int(module.get_localized_module_option("server_port") or 0)
+
+
+def page_url(module: PageModule, host: str, port: int) -> str:
+    """Return the address to publish for a page that listens on ``host`` and ``port``."""
+    # Clients cannot connect to "every interface", so publish the manager's own address.
+    reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
+    return build_url(reached_as, "https" if _files(module)[0] else "http", port, "/")
+
+
+def manager_tls(module: PageModule) -> ssl.SSLContext | None:
+    """Return a TLS context with the manager's own certificate; None if it has none.
+
+    None as well if the module's option ``tls`` is false. The files are read now: after a change of
+    certificates the page has to be opened again.
+
+    Raises:
+        ServerConfigException: The files cannot be used.
+
+    """
+    cert, key = _files(module)
+    if not cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ServerConfigException(f"TLS of the page: {cert}: {error}") from None
+    return context
+
+
+def _files(module: PageModule) -> tuple[str, str]:
+    if not module.get_localized_module_option(TLS_OPTION, True):  # noqa: FBT003 - the interface's
+        return "", ""
+    cert, key = module.get_ceph_option("mgr_tls_cert"), module.get_ceph_option("mgr_tls_key")
+    return str(cert or ""), str(key or "")
