@@ -55,7 +55,7 @@ class Starting:
     def __init__(self, mirror: Mirror) -> None:
         """Begin before the first listing of ``mirror``."""
         self._first: Role = StartingRole()
-        self.role = self._first
+        self.role: Role = self._first
         self._mirror = mirror
 
     def why_not_ready(self) -> str:
