@@ -50,7 +50,7 @@ from mgr.store.api import (
     Created,
     Delete,
     FencedWriter,
-    Grant,
+    LeaseGrant,
     LeaseId,
     Modified,
     Operation,
@@ -116,7 +116,7 @@ class Store(Protocol):
         """Read linearizably."""
         ...
 
-    async def grant(self, ttl_s: int) -> Grant:
+    async def grant(self, ttl_s: int) -> LeaseGrant:
         """Make a lease."""
         ...
 

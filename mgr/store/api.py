@@ -125,7 +125,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class LeaseGrant:
     """A granted lease. ``ttl_s`` counts; it may be longer than requested: etcd has a minimum."""
 
     lease: LeaseId
@@ -257,7 +257,7 @@ class Store(Protocol):
         """
         ...
 
-    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
+    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> LeaseGrant:
         """Make a lease of at least ``ttl_s`` whole seconds."""
         ...
 

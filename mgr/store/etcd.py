@@ -17,7 +17,7 @@ from mgr.store.api import (
     Created,
     Delete,
     FeedEvent,
-    Grant,
+    LeaseGrant,
     LeaseId,
     Listing,
     Operation,
@@ -135,7 +135,7 @@ class EtcdStore:
         [holder] = outcome.found
         return holder.create_revision if holder and holder.lease == lease else None
 
-    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
+    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> LeaseGrant:
         """See ``Store.grant``."""
         # We choose the lease id, so that the request can be repeated if its answer is lost.
         lease = LeaseId(secrets.randbits(62) + 1)
@@ -149,8 +149,8 @@ class EtcdStore:
             message = TIME_TO_LIVE.request(ID=lease)
             request = Request(TIME_TO_LIVE, message, f"read lease {lease:x}")
             answer = await self._ask(request, timeout_s)
-            return Grant(lease, float(answer.grantedTTL))
-        return Grant(lease, float(answer.TTL))
+            return LeaseGrant(lease, float(answer.grantedTTL))
+        return LeaseGrant(lease, float(answer.TTL))
 
     async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
         """See ``Store.renew``."""

@@ -25,7 +25,7 @@ from mgr.store.api import (
     Delete,
     DeletePrefix,
     FeedEvent,
-    Grant,
+    LeaseGrant,
     Interrupted,
     LeaseId,
     Listed,
@@ -145,14 +145,14 @@ class MemoryStore:
         [holder] = outcome.found
         return holder.create_revision if holder and holder.lease == lease else None
 
-    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> Grant:
+    async def grant(self, ttl_s: int, *, timeout_s: float | None = None) -> LeaseGrant:
         """See ``Store.grant``."""
         self._begin(timeout_s)
         ttl_s = max(ttl_s, TTL_FLOOR_S)
         self._leases_granted += 1
         lease = LeaseId(self._leases_granted)
         self._leases[lease] = _Lease(ttl_s, self._clock.now() + ttl_s)
-        return Grant(lease, float(ttl_s))
+        return LeaseGrant(lease, float(ttl_s))
 
     async def renew(self, lease: LeaseId, *, timeout_s: float | None = None) -> float:
         """See ``Store.renew``."""

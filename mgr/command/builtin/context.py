@@ -19,7 +19,7 @@ from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
 from mgr.module_api.manifest import Manifest
-from mgr.store.api import FencedWriter, Grant, Reader, StoreMember
+from mgr.store.api import FencedWriter, LeaseGrant, Reader, StoreMember
 from mgr.store.keys import Keys
 
 
@@ -30,7 +30,7 @@ class Leases(Protocol):
         """Ask every server for its state."""
         ...
 
-    async def grant(self, ttl_s: int) -> Grant:
+    async def grant(self, ttl_s: int) -> LeaseGrant:
         """Make a lease of at least ``ttl_s`` seconds."""
         ...
 
