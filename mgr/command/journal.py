@@ -109,7 +109,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done", tag_field="sta
 _DECODER: Final[msgspec.json.Decoder[Started | Done]] = msgspec.json.Decoder(Started | Done)
 
 
-class Store(Protocol):
+class RequestStore(Protocol):
     """The part of the store's interface that the journal uses."""
 
     async def get(self, key: str) -> Record | None:
@@ -155,7 +155,7 @@ class Journal:
         fenced: FencedWriter,
         keys: Keys,
         mirror: Mirror,
-        store: Store,
+        store: RequestStore,
         *,
         term: int,
         clock: Clock,
