@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from mgr.command.dispatch import Gate
+from mgr.command.dispatch import CommandGate
 from mgr.errors import FencedError
 
 
@@ -35,7 +35,7 @@ class TermContext:
     term: int
     lease: int
     http_address: str
-    gate: Gate
+    gate: CommandGate
     resign: Callable[[str, str, str], None]
     on_fenced: Callable[[FencedError], None]
     before_external: Callable[[], Awaitable[None]] = _no_preparation

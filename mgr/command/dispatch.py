@@ -40,7 +40,7 @@ from mgr.command.command_errors import (
     unfinished_error,
 )
 from mgr.command.journal import Journal
-from mgr.command.protocols import Gate, Runner
+from mgr.command.protocols import CommandGate, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.command.request import Request, checked_request_id
 from mgr.config.kv import decoded
@@ -66,7 +66,7 @@ it. Later it could undo changes that others made meanwhile: a client may be froz
 NOT_A_REFUSAL: Final = (TermLostError, OutcomeUnknownError)
 """Errors that already mean that the command may have run."""
 
-__all__ = ["Answer", "Dispatcher", "Gate", "Request", "Runner", "to_answer"]
+__all__ = ["Answer", "CommandGate", "Dispatcher", "Request", "Runner", "to_answer"]
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class Dispatcher:
     registry: Registry
     permit: Callable[[Caller, AccessRequest], None]
     runner_of: Callable[[str], Runner]
-    gate: Gate
+    gate: CommandGate
     journal: Journal
     clock: Clock
     tasks: asyncio.TaskGroup

@@ -49,7 +49,7 @@ class Runner(Protocol):
         ...
 
 
-class Gate(Protocol):
+class CommandGate(Protocol):
     """Decides whether this manager may begin and answer commands. Compares numbers, no I/O."""
 
     @property

@@ -109,7 +109,7 @@ and modules."""
 T = TypeVar("T")
 
 
-class Gate(Protocol):
+class CallGate(Protocol):
     """Decides whether this manager may answer as the active now; see ``mgr.worker.gate``."""
 
     @property
@@ -171,7 +171,7 @@ class WaitForTerm(Protocol):
 class GatedStreams:
     """The open streams of one term; ends them when it ends or is not confirmed for too long."""
 
-    def __init__(self, gate: Gate, clock: Clock, *, grace_s: float) -> None:
+    def __init__(self, gate: CallGate, clock: Clock, *, grace_s: float) -> None:
         """End streams ``grace_s`` seconds after the deadline of ``gate``, at once if it ended."""
         self._gate = gate
         self._clock = clock
@@ -232,7 +232,7 @@ class GatedStreams:
 class GateEnforcer:
     """Applies the table to the methods' behaviours."""
 
-    def __init__(self, gate: Gate, clock: Clock, *, hold_s: float) -> None:
+    def __init__(self, gate: CallGate, clock: Clock, *, hold_s: float) -> None:
         """Check ``gate``; a call waits at most ``hold_s`` seconds for the term to be confirmed."""
         self._gate = gate
         self._clock = clock
@@ -315,7 +315,7 @@ class GateEnforcer:
 class _GatedContext:
     """Context of a call whose messages depend on the term. Delegates everything else."""
 
-    def __init__(self, context: Context, gate: Gate | None, streams: GatedStreams) -> None:
+    def __init__(self, context: Context, gate: CallGate | None, streams: GatedStreams) -> None:
         """End reads with ``streams``; writes wait for ``gate`` if there is one."""
         self._context = context
         self._gate = gate
@@ -336,5 +336,5 @@ class _GatedContext:
         return getattr(self._context, name)
 
 
-def _gated(context: Context, gate: Gate | None, streams: GatedStreams) -> Context:
+def _gated(context: Context, gate: CallGate | None, streams: GatedStreams) -> Context:
     return cast("Context", _GatedContext(context, gate, streams))

@@ -19,7 +19,7 @@ from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
-from mgr.rpc.gated import Gate, GateEnforcer
+from mgr.rpc.gated import CallGate, GateEnforcer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.limits import JoinLimits, StreamLimits
@@ -96,7 +96,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     *,
     role_of: Callable[[], Role],
     view: ClusterView,
-    gate: Gate,
+    gate: CallGate,
     clock: Clock,
     incarnation: str = "",
     note_of: Callable[[], str] = str,

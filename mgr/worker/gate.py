@@ -22,7 +22,7 @@ class Gate:
     term is not lost, only unconfirmed: another ``extend`` of the same term opens the gate again.
 
     ``drain``, ``release`` and ``end`` are final: a worker that gives up its term never resumes it.
-    Implements ``mgr.command.dispatch.Gate`` and ``mgr.rpc.gated.Gate``.
+    Implements ``mgr.command.dispatch.CommandGate`` and ``mgr.rpc.gated.CallGate``.
     """
 
     def __init__(self, clock: Clock, leader: Callable[[], LeaderView | None]) -> None:
