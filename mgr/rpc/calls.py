@@ -19,7 +19,7 @@ IN_FLIGHT_MAX: Final = 1024
 Write = Callable[[SessionResponse], Awaitable[None]]
 
 
-class Execute(Protocol):
+class Executor(Protocol):
     """Runs one command."""
 
     async def __call__(
@@ -32,7 +32,7 @@ class Execute(Protocol):
 class Calls:
     """The unanswered commands of one client on one stream."""
 
-    def __init__(self, execute: Execute, write: Write, *, clock: Clock, caller: Caller) -> None:
+    def __init__(self, execute: Executor, write: Write, *, clock: Clock, caller: Caller) -> None:
         """Run the commands of ``caller`` with ``execute``; send answers with ``write``."""
         self._execute = execute
         self._write = write

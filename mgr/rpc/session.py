@@ -11,7 +11,7 @@ import grpc
 from mgr.access.identity import Caller
 from mgr.clock import Clock
 from mgr.errors import MgrError
-from mgr.rpc.calls import Calls, Execute
+from mgr.rpc.calls import Calls, Executor
 from mgr.rpc.interceptor import MalformedMessage
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1.command_pb2 import SessionResponse
@@ -28,7 +28,7 @@ class SessionHandler:
 
     def __init__(
         self,
-        execute: Execute,
+        execute: Executor,
         context: grpc.aio.ServicerContext[Any, Any],
         clock: Clock,
         streams: Streams,
