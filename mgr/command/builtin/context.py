@@ -103,7 +103,7 @@ class ModuleCatalogue(Protocol):
         ...
 
 
-class Resign(Protocol):
+class GiveUpLeadership(Protocol):
     """Gives up leadership."""
 
     async def __call__(self, *, reason: str, successor: str = "", asked_by: str = "") -> None:
@@ -149,4 +149,4 @@ class BuiltinContext:
     limits: ClientLimits
     mgr_map: Callable[[], Mapping[str, Any]]
     running: Callable[[], Sequence[RunningCommand]]
-    resign: Resign
+    resign: GiveUpLeadership
