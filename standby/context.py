@@ -8,7 +8,7 @@ from mgr.host.context import ReadOnlyContext, mgr_ips
 from mgr.host.worker_context import WorkerContext
 
 
-class StandbyContext(ReadOnlyContext):
+class StandbyModuleContext(ReadOnlyContext):
     """Implements ``mgr.module_api.context.StandbyContext``."""
 
     def __init__(self, manager: WorkerContext, module: str, http_address: str) -> None:

@@ -21,7 +21,7 @@ from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.waiting import wait
 from standby.commands import execute_unled
-from standby.context import StandbyContext
+from standby.context import StandbyModuleContext
 
 STOP_S: Final = 0.5
 """Limit for stopping a module's standby instance when this manager is promoted. Commands wait
@@ -199,7 +199,7 @@ class StandbyRole:
         """Construct a standby instance. Runs on the module's own thread."""
         if found.standby is None:
             raise AssertionError("a module without a standby class cannot be constructed")
-        context = StandbyContext(self._manager, found.name, self._http_address)
+        context = StandbyModuleContext(self._manager, found.name, self._http_address)
         return found.standby(found.name, context)
 
     def _on_event(self, runner: ModuleRunner, event: Event) -> None:
