@@ -49,7 +49,7 @@ STORED: Final = "stored; no manager is active"
 log = logging.getLogger(__name__)
 
 
-class Answer(NamedTuple):
+class UnledAnswer(NamedTuple):
     """The answer to a command, with the fields of the active's answers."""
 
     retval: int = 0
@@ -233,7 +233,7 @@ COMMANDS: Final[Mapping[str, UnledCommand]] = {
 """The commands by prefix. Each must be idempotent: a client repeats one whose answer was lost."""
 
 
-async def execute_unled(manager: WorkerContext, request: Any) -> Answer | None:
+async def execute_unled(manager: WorkerContext, request: Any) -> UnledAnswer | None:
     """Execute ``request`` if it is in ``COMMANDS`` and there is no active; None otherwise.
 
     Raises:
@@ -256,9 +256,9 @@ async def execute_unled(manager: WorkerContext, request: Any) -> Answer | None:
     except LeaderExistsError:
         return None
     except (InvalidArgumentError, NotFoundError, ConflictError) as error:
-        return Answer(-error.errno, stderr=str(error))
+        return UnledAnswer(-error.errno, stderr=str(error))
     log.warning("executed a command without an active", extra={"command": words, "client": client})
-    return Answer()
+    return UnledAnswer()
 
 
 def _shown_words(
