@@ -44,13 +44,13 @@ class Init(Message, frozen=True, kw_only=True, tag="init"):
     """The first message: the settings, and the ``incarnation`` of this worker.
 
     ``store`` is the etcd cluster that the guard knows: both processes must expect the same one.
-    ``held_back`` names quarantined modules that etcd does not name yet, and why.
+    ``quarantined`` names quarantined modules that etcd does not name yet, and why.
     """
 
     settings: msgspec.Raw
     incarnation: str
     store: KnownStoreState = KnownStoreState()
-    held_back: dict[str, str] = {}
+    quarantined: dict[str, str] = {}
 
 
 class Promote(Message, frozen=True, kw_only=True, tag="promote"):

@@ -181,7 +181,7 @@ class StandbyRole:
             if (found := manager.catalogue.get(name))
             and found.standby
             and found.can_run
-            and not manager.held_back(name)
+            and not manager.quarantine_reason(name)
         ]
 
     def _launch(self, found: DiscoveredModule) -> None:

@@ -1,4 +1,4 @@
-"""Deaths of workers, and the modules that are held back because workers died of them.
+"""Deaths of workers, and the modules that are quarantined because workers died of them.
 
 A module whose code killed ``DEATHS_MAX`` workers within ``DEATHS_WITHIN_S``, on whichever
 managers, is *quarantined*: it is not imported, constructed or served anywhere until an operator
@@ -42,7 +42,7 @@ class ModuleDeath(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of ``quarantine/<module>``: the module is held back everywhere.
+    """The value of ``quarantine/<module>``: the module is quarantined everywhere.
 
     Attributes:
         since: When that began, as ISO 8601.
@@ -70,10 +70,10 @@ def decode_deaths(records: Iterable[Record]) -> list[ModuleDeath]:
     return sorted(found, key=lambda death: death.at)
 
 
-def held_back(view: Reader, keys: Keys, module: str) -> str:
+def quarantine_reason(view: Reader, keys: Keys, module: str) -> str:
     """Return why ``module`` must not run on any manager; empty if it may.
 
-    It is held back from its last death on, also before a guard has written the quarantine.
+    It is quarantined from its last death on, also before a guard has written the quarantine.
     """
     record = view.get(keys.quarantine(module))
     if record is not None:
@@ -82,14 +82,14 @@ def held_back(view: Reader, keys: Keys, module: str) -> str:
     return deaths_text(module, deaths) if len(deaths) >= DEATHS_MAX else ""
 
 
-def all_held_back(view: Reader, keys: Keys) -> dict[str, str]:
+def quarantine_reasons(view: Reader, keys: Keys) -> dict[str, str]:
     """Return every module that must not run, and why."""
     names = {key.removeprefix(keys.quarantines) for key in view.list(keys.quarantines)}
     names |= {
         key.removeprefix(keys.module_deaths).partition("/")[0]
         for key in view.list(keys.module_deaths)
     }
-    return {name: why for name in sorted(names) if (why := held_back(view, keys, name))}
+    return {name: why for name in sorted(names) if (why := quarantine_reason(view, keys, name))}
 
 
 def deaths_text(module: str, deaths: Sequence[ModuleDeath]) -> str:

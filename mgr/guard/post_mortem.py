@@ -107,7 +107,7 @@ class PostMortem:
         return self._released
 
     def unstored_quarantines(self) -> dict[str, str]:
-        """Return the modules to be held back by deaths that are not stored yet, and why."""
+        """Return the modules to be quarantined by deaths that are not stored yet, and why."""
         counts = Counter(entry.module for entry in self._waiting if entry.module)
         return {
             name: deaths_text(name, [e.record for e in self._waiting if e.module == name])

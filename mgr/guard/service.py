@@ -70,8 +70,8 @@ async def _serve(
     def start_worker(incarnation: str, listener: WorkerListener) -> WorkerProcess:
         spawned = waiting.pop() if waiting else spawn(worker)
         seen = store.identity.seen
-        held_back = guard.post_mortem.unstored_quarantines()
-        message = init(incarnation=incarnation, store=seen, held_back=held_back)
+        quarantined = guard.post_mortem.unstored_quarantines()
+        message = init(incarnation=incarnation, store=seen, quarantined=quarantined)
         return WorkerProcess(spawned, message, listener)
 
     me = ProcessIdentity.of_this_process(version)

@@ -145,21 +145,23 @@ async def find_modules(
     *,
     skip: Sequence[str] = (),
     limit_s: float,
-    held_back: Callable[[str], str] = lambda _name: "",
+    quarantine_reason: Callable[[str], str] = lambda _name: "",
 ) -> Catalogue:
     """Find and import every module, one after the other, on other threads than the loop's.
 
     Bundled modules named in ``skip`` are left out; ``all`` leaves out all of them. If an import
     takes longer than ``limit_s``, the module is recorded with that error and the next one is
-    imported; the thread of the slow import is left running. A module for which ``held_back``
-    returns a reason is recorded with that error and not imported.
+    imported; the thread of the slow import is left running. A module for which
+    ``quarantine_reason`` returns a reason is recorded with that error and not imported.
     """
     found: dict[str, DiscoveredModule] = {}
     for location in await run_in_thread(
         "find-modules", lambda: list(module_locations(module_path, skip))
     ):
-        if why := held_back(location.name):
-            log.error("module held back", extra={"module_name": location.name, "why": why})
+        if why := quarantine_reason(location.name):
+            log.error(
+                "module not imported: quarantined", extra={"module_name": location.name, "why": why}
+            )
             one = DiscoveredModule(name=location.name, place=location.place, error=why)
             found[location.name] = one
             continue

@@ -67,7 +67,7 @@ class ReloadFollower:
 
     async def _follow(self, name: str, digest: str) -> bool:
         manager = self._manager
-        if manager.held_back(name):
+        if manager.quarantine_reason(name):
             return False
         found, known = await reload_in_thread(manager.settings, name), manager.catalogue.get(name)
         reloaded = found.loaded

@@ -10,7 +10,7 @@ from mgr.clock import CLOCK, Clock
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
-from mgr.config.worker_deaths import all_held_back, held_back
+from mgr.config.worker_deaths import quarantine_reason, quarantine_reasons
 from mgr.errors import InvalidArgumentError
 from mgr.host.abandoned import AbandonedInstances
 from mgr.host.cluster_view import ClusterView
@@ -64,14 +64,14 @@ class WorkerContext:
         """The name of this manager: the ``x`` of ``mgr.x``."""
         return self.settings.id
 
-    def held_back(self, module: str) -> str:
+    def quarantine_reason(self, module: str) -> str:
         """Why ``module`` is quarantined; empty if it is not. From any thread."""
-        stored = held_back(self.mirror, self.keys, module)
+        stored = quarantine_reason(self.mirror, self.keys, module)
         return stored or self.unstored_quarantines.get(module, "")
 
-    def all_held_back(self) -> dict[str, str]:
+    def quarantine_reasons(self) -> dict[str, str]:
         """Every module that is quarantined, and why."""
-        return {**self.unstored_quarantines, **all_held_back(self.mirror, self.keys)}
+        return {**self.unstored_quarantines, **quarantine_reasons(self.mirror, self.keys)}
 
     def register_module(self, found: DiscoveredModule) -> None:
         """Add ``found`` and its options, replacing the module of that name. On the loop only."""

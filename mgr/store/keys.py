@@ -126,11 +126,11 @@ class Keys:
 
     @property
     def quarantines(self) -> str:
-        """Prefix of the modules that are held back."""
+        """Prefix of the modules that are quarantined."""
         return f"{self.root}quarantine/"
 
     def quarantine(self, module: str) -> str:
-        """Why one module is held back; it is not while there is no such key."""
+        """Why one module is quarantined; it is not while there is no such key."""
         return f"{self.quarantines}{module}"
 
     @property

@@ -21,7 +21,7 @@ from mgr.active.term_context import TermContext
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
-from mgr.config.worker_deaths import held_back
+from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect
 from mgr.errors import FencedError, StoreError, StoreUnavailableError
 from mgr.host.cluster_view import ClusterView
@@ -115,7 +115,9 @@ async def run(
         settings.module_path,
         skip=settings.bundled_skip,
         limit_s=settings.module_load_s,
-        held_back=lambda name: held_back(mirror, keys, name) or init.held_back.get(name, ""),
+        quarantine_reason=lambda name: (
+            quarantine_reason(mirror, keys, name) or init.quarantined.get(name, "")
+        ),
     )
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
@@ -134,7 +136,7 @@ async def run(
         limits=limits,
         space=space,
         identity=store.identity,
-        unstored_quarantines=init.held_back,
+        unstored_quarantines=init.quarantined,
         endpoints=endpoints,
     )
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting)

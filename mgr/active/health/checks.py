@@ -76,7 +76,7 @@ class ManagerChecks:
         standbys = sum(p.warm for p in self._manager.view.presences() if p.name != own)
         checks = [
             *module_checks(self._modules.states()),
-            *quarantine_checks(self._manager.all_held_back(), self._modules.enabled),
+            *quarantine_checks(self._manager.quarantine_reasons(), self._modules.enabled),
             *abandoned_checks(map(str, self._manager.abandoned_instances.all()), self._left),
             *standby_checks(own, standbys),
             *not_standby_checks(self._not_standby),

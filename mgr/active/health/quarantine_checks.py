@@ -1,4 +1,4 @@
-"""The check for modules that are held back because workers died of them."""
+"""The check for modules that are quarantined because workers died of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mgr.health.check import Check, Severity
 MODULE_QUARANTINED: Final = "MGR_MODULE_QUARANTINED"
 
 
-def quarantine_checks(held_back: Mapping[str, str], enabled: Container[str]) -> list[Check]:
-    """One check while modules are held back: which, why, how to release them.
+def quarantine_checks(quarantined: Mapping[str, str], enabled: Container[str]) -> list[Check]:
+    """One check while modules are quarantined: which, why, how to release them.
 
     An error if one of them is enabled, since it is missed; a warning otherwise.
     """
-    lines = tuple(f"Module '{name}' is {why}" for name, why in held_back.items())
+    lines = tuple(f"Module '{name}' is {why}" for name, why in quarantined.items())
     if not lines:
         return []
-    missed = any(name in enabled for name in held_back)
+    missed = any(name in enabled for name in quarantined)
     return [
         Check(
             code=MODULE_QUARANTINED,

@@ -157,8 +157,10 @@ class ActiveModules:
             # ended.
             if found.loaded and name not in self._runners and not self._blocked_by(name):
                 self._launch(found)
-        held_back = manager.all_held_back()
-        for name in self._runners.keys() - (set(self._enabled) - held_back.keys()) - self._stopping:
+        quarantined = manager.quarantine_reasons()
+        for name in (
+            self._runners.keys() - (set(self._enabled) - quarantined.keys()) - self._stopping
+        ):
             self._stopping.add(name)
             self._tasks.create_task(self._disable(name))
 
@@ -171,7 +173,7 @@ class ActiveModules:
             InvalidArgumentError: The files cannot be imported; the old code goes on running.
 
         """
-        if why := self._manager.held_back(name):
+        if why := self._manager.quarantine_reason(name):
             raise InvalidArgumentError(f"module '{name}' was not reloaded: {why}")
         async with self._reloading:
             found = await reload_in_thread(self._manager.settings, name)
@@ -294,7 +296,7 @@ class ActiveModules:
 
     def _blocked_by(self, module: str) -> str:
         """Return why ``module`` must not start: it is quarantined, or an earlier instance runs."""
-        if why := self._manager.held_back(module):
+        if why := self._manager.quarantine_reason(module):
             return why
         instance = self._manager.abandoned_instances.find(module)
         return f"{instance}, and still runs: {REMEDY}" if instance else ""

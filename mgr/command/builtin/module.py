@@ -77,7 +77,7 @@ class _Modules:
                 for name in sorted(found)
                 if name not in enabled and name not in always_on
             ],
-            "quarantined_modules": quarantine.all_held_back(self._context),
+            "quarantined_modules": quarantine.quarantine_reasons(self._context),
             "module_effects": {
                 name: {"effects": info.effects, "source": info.effects_source}
                 for name, info in sorted(found.items())

@@ -7,11 +7,11 @@ from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.config.worker_deaths import (
     Quarantine,
-    held_back,
     quarantine_operation,
+    quarantine_reason,
     release_operations,
 )
-from mgr.config.worker_deaths import all_held_back as all_stored
+from mgr.config.worker_deaths import quarantine_reasons as all_stored
 from mgr.errors import InvalidArgumentError
 from mgr.store.keys import NAME
 
@@ -37,7 +37,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     ]
 
 
-def all_held_back(context: BuiltinContext) -> dict[str, str]:
+def quarantine_reasons(context: BuiltinContext) -> dict[str, str]:
     """Every module that is quarantined, and why."""
     return all_stored(context.mirror, context.keys)
 
@@ -49,7 +49,7 @@ class _Quarantine:
     async def quarantine(self, call: Call) -> Reply:
         name, context = _name(call), self._context
         await self._settle(name)
-        if why := held_back(context.mirror, context.keys, name):
+        if why := quarantine_reason(context.mirror, context.keys, name):
             return Reply(note=f"module '{name}' is quarantined already: {why}")
         record = Quarantine(since=timestamp())
         await context.fenced.commit([quarantine_operation(context.keys, name, record)])
@@ -58,12 +58,12 @@ class _Quarantine:
     async def release(self, call: Call) -> Reply:
         name, context = _name(call), self._context
         await self._settle(name)
-        if not held_back(context.mirror, context.keys, name):
+        if not quarantine_reason(context.mirror, context.keys, name):
             return Reply(note=f"module '{name}' is not quarantined{_unknown(context, name)}")
         await context.fenced.commit(release_operations(context.keys, name))
         if name not in context.modules.modules():
             return Reply(note=f"module '{name}' is released; it is not on this manager")
-        # It may have been held back since before it was imported here.
+        # It may have been quarantined since before it was imported here.
         try:
             done = await context.modules.reload(name)
         except InvalidArgumentError as error:

@@ -11,7 +11,7 @@ from mgr.config.worker_deaths import (
     CRASHES_MAX,
     DEATHS_WITHIN_S,
     REPORT_BYTES_MAX,
-    held_back,
+    quarantine_reason,
     release_operations,
 )
 from mgr.errors import StoreUnavailableError
@@ -79,7 +79,7 @@ class Case:
         return Seen((await self.store.list(KEYS.root)).records)
 
     async def why(self, module="bad"):
-        return held_back(await self.seen(), KEYS, module)
+        return quarantine_reason(await self.seen(), KEYS, module)
 
     async def die(self, name, times=1, death=DEATH):
         """Workers of manager ``name`` die; returns when that is stored."""

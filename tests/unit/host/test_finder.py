@@ -334,7 +334,7 @@ def test_a_bundled_module_stays_where_its_package_shows_it():
 
 
 async def test_a_module_acts_outside_the_store_unless_it_says_that_it_does_not(folder, write):
-    """Modules written for ceph-mgr know nothing of this: they are held back to be safe."""
+    """Modules written for ceph-mgr know nothing of this: they are quarantined to be safe."""
     write("silent", GOOD)
     write(
         "inside", GOOD.replace("    MODULE_OPTIONS", '    EFFECTS = "store"\n    MODULE_OPTIONS', 1)
@@ -353,7 +353,7 @@ async def test_a_module_acts_outside_the_store_unless_it_says_that_it_does_not(f
     }
 
 
-async def test_no_bundled_module_is_held_back():
+async def test_no_bundled_module_is_quarantined():
     """Whatever led before: they begin the moment their manager leads."""
     catalogue = await find_modules([], limit_s=10)
 

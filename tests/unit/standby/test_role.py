@@ -13,7 +13,7 @@ from mgr.command.builtin import config, manager, module
 from mgr.command.dispatch import Request
 from mgr.config.enabled_modules import Switch, encode
 from mgr.config.values import ConfigValues
-from mgr.config.worker_deaths import held_back
+from mgr.config.worker_deaths import quarantine_reason
 from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
 from mgr.errors import InvalidArgumentError, NotActiveError, NotFoundError
@@ -412,10 +412,10 @@ async def test_a_module_is_quarantined_and_released_without_an_active():
     """The record is the one that every manager reads."""
     async with world_of(Halves().found) as world:
         await world.role.execute(request("mgr module quarantine web"))
-        assert held_back(world.mirror, world.keys, "web")
+        assert quarantine_reason(world.mirror, world.keys, "web")
 
         await world.role.execute(request("mgr module release web"))
-        assert not held_back(world.mirror, world.keys, "web")
+        assert not quarantine_reason(world.mirror, world.keys, "web")
 
 
 async def test_every_command_without_an_active_is_one_of_the_active():

@@ -63,7 +63,7 @@ async def test_it_is_not_imported_and_its_entry_says_why(package):
     """Others learn of it by the presence, as of any that cannot run."""
     reasons = {"deadly": "quarantined: killed 3 workers"}
     found = await find_modules(
-        [str(package.parent)], limit_s=5, held_back=lambda name: reasons.get(name, "")
+        [str(package.parent)], limit_s=5, quarantine_reason=lambda name: reasons.get(name, "")
     )
 
     assert imports(package) == 0
