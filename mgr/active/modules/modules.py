@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mgr.active.health.manager_checks import ModuleState
 from mgr.active.modules.leftovers import leftovers, wait_ended
+from mgr.active.modules.restarting import RestartingModule
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.command.registry import Command
@@ -26,7 +27,6 @@ from mgr.errors import (
     InvalidArgumentError,
     ModuleFailedError,
     ModuleNotEnabledError,
-    ModuleNotReadyError,
     NotFoundError,
 )
 from mgr.host.abandoned import REMEDY, ModuleRole
@@ -270,7 +270,7 @@ class ActiveModules:
                 f"{found.error}"
             )
         if module in self._stopping:
-            return _RestartingModule(self, module)
+            return RestartingModule(self, module)
         if module not in self._runners:
             raise ModuleFailedError(f"Module '{module}' does not run: {self.error_of(module)}")
         return self._runners[module]
@@ -469,25 +469,3 @@ def commands_of(found: DiscoveredModule) -> list[Command]:
             fields["error"] = str(error)
             log.error("command left out", extra=fields)  # noqa: TRY400 - no traceback needed
     return commands
-
-
-class _RestartingModule:
-    """Runs the commands of a module that is being restarted: they wait for the new instance."""
-
-    def __init__(self, modules: ActiveModules, name: str) -> None:
-        self._modules = modules
-        self._name = name
-
-    async def ready(self, *, until_s: float) -> None:
-        now_s = self._modules.clock.now()
-        try:
-            async with asyncio.timeout(max(0.0, until_s - now_s)):
-                await self._modules.wait_stopped(self._name)
-        except TimeoutError:
-            raise ModuleNotReadyError(
-                f"Module '{self._name}' is still being stopped: its next instance waits for that"
-            ) from None
-        await self._modules.runner_of(self._name).ready(until_s=until_s)
-
-    async def run(self, *arguments: Any, **options: Any) -> object:
-        return await self._modules.runner_of(self._name).run(*arguments, **options)
