@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import json
-import re
 import socket
 
 import grpc
@@ -26,11 +22,8 @@ from mgr.errors import (
     TooLargeError,
     UnreachableError,
 )
-from mgr.rpc.v1.command_pb2 import ExecuteRequest
-from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from tests.integration.rpc.cluster import Standby, View, cluster, until
-from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
@@ -409,98 +402,11 @@ async def test_status_is_that_of_the_active(client, three):
     assert [each.name for each in status.standbys] == ["a", "c"]
 
 
-class Balancer:
-    """A TCP load balancer: each connection goes to the next manager."""
-
-    def __init__(self, hosts):
-        self._hosts = itertools.cycle(hosts)
-        self.connections = 0
-
-    async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        self._server.close()
-
-    async def _serve(self, reader, writer):
-        self.connections += 1
-        host, _, port = next(self._hosts).rpartition(":")
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.TaskGroup() as pumps:
-            pumps.create_task(pump(reader, far_writer))
-            pumps.create_task(pump(far_reader, writer))
-
-
-async def pump(reader, writer):
-    with contextlib.suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-    writer.close()
-
-
-def advertise_unreachable(three):
-    """``a`` leads; every manager advertises an address that nobody can reach from here."""
-    three.promote("a", 5)
-    for manager in three.managers.values():
-        manager.view.waiting = []
-        manager.view.set(three["a"].leader_view(5, address=unused()))
-        if manager.name != "a":
-            manager.role = Standby(manager.view)
-
-
-async def test_behind_a_balancer_the_given_address_is_dialled_anew_until_it_is_the_active(three):
-    """Whichever manager the first connection leads to: the advertised address is no way."""
-    advertise_unreachable(three)
-    async with Balancer(three.hosts) as balancer:
-        for _ in range(6):
-            async with AsyncClient([balancer.address], timeout_s=20) as client:
-                assert (await client.execute(["echo", "x"])).stderr == "a"
-
-
-async def test_who_cannot_reach_the_advertised_address_is_told_the_setting(three):
-    """If the balancer never chooses the active."""
-    advertise_unreachable(three)
-    async with (
-        Balancer([three["b"].address, three["c"].address]) as balancer,
-        AsyncClient([balancer.address], timeout_s=3) as client,
-    ):
-        with pytest.raises(UnreachableError, match=r"advertises .* set grpc_advertise"):
-            await client.execute(["echo", "x"])
-
-    assert 1 < balancer.connections < 60
-
-
 async def test_a_name_that_does_not_resolve_means_that_nothing_ran():
     """255 and not 110: no address, so nothing was sent."""
     async with AsyncClient(["no..where:7400"], timeout_s=3, reach_s=REACH_S) as client:
         with pytest.raises(UnreachableError, match=r"no\.\.where:7400"):
             await client.execute(["echo", "x"])
-
-
-@pytest.mark.parametrize("health_checks", [True, False])
-async def test_a_client_that_is_only_configured_loses_no_call_in_a_hand_over(three, health_checks):
-    """The configuration is the page's; not every language has the health checks."""
-    page = (ROOT / "docs/how-to/connect-clients.md").read_text()
-    config = json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
-    if not health_checks:
-        del config["healthCheckConfig"]
-    three.promote("a", 5)
-    options = [("grpc.service_config", json.dumps(config)), ("grpc.enable_retries", 1)]
-    target = "ipv4:" + ",".join(three.hosts)
-    answers = []
-    async with grpc.aio.insecure_channel(target, options=options) as channel:
-        stub = CommandServiceStub(channel)
-        for number in range(36):
-            if number == 18:
-                three["a"].gate.end("handed over")
-                three["a"].server.set_serving(False)
-                three.promote("b", 6)
-            request = ExecuteRequest(words=["echo", str(number)], request_id=f"r-{number}")
-            answers.append((await stub.Execute(request, timeout=10)).stderr)
-
-    assert answers == ["a"] * 18 + ["b"] * 18
 
 
 async def test_a_wrong_advertised_address_does_not_lose_the_active(three):
