@@ -100,25 +100,7 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         why_not_ready=why_not_ready,
         certificates=bool(settings.tls_ca),
     )
-    config = uvicorn.Config(
-        pages.application(),
-        http="httptools",
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-        # Asked for, not demanded: a probe has none.
-        ssl_ca_certs=settings.tls_ca or None,
-        ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_ca else ssl.CERT_NONE,
-        log_config=None,
-        log_level=logging.WARNING,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        # One second later than the table of connections, which closes an idle one at once.
-        timeout_keep_alive=int(IDLE_S) + 1,
-        timeout_graceful_shutdown=CLOSE_S,
-    )
+    config = _configure(pages, settings)
     config.load()  # imports for 0.1 s: done now, before the guard expects heartbeats
     logging.getLogger("uvicorn.error").addFilter(_is_not_counted)
     server = _Server(config)
@@ -144,6 +126,29 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
 
 def _is_not_counted(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(COUNTED)
+
+
+def _configure(pages: HttpPages, settings: Settings) -> uvicorn.Config:
+    """Return the configuration of the server of ``pages``."""
+    return uvicorn.Config(
+        pages.application(),
+        http="httptools",
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+        # Asked for, not demanded: a probe has none.
+        ssl_ca_certs=settings.tls_ca or None,
+        ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_ca else ssl.CERT_NONE,
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        # One second later than the table of connections, which closes an idle one at once.
+        timeout_keep_alive=int(IDLE_S) + 1,
+        timeout_graceful_shutdown=CLOSE_S,
+    )
 
 
 def _bind(listen: str) -> socket.socket:
