@@ -17,6 +17,7 @@ import os
 import queue
 import select
 import weakref
+from _thread import LockType
 from collections.abc import Callable
 from typing import Final
 
@@ -35,7 +36,7 @@ class LogWriter:
         self._dropped_line = dropped_line
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
-        self._queue: queue.SimpleQueue[bytes | queue.SimpleQueue[None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[bytes | LockType] = queue.SimpleQueue()
         # Each is written by one side only, so neither needs a lock: callers give, the thread takes.
         self._given = self._taken = 0
         self._dropped = self._reported = 0
@@ -58,7 +59,7 @@ class LogWriter:
             self._dropped += 1
             return
         self._given += len(data)
-        self._queue.put(data)
+        self._jobs.put(data)
         if not self._started:
             # Not by ``threading``: a module may be the caller, and would count as the owner of the
             # thread (``mgr.host.bridge.track_module_threads``).
@@ -69,13 +70,10 @@ class LogWriter:
         """Wait until everything is written, at most ``limit_s`` seconds; False if it is not."""
         if self._given == self._taken or self._forked:
             return True
-        done: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._queue.put(done)
-        try:
-            done.get(timeout=limit_s)
-        except queue.Empty:
-            return False
-        return True
+        done = _thread.allocate_lock()
+        done.acquire()
+        self._jobs.put(done)
+        return done.acquire(timeout=limit_s)
 
     def after_fork_in_child(self) -> None:
         """Write directly from now on: the thread exists in the parent process only."""
@@ -94,14 +92,14 @@ class LogWriter:
 
     def _run(self) -> None:
         while True:
-            data = self._queue.get()
+            data = self._jobs.get()
             if not isinstance(data, bytes):
-                data.put(None)
+                data.release()
                 continue
             _write_all(self._fd, data)
             self._taken += len(data)
             dropped = self._dropped
-            if dropped != self._reported and self._queue.empty():
+            if dropped != self._reported and self._jobs.empty():
                 _write_all(self._fd, self._dropped_line(dropped - self._reported).encode())
                 self._reported = dropped
 

@@ -174,14 +174,14 @@ async def test_ls_shows_what_an_operator_can_use_and_all_marks_the_rest():
     async with builtin_commands() as at:
         names = (await at.run("config", "ls")).stdout.split()
         every = (await at.run("config", "ls", "--all")).stdout.splitlines()
-        told = (await at.run("config", "help", "rbd_default_pool")).stdout
+        shown = (await at.run("config", "help", "rbd_default_pool")).stdout
 
     hidden = {"rbd_default_pool", "mgr_tick_period", "fsid"}
     assert hidden.isdisjoint(names)
     assert {"debug_mgr", "mgr_command_slow_after", "mgr/hello/place"} <= set(names)
     assert "rbd_default_pool  (the manager does not use it: modules of Ceph read it)" in every
     assert "fsid  (read only: it follows from a setting of the manager)" in every
-    assert "Note: the manager does not use it" in told
+    assert "Note: the manager does not use it" in shown
 
 
 async def test_help_and_ls_know_every_option():
