@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.packages import NoPackagesError, fetch_packages
+from tests.conformance.packages import PROGRAM, NoPackagesError, fetch_packages
 from tests.conformance.survey import relaxed_settings
 
 HERE = Path(__file__).parent
-THEIRS = ("cherrypy", "prettytable", "influxdb", "aiosmtpd")
+THEIRS = ("cherrypy", "prettytable", "influxdb", "aiosmtpd", "asyncssh", "jinja2")
 
 
 def pytest_collection_modifyitems(items):
@@ -35,6 +35,12 @@ def tentacle():
 
 
 @pytest.fixture(scope="session")
+def with_cephadm():
+    """The newest generation with cephadm: the module, and the program whose file it reads."""
+    return packages_or_skip("20.2", "ceph-mgr-cephadm", PROGRAM)
+
+
+@pytest.fixture(scope="session")
 def settings_for(tmp_path_factory):
     """Make settings for a manager with some modules of a generation, and none of ours."""
 
@@ -48,11 +54,11 @@ def settings_for(tmp_path_factory):
     return made
 
 
-def packages_or_skip(release):
+def packages_or_skip(release, *further):
     """Return the generation, or skip with the reason why it cannot be downloaded."""
     if absent := [name for name in THEIRS if importlib.util.find_spec(name) is None]:
         pytest.skip(f"NO CONFORMANCE TESTED: extra 'conformance' not installed: {absent}")
     try:
-        return fetch_packages(release)
+        return fetch_packages(release, *further)
     except NoPackagesError as error:
         pytest.skip(f"NO CONFORMANCE TESTED WITH CEPH {release}: {error}")

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.conformance.packages import FURTHER, SUITES, fetch_packages
+from tests.conformance.packages import FROM_SOURCE, SUITES, fetch_all
 from tests.conformance.survey import Row, run_survey
 from tests.support.etcd import Etcd
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs/reference/conformance.md"
 HEAD: Final = "| module | loads | serves | commands answer | options work | what is missing |"
-WIDTH: Final = 160
+WIDTH: Final = 200
+"""Characters of one cause that are shown."""
 PLACES: Final = re.compile(rf"{re.escape(str(ROOT))}/(?:\.cache/\S+?/share/ceph/)?")
 """Paths of this machine, which are removed from messages."""
 
@@ -23,20 +24,25 @@ PLACES: Final = re.compile(rf"{re.escape(str(ROOT))}/(?:\.cache/\S+?/share/ceph/
 def text(surveys: Mapping[str, Sequence[Row]]) -> str:
     """Make the text of the page."""
     tables = "\n".join(_table(release, rows) for release, rows in surveys.items())
+    named = [f"`{name}`" for names in FROM_SOURCE.values() for name in names]
+    from_source = f"{', '.join(named[:-1])} and {named[-1]}"
     return f"""\
 # Conformance
 
 Real modules, unmodified, out of Debian's packages `ceph-mgr-modules-core`, `ceph-mgr-cephadm`,
-`-dashboard`, `-k8sevents` and `-rook`, all enabled on one manager that has no Ceph behind it.
-Written by `make conformance-page`. What a module imports is installed as far as the extra
-`conformance` has it.
+`-dashboard`, `-k8sevents`, `-rook` and `cephadm`, all enabled on one manager that has no Ceph
+behind it. Of the newest release {from_source} are there, too, out of the source package: no package
+has them. Written by `make conformance-page`. What a module imports is installed by the extra
+`conformance`.
 
 *loads*: imported, its declarations read. *serves*: constructed, and `serve` has not raised.
 *commands answer*: of all its commands, asked with a word or a number for each argument that is
 needed, how many answered without a traceback; a refusal is an answer. *options work*: of those it
-declares, how many took a value, showed it, and refused nonsense. Left out are `telemetry send`,
-which leaves this machine, `mgr self-test background start`, which keeps every core busy, and
-`mgr self-test remote`, which wants modules that are disabled: `tests/conformance` runs it.
+declares, how many took a value, showed it, and refused nonsense. *what is missing* has every cause
+that was met, each with the number of commands or options that it stopped. Left out are
+`telemetry send`, `feedback list` and `feedback report`, which leave this machine, `mgr self-test
+background start`, which keeps every core busy, and `mgr self-test remote`, which wants modules that
+are disabled: `tests/conformance` runs it.
 
 What needs a Ceph cluster (pools, file systems, images) says so by `MGR_MODULE_ERROR` and takes
 nothing else down. `rados`, `rbd` and `cephfs` can be imported everywhere; where they are not
@@ -51,8 +57,8 @@ def _table(release: str, rows: Sequence[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    missing = PLACES.sub("", row.missing).replace("|", "\\|")
-    short = " ".join(missing.split())[:WIDTH]
+    causes = [" ".join(PLACES.sub("", cause).split())[:WIDTH] for cause in row.causes]
+    short = "<br>".join(causes).replace("|", "\\|")
     cells = [
         f"`{row.name}`",
         "yes" if row.loads else "no",
@@ -70,9 +76,7 @@ def _surveys() -> dict[str, list[Row]]:
         for release in SUITES:
             directory = Path(place) / release
             directory.mkdir()
-            surveys[release] = run_survey(
-                fetch_packages(release, *FURTHER), directory, etcd.endpoints
-            )
+            surveys[release] = run_survey(fetch_all(release), directory, etcd.endpoints)
         return surveys
 
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ SETTLING_S: Final = 3.0
 NONSENSE: Final = "no such value"
 LEFT_OUT: Final = re.compile(
     # One sends over the internet, one keeps every core busy, one wants modules that are disabled.
-    r"telemetry send|mgr self-test (background start|remote)"
+    r"telemetry send|feedback (list|report)|mgr self-test (background start|remote)"
 )
 
 
@@ -41,7 +41,7 @@ class Row:
         answered: Those of them that answered without a traceback, also if they said no.
         options: How many it declares, beside those that every module has.
         accepted: Those of them that took their default as text, showed it, and refused nonsense.
-        missing: Why it does not work; empty if it does.
+        causes: Why it, or a command or option of it, does not work; empty if all does.
 
     """
 
@@ -52,7 +52,7 @@ class Row:
     answered: int = 0
     options: int = 0
     accepted: int = 0
-    missing: str = ""
+    causes: tuple[str, ...] = ()
 
 
 def relaxed_settings(module_path: str) -> dict[str, Any]:
@@ -67,13 +67,15 @@ def run_survey(packages: Packages, directory: Path, etcd: Sequence[str]) -> list
     with Cluster(directory, etcd, names=("a",), **settings) as running:
         worker = running.active(IMPORTS_S).worker_pid
         with running.client() as client:
+            path = str(packages.program)
+            client.execute(["config", "set", "mgr", "cephadm_path", path], timeout_s=ANSWER_S)
             for name in packages.names:
                 client.execute(["mgr", "module", "enable", name], timeout_s=ANSWER_S)
             threading.Event().wait(SETTLING_S)
             unloaded = dict(_unloaded(client))
             failed = dict(_failures(client))
             rows = [
-                Row(name=name, loads=False, serves=False, missing=unloaded[name])
+                Row(name=name, loads=False, serves=False, causes=(unloaded[name],))
                 if name in unloaded
                 else _row(name, declared[name], failed.get(name, ""), client)
                 for name in packages.names
@@ -82,9 +84,26 @@ def run_survey(packages: Packages, directory: Path, etcd: Sequence[str]) -> list
             failed = dict(_failures(client))
         assert running.active().worker_pid == worker, "a module took the manager down"
     return [
-        replace(row, serves=False, missing=failed[row.name]) if row.name in failed else row
+        replace(row, serves=False, causes=_unique([failed[row.name], *row.causes]))
+        if row.name in failed
+        else row
         for row in rows
     ]
+
+
+def _unique(causes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, causes)))
+
+
+def _counted(problems: Iterable[str]) -> Iterator[str]:
+    """Yield each cause once, with how many commands or options it stopped and the first of them."""
+    by_cause: dict[str, list[str]] = {}
+    for problem in filter(None, problems):
+        where, _, cause = problem.partition(": ")
+        by_cause.setdefault(cause, []).append(where)
+    for cause, places in by_cause.items():
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        yield f"{places[0]}{more}: {cause}"
 
 
 def _row(name: str, declared: Mapping[str, Any], failed: str, client: Client) -> Row:
@@ -97,7 +116,7 @@ def _row(name: str, declared: Mapping[str, Any], failed: str, client: Client) ->
         answered=errors.count(""),
         options=len(wrong),
         accepted=wrong.count(""),
-        missing=failed or next(filter(None, [*wrong, *errors]), ""),
+        causes=_unique([failed, *_counted(wrong), *_counted(errors)]),
     )
 
 

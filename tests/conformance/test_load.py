@@ -20,4 +20,4 @@ def test_every_module_loads_or_says_why_and_none_takes_the_manager_down(pacific,
     assert [row for row in rows if row.accepted < row.options] == []
     silent = {row.name for row in rows if row.answered < row.commands}
     assert silent <= NEED_CEPH | ASK_CEPH
-    assert [row for row in rows if row.name in silent and not row.missing] == []
+    assert [row for row in rows if row.name in silent and not row.causes] == []

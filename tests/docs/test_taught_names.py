@@ -23,7 +23,7 @@ NAMES = """
     get_module_option get_perf_schema get_server get_store get_store_prefix handle_command
     have_mon_connection inbuf notify poll serve set_health_checks set_localized_module_option
     set_localized_store set_module_option set_store set_uri shutdown to_simplified wrap
-""".split()
+""".split()  # noqa: SIM905 - one name after the other is easier to read
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -5,6 +5,7 @@ apt checks their signatures; its own state is not touched. The mirrors are this 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import re
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 CACHE: Final = Path(__file__).parents[2] / ".cache"
-PATIENCE_S: Final = 120
+PATIENCE_S: Final = 300
 
 
 def unpacked(suite: str, packages: Sequence[str], home: Path) -> Path:
@@ -38,10 +39,48 @@ def unpacked(suite: str, packages: Sequence[str], home: Path) -> Path:
     return root
 
 
+def source_files(suite: str, source: str, patterns: Sequence[str], home: Path) -> Path:
+    """Return the folder with those files of source package ``source`` that match ``patterns``.
+
+    They are fetched once. A pattern is what tar takes with ``--wildcards``.
+
+    Raises:
+        OSError: They cannot be had; the text says why.
+        subprocess.SubprocessError: apt or tar took too long.
+
+    """
+    root = home / "root"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            with tempfile.TemporaryDirectory(dir=home) as place:
+                work = Path(place)
+                options = _update(work, f"{_sources(suite)}{_sources(suite, 'deb-src')}")
+                # Of the three files of a source package the archive is enough. apt has checked its
+                # hash, also if a mirror lacks the other two and apt fails for that.
+                with contextlib.suppress(OSError):
+                    _run(["apt-get", "-q", *options, "source", "--download-only", source], work)
+                archive = next(work.glob("*.orig.tar.*"), None)
+                if archive is None:
+                    raise OSError(f"apt has no archive of source package {source}")
+                (work / "root").mkdir()
+                unpack = ["tar", "-xf", str(archive), "-C", "root", "--strip-components=1"]
+                _run([*unpack, "--wildcards", *patterns], work)
+                (work / "root").rename(root)
+    return root
+
+
 def _download(suite: str, packages: Sequence[str], work: Path) -> None:
+    options = _update(work, _sources(suite))
+    _run(["apt-get", "-q", *options, "download", *packages], work)
+
+
+def _update(work: Path, sources: str) -> list[str]:
+    """Make a state of apt of its own in ``work``, and return the options to use it."""
     for folder in ("lists/partial", "cache/archives/partial", "parts"):
         (work / folder).mkdir(parents=True)
-    (work / "sources.list").write_text(_sources(suite))
+    (work / "sources.list").write_text(sources)
     apart = {
         "Dir::Etc::SourceList": work / "sources.list",
         "Dir::Etc::SourceParts": work / "parts",
@@ -54,10 +93,10 @@ def _download(suite: str, packages: Sequence[str], work: Path) -> None:
     }
     options = [part for key, value in apart.items() for part in ("-o", f"{key}={value}")]
     _run(["apt-get", "-q", *options, "update"], work)
-    _run(["apt-get", "-q", *options, "download", *packages], work)
+    return options
 
 
-def _sources(suite: str) -> str:
+def _sources(suite: str, kind: str = "deb") -> str:
     """Return this machine's own Debian mirrors as source lines for another release."""
     release = Path("/etc/os-release").read_text()
     here = re.search(r"^VERSION_CODENAME=(\w+)", release, re.MULTILINE)
@@ -75,7 +114,7 @@ def _sources(suite: str) -> str:
     for target in targets.splitlines():
         origin, uri, codename, component = target.split("|")
         if origin == "Debian" and component == "main" and here and codename.startswith(here[1]):
-            lines[f"deb {uri} {suite}{codename.removeprefix(here[1])} main\n"] = None
+            lines[f"{kind} {uri} {suite}{codename.removeprefix(here[1])} main\n"] = None
     if not lines:
         raise OSError("this machine names no Debian mirror")
     return "".join(lines)

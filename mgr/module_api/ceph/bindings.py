@@ -17,6 +17,9 @@ from types import ModuleType
 from typing import Any, Final
 
 NAMES: Final = ("rados", "rbd", "cephfs")
+COLLECTIONS: Final = frozenset({("rbd", "RBD")})
+"""Classes that only collect functions: constructing one reaches no cluster, and modules do so when
+they are imported."""
 
 
 class NoCephError(RuntimeError):
@@ -49,7 +52,9 @@ class StandIn(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         # Constants are upper case and contain an underscore; RBD is a class.
         constant = name.isupper() and "_" in name
-        stand_in: Any = 0 if constant else _placeholder(self.__name__, name)
+        place = self.__name__, name
+        make = _collection if place in COLLECTIONS else _placeholder
+        stand_in: Any = 0 if constant else make(*place)
         setattr(self, name, stand_in)
         return stand_in
 
@@ -102,6 +107,18 @@ def bindings_of(name: str) -> ModuleType:
     if isinstance(module, StandIn):
         raise ImportError(f"no module named {name!r}", name=name)  # noqa: TRY004 - what an import says
     return module
+
+
+def _collection(bindings: str, name: str) -> type:
+    def function(self: object, attribute: str) -> Callable[..., Any]:  # noqa: ARG001 - a method
+        def refuse(*args: Any, **kwargs: Any) -> Any:  # noqa: ARG001 - any function's
+            raise no_ceph(f"Ceph's Python bindings {bindings!r} are not on this host")
+
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        return refuse
+
+    return type(name, (), {"__getattr__": function, "__module__": bindings})
 
 
 def _placeholder(bindings: str, name: str) -> type[Exception]:

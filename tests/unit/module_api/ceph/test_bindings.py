@@ -45,7 +45,16 @@ def test_constructing_one_raises_what_is_missing():
     with pytest.raises(NoCephError, match="'rados' are not on this host"):
         importlib.import_module("rados").Rados(conffile="")
     with pytest.raises(NoCephError, match="'rbd' are not on this host"):
-        importlib.import_module("rbd").RBD()
+        importlib.import_module("rbd").Image(None, "name")
+
+
+def test_a_class_that_only_collects_functions_can_be_constructed():
+    """The dashboard does so when it is imported; the first function says what is missing."""
+    rbd = importlib.import_module("rbd").RBD()
+
+    with pytest.raises(NoCephError, match="'rbd' are not on this host"):
+        rbd.list("pool")
+    assert not hasattr(rbd, "__len__")
 
 
 def test_they_are_not_taken_for_the_real_ones():
