@@ -25,6 +25,7 @@ from mgr.errors import InvalidArgumentError, NotFoundError
 from mgr.health.board import Board
 from mgr.health.mute import decode as decode_mute
 from mgr.link import ModuleReport
+from mgr.module_api.manifest import Manifest
 from tests.support.leading import LeadingTerm, leading
 
 OPTIONS = {
@@ -35,7 +36,13 @@ OPTIONS = {
     ],
 }
 MODULES = {
-    "hello": ModuleInfo(name="hello", effects="store", effects_source="module"),
+    "hello": ModuleInfo(
+        name="hello",
+        effects="store",
+        effects_source="module",
+        place="/modules/hello/module.py",
+        manifest=Manifest(enforce=True, remote=("progress.update",)),
+    ),
     "status": ModuleInfo(name="status", default_enabled=True),
     "lame": ModuleInfo(name="lame", can_run=False, error="no numpy"),
     "devicehealth": ModuleInfo(name="devicehealth", always_on=True),

@@ -19,6 +19,7 @@ from mgr.host.finder import DiscoveredModule
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.metrics import Metrics
 from mgr.module_api.command import collect_commands
+from mgr.module_api.manifest import manifest_of
 from mgr.module_api.module import MgrModule
 from mgr.module_api.result import HandleCommandResult
 from mgr.settings import Settings
@@ -58,6 +59,7 @@ def discovered_module(name, active, standby=None, *, can_run=True, error=""):
         notify_types=frozenset(getattr(active, "NOTIFY_TYPES", ())),
         always_on=getattr(active, "ALWAYS_ON", False),
         effects=declared_effects(active),
+        manifest=manifest_of(active, None),
     )
 
 

@@ -18,6 +18,7 @@ from mgr.command.render import FORMATS
 from mgr.config.enabled_modules import Switch
 from mgr.election.history import LeadershipChange
 from mgr.election.records import Ending, TermRecord
+from mgr.errors import NotFoundError
 from mgr.health.check import Check, Severity
 from tests.support.builtin_commands import builtin_commands
 
@@ -111,6 +112,26 @@ async def test_metadata_names_every_manager():
     assert (missing.retval, missing.stderr) == (-errno.ENOENT, "mgr.x does not exist")
     assert versions == {"1.2.3": 2}
     assert hosts == {"host-a": 1, "host-b": 1}
+
+
+async def test_module_info_shows_where_a_module_is_from_and_what_it_may_reach():
+    """For people and as data; an unknown name is refused."""
+    async with builtin_commands() as at:
+        data = await at.json("mgr", "module", "info", "hello")
+        plain = (await at.run("mgr", "module", "info", "hello")).stdout.splitlines()
+        lame = (await at.run("mgr", "module", "info", "lame")).stdout
+        with pytest.raises(NotFoundError, match="there is no module 'helo' on this manager"):
+            await at.run("mgr", "module", "info", "helo")
+
+    assert (data["place"], data["enabled"]) == ("/modules/hello/module.py", False)
+    assert data["options"] == ["mood", "place", "times"]
+    assert data["manifest"]["remote"] == ["progress.update"]
+    assert "manifest: enforced" in plain
+    assert "  remote: progress.update" in plain
+    assert "  store: all of its own" in plain
+    assert "  daemons: nothing" in plain
+    assert "error:    no numpy" in lame
+    assert "manifest: none: it may reach what any module of Ceph may" in lame
 
 
 async def test_module_ls_says_what_runs():
