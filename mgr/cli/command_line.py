@@ -251,6 +251,16 @@ def _completion(shells: tuple[str, ...]) -> int:
 def _complete_words(
     context: click.Context, _: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    words: tuple[str, ...] = context.params.get("words") or ()
+    if words[:1] == (AUTHORS_WORD,):
+        from mgr.authoring.main import group  # noqa: PLC0415 - few commands need it
+
+        known = group.commands.items() if len(words) == 1 else ()
+        return [
+            CompletionItem(name, help=command.short_help)
+            for name, command in known
+            if name.startswith(incomplete)
+        ]
     from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
 
     def certificates() -> Tls | None:
@@ -269,7 +279,7 @@ def _complete_words(
 
         return document
 
-    found = candidates(
-        context.params.get("words") or (), incomplete, context.params.get("hosts"), fetch, ask
-    )
+    found = list(candidates(words, incomplete, context.params.get("hosts"), fetch, ask))
+    if not words and AUTHORS_WORD.startswith(incomplete):
+        found.append((AUTHORS_WORD, "commands for authors of modules; they need no cluster"))
     return [CompletionItem(word, help=text) for word, text in found]

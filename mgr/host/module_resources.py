@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from weakref import WeakSet
+from weakref import ReferenceType, ref
 
 from mgr.host.bridge import current_module
 
@@ -47,7 +47,8 @@ class _Process(NamedTuple):
 
 
 _processes: Final[dict[int, _Process]] = {}
-_sockets: Final[dict[str, WeakSet[socket.socket]]] = {}
+# A list, which any thread may append to while another one reads it; a set could not be read then.
+_sockets: Final[list[tuple[str, ReferenceType[socket.socket]]]] = []
 
 
 def track_module_resources() -> None:
@@ -60,7 +61,7 @@ def track_module_resources() -> None:
     def listen_noted(self: socket.socket, *backlog: int) -> None:
         listen(self, *backlog)
         if module := current_module():
-            _sockets.setdefault(module, WeakSet()).add(self)
+            _sockets.append((module, ref(self)))
 
     setattr(socket.socket, "listen", listen_noted)  # noqa: B010 - typed as not assignable
 
@@ -68,7 +69,7 @@ def track_module_resources() -> None:
 def left_processes() -> dict[str, list[str]]:
     """Return the living processes that modules started, by module: number and command line."""
     found: dict[str, list[str]] = {}
-    for pid, process in sorted(_processes.items()):
+    for pid, process in sorted(_processes.copy().items()):
         fields = _stat(pid)
         if fields is None or fields[STATE] in ENDED or fields[STARTED] != process.started:
             _processes.pop(pid, None)
@@ -79,11 +80,15 @@ def left_processes() -> dict[str, list[str]]:
 
 def left_sockets() -> dict[str, list[str]]:
     """Return the addresses on which sockets of modules listen, by module."""
-    return {
-        module: addresses
-        for module, opened in _sockets.items()
-        if (addresses := sorted(filter(None, map(_address, tuple(opened)))))
-    }
+    found: dict[str, list[str]] = {}
+    for entry in tuple(_sockets):
+        module, opened = entry
+        listening = opened()
+        if listening is None or listening.fileno() < 0:
+            _sockets.remove(entry)
+        elif address := _address(listening):
+            found.setdefault(module, []).append(address)
+    return {module: sorted(addresses) for module, addresses in found.items()}
 
 
 def unaccounted_processes() -> list[str]:
@@ -113,8 +118,6 @@ def _noting(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _address(listening: socket.socket) -> str:
-    if listening.fileno() < 0:
-        return ""
     try:
         name = listening.getsockname()
     except OSError:

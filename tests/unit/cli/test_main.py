@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 
+import click
 import pytest
 
+from mgr.cli import command_line
 from mgr.cli.main import main
 from tests.support.tree import ROOT
 
@@ -179,3 +181,21 @@ def test_the_commands_for_authors_need_no_manager(capsys, tmp_path):
         shown = capsys.readouterr()
         assert status == (22 if "nonsense" in words else 0)
         assert "check" in shown.out or "No such command 'nonsense'" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "offered"),
+    [
+        (("module",), "", ["check", "dev", "new", "package", "unpack"]),
+        (("module",), "p", ["package"]),
+        (("module", "new"), "", []),
+    ],
+)
+def test_the_commands_for_authors_are_completed(words, incomplete, offered):
+    """Without asking a manager: they need none."""
+    context = click.Context(click.Command("mgrctl"))
+    context.params = {"words": words}
+
+    found = command_line._complete_words(context, click.Argument(["words"]), incomplete)
+
+    assert [item.value for item in found] == offered
