@@ -30,11 +30,11 @@ from mgr.active.modules.background_commands import BackgroundCommands
 from mgr.active.modules.callers import Callers
 from mgr.active.modules.context import ActiveContext
 from mgr.active.modules.crashes import CrashReporter
+from mgr.active.modules.declared_commands import commands_of
 from mgr.active.modules.modules import (
     ActiveModules,
     ModuleCallbacks,
     OutsideEffects,
-    commands_of,
 )
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote

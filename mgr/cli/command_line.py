@@ -255,7 +255,7 @@ def _complete_words(
     if words[:1] == (AUTHORS_WORD,):
         from mgr.authoring.main import group  # noqa: PLC0415 - few commands need it
 
-        known = group.commands.items() if len(words) == 1 else ()
+        known = sorted(group.commands.items()) if len(words) == 1 else ()
         return [
             CompletionItem(name, help=command.short_help)
             for name, command in known

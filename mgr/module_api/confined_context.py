@@ -27,6 +27,9 @@ FREE: Final = (
     "cluster_log",
     "have_store_connection",
     "notify_all",
+    "identification_required",
+    "identify",
+    "permitted",
 )
 """Methods that reach nothing but the module's own data, and what every module may tell."""
 OWN_DOCUMENTS: Final = frozenset({"mgr_ips"})
@@ -165,6 +168,14 @@ class ConfinedContext:
         if why := self._denied_command(arguments):
             return -errno.EACCES, "", why
         return self._inner.mon_command(arguments, inbuf)
+
+    def run_as(
+        self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str
+    ) -> tuple[int, str, str]:
+        """See ``mgr.module_api.context``."""
+        if why := self._denied_command({"prefix": " ".join(words)}):
+            return -errno.EACCES, "", why
+        return self._inner.run_as(caller, words, inbuf)
 
     def send_command(
         self,

@@ -38,6 +38,7 @@ TITLES = {
     "parts/store": "Key/value store",
     "parts/database": "SQLite database",
     "parts/commands": "Running commands",
+    "parts/callers": "Acting with the rights of a caller",
     "parts/fleet": "Daemons and hosts",
     "parts/counters": "Counters of daemons",
     "parts/maps": "Maps",
@@ -49,8 +50,9 @@ TITLES = {
 
 ADDITIONS = {
     "commit_store", "compare_and_set_map", "compare_and_set_store", "get_counter_rows",
-    "get_daemons", "get_map", "get_map_versions", "get_term", "new_cephfs", "remove_map",
-    "set_map", "unwatch_store", "watch_store",
+    "get_daemons", "get_map", "get_map_versions", "get_term", "identification_required",
+    "identify", "new_cephfs", "permitted", "remove_map", "run_as", "set_map", "unwatch_store",
+    "watch_store",
 }  # fmt: skip
 """Methods that ceph-mgr does not have."""
 

@@ -456,16 +456,3 @@ class ActiveModules:
             if each.instance is not None and each.phase not in {*ENDED, Phase.STOPPING}
         }
         self._callbacks.on_event(runner.name, event)
-
-
-def commands_of(found: DiscoveredModule) -> list[Command]:
-    """Return the commands that ``found`` declares; log and leave out those that are invalid."""
-    commands = []
-    for declaration in found.commands:
-        try:
-            commands.append(Command.of_module(found.name, declaration))
-        except InvalidArgumentError as error:
-            fields = {"module_name": found.name, "command": declaration.signature_text}
-            fields["error"] = str(error)
-            log.error("command left out", extra=fields)  # noqa: TRY400 - no traceback needed
-    return commands
