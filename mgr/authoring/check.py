@@ -98,8 +98,12 @@ def _tried(source: ModuleSource) -> Iterator[Finding]:
         results = Path(place, "results")
         results.touch()
         command = [sys.executable, "-P", "-m", "mgr.authoring.trial", source.folder, results]
-        how = _run(command, Path(place), TRIAL_S).how
+        done = _run(command, Path(place), TRIAL_S)
+        how = done.how or f"the process exited with status {done.status}: {done.last_line}"
         lines = [json.loads(line) for line in results.read_text().splitlines()]
+    if not lines:
+        # It had no time to begin, or this program cannot run here.
+        yield Finding("loads", kept=False, reason=how)
     ended = {line["rule"] for line in lines if "kept" in line}
     for line in lines:
         if "kept" in line:
@@ -142,7 +146,7 @@ def _typed(source: ModuleSource) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """How a process ended; ``how`` is empty if it exited."""
+    """How a process ended; ``how`` is empty if it exited by itself."""
 
     status: int
     output: str
@@ -167,7 +171,7 @@ def _run(command: Sequence[object], folder: Path, limit_s: float) -> _Done:
     ) as process:
         try:
             output, _ = process.communicate(timeout=limit_s)
-            how = _describe(process.returncode, output)
+            how = _describe(process.returncode)
         except subprocess.TimeoutExpired:
             how, output = f"it did not end within {limit_s:g} s", ""
         finally:
@@ -175,11 +179,8 @@ def _run(command: Sequence[object], folder: Path, limit_s: float) -> _Done:
     return _Done(process.returncode, output, how)
 
 
-def _describe(status: int, output: str) -> str:
-    if status >= 0:
-        last = (output.strip().splitlines() or [""])[-1]
-        return "" if status == 0 else f"the process exited with status {status}: {last}"
-    return f"the process was ended by {signal.Signals(-status).name}"
+def _describe(status: int) -> str:
+    return f"the process was ended by {signal.Signals(-status).name}" if status < 0 else ""
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

@@ -46,7 +46,9 @@ are disabled: `tests/conformance` runs it.
 
 What needs a Ceph cluster (pools, file systems, images) says so by `MGR_MODULE_ERROR` and takes
 nothing else down. `rados`, `rbd` and `cephfs` can be imported everywhere; where they are not
-installed, their first use says so.
+installed, their first use says so. The dashboard of 20.2 has code that was generated for protobuf
+3, which protobuf's compiled runtime refuses; it loads in a manager that is started with
+`PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python` in its environment.
 
 {tables}"""
 

@@ -217,6 +217,17 @@ def test_a_module_that_ends_or_hangs_the_process_is_graded_all_the_same(
 
 
 @pytest.mark.slow
+def test_tests_and_types_that_fail_are_named(write):
+    """By the last line of pytest, and by the first errors of mypy."""
+    source = write("x: int = 'text'", test_sample__py="def test_it():\n    assert False\n")
+
+    findings = check_module(source).findings
+
+    assert "1 failed" in findings["tests-pass"].reason
+    assert "sample/module.py:14: error: Incompatible types" in findings["typed"].reason
+
+
+@pytest.mark.slow
 def test_the_new_module_reaches_platinum(tmp_path):
     """Its test passes, and mypy finds nothing: the whole check, as an author runs it."""
     report = check_module(ModuleSource.at(create_module("greet", tmp_path)))
