@@ -204,17 +204,17 @@ class FailoverChannel:
         metadata = await self._metadata(request, loop.time() + timeout_s)
 
         async def ask_one(endpoint: Endpoint) -> EndpointAnswer:
-            began = loop.time()
             try:
                 if not await endpoint.connected(timeout_s):
                     return EndpointAnswer(endpoint.address, None, 0.0, _no_connection(endpoint))
-                began = loop.time()
+                # Not the loop's clock: that of uvloop has whole milliseconds.
+                began = CLOCK.now()
                 answer = await endpoint.answer(request, timeout_s, metadata)
             except grpc.aio.AioRpcError as error:
                 return EndpointAnswer(endpoint.address, None, 0.0, str(error.details()))
             except StoreError as error:
                 return EndpointAnswer(endpoint.address, None, 0.0, str(error))
-            return EndpointAnswer(endpoint.address, answer, loop.time() - began)
+            return EndpointAnswer(endpoint.address, answer, CLOCK.now() - began)
 
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(ask_one(endpoint)) for endpoint in self._endpoints]

@@ -151,10 +151,10 @@ class Reader:
         return self.shared("status", "this manager's view of etcd", read)
 
     def daemons(self) -> Sourced:
-        """Return every daemon, as ``MgrModule.get_daemons`` does, sorted by name."""
+        """Return every daemon, as ``MgrModule.get_daemons`` does: osd.2 before osd.10."""
 
         def read() -> list[dict[str, Any]]:
-            return sorted(self._module.get_daemons(), key=lambda each: each["name"])
+            return sorted(self._module.get_daemons(), key=_natural_order)
 
         return self.shared("daemons", "reports to the active", read)
 
@@ -185,3 +185,8 @@ class Reader:
     def current(self) -> bool:
         """Whether this manager's view of etcd is current."""
         return self._module.have_mon_connection()
+
+
+def _natural_order(daemon: Mapping[str, Any]) -> tuple[str, int, str]:
+    name: str = daemon["id"]
+    return daemon["type"], int(name) if name.isdecimal() else -1, name

@@ -40,7 +40,7 @@ def environment() -> Environment:
     )
     found.filters.update(
         ago=ago, epoch=epoch, iso=iso, stamp=stamp, bytes=size, millis=millis, count=count,
-        number=number, seconds=seconds, span=span, static=static_address, json=pretty,
+        number=number, seconds=seconds, span=span, static=static_address, json=pretty, option_name=option_name,
     )  # fmt: skip
     return found
 
@@ -127,6 +127,12 @@ def seconds(value: float) -> str:
 def pretty(value: Any) -> str:
     """Return a document as text."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def option_name(full: str) -> str:
+    """Return an option of the history, whose name begins with its section, for people."""
+    section, _, name = full.partition("/")
+    return name if section == "mgr" else f"{name} for {section}"
 
 
 def count(value: int) -> str:
