@@ -430,9 +430,7 @@ class ActiveRole:
             log=self.log,
             progress=self._progress,
             remote=Remote(self._modules.instance_of),
-            callers=Callers(
-                manager.view.access, self._registry, required=bool(manager.settings.tls_ca)
-            ),
+            callers=Callers(manager.view.access, self._registry),
             execute=self.execute,
         )
 

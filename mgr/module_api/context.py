@@ -292,7 +292,9 @@ class ModuleContext(StandbyContext, Protocol):
         """Return whether clients of this cluster have to identify themselves."""
         ...
 
-    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+    def identify(
+        self, token: str, certificate: bytes, address: str, *, encrypted: bool
+    ) -> dict[str, Any] | None:
         """Return the caller that a token or a certificate names; None if it names nobody."""
         ...
 

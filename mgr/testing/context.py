@@ -376,9 +376,11 @@ class Context:
         """See ``mgr.module_api.context``."""
         return bool(self.people.tokens)
 
-    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+    def identify(
+        self, token: str, certificate: bytes, address: str, *, encrypted: bool
+    ) -> dict[str, Any] | None:
         """See ``mgr.module_api.context``."""
-        return self.people.identify(token, certificate, address)
+        return self.people.identify(token, certificate, address, encrypted=encrypted)
 
     def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
         """See ``mgr.module_api.context``."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+LOOPBACK: Final = "127.0.0.1"
 Result = tuple[int, str, str]
 
 
@@ -26,8 +27,15 @@ class FakePeople:
         self.known_commands: frozenset[str] | None = None
         self.ran: list[tuple[dict[str, Any], list[str], str]] = []
 
-    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
-        """Return the person whose token, or certificate as text, a test has set."""
+    def identify(
+        self, token: str, certificate: bytes, address: str, *, encrypted: bool
+    ) -> dict[str, Any] | None:
+        """Return the person whose token, or certificate as text, a test has set.
+
+        A token is accepted in plaintext from this host only, as in a manager.
+        """
+        if token and not encrypted and address != LOOPBACK:
+            return None
         if not self.tokens:
             return {"name": None, "address": address}
         person = self.tokens.get(token or certificate.decode())

@@ -39,7 +39,7 @@ from .server import Application
 from .sessions import TOKEN_LONGEST, Session, Sessions
 
 PEERS_S: Final = 5.0
-LOOPBACK: Final = ("127.", "::1", "localhost")
+LOOPBACK: Final = ("127.", "::1")
 IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 GZIP_FROM_BYTES: Final = 512
 FIELDS_MAX: Final = 32
@@ -273,14 +273,13 @@ class Dashboard:
         target = _own_target(request.query_params.get("to", ""))
         if not await self._in_thread(lambda: self._sessions.required):
             return RedirectResponse(target, HTTPStatus.SEE_OTHER)
-        private = tls or host_of(request.headers.get("host", "")).startswith(LOOPBACK)
+        address = request.client.host if request.client else ""
+        private = tls or address.startswith(LOOPBACK)
         trouble = (
             ""
             if private
-            else (
-                "This connection is not encrypted, so no token is accepted here: "
-                "set mgr/dashboard/tls_cert and tls_key."
-            )
+            else "This connection is not encrypted, so no token is accepted here: "
+            "set mgr/dashboard/tls_cert and tls_key."
         )
         status = HTTPStatus.OK if private else HTTPStatus.FORBIDDEN
         if request.method == "POST" and private:

@@ -62,7 +62,7 @@ def audit_records(reader: Reader, text: str) -> Sourced:
     """Return the newest records of the audit first, those that contain ``text``."""
 
     def read() -> list[dict[str, Any]]:
-        return list(reader.command(AUDIT)) if reader.has(AUDIT) else []
+        return list(reader.command(AUDIT, num=SHOWN_LINES))[::-1] if reader.has(AUDIT) else []
 
     found = reader.shared("audit", "the audit in etcd", read)
     wanted = text.lower()
@@ -75,7 +75,6 @@ def running(request: PageRequest) -> dict[str, Any]:
     reader = request.reader
     return {
         "running": reader.shared("running", "the active's commands", lambda: _running(reader)),
-        "available": reader.has(RUNNING),
     }
 
 

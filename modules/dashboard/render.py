@@ -40,7 +40,8 @@ def environment() -> Environment:
     )
     found.filters.update(
         ago=ago, epoch=epoch, iso=iso, stamp=stamp, bytes=size, millis=millis, count=count,
-        number=number, seconds=seconds, span=span, static=static_address, json=pretty, option_name=option_name,
+        number=number, seconds=seconds, span=span, static=static_address, json=pretty,
+        option_name=option_name,
     )  # fmt: skip
     return found
 

@@ -64,13 +64,16 @@ class Sessions:
     def caller_of(self, request: Request, session: Session | None) -> dict[str, Any] | None:
         """Return who sent a request; None if they have to sign in first."""
         address = request.client.host if request.client else ""
+        encrypted = request.url.scheme == "https"
         certificate = request.scope.get(PEER, b"")
         if certificate:
-            found = self._module.identify(certificate=certificate, address=address)
+            found = self._module.identify(
+                certificate=certificate, address=address, encrypted=encrypted
+            )
             if found is not None:
                 return found
         token = session.token if session is not None else ""
-        return self._module.identify(token=token, address=address)
+        return self._module.identify(token=token, address=address, encrypted=encrypted)
 
     def keep(self, response: Response, session: Session, *, tls: bool) -> None:
         """Have the browser keep ``session``."""

@@ -132,6 +132,16 @@ CRASH = {
     "crash_id": "2026-01-01T00:00:00.000000Z_1", "timestamp": "2026-01-01T00:00:00.000000Z",
     "entity_name": "mgr.b", "mgr_module": "hello", "backtrace": ["line 1", "ValueError: <b>no</b>"],
 }  # fmt: skip
+RUNNING = [
+    {"command": "hello wait", "module": "hello", "thread": "hello-commands", "state": "runs",
+     "since": "2026-01-01T00:00:00+00:00", "age_s": 3.5, "client": "ada"},
+]  # fmt: skip
+AUDIT = [
+    {"id": f"{TERM}-{number}", "at": "2026-01-01T00:00:00+00:00", "who": "ada", "kind": "token",
+     "address": "10.0.0.9", "command": "config set", "arguments": {"name": "x", "value": "<u>1"},
+     "outcome": outcome, "retval": 0, "detail": "", "count": 1, "term": TERM}
+    for number, outcome in enumerate(("done", "refused"))
+]  # fmt: skip
 TABLE = {
     "status": "r", "mgr history": "r", "mgr fail": "rw", "health": "r", "health mute": "rw",
     "health unmute": "rw", "mgr module ls": "r", "mgr module enable": "rw",
@@ -140,7 +150,7 @@ TABLE = {
     "config dump": "r", "config log": "r", "config set": "rw", "config rm": "rw",
     "config reset": "rw", "crash ls": "r", "crash info": "r", "crash rm": "rw",
     "crash archive": "rw", "crash archive-all": "rw", "log last": "r",
-    "get_command_descriptions": "r",
+    "get_command_descriptions": "r", "command ls": "r", "audit ls": "r",
 }  # fmt: skip
 
 
@@ -174,6 +184,8 @@ def answer(host: Any) -> None:
         "config help": HELP,
         "config log": CONFIG_LOG,
         "mgr history": HISTORY,
+        "command ls": RUNNING,
+        "audit ls": AUDIT,
         "mgr module ls": MODULES,
         "map ls": [{"name": "racks", "version": 17, "bytes": 21}],
         "map get": {"r1": ["<h1>"]},

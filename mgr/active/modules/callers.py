@@ -7,30 +7,47 @@ that person had sent it. The module decides nothing about permissions.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+import msgspec
+
+from mgr.access.authenticator import Authenticator, Peer
 from mgr.access.caps import AccessRequest
 from mgr.access.table import Access, Caller
 from mgr.command.dispatch import Request
 from mgr.command.registry import BUILTIN, Registry
-
-FIELDS: Final = ("name", "address")
+from mgr.errors import NotAuthenticatedError
 
 
 class Callers:
     """Identifies callers and asks for their permissions. Any thread may call it."""
 
-    def __init__(self, access: Access, registry: Registry, *, required: bool) -> None:
-        """Ask ``access`` for permissions; clients have to identify themselves if ``required``."""
+    def __init__(self, access: Access, registry: Registry) -> None:
+        """Ask ``access`` for identities and permissions, ``registry`` for what a command needs."""
         self._access = access
         self._registry = registry
-        self.required = required
+        # A module that verifies certificates has set that up itself, with the CA of its page.
+        self._authenticator = Authenticator(access.tokens, certificates=True)
 
-    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+    @property
+    def required(self) -> bool:
+        """Whether the cluster demands that clients authenticate."""
+        return self._access.required
+
+    def identify(
+        self, token: str, certificate: bytes, address: str, *, encrypted: bool
+    ) -> dict[str, Any] | None:
         """See ``mgr.module_api.context``."""
-        if self.required or token or certificate:
+        authorization = f"Bearer {token}" if token else ""
+        try:
+            caller = self._authenticator.identify(
+                Peer(address, certificate, authorization, encrypted)
+            )
+            self._access.check_authenticated(caller)
+        except NotAuthenticatedError:
             return None
-        return {"name": None, "address": address}
+        found: dict[str, Any] = msgspec.to_builtins(caller)
+        return found
 
     def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
         """See ``mgr.module_api.context``."""
@@ -63,4 +80,4 @@ class Callers:
 
 
 def _caller(fields: Mapping[str, Any]) -> Caller:
-    return Caller(**{name: fields[name] for name in FIELDS if name in fields})
+    return msgspec.convert(dict(fields), Caller)

@@ -226,9 +226,11 @@ class ActiveContext(ReadOnlyContext):
         """See ``mgr.module_api.context``."""
         return self._parts.callers.required
 
-    def identify(self, token: str, certificate: bytes, address: str) -> dict[str, Any] | None:
+    def identify(
+        self, token: str, certificate: bytes, address: str, *, encrypted: bool
+    ) -> dict[str, Any] | None:
         """See ``mgr.module_api.context``."""
-        return self._parts.callers.identify(token, certificate, address)
+        return self._parts.callers.identify(token, certificate, address, encrypted=encrypted)
 
     def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
         """See ``mgr.module_api.context``."""

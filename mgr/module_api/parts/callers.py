@@ -12,7 +12,7 @@ from mgr.module_api.declared import ActiveModuleBase
 from mgr.module_api.result import HandleCommandResult
 
 CallerT = dict[str, Any]
-"""Who acts: ``name`` (None where clients need not identify) and ``address``, at least."""
+"""Who acts: at least ``name`` (None where clients need not identify themselves)."""
 
 
 class CallersMixin(ActiveModuleBase):
@@ -23,13 +23,14 @@ class CallersMixin(ActiveModuleBase):
         return self._context.identification_required()
 
     def identify(
-        self, *, token: str = "", certificate: bytes = b"", address: str = ""
+        self, *, token: str = "", certificate: bytes = b"", address: str, encrypted: bool
     ) -> CallerT | None:
-        """Return the caller that a token or a certificate (DER) names; None if it names nobody.
+        """Return the caller that a token, or a verified certificate (DER), names; None if invalid.
 
-        With neither, the caller is nobody in particular, if the cluster demands no more.
+        With neither it is an anonymous one, or None if the cluster demands more. A token is
+        accepted over an encrypted connection only, or from an ``address`` of this host.
         """
-        return self._context.identify(token, certificate, address)
+        return self._context.identify(token, certificate, address, encrypted=encrypted)
 
     def permitted(self, caller: Mapping[str, Any], prefixes: Collection[str]) -> set[str]:
         """Return those commands of ``prefixes`` that ``caller`` may run, if without arguments."""
