@@ -21,6 +21,7 @@ ETCD_PEER_PORT: Final = 7422
 GRPC_PORTS: Final = {"a": 7401, "b": 7402, "c": 7403}
 HTTP_PORTS: Final = {"a": 7481, "b": 7482, "c": 7483}
 HELLO_PORTS: Final = {"a": 7491, "b": 7492, "c": 7493}
+DASHBOARD_PORTS: Final = {"a": 7494, "b": 7495, "c": 7496}
 HOSTS: Final = tuple(f"{HOST}:{port}" for port in GRPC_PORTS.values())
 
 
@@ -114,7 +115,12 @@ def refuse_taken_ports() -> None:
 
     """
     wanted = {ETCD_PORT: "etcd", ETCD_PEER_PORT: "etcd's peers"}
-    for kind, ports in (("gRPC", GRPC_PORTS), ("HTTP", HTTP_PORTS), ("hello", HELLO_PORTS)):
+    for kind, ports in (
+        ("gRPC", GRPC_PORTS),
+        ("HTTP", HTTP_PORTS),
+        ("hello", HELLO_PORTS),
+        ("dashboard", DASHBOARD_PORTS),
+    ):
         wanted |= {port: f"{kind} of manager {name}" for name, port in ports.items()}
     for port, purpose in wanted.items():
         with socket.socket() as probe:

@@ -23,6 +23,7 @@ from mgr.client.async_client import AsyncClient
 from mgr.client.messages import ManagerInfo
 from mgr.clock import CLOCK
 from mgr.demo.machine import (
+    DASHBOARD_PORTS,
     ETCD_PORT,
     GRPC_PORTS,
     HELLO_PORTS,
@@ -186,10 +187,10 @@ class Demo:
     async def _introduce(self, client: AsyncClient) -> None:
         """Enable the tutorial's module and print what there is to try."""
         active, standbys = await self._wait_until_settled(client)
-        for name, port in HELLO_PORTS.items():
-            await _run_command(
-                client, "config", "set", "mgr", f"mgr/hello/{name}/server_port", str(port)
-            )
+        for module, ports in (("hello", HELLO_PORTS), ("dashboard", DASHBOARD_PORTS)):
+            for name, port in ports.items():
+                option = f"mgr/{module}/{name}/server_port"
+                await _run_command(client, "config", "set", "mgr", option, str(port))
         await _run_command(client, "mgr", "module", "enable", "hello")
         hello = await _run_command(client, "hello")
         self.introduced = True

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mgr.client.messages import ManagerInfo
-from mgr.demo.machine import HELLO_PORTS, HOST, HOSTS
+from mgr.demo.machine import DASHBOARD_PORTS, HELLO_PORTS, HOST, HOSTS
 
 
 def what_to_try(active: ManagerInfo, standbys: Sequence[ManagerInfo], guard: int) -> str:
@@ -40,6 +40,8 @@ In another terminal:
        curl -L {page}
   5. Follow the cluster log:
        mgrctl -w
+
+Pages for a browser: mgrctl mgr module enable dashboard, then open http://{HOST}:{DASHBOARD_PORTS[active.name]}/
 
 Ctrl-C stops all of it; the data stay for the next start."""
 
