@@ -20,7 +20,6 @@ from mgr.active.modules.leftovers import leftovers, wait_ended
 from mgr.active.modules.restarting import RestartingModule
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
-from mgr.command.registry import Command
 from mgr.config.effects import MODULE_EFFECTS, readable_effects
 from mgr.config.enabled_modules import DEFAULT_ENABLED, enabled_modules
 from mgr.errors import (
