@@ -260,8 +260,6 @@ class Dispatcher:
                 await runner.ready(until_s=until_s)
                 # Checked again: the gate may have closed while the module started.
                 if self.gate.accepts():
-                    # The capability as well: it may have been taken away meanwhile.
-                    self._permit(job)
                     return runner
         finally:
             self._queued -= 1

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import groupby
 
 from mgr.access.caps import AccessRequest
 from mgr.access.roles import BUILTIN_ROLES
 from mgr.command.registry import Command
 from mgr.http.app import RULES as PAGES
-from tests.support.callers import CAPS, DAEMON, NOT_CONNECTED, OWN, REPORT, calls, may
+from tests.support.callers import (
+    CAPS,
+    DAEMON,
+    NOT_CONNECTED,
+    OWN,
+    REPORT,
+    calls,
+    http_statuses,
+    may,
+)
 
 CALLERS = (*NOT_CONNECTED, *CAPS)
 HEAD = f"""\
@@ -39,6 +49,15 @@ under its own name only. Health checks and reflection of gRPC are open to all wh
 """
 
 
+HTTP_HEAD = """
+## HTTP
+
+HTTP asks for a certificate and demands none. A token is sent as `Authorization: Bearer <token>`.
+Without either, or with one that is not valid, a page is answered 401; without the capability, 403.
+
+"""
+
+
 def access(own_commands: list[Command]) -> str:
     """The page; ``own_commands`` are the commands of the manager."""
     return "".join(
@@ -49,11 +68,19 @@ def access(own_commands: list[Command]) -> str:
             "\n## Commands of the manager, by permission\n\n",
             "A grant of one command, by its name, gives it whatever it needs.\n\n",
             *_commands(own_commands),
-            "\n## HTTP\n\n",
-            "| path | answered |\n|---|---|\n",
-            *(f"| `{path}` | {rule} |\n" for path, rule in PAGES.items()),
+            HTTP_HEAD,
+            _header("path", "answered"),
+            *_pages(),
         )
     )
+
+
+def _pages():
+    found = {name: asyncio.run(http_statuses(name)) for name in CALLERS}
+    for path, rule in PAGES.items():
+        # 503 and 307 are answers to somebody who may see the page.
+        words = {name: "-" if found[name][path] in {None, 401, 403} else "yes" for name in CALLERS}
+        yield _row(f"`{path}`", words, rule)
 
 
 def _calls(call) -> dict[str, str]:

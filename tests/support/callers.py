@@ -5,21 +5,28 @@ The page is written from this, and ``tests/integration/rpc/test_access_table.py`
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from google.protobuf.message_factory import GetMessageClass
+from prometheus_client import CollectorRegistry
 
 from mgr.access.caps import JOIN, AccessRequest
 from mgr.access.identity import Caller
 from mgr.access.protection import Protection, encode
 from mgr.access.table import Access
+from mgr.http.access import CERTIFICATE
+from mgr.http.app import RULES as PAGES
+from mgr.http.app import HttpPages
 from mgr.rpc.authorization import access_request
 from mgr.rpc.gated import RULES
 from mgr.rpc.v1 import cluster_pb2, command_pb2, manager_pb2
 from mgr.store.api import Record, Revision
 from mgr.store.keys import Keys
+from tests.support.certificates import Authority
 
 KEYS = Keys("pretended")
 NOT_CONNECTED = ("no certificate", "wrong CA", "expired")
@@ -119,3 +126,67 @@ def may(name: str, needed: AccessRequest | None) -> bool:
     if name in NOT_CONNECTED:
         return False
     return needed is None or ACCESS.is_allowed(caller(name), needed)
+
+
+class _View:
+    """A view in which another manager leads, and the table is that of the page."""
+
+    access = ACCESS
+
+    def age_s(self) -> float:
+        return 0.1
+
+    def leader(self) -> Any:
+        return SimpleNamespace(name="b", http_address="b:7480", term=1)
+
+    def services(self) -> dict[str, str]:
+        return {"hello": "http://b:1/"}
+
+
+async def http_statuses(name: str) -> dict[str, int | None]:
+    """What the caller ``name`` gets for each path; None if TLS does not let it in.
+
+    HTTP asks for a certificate and demands none, so that one without comes in.
+    """
+    paths = {path: path.replace("{module}", "hello").replace("{path:path}", "") for path in PAGES}
+    if name in NOT_CONNECTED and name != "no certificate":
+        return dict.fromkeys(paths)
+    certificate = b""
+    if name in CAPS:
+        pem, _ = Authority().issue(NAMES.get(name, name))
+        certificate = ssl.PEM_cert_to_DER_cert(pem.decode())
+    view: Any = _View()
+    application = HttpPages(
+        "a",
+        "pretended",
+        role_of=lambda: SimpleNamespace(state="standby"),
+        view=view,
+        registry=CollectorRegistry(),
+        fresh_s=5,
+        certificates=True,
+    ).application()
+
+    async def status(path: str) -> int:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "headers": [],
+            "scheme": "https",
+            "client": ("10.0.0.1", 1),
+            "server": ("a", 7480),
+            "state": {CERTIFICATE: certificate},
+        }
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        await application(scope, receive, send)
+        return int(sent[0]["status"])
+
+    return {path: await status(asked) for path, asked in paths.items()}

@@ -133,9 +133,10 @@ class Builtins:
         *,
         deadline_s: float,  # noqa: ARG002 - handlers begin at once and wait for the store only
         caller: Caller = INTERNAL_CALLER,
-        permit: Callable[[], None] = lambda: None,  # noqa: ARG002 - as above
+        permit: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Run the handler. The format is checked first, so that an invalid one changes nothing."""
+        permit()
         number = next(self._numbers)
         entry = RunningCommand(
             prefix=command.prefix,

@@ -9,6 +9,7 @@ import pytest
 from mgr.access.authenticator import Authenticator, Peer
 from mgr.access.identity import INTERNAL_CALLER, Caller, Kind
 from mgr.access.protection import Protection, decode, encode
+from mgr.errors import NotAuthorizedError
 from tests.support.builtin_commands import builtin_commands
 
 OPS, MONITOR = Caller("ops", "127.0.0.1"), Caller("monitor", "127.0.0.1")
@@ -283,3 +284,19 @@ async def test_a_token_that_makes_no_sense_is_not_made(words, arguments):
 
         assert refused.retval == -errno.EINVAL
         assert not list(desk.term.access.tokens.all())
+
+
+async def test_a_command_of_the_manager_asks_when_its_turn_has_come():
+    """It may have waited for the term; what was taken away meanwhile does not count."""
+
+    def permit():
+        raise NotAuthorizedError("not any more")
+
+    async with builtin_commands() as at:
+        command, arguments = at.registry.find(("config-key", "set", "k", "v"), {})
+        with pytest.raises(NotAuthorizedError):
+            await at._runner.run(
+                command, arguments, "", deadline_s=float("inf"), caller=OPS, permit=permit
+            )
+
+        assert at.stored(at.leading_term.keys.entry("k")) is None
