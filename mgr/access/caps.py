@@ -224,8 +224,9 @@ def owns_daemon(identity: Identity, kind: str, ident: str) -> bool:
 
 def _is_on_host(identity: Identity, kind: str, ident: str) -> bool:
     host = identity.name.removeprefix(AGENT)
-    is_agent = bool(host) and host != identity.name
-    return is_agent and f"{kind}." != AGENT and ident.endswith(f"@{host}")
+    # A host whose id has an ``@`` would get names that belong to another one.
+    is_agent = bool(host) and host != identity.name and "@" not in host
+    return is_agent and f"{kind}." != AGENT and ident.rpartition("@")[2] == host and "@" in ident
 
 
 def _is_daemon(pattern: str, request: AccessRequest, identity: Identity | None) -> bool:

@@ -181,6 +181,7 @@ def daemon(name, command=JOIN, **arguments):
     ("caps", "client", "allowed"),
     [
         ("profile daemon", "host.db1", ["host.db1", "unit.nginx@db1", "osd.3@db1"]),
+        ("profile daemon", "host.x@db1", ["host.x@db1"]),
         ("profile daemon", "osd.3", ["osd.3"]),
         ("profile daemon", "agents", []),
         ("profile daemon", "host.", []),
