@@ -7,7 +7,7 @@ import contextlib
 from typing import Final
 
 from mgr.clock import timestamp
-from mgr.election.machine import LEADING, WAITING, Event
+from mgr.election.machine import LEADING, WAITING, Event, Phase
 from mgr.election.records import Leader, Presence, decode, encode
 from mgr.election.session import LeaseSession
 from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError, StoreError
@@ -22,6 +22,8 @@ WAIT_BEYOND_LEASE_S: Final = 1.0
 belongs to a live manager."""
 RETRY_S: Final = 0.1
 """Pause after a write of the presence that failed."""
+MAY_LEAD: Final = (WAITING | LEADING) - {Phase.INELIGIBLE}
+"""Phases in which a manager with a ready worker is a warm standby, or the active."""
 _NOT_READY: Final = Ready(grpc_address="", http_address="")
 
 
@@ -137,7 +139,8 @@ class RecordBuilder:
     def presence(self) -> Presence:
         """Build the value of this manager's presence key."""
         me, ready = self._context.me, self._supervisor.ready or _NOT_READY
-        may_lead = self._state.phase in WAITING | LEADING
+        # An ineligible manager is no standby: nobody shall name it as a successor.
+        may_lead = self._state.phase in MAY_LEAD
         return Presence(
             name=self._context.name,
             incarnation=self._incarnation,

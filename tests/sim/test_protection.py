@@ -7,6 +7,7 @@ import pytest
 from mgr.access.protection import Protection, encode
 from mgr.election.eligibility import CANNOT_AUTHENTICATE
 from mgr.election.machine import Phase
+from mgr.election.records import Presence, decode
 from mgr.store.api import Put
 from tests.support.network_faults import KEYS
 from tests.support.simulation import Simulation
@@ -25,7 +26,7 @@ def restart(world, name):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_one_without_certificates_stands_by_and_says_why(seed):
-    """Also when it is the last one that lives; and the first that comes back leads at once."""
+    """Nobody takes it for a standby, also when it is the last one that lives."""
     with Simulation("a", "b", seed=seed) as world:
         world.authenticating.add("a")
         restart(world, "a")
@@ -36,6 +37,9 @@ def test_one_without_certificates_stands_by_and_says_why(seed):
             world.resign(world.active[0])
         world.until(lambda: world.active == ["a"], 20)
 
+        world.run(2)
+        presence = world.loop.run_until_complete(world.store.get(KEYS.manager("b")))
+        warm = decode(presence.value, Presence).warm
         world.managers["a"].kill()
         world.run(30)
         alone, phase = list(world.active), world.managers["b"].guard.phase
@@ -43,6 +47,7 @@ def test_one_without_certificates_stands_by_and_says_why(seed):
         world.managers["a"].start()
         world.until(lambda: world.active == ["a"], 20)
 
+    assert not warm
     assert alone == []
     assert phase is Phase.INELIGIBLE
     assert note == CANNOT_AUTHENTICATE
