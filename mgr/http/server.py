@@ -138,9 +138,6 @@ def _configure(pages: HttpPages, settings: Settings) -> uvicorn.Config:
         # Asked for, not demanded: a probe has none.
         ssl_ca_certs=settings.tls_ca or None,
         ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_ca else ssl.CERT_NONE,
-        # Asked for, not demanded: a probe has none.
-        ssl_ca_certs=settings.tls_ca or None,
-        ssl_cert_reqs=ssl.CERT_OPTIONAL if settings.tls_ca else ssl.CERT_NONE,
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,
