@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import subprocess
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from mgr.client.blocking import Client
 from mgr.errors import MgrError
 from tests.support import process
-from tests.support.cluster import Cluster, lines, wait_for
+from tests.support.cluster import MGRD, Cluster, lines, wait_for
 from tests.support.secured_etcd import Certificates
 
 HERE = Path(__file__).parent
@@ -125,6 +126,8 @@ def target(tmp_path_factory, etcd):
     pki = Certificates.make(folder / "pki")
     made = Target(folder, etcd.endpoints, etcd_quota_bytes=QUOTA_BYTES, **pki.settings(mutual=True))
     made.pki, made.memory_after = pki, {}
+    first = ["ops", "--cluster", made.name, "--etcd", ",".join(made.etcd)]
+    subprocess.run([MGRD, "recover-admin", *first], check=True, timeout=60)
     with made:
         made.attacked = made.settled(90)
         for client, caps in ENTRIES.items():
