@@ -47,6 +47,7 @@ SERVICES: Final = (
 KEEPALIVE_MS: Final = 10_000
 PING_TIMEOUT_MS: Final = 2_000
 """A peer that does not answer a ping for this long counts as gone. gRPC's default is a minute."""
+HANDSHAKE_MS: Final = 10_000
 CLIENT_PING_MS_MIN: Final = 4_000
 """Clients may ping every 5 s; with gRPC's default (5 min) they would be disconnected for that."""
 
@@ -223,4 +224,6 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_MS_MIN),
         ("grpc.keepalive_permit_without_calls", 1),
+        # A connection that does not finish its handshake has a file descriptor for so long.
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ]

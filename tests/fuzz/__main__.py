@@ -11,7 +11,7 @@ from mgr.clock import CLOCK
 from tests.fuzz.mutate import Mutator
 from tests.fuzz.parsers import TARGETS, Target
 
-SLOW_S = 0.05
+SLOW_S = 0.25
 """An input of a few kilobytes that takes longer is reported."""
 
 

@@ -8,20 +8,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from typing import NamedTuple
 
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2
 
+from mgr.rpc.v1 import cluster_pb2, command_pb2, manager_pb2
 from mgr.rpc.v1 import cluster_pb2 as pb
 from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, SessionRequest
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
+from tests.fuzz.mutate import Mutator
+from tests.fuzz.parsers import EXECUTES, SESSIONS, STREAMED
 from tests.hostile.conftest import QUOTA_BYTES
 from tests.support.cluster import wait_for
 
 KIB, MIB = 1 << 10, 1 << 20
 GET = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
+
+
+class Method(NamedTuple):
+    """One method of the server."""
+
+    path: str
+    client_streaming: bool
+    server_streaming: bool
+
+
+METHODS = [
+    Method(f"/{service.full_name}/{each.name}", each.client_streaming, each.server_streaming)
+    for file in (cluster_pb2, command_pb2, manager_pb2, health_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for each in service.methods
+]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -220,6 +241,34 @@ async def test_streams_of_one_caller_are_limited(target):
     assert set(codes) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED}
     assert len(codes) >= 50
     wait_for(lambda: target.ask("status").retval == 0, "the cluster")
+
+
+async def test_random_messages_do_no_harm(target):
+    """Every method of every service, with bytes that are nearly right."""
+    mutator = Mutator(seed=2026)
+    samples = [*EXECUTES, *(each.SerializeToString() for each in (*SESSIONS, *STREAMED))]
+
+    async def send(channel, method):
+        data = [mutator.data(samples) for _ in range(3)]
+        if method.client_streaming:
+            call = channel.stream_stream(method.path)(iter(data), timeout=5)
+            return await read_all(call)
+        if method.server_streaming:
+            return await read_all(channel.unary_stream(method.path)(data[0], timeout=2))
+        return await codes_of([channel.unary_unary(method.path)(data[0], timeout=20)])
+
+    async with target.channel("agents") as channel:
+        for _ in range(20):
+            await together(send(channel, method) for method in METHODS)
+
+    assert target.ask("status").retval == 0
+
+
+async def read_all(call):
+    """Read what a stream sends, until it ends or its time is over."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
 
 
 def test_memory_is_given_back(target):

@@ -1,7 +1,8 @@
 """Where a module's page listens, the address it is published under, and its certificate.
 
-The module declares the options ``server_addr``, ``server_port`` and ``tls``. Ours, not ceph-mgr's:
-a module that uses it does not load in ceph-mgr.
+The module declares the options ``server_addr``, ``server_port`` and ``tls``.
+
+Ours, not ceph-mgr's: a module that uses it does not load in ceph-mgr.
 """
 
 from __future__ import annotations

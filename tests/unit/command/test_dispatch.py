@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,49 @@ async def test_a_command_is_held_while_the_term_is_unproven():
             it.gate.open()
 
     assert held.result().retval == 0
+
+
+async def test_the_arguments_of_a_caller_without_the_right_are_not_parsed():
+    """It is refused before they are looked at, whatever they are."""
+    async with bench() as it:
+        await it.term.fenced.put(it.term.keys.access_of("ada"), 'allow command "counter show"')
+        with pytest.raises(NotAuthorizedError):
+            await it.execute("counter", "add", "many", caller=Caller("ada", "127.0.0.1"))
+
+
+async def test_a_condition_on_an_argument_is_checked_once_it_is_parsed():
+    """Before that, a grant with a condition counts as one that may fit."""
+    ada = Caller("ada", "127.0.0.1")
+    async with bench() as it:
+        caps = 'allow command "counter add" with by=1'
+        await it.term.fenced.put(it.term.keys.access_of("ada"), caps)
+        with pytest.raises(InvalidArgumentError):
+            await it.execute("counter", "add", "many", caller=ada)
+        with pytest.raises(NotAuthorizedError):
+            await it.execute("counter", "add", "2", caller=ada)
+        assert (await it.execute("counter", "add", "1", caller=ada)).retval == 0
+
+
+async def test_only_an_administrator_gets_a_traceback(caplog):
+    """It shows paths and values of the host. Others get the error's name, the log has the rest."""
+    async with bench() as it:
+        access = it.term.access
+        it.dispatcher = replace(it.dispatcher, is_admin=access.is_admin)
+        await it.term.fenced.put(it.term.keys.access_of("ada"), "allow rw")
+        await it.term.fenced.put(it.term.keys.access_of("root"), "allow *")
+        it.counter.failure = TimeoutError("too slow")
+        for _ in range(3):
+            shown = await it.execute("counter", "show", caller=Caller("ada", "127.0.0.1"))
+        full = await it.execute("counter", "show", caller=Caller("root", "127.0.0.1"))
+
+    assert shown.stderr == (
+        "'counter show' of module 'counter' failed with TimeoutError: the manager's log has the "
+        "reason"
+    )
+    assert full.stderr.startswith("Traceback")
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == [
+        "command raised"
+    ]
 
 
 @pytest.mark.parametrize("fields", [{}, {"request_id": "a" * 32}], ids=["plain", "recorded"])
