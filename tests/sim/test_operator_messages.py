@@ -88,7 +88,8 @@ def test_a_store_that_stays_away_is_named_again_and_again_but_ever_more_seldom(c
         a.wire.network_fault = NetworkFault.NONE
         world.settle()
 
-    said = [one for one in caplog.records if one.message.startswith("joining the cluster")]
+    joining = "joining the cluster"
+    said = [one for one in caplog.records if getattr(one, "operation", "") == joining]
     lasted = [one.for_s for one in said[:-1]]
     assert len({one.since for one in said[:-1]}) == 1
     assert lasted[0] == 0
