@@ -64,6 +64,16 @@ def test_what_is_no_report_is_refused(mgr_host, crash, text):
     assert mgr_host.store == {}
 
 
+@pytest.mark.parametrize("how", ["watchdog", "SIGSEGV"])
+def test_health_names_the_module_that_a_worker_was_killed_with_and_how(mgr_host, crash, how):
+    """The watchdog's kills among them: the guard stores the report, the active posts it."""
+    post(mgr_host, "1", mgr_module="hello", entity_name="mgr.a", mgr_signal=how)
+
+    [line] = mgr_host.health["RECENT_MGR_MODULE_CRASH"]["detail"]
+    assert "hello" in line
+    assert f"({how})" in line
+
+
 def test_a_recent_crash_is_a_warning_until_it_is_archived(mgr_host, crash):
     """Daemons and modules apart."""
     post(mgr_host, "1")
