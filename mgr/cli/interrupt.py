@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from typing import Final
@@ -16,9 +17,15 @@ def exit_at_once() -> None:
 
 
 def raise_again() -> None:
-    """From now on Ctrl-C raises ``KeyboardInterrupt`` again, if ``exit_at_once`` was called."""
+    """End the time of the imports: Ctrl-C raises ``KeyboardInterrupt``, and garbage is collected.
+
+    Nothing changes if ``exit_at_once`` was not called.
+    """
     if signal.getsignal(signal.SIGINT) is _exit:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        # ``main`` turned it off for the imports; ``-w`` and ``--period`` may run for days.
+        gc.freeze()
+        gc.enable()
 
 
 def _exit(*_: object) -> None:
