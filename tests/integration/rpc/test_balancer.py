@@ -34,6 +34,7 @@ class Balancer:
 
     def __init__(self, hosts):
         self._hosts = itertools.cycle(hosts)
+        self._writers = []
         self.connections = 0
 
     async def __aenter__(self):
@@ -43,11 +44,16 @@ class Balancer:
 
     async def __aexit__(self, *_):
         self._server.close()
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _serve(self, reader, writer):
         self.connections += 1
         host, _, port = next(self._hosts).rpartition(":")
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        self._writers += [writer, far_writer]
         async with asyncio.TaskGroup() as pumps:
             pumps.create_task(pump(reader, far_writer))
             pumps.create_task(pump(far_reader, writer))
