@@ -102,7 +102,7 @@ class _Modules:
         if info is not None and info.always_on:
             if switches.get(name, Switch()).forced_off:
                 await self._switch(name, Switch(enabled=True))
-                return _enabled_reply(info)
+                return _enabled_reply(name, info)
             return Reply(note=f"module '{name}' is already enabled (always-on)")
         if self._runs(name, found, switches):
             return Reply(note=f"module '{name}' is already enabled")
@@ -110,7 +110,7 @@ class _Modules:
             # What the earlier instance left in its classes must not reach the next one.
             await self._import_anew(name)
         await self._switch(name, Switch(enabled=True))
-        return _enabled_reply(info)
+        return _enabled_reply(name, info)
 
     async def disable(self, call: Call) -> Reply:
         name = _name(call)
@@ -225,10 +225,10 @@ def _unknown(name: str, found: Mapping[str, Any]) -> str:
     return _suggestion(name, found) or late
 
 
-def _enabled_reply(info: ModuleInfo | None) -> Reply:
+def _enabled_reply(name: str, info: ModuleInfo | None) -> Reply:
     """Return the answer for a module that was just enabled, which names why it does not run."""
     if info is None:
-        return Reply()
+        return Reply(note=f"module '{name}' is enabled and does not run: it is not on this manager")
     if info.blocked_by:
         return Reply(note=f"module '{info.name}' is enabled and not started yet: {info.blocked_by}")
     if not info.can_run:

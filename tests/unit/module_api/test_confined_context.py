@@ -123,6 +123,20 @@ def test_commands_are_answered_with_eacces(module, mgr_host):
     ]  # fmt: skip
 
 
+def test_every_daemon_is_not_the_manager():
+    """``tell mgr`` is a command of the active: it needs an entry in ``commands``."""
+    context = Context("m")
+    held = confined(context, "m", Manifest(enforce=True, daemons=("*",), commands=("health",)))
+
+    assert held.mon_command({"prefix": "tell rgw.a flush"}, None)[0] == 0
+    assert held.mon_command({"prefix": "tell mgr health"}, None)[0] == 0
+    for words in ("tell mgr config set", "tell mgr.a config set", "config set"):
+        assert held.mon_command({"prefix": words}, None)[0] == -errno.EACCES, words
+    assert held.run_as({}, ["tell", "mgr", "config", "set"], "")[0] == -errno.EACCES
+    arguments = {"prefix": "tell", "target": "mgr.a", "args": ["config", "rm"]}
+    assert held.mon_command(arguments, None)[0] == -errno.EACCES
+
+
 def test_lists_leave_out_what_may_not_be_read(module, mgr_host):
     """Of the fleet, and of maps."""
     mgr_host.publish("secrets", {})
