@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import grpc
 import pytest
@@ -118,6 +119,26 @@ async def test_following_goes_on_with_the_successors_log(client, three):
             break
 
     assert seen == [(5, 1, "one"), (5, 2, "two"), (6, 1, "three")]
+
+
+async def test_a_successors_first_lines_are_not_missed_though_none_came_before(client, three):
+    """``mgrctl -w`` begins with no line; what the old active had written is not shown later."""
+    log = three.promote("a", 5).log
+    log.add("old", name="mgr.a")
+
+    async def first_line():
+        async with contextlib.aclosing(client.follow_log(past=0)) as lines:
+            return await anext(lines)
+
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(first_line())
+        async with asyncio.timeout(20):
+            while not log._readers:  # noqa: ASYNC110 - a log has no event for a new reader
+                await asyncio.sleep(0.005)
+        three.promote("b", 6, among=("b", "c")).log.add("new", name="mgr.b")
+        await three["a"].server.close(0)
+
+    assert (first.result().term, first.result().message) == (6, "new")
 
 
 async def test_a_broken_connection_is_followed_by_what_was_missed(client, three):
