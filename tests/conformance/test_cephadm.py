@@ -21,8 +21,13 @@ def running(with_cephadm, settings_for, etcd, tmp_path_factory):
         path = str(with_cephadm.program)
         assert cluster.run("config", "set", "mgr", "cephadm_path", path).retval == 0
         cluster.enable("orchestrator", "cephadm")
-        assert cluster.run("orch", "set", "backend", "cephadm", timeout_s=30).retval == 0
+        # The orchestrator asks cephadm, which is constructed at its own pace.
+        wait_for(lambda: backend_is_set(cluster), "cephadm as the backend", IMPORTS_S)
         yield cluster
+
+
+def backend_is_set(cluster):
+    return cluster.run("orch", "set", "backend", "cephadm", timeout_s=30).retval == 0
 
 
 def answer(running, *words):
