@@ -293,6 +293,13 @@ class ModuleFailedError(MgrError):
     reason = "MODULE_FAILED"
 
 
+class AuditUnavailableError(MgrError):
+    """A required audit sink does not keep records, so nothing may be changed. Nothing ran."""
+
+    errno = _errno.EIO
+    reason = "AUDIT_UNAVAILABLE"
+
+
 class OverloadedError(MgrError):
     """A queue is full. Nothing ran; retry later."""
 
@@ -313,5 +320,6 @@ NOTHING_RAN: Final = (
     ModuleNotReadyError,
     ModuleFailedError,
     OverloadedError,
+    AuditUnavailableError,
 )
 """Errors that refuse a command before it begins: a retry is safe."""

@@ -209,6 +209,12 @@ class Resign(Message, frozen=True, kw_only=True, tag="resign"):
     asked_by: str = ""
 
 
+class AuditTrouble(Message, frozen=True, kw_only=True, tag="audit_trouble"):
+    """A required audit sink of this worker does not keep records; empty: all do again."""
+
+    why: str
+
+
 class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
     """The store refused a write of this term: a successor exists."""
 
@@ -234,6 +240,7 @@ FromWorker = (
     | ActsOutside
     | Drained
     | Resign
+    | AuditTrouble
     | Fenced
 )
 

@@ -168,6 +168,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_format: Annotated[
         str, Meta(pattern="^(text|json)$", description="text for people, json for collectors")
     ] = "text"
+    audit_file: Annotated[
+        str,
+        Meta(
+            description="File to which the audit is appended, one JSON object a line; created for "
+            "its owner only, and opened again when logrotate has moved it. Empty: none"
+        ),
+    ] = ""
+    audit_syslog: Annotated[
+        str,
+        Meta(
+            description="Where the audit is sent as syslog: a socket such as /dev/log, or "
+            "host:port by UDP; empty: nowhere"
+        ),
+    ] = ""
+    audit_required: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Which of `file` and `syslog` must keep a record before the change is "
+            "acknowledged, separated by commas; while one does not, leadership is handed over to a "
+            "manager whose sinks do"
+        ),
+    ] = ()
+    audit_timeout_s: Annotated[
+        Seconds, Meta(description="How long such a sink may take to keep a record")
+    ] = 2.0
     grpc_message_bytes_max: Annotated[
         int,
         Meta(
@@ -208,8 +233,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.token_listen:
             split_address(self.token_listen, "token_listen")
         self._check_certificates()
+        self._check_audit()
         if self.etcd_user and not self.etcd_password_file:
             raise InvalidSettingError("etcd_user needs etcd_password_file")
+
+    def _check_audit(self) -> None:
+        if self.audit_syslog and not self.audit_syslog.startswith("/"):
+            split_address(self.audit_syslog, "audit_syslog")
+        for sink in self.audit_required:
+            if sink not in {"file", "syslog"} or not getattr(self, f"audit_{sink}"):
+                raise InvalidSettingError(
+                    f"audit_required: {sink!r}: name file or syslog, and set audit_{sink}"
+                )
 
     def _check_certificates(self) -> None:
         for cert, key in (("etcd_cert", "etcd_key"), ("tls_cert", "tls_key")):
@@ -327,7 +362,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parse(name: str, value: Any) -> Any:
-    several = name in {"etcd", "module_path", "bundled_skip"}
+    several = name in {"etcd", "module_path", "bundled_skip", "audit_required"}
     if several and isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value

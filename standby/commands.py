@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from mgr.access.caps import AccessRequest
+from mgr.access.identity import Caller
 from mgr.argument.descriptor import Signature
 from mgr.argument.match import match
 from mgr.argument.unled import UNLED_COMMANDS
+from mgr.audit.author import author_of, kind_of
+from mgr.audit.masking import shown_arguments
+from mgr.audit.record import AuditRecord
+from mgr.audit.record import encode as encode_record
 from mgr.clock import timestamp
 from mgr.config.enabled_modules import Switch, encode
 from mgr.config.history import ConfigHistory
-from mgr.config.secret import masked_arguments
 from mgr.config.values import sections_of
 from mgr.config.worker_deaths import Quarantine, quarantine_operation, release_operations
-from mgr.errors import ConflictError, InvalidArgumentError, NotFoundError
+from mgr.errors import ConflictError, InvalidArgumentError, NotFoundError, OverloadedError
 from mgr.host.worker_context import WorkerContext
 from mgr.store.api import (
     ABSENT,
@@ -42,8 +46,8 @@ from mgr.store.keys import NAME
 
 WRITE_S: Final = 2.0
 """Time limit of one write, and of the wait until the mirror shows it."""
-NOTES_MAX: Final = 100
-"""Limit of stored notes for the next active's log; further commands are logged here only."""
+NOTES_MAX: Final = 1000
+"""Limit of stored notes for the next active's audit; without a note no command is executed."""
 STORED: Final = "stored; no manager is active"
 
 log = logging.getLogger(__name__)
@@ -67,11 +71,12 @@ class UnledWriter:
 
     term: Revision = ABSENT
 
-    def __init__(self, manager: WorkerContext, request_id: str, note: str) -> None:
-        """Write for one request; ``note`` is stored with it for the next active's log."""
+    def __init__(self, manager: WorkerContext, note: AuditRecord) -> None:
+        """Write for one request; ``note`` is stored with it for the next active's audit."""
+        request_id, self.author = note.request_id, note.who
         self._manager = manager
         self._keys = manager.keys
-        self._note = note
+        self._note = encode_record(note)
         self._absent = [Created(self._keys.leader, ABSENT)]
         if request_id:
             # An active began this request: only an active knows whether it ran.
@@ -136,7 +141,10 @@ class UnledWriter:
 
     def _notes(self) -> list[Operation]:
         if len(self._manager.mirror.list(self._keys.unled)) >= NOTES_MAX:
-            return []
+            raise OverloadedError(
+                f"{NOTES_MAX} commands were executed without an active: no further one is, until "
+                "one has recorded them"
+            )
         return [Put(self._keys.unled_note(f"{timestamp()}-{uuid.uuid4().hex[:8]}"), self._note)]
 
 
@@ -191,14 +199,14 @@ async def _config_set(manager: WorkerContext, writer: UnledWriter, arguments: Ar
         arguments["who"], arguments["name"], arguments["value"], force=bool(arguments.get("force"))
     )
     history = ConfigHistory(manager.keys, manager.mirror, writer)
-    await history.commit([put], STORED)
+    await history.commit([put], STORED, by=writer.author)
 
 
 async def _config_rm(manager: WorkerContext, writer: UnledWriter, arguments: Arguments) -> None:
     sections_of(arguments["who"])
     key = manager.keys.option(arguments["who"], arguments["name"])
     history = ConfigHistory(manager.keys, manager.mirror, writer)
-    await history.commit([Delete(key)], STORED)
+    await history.commit([Delete(key)], STORED, by=writer.author)
 
 
 def _module(arguments: Arguments) -> str:
@@ -248,29 +256,17 @@ async def execute_unled(manager: WorkerContext, request: Any) -> UnledAnswer | N
     arguments = match(request.words, request.arguments or {}, command.signature)
     prefix, caller = command.signature.prefix, request.caller
     manager.view.access.check(caller, AccessRequest(prefix, "rw", arguments=arguments))
-    words, client = _shown_words(manager, prefix, request.words, arguments), str(caller)
-    note = f"mgr.{manager.id} executed '{words}' for {client}: no manager was active"
-    writer = UnledWriter(manager, request.request_id, note)
+    note = _note(manager, request, prefix, arguments)
+    writer = UnledWriter(manager, note)
     try:
         await command.handler(manager, writer, arguments)
     except LeaderExistsError:
         return None
     except (InvalidArgumentError, NotFoundError, ConflictError) as error:
         return UnledAnswer(-error.errno, stderr=str(error))
-    log.warning("executed a command without an active", extra={"command": words, "client": client})
+    fields = {"command": prefix, "arguments": note.arguments, "client": note.who or note.address}
+    log.warning("executed a command without an active", extra=fields)
     return UnledAnswer()
-
-
-def _shown_words(
-    manager: WorkerContext, prefix: str, words: Sequence[str], arguments: Arguments
-) -> str:
-    """Return ``words`` as they may be logged: without the value of an option that is a secret."""
-    shown = masked_arguments(prefix, arguments, manager.config.is_secret)
-    text = " ".join(words)
-    for name, value in arguments.items():
-        if shown[name] is not value:
-            text = text.replace(str(value), str(shown[name]))
-    return text
 
 
 def _find(words: Sequence[str]) -> UnledCommand | None:
@@ -278,3 +274,23 @@ def _find(words: Sequence[str]) -> UnledCommand | None:
         if command := COMMANDS.get(" ".join(words[:count])):
             return command
     return None
+
+
+def _note(manager: WorkerContext, request: Any, prefix: str, arguments: Arguments) -> AuditRecord:
+    """Return the audit's record of ``request``; the next active gives it its number."""
+    caller: Caller = request.caller
+    return AuditRecord(
+        term=0,
+        sequence=0,
+        at=timestamp(),
+        manager=manager.id,
+        command=prefix,
+        outcome="ok",
+        who=author_of(caller),
+        kind=kind_of(caller),
+        address=caller.address,
+        arguments=shown_arguments(prefix, arguments, manager.config.is_secret),
+        request_id=request.request_id,
+        retval=0,
+        unled=True,
+    )

@@ -45,6 +45,7 @@ class StandbyRole:
     log: Final = None
     fleet: Final = None
     maps: Final = None
+    audit: Final = None
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -62,6 +62,8 @@ class Access:
         self._keys = keys
         self.tokens: Final = Tokens(mirror, keys)
         self._throttle = LogThrottle(CLOCK.now)
+        self.on_refusal: Callable[[Caller, AccessRequest], None] = lambda _caller, _request: None
+        """Called with each refusal, on the thread that asked."""
 
     @property
     def protection(self) -> Protection | None:
@@ -86,6 +88,7 @@ class Access:
         error = self.refusal(caller, request)
         if error is not None:
             self._log_refusal(caller, request, error)
+            self.on_refusal(caller, request)
             raise error
 
     def _log_refusal(self, caller: Caller, request: AccessRequest, error: MgrError) -> None:

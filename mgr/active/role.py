@@ -7,7 +7,6 @@ it, so that clients see a failover as a pause and not as an error.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from mgr.access.table import INTERNAL_CALLER, Caller
+from mgr.active.audit import SinkWatch, make_trail, start_audit
 from mgr.active.documents.publisher import FLEET_STATUS, Publisher
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
@@ -60,7 +60,7 @@ from mgr.command.registry import BUILTIN, Command, Registry
 from mgr.command.running import RUNNING, WAITING, RunningCommand, client_text
 from mgr.config.history import ConfigHistory
 from mgr.election.eligibility import check_successor
-from mgr.errors import MgrError, NotFoundError, StoreError, TermLostError
+from mgr.errors import MgrError, NotFoundError, TermLostError
 from mgr.health.board import Board
 from mgr.host.bridge import Bridge
 from mgr.host.finder import DiscoveredModule
@@ -108,6 +108,7 @@ class ActiveRole:
             on_fenced=term_context.on_fenced,
             space=manager.space,
         )
+        self.audit = make_trail(manager, self._fenced)
         self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
         self.fleet = Fleet(
@@ -153,7 +154,7 @@ class ActiveRole:
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
         self._tasks.create_task(self._crashes.run(), name="crashes")
-        self._tasks.create_task(self._log_unled_commands(), name="log_unled_commands")
+        start_audit(self._term_parts, self.audit, self.term_log, self._tasks)
         self._tasks.create_task(trim_history(manager, self._fenced), name="trim_history")
         self._modules.reconcile()
         self._update_command_owners()
@@ -179,20 +180,13 @@ class ActiveRole:
             self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()
         self._checks.update()
+        SinkWatch(manager, term_context.resign).follow()
         # The managers may have been set down before this term subscribed to the key.
         self._resign_if_set_down()
         self._protection.follow()
         self._available = True
         self._publisher.map_changed()
         self.term_log.modules_available()
-
-    async def _log_unled_commands(self) -> None:
-        """Write to the cluster log what standbys executed while no manager led."""
-        manager = self._manager
-        for key, record in manager.mirror.list(manager.keys.unled).items():
-            self.term_log.command_without_active(record.value)
-            with contextlib.suppress(StoreError):  # shown again by the next active
-                await self._fenced.delete(key)
 
     def _follow(self) -> None:
         """Subscribe everything that depends on records of the store.
@@ -289,6 +283,8 @@ class ActiveRole:
             raise NotFoundError(f"manager {name!r} is not the active one: {own!r} is")
         asked_by = author_of(caller)
         reason = f"mgr fail by {asked_by}" if asked_by else "mgr fail"
+        self._check_successor(successor)
+        await self.audit.record(caller, "mgr fail", {"who": name, "successor": successor})
         await self._resign(reason=reason, successor=successor, asked_by=asked_by)
         return f"{own} gives up leadership" + (f" to {successor}" if successor else "")
 
@@ -453,6 +449,7 @@ class ActiveRole:
             runner_of=self._runner_of,
             gate=self._term_context.gate,
             journal=self._journal,
+            audit=self.audit,
             clock=manager.clock,
             tasks=self._tasks,
             hold_s=manager.settings.hold_s,
@@ -460,9 +457,12 @@ class ActiveRole:
         )
 
     async def _resign(self, *, reason: str, successor: str = "", asked_by: str = "") -> None:
+        self._check_successor(successor)
+        self._term_context.resign(reason, successor, asked_by)
+
+    def _check_successor(self, successor: str) -> None:
         if successor:
             check_successor(successor, self._manager.view.presences(), own=self._manager.id)
-        self._term_context.resign(reason, successor, asked_by)
 
     def _resign_if_set_down(self, _changes: object = None) -> None:
         if self._manager.mirror.get(self._manager.keys.down) is not None:

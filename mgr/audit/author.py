@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from mgr.access.table import Caller
+from mgr.access.identity import Caller, Kind
 
 
 def author_of(caller: Caller) -> str:
-    """Return ``client.NAME``, or ``client@ADDRESS`` where clients need no certificate.
+    """Return ``client.ENTRY``, or ``client@ADDRESS`` for a client that shows no name.
 
     Empty for the manager itself and its modules.
     """
-    if caller.name is not None:
-        return f"client.{caller.name}"
-    return f"client@{caller.address}" if caller.address else ""
+    if caller.kind is Kind.INTERNAL:
+        return ""
+    if caller.kind is Kind.ANONYMOUS:
+        return f"client@{caller.address or '?'}"
+    return f"client.{caller.identities[0].entry}"
+
+
+def kind_of(caller: Caller) -> str:
+    """Return where the name of ``caller`` comes from, such as ``cn`` or ``token``."""
+    return caller.kind.value

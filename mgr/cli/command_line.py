@@ -40,6 +40,7 @@ Examples:
   mgrctl help config
   mgrctl -w
   mgrctl module new greet        for authors of modules, needs no cluster
+  mgrctl audit follow --who=ops
 \b
 Exit status: 0, or the errno of the answer; 255 nothing ran (no manager answered, or none
 is active), 110 the outcome is unknown, 130 interrupted."""

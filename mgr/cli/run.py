@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from mgr.argument.tell import daemon_command_arguments, resolve_target
 from mgr.argument.unled import UNLED_COMMANDS
-from mgr.cli import output, without_active
+from mgr.cli import audit_follower, output, without_active
+from mgr.cli.audit_follower import AuditFollower
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.client.async_client import AsyncClient
 from mgr.client.messages import Answer, LinesDropped, LogLine, Status
@@ -23,6 +24,8 @@ from mgr.clock import CLOCK
 from mgr.errors import InvalidArgumentError, MgrError, UnreachableError
 from mgr.tls import Tls
 
+AUDIT_LS: Final = ("audit", "ls")
+AUDIT_FOLLOW: Final = ("audit", "follow")
 FETCH_S: Final = 1.0
 """How long completion waits for the table: the user is typing meanwhile."""
 PAST_LINES: Final = 0
@@ -73,7 +76,8 @@ def execute(invocation: Invocation) -> int:
         MgrError: Nothing ran, or the outcome is unknown.
 
     """
-    return asyncio.run(_execute(invocation))
+    follows = invocation.words[: len(AUDIT_FOLLOW)] == AUDIT_FOLLOW
+    return asyncio.run((_follow_audit if follows else _execute)(invocation))
 
 
 def explain(invocation: Invocation) -> int:
@@ -309,6 +313,30 @@ async def _tell_states(client: AsyncClient) -> None:
         if text != said and (text or without_active.answered(found)):
             said = text
             output.to_stderr(f"mgrctl: {text or 'a manager leads again'}\n")
+
+
+async def _follow_audit(invocation: Invocation) -> int:
+    """Print the last records of the audit and each new one, until interrupted."""
+    filters = invocation.words[len(AUDIT_FOLLOW) :]
+    follower, count = AuditFollower(), audit_follower.PAST
+    async with AsyncClient(
+        invocation.hosts, timeout_s=invocation.timeout_s, tls=invocation.tls
+    ) as client:
+        words = (*AUDIT_LS, str(count), *filters)
+        while True:
+            # The order of records does not depend on who leads, so a failover loses none.
+            answer = await client.execute(words, {"format": "json"}, changes=False)
+            if answer.retval < 0:
+                return output.refusal(answer.retval, answer.stderr, invocation.format)
+            for record in follower.take(json.loads(answer.stdout), CLOCK.now()):
+                shown = (
+                    json.dumps(record) if invocation.format.startswith("json") else record["text"]
+                )
+                sys.stdout.write(f"{shown}\n")
+            sys.stdout.flush()
+            await asyncio.sleep(audit_follower.EVERY_S)
+            count = audit_follower.AT_ONCE
+            words = (*AUDIT_LS, str(count), *filters, f"--after={follower.after}")
 
 
 def _line(event: LogLine | LinesDropped, form: str) -> str:

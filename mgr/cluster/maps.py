@@ -24,7 +24,7 @@ from mgr.errors import (
     NotPermittedError,
     TooLargeError,
 )
-from mgr.store.api import ABSENT, Compare, Delete, Modified, Put, Revision
+from mgr.store.api import ABSENT, Compare, Delete, Modified, Operation, Put, Revision
 from mgr.store.fenced import FencedStore
 from mgr.store.keys import NAME, Keys
 from mgr.store.mirror import KeyChange, Mirror
@@ -156,8 +156,17 @@ class Maps:
 
     # -- changing ---------------------------------------------------------------------------
 
-    async def set(self, name: str, text: str, expected_version: int | None = None) -> int:
+    async def set(
+        self,
+        name: str,
+        text: str,
+        expected_version: int | None = None,
+        *,
+        along: Sequence[Operation] = (),
+    ) -> int:
         """Publish ``text`` under ``name``; return its version.
+
+        ``along`` is written in the same transaction, if there is anything to change.
 
         Equal text changes nothing. With ``expected_version`` the map is published only if that is
         the current version; 0 means that there must be no map.
@@ -189,14 +198,20 @@ class Maps:
         key = self._keys.map(name)
         self._creating.add(name)
         try:
-            return await self._fenced.commit([Put(key, text)], _when(key, expected_version))
+            return await self._fenced.commit([Put(key, text), *along], _when(key, expected_version))
         except ConflictError:
             self._refuse(name, expected_version)
         finally:
             self._creating.discard(name)
 
-    async def remove(self, name: str, expected_version: int | None = None) -> bool:
-        """Remove a map; False if there is none. ``expected_version`` as for ``set``.
+    async def remove(
+        self,
+        name: str,
+        expected_version: int | None = None,
+        *,
+        along: Sequence[Operation] = (),
+    ) -> bool:
+        """Remove a map; False if there is none. Expected version and ``along`` as for ``set``.
 
         Raises:
             ConflictError: The current version is another one.
@@ -214,7 +229,7 @@ class Maps:
         key = self._keys.map(name)
         # Deleted even if absent: an earlier write with an unknown outcome may still take effect.
         try:
-            await self._fenced.commit([Delete(key)], _when(key, expected_version))
+            await self._fenced.commit([Delete(key), *along], _when(key, expected_version))
         except ConflictError:
             self._refuse(name, expected_version)
         return known is not None

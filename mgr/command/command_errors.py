@@ -66,3 +66,8 @@ def unclear_error(command: Command, error: StoreUnavailableError) -> OutcomeUnkn
     unclear = OutcomeUnknownError(f"'{command.prefix}' may have run in part: {error}")
     unclear.__cause__ = error
     return unclear
+
+
+def withheld_error(command: Command, error: Exception) -> OutcomeUnknownError:
+    """Return the error for a command that ran, and whose audit record is not kept."""
+    return OutcomeUnknownError(f"'{command.prefix}' ran and is not acknowledged: {error}")

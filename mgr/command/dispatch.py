@@ -12,7 +12,9 @@ answers trustworthy:
   does not have.
 - **The journal first**: a mutating command with a request id runs at most once. Its start is
   recorded in the store before it begins, its result after it ended (``mgr.command.journal``).
-- **Attempts are shared**: callers with the same request id wait for one ``_Attempt``, whether they
+- **The record before the answer**: a mutating command is acknowledged only when the audit has its
+  record, which is written with the journal's (``mgr.audit.trail``).
+- **Attempts are shared**: callers with the same request id wait for one ``Attempt``, whether they
   are retries over a new connection or duplicates. It runs in a task of its own, so it goes on when
   a caller goes away.
 
@@ -27,18 +29,22 @@ import math
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
+from mgr.audit.trail import AuditTrail, Entry
 from mgr.clock import Clock
 from mgr.command.answer import Answer, to_answer, without_output
+from mgr.command.background import capture_error, shield
 from mgr.command.command_errors import (
     RaisedErrors,
     too_late_error,
     unclear_error,
     unfinished_error,
+    withheld_error,
 )
+from mgr.command.job import Attempt, Job
 from mgr.command.journal import Journal
 from mgr.command.protocols import CommandGate, Runner
 from mgr.command.registry import BUILTIN, Command, Registry
@@ -46,6 +52,7 @@ from mgr.command.request import Request, checked_request_id
 from mgr.config.kv import decoded
 from mgr.errors import (
     NOTHING_RAN,
+    AuditUnavailableError,
     InvalidArgumentError,
     MayHaveRunError,
     MgrError,
@@ -71,48 +78,6 @@ __all__ = ["Answer", "CommandGate", "Dispatcher", "Request", "Runner", "to_answe
 T = TypeVar("T")
 
 
-class _Job(NamedTuple):
-    """A request after validation: everything needed to run its command."""
-
-    command: Command
-    arguments: dict[str, Any]
-    inbuf: str
-    deadline_s: float
-    request: Request
-    arrived_s: float
-
-    def age_s(self, now_s: float) -> float:
-        """Seconds since the client first sent it: its age on arrival plus the time spent here."""
-        return self.request.age_s + now_s - self.arrived_s
-
-
-@dataclass(eq=False, slots=True)
-class _Attempt:
-    """One attempt to run a mutating command with a request id. All callers with this id share it.
-
-    It is created before admission. So a second caller waits along with the first one, and is not
-    refused ("nothing ran") while the first one is queued and may still run.
-
-    Attributes:
-        digest: The digest that a second caller's request must have.
-        callers: Number of callers that wait. At 0 an attempt that has not begun is dropped.
-        has_begun: Its start is being recorded, or is recorded.
-        unclear_term: The term of an earlier attempt that may have run; None if there is none.
-
-    """
-
-    digest: str
-    unclear_term: int | None
-    callers: int = 0
-    has_begun: bool = False
-    task: asyncio.Task[Answer | Exception] = field(init=False)
-
-    @property
-    def never_ran(self) -> bool:
-        """Whether nothing ran, and nothing will once the only caller stops waiting."""
-        return self.callers == 1 and not self.has_begun and self.unclear_term is None
-
-
 @dataclass(kw_only=True, eq=False)
 class Dispatcher:
     """Runs commands during this manager's term.
@@ -122,6 +87,7 @@ class Dispatcher:
 
     Attributes:
         permit: Raises ``NotAuthorizedError`` if the caller lacks the capability.
+        audit: Keeps a record of each mutating command.
         runner_of: Returns a module's runner. Called for each command; raises as a runner does.
         tasks: Mutating commands run in this group, so that they outlive their callers.
         hold_s: A command waits at most this many seconds before it begins.
@@ -134,6 +100,7 @@ class Dispatcher:
     runner_of: Callable[[str], Runner]
     gate: CommandGate
     journal: Journal
+    audit: AuditTrail
     clock: Clock
     tasks: asyncio.TaskGroup
     hold_s: float
@@ -141,7 +108,7 @@ class Dispatcher:
     _queued: int = field(default=0, init=False)
     _running: int = field(default=0, init=False)
     _stopped_running: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
+    _attempts: dict[str, Attempt] = field(default_factory=dict, init=False)
     _raised: RaisedErrors = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +132,7 @@ class Dispatcher:
             ModuleNotReadyError: Its module did not start in time. Nothing ran.
             ModuleFailedError: Its module failed or cannot run. Nothing ran.
             OverloadedError: Too many commands wait. Nothing ran.
+            AuditUnavailableError: A required audit sink keeps no records. Nothing ran.
             TermLostError: The term ended while it ran: it may have run in part.
             MayHaveRunError: An earlier attempt of this request may have run in part.
             DeadlineExceededError: The caller's time ran out; the message says if it began.
@@ -188,7 +156,7 @@ class Dispatcher:
                 self.check_refusal(request, str(error))
             raise
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
-        job = _Job(command, arguments, inbuf, deadline_s, request, self.clock.now())
+        job = Job(command, arguments, inbuf, deadline_s, request, self.clock.now())
         if command.mutates and request.request_id:
             return await self._at_most_once(job)
         runner = await self._admit(job)
@@ -243,7 +211,7 @@ class Dispatcher:
 
     # -- before it begins -----------------------------------------------------------------------
 
-    async def _admit(self, job: _Job) -> Runner:
+    async def _admit(self, job: Job) -> Runner:
         """Wait until the gate and the module take commands; return the module's runner."""
         now_s = self.clock.now()
         if now_s >= job.deadline_s:
@@ -264,10 +232,10 @@ class Dispatcher:
         finally:
             self._queued -= 1
 
-    def _permit(self, job: _Job) -> None:
+    def _permit(self, job: Job) -> None:
         self.permit(job.request.caller, _access_request(job.command, job.arguments))
 
-    async def _at_most_once(self, job: _Job) -> Answer:
+    async def _at_most_once(self, job: Job) -> Answer:
         request = job.request
         request_id, digest = checked_request_id(request.request_id), request.digest
         # No await from here to the entry in _attempts: two callers with one id cannot both miss it.
@@ -277,11 +245,11 @@ class Dispatcher:
             # also if its module has failed since and would refuse it.
             earlier = self.journal.earlier_attempts(request_id, digest, age_s=request.age_s)
             if earlier.answer is not None:
-                return earlier.answer
+                return await self._replay(job, earlier.answer)
             if earlier.unclear_term is not None and not self._repeatable(job):
                 raise MayHaveRunError(request_id, term=earlier.unclear_term)
-            attempt = self._attempts[request_id] = _Attempt(digest, earlier.unclear_term)
-            attempt.task = self.tasks.create_task(_capture_error(self._run_once(job, attempt)))
+            attempt = self._attempts[request_id] = Attempt(digest, earlier.unclear_term)
+            attempt.task = self.tasks.create_task(capture_error(self._run_once(job, attempt)))
             attempt.task.add_done_callback(partial(self._remove_attempt, request_id, attempt))
         elif attempt.digest != digest:
             raise InvalidArgumentError(
@@ -289,7 +257,7 @@ class Dispatcher:
             )
         attempt.callers += 1
         try:
-            return await self._with_deadline(job, _shield(attempt.task), attempt)
+            return await self._with_deadline(job, shield(attempt.task), attempt)
         finally:
             attempt.callers -= 1
             if not attempt.callers and not attempt.has_begun:
@@ -298,13 +266,13 @@ class Dispatcher:
                 self._remove_attempt(request_id, attempt)
                 attempt.task.cancel()
 
-    def _remove_attempt(self, request_id: str, attempt: _Attempt, _: object = None) -> None:
+    def _remove_attempt(self, request_id: str, attempt: Attempt, _: object = None) -> None:
         if self._attempts.get(request_id) is attempt:
             del self._attempts[request_id]
 
     # -- running --------------------------------------------------------------------------------
 
-    async def _run_once(self, job: _Job, attempt: _Attempt) -> Answer:
+    async def _run_once(self, job: Job, attempt: Attempt) -> Answer:
         try:
             runner = await self._admit(job)
             # Set before the first await of the journal. From here on the attempt is not dropped
@@ -326,8 +294,10 @@ class Dispatcher:
                 job.request.request_id, term=attempt.unclear_term, why=str(error)
             ) from error
 
-    async def _run_recorded(self, job: _Job, runner: Runner, attempt: _Attempt) -> Answer:
+    async def _run_recorded(self, job: Job, runner: Runner, attempt: Attempt) -> Answer:
         request_id, digest = job.request.request_id, attempt.digest
+        self.audit.sinks.check()
+        entry = self._begin(job)
         # The start is in the store before the command begins. If this manager dies in between,
         # the next one finds the start and does not run the command a second time. The write is
         # fenced: a manager whose term is over cannot begin the command at all.
@@ -336,52 +306,97 @@ class Dispatcher:
             digest,
             idempotent=self._repeatable(job),
             age_s=job.age_s(self.clock.now()),
+            along=(entry.started(),),
         )
         if earlier.answer is not None:
-            return earlier.answer
+            return await self._replay(job, earlier.answer)
         attempt.unclear_term = earlier.unclear_term
         # Recording took time: the caller may have given up, and would not expect it to run now.
         if self.clock.now() >= job.deadline_s:
-            await self._not_run(request_id, attempt)
-            raise too_late_error(job.command)
+            late = too_late_error(job.command)
+            await self._not_run(request_id, attempt, entry, late)
+            raise late
         try:
             answer = await self._run(job, runner, attempt)
-        except (*NOTHING_RAN, NotAuthorizedError):
-            await self._not_run(request_id, attempt)
+        except (*NOTHING_RAN, NotAuthorizedError) as error:
+            await self._not_run(request_id, attempt, entry, error)
             raise
         except StoreUnavailableError as error:
+            self.audit.write_later(entry.ended("unknown", detail=str(error)))
             raise unclear_error(job.command, error) from None
         # The gate on the way out. Recording the result is a fenced write: if it succeeds, the term
         # was valid until after the command. Otherwise the gate has to confirm it.
+        record = entry.answered(answer.retval, answer.stderr)
         recorded = without_output(answer) if job.command.secret else answer
-        if not await self.journal.finish(request_id, digest, recorded):
+        if not await self.journal.finish(request_id, digest, recorded, along=(record,)):
+            self.audit.write_later(record)
             await self._check_term(job)
-        return answer
+        return await self._deliver(job, entry, answer)
 
-    async def _not_run(self, request_id: str, attempt: _Attempt) -> None:
+    async def _not_run(
+        self, request_id: str, attempt: Attempt, entry: Entry, why: Exception
+    ) -> None:
+        record = entry.ended("not_run", detail=str(why))
         # The record of an earlier attempt is kept: whether that one ran is unknown.
         if attempt.unclear_term is None:
-            await self.journal.forget(request_id)
+            await self.journal.forget(request_id, along=(record,))
+        else:
+            self.audit.write_later(record)
 
-    async def _change(self, job: _Job, runner: Runner) -> Answer:
+    async def _change(self, job: Job, runner: Runner) -> Answer:
         self._count_start()
         try:
-            answer = await self._run(job, runner)
-            await self._check_term(job)
-        except StoreUnavailableError as error:
-            raise unclear_error(job.command, error) from None
+            self.audit.sinks.check()
+            entry = self._begin(job)
+            await self.audit.write(entry.started())
+            try:
+                answer = await self._run(job, runner)
+                await self._check_term(job)
+            except (*NOTHING_RAN, NotAuthorizedError) as error:
+                self.audit.write_later(entry.ended("not_run", detail=str(error)))
+                raise
+            except StoreUnavailableError as error:
+                self.audit.write_later(entry.ended("unknown", detail=str(error)))
+                raise unclear_error(job.command, error) from None
+            await self.audit.write_outcome(entry.answered(answer.retval, answer.stderr))
+            return await self._deliver(job, entry, answer)
         finally:
             self._count_end()
+
+    def _begin(self, job: Job) -> Entry:
+        request = job.request
+        return self.audit.begin(
+            request.caller,
+            job.command.prefix,
+            job.arguments,
+            request_id=request.request_id,
+            input_bytes=len(request.input),
+        )
+
+    async def _replay(self, job: Job, answer: Answer) -> Answer:
+        # An earlier attempt ran it, and its manager may not have delivered the record to the sinks.
+        if not self.audit.delivers:
+            return answer
+        entry = self._begin(job)
+        entry.answered(answer.retval, answer.stderr)
+        return await self._deliver(job, entry, answer)
+
+    async def _deliver(self, job: Job, entry: Entry, answer: Answer) -> Answer:
+        """Return ``answer`` once every required sink of the audit has its record."""
+        try:
+            await self.audit.deliver(entry)
+        except AuditUnavailableError as error:
+            raise withheld_error(job.command, error) from None
         return answer
 
-    async def _check_term(self, job: _Job) -> None:
+    async def _check_term(self, job: Job) -> None:
         # A command's change to a module's memory is lost with the term. If another manager leads
         # by now, "done" would be false: the new active does not have that change.
         if not self.gate.term_valid():
             until_s = min(job.deadline_s, self.clock.now() + self.hold_s)
             await self.gate.wait_term_valid(until_s=until_s)
 
-    async def _read(self, job: _Job, runner: Runner) -> Answer:
+    async def _read(self, job: Job, runner: Runner) -> Answer:
         # Reads pass the gate on the way out too: if another manager leads by now, it may have
         # acknowledged changes that this answer does not contain.
         answer = await self._run(job, runner)
@@ -390,11 +405,11 @@ class Dispatcher:
             await self.gate.wait_answerable(until_s=until_s)
         return answer
 
-    def _repeatable(self, job: _Job) -> bool:
+    def _repeatable(self, job: Job) -> bool:
         # Evaluated again after each wait: the command may have been queued beyond the limit.
         return job.command.idempotent and job.age_s(self.clock.now()) <= REPEAT_WITHIN_S
 
-    async def _run(self, job: _Job, runner: Runner, attempt: _Attempt | None = None) -> Answer:
+    async def _run(self, job: Job, runner: Runner, attempt: Attempt | None = None) -> Answer:
         # The last check before module code runs. Recording the start took time, and the process
         # may have been suspended meanwhile. A command that begins while the gate is closed would
         # act beside the next active manager. Nothing ran yet, so NotActiveError is the truth.
@@ -439,13 +454,13 @@ class Dispatcher:
         if not self._running:
             self._stopped_running.set()
 
-    async def _run_in_background(self, job: _Job, work: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _run_in_background(self, job: Job, work: Coroutine[Any, Any, Answer]) -> Answer:
         # In a task of the group, shielded: a change that has begun is not cut off in the middle
         # because its caller went away or its time ran out.
-        return await self._with_deadline(job, _shield(self.tasks.create_task(_capture_error(work))))
+        return await self._with_deadline(job, shield(self.tasks.create_task(capture_error(work))))
 
     async def _with_deadline(
-        self, job: _Job, work: Coroutine[Any, Any, T], attempt: _Attempt | None = None
+        self, job: Job, work: Coroutine[Any, Any, T], attempt: Attempt | None = None
     ) -> T:
         if job.deadline_s == math.inf:
             return await work
@@ -456,26 +471,6 @@ class Dispatcher:
             if attempt is not None and attempt.never_ran:
                 raise too_late_error(job.command) from None
             raise unfinished_error(job.command) from None
-
-
-async def _capture_error(work: Coroutine[Any, Any, Answer]) -> Answer | Exception:
-    # An error is the outcome of this command. Raised in the task, it would cancel the whole group.
-    try:
-        return await work
-    except Exception as error:  # noqa: BLE001 - raised again for every caller
-        return error
-
-
-async def _shield(task: asyncio.Task[Answer | Exception]) -> Answer:
-    try:
-        outcome = await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if task.cancelled():
-            raise TermLostError("this manager gave up leadership while the command ran") from None
-        raise
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def _access_request(command: Command, arguments: Mapping[str, Any] | None) -> AccessRequest:

@@ -213,9 +213,17 @@ class Journal:
         return self._earlier_attempts(request_id, record, digest, age_s)
 
     async def begin(
-        self, request_id: str, digest: str, *, idempotent: bool, age_s: float = 0.0
+        self,
+        request_id: str,
+        digest: str,
+        *,
+        idempotent: bool,
+        age_s: float = 0.0,
+        along: Sequence[Operation] = (),
     ) -> EarlierAttempts:
         """Record that ``request_id`` starts. The caller must not run it if there is an ``answer``.
+
+        ``along`` is written in the same transaction.
 
         Raises:
             MayHaveRunError: An earlier attempt began and its result is unknown.
@@ -241,7 +249,7 @@ class Journal:
                 Created(key, ABSENT) if record is None else Modified(key, record.mod_revision)
             )
             try:
-                await self._write(key, started, when=(unchanged,))
+                await self._write(key, started, when=(unchanged,), along=along)
             except ConflictError:
                 record = await self._store.get(key)
                 if record is None:
@@ -259,8 +267,12 @@ class Journal:
                 return earlier
         raise ConflictError(f"request {request_id} is being begun by somebody else: retry")
 
-    async def finish(self, request_id: str, digest: str, answer: Answer) -> bool:
+    async def finish(
+        self, request_id: str, digest: str, answer: Answer, *, along: Sequence[Operation] = ()
+    ) -> bool:
         """Record the answer of ``request_id``; return whether the store has it.
+
+        ``along`` is written in the same transaction.
 
         True also proves that the term was still valid. If the store does not have it, this worker
         keeps it in memory: a retry in the same term gets the answer.
@@ -273,7 +285,10 @@ class Journal:
         done = _encoded(_result(answer, self._term, digest))
         try:
             await self._write(
-                key, done, evict=[old for old in self._surplus(len(done)) if old != key]
+                key,
+                done,
+                evict=[old for old in self._surplus(len(done)) if old != key],
+                along=along,
             )
         except StoreError as error:
             log.warning(
@@ -286,11 +301,14 @@ class Journal:
         self._results_chars += len(done)
         return True
 
-    async def forget(self, request_id: str) -> None:
-        """Record that nothing ran: the next attempt may begin. Never raises ``StoreError``."""
+    async def forget(self, request_id: str, *, along: Sequence[Operation] = ()) -> None:
+        """Record that nothing ran: the next attempt may begin. Never raises ``StoreError``.
+
+        ``along`` is written in the same transaction.
+        """
         self._set_local_outcome(request_id, _Outcome.NEVER_RAN)
         try:
-            await self._fenced.commit([Delete(self._keys.request(request_id))])
+            await self._fenced.commit([Delete(self._keys.request(request_id)), *along])
         except StoreError as error:
             log.warning(
                 "start of a command that did not run not removed: a retry may be refused",
@@ -373,28 +391,26 @@ class Journal:
         *,
         when: Sequence[Compare] = (),
         evict: Sequence[str] = (),
+        along: Sequence[Operation] = (),
     ) -> None:
         try:
-            await self._write_on(await self._current_lease(), key, value, when, evict)
+            lease = await self._current_lease()
+            await self._fenced.commit([*self._operations(lease, key, value, evict), *along], when)
         except LeaseExpiredError:
             # The lease was revoked by hand, or etcd was restored from a backup.
             self._lease = None
-            await self._write_on(await self._current_lease(), key, value, when, evict)
+            lease = await self._current_lease()
+            await self._fenced.commit([*self._operations(lease, key, value, evict), *along], when)
 
-    async def _write_on(
-        self,
-        lease: LeaseId,
-        key: str,
-        value: str,
-        when: Sequence[Compare],
-        evict: Sequence[str],
-    ) -> None:
+    def _operations(
+        self, lease: LeaseId, key: str, value: str, evict: Sequence[str]
+    ) -> list[Operation]:
         operations: list[Operation] = [Put(key, value, lease), *map(Delete, evict)]
         if evict:
             prefix = self._keys.requests
             ids = [old.removeprefix(prefix) for old in evict]
             operations.append(self._evicted.record(ids, lease))
-        await self._fenced.commit(operations, when)
+        return operations
 
     async def _current_lease(self) -> LeaseId:
         async with self._lease_lock:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -58,12 +58,23 @@ class OptionChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """The changes of one transaction. ``at`` is wall time in ISO 8601, for display only."""
+    """The changes of one transaction. ``at`` is wall time in ISO 8601, for display only.
+
+    ``by`` is the author, such as ``client.ops`` or ``module hello``; empty: the manager.
+    """
 
     number: int
     at: str
     text: str = ""
+    by: str = ""
     changes: tuple[OptionChange, ...] = ()
+
+
+class _Description(NamedTuple):
+    """What a version is, in words, and who made it."""
+
+    text: str
+    by: str
 
 
 class ConfigHistory:
@@ -81,16 +92,20 @@ class ConfigHistory:
         records = self._mirror.list(self._keys.changes)
         return [version for _, version in reversed(list(_read(records)))]
 
-    async def commit(self, operations: Sequence[Put | Delete], text: str = "") -> None:
+    async def commit(
+        self, operations: Sequence[Put | Delete], text: str = "", *, by: str = ""
+    ) -> None:
         """Write ``operations``, all on options, as one version; ``text`` describes it.
+
+        ``by`` is its author.
 
         No version is made if nothing changes. Raises what ``FencedStore.commit`` raises.
         """
         ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
         async with self._in_turn(ends_at):
-            await self._commit(operations, text, ends_at)
+            await self._commit(operations, _Description(text, by), ends_at)
 
-    async def ensure(self, puts: Sequence[Put], text: str = "") -> None:
+    async def ensure(self, puts: Sequence[Put], text: str = "", *, by: str = "") -> None:
         """Like ``commit``, but values that are already stored are not written again."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + TIMEOUT_S
@@ -99,9 +114,9 @@ class ConfigHistory:
             found = await self._writer.read_settled(keys, timeout_s=ends_at - loop.time())
             missing = [put for put in puts if _value(found.get(put.key)) != put.value]
             if missing:
-                await self._commit(missing, text, ends_at)
+                await self._commit(missing, _Description(text, by), ends_at)
 
-    async def reset(self, number: int) -> bool:
+    async def reset(self, number: int, *, by: str = "") -> bool:
         """Restore the options as they were after version ``number``; this makes a new version.
 
         Returns False if nothing differs, so that nothing was written.
@@ -120,7 +135,7 @@ class ConfigHistory:
             operations = self._back_to(number)
             if not operations:
                 return False
-            await self._commit(operations, f"reset to {number}", ends_at)
+            await self._commit(operations, _Description(f"reset to {number}", by), ends_at)
         return True
 
     def _back_to(self, number: int) -> list[Put | Delete]:
@@ -160,9 +175,11 @@ class ConfigHistory:
         finally:
             self._turn.release()
 
-    async def _commit(self, operations: Sequence[Put | Delete], text: str, ends_at: float) -> None:
+    async def _commit(
+        self, operations: Sequence[Put | Delete], description: _Description, ends_at: float
+    ) -> None:
         left_s = ends_at - asyncio.get_running_loop().time()
-        compute = partial(self._computed, operations, text)
+        compute = partial(self._computed, operations, description)
         try:
             await commit_computed(compute, self._writer, timeout_s=left_s)
         except ConflictError:
@@ -170,7 +187,9 @@ class ConfigHistory:
                 "options are being changed directly in etcd, not through this manager; try again"
             ) from None
 
-    def _computed(self, operations: Sequence[Put | Delete], text: str) -> ComputedWrite:
+    def _computed(
+        self, operations: Sequence[Put | Delete], description: _Description
+    ) -> ComputedWrite:
         """Return ``operations`` and their version, on condition that the mirror is up to date."""
         kept = self._mirror.list(self._keys.changes)
         # In key order. A key that is no number was written by hand and sorts after all numbers.
@@ -180,7 +199,13 @@ class ConfigHistory:
         # Operations that change nothing are sent all the same: their success proves that the value
         # is really stored.
         if changes := tuple(self._changes(operations)):
-            version = ConfigVersion(number=number, at=timestamp(), text=text, changes=changes)
+            version = ConfigVersion(
+                number=number,
+                at=timestamp(),
+                text=description.text,
+                by=description.by,
+                changes=changes,
+            )
             last = self._keys.change(max(number - VERSIONS_MAX, 0))
             planned += [
                 Put(key, msgspec.json.encode(version).decode()),

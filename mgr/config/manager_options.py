@@ -29,6 +29,9 @@ VALUES_MAX: Final = "mgr_fleet_values_max"
 BEACON_GRACE: Final = "mgr_service_beacon_grace"
 TERMS_MAX: Final = "mgr_history_max"
 COMMAND_SLOW: Final = "mgr_command_slow_after"
+AUDIT_RECORDS: Final = "mgr_audit_records_max"
+AUDIT_BYTES: Final = "mgr_audit_bytes_max"
+AUDIT_REFUSALS: Final = "mgr_audit_refusals_max"
 
 _LOG_LEVEL: Final = re.compile(r"\d{1,2}(/\d{1,2})?", re.ASCII)
 
@@ -159,6 +162,34 @@ SETTABLE: Final = (
         min=2,
         max=100_000,
         desc="Terms kept in the history of leadership",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=AUDIT_RECORDS,
+        type="uint",
+        default=10_000,
+        min=100,
+        max=1_000_000,
+        desc="Changes kept in the audit; the oldest are deleted",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=AUDIT_BYTES,
+        type="size",
+        default=8 << 20,
+        min=1 << 16,
+        max=1 << 30,
+        desc="Size of all changes kept in the audit",
+        long_desc="Every manager holds them in memory.",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=AUDIT_REFUSALS,
+        type="uint",
+        default=1000,
+        min=10,
+        max=100_000,
+        desc="Refusals kept in the audit, one record for each caller in ten minutes",
         runtime=True,
     ),
     OptionSpec(

@@ -76,6 +76,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
         warm: Whether this is a warm standby or an active: its worker has its modules imported, its
             mirror current and its ports open.
         started_at: When the guard started, wall time in ISO 8601, for people.
+        audit_trouble: Why a required audit sink of it does not keep records; empty if all do.
         host_metadata: The host, with the field names that ``mgr metadata`` shows.
 
     """
@@ -93,6 +94,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[ModuleReport, ...] = ()
     warm: bool = False
     started_at: str = ""
+    audit_trouble: str = ""
     host_metadata: dict[str, str] = {}
 
 

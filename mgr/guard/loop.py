@@ -32,6 +32,7 @@ from mgr.guard.store_trouble import StoreTrouble
 from mgr.guard.worker_supervisor import StartWorker, WorkerSupervisor, WorkerTimeouts
 from mgr.link import (
     ActsOutside,
+    AuditTrouble,
     Drained,
     Fenced,
     FromWorker,
@@ -351,7 +352,7 @@ class Guard:
 
     def _on_message(self, message: FromWorker) -> None:
         match message:
-            case ModulesChanged():
+            case ModulesChanged() | AuditTrouble():
                 self._presence_updater.stale.set()
             case ActsOutside(term=of) if (
                 leadership := self._state.leadership

@@ -157,6 +157,7 @@ class RecordBuilder:
             and self._supervisor.ready is not None
             and self._supervisor.health.current,
             started_at=me.started_at,
+            audit_trouble=self._supervisor.audit_trouble,
             host_metadata=dict(me.machine),
         )
 

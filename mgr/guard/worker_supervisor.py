@@ -18,6 +18,7 @@ from mgr.guard.watchdog import CHECKS_PER_LIMIT, Verdict, Watchdog
 from mgr.guard.worker_health import WorkerHealth
 from mgr.link import (
     ActsOutside,
+    AuditTrouble,
     FromWorker,
     Message,
     ModulesChanged,
@@ -162,6 +163,8 @@ class WorkerSupervisor:
         """The last worker was killed by its kill timer."""
         self.acts_outside = False
         """Modules of this worker act outside etcd, so it has a kill timer."""
+        self.audit_trouble = ""
+        """Why a required audit sink of this worker does not keep records; empty if all do."""
         self.health = WorkerHealth()
         """Whether the worker reaches the store."""
         self._start = start
@@ -230,6 +233,8 @@ class WorkerSupervisor:
             return
         if isinstance(message, ActsOutside):
             self.acts_outside = message.acts
+        if isinstance(message, AuditTrouble):
+            self.audit_trouble = message.why
         if isinstance(message, Ready):
             self.ready = message
             self.was_ready = True
@@ -247,6 +252,7 @@ class WorkerSupervisor:
         worker, self.worker, self.ready = self.worker, None, None
         self.ended = how
         self.acts_outside = False
+        self.audit_trouble = ""
         self.killed_by_timer = how == DEADLINE
         # It ended because the store did not answer: not a crash of the worker.
         self._stop_requested |= self.killed_by_timer

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mgr.access.table import INTERNAL_CALLER, Caller
+from mgr.audit.trail import AuditTrail
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
@@ -24,6 +25,11 @@ class Role(Protocol):
     @property
     def log(self) -> ClusterLog | None:
         """The cluster log; None on a standby, which does not have it."""
+        ...
+
+    @property
+    def audit(self) -> AuditTrail | None:
+        """The audit; None on a standby, where nothing can be changed."""
         ...
 
     @property

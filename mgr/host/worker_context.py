@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mgr.audit.delivery import Delivery
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK, Clock
 from mgr.config.manager_options import manager_options
@@ -38,6 +39,7 @@ class WorkerContext:
         space: Keeps a reserve in etcd.
         incarnation: Unique id of this worker.
         unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
+        audit_sinks: Where the audit goes beside etcd; None: nowhere.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
 
     """
@@ -58,6 +60,7 @@ class WorkerContext:
     endpoints: EndpointHealth = field(default_factory=EndpointHealth)
     limits: ClientLimits = field(default_factory=lambda: ClientLimits(CLOCK.now))
     space: StoreSpace | None = None
+    audit_sinks: Delivery | None = None
 
     @property
     def id(self) -> str:

@@ -53,8 +53,7 @@ class ClusterServicer(MapServicer):
 
         ``joins`` limits how fast new daemons become known.
         """
-        super().__init__(name, role_of=role_of, view=view, streams=streams)
-        self._authorizer = authorizer
+        super().__init__(name, role_of=role_of, view=view, streams=streams, authorizer=authorizer)
         self._calls = calls
         self._joins = joins
 

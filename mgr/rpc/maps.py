@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
+from mgr.rpc.audited import AuditedChange
+from mgr.rpc.authorization import Authorizer
 from mgr.rpc.streams import HEARTBEAT_S, Streams
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2
 
@@ -27,9 +29,16 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
     """See ``proto/mgr/rpc/v1/cluster.proto``."""
 
     def __init__(
-        self, name: str, *, role_of: Callable[[], Role], view: ClusterView, streams: Streams
+        self,
+        name: str,
+        *,
+        role_of: Callable[[], Role],
+        view: ClusterView,
+        streams: Streams,
+        authorizer: Authorizer,
     ) -> None:
         """Answer as manager ``name``; take the role from ``role_of`` at each call."""
+        self._authorizer = authorizer
         self._name = name
         self._role_of = role_of
         self._view = view
@@ -54,7 +63,7 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
         return cluster_pb2.ListMapsResponse(maps=listed)
 
     async def SetMap(
-        self, request: cluster_pb2.SetMapRequest, _context: Context
+        self, request: cluster_pb2.SetMapRequest, context: Context
     ) -> cluster_pb2.SetMapResponse:
         """Publish a map."""
         try:
@@ -62,14 +71,19 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
         except UnicodeDecodeError as error:
             where = f"byte {error.start}"
             raise InvalidArgumentError(f"map '{request.name}' is not UTF-8: {where}") from None
-        version = await self._maps().set(request.name, text, _expected(request))
+        arguments = {"name": request.name, "bytes": len(request.document)}
+        with_record = self._audited(context, "map set", arguments)
+        version = await with_record(
+            partial(self._maps().set, request.name, text, _expected(request))
+        )
         return cluster_pb2.SetMapResponse(version=version)
 
     async def RemoveMap(
-        self, request: cluster_pb2.RemoveMapRequest, _context: Context
+        self, request: cluster_pb2.RemoveMapRequest, context: Context
     ) -> cluster_pb2.RemoveMapResponse:
         """Remove a map."""
-        await self._maps().remove(request.name, _expected(request))
+        with_record = self._audited(context, "map rm", {"name": request.name})
+        await with_record(partial(self._maps().remove, request.name, _expected(request)))
         return cluster_pb2.RemoveMapResponse()
 
     # Served with context.write, as in ``mgr.rpc.manager``.
@@ -87,6 +101,13 @@ class MapServicer(cluster_pb2_grpc.ClusterServiceServicer):
                     async with asyncio.timeout(HEARTBEAT_S):
                         message = _change_message(await watch.next())
                 await context.write(message)
+
+    def _audited(
+        self, context: Context, command: str, arguments: Mapping[str, Any]
+    ) -> AuditedChange:
+        """Return what makes a change together with its audit record."""
+        caller = self._authorizer.caller_of(context)
+        return AuditedChange(self._role_of().audit, caller, command, arguments)
 
     def _maps(self) -> Maps:
         maps = self._role_of().maps

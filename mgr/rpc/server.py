@@ -43,6 +43,7 @@ SERVICES: Final = (
     cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
 )
 """Full names of our services, for ``grpc.health.v1`` and reflection."""
+HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 KEEPALIVE_MS: Final = 10_000
 PING_TIMEOUT_MS: Final = 2_000

@@ -287,6 +287,24 @@ class Keys:
         return f"{self.daemons}{name}"
 
     @property
+    def audited_changes(self) -> str:
+        """Prefix of the audit's records of changes."""
+        return f"{self.root}audit/changes/"
+
+    def audited_change(self, term: int, sequence: int) -> str:
+        """One record of a change. Key order is the order of records."""
+        return f"{self.audited_changes}{term:019d}-{sequence:012d}"
+
+    @property
+    def audited_refusals(self) -> str:
+        """Prefix of the audit's records of refusals, which have a bound of their own."""
+        return f"{self.root}audit/refusals/"
+
+    def audited_refusal(self, term: int, sequence: int) -> str:
+        """The refusals of one caller; numbered together with the changes."""
+        return f"{self.audited_refusals}{term:019d}-{sequence:012d}"
+
+    @property
     def requests(self) -> str:
         """Prefix of the records of mutating commands, started or finished."""
         return f"{self.root}requests/"

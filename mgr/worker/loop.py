@@ -18,12 +18,15 @@ from typing import Final, NoReturn
 
 from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
+from mgr.audit.delivery import Delivery
+from mgr.audit.sinks import FILE, configured_sinks, opened_line
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect
 from mgr.errors import FencedError, StoreError, StoreUnavailableError
+from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import find_modules, module_reports
 from mgr.host.reload import ReloadFollower
@@ -32,6 +35,7 @@ from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
+    AuditTrouble,
     Drain,
     Drained,
     ExtendDeadline,
@@ -106,6 +110,9 @@ async def run(
     )
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)
+    sinks = _audit_sinks(settings, guard_link)
+    if sinks is not None:
+        tasks.create_task(sinks.run(), name="audit sinks")
     tasks.create_task(_check_endpoints(store, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
@@ -138,9 +145,28 @@ async def run(
         identity=store.identity,
         unstored_quarantines=init.quarantined,
         endpoints=endpoints,
+        audit_sinks=sinks,
     )
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting)
     await worker.open(pages)
+
+
+def _audit_sinks(settings: Settings, guard_link: GuardLink) -> Delivery | None:
+    """Return the configured sinks of the audit; None if there are none."""
+    sinks = configured_sinks(
+        file=settings.audit_file,
+        syslog=settings.audit_syslog,
+        durable=FILE in settings.audit_required,
+    )
+    if not sinks:
+        return None
+    delivery = Delivery(
+        sinks, run_in_thread, required=settings.audit_required, timeout_s=settings.audit_timeout_s
+    )
+    delivery.subscribe(lambda: guard_link.send(AuditTrouble(why=delivery.trouble)))
+    # The first line shows whether they keep records, before this manager may have to lead.
+    delivery.offer(opened_line(settings.id))
+    return delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class StartingRole:
     log: Final = None
     fleet: Final = None
     maps: Final = None
+    audit: Final = None
 
     async def execute(self, request: Any) -> NoReturn:  # noqa: ARG002 - whatever it is
         """Refuse.

@@ -19,6 +19,7 @@ def test_each_term_has_its_holder_its_end_and_the_time_without_a_leader():
         first = world.settle()
         world.run(3)
         first.worker.die("SIGKILL")
+        world.run(1)
         second = world.settle()
         world.run(3)
         world.resign(second.name)

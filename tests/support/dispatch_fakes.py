@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 
 from mgr.argument.descriptor import Signature
+from mgr.audit.ring import records_in
+from mgr.audit.trail import AuditLimits, AuditTrail
 from mgr.command.dispatch import Dispatcher, Request
 from mgr.command.journal import Journal
 from mgr.command.registry import Command, Registry
@@ -98,7 +100,7 @@ class Counter:
 class Bench:
     """A dispatcher with everything a test turns."""
 
-    def __init__(self, term, *, hold_s=1.0):
+    def __init__(self, term, *, hold_s=1.0, sinks=None):
         self.term = term
         # Stands still: how long the machine takes for a test decides nothing. Waits are real.
         self.clock = term.clock
@@ -107,12 +109,23 @@ class Bench:
         self.registry = Registry()
         self.registry.put("counter", COMMANDS)
         self.journal = self.book(term)
+        self.audit = AuditTrail(
+            keys=term.keys,
+            mirror=term.mirror,
+            writer=term.fenced,
+            manager="a",
+            clock=term.clock,
+            limits=lambda: AuditLimits(changes=1000, change_chars=1 << 20),
+            is_secret=lambda _: False,
+            sinks=sinks,
+        )
         self.dispatcher = Dispatcher(
             registry=self.registry,
             permit=term.access.check,
             runner_of=lambda _: self.counter,
             gate=self.gate,
             journal=self.journal,
+            audit=self.audit,
             clock=self.clock,
             tasks=term.tasks,
             hold_s=hold_s,
@@ -122,6 +135,10 @@ class Bench:
         return Journal(
             term.fenced, term.keys, term.mirror, term.store, term=term.term, clock=term.clock
         )
+
+    def records(self):
+        """The audit, as every manager sees it."""
+        return records_in(self.term.mirror, self.term.keys)
 
     async def execute(self, *words, within_s=None, **fields):
         deadline_s = None if within_s is None else self.clock.now() + within_s

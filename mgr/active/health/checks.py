@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from mgr.active.health.audit_checks import audit_checks
 from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
@@ -69,6 +70,8 @@ class ManagerChecks:
             mirror.subscribe(prefix, self.update)
         self._manager.config.subscribe(self.update_options)
         self._manager.identity.subscribe(self.update)
+        if self._manager.audit_sinks is not None:
+            self._manager.audit_sinks.subscribe(self.update)
 
     def update(self, _changes: object = None) -> None:
         """Compute all checks again, except those of options, and replace those on the board."""
@@ -88,6 +91,7 @@ class ManagerChecks:
             *client_limit_checks(self._limits_reached),
             *space_checks(scarce=self._scarce),
             *fleet_checks(self._fleet.health),
+            *self._audit_checks(),
             *self._option_checks,
         ]
         self._board.set(MANAGER_SOURCE, checks)
@@ -140,6 +144,10 @@ class ManagerChecks:
             self._scarce,
             self._slow_commands,
         )
+
+    def _audit_checks(self) -> list[Check]:
+        sinks = self._manager.audit_sinks
+        return [] if sinks is None else audit_checks(sinks.trouble, sinks.troubles)
 
     def _overdue_standbys(self) -> frozenset[str]:
         manager, now_s = self._manager, self._manager.clock.now()

@@ -85,13 +85,13 @@ class ActiveContext(ReadOnlyContext):
         full = f"mgr/{module}/{middle}{name}"
         if value is None:
             removal = Delete(self._keys.option("mgr", full))
-            self._write(self._parts.history.commit([removal]))
+            self._write(self._parts.history.commit([removal], by=f"module {self._module}"))
             return
         try:
             put = self._parts.manager.config.prepare("mgr", full, value)
         except InvalidArgumentError as error:
             raise ValueError(str(error)) from None
-        self._write(self._parts.history.commit([put]))
+        self._write(self._parts.history.commit([put], by=f"module {self._module}"))
 
     def set_store(self, key: str, value: str | None) -> None:
         """See ``mgr.module_api.context``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mgr.command.builtin import (
+    audit,
     auth,
     command,
     config,
@@ -33,6 +34,7 @@ NOUNS = (
     osd,
     etcd,
     auth,
+    audit,
     health,
     status,
     log,

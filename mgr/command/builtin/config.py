@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mgr.access.caps import SECRETS, AccessRequest
+from mgr.audit.author import author_of
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.command.render import table
@@ -88,14 +89,15 @@ class _Config:
         put = self._values.prepare(
             who, name, call["value"], force=force, known_types=self._known_types()
         )
-        await self._context.history.ensure([put])
+        await self._context.history.ensure([put], by=author_of(call.caller))
         return Reply()
 
     async def rm(self, call: Call) -> Reply:
         who, name = call["who"], _normal(call["name"])
         sections_of(who)
         # Deleted even if absent: an earlier write with an unknown outcome may still take effect.
-        await self._context.history.commit([Delete(self._context.keys.option(who, name))])
+        removal = Delete(self._context.keys.option(who, name))
+        await self._context.history.commit([removal], by=author_of(call.caller))
         return Reply()
 
     async def get(self, call: Call) -> Reply:
@@ -169,6 +171,7 @@ class _Config:
                 "version": version.number,
                 "timestamp": version.at,
                 "name": version.text,
+                "by": version.by,
                 "changes": [_change(each) for each in self._masked(version)],
             }
             for version in versions
@@ -181,7 +184,7 @@ class _Config:
         )
 
     async def reset(self, call: Call) -> Reply:
-        if await self._context.history.reset(call["num"]):
+        if await self._context.history.reset(call["num"], by=author_of(call.caller)):
             return Reply()
         return Reply(note=f"the options already equal version {call['num']}: nothing changed")
 
@@ -194,7 +197,8 @@ class _Config:
                 rejected.append(line)
         if puts:
             # In one transaction: all or nothing, and one version for `config reset`.
-            await self._context.history.ensure(puts, "assimilate-conf")
+            author = author_of(call.caller)
+            await self._context.history.ensure(puts, "assimilate-conf", by=author)
         text = write_conf(rejected)
         return Reply(text, plain=text.rstrip("\n"))
 
@@ -332,7 +336,8 @@ def _change(change: OptionChange) -> dict[str, str]:
 
 def _version_lines(version: ConfigVersion, changes: Iterable[OptionChange]) -> Iterator[str]:
     text = f" --- {version.text}" if version.text else ""
-    yield f"--- {version.number} --- {version.at}{text} ---"
+    by = f" --- by {version.by}" if version.by else ""
+    yield f"--- {version.number} --- {version.at}{text}{by} ---"
     for change in changes:
         name = f"{change.section}/{change.name}"
         if change.previous is not None:

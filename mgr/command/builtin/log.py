@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mgr.access.table import INTERNAL_CALLER
+from mgr.audit.author import author_of
 from mgr.client_limits import RateLimit
 from mgr.cluster.log import AUDIT_CHANNEL, DEFAULT_CHANNEL, Filter, Priority
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
@@ -18,7 +19,6 @@ LEVELS = {
     "error": Priority.ERROR,
 }
 ALL_CHANNELS = "*"
-AUTHOR = "client.admin"
 LINES_PER_S = 10.0
 """Lines that one caller may write to the cluster log, on average; and at once:"""
 LINES_AT_ONCE = 100.0
@@ -50,6 +50,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
 class _Log:
     def __init__(self, context: BuiltinContext) -> None:
         self._log = context.log
+        self._manager_id = context.manager_id
         self._limits = context.limits
         self._rate = RateLimit(context.clock.now, per_s=LINES_PER_S, burst=LINES_AT_ONCE)
 
@@ -60,7 +61,8 @@ class _Log:
             raise OverloadedError(
                 f"a client may write {LINES_PER_S:g} lines a second to the cluster log: retry later"
             )
-        self._log.add(" ".join(call["logtext"]), name=AUTHOR)
+        author = author_of(call.caller) or f"mgr.{self._manager_id}"
+        self._log.add(" ".join(call["logtext"]), name=author)
         return Reply()
 
     async def last(self, call: Call) -> Reply:

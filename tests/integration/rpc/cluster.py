@@ -145,6 +145,7 @@ class Active:
     """The role of a manager that leads: answers, and remembers by request id."""
 
     state = "active"
+    audit = None
 
     def __init__(self, name, term, ledger):
         self.name = name
@@ -204,6 +205,7 @@ class Standby:
     log = None
     maps = None
     fleet = None
+    audit = None
 
     def __init__(self, view):
         self.view = view

@@ -72,13 +72,13 @@ class Maps:
     def all(self):
         return [self.find("racks")]
 
-    async def set(self, name, text, expected):
+    async def set(self, name, text, expected, *, along):
         self.reading.set()
         await self.may_read.wait()
         self.written.append(name)
         return self.version
 
-    async def remove(self, name, expected):
+    async def remove(self, name, expected, *, along):
         self.written.append(name)
 
     @contextlib.contextmanager

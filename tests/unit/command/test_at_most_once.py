@@ -182,7 +182,7 @@ async def test_a_result_that_is_not_recorded_needs_an_open_gate():
         async def begin(self, *_, **__):
             return EarlierAttempts()
 
-        async def finish(self, *_):
+        async def finish(self, *_, **__):
             it.gate.shut()
             return False
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mgr.audit.record import decode
 from mgr.cli.run import WITHOUT_ACTIVE
 from mgr.clock import CLOCK
 from mgr.command.builtin import config, manager, module
@@ -16,7 +17,7 @@ from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.election.records import Leader
 from mgr.election.records import encode as encode_record
-from mgr.errors import InvalidArgumentError, NotActiveError, NotFoundError
+from mgr.errors import InvalidArgumentError, NotActiveError, NotFoundError, OverloadedError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import module_reports
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
@@ -27,7 +28,8 @@ from mgr.store.api import Put
 from mgr.store.keys import Keys
 from mgr.store.memory import MemoryStore
 from mgr.store.mirror import Mirror
-from standby.commands import COMMANDS, NOTES_MAX
+from standby import commands
+from standby.commands import COMMANDS
 from standby.role import StandbyRole
 from tests.unit.active.conftest import discovered_module, option
 
@@ -382,7 +384,11 @@ async def test_a_standby_executes_what_may_end_that_nobody_leads(words, key, val
         record = await world.store.get(f"{world.keys.root}{key}")
         assert (record and record.value) == value
         notes = world.mirror.list(world.keys.unled)
-        assert [words in note.value for note in notes.values()] == [True, True]
+        prefix = next(each for each in COMMANDS if words.startswith(each))
+        noted = [decode(note.value) for note in notes.values()]
+        assert [(each.command, each.request_id, each.unled) for each in noted] == [
+            (prefix, n * 32, True) for n in "ab"
+        ]
 
 
 @pytest.mark.parametrize(
@@ -440,16 +446,18 @@ async def test_a_request_that_an_active_began_is_left_to_an_active():
         assert await world.store.get(world.keys.module("web")) is None
 
 
-async def test_notes_for_the_next_active_are_limited():
-    """The command is executed all the same."""
+async def test_notes_for_the_next_active_are_limited(monkeypatch):
+    """Without a note nothing is executed: it would be missing in the audit."""
+    monkeypatch.setattr(commands, "NOTES_MAX", 3)
     async with world_of(Halves().found) as world:
-        for number in range(NOTES_MAX):
+        for number in range(3):
             await world.put(world.keys.unled_note(f"{number:03}"), "a note")
 
-        answer = await world.role.execute(request("mgr module disable web"))
+        with pytest.raises(OverloadedError):
+            await world.role.execute(request("mgr module disable web"))
 
-        assert answer.retval == 0
-        assert len(world.mirror.list(world.keys.unled)) == NOTES_MAX
+        assert len(world.mirror.list(world.keys.unled)) == 3
+        assert await world.store.get(world.keys.module("web")) is None
 
 
 @pytest.mark.parametrize("words", ["mgr set down maybe", "mgr set down"])
