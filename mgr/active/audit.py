@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
+from mgr.active.cluster_log_store import LAST_WRITE_S, ClusterLogStore
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
 from mgr.audit.record import AuditRecord, decode
@@ -57,6 +58,14 @@ def start_audit(
     unled = adopt_unled(parts.manager, parts.fenced, trail, term_log)
     tasks.create_task(unled, name="adopt_unled")
     tasks.create_task(trail.run(), name="audit")
+
+
+async def close_records(trail: AuditTrail, log_store: ClusterLogStore) -> None:
+    """Store what waits before a hand-over, within a second."""
+    with contextlib.suppress(StoreError, TimeoutError):
+        async with asyncio.timeout(LAST_WRITE_S):
+            await trail.flush()
+    await log_store.close()
 
 
 def follow_refusals(manager: WorkerContext, trail: AuditTrail) -> None:

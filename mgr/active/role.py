@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from mgr.access.table import INTERNAL_CALLER, Caller
-from mgr.active.audit import SinkWatch, make_trail, start_audit
+from mgr.active.audit import SinkWatch, close_records, make_trail, start_audit
+from mgr.active.cluster_log_store import ClusterLogStore
 from mgr.active.documents.publisher import FLEET_STATUS, Publisher
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
@@ -96,7 +97,7 @@ class ActiveRole:
         self._draining = False
         self._abort_reason = ""
         self._callers: set[asyncio.Task[Any]] = set()
-        self.log = ClusterLog()
+        self.log = ClusterLog(term=term_context.term)
         self.term_log = TermLog(self.log, manager.id, manager.clock)
         self._board = Board()
         self._progress = Progress()
@@ -109,6 +110,7 @@ class ActiveRole:
             space=manager.space,
         )
         self.audit = make_trail(manager, self._fenced)
+        self._log_store = ClusterLogStore(self.log, manager.mirror, manager.keys, self._fenced)
         self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
         self.fleet = Fleet(
@@ -146,6 +148,7 @@ class ActiveRole:
     async def start(self) -> None:
         """Start the modules; return when each is constructed or has exceeded its load time."""
         manager, term_context = self._manager, self._term_context
+        self._log_store.restore()
         unloaded = [found.name for found in manager.catalogue.values() if not found.loaded]
         self.term_log.term_started(
             term_context.predecessor_end, planned=term_context.planned, unloaded=unloaded
@@ -166,6 +169,7 @@ class ActiveRole:
         for work in (
             self.proof.prove,
             self._journal.preload,
+            self._log_store.run,
             self._health.run,
             self._health_log.run,
             self._health.expire_restored,
@@ -306,6 +310,7 @@ class ActiveRole:
         # After the modules have stopped: an answer delivered now could still make them act.
         stopped &= await self._background_commands.close(end_s - clock.now())
         await self._addresses.remove_own()
+        await close_records(self.audit, self._log_store)
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
         return finished and stopped
 

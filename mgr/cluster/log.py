@@ -1,6 +1,7 @@
 """The cluster log: events of the cluster, one line each, for operators to follow.
 
-The active manager keeps the last ``CAPACITY`` lines in memory, numbered. Only the event loop uses
+The active manager keeps the last ``CAPACITY`` lines in memory, numbered, and stores them in etcd
+(``mgr.active.cluster_log_store``). Only the event loop uses
 the log. A reader that is too slow loses lines and receives their number (``LinesDropped``), so a
 slow terminal never blocks the manager or fills its memory.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -45,7 +46,7 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. ``sequence`` grows by one and restarts with every term."""
+    """One line. ``sequence`` grows by one and restarts with every ``term``."""
 
     sequence: int
     at: datetime
@@ -53,6 +54,7 @@ class Entry:
     channel: str
     priority: Priority
     message: str
+    term: int = 0
 
     def __str__(self) -> str:
         """Return the line as ``mgrctl -w`` prints it."""
@@ -81,8 +83,15 @@ class Filter:
 class ClusterLog:
     """The last lines, and the readers that follow them."""
 
-    def __init__(self, *, capacity: int = CAPACITY, now: Callable[[], datetime] = utc_now) -> None:
-        """Keep ``capacity`` lines; stamp them with ``now``."""
+    def __init__(
+        self,
+        *,
+        capacity: int = CAPACITY,
+        now: Callable[[], datetime] = utc_now,
+        term: int = 0,
+    ) -> None:
+        """Keep ``capacity`` lines; stamp them with ``now`` and ``term``."""
+        self._term = term
         self._entries: deque[Entry] = deque(maxlen=capacity)
         self._now = now
         self._sequence = 0
@@ -103,13 +112,20 @@ class ClusterLog:
         # what UTF-8 cannot encode would end the streams of all readers.
         text = shortened(message, LINE_CHARS_MAX)
         author, channel = one_line(name), one_line(channel)
-        entry = Entry(self._sequence, self._now(), author, channel, priority, text)
+        entry = Entry(self._sequence, self._now(), author, channel, priority, text, self._term)
         self._entries.append(entry)
         for reader in self._readers:
             reader.offer(entry)
         for listener in tuple(self._listeners):
             listener(entry)
         return entry
+
+    def restore(self, entries: Iterable[Entry]) -> None:
+        """Put lines of earlier terms, oldest first, before those of this one."""
+        present = list(self._entries)
+        self._entries.clear()
+        self._entries.extend(entries)
+        self._entries.extend(present)
 
     def last(self, count: int, wanted: Filter = Filter()) -> tuple[Entry, ...]:
         """Return the last ``count`` selected lines, oldest first."""

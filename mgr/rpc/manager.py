@@ -181,7 +181,7 @@ def _line(entry: Entry, term: int) -> manager_pb2.FollowLogResponse:
             channel=entry.channel,
             priority=entry.priority + 1,  # type: ignore[arg-type]  # the enum is an int on the wire
             message=entry.message,
-            term=term,
+            term=entry.term or term,
         )
     )
 

@@ -305,6 +305,15 @@ class Keys:
         return f"{self.audited_refusals}{term:019d}-{sequence:012d}"
 
     @property
+    def log_lines(self) -> str:
+        """Prefix of the last lines of the cluster log."""
+        return f"{self.root}log/"
+
+    def log_line(self, term: int, number: int) -> str:
+        """Lines of the cluster log that were stored together. Key order is the order of lines."""
+        return f"{self.log_lines}{term:019d}-{number:012d}"
+
+    @property
     def requests(self) -> str:
         """Prefix of the records of mutating commands, started or finished."""
         return f"{self.root}requests/"
