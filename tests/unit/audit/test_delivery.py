@@ -105,8 +105,7 @@ async def test_a_sink_that_is_not_required_holds_nothing_up():
     file.error = OSError(5, "Input/output error")
     async with delivery(file) as made:
         await made.deliver("one")
-        await asyncio.sleep(0.01)
+        await until(lambda: made.troubles == {"file": "Input/output error"})
 
         made.check()
         assert made.trouble == ""
-        assert made.troubles == {"file": "Input/output error"}
