@@ -9,6 +9,7 @@ from mgr.link import KnownStoreState
 from mgr.settings import Settings
 from mgr.store.etcd import EtcdLogin, EtcdStore
 from mgr.store.identity import StoreIdentity
+from mgr.store.key_wrapping import CommandKeys, FileKeys, KeyWrapper
 from mgr.store.keys import Keys
 from mgr.tls import Tls
 
@@ -40,6 +41,18 @@ def connect(settings: Settings, seen: KnownStoreState) -> EtcdStore:
         timeout_s=settings.etcd_timeout_s,
         identity=StoreIdentity(seen, probe_key=Keys(settings.cluster).leader),
     )
+
+
+def key_wrapper(settings: Settings) -> KeyWrapper | None:
+    """Return what wraps the data keys of sealed secrets; None if nothing is to be sealed.
+
+    Raises:
+        InvalidSettingError: The file has no valid key, or the command cannot be run.
+
+    """
+    if settings.seal_key_file:
+        return FileKeys(settings.seal_key_file)
+    return CommandKeys(settings.seal_command) if settings.seal_command else None
 
 
 def _password(file: str) -> str:

@@ -164,6 +164,13 @@ class StoreFullError(StoreError):
     reason = "STORE_FULL"
 
 
+class SealedError(StoreError):
+    """A secret value cannot be sealed or opened: the wrapping key is not here, or does not fit."""
+
+    errno = _errno.EACCES
+    reason = "SEALED"
+
+
 class ConflictError(StoreError):
     """A key that the write compares was changed meanwhile. Read again, then decide."""
 

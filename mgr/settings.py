@@ -193,6 +193,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     audit_timeout_s: Annotated[
         Seconds, Meta(description="How long such a sink may take to keep a record")
     ] = 2.0
+    seal_key_file: Annotated[
+        str,
+        Meta(
+            description="File with the keys under which secrets in etcd are sealed, one a line, 32 "
+            "bytes in base64, readable by its owner only: the first one seals, all open. Empty: "
+            "secrets are stored as they are. The same on every manager"
+        ),
+    ] = ""
+    seal_command: Annotated[
+        str,
+        Meta(
+            description="Command that wraps and unwraps the keys of sealed secrets, instead of "
+            "seal_key_file: COMMAND wrap NAME and COMMAND unwrap NAME, from stdin to stdout"
+        ),
+    ] = ""
+    seal_skip_unreadable: Annotated[
+        bool,
+        Meta(
+            description="Run although sealed values cannot be opened: they are treated as absent. "
+            "Only if the keys are lost for good"
+        ),
+    ] = False
     grpc_message_bytes_max: Annotated[
         int,
         Meta(
@@ -238,6 +260,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise InvalidSettingError("etcd_user needs etcd_password_file")
 
     def _check_audit(self) -> None:
+        if self.seal_key_file and self.seal_command:
+            raise InvalidSettingError("seal_key_file and seal_command exclude each other")
         if self.audit_syslog and not self.audit_syslog.startswith("/"):
             split_address(self.audit_syslog, "audit_syslog")
         for sink in self.audit_required:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.active.cluster_log_store import LAST_WRITE_S, ClusterLogStore
+from mgr.active.leadership_history import trim_history
+from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
 from mgr.audit.record import AuditRecord, decode
@@ -51,9 +53,18 @@ def make_trail(manager: WorkerContext, fenced: FencedStore) -> AuditTrail:
 
 
 def start_audit(
-    parts: TermParts, trail: AuditTrail, term_log: TermLog, tasks: asyncio.TaskGroup
+    parts: TermParts,
+    term_context: TermContext,
+    trail: AuditTrail,
+    term_log: TermLog,
+    tasks: asyncio.TaskGroup,
 ) -> None:
-    """Record refusals and what was executed while none led, for as long as the term lasts."""
+    """Record refusals and what was executed while none led, for as long as the term lasts.
+
+    And hand over while a required sink fails, and shorten the history of leadership.
+    """
+    SinkWatch(parts.manager, term_context.resign).follow()
+    tasks.create_task(trim_history(parts.manager, parts.fenced), name="trim_history")
     follow_refusals(parts.manager, trail)
     unled = adopt_unled(parts.manager, parts.fenced, trail, term_log)
     tasks.create_task(unled, name="adopt_unled")

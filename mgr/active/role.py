@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from mgr.access.table import INTERNAL_CALLER, Caller
-from mgr.active.audit import SinkWatch, close_records, make_trail, start_audit
+from mgr.active.audit import close_records, make_trail, start_audit
 from mgr.active.cluster_log_store import ClusterLogStore
 from mgr.active.documents.publisher import FLEET_STATUS, Publisher
 from mgr.active.fleet.counter_rows import CounterRowReader
@@ -26,7 +26,6 @@ from mgr.active.health.checks import ManagerChecks
 from mgr.active.health.log_lines import HealthLog
 from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
-from mgr.active.leadership_history import trim_history
 from mgr.active.modules.background_commands import BackgroundCommands
 from mgr.active.modules.callers import Callers
 from mgr.active.modules.context import ActiveContext
@@ -42,6 +41,7 @@ from mgr.active.modules.remote import Remote
 from mgr.active.modules.service_addresses import ServiceAddresses
 from mgr.active.modules.worker_crashes import WorkerCrashCollector
 from mgr.active.protection import ProtectionKeeper
+from mgr.active.seal_keeper import SealKeeper
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
@@ -110,6 +110,7 @@ class ActiveRole:
             space=manager.space,
         )
         self.audit = make_trail(manager, self._fenced)
+        self._seals = SealKeeper(manager, self._fenced)
         self._log_store = ClusterLogStore(self.log, manager.mirror, manager.keys, self._fenced)
         self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
@@ -157,8 +158,7 @@ class ActiveRole:
         self._tasks.create_task(self._mutes.run(), name="mutes")
         self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
         self._tasks.create_task(self._crashes.run(), name="crashes")
-        start_audit(self._term_parts, self.audit, self.term_log, self._tasks)
-        self._tasks.create_task(trim_history(manager, self._fenced), name="trim_history")
+        start_audit(self._term_parts, term_context, self.audit, self.term_log, self._tasks)
         self._modules.reconcile()
         self._update_command_owners()
         # Before the modules have raised their own checks, which replace the restored ones.
@@ -170,6 +170,7 @@ class ActiveRole:
             self.proof.prove,
             self._journal.preload,
             self._log_store.run,
+            self._seals.run,
             self._health.run,
             self._health_log.run,
             self._health.expire_restored,
@@ -184,7 +185,6 @@ class ActiveRole:
             self._tasks.create_task(work(), name=work.__name__)
         await self._modules.start()
         self._checks.update()
-        SinkWatch(manager, term_context.resign).follow()
         # The managers may have been set down before this term subscribed to the key.
         self._resign_if_set_down()
         self._protection.follow()
@@ -287,7 +287,8 @@ class ActiveRole:
             raise NotFoundError(f"manager {name!r} is not the active one: {own!r} is")
         asked_by = author_of(caller)
         reason = f"mgr fail by {asked_by}" if asked_by else "mgr fail"
-        self._check_successor(successor)
+        if successor:
+            check_successor(successor, self._manager.view.presences(), own=own)
         await self.audit.record(caller, "mgr fail", {"who": name, "successor": successor})
         await self._resign(reason=reason, successor=successor, asked_by=asked_by)
         return f"{own} gives up leadership" + (f" to {successor}" if successor else "")
@@ -376,6 +377,7 @@ class ActiveRole:
             mgr_map=self._publisher.mgr_map,
             running=self._running_commands,
             resign=self._resign,
+            seals=self._seals,
         )
         runner = builtins(builtin_context)
         self._registry.put(BUILTIN, runner.commands)
@@ -462,12 +464,9 @@ class ActiveRole:
         )
 
     async def _resign(self, *, reason: str, successor: str = "", asked_by: str = "") -> None:
-        self._check_successor(successor)
-        self._term_context.resign(reason, successor, asked_by)
-
-    def _check_successor(self, successor: str) -> None:
         if successor:
             check_successor(successor, self._manager.view.presences(), own=self._manager.id)
+        self._term_context.resign(reason, successor, asked_by)
 
     def _resign_if_set_down(self, _changes: object = None) -> None:
         if self._manager.mirror.get(self._manager.keys.down) is not None:

@@ -58,6 +58,10 @@ class MgrModule(
     only reads and serves. ``external``: it also acts elsewhere, on hosts or through other
     services; it must not start before the previous active has certainly stopped acting. The
     operator's option ``mgr_module_effects`` takes precedence."""
+    SECRET_STORE_KEYS: ClassVar[Sequence[str]] = ()
+    """Keys of ``set_store`` whose values are secrets; one that ends with ``/`` stands for all that
+    begin so. They are sealed in etcd if the managers have a key for that. A key with the name of a
+    secret (``password``, ``token`` ...) is sealed without being listed."""
     CLICommand: ClassVar[type[CLICommandBase]]
     ClusterLogPrio = Priority
 

@@ -179,6 +179,15 @@ class Keys:
         return f"{self.changes}{number:012d}"
 
     @property
+    def seals(self) -> str:
+        """Prefix of the data keys that seal secret values."""
+        return f"{self.root}seals/"
+
+    def seal(self, data_key: str) -> str:
+        """One data key, wrapped by a key that is not in etcd."""
+        return f"{self.seals}{data_key}"
+
+    @property
     def kv(self) -> str:
         """Prefix of the key/value store that ``config-key`` shows."""
         return f"{self.root}kv/"

@@ -24,13 +24,14 @@ from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import quarantine_reason
-from mgr.connection import connect
+from mgr.connection import connect, key_wrapper
 from mgr.errors import FencedError, StoreError, StoreUnavailableError
 from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import find_modules, module_reports
 from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
+from mgr.host.secret_keys import secret_keys
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
@@ -60,6 +61,7 @@ from mgr.store.endpoint_health import EndpointHealth
 from mgr.store.etcd import EtcdStore
 from mgr.store.keys import Keys
 from mgr.store.mirror import Mirror
+from mgr.store.sealed_store import SealedStore
 from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.gate import Gate
@@ -90,7 +92,10 @@ async def run(
 ) -> None:
     """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``."""
     keys = Keys(settings.cluster)
-    store = connect(settings, init.store)
+    etcd = connect(settings, init.store)
+    store = SealedStore(
+        etcd, keys, key_wrapper(settings), skip_unreadable=settings.seal_skip_unreadable
+    )
     mirror = Mirror(store, keys.root, CLOCK)
     endpoints, metrics = EndpointHealth(), Metrics()
     limits = ClientLimits(CLOCK.now, metrics.registry)
@@ -113,7 +118,7 @@ async def run(
     sinks = _audit_sinks(settings, guard_link)
     if sinks is not None:
         tasks.create_task(sinks.run(), name="audit sinks")
-    tasks.create_task(_check_endpoints(store, endpoints, space), name="check endpoints")
+    tasks.create_task(_check_endpoints(etcd, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
@@ -129,6 +134,7 @@ async def run(
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
     follow_config(config, mirror, keys)
+    store.is_secret = secret_keys(keys, config, catalogue)
     manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
@@ -142,7 +148,7 @@ async def run(
         metrics=metrics,
         limits=limits,
         space=space,
-        identity=store.identity,
+        identity=etcd.identity,
         unstored_quarantines=init.quarantined,
         endpoints=endpoints,
         audit_sinks=sinks,

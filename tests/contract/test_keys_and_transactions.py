@@ -193,10 +193,10 @@ async def test_a_value_that_is_no_text_is_refused(store, prefix):
         await store.commit([Put(f"{prefix}k", "\udcff")])
 
 
-async def test_a_value_as_large_as_the_limit_fits(store, prefix):
+async def test_a_value_as_large_as_the_limit_fits(harness, store, prefix):
     """The limit is a promise, too."""
     key = f"{prefix}k"
-    value = "x" * (VALUE_BYTES_MAX - len(key))
+    value = "x" * (harness.value_bytes_max - len(key))
     await store.commit([Put(key, value)])
     assert (await store.get(key)).value == value
     await store.commit([Delete(key)])

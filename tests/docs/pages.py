@@ -89,10 +89,12 @@ a default is read as the class declares it.
 | `COMMANDS` | commands as dictionaries, for `handle_command`; decorators are shorter |
 | `NOTIFY_TYPES` | which notifications the module gets: `health`, the name of a map, ... |
 | `ALWAYS_ON` | True: the module runs without being enabled |
+| `SECRET_STORE_KEYS` | addition: entries of `set_store` that are secrets ([sealing][sealing]) |
 | `EFFECTS` | addition: `external` (assumed), `store` or `none` ([what it decides][effects]) |
 | `SCHEMA`, `SCHEMA_VERSIONED` | statements that make, and migrate, the SQLite database |
 
 [effects]: ../how-to/external-effects.md
+[sealing]: ../how-to/seal-secrets.md
 
 ## Limits
 

@@ -13,7 +13,7 @@ from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
 from mgr.command.builtin.catalogue import builtins
-from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
+from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult, SealStatus
 from mgr.command.dispatch import Answer
 from mgr.command.registry import BUILTIN, Registry
 from mgr.config.history import ConfigHistory
@@ -91,6 +91,7 @@ class BuiltinCommands:
                 limits=ClientLimits(term.clock.now),
                 mgr_map=self.mgr_map,
                 resign=self.resign,
+                seals=self,
                 running=lambda: [*self.running, *self._runner.running()],
             )
         )
@@ -165,6 +166,12 @@ class BuiltinCommands:
             "services": self.services,
             "available_modules": [{"name": name, "can_run": True} for name in MODULES],
         }
+
+    def status(self):
+        return SealStatus(enabled=True, current="k2", values={"k1": 3}, unsealed=1)
+
+    async def rotate(self):
+        return "k3"
 
     async def resign(self, *, reason, successor="", asked_by=""):
         if successor == "nobody":

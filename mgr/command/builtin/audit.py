@@ -45,7 +45,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
         ),
         builtin(
             f"audit follow {arguments}",
-            "as audit ls; mgrctl goes on with each new record",
+            "as audit ls; the client goes on with each new record",
             READ_AUDIT,
             noun.ls,
         ),

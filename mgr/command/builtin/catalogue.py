@@ -18,6 +18,7 @@ from mgr.command.builtin import (
     map,  # noqa: A004 - a noun like the others
     module,
     osd,
+    secrets,
     status,
 )
 from mgr.command.builtin.call import Builtins
@@ -35,6 +36,7 @@ NOUNS = (
     etcd,
     auth,
     audit,
+    secrets,
     health,
     status,
     log,

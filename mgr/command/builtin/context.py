@@ -78,6 +78,24 @@ class ReloadResult:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class SealStatus:
+    """What is sealed.
+
+    Attributes:
+        enabled: Whether this manager seals.
+        current: The data key that seals.
+        values: Sealed values by data key.
+        unsealed: Secret values that are stored in plain text.
+
+    """
+
+    enabled: bool
+    current: str
+    values: dict[str, int]
+    unsealed: int
+
+
 class ModuleCatalogue(Protocol):
     """Lists and reloads the modules on this manager's disk."""
 
@@ -98,6 +116,23 @@ class ModuleCatalogue(Protocol):
 
         Raises:
             InvalidArgumentError: They cannot be imported; nothing changed.
+
+        """
+        ...
+
+
+class Seals(Protocol):
+    """The sealing of secret values: ``mgr.active.seal_keeper``."""
+
+    def status(self) -> SealStatus:
+        """Return what is sealed by which data key."""
+        ...
+
+    async def rotate(self) -> str:
+        """Make a new data key; return its id.
+
+        Raises:
+            NotPermittedError: Nothing is sealed here, or the key cannot be wrapped now.
 
         """
         ...
@@ -150,3 +185,4 @@ class BuiltinContext:
     mgr_map: Callable[[], Mapping[str, Any]]
     running: Callable[[], Sequence[RunningCommand]]
     resign: GiveUpLeadership
+    seals: Seals
