@@ -91,6 +91,10 @@ class Access:
             self.on_refusal(caller, request)
             raise error
 
+    def note_unauthenticated(self, address: str, what: str) -> None:
+        """Note that a client at ``address`` showed nothing valid when it asked for ``what``."""
+        self.on_refusal(Caller.anonymous(address), AccessRequest(what, ""))
+
     def _log_refusal(self, caller: Caller, request: AccessRequest, error: MgrError) -> None:
         """Log a refusal. Of many of one client, few lines tell: the audit has each."""
         names = caller.identities

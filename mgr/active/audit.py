@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.active.cluster_log_store import LAST_WRITE_S, ClusterLogStore
@@ -14,7 +16,8 @@ from mgr.active.leadership_history import trim_history
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
-from mgr.audit.record import AuditRecord, decode
+from mgr.audit.record import AuditRecord, decode, encode
+from mgr.audit.ring import records_in
 from mgr.audit.trail import AuditLimits, AuditTrail
 from mgr.clock import timestamp
 from mgr.config.manager_options import AUDIT_BYTES, AUDIT_RECORDS, AUDIT_REFUSALS
@@ -69,6 +72,17 @@ def start_audit(
     unled = adopt_unled(parts.manager, parts.fenced, trail, term_log)
     tasks.create_task(unled, name="adopt_unled")
     tasks.create_task(trail.run(), name="audit")
+    if trail.delivers:
+        offer_unfinished(parts.manager, parts.fenced.term, trail)
+
+
+def offer_unfinished(manager: WorkerContext, term: int, trail: AuditTrail) -> None:
+    """Deliver what the last term began and did not finish: its manager could not any more."""
+    earlier = [each for each in records_in(manager.mirror, manager.keys) if each.term < term]
+    last = max((record.term for record in earlier), default=0)
+    for record in earlier:
+        if record.term == last and record.outcome == "started":
+            trail.sinks.offer(encode(msgspec.structs.replace(record, outcome="unknown")))
 
 
 async def close_records(trail: AuditTrail, log_store: ClusterLogStore) -> None:
@@ -159,5 +173,6 @@ class SinkWatch:
         ]
         if able:
             self._asked_s = now_s
-            log.error("hand-over requested: %s", trouble, extra={"successor": able[0]})
+            fields = {"why": trouble, "successor": able[0]}
+            log.error("required audit sink fails: hand-over requested", extra=fields)
             self._resign(trouble, able[0], "")

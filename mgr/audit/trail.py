@@ -264,7 +264,7 @@ class AuditTrail:
                 arguments=_encodable(
                     shown_arguments(request.command, request.arguments or {}, self._is_secret)
                 ),
-                detail=f"needs {request.perm}" if request.perm else "",
+                detail=f"needs {request.perm}" if request.perm else "not authenticated",
             )
             self._refusals.open(refused)
         refused.add(encodable(request.command), now)

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from mgr.access.authenticator import Authenticator, Peer
 from mgr.access.caps import AccessRequest
+from mgr.access.identity import Caller
 from mgr.errors import NotAuthenticatedError, NotAuthorizedError
 from mgr.host.cluster_view import ClusterView
 
@@ -32,13 +33,20 @@ class HttpAccess:
             # Whether the cluster demands authentication is not known before etcd has answered.
             return PlainTextResponse("not ready yet: retry\n", 503, {"Retry-After": "1"})
         try:
-            caller = self._authenticator.identify(_peer(request))
-            self._view.access.check(caller, needed)
+            self._view.access.check(self._identify(request), needed)
         except NotAuthenticatedError as error:
             return PlainTextResponse(f"{error}\n", 401, CHALLENGE)
         except NotAuthorizedError as error:
             return PlainTextResponse(f"{error}\n", 403)
         return None
+
+    def _identify(self, request: Request) -> Caller:
+        peer = _peer(request)
+        try:
+            return self._authenticator.identify(peer)
+        except NotAuthenticatedError:
+            self._view.access.note_unauthenticated(peer.address, "http")
+            raise
 
 
 def _peer(request: Request) -> Peer:

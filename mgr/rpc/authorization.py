@@ -117,12 +117,17 @@ class Authorizer:
             NotAuthorizedError: It may not. Nothing was done.
 
         """
-        caller = self._identify(context)
+        needed = access_request(method, request)
+        try:
+            caller = self._identify(context)
+            if needed is None:
+                self.access.check_authenticated(caller)
+        except NotAuthenticatedError:
+            self.access.note_unauthenticated(_address(context.peer()), method.rpartition("/")[2])
+            raise
         _CALLER.set(caller)
-        if needed := access_request(method, request):
+        if needed is not None:
             self.access.check(caller, needed)
-        else:
-            self.access.check_authenticated(caller)
 
 
 def _address(peer: str) -> str:

@@ -45,6 +45,7 @@ class Callers:
             )
             self._access.check_authenticated(caller)
         except NotAuthenticatedError:
+            self._access.note_unauthenticated(address, "module page")
             return None
         found: dict[str, Any] = msgspec.to_builtins(caller)
         return found
