@@ -114,12 +114,15 @@ def recover_admin(config: str | None, client: str, **flags: str | None) -> None:
 async def _make_administrator(settings: Settings, client: str) -> str:
     # Imported here: mgrd itself starts without them.
     from mgr.access.administrator import make_administrator  # noqa: PLC0415
+    from mgr.audit.record import note_of_etcd_owner  # noqa: PLC0415
     from mgr.connection import connect  # noqa: PLC0415
     from mgr.link import KnownStoreState  # noqa: PLC0415
 
     store = connect(settings, KnownStoreState())
     try:
-        return await make_administrator(store, Keys(settings.cluster), client)
+        keys = Keys(settings.cluster)
+        note = note_of_etcd_owner(keys, f"mgrd {RECOVER}", {"client": client})
+        return await make_administrator(store, keys, client, along=[note])
     finally:
         await store.close()
 

@@ -23,7 +23,7 @@ from mgr.clock import timestamp
 from mgr.config.manager_options import AUDIT_BYTES, AUDIT_RECORDS, AUDIT_REFUSALS
 from mgr.errors import StoreError
 from mgr.host.worker_context import WorkerContext
-from mgr.store.api import Delete
+from mgr.store.api import Delete, Modified
 from mgr.store.fenced import FencedStore
 
 HAND_OVER_AGAIN_S = 10.0
@@ -69,8 +69,13 @@ def start_audit(
     SinkWatch(parts.manager, term_context.resign).follow()
     tasks.create_task(trim_history(parts.manager, parts.fenced), name="trim_history")
     follow_refusals(parts.manager, trail)
-    unled = adopt_unled(parts.manager, parts.fenced, trail, term_log)
-    tasks.create_task(unled, name="adopt_unled")
+
+    def adopt(_changes: object = None) -> None:
+        unled = adopt_unled(parts.manager, parts.fenced, trail, term_log)
+        tasks.create_task(unled, name="adopt_unled")
+
+    parts.manager.mirror.subscribe(parts.manager.keys.unled, adopt)
+    adopt()
     tasks.create_task(trail.run(), name="audit")
     if trail.delivers:
         offer_unfinished(parts.manager, parts.fenced.term, trail)
@@ -125,7 +130,8 @@ async def adopt_unled(
                 detail=stored.value[:1000],
             )
         with contextlib.suppress(StoreError):  # the next active does it
-            await fenced.commit([trail.adopt(record), Delete(key)])
+            unchanged = Modified(key, stored.mod_revision)
+            await fenced.commit([trail.adopt(record), Delete(key)], [unchanged])
             term_log.command_without_active(_sentence(record))
 
 

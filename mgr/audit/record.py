@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import uuid
 from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
 
-from mgr.store.api import UNREADABLE
+from mgr.clock import timestamp
+from mgr.store.api import UNREADABLE, Put
+from mgr.store.keys import Keys
 
 Outcome = Literal["started", "ok", "failed", "not_run", "unknown", "refused"]
 """``started``: runs, or its manager lost leadership while it ran. ``ok``, ``failed``: it ran and
@@ -100,6 +104,23 @@ def decode(value: str) -> AuditRecord | None:
         return msgspec.json.decode(value, type=AuditRecord)
     except UNREADABLE:
         return None
+
+
+def note_of_etcd_owner(keys: Keys, command: str, arguments: dict[str, str]) -> Put:
+    """Return the note of a command of whoever owns etcd; an active makes a record of it."""
+    at = timestamp()
+    note = AuditRecord(
+        term=0,
+        sequence=0,
+        at=at,
+        manager=socket.gethostname(),
+        command=command,
+        outcome="ok",
+        who="the owner of etcd",
+        arguments=arguments,
+        unled=True,
+    )
+    return Put(keys.unled_note(f"{at}-{uuid.uuid4().hex[:8]}"), encode(note))
 
 
 def place_of(text: str) -> tuple[int, int]:

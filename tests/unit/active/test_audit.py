@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import msgspec
 
+from mgr.access.administrator import make_administrator
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
 from mgr.active.audit import HAND_OVER_AGAIN_S, SinkWatch
 from mgr.active.leadership_history import trim_history
-from mgr.audit.record import AuditRecord, encode
+from mgr.audit.record import AuditRecord, encode, note_of_etcd_owner
 from mgr.audit.ring import records_in
 from mgr.election.history import LeadershipChange
 from mgr.store.keys import Keys
@@ -41,6 +42,18 @@ async def test_what_was_executed_while_nobody_led_becomes_a_record(active):
 
     assert record == msgspec.structs.replace(NOTE, term=cluster.term, sequence=record.sequence)
     assert "mgr.b executed 'mgr module disable module=web' for client.ops" in lines
+
+
+async def test_what_the_owner_of_etcd_did_is_recorded_while_a_manager_leads(active):
+    """``mgrd recover-admin`` asks no manager, and leaves a note."""
+    async with active() as cluster:
+        note = note_of_etcd_owner(cluster.keys, "mgrd recover-admin", {"client": "ops"})
+        await make_administrator(cluster.store, cluster.keys, "ops", along=[note])
+        await cluster.until(lambda: records_in(cluster.mirror, cluster.keys))
+        [record] = records_in(cluster.mirror, cluster.keys)
+
+    assert (record.who, record.command) == ("the owner of etcd", "mgrd recover-admin")
+    assert record.arguments == {"client": "ops"}
 
 
 async def test_a_refusal_by_any_check_of_the_process_is_recorded(active):
