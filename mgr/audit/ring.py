@@ -7,11 +7,10 @@ active's own code writes here, and no command removes a record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Final
 
 from mgr.audit.record import AuditRecord, decode
-from mgr.store.api import Delete, FencedWriter, Reader
+from mgr.store.api import Delete, FencedWriter, Reader, Record
 from mgr.store.keys import Keys
 
 DELETED_AT_ONCE: Final = 100
@@ -69,17 +68,28 @@ class Ring:
         self._count, self._chars = count, chars
 
 
+def stored_in(mirror: Reader, keys: Keys, *, after: str = "") -> list[Record]:
+    """Return the stored records of both rings, oldest first; ``after`` is a place (``Keys``).
+
+    They are not decoded: there may be thousands, of which few are wanted.
+    """
+    found = [
+        (key.removeprefix(prefix), stored)
+        for prefix in (keys.audited_changes, keys.audited_refusals)
+        for key, stored in mirror.list(prefix).items()
+    ]
+    found.sort(key=lambda each: each[0])
+    return [stored for place, stored in found if place > after]
+
+
 def records_in(mirror: Reader, keys: Keys) -> list[AuditRecord]:
     """Return every record of both rings, oldest first. Unreadable ones are left out."""
-    found = [*_records(mirror, keys.audited_changes), *_records(mirror, keys.audited_refusals)]
-    found.sort(key=lambda record: (record.term, record.sequence))
-    return found
+    return [record for each in stored_in(mirror, keys) if (record := readable(each)) is not None]
 
 
-def _records(mirror: Reader, prefix: str) -> Iterator[AuditRecord]:
-    for key, stored in mirror.list(prefix).items():
-        record = decode(stored.value)
-        if record is None:
-            log.warning("unreadable audit record", extra={"key": key})
-        else:
-            yield record
+def readable(stored: Record) -> AuditRecord | None:
+    """Decode a stored record; None, and a line in the log, if it is malformed."""
+    record = decode(stored.value)
+    if record is None:
+        log.warning("unreadable audit record", extra={"key": stored.key})
+    return record

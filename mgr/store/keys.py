@@ -302,7 +302,12 @@ class Keys:
 
     def audited_change(self, term: int, sequence: int) -> str:
         """One record of a change. Key order is the order of records."""
-        return f"{self.audited_changes}{term:019d}-{sequence:012d}"
+        return self.audited_changes + self.audit_place(term, sequence)
+
+    @staticmethod
+    def audit_place(term: int, sequence: int) -> str:
+        """The end of the key of an audit record; text order is the order of records."""
+        return f"{term:019d}-{sequence:012d}"
 
     @property
     def audited_refusals(self) -> str:
@@ -311,7 +316,7 @@ class Keys:
 
     def audited_refusal(self, term: int, sequence: int) -> str:
         """The refusals of one caller; numbered together with the changes."""
-        return f"{self.audited_refusals}{term:019d}-{sequence:012d}"
+        return self.audited_refusals + self.audit_place(term, sequence)
 
     @property
     def log_lines(self) -> str:

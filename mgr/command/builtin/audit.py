@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -9,17 +10,20 @@ from typing import Final
 import msgspec
 
 from mgr.audit.record import OUTCOMES, AuditRecord, moment_of, place_of
-from mgr.audit.ring import records_in
+from mgr.audit.ring import readable, stored_in
 from mgr.clock import utc_now
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
 from mgr.config.option_types import OPTION_TYPES
 from mgr.errors import InvalidArgumentError
+from mgr.store.keys import Keys
 
 READ_AUDIT: Final = "rx"
 """More than ``r``: arguments of commands may tell more than their author thought."""
 SHOWN_DEFAULT: Final = 50
-SHOWN_MAX: Final = 10_000
+SHOWN_MAX: Final = 2000
+READ_AT_ONCE: Final = 500
+"""Records read before the event loop runs other tasks: about a millisecond."""
 
 Filter = Callable[[AuditRecord], bool]
 
@@ -57,16 +61,24 @@ class _Audit:
         self._context = context
 
     async def ls(self, call: Call) -> Reply:
-        context = self._context
-        filters = list(_filters(call))
-        found = [
-            record
-            for record in map(self._settled, records_in(context.mirror, context.keys))
-            if all(matches(record) for matches in filters)
-        ]
-        count = call.get("num", SHOWN_DEFAULT)
+        context, filters = self._context, list(_filters(call))
+        after = _place(call)
+        stored = stored_in(context.mirror, context.keys, after=after or "")
         # Whoever follows wants the oldest of what is new, everybody else the newest.
-        shown = found[:count] if call.get("after") is not None else found[-count:]
+        oldest_first = after is not None
+        count = call.get("num", SHOWN_DEFAULT)
+        found: list[AuditRecord] = []
+        for number, each in enumerate(stored if oldest_first else reversed(stored), 1):
+            record = readable(each)
+            if record is not None:
+                record = self._settled(record)
+                if all(matches(record) for matches in filters):
+                    found.append(record)
+            if len(found) == count:
+                break
+            if number % READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        shown = found if oldest_first else found[::-1]
         return Reply(
             [record.document() for record in shown],
             plain="\n".join(record.line() for record in shown),
@@ -89,14 +101,19 @@ def _filters(call: Call) -> Iterable[Filter]:
     if (since := call.get("since")) is not None:
         begin = _moment(since)
         yield lambda record: _not_before(record, begin)
-    if (after := call.get("after")) is not None:
-        try:
-            place = place_of(after)
-        except ValueError:
-            raise InvalidArgumentError(
-                f"after: '{after[:64]}' is no id of a record, such as 42-7"
-            ) from None
-        yield lambda record: (record.term, record.sequence) > place
+
+
+def _place(call: Call) -> str | None:
+    """Return the place after which records are wanted; None: any."""
+    after = call.get("after")
+    if after is None:
+        return None
+    try:
+        return Keys.audit_place(*place_of(after))
+    except ValueError:
+        raise InvalidArgumentError(
+            f"after: '{after[:64]}' is no id of a record, such as 42-7"
+        ) from None
 
 
 def _names(record: AuditRecord, command: str) -> bool:
@@ -115,5 +132,8 @@ def _moment(text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         seconds = float(OPTION_TYPES["secs"].parse(text))
-        return utc_now() - timedelta(seconds=seconds)
+        try:
+            return utc_now() - timedelta(seconds=seconds)
+        except OverflowError:
+            raise InvalidArgumentError(f"since: '{text[:64]}' is before all time") from None
     return found if found.tzinfo is not None else found.astimezone()
