@@ -11,6 +11,7 @@ NAMES: Final = (
     "command",
     "options_and_store",
     "between_modules",
+    "isolation",
     "module_enable",
     "database",
     "failover",

@@ -128,42 +128,24 @@ class Load:
 
 UNCLEAR = {"TERM_LOST", "FENCED", "MAY_HAVE_RUN", "DEADLINE_EXCEEDED", "OUTCOME_UNKNOWN"}
 
-
-@dataclass(frozen=True)
-class Victim:
-    """The active manager, with the process ids that are looked up before the clock starts."""
-
-    cluster: Cluster
-    manager: Manager
-    worker: int
-    processes: tuple[int, ...]
-
-    @classmethod
-    def active(cls, cluster: Cluster) -> Self:
-        """Return the active of ``cluster``, once it has settled."""
-        manager = cluster.settled(60)
-        processes = (manager.guard_pid, *process.below(manager.guard_pid))
-        return cls(cluster, manager, manager.worker_pid, processes)
-
-    def signal_all(self, number: signal.Signals) -> None:
-        """Send ``number`` to the guard and to everything below it."""
-        for pid in self.processes:
-            os.kill(pid, number)
-
-
-Fault = Callable[[Victim], None]
+Fault = Callable[[Cluster, Manager], None]
 
 HOST_GONE = "host gone (guard and worker frozen), fast profile"
 
 
-def _mend(what: str, victim: Victim) -> None:
+def _to_all(manager: Manager, number: signal.Signals) -> None:
+    for pid in (manager.guard_pid, *process.below(manager.guard_pid)):
+        os.kill(pid, number)
+
+
+def _mend(cluster: Cluster, what: str, active: Manager) -> None:
     """Wait until three managers can lead again."""
     if what == "SIGTERM of the manager":
-        victim.manager.wait()
-        victim.manager.start()
+        active.wait()
+        active.start()
     elif what == HOST_GONE:
-        victim.signal_all(signal.SIGCONT)
-        asyncio.run(_forget_deposition(victim.cluster))
+        _to_all(active, signal.SIGCONT)
+        asyncio.run(_forget_deposition(cluster))
 
 
 async def _forget_deposition(cluster: Cluster) -> None:
@@ -175,24 +157,24 @@ async def _forget_deposition(cluster: Cluster) -> None:
 
 FAULTS: dict[str, tuple[Fault, dict[str, object], str]] = {
     "kill -9 of the worker": (
-        lambda victim: os.kill(victim.worker, signal.SIGKILL),
+        lambda _, active: active.signal(signal.SIGKILL, worker=True),
         {},
         "p50 <= 50, p99 <= 250",
     ),
-    "SIGTERM of the manager": (lambda victim: victim.manager.signal(signal.SIGTERM), {}, ""),
-    "mgr fail": (lambda victim: victim.cluster.run("mgr", "fail"), {}, ""),
+    "SIGTERM of the manager": (lambda _, active: active.signal(signal.SIGTERM), {}, ""),
+    "mgr fail": (lambda cluster, _: cluster.run("mgr", "fail"), {}, ""),
     "SIGSTOP of the worker, watchdog 0.3 s": (
-        lambda victim: os.kill(victim.worker, signal.SIGSTOP),
+        lambda _, active: active.signal(signal.SIGSTOP, worker=True),
         {"watchdog_s": 0.3},
         "",
     ),
     "SIGSTOP of the worker, watchdog 2 s (default)": (
-        lambda victim: os.kill(victim.worker, signal.SIGSTOP),
+        lambda _, active: active.signal(signal.SIGSTOP, worker=True),
         {},
         "",
     ),
     HOST_GONE: (
-        lambda victim: victim.signal_all(signal.SIGSTOP),
+        lambda _, active: _to_all(active, signal.SIGSTOP),
         {"profile": "fast"},
         "",
     ),
@@ -222,12 +204,12 @@ class Found:
 
     def run(self, cluster: Cluster, what: str, seen: Observer, load: Load, idle: Client) -> None:
         """Cause the fault once; ``idle`` is a client that sent nothing for a while."""
-        victim = Victim.active(cluster)
+        active = cluster.settled(60)
         wait_for(lambda: load.answered, "the load to begin")
         term = load.answered[-1][2]
         changes = len(seen.created)
         begun = CLOCK.now()
-        FAULTS[what][0](victim)
+        FAULTS[what][0](cluster, active)
         idle.execute(["probe", "nop"], timeout_s=30)
         self.idle.append((CLOCK.now() - begun) * 1e3)
         first = wait_for(lambda: load.first_after(begun, term), "an answer", 30)
@@ -235,7 +217,7 @@ class Found:
         self.answered.append((first - begun) * 1e3)
         self.key.append((seen.created[changes] - begun) * 1e3)
         self.gaps.append((seen.created[changes] - seen.deleted[changes]) * 1e3)
-        _mend(what, victim)
+        _mend(cluster, what, active)
 
     def count(self, load: Load, counts: dict[str, int]) -> None:
         """Compare what was acknowledged with what was applied."""

@@ -26,7 +26,6 @@ STEP: Final = struct.Struct("=QQQB63s40s")
 STEPS_MAX: Final = 128
 STACKS_AT: Final = HEADER_BYTES + STEPS_MAX * STEP.size
 SIZE: Final = 1 << 18
-_PIECE_BYTES: Final = 1 << 14
 OWN_EXIT: Final = b"exits"
 """Stands at the beginning once the worker has decided by itself to exit."""
 
@@ -40,6 +39,7 @@ class StepKind(IntEnum):
     COMMAND = 4
     NOTIFY = 5
     SHUTDOWN = 6
+    REMOTE = 7
 
     @property
     def words(self) -> str:
@@ -54,6 +54,7 @@ _WORDS: Final = {
     StepKind.COMMAND: "in a command",
     StepKind.NOTIFY: "in notify()",
     StepKind.SHUTDOWN: "in shutdown()",
+    StepKind.REMOTE: "in a call of another module",
 }
 
 
@@ -102,18 +103,12 @@ class WorkerTrace:
             os.lseek(self.fd, STACKS_AT, os.SEEK_SET)
 
     def read(self) -> bytes:
-        """Return the steps, and the stacks as far as they reach; nothing if it is closed."""
+        """Return everything; nothing if it is closed."""
         if self.fd < 0:
             return b""
-        content = bytearray()
         with contextlib.suppress(OSError):
-            content += os.pread(self.fd, STACKS_AT, 0)
-            # Most workers die without a dump: then this reads one piece instead of all.
-            while len(content) < SIZE:
-                content += os.pread(self.fd, _PIECE_BYTES, len(content))
-                if not content[-1]:
-                    break
-        return bytes(content)
+            return os.pread(self.fd, SIZE, 0)
+        return b""
 
     def close(self) -> None:
         """Let go of it."""

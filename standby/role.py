@@ -10,15 +10,25 @@ from typing import Any, Final, NoReturn, Protocol
 
 from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.config.enabled_modules import enabled_modules
+from mgr.config.isolation import Isolation
 from mgr.config.manager_options import STANDBY_MODULES
 from mgr.errors import NotFoundError
 from mgr.host.abandoned import ModuleRole
 from mgr.host.bridge import Bridge
 from mgr.host.cluster_view import not_active_error
+from mgr.host.command_calls import CommandCalls
+from mgr.host.execution import ModuleInstance, OnDied, in_threads
 from mgr.host.finder import DiscoveredModule, always_on
+from mgr.host.imports import import_here, isolation
 from mgr.host.lifecycle import Event
-from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
+from mgr.host.limits import Limits
+from mgr.host.runner import ModuleRunner
 from mgr.host.worker_context import WorkerContext
+from mgr.module_process.execution import ProcessExecution
+from mgr.module_process.host_side import HostSide
+from mgr.module_process.load_order import LoadOrder
+from mgr.module_process.process import ModuleProcess
+from mgr.module_process.zygote_link import ZygoteError
 from mgr.waiting import wait
 from standby.commands import execute_unled
 from standby.context import StandbyModuleContext
@@ -26,6 +36,8 @@ from standby.context import StandbyModuleContext
 STOP_S: Final = 0.5
 """Limit for stopping a module's standby instance when this manager is promoted. Commands wait
 meanwhile, so it is short; an instance that does not stop in time is abandoned."""
+
+LIMITS: Final = Limits(stop_s=STOP_S)
 
 log = logging.getLogger(__name__)
 
@@ -180,28 +192,56 @@ class StandbyRole:
                 manager.mirror, manager.keys, always_on(manager.catalogue), manager.catalogue
             )
             if (found := manager.catalogue.get(name))
-            and found.standby
+            and found.has_standby
             and found.can_run
             and not manager.quarantine_reason(name)
         ]
 
     def _launch(self, found: DiscoveredModule) -> None:
+        isolated = isolation(self._manager, found.name) is Isolation.PROCESS
         runner = ModuleRunner(
             found.name,
             partial(self._construct, found),
-            limits=Limits(stop_s=STOP_S),
+            limits=LIMITS,
             clock=self._manager.clock,
             on_event=self._on_event,
+            isolate=partial(self._execution, found) if isolated else in_threads,
         )
         self._runners[found.name] = runner
         self._tasks.create_task(runner.run_until_stopped(), name=f"standby {found.name}")
 
-    def _construct(self, found: DiscoveredModule, _bridge: Bridge) -> ModuleInstance:
+    def _construct(self, found: DiscoveredModule, bridge: Bridge) -> ModuleInstance:
         """Construct a standby instance. Runs on the module's own thread."""
-        if found.standby is None:
+        standby = import_here(self._manager, found, bridge).standby
+        if standby is None:
             raise AssertionError("a module without a standby class cannot be constructed")
         context = StandbyModuleContext(self._manager, found.name, self._http_address)
-        return found.standby(found.name, context)
+        instance: ModuleInstance = standby(found.name, context)
+        return instance
+
+    def _execution(self, found: DiscoveredModule, on_died: OnDied) -> ProcessExecution:
+        """Make the execution of a standby instance in a process of its own."""
+        manager, settings = self._manager, self._manager.settings
+        order = LoadOrder(settings.log_level, settings.log_format, settings.id)
+        return ProcessExecution(
+            found.name,
+            start=partial(self._start, found.name),
+            order=order.of(found.location),
+            host=HostSide(manager, found, self._http_address),
+            standby=True,
+            on_died=on_died,
+            limits=LIMITS,
+            command_calls=CommandCalls(manager.clock),
+            clock=manager.clock,
+            tasks=self._tasks,
+        )
+
+    async def _start(self, module: str) -> ModuleProcess:
+        starter = self._manager.processes
+        if starter is None:
+            raise ZygoteError("this manager starts no processes for modules")
+        process: ModuleProcess = await starter.start(module)
+        return process
 
     def _on_event(self, runner: ModuleRunner, event: Event) -> None:
         if event is Event.STOP_LIMIT_PASSED:
@@ -209,7 +249,7 @@ class StandbyRole:
             self._manager.abandoned_instances.add(
                 runner.name, ModuleRole.STANDBY, runner.leftovers, external=False
             )
-        if event in {Event.SERVE_RAISED, Event.CONSTRUCTOR_RAISED}:
+        if event in {Event.SERVE_RAISED, Event.CONSTRUCTOR_RAISED, Event.DIED}:
             fields = {"module_name": runner.name, "error": runner.error}
             log.error("standby instance of a module failed", extra=fields)
         self._update_errors()

@@ -28,14 +28,12 @@ from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
 from mgr.active.modules.background_commands import BackgroundCommands
 from mgr.active.modules.callers import Callers
-from mgr.active.modules.context import ActiveContext
+from mgr.active.modules.collaborators import ModuleCallbacks, OutsideEffects
+from mgr.active.modules.construct import construct_in_thread
 from mgr.active.modules.crashes import CrashReporter
 from mgr.active.modules.declared_commands import commands_of
-from mgr.active.modules.modules import (
-    ActiveModules,
-    ModuleCallbacks,
-    OutsideEffects,
-)
+from mgr.active.modules.isolated import IsolatedModules
+from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote
 from mgr.active.modules.service_addresses import ServiceAddresses
@@ -63,12 +61,10 @@ from mgr.config.history import ConfigHistory
 from mgr.election.eligibility import check_successor
 from mgr.errors import MgrError, NotFoundError, TermLostError
 from mgr.health.board import Board
-from mgr.host.bridge import Bridge
 from mgr.host.finder import DiscoveredModule
 from mgr.host.lifecycle import Event
-from mgr.host.runner import Limits, ModuleInstance
+from mgr.host.limits import Limits
 from mgr.host.worker_context import WorkerContext
-from mgr.module_api.confined_context import confined
 from mgr.store.api import LeaseId, Revision
 from mgr.store.fenced import FencedStore
 from mgr.version import installed_version
@@ -122,6 +118,13 @@ class ActiveRole:
             on_refusal=manager.metrics.count_refused,
         )
         self._fleet_store = FleetStore(self.fleet, manager, self._fenced, self._on_fleet_changed)
+        self._isolated = IsolatedModules(
+            manager,
+            term_context.gate,
+            tasks,
+            http_address=term_context.http_address,
+            limits=self._limits(),
+        )
         self._modules = self._make_modules()
         self._publisher = Publisher(
             manager,
@@ -135,6 +138,7 @@ class ActiveRole:
         self._background_commands = BackgroundCommands(self.execute, self._modules, self._tasks)
         self._registry = Registry()
         self._term_parts = self._make_term_parts()
+        self._isolated.begin(self._term_parts)
         self._checks = ManagerChecks(self._term_parts, self._running_commands)
         self._addresses = ServiceAddresses(manager.mirror, manager.keys, self._fenced)
         self._crashes = CrashReporter(manager, self._fenced, self.execute)
@@ -323,13 +327,6 @@ class ActiveRole:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _construct(self, found: DiscoveredModule, bridge: Bridge) -> ModuleInstance:
-        """Construct a module. Runs on the module's own thread."""
-        if found.active is None:
-            raise AssertionError("a module that is not loaded cannot be constructed")
-        context = ActiveContext(self._term_parts, found.name, bridge)
-        return found.active(found.name, confined(context, found.name, found.manifest), 0)
-
     def _runner_of(self, module: str) -> Runner:
         return self._builtin if module == BUILTIN else self._modules.runner_of(module)
 
@@ -393,17 +390,22 @@ class ActiveRole:
         # Of two modules that declare one command, an enabled one runs it.
         self._registry.set_enabled(self._modules.enabled)
 
+    def _limits(self) -> Limits:
+        settings = self._manager.settings
+        return Limits(
+            stop_s=settings.drain_s,
+            commands_max=settings.commands_max,
+            may_begin=self._term_context.gate.term_valid,
+        )
+
     def _make_modules(self) -> ActiveModules:
         manager = self._manager
         return ActiveModules(
             manager,
-            self._construct,
+            lambda found, bridge: construct_in_thread(self._term_parts, found, bridge),
             tasks=self._tasks,
-            limits=Limits(
-                stop_s=manager.settings.drain_s,
-                commands_max=manager.settings.commands_max,
-                may_begin=self._term_context.gate.term_valid,
-            ),
+            limits=self._limits(),
+            isolate=self._isolated,
             outside=OutsideEffects(
                 from_s=self._term_context.effects_from_s,
                 before_start=self._term_context.before_external,

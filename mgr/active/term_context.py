@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from mgr.active.modules.isolated import DeadlineGate
 from mgr.command.dispatch import CommandGate
 from mgr.errors import FencedError
 
 
 async def _no_preparation() -> None:
     """Return at once: the default of ``before_external``."""
+
+
+class TermGate(CommandGate, DeadlineGate, Protocol):
+    """The gate of a term."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +41,7 @@ class TermContext:
     term: int
     lease: int
     http_address: str
-    gate: CommandGate
+    gate: TermGate
     resign: Callable[[str, str, str], None]
     on_fenced: Callable[[FencedError], None]
     before_external: Callable[[], Awaitable[None]] = _no_preparation

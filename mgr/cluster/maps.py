@@ -76,6 +76,14 @@ class BuiltinDocuments(Protocol):
         """Return whether clients may not publish under ``name``."""
         ...
 
+    def version(self, name: str) -> tuple[Any, bool] | None:
+        """Return the document, read only, and whether it holds until ``on_changed`` names it."""
+        ...
+
+    def on_changed(self, listener: Callable[[Sequence[str]], None]) -> Callable[[], None]:
+        """Call ``listener`` with the names of changed documents; returns what ends that."""
+        ...
+
 
 class Maps:
     """All maps of the cluster. Use it on the loop; ``read`` from any thread."""
@@ -117,6 +125,20 @@ class Maps:
                 freeze(msgspec.json.decode(record.value)),
             )
         return known
+
+    def builtin_version(self, name: str) -> tuple[Any, bool] | None:
+        """Return a document of the manager, read only, and whether it holds until it is named.
+
+        None if there is none of this name; a map may be published under it. On the loop only.
+        """
+        return self._builtin.version(name)
+
+    def on_builtin_changed(self, listener: Callable[[Sequence[str]], None]) -> Callable[[], None]:
+        """Call ``listener`` with the names of the manager's documents that have changed.
+
+        It is called as soon as they are out of date. Returns a function that ends this.
+        """
+        return self._builtin.on_changed(listener)
 
     def get(self, name: str) -> Map:
         """Return a published map, or a document of the manager itself in its current state.

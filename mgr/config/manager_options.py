@@ -12,6 +12,7 @@ from typing import Final
 
 from mgr.config.ceph_options import READ_BY_MODULES
 from mgr.config.effects import MODULE_EFFECTS, normalised_effects
+from mgr.config.isolation import MODULE_ISOLATION, normalised_isolation
 from mgr.config.kv import ENTRY_BYTES_CEILING, ENTRY_BYTES_MAX
 from mgr.config.option_types import refuse
 from mgr.config.schema import LEVELS, OptionSpec
@@ -191,6 +192,16 @@ SETTABLE: Final = (
         max=100_000,
         desc="Refusals kept in the audit, one record for each caller in ten minutes",
         runtime=True,
+    ),
+    OptionSpec(
+        name=MODULE_ISOLATION,
+        default="",
+        desc="Where modules run: 'process' or 'thread', and exceptions as 'MODULE=thread ...'",
+        long_desc="In a process of its own a module may crash, hang or leak without harm to the "
+        "manager; in threads of the manager's worker calls are a little faster. A change takes "
+        "effect for each module when it is constructed next: 'mgr module reload MODULE'.",
+        runtime=True,
+        check=normalised_isolation,
     ),
     OptionSpec(
         name=ENTRY_LIMIT,

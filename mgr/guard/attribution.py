@@ -99,15 +99,15 @@ def accuse(
     ``content`` is its trace, ``how`` as in ``WorkerDeath``; ``busy`` is how much
     processor time each of its threads used while it stood still, by the kernel's thread id.
     """
-    # Nothing is read before it is needed: the release of the leader key waits for the answer.
+    text = stacks_text(content)
+    steps = steps_in_progress(content)
     if how in FATAL_SIGNALS:
-        return _of_fatal_signal(stacks_text(content), steps_in_progress(content), folders)
+        return _of_fatal_signal(text, steps, folders)
     if how == WATCHDOG:
-        steps = steps_in_progress(content)
-        return _of_standstill(stacks_text(content), steps, folders, busy or {})
+        return _of_standstill(text, steps, folders, busy or {})
     if how == OUT_OF_MEMORY or how.startswith("exit"):
         # The manager itself records each exit that it decides: this one was somebody else's.
-        return _of_loading(steps_in_progress(content))
+        return _of_loading(steps)
     # Sent from outside: by an operator, an init system, or one module that nobody can name.
     return Suspect()
 

@@ -41,8 +41,8 @@ def times_since(before: dict[int, int], now: dict[int, int]) -> dict[int, int]:
 def oom_kills() -> int:
     """Return how many processes of this host were killed for want of memory; 0 if it is secret."""
     try:
-        counters = Path("/proc/vmstat").read_bytes()
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    _, found, rest = counters.partition(b"\noom_kill ")
-    return int(rest.split(maxsplit=1)[0]) if found else 0
+    counts = (line.partition(" ") for line in lines)
+    return next((int(count) for name, _, count in counts if name == "oom_kill"), 0)

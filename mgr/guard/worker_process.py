@@ -28,8 +28,6 @@ ORPHANS_EVERY_S_MAX: Final = 0.5
 """Pauses between two scans for processes that a killed reaper left; each doubles the one before."""
 LOG_STACKS_AFTER_S: Final = 0.1
 """How long after a dump of stacks was requested it is copied to the log."""
-CLOSE_AFTER_S: Final = 0.01
-"""How long after the end of a worker its stacks, if it dumped any, are copied to the log."""
 COLLECT_EVERY_S: Final = 0.01
 """Pause between two checks whether a reaper that has reported the end has exited itself."""
 
@@ -189,15 +187,11 @@ class WorkerProcess:
         self._on_swept(nothing_left=True)
         # Before waiting for the reaper's own exit: the release of the leader key depends on this.
         self._listener.on_exit(how)
-        # What is left is done after the request that releases the key was sent.
-        self._loop.call_later(CLOSE_AFTER_S, self._close_trace)
-        self._loop.call_later(COLLECT_EVERY_S, self._collect_reaper)
-
-    def _close_trace(self) -> None:
         if self._trace is not None:
             self._stacks_to_log |= FATAL in stacks_text(self._trace.read())
             self._log_stacks()
             self._trace.close()
+        self._collect_reaper()
 
     def _log_stacks(self) -> None:
         """Write the stacks that were dumped to the log, once."""

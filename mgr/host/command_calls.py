@@ -6,7 +6,8 @@ behind it on that thread waits. So a call is listed until the thread is through 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -59,9 +60,7 @@ class CommandCalls:
         self, bridge: Bridge, module: str, command: Any, caller: object, call: Callable[[], T]
     ) -> T:
         """Run ``call`` on the command thread behind ``bridge``; raises as ``to_module`` does."""
-        now_s = self._clock.now()
-        thread = thread_name(module, COMMANDS)
-        entry = CommandCall(command.prefix, module, caller, thread, timestamp(), now_s)
+        entry = self._entry(module, command, caller)
         key = id(entry)
 
         def listed() -> T:
@@ -79,3 +78,22 @@ class CommandCalls:
             # If the code has begun and the caller only stopped waiting, the thread removes it.
             if entry.begun_s is None:
                 self._calls.pop(key, None)
+
+    @contextmanager
+    def listed(self, module: str, command: Any, caller: object) -> Iterator[CommandCall]:
+        """List a command of a module in another process, for as long as the block runs."""
+        entry = self._entry(module, command, caller)
+        self._calls[id(entry)] = entry
+        try:
+            yield entry
+        finally:
+            del self._calls[id(entry)]
+
+    def begin(self, entry: CommandCall) -> None:
+        """Note that the code of a listed command begins to run."""
+        entry.begun_s = self._clock.now()
+
+    def _entry(self, module: str, command: Any, caller: object) -> CommandCall:
+        thread = thread_name(module, COMMANDS)
+        now_s = self._clock.now()
+        return CommandCall(command.prefix, module, caller, thread, timestamp(), now_s)

@@ -9,7 +9,7 @@ import os
 import platform
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -34,6 +34,8 @@ class CrashOrigin(StrEnum):
     NOTIFY = "ActivePyModule::notify"
     NOTIFY_CLOG = "ActivePyModule::notify_clog"
     SHUTDOWN = "PyModuleRunner::shutdown"
+    PROCESS = "ModuleProcess"
+    """Not ceph-mgr's: the module's process ended by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Crash:
         backtrace: The formatted traceback, the innermost frame last, with the exception's text.
         at: When it was raised, as wall time in ISO 8601, UTC.
         id: Unique id of the report.
+        signal: How the module's process ended, if that is what the report is about.
 
     """
 
@@ -56,13 +59,24 @@ class Crash:
     backtrace: tuple[str, ...]
     at: str
     id: str
+    signal: str = ""
+
+    @classmethod
+    def of_process(cls, module: str, how: str, stack: Sequence[str]) -> Crash:
+        """Describe the end of a module's process: ``how`` it ended, and its last ``stack``."""
+        at = _now()
+        lines = [line[:LINE_MAX] for line in stack][-2 * FRAMES_MAX :]
+        return cls(
+            *(module, CrashOrigin.PROCESS, how, tuple(lines), at, f"{at}_{uuid.uuid4()}"),
+            signal=how,
+        )
 
     @classmethod
     def of(cls, module: str, origin: CrashOrigin, error: BaseException) -> Crash:
         """Describe ``error``, which ``module`` raised when called by ``origin``."""
         if isinstance(error, ModuleExitError) and error.__cause__ is not None:
             error = error.__cause__
-        at = utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        at = _now()
         formatted = traceback.TracebackException.from_exception(error, limit=-FRAMES_MAX)
         lines = [line.rstrip("\n")[:LINE_MAX] for line in formatted.format()][-2 * FRAMES_MAX :]
         return cls(module, origin, type(error).__name__, tuple(lines), at, f"{at}_{uuid.uuid4()}")
@@ -76,7 +90,7 @@ class Crash:
         """Return the report in Ceph's format, which ``crash post`` accepts."""
         host = os.uname()
         system = _os_release()
-        return {
+        report = {
             "crash_id": self.id,
             "timestamp": self.at,
             "process_name": "mgrd",
@@ -96,6 +110,7 @@ class Crash:
             "mgr_python_exception": self.kind,
             "backtrace": list(self.backtrace),
         }
+        return {**report, "mgr_signal": self.signal} if self.signal else report
 
 
 CrashHandler = Callable[[Crash], None]
@@ -108,6 +123,10 @@ def ignore_crash(_crash: Crash) -> None:
 def error_text(error: BaseException) -> str:
     """Return the message of ``error``, or its type if it has none."""
     return str(error) or type(error).__name__
+
+
+def _now() -> str:
+    return utc_now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _os_release() -> dict[str, str]:

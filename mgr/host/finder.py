@@ -11,8 +11,6 @@ imported under a name of our own (docs/adr/0045). A setting excludes bundled mod
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -24,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import modules
 from mgr.config.effects import Effects
@@ -56,6 +54,8 @@ ALL: Final = "all"
 """In ``bundled_skip``, stands for every bundled module."""
 BUNDLED: Final = "modules."
 """Prefix of the package names of bundled modules."""
+PROCESSES_MAX: Final = 4
+"""Modules whose declarations are read at the same time."""
 ERROR_MAX: Final = 2000
 """Characters of a module's error that are published: it is part of the manager's presence."""
 
@@ -102,6 +102,11 @@ class DiscoveredModule:
         digest: Digest of its source files; empty unless it was reloaded.
         outdated: Why its code differs from what the active reloaded; empty if it does not.
         manifest: What it says it reaches; None if it has no manifest.
+        package: The package to import.
+        declared: Its declarations were read in another process.
+        standby_declared: They have a standby class.
+
+    ``active`` and ``standby`` are None as well while it is imported in other processes only.
 
     """
 
@@ -120,11 +125,24 @@ class DiscoveredModule:
     digest: str = ""
     outdated: str = ""
     manifest: Manifest | None = None
+    package: str = ""
+    declared: bool = False
+    standby_declared: bool = False
 
     @property
     def loaded(self) -> bool:
-        """Whether there is a class to construct."""
-        return self.active is not None
+        """Whether it is valid: there is a class to construct, here or in another process."""
+        return self.active is not None or self.declared
+
+    @property
+    def has_standby(self) -> bool:
+        """Whether it has a standby class."""
+        return self.standby is not None or self.standby_declared
+
+    @property
+    def location(self) -> ModuleLocation:
+        """Where to import it from."""
+        return ModuleLocation(self.name, self.package, self.place)
 
     def classify(self, operator_effects: Mapping[str, Effects]) -> Classification:
         """Decide where it acts; ``operator_effects`` is what the operator set, by module name."""
@@ -140,44 +158,85 @@ def always_on(catalogue: Catalogue) -> frozenset[str]:
     return frozenset(found.name for found in catalogue.values() if found.always_on)
 
 
+class ReadDeclarations(Protocol):
+    """Reads what a module declares, without importing it in this process."""
+
+    async def __call__(self, location: ModuleLocation, /) -> DiscoveredModule:
+        """Return the module; raises nothing."""
+        ...
+
+
 async def find_modules(
     module_path: Sequence[str],
     *,
     skip: Sequence[str] = (),
     limit_s: float,
     quarantine_reason: Callable[[str], str] = lambda _name: "",
+    declare: ReadDeclarations | None = None,
 ) -> Catalogue:
-    """Find and import every module, one after the other, on other threads than the loop's.
+    """Find every module and read its declarations; raises nothing.
 
-    Bundled modules named in ``skip`` are left out; ``all`` leaves out all of them. If an import
-    takes longer than ``limit_s``, the module is recorded with that error and the next one is
-    imported; the thread of the slow import is left running. A module for which
-    ``quarantine_reason`` returns a reason is recorded with that error and not imported.
+    Bundled modules named in ``skip`` are left out; ``all`` leaves out all of them. A module for
+    which ``quarantine_reason`` returns a reason is recorded with that error and not imported.
+
+    Without ``declare`` each module is imported here, one after the other, on other threads than
+    the loop's. If an import takes longer than ``limit_s``, the module is recorded with that error
+    and the next one is imported; the thread of the slow import is left running.
     """
-    found: dict[str, DiscoveredModule] = {}
-    for location in await run_in_thread(
+    locations = await run_in_thread(
         "find-modules", lambda: list(module_locations(module_path, skip))
-    ):
+    )
+    free: list[ModuleLocation] = []
+    found: dict[str, DiscoveredModule] = {}
+    for location in locations:
         if why := quarantine_reason(location.name):
-            log.error(
-                "module not imported: quarantined", extra={"module_name": location.name, "why": why}
-            )
-            one = DiscoveredModule(name=location.name, place=location.place, error=why)
-            found[location.name] = one
-            continue
-        loading = run_in_thread("import-modules", partial(load, location))
-        try:
-            async with asyncio.timeout(limit_s):
-                one = await loading
-        except TimeoutError:
-            why = f"still being imported after {limit_s:g} s ({location.place})"
-            one = DiscoveredModule(name=location.name, place=location.place, error=why)
+            fields = {"module_name": location.name, "why": why}
+            log.error("module not imported: quarantined", extra=fields)
+            found[location.name] = replace(_not_loaded(location), error=why)
+        else:
+            free.append(location)
+    if declare is None:
+        read = [await load_in_thread(location, limit_s) for location in free]
+    else:
+        read = await _declared(free, declare)
+    for one in read:
         if one.error:
             log.warning(
                 "module cannot be used", extra={"module_name": one.name, "error": one.error}
             )
         found[one.name] = one
     return dict(sorted(found.items()))
+
+
+async def load_in_thread(location: ModuleLocation, limit_s: float) -> DiscoveredModule:
+    """Import one module on another thread than the loop's; raises nothing.
+
+    If it takes longer than ``limit_s``, that is its error, and the thread is left running.
+    """
+    loading = run_in_thread("import-modules", partial(load, location))
+    try:
+        async with asyncio.timeout(limit_s):
+            return await loading
+    except TimeoutError:
+        why = f"still being imported after {limit_s:g} s ({location.place})"
+        return replace(_not_loaded(location), error=why)
+
+
+async def _declared(
+    locations: Sequence[ModuleLocation], declare: ReadDeclarations
+) -> list[DiscoveredModule]:
+    """Read declarations, several at the same time, since each process imports on its own."""
+    few = asyncio.Semaphore(PROCESSES_MAX)
+
+    async def one(location: ModuleLocation) -> DiscoveredModule:
+        if location.conflicting_place:
+            return load(location)
+        async with few:
+            return await declare(location)
+
+    async with asyncio.TaskGroup() as tasks:
+        reading = [tasks.create_task(one(location)) for location in locations]
+    return [each.result() for each in reading]
 
 
 def module_locations(
@@ -197,7 +256,7 @@ def module_locations(
 
 def load(location: ModuleLocation) -> DiscoveredModule:
     """Import one module and read its declarations. Blocks; raises nothing."""
-    found = DiscoveredModule(name=location.name, place=location.place)
+    found = _not_loaded(location)
     if location.conflicting_place:
         both = f"{location.place} and {location.conflicting_place}"
         error = f"two modules are called {location.name!r}: {both}"
@@ -215,6 +274,10 @@ def load(location: ModuleLocation) -> DiscoveredModule:
         crash = Crash.of(found.name, CrashOrigin.IMPORT, error)
         error_text = describe_error(error, Path(location.place).parent)
         return replace(found, error=error_text, crashes=(crash,))
+
+
+def _not_loaded(location: ModuleLocation) -> DiscoveredModule:
+    return DiscoveredModule(name=location.name, place=location.place, package=location.package)
 
 
 def with_declarations(
@@ -257,29 +320,17 @@ def with_declarations(
     )
 
 
-def reload_module(
+def locate(
     name: str, module_path: Sequence[str], skip: Sequence[str] = ()
-) -> DiscoveredModule:
-    """Import a module's current files, also of a module that is new. Blocks; raises nothing.
+) -> ModuleLocation | None:
+    """Return where the module ``name`` is, None if there is none. Blocks."""
+    locations = module_locations(module_path, skip)
+    return next((each for each in locations if each.name == name), None)
 
-    If that fails, the code imported before stays, and ``error`` contains the reason.
-    """
-    location = next(
-        (each for each in module_locations(module_path, skip) if each.name == name), None
-    )
-    if location is None:
-        return DiscoveredModule(name=name, place="", error=f"there is no module {name!r}")
-    importlib.invalidate_caches()
-    root = _reloaded_package(location.package)
-    before = _unload(root)
-    found = load(location)
-    if not found.loaded and before:
-        _unload(root)
-        sys.modules.update(before)
-        _set_in_parent(root)
-    if not found.loaded:
-        return found
-    return replace(found, digest=_digest(_reloaded_package(location.package)))
+
+def no_module(name: str) -> DiscoveredModule:
+    """Return what stands for a module that is not on this host."""
+    return DiscoveredModule(name=name, place="", error=f"there is no module {name!r}")
 
 
 def module_reports(
@@ -296,48 +347,6 @@ def module_reports(
         )
         for found in catalogue.values()
     )
-
-
-def _reloaded_package(package: str) -> str:
-    """Return the package whose files a reload imports again; ``package`` may be a single file."""
-    parent = package.rpartition(".")[0]
-    single_file = package in sys.modules and not hasattr(sys.modules[package], "__path__")
-    return parent if parent and single_file else package
-
-
-def _unload(package: str) -> dict[str, ModuleType]:
-    """Remove ``package`` and all modules below it from ``sys.modules``; return them."""
-    unloaded = {
-        name: module
-        for name, module in list(sys.modules.items())
-        if name == package or name.startswith(f"{package}.")
-    }
-    for name, module in unloaded.items():
-        del sys.modules[name]
-        # Python checks compiled files by mtime in seconds and by size. An author may save twice
-        # within a second, so the compiled file is deleted.
-        if file := getattr(module, "__file__", None):
-            with contextlib.suppress(OSError, ValueError):
-                Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
-    return unloaded
-
-
-def _digest(package: str) -> str:
-    """Return a digest of the package's source files, independent of where the folder is."""
-    found = hashlib.sha256()
-    module = sys.modules[package]
-    # A distribution may have a module in a single file, which has no ``__path__``.
-    for place in map(Path, getattr(module, "__path__", [str(module.__file__)])):
-        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            with contextlib.suppress(OSError):
-                found.update(f"{file.relative_to(place)}\0".encode() + file.read_bytes())
-    return found.hexdigest()
-
-
-def _set_in_parent(package: str) -> None:
-    parent, _, child = package.rpartition(".")
-    if parent in sys.modules:
-        setattr(sys.modules[parent], child, sys.modules[package])
 
 
 def _locations(module_path: Sequence[str], skip: Sequence[str]) -> Iterator[ModuleLocation]:

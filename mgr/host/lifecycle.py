@@ -11,6 +11,9 @@ grows with each failure it is constructed again (RESTARTING). It is then on PROB
 before but keeps its health entry, so that a module which fails every second is not reported as
 healthy in between.
 
+If it runs in a process of its own and that process ends by itself (DIED), it is constructed again
+at once; if that happens again while it is on probation, it is FAILED.
+
 There is never a second instance beside one that still runs. If the earlier instance did not stop
 before a restart, the module is WAITING: no instance is constructed until the earlier one has ended.
 
@@ -18,7 +21,8 @@ Construction has a time limit. After that the module is LATE, which is reported 
 The manager is active meanwhile and queues the module's commands.
 
 A module is asked to stop. If it does not stop in time, it is ABANDONED: Python cannot end its
-threads, so it is disconnected from the manager instead. ``abandoned.py`` tracks it for as long as
+threads, so it is disconnected from the manager instead. (A process can be ended: a module that runs
+in one is never abandoned.) ``abandoned.py`` tracks it for as long as
 they run, and the worker does not count as quiesced until then.
 """
 
@@ -59,6 +63,7 @@ class Event(Enum):
     STOPPED = auto()
     STOP_LIMIT_PASSED = auto()
     EARLIER_ENDED = auto()
+    DIED = auto()
 
 
 class Action(Enum):
@@ -88,22 +93,27 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Event], Step]] = {
     (_P.STARTING, _E.CONSTRUCTED): Step(_P.RUNNING, (_A.SERVE,)),
     (_P.STARTING, _E.CONSTRUCTOR_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.STARTING, _E.LOAD_LIMIT_PASSED): Step(_P.LATE, (_A.REPORT,)),
+    (_P.STARTING, _E.DIED): Step(_P.RESTARTING, (_A.REPORT, _A.CONSTRUCT)),
     (_P.STARTING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.LATE, _E.CONSTRUCTED): Step(_P.RUNNING, (_A.CLEAR, _A.SERVE)),
     (_P.LATE, _E.CONSTRUCTOR_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
+    (_P.LATE, _E.DIED): Step(_P.RESTARTING, (_A.REPORT, _A.CONSTRUCT)),
     (_P.LATE, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.RUNNING, _E.SERVE_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
+    (_P.RUNNING, _E.DIED): Step(_P.RESTARTING, (_A.REPORT, _A.CONSTRUCT)),
     (_P.RUNNING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.FAILED, _E.PAUSE_OVER): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
     (_P.FAILED, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.RESTARTING, _E.CONSTRUCTED): Step(_P.PROBATION, (_A.SERVE, _A.START_PROBATION)),
     (_P.RESTARTING, _E.CONSTRUCTOR_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
+    (_P.RESTARTING, _E.DIED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.RESTARTING, _E.STOP_LIMIT_PASSED): Step(_P.WAITING, (_A.REPORT, _A.WAIT_FOR_EARLIER)),
     (_P.RESTARTING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.WAITING, _E.EARLIER_ENDED): Step(_P.RESTARTING, (_A.CONSTRUCT,)),
     (_P.WAITING, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.PROBATION, _E.PROBATION_OVER): Step(_P.RUNNING, (_A.CLEAR,)),
     (_P.PROBATION, _E.SERVE_RAISED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
+    (_P.PROBATION, _E.DIED): Step(_P.FAILED, (_A.REPORT, _A.PAUSE)),
     (_P.PROBATION, _E.STOP): Step(_P.STOPPING, (_A.SHUT_DOWN,)),
     (_P.STOPPING, _E.STOPPED): Step(_P.STOPPED, (_A.DISCONNECT,)),
     (_P.STOPPING, _E.STOP_LIMIT_PASSED): Step(_P.ABANDONED, (_A.DISCONNECT,)),
@@ -121,6 +131,8 @@ IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
             (phase, Event.PROBATION_OVER)
             for phase in (Phase.FAILED, Phase.RESTARTING, Phase.WAITING, Phase.RUNNING)
         ),
+        # It had failed already: its process waited for the restart, which comes anyway.
+        (Phase.FAILED, Event.DIED),
         # Events of work that was in progress when the module was asked to stop.
         *(
             (Phase.STOPPING, event)
@@ -131,6 +143,7 @@ IGNORED: Final[frozenset[tuple[Phase, Event]]] = frozenset(
                 Event.PAUSE_OVER,
                 Event.PROBATION_OVER,
                 Event.EARLIER_ENDED,
+                Event.DIED,
                 Event.STOP,
             )
         ),

@@ -8,13 +8,21 @@ their digest shows whether they are the same as the active's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import importlib
+import importlib.util
 import logging
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from mgr.host.bridge import run_in_thread
-from mgr.host.finder import DiscoveredModule, reload_module
+from mgr.host.finder import DiscoveredModule, load, locate, no_module
 from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
 from mgr.store.api import Revision
@@ -22,6 +30,22 @@ from mgr.store.api import Revision
 DIFFERENT_FILES: Final = "its files differ from those that the active manager reloaded"
 
 log = logging.getLogger(__name__)
+
+
+async def read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule:
+    """Read a module's current files, here or, if it was not imported here, in another process.
+
+    Raises nothing. If that fails, ``error`` contains the reason.
+    """
+    known, declarations = manager.catalogue.get(name), manager.declarations
+    imported_here = known is not None and known.active is not None
+    if declarations is None or imported_here:
+        return await reload_in_thread(manager.settings, name)
+    settings = manager.settings
+    location = await run_in_thread(
+        "find-module", partial(locate, name, settings.module_path, settings.bundled_skip)
+    )
+    return no_module(name) if location is None else await declarations.read(location, fresh=True)
 
 
 async def reload_in_thread(settings: Settings, name: str) -> DiscoveredModule:
@@ -69,7 +93,7 @@ class ReloadFollower:
         manager = self._manager
         if manager.quarantine_reason(name):
             return False
-        found, known = await reload_in_thread(manager.settings, name), manager.catalogue.get(name)
+        found, known = await read_files_anew(manager, name), manager.catalogue.get(name)
         reloaded = found.loaded
         if not reloaded and known is not None:
             found = replace(known, outdated=found.error)
@@ -82,3 +106,73 @@ class ReloadFollower:
         else:
             log.info("standby reloaded the module", extra=fields)
         return reloaded
+
+
+def reload_module(
+    name: str, module_path: Sequence[str], skip: Sequence[str] = ()
+) -> DiscoveredModule:
+    """Import a module's current files, also of a module that is new. Blocks; raises nothing.
+
+    If that fails, the code imported before stays, and ``error`` contains the reason.
+    """
+    location = locate(name, module_path, skip)
+    if location is None:
+        return no_module(name)
+    importlib.invalidate_caches()
+    root = _reloaded_package(location.package)
+    before = _unload(root)
+    found = load(location)
+    if not found.loaded and before:
+        _unload(root)
+        sys.modules.update(before)
+        _set_in_parent(root)
+    if not found.loaded:
+        return found
+    return replace(found, digest=digest_of(location.package))
+
+
+def digest_of(package: str) -> str:
+    """Return a digest of the source files of an imported module."""
+    return _digest(_reloaded_package(package))
+
+
+def _reloaded_package(package: str) -> str:
+    """Return the package whose files a reload imports again; ``package`` may be a single file."""
+    parent = package.rpartition(".")[0]
+    single_file = package in sys.modules and not hasattr(sys.modules[package], "__path__")
+    return parent if parent and single_file else package
+
+
+def _unload(package: str) -> dict[str, ModuleType]:
+    """Remove ``package`` and all modules below it from ``sys.modules``; return them."""
+    unloaded = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name == package or name.startswith(f"{package}.")
+    }
+    for name, module in unloaded.items():
+        del sys.modules[name]
+        # Python checks compiled files by mtime in seconds and by size. An author may save twice
+        # within a second, so the compiled file is deleted.
+        if file := getattr(module, "__file__", None):
+            with contextlib.suppress(OSError, ValueError):
+                Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
+    return unloaded
+
+
+def _digest(package: str) -> str:
+    """Return a digest of the package's source files, independent of where the folder is."""
+    found = hashlib.sha256()
+    module = sys.modules[package]
+    # A distribution may have a module in a single file, which has no ``__path__``.
+    for place in map(Path, getattr(module, "__path__", [str(module.__file__)])):
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            with contextlib.suppress(OSError):
+                found.update(f"{file.relative_to(place)}\0".encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+def _set_in_parent(package: str) -> None:
+    parent, _, child = package.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, sys.modules[package])

@@ -9,72 +9,45 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from mgr.clock import Clock
-from mgr.errors import (
-    NOTHING_RAN,
-    ModuleFailedError,
-    ModuleNotReadyError,
-    NotActiveError,
-    NotAuthorizedError,
-    OverloadedError,
-    TermLostError,
-)
-from mgr.host.bridge import Bridge, run_in_thread, thread_name
+from mgr.errors import ModuleFailedError, ModuleNotReadyError, TermLostError
+from mgr.host.bridge import Bridge
 from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import Crash, CrashHandler, CrashOrigin, error_text, ignore_crash
+from mgr.host.execution import (
+    CommandRequest,
+    Execution,
+    Isolate,
+    ModuleInstance,
+    ModuleRaisedError,
+    NotBegunError,
+    ProcessEndedError,
+    ThreadExecution,
+    in_threads,
+)
 from mgr.host.lifecycle import ENDED, LOADING, READY, Action, Event, Phase, step
-from mgr.host.notifications import NotificationQueue, NotifyId, deliver_batch
-from mgr.host.steps import record, recorded
+from mgr.host.limits import Limits
+from mgr.host.notifications import NotificationQueue, NotifyId
 from mgr.waiting import Broadcast, wait
-from mgr.worker_trace import StepKind
 
 NOT_INITIALISED: Final = "Module failed to initialize."
 """Ceph's text for a module whose constructor does not return."""
 EARLIER_RUNS: Final = "an earlier instance did not stop: the module starts once it has ended"
+
+AT_ONCE: Final = frozenset({Phase.STARTING, Phase.LATE, Phase.RUNNING})
+"""Phases in which a module whose process has ended is constructed again without a pause."""
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
-class ModuleInstance(Protocol):
-    """An instance of an active or standby class. A standby class may lack ``shutdown``."""
-
-    def serve(self) -> None:
-        """Do the module's own work until it is asked to stop."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Time limits and queue limit of one module. Durations are in seconds.
-
-    Attributes:
-        stop_s: For ``shutdown()`` and calls that still run; then the module is abandoned.
-        pause_s: Pause before the first restart; doubled with each further one.
-        pause_max_s: Longest pause.
-        probation_s: A restarted module that runs this long is healthy again.
-        commands_max: Calls that may wait for its command thread.
-        may_begin: Whether a command may begin at this moment. Called on the command thread.
-
-    """
-
-    stop_s: float = 2.0
-    pause_s: float = 1.0
-    pause_max_s: float = 60.0
-    probation_s: float = 10.0
-    commands_max: int = 256
-    may_begin: Callable[[], bool] = lambda: True
-
-
 class ModuleRunner:
     """Runs one module from construction to its end. Use it on the loop only."""
 
-    def __init__(  # noqa: PLR0913 - what a runner is made of, each by name
+    def __init__(  # noqa: PLR0913 - what it calls, by name
         self,
         name: str,
         construct: Callable[[Bridge], ModuleInstance],
@@ -84,8 +57,11 @@ class ModuleRunner:
         on_event: Callable[[ModuleRunner, Event], None],
         on_crash: CrashHandler = ignore_crash,
         command_calls: CommandCalls | None = None,
+        isolate: Isolate = in_threads,
     ) -> None:
         """Create instances with ``construct``, on the module's thread.
+
+        ``isolate`` is asked before each construction whether it is to be in a process instead.
 
         ``on_event`` is called after each event, ``on_crash`` for each exception of the module.
         Commands are listed in ``command_calls`` for as long as they run.
@@ -95,16 +71,16 @@ class ModuleRunner:
         self.error = ""
         """Why the module is reported in health; empty while it is healthy."""
         self.restarts = 0
-        self.instance: ModuleInstance | None = None
         self._construct = construct
         self._limits = limits
         self._clock = clock
         self._on_event = on_event
         self._on_crash = on_crash
         self._command_calls = command_calls or CommandCalls(clock)
-        self._bridge = Bridge(name, waiting_max=limits.commands_max)
+        self._isolate = isolate
+        self._execution: Execution | None = None
         self._serving: asyncio.Future[None] | None = None
-        self._constructing: asyncio.Future[ModuleInstance] | None = None
+        self._constructing: asyncio.Future[Any] | None = None
         self._failures = 0
         self._stop_s = limits.stop_s
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,6 +91,11 @@ class ModuleRunner:
         self._delivery: asyncio.Task[None] | None = None
         # Everything that runs on threads of its instances, except commands.
         self._threads: set[asyncio.Future[Any]] = set()
+
+    @property
+    def instance(self) -> Any:
+        """The instance, as ``remote`` calls it; None while there is none."""
+        return None if self._execution is None else self._execution.instance
 
     @property
     def leftovers(self) -> tuple[asyncio.Future[Any], ...]:
@@ -139,7 +120,9 @@ class ModuleRunner:
                     task.cancel()
         finally:
             self._group = None
-            self._bridge.close()
+            if self._execution is not None:
+                await self._execution.end()
+                self._execution.close()
 
     async def wait_until(self, state: Callable[[], bool]) -> None:
         """Wait until ``state()`` is true; checked after each event. Set a timeout around it."""
@@ -198,30 +181,15 @@ class ModuleRunner:
 
         Implements ``mgr.command.dispatch.Runner``; see there for the errors raised.
         """
-        if self.phase not in READY and not self._is_self_test(command):
-            await self.ready(until_s=deadline_s)
-        handle: Any = getattr(self.instance, "_handle_command")  # noqa: B009 - Ceph's name, which only active modules have
-        clock, name, may_begin = self._clock, self.name, self._limits.may_begin
-
-        def call() -> object:
-            # Checked only now: it waited for the thread, and the process may have been paused.
-            if not may_begin():
-                raise NotActiveError(None)
-            if clock.now() >= deadline_s:
-                raise OverloadedError(
-                    f"Module '{name}' was busy until the deadline of {command.prefix!r} had "
-                    "passed: the command did not run"
-                )
-            permit()
+        request = CommandRequest(command, arguments, inbuf, deadline_s, caller, permit)
+        while True:
+            if self.phase not in READY and not self._is_self_test(command):
+                await self.ready(until_s=deadline_s)
             try:
-                with record(StepKind.COMMAND, name, command.prefix):
-                    return handle(inbuf, arguments)
-            except (*NOTHING_RAN, NotAuthorizedError, SystemExit, StopIteration) as error:
-                # The command has begun. These types mean that nothing ran: passed on unchanged,
-                # they would make the client retry, and the command would run twice.
-                raise RuntimeError(f"{type(error).__name__}: {error}") from error
-
-        return await self._command_calls.run(self._bridge, name, command, caller, call)
+                return await self._running().command(request)
+            except NotBegunError:
+                # Its process ended before the command began: it waits for the next instance.
+                continue
 
     def _is_self_test(self, command: Any) -> bool:
         # A failed module may still run its self-test, so that its author can find the cause.
@@ -262,14 +230,14 @@ class ModuleRunner:
         self._delivery = self._start_task(self._deliver())
 
     async def _deliver(self) -> None:
-        with contextlib.suppress(ModuleFailedError):  # stopped meanwhile: nothing to deliver to
+        # Stopped, or its process has ended, meanwhile: nothing to deliver to.
+        with contextlib.suppress(ModuleFailedError, ProcessEndedError):
             while self._notifications and self.phase in READY:
                 # First wait for the thread, then empty the queue: so everything that arrives while
                 # the thread is busy becomes one batch.
                 await self._queued_calls_done()
-                batch = partial(deliver_batch, self.instance, *self._notifications.take())
-                deliver = recorded(StepKind.NOTIFY, self.name, batch)
-                for origin, error in await self._bridge.to_module(deliver, ignore_limit=True):
+                delivered = self._running().deliver(*self._notifications.take())
+                for origin, error in await delivered:
                     self._report_crash(origin, error)
         self._delivery = None
 
@@ -297,8 +265,7 @@ class ModuleRunner:
                 self.error = ""
                 self._failures = 0
             case Action.DISCONNECT:
-                self.instance = None
-                self._bridge.close()
+                self._disconnect()
             case Action.SHUT_DOWN if self._group is None:
                 # Stopped before it was ever constructed: there is nothing to shut down.
                 self._handle_event(Event.STOPPED)
@@ -324,29 +291,35 @@ class ModuleRunner:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _running(self) -> Execution:
+        if self._execution is None:
+            raise ModuleFailedError(f"Module '{self.name}' was stopped")
+        return self._execution
+
+    def _disconnect(self) -> None:
+        if self._execution is not None:
+            self._execution.close()
+            self._execution = None
+
     async def _construct_instance(self) -> None:
-        if self.instance is not None:
-            stopped = await self._stop_instance(self._limits.stop_s)
-            if self.phase is not Phase.RESTARTING:
-                return  # stop() was called meanwhile: _shut_down() handles this instance.
-            self.instance = self._serving = self._constructing = None
-            if self._delivery is not None:
-                # The delivery may wait for a thread that never returns.
-                self._delivery.cancel()
-                self._delivery = None
-            self._bridge.close()
-            self._bridge = Bridge(self.name, waiting_max=self._limits.commands_max)
-            if not stopped:
-                self.error = EARLIER_RUNS
-                self._handle_event(Event.STOP_LIMIT_PASSED)
-                return
+        if not await self._end_earlier():
+            return
         # The next instance does not know which prefixes this one watched; it watches its own.
         self._watched_prefixes.clear()
-        bridge = self._bridge
-        construct = recorded(StepKind.CONSTRUCT, self.name, partial(self._construct, bridge))
-        self._constructing = self._track(bridge.to_module(construct))
+        limits = self._limits
+        self._execution = self._isolate(self._on_died) or ThreadExecution(
+            self.name,
+            self._construct,
+            waiting_max=limits.commands_max,
+            may_begin=limits.may_begin,
+            clock=self._clock,
+            command_calls=self._command_calls,
+        )
+        self._constructing = self._track(self._execution.construct())
         try:
-            self.instance = await asyncio.shield(self._constructing)
+            await asyncio.shield(self._constructing)
+        except ProcessEndedError:
+            return  # ``_on_died`` reports it
         except Exception as error:  # the module's code
             log.exception("module constructor raised", extra={"module_name": self.name})
             self._report_crash(CrashOrigin.CONSTRUCTOR, error)
@@ -355,18 +328,51 @@ class ModuleRunner:
         else:
             self._handle_event(Event.CONSTRUCTED)
 
+    async def _end_earlier(self) -> bool:
+        """End the earlier instance; return whether another one may be constructed now."""
+        if self._execution is None:
+            return True
+        stopped = True
+        if self._execution.over or self.instance is None:
+            await self._execution.end()
+        else:
+            stopped = await self._stop_instance(self._limits.stop_s)
+        if self.phase is not Phase.RESTARTING:
+            return False  # stop() was called meanwhile: _shut_down() handles this instance.
+        self._disconnect()
+        self._serving = self._constructing = None
+        if self._delivery is not None:
+            # The delivery may wait for a thread that never returns.
+            self._delivery.cancel()
+            self._delivery = None
+        if not stopped:
+            self.error = EARLIER_RUNS
+            self._handle_event(Event.STOP_LIMIT_PASSED)
+        return stopped
+
     async def _serve(self) -> None:
-        if self.instance is None:
-            raise AssertionError("SERVE comes after CONSTRUCTED")
-        serve = recorded(StepKind.SERVE, self.name, self.instance.serve)
-        self._serving = self._track(self._bridge.start_serving(serve))
+        self._serving = self._track(self._running().serve())
         try:
             await asyncio.shield(self._serving)
+        except ProcessEndedError:
+            return  # ``_on_died`` reports it
         except Exception as error:  # the module's code
             log.exception("module serve() raised", extra={"module_name": self.name})
             self._report_crash(CrashOrigin.SERVE, error)
             self.error = error_text(error)
             self._handle_event(Event.SERVE_RAISED)
+
+    def _on_died(self, crash: Crash | None, why: str) -> None:
+        fields = {"module_name": self.name, "why": why}
+        if crash is None:
+            log.warning("the process of a module was ended", extra=fields)
+        else:
+            log.error("the process of a module ended by itself", extra=fields)
+            self._on_crash(crash)
+        self.error = why
+        if self.phase in AT_ONCE:
+            self.restarts += 1
+        self._handle_event(Event.DIED)
 
     async def _pause(self) -> None:
         longest = self._limits.pause_max_s
@@ -396,38 +402,44 @@ class ModuleRunner:
 
     async def _stop_instance(self, limit_s: float) -> bool:
         """Ask the instance to stop and wait for its threads; return whether all have ended."""
-        end_s = self._clock.now() + limit_s
+        end_s, execution = self._clock.now() + limit_s, self._execution
+        if execution is not None and not execution.over:
+            await self._ask_to_stop(execution, end_s, limit_s)
+        while self._threads and (left_s := end_s - self._clock.now()) > 0:
+            await asyncio.wait(self._threads, timeout=left_s)
+        late = bool(self._threads)
+        if execution is None or not await execution.end():
+            return not self._threads
+        if late:
+            fields = {"module_name": self.name, "limit_s": limit_s}
+            log.error("module did not stop: its process was killed", extra=fields)
+        return True
+
+    async def _ask_to_stop(self, execution: Execution, end_s: float, limit_s: float) -> None:
         # Wait half of the time for queued commands, then call shutdown() in any case: a command
         # may be waiting for something that only shutdown() triggers.
         await self._wait_ended(self._queued_calls_done(), end_s - limit_s / 2)
-        if self._constructing is not None and self._constructing.done() and self.instance is None:
-            self.instance = _result_of(self._constructing)
-        instance: Any = self.instance
-        if instance is None and self._constructing is not None and not self._constructing.done():
-            self._stop_when_constructed(self._constructing)
-        if instance is not None:
-            stopping = self._call_shutdown(instance)
+        if execution.instance is None:
+            if self._constructing is not None and not self._constructing.done():
+                self._stop_when_constructed(execution, self._constructing)
+        else:
+            stopping = self._track(execution.shutdown())
             await self._wait_ended(stopping, end_s)
             if stopping.done() and (error := stopping.exception()):
-                log.error(
-                    "module shutdown() raised", extra={"module_name": self.name}, exc_info=error
-                )
-                self._report_crash(CrashOrigin.SHUTDOWN, error)
+                self._on_shutdown_raised(error)
             if self._serving is not None:
                 await self._wait_ended(self._serving, end_s)
             await self._wait_ended(self._queued_calls_done(), end_s)
-        while self._threads and (left_s := end_s - self._clock.now()) > 0:
-            await asyncio.wait(self._threads, timeout=left_s)
-        return not self._threads
 
-    def _call_shutdown(self, instance: Any) -> asyncio.Future[None]:
-        # A lambda, so that the attribute is looked up on that thread: if the class has no
-        # shutdown(), the AttributeError ends in the future.
-        name = thread_name(self.name, "stop")
-        call = recorded(StepKind.SHUTDOWN, self.name, lambda: instance.shutdown())  # noqa: PLW0108
-        return self._track(run_in_thread(name, call, module=self.name))
+    def _on_shutdown_raised(self, error: BaseException) -> None:
+        if isinstance(error, ProcessEndedError):
+            return
+        log.error("module shutdown() raised", extra={"module_name": self.name}, exc_info=error)
+        self._report_crash(CrashOrigin.SHUTDOWN, error)
 
-    def _stop_when_constructed(self, constructing: asyncio.Future[ModuleInstance]) -> None:
+    def _stop_when_constructed(
+        self, execution: Execution, constructing: asyncio.Future[Any]
+    ) -> None:
         """Ask an instance that is constructed too late to stop, and track it until it has."""
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -435,24 +447,25 @@ class ModuleRunner:
             if not stopped.done():
                 stopped.set_result(None)
 
-        def constructed(late: asyncio.Future[ModuleInstance]) -> None:
-            instance = _result_of(late)
-            if instance is None:
+        def constructed(late: asyncio.Future[Any]) -> None:
+            if late.cancelled() or late.exception() is not None:
                 settle(late)
             else:
-                self._call_shutdown(instance).add_done_callback(settle)
+                self._track(execution.shutdown()).add_done_callback(settle)
 
         self._track(stopped)
         constructing.add_done_callback(constructed)
 
     def _report_crash(self, origin: CrashOrigin, error: BaseException) -> None:
         # A lost term is not an error of the module.
-        if not isinstance(error, TermLostError):
+        if isinstance(error, ModuleRaisedError) and error.crash is not None:
+            self._on_crash(error.crash)
+        elif not isinstance(error, TermLostError):
             self._on_crash(Crash.of(self.name, origin, error))
 
     def _queued_calls_done(self) -> asyncio.Future[None]:
         """Return a future that ends when all calls queued so far on the command thread ended."""
-        return self._track(self._bridge.to_module(lambda: None, ignore_limit=True))
+        return self._track(self._running().calls_done())
 
     def _track(self, future: asyncio.Future[T]) -> asyncio.Future[T]:
         """Track ``future`` as a leftover until it ends."""
@@ -470,9 +483,3 @@ class ModuleRunner:
 
     async def _wait_ended(self, future: asyncio.Future[Any], until_s: float) -> None:
         await asyncio.wait({future}, timeout=max(0.0, until_s - self._clock.now()))
-
-
-def _result_of(constructing: asyncio.Future[ModuleInstance]) -> ModuleInstance | None:
-    if constructing.cancelled() or constructing.exception() is not None:
-        return None
-    return constructing.result()

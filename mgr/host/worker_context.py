@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from mgr.audit.delivery import Delivery
 from mgr.client_limits import ClientLimits
@@ -15,7 +16,7 @@ from mgr.config.worker_deaths import quarantine_reason, quarantine_reasons
 from mgr.errors import InvalidArgumentError
 from mgr.host.abandoned import AbandonedInstances
 from mgr.host.cluster_view import ClusterView
-from mgr.host.finder import Catalogue, DiscoveredModule
+from mgr.host.finder import Catalogue, DiscoveredModule, ModuleLocation
 from mgr.metrics import Metrics
 from mgr.settings import Settings
 from mgr.store.api import Store
@@ -24,6 +25,33 @@ from mgr.store.identity import StoreIdentity
 from mgr.store.keys import Keys
 from mgr.store.mirror import KeyChange, Mirror
 from mgr.store.space import StoreSpace
+
+
+class ModuleStarter(Protocol):
+    """Starts processes for modules (``mgr.module_process``)."""
+
+    async def start(self, module: str, /, *, timed: bool = False) -> Any:
+        """Start a process for ``module``; it has imported the module interface only.
+
+        With ``timed`` it is killed at the deadline that ``set_deadline`` set last.
+        """
+        ...
+
+    async def can_time(self) -> bool:
+        """Return whether processes can be started that the kernel ends at a deadline."""
+        ...
+
+    def set_deadline(self, deadline_s: float, /) -> None:
+        """Have the timed processes killed at that moment on the clock."""
+        ...
+
+
+class DeclarationReader(Protocol):
+    """Reads what modules declare, each in a process that may die."""
+
+    async def read(self, location: ModuleLocation, /, *, fresh: bool = False) -> DiscoveredModule:
+        """Return the module; raises nothing. ``fresh``: its files may have changed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +66,8 @@ class WorkerContext:
         limits: Counts the clients that were refused because of a limit.
         space: Keeps a reserve in etcd.
         incarnation: Unique id of this worker.
+        processes: Starts processes for modules; None: all run in threads, as in most tests.
+        declarations: Reads what modules declare; None: they are imported here for that.
         unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
         audit_sinks: Where the audit goes beside etcd; None: nowhere.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
@@ -54,6 +84,8 @@ class WorkerContext:
     config: ConfigValues
     view: ClusterView
     metrics: Metrics
+    processes: ModuleStarter | None = None
+    declarations: DeclarationReader | None = None
     unstored_quarantines: Mapping[str, str] = field(default_factory=dict)
     abandoned_instances: AbandonedInstances = field(default_factory=AbandonedInstances)
     identity: StoreIdentity = field(default_factory=StoreIdentity)

@@ -24,6 +24,8 @@ from mgr.host import steps
 from mgr.host.bridge import forbid_breakpoint, forbid_exit, run_in_thread, track_module_threads
 from mgr.host.module_resources import track_module_resources
 from mgr.link import Init, StartFailed, from_guard, open_link
+from mgr.module_process.start import fork_zygote
+from mgr.module_process.zygote_end import ZygoteEnd
 from mgr.settings import Settings
 from mgr.worker.guard_link import GuardLink, die_with_parent, dump_stacks_on_signal, exit_now
 
@@ -38,6 +40,8 @@ def main() -> NoReturn:
     arguments = parser.parse_args()
     link = socket.socket(fileno=arguments.link_fd)
     die_with_parent()
+    # First thing: a process that has threads or an event loop must not fork and go on.
+    zygote = fork_zygote()
     dump_stacks_on_signal(arguments.trace_fd)
     if arguments.trace_fd is not None:
         steps.open_table(arguments.trace_fd)
@@ -47,7 +51,7 @@ def main() -> NoReturn:
     track_module_resources()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(link))
+            runner.run(_serve(link, zygote))
     except* MgrError as errors:
         why = "; ".join(str(error) for error in errors.exceptions)
         log.critical("the worker cannot run", extra={"error": why})
@@ -65,7 +69,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _serve(link: socket.socket) -> None:
+async def _serve(link: socket.socket, zygote: ZygoteEnd) -> None:
     reader, writer = await open_link(link)
     async with asyncio.TaskGroup() as tasks:
         # In a thread, while this loop waits for the first message: the guard starts meanwhile.
@@ -91,7 +95,7 @@ async def _serve(link: socket.socket) -> None:
         tasks.create_task(guard_link.send_heartbeats(settings.watchdog_s), name="heartbeat")
         tasks.create_task(guard_link.receive(), name="link")
         try:
-            await (await imported).run(settings, init, guard_link, tasks)
+            await (await imported).run(settings, init, guard_link, tasks, zygote)
         except CannotListenError as error:
             guard_link.send(StartFailed(why=str(error)))
             raise

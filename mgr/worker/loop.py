@@ -29,6 +29,7 @@ from mgr.errors import FencedError, StoreError, StoreUnavailableError
 from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import find_modules, module_reports
+from mgr.host.imports import import_enabled
 from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
 from mgr.host.secret_keys import secret_keys
@@ -54,6 +55,11 @@ from mgr.link import (
     TimeLimited,
 )
 from mgr.metrics import Metrics
+from mgr.module_process.declarations import Declarations
+from mgr.module_process.load_order import LoadOrder
+from mgr.module_process.start import spawn_zygote
+from mgr.module_process.zygote_end import ZygoteEnd
+from mgr.module_process.zygote_link import ModuleProcesses
 from mgr.rpc import server as grpc
 from mgr.settings import Settings
 from mgr.store.api import Revision
@@ -88,9 +94,19 @@ log = logging.getLogger(__name__)
 
 
 async def run(
-    settings: Settings, init: Init, guard_link: GuardLink, tasks: asyncio.TaskGroup
+    settings: Settings,
+    init: Init,
+    guard_link: GuardLink,
+    tasks: asyncio.TaskGroup,
+    zygote: ZygoteEnd,
 ) -> None:
-    """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``."""
+    """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``.
+
+    ``zygote`` forks the processes of modules.
+    """
+    processes = ModuleProcesses(tasks, spawn_zygote, zygote)
+    order = LoadOrder(settings.log_level, settings.log_format, settings.id)
+    declarations = Declarations(processes, order, limit_s=settings.module_load_s)
     keys = Keys(settings.cluster)
     etcd = connect(settings, init.store)
     store = SealedStore(
@@ -130,6 +146,7 @@ async def run(
         quarantine_reason=lambda name: (
             quarantine_reason(mirror, keys, name) or init.quarantined.get(name, "")
         ),
+        declare=declarations.read,
     )
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
@@ -152,7 +169,10 @@ async def run(
         unstored_quarantines=init.quarantined,
         endpoints=endpoints,
         audit_sinks=sinks,
+        processes=processes,
+        declarations=declarations,
     )
+    await import_enabled(manager)
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting)
     await worker.open(pages)
 
@@ -408,9 +428,11 @@ class Worker:
     async def _follow_reloads(self) -> None:
         """Reload modules as the active does, while another manager is active."""
         manager, changed = self._manager, asyncio.Event()
-        manager.mirror.subscribe(manager.keys.reloads, lambda _: changed.set())
+        for prefix in (manager.keys.reloads, manager.keys.modules):
+            manager.mirror.subscribe(prefix, lambda _: changed.set())
         while self._active is None:
             changed.clear()
+            await import_enabled(manager)
             for name in await self._apply_reloads():
                 self._standby.restart_module(name)
             await changed.wait()

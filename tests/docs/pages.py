@@ -23,6 +23,7 @@ from mgr.module_api import MgrModule
 from mgr.rpc.status import code_of
 from mgr.settings import ENVIRONMENT_PREFIX, describe
 from tests.docs.access_page import access
+from tests.docs.isolation_page import isolation
 
 NAMES = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN"}
 """Of the numbers with two names, the one that Ceph's documentation uses."""
@@ -256,6 +257,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/options.md": options,
     "reference/metrics.md": metrics,
     "reference/module-interface.md": module_interface,
+    "reference/isolation.md": isolation,
     "adr/README.md": decisions,
 }
 

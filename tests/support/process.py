@@ -23,6 +23,7 @@ WORKER: Final = "mgr.worker"
 """The module that a worker runs, as its command line shows."""
 HELPER: Final = "lab-helper"
 """What a process calls itself that a module of the laboratory has forked."""
+OTHERS: Final = frozenset({HELPER, "mgr-zygote", "mgr-module"})
 _PR_SET_PDEATHSIG: Final = 1
 _PORTS: Final = range(20_000, 32_000)
 _GIVEN: Final[set[int]] = set()
@@ -98,12 +99,13 @@ def descendants(pid: int) -> list[int]:
 def workers(guard_pid: int) -> list[int]:
     """The workers of a guard, wherever below it; one at most that lives.
 
-    What a module forked has its worker's command line, and names itself ``HELPER``.
+    What a module forked has its worker's command line, and names itself ``HELPER``. So have the
+    zygotes and the processes of modules, with names of their own.
     """
     found = [
         pid
         for pid in descendants(guard_pid)
-        if WORKER in command_line(pid) and name_of(pid) != HELPER and not gone(pid)
+        if WORKER in command_line(pid) and name_of(pid) not in OTHERS and not gone(pid)
     ]
     # Whatever stands between guard and worker may have the same command line: the lowest is it.
     return found[-1:]

@@ -7,6 +7,7 @@ and then replaced as a whole. Reading one costs two dictionary lookups and a cop
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ class Documents:
         self._of_fleet = of_fleet
         self._loop = asyncio.get_running_loop()
         self._stale: set[str] = set()
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._published: dict[str, Any] = empty_documents(fsid)
         for name in makers:
             self._make(name)
@@ -76,11 +78,38 @@ class Documents:
             self._make(name)
         return self._published[name]
 
+    def version(self, name: str) -> tuple[Any, bool] | None:
+        """Return the document as of now, read only; None if there is none. On the loop only.
+
+        The second value is whether it holds until ``on_changed`` names it.
+        """
+        if name in self._published:
+            return self.current(name), True
+        document = self._of_fleet(name)
+        if document is None:
+            document = default_document(name)
+        return None if document is None else (document, False)
+
+    def on_changed(self, listener: Callable[[Sequence[str]], None]) -> Callable[[], None]:
+        """Call ``listener`` on the loop as soon as documents are out of date, with their names.
+
+        Returns a function that ends this.
+        """
+        self._listeners.append(listener)
+
+        def end() -> None:
+            with contextlib.suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return end
+
     def mark_changed(self, *names: str) -> None:
         """Have the named documents made again before the loop's next turn."""
         if not self._stale:
             self._loop.call_soon(self._remake)
         self._stale.update(names)
+        for listener in tuple(self._listeners):
+            listener(names)
 
     def _remake(self) -> None:
         for name in tuple(self._stale):

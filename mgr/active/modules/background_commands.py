@@ -20,6 +20,9 @@ UNDER_WAY_MAX: Final = 256
 COMMAND: Final = "command"
 """The kind of the notification that modules get when a command is completed."""
 
+Deliver = Callable[[int, str, str], asyncio.Future[None]]
+"""Passes return value, data and message of a command on to the module that sent it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,14 +40,24 @@ class BackgroundCommand:
 
     Attributes:
         request: The command, or the reason why it cannot be run.
-        complete: Called with the answer, on a thread of its own because it is the module's code.
+        deliver: Called with the answer; the future is done when the module has dealt with it.
 
     """
 
     module: str
     request: Request | str
     tag: str
-    complete: Callable[[int, str, str], None]
+    deliver: Deliver
+
+
+def deliver_in_thread(module: str, complete: Callable[[int, str, str], None]) -> Deliver:
+    """Return what calls ``complete`` on a thread of its own, because it is the module's code."""
+
+    def deliver(retval: int, outb: str, outs: str) -> asyncio.Future[None]:
+        call = partial(complete, retval, outb, outs)
+        return run_in_thread(thread_name(module, "answers"), call, module=module)
+
+    return deliver
 
 
 class BackgroundCommands:
@@ -84,11 +97,7 @@ class BackgroundCommands:
             if self._closed:
                 self._under_way -= 1
             else:
-                completion = run_in_thread(
-                    thread_name(command.module, "answers"),
-                    partial(command.complete, answer.retval, answer.stdout, answer.stderr),
-                    module=command.module,
-                )
+                completion = command.deliver(answer.retval, answer.stdout, answer.stderr)
                 self._completing.add(completion)
                 completion.add_done_callback(self._completing.discard)
                 await self._completed(command, completion)

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from mgr.active.health.manager_checks import ModuleState
+from mgr.active.modules.collaborators import (
+    Isolator,
+    ModuleCallbacks,
+    OutsideEffects,
+    Place,
+)
 from mgr.active.modules.leftovers import leftovers, wait_ended
 from mgr.active.modules.restarting import RestartingModule
 from mgr.command.builtin.context import ModuleInfo, ReloadResult
 from mgr.command.dispatch import Runner
 from mgr.config.effects import MODULE_EFFECTS, readable_effects
 from mgr.config.enabled_modules import DEFAULT_ENABLED, enabled_modules
+from mgr.config.isolation import Isolation
 from mgr.errors import (
     InvalidArgumentError,
     ModuleFailedError,
@@ -33,11 +39,14 @@ from mgr.host.bridge import Bridge, module_threads
 from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import CrashHandler, ignore_crash
 from mgr.host.effects import Classification
+from mgr.host.execution import Execution, ModuleInstance, OnDied
 from mgr.host.finder import DiscoveredModule, always_on
+from mgr.host.imports import isolation
 from mgr.host.lifecycle import ENDED, READY, Event, Phase
+from mgr.host.limits import Limits
 from mgr.host.notifications import NotifyId
-from mgr.host.reload import reload_in_thread
-from mgr.host.runner import Limits, ModuleInstance, ModuleRunner
+from mgr.host.reload import read_files_anew
+from mgr.host.runner import ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.store.mirror import KeyChange
 from mgr.waiting import Broadcast
@@ -51,45 +60,10 @@ THREADS_EVERY_S: Final = 0.01
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModuleCallbacks:
-    """Functions that are called on the loop when a module's state changes.
-
-    Attributes:
-        on_event: An event in a module's lifecycle.
-        on_stopped: A module's instance has stopped.
-        on_reloaded: A module's files were imported again.
-        on_abandoned_changed: The list of instances that did not stop has changed.
-
-    """
-
-    on_event: Callable[[str, Event], None]
-    on_stopped: Callable[[str], None]
-    on_reloaded: Callable[[DiscoveredModule], None]
-    on_abandoned_changed: Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutsideEffects:
-    """The conditions for starting a module that acts outside the store.
-
-    The store rejects writes of an earlier term; nothing outside the store does. So such a module
-    may not start while a worker of an earlier term may still act.
-
-    Attributes:
-        from_s: The time on the clock before which no such module may be constructed.
-        before_start: Awaited just before each is constructed.
-
-    """
-
-    from_s: float
-    before_start: Callable[[], Awaitable[None]]
-
-
 class ActiveModules:
     """Runs every enabled module. Use it on the loop; ``instance_of`` from any thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it calls, by name
         self,
         manager: WorkerContext,
         construct: Callable[[DiscoveredModule, Bridge], ModuleInstance],
@@ -98,8 +72,11 @@ class ActiveModules:
         limits: Limits,
         callbacks: ModuleCallbacks,
         outside: OutsideEffects,
+        isolate: Isolator,
     ) -> None:
         """Construct instances with ``construct``, each on its own thread.
+
+        ``isolate`` is for modules that run in processes of their own.
 
         ``outside`` has the conditions for those that act outside the store.
         """
@@ -108,6 +85,7 @@ class ActiveModules:
         self.command_calls = CommandCalls(manager.clock)
         self._manager = manager
         self._construct = construct
+        self._isolate = isolate
         self._tasks = tasks
         self._limits = limits
         self._callbacks = callbacks
@@ -116,6 +94,7 @@ class ActiveModules:
         # Runners whose instance may act by now, and whether it was external when it started. The
         # option that decides may change meanwhile.
         self._external_at_start: dict[ModuleRunner, bool] = {}
+        self._places: dict[ModuleRunner, Place] = {}
         self._stopping: set[str] = set()
         self._stopped = Broadcast()
         self._reloading = asyncio.Lock()
@@ -175,7 +154,7 @@ class ActiveModules:
         if why := self._manager.quarantine_reason(name):
             raise InvalidArgumentError(f"module '{name}' was not reloaded: {why}")
         async with self._reloading:
-            found = await reload_in_thread(self._manager.settings, name)
+            found = await read_files_anew(self._manager, name)
             if not found.loaded:
                 raise InvalidArgumentError(f"module '{name}' was not reloaded: {found.error}")
             self._manager.register_module(found)
@@ -213,7 +192,7 @@ class ActiveModules:
         did not stop.
         """
         started = (
-            external or self._external(each.name)
+            external or (self._external(each.name) and not self._places[each].timed)
             for each, external in self._external_at_start.items()
         )
         abandoned = (each.external for each in self._manager.abandoned_instances.all())
@@ -365,6 +344,7 @@ class ActiveModules:
     # -- inside ---------------------------------------------------------------------------------
 
     def _launch(self, found: DiscoveredModule) -> None:
+        place = Place(isolation(self._manager, found.name) is Isolation.PROCESS)
         runner = ModuleRunner(
             found.name,
             partial(self._construct, found),
@@ -373,11 +353,20 @@ class ActiveModules:
             on_event=self._on_event,
             on_crash=self._on_crash,
             command_calls=self.command_calls,
+            isolate=partial(self._execution_of, found.name, place),
         )
+        self._places[runner] = place
         self._runners[found.name] = runner
         self._launched.add(found.name)
         self._tasks.create_task(self._run_module(found, runner), name=f"module {found.name}")
         self._tasks.create_task(self._watch_loading(found, runner))
+
+    def _execution_of(self, name: str, place: Place, on_died: OnDied) -> Execution | None:
+        """Make the execution of the next instance; None if it is to run in threads."""
+        if not place.isolated:
+            return None
+        found = self._manager.catalogue[name]
+        return self._isolate.execution(found, on_died, timed=place.timed)
 
     def _start_delay_s(self, found: DiscoveredModule) -> float:
         """Return how long ``found`` must not start yet: an earlier worker may still act outside."""
@@ -406,13 +395,16 @@ class ActiveModules:
         # In a loop: a timer may fire a moment early, and the option may change meanwhile.
         while start_delay_s := self._start_delay_s(found):  # noqa: ASYNC110 - waits for a time
             await asyncio.sleep(start_delay_s)
-        self._external_at_start[runner] = external = self._classify(found).external
+        place, external = self._places[runner], self._classify(found).external
+        # A process with a deadline of its own does not need one for the whole worker.
+        place.timed = external and place.isolated and await self._isolate.can_time()
+        self._external_at_start[runner] = external and not place.timed
         try:
-            if external:
+            if external and not place.timed:
                 await self._outside.before_start()
             await runner.run_until_stopped()
         finally:
-            del self._external_at_start[runner]
+            del self._external_at_start[runner], self._places[runner]
 
     async def _watch_loading(self, found: DiscoveredModule, runner: ModuleRunner) -> None:
         await asyncio.sleep(self._start_delay_s(found))
@@ -447,7 +439,7 @@ class ActiveModules:
         metrics = self._manager.metrics
         metrics.set_module_up(runner.name, up=runner.phase in READY)
         metrics.notifications_dropped.labels(runner.name).set(runner.notifications_dropped)
-        if event is Event.PAUSE_OVER:
+        if event is Event.PAUSE_OVER or (event is Event.DIED and runner.phase is Phase.RESTARTING):
             metrics.module_restarts.labels(runner.name).inc()
         self._instances = {
             name: each.instance

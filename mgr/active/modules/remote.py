@@ -7,16 +7,28 @@ releases before 20 pass every value so (docs/adr/0046).
 from __future__ import annotations
 
 import pickle
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from mgr.active.modules.remote_errors import error_for_caller
 from mgr.cluster.frozen import FrozenDict, FrozenList
 from mgr.cluster.owned import WholeDict, WholeList
+from mgr.host.remote_errors import error_for_caller, failure_text
+from mgr.module_process.remote import (
+    RemoteAnswer,
+    RemoteInstance,
+    pickled_arguments,
+    remote_result,
+)
 
 _SHARED: Final = (FrozenDict, FrozenList, WholeDict, WholeList)
 """Parts of documents; they are copied as plain dictionaries and lists."""
+
+ToLoop = Callable[[Coroutine[Any, Any, RemoteAnswer]], RemoteAnswer]
+
+
+def _no_loop(work: Coroutine[Any, Any, RemoteAnswer]) -> RemoteAnswer:
+    work.close()
+    raise AssertionError("a module in another process is reached by the loop")
 
 
 class Remote:
@@ -31,28 +43,42 @@ class Remote:
         """Find modules with ``instance_of``, which may be called from any thread."""
         self._instance_of = instance_of
 
-    def call(self, module: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def call(
+        self,
+        module: str,
+        method: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        to_loop: ToLoop = _no_loop,
+    ) -> Any:
         """Call ``method`` of ``module`` and return a copy of its result, or the result.
 
         An exception of the method is raised here with its own type *and* as a ``RuntimeError``,
         if it can be copied; else as a plain ``RuntimeError`` whose text is the traceback
         (``mgr/active/modules/remote_errors.py``, docs/adr/0013).
 
+        ``to_loop`` runs a coroutine on the loop and waits for it: for a module in another process.
+
         Raises:
             ImportError: No such module is running.
             NameError: The module has no such method.
             RuntimeError: The method raised.
+            TypeError: An argument cannot be passed to another process.
 
         """
         instance = self._instance_of(module)
         if instance is None:
             raise ImportError("Module not found")
+        if isinstance(instance, RemoteInstance):
+            payload = pickled_arguments(module, method, args, kwargs)
+            return remote_result(to_loop(instance.call(method, payload)))
         target = _method(instance, method)
         own_args, own_kwargs = _copied_arguments(tuple(args), dict(kwargs))
         try:
             returned = target(*own_args, **own_kwargs)
         except BaseException as error:  # noqa: BLE001 - the other module's code; it may even exit
-            failure, cause = error_for_caller(error, _failure_text())
+            failure, cause = error_for_caller(error, failure_text())
             raise failure from cause
         return _copied(returned)
 
@@ -61,16 +87,11 @@ def _method(instance: object, name: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] | None = getattr(instance, name, None)
     except BaseException as error:  # noqa: BLE001 - a property is the other module's code, too
-        failure, cause = error_for_caller(error, _failure_text())
+        failure, cause = error_for_caller(error, failure_text())
         raise failure from cause
     if found is None:
         raise NameError("Method not found")
     return found
-
-
-def _failure_text() -> str:
-    """Return Ceph's text for the exception that is being handled."""
-    return f"Remote method threw exception: {traceback.format_exc()}"
 
 
 def _copied_arguments(

@@ -108,7 +108,7 @@ class Worker:
 
     async def ready(self):
         """Wait until it is warm."""
-        self.opened = await self.receive(Ready)
+        self.opened = await self.receive(Ready, within_s=90)
         self.client = AsyncClient([self.opened.grpc_address])
         return self.opened
 
@@ -136,7 +136,7 @@ class Worker:
                 lease=self.lease,
             )
         )
-        await self.receive(Started)
+        await self.receive(Started, within_s=60)
 
     async def ask(self, *words, timeout_s=5, **arguments):
         """Run a command; its answer, as text."""

@@ -11,7 +11,8 @@ from msgspec import structs
 from mgr.config.enabled_modules import Switch, encode
 from mgr.election.records import encode as encode_record
 from mgr.errors import ModuleNotReadyError
-from mgr.host.finder import find_modules, reload_module
+from mgr.host.finder import find_modules
+from mgr.host.reload import reload_module
 from mgr.link import ModuleReport
 from mgr.module_api.module import MgrModule
 from tests.unit.active.conftest import command_table, discovered_module

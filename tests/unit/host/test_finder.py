@@ -11,8 +11,8 @@ from mgr.host.finder import (
     load,
     module_locations,
     module_reports,
-    reload_module,
 )
+from mgr.host.reload import reload_module
 
 GOOD = """
 from mgr_module import CLIReadCommand, HandleCommandResult, MgrModule, MgrStandbyModule, Option

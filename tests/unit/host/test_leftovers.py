@@ -8,7 +8,8 @@ import pytest
 from mgr.errors import ModuleFailedError
 from mgr.host.abandoned import AbandonedInstances, ModuleRole
 from mgr.host.lifecycle import Event, Phase
-from mgr.host.runner import EARLIER_RUNS, Limits
+from mgr.host.limits import Limits
+from mgr.host.runner import EARLIER_RUNS
 from tests.unit.host.test_runner import Host, Module, ask, soon, until
 
 TIGHT = Limits(stop_s=0.02, pause_s=0.001, probation_s=60)

@@ -22,7 +22,7 @@ def test_every_failure_is_reported_and_tried_again():
     """Whatever broke it, health names it and it comes back by itself."""
     ways = [s for s in TRANSITIONS.values() if s.phase is Phase.FAILED]
     assert {s.actions for s in ways} == {(Action.REPORT, Action.PAUSE)}
-    assert len(ways) == 5
+    assert len(ways) == 7
 
 
 def test_a_restarted_module_is_cleared_only_after_its_probation():

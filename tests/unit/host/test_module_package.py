@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from mgr.host.finder import find_modules, reload_module
+from mgr.host.finder import find_modules
+from mgr.host.reload import reload_module
 from tests.unit.host.test_finder import GOOD, ONE, found
 
 

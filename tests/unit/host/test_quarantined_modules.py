@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from mgr.config.worker_deaths import Quarantine, encode
-from mgr.host.finder import find_modules, module_reports, reload_module
-from mgr.host.reload import ReloadFollower
+from mgr.host.finder import find_modules, module_reports
+from mgr.host.reload import ReloadFollower, reload_module
 from mgr.settings import Settings
 from mgr.store.api import Delete
 from tests.unit.standby.test_role import Halves, world_of

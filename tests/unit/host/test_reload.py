@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from mgr.host.finder import find_modules, module_reports, reload_module
-from mgr.host.reload import DIFFERENT_FILES, ReloadFollower
+from mgr.host.finder import find_modules, module_reports
+from mgr.host.reload import DIFFERENT_FILES, ReloadFollower, reload_module
 from mgr.settings import Settings
 from tests.unit.standby.test_role import world_of
 

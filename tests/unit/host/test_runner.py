@@ -16,7 +16,8 @@ from mgr.errors import (
     OverloadedError,
 )
 from mgr.host.lifecycle import Event, Phase
-from mgr.host.runner import NOT_INITIALISED, Limits, ModuleRunner
+from mgr.host.limits import Limits
+from mgr.host.runner import NOT_INITIALISED, ModuleRunner
 
 QUICK = Limits(stop_s=0.2, pause_s=0.001, pause_max_s=0.002, probation_s=0.01, commands_max=8)
 COMMAND = SimpleNamespace(prefix="hello")

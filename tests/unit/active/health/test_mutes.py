@@ -27,8 +27,10 @@ async def raise_check(cluster, *, count=1):
     """Have the module raise its check, on a thread that is not the loop's."""
     instance = cluster.role._modules.instance_of("odd")
     checks = {"ODD": WARNING | {"count": count}} if count else {}
-    await cluster.role._modules.runner_of("odd")._bridge.to_module(
-        lambda: instance.set_health_checks(checks)
+    await (
+        cluster.role._modules.runner_of("odd")
+        ._running()
+        ._bridge.to_module(lambda: instance.set_health_checks(checks))
     )
 
 

@@ -4,7 +4,11 @@ import asyncio
 import contextlib
 import errno
 
-from mgr.active.modules.background_commands import BackgroundCommand, BackgroundCommands
+from mgr.active.modules.background_commands import (
+    BackgroundCommand,
+    BackgroundCommands,
+    deliver_in_thread,
+)
 from mgr.command.dispatch import Request
 
 
@@ -26,14 +30,12 @@ async def test_a_command_is_completed_when_everything_is_cancelled():
         begun.set()
         await asyncio.Event().wait()
 
+    complete = deliver_in_thread("probe", lambda *answer: answers.append(answer))
+
     async def live():
         async with asyncio.TaskGroup() as tasks:
             commands = BackgroundCommands(never, Modules(), tasks)
-            commands.start(
-                BackgroundCommand(
-                    "probe", Request(["x"]), "", lambda *answer: answers.append(answer)
-                )
-            )
+            commands.start(BackgroundCommand("probe", Request(["x"]), "", complete))
 
     living = asyncio.create_task(live())  # noqa: TID251 - cancelled on the next lines
     await begun.wait()

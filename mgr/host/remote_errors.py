@@ -11,10 +11,30 @@ from __future__ import annotations
 
 import functools
 import pickle
+import traceback
+from collections.abc import Callable
 from typing import Any, Final
 
 NOT_CALLED_ERRORS: Final = (ImportError, NameError)
 """The errors that ``Remote.call`` itself raises before it calls the other module."""
+
+
+def called_method(instance: object, name: str) -> Callable[..., Any]:
+    """Return the method ``name`` of a module; raises what looking it up raises.
+
+    Raises:
+        NameError: ``Method not found``.
+
+    """
+    found: Callable[..., Any] | None = getattr(instance, name, None)
+    if found is None:
+        raise NameError("Method not found")
+    return found
+
+
+def failure_text() -> str:
+    """Return Ceph's text for the exception that is being handled."""
+    return f"Remote method threw exception: {traceback.format_exc()}"
 
 
 def error_for_caller(error: BaseException, text: str) -> tuple[Exception, RuntimeError | None]:

@@ -1,0 +1,188 @@
+"""Serves one module of the active that runs in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from mgr.active.modules.confined_requests import ConfinedRequests
+from mgr.active.modules.context import DATABASE_S, LOOP_CALL_S, REMOTE_S, WRITE_S
+from mgr.active.modules.operations import COMMAND_S, ModuleOperations
+from mgr.active.term_parts import TermParts
+from mgr.host.bridge import run_in_thread, thread_name
+from mgr.host.finder import DiscoveredModule
+from mgr.module_process.host_side import READ_S, HostSide, Operation
+from mgr.module_process.messages import dumps
+from mgr.module_process.process import ModuleProcess
+from mgr.module_process.remote import RemoteAnswer, RemoteInstance, run_remote
+from mgr.store.mirror import KeyChange
+
+WRITES: Final = ("set_option", "set_store", "commit_store", "set_map", "remove_map", "set_uri")
+CALLS: Final = (
+    *("watch_store", "unwatch_store", "set_health_checks", "update_progress_event"),
+    *("complete_progress_event", "clear_all_progress_events", "cluster_log", "notify_all"),
+)
+FLEET_READS: Final = (
+    *("get_servers", "get_metadata", "get_daemon_status", "get_daemon_health_metrics"),
+    *("get_counter", "get_latest_counter"),
+)
+
+
+class ActiveHostSide(HostSide):
+    """Serves an active instance: everything of ``mgr.module_api.context``."""
+
+    def __init__(self, parts: TermParts, found: DiscoveredModule, http_address: str) -> None:
+        """Serve the module ``found`` in the term of ``parts``."""
+        super().__init__(parts.manager, found, http_address)
+        self._parts = parts
+        self._operations = ModuleOperations(parts, found.name)
+        self._confined = ConfinedRequests(found.name, found.manifest)
+        # What the process keeps a copy of, and has to be told when it changes.
+        self._documents: set[str] = set()
+        self._maps: set[str] = set()
+
+    def operations(self) -> Mapping[str, tuple[Operation, float]]:
+        """See ``HostSide``."""
+        made, fleet, rows = self._operations, self._parts.fleet_reader, self._parts.counter_rows
+        return {
+            **super().operations(),
+            **{name: (getattr(made, name), WRITE_S) for name in WRITES},
+            **{name: (getattr(made, name), LOOP_CALL_S) for name in CALLS},
+            "set_device_wear_level": (made.set_device_wear_level, WRITE_S),
+            "load_database": (made.load_database, DATABASE_S),
+            "store_database": (made.store_database, DATABASE_S),
+            "mon_command": (made.mon_command, COMMAND_S),
+            "run_as": (made.run_as, COMMAND_S),
+            "identification_required": (self._identification_required, READ_S),
+            "identify": (self._identify, READ_S),
+            "permitted": (_reading(self._parts.callers.permitted), READ_S),
+            "send_command": (self._send_command, LOOP_CALL_S),
+            "remote": (self._remote, REMOTE_S),
+            "have_store_connection": (self._have_store_connection, READ_S),
+            "get_map_versions": (self._get_map_versions, READ_S),
+            "document": (self._document, READ_S),
+            "map": (self._map, READ_S),
+            **{name: (_reading(getattr(fleet, name)), READ_S) for name in FLEET_READS},
+            "get_latest_labelled_counter": (_reading(fleet.get_latest_labelled_counter), READ_S),
+            "get_perf_schema": (self._get_perf_schema, REMOTE_S),
+            "get_daemons": (self._in_thread(rows.get_daemons), REMOTE_S),
+            "get_counter_rows": (self._in_thread(rows.get_counter_rows), REMOTE_S),
+        }
+
+    def connect(self, process: ModuleProcess) -> Mapping[str, Any]:
+        """See ``mgr.module_process.execution.ProcessHost``."""
+        keys = self._manager.keys
+        self._unsubscribe += [
+            self._parts.maps.on_builtin_changed(self._on_documents_changed),
+            self._manager.mirror.subscribe(keys.maps, self._on_maps_changed),
+        ]
+        return super().connect(process)
+
+    async def _run(self, operation: Operation, name: str, args: tuple[Any, ...]) -> Any:
+        if (refusal := self._confined.check(name, args)) is not None:
+            return refusal
+        return self._confined.filtered(name, args, await operation(*args))
+
+    def _may_read(self, key: str) -> bool:
+        manifest = self._found.manifest
+        return manifest is None or not manifest.enforce or manifest.allows_key(key)
+
+    def seed(self) -> dict[str, Any]:
+        """See ``HostSide``."""
+        return {**super().seed(), "term": int(self._parts.fenced.term)}
+
+    # -- documents ------------------------------------------------------------------------------
+
+    async def _document(self, name: str) -> tuple[Any, ...]:
+        """Return a document, and whether the process may keep it until it is told of a change."""
+        found = self._parts.maps.builtin_version(name)
+        if found is None:
+            return await self._map(name)
+        document, kept = found
+        if kept:
+            self._documents.add(name)
+        return ("document" if kept else "once"), dumps(document)
+
+    async def _map(self, name: str) -> tuple[Any, ...]:
+        version, document = self._parts.maps.read_published(name)
+        self._maps.add(name)
+        return "map", version, None if document is None else dumps(document)
+
+    def _on_documents_changed(self, names: Sequence[str]) -> None:
+        stale = self._documents.intersection(names)
+        if stale and self.process is not None:
+            self._documents -= stale
+            self.process.note("stale", sorted(stale), [])
+
+    def _on_maps_changed(self, changes: Sequence[KeyChange]) -> None:
+        prefix = self._manager.keys.maps
+        stale = self._maps.intersection(each.key.removeprefix(prefix) for each in changes)
+        if stale and self.process is not None:
+            self._maps -= stale
+            self.process.note("stale", [], sorted(stale))
+
+    # -- further requests -----------------------------------------------------------------------
+
+    async def _get_map_versions(self) -> dict[str, int]:
+        return self._parts.maps.versions()
+
+    async def _identification_required(self) -> bool:
+        return self._parts.callers.required
+
+    async def _identify(
+        self,
+        token: str,
+        certificate: bytes,
+        address: str,
+        encrypted: bool,  # noqa: FBT001 - as it is sent
+    ) -> dict[str, Any] | None:
+        return self._parts.callers.identify(token, certificate, address, encrypted=encrypted)
+
+    async def _have_store_connection(self) -> bool:
+        return self._manager.mirror.current
+
+    async def _get_perf_schema(self, kind: str, name: str, labelled: bool) -> Any:  # noqa: FBT001 - as it is sent
+        read = partial(self._parts.fleet_reader.get_perf_schema, kind, name, labelled=labelled)
+        return await self._in_thread(read)()
+
+    async def _send_command(
+        self,
+        arguments: Mapping[str, Any],
+        inbuf: str | None,
+        tag: str,
+        absent: str,
+        number: int,
+    ) -> None:
+        def deliver(retval: int, outb: str, outs: str) -> asyncio.Future[None]:
+            if self.process is None:
+                raise AssertionError("it has sent the command")
+            return self.process.call("complete", number, retval, outb, outs)[1]
+
+        await self._operations.send_command(arguments, inbuf, tag, absent, deliver)
+
+    async def _remote(self, module: str, method: str, payload: bytes) -> RemoteAnswer:
+        instance = self._parts.modules.instance_of(module)
+        if instance is None:
+            return "no module", ""
+        if isinstance(instance, RemoteInstance):
+            return await instance.call(method, payload)
+        call = partial(run_remote, instance, method, payload)
+        return await run_in_thread(thread_name(module, "remote"), call, module=module)
+
+    def _in_thread(self, read: Callable[..., Any]) -> Operation:
+        """Return what runs ``read`` on another thread than the loop's: it may take long."""
+
+        async def answer(*args: Any) -> Any:
+            name = thread_name(self._found.name, "reads")
+            return await run_in_thread(name, partial(read, *args))
+
+        return answer
+
+
+def _reading(read: Callable[..., Any]) -> Operation:
+    async def answer(*args: Any) -> Any:
+        return read(*args)
+
+    return answer

@@ -1,0 +1,294 @@
+"""The worker's end of the zygotes: starts processes for modules, and learns how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from mgr.module_process.messages import FDS_MAX, PACKET_BYTES_MAX, dumps, loads
+from mgr.module_process.process import ModuleProcess
+from mgr.module_process.zygote_end import ZygoteEnd
+from mgr.worker_trace import WorkerTrace
+
+START_S: Final = 60.0
+"""How long a zygote may take to fork, also while it still imports what modules need."""
+
+AT_DEADLINE: Final = "the deadline of the term: it may act outside etcd"
+ZYGOTE_ENDED: Final = "the end of the process that forks for modules"
+"""Reasons for the end of a process that are not its own fault."""
+
+log = logging.getLogger(__name__)
+
+
+class ZygoteError(Exception):
+    """No process can be started; the text says why."""
+
+
+class ZygoteLink:
+    """The control socket of one zygote. Use it on the loop."""
+
+    def __init__(
+        self,
+        control: socket.socket,
+        tasks: asyncio.TaskGroup,
+        on_gone: Callable[[ZygoteLink], None],
+        *,
+        deadline: bool = False,
+    ) -> None:
+        """Own ``control``. ``on_gone`` is called when the zygote has ended.
+
+        ``deadline``: the kernel may end it at a deadline.
+        """
+        self._control = control
+        self._tasks = tasks
+        self._on_gone = on_gone
+        self._deadline = deadline
+        self._numbers = itertools.count(1)
+        self._starting: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._processes: dict[int, ModuleProcess] = {}
+        # How processes ended that ``start`` does not know yet.
+        self._early_ends: dict[int, int] = {}
+        self.alive = True
+        self.timed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        """Whether the kernel gives it timers; done once it has imported everything."""
+        control.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
+        asyncio.get_running_loop().add_reader(control.fileno(), self._receive)
+
+    async def start(self, module: str) -> ModuleProcess:
+        """Fork a process for ``module``.
+
+        Raises:
+            ZygoteError: The system refuses it, or the zygote has ended.
+
+        """
+        trace = WorkerTrace()
+        ours, theirs = socket.socketpair()
+        try:
+            pid, pidfd = await self._request("fork", [theirs.fileno(), trace.fd])
+        except BaseException:
+            ours.close()
+            trace.close()
+            raise
+        finally:
+            theirs.close()
+        process = ModuleProcess(module, pid, pidfd, trace, self._tasks)
+        self._processes[pid] = process
+        ours.setblocking(False)  # noqa: FBT003 - as above
+        await process.connect(ours)
+        if pid in self._early_ends or not self.alive:
+            self._end(pid, self._early_ends.pop(pid, -signal.SIGKILL))
+        return process
+
+    async def fork_zygote(self) -> socket.socket:
+        """Have it fork a zygote that can have a deadline; return its control socket.
+
+        Raises:
+            ZygoteError: The system refuses it, or the zygote has ended.
+
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            _, pidfd = await self._request("zygote", [theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        os.close(pidfd)
+        return ours
+
+    def set_deadline(self, until_ns: int) -> None:
+        """Kill all its processes at that moment of ``CLOCK_BOOTTIME``; 0: never."""
+        # A zygote that is gone is noticed by the end of its socket. One that is stopped does not
+        # get this: then the earlier deadline stays, which is safe.
+        with contextlib.suppress(ZygoteError):
+            self._send(("until", until_ns))
+
+    def close(self) -> None:
+        """End the zygote, with everything below it."""
+        if self.alive:
+            self._lost()
+
+    async def _request(self, name: str, fds: list[int]) -> tuple[int, int]:
+        number = next(self._numbers)
+        future: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        self._starting[number] = future
+        self._send((name, number), fds)
+        try:
+            async with asyncio.timeout(START_S):
+                return await future
+        except TimeoutError:
+            raise ZygoteError(f"no process could be forked within {START_S:g} s") from None
+        finally:
+            self._starting.pop(number, None)
+
+    def _send(self, message: tuple[Any, ...], fds: list[int] | None = None) -> None:
+        try:
+            socket.send_fds(self._control, [dumps(message)], fds or [])
+        except OSError as error:
+            raise ZygoteError(f"the process that forks for modules: {error}") from None
+
+    def _receive(self) -> None:
+        try:
+            packet, fds, _, _ = socket.recv_fds(self._control, PACKET_BYTES_MAX, FDS_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet, fds = b"", []
+        if not packet:
+            self._lost()
+            return
+        match loads(packet):
+            case ("ready", bool(timed)) if not self.timed.done():
+                self.timed.set_result(timed)
+            case ("started", number, pid):
+                self._on_started(number, pid, fds[0])
+            case ("failed", number, why):
+                self._on_failed(number, why)
+            case ("ended", pid, status):
+                self._end(pid, status)
+            case ("expired", _):
+                for process in self._processes.values():
+                    process.reason = AT_DEADLINE
+
+    def _on_started(self, number: int, pid: int, pidfd: int) -> None:
+        future = self._starting.get(number)
+        if future is not None and not future.done():
+            future.set_result((pid, pidfd))
+            return
+        # Nobody waits for it any more.
+        os.close(pidfd)
+        self._send(("kill", pid))
+
+    def _on_failed(self, number: int, why: str) -> None:
+        future = self._starting.get(number)
+        if future is not None and not future.done():
+            future.set_exception(ZygoteError(f"no process could be forked: {why}"))
+
+    def _end(self, pid: int, status: int) -> None:
+        process = self._processes.pop(pid, None)
+        if process is None:
+            self._early_ends[pid] = status
+        else:
+            process.on_exit(status)
+
+    def _lost(self) -> None:
+        """Take in that the zygote has ended: the kernel has killed every process below it."""
+        self.alive = False
+        asyncio.get_running_loop().remove_reader(self._control.fileno())
+        self._control.close()
+        for future in self._starting.values():
+            if not future.done():
+                future.set_exception(ZygoteError("the process that forks for modules has ended"))
+        if not self.timed.done():
+            self.timed.set_result(False)
+        processes, self._processes = self._processes, {}
+        for process in processes.values():
+            process.reason = process.reason or (AT_DEADLINE if self._deadline else ZYGOTE_ENDED)
+            process.abort()
+        self._on_gone(self)
+
+
+class ModuleProcesses:
+    """Starts processes for modules, and zygotes as they are needed. Use it on the loop."""
+
+    def __init__(
+        self, tasks: asyncio.TaskGroup, spawn: Callable[[], ZygoteEnd], first: ZygoteEnd | None
+    ) -> None:
+        """Use the zygote ``first``; ``spawn`` starts another one when there is none."""
+        self._tasks = tasks
+        self._spawn = spawn
+        self._zygote: ZygoteLink | None = None
+        self._timed_zygote: ZygoteLink | None = None
+        self._timed_starting = asyncio.Lock()
+        self._until_ns = 0
+        self._end: ZygoteEnd | None = None
+        self._closing = self._used = False
+        if first is not None:
+            self._use(first)
+
+    async def start(self, module: str, *, timed: bool = False) -> ModuleProcess:
+        """Start a process for ``module``, which has imported the module interface only.
+
+        With ``timed`` it is killed at the deadline that ``set_deadline`` set last.
+
+        Raises:
+            ZygoteError: The system refuses it.
+
+        """
+        if not timed:
+            return await self._running().start(module)
+        if not await self.can_time() or self._timed_zygote is None:
+            raise ZygoteError("the kernel refuses a timer for modules that act outside etcd")
+        return await self._timed_zygote.start(module)
+
+    async def can_time(self) -> bool:
+        """Return whether processes can be started that the kernel ends at a deadline.
+
+        Raises:
+            ZygoteError: The system refuses the process that forks them.
+
+        """
+        async with self._timed_starting:
+            if self._timed_zygote is None:
+                control = await self._running().fork_zygote()
+                link = ZygoteLink(control, self._tasks, self._on_timed_gone, deadline=True)
+                link.set_deadline(self._until_ns)
+                self._timed_zygote = link
+        return await self._timed_zygote.timed
+
+    def set_deadline(self, deadline_s: float) -> None:
+        """Have the timed processes killed at that moment on the clock."""
+        # A moment that has passed, not 0, which means never.
+        until_ns = max(1, int(deadline_s * 1e9)) if deadline_s > 0 else 1
+        if until_ns != self._until_ns:
+            self._until_ns = until_ns
+            if self._timed_zygote is not None:
+                self._timed_zygote.set_deadline(until_ns)
+
+    def close(self) -> None:
+        """End every zygote and all processes below them, and wait until they are gone."""
+        self._closing = True
+        if self._timed_zygote is not None:
+            self._timed_zygote.close()
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+
+    def _on_timed_gone(self, _link: ZygoteLink) -> None:
+        self._timed_zygote = None
+
+    def _running(self) -> ZygoteLink:
+        if self._zygote is None:
+            # Not logged when it ends: at the end of a term everything below the worker is killed.
+            if self._used:
+                log.error("the process that forks for modules has ended; another one is started")
+            try:
+                self._use(self._spawn())
+            except OSError as error:
+                raise ZygoteError(f"no process for modules can be started: {error}") from error
+        if self._zygote is None:
+            raise AssertionError("it was started just now")
+        return self._zygote
+
+    def _use(self, end: ZygoteEnd) -> None:
+        self._end, self._used = end, True
+        self._zygote = ZygoteLink(end.control, self._tasks, self._on_gone)
+
+    def _on_gone(self, link: ZygoteLink) -> None:
+        if link is not self._zygote:
+            return
+        self._zygote = None
+        if self._end is not None:
+            if self._closing:
+                self._end.close()
+            else:
+                self._end.reap()
+            self._end = None

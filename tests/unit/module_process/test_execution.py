@@ -1,0 +1,256 @@
+"""An instance in a process of its own, without a manager: a real zygote, a real process."""
+
+import asyncio
+import errno
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from mgr.clock import CLOCK
+from mgr.errors import NotActiveError, NotAuthorizedError, OutcomeUnknownError, OverloadedError
+from mgr.host.command_calls import CommandCalls
+from mgr.host.execution import CommandRequest, ModuleRaisedError, NotBegunError
+from mgr.host.finder import ModuleLocation
+from mgr.host.limits import Limits
+from mgr.module_process.execution import ProcessExecution
+from mgr.module_process.messages import dumps
+from tests.unit.module_process.conftest import ORDER
+
+MODULE = '''
+    import os, time
+    from mgr_module import CLIWriteCommand, HandleCommandResult, MgrModule
+
+    class Module(MgrModule):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.ran = []
+            if self.get_store("fails"):
+                raise ValueError("no such thing")
+
+        def serve(self):
+            raise KeyError("served")
+
+        def notify(self, kind, tag):
+            self.ran.append([kind, tag])
+            if tag == "bad":
+                raise ValueError("not that")
+
+        @CLIWriteCommand("m run")
+        def run(self, code: str) -> HandleCommandResult:
+            """Execute"""
+            self.ran.append(code)
+            exec(code)
+            return HandleCommandResult(stdout=repr(self.ran))
+'''
+
+
+class Host:
+    """What the manager does for the instance: nothing but the first copies."""
+
+    def __init__(self):
+        self.entries = {}
+        self.asked = []
+
+    def connect(self, process):
+        async def answer(name, args):
+            self.asked.append((name, args))
+
+        process.answer = answer
+        return {
+            "module": "m",
+            "manager_id": "a",
+            "cluster": "c",
+            "mgr_ips": dumps({"ips": []}),
+            "readonly": {},
+            "options": [],
+            "config": [],
+            "entries": self.entries,
+            "term": 7,
+        }
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def open_gate():
+    """Whether commands may begin."""
+    return [True]
+
+
+@pytest.fixture
+async def make(processes, folder, open_gate):
+    """Make executions; all of them end with the test."""
+    folder("m", MODULE)
+    made = []
+    async with asyncio.TaskGroup() as tasks:
+
+        def make(host=None, commands_max=8):
+            died = []
+            execution = ProcessExecution(
+                "m",
+                start=lambda: processes.start("m"),
+                order=ORDER.of(ModuleLocation("m", "m", f"{folder.path}/m/module.py")),
+                host=host or Host(),
+                standby=False,
+                on_died=lambda crash, why: died.append((crash, why)),
+                limits=Limits(commands_max=commands_max, may_begin=lambda: open_gate[0]),
+                command_calls=CommandCalls(CLOCK),
+                clock=CLOCK,
+                tasks=tasks,
+            )
+            execution.died = died
+            made.append(execution)
+            return execution
+
+        yield make
+        for each in made:
+            await each.end()
+
+
+@pytest.fixture
+async def execution(make):
+    """A constructed one."""
+    made = make()
+    await made.construct()
+    return made
+
+
+def asked(code, *, mutates=True, deadline_s=60, permit=lambda: None):
+    """A request to execute ``code`` in the module."""
+    command = SimpleNamespace(prefix="m run", mutates=mutates)
+    arguments = {"prefix": "m run", "code": code}
+    return CommandRequest(command, arguments, "", CLOCK.now() + deadline_s, None, permit)
+
+
+async def ran(execution):
+    """What ran in the module."""
+    retval, stdout, _ = await execution.command(asked("pass"))
+    assert retval == 0
+    return eval(stdout)
+
+
+async def test_what_a_module_raises_arrives_with_its_traceback(make):
+    """In the constructor and in ``serve``, each with a report."""
+    host = Host()
+    host.entries = {"fails": "1"}
+
+    with pytest.raises(ModuleRaisedError, match="no such thing") as caught:
+        await make(host).construct()
+
+    assert caught.value.crash.kind == "ValueError"
+    assert "m/module.py" in caught.value.traceback
+    good = make()
+    await good.construct()
+    with pytest.raises(ModuleRaisedError, match="served"):
+        await good.serve()
+    [(origin, error)] = await good.deliver(False, [("kind", "good"), ("kind", "bad")])  # noqa: FBT003 - as the runner calls it
+    assert origin.value == "ActivePyModule::notify"
+    assert error.crash.kind == "ValueError"
+    assert (await ran(good))[:2] == [["kind", "good"], ["kind", "bad"]]
+    assert good.died == []
+
+
+async def test_a_command_begins_only_while_it_may(execution, open_gate):
+    """The gate, its caller's rights and its deadline are looked at when its turn comes."""
+
+    def refuse():
+        raise NotAuthorizedError("not any more")
+
+    open_gate[0] = False
+    with pytest.raises(NotActiveError):
+        await execution.command(asked("1"))
+    open_gate[0] = True
+    with pytest.raises(NotAuthorizedError):
+        await execution.command(asked("2", permit=refuse))
+    with pytest.raises(OverloadedError):
+        await execution.command(asked("3", deadline_s=-1))
+    # The process looks at the gate by itself, without a message.
+    execution.process.open_gate(CLOCK.now() - 1)
+    with pytest.raises(NotActiveError):
+        await execution.command(asked("4"))
+    execution.process.open_gate(CLOCK.now() + 60)
+
+    assert await ran(execution) == ["pass"]
+
+
+async def test_a_death_is_told_truly(execution):
+    """Of the command under way: it may have run; of those that wait: they did not begin."""
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(
+            outcome(execution, asked("import time; time.sleep(0.2); os._exit(3)"))
+        )
+        await asyncio.sleep(0.05)
+        second = tasks.create_task(outcome(execution, asked("pass")))
+
+    assert isinstance(first.result(), OutcomeUnknownError)
+    assert "exit status 3 in a command 'm run'" in str(first.result())
+    assert isinstance(second.result(), NotBegunError)
+    [(crash, why)] = execution.died
+    assert crash.signal == "exit status 3"
+    assert why == "its process ended by exit status 3 in a command 'm run'"
+    assert execution.over
+
+
+async def test_a_read_that_kills_its_process_is_answered(execution):
+    """Nothing is unknown about it."""
+    retval, _, stderr = await execution.command(
+        asked("import ctypes; ctypes.string_at(0)", mutates=False)
+    )
+
+    assert retval == -errno.EIO
+    assert "SIGSEGV" in stderr
+
+
+async def test_a_command_whose_caller_is_gone_does_not_begin(execution):
+    """One that has begun goes on, and the next one waits for it."""
+    async with asyncio.TaskGroup() as tasks:
+        slow = tasks.create_task(execution.command(asked("time.sleep(0.3)")))
+        await asyncio.sleep(0.05)
+        gone = tasks.create_task(execution.command(asked("gone")))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        slow.cancel()
+
+    assert await ran(execution) == ["time.sleep(0.3)", "pass"]
+
+
+async def test_no_more_commands_wait_than_the_limit(make):
+    """The next one is told to come back."""
+    execution = make(commands_max=1)
+    await execution.construct()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(execution.command(asked("time.sleep(0.2)")))
+        await asyncio.sleep(0.05)
+        with pytest.raises(OverloadedError, match="1 commands waiting"):
+            await execution.command(asked("pass"))
+
+
+async def test_the_end_of_an_execution_is_nobodys_fault(execution):
+    """It is killed whatever it does, and not reported."""
+    async with asyncio.TaskGroup() as tasks:
+        stuck = tasks.create_task(outcome(execution, asked("while True: pass")))
+        await asyncio.sleep(0.1)
+        assert await execution.end()
+
+    assert execution.died == []
+    assert execution.over
+    assert isinstance(stuck.result(), OutcomeUnknownError)
+
+
+async def test_what_is_sent_and_received_is_plain(execution):
+    """A document that is too large for the module's answer is refused, by its size."""
+    retval, _, stderr = await execution.command(asked("self.ran = 'x' * (1 << 27)"))
+
+    assert retval == -errno.EFBIG
+    assert "too large" in stderr
+    assert json.dumps(execution.died) == "[]"
+
+
+async def outcome(execution, request):
+    """The error of a command."""
+    try:
+        return await execution.command(request)
+    except Exception as error:  # noqa: BLE001 - the test looks at it
+        return error
