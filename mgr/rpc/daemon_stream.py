@@ -12,6 +12,7 @@ import grpc
 
 from mgr.access.caps import HEALTH, JOIN, AccessRequest, owns_daemon
 from mgr.access.identity import Caller
+from mgr.clock import CLOCK
 from mgr.cluster.daemon import Daemon, DaemonAnswer, DaemonCommand, ReportConfig
 from mgr.cluster.fleet import Fleet
 from mgr.errors import (
@@ -22,6 +23,7 @@ from mgr.errors import (
     ReportLimitError,
     ReportRefusedError,
 )
+from mgr.log_throttle import LogThrottle
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls, Write
 from mgr.rpc.codec import span
@@ -33,7 +35,7 @@ from mgr.rpc.fleet_codec import (
     open_request_in,
 )
 from mgr.rpc.interceptor import MalformedMessage
-from mgr.rpc.limits import JoinLimits
+from mgr.rpc.limits import JoinLimits, identity
 from mgr.rpc.revocation import RevocableStream
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import cluster_pb2
@@ -62,6 +64,7 @@ class MakeCalls(Protocol):
 
 
 log = logging.getLogger(__name__)
+_throttle: Final = LogThrottle(CLOCK.now)
 
 
 class DaemonStreamHandler:
@@ -121,11 +124,18 @@ class DaemonStreamHandler:
             raise ended  # all streams end like this after a failover: not logged for each
         if ended is not None:
             self._fleet.on_stream_ended(ended)
-            fields = {"peer": self._context.peer(), "error": str(ended)}
-            if self._daemon is not None:
-                fields["daemon"] = self._daemon.name
-            log.info("daemon stream ended with an error", extra=fields)
+            self._log_end(ended)
             raise ended
+
+    def _log_end(self, ended: MgrError) -> None:
+        # Few lines for many equal ends of one client: the metric mgr_fleet_refused counts them.
+        times = _throttle.due((identity(self._caller), type(ended)))
+        if not times:
+            return
+        fields = {"peer": self._context.peer(), "error": str(ended), "times": times}
+        if self._daemon is not None:
+            fields["daemon"] = self._daemon.name
+        log.info("daemon stream ended with an error", extra=fields)
 
     # -- the protocol DaemonStream --------------------------------------------------------------
 

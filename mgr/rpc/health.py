@@ -57,6 +57,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # u
             )
         return health_pb2.HealthCheckResponse(status=status)
 
+    async def List(
+        self, _request: health_pb2.HealthListRequest, context: Context
+    ) -> health_pb2.HealthListResponse:
+        """Refuse: nobody needs a list of these services."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "use Check or Watch")
+
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """See ``grpc.health.v1``: the state at once, then each change."""
         sent = None

@@ -26,6 +26,8 @@ Behaviour = Callable[[Any, Context], Awaitable[Any]]
 Check = Callable[[Any, Context], None]
 H = TypeVar("H")
 
+HEALTH: Final = "/grpc.health.v1."
+
 log = logging.getLogger(__name__)
 _throttle: Final = LogThrottle(CLOCK.now)
 
@@ -57,13 +59,14 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[Any], Awaitable[Any]],
         handler_call_details: Any,
     ) -> Any:
-        """Wrap the handlers of our own services; health and reflection are left unchanged."""
+        """Wrap the handlers; those of health and reflection are open to everybody."""
         handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
-        if handler is None or not method.startswith(OURS):
+        if handler is None:
             return handler
         if method not in self._wrapped:
-            self._wrapped[method] = self._wrap(handler, method)
+            wrap = self._wrap if method.startswith(OURS) else _wrap_open
+            self._wrapped[method] = wrap(handler, method)
         return self._wrapped[method]
 
     def _wrap(self, handler: Any, method: str) -> Any:
@@ -94,6 +97,20 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
                     return await behaviour(request, context)
 
         return stream
+
+
+def _wrap_open(handler: Any, method: str) -> Any:
+    """Wrap a handler that checks no capabilities: gRPC would log what is malformed as an error."""
+    kind, maker = _kind(handler)
+    if not method.startswith(HEALTH):
+        # Reflection's own handler is a generator; to it a malformed request is an empty one.
+        deserialize = handler.request_deserializer
+        return handler._replace(request_deserializer=_empty_if_malformed(deserialize))
+    return maker(
+        _edge(getattr(handler, kind), lambda _request, _context: None, method),
+        request_deserializer=_lenient(handler.request_deserializer, method),
+        response_serializer=handler.response_serializer,
+    )
 
 
 async def refuse(context: Context, error: MgrError) -> NoReturn:
@@ -149,6 +166,16 @@ def _edge(behaviour: Behaviour, check: Check, method: str) -> Behaviour:
             await refuse(context, internal(method, error))
 
     return edge
+
+
+def _empty_if_malformed(deserialize: Callable[[bytes], H]) -> Callable[[bytes], H]:
+    def read(data: bytes) -> H:
+        try:
+            return deserialize(data)
+        except (DecodeError, UnicodeDecodeError):
+            return deserialize(b"")
+
+    return read
 
 
 def _lenient(

@@ -71,6 +71,7 @@ class Target(Cluster):
 
     pki: Certificates
     memory_before: int
+    first_term: int
     memory_after: dict[str, int]
 
     def client(self, name="ops"):
@@ -117,6 +118,7 @@ def _memory(request, target):
     """Keep how much memory the worker has after each test, for the message of a failure."""
     yield
     target.memory_after[request.node.name] = target.memory_bytes() >> 20
+    assert target.term() == target.first_term, "the leadership changed"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,15 @@ def target(tmp_path_factory, etcd):
     """Attack it as you like: when all tests have run, nothing must have happened to it."""
     folder = tmp_path_factory.mktemp("hostile")
     pki = Certificates.make(folder / "pki")
-    made = Target(folder, etcd.endpoints, etcd_quota_bytes=QUOTA_BYTES, **pki.settings(mutual=True))
+    made = Target(
+        folder,
+        etcd.endpoints,
+        etcd_quota_bytes=QUOTA_BYTES,
+        # Longer than by default: on a crowded machine the worker may not run at all for two
+        # seconds, attacked or not. What was found blocked the loop for longer than this.
+        watchdog_s=4,
+        **pki.settings(mutual=True),
+    )
     made.pki, made.memory_after = pki, {}
     first = ["ops", "--cluster", made.name, "--etcd", ",".join(made.etcd)]
     subprocess.run([MGRD, "recover-admin", *first], check=True, timeout=60)
@@ -138,7 +148,7 @@ def target(tmp_path_factory, etcd):
             load.start()
             wait_for(lambda: load.done > 20, "the load", 60)
             before = made.term(), made.attacked.worker_pid
-            made.memory_before = made.memory_bytes()
+            made.memory_before, made.first_term = made.memory_bytes(), before[0]
             yield made
             done = load.done
             wait_for(lambda: load.done > done + 20, "the load after the attacks", 60)
