@@ -56,7 +56,17 @@ def test_what_is_posted_is_listed_and_shown(mgr_host, crash):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "words", "[]", "{}", '{"crash_id": "a", "timestamp": "soon"}', '{"crash_id": 1}'],
+    [
+        "",
+        "words",
+        "[]",
+        "{}",
+        '{"crash_id": "a", "timestamp": "soon"}',
+        '{"crash_id": 1}',
+        '{"crash_id": "a", "timestamp": "0001-01-01T00:00:00+23:59"}',
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        '{"crash_id": "a", "timestamp": "2026-01-01", "x": "' + "x" * report.TEXT_CHARS_MAX + '"}',
+    ],
 )
 def test_what_is_no_report_is_refused(mgr_host, crash, text):
     """With what is wrong."""
@@ -188,3 +198,28 @@ def test_every_form_of_time_is_read(text):
     moment = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, dt.UTC)
 
     assert report.at({"timestamp": text}) == moment
+
+
+def test_the_reports_of_whoever_posts_many_make_room_for_others(mgr_host, crash, monkeypatch):
+    """Archived ones first; the report of another entity is not lost."""
+    monkeypatch.setattr("modules.crash.module.REPORTS_MAX", 4)
+    post(mgr_host, "quiet", entity_name="osd.1", days_ago=9)
+    for number in range(3):
+        post(mgr_host, f"noisy{number}", entity_name="osd.2", days_ago=5 - number)
+    post(mgr_host, "new", entity_name="osd.3")
+    assert listed(mgr_host) == ["quiet", "noisy1", "noisy2", "new"]
+
+    assert mgr_host.run("crash archive quiet").retval == 0
+    post(mgr_host, "newer", entity_name="osd.3")
+
+    assert listed(mgr_host) == ["noisy1", "noisy2", "new", "newer"]
+
+
+def test_what_a_report_says_cannot_forge_a_line(mgr_host, crash):
+    """Of the list, or of health; the backtrace has lines of its own."""
+    post(mgr_host, "evil", entity_name="a\x1b[2J\nosd.9 crashed", backtrace=["one\n two"])
+
+    for text in (mgr_host.run("crash ls").stdout, json.dumps(mgr_host.health)):
+        assert "\x1b" not in text
+        assert "\nosd.9" not in text
+    assert json.loads(mgr_host.run("crash info evil").stdout)["backtrace"] == ["one\n two"]
