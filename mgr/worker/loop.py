@@ -28,7 +28,7 @@ from mgr.connection import connect, key_wrapper
 from mgr.errors import FencedError, StoreError, StoreUnavailableError
 from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView
-from mgr.host.finder import find_modules, module_reports
+from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
 from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
@@ -131,27 +131,16 @@ async def run(
     )
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)
-    sinks = _audit_sinks(settings, guard_link)
-    if sinks is not None:
-        tasks.create_task(sinks.run(), name="audit sinks")
+    sinks = _start_audit_sinks(settings, guard_link, tasks)
     tasks.create_task(_check_endpoints(etcd, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
     since = mirror.revision
-    catalogue = await find_modules(
-        settings.module_path,
-        skip=settings.bundled_skip,
-        limit_s=settings.module_load_s,
-        quarantine_reason=lambda name: (
-            quarantine_reason(mirror, keys, name) or init.quarantined.get(name, "")
-        ),
-        declare=declarations.read,
-    )
+    catalogue = await _find_modules(settings, init, mirror, declarations)
     options = known_options(settings, socket.gethostname(), catalogue)
     config = ConfigValues(settings.id, options, keys)
     follow_config(config, mirror, keys)
-    store.is_secret = secret_keys(keys, config, catalogue)
     manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
@@ -172,13 +161,31 @@ async def run(
         processes=processes,
         declarations=declarations,
     )
+    store.is_secret = secret_keys(keys, config, manager.catalogue)
     await import_enabled(manager)
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting)
     await worker.open(pages)
 
 
-def _audit_sinks(settings: Settings, guard_link: GuardLink) -> Delivery | None:
-    """Return the configured sinks of the audit; None if there are none."""
+async def _find_modules(
+    settings: Settings, init: Init, mirror: Mirror, declarations: Declarations
+) -> Catalogue:
+    keys = Keys(settings.cluster)
+    return await find_modules(
+        settings.module_path,
+        skip=settings.bundled_skip,
+        limit_s=settings.module_load_s,
+        quarantine_reason=lambda name: (
+            quarantine_reason(mirror, keys, name) or init.quarantined.get(name, "")
+        ),
+        declare=declarations.read,
+    )
+
+
+def _start_audit_sinks(
+    settings: Settings, guard_link: GuardLink, tasks: asyncio.TaskGroup
+) -> Delivery | None:
+    """Return the configured sinks of the audit, which run in ``tasks``; None if there are none."""
     sinks = configured_sinks(
         file=settings.audit_file,
         syslog=settings.audit_syslog,
@@ -192,6 +199,7 @@ def _audit_sinks(settings: Settings, guard_link: GuardLink) -> Delivery | None:
     delivery.subscribe(lambda: guard_link.send(AuditTrouble(why=delivery.trouble)))
     # The first line shows whether they keep records, before this manager may have to lead.
     delivery.offer(opened_line(settings.id))
+    tasks.create_task(delivery.run(), name="audit sinks")
     return delivery
 
 
