@@ -110,13 +110,7 @@ class ActiveRole:
         self._log_store = ClusterLogStore(self.log, manager.mirror, manager.keys, self._fenced)
         self.proof = WriteProof(self._fenced, manager.keys, manager.clock)
         self._history = ConfigHistory(manager.keys, manager.mirror, self._fenced)
-        self.fleet = Fleet(
-            manager.clock,
-            self.log,
-            term=term_context.term,
-            name=f"mgr.{manager.id}",
-            on_refusal=manager.metrics.count_refused,
-        )
+        self.fleet = self._make_fleet()
         self._fleet_store = FleetStore(self.fleet, manager, self._fenced, self._on_fleet_changed)
         self._isolated = IsolatedModules(
             manager,
@@ -416,6 +410,15 @@ class ActiveRole:
                 on_reloaded=self._on_module_reloaded,
                 on_abandoned_changed=self._on_abandoned_changed,
             ),
+        )
+
+    def _make_fleet(self) -> Fleet:
+        return Fleet(
+            self._manager.clock,
+            self.log,
+            term=self._term_context.term,
+            name=f"mgr.{self._manager.id}",
+            on_refusal=self._manager.metrics.count_refused,
         )
 
     def _make_term_parts(self) -> TermParts:
