@@ -63,7 +63,7 @@ class Dashboard:
         environment().get_template("layout.html")
 
     def application(self, stopping: asyncio.Event) -> Application:
-        """Return the ASGI application; open pages are told when ``stopping`` is set."""
+        """Return the ASGI application; open pages are notified when ``stopping`` is set."""
         self._stopping = stopping
         routes = [
             Route("/where", self.where),

@@ -102,7 +102,7 @@ class PageServer:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without signal handlers, which ends as soon as it is told to.
+    """Uvicorn without signal handlers, which ends as soon as it has to.
 
     The original looks ten times a second whether it should end, which is too late for a hand-over
     and costs processor time on an idle manager.
