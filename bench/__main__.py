@@ -16,6 +16,7 @@ NAMES: Final = (
     "database",
     "failover",
     "fleet",
+    "dashboard",
 )
 
 

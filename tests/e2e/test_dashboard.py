@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mgr.client.blocking import Client
 from mgr.client.daemon.daemon import Daemon
+from mgr.clock import CLOCK
 from tests.support import process
 from tests.support.cluster import MGRD, Cluster, wait_for
 from tests.support.secured_etcd import Certificates
@@ -110,11 +113,19 @@ def board(tmp_path_factory, etcd):
         cluster.enable("hello")
         with cluster.client() as client:
             client.maps.set("racks", {"r1": ["db1", "db2"]})
+        cluster.run("config", "set", "mgr", "mgr_stats_period", "1")
         wait_for(made.active, "the dashboard", 60)
-        with Daemon("host", "db1", cluster.hosts) as daemon:
-            daemon.counter("reads", description="Reads").inc()
+        with Daemon("host", "db1", cluster.hosts, version="2.1") as daemon:
+            for number, name in enumerate(("load", "queue", "sessions")):
+                wave = partial(_wave, number)
+                daemon.gauge(name, function=wave, description=f"The {name} now")
             wait_for(lambda: daemon.joined, "the daemon to join")
             yield made
+
+
+def _wave(number):
+    """A value that changes, so that a chart has a shape."""
+    return 40 + 20 * math.sin(CLOCK.now() / (2 + number)) + 6 * math.sin(CLOCK.now() * (3 + number))
 
 
 def unexpected(page):
@@ -157,7 +168,7 @@ def test_a_page_goes_on_at_the_next_active_when_its_manager_is_killed(board, ope
     live(page)
     board.cluster.managers[first].signal(signal.SIGKILL, worker=True)
     page.wait_for_selector(".notice")
-    told = page.locator(".notice").first.inner_text()
+    shown = page.locator(".notice").first.inner_text()
     live(page)
     second = board.active()
     page.click("text=Overview")
@@ -167,7 +178,7 @@ def test_a_page_goes_on_at_the_next_active_when_its_manager_is_killed(board, ope
     page.wait_for_selector(f"text=This page went on here from mgr.{second}")
 
     assert second != first
-    assert f"mgr.{second} leads now. This page went on here from mgr.{first}" in told
+    assert f"mgr.{second} leads now. This page went on here from mgr.{first}" in shown
     assert unexpected(page) == []
 
 
@@ -218,7 +229,9 @@ def test_the_pictures_of_the_pages_are_taken(board, open_page):
     wait_for(lambda: board.active() not in {None, first}, "a successor", 60)
     board.cluster.settled(60)
     board.run("mgr", "fail")
+    board.cluster.settled(60)
     base = wait_for(lambda: board.active() and board.url(board.active()), "the dashboard", 60)
+    board.run("config", "set", "mgr", "mgr/hello/emphatic", "false")
     for name, path, options in (
         ("overview", "/", {}),
         ("timeline", "/timeline", {}),
@@ -228,7 +241,7 @@ def test_the_pictures_of_the_pages_are_taken(board, open_page):
     ):
         page = open_page(f"{base}{path}", **options)
         live(page)
-        page.wait_for_timeout(2500)
+        page.wait_for_timeout(20_000 if name == "daemon" else 2500)
         page.screenshot(path=IMAGES / f"dashboard-{name}.png")
 
 

@@ -122,7 +122,7 @@ async def test_the_timeline_has_the_gap_and_who_asked(browser):
 
     assert "Nobody led for 0.044 s." in text
     assert "killed by signal 9 (SIGKILL)" in text
-    assert "Asked for by ada." in text
+    assert "mgr fail by ada" in text
     assert "It is not known for how long" not in text
 
 
