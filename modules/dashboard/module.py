@@ -31,9 +31,15 @@ SERVER_OPTIONS: Final = (
         "Read when the module starts",
     ),
     Option(
+        "tls",
+        type="bool",
+        default=True,
+        desc="Use TLS if there is a certificate: tls_cert, else the manager's own",
+    ),
+    Option(
         "tls_cert",
         default="",
-        desc="File with the certificate of the pages, on each manager's host; empty: plain HTTP",
+        desc="File with a certificate for the pages, on each manager's host; empty: the manager's",
     ),
     Option("tls_key", default="", desc="File with the key of tls_cert"),
     Option(
@@ -120,10 +126,16 @@ SERVER_PORT: Final = 7490
 
 
 def _tls_files(module: MgrModule | MgrStandbyModule) -> TlsFiles | None:
+    if not module.get_localized_module_option("tls", True):  # noqa: FBT003 - the interface's
+        return None
     certificate, key, authority = (
         str(module.get_localized_module_option(name) or "")
         for name in ("tls_cert", "tls_key", "tls_ca")
     )
+    if not certificate:
+        certificate, key = (
+            str(module.get_ceph_option(name) or "") for name in ("mgr_tls_cert", "mgr_tls_key")
+        )
     return TlsFiles(certificate, key, authority) if certificate else None
 
 

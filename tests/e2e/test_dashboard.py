@@ -67,7 +67,10 @@ def open_page(browser):
         def new(url, *, dark=False, phone=False):
             size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 860}
             context = browser.new_context(
-                viewport=size, color_scheme="dark" if dark else "light", reduced_motion="reduce"
+                viewport=size,
+                color_scheme="dark" if dark else "light",
+                reduced_motion="reduce",
+                ignore_https_errors=True,
             )
             opened.callback(context.close)
             context.set_default_timeout(SLOW_MS)
@@ -84,8 +87,9 @@ def open_page(browser):
 class Board:
     """A cluster with the dashboard on, each manager's pages on a port of its own."""
 
-    def __init__(self, cluster, run):
+    def __init__(self, cluster, run, scheme="http"):
         self.cluster = cluster
+        self.scheme = scheme
         self.ports = {name: process.free_port() for name in cluster.managers}
         for name, port in self.ports.items():
             answer = run("config", "set", "mgr", f"mgr/dashboard/{name}/server_port", str(port))
@@ -94,7 +98,7 @@ class Board:
         self.run = run
 
     def url(self, name):
-        return f"http://127.0.0.1:{self.ports[name]}"
+        return f"{self.scheme}://127.0.0.1:{self.ports[name]}"
 
     def active(self):
         """The name of the manager that serves the pages, once it does."""
@@ -264,7 +268,7 @@ def test_a_person_signs_in_with_a_token_and_a_viewer_may_not_operate(tmp_path, e
     subprocess.run([*recover, "--cluster", cluster.name], check=True)
     with cluster:
         cluster.settled(60)
-        board = Board(cluster, cluster.run)
+        board = Board(cluster, cluster.run, "https")
         assert cluster.run("auth", "caps", "token:vera", "allow role viewer").retval == 0
         made = cluster.run("auth", "token", "create", "vera", format="json")
         token = re.search(r"[a-z0-9]{12}\.[A-Za-z0-9_-]{43}", made.text)[0]

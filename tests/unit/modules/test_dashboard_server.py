@@ -206,6 +206,20 @@ def test_a_certificate_signs_in_without_a_token(mgr_host, certificates):
     assert any(certificate.startswith(b"\x30\x82") for certificate in shown)
 
 
+@pytest.mark.parametrize(("tls", "scheme"), [(True, "https"), (False, "http")])
+def test_the_managers_own_certificate_is_used_unless_it_is_off(mgr_host, certificates, tls, scheme):
+    """Nobody has to set up a second one."""
+    options = {"server_addr": "127.0.0.1", "server_port": 0, "tls": tls}
+    mgr_host.load("modules.dashboard", options=options)
+    for name in ("mgr_tls_cert", "mgr_tls_key"):
+        mgr_host.context.native[name] = str(certificates / "server.pem")
+    fresh = mgr_host.fail_over()
+    with mgr_host.serving(fresh):
+        mgr_host.wait_until(lambda: mgr_host.uri)
+
+    assert mgr_host.uri.startswith(f"{scheme}:")
+
+
 def test_a_certificate_that_cannot_be_used_is_named(mgr_host, tmp_path):
     """With the file, not as a port that is taken."""
     (tmp_path / "server.pem").write_text("nothing")
