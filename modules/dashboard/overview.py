@@ -67,15 +67,20 @@ def etcd_members(reader: Reader) -> Sourced:
 
 def fleet_counts(reader: Reader) -> Sourced:
     """Return how many daemons and hosts there are, and how many daemons of each state."""
-    daemons = reader.daemons()
-    counts = Counter(each["state"] for each in daemons.value or ())
-    value = {
-        "daemons": len(daemons.value or ()),
-        "hosts": len({each["hostname"] for each in daemons.value or ()}),
-        "types": sorted(Counter(each["type"] for each in daemons.value or ()).items()),
-        "states": {state: counts[state] for state in STATES},
-    }
-    return Sourced(value, daemons.source, daemons.at, daemons.trouble)
+
+    def read() -> Sourced:
+        daemons = reader.daemons()
+        found = daemons.value or ()
+        counts = Counter(each["state"] for each in found)
+        value = {
+            "daemons": len(found),
+            "hosts": len({each["hostname"] for each in found}),
+            "types": sorted(Counter(each["type"] for each in found).items()),
+            "states": {state: counts[state] for state in STATES},
+        }
+        return Sourced(value, daemons.source, daemons.at, daemons.trouble)
+
+    return reader.shared("fleet counts", "reports to the active", read)
 
 
 def health(reader: Reader) -> Sourced:
