@@ -23,8 +23,8 @@ IMPORTS_S: Final = 120
 """Time limit for a manager to import all modules, on a busy machine."""
 ANSWER_S: Final = 20
 UNHURRIED: Final = {"watchdog_s": 30, "profile": "off", "lease_ttl_s": 60}
-"""Settings for one manager alone: on a busy machine the imports of all modules at once may stop it
-for seconds, and it would lose its term, which is not what is surveyed."""
+"""Settings for managers that import large modules: on a busy machine that stops them for seconds,
+and they would lose their term, which is not what is tested."""
 FAILED: Final = re.compile(r"Module '(\w+)' has failed: (.*)", re.DOTALL)
 CONSEQUENCE: Final = "has experienced an error and cannot handle commands"
 SETTLING_S: Final = 3.0

@@ -7,14 +7,14 @@ import signal
 
 import pytest
 
-from tests.conformance.survey import IMPORTS_S
+from tests.conformance.survey import IMPORTS_S, UNHURRIED
 from tests.support.cluster import Cluster, wait_for
 
 
 @pytest.fixture(scope="module")
 def running(with_cephadm, settings_for, etcd, tmp_path_factory):
     """Two managers with cephadm and what it is reached through; cephadm is the backend."""
-    settings = settings_for(with_cephadm, "cephadm", "orchestrator")
+    settings = settings_for(with_cephadm, "cephadm", "orchestrator") | UNHURRIED
     directory = tmp_path_factory.mktemp("managers")
     with Cluster(directory, etcd.endpoints, names=("a", "b"), **settings) as cluster:
         cluster.settled(IMPORTS_S)
