@@ -13,8 +13,9 @@ from tests.support.builtin_commands import builtin_commands
 
 IN_MEMORY = {
     "daemon rm": "the fleet's writer stores it: tests/unit/active/test_acknowledged.py",
-    "log": "the cluster log lives in the active's memory",
+    "log": "the cluster log is stored a moment later, the audit has the text (docs/adr/0054)",
     "mgr fail": "asks for a hand-over, which the guard records",
+    "secrets rotate": "stored before it is used: tests/unit/active/test_seal_keeper.py",
     "tell": "the daemon acts",
 }
 """Commands that write nothing themselves, and why."""
