@@ -98,6 +98,8 @@ class DiscoveredModule:
         commands: The commands it declares.
         options: Its option declarations; one that only its standby class has is a text.
         notify_types: The kinds of notification it subscribes to.
+        secret_keys: The keys of its own entries that are secrets; one with ``/`` at its end stands
+            for all that begin so.
         crashes: The exceptions that its code raised while it was loaded.
         digest: Digest of its source files; empty unless it was reloaded.
         outdated: Why its code differs from what the active reloaded; empty if it does not.
@@ -121,6 +123,7 @@ class DiscoveredModule:
     commands: tuple[CommandDeclaration, ...] = ()
     options: tuple[Mapping[str, Any], ...] = ()
     notify_types: frozenset[str] = frozenset()
+    secret_keys: tuple[str, ...] = ()
     crashes: tuple[Crash, ...] = ()
     digest: str = ""
     outdated: str = ""
@@ -315,6 +318,7 @@ def with_declarations(
         commands=tuple(collect_commands(active)),
         options=(*options, *_standby_only_options(standby, options)),
         notify_types=_notify_types(active, name),
+        secret_keys=tuple(str(each) for each in getattr(active, "SECRET_STORE_KEYS", ())),
         manifest=_manifest(active, found.place),
         crashes=tuple(crashes),
     )

@@ -34,7 +34,9 @@ def secret_keys(
         found = catalogue.get(module)
         if found is None or not key.startswith(keys.module_entries):
             return False
-        marked = getattr(found.active, "SECRET_STORE_KEYS", ())
-        return any(name.startswith(each) if each.endswith("/") else name == each for each in marked)
+        return any(
+            name.startswith(each) if each.endswith("/") else name == each
+            for each in found.secret_keys
+        )
 
     return is_secret

@@ -39,6 +39,7 @@ def encode_declarations(found: DiscoveredModule, digest: str) -> dict[str, Any]:
         "commands": [asdict(each) for each in found.commands],
         "options": [plain_fields(each) for each in found.options],
         "notify_types": sorted(found.notify_types),
+        "secret_keys": list(found.secret_keys),
         "crashes": [encode_crash(each) for each in found.crashes],
         "digest": digest,
         "manifest": as_document(found.manifest),
@@ -56,6 +57,7 @@ def decode_declarations(fields: dict[str, Any]) -> DiscoveredModule:
             "options": tuple(fields["options"]),
             "manifest": manifest and msgspec.convert(manifest, Manifest),
             "notify_types": frozenset(fields["notify_types"]),
+            "secret_keys": tuple(fields["secret_keys"]),
             "crashes": tuple(decode_crash(each) for each in fields["crashes"]),
         }
     )

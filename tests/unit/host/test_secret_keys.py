@@ -6,16 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from mgr.host.finder import DiscoveredModule
 from mgr.host.secret_keys import secret_keys
+from mgr.module_process.declarations import decode_declarations, encode_declarations
 from mgr.store.keys import Keys
 
 KEYS = Keys("test")
 
 
-class Web:
-    """A module that marks entries."""
-
-    SECRET_STORE_KEYS = ("pin", "certs/")
+WEB = SimpleNamespace(secret_keys=("pin", "certs/"))
+"""A module that marks entries."""
 
 
 def decide(catalogue):
@@ -42,7 +42,7 @@ def decide(catalogue):
 )
 def test_a_value_is_secret_by_its_key(key, secret):
     """Marked options, their history, marked entries and what has the name of a secret."""
-    assert decide({"web": SimpleNamespace(active=Web)})(key) is secret
+    assert decide({"web": WEB})(key) is secret
 
 
 def test_a_module_that_appears_later_counts():
@@ -52,6 +52,13 @@ def test_a_module_that_appears_later_counts():
     key = KEYS.module_entry("web", "pin")
     assert not is_secret(key)
 
-    catalogue["web"] = SimpleNamespace(active=Web)
+    catalogue["web"] = WEB
 
     assert is_secret(key)
+
+
+def test_what_is_marked_crosses_from_the_process_that_imports_the_module():
+    """The worker seals, and may never have imported it."""
+    found = DiscoveredModule(name="web", place="here", secret_keys=("pin", "certs/"))
+
+    assert decode_declarations(encode_declarations(found, "")).secret_keys == ("pin", "certs/")
