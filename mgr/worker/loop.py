@@ -18,15 +18,12 @@ from typing import Final, NoReturn
 
 from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
-from mgr.audit.delivery import Delivery
-from mgr.audit.sinks import FILE, configured_sinks, opened_line
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect, key_wrapper
 from mgr.errors import FencedError, StoreError, StoreUnavailableError
-from mgr.host.bridge import run_in_thread
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
@@ -37,7 +34,6 @@ from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
-    AuditTrouble,
     Drain,
     Drained,
     ExtendDeadline,
@@ -70,6 +66,7 @@ from mgr.store.mirror import Mirror
 from mgr.store.sealed_store import SealedStore
 from mgr.store.space import StoreSpace
 from mgr.waiting import wait
+from mgr.worker.audit_sinks import start_audit_sinks
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
 from mgr.worker.memory import give_memory_back
@@ -131,7 +128,7 @@ async def run(
     )
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)
-    sinks = _start_audit_sinks(settings, guard_link, tasks)
+    sinks = start_audit_sinks(settings, guard_link, tasks)
     tasks.create_task(_check_endpoints(etcd, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
@@ -180,27 +177,6 @@ async def _find_modules(
         ),
         declare=declarations.read,
     )
-
-
-def _start_audit_sinks(
-    settings: Settings, guard_link: GuardLink, tasks: asyncio.TaskGroup
-) -> Delivery | None:
-    """Return the configured sinks of the audit, which run in ``tasks``; None if there are none."""
-    sinks = configured_sinks(
-        file=settings.audit_file,
-        syslog=settings.audit_syslog,
-        durable=FILE in settings.audit_required,
-    )
-    if not sinks:
-        return None
-    delivery = Delivery(
-        sinks, run_in_thread, required=settings.audit_required, timeout_s=settings.audit_timeout_s
-    )
-    delivery.subscribe(lambda: guard_link.send(AuditTrouble(why=delivery.trouble)))
-    # The first line shows whether they keep records, before this manager may have to lead.
-    delivery.offer(opened_line(settings.id))
-    tasks.create_task(delivery.run(), name="audit sinks")
-    return delivery
 
 
 @dataclass(frozen=True, slots=True)
