@@ -275,10 +275,7 @@ class ActiveRole:
     async def fail(self, name: str, successor: str, caller: Caller = INTERNAL_CALLER) -> str:
         """Ask the guard for a hand-over to ``successor`` (empty: to any standby).
 
-        Raises:
-            NotFoundError: ``name`` is not the active, or ``successor`` is no warm standby.
-            NotPermittedError: ``successor`` runs an older version.
-
+        Raises what ``mgr.host.role.Role`` names, and ``NotPermittedError`` for an older version.
         """
         own = self._manager.id
         if name not in {"", own}:
