@@ -40,7 +40,7 @@ from mgr.active.modules.service_addresses import ServiceAddresses
 from mgr.active.modules.worker_crashes import WorkerCrashCollector
 from mgr.active.protection import ProtectionKeeper
 from mgr.active.seal_keeper import SealKeeper
-from mgr.active.term_context import TermContext
+from mgr.active.term_context import TermContext, fenced_store
 from mgr.active.term_log import TermLog
 from mgr.active.term_parts import TermParts
 from mgr.active.write_proof import WriteProof
@@ -65,8 +65,7 @@ from mgr.host.finder import DiscoveredModule
 from mgr.host.lifecycle import Event
 from mgr.host.limits import Limits
 from mgr.host.worker_context import WorkerContext
-from mgr.store.api import LeaseId, Revision
-from mgr.store.fenced import FencedStore
+from mgr.store.api import LeaseId
 from mgr.version import installed_version
 
 COMMANDS_SHARE: Final = 0.6
@@ -97,14 +96,7 @@ class ActiveRole:
         self.term_log = TermLog(self.log, manager.id, manager.clock)
         self._board = Board()
         self._progress = Progress()
-        self._fenced = FencedStore(
-            manager.store,
-            manager.keys,
-            Revision(term_context.term),
-            mirror=manager.mirror,
-            on_fenced=term_context.on_fenced,
-            space=manager.space,
-        )
+        self._fenced = fenced_store(manager, term_context)
         self.audit = make_trail(manager, self._fenced)
         self._seals = SealKeeper(manager, self._fenced)
         self._log_store = ClusterLogStore(self.log, manager.mirror, manager.keys, self._fenced)

@@ -9,6 +9,9 @@ from typing import Protocol
 from mgr.active.modules.isolated import DeadlineGate
 from mgr.command.dispatch import CommandGate
 from mgr.errors import FencedError
+from mgr.host.worker_context import WorkerContext
+from mgr.store.api import Revision
+from mgr.store.fenced import FencedStore
 
 
 async def _no_preparation() -> None:
@@ -48,3 +51,15 @@ class TermContext:
     effects_from_s: float = 0.0
     predecessor_end: str = ""
     planned: bool = True
+
+
+def fenced_store(manager: WorkerContext, term_context: TermContext) -> FencedStore:
+    """Return the store for the writes of this term."""
+    return FencedStore(
+        manager.store,
+        manager.keys,
+        Revision(term_context.term),
+        mirror=manager.mirror,
+        on_fenced=term_context.on_fenced,
+        space=manager.space,
+    )
