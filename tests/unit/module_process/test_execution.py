@@ -175,7 +175,7 @@ async def test_a_command_begins_only_while_it_may(execution, open_gate):
     assert await ran(execution) == ["pass"]
 
 
-async def test_a_death_is_told_truly(execution):
+async def test_the_callers_of_a_process_that_died_learn_what_may_have_run(execution):
     """Of the command under way: it may have run; of those that wait: they did not begin."""
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(
