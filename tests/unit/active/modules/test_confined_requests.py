@@ -57,7 +57,6 @@ def test_what_the_manifest_lists_passes(requests, name, args):
         ("remote", ("other", "remove", b"")),
         ("send_command", ({"prefix": "mgr fail"}, None, "", "", 1)),
         ("get_counter", ("osd", "1", "x")),
-        ("identify", ("token", b"", "")),
         ("run_as", ({}, ["health"], "")),
         ("anything_new", ()),
     ],
