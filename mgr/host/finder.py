@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -54,8 +55,8 @@ ALL: Final = "all"
 """In ``bundled_skip``, stands for every bundled module."""
 BUNDLED: Final = "modules."
 """Prefix of the package names of bundled modules."""
-PROCESSES_MAX: Final = 4
-"""Modules whose declarations are read at the same time."""
+PROCESSES_MAX: Final = max(2, min(4, os.cpu_count() or 1))
+"""Modules whose declarations are read at the same time: more would only take each one longer."""
 ERROR_MAX: Final = 2000
 """Characters of a module's error that are published: it is part of the manager's presence."""
 
