@@ -250,6 +250,20 @@ class Keys:
         return f"{self.access}{client}"
 
     @property
+    def authority(self) -> str:
+        """The cluster's own CA: its certificate, and its key, encrypted. Written once."""
+        return f"{self.root}pki/ca"
+
+    @property
+    def join_tokens(self) -> str:
+        """Prefix of join tokens."""
+        return f"{self.root}pki/tokens/"
+
+    def join_token(self, ident: str) -> str:
+        """One join token, without its secret. On a lease of the token's lifetime."""
+        return f"{self.join_tokens}{ident}"
+
+    @property
     def protection(self) -> str:
         """Whether the cluster demands authentication, and its first administrator."""
         return f"{self.root}protection"

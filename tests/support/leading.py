@@ -46,7 +46,7 @@ class LeadingTerm:
 
     async def succeed(self) -> LeadingTerm:
         """End this term and begin the next one on the same store, with a mirror of its own."""
-        return await _lead(self.store, self.clock, self.tasks, after=self)
+        return await lead(self.store, self.clock, self.tasks, after=self)
 
 
 @contextlib.asynccontextmanager
@@ -55,7 +55,7 @@ async def leading(store=None, clock: ManualClock | None = None) -> AsyncIterator
     clock = clock or ManualClock()
     before = asyncio.all_tasks()
     async with asyncio.TaskGroup() as tasks:
-        leading_term = await _lead(store or MemoryStore(clock), clock, tasks)
+        leading_term = await lead(store or MemoryStore(clock), clock, tasks)
         try:
             yield leading_term
         finally:
@@ -64,7 +64,8 @@ async def leading(store=None, clock: ManualClock | None = None) -> AsyncIterator
                 task.cancel()
 
 
-async def _lead(store, clock, tasks, after: LeadingTerm | None = None) -> LeadingTerm:
+async def lead(store, clock, tasks, after: LeadingTerm | None = None) -> LeadingTerm:
+    """Begin a term; its mirror runs in ``tasks``."""
     if after is not None:
         await store.revoke(after.lease)
     keys = Keys("test")
