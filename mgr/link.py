@@ -111,6 +111,10 @@ class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     reason: str
 
 
+class CheckCertificates(Message, frozen=True, kw_only=True, tag="check_certificates"):
+    """Order to read the certificate files again now: the guard got SIGHUP."""
+
+
 class PhaseChanged(Message, frozen=True, kw_only=True, tag="phase_changed"):
     """The phase of this manager in the election, and why; shown by ``status``, decides nothing."""
 
@@ -149,21 +153,44 @@ class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why its standby instance failed on this manager; empty if it runs, or there is none."""
 
 
+class CertificateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """When a certificate of a manager ends.
+
+    Attributes:
+        setting: The setting that names its file: ``tls_cert``, ``tls_ca``, ...
+        begins_at: Wall time in ISO 8601.
+        ends_at: The same.
+        renews: Whether the manager renews it by itself.
+
+    """
+
+    setting: str
+    begins_at: str
+    ends_at: str
+    renews: bool = False
+
+
 class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     """The worker is a warm standby: modules imported, mirror current, ports open.
 
-    The addresses are those that clients use.
+    The addresses are those that clients use; ``join_address`` is empty if nobody can join there.
     """
 
     grpc_address: str
     http_address: str
     modules: tuple[ModuleReport, ...] = ()
+    join_address: str = ""
+    certificates: tuple[CertificateReport, ...] = ()
 
 
 class StartFailed(Message, frozen=True, kw_only=True, tag="start_failed"):
-    """The last message of a worker that cannot start, because it cannot listen on a port."""
+    """The last message of a worker that cannot start, because of a setting or a port.
+
+    ``invalid``: a setting or the file that it names is wrong; otherwise it cannot listen on a port.
+    """
 
     why: str
+    invalid: bool = False
 
 
 class ModulesChanged(Message, frozen=True, kw_only=True, tag="modules_changed"):
@@ -173,6 +200,12 @@ class ModulesChanged(Message, frozen=True, kw_only=True, tag="modules_changed"):
     """
 
     modules: tuple[ModuleReport, ...]
+
+
+class CertificatesChanged(Message, frozen=True, kw_only=True, tag="certificates_changed"):
+    """Certificates of this manager were replaced; replaces the list in ``Ready``."""
+
+    certificates: tuple[CertificateReport, ...]
 
 
 class Started(Message, frozen=True, kw_only=True, tag="started"):
@@ -229,6 +262,7 @@ FromGuard = (
     | Drain
     | LeadershipReleased
     | Shutdown
+    | CheckCertificates
     | PhaseChanged
 )
 FromWorker = (
@@ -236,6 +270,7 @@ FromWorker = (
     | Ready
     | StartFailed
     | ModulesChanged
+    | CertificatesChanged
     | Started
     | ActsOutside
     | Drained

@@ -19,12 +19,13 @@ from typing import Any, Final
 import click
 
 from mgr import logs
-from mgr.errors import MgrError
+from mgr.errors import InvalidSettingError, MgrError
 from mgr.guard.early_signals import EarlySignals
 from mgr.guard.spawn import spawn
-from mgr.settings import ENVIRONMENT_PREFIX, Settings, describe, load
+from mgr.setting_flags import setting_flags
+from mgr.settings import Settings, load
 from mgr.store.keys import Keys
-from mgr.tls import check_pair
+from mgr.tls import Tls, loose_key
 from mgr.version import installed_version
 
 RECOVER: Final = "recover-admin"
@@ -33,11 +34,17 @@ EXIT_BUG: Final = 70
 WORKER: Final = (sys.executable, "-P", "-m", "mgr.worker")
 """``-P``: a folder ``modules`` in the working directory must not be imported by accident."""
 
+SETUP_COMMANDS: Final = ("init", "join", "issue")
+
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Run ``mgrd``."""
+    """Run ``mgrd``, or one of the commands that make certificates or administrators."""
+    if sys.argv[1:2] and sys.argv[1] in SETUP_COMMANDS:
+        # By name: a manager need not load them.
+        importlib.import_module("mgr.setup.main").main()
+        return
     if sys.argv[1:2] == [RECOVER]:
         recover_admin(sys.argv[2:], prog_name=f"mgrd {RECOVER}")
     early = EarlySignals()
@@ -45,38 +52,32 @@ def main() -> None:
     command(prog_name="mgrd", obj=early)
 
 
-def _setting_flags(function: Any) -> Any:
+def _flags(function: Any) -> Any:
     """Add one flag for each setting to ``function``, and the flags that are no settings."""
-    for name, kind, default, words in reversed(list(describe())):
-        shown = ",".join(default) if isinstance(default, tuple) else str(default)
-        flag = click.option(
-            f"--{name.replace('_', '-')}",
-            name,
-            metavar=kind.upper().replace(" ", "-"),
-            help=f"{words}.  [{ENVIRONMENT_PREFIX}{name.upper()}; default: {shown or 'none'}]",
-        )
-        function = flag(function)
     config = click.option(
         "--config", type=click.Path(), help="A TOML file with settings of these names."
     )
     return click.version_option(installed_version(), message="%(prog)s %(version)s")(
-        config(function)
+        config(setting_flags(function))
     )
 
 
 @click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
-@_setting_flags
+@_flags
 @click.pass_obj
 def command(early: EarlySignals | None, /, config: str | None, **flags: str | None) -> None:
     """Run one manager of a cluster.
 
     Later wins: defaults, the file, MGR_* environment variables, flags. SIGTERM hands over and
-    stops; a second one stops at once.
+    stops; a second one stops at once. SIGHUP reads certificate files again.
+
+    'mgrd init' makes the certificates of a new cluster, 'mgrd join' those of a further manager,
+    'mgrd issue' signs with a CA's key that is kept elsewhere; each has its own --help.
     """
     try:
         settings = _settings(config, flags)
-        if settings.tls_cert:
-            check_pair(settings.tls_cert, settings.tls_key)
+        settings.require_protection()
+        loose = _check_certificates(settings)
         logs.set_up(
             level=settings.log_level,
             form=settings.log_format,
@@ -84,6 +85,8 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
             component="guard",
             never_block=True,
         )
+        for warning in loose:
+            log.warning("private key is not private", extra={"why": warning})
         serve(settings, early or EarlySignals())
     except MgrError as error:
         sys.stderr.write(f"mgrd: {error}\n")
@@ -94,7 +97,7 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
 
 
 @click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
-@_setting_flags
+@_flags
 @click.argument("client")
 def recover_admin(config: str | None, client: str, **flags: str | None) -> None:
     """Give CLIENT every right, for whoever has access to etcd.
@@ -133,6 +136,24 @@ def _settings(config: str | None, flags: Mapping[str, str | None]) -> Settings:
         environment=os.environ,
         flags={name: value for name, value in flags.items() if value is not None},
     )
+
+
+def _check_certificates(settings: Settings) -> list[str]:
+    """Check the files of gRPC and HTTP; return which keys everybody on this host may read.
+
+    Keys from elsewhere may have modes that an operator cannot change, so they only give a warning.
+    Those that this program wrote were private: that they are not is refused.
+
+    Raises:
+        InvalidSettingError: A file cannot be read or used; the message names it.
+
+    """
+    if settings.tls_cert:
+        Tls.read(settings.tls_ca, settings.tls_cert, settings.tls_key, purpose="tls_cert, tls_key")
+    if settings.tls_dir and (loose := loose_key(settings.tls_key)):
+        raise InvalidSettingError(f"tls_dir: {loose}")
+    keys = (settings.tls_key, settings.etcd_key, settings.etcd_password_file)
+    return [loose for key in keys if key and (loose := loose_key(key))]
 
 
 def serve(settings: Settings, early: EarlySignals) -> None:

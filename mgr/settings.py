@@ -8,6 +8,7 @@ and docs/reference/settings.md are generated from the descriptions of the fields
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,19 @@ from msgspec import Meta
 
 from mgr.errors import InvalidSettingError
 from mgr.store.keys import check_name
+from mgr.tls import CA_FILE, MANAGER_FILE
 
 ENVIRONMENT_PREFIX: Final = "MGR_"
 RENEWALS_PER_LEASE: Final = 5
 """A lease is renewed five times in its length, so that two lost packets have no effect."""
+
+OPTIONAL_ADDRESSES: Final = (
+    "grpc_advertise",
+    "http_advertise",
+    "token_listen",
+    "join_listen",
+    "join_advertise",
+)
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"fast": {"watchdog_s": 0.3}}
 """Defaults that a profile changes. A value from any source overrides them."""
@@ -110,6 +120,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "certificate, host:port; empty: nowhere"
         ),
     ] = ""
+    tls_dir: Annotated[
+        str,
+        Meta(
+            description="Folder with this manager's certificate and its CA, made by `mgrd init` or "
+            "`mgrd join`; instead of tls_cert, tls_key and tls_ca"
+        ),
+    ] = ""
+    join_listen: Annotated[
+        str,
+        Meta(
+            description="Where gRPC listens for programs without a certificate, which join by "
+            "token and can do nothing else, host:port; empty: nowhere. Needs tls_dir"
+        ),
+    ] = ""
+    join_advertise: Annotated[
+        str, Meta(description="Where they reach it, host:port; empty: as it listens")
+    ] = ""
+    unprotected: Annotated[
+        bool,
+        Meta(
+            description="Listen beyond loopback without TLS and client certificates: whoever "
+            "reaches the ports controls the cluster. Shown in health as MGR_UNPROTECTED"
+        ),
+    ] = False
     module_path: Annotated[
         tuple[str, ...],
         Meta(description="Folders with further modules, separated by commas"),
@@ -249,11 +283,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise InvalidSettingError(f"etcd: {address!r} needs etcd_ca: without it, no TLS")
         for field in ("grpc_listen", "http_listen"):
             split_address(getattr(self, field), field)
-        for field in ("grpc_advertise", "http_advertise"):
+        for field in OPTIONAL_ADDRESSES:
             if getattr(self, field):
                 split_address(getattr(self, field), field)
-        if self.token_listen:
-            split_address(self.token_listen, "token_listen")
         self._check_certificates()
         self._check_audit()
         if self.etcd_user and not self.etcd_password_file:
@@ -289,6 +321,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Interval of renewals of the lease, in seconds."""
         return self.lease_ttl_s / RENEWALS_PER_LEASE
 
+    @property
+    def unprotected_listeners(self) -> tuple[str, ...]:
+        """Listeners beyond loopback that serve without TLS or without client certificates."""
+        if self.tls_cert and self.tls_ca:
+            return ()
+        return tuple(
+            f"{field} {address}"
+            for field in ("grpc_listen", "http_listen")
+            if not is_loopback(split_address(address := getattr(self, field), field)[0])
+        )
+
+    def require_protection(self) -> None:
+        """Refuse to listen beyond loopback without TLS and client certificates.
+
+        Raises:
+            InvalidSettingError: A listener would be open, and ``unprotected`` is not set.
+
+        """
+        if self.join_listen and not self.tls_dir:
+            raise InvalidSettingError(
+                "join_listen needs tls_dir: only a CA made by mgrd init can sign certificates"
+            )
+        if self.unprotected_listeners and not self.unprotected:
+            raise InvalidSettingError(
+                f"{' and '.join(self.unprotected_listeners)}: open to the network without TLS and "
+                "client certificates: make them with 'mgrd init' or 'mgrd join' (or set tls_cert, "
+                "tls_key and tls_ca), or accept it with unprotected = true"
+            )
+
 
 FIELDS: Final[tuple[str, ...]] = Settings.__struct_fields__
 
@@ -319,6 +380,7 @@ def load(
     merged |= _from_file(file) if file else {}
     merged |= _from_environment(environment or {})
     merged |= dict(flags or {})
+    _expand_tls_dir(merged)
     if not merged["id"]:
         # For instance an unset variable in a systemd unit: several managers would have that name.
         raise InvalidSettingError("id: it is empty; leave it out to use the name of this host")
@@ -332,6 +394,26 @@ def load(
             raise error.__cause__ from None
         what, _, path = str(error).partition(" - at `$.")
         raise InvalidSettingError(f"{path.rstrip('`') or 'settings'}: {what}") from None
+
+
+def _expand_tls_dir(merged: dict[str, Any]) -> None:
+    """Set the settings that ``tls_dir`` stands for."""
+    if not merged.get("tls_dir"):
+        return
+    for name in ("tls_cert", "tls_key", "tls_ca"):
+        if merged.get(name):
+            raise InvalidSettingError(f"tls_dir stands for {name}: set one of them only")
+    folder = Path(str(merged["tls_dir"]))
+    merged["tls_cert"] = merged["tls_key"] = str(folder / MANAGER_FILE)
+    merged["tls_ca"] = str(folder / CA_FILE)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a server that listens at ``host``."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def split_address(address: str, what: str) -> tuple[str, int]:

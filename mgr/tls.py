@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from mgr.errors import InvalidSettingError
+
+CA_FILE: Final = "ca.crt"
+"""In a folder made by ``mgrd init`` or by joining: the CA's certificate."""
+MANAGER_FILE: Final = "manager.pem"
+"""There: a manager's certificate and private key, in one file, so that both change at once."""
+CLIENT_FILE: Final = "client.pem"
+"""There: the same of a client, daemon or agent."""
+OTHERS: Final = stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +27,11 @@ class Tls:
     """Certificates and key as PEM texts. With ``cert`` and ``key`` we present a certificate.
 
     With an empty ``ca``, a client trusts the authorities that gRPC comes with, and a server
-    requests no client certificates.
+    requests no client certificates. ``cert_file`` and ``key_file`` may be the same file.
+
+    Attributes:
+        renews: The files were made by joining, so that a long-lived client renews them.
+
     """
 
     ca: bytes = b""
@@ -27,6 +43,7 @@ class Tls:
     token: str = field(default="", repr=False)
     """A token to show instead of a certificate, or beside it; for clients only."""
     token_file: str = ""
+    renews: bool = False
 
     @classmethod
     def read(cls, ca: str, cert: str = "", key: str = "", *, purpose: str = "TLS") -> Tls:
@@ -38,11 +55,42 @@ class Tls:
 
         """
         try:
-            texts = [Path(name).read_bytes() if name else b"" for name in (ca, cert, key)]
+            # Each file once: one that has certificate and key may be replaced meanwhile.
+            texts = {name: Path(name).read_bytes() if name else b"" for name in (ca, cert, key)}
         except OSError as error:
             raise InvalidSettingError(f"{purpose}: {error}") from None
-        _check(ca, cert, key, purpose)
-        return cls(texts[0], texts[1], texts[2], ca_file=ca, cert_file=cert, key_file=key)
+        read = cls(texts[ca], texts[cert], texts[key], ca_file=ca, cert_file=cert, key_file=key)
+        _check(read, purpose)
+        return read
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Let ``context`` present this certificate from now on, also if it is in use.
+
+        Raises:
+            ssl.SSLError: Certificate and key do not fit together.
+
+        """
+        # From memory, not from the files, which may be others by now.
+        with _as_file(self.cert) as cert, _as_file(self.key) as key:
+            # Without the password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(cert, key, password=lambda: b"")
+
+    @classmethod
+    def from_folder(cls, folder: str, *, purpose: str = "TLS to the managers") -> Tls:
+        """Read what a client got by joining (``mgr.client.join``) from its folder.
+
+        Raises:
+            InvalidSettingError: There is nothing, or it cannot be used; or others than the owner
+                and the group may read the key.
+
+        """
+        cert = Path(folder, CLIENT_FILE)
+        if not cert.exists():
+            raise InvalidSettingError(f"{purpose}: there is no {cert}: join first")
+        if loose := loose_key(str(cert)):
+            raise InvalidSettingError(f"{purpose}: {loose}")
+        read = cls.read(str(Path(folder, CA_FILE)), str(cert), str(cert), purpose=purpose)
+        return replace(read, renews=True)
 
     def read_again(self, *, purpose: str = "TLS") -> Tls:
         """Read the files again; without files, the same texts are returned.
@@ -55,6 +103,7 @@ class Tls:
         if not (self.ca_file or self.cert_file):
             return self
         again = self.read(self.ca_file, self.cert_file, self.key_file, purpose=purpose)
+        again = replace(again, renews=self.renews)
         return again.with_token(self.token_file, purpose=purpose) if self.token_file else again
 
     def with_token(self, file: str, *, purpose: str = "TLS to the managers") -> Tls:
@@ -66,33 +115,43 @@ class Tls:
         """
         try:
             text = Path(file).read_text(encoding="ascii").strip()
-            mode = Path(file).stat().st_mode
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidSettingError(
                 f"{purpose}: cannot read the token in {file}: {error}"
             ) from None
-        if mode & stat.S_IRWXO:
-            raise InvalidSettingError(
-                f"{purpose}: {file} is open to everybody on this host: chmod o= {file}"
-            )
+        if loose := loose_key(file):
+            raise InvalidSettingError(f"{purpose}: {loose}")
         if not text or not text.isprintable() or " " in text:
             raise InvalidSettingError(f"{purpose}: {file} holds no token: see 'auth token create'")
         return replace(self, token=text, token_file=file)
 
 
-def _check(ca: str, cert: str, key: str, purpose: str) -> None:
+@contextlib.contextmanager
+def _as_file(text: bytes) -> Iterator[str]:
+    """Give ``text`` the name of a file in memory, since OpenSSL takes certificates by name only."""
+    with os.fdopen(os.memfd_create("tls"), "wb") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
+def _check(tls: Tls, purpose: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if ca:
-            context.load_verify_locations(ca)
+        if tls.ca_file:
+            with _as_file(tls.ca) as ca:
+                context.load_verify_locations(ca)
     except (OSError, ssl.SSLError):
-        raise InvalidSettingError(f"{purpose}: {ca} has no certificate in PEM form") from None
+        raise InvalidSettingError(
+            f"{purpose}: {tls.ca_file} has no certificate in PEM form"
+        ) from None
     try:
-        if cert and key:
-            # Without the password, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(cert, key, password=lambda: b"")
+        if tls.cert_file and tls.key_file:
+            tls.load_into(context)
     except (OSError, ssl.SSLError) as error:
-        raise InvalidSettingError(f"{purpose}: {cert} and {key}: {_reason(error)}") from None
+        raise InvalidSettingError(
+            f"{purpose}: {tls.cert_file} and {tls.key_file}: {_reason(error)}"
+        ) from None
 
 
 def _reason(error: OSError) -> str:
@@ -105,14 +164,13 @@ def _reason(error: OSError) -> str:
     return f"not a certificate and a key in PEM form ({reason.replace('_', ' ').lower()})"
 
 
-def check_pair(cert: str, key: str) -> None:
-    """Check that a server can use the two files.
+def loose_key(file: str) -> str:
+    """Return an error text if everybody on this host may read or write ``file``, else empty.
 
-    Raises:
-        InvalidSettingError: One cannot be read, or the key does not belong to the certificate.
-
+    The group is allowed: orchestrators mount secrets so.
     """
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidSettingError(f"tls_cert {cert}, tls_key {key}: {error}") from None
+        mode = Path(file).stat().st_mode
+    except OSError:
+        return ""
+    return f"{file} is open to everybody on this host: chmod o= {file}" if mode & OTHERS else ""

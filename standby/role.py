@@ -58,6 +58,7 @@ class StandbyRole:
     fleet: Final = None
     maps: Final = None
     audit: Final = None
+    issuer: Final = None
 
     def __init__(
         self,

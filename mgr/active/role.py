@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mgr.access.table import INTERNAL_CALLER, Caller
 from mgr.active.audit import close_records, make_trail, start_audit
+from mgr.active.certificates import make_issuer
 from mgr.active.cluster_log_store import ClusterLogStore
 from mgr.active.documents.publisher import FLEET_STATUS, Publisher
 from mgr.active.fleet.counter_rows import CounterRowReader
@@ -94,9 +95,9 @@ class ActiveRole:
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog(term=term_context.term)
         self.term_log = TermLog(self.log, manager.id, manager.clock)
-        self._board = Board()
-        self._progress = Progress()
+        self._board, self._progress = Board(), Progress()
         self._fenced = fenced_store(manager, term_context)
+        self.issuer = make_issuer(manager, self._fenced)
         self.audit = make_trail(manager, self._fenced)
         self._seals = SealKeeper(manager, self._fenced)
         self._log_store = ClusterLogStore(self.log, manager.mirror, manager.keys, self._fenced)
@@ -342,6 +343,7 @@ class ActiveRole:
             mirror=manager.mirror,
             fenced=self._fenced,
             leases=manager.store,
+            issuer=self.issuer,
             config=manager.config,
             history=self._history,
             board=self._board,

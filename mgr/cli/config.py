@@ -52,7 +52,12 @@ def load_config(environment: Mapping[str, str]) -> FileConfig:
     for folder in (Path(own), Path("/etc")):
         file = folder / FILE
         try:
-            return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), FileConfig)
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            # Relative to the file, so that a folder with config and certificates can be copied.
+            for name in TLS_FILES:
+                if isinstance(values.get(name), str) and values[name]:
+                    values[name] = str(folder / FILE.parent / values[name])
+            return msgspec.convert(values, FileConfig)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:

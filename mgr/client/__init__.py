@@ -1,8 +1,8 @@
 """The Python client: finds the active manager, follows hints, retries what is safe.
 
 ``Client`` and ``AsyncClient`` run commands; ``Daemon`` and ``AsyncDaemon`` make a program a member
-of the fleet; ``Tls`` holds certificates. Each class is imported at its first use, so a program
-loads only what it needs.
+of the fleet; ``Tls`` holds certificates, and ``join`` gets one for a token. Each name is
+imported at its first use, so a program loads only what it needs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from mgr.client.blocking import Client
     from mgr.client.daemon.daemon import AsyncDaemon, Daemon
     from mgr.client.daemon.reported_state import Device
+    from mgr.client.join_cluster import join, join_blocking
     from mgr.tls import Tls
 
-__all__ = ["AsyncClient", "AsyncDaemon", "Client", "Daemon", "Device", "Tls"]
+__all__ = [
+    "AsyncClient",
+    "AsyncDaemon",
+    "Client",
+    "Daemon",
+    "Device",
+    "Tls",
+    "join",
+    "join_blocking",
+]
 
 _DEFINED_IN: Final = {
     "AsyncClient": "mgr.client.async_client",
@@ -26,6 +36,8 @@ _DEFINED_IN: Final = {
     "Daemon": "mgr.client.daemon.daemon",
     "Device": "mgr.client.daemon.reported_state",
     "Tls": "mgr.tls",
+    "join": "mgr.client.join_cluster",
+    "join_blocking": "mgr.client.join_cluster",
 }
 
 

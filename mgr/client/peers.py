@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -16,6 +18,7 @@ from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 from mgr.tls import Tls
 
 if TYPE_CHECKING:
+    from mgr.rpc.v1.certificate_pb2_grpc import CertificateServiceAsyncStub
     from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceAsyncStub
 
 DEFAULT_PORT: Final = 7400
@@ -65,6 +68,7 @@ class Peer:
     def __init__(self, address: str, tls: Tls | None) -> None:
         """Make a channel to ``address``, in plaintext if ``tls`` is None."""
         self.address = address
+        self.tls = tls
         if tls is None:
             self.channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         else:
@@ -82,6 +86,15 @@ class Peer:
         from mgr.rpc.v1.cluster_pb2_grpc import ClusterServiceStub  # noqa: PLC0415 - see above
 
         return ClusterServiceStub(self._shown)
+
+    @cached_property
+    def certificates(self) -> CertificateServiceAsyncStub:
+        """The service that renews certificates; imported as above."""
+        from mgr.rpc.v1.certificate_pb2_grpc import (  # noqa: PLC0415 - see above
+            CertificateServiceStub,
+        )
+
+        return CertificateServiceStub(self._shown)
 
     def connect_failed(self) -> bool:
         """Whether the last attempt to connect failed, and gRPC waits before the next."""
@@ -107,6 +120,7 @@ class Peers:
         self._tls = tls
         self.given: Final = tuple(addresses)
         """The addresses that the user gave."""
+        self._read_at = _changed_at(tls)
         self._known: dict[str, Peer | None] = dict.fromkeys(self.given)
 
     @property
@@ -133,11 +147,14 @@ class Peers:
 
         A channel that could not connect refuses every call during gRPC's backoff, which grows to
         seconds, even if its manager is back meanwhile and leads. So such a channel is replaced and
-        each attempt really connects; the pauses between attempts are the caller's to make.
+        each attempt really connects; the pauses between attempts are the caller's to make. A
+        channel that has to connect anew is replaced as well if its certificate was renewed.
         """
         peer = self._known.get(address)
-        if peer is None or peer.connect_failed():
-            peer = self._known[address] = Peer(address, self._tls)
+        if peer is None or not peer.ready():
+            self._use_renewed_files()
+            if peer is None or peer.connect_failed() or peer.tls is not self._tls:
+                peer = self._known[address] = Peer(address, self._tls)
         return peer
 
     def redial(self, address: str) -> None:
@@ -148,12 +165,31 @@ class Peers:
         if address in self._known:
             self._known[address] = None
 
+    def _use_renewed_files(self) -> None:
+        """Read the certificate again if its file was replaced."""
+        if self._tls is None or (changed_at := _changed_at(self._tls)) == self._read_at:
+            return
+        # Files that do not fit together yet are read again at the next attempt.
+        with contextlib.suppress(InvalidSettingError):
+            self._tls = self._tls.read_again()
+            self._read_at = changed_at
+
     async def close(self) -> None:
         """Close every channel; calls in progress fail."""
         for address, peer in self._known.items():
             if peer is not None:
                 self._known[address] = None
                 await peer.channel.close()
+
+
+def _changed_at(tls: Tls | None) -> int:
+    """Return when the file of the certificate was written, in nanoseconds; 0 without a file."""
+    if tls is None or not tls.cert_file:
+        return 0
+    try:
+        return Path(tls.cert_file).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _address(text: str) -> str:

@@ -27,6 +27,9 @@ DAEMON_PRUNE: Final = "mgr_daemon_prune"
 DAEMONS_MAX: Final = "mgr_daemons_max"
 COUNTERS_MAX: Final = "mgr_daemon_counters_max"
 VALUES_MAX: Final = "mgr_fleet_values_max"
+CERTIFICATE_LIFETIME: Final = "mgr_certificate_lifetime"
+CERTIFICATE_WARN: Final = "mgr_certificate_warn"
+CERTIFICATE_ERROR: Final = "mgr_certificate_error"
 BEACON_GRACE: Final = "mgr_service_beacon_grace"
 TERMS_MAX: Final = "mgr_history_max"
 COMMAND_SLOW: Final = "mgr_command_slow_after"
@@ -137,6 +140,33 @@ SETTABLE: Final = (
         min=1,
         max=100_000,
         desc="Most counters that one daemon may declare",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=CERTIFICATE_LIFETIME,
+        type="secs",
+        default=90 * 86_400,
+        min=20,
+        max=3650 * 86_400,
+        desc="Seconds for which the cluster's own CA signs certificates; renewed after half of it",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=CERTIFICATE_WARN,
+        type="secs",
+        default=30 * 86_400,
+        min=0,
+        desc="Seconds before the end of a manager's certificate from which health warns of it",
+        long_desc="A certificate that renews itself is warned of at a quarter of its lifetime if "
+        "that is later: it should have been renewed at the half.",
+        runtime=True,
+    ),
+    OptionSpec(
+        name=CERTIFICATE_ERROR,
+        type="secs",
+        default=7 * 86_400,
+        min=0,
+        desc="The same from which health reports an error",
         runtime=True,
     ),
     OptionSpec(

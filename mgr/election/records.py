@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from mgr.link import ModuleReport
+from mgr.link import CertificateReport, ModuleReport
 from mgr.store.api import UNREADABLE
 
 Reason = Literal[
@@ -49,6 +49,7 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
         heartbeat_timeout_s: How long after a heartbeat the leader may act, on its own clock. A
             standby that deposes it uses this number, never its own setting. 0: it sends no
             heartbeats.
+        join_address: Where programs without a certificate join by token; empty: nowhere.
 
     """
 
@@ -60,6 +61,7 @@ class Leader(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     lease_ttl_s: float
     heartbeat_timeout_s: float = 0.0
+    join_address: str = ""
 
 
 class Presence(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,8 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
         started_at: When the guard started, wall time in ISO 8601, for people.
         audit_trouble: Why a required audit sink of it does not keep records; empty if all do.
         host_metadata: The host, with the field names that ``mgr metadata`` shows.
+        certificates: When this manager's certificates end.
+        unprotected: Listeners beyond loopback without TLS or client certificates.
 
     """
 
@@ -96,6 +100,8 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str = ""
     audit_trouble: str = ""
     host_metadata: dict[str, str] = {}
+    certificates: tuple[CertificateReport, ...] = ()
+    unprotected: tuple[str, ...] = ()
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

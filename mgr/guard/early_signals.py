@@ -10,7 +10,9 @@ import signal
 from typing import Final
 
 STOP: Final = (signal.SIGTERM, signal.SIGINT)
-WITHOUT_MEANING: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+RELOAD: Final = signal.SIGHUP
+"""Reads certificate files again."""
+WITHOUT_MEANING: Final = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 """Signals whose default action would end the guard. They are logged and otherwise ignored."""
 
 
@@ -25,7 +27,7 @@ class EarlySignals:
         """Keep stop signals from now on, and ignore the ones without meaning."""
         for number in STOP:
             signal.signal(number, self._on_stop)
-        for number in WITHOUT_MEANING:
+        for number in (RELOAD, *WITHOUT_MEANING):
             # No SIG_IGN: the worker would inherit that.
             signal.signal(number, lambda *_: None)
 

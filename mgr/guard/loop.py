@@ -17,7 +17,7 @@ from mgr.election.eligibility import Eligibility
 from mgr.election.machine import TRANSITIONS, WAITING, Action, Event, Phase, step
 from mgr.election.session import LeaseSession
 from mgr.election.timing import Timing
-from mgr.errors import CannotListenError, StoreError
+from mgr.errors import CannotListenError, InvalidSettingError, StoreError
 from mgr.guard.actions import ActionRunner
 from mgr.guard.campaign import Campaign
 from mgr.guard.heartbeat import LeaderHeartbeat
@@ -33,6 +33,8 @@ from mgr.guard.worker_supervisor import StartWorker, WorkerSupervisor, WorkerTim
 from mgr.link import (
     ActsOutside,
     AuditTrouble,
+    CertificatesChanged,
+    CheckCertificates,
     Drained,
     Fenced,
     FromWorker,
@@ -211,6 +213,10 @@ class Guard:
         if error := self._bug or self._state.failure:
             raise error
 
+    def check_certificates(self) -> None:
+        """Let the worker read its certificate files again."""
+        self._supervisor.send(CheckCertificates())
+
     def stop(self, signal: str = "") -> None:
         """Stop, after a hand-over if this manager leads. A second call stops at once.
 
@@ -352,14 +358,14 @@ class Guard:
 
     def _on_message(self, message: FromWorker) -> None:
         match message:
-            case ModulesChanged() | AuditTrouble():
+            case ModulesChanged() | AuditTrouble() | CertificatesChanged():
                 self._presence_updater.stale.set()
             case ActsOutside(term=of) if (
                 leadership := self._state.leadership
             ) and of == leadership.term:
                 self._action_runner.set_kill_timer()
-            case StartFailed(why=why):
-                self._on_start_failed(why)
+            case StartFailed():
+                self._on_start_failed(message)
         event = self._event_of(message)
         if event is None:
             return
@@ -370,13 +376,14 @@ class Guard:
             # must not crash its guard.
             log.error("unexpected message from worker", extra={"error": str(error)})  # noqa: TRY400
 
-    def _on_start_failed(self, why: str) -> None:
-        """Stop the manager if its first worker cannot listen: a setting has to be corrected.
+    def _on_start_failed(self, failed: StartFailed) -> None:
+        """Stop the manager if its first worker cannot serve: a setting has to be corrected.
 
         A later worker may fail for a reason that passes; the next one tries again.
         """
         if not self._supervisor.was_ready:
-            self._state.failure = CannotListenError(why)
+            kind = InvalidSettingError if failed.invalid else CannotListenError
+            self._state.failure = kind(failed.why)
             self.stop()
 
     def _event_of(self, message: FromWorker) -> Event | None:

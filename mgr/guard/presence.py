@@ -159,6 +159,8 @@ class RecordBuilder:
             started_at=me.started_at,
             audit_trouble=self._supervisor.audit_trouble,
             host_metadata=dict(me.machine),
+            certificates=ready.certificates,
+            unprotected=self._context.settings.unprotected_listeners,
         )
 
     def leader(self) -> str:
@@ -177,6 +179,7 @@ class RecordBuilder:
                 heartbeat_timeout_s=heartbeat_profile.timeout_s
                 if heartbeat_profile is not None
                 else 0.0,
+                join_address=ready.join_address,
             )
         )
 

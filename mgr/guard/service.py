@@ -14,7 +14,7 @@ import msgspec
 
 from mgr.clock import CLOCK
 from mgr.connection import connect
-from mgr.guard.early_signals import STOP, WITHOUT_MEANING, EarlySignals
+from mgr.guard.early_signals import RELOAD, STOP, WITHOUT_MEANING, EarlySignals
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.loop import Guard
 from mgr.guard.notify_systemd import Notifier
@@ -78,6 +78,8 @@ async def _serve(
     guard = Guard(settings, store, CLOCK, start_worker, me, Notifier())
     guard.use_identity(store.identity)
     log.info("manager starts", extra={"cluster": settings.cluster, "pid": me.pid})
+    for listener in settings.unprotected_listeners:
+        log.warning("unprotected: no TLS and client certificates", extra={"listener": listener})
     try:
         async with contextlib.AsyncExitStack() as stack:
             if state_file:
@@ -98,6 +100,7 @@ def _handle_signals(guard: Guard) -> None:
     loop = asyncio.get_running_loop()
     for number in STOP:
         loop.add_signal_handler(number, guard.stop, number.name)
+    loop.add_signal_handler(RELOAD, guard.check_certificates)
     for number in WITHOUT_MEANING:
         loop.add_signal_handler(number, _on_signal_without_meaning, number)
 

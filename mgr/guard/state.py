@@ -9,7 +9,7 @@ from mgr.clock import Clock
 from mgr.election.heartbeat import PROFILES, AdaptiveHeartbeat, HeartbeatProfile
 from mgr.election.leader_key import LeaderKey
 from mgr.election.machine import CONFIRMABLE, LEADING, Event, Phase
-from mgr.errors import CannotListenError, NameTakenError
+from mgr.errors import InvalidSettingError, NameTakenError
 from mgr.guard.identity import ProcessIdentity
 from mgr.guard.store_trouble import StoreTrouble
 from mgr.guard.worker_health import StoreContact
@@ -111,7 +111,7 @@ class State:
     """The last term ended because its worker did not reach the store or did not start in time."""
     overdue: bool = False
     """A module did not stop in time, or the drain took too long, in this term."""
-    failure: NameTakenError | CannotListenError | None = None
+    failure: NameTakenError | InvalidSettingError | None = None
     """Why this manager cannot join the cluster."""
 
     @property

@@ -19,6 +19,7 @@ from mgr.guard.worker_health import WorkerHealth
 from mgr.link import (
     ActsOutside,
     AuditTrouble,
+    CertificatesChanged,
     FromWorker,
     Message,
     ModulesChanged,
@@ -152,7 +153,7 @@ class WorkerSupervisor:
         """Begin without a worker."""
         self.worker: WorkerHandle | None = None
         self.ready: Ready | None = None
-        """The worker's message ``Ready``, with its modules kept up to date; None before."""
+        """The worker's message ``Ready``, with later changes; None before."""
         self.was_ready = False
         """Some worker was ready since this manager started."""
         self.ended = ""
@@ -241,6 +242,8 @@ class WorkerSupervisor:
             self._watchdog = Watchdog(self._timeouts.watchdog_s, self._clock.now())
         if isinstance(message, ModulesChanged) and self.ready is not None:
             self.ready = msgspec.structs.replace(self.ready, modules=message.modules)
+        if isinstance(message, CertificatesChanged) and self.ready is not None:
+            self.ready = msgspec.structs.replace(self.ready, certificates=message.certificates)
         self._on_message(message)
 
     def on_time_limit_set(self) -> None:

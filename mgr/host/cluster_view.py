@@ -34,6 +34,7 @@ class LeaderView:
     version: str
     term: int
     since: str
+    join_address: str = ""
     age_s: float = field(default=0.0, compare=False)
     """Age of the view in seconds when this was read."""
 
@@ -107,6 +108,7 @@ class ClusterView:
             version=leader.version,
             term=record.create_revision,
             since=leader.since,
+            join_address=leader.join_address,
             age_s=round(age_s, 3),
         )
 

@@ -12,6 +12,7 @@ from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
+from mgr.pki.issuer import CertificateIssuer
 
 
 class Role(Protocol):
@@ -40,6 +41,11 @@ class Role(Protocol):
     @property
     def fleet(self) -> Fleet | None:
         """The daemons; None on a standby, because daemons report to the active only."""
+        ...
+
+    @property
+    def issuer(self) -> CertificateIssuer | None:
+        """Signs certificates; None on a standby, because a join token is used by one write."""
         ...
 
     async def execute(self, request: Request) -> Answer:

@@ -18,6 +18,7 @@ from mgr.client_limits import ClientLimits
 from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.role import Role
+from mgr.host.server_tls import ServerTls
 from mgr.http.app import HttpPages
 from mgr.http.connections import IDLE_S, Acceptor, Connection, ConnectionTable
 from mgr.http.protocol import LimitedProtocol
@@ -80,10 +81,12 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     limits: ClientLimits,
     tasks: asyncio.TaskGroup,
     why_not_ready: Callable[[], str] = str,
+    tls: ServerTls | None = None,
 ) -> HttpServer:
     """Listen on ``settings.http_listen``; the server runs in ``tasks`` until closed.
 
-    ``why_not_ready`` returns why this manager is no standby yet; empty once it is.
+    ``why_not_ready`` returns why this manager is no standby yet; empty once it is. When the
+    certificate in ``tls`` changes, new connections use it.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
@@ -103,6 +106,8 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     config = _configure(pages, settings)
     config.load()  # imports for 0.1 s: done now, before the guard expects heartbeats
     logging.getLogger("uvicorn.error").addFilter(_is_not_counted)
+    if tls is not None and (context := config.ssl) is not None:
+        tls.subscribe(lambda new: new.load_into(context))
     server = _Server(config)
     most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // DESCRIPTORS_SHARE)
     table = ConnectionTable(

@@ -83,6 +83,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "/mgr.rpc.v1.ClusterService/SetMap": Rule(Gating.CHANGE, "publishes"),
     "/mgr.rpc.v1.ClusterService/RemoveMap": Rule(Gating.CHANGE, "removes"),
     "/mgr.rpc.v1.ClusterService/WatchMaps": Rule(Gating.STREAM, "the newest version is sent"),
+    "/mgr.rpc.v1.CertificateService/Join": Rule(Gating.CHANGE, "uses up a join token"),
+    "/mgr.rpc.v1.CertificateService/Renew": Rule(
+        Gating.CHANGE, "the newest capabilities are the active's"
+    ),
     "/grpc.health.v1.Health/Check": Rule(Gating.OPEN, "SERVING while the gate accepts new work"),
     "/grpc.health.v1.Health/Watch": Rule(Gating.OPEN, "SERVING while the gate accepts new work"),
     "/grpc.health.v1.Health/List": Rule(Gating.OPEN, "not served here: UNIMPLEMENTED"),

@@ -12,20 +12,25 @@ from grpc_reflection.v1alpha import reflection
 
 from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
-from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
+from mgr.host.server_tls import ServerTls
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
+from mgr.rpc.certificate import CertificateServicer
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
+from mgr.rpc.credentials import bind
 from mgr.rpc.gated import CallGate, GateEnforcer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.join_server import JoinServer, TokenAuthorizer, serve_join
 from mgr.rpc.limits import JoinLimits, StreamLimits
 from mgr.rpc.manager import ManagerServicer, ServerIdentity
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import (
+    certificate_pb2,
+    certificate_pb2_grpc,
     cluster_pb2,
     cluster_pb2_grpc,
     command_pb2,
@@ -33,14 +38,14 @@ from mgr.rpc.v1 import (
     manager_pb2,
     manager_pb2_grpc,
 )
-from mgr.settings import Settings, advertised_address, split_address
-from mgr.tls import Tls
+from mgr.settings import Settings, advertised_address
 from mgr.version import installed_version
 
 SERVICES: Final = (
     command_pb2.DESCRIPTOR.services_by_name["CommandService"].full_name,
     manager_pb2.DESCRIPTOR.services_by_name["ManagerService"].full_name,
     cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
+    certificate_pb2.DESCRIPTOR.services_by_name["CertificateService"].full_name,
 )
 """Full names of our services, for ``grpc.health.v1`` and reflection."""
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -58,6 +63,7 @@ class GrpcServer:
 
     Attributes:
         address: The address published to clients, with the bound port.
+        join_address: Where programs without a certificate join by token; empty: nowhere.
         token_address: Where clients with a token and no certificate reach it; empty: nowhere.
 
     """
@@ -70,9 +76,12 @@ class GrpcServer:
         streams: Streams,
         *,
         token_address: str = "",
+        join: JoinServer | None = None,
     ) -> None:
         """Made by ``serve``."""
         self.address = address
+        self.join_address = join.address if join else ""
+        self._join = join
         self.token_address = token_address
         self._server = server
         self._health = health
@@ -90,6 +99,8 @@ class GrpcServer:
         """
         self._health.set_serving(serving=False)
         self._streams.end()
+        if self._join is not None:
+            await self._join.close(0)
         await self._server.stop(grace_s)
 
 
@@ -103,14 +114,17 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     incarnation: str = "",
     note_of: Callable[[], str] = str,
     limits: ClientLimits | None = None,
+    tls: ServerTls | None = None,
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``.
 
     ``role_of`` is called for each request: the port serves a standby and, after promotion, the
     active, gated by ``gate``. ``note_of`` gives the reason for its state; ``limits`` counts calls.
+    ``tls`` is read from the files in ``settings`` unless given.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
+        InvalidSettingError: The certificate cannot be used.
 
     """
     streams = Streams(lambda: not_active_error(view.leader(), settings.id))
@@ -123,36 +137,36 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     server = grpc.aio.server(interceptors=[edge], options=_options(settings))
     commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, limits)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
-    manager_pb2_grpc.add_ManagerServiceServicer_to_server(
-        ManagerServicer(
-            ServerIdentity(settings.id, settings.cluster, installed_version(), incarnation),
-            role_of=role_of,
-            view=view,
-            streams=streams,
-            note_of=note_of,
-            term_of=lambda: gate.term,
-            caller_of=authorizer.caller_of,
-        ),
-        server,
+    manager = ManagerServicer(
+        ServerIdentity(settings.id, settings.cluster, installed_version(), incarnation),
+        role_of=role_of,
+        view=view,
+        streams=streams,
+        note_of=note_of,
+        term_of=lambda: gate.term,
+        caller_of=authorizer.caller_of,
     )
-    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(
-        ClusterServicer(
-            settings.id,
-            role_of=role_of,
-            view=view,
-            streams=streams,
-            authorizer=authorizer,
-            calls=partial(Calls, commands.execute, clock=clock),
-            joins=JoinLimits(clock.now, limits),
-        ),
-        server,
+    manager_pb2_grpc.add_ManagerServiceServicer_to_server(manager, server)
+    fleet = ClusterServicer(
+        settings.id,
+        role_of=role_of,
+        view=view,
+        streams=streams,
+        authorizer=authorizer,
+        calls=partial(Calls, commands.execute, clock=clock),
+        joins=JoinLimits(clock.now, limits),
     )
+    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(fleet, server)
+    certificates = CertificateServicer(settings, role_of, view)
+    certificate_pb2_grpc.add_CertificateServiceServicer_to_server(certificates, server)
     _add_health_and_reflection(server, health)
-    port = _bind(server, settings.grpc_listen, "grpc_listen", _credentials(settings))
-    token_address = _bind_token_port(server, settings)
+    tls = tls or ServerTls.of(settings)
+    address, token_address = _bind(server, settings, tls)
     await server.start()
-    address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
-    return GrpcServer(server, address, health, streams, token_address=token_address)
+    by_token = TokenAuthorizer(view.access, certificates=False, encrypted=True)
+    joins = StatusInterceptor(by_token, enforcer, total)
+    join = await serve_join(settings, certificates, joins, tls)
+    return GrpcServer(server, address, health, streams, token_address=token_address, join=join)
 
 
 def _authorizer(settings: Settings, view: ClusterView) -> Authorizer:
@@ -169,46 +183,17 @@ def _add_health_and_reflection(server: grpc.aio.Server, health: HealthServicer) 
     reflection.enable_server_reflection((*SERVICES, health_name, reflection.SERVICE_NAME), server)
 
 
-def _bind_token_port(server: grpc.aio.Server, settings: Settings) -> str:
-    """Listen for clients with a token, if the settings say where; return the address, or empty."""
+def _bind(server: grpc.aio.Server, settings: Settings, tls: ServerTls | None) -> tuple[str, str]:
+    """Bind the ports; return the address to publish, and that for clients with a token."""
+    port = bind(server, settings.grpc_listen, "grpc_listen", tls)
+    address = advertised_address(settings.grpc_listen, settings.grpc_advertise, port)
     if not settings.token_listen:
-        return ""
-    credentials = _credentials(settings, certificates=False)
-    port = _bind(server, settings.token_listen, "token_listen", credentials)
-    return advertised_address(settings.token_listen, "", port)
-
-
-def _bind(
-    server: grpc.aio.Server, listen: str, setting: str, credentials: grpc.ServerCredentials | None
-) -> int:
-    host, port = split_address(listen, setting)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        if credentials is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, credentials)
-    except RuntimeError:
-        # gRPC's error does not contain a reason.
-        raise CannotListenError(
-            f"{setting}: cannot listen on {listen}: the port is taken or the address is not "
-            "this machine's"
-        ) from None
-
-
-def _credentials(settings: Settings, *, certificates: bool = True) -> grpc.ServerCredentials | None:
-    """Return the credentials of a port; None for plaintext.
-
-    gRPC for Python demands certificates of all clients of a port or asks none of them for one. So
-    clients without ``certificates`` have a port of their own.
-    """
-    if not settings.tls_cert:
-        return None
-    tls = Tls.read(settings.tls_ca, settings.tls_cert, settings.tls_key, purpose="TLS of gRPC")
-    return grpc.ssl_server_credentials(
-        [(tls.key, tls.cert)],
-        root_certificates=tls.ca or None,
-        require_client_auth=bool(tls.ca) and certificates,
-    )
+        return address, ""
+    # gRPC for Python demands certificates of all clients of a port or asks none of them for one.
+    # So clients that have a token instead have a port of their own.
+    listen = settings.token_listen
+    token_port = bind(server, listen, "token_listen", tls, clients_authenticate=False)
+    return address, advertised_address(listen, "", token_port)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

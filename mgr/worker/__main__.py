@@ -19,7 +19,7 @@ import msgspec
 
 from mgr import logs
 from mgr.clock import CLOCK
-from mgr.errors import CannotListenError, MgrError
+from mgr.errors import CannotListenError, InvalidSettingError, MgrError
 from mgr.host import steps
 from mgr.host.bridge import forbid_breakpoint, forbid_exit, run_in_thread, track_module_threads
 from mgr.host.module_resources import track_module_resources
@@ -96,8 +96,9 @@ async def _serve(link: socket.socket, zygote: ZygoteEnd) -> None:
         tasks.create_task(guard_link.receive(), name="link")
         try:
             await (await imported).run(settings, init, guard_link, tasks, zygote)
-        except CannotListenError as error:
-            guard_link.send(StartFailed(why=str(error)))
+        except InvalidSettingError as error:
+            invalid = not isinstance(error, CannotListenError)
+            guard_link.send(StartFailed(why=str(error), invalid=invalid))
             raise
 
 

@@ -30,10 +30,13 @@ from mgr.host.imports import import_enabled
 from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
 from mgr.host.secret_keys import secret_keys
+from mgr.host.server_tls import ServerTls
 from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
+    CertificatesChanged,
+    CheckCertificates,
     Drain,
     Drained,
     ExtendDeadline,
@@ -67,6 +70,7 @@ from mgr.store.sealed_store import SealedStore
 from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.audit_sinks import start_audit_sinks
+from mgr.worker.certificates import ManagerCertificates
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
 from mgr.worker.memory import give_memory_back
@@ -82,6 +86,7 @@ CHECK_GATE_EVERY_S: Final = 0.5
 LOG_WAIT_EVERY_S: Final = 10.0
 """Interval of log messages that name what the worker waits for."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
+UNPROTECTED: Final = "unprotected: it listens without TLS and client certificates"
 CHECK_ENDPOINTS_EVERY_S: Final = 10.0
 """Interval of checks which cluster each endpoint of etcd belongs to."""
 FIRST: Final = Revision(1)
@@ -116,6 +121,7 @@ async def run(
         mirror, keys, CLOCK, settings.lease_ttl_s, newest_term=init.store.newest_term
     )
     starting = Starting(mirror)
+    tls = ServerTls.of(settings)
     # Before etcd has answered: what watches this process must not take its absence for ours.
     pages = await http.serve(
         settings,
@@ -125,6 +131,7 @@ async def run(
         limits=limits,
         tasks=tasks,
         why_not_ready=starting.why_not_ready,
+        tls=tls,
     )
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)
@@ -160,7 +167,7 @@ async def run(
     )
     store.is_secret = secret_keys(keys, config, manager.catalogue)
     await import_enabled(manager)
-    worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting)
+    worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting, tls)
     await worker.open(pages)
 
 
@@ -197,6 +204,7 @@ class Worker:
         tasks: asyncio.TaskGroup,
         reloads: ReloadFollower,
         starting: Starting,
+        tls: ServerTls | None = None,
     ) -> None:
         """Construct a standby; ``open`` makes it reachable."""
         self._manager = manager
@@ -210,6 +218,7 @@ class Worker:
         self._standby = StandbyRole(manager, tasks, self._send_module_reports)
         self._active: ActiveRole | None = None
         self._servers: Servers | None = None
+        self._tls = tls
         self._serving = False
         self._draining = False
         self._note = ""
@@ -225,6 +234,7 @@ class Worker:
         ``pages`` is the HTTP port, which is open already.
         """
         manager = self._manager
+        certificates = ManagerCertificates(manager, self._tls)
         opened = self._servers = Servers(
             await grpc.serve(
                 manager.settings,
@@ -235,6 +245,7 @@ class Worker:
                 incarnation=manager.incarnation,
                 note_of=self._status_note,
                 limits=manager.limits,
+                tls=self._tls,
             ),
             pages,
         )
@@ -249,7 +260,17 @@ class Worker:
                 grpc_address=opened.grpc.address,
                 http_address=opened.http.address,
                 modules=module_reports(manager.catalogue),
+                join_address=opened.grpc.join_address,
+                certificates=await certificates.reports(),
             )
+        )
+        if self._tls is not None:
+            self._tasks.create_task(self._tls.follow(), name="follow certificate files")
+        self._tasks.create_task(
+            certificates.run(
+                lambda found: self._guard_link.send(CertificatesChanged(certificates=found))
+            ),
+            name="certificates",
         )
         log.info("standby ready", extra={"grpc": opened.grpc.address, "http": opened.http.address})
         self._preload_active_role(opened.http.address)
@@ -286,7 +307,10 @@ class Worker:
     def _status_note(self) -> str:
         """Why this manager does not lead or does not act, for operators; empty if there is none."""
         down = self._manager.mirror.get(self._manager.keys.down) is not None
-        return self._note or (DOWN if down else "")
+        note = self._note or (DOWN if down else "")
+        if not self._manager.settings.unprotected_listeners:
+            return note
+        return f"{note}; {UNPROTECTED}" if note else UNPROTECTED
 
     # -- messages from the guard ----------------------------------------------------------------
 
@@ -306,12 +330,18 @@ class Worker:
                 self._tasks.create_task(self._drain(message), name="drain")
             case LeadershipReleased():
                 self._tasks.create_task(self._finish_hand_over(message), name="finish hand-over")
+            case CheckCertificates():
+                self._check_certificates()
             case Shutdown():
                 self._tasks.create_task(self._shut_down(message.reason), name="shutdown")
             case PhaseChanged():
                 self._note = message.note
                 if self._active is not None:
                     self._active.term_log.phase_changed(message.phase, message.note)
+
+    def _check_certificates(self) -> None:
+        if self._tls is not None:
+            self._tls.check_soon()
 
     async def _promote(self, message: Promote) -> None:
         """Become the active: wait for everything that was written before, then start modules."""

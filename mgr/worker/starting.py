@@ -26,6 +26,7 @@ class StartingRole:
     fleet: Final = None
     maps: Final = None
     audit: Final = None
+    issuer: Final = None
 
     async def execute(self, request: Any) -> NoReturn:  # noqa: ARG002 - whatever it is
         """Refuse.

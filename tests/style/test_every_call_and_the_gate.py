@@ -18,9 +18,9 @@ from mgr.http.app import RULES as HTTP_RULES
 from mgr.http.app import HttpPages
 from mgr.rpc import server
 from mgr.rpc.gated import RULES, Gating
-from mgr.rpc.v1 import cluster_pb2, command_pb2, manager_pb2
+from mgr.rpc.v1 import certificate_pb2, cluster_pb2, command_pb2, manager_pb2
 
-FILES = (cluster_pb2, command_pb2, manager_pb2, health_pb2, reflection_pb2)
+FILES = (certificate_pb2, cluster_pb2, command_pb2, manager_pb2, health_pb2, reflection_pb2)
 OPEN = {
     "/mgr.rpc.v1.ManagerService/GetStatus",
     "/mgr.rpc.v1.ManagerService/WatchActive",

@@ -31,6 +31,8 @@ BESIDE = {
     "mgr/access/administrator.py",
     # While nobody leads there is no term; it compares that nobody does.
     "standby/commands.py",
+    # A new cluster's first records, before any manager runs; it compares that there are none.
+    "mgr/setup/cluster_record.py",
 }
 """Files that may write to the store itself, and why."""
 

@@ -26,6 +26,7 @@ from mgr.health.board import Board
 from mgr.health.mute import decode as decode_mute
 from mgr.link import ModuleReport
 from mgr.module_api.manifest import Manifest
+from mgr.pki.issuer import CertificateIssuer, SealedAuthority
 from tests.support.leading import LeadingTerm, leading
 
 OPTIONS = {
@@ -77,6 +78,12 @@ class BuiltinCommands:
                 mirror=term.mirror,
                 fenced=term.fenced,
                 leases=term.store,
+                issuer=CertificateIssuer(
+                    SealedAuthority(term.mirror, term.keys, ""),
+                    term.fenced,
+                    term.store,
+                    lambda: 3600.0,
+                ),
                 config=self.values,
                 history=ConfigHistory(term.keys, term.mirror, term.fenced),
                 board=self.board,

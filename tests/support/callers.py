@@ -23,7 +23,7 @@ from mgr.http.app import RULES as PAGES
 from mgr.http.app import HttpPages
 from mgr.rpc.authorization import access_request
 from mgr.rpc.gated import RULES
-from mgr.rpc.v1 import cluster_pb2, command_pb2, manager_pb2
+from mgr.rpc.v1 import certificate_pb2, cluster_pb2, command_pb2, manager_pb2
 from mgr.store.api import Record, Revision
 from mgr.store.keys import Keys
 from tests.support.certificates import Authority
@@ -48,7 +48,7 @@ OWN = {
 }
 """Calls that are checked by what they carry."""
 REPORT = "/mgr.rpc.v1.ClusterService/Report"
-FILES = (command_pb2, manager_pb2, cluster_pb2)
+FILES = (command_pb2, manager_pb2, cluster_pb2, certificate_pb2)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
+from mgr.settings import is_loopback
 from tests.support import process
 
 T = TypeVar("T")
@@ -130,6 +131,8 @@ class Cluster:
             "etcd": ",".join(self.etcd),
             "grpc_listen": grpc,
             "http_listen": http,
+            # A host of its own, in a network namespace that nobody else reaches.
+            **({} if is_loopback(host) else {"unprotected": "true"}),
             **self._settings,
             **self._own.get(name, {}),
         }

@@ -11,6 +11,7 @@ from mgr import mgrd
 from mgr.errors import NameTakenError
 from mgr.settings import FIELDS
 from mgr.version import installed_version
+from tests.support.secured_etcd import Certificates
 
 
 @pytest.fixture
@@ -60,7 +61,10 @@ def test_later_sources_win(started, tmp_path):
         (["--config", "/nowhere/mgr.toml"], "cannot read /nowhere/mgr.toml"),
         (["--tls-cert", "/a.pem"], "tls_cert and tls_key belong together"),
         (["--tls-ca", "/a.pem"], "tls_ca needs tls_cert"),
-        (["--tls-cert", "/a.pem", "--tls-key", "/a.key"], "tls_cert /a.pem, tls_key /a.key: "),
+        (
+            ["--tls-cert", "/a.pem", "--tls-key", "/a.key"],
+            "tls_cert, tls_key: [Errno 2] No such file or directory: '/a.pem'",
+        ),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_nothing_starts(started, arguments, words):
@@ -72,6 +76,99 @@ def test_a_wrong_setting_is_one_line_and_nothing_starts(started, arguments, word
     assert line.startswith("mgrd: ")
     assert words in line
     assert not started
+
+
+OPEN = "grpc_listen 0.0.0.0:7400"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--grpc-listen", "0.0.0.0:7400"],
+        ["--http-listen", "[::]:7480"],
+        ["--http-listen", "10.0.0.1:7480"],
+        ["--grpc-listen", "mgr1.example:7400"],
+    ],
+)
+def test_a_port_that_is_open_to_the_network_needs_protection(started, arguments):
+    """The line names both ways out; nothing starts."""
+    result = run(*arguments)
+
+    assert result.exit_code == errno.EINVAL
+    [line] = result.output.splitlines()
+    assert arguments[1] in line
+    assert "mgrd init" in line
+    assert "unprotected = true" in line
+    assert not started
+
+
+def test_protection_is_tls_with_client_certificates(started, tmp_path):
+    """A certificate alone lets everybody in."""
+    pki = Certificates.make(tmp_path)
+    flags = {
+        name: ["--" + name.replace("_", "-"), file]
+        for name, file in pki.settings(mutual=True).items()
+    }
+    server = [*flags["tls_cert"], *flags["tls_key"]]
+
+    half = run("--grpc-listen", "0.0.0.0:7400", *server)
+    whole = run("--grpc-listen", "0.0.0.0:7400", *server, *flags["tls_ca"])
+
+    assert (half.exit_code, OPEN in half.output) == (errno.EINVAL, True)
+    assert whole.exit_code == 0
+    assert started[0].unprotected_listeners == ()
+
+
+def test_who_says_so_listens_unprotected(started):
+    """Explicitly; the settings go on saying it, for health and status."""
+    run("--grpc-listen", "0.0.0.0:7400", "--unprotected", "true")
+
+    [settings] = started
+    assert settings.unprotected_listeners == (OPEN,)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "[::1]", "localhost"])
+def test_loopback_needs_nothing(started, host):
+    """The demo starts without ceremony."""
+    assert run("--grpc-listen", f"{host}:7400", "--http-listen", f"{host}:0").exit_code == 0
+    assert len(started) == 1
+
+
+def test_a_broken_certificate_is_named_at_once(started, tmp_path):
+    """Not "the port is taken", and not again and again by a worker."""
+    pki = Certificates.make(tmp_path)
+    (tmp_path / "server.pem").write_text("-----BEGIN CERTIFICATE-----\n!\n")
+    flags = [
+        word
+        for name, file in pki.settings(mutual=True).items()
+        for word in ("--" + name.replace("_", "-"), file)
+    ]
+
+    result = run(*flags)
+
+    assert result.exit_code == errno.EINVAL
+    assert "server.pem" in result.output
+    assert not started
+
+
+def test_keys_that_everybody_may_read_are_refused_if_we_wrote_them(started, tmp_path, caplog):
+    """Those of others give a warning: their modes may be somebody else's choice."""
+    pki = Certificates.make(tmp_path)
+    key = (tmp_path / "server.key").read_text()
+    (tmp_path / "manager.pem").write_text(key + (tmp_path / "server.pem").read_text())
+    (tmp_path / "ca.crt").write_bytes(pki.ca)
+    (tmp_path / "manager.pem").chmod(0o644)
+    (tmp_path / "server.key").chmod(0o644)
+
+    ours = run("--tls-dir", str(tmp_path))
+    flags = pki.settings(mutual=False)
+    theirs = run("--tls-cert", flags["tls_cert"], "--tls-key", flags["tls_key"])
+
+    assert (ours.exit_code, "chmod o=" in ours.output) == (errno.EINVAL, True)
+    assert theirs.exit_code == 0
+    assert "private key is not private" in caplog.text
+    (tmp_path / "manager.pem").chmod(0o640)
+    assert run("--tls-dir", str(tmp_path)).exit_code == 0
 
 
 def test_an_unknown_flag_names_the_nearest(started):

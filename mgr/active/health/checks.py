@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from mgr.active.health.audit_checks import audit_checks
+from mgr.active.health.certificate_checks import (
+    ExpiryLimits,
+    certificate_checks,
+    unprotected_checks,
+)
 from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.active.health.fleet_checks import fleet_checks
 from mgr.active.health.manager_checks import (
@@ -24,8 +30,9 @@ from mgr.active.health.manager_checks import (
 )
 from mgr.active.health.quarantine_checks import quarantine_checks
 from mgr.active.term_parts import TermParts
+from mgr.clock import utc_now
 from mgr.command.running import RunningCommand
-from mgr.config.manager_options import COMMAND_SLOW
+from mgr.config.manager_options import CERTIFICATE_ERROR, CERTIFICATE_WARN, COMMAND_SLOW
 from mgr.health.board import MANAGER_SOURCE
 from mgr.health.check import Check
 from mgr.store.mirror import CURRENT_WITHIN_S
@@ -59,6 +66,7 @@ class ManagerChecks:
         self._slow_commands: tuple[str, ...] = ()
         self._limits_reached: dict[str, str] = {}
         self._scarce = False
+        self._expiring: tuple[Check, ...] = ()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -90,6 +98,8 @@ class ManagerChecks:
             *endpoint_checks(self._silent_endpoints),
             *client_limit_checks(self._limits_reached),
             *space_checks(scarce=self._scarce),
+            *unprotected_checks(self._manager.view.presences()),
+            *self._expiring,
             *fleet_checks(self._fleet.health),
             *self._audit_checks(),
             *self._option_checks,
@@ -112,8 +122,8 @@ class ManagerChecks:
         """Check once a second what changes with time only, for as long as the term lasts.
 
         Whether the store still answers and has room, which managers have not become standbys in
-        time, what stopped modules left behind, which commands do not end, and which limits clients
-        reached.
+        time, what stopped modules left behind, which commands do not end, which limits clients
+        reached, and which certificates are about to end.
         """
         seen: tuple[object, ...] = ()
         while True:
@@ -135,7 +145,9 @@ class ManagerChecks:
         }
         self._scarce = manager.space is not None and manager.space.is_scarce
         self._slow_commands = slow_commands(self._running(), self._command_slow_s())
+        self._expiring = self._expiring_certificates()
         return (
+            self._expiring,
             self._store_silent,
             self._not_standby,
             self._left,
@@ -148,6 +160,16 @@ class ManagerChecks:
     def _audit_checks(self) -> list[Check]:
         sinks = self._manager.audit_sinks
         return [] if sinks is None else audit_checks(sinks.trouble, sinks.troubles)
+
+    def _expiring_certificates(self) -> tuple[Check, ...]:
+        option = self._manager.config.manager_option
+        limits = ExpiryLimits(
+            *(
+                dt.timedelta(seconds=float(str(option(name))))
+                for name in (CERTIFICATE_WARN, CERTIFICATE_ERROR)
+            )
+        )
+        return tuple(certificate_checks(self._manager.view.presences(), utc_now(), limits))
 
     def _overdue_standbys(self) -> frozenset[str]:
         manager, now_s = self._manager, self._manager.clock.now()

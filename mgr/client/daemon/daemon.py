@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, Self
 
@@ -70,6 +70,7 @@ class BaseDaemon(Program):
             type, id, host=host, version=version, metadata=metadata, on_replaced=on_replaced
         )
         self._peers = Peers(addresses_in(hosts), tls)
+        self._tls = tls
         self._membership = Membership(self, PeerConnector(self._peers))
 
     @property
@@ -85,7 +86,8 @@ class BaseDaemon(Program):
     async def _run_membership(self) -> None:
         """Keep the daemon joined until replaced or cancelled; failures are logged, not raised."""
         try:
-            await self._membership.run()
+            async with _renewing(self._peers, self._tls):
+                await self._membership.run()
             if self.replaced and self.on_replaced is not None:
                 await self.command_thread.submit(self.on_replaced)
         except Exception:  # the edge of the program: its block must not end for this
@@ -275,6 +277,22 @@ class Daemon(BaseDaemon):
             await self._stop.wait()
             await self._leave(running, forget=self._forget)
         await self._peers.close()
+
+
+@contextlib.asynccontextmanager
+async def _renewing(peers: Peers, tls: Tls | None) -> AsyncGenerator[None, None]:
+    """Keep the certificate of a daemon that joined by token renewed while the block runs."""
+    if tls is None or not tls.renews:
+        yield
+        return
+    from mgr.client.renewal import keep_renewed  # noqa: PLC0415 - loads cryptography
+
+    async with asyncio.TaskGroup() as tasks:
+        renewing = tasks.create_task(keep_renewed(peers, tls))
+        try:
+            yield
+        finally:
+            renewing.cancel()
 
 
 def _is_orderly(kind: type[BaseException] | None) -> bool:

@@ -13,6 +13,7 @@ from mgr.command.builtin import (
     device,
     etcd,
     health,
+    join_token,
     log,
     manager,
     map,  # noqa: A004 - a noun like the others
@@ -37,6 +38,7 @@ NOUNS = (
     auth,
     audit,
     secrets,
+    join_token,
     health,
     status,
     log,

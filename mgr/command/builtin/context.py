@@ -19,6 +19,7 @@ from mgr.config.history import ConfigHistory
 from mgr.config.values import ConfigValues
 from mgr.health.board import Board
 from mgr.module_api.manifest import Manifest
+from mgr.pki.issuer import CertificateIssuer
 from mgr.store.api import FencedWriter, LeaseGrant, Reader, StoreMember
 from mgr.store.keys import Keys
 
@@ -170,6 +171,7 @@ class BuiltinContext:
     mirror: Reader
     fenced: FencedWriter
     leases: Leases
+    issuer: CertificateIssuer
     config: ConfigValues
     history: ConfigHistory
     board: Board

@@ -46,15 +46,17 @@ def test_a_stop_signal_before_the_manager_starts_is_kept(name):
 
 @pytest.mark.etcd
 async def test_signals_without_meaning_are_logged_and_end_nothing(team):
-    """A terminal that is closed, a reload that does not exist, a timer of somebody else."""
+    """A timer of somebody else; and a reload is none that ends or is refused."""
     active = team.start("a")
     await team.until(lambda: team.leads("a"))
     term = await team.term()
 
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+    active.signal(signal.SIGHUP)
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
         active.signal(number)
         await team.until(lambda name=number.name: active.has_logged(f"signal={name}"))
 
     assert (active.status, await team.term()) == (None, term)
+    assert not active.has_logged("signal=SIGHUP")
     active.signal(signal.SIGTERM)
     await team.until(lambda: active.status == 0)

@@ -146,6 +146,7 @@ class Active:
 
     state = "active"
     audit = None
+    issuer = None
 
     def __init__(self, name, term, ledger):
         self.name = name
@@ -206,6 +207,7 @@ class Standby:
     maps = None
     fleet = None
     audit = None
+    issuer = None
 
     def __init__(self, view):
         self.view = view
@@ -240,7 +242,7 @@ class Manager:
         self.role = Standby(self.view)
         self.server = None
 
-    async def start(self, listen="127.0.0.1:0", **settings):
+    async def start(self, listen="127.0.0.1:0", tls=None, **settings):
         self.server = await serve(
             Settings(id=self.name, grpc_listen=listen, **settings),
             role_of=lambda: self.role,
@@ -248,6 +250,7 @@ class Manager:
             gate=self.gate,
             clock=self.clock,
             incarnation=f"{self.name}-1",
+            tls=tls,
         )
         return self
 
@@ -278,6 +281,7 @@ class Manager:
             version="1",
             term=term,
             since="2026-01-01T00:00:00+00:00",
+            join_address=self.server.join_address,
             age_s=self.view.age,
         )
 

@@ -1,0 +1,96 @@
+"""The gRPC server for clients without a certificate: it serves ``Join`` and nothing else.
+
+A server of its own, not a second port of the other one: whatever is added there can never be
+called from here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+
+from mgr.host.server_tls import ServerTls
+from mgr.rpc.authorization import Authorizer
+from mgr.rpc.certificate import CertificateServicer
+from mgr.rpc.credentials import bind
+from mgr.rpc.interceptor import StatusInterceptor
+from mgr.rpc.v1 import certificate_pb2
+from mgr.settings import Settings, advertised_address
+
+MESSAGE_BYTES_MAX: Final = 32 << 10
+STREAMS_MAX: Final = 16
+CALLS_MAX: Final = 64
+CONNECTION_AGE_MS: Final = 30_000
+"""Whoever joins makes one call: a connection has no reason to stay."""
+SETTING: Final = "join_listen"
+_SERVICE: Final = certificate_pb2.DESCRIPTOR.services_by_name["CertificateService"].full_name
+
+_OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.max_concurrent_streams", STREAMS_MAX),
+    ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
+    ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_MS),
+    ("grpc.max_connection_idle_ms", CONNECTION_AGE_MS),
+)
+
+
+class JoinServer:
+    """A running server; ``address`` is the published one."""
+
+    def __init__(self, server: grpc.aio.Server, address: str) -> None:
+        """Made by ``serve_join``."""
+        self.address = address
+        self._server = server
+
+    async def close(self, grace_s: float) -> None:
+        """Accept no new calls, and let running ones finish for ``grace_s`` seconds."""
+        await self._server.stop(grace_s)
+
+
+async def serve_join(
+    settings: Settings,
+    servicer: CertificateServicer,
+    interceptor: StatusInterceptor,
+    tls: ServerTls | None,
+) -> JoinServer | None:
+    """Listen on ``settings.join_listen``; None if that is empty, or there is no certificate.
+
+    Raises:
+        CannotListenError: The address cannot be bound.
+
+    """
+    if not settings.join_listen or tls is None:
+        return None
+    server = grpc.aio.server(
+        interceptors=[interceptor], options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+    )
+    server.add_generic_rpc_handlers((_JoinOnly(servicer),))
+    port = bind(server, settings.join_listen, SETTING, tls, clients_authenticate=False)
+    await server.start()
+    address = advertised_address(settings.join_listen, settings.join_advertise, port)
+    return JoinServer(server, address)
+
+
+class TokenAuthorizer(Authorizer):
+    """Lets every call pass: the join token that it carries authorizes it."""
+
+    def check(self, method: str, request: Any, context: Any) -> None:
+        """Pass."""
+
+
+class _JoinOnly(grpc.GenericRpcHandler):
+    """Serves one method."""
+
+    def __init__(self, servicer: CertificateServicer) -> None:
+        self._handler = grpc.unary_unary_rpc_method_handler(
+            servicer.Join,
+            request_deserializer=certificate_pb2.JoinRequest.FromString,
+            response_serializer=certificate_pb2.JoinResponse.SerializeToString,
+        )
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return the handler of ``Join``; None, which is UNIMPLEMENTED, for any other method."""
+        return self._handler if handler_call_details.method == f"/{_SERVICE}/Join" else None

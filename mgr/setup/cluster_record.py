@@ -1,0 +1,107 @@
+"""Writes a new cluster's CA, administrator and join tokens to etcd, before any manager runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from mgr.access.protection import encode, new_protection
+from mgr.access.table import ADMINISTRATOR
+from mgr.connection import connect
+from mgr.errors import NotPermittedError
+from mgr.link import KnownStoreState
+from mgr.pki.authority import Authority
+from mgr.pki.issuer import SealedAuthority
+from mgr.pki.join_token import LIFETIME_S, JoinToken, encode_token
+from mgr.pki.record import AuthorityRecord, encode_authority
+from mgr.pki.token_text import TokenText
+from mgr.settings import Settings
+from mgr.store.api import ABSENT, Created, Operation, Put, Record, Store
+from mgr.store.keys import Keys
+
+TIMEOUT_S: Final = 10.0
+
+
+async def create_cluster(
+    settings: Settings,
+    *,
+    certificate: str,
+    sealed_key: str,
+    admin: str,
+    tokens: Sequence[tuple[TokenText, JoinToken]],
+) -> None:
+    """Write the records of a new cluster in one transaction.
+
+    Raises:
+        NotPermittedError: The cluster has a CA already; nothing was written.
+        StoreError: See ``Store.commit``.
+
+    """
+    store = connect(settings, KnownStoreState())
+    try:
+        record = AuthorityRecord(certificate=certificate, sealed_key=sealed_key)
+        await _write(store, Keys(settings.cluster), record, admin, tokens)
+    finally:
+        await store.close()
+
+
+async def open_authority(settings: Settings) -> tuple[Authority, bytes]:
+    """Open the CA's key that etcd has; return it, and the passphrase in ``tls_dir``.
+
+    Raises:
+        NotPermittedError: The cluster has no CA, or its key is kept elsewhere.
+        InvalidSettingError: The passphrase cannot be read, or is wrong.
+        StoreError: See ``Store.get``.
+
+    """
+    store, keys = connect(settings, KnownStoreState()), Keys(settings.cluster)
+    try:
+        record = await store.get(keys.authority, timeout_s=TIMEOUT_S)
+    finally:
+        await store.close()
+    sealed = SealedAuthority(_One(record), keys, settings.tls_dir)
+    return await sealed.open(), sealed.passphrase()
+
+
+class _One:
+    """A ``Reader`` of one record."""
+
+    def __init__(self, record: Record | None) -> None:
+        self._records = {record.key: record} if record is not None else {}
+
+    def get(self, key: str) -> Record | None:
+        return self._records.get(key)
+
+    def list(self, prefix: str) -> dict[str, Record]:
+        return {key: found for key, found in self._records.items() if key.startswith(prefix)}
+
+    def age_s(self) -> float:
+        return 0.0
+
+
+async def _write(
+    store: Store,
+    keys: Keys,
+    record: AuthorityRecord,
+    admin: str,
+    tokens: Sequence[tuple[TokenText, JoinToken]],
+) -> None:
+    operations: list[Operation] = [
+        Put(keys.authority, encode_authority(record)),
+        Put(keys.access_of(admin), ADMINISTRATOR),
+        Put(keys.protection, encode(new_protection(required=True, admin=admin))),
+    ]
+    if tokens:
+        lease = (await store.grant(LIFETIME_S, timeout_s=TIMEOUT_S)).lease
+        operations += [
+            Put(keys.join_token(text.id), encode_token(token), lease) for text, token in tokens
+        ]
+    # Whatever its term: a leader does not write these keys while there is no CA.
+    outcome = await store.commit(
+        operations, when=[Created(keys.authority, ABSENT)], timeout_s=TIMEOUT_S
+    )
+    if not outcome.succeeded:
+        raise NotPermittedError(
+            f"cluster '{keys.cluster}' has a CA already: this manager gets its certificate by "
+            "'mgrd join'"
+        )

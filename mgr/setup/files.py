@@ -1,0 +1,119 @@
+"""The files that ``mgrd init`` and ``mgrd join`` write, and the settings that name them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mgr.errors import InvalidSettingError
+from mgr.pki.issuer import PASSPHRASE_FILE
+from mgr.pki.private_key import PRIVATE, PUBLIC, write_file
+from mgr.settings import Settings, load, split_address
+from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE
+
+CONFIG_FILE: Final = "/etc/mgr/mgr.toml"
+FOLDER: Final = "/var/lib/mgr"
+JOIN_PORT: Final = 7401
+FOLDER_MODE: Final = 0o700
+
+
+class Writer:
+    """Writes files that do not exist yet, and removes them again if the work fails."""
+
+    def __init__(self) -> None:
+        self._written: list[Path] = []
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Remove what was written if the block raises."""
+        try:
+            yield
+        except BaseException:
+            for path in reversed(self._written):
+                path.unlink(missing_ok=True)
+            raise
+
+    def write(
+        self,
+        path: Path,
+        content: str | bytes,
+        *,
+        mode: int = PRIVATE,
+        folder_mode: int = FOLDER_MODE,
+    ) -> None:
+        """Write ``path``; its folder is made, for its owner only unless said, if absent.
+
+        Raises:
+            InvalidSettingError: It exists already, or cannot be written.
+
+        """
+        if path.exists():
+            raise InvalidSettingError(f"{path} exists already: remove it, or take another folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=folder_mode)
+            write_file(path, content.encode() if isinstance(content, str) else content, mode=mode)
+        except OSError as error:
+            raise InvalidSettingError(f"cannot write {path}: {error.strerror}") from None
+        self._written.append(path)
+
+    def manager(self, folder: Path, pem: bytes, ca: str, passphrase: bytes) -> None:
+        """Write what ``tls_dir`` has; without ``passphrase`` this manager cannot sign."""
+        self.write(folder / CA_FILE, ca, mode=PUBLIC)
+        if passphrase:
+            self.write(folder / PASSPHRASE_FILE, passphrase + b"\n")
+        self.write(folder / MANAGER_FILE, pem)
+
+    def client(self, folder: Path, pem: bytes, ca: str, hosts: str) -> None:
+        """Write certificate and ``config.toml`` of a user of ``mgrctl``."""
+        self.write(folder / CA_FILE, ca, mode=PUBLIC)
+        lines = {
+            "hosts": hosts.split(","),
+            "tls_ca": CA_FILE,
+            "tls_cert": CLIENT_FILE,
+            "tls_key": CLIENT_FILE,
+        }
+        self.write(folder / "config.toml", toml(lines))
+        self.write(folder / CLIENT_FILE, pem)
+
+
+def settings_of(config: str, flags: Mapping[str, str | None]) -> tuple[Settings, dict[str, str]]:
+    """Load settings as ``mgrd`` would, from ``config`` only if it exists; and what flags gave.
+
+    Raises:
+        InvalidSettingError: A setting is invalid.
+
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    file = config if Path(config).exists() else None
+    # The certificates do not exist yet, and the addresses may be open until they do.
+    return load(file=file, environment=os.environ, flags=given), given
+
+
+def join_listen_of(settings: Settings) -> str:
+    """Return where the manager listens for joins: as set, else beside gRPC."""
+    if settings.join_listen:
+        return settings.join_listen
+    host, _ = split_address(settings.grpc_listen, "grpc_listen")
+    return f"[{host}]:{JOIN_PORT}" if ":" in host else f"{host}:{JOIN_PORT}"
+
+
+def settings_text(settings: Settings, given: Mapping[str, str], added: Mapping[str, Any]) -> str:
+    """Return a settings file with the flags that were given and ``added``."""
+    values = {name: getattr(settings, name) for name in ("id", "cluster", "etcd", *given)}
+    return toml({**values, **added})
+
+
+def toml(values: Mapping[str, Any]) -> str:
+    """Format ``values``, texts, numbers, truth values and lists of texts, as TOML."""
+    return "".join(f"{name} = {_value(value)}\n" for name, value in values.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_value, value))}]"
+    # A JSON text is a TOML text if nothing but ASCII stands in it, and so are numbers and booleans.
+    return json.dumps(value, ensure_ascii=True)
