@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -78,6 +79,7 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
 
 def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
     kind, ident = watch.daemon(settings.id)
+    tls = settings.tls()
     fields = {"unit": watch.unit, "process": watch.process}
     return AsyncDaemon(
         kind,
@@ -85,7 +87,8 @@ def _daemon(watch: Watch, settings: AgentSettings, version: str) -> AsyncDaemon:
         settings.hosts,
         version=version,
         metadata={name: text for name, text in fields.items() if text},
-        tls=settings.tls(),
+        # The host's own daemon renews the certificate that they share.
+        tls=tls and replace(tls, renews=False),
     )
 
 

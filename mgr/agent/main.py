@@ -16,28 +16,58 @@ from typing import Final, NoReturn
 import click
 
 from mgr import logs
-from mgr.agent.settings import AgentSettings, load
+from mgr.agent.settings import HOST, AgentSettings, load
 from mgr.errors import MgrError
 from mgr.version import installed_version
 
 NO_PSUTIL: Final = "mgr-agent needs psutil: pip install 'mgrd[agent]'"
 
 
+FOLDER: Final = "/var/lib/mgr-agent"
+TOKEN_VARIABLE: Final = "MGR_JOIN_TOKEN"  # noqa: S105 - a name, not a secret
+
+
 def main() -> None:
-    """Run ``mgr-agent``."""
+    """Run ``mgr-agent``, or ``mgr-agent join``."""
+    if sys.argv[1:2] == ["join"]:
+        join(sys.argv[2:], prog_name="mgr-agent join")
     command(prog_name="mgr-agent")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("hosts", metavar="HOST:PORT,...")
+@click.option("--token", envvar=TOKEN_VARIABLE, required=True, help=f"[{TOKEN_VARIABLE}]")
+@click.option("--id", help="The host's name in the fleet.  [default: its host name]")
+@click.option(
+    "--dir", "folder", default=FOLDER, help=f"Folder for the certificate.  [default: {FOLDER}]"
+)
+def join(hosts: str, token: str, id: str | None, folder: str) -> None:  # noqa: A002 - the flag
+    """Get this host's certificate from the managers at HOST:PORT, for a join token."""
+    # Imported here: cryptography takes a while to load, and the agent itself seldom needs it.
+    from mgr.client.join_cluster import join as join_cluster  # noqa: PLC0415
+
+    try:
+        name = f"{HOST}.{load(None, {'id': id} if id else {}).id}"
+        asyncio.run(join_cluster(hosts, token, name, folder))
+    except MgrError as error:
+        _end(error)
+    sys.stdout.write(f'{name} has a certificate: set tls_dir = "{folder}", or --tls-dir\n')
 
 
 @click.command(context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
 @click.option("--config", type=click.Path(), help="A TOML file; deploy/agent.toml is a sample.")
 @click.option("--hosts", help="Some managers, host:port, separated by commas.  [MGR_HOSTS]")
 @click.option("--id", help="The host's name in the fleet.  [default: its host name]")
+@click.option("--tls-ca", help="CA that signed the managers' certificates; turns TLS on.")
+@click.option("--tls-cert", help="Certificate for managers that ask for one.")
+@click.option("--tls-key", help="Private key of the certificate.")
+@click.option("--tls-dir", help="Folder made by 'mgr-agent join', instead of the three.")
 @click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 def command(config: str | None, **flags: str | None) -> None:
     """Make this host a member of the fleet: host.<id>.
 
     Settings come from defaults, the file, MGR_HOSTS and flags; a later source wins. SIGTERM removes
-    the host from the fleet and stops the agent.
+    the host from the fleet and stops the agent. 'mgr-agent join' gets a certificate for a token.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if hosts := os.environ.get("MGR_HOSTS"):

@@ -70,6 +70,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         tls_cert: File with the certificate shown to them, where they ask for one.
         tls_key: File with its private key.
         token_file: File with a token to show to them, instead of a certificate.
+        tls_dir: Folder made by ``mgr-agent join``, instead of the three; the certificate in it
+            renews itself.
         id: The host's name in the fleet: it becomes ``host.<id>``.
         read_every_s: Seconds between two readings of the host and of watched units.
         top: Whether the command ``top`` exists: it shows the names of all processes.
@@ -87,6 +89,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tls_cert: str = ""
     tls_key: str = ""
     token_file: str = ""
+    tls_dir: str = ""
     id: str = ""
     read_every_s: Seconds = 5.0
     top: bool = True
@@ -104,6 +107,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise InvalidSettingError(
                 "tls_cert, tls_key and token_file need tls_ca: it turns TLS on"
             )
+        if self.tls_dir and self.tls_ca:
+            raise InvalidSettingError("tls_dir stands for tls_ca: set one of them only")
         seen = set()
         for watch in self.watch:
             # Two daemons of one name would replace each other for as long as the agent runs.
@@ -121,6 +126,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             InvalidSettingError: A file cannot be read.
 
         """
+        if self.tls_dir:
+            return Tls.from_folder(self.tls_dir)
         if not self.tls_ca:
             return None
         found = Tls.read(self.tls_ca, self.tls_cert, self.tls_key, purpose="TLS to the managers")
