@@ -19,7 +19,7 @@ def connect(listen: str) -> http.client.HTTPConnection:
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     host = EVERYWHERE.get(host, host)
-    if not os.environ.get("MGR_TLS_CERT"):
+    if not (os.environ.get("MGR_TLS_CERT") or os.environ.get("MGR_TLS_DIR")):
         return http.client.HTTPConnection(host, int(port), timeout=LIMIT_S)
     import ssl  # noqa: PLC0415 - half of the time that this program takes
 

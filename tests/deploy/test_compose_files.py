@@ -12,8 +12,8 @@ from tests.support.tree import ROOT
 
 DEPLOY = ROOT / "deploy"
 MANAGERS = ("mgr1", "mgr2", "mgr3")
-OTHERS = {"MGR_HOSTS"}
-"""Variables of ours that are the client's, not mgrd's."""
+OTHERS = {"MGR_HOSTS", "XDG_CONFIG_HOME"}
+"""Variables that are the client's, not mgrd's."""
 TRUSTED_ETCD = (3, 5, 28)
 
 
@@ -55,7 +55,7 @@ def test_no_container_may_more_than_it_must(service):
 
 
 def test_everything_is_published_on_loopback_unless_the_user_says_otherwise(compose):
-    """HTTP has no login: nobody opens it to a network by ``up`` alone."""
+    """Nobody gets onto the network by ``up``."""
     ports = [port for each in compose["services"].values() for port in each.get("ports", [])]
 
     assert ports
@@ -93,6 +93,10 @@ def test_the_environment_holds_real_settings(compose, overlay, name, overlaid):
     assert set(given) <= known
     assert settings.id == name
     assert len(settings.etcd) == 3
+    listens = {"MGR_GRPC_LISTEN": "0.0.0.0:7400", "MGR_HTTP_LISTEN": "0.0.0.0:7480"}
+    protected = load(environment={**listens, **{k: defaulted(v) for k, v in given.items()}})
+    protected.require_protection()
+    assert protected.unprotected_listeners == ()
 
 
 def test_the_overlay_makes_the_spans_short(overlay):

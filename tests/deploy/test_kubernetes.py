@@ -123,12 +123,14 @@ def test_the_probes_are_those_that_a_standby_passes():
     probes = {
         name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")
     }
+    schemes = {container[name]["httpGet"]["scheme"] for name in probes}
 
     assert probes == {
         "startupProbe": "/livez",
         "livenessProbe": "/livez",
         "readinessProbe": "/readyz",
     }
+    assert schemes == {"HTTPS"}
 
 
 def test_the_managers_settings_are_real():
@@ -143,6 +145,10 @@ def test_the_managers_settings_are_real():
     settings = load(environment=expanded, flags=file)
 
     assert set(given) <= known
+    beyond = load(
+        environment={**expanded, "MGR_GRPC_LISTEN": "0.0.0.0:7400", "MGR_HTTP_LISTEN": "0.0.0.0:1"}
+    )
+    assert beyond.unprotected_listeners == ()
     assert settings.grpc_advertise.startswith("mgr-0.mgr-peers.mgr.svc.")
     # Kubernetes' own MGR_..._SERVICE_HOST variables would look like settings.
     assert stateful["spec"]["template"]["spec"]["enableServiceLinks"] is False

@@ -91,6 +91,12 @@ def test_the_guard_is_reported_to_stop_and_has_the_time_to(service):
     assert seconds(service["TimeoutStopSec"]) > 2 * Settings().drain_s
 
 
+@pytest.mark.parametrize("unit", [UNIT, AGENT], ids=lambda unit: unit.stem)
+def test_memory_with_keys_in_it_is_not_dumped(unit):
+    """A core file would be readable by whoever collects them."""
+    assert re.search(r"^LimitCORE=0$", unit.read_text(), re.MULTILINE)
+
+
 def test_systemds_watchdog_is_slower_than_the_guards():
     """A frozen worker is the guard's to kill; systemd's dog is for the guard."""
     limit_s = float(re.search(r"^WatchdogSec=(\d+)", UNIT.read_text(), re.MULTILINE)[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,6 +13,7 @@ import httpx
 from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MayHaveRunError, MgrError, OutcomeUnknownError, StoreUnavailableError
+from mgr.tls import Tls
 
 PATIENCE_S = 30.0
 
@@ -34,6 +36,7 @@ class Caller:
     """
 
     hosts: tuple[str, ...]
+    tls: Tls
     pause_s: float = 0.005
     calls: list[Call] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
@@ -55,7 +58,7 @@ class Caller:
         assert not self._thread.is_alive(), "the caller waits for ever"
 
     def _run(self) -> None:
-        with Client(self.hosts, timeout_s=PATIENCE_S, reach_s=PATIENCE_S) as client:
+        with Client(self.hosts, timeout_s=PATIENCE_S, reach_s=PATIENCE_S, tls=self.tls) as client:
             while not self._stop.wait(self.pause_s):
                 self._call(client)
 
@@ -116,6 +119,7 @@ class Asking:
     """GETs one address without pause while the block runs; knows for how long it was refused."""
 
     url: str
+    trust: ssl.SSLContext
     last: str = ""
     refused_s: float = 0.0
     """The longest time without an answer that was a yes."""
@@ -133,7 +137,7 @@ class Asking:
 
     def _run(self) -> None:
         yes_at = CLOCK.now()
-        with httpx.Client(timeout=2) as client:
+        with httpx.Client(timeout=2, verify=self.trust) as client:
             while not self._stop.wait(0.01):
                 self.asked += 1
                 try:

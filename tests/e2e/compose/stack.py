@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import httpx
 from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
+from mgr.tls import Tls
 from tests.e2e.compose.engine import Engine
 from tests.e2e.compose.transcript import Transcript
 from tests.support.cluster import wait_for
@@ -25,6 +27,7 @@ COMPOSE: Final = "docker compose -f deploy/compose.yaml"
 CHAOS: Final = f"{COMPOSE} -f deploy/compose.chaos.yaml"
 
 README: Final = ROOT / "deploy/README.md"
+ADMIN: Final = ROOT / ".cache/compose/mgr"
 UP, LOOK, USE, KILL = range(4)
 """Its blocks of commands, in their order."""
 
@@ -53,10 +56,10 @@ class Stack:
         # The files' own image names stay the user's: a test must not replace what they run.
         ports = free_prefix()
         self.grpc = {f"mgr{n}": f"127.0.0.1:{ports}1{n}" for n in (1, 2, 3)}
-        self.http = {f"mgr{n}": f"http://127.0.0.1:{ports}3{n}" for n in (1, 2, 3)}
+        self.http = {f"mgr{n}": f"https://127.0.0.1:{ports}3{n}" for n in (1, 2, 3)}
         self.pages = {f"mgr{n}": f"http://127.0.0.1:{ports}4{n}/" for n in (1, 2, 3)}
         self.balanced_grpc = f"127.0.0.1:{ports}00"
-        self.balanced_http = f"http://127.0.0.1:{ports}80"
+        self.balanced_http = f"https://127.0.0.1:{ports}80"
         self.environment = {
             **engine.environment,
             **settings,
@@ -64,6 +67,8 @@ class Stack:
             "COMPOSE_PROJECT_NAME": self.project,
             "MGR_IMAGE": "mgr-test",
             "CHAOS_IMAGE": "mgr-test-chaos",
+            # Where deploy/README.md puts the administrator's certificate, for mgrctl outside.
+            "XDG_CONFIG_HOME": str(ADMIN.parent),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         self.network = f"{self.project}_cluster"
@@ -100,6 +105,20 @@ class Stack:
         return self.typed(here, limit_s=240 if block == UP else 90)
 
     @property
+    def tls(self) -> Tls:
+        """What an administrator outside trusts and presents."""
+        return Tls.from_folder(str(ADMIN))
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """The cluster's CA, for HTTP."""
+        return ssl.create_default_context(cafile=str(ADMIN / "ca.crt"))
+
+    def get(self, url: str, **how: Any) -> httpx.Response:
+        """GET a page of a manager."""
+        return httpx.get(url, verify=self.trust, **how)
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """Every manager's published gRPC address."""
         return tuple(self.grpc.values())
@@ -118,7 +137,7 @@ class Stack:
 
     def client(self, *hosts: str) -> Client:
         """A client outside the network, which knows ``hosts`` or else every manager; close it."""
-        return Client(hosts or self.hosts)
+        return Client(hosts or self.hosts, tls=self.tls)
 
     def execute(self, *words: str, **arguments: Any) -> Any:
         """Run one command from outside; its answer."""
@@ -128,7 +147,7 @@ class Stack:
     def seen(self, manager: str) -> Seen | None:
         """What a manager answers on its published port; None: nothing."""
         try:
-            answer = httpx.get(f"{self.http[manager]}/active", timeout=1)
+            answer = self.get(f"{self.http[manager]}/active", timeout=1)
         except httpx.TransportError:
             return None
         known = answer.json()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 
-import httpx
 import pytest
 import yaml
 
 from tests.e2e.compose.caller import Asking, Caller
 from tests.e2e.compose.images import named_images
-from tests.e2e.compose.stack import CHAOS, COMPOSE, KILL, LOOK, NAMES
+from tests.e2e.compose.stack import ADMIN, CHAOS, COMPOSE, KILL, LOOK, NAMES
 from tests.support.cluster import wait_for
 from tests.support.tree import ROOT
 
@@ -53,7 +52,7 @@ def test_the_command_line_outside_follows_the_active_from_any_manager(stack):
 
     with stack.client(stack.balanced_grpc) as client:
         assert client.status().name == active
-    assert httpx.get(f"{stack.balanced_http}/active").json()["active"] == active
+    assert stack.get(f"{stack.balanced_http}/active").json()["active"] == active
 
 
 def test_a_standby_redirects_to_an_address_that_leads_somewhere_from_outside(stack):
@@ -66,7 +65,7 @@ def test_a_standby_redirects_to_an_address_that_leads_somewhere_from_outside(sta
 
     for name in set(NAMES) - {active}:
         page = stack.typed(f"curl -sL --max-time 10 {stack.pages[name]}")
-        own = httpx.get(f"{stack.http[name]}/", follow_redirects=True, timeout=10)
+        own = stack.get(f"{stack.http[name]}/", follow_redirects=True, timeout=10)
 
         assert f"served by manager {active}" in page
         assert own.status_code == 200
@@ -78,7 +77,7 @@ def test_a_killed_active_is_replaced_and_no_command_is_lost(stack):
     stack.transcript.section("Kill the leader, inspect again")
     first = stack.settled()
 
-    with Caller(stack.hosts) as caller:
+    with Caller(stack.hosts, stack.tls) as caller:
         shown = stack.as_written(KILL)
         second = stack.active()
 
@@ -95,10 +94,10 @@ def test_a_frozen_active_loses_leadership_and_notices_when_it_thaws(stack):
     first = stack.settled()
     term = stack.seen(first).term
 
-    with Caller(stack.hosts) as caller:
+    with Caller(stack.hosts, stack.tls) as caller:
         stack.compose(f"pause {first}")
         second = stack.active(other_than=first)
-        stack.typed(f"curl -s {stack.http[second]}/active; echo")
+        stack.typed(f"curl -s --cacert {ADMIN}/ca.crt {stack.http[second]}/active; echo")
         stack.compose(f"unpause {first}")
         stack.never_leads(first, term=term)
 
@@ -113,10 +112,10 @@ def test_an_active_without_a_network_stops_leading_and_comes_back(stack):
     first = stack.settled()
     name, term = stack.container(first), stack.seen(first).term
 
-    with Caller(stack.hosts) as caller:
+    with Caller(stack.hosts, stack.tls) as caller:
         stack.typed(f"docker network disconnect {stack.network} {name}")
         second = stack.active(other_than=first)
-        stack.typed(f"curl -s {stack.http[second]}/active; echo")
+        stack.typed(f"curl -s --cacert {ADMIN}/ca.crt {stack.http[second]}/active; echo")
         alone = stack.typed(f"{COMPOSE} exec {first} mgr-probe active", check=False)
         stack.typed(f"docker network connect --alias {first} {stack.network} {name}")
         stack.never_leads(first, term=term)
@@ -142,7 +141,7 @@ def test_the_loss_of_one_etcd_changes_nothing(stack, which):
         else next(name for name in ("etcd1", "etcd2", "etcd3") if name != leader)
     )
 
-    with Caller(stack.hosts) as caller:
+    with Caller(stack.hosts, stack.tls) as caller:
         stack.compose(f"stop {chosen}")
         stack.execute("config-key", "set", "while", "away")
         stack.compose(f"start {chosen}")
@@ -172,7 +171,7 @@ def test_a_rolling_restart_under_load_fails_no_command(stack):
     stack.transcript.section("Rolling restart under load")
     stack.settled()
 
-    with Caller(stack.hosts) as caller:
+    with Caller(stack.hosts, stack.tls) as caller:
         for name in NAMES:
             stack.compose(f"restart {name}")
             stack.compose("up -d --wait")
@@ -187,11 +186,11 @@ def test_the_load_balancer_leads_to_the_successor_at_once(stack):
     """Whoever asks without pause while the active hands over is refused for a moment at most."""
     stack.transcript.section("Hand over, seen through the load balancer")
     first = stack.settled()
-    asked = Asking(f"{stack.balanced_http}/active")
-    led_to = {httpx.get(asked.url).json()["active"] for _ in range(9)}
-    received = {httpx.get(asked.url).status_code for _ in range(9)}
+    asked = Asking(f"{stack.balanced_http}/active", stack.trust)
+    led_to = {stack.get(asked.url).json()["active"] for _ in range(9)}
+    received = {stack.get(asked.url).status_code for _ in range(9)}
 
-    with Caller((stack.balanced_grpc,)) as caller, asked:
+    with Caller((stack.balanced_grpc,), stack.tls) as caller, asked:
         stack.mgrctl("mgr fail")
         second = stack.active(other_than=first)
         wait_for(lambda: asked.last == second, "the load balancer to lead to the successor", 10)
@@ -226,11 +225,12 @@ def test_an_active_whose_packets_to_etcd_vanish_gives_way(stack):
     for cut in ("etcd", "answers"):
         first = stack.settled()
         neighbour, term = first.replace("mgr", "chaos"), stack.seen(first).term
-        with Caller(stack.hosts) as caller:
+        with Caller(stack.hosts, stack.tls) as caller:
             stack.typed(f"{CHAOS} exec {neighbour} chaos cut {cut}")
             stack.active(other_than=first)
             alone = stack.typed(
-                f"curl -s -w ' %{{http_code}}' {stack.http[first]}/active", check=False
+                f"curl -s --cacert {ADMIN}/ca.crt -w ' %{{http_code}}' {stack.http[first]}/active",
+                check=False,
             )
             stack.typed(f"{CHAOS} exec {neighbour} chaos heal")
             stack.never_leads(first, term=term)
@@ -247,7 +247,7 @@ def test_lost_packets_are_no_reason_to_fail_over(stack):
     term = stack.seen(active).term
     neighbour = active.replace("mgr", "chaos")
 
-    with Caller(stack.hosts) as caller:
+    with Caller(stack.hosts, stack.tls) as caller:
         stack.typed(f"{CHAOS} exec {neighbour} chaos lose 10 etcd")
         wait_for(lambda: len(caller.calls) > 50, "fifty commands")
         stack.typed(f"{CHAOS} exec {neighbour} chaos show | grep numgen")
@@ -264,7 +264,8 @@ def test_the_load_balancer_of_kubernetes_reads_its_settings(stack, tmp_path):
     text = next(d["data"]["haproxy.cfg"] for d in documents if d["kind"] == "ConfigMap")
 
     said = stack.engine.docker(
-        *("run", "--rm", "-i", "--network", "none", "haproxy:3.0", "haproxy", "-c"),
+        *("run", "--rm", "-i", "--network", "none", "--user", "7400:7400"),
+        *("-v", f"{stack.project}_managers:/var/lib/mgr:ro", "haproxy:3.0", "haproxy", "-c"),
         *("-f", "/dev/stdin"),
         data=text,
         check=False,
