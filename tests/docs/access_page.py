@@ -36,6 +36,9 @@ cluster's CA: one that has no entry, one with the role `viewer`, a daemon (`{DAE
 A client with a token and no certificate (`token_listen`) has what its entry `token:NAME` gives, and
 without a valid token it may do nothing.
 
+At the address for joining (`join_listen`) nothing but `Join` is served, to whoever reaches it; each
+call needs a join token.
+
 ## Roles
 
 | role | capabilities |

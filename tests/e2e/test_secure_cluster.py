@@ -1,0 +1,124 @@
+"""The script of docs/how-to/secure-cluster.md, and certificates renewed under load."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+import pytest
+
+from mgr.client.blocking import Client
+from mgr.client.peers import addresses_in
+from mgr.pki.authority import load_certificate
+from mgr.tls import Tls
+from tests.support import process
+from tests.support.cluster import wait_for
+from tests.support.tree import ROOT
+
+PAGE = ROOT / "docs/how-to/secure-cluster.md"
+FILES = (
+    "a/tls/manager.pem",
+    "b/tls/manager.pem",
+    "c/tls/manager.pem",
+    "agent/client.pem",
+    "daemon/client.pem",
+)
+RENEWED_S = 120
+
+
+class Script:
+    """The script of the page in a folder, with free ports and the test's etcd."""
+
+    def __init__(self, folder, etcd):
+        (text,) = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+        self.folder = folder
+        self.ports = {}
+        text = text.replace("127.0.0.1:2379", etcd.endpoints[0])
+        text = re.sub(r"127\.0\.0\.1:(74\d\d)", lambda found: self.at(found[1]), text)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = {"PATH": path, "XDG_CACHE_HOME": str(folder), "MGR_TLS_CA": ""}
+        lines = ["set -euo pipefail", f"cd {folder}", text, "touch ready", "wait"]
+        (folder / "script.sh").write_text("\n".join(lines))
+
+    def at(self, port):
+        """The address that stands for a port of the page."""
+        return f"127.0.0.1:{self.ports.setdefault(port, process.free_port())}"
+
+    def __enter__(self):
+        self.bash = process.start(
+            ["bash", self.folder / "script.sh"],
+            log=self.folder / "script.log",
+            environment=self.environment,
+        )
+        return self
+
+    def __exit__(self, kind, *_):
+        below = process.descendants(self.bash.pid)
+        self.bash.kill()
+        self.bash.wait(5)
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: all(map(process.gone, below)), "the script's processes to end", 15)
+        for pid in below:
+            if not process.gone(pid):
+                os.kill(pid, signal.SIGKILL)
+        if kind is not None:
+            for log in sorted(self.folder.glob("*.log")):
+                sys.stderr.write(f"---- {log.name}\n{log.read_text()[-6000:]}\n")
+
+    def ready(self):
+        """Whether the last line was reached; fails if the script ended before."""
+        assert self.bash.poll() is None, (self.folder / "script.log").read_text()
+        return (self.folder / "ready").exists()
+
+    def certificate(self, file):
+        """The serial number of a certificate."""
+        return load_certificate((self.folder / file).read_bytes()).serial_number
+
+
+@pytest.mark.timeout(400)
+def test_the_script_of_the_page_makes_a_cluster_whose_certificates_renew_under_load(tmp_path, etcd):
+    """Three managers, an agent and a daemon, joined by token; no command fails meanwhile."""
+    with Script(tmp_path, etcd) as script:
+        wait_for(script.ready, "the script", 200)
+        before = {file: script.certificate(file) for file in FILES}
+        admin = Tls.from_folder(str(tmp_path / "a/admin/mgr"))
+        hosts = [script.at(port) for port in ("7411", "7412", "7413")]
+        done = 0
+        with Client(addresses_in(hosts), tls=admin) as client:
+
+            def renewed():
+                nonlocal done
+                # A failed command raises, and ends the test.
+                assert client.execute(["log", f"line {done}"]).retval == 0
+                done += 1
+                return all(script.certificate(file) != before[file] for file in FILES)
+
+            wait_for(renewed, "every certificate to be renewed", RENEWED_S)
+            joined = client.execute(["daemon", "ls"]).text
+            listed = client.execute(["auth", "join-token", "ls"]).text
+
+        assert done > 10
+        assert "host1" in joined
+        assert "eu-1" in joined
+        assert {"mgr.b", "mgr.c", "host.host1", "web.eu-1"} <= set(listed.split())
+        for port, folder in (("7431", "a"), ("7432", "b"), ("7433", "c")):
+            wait_for(
+                lambda p=port, f=folder: (
+                    presented(script.at(p)) == script.certificate(f"{f}/tls/manager.pem")
+                ),
+                "HTTP to present the renewed certificate",
+            )
+
+
+def presented(address):
+    """The serial number of the certificate that a server presents."""
+    host, _, port = address.rpartition(":")
+    return load_certificate(ssl.get_server_certificate((host, int(port)))).serial_number
