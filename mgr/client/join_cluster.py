@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from mgr.client.blocking import run
@@ -38,6 +39,7 @@ from mgr.rpc.v1.certificate_pb2_grpc import CertificateServiceStub
 from mgr.tls import CA_FILE, CLIENT_FILE, Tls
 
 TIMEOUT_S: Final = 30.0
+JOIN_PORT: Final = 7401
 CONNECT_S: Final = 5.0
 PAUSE_S: Final = 0.3
 RETRIED: Final = (NotActiveError, OverloadedError, StoreError, UnreachableError)
@@ -92,7 +94,7 @@ async def exchange(
         signing_request=key.request(name),
         addresses=addresses,
     )
-    known = list(addresses_in(hosts))
+    known = list(addresses_in(hosts, port=JOIN_PORT))
     failures: dict[str, str] = {}
     end_s = CLOCK.now() + timeout_s
     turn = 0
@@ -154,9 +156,10 @@ async def _pinned_authority(address: str, pin: str) -> bytes:
 
     """
     for presented in await _presented_chain(address):
-        certificate = x509.load_der_x509_certificate(presented)
-        if pin_of(certificate) == pin:
-            return certificate.public_bytes(serialization.Encoding.PEM)
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            certificate = x509.load_der_x509_certificate(presented)
+            if pin_of(certificate) == pin:
+                return certificate.public_bytes(serialization.Encoding.PEM)
     raise NotAuthorizedError(
         f"{address} does not present the CA that the token was made for: wrong address, or "
         "somebody in between; the token was not sent"

@@ -48,15 +48,15 @@ OPTIONS: Final = (
 )
 
 
-def addresses_in(hosts: str | Iterable[str]) -> tuple[str, ...]:
-    """Parse ``host[:port]``, several separated by commas or as an iterable; 7400 by default.
+def addresses_in(hosts: str | Iterable[str], *, port: int = DEFAULT_PORT) -> tuple[str, ...]:
+    """Parse ``host[:port]``, several separated by commas or as an iterable; ``port`` by default.
 
     Raises:
         InvalidSettingError: One is no address, or there is none.
 
     """
     parts = hosts.split(",") if isinstance(hosts, str) else list(hosts)
-    found = tuple(dict.fromkeys(_address(part.strip()) for part in parts if part.strip()))
+    found = tuple(dict.fromkeys(_address(part.strip(), port) for part in parts if part.strip()))
     if not found:
         raise InvalidSettingError("no manager address: give host:port, several separated by ','")
     return found
@@ -192,9 +192,9 @@ def _changed_at(tls: Tls | None) -> int:
         return 0
 
 
-def _address(text: str) -> str:
+def _address(text: str, default_port: int) -> str:
     alone = _HOST.fullmatch(text)
-    host, port = (text, str(DEFAULT_PORT)) if alone else text.rpartition(":")[::2]
+    host, port = (text, str(default_port)) if alone else text.rpartition(":")[::2]
     if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InvalidSettingError(f"{text!r} is not host:port (IPv6: [host]:port)")
     return f"{host}:{int(port)}"

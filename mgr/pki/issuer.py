@@ -19,12 +19,14 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from mgr.clock import CLOCK
 from mgr.errors import (
     ConflictError,
     InvalidSettingError,
     NotAuthorizedError,
     NotPermittedError,
 )
+from mgr.log_throttle import LogThrottle
 from mgr.pki.authority import (
     Authority,
     Subject,
@@ -66,6 +68,7 @@ NO_TOKEN: Final = JoinToken(
 )
 
 log = logging.getLogger(__name__)
+_throttle: Final = LogThrottle(CLOCK.now)
 
 
 class Leases(Protocol):
@@ -270,7 +273,10 @@ class CertificateIssuer:
         # Compared also if there is none: the time of the answer tells nothing.
         known = (token or NO_TOKEN).has_secret(secret)
         if record is None or token is None or not known or token.expired():
-            log.warning("join refused: the token is not valid", extra={"token": ident[:64]})
+            # One line for all: anybody who reaches the port can cause them as fast as it likes.
+            if times := _throttle.due("refused"):
+                fields = {"token": ident[:64], "times": times}
+                log.warning("join refused: the token is not valid", extra=fields)
             raise NotAuthorizedError(NOT_VALID)
         return record, token
 

@@ -1,0 +1,118 @@
+"""``mgrd issue`` with a CA's key from elsewhere, and the files that the commands write."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+
+from mgr.errors import InvalidArgumentError, InvalidSettingError
+from mgr.pki.authority import Authority, common_name, load_certificate
+from mgr.pki.subject import addresses_of, manager_subject
+from mgr.settings import Settings
+from mgr.setup.files import Writer, toml
+from mgr.setup.main import command
+from mgr.tls import Tls
+
+
+@pytest.fixture
+def handed_out(tmp_path):
+    """What ``mgrd init --ca-key`` gives an operator."""
+    authority = Authority.generate("test")
+    (tmp_path / "ca.crt").write_text(authority.certificate)
+    (tmp_path / "ca.key").write_text(authority.seal(b"a long enough passphrase"))
+    (tmp_path / "passphrase").write_text("a long enough passphrase\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    return [
+        *("--ca", str(tmp_path / "ca.crt"), "--ca-key", str(tmp_path / "ca.key")),
+        *("--ca-passphrase-file", str(tmp_path / "passphrase")),
+    ]
+
+
+def issue(*words):
+    """Run ``mgrd issue``; raise what it raises."""
+    result = CliRunner().invoke(command, ["issue", *words], catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_client_gets_what_mgrctl_takes(handed_out, tmp_path):
+    """Without etcd and without a running manager."""
+    assert issue("ops", "--profile", "client", "--dir", str(tmp_path / "ops"), *handed_out)
+
+    tls = Tls.from_folder(str(tmp_path / "ops"))
+    assert common_name(load_certificate(tls.cert)) == "ops"
+    assert (tmp_path / "ops" / "client.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_manager_gets_its_addresses(handed_out, tmp_path):
+    """And no passphrase: the key stays where the operator keeps it."""
+    folder = tmp_path / "a"
+    issue("mgr.a", "--profile", "manager", "--san", "10.0.0.1", "--dir", str(folder), *handed_out)
+
+    certificate = load_certificate((folder / "manager.pem").read_bytes())
+    assert addresses_of(certificate) == ("10.0.0.1",)
+    assert not (folder / "ca.passphrase").exists()
+
+
+@pytest.mark.parametrize(("name", "profile"), [("mgr.a", "client"), ("a", "manager")])
+def test_a_name_that_does_not_fit_its_profile_is_refused(handed_out, tmp_path, name, profile):
+    """A person's certificate must not be taken for a manager's."""
+    with pytest.raises(InvalidArgumentError, match="begin with"):
+        issue(name, "--profile", profile, "--dir", str(tmp_path / "x"), *handed_out)
+    assert not (tmp_path / "x").exists()
+
+
+def test_nothing_is_overwritten_and_a_passphrase_is_private(handed_out, tmp_path):
+    """Each refusal names the file and the next step."""
+    words = ("ops", "--profile", "client", "--dir", str(tmp_path / "ops"), *handed_out)
+    issue(*words)
+    before = (tmp_path / "ops" / "client.pem").read_bytes()
+
+    with pytest.raises(InvalidSettingError, match="exists already"):
+        issue(*words)
+    (tmp_path / "passphrase").chmod(0o644)
+    with pytest.raises(InvalidSettingError, match="chmod o="):
+        issue(*words)
+
+    assert (tmp_path / "ops" / "client.pem").read_bytes() == before
+
+
+def test_files_are_removed_if_the_work_fails(tmp_path):
+    """A second attempt finds nothing in its way."""
+    writer = Writer()
+    (tmp_path / "b").write_text("another's")
+
+    def work():
+        with writer.undone_on_error():
+            writer.write(tmp_path / "a", "x")
+            writer.write(tmp_path / "b", "x")
+
+    with pytest.raises(InvalidSettingError, match="exists already"):
+        work()
+
+    assert [each.name for each in tmp_path.iterdir()] == ["b"]
+
+
+def test_settings_are_written_as_mgrd_reads_them():
+    """Texts with quotes and backslashes among them."""
+    values = {"id": 'a"\\é', "etcd": ["h:1", "i:2"], "lease_ttl_s": 5, "etcd_untrusted": True}
+
+    assert tomllib.loads(toml(values)) == values
+
+
+def test_a_manager_is_reached_at_its_listeners_its_host_and_loopback():
+    """Not at the address that stands for all of them."""
+    settings = Settings(
+        id="a", grpc_listen="0.0.0.0:7400", grpc_advertise="a.example:1", http_listen="10.0.0.1:2"
+    )
+
+    subject = manager_subject(settings, ["more.example"])
+
+    assert subject.name == "mgr.a"
+    assert {"more.example", "a.example", "10.0.0.1", "127.0.0.1", "localhost"} <= set(
+        subject.addresses
+    )
+    assert "0.0.0.0" not in subject.addresses
