@@ -199,11 +199,19 @@ class CertificateIssuer:
         return known
 
     async def join(
-        self, ident: str, secret: str, name: str, request: bytes, addresses: Sequence[str] = ()
+        self,
+        ident: str,
+        secret: str,
+        name: str,
+        request: bytes,
+        addresses: Sequence[str] = (),
+        *,
+        along: Sequence[Operation] = (),
     ) -> Issued:
         """Exchange a token for a certificate with ``name``.
 
-        ``addresses`` are put into the certificates of managers only.
+        ``addresses`` are put into the certificates of managers only. ``along`` is written in the
+        transaction that uses the token.
 
         Raises:
             NotAuthorizedError: There is no such token, or not any more.
@@ -230,7 +238,7 @@ class CertificateIssuer:
             token, used_for=name, used_key=digest, certificate=certificate
         )
         operations: list[Operation] = [Put(record.key, encode_token(used), record.lease)]
-        operations += self._rights_of(name, token)
+        operations += [*self._rights_of(name, token), *along]
         try:
             await self._fenced.commit(operations, [Modified(record.key, record.mod_revision)])
         except ConflictError:

@@ -219,6 +219,7 @@ class Worker:
         self._active: ActiveRole | None = None
         self._servers: Servers | None = None
         self._tls = tls
+        self._check_files = tls.check_soon if tls is not None else lambda: None
         self._serving = False
         self._draining = False
         self._note = ""
@@ -331,17 +332,13 @@ class Worker:
             case LeadershipReleased():
                 self._tasks.create_task(self._finish_hand_over(message), name="finish hand-over")
             case CheckCertificates():
-                self._check_certificates()
+                self._check_files()
             case Shutdown():
                 self._tasks.create_task(self._shut_down(message.reason), name="shutdown")
             case PhaseChanged():
                 self._note = message.note
                 if self._active is not None:
                     self._active.term_log.phase_changed(message.phase, message.note)
-
-    def _check_certificates(self) -> None:
-        if self._tls is not None:
-            self._tls.check_soon()
 
     async def _promote(self, message: Promote) -> None:
         """Become the active: wait for everything that was written before, then start modules."""
