@@ -20,13 +20,15 @@ from mgr.config.manager_options import CERTIFICATE_LIFETIME
 from mgr.errors import InvalidSettingError, MgrError, NotPermittedError
 from mgr.host.server_tls import ServerTls
 from mgr.host.worker_context import WorkerContext
-from mgr.link import CertificateReport
+from mgr.link import CertificateReport, CertificatesChanged
 from mgr.pki.authority import Authority, load_certificate, pin_of
 from mgr.pki.issuer import SealedAuthority
 from mgr.pki.private_key import PRIVATE, PrivateKey, write_file
 from mgr.pki.subject import addresses_of, manager_subject
 from mgr.settings import Settings
+from mgr.worker.guard_link import GuardLink
 
+UNPROTECTED: Final = "unprotected: it listens without TLS and client certificates"
 RENEW_AT: Final = 0.5
 """The share of its lifetime after which a certificate is renewed."""
 EVERY_S: Final = 10.0
@@ -51,6 +53,16 @@ class ManagerCertificates:
         """Read when each certificate in the settings ends; unreadable files are left out."""
         renews = bool(self._manager.settings.tls_dir) and self._can_sign()
         return await asyncio.to_thread(_reports, self._manager.settings, renews=renews)
+
+    def start(self, tasks: asyncio.TaskGroup, guard_link: GuardLink) -> None:
+        """Follow the files and renew the certificate in ``tasks``; changes go to the guard."""
+        if self._tls is not None:
+            tasks.create_task(self._tls.follow(), name="follow certificate files")
+
+        def report(found: tuple[CertificateReport, ...]) -> None:
+            guard_link.send(CertificatesChanged(certificates=found))
+
+        tasks.create_task(self.run(report), name="certificates")
 
     async def run(self, report: Report) -> None:
         """Renew the certificate in time, and ``report`` changes; never returns."""
@@ -100,6 +112,13 @@ class ManagerCertificates:
         return dt.timedelta(
             seconds=float(str(self._manager.config.manager_option(CERTIFICATE_LIFETIME)))
         )
+
+
+def with_protection(note: str, settings: Settings) -> str:
+    """Return ``note``, and beside it that the manager listens without protection, if it does."""
+    if not settings.unprotected_listeners:
+        return note
+    return f"{note}; {UNPROTECTED}" if note else UNPROTECTED
 
 
 def is_due(certificate: x509.Certificate, lifetime: dt.timedelta) -> bool:

@@ -35,7 +35,6 @@ from mgr.host.worker_context import WorkerContext, follow_config, known_options
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
-    CertificatesChanged,
     CheckCertificates,
     Drain,
     Drained,
@@ -70,7 +69,7 @@ from mgr.store.sealed_store import SealedStore
 from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.audit_sinks import start_audit_sinks
-from mgr.worker.certificates import ManagerCertificates
+from mgr.worker.certificates import ManagerCertificates, with_protection
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
 from mgr.worker.memory import give_memory_back
@@ -86,7 +85,6 @@ CHECK_GATE_EVERY_S: Final = 0.5
 LOG_WAIT_EVERY_S: Final = 10.0
 """Interval of log messages that name what the worker waits for."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
-UNPROTECTED: Final = "unprotected: it listens without TLS and client certificates"
 CHECK_ENDPOINTS_EVERY_S: Final = 10.0
 """Interval of checks which cluster each endpoint of etcd belongs to."""
 FIRST: Final = Revision(1)
@@ -265,14 +263,7 @@ class Worker:
                 certificates=await certificates.reports(),
             )
         )
-        if self._tls is not None:
-            self._tasks.create_task(self._tls.follow(), name="follow certificate files")
-        self._tasks.create_task(
-            certificates.run(
-                lambda found: self._guard_link.send(CertificatesChanged(certificates=found))
-            ),
-            name="certificates",
-        )
+        certificates.start(self._tasks, self._guard_link)
         log.info("standby ready", extra={"grpc": opened.grpc.address, "http": opened.http.address})
         self._preload_active_role(opened.http.address)
 
@@ -308,10 +299,7 @@ class Worker:
     def _status_note(self) -> str:
         """Why this manager does not lead or does not act, for operators; empty if there is none."""
         down = self._manager.mirror.get(self._manager.keys.down) is not None
-        note = self._note or (DOWN if down else "")
-        if not self._manager.settings.unprotected_listeners:
-            return note
-        return f"{note}; {UNPROTECTED}" if note else UNPROTECTED
+        return with_protection(self._note or (DOWN if down else ""), self._manager.settings)
 
     # -- messages from the guard ----------------------------------------------------------------
 
