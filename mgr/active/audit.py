@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,7 @@ from mgr.audit.ring import records_in
 from mgr.audit.trail import AuditLimits, AuditTrail
 from mgr.clock import timestamp
 from mgr.config.manager_options import AUDIT_BYTES, AUDIT_RECORDS, AUDIT_REFUSALS
-from mgr.errors import StoreError
+from mgr.errors import StoreError, TermLostError
 from mgr.host.worker_context import WorkerContext
 from mgr.store.api import Delete, Modified
 from mgr.store.fenced import FencedStore
@@ -91,11 +92,17 @@ def offer_unfinished(manager: WorkerContext, term: int, trail: AuditTrail) -> No
 
 
 async def close_records(trail: AuditTrail, log_store: ClusterLogStore) -> None:
-    """Store what waits before a hand-over, within a second."""
-    with contextlib.suppress(StoreError, TimeoutError):
-        async with asyncio.timeout(LAST_WRITE_S):
-            await trail.flush()
-    await log_store.close()
+    """Store what waits before a hand-over, within ``LAST_WRITE_S``; then nothing more."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WRITE_S), asyncio.TaskGroup() as group:
+            group.create_task(_if_possible(trail.flush()))
+            group.create_task(_if_possible(log_store.flush()))
+    log_store.close()
+
+
+async def _if_possible(write: Coroutine[Any, Any, None]) -> None:
+    with contextlib.suppress(StoreError, TermLostError):
+        await write
 
 
 def follow_refusals(manager: WorkerContext, trail: AuditTrail) -> None:

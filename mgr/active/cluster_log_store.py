@@ -9,7 +9,6 @@ log costs at most one write a second, and a crash loses at most the lines of its
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from datetime import datetime
@@ -119,11 +118,17 @@ class ClusterLogStore:
                 log.warning("log lines not stored, retrying", extra={"error": str(error)})
             await asyncio.sleep(WRITE_EVERY_S)
 
-    async def close(self) -> None:
-        """Store the last lines, then none."""
-        with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(LAST_WRITE_S):
-                await self._write()
+    async def flush(self) -> None:
+        """Store the lines that wait, in one write.
+
+        Raises:
+            StoreError, TermLostError: They are not stored.
+
+        """
+        await self._write()
+
+    def close(self) -> None:
+        """Store no more lines."""
         self._closed = True
 
     def _note(self, entry: Entry) -> None:

@@ -298,8 +298,10 @@ class ActiveRole:
         stopped = await self._modules.drain(limit_s=end_s - clock.now())
         # After the modules have stopped: an answer delivered now could still make them act.
         stopped &= await self._background_commands.close(end_s - clock.now())
-        await self._addresses.remove_own()
-        await close_records(self.audit, self._log_store)
+        # Together, since a store that is silent takes each of them its whole limit.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._addresses.remove_own())
+            group.create_task(close_records(self.audit, self._log_store))
         log.info("drained", extra={"commands_finished": finished, "modules_stopped": stopped})
         return finished and stopped
 

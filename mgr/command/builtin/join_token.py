@@ -23,7 +23,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             noun.create,
             secret=True,
         ),
-        builtin("auth join-token ls", "list join tokens, without secrets", CHANGE_ACCESS, noun.ls),
+        builtin("auth join-token ls", "list join tokens, without secrets", "r", noun.ls),
         builtin(
             "auth join-token rm name=id,type=CephString",
             "remove a join token",

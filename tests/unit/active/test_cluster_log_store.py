@@ -9,6 +9,7 @@ import pytest
 from mgr.active import cluster_log_store
 from mgr.active.cluster_log_store import ClusterLogStore
 from mgr.cluster.log import CAPACITY, ClusterLog, Priority
+from mgr.errors import StoreUnavailableError
 from mgr.store.api import Put
 from tests.support.leading import leading
 
@@ -31,7 +32,8 @@ async def test_the_next_active_shows_the_lines_of_the_last_one():
         log, store = made(term)
         first = log.add("one", name="mgr.a", priority=Priority.ERROR, channel="audit")
         log.add("two", name="client.ops")
-        await store.close()
+        await store.flush()
+        store.close()
         later, _ = made(await term.succeed())
         later.add("three", name="mgr.b")
 
@@ -63,7 +65,7 @@ async def test_only_the_last_lines_are_kept():
         for batch in range(40):
             for number in range(50):
                 log.add(f"{batch} {number}", name="mgr.a")
-            await store._write()
+            await store.flush()
         kept = made(term)[0]
 
         assert len(stored(term)) == CAPACITY // 50
@@ -76,10 +78,11 @@ async def test_lines_that_were_not_stored_are_stored_later(lost_store):
         log, store = made(term)
         lost_store.lost = True
         log.add("one", name="mgr.a")
-        await store.close()
+        with pytest.raises(StoreUnavailableError):
+            await store.flush()
         lost_store.lost = False
         log.add("two", name="mgr.a")
-        await store._write()
+        await store.flush()
 
         assert messages(made(term)[0]) == ["one", "two"]
 
@@ -90,7 +93,8 @@ async def test_what_somebody_wrote_there_by_hand_ends_no_manager():
         await term.store.commit([Put(term.keys.log_line(1, 1), "[[no line]]")])
         log, store = made(term)
         log.add("one", name="mgr.a")
-        await store.close()
+        await store.flush()
+        store.close()
 
         assert messages(made(term)[0]) == ["one"]
 

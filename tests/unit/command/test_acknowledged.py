@@ -12,16 +12,18 @@ from mgr.errors import OutcomeUnknownError
 from tests.support.builtin_commands import builtin_commands
 
 IN_MEMORY = {
+    "auth join-token create": "needs a CA, and stores the token first: tests/unit/pki",
     "daemon rm": "the fleet's writer stores it: tests/unit/active/test_acknowledged.py",
     "log": "the cluster log is stored a moment later, the audit has the text (docs/adr/0054)",
     "mgr fail": "asks for a hand-over, which the guard records",
     "secrets rotate": "stored before it is used: tests/unit/active/test_seal_keeper.py",
     "tell": "the daemon acts",
 }
-"""Commands that write nothing themselves, and why."""
+"""Commands that are not tried here, and why."""
 
 CASES = {
     "auth caps": ("auth", "caps", "ada", "allow *"),
+    "auth join-token rm": ("auth", "join-token", "rm", "1" * 12),
     "auth require": ("auth", "require"),
     "auth rm": ("auth", "rm", "ada"),
     "auth role rm": ("auth", "role", "rm", "mine"),
@@ -78,6 +80,7 @@ async def prepared():
         await at.run("auth", "role", "set", "mine", "allow rw")
         keys = at.leading_term.keys
         await at.leading_term.fenced.put(keys.token("0" * 12), "a token")
+        await at.leading_term.fenced.put(keys.join_token("1" * 12), "a join token")
         await at.run("device", "set-life-expectancy", "disk", "2029-01-01")
         await at.run("mgr", "module", "quarantine", "faulty")
         yield at

@@ -19,7 +19,7 @@ from tests.unit.host.test_finder import GOOD, ONE, found
             "command 'odd one' .*'v' has no type",
         ),
         (
-            "    rados = __import__('rbd').RBD()",
+            "    rados = __import__('rbd').RBD().clone()",
             "Ceph's Python bindings 'rbd' are not on this host",
         ),
         ("    value = int('x')", "ValueError: invalid literal"),
