@@ -6,8 +6,7 @@ behind it on that thread waits. So a call is listed until the thread is through 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -79,15 +78,15 @@ class CommandCalls:
             if entry.begun_s is None:
                 self._calls.pop(key, None)
 
-    @contextmanager
-    def listed(self, module: str, command: Any, caller: object) -> Iterator[CommandCall]:
-        """List a command of a module in another process, for as long as the block runs."""
+    def open(self, module: str, command: Any, caller: object) -> CommandCall:
+        """List a command of a module in another process until ``close``."""
         entry = self._entry(module, command, caller)
         self._calls[id(entry)] = entry
-        try:
-            yield entry
-        finally:
-            del self._calls[id(entry)]
+        return entry
+
+    def close(self, entry: CommandCall) -> None:
+        """Take a command off the list."""
+        self._calls.pop(id(entry), None)
 
     def begin(self, entry: CommandCall) -> None:
         """Note that the code of a listed command begins to run."""

@@ -144,35 +144,42 @@ class ProcessExecution:
             raise OverloadedError(
                 f"Module '{self._name}' has {self._waiting} commands waiting: retry later"
             )
-        self._waiting += 1
-        wanted = asyncio.Event()
-        wanted.set()
-        try:
-            # A task of its own: a command that has begun goes on if its caller goes away, and the
-            # next one waits for it.
-            return await asyncio.shield(self._future_of(self._run_in_turn(request, wanted)))
-        finally:
-            self._waiting -= 1
-            wanted.clear()
-
-    async def _run_in_turn(self, request: CommandRequest, wanted: asyncio.Event) -> object:
         command = request.command
-        with self._command_calls.listed(self._name, command, request.caller) as entry:
-            async with self._turn:
+        entry = self._command_calls.open(self._name, command, request.caller)
+        self._waiting += 1
+        sent = False
+
+        def over(answer: asyncio.Future[Any] | None = None) -> None:
+            self._command_calls.close(entry)
+            self._turn.release()
+            if answer is not None and not answer.cancelled():
+                answer.exception()  # its caller may be gone
+
+        try:
+            await self._turn.acquire()
+            try:
                 process = self._running()
-                if not wanted.is_set():
-                    raise NotBegunError
                 check_may_begin(request, self._name, self._may_begin, self._clock)
                 self._command_calls.begin(entry)
                 number, answer = process.call(
                     "command", command.prefix, request.arguments, request.inbuf, request.deadline_s
                 )
-                try:
-                    return await answer
-                except ProcessEndedError:
-                    if not process.ended.done() or number > process.ended.result().begun:
-                        raise NotBegunError from None
-                    return self._ended_during(command, process.ended.result())
+            except BaseException:
+                self._turn.release()
+                raise
+            # A command that has begun goes on if its caller goes away, and the next waits for it.
+            answer.add_done_callback(over)
+            sent = True
+            try:
+                return await asyncio.shield(answer)
+            except ProcessEndedError:
+                if not process.ended.done() or number > process.ended.result().begun:
+                    raise NotBegunError from None
+                return self._ended_during(command, process.ended.result())
+        finally:
+            self._waiting -= 1
+            if not sent:
+                self._command_calls.close(entry)
 
     async def end(self) -> bool:
         """See ``Execution``: kills the process, whatever it does."""
