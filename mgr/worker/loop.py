@@ -14,6 +14,7 @@ import logging
 import math
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NoReturn
 
 from mgr.active.role import ActiveRole
@@ -100,18 +101,12 @@ async def run(
     tasks: asyncio.TaskGroup,
     zygote: ZygoteEnd,
 ) -> None:
-    """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``.
-
-    ``zygote`` forks the processes of modules.
-    """
+    """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``."""
     processes = ModuleProcesses(tasks, spawn_zygote, zygote)
-    order = LoadOrder(settings.log_level, settings.log_format, settings.id)
-    declarations = Declarations(processes, order, limit_s=settings.module_load_s)
+    declarations = _declarations(settings, processes)
     keys = Keys(settings.cluster)
     etcd = connect(settings, init.store)
-    store = SealedStore(
-        etcd, keys, key_wrapper(settings), skip_unreadable=settings.seal_skip_unreadable
-    )
+    store = _sealed(settings, etcd, keys)
     mirror = Mirror(store, keys.root, CLOCK)
     endpoints, metrics = EndpointHealth(), Metrics()
     limits = ClientLimits(CLOCK.now, metrics.registry)
@@ -121,15 +116,12 @@ async def run(
     starting = Starting(mirror)
     tls = ServerTls.of(settings)
     # Before etcd has answered: what watches this process must not take its absence for ours.
-    pages = await http.serve(
-        settings,
+    serve_pages = partial(http.serve, settings, view=view, registry=metrics.registry, tls=tls)
+    pages = await serve_pages(
         role_of=lambda: starting.role,
-        view=view,
-        registry=metrics.registry,
         limits=limits,
         tasks=tasks,
         why_not_ready=starting.why_not_ready,
-        tls=tls,
     )
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)
@@ -140,9 +132,7 @@ async def run(
     await _wait_for_revision(mirror, FIRST)
     since = mirror.revision
     catalogue = await _find_modules(settings, init, mirror, declarations)
-    options = known_options(settings, socket.gethostname(), catalogue)
-    config = ConfigValues(settings.id, options, keys)
-    follow_config(config, mirror, keys)
+    config = _config(settings, mirror, keys, catalogue)
     manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
@@ -167,6 +157,23 @@ async def run(
     await import_enabled(manager)
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting, tls)
     await worker.open(pages)
+
+
+def _declarations(settings: Settings, processes: ModuleProcesses) -> Declarations:
+    order = LoadOrder(settings.log_level, settings.log_format, settings.id)
+    return Declarations(processes, order, limit_s=settings.module_load_s)
+
+
+def _sealed(settings: Settings, etcd: EtcdStore, keys: Keys) -> SealedStore:
+    wrapper = key_wrapper(settings)
+    return SealedStore(etcd, keys, wrapper, skip_unreadable=settings.seal_skip_unreadable)
+
+
+def _config(settings: Settings, mirror: Mirror, keys: Keys, catalogue: Catalogue) -> ConfigValues:
+    options = known_options(settings, socket.gethostname(), catalogue)
+    config = ConfigValues(settings.id, options, keys)
+    follow_config(config, mirror, keys)
+    return config
 
 
 async def _find_modules(
