@@ -110,11 +110,9 @@ async def run(
     mirror = Mirror(store, keys.root, CLOCK)
     endpoints, metrics = EndpointHealth(), Metrics()
     limits = ClientLimits(CLOCK.now, metrics.registry)
-    view = ClusterView(
-        mirror, keys, CLOCK, settings.lease_ttl_s, newest_term=init.store.newest_term
-    )
-    starting = Starting(mirror)
-    tls = ServerTls.of(settings)
+    ttl_s, newest_term = settings.lease_ttl_s, init.store.newest_term
+    view = ClusterView(mirror, keys, CLOCK, ttl_s, newest_term=newest_term)
+    starting, tls = Starting(mirror), ServerTls.of(settings)
     # Before etcd has answered: what watches this process must not take its absence for ours.
     serve_pages = partial(http.serve, settings, view=view, registry=metrics.registry, tls=tls)
     pages = await serve_pages(
@@ -130,8 +128,7 @@ async def run(
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
-    since = mirror.revision
-    catalogue = await _find_modules(settings, init, mirror, declarations)
+    since, catalogue = mirror.revision, await _find_modules(settings, init, mirror, declarations)
     config = _config(settings, mirror, keys, catalogue)
     manager = WorkerContext(
         settings=settings,
