@@ -157,9 +157,10 @@ class TermRecord(msgspec.Struct, frozen=True, kw_only=True):
     def summary(self) -> str:
         """Describe how the term ended, in one line for operators."""
         why = f": {self.why}" if self.why else ""
-        cause = f" ({self.ending.cause})" if self.ending is not None and self.ending.cause else ""
         # Somebody asked for it: the death of the worker was how it was done.
         asked = self.reason == "reaped" and self.why
+        died_of = "" if asked or self.ending is None else self.ending.cause
+        cause = f" ({died_of})" if died_of else ""
         return f"mgr.{self.name} {_ENDINGS['resigned' if asked else self.reason]}{cause}{why}"
 
 

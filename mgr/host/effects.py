@@ -50,7 +50,7 @@ PACKAGED: Final[Mapping[str, Effects]] = {
             *("devicehealth", "mirroring", "nfs", "osd_perf_query", "rbd_support", "rgw", "smb"),
             *("snap_schedule", "stats", "volumes"),
             # They do whatever a client requests.
-            *("dashboard", "restful", "selftest"),
+            *("cli_api", "dashboard", "restful", "selftest"),
         ),
         Effects.EXTERNAL,
     ),

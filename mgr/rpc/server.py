@@ -157,12 +157,9 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         joins=JoinLimits(clock.now, limits),
     )
     cluster_pb2_grpc.add_ClusterServiceServicer_to_server(fleet, server)
-    by_token = TokenAuthorizer(view.access, certificates=False, encrypted=True)
-    certificates = CertificateServicer(settings, role_of, view, by_token.caller_of)
-    certificate_pb2_grpc.add_CertificateServiceServicer_to_server(certificates, server)
+    certificates, by_token = _add_certificates(server, settings, role_of, view)
     _add_health_and_reflection(server, health)
-    tls = tls or ServerTls.of(settings)
-    address, token_address = _bind(server, settings, tls)
+    address, token_address = _bind(server, settings, tls := tls or ServerTls.of(settings))
     await server.start()
     joins = StatusInterceptor(by_token, enforcer, total)
     join = await serve_join(settings, certificates, joins, tls)
@@ -175,6 +172,16 @@ def _authorizer(settings: Settings, view: ClusterView) -> Authorizer:
     )
     view.follow_access(made.streams.check)
     return made
+
+
+def _add_certificates(
+    server: grpc.aio.Server, settings: Settings, role_of: Callable[[], Role], view: ClusterView
+) -> tuple[CertificateServicer, TokenAuthorizer]:
+    """Add the service that signs certificates; return it, and what identifies its callers."""
+    by_token = TokenAuthorizer(view.access, certificates=False, encrypted=True)
+    certificates = CertificateServicer(settings, role_of, view, by_token.caller_of)
+    certificate_pb2_grpc.add_CertificateServiceServicer_to_server(certificates, server)
+    return certificates, by_token
 
 
 def _add_health_and_reflection(server: grpc.aio.Server, health: HealthServicer) -> None:

@@ -26,7 +26,11 @@ def _fail_stubbornly(manager):
 @pytest.mark.parametrize(
     ("end", "ended", "planned"),
     [
-        (lambda before: before.worker.die("SIGKILL"), "lost its worker, which died", False),
+        (
+            lambda before: before.worker.die("SIGKILL"),
+            "lost its worker, which died (SIGKILL)",
+            False,
+        ),
         (lambda before: before.stop(), "handed over leadership: the manager stops", True),
         (
             _fail_stubbornly,
@@ -137,7 +141,7 @@ def test_an_old_request_is_not_the_reason_of_a_later_death():
         world.until(lambda: a.guard.phase is not Phase.ACTIVE, 60)
         world.until(lambda: a.guard.phase is Phase.ACTIVE, 60)
 
-        assert a.worker._term.predecessor_end == "mgr.a lost its worker, which died"
+        assert a.worker._term.predecessor_end == "mgr.a lost its worker, which died (SIGKILL)"
 
 
 def _failing(error):

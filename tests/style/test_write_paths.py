@@ -101,4 +101,4 @@ def test_only_the_active_makes_a_fenced_store():
         and node.func.id == "FencedStore"
     }
 
-    assert made == {"mgr/active/role.py"}
+    assert made == {"mgr/active/term_context.py"}
