@@ -106,7 +106,17 @@ def configure(term, period_s=PERIOD_S, lowest_priority=0, rejoin_within_s=0.0):
     return cluster_pb2.ReportResponse(configure=message)
 
 
-OPEN = Access({}, Keys("fake"))
+class EmptyTable:
+    """A ``Reader`` without records: nobody has an entry, and the cluster demands nothing."""
+
+    def get(self, _key):
+        return None
+
+    def list(self, _prefix):
+        return {}
+
+
+OPEN = Access(EmptyTable(), Keys("fake"))
 """Nobody is in the table: everybody may do everything."""
 
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from mgr.access.table import Access
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
 from mgr.errors import InvalidSettingError
@@ -19,26 +18,16 @@ from mgr.host.cluster_view import LeaderView
 from mgr.http.app import RULES, HttpPages, is_page
 from mgr.http.server import serve
 from mgr.settings import Settings
-from mgr.store.keys import Keys
+from tests.support.fake_fleet import OPEN
 from tests.support.secured_etcd import Certificates
 
 LEASE_S = 5.0
 
 
-class EmptyTable:
-    """Nobody has an entry, so everybody sees every page."""
-
-    def get(self, _key):
-        return None
-
-    def list(self, _prefix):
-        return {}
-
-
 class View:
     """What this manager knows; a test sets it."""
 
-    access = Access(EmptyTable(), Keys("t"))
+    access = OPEN
 
     def __init__(self, leader=None, services=None, age=0.1):
         self.now = leader
