@@ -219,7 +219,7 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         while (message := await context.read()) is not grpc.aio.EOF:
             match message.WhichOneof("kind"):
                 case "declare":
-                    if message.declare.anew:
+                    if message.declare.replace:
                         joined.declared.clear()
                     joined.declared.extend(message.declare.counters)
                     joined.declarations.append(message.declare)

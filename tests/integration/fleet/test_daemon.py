@@ -74,7 +74,7 @@ async def test_a_counter_may_come_at_any_time(fleet, web, until):
 
     await until(lambda: len(stream.declared) == 2)
     await until(lambda: stream.counters().get("web.second{method=GET}") == [5])
-    assert [each.anew for each in stream.declarations] == [True, False]
+    assert [each.replace for each in stream.declarations] == [True, False]
 
 
 async def test_uninteresting_counters_are_left_out_until_they_are_wanted(fleet, web, until):
@@ -88,7 +88,7 @@ async def test_uninteresting_counters_are_left_out_until_they_are_wanted(fleet, 
     stream.configure(lowest_priority=0)
 
     await until(lambda: len(stream.declared) == 2)
-    assert stream.declarations[-1].anew
+    assert stream.declarations[-1].replace
     await until(lambda: stream.counters() == {"web.requests": [1], "web.steps": [1]})
 
 
