@@ -9,7 +9,7 @@ import pytest
 import mgr.client
 from mgr.client import AsyncDaemon, Daemon, Tls
 from tests.integration.rpc.cluster import cluster, until
-from tests.support.secured_etcd import Certificates
+from tests.support.secured_etcd import USER, Certificates
 
 pytestmark = pytest.mark.slow  # real servers, and waits that are the point
 
@@ -25,6 +25,8 @@ def pki(tmp_path_factory):
 async def guarded(pki):
     """Two managers that serve only who shows a certificate; one leads."""
     async with cluster("a", "b", **pki.settings(mutual=True)) as two:
+        for each in ("a", "b"):
+            two[each].view.rights.set({USER[0]: "allow *"})
         two.promote("a", 5)
         yield two
 
