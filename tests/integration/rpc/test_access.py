@@ -10,7 +10,14 @@ import pytest
 from mgr.errors import NotAuthorizedError
 from mgr.rpc import authorization, server
 from mgr.rpc.status import error_of
-from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, command_pb2, manager_pb2, manager_pb2_grpc
+from mgr.rpc.v1 import (
+    certificate_pb2,
+    cluster_pb2,
+    cluster_pb2_grpc,
+    command_pb2,
+    manager_pb2,
+    manager_pb2_grpc,
+)
 from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from tests.integration.rpc.cluster import cluster
 from tests.support.certificates import Authority
@@ -23,6 +30,8 @@ OPEN = {
     "CommandService/Execute": "asks by the command's perm",
     "CommandService/Session": "asks by each command's perm",
     "ClusterService/Report": "asks by the daemon that wants to join",
+    "CertificateService/Join": "asks by the join token",
+    "CertificateService/Renew": "asks by the certificate that is to be renewed",
 }
 
 
@@ -61,7 +70,7 @@ async def refused(call, code=grpc.StatusCode.PERMISSION_DENIED):
 
 def test_every_call_asks_for_a_capability_or_is_open_for_a_reason():
     """A new call is not open because somebody forgot it."""
-    files = (command_pb2, manager_pb2, cluster_pb2)
+    files = (command_pb2, manager_pb2, cluster_pb2, certificate_pb2)
     services = [each for file in files for each in file.DESCRIPTOR.services_by_name.values()]
     calls = {f"/{service.full_name}/{m.name}" for service in services for m in service.methods}
 
