@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum
 from typing import Final
 
+from mgr.config.module_words import parse_words, readable_words
 from mgr.config.option_types import refuse
-from mgr.errors import InvalidArgumentError
 from mgr.store.keys import NAME
 
 MODULE_EFFECTS: Final = "mgr_module_effects"
@@ -33,23 +32,13 @@ def parse_effects(text: str) -> dict[str, Effects]:
         InvalidArgumentError: A word is malformed, or a module is named twice.
 
     """
-    found: dict[str, Effects] = {}
-    for word in _words(text):
-        name, effects = _read(word)
-        if name in found:
-            raise refuse(f"module '{name}' is named twice")
-        found[name] = effects
-    return found
+    return parse_words(text, _read)
 
 
 def readable_effects(text: str) -> dict[str, Effects]:
     """Parse a text that may have been stored by force; malformed words are skipped."""
     found: dict[str, Effects] = {}
-    for word in _words(text):
-        try:
-            name, effects = _read(word)
-        except InvalidArgumentError:
-            continue
+    for name, effects in readable_words(text, _read):
         # If a module is named twice, ``external`` wins: it delays the module's start, so it is
         # the safe choice.
         if found.get(name) is not Effects.EXTERNAL:
@@ -65,10 +54,6 @@ def normalised_effects(text: str) -> str:
 
     """
     return " ".join(f"{name}={each.value}" for name, each in sorted(parse_effects(text).items()))
-
-
-def _words(text: str) -> Iterator[str]:
-    yield from text.replace(",", " ").split()
 
 
 def _read(word: str) -> tuple[str, Effects]:

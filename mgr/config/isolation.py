@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
+from mgr.config.module_words import parse_words, readable_words
 from mgr.config.option_types import refuse
-from mgr.errors import InvalidArgumentError
 from mgr.store.keys import NAME
 
 MODULE_ISOLATION: Final = "mgr_module_isolation"
@@ -41,23 +41,13 @@ def parse_isolation(text: str) -> dict[str, Isolation]:
         InvalidArgumentError: A word is malformed, or a module is named twice.
 
     """
-    found: dict[str, Isolation] = {}
-    for word in _words(text):
-        name, isolation = _read(word)
-        if name in found:
-            raise refuse(f"module '{name}' is named twice" if name else "two words for all modules")
-        found[name] = isolation
-    return found
+    return parse_words(text, _read)
 
 
 def readable_isolation(text: str) -> dict[str, Isolation]:
     """Parse a text that may have been stored by force; malformed words are skipped."""
     found: dict[str, Isolation] = {}
-    for word in _words(text):
-        try:
-            name, isolation = _read(word)
-        except InvalidArgumentError:
-            continue
+    for name, isolation in readable_words(text, _read):
         found.setdefault(name, isolation)
     return found
 
@@ -71,10 +61,6 @@ def normalised_isolation(text: str) -> str:
     """
     words = sorted(parse_isolation(text).items())
     return " ".join(f"{name}={each.value}" if name else each.value for name, each in words)
-
-
-def _words(text: str) -> Iterator[str]:
-    yield from text.replace(",", " ").split()
 
 
 def _read(word: str) -> tuple[str, Isolation]:
