@@ -12,7 +12,8 @@ import msgspec
 
 from mgr.access.caps import AccessRequest
 from mgr.access.identity import Caller
-from mgr.active.cluster_log_store import LAST_WRITE_S, ClusterLogStore
+from mgr.active.cluster_log_store import ClusterLogStore
+from mgr.active.health.store import LAST_WRITE_S
 from mgr.active.leadership_history import trim_history
 from mgr.active.term_context import TermContext
 from mgr.active.term_log import TermLog

@@ -28,8 +28,6 @@ BATCH_CHARS_MAX: Final = 256 << 10
 STORED_CHARS_MAX: Final = 2 << 20
 """Size of everything that is stored."""
 DELETED_AT_ONCE: Final = 16
-LAST_WRITE_S: Final = 0.5
-"""Limit for the last write before a hand-over."""
 
 log = logging.getLogger(__name__)
 
@@ -110,22 +108,13 @@ class ClusterLogStore:
         while not self._closed:
             await self._has_unwritten.wait()
             try:
-                await self._write()
+                await self.flush()
             except TermLostError:
                 return
             except StoreError as error:
                 # Not logged to the cluster log: that would be one more line to store.
                 log.warning("log lines not stored, retrying", extra={"error": str(error)})
             await asyncio.sleep(WRITE_EVERY_S)
-
-    async def flush(self) -> None:
-        """Store the lines that wait, in one write.
-
-        Raises:
-            StoreError, TermLostError: They are not stored.
-
-        """
-        await self._write()
 
     def close(self) -> None:
         """Store no more lines."""
@@ -135,7 +124,13 @@ class ClusterLogStore:
         self._unwritten.append(entry)
         self._has_unwritten.set()
 
-    async def _write(self) -> None:
+    async def flush(self) -> None:
+        """Store the lines that wait, in one write.
+
+        Raises:
+            StoreError, TermLostError: They are not stored.
+
+        """
         async with self._writing:
             batch, value = self._next_batch()
             if not batch:

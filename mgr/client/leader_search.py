@@ -39,7 +39,7 @@ FOLLOW_PAUSE: Final = wait_exponential_jitter(multiplier=0.005, max=FOLLOW_PAUSE
 dead, ten new connections a second to each would cost half a processor."""
 
 REDIAL_S: Final = 0.1
-"""Pause before an address that the user gave is dialled anew, because the leader that it names
+"""Pause before an address that the user gave is dialled again, because the leader that it names
 cannot be reached: behind a load balancer the next connection may lead to another manager."""
 
 NO_ANSWER: Final = "no answer yet"
@@ -204,7 +204,7 @@ class LeaderSearch:
             stream.cancel()
 
     def _redial(self) -> None:
-        """Dial anew every given address that names a leader which cannot be reached."""
+        """Dial again every given address that names a leader which cannot be reached."""
         for address in self._peers.given:
             hint, stream = self._hints.get(address), self._streams.get(address)
             if hint is None or hint.address not in self._unreachable:

@@ -148,7 +148,7 @@ class Peers:
         A channel that could not connect refuses every call during gRPC's backoff, which grows to
         seconds, even if its manager is back meanwhile and leads. So such a channel is replaced and
         each attempt really connects; the pauses between attempts are the caller's to make. A
-        channel that has to connect anew is replaced as well if its certificate was renewed.
+        channel that has to connect again is replaced as well if its certificate was renewed.
         """
         peer = self._known.get(address)
         if peer is None or not peer.ready():

@@ -131,7 +131,7 @@ class ActionRunner:
     async def _end_blind_worker(self) -> None:
         """End a worker that was started before the guard knew which etcd cluster is meant.
 
-        By itself it may have found another one. The next worker is told.
+        By itself it may have found another one. The next worker gets the cluster id with ``Init``.
         """
         while self.supervisor.kill():  # noqa: ASYNC110 - its exit is the supervisor's to report
             await asyncio.sleep(RETRY_S)

@@ -198,7 +198,7 @@ class StoreMember:
 
     Attributes:
         endpoint: The address that this manager uses.
-        error: Why it did not answer, or why it says no more; empty if it answered.
+        error: Why it did not answer, or why its answer is incomplete; empty if it answered.
         latency_ms: How long its answer took, in milliseconds.
         bytes: The size of its database, free pages included.
         quota_bytes: The size at which it takes no more writes; 0 if it does not say.

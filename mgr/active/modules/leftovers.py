@@ -30,7 +30,7 @@ def leftovers(running: Collection[str]) -> tuple[str, ...]:
 async def wait_ended(module: str, clock: Clock) -> str:
     """Wait up to ``END_S`` until nothing of a stopped module is left; describe what is.
 
-    Adds the processes of this worker that cannot be told to belong to a module.
+    Adds the processes of this worker that cannot be attributed to a module.
     """
     end_s = clock.now() + END_S
     # Polling: Python has no event for the end of a thread.

@@ -39,7 +39,7 @@ class ActiveHostSide(HostSide):
         self._parts = parts
         self._operations = ModuleOperations(parts, found.name)
         self._confined = ConfinedRequests(found.name, found.manifest)
-        # What the process keeps a copy of, and has to be told when it changes.
+        # What the process keeps a copy of: it is notified of each change.
         self._documents: set[str] = set()
         self._maps: set[str] = set()
 
@@ -96,7 +96,7 @@ class ActiveHostSide(HostSide):
     # -- documents ------------------------------------------------------------------------------
 
     async def _document(self, name: str) -> tuple[Any, ...]:
-        """Return a document, and whether the process may keep it until it is told of a change."""
+        """Return a document, and whether the process may keep it until notified of a change."""
         found = self._parts.maps.builtin_version(name)
         if found is None:
             return await self._map(name)
