@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mgr.config.secret import MASK, masked_arguments
+from mgr.text import encodable
 
 TEXT_MAX: Final = 256
 """Characters kept of one argument."""
@@ -23,7 +24,7 @@ _NOT_ARGUMENTS: Final = frozenset({"prefix", "format", "target"})
 def shown_arguments(
     command: str, arguments: Mapping[str, Any], is_secret: Callable[[str], bool]
 ) -> dict[str, str]:
-    """Return the arguments of ``command`` as text, with secrets replaced by ``MASK``.
+    """Return the arguments of ``command`` as text that UTF-8 can encode, secrets masked.
 
     ``is_secret`` returns whether the option of that name is marked as secret.
     """
@@ -34,7 +35,8 @@ def shown_arguments(
         if len(shown) == ARGUMENTS_MAX:
             shown["..."] = f"{len(arguments) - ARGUMENTS_MAX} more"
             break
-        shown[name[:TEXT_MAX]] = MASK if named_secret(name) else _text(value)
+        text = MASK if named_secret(name) else _text(value)
+        shown[encodable(name[:TEXT_MAX])] = encodable(text)
     return shown
 
 

@@ -175,7 +175,7 @@ class AuditTrail:
             who=author_of(caller),
             kind=kind_of(caller),
             address=caller.address,
-            arguments=_encodable(shown_arguments(command, arguments, self._is_secret)),
+            arguments=shown_arguments(command, arguments, self._is_secret),
             input_bytes=input_bytes,
             request_id=request_id,
         )
@@ -261,8 +261,8 @@ class AuditTrail:
                 began_s=self._clock.now(),
                 at=now,
                 command=encodable(request.command),
-                arguments=_encodable(
-                    shown_arguments(request.command, request.arguments or {}, self._is_secret)
+                arguments=shown_arguments(
+                    request.command, request.arguments or {}, self._is_secret
                 ),
                 detail=f"needs {request.perm}" if request.perm else "not authenticated",
             )
@@ -351,7 +351,3 @@ class AuditTrail:
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence
-
-
-def _encodable(arguments: Mapping[str, str]) -> dict[str, str]:
-    return {encodable(name): encodable(value) for name, value in arguments.items()}

@@ -53,3 +53,10 @@ def test_long_arguments_are_cut_and_many_are_counted():
 
     assert len(found) == 17
     assert len(found["a0"]) < TEXT_MAX + 40
+
+
+def test_what_utf8_cannot_encode_is_escaped():
+    """A record is written whatever a client sends, with or without an active."""
+    found = shown("device ls", host="a\ud800", **{"\udcff": "b"})
+
+    assert "".join([*found, *found.values()]).encode()
