@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -71,6 +71,9 @@ from mgr.version import installed_version
 
 COMMANDS_SHARE: Final = 0.6
 """Share of a drain's budget for running commands to finish; the rest is for stopping modules."""
+HOUSEKEEPING_AFTER_S: Final = 0.1
+"""What nobody waits for begins once the modules have started, or after so long: the commands that
+a failover holds come first."""
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +149,7 @@ class ActiveRole:
             term_context.predecessor_end, planned=term_context.planned, unloaded=unloaded
         )
         self._follow()
-        self._tasks.create_task(self._mutes.run(), name="mutes")
-        self._tasks.create_task(self._addresses.remove_earlier(), name="remove_earlier_addresses")
-        self._tasks.create_task(self._crashes.run(), name="crashes")
+        self._run_in_background(self._mutes.run, self._addresses.remove_earlier, self._crashes.run)
         start_audit(self._term_parts, term_context, self.audit, self.term_log, self._tasks)
         self._modules.reconcile()
         self._update_command_owners()
@@ -156,10 +157,17 @@ class ActiveRole:
         self._health.restore(self._modules.enabled)
         self._health_log.follow()
         self._checks.update_options()
-        wear_levels = WearLevelStore(self.fleet, manager.mirror, manager.keys, self._fenced)
-        for work in (
+        self._run_in_background(
             self.proof.prove,
             self._journal.preload,
+            self._fleet_store.watch,
+            self._fleet_store.write,
+            self._fleet_store.send_report_config,
+            self._protection.record_protection,
+        )
+        starting = self._tasks.create_task(self._modules.start(), name="start modules")
+        await asyncio.wait((starting,), timeout=HOUSEKEEPING_AFTER_S)
+        self._run_in_background(
             self._log_store.run,
             self._seals.run,
             self._health.run,
@@ -167,14 +175,11 @@ class ActiveRole:
             self._health.expire_restored,
             self._checks.watch_store,
             WorkerCrashCollector(manager, self._fenced, self._crashes.post).collect,
-            self._fleet_store.watch,
-            self._fleet_store.write,
-            self._fleet_store.send_report_config,
-            self._protection.record_protection,
-            wear_levels.store_wear_levels,
-        ):
-            self._tasks.create_task(work(), name=work.__name__)
-        await self._modules.start()
+            WearLevelStore(
+                self.fleet, manager.mirror, manager.keys, self._fenced
+            ).store_wear_levels,
+        )
+        await starting
         self._checks.update()
         # The managers may have been set down before this term subscribed to the key.
         self._resign_if_set_down()
@@ -182,6 +187,10 @@ class ActiveRole:
         self._available = True
         self._publisher.map_changed()
         self.term_log.modules_available()
+
+    def _run_in_background(self, *works: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        for work in works:
+            self._tasks.create_task(work(), name=work.__qualname__)
 
     def _follow(self) -> None:
         """Subscribe everything that depends on records of the store.
@@ -336,8 +345,6 @@ class ActiveRole:
 
     def _make_builtin_runner(self) -> Builtins:
         manager = self._manager
-        for found in manager.catalogue.values():
-            self._register_commands(found)
         builtin_context = BuiltinContext(
             manager_id=manager.id,
             version=installed_version(),
@@ -364,13 +371,13 @@ class ActiveRole:
             seals=self._seals,
         )
         runner = builtins(builtin_context)
-        self._registry.put(BUILTIN, runner.commands)
+        modules = {found.name: commands_of(found) for found in manager.catalogue.values()}
+        self._register_commands({**modules, BUILTIN: runner.commands})
         return runner
 
-    def _register_commands(self, found: DiscoveredModule) -> None:
-        hidden = self._registry.put(found.name, commands_of(found))
-        if hidden:
-            fields = {"module_name": found.name, "prefixes": hidden}
+    def _register_commands(self, commands: Mapping[str, Iterable[Command]]) -> None:
+        for module, hidden in self._registry.put_all(commands).items():
+            fields = {"module_name": module, "prefixes": hidden}
             log.warning("commands hidden: another module already has these prefixes", extra=fields)
 
     def _update_command_owners(self, _changes: object = None) -> None:
@@ -401,7 +408,7 @@ class ActiveRole:
                 on_event=self._on_module_event,
                 on_stopped=self._on_module_stopped,
                 on_reloaded=self._on_module_reloaded,
-                on_abandoned_changed=self._on_abandoned_changed,
+                on_abandoned_changed=lambda: self._checks.update(),  # noqa: PLW0108 - made later
             ),
         )
 
@@ -476,7 +483,7 @@ class ActiveRole:
         self._checks.update()
 
     def _on_module_reloaded(self, found: DiscoveredModule) -> None:
-        self._register_commands(found)
+        self._register_commands({found.name: commands_of(found)})
         self._checks.update_options()
         self._publisher.modules_changed()
 
@@ -486,9 +493,6 @@ class ActiveRole:
         self._checks.update()
         self._publisher.map_changed()
         self._tasks.create_task(self._addresses.remove(module))
-
-    def _on_abandoned_changed(self) -> None:
-        self._checks.update()
 
     def _on_fleet_changed(self) -> None:
         self._publisher.documents.mark_changed(FLEET_STATUS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from mgr.active.documents.declared import DeclaredDocuments
 from mgr.active.modules.isolated import DeadlineGate
 from mgr.command.dispatch import CommandGate
 from mgr.errors import FencedError
@@ -38,6 +39,8 @@ class TermContext:
             outside the store any more.
         predecessor_end: How the last term ended, for the cluster log; empty in the first term.
         planned: Whether the last term ended with a hand-over.
+        declared: What modules and options declare, as documents; the worker's, so that they are
+            made before its term begins.
 
     """
 
@@ -51,6 +54,7 @@ class TermContext:
     effects_from_s: float = 0.0
     predecessor_end: str = ""
     planned: bool = True
+    declared: DeclaredDocuments = field(default_factory=DeclaredDocuments)
 
 
 def fenced_store(manager: WorkerContext, term_context: TermContext) -> FencedStore:

@@ -115,11 +115,21 @@ class Registry:
         modules before others, then to the first module by name. Returns the prefixes of ``module``
         that belong to another one and so cannot be reached.
         """
-        self._modules[module] = tuple(commands)
+        return self.put_all({module: commands}).get(module, [])
+
+    def put_all(self, commands: Mapping[str, Iterable[Command]]) -> dict[str, list[str]]:
+        """Register the commands of many modules at once, each as ``put`` does.
+
+        Returns, for each module that has any, its prefixes that belong to another one.
+        """
+        new = {module: tuple(declared) for module, declared in commands.items()}
+        self._modules |= new
         self._rebuild()
-        return sorted(
-            each.prefix for each in self._modules[module] if self._index[each.prefix] is not each
-        )
+        hidden = {
+            module: sorted(e.prefix for e in declared if self._index[e.prefix] is not e)
+            for module, declared in new.items()
+        }
+        return {module: prefixes for module, prefixes in hidden.items() if prefixes}
 
     def set_enabled(self, modules: Iterable[str]) -> None:
         """Set which modules are enabled: their commands hide those of modules that are not."""

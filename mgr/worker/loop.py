@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn
 
+from mgr.active.documents.declared import DeclaredDocuments
 from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
 from mgr.client_limits import ClientLimits
@@ -219,6 +220,7 @@ class Worker:
         self._starting = starting
         self._standby = StandbyRole(manager, tasks, self._send_module_reports)
         self._active: ActiveRole | None = None
+        self._declared = DeclaredDocuments()
         self._servers: Servers | None = None
         self._tls = tls
         self._check_files = tls.check_soon if tls is not None else lambda: None
@@ -274,9 +276,8 @@ class Worker:
     def _preload_active_role(self, http_address: str) -> None:
         """Construct the active role once and drop it, so that a failover is not the first time.
 
-        That parses descriptors, compiles patterns and loads code, and halves the time in which the
-        real role is constructed. A role that cannot be constructed makes the standby fail here,
-        before anything depends on it.
+        That parses descriptors, compiles patterns, loads code and makes what modules declare into
+        documents. A role that cannot be constructed fails here, before anything depends on it.
         """
         nobody = TermContext(
             term=0,
@@ -285,6 +286,7 @@ class Worker:
             gate=self._gate,
             resign=lambda _why, _to, _by: None,
             on_fenced=lambda _error: None,
+            declared=self._declared,
         )
         ActiveRole(self._manager, nobody, self._tasks)
 
@@ -359,6 +361,7 @@ class Worker:
             effects_from_s=message.effects_from_s,
             predecessor_end=message.predecessor_end,
             planned=message.planned,
+            declared=self._declared,
         )
         self._active = ActiveRole(self._manager, term_context, self._tasks)
         self._starting.role = self._active

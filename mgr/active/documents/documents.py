@@ -19,7 +19,6 @@ from mgr.cluster.frozen import freeze
 from mgr.cluster.owned import owned
 from mgr.election.records import Presence
 from mgr.host.cluster_view import LeaderView
-from mgr.host.finder import Catalogue
 from mgr.module_api.notify import STORE, NotifyType
 
 EMPTY_DICT_PREFIXES: Final = ("osd_map", "config", "device ")
@@ -125,19 +124,6 @@ def default_document(name: str) -> Any:
     if name in EMPTY_CEPH_TEXTS:
         return EMPTY_CEPH_TEXTS[name]
     return {} if name.startswith(EMPTY_DICT_PREFIXES) else None
-
-
-def available_modules(catalogue: Catalogue, options: Callable[[str], Any]) -> list[dict[str, Any]]:
-    """Return ``available_modules`` of ``mgr_map``; ``options`` returns those of a module."""
-    return [
-        {
-            "name": found.name,
-            "can_run": found.can_run,
-            "error_string": found.error,
-            "module_options": {name: spec.in_map() for name, spec in options(found.name).items()},
-        }
-        for found in catalogue.values()
-    ]
 
 
 def mgr_map(  # noqa: PLR0913 - one parameter for each thing it shows

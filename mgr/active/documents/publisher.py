@@ -11,7 +11,6 @@ from mgr.active.documents.fleet_documents import FleetDocuments
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.term_context import TermContext
 from mgr.cluster.fleet import Fleet
-from mgr.cluster.frozen import freeze
 from mgr.config.enabled_modules import forced_off_modules
 from mgr.election.records import Leader, decode
 from mgr.health.board import Board
@@ -49,7 +48,8 @@ class Publisher:
         self._available_modules = self._available()
         self._last_map: dict[str, Any] = {}
         self._epoch = 0
-        native = manager.config.schemas.manager_options
+        schemas = manager.config.schemas
+        native = schemas.manager_options
         self.documents = Documents(
             {
                 MGR_MAP: self._mgr_map,
@@ -60,9 +60,7 @@ class Publisher:
                     {name: spec.default_text for name, spec in native.items()},
                     manager.config.effective_values,
                 ),
-                "config_options": lambda: {
-                    "options": [spec.describe() for spec in native.values()]
-                },
+                "config_options": lambda: term_context.declared.config_options(schemas),
                 "modified_config_options": lambda: {
                     "options": sorted({option.name for option in manager.config.dump()})
                 },
@@ -96,7 +94,8 @@ class Publisher:
     def _available(self) -> Any:
         # By far the largest part of the map, so it is made only when modules were reloaded.
         manager = self._manager
-        return freeze(documents.available_modules(manager.catalogue, manager.config.schemas.of))
+        declared = self._term_context.declared
+        return declared.available_modules(manager.catalogue, manager.config.schemas)
 
     def _mgr_map(self) -> dict[str, Any]:
         shown = self._map_without_epoch()
