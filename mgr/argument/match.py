@@ -40,7 +40,11 @@ _KEYWORD: Final = re.compile(r"--([A-Za-z0-9_-]+)(?:=(.*))?", re.DOTALL)
 
 
 def match(
-    words: Sequence[str], arguments: Mapping[str, Any], signature: Signature
+    words: Sequence[str],
+    arguments: Mapping[str, Any],
+    signature: Signature,
+    *,
+    typed_here: bool = False,
 ) -> dict[str, Any]:
     """Return the request: ``prefix``, and a typed value for each argument that was given.
 
@@ -48,6 +52,8 @@ def match(
         words: The prefix's words, then bare values and keyword forms.
         arguments: Further values by name, typed or as text.
         signature: What the command takes.
+        typed_here: The words were typed on this machine. Only then are files looked at that an
+            argument names.
 
     Raises:
         ArgumentPrefix: The words are not those of this command.
@@ -60,7 +66,7 @@ def match(
         raise ArgumentPrefix(f"no match for {' '.join(words)}")
     request: dict[str, Any] = {"prefix": signature.prefix}
     _take_named(arguments, signature, request)
-    _WordParser(words[len(own) :], signature, request).take()
+    _WordParser(words[len(own) :], signature, request, typed_here=typed_here).take()
     for argument in signature.arguments:
         _check_count(argument, request)
     return request
@@ -90,7 +96,15 @@ def closest(words: Sequence[str], signatures: Iterable[Signature]) -> list[Signa
 class _WordParser:
     """Assigns the words of one command line to arguments of a request."""
 
-    def __init__(self, words: Sequence[str], signature: Signature, request: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        signature: Signature,
+        request: dict[str, Any],
+        *,
+        typed_here: bool,
+    ) -> None:
+        self._typed_here = typed_here
         self._remaining = deque(words)
         self._signature = signature
         self._request = request
@@ -117,7 +131,7 @@ class _WordParser:
             if not argument.positional or _is_stray_keyword(word, argument):
                 raise self._unexpected_word(word)
             try:
-                values = _parse_word(argument, word, bare=True)
+                values = self._parse(argument, word, bare=True)
             except ArgumentError as error:
                 if argument.required and not seen:
                     raise
@@ -143,8 +157,11 @@ class _WordParser:
             self._remaining.popleft()
             value = self._remaining[0]
         self._remaining.popleft()
-        self._store(argument, _parse_word(argument, value, bare=False))
+        self._store(argument, self._parse(argument, value, bare=False))
         return True
+
+    def _parse(self, argument: Argument, word: str, *, bare: bool) -> list[Any]:
+        return _parse_word(argument, word, bare=bare, typed_here=self._typed_here)
 
     def _store(self, argument: Argument, values: list[Any]) -> None:
         _refuse_twice(argument, self._request, self._by_words)
@@ -190,14 +207,17 @@ def _accept_value(argument: Argument, value: Any) -> Any:
         raise _naming_argument(argument, error) from None
 
 
-def _parse_word(argument: Argument, text: str, *, bare: bool) -> list[Any]:
+def _parse_word(
+    argument: Argument, text: str, *, bare: bool, typed_here: bool = False
+) -> list[Any]:
     """Return the values in one word; commas separate list items, except in bare free text."""
     whole = not argument.is_list or (bare and type(argument.type) is CephString)
     texts = [text] if whole else text.split(",", VALUES_MAX)
     if len(texts) > VALUES_MAX:
         raise ArgumentValid(f"more than {VALUES_MAX} values (argument {argument.name})")
     try:
-        return [argument.type.parse(each) for each in texts]
+        parse = argument.type.parse if typed_here else argument.type.read
+        return [parse(each) for each in texts]
     except ArgumentError as error:
         raise _naming_argument(argument, error) from None
 

@@ -68,6 +68,17 @@ class CephArgtype:
         """
         return text
 
+    def read(self, text: str) -> Any:
+        """Return the value of ``text`` that was typed on another machine.
+
+        As ``parse``, but nothing of this machine is looked at.
+
+        Raises:
+            ArgumentError: ``text`` is invalid; the message contains it.
+
+        """
+        return self.parse(text)
+
     def accept(self, value: Any) -> Any:
         """Check and convert a typed ``value``; text is parsed.
 
@@ -275,7 +286,14 @@ class CephUUID(CephArgtype):
 
 
 class _Path(CephArgtype):
-    """A path on the caller's machine. Only ``parse``, which runs there, checks the file."""
+    """A path on the caller's machine. Only ``parse``, which runs there, looks at the file.
+
+    A manager that did so would tell clients which of its own files exist, and create some.
+    """
+
+    def read(self, text: str) -> str:
+        """Return ``text`` unchecked: the file is not on this machine."""
+        return text
 
     def accept(self, value: Any) -> str:
         """Return the text unchecked: the file is not on this machine."""

@@ -72,7 +72,7 @@ class CommandTable(msgspec.Struct, frozen=True):
         for count in range(len(words), 0, -1):
             if hit := known.get(" ".join(words[:count])):
                 signature, entry = hit
-                match(words, arguments, signature)
+                match(words, arguments, signature, typed_here=True)
                 return entry
         shown = [signature for signature, _ in self.visible()]
         if below := [each for each in shown if each.words[: len(words)] == tuple(words)]:

@@ -18,6 +18,11 @@ from mgr.store.keys import Keys
 DEFAULT_ENABLED: Final = frozenset({"crash", "progress", "status"})
 """Modules that are enabled without a record where they are present, so that a new cluster has more
 than its own commands."""
+RESTRICTED: Final = frozenset({"selftest", "cli_api"})
+"""Modules whose commands do what the capability to run commands of modules is not meant to give:
+``selftest`` ends and blocks the manager (Ceph's also runs code that a client sends), ``cli_api``
+calls the interface of modules. Only a client that may do everything enables them. They are in no
+default set."""
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,7 @@ from mgr.rpc.v1 import command_pb2, manager_pb2
 from mgr.text import for_terminal, one_line
 from modules.crash import report
 
-TYPES = {name: kind for name, kind in BY_NAME.items() if "path" not in name}
-"""Without those that look at files, which no manager does for a client."""
+TYPES = dict(BY_NAME)
 SET = (
     "config set name=who,type=CephString name=name,type=CephString "
     "name=value,type=CephObjectname name=force,type=CephBool,req=false,positional=false"
@@ -130,7 +129,7 @@ def _conf(text: str) -> object:
 
 def _types(text: str) -> None:
     for kind in TYPES.values():
-        _quietly(kind().parse, text)
+        _quietly(kind().read, text)
         _quietly(kind().accept, text)
     for option in OPTION_TYPES.values():
         _quietly(lambda text, option=option: option.text(option.parse(text)), text)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mgr.access.caps import CHANGE_ACCESS, AccessRequest
 from mgr.command.builtin import module_info, quarantine
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
 from mgr.command.render import table
-from mgr.config.enabled_modules import Switch, decode, encode, is_on
+from mgr.config.enabled_modules import RESTRICTED, Switch, decode, encode, is_on
 from mgr.election.records import Presence
 from mgr.election.records import decode as decode_election
 from mgr.errors import InvalidArgumentError, NotFoundError, NotPermittedError
@@ -21,6 +22,7 @@ from mgr.likeness import most_similar
 from mgr.store.keys import NAME
 
 MODULE_ARG = "name=module,type=CephString"
+ENABLE = "mgr module enable"
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
@@ -29,7 +31,7 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     return [
         builtin("mgr module ls", "list active mgr modules", "r", noun.ls),
         builtin(
-            f"mgr module enable {MODULE_ARG} name=force,type=CephBool,req=false,positional=false",
+            f"{ENABLE} {MODULE_ARG} name=force,type=CephBool,req=false,positional=false",
             "enable mgr module",
             "rw",
             noun.enable,
@@ -94,6 +96,9 @@ class _Modules:
 
     async def enable(self, call: Call) -> Reply:
         name, force = _name(call), bool(call.get("force"))
+        if name in RESTRICTED:
+            needed = AccessRequest(ENABLE, CHANGE_ACCESS, arguments=call.arguments)
+            self._context.access.check(call.caller, needed)
         found = self._context.modules.modules()
         info = found.get(name)
         if not force:

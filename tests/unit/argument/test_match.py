@@ -157,6 +157,41 @@ def test_what_any_client_sends_along_is_let_through():
     assert match(["sum"], sent, NUMBERS) == {"prefix": "sum", **sent}
 
 
+PATHS = Signature.parse(
+    "read name=file,type=CephFilepath name=socket,type=CephSocketpath,req=false "
+    "name=more,type=CephFilepath,n=N,req=false"
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["read {0}/new /no/such/socket {0}/a", "read --file={0}/new --socket {0} --more={0}/a,{0}/b"],
+)
+def test_a_path_that_a_client_typed_is_not_looked_at_here(line, tmp_path, monkeypatch):
+    """It is a path on the client's machine: which files this one has is none of its business."""
+
+    def touched(*_, **__):
+        raise AssertionError("a file of this machine was looked at")
+
+    for name in ("stat", "open", "exists", "is_file", "is_socket", "unlink", "absolute"):
+        monkeypatch.setattr(f"pathlib.Path.{name}", touched)
+    for name in ("os.stat", "os.open", "os.access"):
+        monkeypatch.setattr(name, touched)
+    words = line.format(tmp_path).split()
+    found = match(words, {}, PATHS)
+    closest(words, [PATHS])
+    monkeypatch.undo()
+
+    assert found["file"] == f"{tmp_path}/new"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_was_typed_here_is_checked(tmp_path):
+    """``mgrctl`` says at once that a file is not there, as Ceph's client does."""
+    with pytest.raises(ArgumentValid, match="can't open"):
+        match(["read", f"{tmp_path}/no/such/folder"], {}, PATHS, typed_here=True)
+
+
 COMMANDS = [
     Signature.parse(text)
     for text in (

@@ -10,6 +10,7 @@ from mgr.access.authenticator import Authenticator, Peer
 from mgr.access.identity import INTERNAL_CALLER, Caller, Kind
 from mgr.access.protection import Protection, decode, encode
 from mgr.errors import NotAuthorizedError
+from mgr.config.enabled_modules import DEFAULT_ENABLED, RESTRICTED
 from tests.support.builtin_commands import builtin_commands
 
 OPS, MONITOR = Caller("ops", "127.0.0.1"), Caller("monitor", "127.0.0.1")
@@ -300,3 +301,30 @@ async def test_a_command_of_the_manager_asks_when_its_turn_has_come():
             )
 
         assert at.stored(at.leading_term.keys.entry("k")) is None
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize("module", sorted(RESTRICTED))
+async def test_a_module_that_gives_more_than_its_commands_is_enabled_by_who_may_do_all(
+    module, force
+):
+    """``selftest`` ends the manager; ``allow rw`` must not be enough to get its commands."""
+    async with builtin_commands() as at:
+        desk = await protected(at)
+        await desk.ops("auth", "caps", "monitor", "allow rw")
+        with pytest.raises(NotAuthorizedError, match="needs rwx"):
+            await at.run("mgr", "module", "enable", module, *force, caller=MONITOR)
+        assert at.stored(desk.term.keys.module(module)) is None
+        await at.run("mgr", "module", "enable", "hello", caller=MONITOR)
+
+        await desk.ops("mgr", "module", "enable", module, "--force")
+        assert at.stored(desk.term.keys.module(module)) is not None
+        await desk.ops("mgr", "module", "disable", module)
+        chosen = f'allow rw, allow command "mgr module enable" with module={module}'
+        await desk.ops("auth", "caps", "monitor", chosen)
+        await at.run("mgr", "module", "enable", module, "--force", caller=MONITOR)
+
+
+def test_no_such_module_is_enabled_by_default():
+    """A new cluster has none of them."""
+    assert not RESTRICTED & DEFAULT_ENABLED
