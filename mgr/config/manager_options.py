@@ -253,6 +253,7 @@ READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "mgr_data": "Folder of this manager's own files; Ceph's default if state_dir is empty",
     "mgr_tls_cert": "File with the manager's certificate, for the pages of modules",
     "mgr_tls_key": "File with the key of that certificate",
+    "mgr_unprotected": "Listeners open to the network without TLS and client certificates, if any",
     "mon_host": "Address at which clients reach this manager",
     "mgr_module_path": "Folders in which further modules are found",
     "mon_mgr_beacon_grace": "Seconds until a lost manager is replaced: the length of its lease",

@@ -126,6 +126,7 @@ def readonly_options(settings: Settings, host: str) -> dict[str, str]:
         "mgr_data": settings.state_dir or f"/var/lib/ceph/mgr/{settings.cluster}-{settings.id}",
         "mgr_tls_cert": settings.tls_cert,
         "mgr_tls_key": settings.tls_key,
+        "mgr_unprotected": ", ".join(settings.unprotected_listeners),
         "mon_host": settings.grpc_advertise or settings.grpc_listen,
         "mgr_module_path": ",".join(settings.module_path),
         "mon_mgr_beacon_grace": str(settings.lease_ttl_s),

@@ -75,13 +75,18 @@ _PAGE: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>{style}</style></head><body>
 <h1>{title}</h1>
-<p>Active manager of cluster <b>{cluster}</b>, term {term},
+{warning}<p>Active manager of cluster <b>{cluster}</b>, term {term},
 since <time datetime="{since}">{since_shown}</time>.</p>
 <h2>Pages of modules</h2>
 {services}
 <h2>Standbys</h2>
 {standbys}
 </body></html>
+"""
+
+_UNPROTECTED: Final = """<p role="alert"><strong>MGR_UNPROTECTED: managers of this cluster listen on
+the network without TLS and client certificates. Whoever reaches them controls the cluster.</strong>
+</p>
 """
 
 
@@ -194,6 +199,7 @@ class HttpPages:
         return leader is not None and leader.name == self._name and self._role_of().state == SERVING
 
     def _index(self, leader: LeaderView | None) -> str:
+        managers = self._view.presences()
         pages = [
             f'<tr><td>{escape(module)}</td><td><a href="{escape(uri)}">{escape(uri)}</a></td></tr>'
             for module, uri in sorted(self._view.services().items())
@@ -202,12 +208,13 @@ class HttpPages:
         waiting = [
             f"<tr><td>{escape(each.name)}</td><td>{escape(each.grpc_address)}</td>"
             f"<td>{'warm' if each.warm else 'warming up'}</td></tr>"
-            for each in self._view.presences()
+            for each in managers
             if each.name != self._name
         ]
         return _PAGE.format(
             style=_STYLE,
             title=f"mgr.{escape(self._name)}",
+            warning=_UNPROTECTED if any(each.unprotected for each in managers) else "",
             cluster=escape(self._cluster),
             term=leader.term if leader else 0,
             since=escape(leader.since) if leader else "",

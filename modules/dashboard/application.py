@@ -26,7 +26,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from mgr_module import MgrModule
-from mgr_util import build_url
+from mgr_util import build_url, unprotected_warning
 
 from . import console, live
 from .actions import ACTIONS
@@ -149,6 +149,7 @@ class Dashboard:
             viewer=viewer,
             csrf=session.csrf,
             notice="",
+            unprotected=unprotected_warning(self._module),
             entry=page.entry,
             navigation=[each for each in PAGES if each.in_navigation and each.needs in needed],
             peers=sorted(self._peers()),
@@ -297,7 +298,12 @@ class Dashboard:
                 HTTPStatus.FORBIDDEN,
             )
         page = render(
-            "sign-in.html", csrf=session.csrf, trouble=trouble, target=target, private=private
+            "sign-in.html",
+            csrf=session.csrf,
+            trouble=trouble,
+            target=target,
+            private=private,
+            unprotected=await self._in_thread(partial(unprotected_warning, self._module)),
         )
         response = HTMLResponse(page, status_code=status)
         await self._in_thread(partial(self._sessions.keep, response, session, tls=tls))

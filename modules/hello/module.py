@@ -27,6 +27,7 @@ from mgr_util import (
     page_url,
     redirect_to_active,
     text_reply,
+    warning_html,
 )
 from object_format import ErrorResponse, Responder
 
@@ -156,7 +157,7 @@ class Module(MgrModule):
         body = (
             "<!doctype html><title>hello</title>"
             f"<h1>{html.escape(self._sentence())}</h1>"
-            f"<p>served by manager {html.escape(self.get_mgr_id())}</p>\n"
+            f"<p>served by manager {html.escape(self.get_mgr_id())}</p>{warning_html(self)}\n"
         )
         return text_reply(HTTPStatus.OK, body, html=True)
 

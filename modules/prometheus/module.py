@@ -27,13 +27,14 @@ from mgr_util import (
     redirect_to_active,
     request_path,
     text_reply,
+    warning_html,
 )
 
 from .scrape import ExportData, ScrapeCache, Stale, render
 from .text import CONTENT_TYPE
 
 METRICS: Final = "/metrics"
-INDEX: Final = '<!doctype html><title>prometheus</title><a href="{}">metrics</a>\n'
+INDEX: Final = '<!doctype html><title>prometheus</title><a href="{}">metrics</a>{}\n'
 DEFAULT_PORT: Final = 9283
 METHODS: Final = ("GET", "HEAD")
 REDIRECT, EMPTY, ERROR = "redirect", "default", "error"
@@ -169,7 +170,7 @@ class Module(MgrModule):
     def _reply(self, target: str) -> HttpReply:
         path = request_path(target)
         if path == "/":
-            return text_reply(HTTPStatus.OK, INDEX.format(METRICS), html=True)
+            return text_reply(HTTPStatus.OK, INDEX.format(METRICS, warning_html(self)), html=True)
         if path != METRICS:
             return text_reply(HTTPStatus.NOT_FOUND, f"there is {METRICS}\n")
         interval_s = self.get_module_option("scrape_interval")
@@ -242,5 +243,5 @@ class StandbyModule(MgrStandbyModule):
             return redirect_to_active(active_uri, path)
         if path == "/":
             link = html.escape(active_uri.rstrip("/") + METRICS)
-            return text_reply(HTTPStatus.OK, INDEX.format(link), html=True)
+            return text_reply(HTTPStatus.OK, INDEX.format(link, warning_html(self)), html=True)
         return HttpReply(HTTPStatus.OK, {"Content-Type": CONTENT_TYPE})

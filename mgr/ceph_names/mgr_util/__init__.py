@@ -1,6 +1,6 @@
 """Names that ceph-mgr modules import from ``mgr_util``, defined in ``mgr.module_api``.
 
-The names of ``http_page`` and ``page_address`` are ours, not ceph-mgr's.
+The names of ``http_page``, ``page_address`` and ``protection`` are ours, not ceph-mgr's.
 """
 
 from mgr.module_api.ceph.cephfs import (
@@ -50,6 +50,7 @@ from mgr.module_api.mgr_util.http_page import (
     text_reply,
 )
 from mgr.module_api.mgr_util.page_address import listen_address, manager_tls, page_url
+from mgr.module_api.mgr_util.protection import unprotected_warning, warning_html
 from mgr.module_api.mgr_util.rate import get_most_recent_rate, get_time_series_rates
 from mgr.module_api.mgr_util.timer import RTimer, profile_method
 from mgr.module_api.mgr_util.tls import (
@@ -115,7 +116,9 @@ __all__ = [
     "test_port_allocation",
     "text_reply",
     "to_pretty_timedelta",
+    "unprotected_warning",
     "verify_cacrt",
     "verify_tls",
     "verify_tls_files",
+    "warning_html",
 ]

@@ -9,8 +9,8 @@ import pytest
 from mgr.access.authenticator import Authenticator, Peer
 from mgr.access.identity import INTERNAL_CALLER, Caller, Kind
 from mgr.access.protection import Protection, decode, encode
-from mgr.errors import NotAuthorizedError
 from mgr.config.enabled_modules import DEFAULT_ENABLED, RESTRICTED
+from mgr.errors import NotAuthorizedError
 from tests.support.builtin_commands import builtin_commands
 
 OPS, MONITOR = Caller("ops", "127.0.0.1"), Caller("monitor", "127.0.0.1")

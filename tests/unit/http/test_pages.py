@@ -203,8 +203,8 @@ async def test_the_index_of_the_active_lists_pages_and_standbys():
     """Who it is, the modules' pages, who waits; texts of others are escaped."""
     view = View(leads("a"), services={"dash": "http://d/", "bad": "javascript:alert(1)"})
     view.waiting = [
-        types.SimpleNamespace(name="<b>", grpc_address="b:1", warm=True),
-        types.SimpleNamespace(name="a", grpc_address="a:1", warm=True),
+        types.SimpleNamespace(name="<b>", grpc_address="b:1", warm=True, unprotected=()),
+        types.SimpleNamespace(name="a", grpc_address="a:1", warm=True, unprotected=()),
     ]
 
     async with asking(view, part="active") as http:
@@ -218,8 +218,23 @@ async def test_the_index_of_the_active_lists_pages_and_standbys():
     assert "&lt;b&gt;" in page.text
     assert "<b>b" not in page.text
     assert "javascript" not in page.text
+    assert "MGR_UNPROTECTED" not in page.text
     assert (head.status_code, head.text) == (200, "")
     assert other.status_code == 404
+
+
+async def test_the_index_says_that_a_manager_is_open_to_everybody():
+    """Any of them: whoever reaches it controls the cluster."""
+    view = View(leads("a"))
+    view.waiting = [
+        types.SimpleNamespace(name="a", grpc_address="a:1", warm=True, unprotected=()),
+        types.SimpleNamespace(name="b", grpc_address="b:1", warm=True, unprotected=("grpc",)),
+    ]
+
+    async with asking(view, part="active") as http:
+        page = await http.get("/")
+
+    assert "MGR_UNPROTECTED" in page.text
 
 
 async def test_any_manager_leads_to_a_modules_page():

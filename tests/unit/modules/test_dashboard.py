@@ -116,6 +116,15 @@ async def test_the_overview_names_the_active_the_cause_and_every_member(browser)
     assert "119" in text
 
 
+async def test_every_page_says_that_the_cluster_is_open_to_everybody(host, browser):
+    """Whoever reaches a manager controls the cluster."""
+    assert "MGR_UNPROTECTED" not in (await browser.get("/")).text
+    host.context.native["mgr_unprotected"] = "http_listen"
+
+    for path in ("/", "/console"):
+        assert "MGR_UNPROTECTED" in (await browser.get(path)).text
+
+
 async def test_the_timeline_has_the_gap_and_who_asked(browser):
     """Each term with what ended the one before it."""
     text = (await browser.get("/timeline")).text

@@ -127,12 +127,16 @@ def test_its_page_is_published_and_greets():
 
     with serving(hello, context):
         status, headers, body = ask(port_of(context.uri))
+        context.native["mgr_unprotected"] = "grpc_listen"
+        assert "MGR_UNPROTECTED" in ask(port_of(context.uri))[2]
+        context.native["mgr_unprotected"] = ""
         head = ask(port_of(context.uri), method="HEAD")
 
     assert status == HTTPStatus.OK
     assert headers["Cache-Control"] == "no-store"
     assert "Hello, &lt;Rome&gt;!" in body
     assert "served by manager a" in body
+    assert "MGR_UNPROTECTED" not in body
     assert head[2] == ""
     assert head[1]["Content-Length"] == headers["Content-Length"]
 

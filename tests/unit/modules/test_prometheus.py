@@ -125,6 +125,9 @@ def test_there_is_a_front_page_and_nothing_else(loaded):
     """A HEAD is answered like a GET, without its body."""
     with answering(loaded) as port:
         assert '<a href="/metrics">' in ask(port, "/")[2]
+        assert "MGR_UNPROTECTED" not in ask(port, "/")[2]
+        loaded.context.native["mgr_unprotected"] = "grpc_listen"
+        assert "MGR_UNPROTECTED" in ask(port, "/")[2]
         assert ask(port, "/other")[0] == 404
         assert ask(port, "/metrics?x=1", "HEAD")[::2] == (200, "")
 
@@ -146,8 +149,10 @@ def test_a_standby_answers_as_configured(loaded, behaviour, path, status, locati
     loaded.set_option("standby_behaviour", behaviour)
     loaded.set_option("standby_error_status_code", 418)
     loaded.context.uri = "http://10.0.0.1:9283/"
+    standby = loaded.standby()
+    standby._context.native["mgr_unprotected"] = "http_listen"
 
-    with answering(loaded, loaded.standby()) as port:
+    with answering(loaded, standby) as port:
         got, headers, text = ask(port, path)
 
     assert (got, headers["Location"]) == (status, location)
@@ -155,6 +160,7 @@ def test_a_standby_answers_as_configured(loaded, behaviour, path, status, locati
         assert text == ""
     if path == "/" and behaviour == "default":
         assert '<a href="http://10.0.0.1:9283/metrics">' in text, "the active's"
+        assert "MGR_UNPROTECTED" in text
 
 
 def test_prometheus_can_list_every_exporter(loaded):
