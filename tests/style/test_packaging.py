@@ -39,7 +39,7 @@ def test_every_text_that_says_what_to_install_names_our_distribution():
         (name_of(path), *found)
         for path in COMMITTED
         if path.suffix in {".py", ".md", ".toml", ".service", ".yaml"} and path != THIS
-        for found in re.findall(r"pip install '([\w.-]+)\[([\w,]+)\]", path.read_text())
+        for found in re.findall(r"pip install '([\w.-]+)\[([\w,-]+)\]", path.read_text())
     ]
 
     assert {name for _, name, _ in named} == {ours["name"]} == {"mgrd"}

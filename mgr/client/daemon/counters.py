@@ -144,6 +144,17 @@ class Counter(Series):
             if total < inf:
                 self._value = total
 
+    def set_total(self, total: float) -> None:
+        """Set it to a total that is counted elsewhere; a lower one than before is a reset.
+
+        Raises:
+            ValueError: It is negative, infinite or NaN; the total before stays.
+
+        """
+        if not 0 <= total < inf:
+            raise ValueError(f"{self.spec.name}: {total} is no total of a counter")
+        self._value = total
+
     def read(self) -> Sequence[float]:
         """Return its one value."""
         return (float(self._value),)
@@ -227,7 +238,7 @@ class Average(_Observations):
     def __init__(self, spec: SeriesSpec) -> None:
         super().__init__(spec)
         self._sum = 0.0
-        self._count = 0
+        self._count = 0.0
 
     def observe(self, value: float) -> None:
         """Add one observation; one that makes the sum infinite or NaN is ignored."""
@@ -236,6 +247,18 @@ class Average(_Observations):
             if isfinite(total):
                 self._sum = total
                 self._count += 1
+
+    def set_totals(self, total: float, count: float) -> None:
+        """Set it to the sum and the number of observations that are made elsewhere.
+
+        Raises:
+            ValueError: One is infinite or NaN, or the number is negative; nothing is changed.
+
+        """
+        if not isfinite(total) or not 0 <= count < inf:
+            raise ValueError(f"{self.spec.name}: {total} and {count} are no sum and number")
+        with self._lock:
+            self._sum, self._count = total, count
 
     def read(self) -> Sequence[float]:
         """Return the sum and the number of observations."""
@@ -252,7 +275,7 @@ class Histogram(_Observations):
     def __init__(self, spec: SeriesSpec) -> None:
         super().__init__(spec)
         self.width = len(spec.bounds) + 2
-        self._buckets = [0] * (len(spec.bounds) + 1)
+        self._buckets: list[float] = [0.0] * (len(spec.bounds) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -266,6 +289,23 @@ class Histogram(_Observations):
             if isfinite(total):
                 self._buckets[bucket] += 1
                 self._sum = total
+
+    def set_buckets(self, counts: Sequence[float], total: float) -> None:
+        """Set it to buckets that are counted elsewhere, and to the sum of their observations.
+
+        ``counts`` has each bucket's own count, the unbounded one last.
+
+        Raises:
+            ValueError: There are not as many as buckets, one is negative, or a number is infinite
+                or NaN; nothing is changed.
+
+        """
+        if len(counts) != len(self._buckets) or not all(0 <= count < inf for count in counts):
+            raise ValueError(f"{self.spec.name}: {len(counts)} counts do not fit its buckets")
+        if not isfinite(total):
+            raise ValueError(f"{self.spec.name}: {total} is no sum")
+        with self._lock:
+            self._buckets, self._sum = list(counts), total
 
     def read(self) -> Sequence[float]:
         """Return the count of each bucket, not cumulated, the unbounded one last; then the sum."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from mgr.client.daemon.collector import Collector
 from mgr.client.daemon.counters import Average, Counter, Counters, Gauge, Histogram
 from mgr.client.daemon.handlers import Handlers
 from mgr.client.daemon.reported_state import Device, ReportedState, StatusTexts
@@ -92,6 +93,7 @@ class Program:
         self.command_thread = SerialThread(f"{type}.{id}-commands")
         self.gauge_thread = SerialThread(f"{type}.{id}-gauges", queue_max=1)
         self.handlers = Handlers(self.command_thread)
+        self._collectors: tuple[Collector, ...] = ()
         self.on_replaced = on_replaced
 
     @property
@@ -143,6 +145,27 @@ class Program:
         return self.counters.get(
             Histogram, name, labels, bounds=tuple(map(float, bounds)), **options
         )
+
+    def before_report(self, collect: Callable[[], object]) -> None:
+        """Call ``collect`` before each report: it sets counters to what is counted elsewhere.
+
+        It is called on the thread of the functions of gauges, while a manager takes reports. A
+        report waits one second for all of them at most. What it raises is logged, once until it
+        works again.
+        """
+        self._collectors = (*self._collectors, Collector(collect))
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether ``sample`` has something to call."""
+        return bool(self._collectors or self.counters.function_gauges())
+
+    def sample(self) -> None:
+        """Call all collectors, then the functions of gauges. Never raises, and may take long."""
+        for collector in self._collectors:
+            collector.run()
+        for gauge in self.counters.function_gauges():
+            gauge.sample()
 
     # -- state ------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ import errno
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from mgr.client.daemon.counters import Gauge
 from mgr.client.daemon.program import Program
 from mgr.client.daemon.report_stream import ReportStream
 from mgr.client.daemon.reporter import Reporter
@@ -20,7 +19,7 @@ from mgr.rpc.v1.command_pb2 import ExecuteResponse
 
 PERIOD_S_MIN: Final = 0.05
 SAMPLE_S: Final = 1.0
-"""How long a report waits for the functions of gauges; then it carries their last values."""
+"""How long a report waits for what the program samples; then it carries the last values."""
 COMMANDS_MAX: Final = 64
 """How many commands of one manager may run at once."""
 
@@ -115,15 +114,14 @@ class ReportSession:
         self._stream.finish()
 
     async def _sample(self) -> None:
-        """Call the functions of gauges, on a thread: they are the program's and may take long."""
-        gauges = self._program.counters.function_gauges()
-        if not gauges:
+        """Sample what the program counts elsewhere, on a thread: its functions may take long."""
+        if not self._program.is_sampled:
             return
         # If the thread is still busy for the last report, or too slow for this one, the report
         # carries the last values.
         with contextlib.suppress(OverloadedError, TimeoutError):
             async with asyncio.timeout(SAMPLE_S):
-                await self._program.gauge_thread.submit(lambda: _sample_gauges(gauges))
+                await self._program.gauge_thread.submit(self._program.sample)
 
     # -- in ---------------------------------------------------------------------------------
 
@@ -152,8 +150,3 @@ class ReportSession:
     def _answer(self, command: DaemonCommand, response: ExecuteResponse) -> None:
         result = CommandResult(id=command.id, response=response)
         self._stream.send(ReportRequest(result=result))
-
-
-def _sample_gauges(gauges: list[Gauge]) -> None:
-    for gauge in gauges:
-        gauge.sample()

@@ -1,0 +1,1 @@
+"""Bridges from other metrics libraries: what they count is reported by a daemon."""
