@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
+from typing import Final
 
 import psutil
 
@@ -13,6 +14,31 @@ from mgr.client.daemon.program import Program
 
 SKIPPED_DEVICES = ("loop", "ram", "zram", "dm-", "sr", "fd")
 """Block devices that are no disks: their traffic is counted again on the disk below."""
+
+DESCRIPTIONS: Final = {
+    "cpu_seconds": "Seconds that all processors together spent in a mode, since the host started",
+    "load_1m": "Tasks that run or wait for a processor or a disk, averaged over a minute",
+    "load_5m": "Tasks that run or wait for a processor or a disk, averaged over 5 minutes",
+    "load_15m": "Tasks that run or wait for a processor or a disk, averaged over 15 minutes",
+    "processes": "Processes on the host",
+    "memory_total": "Physical memory",
+    "memory_available": "Memory that programs can get without swapping",
+    "memory_used": "Memory in use, without buffers and caches",
+    "swap_total": "Swap space",
+    "swap_used": "Swap space in use",
+    "filesystem_size": "Size of a mounted file system",
+    "filesystem_free": "Space of a mounted file system that users without privileges can get",
+    "disk_read_bytes": "Bytes read from a disk",
+    "disk_written_bytes": "Bytes written to a disk",
+    "disk_reads": "Reads that a disk completed",
+    "disk_writes": "Writes that a disk completed",
+    "disk_busy_seconds": "Seconds in which a disk had at least one request",
+    "network_received_bytes": "Bytes received on an interface",
+    "network_sent_bytes": "Bytes sent on an interface",
+    "network_errors": "Packets with errors on an interface, in both directions",
+    "network_drops": "Packets dropped on an interface, in both directions",
+}
+"""What each counter of a host is, for the manager's help texts."""
 
 
 class HostMetrics:
@@ -86,14 +112,14 @@ class HostMetrics:
     def _level(
         self, name: str, value: float, labels: dict[str, str] | None = None, *, unit: str = ""
     ) -> None:
-        gauge = self._program.gauge(name, labels, unit=unit)
+        gauge = self._program.gauge(name, labels, unit=unit, description=DESCRIPTIONS[name])
         gauge.set(value)
         self._seen.add(gauge)
 
     def _total(
         self, name: str, value: float, labels: dict[str, str] | None = None, *, unit: str = ""
     ) -> None:
-        counter = self._program.counter(name, labels, unit=unit)
+        counter = self._program.counter(name, labels, unit=unit, description=DESCRIPTIONS[name])
         # The kernel's totals are older than the agent, and restart at 0 with a device that comes
         # back: so differences are counted, and negative ones are not.
         counter.inc(max(0.0, value - self._totals.get(counter, 0.0)))

@@ -18,6 +18,14 @@ PROPERTIES: Final = (
 )  # fmt: skip
 NOT_SET: Final = (1 << 64) - 1
 """The number that systemd prints for an unknown value."""
+DESCRIPTIONS: Final = {
+    "active": "Whether systemd calls the unit active: 1",
+    "restarts": "How often systemd restarted the unit by itself",
+    "processes": "Processes of that name",
+    "memory": "Memory of all processes of the unit, or of that name",
+    "cpu_seconds": "Processor time of all processes of the unit, or of that name",
+}
+"""What each counter of a unit or process is, for the manager's help texts."""
 LIMIT_S: Final = 10.0
 """Time limit for one call of systemctl, or for reading all processes."""
 
@@ -78,11 +86,11 @@ def report_unit(unit: str, properties: dict[str, str], program: Program) -> None
     program.health_metric("UNIT_UNKNOWN", 0)
     failed = state in {"failed", "not-found"}
     program.health_metric("UNIT_FAILED", int(failed), f"unit {unit} is {state}")
-    program.gauge("active").set(state == "active")
-    program.gauge("restarts").set(_number(properties.get("NRestarts")))
-    program.gauge("memory", unit="bytes").set(_number(properties.get("MemoryCurrent")))
+    _set(program, "active", state == "active")
+    _set(program, "restarts", _number(properties.get("NRestarts")))
+    _set(program, "memory", _number(properties.get("MemoryCurrent")), unit="bytes")
     cpu_s = _number(properties.get("CPUUsageNSec")) / 1e9
-    program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+    _set(program, "cpu_seconds", cpu_s, unit="seconds")
 
 
 def report_unknown(unit: str, program: Program) -> None:
@@ -110,9 +118,13 @@ def report_process(name: str, program: Program) -> None:
             cpu_s += info["cpu_times"].user + info["cpu_times"].system
     program.status["state"] = "running" if count else "absent"
     program.health_metric("PROCESS_ABSENT", int(not count), f"no process named {name}")
-    program.gauge("processes").set(count)
-    program.gauge("memory", unit="bytes").set(memory)
-    program.gauge("cpu_seconds", unit="seconds").set(cpu_s)
+    _set(program, "processes", count)
+    _set(program, "memory", memory, unit="bytes")
+    _set(program, "cpu_seconds", cpu_s, unit="seconds")
+
+
+def _set(program: Program, name: str, value: float, *, unit: str = "") -> None:
+    program.gauge(name, unit=unit, description=DESCRIPTIONS[name]).set(value)
 
 
 def _number(text: str | None) -> float:

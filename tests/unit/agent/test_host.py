@@ -10,7 +10,7 @@ import pytest
 
 from mgr.agent.actions import Actions
 from mgr.agent.facts import facts
-from mgr.agent.host_metrics import HostMetrics, busiest
+from mgr.agent.host_metrics import DESCRIPTIONS, HostMetrics, busiest
 from mgr.agent.settings import AgentSettings, Watch
 from mgr.agent.smart import device_in, wear_level
 from mgr.agent.watched_units import properties_in, report_process, report_unit, sample
@@ -52,6 +52,26 @@ def test_the_host_is_read_into_counters(host):
     assert second["cpu_seconds,user"] >= first["cpu_seconds,user"] > 0
     assert second["cpu_seconds,user"] < first["cpu_seconds,user"] + 3600
     assert any(name.startswith("network_received_bytes") for name in first)
+
+
+def test_every_counter_of_a_host_has_a_help_text(host):
+    """As the active exports it: ``# HELP`` says more than the name."""
+    HostMetrics(host).read()
+
+    texts = {each.spec.name: each.spec.description for each in host.counters.live()}
+    assert texts.keys() <= DESCRIPTIONS.keys()
+    assert {"cpu_seconds", "load_5m", "memory_total", "network_errors"} <= texts.keys()
+    assert [name for name, text in texts.items() if len(text) < 10] == []
+
+
+def test_every_counter_of_a_watched_unit_or_process_has_a_help_text(host):
+    """Those too are exported under names that many programs use."""
+    report_unit("a.service", {"ActiveState": "active"}, host)
+    report_process("no such program", host)
+
+    texts = {each.spec.name: each.spec.description for each in host.counters.live()}
+    assert set(texts) == {"active", "restarts", "memory", "cpu_seconds", "processes"}
+    assert [name for name, text in texts.items() if len(text) < 10] == []
 
 
 def test_an_interface_that_goes_is_reported_no_more(host, monkeypatch):
