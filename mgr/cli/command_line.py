@@ -15,7 +15,8 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from mgr.cli import command_cache, config, interrupt, output
+from mgr.cli import command_cache, config, contexts, interrupt, local, output, query
+from mgr.cli.invocation import Invocation
 from mgr.errors import InvalidArgumentError, MgrError
 from mgr.tls import Tls
 from mgr.version import installed_version
@@ -77,12 +78,17 @@ def _common_options() -> list[click.Option]:
         click.Option(
             ["-i", "--in-file"], metavar="FILE", help="Input file of the command; - is stdin."
         ),
-        click.Option(["-o", "--out-file"], metavar="FILE", help="Write the answer to FILE."),
+        click.Option(
+            ["-o", "--out-file"],
+            metavar="FILE",
+            help="Write the answer to FILE; or what jsonpath=PATH, template=TEXT or "
+            "template-file=FILE make of its JSON to stdout.",
+        ),
         click.Option(
             ["-p", "--period"],
             type=click.FloatRange(min=0),
             metavar="SECONDS",
-            help="Pause between runs of a polling command; 0: run once.  [default: 1]",
+            help="Pause between runs of a polling or watched command; 0: run once.  [default: 1]",
         ),
     ]
 
@@ -117,10 +123,19 @@ def _front_options() -> list[click.Parameter]:
             help="Managers to connect to; one is enough.  [env: MGR_HOSTS; default: "
             "127.0.0.1:7400]",
         ),
+        click.Option(
+            ["--context"],
+            metavar="NAME",
+            help="The cluster of this name: see mgrctl context.  [env: MGR_CONTEXT]",
+        ),
         *_common_options(),
         *_tls_options(),
         click.Option(["-s", "--status"], is_flag=True, help="Short for the command status."),
-        click.Option(["-w", "--watch"], is_flag=True, help="Follow the cluster log."),
+        click.Option(
+            ["-w", "--watch"],
+            is_flag=True,
+            help="Follow the cluster log; with a command that only reads: repeat and redraw it.",
+        ),
         *watched,
         click.Option(
             ["--watch-channel"],
@@ -137,14 +152,15 @@ def _front_options() -> list[click.Parameter]:
         click.Option(
             ["-v", "--verbose"], is_flag=True, help="Print term and duration of the answer."
         ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print no remarks beside the answer."),
         click.Option(["--version"], is_flag=True, help="Print the version."),
         click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, shell_complete=_complete_words),
     ]
 
 
-def _parse(arguments: list[str]) -> dict[str, Any]:
-    """Parse the command line; return {} if click has answered it itself (help, completion)."""
-    front = click.Command(
+def front_command() -> click.Command:
+    """Return the command line as far as the first word of the command."""
+    return click.Command(
         "mgrctl",
         params=_front_options(),
         callback=lambda **options: options,
@@ -156,7 +172,11 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
             "help_option_names": ["-h", "--help"],
         },
     )
-    options = front.main(
+
+
+def _parse(arguments: list[str]) -> dict[str, Any]:
+    """Parse the command line; return {} if click has answered it itself (help, completion)."""
+    options = front_command().main(
         arguments,
         prog_name="mgrctl",
         complete_var=COMPLETE_VARIABLE,
@@ -168,6 +188,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
         "mgrctl",
         params=[
             *_common_options(),
+            click.Option(["--watch"], is_flag=True),
             click.Option(["-h", "--help"], is_flag=True),
             click.Argument(["words"], nargs=-1, type=click.UNPROCESSED),
         ],
@@ -189,49 +210,62 @@ def _dispatch(options: dict[str, Any]) -> int:
         return 0
     if words[:1] == ("completion",) and len(words) <= 2:
         return _completion(words[1:])
-    if words[:1] == (AUTHORS_WORD,) or words[:2] == ("help", AUTHORS_WORD):
-        from mgr.authoring.main import run as author  # noqa: PLC0415 - few commands need it
-
-        options["help"] = options.get("help") or words[0] == "help"
-        interrupt.raise_again()
-        return author(words[1 + (words[0] == "help") :], options)
     if not words and not _works_without_words(options):
         raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
-    file_config = config.load_config(os.environ)
-    hosts = config.hosts(options["hosts"], os.environ, file_config)
-    fields = {
-        "words": words,
-        "hosts": hosts,
-        "named": hosts != config.DEFAULT_HOSTS,
-        "tls": config.tls(options, os.environ, file_config),
-        "table": command_cache.path(hosts, os.environ),
-        "format": options["format"] or file_config.format,
-        "in_file": options["in_file"],
-        "out_file": options["out_file"],
-        "period_s": 1.0 if options["period"] is None else options["period"],
-        "timeout_s": options["timeout_s"] or file_config.timeout_s or TIMEOUT_S,
-        "verbose": options["verbose"],
-    }
+    explains = bool(options.get("help")) or words[:1] == ("help",)
+    asked = words[1:] if words[:1] == ("help",) else words
+    if asked[:1] == (AUTHORS_WORD,):
+        from mgr.authoring.main import run as author  # noqa: PLC0415 - few commands need it
+
+        interrupt.raise_again()
+        return author(asked[1:], options | {"help": explains})
+    if found := local.find(asked):
+        front = local.Front(options, lambda words: _invocation(options, tuple(words)))
+        return local.run(found, asked[len(found.words) :], front, explain=explains)
+    return _ask(options, asked, explains=explains)
+
+
+def _ask(options: dict[str, Any], asked: tuple[str, ...], *, explains: bool) -> int:
+    """Do what managers are needed for."""
+    lowest = next((name for name in LOWEST if options[f"watch_{name}"]), "")
+    if lowest and asked:
+        raise InvalidArgumentError("--watch-... follows the cluster log: give no command with it")
+    invocation = _invocation(options, ("status", *asked) if options["status"] else asked)
     from mgr.cli import run  # noqa: PLC0415 - imports grpc: a tenth of a second that help saves
 
     # From here on an interruption is an exception: a stream is closed, and a file is whole.
     interrupt.raise_again()
-    lowest = next((name for name in LOWEST if options[f"watch_{name}"]), "")
-    if options["watch"] or lowest:
-        if words:
-            raise InvalidArgumentError("-w follows the cluster log: give no command with it")
+    if lowest or (options["watch"] and not invocation.words):
         channel = options["watch_channel"]
         return run.watch(
-            run.Invocation(**fields),
+            invocation,
             lowest=PRIORITIES[lowest or "info"],
             channel="" if channel == "*" else channel,
         )
-    if options["status"]:
-        fields["words"] = ("status", *words)
-    if options.get("help") or words[:1] == ("help",):
-        fields["words"] = words[1:] if words[:1] == ("help",) else words
-        return run.explain(run.Invocation(**fields))
-    return run.execute(run.Invocation(**fields))
+    return run.explain(invocation) if explains else run.execute(invocation)
+
+
+def _invocation(options: dict[str, Any], words: tuple[str, ...]) -> Invocation:
+    file_config, environment = contexts.chosen(options["context"], options["hosts"], os.environ)
+    hosts = config.hosts(options["hosts"], environment, file_config)
+    out_file: str | None = options["out_file"]
+    queried = out_file if out_file is not None and query.is_query(out_file) else ""
+    return Invocation(
+        words=words,
+        hosts=hosts,
+        named=hosts != config.DEFAULT_HOSTS,
+        tls=config.tls(options, environment, file_config),
+        table=command_cache.path(hosts, os.environ),
+        format=options["format"] or file_config.format,
+        in_file=options["in_file"],
+        out_file=None if queried else out_file,
+        query=queried,
+        period_s=1.0 if options["period"] is None else options["period"],
+        timeout_s=options["timeout_s"] or file_config.timeout_s or TIMEOUT_S,
+        verbose=options["verbose"],
+        quiet=options["quiet"],
+        watch=options["watch"],
+    )
 
 
 def _works_without_words(options: dict[str, Any]) -> bool:
@@ -262,25 +296,19 @@ def _complete_words(
             for name, command in known
             if name.startswith(incomplete)
         ]
+    if (own := local.complete(words, incomplete, os.environ)) is not None:
+        return [CompletionItem(word, help=text) for word, text in own]
     from mgr.cli.complete import candidates  # noqa: PLC0415 - only a shell that completes
 
-    def certificates() -> Tls | None:
-        return config.tls(context.params, os.environ, config.load_config(os.environ))
+    given = context.params
 
-    def fetch(hosts: str, file: Any) -> command_cache.CommandTable:
-        from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
+    def configured() -> tuple[str, Callable[[], Tls | None]]:
+        file_config, environment = contexts.chosen(given["context"], given["hosts"], os.environ)
+        hosts = config.hosts(given["hosts"], environment, file_config)
+        return hosts, lambda: config.tls(given, environment, file_config)
 
-        return fetch(hosts, file, certificates())
-
-    def ask(hosts: str) -> Callable[[tuple[str, ...]], Any]:
-        def document(words: tuple[str, ...]) -> Any:
-            from mgr.cli.run import document  # noqa: PLC0415 - imports grpc: only for a name
-
-            return document(hosts, words, certificates())
-
-        return document
-
-    found = list(candidates(words, incomplete, context.params.get("hosts"), fetch, ask))
+    found = list(candidates(words, incomplete, configured))
+    found += local.first_words(words, incomplete)
     if not words and AUTHORS_WORD.startswith(incomplete):
         found.append((AUTHORS_WORD, "commands for authors of modules; they need no cluster"))
     return [CompletionItem(word, help=text) for word, text in found]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mgr.argument.descriptor import Argument, Signature
 from mgr.argument.types import CephBool, CephChoices
 from mgr.cli.command_cache import CommandTable, is_fresh, load, path
-from mgr.cli.config import hosts, load_config
 from mgr.cli.names import Source, names_for, targets
 from mgr.errors import MgrError
+from mgr.tls import Tls
+
+Configured = Callable[[], tuple[str, Callable[[], Tls | None]]]
 
 OWN_WORDS: Final = {
     "help": "List all commands, or those that begin with the given words",
@@ -24,26 +26,38 @@ FOR_PROGRAMS: Final = frozenset({("get_command_descriptions",)})
 """Commands that completion leaves out: only programs use them."""
 
 
+def fetch_table(hosts: str, file: Path, tls: Tls | None) -> CommandTable:
+    """Ask a manager for its commands."""
+    from mgr.cli.run import fetch  # noqa: PLC0415 - imports grpc: only without a fresh table
+
+    return fetch(hosts, file, tls)
+
+
 def candidates(
     words: Sequence[str],
     incomplete: str,
-    given: str | None,
-    fetch: Callable[[str, Path], CommandTable],
-    ask: Callable[[str], Source] = lambda _: lambda _: None,
+    configured: Configured,
+    fetch: Callable[[str, Path, Tls | None], CommandTable] = fetch_table,
 ) -> list[tuple[str, str]]:
     """Return what may come after ``words``, each with a line of help; empty if no manager answers.
 
-    ``fetch`` asks a manager for the table if the cached one is too old; ``ask`` returns for the
-    managers' addresses how to ask them for names.
+    ``configured`` returns the managers' addresses, and what reads the certificates for them;
+    ``fetch`` asks for the commands if the cached ones are too old.
     """
     try:
-        where = hosts(given, os.environ, load_config(os.environ))
+        where, certificates = configured()
         file = path(where, os.environ)
-        table = load(file) if is_fresh(file) else fetch(where, file)
+        table = load(file) if is_fresh(file) else fetch(where, file, certificates())
     except MgrError:
         # An error message would be printed into the line that the user is typing.
         return []
-    return suggestions(table, words, incomplete, ask(where))
+
+    def ask(words: tuple[str, ...]) -> Any:
+        from mgr.cli.run import document  # noqa: PLC0415 - imports grpc: only for a name
+
+        return document(where, words, certificates())
+
+    return suggestions(table, words, incomplete, ask)
 
 
 def suggestions(

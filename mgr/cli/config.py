@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -14,8 +13,13 @@ from mgr.tls import Tls
 
 HOSTS_VARIABLE: Final = "MGR_HOSTS"
 DEFAULT_HOSTS: Final = "127.0.0.1:7400"
-FILE: Final = Path("mgr", "config.toml")
+FOLDER: Final = "mgr"
+FILE: Final = "config.toml"
 TLS_FILES: Final = ("tls_ca", "tls_cert", "tls_key", "token_file")
+CLIENT_VARIABLES: Final = frozenset(
+    {HOSTS_VARIABLE, *(f"MGR_{name.upper()}" for name in TLS_FILES)}
+)
+"""Environment variables that say which managers to talk to, and with which certificates."""
 
 
 class FileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,23 +52,54 @@ def load_config(environment: Mapping[str, str]) -> FileConfig:
         InvalidSettingError: It is unreadable or invalid; the message names the file and the place.
 
     """
-    own = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "."), ".config")
-    for folder in (Path(own), Path("/etc")):
-        file = folder / FILE
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-            # Relative to the file, so that a folder with config and certificates can be copied.
-            for name in TLS_FILES:
-                if isinstance(values.get(name), str) and values[name]:
-                    values[name] = str(folder / FILE.parent / values[name])
-            return msgspec.convert(values, FileConfig)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-            raise InvalidSettingError(f"{file}: {error}") from None
+    for folder in (user_folder(environment), Path("/etc", FOLDER)):
+        values = read_toml(folder / FILE)
+        if values is not None:
+            relative_to(folder, values)
+            try:
+                return msgspec.convert(values, FileConfig)
+            except msgspec.ValidationError as error:
+                raise InvalidSettingError(f"{folder / FILE}: {error}") from None
     return FileConfig()
+
+
+def user_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder with the user's own files of configuration."""
+    home = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "."), ".config")
+    return Path(home, FOLDER)
+
+
+def read_toml(file: Path) -> dict[str, Any] | None:
+    """Return the content of ``file``; None if it does not exist.
+
+    Raises:
+        InvalidSettingError: It is unreadable, or no TOML.
+
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidSettingError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidSettingError(f"{file}: {error}") from None
+    import tomllib  # noqa: PLC0415 - most users have no such file
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettingError(f"{file}: {error}") from None
+
+
+def relative_to(folder: Path, values: Any) -> None:
+    """Make the files that ``values`` name relative to ``folder``.
+
+    A folder with a configuration and certificates can then be copied.
+    """
+    for name in TLS_FILES if isinstance(values, dict) else ():
+        if isinstance(values.get(name), str) and values[name]:
+            values[name] = str(folder / values[name])
 
 
 def tls(

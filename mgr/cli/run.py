@@ -9,15 +9,15 @@ import shutil
 import sys
 import uuid
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mgr.argument.tell import daemon_command_arguments, resolve_target
 from mgr.argument.unled import UNLED_COMMANDS
-from mgr.cli import audit_follower, output, without_active
+from mgr.cli import audit_follower, output, query, without_active
 from mgr.cli.audit_follower import AuditFollower
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
+from mgr.cli.invocation import Invocation
 from mgr.client.async_client import AsyncClient
 from mgr.client.messages import Answer, LinesDropped, LogLine, Status
 from mgr.clock import CLOCK
@@ -51,24 +51,6 @@ TAGS: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Invocation:
-    """A parsed command line."""
-
-    words: tuple[str, ...]
-    hosts: str
-    table: Path
-    tls: Tls | None = None
-    format: str = ""
-    in_file: str | None = None
-    out_file: str | None = None
-    period_s: float = 1.0
-    timeout_s: float = 10.0
-    verbose: bool = False
-    named: bool = True
-    """The user named the managers; they are not the default."""
-
-
 def execute(invocation: Invocation) -> int:
     """Run one command; return the exit status.
 
@@ -76,6 +58,10 @@ def execute(invocation: Invocation) -> int:
         MgrError: Nothing ran, or the outcome is unknown.
 
     """
+    if invocation.watch:
+        from mgr.cli import watch  # noqa: PLC0415 - few calls need it
+
+        return asyncio.run(watch.run(invocation))
     follows = invocation.words[: len(AUDIT_FOLLOW)] == AUDIT_FOLLOW
     return asyncio.run((_follow_audit if follows else _execute)(invocation))
 
@@ -163,7 +149,7 @@ async def _execute(invocation: Invocation) -> int:
     ) as client:
         try:
             if _needs_no_active(invocation.words):
-                answer = await _execute_unled(client, invocation, _arguments(invocation))
+                answer = await _execute_unled(client, invocation, arguments_of(invocation))
                 return _print_answer(answer, invocation)
             if without_active.has_answer(invocation.words):
                 return await _answer_or_states(client, invocation)
@@ -171,13 +157,15 @@ async def _execute(invocation: Invocation) -> int:
         except UnreachableError as error:
             found = await client.statuses(timeout_s=min(invocation.timeout_s, REASONS_S))
             if without_active.has_answer(invocation.words) and without_active.answered(found):
-                without_active.show(invocation.words, found, invocation.format)
+                _show_states(found, invocation)
                 return output.failure(error, invocation.format)
             raise _explain_unreachable(found, error, named=invocation.named) from None
 
 
-def _arguments(invocation: Invocation) -> dict[str, Any]:
-    return {"format": invocation.format} if invocation.format else {}
+def arguments_of(invocation: Invocation) -> dict[str, Any]:
+    """Return the arguments that the flags add to the words: the format."""
+    form = "json" if invocation.query else invocation.format
+    return {"format": form} if form else {}
 
 
 async def _answer_or_states(client: AsyncClient, invocation: Invocation) -> int:
@@ -188,7 +176,7 @@ async def _answer_or_states(client: AsyncClient, invocation: Invocation) -> int:
         while not await _done(asked, PATIENCE_S):
             found = await client.statuses(timeout_s=STATES_S)
             if not asked.done() and without_active.nobody_leads(found):
-                without_active.show(invocation.words, found, invocation.format)
+                _show_states(found, invocation)
                 error = UnreachableError(without_active.summary(found))
                 shown = output.failure(error, invocation.format)
                 asked.cancel()
@@ -214,14 +202,8 @@ async def _done(task: asyncio.Task[Any], within_s: float) -> bool:
 
 async def _ask_active(client: AsyncClient, invocation: Invocation, data: bytes) -> int:
     """Send the command to the active, and print its answer."""
-    arguments = _arguments(invocation)
-    table = await _table(client, invocation.table)
-    # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
-    # the daemon its command.
-    if tell_arguments := daemon_command_arguments(invocation.words, arguments):
-        entry = table.find(("tell",), tell_arguments)
-    else:
-        entry = table.find(resolve_target(invocation.words, "")[1], arguments)
+    arguments = arguments_of(invocation)
+    entry = await check_words(client, invocation)
     if entry.poll:
         return await _poll(client, invocation, arguments, data)
     begun_s = CLOCK.now()
@@ -230,6 +212,23 @@ async def _ask_active(client: AsyncClient, invocation: Invocation, data: bytes) 
         took_ms = (CLOCK.now() - begun_s) * 1e3
         sys.stderr.write(f"mgrctl: answered in term {answer.term} after {took_ms:.1f} ms\n")
     return _print_answer(answer, invocation)
+
+
+async def check_words(client: AsyncClient, invocation: Invocation) -> CachedCommand:
+    """Return the command that takes the words.
+
+    Raises:
+        UnknownCommandError: There is none; the message names the closest ones.
+        InvalidArgumentError: The words fit a command, the values do not.
+
+    """
+    arguments = arguments_of(invocation)
+    table = await _table(client, invocation.table)
+    # Of ``tell`` to a daemon only the form is checked here: the manager checks the target, and
+    # the daemon its command.
+    if tell_arguments := daemon_command_arguments(invocation.words, arguments):
+        return table.find(("tell",), tell_arguments)
+    return table.find(resolve_target(invocation.words, "")[1], arguments)
 
 
 def _needs_no_active(words: tuple[str, ...]) -> bool:
@@ -363,8 +362,16 @@ def _print_answer(answer: Answer, invocation: Invocation) -> int:
     if answer.retval < 0:
         return output.refusal(answer.retval, answer.stderr, invocation.format)
     # A positive number is success, as in Ceph's client: a few modules return one by mistake.
-    output.answer(answer.stdout, answer.stderr, invocation.out_file)
+    data = query.apply(invocation.query, answer.stdout) if invocation.query else answer.stdout
+    remarks = "" if invocation.quiet else answer.stderr
+    output.answer(data, remarks, invocation.out_file)
     return 0
+
+
+def _show_states(found: Mapping[str, Status | str], invocation: Invocation) -> None:
+    form = "json" if invocation.query else invocation.format
+    data = without_active.text(invocation.words, found, form).encode()
+    output.write(query.apply(invocation.query, data) if invocation.query else data)
 
 
 def _explain_unreachable(

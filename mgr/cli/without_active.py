@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mgr.cli import output
-
 if TYPE_CHECKING:
     from mgr.client.messages import Status  # imports grpc, which help and completion must not
 
@@ -54,16 +52,16 @@ def summary(found: Mapping[str, Status | str], *, ages: bool = True) -> str:
     return f"no active manager ({given})" if given else "no active manager"
 
 
-def show(words: tuple[str, ...], found: Mapping[str, Status | str], form: str) -> None:
-    """Print the answer of ``words`` that ``found`` allows, in the schema of the active's answer."""
+def text(words: tuple[str, ...], found: Mapping[str, Status | str], form: str) -> str:
+    """Return the answer of ``words`` that ``found`` allows, in the active's schema."""
     document = _health(found) if words in HEALTH else _status(found)
     if form.startswith("json"):
-        text = json.dumps(document, indent=4 if form == "json-pretty" else None)
+        shown = json.dumps(document, indent=4 if form == "json-pretty" else None)
     elif words in HEALTH:
-        text = "\n".join([f"HEALTH_ERR {summary(found)}", *_detail(found)])
+        shown = "\n".join([f"HEALTH_ERR {summary(found)}", *_detail(found)])
     else:
-        text = "\n".join(f"{address}: {_state_text(status)}" for address, status in found.items())
-    output.write(f"{text}\n".encode())
+        shown = "\n".join(f"{at}: {_state_text(status)}" for at, status in found.items())
+    return f"{shown}\n"
 
 
 def _health(found: Mapping[str, Status | str]) -> dict[str, Any]:

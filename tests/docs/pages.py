@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mgr import errors
+from mgr.cli.local import LOCAL_COMMANDS
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.registry import Command
 from mgr.config.manager_options import manager_options
@@ -146,7 +147,14 @@ executes. Every command takes `--format`: `plain`, `json`, `json-pretty`, `yaml`
 
 ## Commands of the manager
 
-{own}## Commands of the bundled modules
+{own}## Commands of mgrctl itself
+
+No manager has a command of these names; each explains itself with `--help`.
+
+| command | what it does |
+|---|---|
+{_local_commands()}
+## Commands of the bundled modules
 
 The commands of an enabled module can be run; those of a disabled one are refused with `EOPNOTSUPP`
 and the module's name.
@@ -295,6 +303,12 @@ def _table(found: Iterator[Command]) -> str:
         if not each.hidden
     ]
     return "| command | perm | what it does |\n|---|---|---|\n" + "".join(rows)
+
+
+def _local_commands() -> str:
+    return "".join(
+        f"| `{' '.join(each.words)}` | {_cell(each.summary)} |\n" for each in LOCAL_COMMANDS
+    )
 
 
 def _setting(name: str, kind: str, default: Any, words: str) -> str:

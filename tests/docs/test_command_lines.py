@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from mgr.argument.tell import daemon_command_arguments, resolve_target
+from mgr.cli import local
 from mgr.command.registry import BUILTIN, Registry
 from tests.docs.pages import bundled_modules, module_commands, own_commands
 from tests.support.tree import COMMITTED, name_of
@@ -17,7 +18,10 @@ OF_THE_CLIENT = ("help", "completion", "module")
 """What mgrctl answers itself, beside its flags."""
 OF_THE_TUTORIAL = ("greet", "example")
 """The modules that docs/tutorials/first-module.md and ``mgrctl module new`` write: tested there."""
-WITH_VALUE = {"-f", "--format", "-i", "-o", "-p", "-m", "--mgr", "-t", "--timeout"}
+WITH_VALUE = {
+    "-f", "--format", "-i", "-o", "-p", "-m", "--mgr", "-t", "--timeout", "--context",
+}  # fmt: skip
+EVERYWHERE = {"-f", "-i", "-o", "-p"}
 
 
 def lines():
@@ -43,7 +47,7 @@ def registry():
 def test_a_command_line_of_a_page_is_understood(line, registry):
     """As the server would: its words are found and its arguments fit."""
     words = without_flags(shlex.split(line)[1:])
-    if not words or words[0] in OF_THE_CLIENT + OF_THE_TUTORIAL:
+    if not words or words[0] in OF_THE_CLIENT + OF_THE_TUTORIAL or local.find(words):
         return
 
     if request := daemon_command_arguments(words, {}):
@@ -55,7 +59,13 @@ def test_a_command_line_of_a_page_is_understood(line, registry):
 
 
 def without_flags(words):
-    """Drop what stands before the command: flags, and the values of those that take one."""
+    """Drop the flags of mgrctl: those before the command, and those that may stand anywhere."""
     while words and words[0].startswith("-"):
         words = words[2 if words[0] in WITH_VALUE else 1 :]
-    return words
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word in EVERYWHERE and not local.find(words):
+            next(rest)
+        elif word != "--watch":
+            kept.append(word)
+    return kept

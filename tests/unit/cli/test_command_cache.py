@@ -126,16 +126,19 @@ def test_completion_asks_only_without_a_fresh_table(home):
     """A prompt waits for nobody."""
     asked = []
 
-    def fetch(hosts, file):
+    def known():
+        return "a:1", lambda: None
+
+    def fetch(hosts, file, _tls):
         asked.append(hosts)
         save(file, TABLE)
         return TABLE
 
-    first = candidates(["config"], "s", "a:1", fetch)
-    second = candidates(["config"], "s", "a:1", fetch)
+    first = candidates(["config"], "s", known, fetch)
+    second = candidates(["config"], "s", known, fetch)
     file = path("a:1", os.environ)
     os.utime(file, (0, 0))
-    candidates(["config"], "s", "a:1", fetch)
+    candidates(["config"], "s", known, fetch)
 
     assert first == second == [("set", "Set it")]
     assert asked == ["a:1", "a:1"]
@@ -147,7 +150,7 @@ def test_completion_keeps_quiet_in_trouble():
     def fetch(*_):
         raise UnreachableError("no manager answered")
 
-    assert candidates([], "", None, fetch) == []
+    assert candidates([], "", lambda: ("a:1", lambda: None), fetch) == []
 
 
 def test_the_nearest_source_of_hosts_wins(home):

@@ -92,7 +92,9 @@ def test_errors_are_json_where_json_was_asked_for(capsys):
         (["-m", " , ", "x"], "no manager address"),
         (["completion"], "name a shell"),
         (["completion", "tcsh"], "bash|zsh|fish"),
-        (["-w", "status"], "give no command with it"),
+        (["--watch-info", "status"], "give no command with it"),
+        (["--watch", "-o", "x", "status"], "leave out -o FILE"),
+        (["--context", "nix", "status"], "no context 'nix'"),
         (["-i", "/no/such/file", "x"], "cannot read /no/such/file"),
     ],
 )

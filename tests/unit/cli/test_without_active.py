@@ -38,10 +38,9 @@ def test_one_that_leads_is_waited_for(phase):
     assert not without_active.nobody_leads({"h:1": "Connection refused"})
 
 
-def test_the_document_has_the_schema_of_the_actives_answer(capsysbinary):
+def test_the_document_has_the_schema_of_the_actives_answer():
     """A program reads the same fields, whoever answers."""
-    without_active.show(("status",), SUSPENDED, "json")
-    found = json.loads(capsysbinary.readouterr().out)
+    found = json.loads(without_active.text(("status",), SUSPENDED, "json"))
 
     assert found["cluster"] == "demo"
     assert found["health"]["checks"]["MGR_NO_ACTIVE"]["severity"] == "HEALTH_ERR"
@@ -57,10 +56,9 @@ def test_the_document_has_the_schema_of_the_actives_answer(capsysbinary):
     assert found["managers"][2]["note"] == "Connection refused"
 
 
-def test_health_is_an_error_with_the_reason_and_each_managers_state(capsysbinary):
+def test_health_is_an_error_with_the_reason_and_each_managers_state():
     """In the first line, as it is with an active."""
-    without_active.show(("health",), SUSPENDED, "")
-    first, *others = capsysbinary.readouterr().out.decode().splitlines()
+    first, *others = without_active.text(("health",), SUSPENDED, "").splitlines()
 
     assert first == f"HEALTH_ERR no active manager (mgr.a: suspended, {FULL})"
     assert len(others) == 3
