@@ -26,7 +26,7 @@ NAMES_OF_OTHERS = {
     "types.py": "mgr/argument/types.py: the argument types of Ceph's descriptor language",
 }
 TOP_LEVEL = {
-    "bench", "deploy", "docs", "mgr", "modules", "proto", "standby", "tests", ".ci",
+    "bench", "deploy", "docs", "examples", "mgr", "modules", "proto", "standby", "tests", ".ci",
 }  # fmt: skip
 
 
