@@ -34,7 +34,7 @@ EXIT_BUG: Final = 70
 WORKER: Final = (sys.executable, "-P", "-m", "mgr.worker")
 """``-P``: a folder ``modules`` in the working directory must not be imported by accident."""
 
-SETUP_COMMANDS: Final = ("init", "join", "issue")
+SETUP_COMMANDS: Final = ("init", "join", "issue", "restore")
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
     stops; a second one stops at once. SIGHUP reads certificate files again.
 
     'mgrd init' makes the certificates of a new cluster, 'mgrd join' those of a further manager,
-    'mgrd issue' signs with a CA's key that is kept elsewhere; each has its own --help.
+    'mgrd issue' signs with a CA's key that is kept elsewhere, 'mgrd restore' brings back a backup;
+    each has its own --help.
     """
     try:
         settings = _settings(config, flags)

@@ -39,6 +39,12 @@ LOCAL_COMMANDS: Final = (
         "the clusters that mgrctl knows: ls, use, add, rm",
         "mgr.cli.context_commands",
     ),
+    LocalCommand(
+        ("backup",),
+        "write what the cluster keeps in etcd to a file; 'mgrd restore' brings it back",
+        "mgr.cli.backup",
+        frozenset({"begin", "page"}),
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""The command lines of ``mgrd init``, ``mgrd join`` and ``mgrd issue``."""
+"""The command lines of ``mgrd init``, ``mgrd join``, ``mgrd issue`` and ``mgrd restore``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mgr.pki.subject import manager_subject
 from mgr.pki.token_text import TokenText
 from mgr.setting_flags import setting_flags
 from mgr.settings import Settings, advertised_address, split_address
+from mgr.setup import restore_command
 from mgr.setup.cluster_record import create_cluster, open_authority
 from mgr.setup.files import (
     CONFIG_FILE,
@@ -40,7 +41,7 @@ TOKEN_VARIABLE: Final = "MGR_JOIN_TOKEN"  # noqa: S105 - a name, not a secret
 
 @click.group(context_settings=CONTEXT)
 def command() -> None:
-    """Make the certificates of a cluster."""
+    """Make the certificates of a cluster, or bring one back from a backup."""
 
 
 def main() -> None:
@@ -261,6 +262,9 @@ def issue(  # noqa: PLR0913 - the command line
             writer.write(folder / CA_FILE, opened.certificate, mode=PUBLIC)
             writer.write(folder / CLIENT_FILE, pem)
     sys.stdout.write(f"wrote {folder}\n")
+
+
+command.add_command(restore_command.command)
 
 
 def _issue(authority: Authority, subject: Subject, days: float) -> bytes:

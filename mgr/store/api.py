@@ -55,6 +55,14 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some records under a prefix, in key order, as they are stored; ``more`` if others follow."""
+
+    records: tuple[Record, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Created:
     """A compare that holds if ``key`` was created at ``revision``; ``ABSENT``: if it is absent.
 
@@ -225,6 +233,26 @@ class Store(Protocol):
 
     async def list(self, prefix: str, *, timeout_s: float | None = None) -> Listing:
         """Read every key that begins with ``prefix``, linearizably, at one revision."""
+        ...
+
+    async def page(
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        at: Revision = ABSENT,
+        chars_max: int,
+        timeout_s: float | None = None,
+    ) -> Page:
+        """Read keys under ``prefix`` behind ``after`` as they were at revision ``at``.
+
+        At the present one if that is ``ABSENT``. At least one record is returned, if there is one,
+        and no more than have ``chars_max`` characters together. Sealed values stay sealed.
+
+        Raises:
+            ConflictError: That revision was compacted, or does not exist yet.
+
+        """
         ...
 
     async def commit(

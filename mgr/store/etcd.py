@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, Final
 
 from mgr.clock import CLOCK, Clock
-from mgr.errors import AccessDeniedError, LeaseExpiredError, StoreError
+from mgr.errors import AccessDeniedError, ConflictError, LeaseExpiredError, StoreError
 from mgr.store import etcd3_stubs
 from mgr.store.api import (
     ABSENT,
@@ -22,6 +22,7 @@ from mgr.store.api import (
     Listing,
     Operation,
     Outcome,
+    Page,
     Put,
     Record,
     Revision,
@@ -32,7 +33,7 @@ from mgr.store.channel import FailoverChannel
 from mgr.store.endpoint import RANGE, TXN, Request
 from mgr.store.error_classes import CompactedError, ReplyTooLargeError
 from mgr.store.identity import StoreIdentity
-from mgr.store.limits import check_commit, encoded_key
+from mgr.store.limits import check_commit, encoded_key, first_page
 from mgr.store.login import EtcdLogin
 from mgr.store.members import MEMBER_LIST, STATUS, store_member
 from mgr.store.watch import PrefixFeed, range_end, record_of
@@ -108,6 +109,31 @@ class EtcdStore:
                 if page_max == 1:
                     raise
                 page_max = max(1, page_max // 8)
+
+    async def page(
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        at: Revision = ABSENT,
+        chars_max: int,
+        timeout_s: float | None = None,
+    ) -> Page:
+        """See ``Store.page``."""
+        first = encoded_key(after) + b"\0" if after else encoded_key(prefix)
+        end, count = range_end(encoded_key(prefix)), PAGE_RECORDS
+        while True:
+            message = RANGE.request(key=first, range_end=end, limit=count, revision=at)
+            try:
+                answer = await self._ask(_read(message, f"page {prefix!r}"), timeout_s)
+            except CompactedError as error:
+                raise ConflictError(f"revision {at} cannot be read: {error}") from None
+            except ReplyTooLargeError:
+                if count == 1:
+                    raise
+                count = max(1, count // 8)
+                continue
+            return first_page([record_of(each) for each in answer.kvs], chars_max, more=answer.more)
 
     async def commit(
         self,

@@ -28,7 +28,7 @@ SILENT_S: Final = 3.0
 LEAP_MIN: Final = 1_000_000
 WRITES_PER_S_MAX: Final = 100_000
 """More than any etcd can do. If the revision grows faster, ``--bump-revision`` raised it."""
-PROCEDURE: Final = '"Back up and restore etcd" in docs/how-to/back-up-and-restore.md'
+PROCEDURE: Final = '"Restore a snapshot" in docs/how-to/back-up-and-restore.md'
 
 log = logging.getLogger(__name__)
 

@@ -107,6 +107,29 @@ class Keys:
         return f"{self.root}order"
 
     @property
+    def restore(self) -> str:
+        """The digest of the backup that is being restored; absent once it is complete."""
+        return f"{self.root}restore"
+
+    @property
+    def not_backed_up(self) -> frozenset[str]:
+        """Keys that no backup has although they have no lease, or may have none.
+
+        They say who leads now, and which writes of that term are under way.
+        """
+        return frozenset(
+            {
+                self.leader,
+                self.heartbeat,
+                self.proof,
+                self.order,
+                self.deposed,
+                self.transfer,
+                self.restore,
+            }
+        )
+
+    @property
     def managers(self) -> str:
         """Prefix of the managers' presence keys."""
         return f"{self.root}managers/"

@@ -12,7 +12,9 @@ from mgr.store.api import (
     Delete,
     DeletePrefix,
     Operation,
+    Page,
     Put,
+    Record,
 )
 
 
@@ -85,6 +87,19 @@ def check_commit(
             f"the limit is {VALUE_BYTES_MAX}"
         )
     _refuse_doubles(operations)
+
+
+def first_page(records: Sequence[Record], chars_max: int, *, more: bool) -> Page:
+    """Return the first of ``records``: one at least, and not more than have ``chars_max``.
+
+    ``more``: others follow behind the last one.
+    """
+    size = 0
+    for count, record in enumerate(records):
+        size += len(record.key) + len(record.value)
+        if count and size > chars_max:
+            return Page(tuple(records[:count]), more=True)
+    return Page(tuple(records), more=more)
 
 
 def _bytes_of(operation: Operation) -> int:

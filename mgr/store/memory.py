@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
 from mgr.clock import Clock
-from mgr.errors import LeaseExpiredError, StoreUnavailableError
+from mgr.errors import ConflictError, LeaseExpiredError, StoreUnavailableError
 from mgr.store.api import (
     ABSENT,
     NO_LEASE,
@@ -32,13 +32,14 @@ from mgr.store.api import (
     Listing,
     Operation,
     Outcome,
+    Page,
     Put,
     Record,
     Revision,
     StoreMember,
     StoreStatus,
 )
-from mgr.store.limits import check_commit, encoded_key
+from mgr.store.limits import check_commit, encoded_key, first_page
 from mgr.waiting import wait
 
 VERSION: Final = "3.6.99"
@@ -109,6 +110,23 @@ class MemoryStore:
         encoded_key(prefix)
         self._begin(timeout_s)
         return Listing(self._matching(prefix), self._revision)
+
+    async def page(
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        at: Revision = ABSENT,
+        chars_max: int,
+        timeout_s: float | None = None,
+    ) -> Page:
+        """See ``Store.page``. It keeps no earlier revisions: only unchanged data can be read."""
+        encoded_key(prefix)
+        self._begin(timeout_s)
+        if at > self._revision or (at and self._changed_after(at, prefix)):
+            raise ConflictError(f"revision {at} cannot be read: the present one is another")
+        found = [record for record in self._matching(prefix) if record.key > after]
+        return first_page(found, chars_max, more=False)
 
     async def commit(
         self,
@@ -255,6 +273,11 @@ class MemoryStore:
                 self.tick()
         finally:
             self._feeds.remove(feed)
+
+    def _changed_after(self, revision: Revision, prefix: str) -> bool:
+        return self._revision > revision and any(
+            record.mod_revision > revision for record in self._matching(prefix)
+        )
 
     def _matching(self, prefix: str) -> tuple[Record, ...]:
         return tuple(self._records[key] for key in sorted(self._records) if key.startswith(prefix))

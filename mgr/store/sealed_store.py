@@ -30,6 +30,7 @@ from mgr.store.api import (
     Listing,
     Operation,
     Outcome,
+    Page,
     Put,
     Record,
     Revision,
@@ -137,6 +138,20 @@ class SealedStore:
         listing = await self._store.list(prefix, timeout_s=timeout_s)
         opened = [await self._opened_or_fail(record) for record in listing.records]
         return replace(listing, records=tuple(each for each in opened if each is not None))
+
+    async def page(
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        at: Revision = ABSENT,
+        chars_max: int,
+        timeout_s: float | None = None,
+    ) -> Page:
+        """See ``Store``: it opens nothing."""
+        return await self._store.page(
+            prefix, after=after, at=at, chars_max=chars_max, timeout_s=timeout_s
+        )
 
     def follow(self, prefix: str) -> AsyncGenerator[FeedEvent, None]:
         """See ``Store``; the feed waits while a value cannot be opened."""

@@ -2,7 +2,13 @@
 
 import pytest
 
-from mgr.errors import InvalidArgumentError, InvalidKeyError, LeaseExpiredError, TooLargeError
+from mgr.errors import (
+    ConflictError,
+    InvalidArgumentError,
+    InvalidKeyError,
+    LeaseExpiredError,
+    TooLargeError,
+)
 from mgr.store.api import (
     ABSENT,
     NO_LEASE,
@@ -248,3 +254,32 @@ async def test_it_says_what_it_is(store, prefix):
     assert before.version.count(".") == 2
     assert after.cluster_id == before.cluster_id != 0
     assert after.revision > before.revision
+
+
+async def test_pages_hold_every_record_of_one_revision(store, prefix):
+    """In key order, each once, whatever the size of a page; others' keys are not among them."""
+    puts = [Put(f"{prefix}{number:03d}", "x" * number) for number in range(100)]
+    await store.commit([*puts, Put(f"{prefix[:-1]}0", "a neighbour")])
+    revision = (await store.status()).revision
+
+    found, after = [], ""
+    while True:
+        page = await store.page(prefix, after=after, at=revision, chars_max=700)
+        found += [record.key for record in page.records]
+        after = found[-1]
+        if not page.more:
+            break
+
+    assert found == [put.key for put in puts]
+    assert len((await store.page(prefix, chars_max=1)).records) == 1
+
+
+async def test_a_revision_that_cannot_be_read_any_more_is_a_conflict(store, prefix, harness):
+    """Whoever reads pages begins again."""
+    await store.commit([Put(f"{prefix}k", "1")])
+    old = (await store.status()).revision
+    await store.commit([Put(f"{prefix}k", "2")])
+    await harness.compact()
+
+    with pytest.raises(ConflictError, match=str(old)):
+        await store.page(prefix, at=old, chars_max=100)

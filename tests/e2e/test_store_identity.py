@@ -22,7 +22,7 @@ from tests.support.cluster import Cluster, wait_for
 from tests.support.etcd import Etcd
 from tests.support.tree import ROOT
 
-SECTION = "# Back up and restore etcd"
+SECTION = "# Back up all of etcd"
 BUMP = " --bump-revision 1000000000 --mark-compacted"
 RESTORED_WITHIN_S = 45
 

@@ -33,6 +33,8 @@ BESIDE = {
     "standby/commands.py",
     # A new cluster's first records, before any manager runs; it compares that there are none.
     "mgr/setup/cluster_record.py",
+    # A cluster that is brought back from a backup: it writes only while nobody leads.
+    "mgr/setup/restore.py",
 }
 """Files that may write to the store itself, and why."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mgr.command.builtin import (
     audit,
     auth,
+    backup,
     command,
     config,
     config_key,
@@ -38,6 +39,7 @@ NOUNS = (
     auth,
     audit,
     secrets,
+    backup,
     join_token,
     health,
     status,

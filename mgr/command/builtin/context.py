@@ -20,12 +20,37 @@ from mgr.config.values import ConfigValues
 from mgr.health.board import Board
 from mgr.module_api.manifest import Manifest
 from mgr.pki.issuer import CertificateIssuer
-from mgr.store.api import FencedWriter, LeaseGrant, Reader, StoreMember
+from mgr.store.api import (
+    ABSENT,
+    FencedWriter,
+    LeaseGrant,
+    Page,
+    Reader,
+    Revision,
+    StoreMember,
+    StoreStatus,
+)
 from mgr.store.keys import Keys
 
 
 class Leases(Protocol):
-    """Makes leases, and describes its servers: any ``Store``."""
+    """Makes leases, describes its servers, and reads data as it is stored: any ``Store``."""
+
+    async def status(self, *, timeout_s: float | None = None) -> StoreStatus:
+        """Return its version, cluster id and revision."""
+        ...
+
+    async def page(
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        at: Revision = ABSENT,
+        chars_max: int,
+        timeout_s: float | None = None,
+    ) -> Page:
+        """Read keys under ``prefix`` behind ``after`` as they were at revision ``at``."""
+        ...
 
     async def members(self, *, timeout_s: float) -> Sequence[StoreMember]:
         """Ask every server for its state."""
