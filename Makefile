@@ -231,7 +231,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "$(PYTHON) cannot make environments: on Debian, apt-get install python3-venv"; exit 1; }
 	@$(BIN)/pip install -qq -c constraints.txt pip setuptools hatchling
-	@$(BIN)/pip install -qq --no-build-isolation -c constraints.txt -e ".[demo,fast,agent,dev,conformance]"
+	@$(BIN)/pip install -qq --no-build-isolation -c constraints.txt -e ".[demo,fast,agent,otel,dev,conformance]"
 	@touch $@
 
 $(GENERATOR)/ready: proto/requirements.txt

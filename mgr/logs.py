@@ -20,6 +20,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from mgr.log_writer import LogWriter
 from mgr.text import printable
+from mgr.tracing import trace_id
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """The attributes of every record; all others are fields."""
@@ -139,6 +140,7 @@ class _ManagerHandler(logging.StreamHandler[Any]):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Write the record, unless it is below a warning and from a library's logger."""
+        _add_trace(record)
         own = record.name.partition(".")[0] in OWN_LOGGERS
         if not own and record.levelno < logging.WARNING:
             return False
@@ -146,6 +148,7 @@ class _ManagerHandler(logging.StreamHandler[Any]):
 
     def write(self, record: logging.LogRecord) -> None:
         """Write the record, whatever its logger is."""
+        _add_trace(record)
         super().handle(record)
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - logging's name
@@ -159,6 +162,12 @@ class _ManagerHandler(logging.StreamHandler[Any]):
 
     def setStream(self, stream: Any) -> None:  # noqa: N802 - as above
         """Ignore the call, as ``setFormatter`` does."""
+
+
+def _add_trace(record: logging.LogRecord) -> None:
+    """Name the trace of the command that is running, on the thread that logs."""
+    if found := trace_id():
+        record.trace_id = found
 
 
 class _Fixed:

@@ -249,6 +249,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Only if the keys are lost for good"
         ),
     ] = False
+    trace_endpoint: Annotated[
+        str,
+        Meta(
+            description="Where spans of commands are sent by OTLP over HTTP, for instance "
+            "http://127.0.0.1:4318/v1/traces; empty: no spans are made. Needs the extra `otel`"
+        ),
+    ] = ""
     grpc_message_bytes_max: Annotated[
         int,
         Meta(
@@ -288,6 +295,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 split_address(getattr(self, field), field)
         self._check_certificates()
         self._check_audit()
+        if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
+            raise InvalidSettingError(f"trace_endpoint: {self.trace_endpoint!r} is no http(s) URL")
         if self.etcd_user and not self.etcd_password_file:
             raise InvalidSettingError("etcd_user needs etcd_password_file")
 

@@ -41,6 +41,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         last: When the last one of them was, wall time.
         commands: The refused commands and how often each was refused.
         unled: It was executed while no manager led, before this term.
+        trace_id: The trace in which it was requested, 32 hexadecimal digits; empty without one.
 
     """
 
@@ -62,6 +63,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     last: str = ""
     commands: dict[str, int] = {}
     unled: bool = False
+    trace_id: str = ""
 
     @property
     def id(self) -> str:

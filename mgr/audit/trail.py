@@ -32,6 +32,7 @@ from mgr.errors import OutcomeUnknownError, StoreError, StoreUnavailableError, T
 from mgr.store.api import FencedWriter, Operation, Put, Reader
 from mgr.store.keys import Keys
 from mgr.text import encodable
+from mgr.tracing import trace_id
 from mgr.waiting import wait
 
 ROUND_S: Final = 1.0
@@ -178,6 +179,7 @@ class AuditTrail:
             arguments=shown_arguments(command, arguments, self._is_secret),
             input_bytes=input_bytes,
             request_id=request_id,
+            trace_id=trace_id(),
         )
         key = self._keys.audited_change(self._writer.term, sequence)
         return Entry(key, record, self._changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 import uuid
@@ -18,6 +19,7 @@ from mgr.cli import audit_follower, output, query, without_active
 from mgr.cli.audit_follower import AuditFollower
 from mgr.cli.command_cache import CachedCommand, CommandTable, load, save, touch
 from mgr.cli.invocation import Invocation
+from mgr.cli.trace import traced
 from mgr.client.async_client import AsyncClient
 from mgr.client.messages import Answer, LinesDropped, LogLine, Status
 from mgr.clock import CLOCK
@@ -63,7 +65,8 @@ def execute(invocation: Invocation) -> int:
 
         return asyncio.run(watch.run(invocation))
     follows = invocation.words[: len(AUDIT_FOLLOW)] == AUDIT_FOLLOW
-    return asyncio.run((_follow_audit if follows else _execute)(invocation))
+    with traced(os.environ):
+        return asyncio.run((_follow_audit if follows else _execute)(invocation))
 
 
 def explain(invocation: Invocation) -> int:

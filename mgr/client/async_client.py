@@ -27,6 +27,7 @@ from mgr.client.messages import (
     status_in,
 )
 from mgr.client.peers import Peer, Peers, addresses_in
+from mgr.client.span import client_span
 from mgr.clock import CLOCK, Clock
 from mgr.errors import (
     DeadlineExceededError,
@@ -38,6 +39,7 @@ from mgr.rpc.status import error_of
 from mgr.rpc.v1.command_pb2 import DescribeCommandsRequest
 from mgr.rpc.v1.manager_pb2 import FailRequest, GetStatusRequest
 from mgr.tls import Tls
+from mgr.tracing import current
 
 if TYPE_CHECKING:
     from mgr.client.maps import Maps
@@ -125,9 +127,11 @@ class AsyncClient:
 
         """
         chosen_id = (uuid.uuid4().hex if changes else "") if request_id is None else request_id
-        attempts = Attempts(request_of(words, arguments, data, chosen_id), self._leader_cache.clock)
-        limit_s = timeout_s or self._timeout_s
-        return await self._execute(attempts, {}, timeout_s=limit_s, changes=changes)
+        with client_span() as trace:
+            request = request_of(words, arguments, data, chosen_id, trace)
+            attempts = Attempts(request, self._leader_cache.clock)
+            limit_s = timeout_s or self._timeout_s
+            return await self._execute(attempts, {}, timeout_s=limit_s, changes=changes)
 
     async def execute_anywhere(
         self, words: Sequence[str], arguments: dict[str, Any] | None = None
@@ -136,7 +140,7 @@ class AsyncClient:
 
         If a manager leads, this is the same as ``execute``. Raises as ``execute`` does.
         """
-        request = request_of(words, arguments, b"", uuid.uuid4().hex)
+        request = request_of(words, arguments, b"", uuid.uuid4().hex, current())
         attempts = Attempts(request, self._leader_cache.clock)
         earlier: dict[str, str] = {}
         for address in self._leader_cache.peers.addresses:

@@ -13,6 +13,7 @@ from mgr.errors import InvalidArgumentError
 from mgr.rpc.codec import value_of
 from mgr.rpc.v1 import manager_pb2
 from mgr.rpc.v1.command_pb2 import CommandDescription, ExecuteRequest, ExecuteResponse
+from mgr.tracing import TraceContext
 
 PRIORITIES: Final = ("debug", "info", "security", "warning", "error")
 """Priorities of the cluster log, the most severe last. On the wire: the index here plus one."""
@@ -111,8 +112,9 @@ def request_of(
     arguments: dict[str, Any] | None,
     data: bytes,
     request_id: str,
+    trace: TraceContext | None = None,
 ) -> ExecuteRequest:
-    """Compose the request of one command.
+    """Compose the request of one command, which passes ``trace`` on.
 
     Raises:
         InvalidArgumentError: An argument or a word cannot be sent.
@@ -124,6 +126,8 @@ def request_of(
             arguments={name: value_of(name, value) for name, value in (arguments or {}).items()},
             input=data,
             request_id=request_id,
+            traceparent="" if trace is None else trace.traceparent,
+            tracestate="" if trace is None else trace.tracestate,
         )
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(f"{error.object!r} is not encodable as UTF-8") from None

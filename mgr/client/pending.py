@@ -19,6 +19,7 @@ from mgr.client.attempt import Attempts, refusal_after_attempt
 from mgr.client.leader_search import LeaderHint
 from mgr.client.messages import Answer, answer_in, request_of
 from mgr.client.retry import Failure, PoisonCommandGuard, classify_failure
+from mgr.client.span import client_span
 from mgr.clock import CLOCK, Clock
 from mgr.errors import (
     DeadlineExceededError,
@@ -28,7 +29,7 @@ from mgr.errors import (
     UnreachableError,
 )
 from mgr.rpc.status import error_in
-from mgr.rpc.v1.command_pb2 import Cancel, SessionRequest, SessionResponse
+from mgr.rpc.v1.command_pb2 import Cancel, ExecuteRequest, SessionRequest, SessionResponse
 
 Stream = grpc.aio.StreamStreamCall[Any, Any]
 
@@ -120,8 +121,15 @@ class PendingCommands(Generic[C]):
         ``unhelpful`` holds, by address, why managers are of no use: it goes into the error.
         """
         chosen_id = uuid.uuid4().hex if request_id is None else request_id
+        with client_span() as trace:
+            request = request_of(words, arguments, data, chosen_id, trace)
+            return await self._execute(request, limit_s=limit_s, unhelpful=unhelpful)
+
+    async def _execute(
+        self, request: ExecuteRequest, *, limit_s: float, unhelpful: Mapping[str, str]
+    ) -> Answer:
         number = next(self._numbers)
-        message = SessionRequest(id=number, execute=request_of(words, arguments, data, chosen_id))
+        message = SessionRequest(id=number, execute=request)
         message.timeout.FromNanoseconds(int(limit_s * 1e9))
         command = self._open[number] = _Command[C](message, self._clock)
         try:

@@ -120,6 +120,11 @@ class Dispatcher:
         """Number of commands that run; queued ones are not counted."""
         return self._running
 
+    @property
+    def queued(self) -> int:
+        """Number of commands that wait for the gate or for the start of their module."""
+        return self._queued
+
     async def execute(self, request: Request) -> Answer:
         """Find, permit, validate, admit and run one command.
 
@@ -157,6 +162,14 @@ class Dispatcher:
             raise
         deadline_s = math.inf if request.deadline_s is None else request.deadline_s
         job = Job(command, arguments, inbuf, deadline_s, request, self.clock.now())
+        # By its prefix: words and arguments may be secret.
+        with job.span(self.gate.term) as span:
+            answer = await self._execute(job)
+            span.set("mgr.retval", answer.retval)
+            return answer
+
+    async def _execute(self, job: Job) -> Answer:
+        command, request = job.command, job.request
         if command.mutates and request.request_id:
             return await self._at_most_once(job)
         runner = await self._admit(job)

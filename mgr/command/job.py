@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mgr import tracing
 from mgr.command.answer import Answer
 from mgr.command.registry import Command
 from mgr.command.request import Request
@@ -24,6 +26,17 @@ class Job(NamedTuple):
     def age_s(self, now_s: float) -> float:
         """Seconds since the client first sent it: its age on arrival plus the time spent here."""
         return self.request.age_s + now_s - self.arrived_s
+
+    def span(self, term: int) -> AbstractContextManager[tracing.Span]:
+        """Return the span of the command in ``term``. Its words and arguments may be secret."""
+        if not tracing.enabled():
+            return tracing.span("")
+        attributes: tracing.Attributes = {
+            "mgr.module": self.command.module,
+            "mgr.term": term,
+            "mgr.request_id": self.request.request_id,
+        }
+        return tracing.span(self.command.prefix, tracing.Kind.SERVER, attributes)
 
 
 @dataclass(eq=False, slots=True)

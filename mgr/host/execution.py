@@ -19,6 +19,7 @@ from mgr.host.command_calls import CommandCalls
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.notifications import NotifyId, deliver_batch
 from mgr.host.steps import record, recorded
+from mgr.tracing import Carried, current, part
 from mgr.worker_trace import StepKind
 
 
@@ -215,12 +216,14 @@ class ThreadExecution:
     def command(self, request: CommandRequest, /) -> Awaitable[object]:
         """See ``Execution``."""
         name, command = self._name, request.command
+        trace = current()
         handle: Any = getattr(self.instance, "_handle_command")  # noqa: B009 - Ceph's name, which only active modules have
 
         def call() -> object:
             # Only now: it waited for the thread, and the process may have been paused.
             check_may_begin(request, name, self._may_begin, self._clock)
-            return run_command(partial(handle, request.inbuf, request.arguments), name, command)
+            with Carried(trace), part(f"module {name}"):
+                return run_command(partial(handle, request.inbuf, request.arguments), name, command)
 
         return self._command_calls.run(self._bridge, name, command, request.caller, call)
 

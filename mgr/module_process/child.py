@@ -51,6 +51,7 @@ from mgr.module_process.messages import MESSAGE_BYTES_MAX, PROTOCOL, MessageTooL
 from mgr.module_process.process import BEGUN, BEGUN_AT, GATE, GATE_AT
 from mgr.module_process.remote import run_remote
 from mgr.text import encodable, traceback_of
+from mgr.tracing import Carried
 from mgr.worker_trace import SIZE, StepKind
 
 REMOTE_THREADS_MAX: Final = 64
@@ -188,7 +189,7 @@ class Child:
         self._remote.submit(self._answer_remote, reply, method, payload)
 
     def _answer_remote(self, reply: Reply, method: str, payload: bytes) -> None:
-        with steps.record(StepKind.REMOTE, self._name, method):
+        with steps.record(StepKind.REMOTE, self._name, method), Carried(reply.trace):
             answer = run_remote(self._instance, method, payload)
         reply.result(answer)
 
@@ -212,7 +213,11 @@ class Child:
     def _queue(
         self, reply: Reply, call: Callable[[], Any], origin: CrashOrigin | None = None
     ) -> None:
-        self._jobs.put((reply.number, partial(self._run, reply, call, origin)))
+        def run() -> None:
+            with Carried(reply.trace):
+                self._run(reply, call, origin)
+
+        self._jobs.put((reply.number, run))
 
     def _run_jobs(self) -> None:
         while True:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from mgr.errors import OutcomeUnknownError
 from mgr.module_process.failures import decode_failure, encode_failure
-from mgr.module_process.messages import Kind, MessageBuffer, encode
+from mgr.module_process.messages import Kind, MessageBuffer, call_body, encode, trace_in
+from mgr.tracing import TraceContext
 
 RECEIVE_BYTES: Final = 1 << 18
 REPLY_S: Final = 660.0
@@ -35,9 +36,11 @@ class _Waiting:
 class Reply:
     """Answers one call of the worker, once, from any thread."""
 
-    def __init__(self, link: ChildLink, number: int) -> None:
+    def __init__(self, link: ChildLink, number: int, trace: TraceContext | None = None) -> None:
         self._link = link
         self.number = number
+        self.trace = trace
+        """The trace context in which the worker calls."""
 
     def result(self, value: Any) -> None:
         """Answer with ``value``.
@@ -79,7 +82,7 @@ class ChildLink:
         if threading.get_ident() == self._reader:
             raise RuntimeError(f"{name}: the manager cannot be called from a signal handler")
         waiting, number = _Waiting(on_result), next(self._numbers)
-        content = encode(Kind.CALL, number, (name, args))
+        content = encode(Kind.CALL, number, call_body(name, args))
         self._waiting[number] = waiting
         with self._sending:
             self._sock.sendall(content)
@@ -109,11 +112,11 @@ class ChildLink:
                 if kind in {Kind.RESULT, Kind.FAILURE}:
                     self._on_answer(kind, number, body)
                     continue
-                name, args = body
+                name, args, *trace = body
                 if kind == Kind.NOTE:
                     notes[name](*args)
                 else:
-                    self._on_call(calls[name], Reply(self, number), args)
+                    self._on_call(calls[name], Reply(self, number, trace_in(trace)), args)
 
     def _receive(self) -> bytes:
         try:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
+
+from mgr.tracing import TraceContext, current, parse
 
 HEADER: Final = struct.Struct("=I")
 """The length of what follows."""
@@ -33,7 +35,7 @@ class Kind(IntEnum):
     """What a message is."""
 
     CALL = 1
-    """Answered by ``RESULT`` or ``FAILURE`` of the same number. The body is a name, arguments."""
+    """Answered by ``RESULT`` or ``FAILURE`` of the same number; the body is of ``call_body``."""
     RESULT = 2
     FAILURE = 3
     """The body is what ``mgr.module_process.failures`` made of an exception."""
@@ -120,6 +122,17 @@ def encode(kind: Kind, number: int, body: Any) -> bytes:
             "between a module's process and the manager"
         )
     return HEADER.pack(len(content)) + content
+
+
+def call_body(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the body of a call: name, arguments and, if there is one, the trace context."""
+    trace = current()
+    return (name, args) if trace is None else (name, args, tuple(trace))
+
+
+def trace_in(rest: Sequence[Any]) -> TraceContext | None:
+    """Return the trace context of a call from what its body has beyond name and arguments."""
+    return parse(*rest[0]) if rest else None
 
 
 class MessageBuffer:

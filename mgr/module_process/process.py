@@ -22,8 +22,11 @@ from mgr.module_process.messages import (
     Message,
     MessageBuffer,
     MessageTooLargeError,
+    call_body,
     encode,
+    trace_in,
 )
+from mgr.tracing import Carried
 from mgr.worker_trace import SIZE, Step, WorkerTrace, stacks_text, steps_in_progress
 
 UNSENT_BYTES_MAX: Final = 64 << 20
@@ -125,7 +128,7 @@ class ModuleProcess:
             future.set_exception(ProcessEndedError(f"the process of {self.module!r} has ended"))
             return number, future
         try:
-            self._send(Kind.CALL, number, (name, args))
+            self._send(Kind.CALL, number, call_body(name, args))
         except (TypeError, ValueError) as error:
             future.set_exception(error)
         else:
@@ -219,12 +222,11 @@ class ModuleProcess:
         """Handle a message of the process."""
         kind, number, body = message
         if kind == Kind.CALL:
-            name, args = body
             self._answering += 1
             if self._answering >= REQUESTS_MAX and self._transport is not None:
                 self._transport.pause_reading()
                 self._paused = True
-            self._tasks.create_task(self._answer_request(number, name, args))
+            self._tasks.create_task(self._answer_request(number, *body))
             return
         future = self._calls.pop(number, None)
         if future is None or future.done():
@@ -240,9 +242,12 @@ class ModuleProcess:
         log.error("unreadable message from the process of a module: killed", extra=fields)
         self._kill_as_fault()
 
-    async def _answer_request(self, number: int, name: str, args: tuple[Any, ...]) -> None:
+    async def _answer_request(
+        self, number: int, name: str, args: tuple[Any, ...], *trace: tuple[str, str]
+    ) -> None:
         try:
-            reply = Kind.RESULT, await self.answer(name, args)
+            with Carried(trace_in(trace)):
+                reply = Kind.RESULT, await self.answer(name, args)
         except Exception as error:  # noqa: BLE001 - the module's request fails, nothing else
             reply = Kind.FAILURE, encode_failure(error)
         finally:

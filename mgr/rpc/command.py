@@ -23,6 +23,7 @@ from mgr.rpc.limits import CommandLimits
 from mgr.rpc.session import SessionHandler
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
+from mgr.tracing import TRACEPARENT, TRACESTATE, Carried, TraceContext, parse
 
 WORDS_MAX: Final = 1024
 """Limit of the words of one command."""
@@ -62,6 +63,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
             request,
             deadline_s=None if time_left_s is None else self._clock.now() + time_left_s,
             caller=self._authorizer.caller_of(context),
+            trace=_trace_in(context),
         )
 
     # Served with context.read and write. The type stubs allow generators only, which cannot answer
@@ -88,8 +90,11 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         *,
         deadline_s: float | None,
         caller: Caller,
+        trace: TraceContext | None = None,
     ) -> command_pb2.ExecuteResponse:
         """Run ``request`` before the moment ``deadline_s`` on this manager's clock.
+
+        ``trace`` is passed on unless ``request`` has a trace context of its own.
 
         Raises:
             MgrError: See ``Role.execute``.
@@ -107,7 +112,8 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
             raise InvalidArgumentError(
                 f"a command of {len(request.words)} words; the limit is {WORDS_MAX}"
             )
-        with self._limits.counted(caller, request.ByteSize()):
+        own = parse(request.traceparent, request.tracestate) if request.traceparent else None
+        with self._limits.counted(caller, request.ByteSize()), Carried(own or trace):
             running = self._role_of().execute(
                 Request(
                     words=tuple(request.words),
@@ -126,6 +132,15 @@ def _time_left_s(context: Any) -> float | None:
     # "No deadline" is None in some versions of grpcio and about 9e18 seconds in others.
     remaining_s = context.time_remaining()
     return remaining_s if remaining_s is not None and remaining_s < FOREVER_S else None
+
+
+def _trace_in(context: Any) -> TraceContext | None:
+    """Return the trace context in the metadata of a call; None if there is none."""
+    found = {TRACEPARENT: "", TRACESTATE: ""}
+    for name, value in context.invocation_metadata() or ():
+        if name in found and isinstance(value, str):
+            found[name] = value
+    return parse(*found.values()) if found[TRACEPARENT] else None
 
 
 def _utf8(data: bytes) -> bytes:

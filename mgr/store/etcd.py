@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, Final
 
+from mgr import tracing
 from mgr.clock import CLOCK, Clock
-from mgr.errors import AccessDeniedError, ConflictError, LeaseExpiredError, StoreError
+from mgr.errors import AccessDeniedError, ConflictError, LeaseExpiredError, MgrError, StoreError
 from mgr.store import etcd3_stubs
 from mgr.store.api import (
     ABSENT,
@@ -89,6 +90,8 @@ class EtcdStore:
         self._clock = clock
         self._version_refused_until_s = 0.0
         self._version_refused = False
+        self.on_request: Callable[[str, float, str], None] = lambda _operation, _s, _reason: None
+        """Called after each request: etcd's method, seconds, the error's reason or nothing."""
 
     async def get(self, key: str, *, timeout_s: float | None = None) -> Record | None:
         """See ``Store.get``."""
@@ -252,7 +255,20 @@ class EtcdStore:
 
     async def _ask(self, request: Request, timeout_s: float | None) -> Any:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        return await self._channel.ask(request, timeout_s=limit_s)
+        operation = request.method.path.rpartition("/")[2]
+        began_s, reason = self._clock.now(), "CANCELLED"
+        try:
+            with tracing.part(f"etcd {operation}", tracing.Kind.CLIENT) as span:
+                span.set("db.system.name", "etcd")
+                span.set("mgr.purpose", request.purpose)
+                answer = await self._channel.ask(request, timeout_s=limit_s)
+            reason = ""
+        except MgrError as error:
+            reason = error.reason
+            raise
+        finally:
+            self.on_request(operation, self._clock.now() - began_s, reason)
+        return answer
 
     async def _list(
         self, first: bytes, prefix: str, page_max: int, timeout_s: float | None

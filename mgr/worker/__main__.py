@@ -13,11 +13,12 @@ import importlib
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
 import msgspec
 
-from mgr import logs
+from mgr import logs, tracing
 from mgr.clock import CLOCK
 from mgr.errors import CannotListenError, InvalidSettingError, MgrError
 from mgr.host import steps
@@ -95,11 +96,18 @@ async def _serve(link: socket.socket, zygote: ZygoteEnd) -> None:
         tasks.create_task(guard_link.send_heartbeats(settings.watchdog_s), name="heartbeat")
         tasks.create_task(guard_link.receive(), name="link")
         try:
+            if settings.trace_endpoint:
+                # In a thread: importing OpenTelemetry takes a while.
+                await run_in_thread("import-otel", partial(_start_tracing, settings))
             await (await imported).run(settings, init, guard_link, tasks, zygote)
         except InvalidSettingError as error:
             invalid = not isinstance(error, CannotListenError)
             guard_link.send(StartFailed(why=str(error), invalid=invalid))
             raise
+
+
+def _start_tracing(settings: Settings) -> None:
+    tracing.start(settings.trace_endpoint, service="mgrd", instance=settings.id)
 
 
 if __name__ == "__main__":

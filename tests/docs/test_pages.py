@@ -12,7 +12,14 @@ from tests.support.tree import COMMITTED, PYTHON, ROOT, name_of
 
 ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
-NO_HEALTH_CODES = {"MGR_CONTEXT", "MGR_FAILPOINTS", "MGR_HOSTS", "MGR_JOIN_TOKEN", "MGR_SELFTEST"}
+NO_HEALTH_CODES = {
+    "MGR_CONTEXT",
+    "MGR_FAILPOINTS",
+    "MGR_HOSTS",
+    "MGR_JOIN_TOKEN",
+    "MGR_SELFTEST",
+    "MGR_TRACE_ENDPOINT",
+}
 """Texts that begin like a health code: variables, and what only tests raise."""
 LOGGERS = {
     **dict.fromkeys(("debug", "info", "warning", "error", "exception", "critical"), 0),

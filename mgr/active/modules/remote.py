@@ -19,6 +19,7 @@ from mgr.module_process.remote import (
     pickled_arguments,
     remote_result,
 )
+from mgr.tracing import part
 
 _SHARED: Final = (FrozenDict, FrozenList, WholeDict, WholeList)
 """Parts of documents; they are copied as plain dictionaries and lists."""
@@ -67,6 +68,17 @@ class Remote:
             TypeError: An argument cannot be passed to another process.
 
         """
+        with part(f"remote {module}.{method}"):
+            return self._call(module, method, args, kwargs, to_loop)
+
+    def _call(
+        self,
+        module: str,
+        method: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        to_loop: ToLoop,
+    ) -> Any:
         instance = self._instance_of(module)
         if instance is None:
             raise ImportError("Module not found")

@@ -1,6 +1,6 @@
 """Names that ceph-mgr modules import from ``mgr_util``, defined in ``mgr.module_api``.
 
-The names of ``http_page``, ``page_address`` and ``protection`` are ours, not ceph-mgr's.
+The names of ``http_page``, ``page_address``, ``protection`` and ``trace`` are ours, not ceph-mgr's.
 """
 
 from mgr.module_api.ceph.cephfs import (
@@ -63,6 +63,7 @@ from mgr.module_api.mgr_util.tls import (
     verify_tls,
     verify_tls_files,
 )
+from mgr.module_api.mgr_util.trace import trace_headers
 
 __all__ = [
     "BLACK",
@@ -116,6 +117,7 @@ __all__ = [
     "test_port_allocation",
     "text_reply",
     "to_pretty_timedelta",
+    "trace_headers",
     "unprotected_warning",
     "verify_cacrt",
     "verify_tls",

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mgr/rpc/v1/command.proto\x12\nmgr.rpc.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\xfa\x01\n\x0e\x45xecuteRequest\x12\r\n\x05words\x18\x01 \x03(\t\x12<\n\targuments\x18\x02 \x03(\x0b\x32).mgr.rpc.v1.ExecuteRequest.ArgumentsEntry\x12\r\n\x05input\x18\x03 \x01(\x0c\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12+\n\x03\x61ge\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x1a\x43\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.mgr.rpc.v1.Value:\x02\x38\x01\x42\x06\n\x04_age\"z\n\x05Value\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x11\n\x07integer\x18\x02 \x01(\x12H\x00\x12\x0e\n\x04real\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05truth\x18\x04 \x01(\x08H\x00\x12%\n\x04list\x18\x05 \x01(\x0b\x32\x15.mgr.rpc.v1.ValueListH\x00\x42\x06\n\x04kind\".\n\tValueList\x12!\n\x06values\x18\x01 \x03(\x0b\x32\x11.mgr.rpc.v1.Value\"O\n\x0f\x45xecuteResponse\x12\x0e\n\x06retval\x18\x01 \x01(\x11\x12\x0e\n\x06stdout\x18\x02 \x01(\x0c\x12\x0e\n\x06stderr\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x03\"\xa5\x01\n\x0eSessionRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x07\x65xecute\x18\x02 \x01(\x0b\x32\x1a.mgr.rpc.v1.ExecuteRequestH\x00\x12$\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x12.mgr.rpc.v1.CancelH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\n\x04kind\"\x08\n\x06\x43\x61ncel\"{\n\x0fSessionResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.mgr.rpc.v1.ExecuteResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04kind\"\'\n\x17\x44\x65scribeCommandsRequest\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"Z\n\x18\x44\x65scribeCommandsResponse\x12\x30\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x1e.mgr.rpc.v1.CommandDescription\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"q\n\x12\x43ommandDescription\x12\x11\n\tsignature\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12\x0c\n\x04perm\x18\x03 \x01(\t\x12\x0c\n\x04poll\x18\x04 \x01(\x08\x12\x0e\n\x06module\x18\x05 \x01(\t\x12\x0e\n\x06hidden\x18\x06 \x01(\x08\x32\xfb\x01\n\x0e\x43ommandService\x12\x42\n\x07\x45xecute\x12\x1a.mgr.rpc.v1.ExecuteRequest\x1a\x1b.mgr.rpc.v1.ExecuteResponse\x12\x46\n\x07Session\x12\x1a.mgr.rpc.v1.SessionRequest\x1a\x1b.mgr.rpc.v1.SessionResponse(\x01\x30\x01\x12]\n\x10\x44\x65scribeCommands\x12#.mgr.rpc.v1.DescribeCommandsRequest\x1a$.mgr.rpc.v1.DescribeCommandsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mgr/rpc/v1/command.proto\x12\nmgr.rpc.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\xa3\x02\n\x0e\x45xecuteRequest\x12\r\n\x05words\x18\x01 \x03(\t\x12<\n\targuments\x18\x02 \x03(\x0b\x32).mgr.rpc.v1.ExecuteRequest.ArgumentsEntry\x12\r\n\x05input\x18\x03 \x01(\x0c\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12+\n\x03\x61ge\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x88\x01\x01\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x12\n\ntracestate\x18\x07 \x01(\t\x1a\x43\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.mgr.rpc.v1.Value:\x02\x38\x01\x42\x06\n\x04_age\"z\n\x05Value\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x11\n\x07integer\x18\x02 \x01(\x12H\x00\x12\x0e\n\x04real\x18\x03 \x01(\x01H\x00\x12\x0f\n\x05truth\x18\x04 \x01(\x08H\x00\x12%\n\x04list\x18\x05 \x01(\x0b\x32\x15.mgr.rpc.v1.ValueListH\x00\x42\x06\n\x04kind\".\n\tValueList\x12!\n\x06values\x18\x01 \x03(\x0b\x32\x11.mgr.rpc.v1.Value\"O\n\x0f\x45xecuteResponse\x12\x0e\n\x06retval\x18\x01 \x01(\x11\x12\x0e\n\x06stdout\x18\x02 \x01(\x0c\x12\x0e\n\x06stderr\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x03\"\xa5\x01\n\x0eSessionRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12-\n\x07\x65xecute\x18\x02 \x01(\x0b\x32\x1a.mgr.rpc.v1.ExecuteRequestH\x00\x12$\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x12.mgr.rpc.v1.CancelH\x00\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x06\n\x04kind\"\x08\n\x06\x43\x61ncel\"{\n\x0fSessionResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.mgr.rpc.v1.ExecuteResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x06\n\x04kind\"\'\n\x17\x44\x65scribeCommandsRequest\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"Z\n\x18\x44\x65scribeCommandsResponse\x12\x30\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x1e.mgr.rpc.v1.CommandDescription\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"q\n\x12\x43ommandDescription\x12\x11\n\tsignature\x18\x01 \x01(\t\x12\x0c\n\x04help\x18\x02 \x01(\t\x12\x0c\n\x04perm\x18\x03 \x01(\t\x12\x0c\n\x04poll\x18\x04 \x01(\x08\x12\x0e\n\x06module\x18\x05 \x01(\t\x12\x0e\n\x06hidden\x18\x06 \x01(\x08\x32\xfb\x01\n\x0e\x43ommandService\x12\x42\n\x07\x45xecute\x12\x1a.mgr.rpc.v1.ExecuteRequest\x1a\x1b.mgr.rpc.v1.ExecuteResponse\x12\x46\n\x07Session\x12\x1a.mgr.rpc.v1.SessionRequest\x1a\x1b.mgr.rpc.v1.SessionResponse(\x01\x30\x01\x12]\n\x10\x44\x65scribeCommands\x12#.mgr.rpc.v1.DescribeCommandsRequest\x1a$.mgr.rpc.v1.DescribeCommandsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,27 +36,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTEREQUEST_ARGUMENTSENTRY']._loaded_options = None
   _globals['_EXECUTEREQUEST_ARGUMENTSENTRY']._serialized_options = b'8\001'
   _globals['_EXECUTEREQUEST']._serialized_start=98
-  _globals['_EXECUTEREQUEST']._serialized_end=348
-  _globals['_EXECUTEREQUEST_ARGUMENTSENTRY']._serialized_start=273
-  _globals['_EXECUTEREQUEST_ARGUMENTSENTRY']._serialized_end=340
-  _globals['_VALUE']._serialized_start=350
-  _globals['_VALUE']._serialized_end=472
-  _globals['_VALUELIST']._serialized_start=474
-  _globals['_VALUELIST']._serialized_end=520
-  _globals['_EXECUTERESPONSE']._serialized_start=522
-  _globals['_EXECUTERESPONSE']._serialized_end=601
-  _globals['_SESSIONREQUEST']._serialized_start=604
-  _globals['_SESSIONREQUEST']._serialized_end=769
-  _globals['_CANCEL']._serialized_start=771
-  _globals['_CANCEL']._serialized_end=779
-  _globals['_SESSIONRESPONSE']._serialized_start=781
-  _globals['_SESSIONRESPONSE']._serialized_end=904
-  _globals['_DESCRIBECOMMANDSREQUEST']._serialized_start=906
-  _globals['_DESCRIBECOMMANDSREQUEST']._serialized_end=945
-  _globals['_DESCRIBECOMMANDSRESPONSE']._serialized_start=947
-  _globals['_DESCRIBECOMMANDSRESPONSE']._serialized_end=1037
-  _globals['_COMMANDDESCRIPTION']._serialized_start=1039
-  _globals['_COMMANDDESCRIPTION']._serialized_end=1152
-  _globals['_COMMANDSERVICE']._serialized_start=1155
-  _globals['_COMMANDSERVICE']._serialized_end=1406
+  _globals['_EXECUTEREQUEST']._serialized_end=389
+  _globals['_EXECUTEREQUEST_ARGUMENTSENTRY']._serialized_start=314
+  _globals['_EXECUTEREQUEST_ARGUMENTSENTRY']._serialized_end=381
+  _globals['_VALUE']._serialized_start=391
+  _globals['_VALUE']._serialized_end=513
+  _globals['_VALUELIST']._serialized_start=515
+  _globals['_VALUELIST']._serialized_end=561
+  _globals['_EXECUTERESPONSE']._serialized_start=563
+  _globals['_EXECUTERESPONSE']._serialized_end=642
+  _globals['_SESSIONREQUEST']._serialized_start=645
+  _globals['_SESSIONREQUEST']._serialized_end=810
+  _globals['_CANCEL']._serialized_start=812
+  _globals['_CANCEL']._serialized_end=820
+  _globals['_SESSIONRESPONSE']._serialized_start=822
+  _globals['_SESSIONRESPONSE']._serialized_end=945
+  _globals['_DESCRIBECOMMANDSREQUEST']._serialized_start=947
+  _globals['_DESCRIBECOMMANDSREQUEST']._serialized_end=986
+  _globals['_DESCRIBECOMMANDSRESPONSE']._serialized_start=988
+  _globals['_DESCRIBECOMMANDSRESPONSE']._serialized_end=1078
+  _globals['_COMMANDDESCRIPTION']._serialized_start=1080
+  _globals['_COMMANDDESCRIPTION']._serialized_end=1193
+  _globals['_COMMANDSERVICE']._serialized_start=1196
+  _globals['_COMMANDSERVICE']._serialized_end=1447
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("words", "arguments", "input", "request_id", "age")
+    __slots__ = ("words", "arguments", "input", "request_id", "age", "traceparent", "tracestate")
     class ArgumentsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,12 +24,16 @@ class ExecuteRequest(_message.Message):
     INPUT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     AGE_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    TRACESTATE_FIELD_NUMBER: _ClassVar[int]
     words: _containers.RepeatedScalarFieldContainer[str]
     arguments: _containers.MessageMap[str, Value]
     input: bytes
     request_id: str
     age: _duration_pb2.Duration
-    def __init__(self, words: _Optional[_Iterable[str]] = ..., arguments: _Optional[_Mapping[str, Value]] = ..., input: _Optional[bytes] = ..., request_id: _Optional[str] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    tracestate: str
+    def __init__(self, words: _Optional[_Iterable[str]] = ..., arguments: _Optional[_Mapping[str, Value]] = ..., input: _Optional[bytes] = ..., request_id: _Optional[str] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ...) -> None: ...
 
 class Value(_message.Message):
     __slots__ = ("text", "integer", "real", "truth", "list")
