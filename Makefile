@@ -114,7 +114,8 @@ test-real:
 .PHONY: test-etcd
 test-etcd: $(INSTALLED) $(SITE)/ready  ## contract on real etcd, the installed wheel, the site
 	$(call title,tests: contract on etcd; the wheel; the site)
-	$(call tests,-m "etcd or slow" tests/unit tests/contract tests/sim tests/docs tests/style)
+	$(call tests,-m "etcd or slow" tests/unit tests/contract tests/sim tests/docs tests/style \
+	    tests/deploy)
 
 .PHONY: test-integration
 test-integration: $(INSTALLED)  ## real etcd, real gRPC, real guards

@@ -17,6 +17,7 @@ NAMES: Final = (
     "failover",
     "fleet",
     "dashboard",
+    "tracing",
 )
 
 

@@ -149,6 +149,7 @@ class ActiveRole:
             term_context.predecessor_end, planned=term_context.planned, unloaded=unloaded
         )
         self._follow()
+        manager.metrics.measure_commands(self._dispatcher)
         self._run_in_background(self._mutes.run, self._addresses.remove_earlier, self._crashes.run)
         start_audit(self._term_parts, term_context, self.audit, self.term_log, self._tasks)
         self._modules.reconcile()

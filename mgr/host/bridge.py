@@ -206,6 +206,15 @@ def module_threads() -> dict[str, list[str]]:
     return found
 
 
+def threads_of_modules() -> list[tuple[str, int]]:
+    """Return module and kernel's thread id of each living thread that runs a module's code."""
+    return [
+        (module, thread.native_id)
+        for thread in threading.enumerate()
+        if (module := getattr(thread, OWNER, "")) and thread.native_id is not None
+    ]
+
+
 def forbid_exit() -> None:
     """Make ``os._exit`` raise in every thread but the calling one. Call it once.
 

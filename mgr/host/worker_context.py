@@ -45,6 +45,10 @@ class ModuleStarter(Protocol):
         """Have the timed processes killed at that moment on the clock."""
         ...
 
+    def pids(self) -> Mapping[str, int]:
+        """Return the living processes by module."""
+        ...
+
 
 class DeclarationReader(Protocol):
     """Reads what modules declare, each in a process that may die."""

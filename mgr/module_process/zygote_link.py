@@ -61,6 +61,10 @@ class ZygoteLink:
         control.setblocking(False)  # noqa: FBT003 - the name of the parameter is "flag"
         asyncio.get_running_loop().add_reader(control.fileno(), self._receive)
 
+    def pids(self) -> dict[str, int]:
+        """Return the living processes by module."""
+        return {each.module: pid for pid, each in self._processes.items()}
+
     async def start(self, module: str) -> ModuleProcess:
         """Fork a process for ``module``.
 
@@ -252,6 +256,11 @@ class ModuleProcesses:
             self._until_ns = until_ns
             if self._timed_zygote is not None:
                 self._timed_zygote.set_deadline(until_ns)
+
+    def pids(self) -> dict[str, int]:
+        """Return the living processes by module."""
+        links = (self._zygote, self._timed_zygote)
+        return {name: pid for link in links if link for name, pid in link.pids().items()}
 
     def close(self) -> None:
         """End every zygote and all processes below them, and wait until they are gone."""

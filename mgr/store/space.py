@@ -39,6 +39,16 @@ class StoreSpace:
         self._requests = keys.requests
 
     @property
+    def used_bytes(self) -> int:
+        """Used bytes; 0 before etcd has told."""
+        return self._used_bytes
+
+    @property
+    def quota_bytes(self) -> int:
+        """The quota in bytes."""
+        return self._quota_bytes
+
+    @property
     def used_share(self) -> float:
         """The used share of the quota, 0.0 to 1.0."""
         return self._used_bytes / self._quota_bytes

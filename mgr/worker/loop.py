@@ -25,7 +25,7 @@ from mgr.clock import CLOCK
 from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect, key_wrapper
-from mgr.errors import FencedError, StoreError, StoreUnavailableError
+from mgr.errors import FencedError, StoreUnavailableError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
@@ -72,8 +72,10 @@ from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.audit_sinks import start_audit_sinks
 from mgr.worker.certificates import ManagerCertificates, with_protection
+from mgr.worker.endpoint_checks import check_endpoints
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
+from mgr.worker.measurements import measure
 from mgr.worker.memory import give_memory_back
 from mgr.worker.starting import Starting
 from standby.role import StandbyRole
@@ -87,8 +89,6 @@ CHECK_GATE_EVERY_S: Final = 0.5
 LOG_WAIT_EVERY_S: Final = 10.0
 """Interval of log messages that name what the worker waits for."""
 DOWN: Final = "set down: nobody leads until 'mgrctl mgr set down false'"
-CHECK_ENDPOINTS_EVERY_S: Final = 10.0
-"""Interval of checks which cluster each endpoint of etcd belongs to."""
 FIRST: Final = Revision(1)
 """The lowest revision: every etcd is at this one or later."""
 
@@ -106,10 +106,10 @@ async def run(
     processes = ModuleProcesses(tasks, spawn_zygote, zygote)
     declarations = _declarations(settings, processes)
     keys = Keys(settings.cluster)
-    etcd = connect(settings, init.store)
+    endpoints, metrics = EndpointHealth(), Metrics()
+    etcd = _measured(connect(settings, init.store), metrics)
     store = _sealed(settings, etcd, keys)
     mirror = Mirror(store, keys.root, CLOCK)
-    endpoints, metrics = EndpointHealth(), Metrics()
     limits = ClientLimits(CLOCK.now, metrics.registry)
     ttl_s, newest_term = settings.lease_ttl_s, init.store.newest_term
     view = ClusterView(mirror, keys, CLOCK, ttl_s, newest_term=newest_term)
@@ -125,7 +125,7 @@ async def run(
     metrics.set_role(starting.role.state)
     space = StoreSpace(keys, settings.etcd_quota_bytes)
     sinks = start_audit_sinks(settings, guard_link, tasks)
-    tasks.create_task(_check_endpoints(etcd, endpoints, space), name="check endpoints")
+    tasks.create_task(check_endpoints(etcd, endpoints, space), name="check endpoints")
     tasks.create_task(mirror.run(), name="mirror")
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
@@ -160,6 +160,11 @@ async def run(
 def _declarations(settings: Settings, processes: ModuleProcesses) -> Declarations:
     order = LoadOrder(settings.log_level, settings.log_format, settings.id)
     return Declarations(processes, order, limit_s=settings.module_load_s)
+
+
+def _measured(etcd: EtcdStore, metrics: Metrics) -> EtcdStore:
+    etcd.on_request = metrics.etcd.observe
+    return etcd
 
 
 def _sealed(settings: Settings, etcd: EtcdStore, keys: Keys) -> SealedStore:
@@ -227,7 +232,7 @@ class Worker:
         self._serving = False
         self._draining = False
         self._note = ""
-        manager.metrics.measure_mirror(manager.mirror.age_s)
+        measure(manager)
         guard_link.on_lag = manager.metrics.loop_lag_s.observe
         self._promoted_s: float | None = None
         self._time_limited = asyncio.Event()
@@ -470,23 +475,6 @@ class Worker:
             self._serving = serving
             self._servers.grpc.set_serving(serving)
         self._manager.metrics.set_role(self._role().state)
-
-
-async def _check_endpoints(store: EtcdStore, endpoints: EndpointHealth, space: StoreSpace) -> None:
-    """Check periodically that every endpoint answers and is of the right cluster; never returns.
-
-    Also observes how full etcd is.
-    """
-    while True:
-        with contextlib.suppress(StoreError):
-            status = await store.status()
-            if status.used_bytes:
-                space.observe(status.used_bytes, status.quota_bytes)
-        await asyncio.sleep(CHECK_ENDPOINTS_EVERY_S)
-        answers = await store.check_endpoints()
-        if endpoints.observe(answers, CLOCK.now()):
-            silent = ",".join(endpoints.silent) or "none"
-            log.warning("silent etcd endpoints changed", extra={"silent": silent})
 
 
 async def _wait_for_revision(mirror: Mirror, revision: Revision) -> None:

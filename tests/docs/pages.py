@@ -13,12 +13,15 @@ from typing import Any
 
 from mgr import errors
 from mgr.cli.local import LOCAL_COMMANDS
+from mgr.client_limits import ClientLimits
+from mgr.clock import CLOCK
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.registry import Command
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import OptionSpec
 from mgr.errors import MgrError
 from mgr.host.finder import DiscoveredModule, find_modules
+from mgr.host.module_usage import ModuleUsageCollector
 from mgr.metrics import Metrics
 from mgr.module_api import MgrModule
 from mgr.rpc.status import code_of
@@ -215,13 +218,17 @@ Their values follow from the settings of the manager that is asked.
 
 def metrics() -> str:
     """Every metric of a manager's own HTTP port."""
-    found = [_metric(each) for each in Metrics().registry._collector_to_names]
+    registry = Metrics().registry
+    ClientLimits(CLOCK.now, registry)
+    ModuleUsageCollector(registry)
+    found = [row for each in registry._collector_to_names for row in _metrics_of(each)]
     return f"""\
 # Metrics
 
 `GET /metrics` on the HTTP port of each manager, in Prometheus' text format. They describe that
 manager only; the counters of daemons are exported by the module `prometheus`
-([monitor and alert](../how-to/monitor.md)). Written by `make docs` from `mgr/metrics.py`.
+([monitor and alert](../how-to/monitor.md)). Those that begin with `process_` describe the worker.
+Written by `make docs` from `mgr/metrics.py`.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -334,8 +341,21 @@ def _option(each: OptionSpec) -> str:
     )
 
 
+def _metrics_of(collector: Any) -> list[str]:
+    """The rows of one metric, or of all that a collector makes when it is asked."""
+    if hasattr(collector, "_labelnames"):
+        return [_metric(collector)]
+    made = collector.describe() if hasattr(collector, "describe") else collector.collect()
+    return [
+        f"| `{each.name}{'_total' * (each.type == 'counter')}` | {each.type} "
+        f"| {', '.join(f'`{label}`' for label in getattr(each, '_labelnames', ()))} "
+        f"| {_cell(each.documentation)} |\n"
+        for each in made
+    ]
+
+
 def _metric(each: Any) -> str:
-    name = f"{each._name}_total" if each._type == "counter" else each._name
+    name = each._name + {"counter": "_total", "info": "_info"}.get(each._type, "")
     labels = ", ".join(f"`{label}`" for label in each._labelnames)
     if each._type == "stateset":
         labels = f"`{each._name}`: {', '.join(each._states)}"
