@@ -12,6 +12,7 @@ from typing import Final
 
 from mgr.agent.actions import Actions
 from mgr.agent.crashes import Crashes
+from mgr.agent.deploy.orders import Orders
 from mgr.agent.facts import facts
 from mgr.agent.host_metrics import HostMetrics
 from mgr.agent.settings import HOST, AgentSettings, Watch
@@ -47,6 +48,8 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
         tls=settings.tls(),
     )
     Actions(settings, host)
+    # Nothing is deployed to a host, and no folder is made, unless its owner allows something.
+    deployed = Orders(settings.deploy, host, host.report_soon) if settings.deploy.kinds else None
     async with contextlib.AsyncExitStack() as daemons:
         watched = [(watch, _daemon(watch, settings, version)) for watch in settings.watch]
         for daemon in (host, *(each for _, each in watched)):
@@ -59,6 +62,8 @@ async def serve(settings: AgentSettings, version: str, stop: asyncio.Event) -> N
                     for watch, daemon in watched
                 ),
             ]
+            if deployed is not None:
+                works.append(deployed.run())
             if settings.smart:
                 works.append(_every(settings.smart_every_s, "smartctl", _smart(host)))
             if settings.crash_dir:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from mgr.agent.deploy.settings import DeploySettings
 from mgr.client.peers import addresses_in
 from mgr.errors import InvalidSettingError
 from mgr.tls import Tls
@@ -79,6 +80,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         smart_every_s: Seconds between two readings of wear levels.
         crash_dir: Folder in which programs leave crash reports; empty: none.
         watch: Units and programs that are reported as daemons of their own.
+        deploy: What the managers may deploy to this host: nothing by default.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``text`` for people, ``json`` for collectors.
 
@@ -97,6 +99,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     smart_every_s: Seconds = 3600.0
     crash_dir: str = ""
     watch: tuple[Watch, ...] = ()
+    deploy: DeploySettings = DeploySettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 

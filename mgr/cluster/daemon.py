@@ -102,12 +102,16 @@ class DaemonAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DaemonCommand:
-    """A command for a daemon: words, further arguments by name, and the content of ``-i FILE``."""
+    """A command for a daemon: words, further arguments by name, and the content of ``-i FILE``.
+
+    ``from_manager`` says that the manager or a module of it sends it, and not a client.
+    """
 
     words: Sequence[str]
     arguments: Mapping[str, Any]
     input: bytes = b""
     request_id: str = ""
+    from_manager: bool = False
 
 
 class DaemonStream(Protocol):

@@ -160,7 +160,11 @@ class DaemonStreamHandler:
         self._commands += 1
         number = self._commands
         command = cluster_pb2.DaemonCommand(
-            id=number, execute=execute_request_of(request), timeout=span(timeout_s)
+            id=number,
+            execute=execute_request_of(request),
+            timeout=span(timeout_s),
+            term=self._fleet.term,
+            from_manager=request.from_manager,
         )
         answer: asyncio.Future[DaemonAnswer] = asyncio.get_running_loop().create_future()
         self._pending[number] = answer

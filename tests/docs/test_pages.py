@@ -13,12 +13,8 @@ from tests.support.tree import COMMITTED, PYTHON, ROOT, name_of
 ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
 NO_HEALTH_CODES = {
-    "MGR_CONTEXT",
-    "MGR_FAILPOINTS",
-    "MGR_HOSTS",
-    "MGR_JOIN_TOKEN",
-    "MGR_SELFTEST",
-    "MGR_TRACE_ENDPOINT",
+    *("MGR_CONTEXT", "MGR_DAEMON", "MGR_DAEMON_REVISION", "MGR_FAILPOINTS", "MGR_HOSTS"),
+    *("MGR_JOIN_TOKEN", "MGR_SELFTEST", "MGR_TRACE_ENDPOINT"),
 }
 """Texts that begin like a health code: variables, and what only tests raise."""
 LOGGERS = {
@@ -92,7 +88,7 @@ def test_every_setting_has_a_meaning():
 
 def test_every_health_code_is_explained():
     """And none that nobody raises."""
-    code = re.compile(r"[\"'](MGR_[A-Z]+(?:_[A-Z]+)*|RECENT(?:_[A-Z]+)+)[\"']")
+    code = re.compile(r"[\"']((?:MGR|ORCH)_[A-Z]+(?:_[A-Z]+)*|RECENT(?:_[A-Z]+)+)[\"']")
     product = [p for p in PYTHON if p.relative_to(ROOT).parts[0] in {"mgr", "standby", "modules"}]
     raised = {found for path in product for found in code.findall(path.read_text())}
 

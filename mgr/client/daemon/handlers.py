@@ -31,6 +31,22 @@ HELP: Final = "help"
 """The command that every program has, unless it declares its own: it lists the others."""
 INPUT: Final = "inbuf"
 """The parameter that takes the content of ``-i FILE``."""
+ORIGIN: Final = "origin"
+"""The parameter that takes a ``CommandOrigin``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOrigin:
+    """Who sends a command.
+
+    Attributes:
+        term: The term of the manager that passed it on, 0 if that did not say so.
+        from_manager: It comes from the manager itself or one of its modules, not from a client.
+
+    """
+
+    term: int = 0
+    from_manager: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,12 @@ class Handler:
     parameters: frozenset[str] | None
     """The parameters of ``call``; None if it takes any."""
 
-    def arguments(self, request: ExecuteRequest) -> dict[str, Any]:
+    @property
+    def argument_names(self) -> frozenset[str]:
+        """The names of the declared arguments."""
+        return frozenset(each.name for each in self.signature.arguments)
+
+    def arguments(self, request: ExecuteRequest, origin: CommandOrigin) -> dict[str, Any]:
         """Return the arguments of ``call`` for ``request``.
 
         Raises:
@@ -60,6 +81,8 @@ class Handler:
             except UnicodeDecodeError:
                 raise InvalidArgumentError("the input is not UTF-8") from None
         taken = self.parameters
+        if taken is not None and ORIGIN in taken and ORIGIN not in self.argument_names:
+            found[ORIGIN] = origin
         return {name: value for name, value in found.items() if taken is None or name in taken}
 
 
@@ -115,7 +138,13 @@ class Handlers:
             for each in list(self._handlers.values())
         ]
 
-    async def answer(self, request: ExecuteRequest, *, timeout_s: float) -> ExecuteResponse:
+    async def answer(
+        self,
+        request: ExecuteRequest,
+        *,
+        timeout_s: float,
+        origin: CommandOrigin = CommandOrigin(),
+    ) -> ExecuteResponse:
         """Run the handler of ``request`` and return its answer; every failure becomes an answer.
 
         Only the cancellation of the waiting task and Ctrl-C are raised: they are not the
@@ -126,7 +155,7 @@ class Handlers:
             if list(request.words) == [HELP] and HELP not in self._handlers:
                 return ExecuteResponse(stdout=self._help().encode())
             handler = self._find(list(request.words))
-            arguments = handler.arguments(request)
+            arguments = handler.arguments(request, origin)
             async with limit:
                 return _response(await self._run(handler, arguments))
         except MgrError as error:
@@ -192,8 +221,8 @@ def _parameters(function: Callable[..., Any], signature: Signature) -> frozenset
     needed = {each.name for each in found if each.name in names and each.default is each.empty}
     surplus = {name for name in needed if name not in declared or not declared[name].required}
     missing = set() if open_ended else set(declared) - names
-    if surplus - {INPUT} or missing:
-        wrong = ", ".join(sorted(surplus - {INPUT} | missing))
+    if surplus - {INPUT, ORIGIN} or missing:
+        wrong = ", ".join(sorted(surplus - {INPUT, ORIGIN} | missing))
         raise TypeError(f"handler of '{signature.prefix}': parameters do not fit: {wrong}")
     return None if open_ended else frozenset(names)
 

@@ -183,6 +183,11 @@ class Membership:
         finally:
             self._end()
 
+    def report_soon(self) -> None:
+        """Send the next report early, if a manager takes reports now; on the loop."""
+        if self._report_session is not None:
+            self._report_session.report_soon()
+
     async def wait_changed(self) -> None:
         """Wait until ``joined`` or ``replaced`` may have changed."""
         await self._changed.wait()

@@ -8,6 +8,7 @@ import errno
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from mgr.client.daemon.handlers import CommandOrigin
 from mgr.client.daemon.program import Program
 from mgr.client.daemon.report_stream import ReportStream
 from mgr.client.daemon.reporter import Reporter
@@ -51,6 +52,8 @@ class ReportSession:
         self._opened_version = program.handlers.version
         self._pending = pending
         self._report_now = asyncio.Event()
+        self._sent_s = 0.0
+        self._early: asyncio.TimerHandle | None = None
         self._leaving = False
         self._forget = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -62,6 +65,17 @@ class ReportSession:
         """
         self._leaving, self._forget = True, forget
         self._report_now.set()
+
+    def report_soon(self) -> None:
+        """Send the next report early, but not within half a period of the last one."""
+        if self._early is None:
+            loop = asyncio.get_running_loop()
+            at_s = max(loop.time(), self._sent_s + self._period_s / 2)
+            self._early = loop.call_at(at_s, self._report_now.set)
+
+    @property
+    def _period_s(self) -> float:
+        return max(PERIOD_S_MIN, self.config.period.ToNanoseconds() / 1e9)
 
     async def run(self) -> MgrError:
         """Report and answer commands until the stream ends; return why it ended."""
@@ -75,6 +89,7 @@ class ReportSession:
                 error = await self._stream.error()
             finally:
                 self._pending.stream = None
+                self._cancel_early()
                 for task in self._under_way:
                     task.cancel()
                 self._stream.call.cancel()
@@ -100,11 +115,12 @@ class ReportSession:
             await self._sample()
             if declaration := self._reporter.declare():
                 self._stream.send(ReportRequest(declare=declaration))
+            self._cancel_early()
             self._stream.send(ReportRequest(report=self._reporter.report()))
+            self._sent_s = loop.time()
             if self._leaving:
                 break
-            period_s = max(PERIOD_S_MIN, self.config.period.ToNanoseconds() / 1e9)
-            due_s = max(due_s + period_s, loop.time())
+            due_s = max(due_s + self._period_s, loop.time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_s):
                     await self._report_now.wait()
@@ -112,6 +128,11 @@ class ReportSession:
         if self._forget:
             self._stream.send(ReportRequest(close=cluster_pb2.Close()))
         self._stream.finish()
+
+    def _cancel_early(self) -> None:
+        if self._early is not None:
+            self._early.cancel()
+            self._early = None
 
     async def _sample(self) -> None:
         """Sample what the program counts elsewhere, on a thread: its functions may take long."""
@@ -143,9 +164,9 @@ class ReportSession:
 
     async def _run_command(self, command: DaemonCommand) -> None:
         timeout_s = command.timeout.ToNanoseconds() / 1e9
-        self._answer(
-            command, await self._program.handlers.answer(command.execute, timeout_s=timeout_s)
-        )
+        origin = CommandOrigin(command.term, command.from_manager)
+        answer = self._program.handlers.answer(command.execute, timeout_s=timeout_s, origin=origin)
+        self._answer(command, await answer)
 
     def _answer(self, command: DaemonCommand, response: ExecuteResponse) -> None:
         result = CommandResult(id=command.id, response=response)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mgr.access.identity import INTERNAL_CALLER
 from mgr.cluster.daemon import Daemon, DaemonCommand, DaemonState
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext
@@ -127,7 +128,12 @@ class _Daemons:
                 retval=-errno.EHOSTUNREACH,
                 note=f"{daemon.name} is not connected; last report: {last}",
             )
-        command = DaemonCommand(call["args"], _typed(call.get("typed", "")), call.inbuf.encode())
+        command = DaemonCommand(
+            call["args"],
+            _typed(call.get("typed", "")),
+            call.inbuf.encode(),
+            from_manager=call.caller == INTERNAL_CALLER,
+        )
         answer = await daemon.stream.run_command(command, timeout_s=TELL_TIMEOUT_S)
         return Reply(plain=answer.stdout, note=answer.stderr, retval=answer.retval, raw=True)
 

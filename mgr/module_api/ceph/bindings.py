@@ -17,6 +17,9 @@ from types import ModuleType
 from typing import Any, Final
 
 NAMES: Final = ("rados", "rbd", "cephfs")
+ALIASES: Final = {"orchestrator": "mgr_orchestrator"}
+"""Names of Ceph's modules that others import from, and our package with the same names. Ceph's own
+module on the module path takes precedence (docs/adr/0066)."""
 COLLECTIONS: Final = frozenset({("rbd", "RBD")})
 """Classes that only collect functions: constructing one reaches no cluster, and modules do so when
 they are imported."""
@@ -59,6 +62,14 @@ class StandIn(ModuleType):
         return stand_in
 
 
+class Alias(ModuleType):
+    """A Python module with the public names of another one."""
+
+    def __init__(self, name: str, of: ModuleType) -> None:
+        super().__init__(name, of.__doc__)
+        vars(self).update({each: getattr(of, each) for each in of.__all__})
+
+
 class _StandInFinder(MetaPathFinder, Loader):
     def find_spec(
         self,
@@ -66,9 +77,11 @@ class _StandInFinder(MetaPathFinder, Loader):
         path: Sequence[str] | None,  # noqa: ARG002 - the import machinery's
         target: ModuleType | None = None,  # noqa: ARG002 - as above
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in NAMES else None
+        return ModuleSpec(fullname, self) if fullname in (*NAMES, *ALIASES) else None
 
-    def create_module(self, spec: ModuleSpec) -> StandIn:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        if spec.name in ALIASES:
+            return Alias(spec.name, importlib.import_module(ALIASES[spec.name]))
         return StandIn(spec.name, f"Stands for Ceph's {spec.name!r}, which is not on this host.")
 
     def exec_module(self, module: ModuleType) -> None:
@@ -79,7 +92,7 @@ _FINDER: Final = _StandInFinder()
 
 
 def install_stand_ins() -> Callable[[], None]:
-    """Make the three names importable from now on; real bindings take precedence.
+    """Make these names importable from now on; real bindings take precedence.
 
     Returns a function that undoes this and removes the imported stand-ins; for tests.
     """
@@ -91,8 +104,8 @@ def install_stand_ins() -> Callable[[], None]:
 
 def _uninstall() -> None:
     sys.meta_path.remove(_FINDER)
-    for name in NAMES:
-        if isinstance(sys.modules.get(name), StandIn):
+    for name in (*NAMES, *ALIASES):
+        if isinstance(sys.modules.get(name), StandIn | Alias):
             del sys.modules[name]
 
 

@@ -230,14 +230,18 @@ class Configure(_message.Message):
     def __init__(self, period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lowest_priority: _Optional[int] = ..., rejoin_within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., term: _Optional[int] = ..., clock_ahead: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DaemonCommand(_message.Message):
-    __slots__ = ("id", "execute", "timeout")
+    __slots__ = ("id", "execute", "timeout", "term", "from_manager")
     ID_FIELD_NUMBER: _ClassVar[int]
     EXECUTE_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    FROM_MANAGER_FIELD_NUMBER: _ClassVar[int]
     id: int
     execute: _command_pb2.ExecuteRequest
     timeout: _duration_pb2.Duration
-    def __init__(self, id: _Optional[int] = ..., execute: _Optional[_Union[_command_pb2.ExecuteRequest, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    term: int
+    from_manager: bool
+    def __init__(self, id: _Optional[int] = ..., execute: _Optional[_Union[_command_pb2.ExecuteRequest, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., term: _Optional[int] = ..., from_manager: _Optional[bool] = ...) -> None: ...
 
 class ListDaemonsRequest(_message.Message):
     __slots__ = ("type", "host", "page_size", "page_token")

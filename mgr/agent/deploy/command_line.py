@@ -1,0 +1,51 @@
+"""Runs systemctl, podman and docker, and writes the files that they read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from mgr.agent.program import run
+
+LIMIT_S: Final = 60.0
+"""Starting a container may load its image first."""
+VARIABLES: Final = "environment"
+
+
+async def checked(*command: str, limit_s: float = LIMIT_S) -> str:
+    """Run ``command`` and return its output.
+
+    Raises:
+        OSError: It cannot be started.
+        RuntimeError: It failed, or took longer than ``limit_s``.
+
+    """
+    try:
+        status, output = await run(*command, limit_s=limit_s)
+    except TimeoutError:
+        raise RuntimeError(f"{command[0]} took longer than {limit_s:g} s") from None
+    if status:
+        last = output.strip().splitlines()[-1:] or [f"exited with {status}"]
+        raise RuntimeError(f"{command[0]}: {last[0]}")
+    return output
+
+
+def write_variables(folder: Path, variables: Mapping[str, str], *, quoted: bool) -> Path:
+    """Write a file of variables that only the agent's user may read; return its path.
+
+    Raises:
+        RuntimeError: A value has more than one line, which the file cannot hold.
+
+    """
+    lines = []
+    for name, value in variables.items():
+        if "\n" in value:
+            raise RuntimeError(f"variable {name}: more than one line")
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'{name}="{escaped}"\n' if quoted else f"{name}={value}\n")
+    path = folder / VARIABLES
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.writelines(lines)
+    return path

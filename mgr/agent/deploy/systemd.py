@@ -1,0 +1,114 @@
+"""Daemons as transient units of systemd, which outlive the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Final
+
+from mgr.agent.deploy.command_line import checked, write_variables
+from mgr.agent.deploy.runtime import FILES, LOG, Unit
+
+POLL_S: Final = 1.0
+BOOTED: Final = Path("/run/systemd/system")
+"""There where systemd runs as the first process."""
+
+
+def unit_name(daemon: str) -> str:
+    """Return the name of the unit of ``daemon``."""
+    return f"mgr-{daemon}.service"
+
+
+class TransientUnit:
+    """A unit that runs. Implements ``Running``."""
+
+    identity = 0, 0
+
+    def __init__(self, name: str, revision: str) -> None:
+        self._name = name
+        self.revision = revision
+
+    async def wait(self) -> str:
+        """See ``Running``."""
+        while True:
+            state = await _properties(self._name)
+            if state.get("ActiveState") not in {
+                "active",
+                "activating",
+                "deactivating",
+                "reloading",
+            }:
+                how = f"exited with {state.get('ExecMainStatus', '?')}"
+                await _forget(self._name)
+                return how
+            await asyncio.sleep(POLL_S)
+
+    async def stop(self, limit_s: float) -> None:
+        """See ``Running``."""
+        with contextlib.suppress(RuntimeError):
+            await checked("systemctl", "stop", self._name, limit_s=limit_s + POLL_S)
+        with contextlib.suppress(RuntimeError):
+            await checked("systemctl", "kill", "--signal=SIGKILL", self._name)
+        await _forget(self._name)
+
+
+class TransientUnits:
+    """Implements ``Runtime``."""
+
+    async def start(self, unit: Unit) -> TransientUnit:
+        """See ``Runtime``."""
+        name, config, folder = unit_name(unit.name), unit.config, unit.folder
+        variables = write_variables(folder, unit.environment(), quoted=True)
+        properties = [
+            f"EnvironmentFile={variables}",
+            f"WorkingDirectory={folder / FILES}",
+            f"StandardOutput=append:{folder / LOG}",
+            f"StandardError=append:{folder / LOG}",
+            f"TimeoutStopSec={config.stop_s:g}",
+            "KillMode=control-group",
+        ]
+        if config.resources.memory_mb is not None:
+            properties.append(f"MemoryMax={config.resources.memory_mb}M")
+        if config.resources.cpus is not None:
+            properties.append(f"CPUQuota={config.resources.cpus * 100:.0f}%")
+        await _forget(name)
+        await checked(
+            "systemd-run",
+            "--quiet",
+            f"--unit={name}",
+            f"--description=mgr {unit.name} {unit.revision}",
+            *(f"--property={each}" for each in properties),
+            "--",
+            *config.command,
+        )
+        return TransientUnit(name, unit.revision)
+
+    async def find(self, unit: Unit, identity: tuple[int, int]) -> TransientUnit | None:  # noqa: ARG002 - its name is enough
+        """See ``Runtime``."""
+        name = unit_name(unit.name)
+        state = await _properties(name)
+        described = state.get("Description", "") == f"mgr {unit.name} {unit.revision}"
+        if state.get("ActiveState") in {"active", "activating"}:
+            found = TransientUnit(name, unit.revision)
+            if described:
+                return found
+            await found.stop(unit.config.stop_s)
+        return None
+
+    async def clean(self, unit: Unit) -> None:
+        """See ``Runtime``."""
+        await _forget(unit_name(unit.name))
+
+
+async def _properties(name: str) -> dict[str, str]:
+    wanted = "--property=ActiveState,Description,ExecMainStatus"
+    text = await checked("systemctl", "show", wanted, name)
+    pairs = (line.partition("=") for line in text.splitlines())
+    return {key: value for key, _, value in pairs}
+
+
+async def _forget(name: str) -> None:
+    """Have systemd forget a unit that failed: its name is needed again."""
+    with contextlib.suppress(RuntimeError):
+        await checked("systemctl", "reset-failed", name)

@@ -1,0 +1,80 @@
+"""Health checks and progress events: what operators see of services and hosts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from .reconciler import Host, HostState, Plan
+from .records import ServiceRecord
+
+DETAIL_MAX: Final = 50
+
+
+def checks(
+    services: Mapping[str, ServiceRecord],
+    plans: Mapping[str, Plan],
+    hosts: Iterable[Host],
+    strays: Mapping[str, list[str]],
+    paused: bool,  # noqa: FBT001 - as it is shown
+) -> dict[str, dict[str, Any]]:
+    """Return the health checks by code."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def add(code: str, severity: str, summary: str, detail: list[str]) -> None:
+        if detail:
+            found[code] = {
+                "severity": severity,
+                "summary": summary.format(len(detail)),
+                "count": len(detail),
+                "detail": detail[:DETAIL_MAX],
+            }
+
+    stuck = [
+        f"{name}: {record.reason}"
+        + ("; generation " + str(record.target.generation) + " runs again" if back else "")
+        for name, record in sorted(services.items())
+        if record.phase in {"failed", "rolled_back"}
+        for back in [record.phase == "rolled_back"]
+    ]
+    add("ORCH_UPDATE_FAILED", "error", "{} services could not be updated", stuck)
+    failed = [
+        f"{daemon}: {why}"
+        for _, each in sorted(plans.items())
+        for daemon, why in each.failed.items()
+    ]
+    add("ORCH_DAEMON_FAILED", "warning", "{} daemons have failed", failed)
+    unplaced = [
+        f"{name}: {each.unplaced} daemons have no host that fits"
+        for name, each in sorted(plans.items())
+        if each.unplaced
+    ]
+    add("ORCH_UNPLACED", "warning", "{} services have too few hosts", unplaced)
+    lost = sorted(host.name for host in hosts if host.state is HostState.LOST)
+    add("ORCH_HOST_LOST", "warning", "{} hosts are lost", [f"{name} is lost" for name in lost])
+    stray = [f"{host}: {name}" for host, names in strays.items() for name in names]
+    add("ORCH_STRAY_DAEMON", "warning", "{} daemons belong to no service", stray)
+    add("ORCH_PAUSED", "warning", "orders are paused", ["'orch resume' ends it"] if paused else [])
+    return found
+
+
+def events(
+    services: Mapping[str, ServiceRecord], plans: Mapping[str, Plan], hosts: Iterable[Host]
+) -> dict[str, tuple[str, float]]:
+    """Return the progress events by id: a text, and the share that is done."""
+    found = {}
+    for name, record in services.items():
+        made = plans.get(name)
+        if made is None or made.done:
+            continue
+        if record.removed:
+            found[f"orch-{name}"] = f"Removing {name}", 0.0
+        elif record.phase in {"updating", "rolled_back"}:
+            verb = "Updating" if record.phase == "updating" else "Rolling back"
+            size = len(made.slots) + made.unplaced
+            text = f"{verb} {name} to generation {record.target.generation}"
+            found[f"orch-{name}"] = text, made.ready / size if size else 1.0
+    for host in hosts:
+        if host.draining and host.state is HostState.READY and host.daemons:
+            found[f"orch-drain-{host.name}"] = f"Draining {host.name}", 0.0
+    return found

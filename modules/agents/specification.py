@@ -1,0 +1,174 @@
+"""Service specifications: YAML documents, checked before anything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from .reconciler import Placement
+
+TEXT_MAX: Final = 1 << 20
+"""Characters of one input."""
+SERVICES_MAX: Final = 1000
+"""Services in one input."""
+FILES_MAX: Final = 256 << 10
+"""Characters of the files of one service: they are stored with it."""
+
+Word = Annotated[str, Meta(min_length=1, max_length=4096)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}$")]
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=255)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class InvalidSpecificationError(ValueError):
+    """A specification is invalid; the text names the service, the place and the reason."""
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``placement``: the hosts that fit all of it, and how many daemons."""
+
+    hosts: Annotated[tuple[str, ...], Meta(max_length=10_000)] = ()
+    labels: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    host_pattern: str = ""
+    count: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    count_per_host: Annotated[int, Meta(ge=1, le=100)] = 1
+
+    def placement(self) -> Placement:
+        """Return it as the reconciler takes it."""
+        return Placement(
+            hosts=self.hosts,
+            labels=self.labels,
+            pattern=self.host_pattern,
+            count=self.count,
+            per_host=self.count_per_host,
+        )
+
+    def summary(self) -> str:
+        """Return it in Ceph's short form: ``count:3 label:web``."""
+        parts = [f"label:{label}" for label in self.labels]
+        parts += [";".join(self.hosts)] if self.hosts else []
+        parts += [self.host_pattern] if self.host_pattern else []
+        parts += [f"count:{self.count}"] if self.count is not None else []
+        parts += [f"count-per-host:{self.count_per_host}"] if self.count_per_host > 1 else []
+        return " ".join(parts) or "*"
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``probe``: how a host finds out that a daemon is ready; one of tcp, http and command."""
+
+    tcp: Port | None = None
+    http: Annotated[str, Meta(pattern=r"^([0-9]{1,5}/[!-~]*)?$", max_length=1000)] = ""
+    command: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
+    every_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
+    timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 2.0
+    failures: Annotated[int, Meta(ge=1, le=100)] = 3
+
+    def __post_init__(self) -> None:
+        """Refuse none of the three, or more than one."""
+        if sum((self.tcp is not None, bool(self.http), bool(self.command))) != 1:
+            raise ValueError("a probe has one of tcp, http and command")
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``resources``: limits of each daemon."""
+
+    memory_mb: Annotated[int, Meta(ge=4, le=1 << 24)] | None = None
+    cpus: Annotated[float, Meta(gt=0, le=4096)] | None = None
+
+
+class Specification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One service. docs/how-to/orchestrate.md explains the fields."""
+
+    service: Name
+    kind: Literal["process", "systemd", "container"]
+    placement: Where = Where()
+    command: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
+    image: Annotated[str, Meta(max_length=1000)] = ""
+    environment: dict[Variable, str] = {}
+    secrets: dict[Variable, Name] = {}
+    files: dict[str, str] = {}
+    ports: Annotated[tuple[Port, ...], Meta(max_length=100)] = ()
+    resources: Resources = Resources()
+    probe: Probe | None = None
+    start_s: Seconds = 30.0
+    settle_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    stop_s: Seconds = 10.0
+    max_unavailable: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    rollback: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no host could run."""
+        if self.kind == "container":
+            if not self.image:
+                raise ValueError("a container needs an image")
+        elif self.image:
+            raise ValueError(f"a {self.kind} has no image")
+        elif not self.command or not self.command[0].startswith("/"):
+            raise ValueError(f"a {self.kind} needs a command that begins with an absolute path")
+        if both := sorted(self.environment.keys() & self.secrets.keys()):
+            raise ValueError(f"{both[0]} is in environment and in secrets")
+        if sum(map(len, self.files.values())) > FILES_MAX:
+            raise ValueError(f"files have more than {FILES_MAX} characters")
+        for path in self.files:
+            if path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
+                raise ValueError(f"{path!r} is no path inside a folder")
+
+    def config(self, secrets: Mapping[str, str]) -> dict[str, Any]:
+        """Return what an agent gets, with the values of ``secrets`` by their names."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        for field in ("placement", "max_unavailable", "rollback"):
+            del plain[field]
+        plain["secrets"] = {name: secrets[ref] for name, ref in self.secrets.items()}
+        return plain
+
+
+def parse(text: str) -> list[Specification]:
+    """Return the specifications in ``text``: YAML documents, or a list of them.
+
+    Raises:
+        InvalidSpecificationError: One is invalid; none is to be taken.
+
+    """
+    if len(text) > TEXT_MAX:
+        raise InvalidSpecificationError(f"more than {TEXT_MAX} characters")
+    try:
+        documents = [each for each in yaml.load_all(text, _Loader) if each is not None]
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InvalidSpecificationError(f"not YAML: {' '.join(str(error).split())}") from None
+    plain = [each for one in documents for each in (one if isinstance(one, list) else [one])]
+    if not plain or len(plain) > SERVICES_MAX:
+        raise InvalidSpecificationError(f"{len(plain)} services: give 1 to {SERVICES_MAX}")
+    found = [specification(each) for each in plain]
+    names = [each.service for each in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidSpecificationError(f"{name}: twice in one input")
+    return found
+
+
+def specification(document: Any) -> Specification:
+    """Return one specification from plain data.
+
+    Raises:
+        InvalidSpecificationError: It is invalid.
+
+    """
+    try:
+        return msgspec.convert(document, Specification)
+    except msgspec.ValidationError as error:
+        name = document.get("service") if isinstance(document, dict) else None
+        raise InvalidSpecificationError(f"{name or 'service'}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases, with which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return super().compose_node(parent, index)

@@ -1,0 +1,1 @@
+"""Orchestrator: the commands ``orch ...``, answered by the back end that is set."""
