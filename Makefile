@@ -136,6 +136,11 @@ test-e2e: $(INSTALLED)  ## end to end: kill, freeze, hand over, the demo
 	$(call title,tests: end to end)
 	$(call tests,--ignore=tests/e2e/compose tests/e2e)
 
+.PHONY: test-ceph
+test-ceph: $(INSTALLED)  ## beside a real Ceph, from the distribution's packages; skipped loudly where there are none
+	$(call title,tests: a real Ceph)
+	$(call tests,tests/ceph)
+
 .PHONY: test-hostile
 test-hostile: $(INSTALLED)  ## hostile clients against a cluster under load, which must not notice
 	$(call title,tests: hostile)

@@ -153,7 +153,12 @@ def _check_certificates(settings: Settings) -> list[str]:
         Tls.read(settings.tls_ca, settings.tls_cert, settings.tls_key, purpose="tls_cert, tls_key")
     if settings.tls_dir and (loose := loose_key(settings.tls_key)):
         raise InvalidSettingError(f"tls_dir: {loose}")
-    keys = (settings.tls_key, settings.etcd_key, settings.etcd_password_file)
+    keys = (
+        settings.tls_key,
+        settings.etcd_key,
+        settings.etcd_password_file,
+        settings.ceph_keyring,
+    )
     return [loose for key in keys if key and (loose := loose_key(key))]
 
 

@@ -27,11 +27,7 @@ RENEWALS_PER_LEASE: Final = 5
 """A lease is renewed five times in its length, so that two lost packets have no effect."""
 
 OPTIONAL_ADDRESSES: Final = (
-    "grpc_advertise",
-    "http_advertise",
-    "token_listen",
-    "join_listen",
-    "join_advertise",
+    *("grpc_advertise", "http_advertise", "token_listen", "join_listen", "join_advertise"),
 )
 
 PROFILE_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {"fast": {"watchdog_s": 0.3}}
@@ -256,6 +252,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "http://127.0.0.1:4318/v1/traces; empty: no spans are made. Needs the extra `otel`"
         ),
     ] = ""
+    ceph_conf: Annotated[
+        str, Meta(description="Configuration file of the Ceph cluster that modules work on")
+    ] = ""
+    ceph_name: Annotated[
+        str, Meta(pattern=r"^(\w+\.\S+)?$", description="User of that cluster; empty: mgr.<id>")
+    ] = ""
+    ceph_keyring: Annotated[
+        str, Meta(description="File with that user's key; empty: where ceph_conf says")
+    ] = ""
     grpc_message_bytes_max: Annotated[
         int,
         Meta(
@@ -297,6 +302,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         self._check_audit()
         if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
             raise InvalidSettingError(f"trace_endpoint: {self.trace_endpoint!r} is no http(s) URL")
+        if (self.ceph_name or self.ceph_keyring) and not self.ceph_conf:
+            raise InvalidSettingError("ceph_name and ceph_keyring need ceph_conf")
         if self.etcd_user and not self.etcd_password_file:
             raise InvalidSettingError("etcd_user needs etcd_password_file")
 

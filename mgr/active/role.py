@@ -29,6 +29,7 @@ from mgr.active.health.mutes import MuteStore
 from mgr.active.health.store import HealthStore
 from mgr.active.modules.background_commands import BackgroundCommands
 from mgr.active.modules.callers import Callers
+from mgr.active.modules.ceph_commands import CephCommands
 from mgr.active.modules.collaborators import ModuleCallbacks, OutsideEffects
 from mgr.active.modules.construct import construct_in_thread
 from mgr.active.modules.crashes import CrashReporter
@@ -37,6 +38,7 @@ from mgr.active.modules.isolated import IsolatedModules
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.notify import forward_health_and_log, notify_map_changes
 from mgr.active.modules.remote import Remote
+from mgr.active.modules.running_calls import running_calls
 from mgr.active.modules.service_addresses import ServiceAddresses
 from mgr.active.modules.worker_crashes import WorkerCrashCollector
 from mgr.active.protection import ProtectionKeeper
@@ -57,7 +59,7 @@ from mgr.command.builtin.context import BuiltinContext
 from mgr.command.dispatch import Answer, Dispatcher, Request, Runner
 from mgr.command.journal import Journal
 from mgr.command.registry import BUILTIN, Command, Registry
-from mgr.command.running import RUNNING, WAITING, RunningCommand, client_text
+from mgr.command.running import RunningCommand
 from mgr.config.history import ConfigHistory
 from mgr.election.eligibility import check_successor
 from mgr.errors import MgrError, NotFoundError, TermLostError
@@ -98,7 +100,7 @@ class ActiveRole:
         self._callers: set[asyncio.Task[Any]] = set()
         self.log = ClusterLog(term=term_context.term)
         self.term_log = TermLog(self.log, manager.id, manager.clock)
-        self._board, self._progress = Board(), Progress()
+        self._board, self._progress, self._registry = Board(), Progress(), Registry()
         self._fenced = fenced_store(manager, term_context)
         self.issuer = make_issuer(manager, self._fenced)
         self.audit = make_trail(manager, self._fenced)
@@ -125,8 +127,10 @@ class ActiveRole:
             available=lambda: self._available,
         )
         self.maps = Maps(manager.mirror, manager.keys, self._fenced, self._publisher.documents)
-        self._background_commands = BackgroundCommands(self.execute, self._modules, self._tasks)
-        self._registry = Registry()
+        self._ceph = CephCommands(
+            self.execute, self._registry, self._modules, self.fleet, term_context.gate.term_valid
+        )
+        self._background_commands = BackgroundCommands(self._ceph.execute, self._modules, tasks)
         self._term_parts = self._make_term_parts()
         self._isolated.begin(self._term_parts)
         self._checks = ManagerChecks(self._term_parts, self._running_commands)
@@ -327,22 +331,8 @@ class ActiveRole:
         return self._builtin if module == BUILTIN else self._modules.runner_of(module)
 
     def _running_commands(self) -> list[RunningCommand]:
-        now_s = self._manager.clock.now()
-        return [
-            *self._builtin.running(),
-            *(
-                RunningCommand(
-                    prefix=call.prefix,
-                    module=call.module,
-                    thread=call.thread,
-                    client=client_text(call.caller),
-                    since=call.since,
-                    age_s=now_s - call.given_s,
-                    state=WAITING if call.begun_s is None else RUNNING,
-                )
-                for call in self._modules.command_calls.all()
-            ),
-        ]
+        calls = self._modules.command_calls.all()
+        return [*self._builtin.running(), *running_calls(calls, self._manager.clock.now())]
 
     def _make_builtin_runner(self) -> Builtins:
         manager = self._manager
@@ -432,7 +422,7 @@ class ActiveRole:
             maps=self.maps,
             modules=self._modules,
             fleet=self.fleet,
-            fleet_reader=FleetReader(manager.view, self.fleet),
+            fleet_reader=FleetReader(manager.view, self.fleet, self._publisher.documents.of_ceph),
             counter_rows=CounterRowReader(self.fleet),
             background_commands=self._background_commands,
             board=self._board,
@@ -440,6 +430,8 @@ class ActiveRole:
             progress=self._progress,
             remote=Remote(self._modules.instance_of),
             callers=Callers(manager.view.access, self._registry),
+            ceph_commands=self._ceph,
+            ceph_documents=self._publisher.documents,
             execute=self.execute,
         )
 
@@ -492,7 +484,7 @@ class ActiveRole:
         self._board.clear(module)
         self._progress.drop(module)
         self._checks.update()
-        self._publisher.map_changed()
+        self._publisher.module_stopped(module)
         self._tasks.create_task(self._addresses.remove(module))
 
     def _on_fleet_changed(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mgr.active.documents.documents import Documents
 from mgr.active.fleet.counter_rows import CounterRowReader
 from mgr.active.fleet.reader import FleetReader
 from mgr.active.modules.background_commands import BackgroundCommands, Execute
 from mgr.active.modules.callers import Callers
+from mgr.active.modules.ceph_commands import CephCommands
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.modules.remote import Remote
 from mgr.cluster.fleet import Fleet
@@ -31,6 +33,8 @@ class TermParts:
     Attributes:
         lease: The node lease; published addresses are attached to it.
         execute: Runs a command as if a client had sent it.
+        ceph_commands: Runs commands of modules, which may be meant for a Ceph cluster.
+        ceph_documents: Takes the documents of that cluster.
 
     """
 
@@ -49,4 +53,6 @@ class TermParts:
     progress: Progress
     remote: Remote
     callers: Callers
+    ceph_commands: CephCommands
+    ceph_documents: Documents
     execute: Execute

@@ -256,6 +256,9 @@ READONLY_OPTIONS: Final[Mapping[str, str]] = {
     "mgr_unprotected": "Listeners open to the network without TLS and client certificates, if any",
     "mon_host": "Address at which clients reach this manager",
     "mgr_module_path": "Folders in which further modules are found",
+    "mgr_ceph_conf": "Configuration file of the Ceph cluster that modules work on; empty: none set",
+    "mgr_ceph_name": "User of that cluster; empty: mgr.<id>",
+    "mgr_ceph_keyring": "File with the key of that user",
     "mon_mgr_beacon_grace": "Seconds until a lost manager is replaced: the length of its lease",
 }
 """The read-only options: name and description. Their values are fixed at the start."""

@@ -133,6 +133,9 @@ def readonly_options(settings: Settings, host: str) -> dict[str, str]:
         "mgr_unprotected": ", ".join(settings.unprotected_listeners),
         "mon_host": settings.grpc_advertise or settings.grpc_listen,
         "mgr_module_path": ",".join(settings.module_path),
+        "mgr_ceph_conf": settings.ceph_conf,
+        "mgr_ceph_name": settings.ceph_name,
+        "mgr_ceph_keyring": settings.ceph_keyring,
         "mon_mgr_beacon_grace": str(settings.lease_ttl_s),
     }
 

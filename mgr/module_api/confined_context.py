@@ -27,6 +27,7 @@ FREE: Final = (
     "cluster_log",
     "have_store_connection",
     "notify_all",
+    "register_ceph_client",
     "identification_required",
     "identify",
     "permitted",
@@ -147,6 +148,12 @@ class ConfinedContext:
         """See ``mgr.module_api.context``."""
         self._check_map(name)
         return self._inner.remove_map(name, expected_version)
+
+    def set_ceph_documents(self, texts: Mapping[str, str]) -> None:
+        """See ``mgr.module_api.context``."""
+        for name in texts:
+            self._check_map(name)
+        self._inner.set_ceph_documents(texts)
 
     def set_device_wear_level(self, device: str, wear_level: float) -> None:
         """See ``mgr.module_api.context``."""

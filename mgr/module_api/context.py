@@ -144,6 +144,25 @@ class ModuleContext(StandbyContext, Protocol):
         """
         ...
 
+    def set_ceph_documents(self, texts: Mapping[str, str]) -> None:
+        """Publish documents of a Ceph cluster, as JSON by name, instead of the empty ones.
+
+        Modules that want it are notified. They end with this module's instance.
+
+        Raises:
+            ValueError: A name is not one of Ceph's documents, or a text is not JSON.
+
+        """
+        ...
+
+    def register_ceph_client(self, instance: str, address: str) -> None:
+        """Record an address at which this module is a client of the Ceph cluster.
+
+        Once another manager leads, or the module has another ``instance``, the module ``ceph`` has
+        the cluster refuse that address.
+        """
+        ...
+
     def load_database(self) -> bytes:
         """Read this module's SQLite database as it was last stored; empty if there is none.
 

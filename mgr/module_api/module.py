@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from mgr.module_api.ceph import release
 from mgr.module_api.ceph.api_marks import expose
-from mgr.module_api.ceph.native import NativeMixin
 from mgr.module_api.ceph.perf_query import PerfQueriesMixin
 from mgr.module_api.ceph.rados import RadosMixin
 from mgr.module_api.command import CLICommandBase, decorated_commands, register_commands
@@ -41,7 +40,6 @@ class MgrModule(
     CountersMixin,
     CallersMixin,
     PerfQueriesMixin,
-    NativeMixin,
     RadosMixin,
 ):
     """Base of a module's active class. One instance exists while its manager is active.

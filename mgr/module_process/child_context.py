@@ -308,6 +308,7 @@ class ChildContext(ChildStandbyContext):
 ASKED: Final = frozenset(
     {
         *("watch_store", "unwatch_store", "load_database", "store_database"),
+        *("set_ceph_documents", "register_ceph_client"),
         *("set_health_checks", "set_uri", "complete_progress_event"),
         *("clear_all_progress_events", "cluster_log", "have_store_connection", "notify_all"),
         *("get_servers", "get_metadata", "get_daemon_status", "get_daemon_health_metrics"),

@@ -48,6 +48,7 @@ class Context:
         documents: Documents that ``get`` returns instead of those a manager would make.
         versions: Versions of the published documents, by name; ``last_version`` is the newest.
         health: The health checks of the module, by code.
+        ceph_clients: Its addresses in a Ceph cluster: instance and address.
         progress: The progress events it reported, by id, as ``status`` lists them.
         uri: The address it published; ``active_uri`` is the address a standby module reads.
         cluster_lines: The lines it wrote to the cluster log: channel, priority, message.
@@ -84,8 +85,7 @@ class Context:
         self.last_version = 0
         self.health: dict[str, Any] = {}
         self.progress: dict[str, dict[str, Any]] = {}
-        self.uri = ""
-        self.active_uri = ""
+        self.uri = self.active_uri = ""
         self.cluster_lines: list[tuple[str, int, str]] = []
         self.commands: list[tuple[dict[str, Any], str | None]] = []
         self.people = FakePeople()
@@ -107,6 +107,7 @@ class Context:
         self.connected = True
         self.term = 1
         self.on_notification: Callable[[str, Any], None] = lambda _kind, _id: None
+        self.ceph_clients: list[tuple[str, str]] = []
         self._specs: dict[tuple[str, str], OptionSpec] = {}
         if cls is not None:
             self.declare(module, cls)
@@ -239,6 +240,14 @@ class Context:
         self.versions[name] = self.last_version
         self.on_notification(name, self.last_version)
         return self.last_version
+
+    def set_ceph_documents(self, texts: Mapping[str, str]) -> None:
+        """See ``mgr.module_api.context``. They are in ``documents`` then."""
+        self.documents |= {name: json.loads(text) for name, text in texts.items()}
+
+    def register_ceph_client(self, instance: str, address: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self.ceph_clients.append((instance, address))
 
     def load_database(self) -> bytes:
         """See ``mgr.module_api.context``."""

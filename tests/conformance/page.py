@@ -1,8 +1,12 @@
-"""Write docs/reference/conformance.md: ``python -m tests.conformance.page`` (needs the network)."""
+"""Write docs/reference/conformance.md: ``python -m tests.conformance.page`` (needs the network).
+
+With ``--ceph``, only the column about a real Ceph cluster is written again.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +14,15 @@ from typing import Final
 
 from tests.conformance.packages import FROM_SOURCE, SUITES, fetch_all
 from tests.conformance.survey import Row, run_survey
+from tests.support.ceph import RELEASE, Ceph, fetch_programs
 from tests.support.etcd import Etcd
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs/reference/conformance.md"
 HEAD: Final = "| module | loads | serves | commands answer | options work | what is missing |"
+CEPH_COLUMN: Final = "with a real cluster"
+CEPH_CLUSTER: Final = "one monitor, one ceph-mgr, one OSD and one MDS of that release"
+CEPH_WIDTH: Final = 120
 WIDTH: Final = 200
 """Characters of one cause that are shown."""
 PLACES: Final = re.compile(rf"{re.escape(str(ROOT))}/(?:\.cache/\S+?/share/ceph/)?")
@@ -50,7 +58,36 @@ installed, their first use says so. The dashboard of 20.2 has code that was gene
 3, which protobuf's compiled runtime refuses; it loads in a manager that is started with
 `PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python` in its environment.
 
+*with a real cluster*, where it stands: the same with {CEPH_CLUSTER}, and the module `ceph` of
+this product ([how](../how-to/use-with-ceph.md)): whether it serves, and how many commands answered.
+
 {tables}"""
+
+
+def with_ceph(page: str, rows: Sequence[Row]) -> str:
+    """Return the page with the column about a real cluster in the table of its release."""
+    before, title, after = page.partition(f"## Ceph {RELEASE},")
+    table, following, rest = after.partition("\n## ")
+    cells = {f"| `{row.name}` |": _ceph_cell(row) for row in rows}
+    lines = []
+    for line in table.splitlines():
+        own = line
+        if line.startswith("| module |"):
+            own = f"{HEAD} {CEPH_COLUMN} |"
+        elif line.startswith("|---"):
+            own = f"|{'---|' * 7}"
+        elif line.startswith("| `"):
+            # The other six cells stay as they are.
+            parts = re.split(r"(?<!\\)\|", line)[:7]
+            own = "|".join(parts) + f"| {cells['|'.join(parts[:2]) + '|']} |"
+        lines.append(own)
+    return f"{before}{title}{chr(10).join(lines)}\n{following}{rest}"
+
+
+def _ceph_cell(row: Row) -> str:
+    told = [" ".join(PLACES.sub("", cause).split())[:CEPH_WIDTH] for cause in row.causes]
+    share = f", {row.answered} of {row.commands}" if row.commands else ""
+    return "<br>".join([f"{'yes' if row.serves else 'no'}{share}", *told]).replace("|", "\\|")
 
 
 def _table(release: str, rows: Sequence[Row]) -> str:
@@ -82,5 +119,16 @@ def _surveys() -> dict[str, list[Row]]:
         return surveys
 
 
+def _survey_with_ceph() -> list[Row]:
+    with (
+        tempfile.TemporaryDirectory() as place,
+        Etcd(Path(place) / "etcd") as etcd,
+        Ceph(Path(place), fetch_programs()) as ceph,
+    ):
+        return run_survey(fetch_all(RELEASE), Path(place), etcd.endpoints, ceph)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(text(_surveys()))
+    if sys.argv[1:] != ["--ceph"]:
+        PAGE.write_text(text(_surveys()))
+    PAGE.write_text(with_ceph(PAGE.read_text(), _survey_with_ceph()))

@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import modules
 from mgr.client.blocking import Client
 from mgr.client.messages import Answer
 from mgr.errors import MgrError
 from tests.conformance.packages import Packages
-from tests.support.cluster import Cluster
+from tests.support.ceph import USER as CEPH_USER
+from tests.support.ceph import Ceph
+from tests.support.cluster import Cluster, wait_for
 
 IMPORTS_S: Final = 120
 """Time limit for a manager to import all modules, on a busy machine."""
@@ -64,13 +67,24 @@ def relaxed_settings(module_path: str) -> dict[str, Any]:
     return {"module_path": module_path, "bundled_skip": "all", "module_load_s": IMPORTS_S}
 
 
-def run_survey(packages: Packages, directory: Path, etcd: Sequence[str]) -> list[Row]:
-    """Load, enable, configure and call every module; the manager must survive it."""
+def run_survey(
+    packages: Packages, directory: Path, etcd: Sequence[str], ceph: Ceph | None = None
+) -> list[Row]:
+    """Load, enable, configure and call every module; the manager must survive it.
+
+    With ``ceph``, which they may change as they like, they work on a real cluster.
+    """
     declared = _declared(packages)
     settings = {**relaxed_settings(packages.module_path), **UNHURRIED}
-    with Cluster(directory, etcd, names=("a",), **settings) as running:
+    environments = {}
+    if ceph is not None:
+        settings |= ceph_settings(ceph, packages.module_path)
+        environments["a"] = ceph.programs.environment
+    with Cluster(directory, etcd, names=("a",), environments=environments, **settings) as running:
         worker = running.active(IMPORTS_S).worker_pid
         with running.client() as client:
+            if ceph is not None:
+                _connect(client)
             path = str(packages.program)
             client.execute(["config", "set", "mgr", "cephadm_path", path], timeout_s=ANSWER_S)
             for name in packages.names:
@@ -93,6 +107,30 @@ def run_survey(packages: Packages, directory: Path, etcd: Sequence[str]) -> list
         else row
         for row in rows
     ]
+
+
+def ceph_settings(ceph: Ceph, *folders: str) -> dict[str, Any]:
+    """Make settings for managers beside ``ceph``: of our modules they have ``ceph`` only."""
+    bundled = Path(modules.__file__).parent
+    names = sorted(each.parent.name for each in bundled.glob("*/module.py"))
+    return {
+        "module_path": ",".join([*folders, str(ceph.programs.python_packages)]),
+        "bundled_skip": ",".join(name for name in names if name != "ceph"),
+        "ceph_conf": ceph.conf,
+        "ceph_name": CEPH_USER,
+        "ceph_keyring": ceph.keyring,
+    }
+
+
+def _connect(client: Client) -> None:
+    """Enable the module ``ceph`` and wait until it knows the cluster."""
+    client.execute(["mgr", "module", "enable", "ceph"], timeout_s=ANSWER_S)
+
+    def reached() -> bool:
+        answer = client.execute(["ceph", "status"], {"format": "json"}, timeout_s=ANSWER_S)
+        return answer.retval == 0 and bool(json.loads(answer.text)["reachable"])
+
+    wait_for(reached, "the connection to Ceph", IMPORTS_S)
 
 
 def _unique(causes: Iterable[str]) -> tuple[str, ...]:

@@ -56,8 +56,8 @@ TITLES = {
 ADDITIONS = {
     "commit_store", "compare_and_set_map", "compare_and_set_store", "get_counter_rows",
     "get_daemons", "get_map", "get_map_versions", "get_term", "identification_required",
-    "identify", "new_cephfs", "permitted", "remove_map", "run_as", "set_map", "unwatch_store",
-    "watch_store",
+    "identify", "new_cephfs", "permitted", "remove_map", "run_as", "set_ceph_documents", "set_map",
+    "unwatch_store", "watch_store",
 }  # fmt: skip
 """Methods that ceph-mgr does not have."""
 

@@ -10,7 +10,7 @@ import fcntl
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,17 +26,49 @@ def unpacked(suite: str, packages: Sequence[str], home: Path) -> Path:
         subprocess.SubprocessError: apt or dpkg took too long.
 
     """
+    return _unpacked(suite, lambda _options, _work: packages, home)
+
+
+def _unpacked(
+    suite: str, choose: Callable[[Sequence[str], Path], Sequence[str]], home: Path
+) -> Path:
     root = home / "root"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=home) as work:
-                _download(suite, packages, Path(work))
+                options = _update(Path(work), _sources(suite))
+                names = dict.fromkeys(choose(options, Path(work)))
+                _run(["apt-get", "-q", *options, "download", *names], Path(work))
                 for package in Path(work).glob("*.deb"):
                     _run(["dpkg", "-x", str(package), f"{work}/root"], Path(work))
                 Path(work, "root").rename(root)
     return root
+
+
+def unpacked_with_needs(
+    suite: str, packages: Sequence[str], kinds: Sequence[str], home: Path
+) -> Path:
+    """Return the folder with these ``packages``, and with those they need that are not installed.
+
+    Of what they need, packages whose names begin with one of ``kinds`` are taken. Fetched once.
+
+    Raises:
+        OSError: They cannot be had; the text says why. So if this machine is of another release.
+        subprocess.SubprocessError: apt or dpkg took too long.
+
+    """
+    if f"VERSION_CODENAME={suite}\n" not in Path("/etc/os-release").read_text():
+        raise OSError(f"this machine is not Debian {suite}, whose libraries they need")
+
+    def needed(options: Sequence[str], work: Path) -> list[str]:
+        install = ["install", "--simulate", "--no-install-recommends", *packages]
+        plan = _run(["apt-get", "-q", *options, *install], work)
+        missing = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
+        return [*packages, *(name for name in missing if name.startswith(tuple(kinds)))]
+
+    return _unpacked(suite, needed, home)
 
 
 def source_files(suite: str, source: str, patterns: Sequence[str], home: Path) -> Path:
@@ -69,11 +101,6 @@ def source_files(suite: str, source: str, patterns: Sequence[str], home: Path) -
                 _run([*unpack, "--wildcards", *patterns], work)
                 (work / "root").rename(root)
     return root
-
-
-def _download(suite: str, packages: Sequence[str], work: Path) -> None:
-    options = _update(work, _sources(suite))
-    _run(["apt-get", "-q", *options, "download", *packages], work)
 
 
 def _update(work: Path, sources: str) -> list[str]:

@@ -51,6 +51,8 @@ def test_text_becomes_the_kind_that_the_setting_has():
         ({"id": ".hidden"}, "id '.hidden': use 1 to 63"),
         ({"etcd_cert": "c"}, "etcd_cert and etcd_key belong together"),
         ({"etcd_user": "u"}, "etcd_user needs etcd_password_file"),
+        ({"ceph_name": "client.mgrd"}, "ceph_name and ceph_keyring need ceph_conf"),
+        ({"ceph_conf": "/c", "ceph_name": "mgrd"}, "ceph_name"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_named(flags, words):

@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mgr.active.documents.empty import EMPTY_CEPH_TEXTS, empty_documents
-from mgr.active.documents.fleet_documents import FLEET_DOCUMENTS, METADATA
+from mgr.active.documents.empty import EMPTY_CEPH_DOCUMENTS, EMPTY_CEPH_TEXTS, empty_documents
+from mgr.active.documents.fleet_documents import DEVICE, DEVICES, FLEET_DOCUMENTS, METADATA
 from mgr.cluster.frozen import freeze
 from mgr.cluster.owned import owned
 from mgr.election.records import Presence
@@ -23,6 +23,8 @@ from mgr.module_api.notify import STORE, NotifyType
 
 EMPTY_DICT_PREFIXES: Final = ("osd_map", "config", "device ")
 """For unknown names with these prefixes Ceph returns an empty dictionary; for others None."""
+CEPH_AND_FLEET: Final = frozenset({"osd_metadata", "mds_metadata", DEVICES})
+"""Documents about the fleet that a real Ceph cluster has, too, and then they are that cluster's."""
 RESERVED_PREFIXES: Final = ("mgr_", "pg_")
 """Prefixes kept for documents of later versions."""
 NOTIFICATION_KINDS: Final = frozenset({STORE, *(kind.value for kind in NotifyType)})
@@ -49,7 +51,9 @@ class Documents:
         self._loop = asyncio.get_running_loop()
         self._stale: set[str] = set()
         self._listeners: list[Callable[[Sequence[str]], None]] = []
-        self._published: dict[str, Any] = empty_documents(fsid)
+        self._empty = empty_documents(fsid)
+        self._published: dict[str, Any] = dict(self._empty)
+        self._of_ceph: frozenset[str] = frozenset()
         for name in makers:
             self._make(name)
 
@@ -107,6 +111,38 @@ class Documents:
         if not self._stale:
             self._loop.call_soon(self._remake)
         self._stale.update(names)
+        self._announce(names)
+
+    def put_ceph(self, documents: Mapping[str, Any]) -> None:
+        """Publish frozen documents of a real Ceph cluster in place of the empty ones. On the loop.
+
+        The names have passed ``is_of_ceph``.
+        """
+        self._published.update(documents)
+        self._of_ceph |= documents.keys()
+        self._announce(tuple(documents))
+
+    @property
+    def has_ceph(self) -> bool:
+        """Whether there are documents of a real Ceph cluster."""
+        return bool(self._of_ceph)
+
+    def of_ceph(self, name: str) -> Mapping[str, Any]:
+        """Return a document of a real Ceph cluster, read only; empty if there is none."""
+        found: Mapping[str, Any] | None = self._published.get(name)
+        return found if found is not None and name in self._of_ceph else {}
+
+    def drop_ceph(self) -> None:
+        """Publish the empty documents again in place of those of ``put_ceph``. On the loop."""
+        names, self._of_ceph = self._of_ceph, frozenset()
+        for name in names:
+            if name in self._empty:
+                self._published[name] = self._empty[name]
+            else:
+                del self._published[name]
+        self._announce(tuple(names))
+
+    def _announce(self, names: Sequence[str]) -> None:
         for listener in tuple(self._listeners):
             listener(names)
 
@@ -117,6 +153,12 @@ class Documents:
     def _make(self, name: str) -> None:
         self._stale.discard(name)
         self._published[name] = freeze(self._makers[name]())
+
+
+def is_of_ceph(name: str) -> bool:
+    """Return whether ``name`` is a document that a Ceph cluster has and this manager has not."""
+    known = name in EMPTY_CEPH_DOCUMENTS or name in EMPTY_CEPH_TEXTS or name in CEPH_AND_FLEET
+    return known or name.startswith(DEVICE)
 
 
 def default_document(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from mgr.active.documents import documents
 from mgr.active.documents.documents import Documents
 from mgr.active.documents.fleet_documents import FleetDocuments
+from mgr.active.modules.ceph_commands import MODULE as CEPH
 from mgr.active.modules.modules import ActiveModules
 from mgr.active.term_context import TermContext
 from mgr.cluster.fleet import Fleet
@@ -80,6 +81,12 @@ class Publisher:
     def modules_changed(self) -> None:
         """Make ``mgr_map`` again because the modules on this host have changed."""
         self._available_modules = self._available()
+        self.map_changed()
+
+    def module_stopped(self, module: str) -> None:
+        """Make ``mgr_map`` again; the documents of a Ceph cluster end with its module."""
+        if module == CEPH:
+            self.documents.drop_ceph()
         self.map_changed()
 
     def map_changed(self, _changes: object = None) -> None:

@@ -7,7 +7,7 @@ iterated over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -22,6 +22,9 @@ from mgr.module_api.ceph.release import RELEASE, version_line
 from mgr.module_api.parts.counters import NANOSECONDS, CountersMixin
 
 MANAGER: Final = "mgr"
+METADATA: Final = "_metadata"
+CEPH_DAEMONS: Final = ("osd", "mds")
+"""Types of a Ceph cluster's daemons whose metadata is known."""
 
 TYPES: Final = {
     Kind.GAUGE: 0,
@@ -39,9 +42,18 @@ class FleetReader:
     daemons from their reports.
     """
 
-    def __init__(self, view: ClusterView, fleet: Fleet) -> None:
-        """Read the managers from ``view`` and the daemons from ``fleet``."""
+    def __init__(
+        self,
+        view: ClusterView,
+        fleet: Fleet,
+        of_ceph: Callable[[str], Mapping[str, Any]] = lambda _name: {},
+    ) -> None:
+        """Read the managers from ``view`` and the daemons from ``fleet``.
+
+        Those of a real Ceph cluster, which do not report here, are in its documents ``of_ceph``.
+        """
         self._view = view
+        self._of_ceph = of_ceph
         self._fleet = fleet
         self._daemons = fleet.daemons
         self._schema_documents: dict[bool, WeakKeyDictionary[Schema, FrozenDict]] = {
@@ -59,6 +71,12 @@ class FleetReader:
             line = version_line(presence.version)
             service = {"type": MANAGER, "id": presence.name, "ceph_version": line}
             services.setdefault(presence.host, []).append(service)
+        for kind in CEPH_DAEMONS:
+            for name, of in self._of_ceph(kind + METADATA).items():
+                if f"{kind}.{name}" not in self._daemons:
+                    version = of.get("ceph_version", "")
+                    service = {"type": kind, "id": name, "ceph_version": version}
+                    services.setdefault(of.get("hostname", ""), []).append(service)
         return [
             {
                 "hostname": host,
@@ -75,7 +93,7 @@ class FleetReader:
             return metadata(presence) if presence else {}
         daemon = self._daemons.get(f"{kind}.{name}")
         if daemon is None:
-            return {}
+            return dict(self._of_ceph(kind + METADATA).get(name, {}))
         member = daemon.record
         return {
             "ceph_version": member.version,

@@ -19,7 +19,7 @@ _Check = Callable[[Any, tuple[Any, ...]], Any]
 
 _ALIKE: Final = (
     *("set_store", "commit_store", "watch_store", "unwatch_store", "get_map_versions"),
-    *("set_map", "remove_map", "set_device_wear_level", "mon_command"),
+    *("set_map", "remove_map", "set_ceph_documents", "set_device_wear_level", "mon_command"),
     *("get_servers", "get_daemons", "get_metadata", "get_daemon_status"),
     *("get_daemon_health_metrics", "get_counter_rows", "get_counter", "get_latest_counter"),
     "get_latest_labelled_counter",

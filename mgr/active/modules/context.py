@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from mgr.active.modules.background_commands import deliver_in_thread
-from mgr.active.modules.operations import COMMAND_S, ModuleOperations
+from mgr.active.modules.operations import COMMAND_S, ModuleOperations, decoded_documents
 from mgr.active.term_parts import TermParts
 from mgr.errors import MgrError
 from mgr.host.bridge import Bridge
@@ -40,7 +40,9 @@ class ActiveContext(ReadOnlyContext):
         self._parts = parts
         self._bridge = bridge
         self._operations = ModuleOperations(parts, module)
-        self.get = parts.maps.read
+        # Bound once: without a Ceph cluster there is nothing to wait for.
+        with_ceph = bool(parts.manager.settings.ceph_conf)
+        self.get = self._read_with_ceph if with_ceph else parts.maps.read
         self.get_map = parts.maps.read_published
         self.get_map_versions = parts.maps.versions
         # These read on the calling thread; they never wait for the loop.
@@ -55,6 +57,13 @@ class ActiveContext(ReadOnlyContext):
         self.get_counter = fleet.get_counter
         self.get_latest_counter = fleet.get_latest_counter
         self.get_latest_labelled_counter = fleet.get_latest_labelled_counter
+
+    def _read_with_ceph(self, data_name: str) -> Any:
+        if not self._parts.ceph_documents.has_ceph:
+            self._bridge.to_loop(
+                self._operations.wait_ceph_document(data_name), timeout_s=COMMAND_S
+            )
+        return self._parts.maps.read(data_name)
 
     def get_term(self) -> int:
         """See ``mgr.module_api.context``."""
@@ -95,6 +104,15 @@ class ActiveContext(ReadOnlyContext):
     def remove_map(self, name: str, expected_version: int | None) -> bool | None:
         """See ``mgr.module_api.context``."""
         return self._write(self._operations.remove_map(name, expected_version))
+
+    def set_ceph_documents(self, texts: Mapping[str, str]) -> None:
+        """See ``mgr.module_api.context``."""
+        documents = decoded_documents(texts)
+        self._run_on_loop(self._operations.put_ceph_documents(documents))
+
+    def register_ceph_client(self, instance: str, address: str) -> None:
+        """See ``mgr.module_api.context``."""
+        self._write(self._operations.register_ceph_client(instance, address))
 
     def load_database(self) -> bytes:
         """See ``mgr.module_api.context``."""

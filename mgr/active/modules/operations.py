@@ -11,10 +11,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from mgr.active.modules.background_commands import BackgroundCommand, Deliver
+import msgspec
+
+from mgr.active.documents.documents import is_of_ceph
+from mgr.active.modules.background_commands import BackgroundCommand, Deliver, Execute
+from mgr.active.modules.ceph_commands import MODULE as CEPH
 from mgr.active.modules.compare_and_set import compare_and_set
 from mgr.active.modules.database import Database
 from mgr.active.term_parts import TermParts
+from mgr.cluster.frozen import freeze
 from mgr.cluster.log import Priority
 from mgr.cluster.progress import ProgressEvent
 from mgr.cluster.stored_device import DEVICE_KEY_PREFIX, WEAR, stored_device
@@ -29,6 +34,10 @@ from mgr.store.computed import ComputedWrite, commit_computed
 
 COMMAND_S: Final = 30.0
 """Limit for a command that a module has the manager run."""
+CLIENTS_MAX: Final = 100
+"""Addresses of one module in the Ceph cluster that are kept until they are refused there."""
+CEPH_NOTIFICATIONS: Final = ("osd_map", "fs_map", "mon_map", "pg_summary")
+"""The documents of a Ceph cluster of whose changes modules are notified, as in ceph-mgr."""
 
 
 class ModuleOperations:
@@ -104,6 +113,41 @@ class ModuleOperations:
         except (InvalidArgumentError, NotPermittedError) as error:
             raise ValueError(str(error)) from None
 
+    async def set_ceph_documents(self, texts: Mapping[str, str]) -> None:
+        """See ``mgr.module_api.context``."""
+        # Decoding a large cluster's maps takes longer than the loop may stand still.
+        name = thread_name(self._module, "documents")
+        await self.put_ceph_documents(await run_in_thread(name, partial(decoded_documents, texts)))
+
+    async def put_ceph_documents(self, documents: Mapping[str, Any]) -> None:
+        """Publish documents that ``decoded_documents`` has made, and notify modules of them."""
+        self._parts.ceph_documents.put_ceph(documents)
+        for name in CEPH_NOTIFICATIONS:
+            if name in documents:
+                self._parts.modules.notify(name, "")
+
+    async def wait_ceph_document(self, name: str) -> None:
+        """Wait for ``name`` if a Ceph cluster has it and the term has just begun.
+
+        A module that finds no pools or file systems when it starts does nothing for them.
+        """
+        documents = self._parts.ceph_documents
+        if not documents.has_ceph and self._module != CEPH and is_of_ceph(name):
+            await self._parts.ceph_commands.wait_documents(lambda: documents.has_ceph)
+
+    async def register_ceph_client(self, instance: str, address: str) -> None:
+        """See ``mgr.module_api.context``."""
+        key = self._keys.module_entry(CEPH, f"clients/{self._module}")
+        entry = {"term": self._fenced.term, "instance": instance, "address": address}
+
+        def compute() -> ComputedWrite:
+            record = self._manager.mirror.get(key)
+            known = [] if record is None else json.loads(record.value)
+            text = json.dumps([*known[1 - CLIENTS_MAX :], entry])
+            return ComputedWrite([Put(key, text)], [as_seen(key, record)])
+
+        await commit_computed(compute, self._fenced)
+
     async def load_database(self) -> bytes:
         """See ``mgr.module_api.context``."""
         return await self.database.load()
@@ -156,18 +200,19 @@ class ModuleOperations:
         self, arguments: Mapping[str, Any], inbuf: str | None
     ) -> tuple[int, str, str]:
         """See ``mgr.module_api.context``."""
-        return await self._run(self._request(arguments, inbuf))
+        return await self._run(self._parts.ceph_commands.execute, self._request(arguments, inbuf))
 
     async def run_as(
         self, caller: Mapping[str, Any], words: Sequence[str], inbuf: str
     ) -> tuple[int, str, str]:
         """See ``mgr.module_api.context``."""
         deadline_s = self._manager.clock.now() + COMMAND_S
-        return await self._run(self._parts.callers.request(caller, words, inbuf, deadline_s))
+        request = self._parts.callers.request(caller, words, inbuf, deadline_s)
+        return await self._run(self._parts.execute, request)
 
-    async def _run(self, request: Request) -> tuple[int, str, str]:
+    async def _run(self, execute: Execute, request: Request) -> tuple[int, str, str]:
         try:
-            answer = await self._parts.execute(request)
+            answer = await execute(request)
         except MgrError as error:
             return -error.errno, "", str(error)
         return answer.retval, answer.stdout, answer.stderr
@@ -181,8 +226,10 @@ class ModuleOperations:
         deliver: Deliver,
     ) -> None:
         """See ``mgr.module_api.context``; ``deliver`` passes the answer on."""
-        request = absent or self._request(arguments, inbuf)
-        command = BackgroundCommand(self._module, request, tag, deliver)
+        request = self._request(arguments, inbuf)
+        # A daemon that does not report here may be one of Ceph's.
+        elsewhere = absent and self._parts.ceph_commands.target_of(request) is None
+        command = BackgroundCommand(self._module, absent if elsewhere else request, tag, deliver)
         self._parts.background_commands.start(command)
 
     async def notify_all(self, kind: str, notify_id: str) -> None:
@@ -219,3 +266,18 @@ class ModuleOperations:
             return Delete(self._entry_key(key))
         limit = int(self._manager.config.manager_option(ENTRY_LIMIT) or 0)
         return Put(self._entry_key(key), checked_value(value, bytes_max=limit))
+
+
+def decoded_documents(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Decode and freeze the documents of ``set_ceph_documents``. On any thread.
+
+    Raises:
+        ValueError: A name is not one of Ceph's documents, or a text is not JSON.
+
+    """
+    if foreign := [name for name in texts if not is_of_ceph(name)]:
+        raise ValueError(f"no documents of a Ceph cluster: {', '.join(sorted(foreign))}")
+    try:
+        return {name: freeze(msgspec.json.decode(text)) for name, text in texts.items()}
+    except msgspec.DecodeError as error:
+        raise ValueError(f"a document of a Ceph cluster is not JSON: {error}") from None

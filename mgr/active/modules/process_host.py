@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from mgr.active.modules.ceph_commands import call_module
 from mgr.active.modules.confined_requests import ConfinedRequests
 from mgr.active.modules.context import DATABASE_S, LOOP_CALL_S, REMOTE_S, WRITE_S
 from mgr.active.modules.operations import COMMAND_S, ModuleOperations
@@ -16,10 +17,13 @@ from mgr.host.finder import DiscoveredModule
 from mgr.module_process.host_side import READ_S, HostSide, Operation
 from mgr.module_process.messages import dumps
 from mgr.module_process.process import ModuleProcess
-from mgr.module_process.remote import RemoteAnswer, RemoteInstance, run_remote
+from mgr.module_process.remote import RemoteAnswer
 from mgr.store.mirror import KeyChange
 
-WRITES: Final = ("set_option", "set_store", "commit_store", "set_map", "remove_map", "set_uri")
+WRITES: Final = (
+    *("set_option", "set_store", "commit_store", "set_map", "remove_map", "set_uri"),
+    "register_ceph_client",
+)
 CALLS: Final = (
     *("watch_store", "unwatch_store", "set_health_checks", "update_progress_event"),
     *("complete_progress_event", "clear_all_progress_events", "cluster_log", "notify_all"),
@@ -51,6 +55,7 @@ class ActiveHostSide(HostSide):
             **{name: (getattr(made, name), WRITE_S) for name in WRITES},
             **{name: (getattr(made, name), LOOP_CALL_S) for name in CALLS},
             "set_device_wear_level": (made.set_device_wear_level, WRITE_S),
+            "set_ceph_documents": (made.set_ceph_documents, COMMAND_S),
             "load_database": (made.load_database, DATABASE_S),
             "store_database": (made.store_database, DATABASE_S),
             "mon_command": (made.mon_command, COMMAND_S),
@@ -62,7 +67,7 @@ class ActiveHostSide(HostSide):
             "remote": (self._remote, REMOTE_S),
             "have_store_connection": (self._have_store_connection, READ_S),
             "get_map_versions": (self._get_map_versions, READ_S),
-            "document": (self._document, READ_S),
+            "document": (self._document, COMMAND_S),
             "map": (self._map, READ_S),
             **{name: (_reading(getattr(fleet, name)), READ_S) for name in FLEET_READS},
             "get_latest_labelled_counter": (_reading(fleet.get_latest_labelled_counter), READ_S),
@@ -97,6 +102,8 @@ class ActiveHostSide(HostSide):
 
     async def _document(self, name: str) -> tuple[Any, ...]:
         """Return a document, and whether the process may keep it until notified of a change."""
+        if self._manager.settings.ceph_conf:
+            await self._operations.wait_ceph_document(name)
         found = self._parts.maps.builtin_version(name)
         if found is None:
             return await self._map(name)
@@ -163,13 +170,7 @@ class ActiveHostSide(HostSide):
         await self._operations.send_command(arguments, inbuf, tag, absent, deliver)
 
     async def _remote(self, module: str, method: str, payload: bytes) -> RemoteAnswer:
-        instance = self._parts.modules.instance_of(module)
-        if instance is None:
-            return "no module", ""
-        if isinstance(instance, RemoteInstance):
-            return await instance.call(method, payload)
-        call = partial(run_remote, instance, method, payload)
-        return await run_in_thread(thread_name(module, "remote"), call, module=module)
+        return await call_module(self._parts.modules, module, method, payload)
 
     def _in_thread(self, read: Callable[..., Any]) -> Operation:
         """Return what runs ``read`` on another thread than the loop's: it may take long."""

@@ -105,6 +105,7 @@ class CephfsConnectionPool:
         except NoCephError as error:
             raise CephfsConnectionException(-errno.ENOTCONN, str(error)) from error
         handle.mount(filesystem_name=fs_name.encode())
+        self.mgr._ceph_register_client(handle.get_addrs())  # noqa: SLF001 - Ceph's name, which modules use
         return handle
 
 

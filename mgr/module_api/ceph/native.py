@@ -6,6 +6,7 @@ In ceph-mgr the public methods call these; here these call the public methods.
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
@@ -86,10 +87,15 @@ class NativeMixin(ActiveModuleBase):
     def _ceph_cluster_log(self, channel: str, priority: int, message: str) -> None:
         self._context.cluster_log(channel, priority, message)
 
-    def _ceph_register_client(self, *_: Any) -> None:
-        """Do nothing: ceph-mgr registers clients so that Ceph can block them on a failover."""
+    def _ceph_register_client(self, *given: Any) -> None:
+        # Up to Ceph 18 the addresses alone, since 20 a name before them and a flag behind.
+        address = given[1] if len(given) > 1 else given[0]
+        if address and self._context.get_native_option("mgr_ceph_conf"):
+            instance = vars(self).setdefault("_ceph_instance", secrets.token_hex(4))
+            self._context.register_ceph_client(instance, str(address))
 
-    _ceph_unregister_client = _ceph_register_client
+    def _ceph_unregister_client(self, *_: Any) -> None:
+        """Do nothing: a client that is closed may be refused later."""
 
     def _ceph_exit(self, status: int, hard: bool = False) -> NoReturn:  # noqa: FBT001, FBT002 - ceph-mgr's signature
         """End this module, not the manager: the exception is a crash of the module."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from mgr.module_api.ceph.crush_map import CRUSHMap
 
+ERASURE_CODED: Final = 3
+"""The type of a pool that stores each object in parts, with parts to repair it."""
 EMPTY: Final[Mapping[str, Any]] = {"epoch": 0, "pools": [], "osds": []}
 
 
@@ -36,14 +38,25 @@ class OSDMapIncremental:
 
 
 class OSDMap:
-    """A map of OSDs and pools. It does not compute where placement groups are."""
+    """A map of OSDs and pools. It does not compute where placement groups are.
+
+    It knows where they are if ``placed`` says so. A map that a change was applied to knows no
+    more than the one before.
+    """
 
     def __init__(
-        self, dump: Mapping[str, Any] | None = None, crush: Mapping[str, Any] | None = None
+        self,
+        dump: Mapping[str, Any] | None = None,
+        crush: Mapping[str, Any] | None = None,
+        placed: Callable[[], Iterable[Mapping[str, Any]]] = tuple,
     ) -> None:
-        """Use the documents ``osd_map`` and ``osd_map_crush``; empty by default."""
+        """Use the documents ``osd_map`` and ``osd_map_crush``; empty by default.
+
+        ``placed`` returns the list in the document ``pg_stats``.
+        """
         self._dump: dict[str, Any] = copy.deepcopy(dict(dump or EMPTY))
         self._crush = CRUSHMap(crush)
+        self._placed = placed
 
     @classmethod
     def build_simple(cls, epoch: int = 1, uuid: str | None = None, num_osd: int = -1) -> OSDMap:
@@ -85,11 +98,16 @@ class OSDMap:
         weights = inc.dump().get("new_weight", {})
         for osd in changed["osds"]:
             osd["weight"] = weights.get(osd["osd"], osd.get("weight", 1.0))
-        return OSDMap({**changed, "epoch": inc.get_epoch()}, self._crush.dump())
+        return OSDMap({**changed, "epoch": inc.get_epoch()}, self._crush.dump(), self._placed)
 
-    def get_pools_by_take(self, take: int) -> list[int]:  # noqa: ARG002 - nothing is placed
-        """Return the pools placed below a bucket: always none."""
-        return []
+    def get_pools_by_take(self, take: int) -> list[int]:
+        """Return the pools whose rule begins at a bucket."""
+        rules = {
+            rule["rule_id"]
+            for rule in self._crush.dump()["rules"]
+            if any(step["op"] == "take" and step["item"] == take for step in rule["steps"])
+        }
+        return [pool["pool"] for pool in self._dump["pools"] if pool.get("crush_rule") in rules]
 
     def calc_pg_upmaps(
         self,
@@ -105,17 +123,31 @@ class OSDMap:
         """Return how many primaries ``inc`` would move for balance: always 0."""
         return 0
 
-    def map_pool_pgs_up(self, poolid: int) -> dict[str, list[int]]:  # noqa: ARG002 - nothing is placed
-        """Return the OSDs of each placement group of a pool: always empty."""
-        return {}
+    def map_pool_pgs_up(self, poolid: int) -> dict[str, list[int]]:
+        """Return the OSDs of each placement group of a pool; empty if none is known."""
+        pool = f"{poolid}."
+        return {pg["pgid"]: list(pg["up"]) for pg in self._placed() if pg["pgid"].startswith(pool)}
 
-    def pg_to_up_acting_osds(self, pool_id: int, ps: int) -> dict[str, Any]:  # noqa: ARG002 - nothing is placed
-        """Return the OSDs of one placement group: always empty."""
+    def pg_to_up_acting_osds(self, pool_id: int, ps: int) -> dict[str, Any]:
+        """Return the OSDs of one placement group; empty if it is not known."""
+        for pg in self._placed():
+            if pg["pgid"] == f"{pool_id}.{ps:x}":
+                return {
+                    "up": list(pg["up"]),
+                    "acting": list(pg["acting"]),
+                    "up_primary": pg["up_primary"],
+                    "acting_primary": pg["acting_primary"],
+                }
         return {"up": [], "acting": [], "up_primary": -1, "acting_primary": -1}
 
     def pool_raw_used_rate(self, pool_id: int) -> float:
-        """Return the number of copies that a pool stores; 0 if there is no such pool."""
-        return float(self.get_pools().get(pool_id, {}).get("size", 0))
+        """Return how many bytes a pool stores for each byte; 0 if there is no such pool."""
+        pool = self.get_pools().get(pool_id, {})
+        profile = self.get_ec_profile(pool.get("erasure_code_profile", "")) or {}
+        if pool.get("type") == ERASURE_CODED and "k" in profile:
+            data = int(profile["k"])
+            return (data + int(profile.get("m", 0))) / data
+        return float(pool.get("size", 0))
 
     def get_ec_profile(self, name: str) -> dict[str, str] | None:
         """Return an erasure code profile; None if there is none of this name."""

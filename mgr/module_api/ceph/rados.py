@@ -1,7 +1,9 @@
 """Lets a module use a Ceph cluster: its configuration, bindings and pools.
 
 The manager does not need Ceph. If Ceph's Python bindings and configuration are on the host, a
-module can connect. Otherwise an error is raised at the first use, never at import.
+module can connect. Otherwise an error is raised at the first use, never at import. Each module has
+a connection of its own, made in the process in which the module runs, so that no process is ever
+forked with a connection.
 """
 
 from __future__ import annotations
@@ -10,14 +12,26 @@ import errno
 import importlib
 import json
 import os
+import threading
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from mgr.module_api.ceph import bindings
+from mgr.module_api.ceph.native import NativeMixin
 from mgr.module_api.ceph.osd_map import OSDMap
 from mgr.module_api.parts.commands import CommandsMixin
 
 CONFIGURATION: Final = "/etc/ceph/ceph.conf"
 REDIRECTS_MAX: Final = 5
+
+LIMITS: Final[Mapping[str, tuple[str, str]]] = {
+    "client_mount_timeout": ("300", "10"),
+    "rados_mon_op_timeout": ("0", "10"),
+    "rados_osd_op_timeout": ("0", "30"),
+}
+"""Time-outs of Ceph's library: Ceph's default, and the seconds that replace it. Without them a call
+lasts as long as the cluster is down. Another value in the configuration stays."""
 
 
 def attribute(name: str) -> Any:
@@ -35,7 +49,11 @@ def attribute(name: str) -> Any:
     raise AttributeError(f"module 'mgr_module' has no attribute {name!r}")
 
 
-class RadosMixin(CommandsMixin):
+def _placed(module: RadosMixin) -> Any:
+    return module.get("pg_stats")["pg_stats"]
+
+
+class RadosMixin(CommandsMixin, NativeMixin):
     """Gives a module access to a Ceph cluster: connections, the OSD map, pools, file systems."""
 
     MGR_POOL_NAME = ".mgr"
@@ -43,8 +61,11 @@ class RadosMixin(CommandsMixin):
     _cephfs: Any = None
 
     def get_ceph_conf_path(self) -> str:
-        """Return the path of Ceph's configuration: ``CEPH_CONF``, else the default path."""
-        return os.environ.get("CEPH_CONF", CONFIGURATION)
+        """Return the path of Ceph's configuration: the setting ``ceph_conf``, if it is set.
+
+        Otherwise the environment variable ``CEPH_CONF`` counts, else Ceph's default path.
+        """
+        return self._ceph_setting("conf") or os.environ.get("CEPH_CONF", CONFIGURATION)
 
     def get_context(self) -> None:
         """Return None. In ceph-mgr, librados shares a context; here each module connects itself."""
@@ -55,19 +76,41 @@ class RadosMixin(CommandsMixin):
 
     @property
     def rados(self) -> Any:
-        """A connected ``rados.Rados``, made at the first use.
+        """A connected ``rados.Rados``, made at the first use. From any thread.
+
+        Its calls end by themselves while the cluster is down: after 10 s where they need a
+        monitor, after 30 s where they need an OSD, unless Ceph's configuration sets other limits.
 
         Raises:
             NoCephError: The bindings or the configuration are not on this host.
+            rados.Error: The cluster cannot be reached, or refuses the user.
 
         """
-        if self._rados is None:
-            cluster = self._bindings("rados").Rados(
-                conffile=self.get_ceph_conf_path(), name=f"mgr.{self.get_mgr_id()}"
-            )
+        # On the instance: one module's silent cluster must not hold up others of this process.
+        with vars(self).setdefault("_rados_lock", threading.Lock()):
+            if self._rados is None:
+                self._rados = self._connected()
+            return self._rados
+
+    def _connected(self) -> Any:
+        given: dict[str, Any] = {"conffile": self.get_ceph_conf_path(), "name": self._user()}
+        if keyring := self._ceph_setting("keyring"):
+            given["conf"] = {"keyring": keyring}
+        cluster = self._bindings("rados").Rados(**given)
+        try:
+            for option, (default, limit) in LIMITS.items():
+                if cluster.conf_get(option) == default:
+                    cluster.conf_set(option, limit)
             cluster.connect()
-            self._rados = cluster
-        return self._rados
+            # Before it is used: whoever comes after this instance has this address refused.
+            self._ceph_register_client(cluster.get_addrs())
+        except BaseException:
+            cluster.shutdown()
+            raise
+        return cluster
+
+    def _ceph_setting(self, name: str) -> str:
+        return str(self._context.get_native_option(f"mgr_ceph_{name}") or "")
 
     @property
     def cephfs(self) -> Any:
@@ -113,7 +156,8 @@ class RadosMixin(CommandsMixin):
 
     def get_osdmap(self) -> OSDMap:
         """Return a copy of the map of OSDs, which the caller may change."""
-        return OSDMap(self.get("osd_map"), self.get("osd_map_crush"))
+        placed = partial(_placed, self)
+        return OSDMap(self.get("osd_map"), self.get("osd_map_crush"), placed)
 
     # -- pools ------------------------------------------------------------------------------
 

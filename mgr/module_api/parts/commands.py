@@ -64,7 +64,8 @@ class CommandsMixin(ActiveModuleBase):
         if svc_type not in KNOWN_TYPES and self._context.get(f"{svc_type}_metadata") is None:
             raise ValueError(f"unknown service type: {svc_type}")
         request, absent = json.loads(command), ""
-        if svc_type != "mon":
+        # One monitor of a real Ceph may be meant; the manager itself is none.
+        if svc_type != "mon" or (svc_id and self._context.get_native_option("mgr_ceph_conf")):
             name = f"{svc_type}.{svc_id}"
             request["prefix"] = f"tell {name} {request.get('prefix', '')}"
             if not self._context.get_metadata(svc_type, svc_id):
@@ -148,12 +149,16 @@ class CommandsMixin(ActiveModuleBase):
 
         """
         program = args.pop(0)
-        keyring = os.environ.get("CEPH_KEYRING", KEYRING)
-        words = [program, "-k", keyring, "-n", f"mgr.{self.get_mgr_id()}", *args]
+        words = [program, "-k", self._keyring(), "-n", self._user(), *args]
         self.log.debug("exec: %s", " ".join(words))
         try:
             done = subprocess.run(  # noqa: S603 - chosen by the module, which could start it itself
-                words, timeout=timeout, capture_output=True, input=stdin, check=False
+                words,
+                timeout=timeout,
+                capture_output=True,
+                input=stdin,
+                check=False,
+                env=self._program_environment(),
             )
         except subprocess.TimeoutExpired:
             late = f"Timed out after {timeout} s: {' '.join(words)}"
@@ -174,12 +179,26 @@ class CommandsMixin(ActiveModuleBase):
 
         """
         done = subprocess.run(  # noqa: S603 - as above
-            ["radosgw-admin", "-n", f"mgr.{self.get_mgr_id()}", *args],  # noqa: S607 - found where Ceph is installed
+            ["radosgw-admin", "-n", self._user(), *args],  # noqa: S607 - found where Ceph is installed
             capture_output=True,
             timeout=TOOL_TIMEOUT_S,
             check=False,
+            env=self._program_environment(),
         )
         output, errors = done.stdout.decode(), done.stderr.decode()
         if not done.returncode and stdout_as_json:
             return done.returncode, json.loads(output), errors
         return done.returncode, output, errors
+
+    def _user(self) -> str:
+        name = self._context.get_native_option("mgr_ceph_name")
+        return str(name or f"mgr.{self.get_mgr_id()}")
+
+    def _keyring(self) -> str:
+        configured = self._context.get_native_option("mgr_ceph_keyring")
+        return str(configured or os.environ.get("CEPH_KEYRING", KEYRING))
+
+    def _program_environment(self) -> dict[str, str]:
+        """Return the environment of Ceph's programs, which find the configuration by it."""
+        configured = str(self._context.get_native_option("mgr_ceph_conf") or "")
+        return {**os.environ, "CEPH_CONF": configured} if configured else dict(os.environ)

@@ -57,6 +57,20 @@ class MapsMixin(ActiveModuleBase):
             return None if removed is None else 0
         return self._context.set_map(name, _text(document), expected_version)
 
+    def set_ceph_documents(self, documents: Mapping[str, Any]) -> None:
+        """Publish documents of a Ceph cluster (``osd_map``, ``df`` ...), by name, for ``get``.
+
+        They replace the empty ones of a manager without Ceph, in memory, until this module stops.
+        Modules are notified of ``osd_map``, ``fs_map``, ``mon_map`` and ``pg_summary``.
+
+        Raises:
+            TypeError: A document contains a value that JSON cannot represent.
+            ValueError: A name is not one of Ceph's documents.
+
+        """
+        texts = {name: json.dumps(document) for name, document in documents.items()}
+        self._context.set_ceph_documents(texts)
+
     def remove_map(self, name: str) -> bool:
         """Remove a map; return whether there was one."""
         return bool(self._context.remove_map(name, None))

@@ -99,6 +99,32 @@ def test_pools_are_made_by_commands(pair):
     assert module.get_quiesce_leader_gid(1) is None
 
 
+def test_a_real_map_says_where_placement_groups_are():
+    """As the cluster reports them; and how much a pool really stores."""
+    pgs = [
+        {"pgid": "1.a", "up": [0, 1], "acting": [1], "up_primary": 0, "acting_primary": 1},
+        {"pgid": "11.a", "up": [1], "acting": [1], "up_primary": 1, "acting_primary": 1},
+    ]
+    pools = [
+        {"pool": 1, "pool_name": "r", "size": 3, "type": 1, "crush_rule": 7},
+        {"pool": 2, "pool_name": "e", "size": 6, "type": 3, "erasure_code_profile": "p"},
+    ]
+    dump = {
+        "epoch": 1, "pools": pools, "osds": [],
+        "erasure_code_profiles": {"p": {"k": "4", "m": "2"}},
+    }  # fmt: skip
+    osdmap = OSDMap(dump, TREE, lambda: pgs)
+
+    assert osdmap.map_pool_pgs_up(1) == {"1.a": [0, 1]}
+    assert osdmap.pg_to_up_acting_osds(1, 10) == {
+        "up": [0, 1], "acting": [1], "up_primary": 0, "acting_primary": 1,
+    }  # fmt: skip
+    assert osdmap.pg_to_up_acting_osds(1, 11)["up"] == []
+    assert osdmap.get_pools_by_take(-1) == [1]
+    assert osdmap.get_pools_by_take(-2) == []
+    assert (osdmap.pool_raw_used_rate(1), osdmap.pool_raw_used_rate(2)) == (3.0, 1.5)
+
+
 def test_ceph_is_missed_at_its_first_use(pair, monkeypatch):
     """With a sentence, and not when the module is imported."""
     monkeypatch.setitem(sys.modules, "rados", None)
@@ -116,8 +142,9 @@ def test_a_configuration_is_missed_at_its_first_use(pair, monkeypatch, tmp_path)
         _ = pair[0].rados
 
 
-def test_a_cluster_is_connected_once(pair, monkeypatch, tmp_path):
-    """And every part of the module has the same connection."""
+@pytest.fixture
+def cluster(pair, monkeypatch, tmp_path):
+    """Bindings that connect, a configuration, and what was made and closed."""
     configuration = tmp_path / "ceph.conf"
     configuration.write_text("")
     bindings = types.ModuleType("rados")
@@ -127,14 +154,71 @@ def test_a_cluster_is_connected_once(pair, monkeypatch, tmp_path):
         def __init__(self, **given):
             made.append(given)
             self.connected = 0
+            self.conf = {"client_mount_timeout": "300", "rados_mon_op_timeout": "7"}
+
+        def conf_get(self, name):
+            return self.conf.get(name, "0")
+
+        def conf_set(self, name, value):
+            self.conf[name] = value
+
+        def get_addrs(self):
+            return "127.0.0.1:0/7"
 
         def connect(self):
+            assert "rados_osd_op_timeout" in self.conf
+            if "refused" in made[-1].get("name", ""):
+                raise PermissionError("refused")
             self.connected += 1
 
+        def shutdown(self):
+            closed.append(self)
+
+    closed = []
     bindings.Rados = Rados
     monkeypatch.setitem(sys.modules, "rados", bindings)
     monkeypatch.setenv("CEPH_CONF", str(configuration))
+    return pair, configuration, made, closed
 
-    assert pair[0].rados is pair[0].rados
-    assert pair[0].rados.connected == 1
+
+def test_a_cluster_is_connected_once(cluster):
+    """And every part of the module has the same connection, whose calls have limits."""
+    (module, _), configuration, made, _ = cluster
+
+    assert module.rados is module.rados
+    assert module.rados.connected == 1
     assert made == [{"conffile": str(configuration), "name": "mgr.a"}]
+    assert module.rados.conf == {
+        "client_mount_timeout": "10",
+        "rados_mon_op_timeout": "7",  # what the operator has chosen
+        "rados_osd_op_timeout": "30",
+    }
+
+
+def test_the_settings_name_the_cluster_and_the_user(cluster, tmp_path):
+    """They come before what the environment says; programs of Ceph get the same."""
+    (module, context), _, made, closed = cluster
+    configuration = tmp_path / "other.conf"
+    configuration.write_text("")
+    context.native["mgr_ceph_conf"] = str(configuration)
+    context.native["mgr_ceph_name"] = "client.refused"
+    context.native["mgr_ceph_keyring"] = "/keys"
+
+    with pytest.raises(PermissionError):
+        _ = module.rados
+
+    assert made == [
+        {"conffile": str(configuration), "name": "client.refused", "conf": {"keyring": "/keys"}}
+    ]
+    assert len(closed) == 1
+    assert not context.ceph_clients
+
+    context.native["mgr_ceph_name"] = "client.welcome"
+    assert module.rados.connected
+    [(_, address)] = context.ceph_clients
+    assert address == "127.0.0.1:0/7"
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho $CEPH_CONF $@\n")
+    program.chmod(0o755)
+    _, output, _ = module.tool_exec([str(program), "-x"])
+    assert output == f"{configuration} -k /keys -n client.welcome -x\n"

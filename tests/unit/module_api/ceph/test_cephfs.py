@@ -57,6 +57,12 @@ def bindings(monkeypatch, tmp_path):
         def init(self):
             received.append("init")
 
+        def conf_get(self, name):
+            return "5"
+
+        def get_addrs(self):
+            return "addr"
+
         def connect(self):
             received.append("connect")
 

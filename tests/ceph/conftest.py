@@ -1,0 +1,82 @@
+"""A real Ceph for the tests of this folder. They are skipped, loudly, where none can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mgr.clock import CLOCK
+from mgr.errors import UnreachableError
+from tests.support.ceph import RELEASE, USER, Ceph, NoCephPackagesError, fetch_programs
+from tests.support.cluster import Cluster
+
+HERE = Path(__file__).parent
+PATIENCE_S = 60
+MODULES = Path(__file__).parents[1] / "support/ceph_modules"
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test of this folder: they start processes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(240))
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The distribution's packages, unpacked."""
+    try:
+        return fetch_programs()
+    except NoCephPackagesError as error:
+        pytest.skip(f"NO CEPH {RELEASE} TESTED: {error}")
+
+
+@pytest.fixture(scope="session")
+def ceph(programs, tmp_path_factory):
+    """One small cluster for all tests; a test that breaks it repairs it."""
+    with Ceph(tmp_path_factory.mktemp("ceph"), programs) as cluster:
+        yield cluster
+
+
+class PatientCluster(Cluster):
+    """Asks again while no manager answers at all: real Cephs leave little of a small machine."""
+
+    def run(self, *words, timeout_s=10, **arguments):
+        """As ``Cluster.run``."""
+        ends_s = CLOCK.now() + PATIENCE_S
+        while True:
+            try:
+                return super().run(*words, timeout_s=timeout_s, **arguments)
+            except UnreachableError:
+                if CLOCK.now() > ends_s:
+                    raise
+
+
+@pytest.fixture(scope="session")
+def start(programs, ceph, etcd, tmp_path_factory):
+    """Make managers that know the cluster; the caller enters them."""
+
+    def made(*, names=("a", "b"), folders=(), **settings):
+        path = ",".join(map(str, [*folders, MODULES, programs.python_packages]))
+        return PatientCluster(
+            tmp_path_factory.mktemp("managers"),
+            etcd.endpoints,
+            names=names,
+            environments=dict.fromkeys(names, programs.environment),
+            **{
+                "module_path": path,
+                "ceph_conf": ceph.conf,
+                "ceph_name": USER,
+                "ceph_keyring": ceph.keyring,
+                "module_load_s": 60,
+                # On a busy machine; a worker that was killed is noticed at once in any case.
+                "watchdog_s": 30,
+                "profile": "off",
+                "lease_ttl_s": 20,
+                **settings,
+            },
+        )
+
+    return made

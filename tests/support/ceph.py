@@ -1,0 +1,323 @@
+"""A small real Ceph for tests: one monitor, one manager of its own, OSDs in memory, one MDS.
+
+Everything stands in one directory and on loopback, as a user's own processes: no systemd, no block
+device, nothing installed. The programs are the distribution's packages, unpacked in the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from tests.support import debian, process
+from tests.support.cluster import wait_for
+
+RELEASE: Final = "16.2"
+SUITE: Final = "bookworm"
+NAMED: Final = (
+    *("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-mds", "ceph-base", "ceph-common"),
+    *("python3-rados", "python3-cephfs", "python3-rbd", "python3-ceph-argparse"),
+    *("python3-ceph-common", "ceph-mgr-modules-core", "python3-pkg-resources"),
+    *("python3-prettytable", "python3-wcwidth", "python3-yaml"),
+)
+"""The packages that are wanted for themselves."""
+LIBRARIES: Final = ("lib",)
+"""Beginnings of the names of further packages that they need here."""
+PYTHON: Final = "/usr/bin/python3"
+"""The distribution's, which its program ``ceph`` is written for."""
+READY_S: Final = 60.0
+COMMAND_S: Final = 30
+FILE_SYSTEM: Final = "files"
+USER: Final = "client.mgrd"
+"""Whom managers act as; it may do everything."""
+MEMORY: Final = Path("/dev/shm")
+DATA: Final = "mgr-test-ceph-"
+"""What directories with data are called; then the id of the run's process, then anything."""
+
+
+class NoCephPackagesError(Exception):
+    """The packages cannot be had here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The unpacked packages."""
+
+    root: Path
+
+    @property
+    def libraries(self) -> str:
+        """Folders of the shared libraries, as the loader wants them."""
+        under = self.root / "usr/lib/x86_64-linux-gnu"
+        return f"{under}:{under / 'ceph'}:{self.root / 'lib/x86_64-linux-gnu'}"
+
+    @property
+    def python_packages(self) -> Path:
+        """The folder with Ceph's bindings for Python."""
+        return self.root / "usr/lib/python3/dist-packages"
+
+    @property
+    def modules(self) -> Path:
+        """The folder of ceph-mgr's modules."""
+        return self.root / "usr/share/ceph/mgr"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to find the libraries, added to the present environment."""
+        return {"LD_LIBRARY_PATH": self.libraries}
+
+
+def fetch_programs() -> Programs:
+    """Return the programs; fetched once.
+
+    Raises:
+        NoCephPackagesError: They cannot be had here.
+
+    """
+    home = debian.CACHE / "ceph" / f"{SUITE}-programs"
+    try:
+        root = debian.unpacked_with_needs(SUITE, NAMED, LIBRARIES, home)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoCephPackagesError(f"Ceph of Debian {SUITE}: {error}") from error
+    return Programs(root)
+
+
+class Ceph:
+    """One cluster. Use as a context manager: it is healthy on entry and gone after the exit."""
+
+    def __init__(self, directory: Path, programs: Programs, *, osds: int = 1) -> None:
+        """Keep logs in ``directory`` and the data in memory."""
+        self.directory = directory
+        self.programs = programs
+        for left in MEMORY.glob(f"{DATA}*"):
+            # Of a run that was killed: its daemons died with it, their data did not.
+            if process.gone(int(left.name.removeprefix(DATA).partition("-")[0])):
+                shutil.rmtree(left, ignore_errors=True)
+        # Paths of sockets may have 107 characters, and tests have long names.
+        self._home = Path(tempfile.mkdtemp(prefix=f"{DATA}{os.getpid()}-", dir=MEMORY))
+        self._osds = osds
+        self._fsid = str(uuid.uuid4())
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._ports = [process.free_port(), process.free_port()]
+
+    @property
+    def conf(self) -> Path:
+        """Its configuration."""
+        return self._home / "ceph.conf"
+
+    @property
+    def keyring(self) -> Path:
+        """Keys of ``client.admin`` and ``client.mgrd``."""
+        return self._home / "keyring"
+
+    @property
+    def fsid(self) -> str:
+        """The id of the cluster."""
+        return self._fsid
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self._make()
+            self._start_all()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every process and remove the data."""
+        for name in reversed(tuple(self._processes)):
+            self.kill(name)
+        for log in self._home.glob("*.log"):
+            shutil.copy(log, self.directory / log.name)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def kill(self, *names: str) -> None:
+        """End daemons without a word (SIGKILL): ``mon.a``, ``mgr.x``, ``osd.0``, ``mds.a``."""
+        for name in names:
+            one = self._processes.pop(name)
+            one.send_signal(signal.SIGCONT)
+            one.kill()
+            one.wait(10)
+
+    def freeze(self, *names: str) -> None:
+        """Stop daemons in the middle of whatever they do (SIGSTOP); none named: all."""
+        for name in names or tuple(self._processes):
+            self._processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, *names: str) -> None:
+        """Let them go on."""
+        for name in names or tuple(self._processes):
+            self._processes[name].send_signal(signal.SIGCONT)
+
+    def start(self, name: str) -> None:
+        """Start a daemon over the data it had."""
+        kind, _, of = name.partition(".")
+        flags = ["--foreground", "--id", of, "--conf", str(self.conf)]
+        command = [self._program(f"ceph-{kind}"), *flags]
+        log = self.directory / f"{name}.out"
+        self._processes[name] = process.start(
+            command, log=log, environment=self.programs.environment
+        )
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def run(self, *words: str, data: str = "") -> str:
+        """Run one command of ``ceph`` as the administrator; its output."""
+        command = [
+            *(PYTHON, str(self.programs.root / "usr/bin/ceph"), "--conf", str(self.conf)),
+            *("--connect-timeout", str(COMMAND_S), *words),
+        ]
+        return self._run(command, data)
+
+    def read(self, *words: str) -> Any:
+        """Run one command and return its output, decoded from JSON."""
+        return json.loads(self.run(*words, "--format", "json"))
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _program(self, name: str) -> str:
+        return str(self.programs.root / "usr/bin" / name)
+
+    def _run(self, command: Sequence[str], data: str = "") -> str:
+        environment = {
+            **os.environ,
+            **self.programs.environment,
+            "PYTHONPATH": str(self.programs.python_packages),
+        }
+        done = subprocess.run(
+            command, env=environment, input=data, capture_output=True, text=True,
+            timeout=COMMAND_S + 10, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout
+
+    def _make(self) -> None:
+        self.conf.write_text(self._configuration())
+        tool = self._program("ceph-authtool")
+        keyring, everything = str(self.keyring), "allow *"
+        caps: Mapping[str, Mapping[str, str]] = {
+            "mon.": {"mon": everything},
+            "client.admin": {"mon": everything, "osd": everything, "mds": everything,
+                             "mgr": everything},
+            USER: {"mon": everything, "osd": everything, "mds": everything,
+                            "mgr": everything},
+            "mgr.x": {"mon": "allow profile mgr", "osd": everything, "mds": everything},
+            "mds.a": {"mon": "allow profile mds", "osd": everything, "mds": "allow",
+                      "mgr": "allow profile mds"},
+            **{
+                f"osd.{n}": {"mon": "allow profile osd", "osd": everything,
+                             "mgr": "allow profile osd"}
+                for n in range(self._osds)
+            },
+        }  # fmt: skip
+        self._run([tool, "--create-keyring", keyring])
+        for name, allowed in caps.items():
+            flags = [part for to, what in allowed.items() for part in ("--cap", to, what)]
+            self._run([tool, keyring, "--gen-key", "-n", name, *flags])
+        address = f"[v2:127.0.0.1:{self._ports[0]},v1:127.0.0.1:{self._ports[1]}]"
+        monmap = str(self._home / "monmap")
+        self._run(
+            [self._program("monmaptool"), "--create", "--fsid", self._fsid, "--addv", "a", address,
+             monmap]
+        )  # fmt: skip
+        self._run(
+            [self._program("ceph-mon"), "--mkfs", "-i", "a", "--conf", str(self.conf), "--monmap",
+             monmap, "--keyring", keyring]
+        )  # fmt: skip
+
+    def _start_all(self) -> None:
+        self.start("mon.a")
+        self.start("mgr.x")
+        for number in range(self._osds):
+            identity = str(uuid.uuid4())
+            assert self.run("osd", "new", identity).strip() == str(number)
+            (self._home / f"osd.{number}").mkdir()
+            self._run(
+                [self._program("ceph-osd"), "--mkfs", "-i", str(number), "--conf", str(self.conf),
+                 "--osd-uuid", identity]
+            )  # fmt: skip
+            self.start(f"osd.{number}")
+        for pool in ("files.meta", "files.data"):
+            self.run("osd", "pool", "create", pool, "8")
+        self.run("fs", "new", FILE_SYSTEM, "files.meta", "files.data")
+        (self._home / "mds.a").mkdir(exist_ok=True)
+        self.start("mds.a")
+        # Its own manager has no modules here: they would do what those under test do.
+        self.run("health", "mute", "MGR_MODULE_ERROR", "--sticky")
+        wait_for(self._ready, "a Ceph at work", READY_S)
+
+    def _ready(self) -> bool:
+        status = self.read("status")
+        states = status["pgmap"].get("pgs_by_state", [])
+        clean = [each["state_name"] for each in states] == ["active+clean"]
+        return (
+            clean
+            and bool(status["fsmap"].get("by_rank"))
+            and (status["fsmap"]["by_rank"][0]["status"] == "up:active")
+        )
+
+    def _configuration(self) -> str:
+        home, root = self._home, self.programs.root / "usr/lib/x86_64-linux-gnu"
+        nothing = self._home / "no-modules"
+        nothing.mkdir()
+        return f"""\
+[global]
+fsid = {self._fsid}
+mon host = [v2:127.0.0.1:{self._ports[0]},v1:127.0.0.1:{self._ports[1]}]
+auth cluster required = cephx
+auth service required = cephx
+auth client required = cephx
+keyring = {self.keyring}
+run dir = {home}
+log file = {home}/$name.log
+log to stderr = false
+err to stderr = true
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+ms bind ipv6 = false
+admin socket = {home}/$name.asok
+pid file = {home}/$name.pid
+plugin dir = {root}/ceph
+erasure code dir = {root}/ceph/erasure-code
+osd class dir = {root}/rados-classes
+osd pool default size = 1
+osd pool default min size = 1
+osd crush chooseleaf type = 0
+mon warn on pool no redundancy = false
+mon allow pool delete = true
+mon allow pool size one = true
+auth allow insecure global id reclaim = false
+
+[mon]
+mon data = {home}/mon.$id
+mon data avail warn = 1
+mon data avail crit = 0
+
+[mgr]
+mgr data = {home}/mgr.$id
+mgr module path = {nothing}
+mgr disabled modules = none
+
+[osd]
+osd data = {home}/osd.$id
+osd objectstore = memstore
+memstore device bytes = 536870912
+
+[mds]
+mds data = {home}/mds.$id
+"""

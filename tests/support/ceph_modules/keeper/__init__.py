@@ -1,0 +1,1 @@
+"""A module of the tests that keeps things in RADOS and CephFS."""
