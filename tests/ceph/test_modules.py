@@ -10,7 +10,7 @@ from tests.support.cluster import wait_for
 
 MODULES = (
     "balancer", "devicehealth", "insights", "mirroring", "nfs", "orchestrator", "osd_support",
-    "pg_autoscaler", "rbd_support", "snap_schedule", "status", "volumes",
+    "pg_autoscaler", "rbd_support", "snap_schedule", "status", "test_orchestrator", "volumes",
 )  # fmt: skip
 OURS = "crash,dashboard,hello,progress,prometheus,selftest,status"
 """The bundled modules but ``ceph``: those of the package take their places."""
@@ -115,9 +115,13 @@ def test_mirroring_switches_a_file_system(running, ceph):
     asked(running, "fs", "snapshot", "mirror", "disable", "files")
 
 
-def test_nfs_lists_its_clusters(running):
-    """None: it asks the pools of the real cluster."""
-    assert asked(running, "nfs", "cluster", "ls").strip() in {"", "[]"}
+def test_nfs_makes_its_pool_and_its_configuration(running, ceph):
+    """In the real cluster; the daemons are an orchestrator's, which only stands for one here."""
+    asked(running, "orch", "set", "backend", "test_orchestrator")
+    asked(running, "nfs", "cluster", "create", "tried")
+
+    assert "nfs-ganesha" in ceph.run("osd", "pool", "ls").split()
+    assert asked(running, "nfs", "cluster", "ls").strip() == ""
 
 
 def test_the_balancer_and_the_autoscaler_judge_real_pools(running):

@@ -58,8 +58,9 @@ installed, their first use says so. The dashboard of 20.2 has code that was gene
 3, which protobuf's compiled runtime refuses; it loads in a manager that is started with
 `PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python` in its environment.
 
-*with a real cluster*, where it stands: the same with {CEPH_CLUSTER}, and the module `ceph` of
-this product ([how](../how-to/use-with-ceph.md)): whether it serves, and how many commands answered.
+*with a real cluster*, where it stands: the same with {CEPH_CLUSTER},
+and the module `ceph` of this product ([how](../how-to/use-with-ceph.md)): whether it serves, and
+how many commands answered.
 
 {tables}"""
 

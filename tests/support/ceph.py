@@ -34,8 +34,8 @@ LIBRARIES: Final = ("lib",)
 """Beginnings of the names of further packages that they need here."""
 PYTHON: Final = "/usr/bin/python3"
 """The distribution's, which its program ``ceph`` is written for."""
-READY_S: Final = 60.0
-COMMAND_S: Final = 30
+READY_S: Final = 180.0
+COMMAND_S: Final = 60
 FILE_SYSTEM: Final = "files"
 USER: Final = "client.mgrd"
 """Whom managers act as; it may do everything."""

@@ -8,9 +8,11 @@ that do not report to this manager go to Ceph's own (docs/adr/0065).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import math
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,13 +27,8 @@ from mgr.command.registry import BUILTIN, Registry
 from mgr.command.request import Request
 from mgr.errors import UnknownCommandError
 from mgr.host.bridge import run_in_thread, thread_name
-from mgr.module_process.remote import (
-    RemoteAnswer,
-    RemoteInstance,
-    pickled_arguments,
-    remote_result,
-    run_remote,
-)
+from mgr.module_process.messages import loads
+from mgr.module_process.remote import RemoteAnswer, RemoteInstance, pickled_arguments, run_remote
 
 MODULE: Final = "ceph"
 METHOD: Final = "run_command"
@@ -72,6 +69,21 @@ async def call_module(
         return await instance.call(method, payload)
     call = partial(run_remote, instance, method, payload)
     return await run_in_thread(thread_name(module, "remote"), call, module=module)
+
+
+def _answer_of(answer: RemoteAnswer) -> Answer:
+    match answer:
+        case ("result", bytes(content)):
+            # Plain values only: nothing from a module's process is unpickled in the worker.
+            with contextlib.suppress(pickle.UnpicklingError, TypeError, ValueError):
+                retval, stdout, stderr = loads(content)
+                return Answer(int(retval), str(stdout), str(stderr))
+            why = "it returned something else than an answer"
+        case ("failed", str(text)):
+            why = text
+        case _:
+            why = "it does not run, or is not the module that belongs to this manager"
+    return Answer(-errno.EIO, "", f"module '{MODULE}': {why}")
 
 
 class CephCommands:
@@ -115,20 +127,17 @@ class CephCommands:
         try:
             async with asyncio.timeout(ANSWER_S):
                 answer = await call_module(self._modules, MODULE, METHOD, payload)
-            retval, stdout, stderr = remote_result(answer)
         except TimeoutError:
             late = f"Ceph has not answered within {ANSWER_S:g} s: whether it ran is unknown"
             return Answer(-errno.ETIMEDOUT, "", late)
-        except (ImportError, NameError, RuntimeError) as error:
-            return Answer(-errno.EIO, "", f"module '{MODULE}': {error}")
-        return Answer(retval, stdout, stderr)
+        return _answer_of(answer)
 
     def target_of(self, request: Request) -> CephTarget | None:
         """Return whom in Ceph a command is for; None if the manager runs it itself."""
         if MODULE not in self._modules.enabled:
             return None
         words = request.words
-        if words[:1] == [TELL] and len(words) > 1:
+        if len(words) > 1 and words[0] == TELL:
             kind, _, name = words[1].partition(".")
             if kind not in TARGETS or words[1] in self._fleet.daemons:
                 return None

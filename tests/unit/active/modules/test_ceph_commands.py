@@ -155,6 +155,30 @@ async def test_an_exception_of_the_module_is_an_answer(ceph, modules):
     assert "ceph" in answer.stderr
 
 
+class Unpickled:
+    """Would be made in whatever process reads it."""
+
+    made = False
+
+    def __reduce__(self):
+        return Unpickled.make, ()
+
+    @staticmethod
+    def make():
+        Unpickled.made = True
+
+
+@pytest.mark.parametrize("returned", [Unpickled(), None, ("x",), ("zero", "", "")])
+async def test_only_plain_answers_are_read(ceph, modules, returned):
+    """The worker runs nothing that the module's process sends."""
+    modules.instances["ceph"].run_command = lambda *_given: returned
+
+    answer = await ceph.execute(Request(["osd", "pool", "create"]))
+
+    assert answer.retval == -errno.EIO
+    assert not Unpickled.made
+
+
 async def test_the_first_documents_are_waited_for(ceph, modules):
     """Until they are there, or will not come."""
     asked = []
