@@ -16,6 +16,9 @@ FS: Final = "fs"
 MON: Final = "mon"
 PG: Final = "pg"
 
+DEVICE: Final = "device "
+"""Beginning of the names of documents about one device."""
+
 MONITORS: Final = "mon"
 MANAGER: Final = "mgr"
 Documents = dict[str, Any]
@@ -136,8 +139,13 @@ def _pg_documents(answers: Mapping[str, Any]) -> Documents:
         "osd_pool_stats": {"pool_stats": answers["osd pool stats"]},
         "df": answers["df"],
         "devices": {"devices": devices},
-        **{f"device {one['devid']}": {"device": one} for one in devices},
+        **{DEVICE + one["devid"]: {"device": one} for one in devices},
     }
+
+
+def devices_gone(published: Mapping[str, Any]) -> Documents:
+    """Return an empty document for each device in ``published``, in case it is there no more."""
+    return {name: {} for name in published if name.startswith(DEVICE)}
 
 
 def pg_summary(pgs: Sequence[Mapping[str, Any]], total: Any) -> Documents:

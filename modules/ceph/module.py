@@ -21,7 +21,8 @@ from .link import AbsentError, Answer, CephLink
 
 REST = 9
 """A poll is followed by a pause at least so many times as long as it took: the module keeps a
-cluster busy for a tenth of the time at most, however large that is."""
+cluster busy for a tenth of the time at most, however large that is. Commands that changed something
+are followed by a poll at once, one for all that end during another poll."""
 CLOSE_S = 1.0
 """How long commands under way may take to end before the connection is left as it is."""
 FRESH_S = 5.0
@@ -72,12 +73,13 @@ class Module(MgrModule):
                 asked = self._wanted
             began = perf_counter()
             self._poll()
-            took_s = perf_counter() - began
-            interval_s = float(self.get_module_option("poll_interval"))
+            # One that failed took its time-outs, which say nothing about the size of the cluster.
+            rest_s = 0.0 if self._trouble else REST * (perf_counter() - began)
+            pause_s = max(float(self.get_module_option("poll_interval")), rest_s)
             with self._turn:
                 self._polled = asked
                 self._turn.notify_all()
-                self._turn.wait_for(self._is_wanted, max(interval_s, REST * took_s))
+                self._turn.wait_for(self._is_wanted, pause_s)
 
     def _is_wanted(self) -> bool:
         return self._stop or self._wanted > self._polled
@@ -135,7 +137,7 @@ class Module(MgrModule):
             if self._epochs.get(group) != epoch:
                 documents |= self._read(group, maps.leader_of(status))
         try:
-            documents |= self._read(maps.PG)
+            documents |= maps.devices_gone(self._published) | self._read(maps.PG)
         except AbsentError as error:
             # Ceph's own manager is down, which its health says; the other maps are current.
             self.log.debug("no placement groups: %s", error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ COMMAND_S: Final = 60
 FILE_SYSTEM: Final = "files"
 USER: Final = "client.mgrd"
 """Whom managers act as; it may do everything."""
+TRIPLET: Final = f"{platform.machine()}-linux-gnu"
 MEMORY: Final = Path("/dev/shm")
 DATA: Final = "mgr-test-ceph-"
 """What directories with data are called; then the id of the run's process, then anything."""
@@ -57,8 +59,13 @@ class Programs:
     @property
     def libraries(self) -> str:
         """Folders of the shared libraries, as the loader wants them."""
-        under = self.root / "usr/lib/x86_64-linux-gnu"
-        return f"{under}:{under / 'ceph'}:{self.root / 'lib/x86_64-linux-gnu'}"
+        under = self.plugins
+        return f"{under}:{under / 'ceph'}:{self.root / 'lib' / TRIPLET}"
+
+    @property
+    def plugins(self) -> Path:
+        """The folder of libraries and of what Ceph's daemons load by themselves."""
+        return self.root / "usr/lib" / TRIPLET
 
     @property
     def python_packages(self) -> Path:
@@ -98,12 +105,13 @@ class Ceph:
         """Keep logs in ``directory`` and the data in memory."""
         self.directory = directory
         self.programs = programs
-        for left in MEMORY.glob(f"{DATA}*"):
+        place = MEMORY if os.access(MEMORY, os.W_OK) else Path("/tmp")
+        for left in place.glob(f"{DATA}*"):
             # Of a run that was killed: its daemons died with it, their data did not.
             if process.gone(int(left.name.removeprefix(DATA).partition("-")[0])):
                 shutil.rmtree(left, ignore_errors=True)
         # Paths of sockets may have 107 characters, and tests have long names.
-        self._home = Path(tempfile.mkdtemp(prefix=f"{DATA}{os.getpid()}-", dir=MEMORY))
+        self._home = Path(tempfile.mkdtemp(prefix=f"{DATA}{os.getpid()}-", dir=place))
         self._osds = osds
         self._fsid = str(uuid.uuid4())
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -272,7 +280,7 @@ class Ceph:
         )
 
     def _configuration(self) -> str:
-        home, root = self._home, self.programs.root / "usr/lib/x86_64-linux-gnu"
+        home, root = self._home, self.programs.plugins
         nothing = self._home / "no-modules"
         nothing.mkdir()
         return f"""\

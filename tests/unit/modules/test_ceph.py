@@ -112,6 +112,19 @@ def test_only_maps_with_a_new_epoch_are_read_again(ceph, rados):
     assert not asked & {"osd dump", "osd tree", "mon dump"}
 
 
+def test_a_device_that_is_gone_has_an_empty_document(ceph, rados, mgr_host):
+    """As an unknown one has in ceph-mgr."""
+    rados.answers["device ls"] = [{"devid": "maker_1"}]
+    poll(ceph)
+    assert mgr_host.context.documents["device maker_1"] == {"device": {"devid": "maker_1"}}
+
+    rados.answers["device ls"] = []
+    poll(ceph)
+
+    assert mgr_host.context.documents["device maker_1"] == {}
+    assert mgr_host.context.documents["devices"] == {"devices": []}
+
+
 def test_what_was_not_published_is_read_again(ceph, rados, mgr_host):
     """A poll that breaks off in the middle leaves nothing out for good."""
     poll(ceph)
