@@ -18,7 +18,7 @@ PROCESS, THREAD = "process", "thread"
 def running(request, start):
     """Two managers whose modules run in processes of their own, or in threads."""
     with start() as cluster:
-        cluster.settled(60)
+        cluster.settled(180)
         options = {"mgr_module_isolation": request.param, "mgr/ceph/poll_interval": "0.5"}
         for name, value in options.items():
             assert cluster.run("config", "set", "mgr", name, value).retval == 0
@@ -27,7 +27,7 @@ def running(request, start):
         yield cluster
 
 
-def reached(cluster, limit_s=30):
+def reached(cluster, limit_s=90):
     """Wait until the module ``ceph`` has reached the cluster."""
 
     def probe():
@@ -62,7 +62,7 @@ def test_what_the_active_wrote_the_next_one_reads(running):
     assert asked(running, "file", "fetch", "/kept") == "by a"
     asked(running, "put", "files.data", "kept", "by b")
     assert asked(running, "fetch", "files.data", "kept") == "by b"
-    running.settled(60)
+    running.settled(180)
     reached(running)
 
 

@@ -6,14 +6,13 @@ import json
 
 import pytest
 
+from tests.support.ceph import ALL_BUT_CEPH
 from tests.support.cluster import wait_for
 
 MODULES = (
     "balancer", "devicehealth", "insights", "mirroring", "nfs", "orchestrator", "osd_support",
     "pg_autoscaler", "rbd_support", "snap_schedule", "status", "test_orchestrator", "volumes",
 )  # fmt: skip
-OURS = "crash,dashboard,hello,progress,prometheus,selftest,status"
-"""The bundled modules but ``ceph``: those of the package take their places."""
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +21,8 @@ def running(start, programs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("modules")
     for name in MODULES:
         (folder / name).symlink_to(programs.modules / name)
-    with start(names=("a",), folders=[folder], bundled_skip=OURS) as cluster:
-        cluster.active(60)
+    with start(names=("a",), folders=[folder], bundled_skip=ALL_BUT_CEPH) as cluster:
+        cluster.active(180)
         options = {
             "mgr_module_isolation": "process", "mgr/ceph/poll_interval": "0.5",
             "mgr/snap_schedule/allow_m_granularity": "true",

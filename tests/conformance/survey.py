@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import modules
 from mgr.client.blocking import Client
 from mgr.client.messages import Answer
 from mgr.errors import MgrError
 from tests.conformance.packages import Packages
+from tests.support.ceph import ALL_BUT_CEPH, Ceph
 from tests.support.ceph import USER as CEPH_USER
-from tests.support.ceph import Ceph
 from tests.support.cluster import Cluster, wait_for
 
 IMPORTS_S: Final = 120
@@ -111,11 +110,9 @@ def run_survey(
 
 def ceph_settings(ceph: Ceph, *folders: str) -> dict[str, Any]:
     """Make settings for managers beside ``ceph``: of our modules they have ``ceph`` only."""
-    bundled = Path(modules.__file__).parent
-    names = sorted(each.parent.name for each in bundled.glob("*/module.py"))
     return {
         "module_path": ",".join([*folders, str(ceph.programs.python_packages)]),
-        "bundled_skip": ",".join(name for name in names if name != "ceph"),
+        "bundled_skip": ALL_BUT_CEPH,
         "ceph_conf": ceph.conf,
         "ceph_name": CEPH_USER,
         "ceph_keyring": ceph.keyring,

@@ -19,9 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+import modules
 from tests.support import debian, process
 from tests.support.cluster import wait_for
 
+ALL_BUT_CEPH: Final = ",".join(
+    sorted(
+        each.parent.name
+        for each in Path(modules.__file__).parent.glob("*/module.py")
+        if each.parent.name != "ceph"
+    )
+)
+"""The setting ``bundled_skip`` for managers with modules of Ceph's packages."""
 RELEASE: Final = "16.2"
 SUITE: Final = "bookworm"
 NAMED: Final = (
