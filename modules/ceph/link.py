@@ -51,7 +51,7 @@ class CephLink:
             retval, data, text = self._send(kind, name, command, inbuf.encode())
         except Exception as error:  # noqa: BLE001 - the bindings have many errors, and these have an errno
             number = getattr(error, "errno", None)
-            return -abs(number) if number else -errno.EIO, "", f"{kind} command of Ceph: {error}"
+            return -abs(number) if number else -errno.EIO, "", str(error)
         finally:
             with self._turn:
                 self._under_way -= 1

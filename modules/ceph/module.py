@@ -94,6 +94,10 @@ class Module(MgrModule):
             super().shutdown()
 
     def _poll(self) -> None:
+        if not self.get_ceph_option("mgr_ceph_conf"):
+            # Without it, modules do not record their clients, and nobody waits for documents.
+            self._lost("the setting ceph_conf is empty: set it on every manager")
+            return
         try:
             self._refuse_outlived()
             if not self._fsid:

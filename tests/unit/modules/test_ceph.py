@@ -77,6 +77,7 @@ def rados():
 @pytest.fixture
 def ceph(mgr_host, rados):
     module = mgr_host.load("modules.ceph")
+    mgr_host.context.native["mgr_ceph_conf"] = "/etc/ceph/ceph.conf"
     module._rados = rados
     return module
 
@@ -150,6 +151,15 @@ def test_a_cluster_without_a_manager_has_maps_but_no_placement_groups(ceph, rado
     assert mgr_host.context.documents["osd_map"]["epoch"] == 5
     assert "pg_dump" not in mgr_host.context.documents
     assert not mgr_host.context.health
+
+
+def test_without_the_setting_nothing_is_asked(ceph, rados, mgr_host):
+    """Whoever enables the module alone is told what is missing."""
+    mgr_host.context.native["mgr_ceph_conf"] = ""
+    poll(ceph)
+
+    assert "ceph_conf" in mgr_host.context.health["MGR_CEPH_UNREACHABLE"]["summary"]
+    assert rados.sent == []
 
 
 def test_a_silent_cluster_is_reported_and_its_maps_stay(ceph, rados, mgr_host):

@@ -24,6 +24,7 @@ def test_clients_that_are_over_are_refused_before_anything_is_read(mgr_host):
     from tests.unit.modules.test_ceph import Rados
 
     module = mgr_host.load("modules.ceph")
+    mgr_host.context.native["mgr_ceph_conf"] = "/etc/ceph/ceph.conf"
     module._rados = rados = Rados()
     stored = [entry(0, "x", "127.0.0.1:0/5"), entry(module.get_term(), "y", "127.0.0.1:0/6")]
     mgr_host.context.set_store("clients/volumes", json.dumps(stored))
