@@ -7,7 +7,7 @@ annotations`` here: commands are derived from annotations.
 from typing import Any, Final
 
 from mgr_module import MgrModule, MgrStandbyModule, Option
-from mgr_util import build_url
+from mgr_util import build_url, listen_address, page_options
 
 from .application import Dashboard
 from .server import PageServer, TlsFiles
@@ -15,27 +15,10 @@ from .standby import RedirectPages
 
 EVERY_INTERFACE: Final = ("::", "0.0.0.0")  # noqa: S104 - recognised, not bound to
 
+SERVER_PORT: Final = 7490
+"""The default of ``server_port``."""
 SERVER_OPTIONS: Final = (
-    Option(
-        "server_addr",
-        default="",
-        desc="Address to listen on; empty: this manager's own. Read when the module starts",
-    ),
-    Option(
-        "server_port",
-        type="uint",
-        default=7490,
-        min=0,
-        max=65535,
-        desc="Port to listen on, the same on every manager unless set for one. "
-        "Read when the module starts",
-    ),
-    Option(
-        "tls",
-        type="bool",
-        default=True,
-        desc="Use TLS if there is a certificate: tls_cert, else the manager's own",
-    ),
+    *page_options(SERVER_PORT),
     Option(
         "tls_cert",
         default="",
@@ -81,7 +64,7 @@ class Module(MgrModule):
 
     def serve(self) -> None:
         """Serve the pages until ``shutdown``."""
-        host, port = _listen_on(self)
+        host, port = listen_address(self)
         dashboard = Dashboard(self, port_default=SERVER_PORT)
         self._server.run(
             dashboard.application,
@@ -107,7 +90,7 @@ class StandbyModule(MgrStandbyModule):
 
     def serve(self) -> None:
         """Redirect until ``shutdown``."""
-        host, port = _listen_on(self)
+        host, port = listen_address(self)
         pages = RedirectPages(self.get_mgr_id(), self.get_active_uri)
         self._server.run(
             lambda _: pages.application(),
@@ -119,10 +102,6 @@ class StandbyModule(MgrStandbyModule):
     def shutdown(self) -> None:
         """Make ``serve`` return."""
         self._server.close()
-
-
-SERVER_PORT: Final = 7490
-"""The default of ``server_port``."""
 
 
 def _tls_files(module: MgrModule | MgrStandbyModule) -> TlsFiles | None:
@@ -143,10 +122,3 @@ def _url(module: MgrModule, host: str, port: int) -> str:
     # Clients cannot connect to "every interface", so publish the manager's own address.
     reached_as = module.get_mgr_ip() if host in EVERY_INTERFACE else host
     return build_url(reached_as, "https" if _tls_files(module) else "http", port, "/")
-
-
-def _listen_on(module: MgrModule | MgrStandbyModule) -> tuple[str, int]:
-    # Localized: each manager may have its own port, so that three can run on one machine.
-    host = module.get_localized_module_option("server_addr") or module.get_mgr_ip()
-    port = module.get_localized_module_option("server_port")
-    return str(host), int(SERVER_PORT if port is None else port)

@@ -24,6 +24,7 @@ from mgr_util import (
     HttpReply,
     listen_address,
     manager_tls,
+    page_options,
     page_url,
     redirect_to_active,
     text_reply,
@@ -31,26 +32,6 @@ from mgr_util import (
 )
 from object_format import ErrorResponse, Responder
 
-SERVER_OPTIONS = (
-    Option(
-        "server_addr",
-        desc="Address the page listens on; empty: this manager's own. Read when the module starts",
-    ),
-    Option(
-        "server_port",
-        type="uint",
-        default=0,
-        min=0,
-        max=65535,
-        desc="Port of the page; 0: any free one. Read when the module starts",
-    ),
-    Option(
-        "tls",
-        type="bool",
-        default=True,
-        desc="Serve over TLS if the manager has a certificate. Read when the module starts",
-    ),
-)
 COUNT = "count"
 """Key under which the count is stored."""
 
@@ -65,7 +46,7 @@ class Module(MgrModule):
 
     EFFECTS = "store"
     MODULE_OPTIONS = [  # noqa: RUF012 - the host appends to it, as to every module's
-        *SERVER_OPTIONS,
+        *page_options(),
         Option("place", default="World", runtime=True, desc="Whom to greet by default"),
         Option("emphatic", type="bool", default=True, runtime=True, desc="End with a mark"),
     ]
@@ -165,7 +146,7 @@ class Module(MgrModule):
 class StandbyModule(MgrStandbyModule):
     """The standby class: redirects clients to the active manager's page."""
 
-    MODULE_OPTIONS = [*SERVER_OPTIONS]  # noqa: RUF012 - the host appends to it
+    MODULE_OPTIONS = [*page_options()]  # noqa: RUF012 - the host appends to it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""

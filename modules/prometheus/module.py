@@ -23,6 +23,7 @@ from mgr_util import (
     HttpReply,
     listen_address,
     manager_tls,
+    page_options,
     page_url,
     redirect_to_active,
     request_path,
@@ -40,25 +41,7 @@ METHODS: Final = ("GET", "HEAD")
 REDIRECT, EMPTY, ERROR = "redirect", "default", "error"
 
 SERVER_OPTIONS: Final = [
-    Option(
-        "server_addr",
-        default="",
-        desc="the address on which to listen; empty: this manager's first address",
-    ),
-    Option(
-        "tls",
-        type="bool",
-        default=True,
-        desc="serve over TLS if the manager has a certificate",
-    ),
-    Option(
-        "server_port",
-        type="int",
-        default=DEFAULT_PORT,
-        min=0,
-        max=65535,
-        desc="the port to listen on",
-    ),
+    *page_options(DEFAULT_PORT),
     Option(
         "standby_behaviour",
         default=EMPTY,

@@ -16,12 +16,20 @@ from mgr_module import (
     MgrStandbyModule,
     Option,
 )
-from mgr_util import HttpPage, HttpReply, build_url, redirect_to_active, text_reply
+from mgr_util import (
+    HttpPage,
+    HttpReply,
+    listen_address,
+    manager_tls,
+    page_options,
+    page_url,
+    redirect_to_active,
+    text_reply,
+)
 from object_format import Responder
 
 PREFIX = "name/"
 """Prefix of the keys under which the names are stored."""
-PORT = Option("server_port", type="uint", default=0, max=65535, desc="Port of the page; 0: any")
 
 
 class Module(MgrModule):
@@ -29,7 +37,7 @@ class Module(MgrModule):
 
     EFFECTS = "store"  # it changes nothing outside the manager
     MODULE_OPTIONS = [
-        PORT,
+        *page_options(),  # where the page listens, and whether over TLS
         Option("limit", type="uint", default=10, runtime=True, desc="Warn above so many names"),
     ]
 
@@ -67,9 +75,13 @@ class Module(MgrModule):
 
     def serve(self) -> None:
         """Serve the page until ``shutdown``."""
-        port = int(self.get_localized_module_option("server_port") or 0)
-        host = self.get_mgr_ip()
-        self._page.run(host, port, ready=lambda bound: self.set_uri(_url(host, bound)))
+        host, port = listen_address(self)
+        self._page.run(
+            host,
+            port,
+            ready=lambda bound: self.set_uri(page_url(self, host, bound)),
+            tls=manager_tls(self),
+        )
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
@@ -103,7 +115,7 @@ class Module(MgrModule):
 class StandbyModule(MgrStandbyModule):
     """The standby class: on the other managers it redirects browsers to the active's page."""
 
-    MODULE_OPTIONS = [PORT]
+    MODULE_OPTIONS = [*page_options()]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Prepare the page; ``serve`` opens it."""
@@ -116,15 +128,14 @@ class StandbyModule(MgrStandbyModule):
 
     def serve(self) -> None:
         """Redirect until ``shutdown``."""
-        port = int(self.get_localized_module_option("server_port") or 0)
+        host, port = listen_address(self)
         self._page.run(
-            self.get_mgr_ip(), port, ready=lambda bound: self.log.info("page on port %d", bound)
+            host,
+            port,
+            ready=lambda bound: self.log.info("page on port %d", bound),
+            tls=manager_tls(self),
         )
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
         self._page.close()
-
-
-def _url(host: str, port: int) -> str:
-    return build_url(host, "http", port, "/")

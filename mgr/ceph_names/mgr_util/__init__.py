@@ -49,7 +49,12 @@ from mgr.module_api.mgr_util.http_page import (
     request_path,
     text_reply,
 )
-from mgr.module_api.mgr_util.page_address import listen_address, manager_tls, page_url
+from mgr.module_api.mgr_util.page_address import (
+    listen_address,
+    manager_tls,
+    page_options,
+    page_url,
+)
 from mgr.module_api.mgr_util.protection import unprotected_warning, warning_html
 from mgr.module_api.mgr_util.rate import get_most_recent_rate, get_time_series_rates
 from mgr.module_api.mgr_util.timer import RTimer, profile_method
@@ -108,6 +113,7 @@ __all__ = [
     "merge_dicts",
     "name_to_config_section",
     "open_filesystem",
+    "page_options",
     "page_url",
     "parse_combined_pem_file",
     "password_hash",

@@ -1,6 +1,6 @@
 """Where a module's page listens, the address it is published under, and its certificate.
 
-The module declares the options ``server_addr``, ``server_port`` and ``tls``.
+The module declares the options ``server_addr``, ``server_port`` and ``tls``, by ``page_options``.
 
 Ours, not ceph-mgr's: a module that uses it does not load in ceph-mgr.
 """
@@ -11,9 +11,11 @@ import ssl
 from typing import Any, Final, Protocol
 
 from mgr.module_api.mgr_util.address import ServerConfigException, build_url
+from mgr.module_api.option import Option
 
 EVERY_INTERFACE: Final = frozenset({"::", "0.0.0.0"})  # noqa: S104 - compared with, not listened on
 TLS_OPTION: Final = "tls"
+PORT_MAX: Final = 65535
 
 
 class PageModule(Protocol):
@@ -30,6 +32,34 @@ class PageModule(Protocol):
     def get_mgr_ip(self) -> str:
         """Return the manager's address."""
         ...
+
+
+def page_options(port: int = 0) -> tuple[Option, ...]:
+    """Return the options of a page whose port is ``port`` by default; 0 is any free one.
+
+    Both classes of a module declare them, so that the page of a standby listens likewise.
+    """
+    return (
+        Option(
+            "server_addr",
+            default="",
+            desc="Address of the page; empty: this manager's own. Read when the module starts",
+        ),
+        Option(
+            "server_port",
+            type="uint",
+            default=port,
+            min=0,
+            max=PORT_MAX,
+            desc="Port of the page; 0: any free one. Read when the module starts",
+        ),
+        Option(
+            TLS_OPTION,
+            type="bool",
+            default=True,
+            desc="Serve over TLS if there is a certificate. Read when the module starts",
+        ),
+    )
 
 
 def listen_address(module: PageModule) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mgr_util import HttpPage, listen_address, manager_tls, page_url, text_reply
+from mgr_util import HttpPage, listen_address, manager_tls, page_options, page_url, text_reply
 from mgr_util import ServerConfigException as ConfigError
 from tests.support.certificates import Authority
 
@@ -34,6 +34,16 @@ def test_a_page_listens_where_the_options_say():
     """Else on the manager's own address, on any port."""
     assert listen_address(module()) == ("10.0.0.7", 0)
     assert listen_address(module(server_addr="::", server_port=81)) == ("::", 81)
+
+
+def test_the_options_of_a_page_are_those_that_are_read():
+    """A default port of the module's own; each option says when it is read."""
+    options = {option["name"]: option for option in page_options(9283)}
+    defaults = {name: option["default"] for name, option in options.items()}
+
+    assert defaults == {"server_addr": "", "server_port": 9283, "tls": True}
+    assert listen_address(module(**defaults)) == ("10.0.0.7", 9283)
+    assert all("when the module starts" in option["desc"] for option in options.values())
 
 
 @pytest.mark.parametrize(("host", "url"), [("::", "10.0.0.7"), ("10.0.0.8", "10.0.0.8")])
