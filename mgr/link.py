@@ -149,6 +149,8 @@ class ModuleReport(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     outdated: str = ""
     """Why its code differs from what the active reloaded; empty if it does not."""
+    files: str = ""
+    """A digest of its files; empty if it belongs to an installed distribution."""
     standby_error: str = ""
     """Why its standby instance failed on this manager; empty if it runs, or there is none."""
 

@@ -45,6 +45,21 @@ LOCAL_COMMANDS: Final = (
         "mgr.cli.backup",
         frozenset({"begin", "page"}),
     ),
+    LocalCommand(
+        ("doctor",),
+        "look for what is wrong with the cluster, or soon will be",
+        "mgr.cli.doctor.command",
+    ),
+    LocalCommand(
+        ("support-bundle",),
+        "write what a stranger needs to help into one file, secrets masked",
+        "mgr.cli.support_bundle",
+    ),
+    LocalCommand(
+        ("config", "edit"),
+        "edit the options in an editor; what was changed is applied in one transaction",
+        "mgr.cli.config_edit",
+    ),
 )
 
 

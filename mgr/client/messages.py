@@ -61,6 +61,9 @@ class Status:
         active: The active manager, if this one knows one.
         standbys: The standbys that this manager knows.
         view_age_s: Seconds since its last answer from etcd; None if it never had one.
+        clock_s: The clock by which it measures leases, in seconds since its host was started; None
+            if its version does not tell.
+        at: Its wall time; None as above.
 
     """
 
@@ -73,6 +76,8 @@ class Status:
     active: ManagerInfo | None
     standbys: tuple[ManagerInfo, ...]
     view_age_s: float | None
+    clock_s: float | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,8 @@ def status_in(message: manager_pb2.GetStatusResponse) -> Status:
         view_age_s=(
             message.view_age.ToNanoseconds() / 1e9 if message.HasField("view_age") else None
         ),
+        clock_s=message.clock.ToNanoseconds() / 1e9 if message.HasField("clock") else None,
+        at=_moment(message.at) if message.HasField("at") else None,
     )
 
 

@@ -71,10 +71,15 @@ class ConfigVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Description(NamedTuple):
-    """What a version is, in words, and who made it."""
+    """What a version is, who made it, and after which version it has to come (None: any)."""
 
     text: str
     by: str
+    after: int | None = None
+
+
+class _OutdatedError(Exception):
+    """The options were changed after the version that a change builds on."""
 
 
 class ConfigHistory:
@@ -93,17 +98,23 @@ class ConfigHistory:
         return [version for _, version in reversed(list(_read(records)))]
 
     async def commit(
-        self, operations: Sequence[Put | Delete], text: str = "", *, by: str = ""
+        self,
+        operations: Sequence[Put | Delete],
+        text: str = "",
+        *,
+        by: str = "",
+        after: int | None = None,
     ) -> None:
         """Write ``operations``, all on options, as one version; ``text`` describes it.
 
-        ``by`` is its author.
+        ``by`` is its author. With ``after``, that must be the newest version (0: there is none);
+        otherwise ``ConflictError`` is raised.
 
         No version is made if nothing changes. Raises what ``FencedStore.commit`` raises.
         """
         ends_at = asyncio.get_running_loop().time() + TIMEOUT_S
         async with self._in_turn(ends_at):
-            await self._commit(operations, _Description(text, by), ends_at)
+            await self._commit(operations, _Description(text, by, after), ends_at)
 
     async def ensure(self, puts: Sequence[Put], text: str = "", *, by: str = "") -> None:
         """Like ``commit``, but values that are already stored are not written again."""
@@ -182,6 +193,8 @@ class ConfigHistory:
         compute = partial(self._computed, operations, description)
         try:
             await commit_computed(compute, self._writer, timeout_s=left_s)
+        except _OutdatedError as error:
+            raise ConflictError(str(error)) from None
         except ConflictError:
             raise ConflictError(
                 "options are being changed directly in etcd, not through this manager; try again"
@@ -194,6 +207,11 @@ class ConfigHistory:
         kept = self._mirror.list(self._keys.changes)
         # In key order. A key that is no number was written by hand and sorts after all numbers.
         number = next(filter(None, map(_number, reversed(kept))), 0) + 1
+        if description.after not in {None, number - 1}:
+            raise _OutdatedError(
+                f"options were changed meanwhile: the newest version is {number - 1}, not "
+                f"{description.after}; see 'config log', and begin again"
+            )
         key = self._keys.change(number)
         planned: list[Operation] = list(operations)
         # Operations that change nothing are sent all the same: their success proves that the value

@@ -7,19 +7,12 @@ cannot say it, so a name that ends like that of a secret counts as well, unless 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-MASK: Final = "********"
-"""Shown instead of a secret in every listing, log, history and error."""
+from mgr.secret_names import MASK, SECRET_NAME, is_secret_name
 
-SECRET_NAME: Final = re.compile(
-    r"(?:.*[/_.-])?(?:password|passwd|passphrase|secret|token|"
-    r"(?:api|access|secret|private)[_-]?key)",
-    re.IGNORECASE,
-)
-"""Names of options that hold secrets, such as ``registry_password`` or ``RGW_API_SECRET_KEY``."""
+__all__ = ["MASK", "SECRET_NAME", "is_secret_name", "masked_arguments"]
 
 SECRET_ARGUMENTS: Final[Mapping[str, tuple[str, str]]] = {
     "config set": ("name", "value"),
@@ -27,11 +20,6 @@ SECRET_ARGUMENTS: Final[Mapping[str, tuple[str, str]]] = {
     "config-key put": ("key", "val"),
 }
 """Commands with a value that may be a secret: the arguments with its name, and with the value."""
-
-
-def is_secret_name(name: str) -> bool:
-    """Return whether an option called ``name`` holds a secret, if its module does not say."""
-    return SECRET_NAME.fullmatch(name) is not None
 
 
 def masked_arguments(

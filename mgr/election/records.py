@@ -82,6 +82,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
         host_metadata: The host, with the field names that ``mgr metadata`` shows.
         certificates: When this manager's certificates end.
         unprotected: Listeners beyond loopback without TLS or client certificates.
+        settings: Its settings that should be those of every manager (``mgr compare``).
 
     """
 
@@ -102,6 +103,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     host_metadata: dict[str, str] = {}
     certificates: tuple[CertificateReport, ...] = ()
     unprotected: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from mgr.errors import LeaseExpiredError, NameTakenError, OutcomeUnknownError, S
 from mgr.guard.state import GuardContext, OnEvent, State
 from mgr.guard.worker_supervisor import WorkerSupervisor
 from mgr.link import Ready
+from mgr.shared_settings import shared_settings
 from mgr.store.api import ABSENT, NO_LEASE, Created, Delete, Modified, Put, Record, Revision
 
 POLL_EVERY_S: Final = 0.25
@@ -161,6 +162,7 @@ class RecordBuilder:
             host_metadata=dict(me.machine),
             certificates=ready.certificates,
             unprotected=self._context.settings.unprotected_listeners,
+            settings=shared_settings(self._context.settings),
         )
 
     def leader(self) -> str:

@@ -18,7 +18,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from mgr.config.effects import Effects
 from mgr.host.bridge import run_in_thread
 from mgr.host.crash import Crash, CrashOrigin
 from mgr.host.effects import Classification, classify, declared_effects
+from mgr.host.file_digest import files_digest
 from mgr.host.module_package import (
     ALLOWED_NAMES,
     InvalidModuleError,
@@ -103,6 +104,7 @@ class DiscoveredModule:
             for all that begin so.
         crashes: The exceptions that its code raised while it was loaded.
         digest: Digest of its source files; empty unless it was reloaded.
+        files: Digest of the files in its folder, by which hosts are compared.
         outdated: Why its code differs from what the active reloaded; empty if it does not.
         manifest: What it says it reaches; None if it has no manifest.
         package: The package to import.
@@ -127,6 +129,7 @@ class DiscoveredModule:
     secret_keys: tuple[str, ...] = ()
     crashes: tuple[Crash, ...] = ()
     digest: str = ""
+    files: str = ""
     outdated: str = ""
     manifest: Manifest | None = None
     package: str = ""
@@ -209,7 +212,13 @@ async def find_modules(
                 "module cannot be used", extra={"module_name": one.name, "error": one.error}
             )
         found[one.name] = one
-    return dict(sorted(found.items()))
+    files = await run_in_thread("digest-modules", partial(files_digests, locations))
+    return {name: replace(one, files=files[name]) for name, one in sorted(found.items())}
+
+
+def files_digests(locations: Iterable[ModuleLocation]) -> dict[str, str]:
+    """Return the digest of each module's files. Blocks."""
+    return {each.name: files_digest(each.place) for each in locations}
 
 
 async def load_in_thread(location: ModuleLocation, limit_s: float) -> DiscoveredModule:
@@ -347,6 +356,7 @@ def module_reports(
             name=encodable(found.name),
             can_run=found.can_run,
             error=encodable(found.error[:ERROR_MAX]),
+            files=found.files,
             outdated=encodable(found.outdated[:ERROR_MAX]),
             standby_error=encodable(standby_errors.get(found.name, "")[:ERROR_MAX]),
         )

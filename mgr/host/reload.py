@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Final
 
 from mgr.host.bridge import run_in_thread
+from mgr.host.file_digest import files_digest
 from mgr.host.finder import DiscoveredModule, load, locate, no_module
 from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
@@ -37,6 +38,12 @@ async def read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule
 
     Raises nothing. If that fails, ``error`` contains the reason.
     """
+    found = await _read_files_anew(manager, name)
+    files = await run_in_thread("digest-module", partial(files_digest, found.place))
+    return replace(found, files=files)
+
+
+async def _read_files_anew(manager: WorkerContext, name: str) -> DiscoveredModule:
     known, declarations = manager.catalogue.get(name), manager.declarations
     imported_here = known is not None and known.active is not None
     if declarations is None or imported_here:

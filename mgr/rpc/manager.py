@@ -17,6 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from mgr.access.table import Caller
+from mgr.clock import CLOCK, utc_now
 from mgr.cluster.log import CAPACITY, Entry, Filter, LinesDropped, Priority
 from mgr.errors import InvalidArgumentError
 from mgr.host.cluster_view import ClusterView, LeaderView, not_active_error
@@ -80,6 +81,8 @@ class ManagerServicer(manager_pb2_grpc.ManagerServiceServicer):
             active=_active(leader),
             standbys=self._standbys(leader),
             view_age=_duration(self._view.age_s()),
+            clock=span(CLOCK.now()),
+            at=_timestamp(utc_now()),
         )
 
     # Streams are served with context.write, not with a generator: a cancellation then reaches the

@@ -28,6 +28,7 @@ from mgr.rpc.status import code_of
 from mgr.settings import ENVIRONMENT_PREFIX, describe
 from tests.docs.access_page import access
 from tests.docs.isolation_page import isolation
+from tests.docs.man_pages import man_pages
 
 NAMES = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN"}
 """Of the numbers with two names, the one that Ceph's documentation uses."""
@@ -289,6 +290,9 @@ def own_commands() -> list[Command]:
     nobody: Any = NullCollaborator()
     found = builtins(nobody).commands
     return sorted((each for each in found if not each.hidden), key=lambda each: each.prefix)
+
+
+PAGES |= {f"man/{name}": page for name, page in man_pages(own_commands).items()}
 
 
 def bundled_modules() -> list[DiscoveredModule]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -31,6 +33,26 @@ HEADINGS = ("Context", "Decision", "Rejected", "Consequences")
 def test_a_generated_page_is_what_its_generator_writes(page):
     """Otherwise: ``make docs``."""
     assert (DOCS / page).read_text() == PAGES[page]()
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "man").glob("*")), ids=name_of)
+def test_a_manual_page_is_one_that_a_program_writes_and_troff_reads(page):
+    """No page of a program that is gone; no line that is a request by mistake."""
+    assert f"man/{page.name}" in PAGES
+    text = page.read_text()
+    requests = {line.split()[0] for line in text.splitlines() if line.startswith((".", "'"))}
+    assert requests <= {".TH", ".SH", ".TP", ".B", ".PP", ".nf", ".fi"}
+    assert [
+        each for each in ("NAME", "SYNOPSIS", "DESCRIPTION") if f".SH {each}\n" not in text
+    ] == []
+    if groff := shutil.which("groff"):
+        done = subprocess.run(
+            [groff, "-man", "-Tutf8", "-ww", "-z", page],
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_the_conformance_page_has_a_whole_row_for_every_module():

@@ -7,6 +7,7 @@ from mgr.command.builtin import (
     auth,
     backup,
     command,
+    compare,
     config,
     config_key,
     daemon,
@@ -28,6 +29,7 @@ from mgr.command.builtin.context import BuiltinContext
 
 NOUNS = (
     manager,
+    compare,
     module,
     config,
     config_key,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from mgr.access.caps import SECRETS, AccessRequest
 from mgr.audit.author import author_of
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
@@ -75,6 +77,14 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
         ),
         *_history_commands(noun),
     ]
+
+
+class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``config apply`` is to do; ``version`` None: whatever was changed meanwhile."""
+
+    set: tuple[tuple[str, str, str], ...] = ()
+    rm: tuple[tuple[str, str], ...] = ()
+    version: int | None = None
 
 
 class _Config:
@@ -202,6 +212,21 @@ class _Config:
         text = write_conf(rejected)
         return Reply(text, plain=text.rstrip("\n"))
 
+    async def apply(self, call: Call) -> Reply:
+        order = _order(call.inbuf)
+        puts = [
+            self._values.prepare(who, _normal(name), value, known_types=self._known_types())
+            for who, name, value in order.set
+        ]
+        for who, _ in order.rm:
+            sections_of(who)
+        removals = [Delete(self._context.keys.option(who, _normal(name))) for who, name in order.rm]
+        if puts or removals:
+            await self._context.history.commit(
+                [*puts, *removals], "apply", by=author_of(call.caller), after=order.version
+            )
+        return Reply({"set": len(puts), "removed": len(removals)}, plain="")
+
     async def minimal_conf(self, _call: Call) -> Reply:
         fsid = str(self._values.manager_option("fsid"))
         records = self._context.mirror.list(self._context.keys.managers).values()
@@ -312,12 +337,26 @@ def _history_commands(noun: _Config) -> list[BuiltinCommand]:
             noun.assimilate,
         ),
         builtin(
+            "config apply",
+            'Set and remove options in one transaction, from JSON (-i FILE): {"set": [[who, name, '
+            'value]], "rm": [[who, name]], "version": the newest of config log}',
+            "rw",
+            noun.apply,
+        ),
+        builtin(
             "config generate-minimal-conf",
             "Generate a minimal conf: the cluster's id and the addresses of its managers",
             "r",
             noun.minimal_conf,
         ),
     ]
+
+
+def _order(text: str) -> _Order:
+    try:
+        return msgspec.json.decode(text, type=_Order)
+    except msgspec.MsgspecError as error:
+        raise InvalidArgumentError(f"-i: {error}") from None
 
 
 def _normal(name: str) -> str:

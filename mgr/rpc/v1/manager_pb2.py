@@ -26,39 +26,39 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mgr/rpc/v1/manager.proto\x12\nmgr.rpc.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xed\x01\n\x11GetStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\"\n\x06\x61\x63tive\x18\x06 \x01(\x0b\x32\x12.mgr.rpc.v1.Active\x12%\n\x08standbys\x18\x07 \x03(\x0b\x32\x13.mgr.rpc.v1.Standby\x12+\n\x08view_age\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bincarnation\x18\t \x01(\t\"{\n\x06\x41\x63tive\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x14\n\x0cgrpc_address\x18\x03 \x01(\t\x12\x14\n\x0chttp_address\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x07Standby\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cgrpc_address\x18\x02 \x01(\t\x12\x14\n\x0chttp_address\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0c\n\x04warm\x18\x05 \x01(\x08\"\x14\n\x12WatchActiveRequest\"\x9b\x01\n\x13WatchActiveResponse\x12\"\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32\x12.mgr.rpc.v1.Active\x12+\n\x08view_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04name\x18\x03 \x01(\t\x12%\n\x08standbys\x18\x04 \x03(\x0b\x32\x13.mgr.rpc.v1.Standby\".\n\x0b\x46\x61ilRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tsuccessor\x18\x02 \x01(\t\"\x1f\n\x0c\x46\x61ilResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\\\n\x10\x46ollowLogRequest\x12\x0c\n\x04past\x18\x01 \x01(\r\x12)\n\x08priority\x18\x02 \x01(\x0e\x32\x17.mgr.rpc.v1.LogPriority\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"~\n\x11\x46ollowLogResponse\x12%\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x14.mgr.rpc.v1.LogEntryH\x00\x12\'\n\tcaught_up\x18\x02 \x01(\x0b\x32\x12.mgr.rpc.v1.CaughtH\x00\x12\x11\n\x07\x64ropped\x18\x03 \x01(\rH\x00\x42\x06\n\x04kind\"\x08\n\x06\x43\x61ught\"\xad\x01\n\x08LogEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12)\n\x08priority\x18\x05 \x01(\x0e\x32\x17.mgr.rpc.v1.LogPriority\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0c\n\x04term\x18\x07 \x01(\x03*\xa7\x01\n\x0bLogPriority\x12\x1c\n\x18LOG_PRIORITY_UNSPECIFIED\x10\x00\x12\x16\n\x12LOG_PRIORITY_DEBUG\x10\x01\x12\x15\n\x11LOG_PRIORITY_INFO\x10\x02\x12\x19\n\x15LOG_PRIORITY_SECURITY\x10\x03\x12\x18\n\x14LOG_PRIORITY_WARNING\x10\x04\x12\x16\n\x12LOG_PRIORITY_ERROR\x10\x05\x32\xb3\x02\n\x0eManagerService\x12H\n\tGetStatus\x12\x1c.mgr.rpc.v1.GetStatusRequest\x1a\x1d.mgr.rpc.v1.GetStatusResponse\x12P\n\x0bWatchActive\x12\x1e.mgr.rpc.v1.WatchActiveRequest\x1a\x1f.mgr.rpc.v1.WatchActiveResponse0\x01\x12\x39\n\x04\x46\x61il\x12\x17.mgr.rpc.v1.FailRequest\x1a\x18.mgr.rpc.v1.FailResponse\x12J\n\tFollowLog\x12\x1c.mgr.rpc.v1.FollowLogRequest\x1a\x1d.mgr.rpc.v1.FollowLogResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mgr/rpc/v1/manager.proto\x12\nmgr.rpc.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xbf\x02\n\x11GetStatusResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\"\n\x06\x61\x63tive\x18\x06 \x01(\x0b\x32\x12.mgr.rpc.v1.Active\x12%\n\x08standbys\x18\x07 \x03(\x0b\x32\x13.mgr.rpc.v1.Standby\x12+\n\x08view_age\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bincarnation\x18\t \x01(\t\x12(\n\x05\x63lock\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x06\x41\x63tive\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x14\n\x0cgrpc_address\x18\x03 \x01(\t\x12\x14\n\x0chttp_address\x18\x04 \x01(\t\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x07Standby\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cgrpc_address\x18\x02 \x01(\t\x12\x14\n\x0chttp_address\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0c\n\x04warm\x18\x05 \x01(\x08\"\x14\n\x12WatchActiveRequest\"\x9b\x01\n\x13WatchActiveResponse\x12\"\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32\x12.mgr.rpc.v1.Active\x12+\n\x08view_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04name\x18\x03 \x01(\t\x12%\n\x08standbys\x18\x04 \x03(\x0b\x32\x13.mgr.rpc.v1.Standby\".\n\x0b\x46\x61ilRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tsuccessor\x18\x02 \x01(\t\"\x1f\n\x0c\x46\x61ilResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\\\n\x10\x46ollowLogRequest\x12\x0c\n\x04past\x18\x01 \x01(\r\x12)\n\x08priority\x18\x02 \x01(\x0e\x32\x17.mgr.rpc.v1.LogPriority\x12\x0f\n\x07\x63hannel\x18\x03 \x01(\t\"~\n\x11\x46ollowLogResponse\x12%\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x14.mgr.rpc.v1.LogEntryH\x00\x12\'\n\tcaught_up\x18\x02 \x01(\x0b\x32\x12.mgr.rpc.v1.CaughtH\x00\x12\x11\n\x07\x64ropped\x18\x03 \x01(\rH\x00\x42\x06\n\x04kind\"\x08\n\x06\x43\x61ught\"\xad\x01\n\x08LogEntry\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x04 \x01(\t\x12)\n\x08priority\x18\x05 \x01(\x0e\x32\x17.mgr.rpc.v1.LogPriority\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0c\n\x04term\x18\x07 \x01(\x03*\xa7\x01\n\x0bLogPriority\x12\x1c\n\x18LOG_PRIORITY_UNSPECIFIED\x10\x00\x12\x16\n\x12LOG_PRIORITY_DEBUG\x10\x01\x12\x15\n\x11LOG_PRIORITY_INFO\x10\x02\x12\x19\n\x15LOG_PRIORITY_SECURITY\x10\x03\x12\x18\n\x14LOG_PRIORITY_WARNING\x10\x04\x12\x16\n\x12LOG_PRIORITY_ERROR\x10\x05\x32\xb3\x02\n\x0eManagerService\x12H\n\tGetStatus\x12\x1c.mgr.rpc.v1.GetStatusRequest\x1a\x1d.mgr.rpc.v1.GetStatusResponse\x12P\n\x0bWatchActive\x12\x1e.mgr.rpc.v1.WatchActiveRequest\x1a\x1f.mgr.rpc.v1.WatchActiveResponse0\x01\x12\x39\n\x04\x46\x61il\x12\x17.mgr.rpc.v1.FailRequest\x1a\x18.mgr.rpc.v1.FailResponse\x12J\n\tFollowLog\x12\x1c.mgr.rpc.v1.FollowLogRequest\x1a\x1d.mgr.rpc.v1.FollowLogResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mgr.rpc.v1.manager_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LOGPRIORITY']._serialized_start=1260
-  _globals['_LOGPRIORITY']._serialized_end=1427
+  _globals['_LOGPRIORITY']._serialized_start=1342
+  _globals['_LOGPRIORITY']._serialized_end=1509
   _globals['_GETSTATUSREQUEST']._serialized_start=105
   _globals['_GETSTATUSREQUEST']._serialized_end=123
   _globals['_GETSTATUSRESPONSE']._serialized_start=126
-  _globals['_GETSTATUSRESPONSE']._serialized_end=363
-  _globals['_ACTIVE']._serialized_start=365
-  _globals['_ACTIVE']._serialized_end=488
-  _globals['_STANDBY']._serialized_start=490
-  _globals['_STANDBY']._serialized_end=588
-  _globals['_WATCHACTIVEREQUEST']._serialized_start=590
-  _globals['_WATCHACTIVEREQUEST']._serialized_end=610
-  _globals['_WATCHACTIVERESPONSE']._serialized_start=613
-  _globals['_WATCHACTIVERESPONSE']._serialized_end=768
-  _globals['_FAILREQUEST']._serialized_start=770
-  _globals['_FAILREQUEST']._serialized_end=816
-  _globals['_FAILRESPONSE']._serialized_start=818
-  _globals['_FAILRESPONSE']._serialized_end=849
-  _globals['_FOLLOWLOGREQUEST']._serialized_start=851
-  _globals['_FOLLOWLOGREQUEST']._serialized_end=943
-  _globals['_FOLLOWLOGRESPONSE']._serialized_start=945
-  _globals['_FOLLOWLOGRESPONSE']._serialized_end=1071
-  _globals['_CAUGHT']._serialized_start=1073
-  _globals['_CAUGHT']._serialized_end=1081
-  _globals['_LOGENTRY']._serialized_start=1084
-  _globals['_LOGENTRY']._serialized_end=1257
-  _globals['_MANAGERSERVICE']._serialized_start=1430
-  _globals['_MANAGERSERVICE']._serialized_end=1737
+  _globals['_GETSTATUSRESPONSE']._serialized_end=445
+  _globals['_ACTIVE']._serialized_start=447
+  _globals['_ACTIVE']._serialized_end=570
+  _globals['_STANDBY']._serialized_start=572
+  _globals['_STANDBY']._serialized_end=670
+  _globals['_WATCHACTIVEREQUEST']._serialized_start=672
+  _globals['_WATCHACTIVEREQUEST']._serialized_end=692
+  _globals['_WATCHACTIVERESPONSE']._serialized_start=695
+  _globals['_WATCHACTIVERESPONSE']._serialized_end=850
+  _globals['_FAILREQUEST']._serialized_start=852
+  _globals['_FAILREQUEST']._serialized_end=898
+  _globals['_FAILRESPONSE']._serialized_start=900
+  _globals['_FAILRESPONSE']._serialized_end=931
+  _globals['_FOLLOWLOGREQUEST']._serialized_start=933
+  _globals['_FOLLOWLOGREQUEST']._serialized_end=1025
+  _globals['_FOLLOWLOGRESPONSE']._serialized_start=1027
+  _globals['_FOLLOWLOGRESPONSE']._serialized_end=1153
+  _globals['_CAUGHT']._serialized_start=1155
+  _globals['_CAUGHT']._serialized_end=1163
+  _globals['_LOGENTRY']._serialized_start=1166
+  _globals['_LOGENTRY']._serialized_end=1339
+  _globals['_MANAGERSERVICE']._serialized_start=1512
+  _globals['_MANAGERSERVICE']._serialized_end=1819
 # @@protoc_insertion_point(module_scope)

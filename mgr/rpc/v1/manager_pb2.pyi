@@ -31,7 +31,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("name", "cluster", "version", "phase", "note", "active", "standbys", "view_age", "incarnation")
+    __slots__ = ("name", "cluster", "version", "phase", "note", "active", "standbys", "view_age", "incarnation", "clock", "at")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,8 @@ class GetStatusResponse(_message.Message):
     STANDBYS_FIELD_NUMBER: _ClassVar[int]
     VIEW_AGE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
     name: str
     cluster: str
     version: str
@@ -50,7 +52,9 @@ class GetStatusResponse(_message.Message):
     standbys: _containers.RepeatedCompositeFieldContainer[Standby]
     view_age: _duration_pb2.Duration
     incarnation: str
-    def __init__(self, name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., phase: _Optional[str] = ..., note: _Optional[str] = ..., active: _Optional[_Union[Active, _Mapping]] = ..., standbys: _Optional[_Iterable[_Union[Standby, _Mapping]]] = ..., view_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., incarnation: _Optional[str] = ...) -> None: ...
+    clock: _duration_pb2.Duration
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., cluster: _Optional[str] = ..., version: _Optional[str] = ..., phase: _Optional[str] = ..., note: _Optional[str] = ..., active: _Optional[_Union[Active, _Mapping]] = ..., standbys: _Optional[_Iterable[_Union[Standby, _Mapping]]] = ..., view_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., incarnation: _Optional[str] = ..., clock: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Active(_message.Message):
     __slots__ = ("name", "term", "grpc_address", "http_address", "since")

@@ -10,6 +10,48 @@ import pytest
 from mgr.config.ceph_conf import read_conf
 from tests.support.builtin_commands import builtin_commands
 
+
+async def test_changes_are_applied_together_after_the_version_that_they_build_on():
+    """All or nothing; somebody else's change in between is not overwritten."""
+    async with builtin_commands() as at:
+        await at.run("config", "set", "mgr", "mgr/hello/place", "Rome")
+        order = {
+            "version": 1,
+            "set": [["mgr.a", "mgr/hello/times", "3"]],
+            "rm": [["mgr", "mgr/hello/place"]],
+        }
+
+        first = await at.run("config", "apply", inbuf=json.dumps(order))
+        again = await at.run("config", "apply", inbuf=json.dumps(order))
+
+        assert (first.retval, again.retval) == (0, -errno.EBUSY)
+        assert "the newest version is 2, not 1" in again.stderr
+        [option] = await at.json("config", "dump")
+        assert (option["section"], option["value"]) == ("mgr.a", "3")
+        [newest, _] = await at.json("config", "log")
+        assert len(newest["changes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "-i: "),
+        ('{"sett": []}', "sett"),
+        ('{"set": [["mgr", "mgr/hello/times", "99"]], "rm": [["mgr", "x"]]}', "times"),
+        ('{"set": [["mgr", "mgr/hello/place", "x"]], "rm": [["m/gr", "x"]]}', "m/gr"),
+        ('{"set": [["mgr", "debug_mgr", "1"]], "rm": [["mgr", "debug_mgr"]]}', "put and deleted"),
+    ],
+)
+async def test_an_order_that_cannot_be_applied_changes_nothing(text, error):
+    """Whatever part of it is wrong."""
+    async with builtin_commands() as at:
+        answer = await at.run("config", "apply", inbuf=text)
+
+        assert answer.retval == -errno.EINVAL
+        assert error in answer.stderr
+        assert await at.json("config", "dump") == []
+
+
 UNKNOWN = (
     "unrecognized config target '{}': use global, mgr, mgr.<id>, or <type> or <type>.<id> of "
     "daemons that have joined"

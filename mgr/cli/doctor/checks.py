@@ -1,0 +1,315 @@
+"""The checks of ``mgrctl doctor``: each makes findings of what was learned. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from mgr.cli import without_active
+from mgr.cli.doctor.facts import Facts, Finding, Sample, Severity
+
+Check = Callable[[Facts], Iterator[Finding]]
+
+RATE_WARNING: Final = 0.001
+RATE_ERROR: Final = 0.01
+"""Leases and deadlines allow for clocks that run 1 % apart (docs/explanation/failover.md)."""
+OFFSET_S: Final = 2.0
+SLOW_S: Final = 0.5
+ENDS_SOON_DAYS: Final = 7
+SIZE_WARNING: Final = 0.7
+SIZE_ERROR: Final = 0.8
+"""Share of etcd's quota at which managers take no more data of clients (``mgr.store.space``)."""
+ETCD_SLOW_MS: Final = 100.0
+OWN_SECTIONS: Final = frozenset({"global", "mgr"})
+
+
+def reach(facts: Facts) -> Iterator[Finding]:
+    """Every manager answers, and soon."""
+    for address, found in facts.samples.items():
+        if isinstance(found, str):
+            yield Finding(
+                "error",
+                "reach",
+                f"{address} does not answer: {found}",
+                "start that manager, or correct its address and what lies between",
+            )
+        elif min(sample.latency_s for sample in found) > SLOW_S:
+            slow = min(sample.latency_s for sample in found)
+            yield Finding(
+                "warning",
+                "reach",
+                f"{address} took {slow:.1f} s to answer",
+                "look at the load of its host, and at the network between",
+            )
+
+
+def leadership(facts: Facts) -> Iterator[Finding]:
+    """One manager leads, and another one is ready to."""
+    found = dict(facts.latest)
+    if without_active.nobody_leads(found):
+        yield Finding(
+            "error", "leadership", without_active.summary(found), "see the reason of each manager"
+        )
+        return
+    leaders = {status.name for status in found.values() if status.phase in without_active.LEADING}
+    warm = {each.name for status in found.values() for each in status.standbys if each.warm}
+    if leaders and not warm - leaders:
+        yield Finding(
+            "warning",
+            "leadership",
+            "no warm standby: nobody takes over if the active fails",
+            "start a second manager on another host",
+        )
+    for status in found.values():
+        if status.view_age_s is not None and status.view_age_s > without_active.ETCD_SILENT_S:
+            yield Finding(
+                "error",
+                "leadership",
+                f"mgr.{status.name} had no answer from etcd for {status.view_age_s:.0f} s",
+                "see 'mgrctl etcd status' and the log of that manager",
+            )
+
+
+def versions(facts: Facts) -> Iterator[Finding]:
+    """All managers, and this client, have one version."""
+    by_version: dict[str, list[str]] = {}
+    for status in facts.latest.values():
+        by_version.setdefault(status.version, []).append(f"mgr.{status.name}")
+    if len(by_version) > 1:
+        listed = "; ".join(f"{each}: {', '.join(who)}" for each, who in sorted(by_version.items()))
+        yield Finding("warning", "versions", f"managers differ: {listed}", "finish the upgrade")
+    if by_version and facts.client_version and facts.client_version not in by_version:
+        yield Finding(
+            "note",
+            "versions",
+            f"this mgrctl is {facts.client_version}, the managers {', '.join(sorted(by_version))}",
+            "use the mgrctl of the managers' version",
+        )
+
+
+def certificates(facts: Facts) -> Iterator[Finding]:
+    """No certificate has ended, or will soon."""
+    for each in facts.certificates:
+        if each.error or each.ends_at is None:
+            yield Finding(
+                "error",
+                "certificates",
+                f"{each.subject}: {each.error}",
+                "see docs/how-to/secure-cluster.md",
+            )
+            continue
+        left = each.ends_at - facts.now
+        if left.total_seconds() <= 0:
+            yield Finding(
+                "error",
+                "certificates",
+                f"{each.subject} ended {each.ends_at:%Y-%m-%d %H:%M}",
+                "renew it ('mgrd issue', 'mgrctl auth join-token create')",
+            )
+        elif left.days < ENDS_SOON_DAYS:
+            yield Finding(
+                "warning",
+                "certificates",
+                f"{each.subject} ends in {left.days} days, {each.ends_at:%Y-%m-%d}",
+                "renew it, or see why it does not renew itself",
+            )
+
+
+def clocks(facts: Facts) -> Iterator[Finding]:
+    """Clocks run at one rate, and show about the same time."""
+    for address, samples in facts.answered.items():
+        name = f"mgr.{samples[-1].status.name} ({address})"
+        rate, doubt = _rate(samples)
+        if rate is not None and abs(rate) - doubt > RATE_WARNING:
+            severity: Severity = "error" if abs(rate) - doubt > RATE_ERROR else "warning"
+            yield Finding(
+                severity,
+                "clocks",
+                f"the clock of {name} runs {100 * rate:+.2f} % against this machine's",
+                "correct its clock source: leases count on rates within 1 %",
+            )
+        offset_s = _offset_s(samples[-1])
+        if offset_s is not None and abs(offset_s) > OFFSET_S + samples[-1].latency_s:
+            yield Finding(
+                "warning",
+                "clocks",
+                f"the time of {name} is {offset_s:+.1f} s off this machine's",
+                "run NTP on both: certificates, tokens and logs go by it, leadership does not",
+            )
+
+
+def etcd(facts: Facts) -> Iterator[Finding]:
+    """Every server of etcd answers, has room, and one leads."""
+    members = _list(facts, "etcd status")
+    if not members:
+        return
+    down = [each for each in members if not each["reachable"]]
+    for each in down:
+        yield Finding(
+            "error",
+            "etcd",
+            f"{each['endpoint']} does not answer: {each['error']}",
+            "start it; etcd stops when half of its servers are down",
+        )
+    for each in members:
+        name = f"{each['name'] or '-'} ({each['endpoint']})"
+        share = each["bytes"] / each["quota_bytes"] if each["quota_bytes"] else 0.0
+        if share >= SIZE_WARNING:
+            yield Finding(
+                "error" if share >= SIZE_ERROR else "warning",
+                "etcd",
+                f"{name} has used {100 * share:.0f} % of its quota",
+                "compact and defragment it, or raise --quota-backend-bytes",
+            )
+        if each["reachable"] and each["latency_ms"] > ETCD_SLOW_MS:
+            yield Finding(
+                "warning",
+                "etcd",
+                f"{name} took {each['latency_ms']:.0f} ms to answer",
+                "give it a disk and processors of its own",
+            )
+    up = [each for each in members if each["reachable"] and not each["error"]]
+    if up and not any(each["leader"] for each in up):
+        yield Finding(
+            "warning",
+            "etcd",
+            "none of the servers that were asked leads",
+            "name all servers of etcd in the managers' setting etcd",
+        )
+    if len({each["version"] for each in up if each["version"]}) > 1:
+        listed = ", ".join(sorted({each["version"] for each in up}))
+        yield Finding("warning", "etcd", f"its servers differ: {listed}", "finish the upgrade")
+    if len(members) in {1, 2}:
+        yield Finding(
+            "note",
+            "etcd",
+            f"{len(members)} server: the loss of one stops the cluster",
+            "run three servers, and name all in the setting etcd",
+        )
+
+
+def differences(facts: Facts) -> Iterator[Finding]:
+    """Settings and files that should be the same on every manager are."""
+    document = facts.documents.get("mgr compare")
+    for each in document["differences"] if isinstance(document, dict) else ():
+        values = "; ".join(f"mgr.{name}: {value or '-'}" for name, value in each["values"].items())
+        if each["kind"] == "module":
+            yield Finding(
+                "warning",
+                "modules",
+                f"the files of '{each['name']}' differ ({values})",
+                "install the same files on every host, then 'mgrctl mgr module reload'",
+            )
+        else:
+            yield Finding(
+                "warning",
+                "settings",
+                f"{each['name']} differs ({values})",
+                "set it to one value on every manager, and restart those that change",
+            )
+
+
+def options(facts: Facts) -> Iterator[Finding]:
+    """Every option that is set is known, has an effect, and is not overridden by another."""
+    stored = _list(facts, "config dump")
+    managers = {f"mgr.{each['name']}" for each in _list(facts, "mgr metadata")}
+    sections: dict[str, dict[str, str]] = {}
+    for each in stored:
+        sections.setdefault(each["name"], {})[each["section"]] = each["value"]
+        remove = f"'mgrctl config rm {each['section']} {each['name']}'"
+        if each["level"] == "unknown":
+            yield Finding(
+                "warning",
+                "options",
+                f"{each['name']} is set for {each['section']}, and no module declares it",
+                f"{remove}, or install the module",
+            )
+        if each["section"].startswith("mgr.") and managers and each["section"] not in managers:
+            yield Finding(
+                "note",
+                "options",
+                f"{each['name']} is set for {each['section']}, which does not run",
+                f"{remove} if it never comes back",
+            )
+    for name, by_section in sections.items():
+        if by_section.keys() >= OWN_SECTIONS and len({by_section[s] for s in OWN_SECTIONS}) > 1:
+            yield Finding(
+                "note",
+                "options",
+                f"{name} is '{by_section['mgr']}' for mgr, which hides '{by_section['global']}' of "
+                "global",
+                f"'mgrctl config rm global {name}', or the one for mgr",
+            )
+
+
+def health(facts: Facts) -> Iterator[Finding]:
+    """No health check is raised."""
+    document = facts.documents.get("health detail")
+    checks: Mapping[str, Any] = document.get("checks", {}) if isinstance(document, dict) else {}
+    for code, each in checks.items():
+        if not each.get("muted"):
+            severity: Severity = "error" if each["severity"] == "HEALTH_ERR" else "warning"
+            yield Finding(
+                severity,
+                "health",
+                f"{code}: {each['summary']['message']}",
+                "'mgrctl health detail', and docs/reference/log-and-health.md",
+            )
+
+
+def answers(facts: Facts) -> Iterator[Finding]:
+    """Everything that was asked was answered."""
+    refused = Counter(str(each) for each in facts.documents.values() if isinstance(each, str))
+    for why, count in refused.items():
+        yield Finding(
+            "warning",
+            "access",
+            f"{count} of {len(facts.documents)} questions got no answer: {why}",
+            "ask an administrator for 'allow r'" if "allow" in why else "repeat it",
+        )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    reach,
+    leadership,
+    versions,
+    certificates,
+    clocks,
+    etcd,
+    differences,
+    options,
+    health,
+    answers,
+)
+
+
+def findings_of(facts: Facts) -> list[Finding]:
+    """Return all findings, the most severe first."""
+    order: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+    found = [each for check in CHECKS for each in check(facts)]
+    return sorted(found, key=lambda each: order[each.severity])
+
+
+def _list(facts: Facts, words: str) -> list[dict[str, Any]]:
+    found = facts.documents.get(words)
+    return found if isinstance(found, list) else []
+
+
+def _rate(samples: list[Sample]) -> tuple[float | None, float]:
+    """Return by how much a clock runs faster than ours, and how far that may be wrong."""
+    first, last = samples[0], samples[-1]
+    if first.status.clock_s is None or last.status.clock_s is None or first is last:
+        return None, 0.0
+    if first.status.incarnation != last.status.incarnation:
+        return None, 0.0
+    ours = (last.answered_s + last.asked_s - first.answered_s - first.asked_s) / 2
+    if ours <= 0:
+        return None, 0.0
+    theirs = last.status.clock_s - first.status.clock_s
+    return theirs / ours - 1, (first.latency_s + last.latency_s) / 2 / ours
+
+
+def _offset_s(sample: Sample) -> float | None:
+    at = sample.status.at
+    return None if at is None else at.timestamp() - (sample.wall_s - sample.latency_s / 2)

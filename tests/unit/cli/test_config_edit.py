@@ -1,0 +1,101 @@
+"""``mgrctl config edit`` and ``support-bundle``: texts, differences, masks."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+
+import pytest
+
+from mgr.cli import support_bundle
+from mgr.cli.config_edit import HEAD, Change, difference, from_text, to_text
+from mgr.cli.support_bundle import Bundle, masked
+from mgr.errors import InvalidArgumentError
+from mgr.secret_names import MASK
+
+OPTIONS = {
+    "mgr": {"mgr/hello/place": "no", "x": "010", "y": "a: b\nc", "z": ""},
+    "mgr.a": {"x": "\u00e4"},
+}
+
+
+def test_options_survive_the_editor():
+    """Every value is a text, whatever YAML would take it for."""
+    assert from_text(HEAD + to_text(OPTIONS)) == OPTIONS
+    assert from_text("mgr:\n  x: yes\n  y: 010\n  z: null\n")["mgr"] == {
+        "x": "yes", "y": "010", "z": "null",
+    }  # fmt: skip
+    assert from_text("") == {}
+
+
+def test_what_was_changed_is_set_and_what_was_removed_is_removed():
+    """Nothing else; a secret that nobody touched stays."""
+    before = {"mgr": {"a": "1", "b": "2", "secret": MASK}, "global": {"c": "3"}}
+    after = {"mgr": {"a": "1", "b": "4", "secret": MASK, "d": "5"}}
+
+    change = difference(before, after)
+
+    assert change == Change([("mgr", "b", "4"), ("mgr", "d", "5")], [("global", "c")])
+    assert difference(before, before) == Change()
+
+
+@pytest.mark.parametrize(
+    "text", ["- a", "mgr: 1", "mgr:\n  x: [1]", "mgr: {x: {y: 1}}", "a: b: c", "!!python/none x"]
+)
+def test_a_text_that_is_none_is_refused(text):
+    """In one line, which names the place."""
+    with pytest.raises(InvalidArgumentError) as raised:
+        difference({}, from_text(text))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_mask_of_a_secret_is_no_value():
+    """It would be stored, and the secret gone."""
+    with pytest.raises(InvalidArgumentError, match="write its value"):
+        difference({}, {"mgr": {"p": MASK}})
+
+
+def test_only_the_section_that_is_edited_may_change():
+    """Whoever edits one sees only that one."""
+    with pytest.raises(InvalidArgumentError, match="only section mgr"):
+        from_text("global:\n  x: 1\n", only="mgr")
+
+
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        ({"api_token": "x", "count": 1}, {"api_token": MASK, "count": 1}),
+        ({"name": "mgr/x/password", "value": "x"}, {"name": "mgr/x/password", "value": MASK}),
+        ({"secret": {"deep": ["x", 7]}}, {"secret": {"deep": [MASK, MASK]}}),
+        (["login with password=hunter2 now"], [f"login with password={MASK} now"]),
+        ("--api-key hunter2", f"--api-key {MASK}"),
+        ("http://ops:hunter2@host/", f"http://ops:{MASK}@host/"),
+        ("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", MASK),
+        ({"name": "place", "value": "Rome", "token": ""}, None),
+        ("a token with which one manager joins", None),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(document, shown):
+    """By the name of a field, of an option, or in free text; nothing else is."""
+    assert masked(document) == (document if shown is None else shown)
+
+
+def test_a_bundle_is_bounded_and_private(tmp_path, monkeypatch):
+    """What did not fit, and what is missing, is in the index."""
+    monkeypatch.setattr(support_bundle, "FILE_BYTES_MAX", 100)
+    monkeypatch.setattr(support_bundle, "TOTAL_BYTES_MAX", 150)
+    bundle = Bundle()
+    bundle.add("a", "x" * 500)
+    bundle.add("b", "y" * 500)
+    bundle.fail("c", "not allowed")
+    path = tmp_path / "b.tar.gz"
+
+    bundle.write(path)
+
+    assert path.stat().st_mode & 0o077 == 0
+    with tarfile.open(path) as archive:
+        sizes = {each.name: each.size for each in archive}
+        index = json.load(archive.extractfile("b/index.json"))
+    assert (sizes["b/a.json"], sizes["b/b.json"]) == (100, 50)
+    assert index["files"][0] == {"file": "a.json", "bytes": 502, "kept": 100}
+    assert index["files"][2] == {"file": "c", "missing": "not allowed"}
