@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
 from enum import Enum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from mgr.errors import InvalidSettingError
 from mgr.version import installed_version
@@ -33,6 +33,7 @@ _STATE: Final = re.compile(r"[ -~]*")
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
+T = TypeVar("T")
 Attributes = Mapping[str, str | int | float | bool]
 
 
@@ -133,6 +134,19 @@ class Carried:
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
+
+
+def carrying(call: Callable[[], T]) -> Callable[[], T]:
+    """Return what runs ``call`` in the present context, on whatever thread."""
+    context = _current.get()
+    if context is None:
+        return call
+
+    def run() -> T:
+        with Carried(context):
+            return call()
+
+    return run
 
 
 class _NoSpan:

@@ -27,6 +27,7 @@ from mgr.module_process.failures import decode_crash
 from mgr.module_process.process import ModuleProcess, ProcessEnd
 from mgr.module_process.remote import RemoteInstance
 from mgr.module_process.zygote_link import ZygoteError
+from mgr.tracing import part
 
 BY_WHOM: Final = "by the kernel for lack of memory, or by hand"
 
@@ -140,6 +141,10 @@ class ProcessExecution:
             OutcomeUnknownError: The process ended while a command ran that may change something.
 
         """
+        with part(f"module {self._name}"):
+            return await self._command(request)
+
+    async def _command(self, request: CommandRequest) -> object:
         if self._waiting >= self._waiting_max:
             raise OverloadedError(
                 f"Module '{self._name}' has {self._waiting} commands waiting: retry later"

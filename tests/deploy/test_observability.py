@@ -15,10 +15,10 @@ from mgr.host.module_usage import ModuleUsageCollector
 from mgr.metrics import Metrics
 from tests.deploy.alert_faults import FAULTS, HEALTHY
 from tests.support import fetch_promtool
+from tests.support.promtool import RULES, Case, run
 from tests.support.tree import ROOT
 
 FOLDER = ROOT / "deploy/observability"
-RULES = FOLDER / "alerts.yaml"
 OF_PROMETHEUS = {"up"}
 """Made by Prometheus itself, for each target."""
 NAME = re.compile(r"\b((?:mgr|process)_[a-z0-9_]+)\s*(?=[{\[)\s,]|$)|\b(up)\{")
@@ -145,39 +145,10 @@ def test_promtool_takes_the_rules_and_the_expressions_of_the_board(promtool, tmp
     assert f"{len(alerts())} rules found" in done.stdout
 
 
-def series(found):
-    return [{"series": name, "values": values} for name, values in found.items()]
-
-
-def firing(at, names):
-    """A test of promtool's: at that time these alerts fire, and no others."""
-    return {
-        "expr": 'count by (alertname) (ALERTS{alertstate="firing"} > 0) > bool 0',
-        "eval_time": at,
-        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in names],
-    }
-
-
 @pytest.mark.slow
 def test_each_alert_fires_by_its_fault_and_by_no_other(promtool, tmp_path):
     """And none fires on two managers that have had a failover and are well."""
-    cases = [("healthy", HEALTHY, "10m", [])]
-    cases += [(name, fault.series, fault.at, [name]) for name, fault in FAULTS.items()]
-    tests = [
-        {
-            "name": title,
-            "interval": "15s",
-            "input_series": series(found),
-            "promql_expr_test": [firing(at, names)],
-        }
-        for title, found, at, names in cases
-    ]
-    file = tmp_path / "tests.yaml"
-    content = {"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": tests}
-    file.write_text(yaml.safe_dump(content, width=10_000))
+    cases = [Case("healthy", HEALTHY, "10m", [])]
+    cases += [Case(name, fault.series, fault.at, [name]) for name, fault in FAULTS.items()]
 
-    done = subprocess.run(
-        [promtool, "test", "rules", file], capture_output=True, text=True, timeout=120, check=False
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert run(promtool, cases, tmp_path) == ""

@@ -14,6 +14,8 @@ from mgr.tracing import Carried, parse
 from tests.e2e.test_module_faults import write
 from tests.support.cluster import lines
 
+pytestmark = pytest.mark.timeout(180)
+
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TRACE = GIVEN[3:35]
 
@@ -51,7 +53,8 @@ def traced(start, tmp_path):
         patient = {"watchdog_s": 30, "lease_ttl_s": 30, "profile": "off"}
         cluster = start(names=("a",), module_path=folder, **patient, **settings)
         cluster.settled(60)
-        cluster.run("config", "set", "mgr", "mgr_module_isolation_list", "apart=process")
+        isolated = cluster.run("config", "set", "mgr", "mgr_module_isolation", "apart=process")
+        assert isolated.retval == 0, isolated
         cluster.enable(*MODULES)
         return cluster
 
@@ -129,3 +132,23 @@ def test_spans_make_one_trace_from_the_client_to_etcd(traced, monkeypatch):
     assert json.loads(answer.text)[0]["traceparent"].split("-")[1] == client.trace_id
     assert by_name["near go"].attributes["mgr.module"] == "near"
     assert not any("other" in str(each) for each in mine if each.name != "remote apart.where")
+
+
+def test_spans_go_through_the_process_of_a_module(traced):
+    """What it asks of the manager and of another module is below its own span."""
+    pytest.importorskip("opentelemetry.sdk", reason="TRACES NOT TESTED: no extra otel")
+    from tests.support.otlp import collector
+
+    with collector() as received:
+        cluster = traced(trace_endpoint=received.url)
+        with Carried(parse(GIVEN)):
+            answer = cluster.run("apart", "go", other="near")
+        found = received.wait(lambda spans: any(each.name == "apart go" for each in spans))
+    mine = [each for each in found if each.trace_id == TRACE]
+    names = {each.span_id: each.name for each in mine}
+    below = {each.name for each in mine if names.get(each.parent_id) == "module apart"}
+
+    assert answer.retval == 0, answer
+    (server,) = [each for each in mine if each.name == "apart go"]
+    assert server.parent_id == GIVEN.split("-")[2]
+    assert below == {"etcd Txn", "remote near.where"}

@@ -14,6 +14,7 @@ from mgr.active.modules.modules import ActiveModules
 from mgr.command.dispatch import Answer, Request
 from mgr.errors import MgrError
 from mgr.host.bridge import run_in_thread, thread_name
+from mgr.tracing import carrying
 
 UNDER_WAY_MAX: Final = 256
 """The most uncompleted commands of all modules; one more is answered with ``EBUSY``."""
@@ -54,7 +55,7 @@ def deliver_in_thread(module: str, complete: Callable[[int, str, str], None]) ->
     """Return what calls ``complete`` on a thread of its own, because it is the module's code."""
 
     def deliver(retval: int, outb: str, outs: str) -> asyncio.Future[None]:
-        call = partial(complete, retval, outb, outs)
+        call = carrying(partial(complete, retval, outb, outs))
         return run_in_thread(thread_name(module, "answers"), call, module=module)
 
     return deliver

@@ -29,6 +29,7 @@ from mgr.errors import UnknownCommandError
 from mgr.host.bridge import run_in_thread, thread_name
 from mgr.module_process.messages import loads
 from mgr.module_process.remote import RemoteAnswer, RemoteInstance, pickled_arguments, run_remote
+from mgr.tracing import carrying, part
 
 MODULE: Final = "ceph"
 METHOD: Final = "run_command"
@@ -65,10 +66,11 @@ async def call_module(
     instance = modules.instance_of(module)
     if instance is None:
         return "no module", ""
-    if isinstance(instance, RemoteInstance):
-        return await instance.call(method, payload)
-    call = partial(run_remote, instance, method, payload)
-    return await run_in_thread(thread_name(module, "remote"), call, module=module)
+    with part(f"remote {module}.{method}"):
+        if isinstance(instance, RemoteInstance):
+            return await instance.call(method, payload)
+        call = carrying(partial(run_remote, instance, method, payload))
+        return await run_in_thread(thread_name(module, "remote"), call, module=module)
 
 
 def _answer_of(answer: RemoteAnswer) -> Answer:
