@@ -12,6 +12,7 @@ from mgr.rpc.codec import span, value_of
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
+from mgr.tracing import TraceContext, current
 from mgr.worker.gate import Gate
 from tests.support.clock import ManualClock
 
@@ -81,3 +82,58 @@ async def test_a_lone_surrogate_does_not_cost_the_answer():
     answer = await service(role).execute(ExecuteRequest(words=["x"]), deadline_s=None, caller=ADA)
 
     assert (answer.stdout, answer.stderr) == (b"a?b", "c?d")
+
+
+GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER = "00-11112222333344445555666677778888-00f067aa0ba902b7-01"
+
+
+class Call:
+    """A unary call with some metadata."""
+
+    def __init__(self, metadata):
+        self._metadata = metadata
+
+    def invocation_metadata(self):
+        return self._metadata
+
+    def time_remaining(self):
+        return None
+
+
+class Nobody:
+    """Knows every caller."""
+
+    def caller_of(self, _context):
+        return ADA
+
+
+@pytest.mark.parametrize(
+    ("fields", "metadata", "expected"),
+    [
+        ({}, (), None),
+        ({"traceparent": GIVEN, "tracestate": "a=b"}, (), TraceContext(GIVEN, "a=b")),
+        ({}, (("traceparent", GIVEN), ("tracestate", "a=b")), TraceContext(GIVEN, "a=b")),
+        ({"traceparent": GIVEN}, (("traceparent", OTHER),), TraceContext(GIVEN)),
+        ({"traceparent": "forged\nline"}, (("traceparent", OTHER),), TraceContext(OTHER)),
+        ({}, (("traceparent", "forged"), ("traceparent-bin", b"\0")), None),
+    ],
+)
+async def test_the_trace_context_is_the_requests_own_or_that_of_the_call(
+    fields, metadata, expected
+):
+    """One stream has many commands, so a command has its own; what is not valid is dropped."""
+    seen = []
+
+    class Traced(Role):
+        async def execute(self, request):
+            seen.append(current())
+            return await super().execute(request)
+
+    served = service(Traced())
+    served._authorizer = Nobody()
+
+    await served.Execute(ExecuteRequest(words=["x"], **fields), Call(metadata))
+
+    assert seen == [expected]
+    assert current() is None
