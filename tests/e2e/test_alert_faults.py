@@ -6,6 +6,7 @@ an hour each.
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import httpx
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.timeout(300)
 
 BEFORE, DURING = "14m", "29m"
 PATIENCE_S = 60
+PATIENT = {"watchdog_s": 30}
+"""What is tested has no hurry, and must not fail where the machine is busy."""
 
 FAILS = """
     from mgr_module import MgrModule
@@ -61,8 +64,10 @@ def scrape_until(cluster, holds, what):
     """Scrape until ``holds`` of what was shown."""
 
     def probe():
-        found = scrape(cluster)
-        return found if holds(found) else None
+        # A worker that was killed on a busy machine is back in a moment.
+        with contextlib.suppress(httpx.HTTPError):
+            found = scrape(cluster)
+            return found if holds(found) else None
 
     return wait_for(probe, what, PATIENCE_S)
 
@@ -92,7 +97,7 @@ def families(text):
 
 def test_managers_show_every_metric_that_rules_and_board_name(start):
     """Those of Prometheus itself excepted."""
-    cluster = start(names=("a",))
+    cluster = start(names=("a",), **PATIENT)
     cluster.settled(PATIENCE_S)
     expressions = [rule["expr"] for rule in alerts().values()]
     expressions += [expression for _, expression in board_expressions()]
@@ -105,7 +110,7 @@ def test_managers_show_every_metric_that_rules_and_board_name(start):
 
 def test_moves_a_lost_standby_and_no_leader(start, promtool, tmp_path):
     """Leadership moves three times; then two managers go; then nobody may lead."""
-    cluster = start()
+    cluster = start(**PATIENT)
     cluster.settled(PATIENCE_S)
     before = scrape(cluster)
     for _ in range(3):
@@ -136,7 +141,7 @@ def test_a_frozen_etcd(own_etcd, tmp_path, promtool):
         old = value(found["a"], "mgr_mirror_age_seconds") > 11
         return old and value(found["a"], 'mgr_role{mgr_role="suspended"}') == 1
 
-    with Cluster(tmp_path, own_etcd.endpoints, names=("a",)) as cluster:
+    with Cluster(tmp_path, own_etcd.endpoints, names=("a",), **PATIENT) as cluster:
         cluster.settled(PATIENCE_S)
         before = scrape(cluster)
         own_etcd.freeze()
@@ -157,7 +162,7 @@ def test_modules_that_fail(start, promtool, tmp_path):
     """One is constructed in vain, one is started again and again."""
     folder = tmp_path / "modules"
     write(folder, {"fails": FAILS, "broken": BROKEN})
-    cluster = start(names=("a", "b"), module_path=folder)
+    cluster = start(names=("a", "b"), module_path=folder, **PATIENT)
     cluster.settled(PATIENCE_S)
     before = scrape(cluster)
     cluster.enable("fails", "broken")
@@ -174,7 +179,7 @@ def test_modules_that_fail(start, promtool, tmp_path):
 
 def test_an_etcd_that_is_full(start, promtool, tmp_path):
     """By a quota that its few records fill."""
-    cluster = start(names=("a", "b"), etcd_quota_bytes=10_000)
+    cluster = start(names=("a", "b"), etcd_quota_bytes=10_000, **PATIENT)
     cluster.settled(PATIENCE_S)
 
     def holds(found):
