@@ -41,7 +41,8 @@ VERSIONS_MAX: Final = 100
 BYTES_MAX: Final = 4 << 20
 """Most characters that all versions together take, in the store and in each manager's memory."""
 SWEPT_MAX: Final = 16
-"""Most old versions deleted along with one change: the size of a transaction is limited."""
+"""Most old versions deleted along with one change: the size of a transaction is limited. They are
+deleted once there are so many: each key makes a transaction slower."""
 TIMEOUT_S: Final = 5.0
 """Time limit of one change, including the wait for earlier changes."""
 
@@ -93,9 +94,11 @@ class ConfigHistory:
         self._turn = asyncio.Lock()
 
     def versions(self) -> list[ConfigVersion]:
-        """Return every version that is kept, newest first."""
+        """Return the last ``VERSIONS_MAX`` versions, newest first, as far as they are kept."""
         records = self._mirror.list(self._keys.changes)
-        return [version for _, version in reversed(list(_read(records)))]
+        found = [version for _, version in reversed(list(_read(records)))]
+        # A few more may be stored: they are deleted many at a time.
+        return [each for each in found if each.number > found[0].number - VERSIONS_MAX]
 
     async def commit(
         self,
@@ -257,9 +260,14 @@ def _number(key: str) -> int:
 
 
 def _too_old(kept: Mapping[str, Record], last: str) -> list[str]:
-    """Return the keys to delete, oldest first: up to ``last``, and more while all are too large."""
+    """Return the keys to delete, oldest first: up to ``last``, and more while all are too large.
+
+    None, as long as they are few and not too large.
+    """
     size = sum(len(record.value) for record in kept.values())
     found: list[str] = []
+    if size <= BYTES_MAX and len(kept) < VERSIONS_MAX + SWEPT_MAX:
+        return found
     for key, record in kept.items():
         if len(found) == SWEPT_MAX or (key > last and size <= BYTES_MAX):
             break

@@ -12,14 +12,13 @@ worker.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, NoReturn, TypeVar
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from mgr.errors import ModuleFailedError, OutcomeUnknownError, OverloadedError, TermLostError
 
@@ -44,6 +43,56 @@ class _Job(NamedTuple):
 
     answer: asyncio.Future[Any]
     call: Callable[[], Any]
+
+
+class _Crossing(Generic[T]):
+    """Work that a module's thread has the loop do, and waits for.
+
+    A lock wakes the thread. ``asyncio.run_coroutine_threadsafe`` has two futures and a condition
+    for that, and takes three times as long.
+    """
+
+    __slots__ = ("_over", "_result", "_task", "_work", "error")
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.error: BaseException | None = None
+        self._work: Coroutine[Any, Any, T] | None = work
+        self._task: asyncio.Task[None] | None = None
+        self._over = threading.Lock()
+        self._over.acquire()
+
+    def begin(self) -> None:
+        """Begin the work. Called on the loop."""
+        if self._work is not None:
+            self._task = asyncio.ensure_future(self._run(self._work))  # noqa: TID251 - the thread waits for it
+
+    def give_up(self) -> None:
+        """Cancel it. Called on the loop, after ``begin`` if that was called."""
+        work, self._work = self._work, None
+        if self._task is not None:
+            self._task.cancel()
+        elif work is not None:
+            work.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait on the module's thread; return whether it is over."""
+        return self._over.acquire(timeout=timeout_s)
+
+    def outcome(self) -> T:
+        """Return or raise what the work did."""
+        if self.error is not None:
+            raise self.error
+        return self._result
+
+    async def _run(self, work: Coroutine[Any, Any, T]) -> None:
+        try:
+            self._result = await work
+        except BaseException as error:  # raised where it is waited for
+            self.error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._over.release()
 
 
 class Bridge:
@@ -81,16 +130,15 @@ class Bridge:
         if self._closed:
             work.close()
             raise TermLostError(f"module {self._module!r} was stopped: the call did not run")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result(timeout_s)
-        except concurrent.futures.CancelledError:
+        crossing = _Crossing(work)
+        _wake(self._loop, crossing.begin)
+        # Asked twice: it may have ended at the last moment, and then that is its outcome.
+        if not crossing.wait(timeout_s) and not crossing.wait(0):
+            _wake(self._loop, crossing.give_up)
+            raise OutcomeUnknownError(f"no answer within {timeout_s} s")
+        if isinstance(crossing.error, asyncio.CancelledError):
             raise TermLostError("the manager stopped during the call") from None
-        except TimeoutError:
-            if not future.cancel():
-                # It ended at the last moment, or raised a TimeoutError itself: that is its outcome.
-                return future.result()
-            raise OutcomeUnknownError(f"no answer within {timeout_s} s") from None
+        return crossing.outcome()
 
     def to_module(self, call: Callable[[], T], *, ignore_limit: bool = False) -> asyncio.Future[T]:
         """Queue ``call`` for the command thread. Called on the loop; returns a future.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from mgr.clock import Clock, timestamp
+from mgr.clock import Clock, utc_now
 from mgr.host.bridge import Bridge, thread_name
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class CommandCall:
     Attributes:
         caller: The client, as the dispatcher knows it.
         thread: The name of the thread that runs it.
-        since: When it was given to the module, wall time in ISO 8601, for people.
+        at: When it was given to the module, wall time, for people.
         given_s: The same on the manager's clock.
         begun_s: When its code began to run; None while it waits for the thread.
 
@@ -36,9 +37,14 @@ class CommandCall:
     module: str
     caller: object
     thread: str
-    since: str
+    at: datetime
     given_s: float
     begun_s: float | None = None
+
+    @property
+    def since(self) -> str:
+        """``at`` in ISO 8601. Made when it is shown: few commands ever are."""
+        return self.at.isoformat(timespec="microseconds")
 
 
 class CommandCalls:
@@ -95,4 +101,4 @@ class CommandCalls:
     def _entry(self, module: str, command: Any, caller: object) -> CommandCall:
         thread = thread_name(module, COMMANDS)
         now_s = self._clock.now()
-        return CommandCall(command.prefix, module, caller, thread, timestamp(), now_s)
+        return CommandCall(command.prefix, module, caller, thread, utc_now(), now_s)

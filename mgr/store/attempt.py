@@ -47,12 +47,17 @@ class Write:
     doubtful: bool = False
 
     def compares(self, order: Revision) -> tuple[Compare, ...]:
-        """Return the compares: the term, ``order``, the caller's ``when``, each known record."""
+        """Return the compares: the term, ``order``, the caller's ``when``, each known record.
+
+        A record that ``when`` compares in the same way is not compared twice.
+        """
+        given = {(each.key, each.revision) for each in self.when if _of_the_last_change(each)}
+        known = ((key, mod_revision_of(record)) for key, record in self.known.items())
         return (
             self.fence,
             Modified(self.order, order),
             *self.when,
-            *(Modified(key, mod_revision_of(record)) for key, record in self.known.items()),
+            *(Modified(*each) for each in known if each not in given),
         )
 
     def reads(self) -> tuple[str, ...]:
@@ -173,6 +178,11 @@ class Write:
             f"write {self.name!r}: an attempt was not answered, and the key was changed since: "
             "whether the write was done is unknown"
         )
+
+
+def _of_the_last_change(compare: Compare) -> bool:
+    """Return whether ``compare`` says of its key what comparing the last change would say."""
+    return isinstance(compare, Modified) or compare.revision == ABSENT
 
 
 def mod_revision_of(record: Record | None) -> Revision:

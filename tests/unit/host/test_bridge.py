@@ -1,7 +1,6 @@
 """The crossing, with real threads and a real loop."""
 
 import asyncio
-import concurrent.futures
 import sys
 import threading
 
@@ -116,21 +115,18 @@ async def test_an_error_of_the_loop_reaches_the_module_as_it_is(bridge):
 async def test_what_ends_at_the_last_moment_has_ended(bridge, monkeypatch):
     """Its result, not a time-out: the write it stands for was done."""
 
-    class AtTheLastMoment(concurrent.futures.Future):
-        def result(self, timeout=None):
-            if timeout is not None:
-                self.set_result("done")
-                raise TimeoutError
-            return super().result()
-
-    def begin(work, _loop):
-        work.close()
-        return AtTheLastMoment()
+    class AtTheLastMoment(bridge_file._Crossing):
+        def wait(self, timeout_s):
+            over = super().wait(timeout_s)
+            if timeout_s:
+                assert over
+                self._over.release()
+            return over and not timeout_s
 
     async def work():
-        raise AssertionError("replaced")
+        return "done"
 
-    monkeypatch.setattr(bridge_file.asyncio, "run_coroutine_threadsafe", begin)
+    monkeypatch.setattr(bridge_file, "_Crossing", AtTheLastMoment)
 
     answer = await bridge.to_module(lambda: bridge.to_loop(work(), timeout_s=5))
 
