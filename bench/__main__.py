@@ -18,6 +18,7 @@ NAMES: Final = (
     "fleet",
     "dashboard",
     "tracing",
+    "cpu",
 )
 
 
@@ -26,13 +27,28 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 
 def main(names: list[str]) -> int:
-    """Run each and print its report as soon as it is there."""
+    """Run each and print its report as soon as it is there.
+
+    Returns 1 if a cluster did not settle, as on a machine that is too busy to measure on.
+    """
+    failed = False
     for name in names or NAMES:
         if name not in NAMES:
             sys.stderr.write(f"no benchmark {name!r}; there are: {', '.join(NAMES)}\n")
             return 2
-        importlib.import_module(f"bench.{name}").run().print()
-    return 0
+        try:
+            importlib.import_module(f"bench.{name}").run().print()
+        except TimeoutError as error:
+            sys.stderr.write(f"\n== NOT MEASURED: {name}: {error}; {load()}\n\n")
+            failed = True
+    return int(failed)
+
+
+def load() -> str:
+    """How busy the machine is, in words."""
+    cores, (one_minute, _, _) = len(os.sched_getaffinity(0)), os.getloadavg()
+    advice = ": too busy to measure, try again" if one_minute > 2 * cores else ""
+    return f"load {one_minute:.1f} on {cores} cores{advice}"
 
 
 if __name__ == "__main__":

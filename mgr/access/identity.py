@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """A DNS name among its alternative names."""
     TOKEN = "token"  # noqa: S105 - the word, not a secret
     """The name of a token."""
+    UID = "uid"
+    """The number of the user of this host that a program runs as, by the local socket."""
     ANONYMOUS = "anonymous"
     """A client without certificate and token."""
     INTERNAL = "internal"
@@ -37,6 +39,7 @@ NAMES: Final = {
     Kind.URI: re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%-]{1,500}"),
     Kind.DNS: re.compile(r"[a-z0-9*_.-]{1,253}"),
     Kind.TOKEN: re.compile(r"[A-Za-z0-9@_.:-]{1,128}"),
+    Kind.UID: re.compile(r"0|[1-9][0-9]{0,9}"),
 }
 """The names that an entry of the table can have, by kind. They become parts of etcd keys."""
 NAMELESS: Final = "(nameless)"
@@ -54,7 +57,7 @@ class Identity:
 
     @property
     def entry(self) -> str:
-        """The name of its entry in the table: ``ops``, ``dns:db1.example``, ``token:grafana``.
+        """The name of its entry in the table: ``ops``, ``dns:db1.example``, ``uid:0``.
 
         A common name stands alone, unless it looks like another kind: ``cn:dns:db1.example``.
         """
@@ -84,7 +87,7 @@ class Identity:
         if not found.valid:
             raise InvalidArgumentError(
                 f"client {entry[:200]!r}: use the common name of a certificate (1 to 128 of A-Z "
-                "a-z 0-9 @ _ . : -), 'dns:NAME', 'uri:URI' or 'token:NAME', or "
+                "a-z 0-9 @ _ . : -), 'dns:NAME', 'uri:URI', 'token:NAME' or 'uid:NUMBER', or "
                 f"'{EVERYBODY}' for all others"
             )
         return found
@@ -98,7 +101,8 @@ class Caller:
     """The client that sent a request.
 
     Attributes:
-        name: Its first name: common name, URI, DNS name or the token's; None without one.
+        name: Its first name: common name, URI, DNS name, the token's or the number of the user;
+            None without one.
         address: Its IP address; empty if it is not known.
         kind: Where ``name`` comes from.
         others: Further names in its certificate. An entry for any of them counts.

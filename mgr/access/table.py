@@ -53,7 +53,9 @@ class Access:
 
     A client with a name may do what its entry allows, else what ``*`` allows, else nothing. A
     client without a name may do everything, unless the cluster demands authentication: then it may
-    do nothing. A changed entry counts as soon as the mirror shows it.
+    do nothing. A user of this host may do what its entry allows; without one it counts as a client
+    without a name: neither ``*`` nor the kernel's word opens a protected cluster to every local
+    user. A changed entry counts as soon as the mirror shows it.
     """
 
     def __init__(self, mirror: Reader, keys: Keys) -> None:
@@ -149,6 +151,8 @@ class Access:
         if not request.perm:
             return True  # open to everybody who is authenticated
         rights = self.rights_of(caller)
+        if rights is None and caller.kind is Kind.UID:
+            return not self.required
         return rights is not None and rights.caps.allow(
             request, Subject(caller.address, rights.identity), self.role_caps
         )
@@ -161,7 +165,9 @@ class Access:
         """Return the capabilities that count for a ``caller`` with a name; None: there are none."""
         named = [identity for identity in caller.identities if identity.valid]
         entries = [(identity.entry, identity) for identity in named]
-        for entry, identity in (*entries, *((EVERYBODY, each) for each in caller.identities[:1])):
+        if caller.kind is not Kind.UID:
+            entries += [(EVERYBODY, each) for each in caller.identities[:1]]
+        for entry, identity in entries:
             record = self._mirror.get(self._keys.access_of(entry))
             if record is not None:
                 return Rights(identity, record.value, _readable(entry, record.value))
@@ -185,9 +191,11 @@ class Access:
                 identity = Identity.of_entry(entry)
             except InvalidArgumentError:
                 continue
-            can_come = identity.kind is not Kind.TOKEN or any(
+            # A user of the host of one manager does not count: its socket may not be configured.
+            can_come = identity.kind not in {Kind.TOKEN, Kind.UID} or any(
                 token.name == identity.name and token.expires_s > wall_s()
                 for _, token in self.tokens.all()
+                if identity.kind is Kind.TOKEN
             )
             subject = Subject("", identity)
             if can_come and _readable(entry, text).allow(CHANGES, subject, self.role_caps):

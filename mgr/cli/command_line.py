@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from mgr.cli import command_cache, config, contexts, interrupt, local, output, query
+from mgr.cli import command_cache, config, contexts, interrupt, local, output, query, this_host
 from mgr.cli.invocation import Invocation
 from mgr.errors import InvalidArgumentError, MgrError
 from mgr.tls import Tls
@@ -231,6 +231,10 @@ def _ask(options: dict[str, Any], asked: tuple[str, ...], *, explains: bool) -> 
     if lowest and asked:
         raise InvalidArgumentError("--watch-... follows the cluster log: give no command with it")
     invocation = _invocation(options, ("status", *asked) if options["status"] else asked)
+    if invocation.words and not (lowest or explains):
+        interrupt.raise_again()
+        if (status := this_host.execute(invocation, os.environ)) is not None:
+            return status
     from mgr.cli import run  # noqa: PLC0415 - imports grpc: a tenth of a second that help saves
 
     # From here on an interruption is an exception: a stream is closed, and a file is whole.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import grpc
 
 from mgr.client.attempt import Attempts, refusal_after_attempt
-from mgr.client.call import LeaderCall
+from mgr.client.call import HEDGE_S, LeaderCall
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.leader_search import FOLLOW_PAUSE, LeaderHint, LeaderSearch
 from mgr.client.messages import (
@@ -157,6 +157,39 @@ class AsyncClient:
                     raise (refusal_after_attempt(error, how) if earlier else error) from None
         return await self._execute(attempts, earlier, timeout_s=self._timeout_s)
 
+    async def execute_after(
+        self,
+        attempts: Attempts,
+        earlier: Mapping[str, str],
+        refusal: NotActiveError | None,
+        *,
+        timeout_s: float,
+    ) -> Answer:
+        """Go on with a command that another connection has tried; raises as ``execute`` does.
+
+        ``earlier`` says, by address, how attempts ended that may have run; ``refusal`` may name the
+        active.
+        """
+        if refusal is not None and refusal.active_address:
+            hint = LeaderHint(refusal.term, refusal.active_address, refusal.active_name)
+            self._leader_cache.suggest(hint)
+        return await self._execute(attempts, earlier, timeout_s=timeout_s, lost=bool(earlier))
+
+    async def leads_elsewhere(self, name: str) -> bool:
+        """Return whether a manager other than ``name`` leads; False if that is not known at once.
+
+        Asked while ``name`` does not answer, which may be frozen.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with (
+                asyncio.timeout(HEDGE_S),
+                LeaderSearch(self._leader_cache.peers) as search,
+                contextlib.aclosing(search.changes()) as changes,
+            ):
+                async for leader in changes:
+                    return leader.name != name
+        return False
+
     def session(self) -> CommandSession:
         """Return a stream for many commands: ``async with client.session() as session``."""
         from mgr.client.session import CommandSession  # noqa: PLC0415 - as for maps
@@ -258,6 +291,7 @@ class AsyncClient:
         *,
         timeout_s: float,
         changes: bool = True,
+        lost: bool = False,
     ) -> Answer:
         call = LeaderCall(
             self._leader_cache,
@@ -265,6 +299,7 @@ class AsyncClient:
             timeout_s=timeout_s,
             changes=changes,
             earlier=earlier,
+            lost=lost,
         )
         return answer_in(await call.run())
 

@@ -11,14 +11,18 @@ import asyncio
 import contextlib
 import logging
 import threading
+import uuid
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from mgr.client.async_client import REACH_S, TIMEOUT_S, AsyncClient
+from mgr.client.attempt import Attempts
 from mgr.client.leader_search import LeaderHint
+from mgr.client.local_first import LocalFirst
 from mgr.client.maps import Map, MapRemoved, Maps
-from mgr.client.messages import Answer, CommandInfo, LinesDropped, LogLine, Status
-from mgr.errors import InternalError, UnreachableError
+from mgr.client.messages import Answer, CommandInfo, LinesDropped, LogLine, Status, request_of
+from mgr.clock import CLOCK
+from mgr.errors import InternalError, NotActiveError, UnreachableError
 from mgr.tls import Tls
 
 T = TypeVar("T")
@@ -44,13 +48,21 @@ class Client:
         timeout_s: float = TIMEOUT_S,
         reach_s: float = REACH_S,
         tls: Tls | None = None,
+        local: str | None = None,
     ) -> None:
-        """Take the arguments of ``AsyncClient``."""
+        """Take the arguments of ``AsyncClient``.
+
+        ``local`` is the path of the unix socket of a manager on this host (its setting
+        ``unix_socket``): commands go there first, and to ``hosts`` whenever that manager does not
+        lead.
+        """
 
         async def create() -> AsyncClient:
             return AsyncClient(hosts, timeout_s=timeout_s, reach_s=reach_s, tls=tls)
 
         self._client = run(create())
+        self._timeout_s = timeout_s
+        self._local = LocalFirst(local, self._elsewhere, self._superseded, CLOCK) if local else None
         self.maps: Final = BlockingMaps(self._client.maps)
 
     def __enter__(self) -> Self:
@@ -61,6 +73,8 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
+        if self._local is not None:
+            self._local.socket.close()
         run(self._client.close())
 
     def execute(
@@ -73,6 +87,10 @@ class Client:
         request_id: str | None = None,
     ) -> Answer:
         """Run one command on the active."""
+        if self._local is not None:
+            chosen_id = uuid.uuid4().hex if request_id is None else request_id
+            attempts = Attempts(request_of(words, arguments, data, chosen_id), CLOCK)
+            return self._local.execute(attempts, timeout_s=timeout_s or self._timeout_s)
         return run(
             self._client.execute(
                 words, arguments, data=data, timeout_s=timeout_s, request_id=request_id
@@ -104,6 +122,18 @@ class Client:
     ) -> Generator[LogLine | LinesDropped, None, None]:
         """Yield the last lines of the cluster log, then each new line."""
         return _iterate(self._client.follow_log(past=past, lowest=lowest, channel=channel))
+
+    def _elsewhere(
+        self,
+        attempts: Attempts,
+        earlier: Mapping[str, str],
+        refusal: NotActiveError | None,
+        left_s: float,
+    ) -> Answer:
+        return run(self._client.execute_after(attempts, earlier, refusal, timeout_s=left_s))
+
+    def _superseded(self, name: str) -> bool:
+        return run(self._client.leads_elsewhere(name))
 
 
 class BlockingMaps:

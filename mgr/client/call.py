@@ -57,7 +57,7 @@ Send = Callable[[Peer, float], "grpc.aio.UnaryUnaryCall[Any, A]"]
 class LeaderCall(Generic[A]):
     """One call to the active manager, with its retries."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of the call, each by name
         self,
         leader_cache: LeaderCache,
         send: Send[A],
@@ -66,12 +66,14 @@ class LeaderCall(Generic[A]):
         repeatable: bool = True,
         changes: bool = True,
         earlier: Mapping[str, str] | None = None,
+        lost: bool = False,
     ) -> None:
         """Call ``send`` with the active manager and the seconds that are left.
 
         Without ``repeatable`` the call is not repeated once it may have run. Without ``changes``
         it only reads, so it does not matter whether an attempt ran. ``earlier`` holds, by address,
-        how attempts ended that were made before this call and may have run.
+        how attempts ended that were made before this call and may have run. ``lost``: one of them
+        lost its manager while it ran.
         """
         self._earlier = dict(earlier or {})
         self._changes = changes
@@ -82,6 +84,8 @@ class LeaderCall(Generic[A]):
         self._repeatable = repeatable
         self._reasons: dict[str, str] = {}
         self._poison_guard = PoisonCommandGuard()
+        if lost:
+            self._poison_guard.record_loss(0)  # its term is not known: it counts as one of its own
         self._tried_term = 0
         """The highest term whose leader was tried without success."""
         self._answered = False

@@ -41,6 +41,13 @@ class LeaderCache:
         if self.active is None or self.active.term <= leader.term:
             self.active = leader
 
+    def suggest(self, leader: LeaderHint) -> None:
+        """Try ``leader`` next, which another manager has named."""
+        if self.peers.reachable(leader.address):
+            self.peers.learn(leader.address)
+            if self.active is None or self.active.term < leader.term:
+                self.active = leader
+
     def forget(self, leader: LeaderHint) -> None:
         """Forget ``leader``, which did not answer or does not lead."""
         if self.active == leader:

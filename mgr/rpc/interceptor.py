@@ -78,7 +78,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
             behaviour = self._limited(behaviour, method)
         return maker(
             _edge(behaviour, partial(self._authorizer.check, method), method),
-            request_deserializer=_lenient(handler.request_deserializer, method),
+            request_deserializer=lenient(handler.request_deserializer, method),
             response_serializer=handler.response_serializer,
         )
 
@@ -108,7 +108,7 @@ def _wrap_open(handler: Any, method: str) -> Any:
         return handler._replace(request_deserializer=_empty_if_malformed(deserialize))
     return maker(
         _edge(getattr(handler, kind), lambda _request, _context: None, method),
-        request_deserializer=_lenient(handler.request_deserializer, method),
+        request_deserializer=lenient(handler.request_deserializer, method),
         response_serializer=handler.response_serializer,
     )
 
@@ -178,9 +178,10 @@ def _empty_if_malformed(deserialize: Callable[[bytes], H]) -> Callable[[bytes], 
     return read
 
 
-def _lenient(
+def lenient(
     deserialize: Callable[[bytes], H], method: str
 ) -> Callable[[bytes], H | MalformedMessage]:
+    """Return ``deserialize`` within the limits of ``method``; it raises nothing."""
     # By default gRPC answers a message that cannot be decoded with UNKNOWN and a Python error.
     limit, check = bytes_max(method), CHECKS.get(method)
 

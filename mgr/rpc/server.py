@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -26,6 +27,7 @@ from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.join_server import JoinServer, TokenAuthorizer, serve_join
 from mgr.rpc.limits import JoinLimits, StreamLimits
+from mgr.rpc.local_server import LocalServer, methods_of
 from mgr.rpc.manager import ManagerServicer, ServerIdentity
 from mgr.rpc.streams import Streams
 from mgr.rpc.v1 import (
@@ -68,7 +70,7 @@ class GrpcServer:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of, each by name
         self,
         server: grpc.aio.Server,
         address: str,
@@ -77,11 +79,13 @@ class GrpcServer:
         *,
         token_address: str = "",
         join: JoinServer | None = None,
+        local: LocalServer,
     ) -> None:
         """Made by ``serve``."""
         self.address = address
         self.join_address = join.address if join else ""
         self._join = join
+        self._local = local
         self.token_address = token_address
         self._server = server
         self._health = health
@@ -101,6 +105,7 @@ class GrpcServer:
         self._streams.end()
         if self._join is not None:
             await self._join.close(0)
+        await self._local.close(grace_s)
         await self._server.stop(grace_s)
 
 
@@ -115,8 +120,9 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     note_of: Callable[[], str] = str,
     limits: ClientLimits | None = None,
     tls: ServerTls | None = None,
+    tasks: asyncio.TaskGroup | None = None,
 ) -> GrpcServer:
-    """Listen on ``settings.grpc_listen``.
+    """Listen on ``settings.grpc_listen``, and on ``unix_socket``, whose requests run in ``tasks``.
 
     ``role_of`` is called for each request: the port serves a standby and, after promotion, the
     active, gated by ``gate``. ``note_of`` gives the reason for its state; ``limits`` counts calls.
@@ -147,23 +153,20 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
         caller_of=authorizer.caller_of,
     )
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(manager, server)
-    fleet = ClusterServicer(
-        settings.id,
-        role_of=role_of,
-        view=view,
-        streams=streams,
-        authorizer=authorizer,
-        calls=partial(Calls, commands.execute, clock=clock),
-        joins=JoinLimits(clock.now, limits),
-    )
-    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(fleet, server)
+    calls = partial(Calls, commands.execute, clock=clock)
+    joins = JoinLimits(clock.now, limits)
+    _add_fleet(server, settings.id, role_of, view, streams, authorizer, calls, joins)
     certificates, by_token = _add_certificates(server, settings, role_of, view)
     _add_health_and_reflection(server, health)
     address, token_address = _bind(server, settings, tls := tls or ServerTls.of(settings))
     await server.start()
-    joins = StatusInterceptor(by_token, enforcer, total)
-    join = await serve_join(settings, certificates, joins, tls)
-    return GrpcServer(server, address, health, streams, token_address=token_address, join=join)
+    joining = StatusInterceptor(by_token, enforcer, total)
+    join = await serve_join(settings, certificates, joining, tls)
+    local = LocalServer(methods_of(commands, manager, enforcer), clock, total, tasks)
+    await local.listen(settings)
+    return GrpcServer(
+        server, address, health, streams, token_address=token_address, join=join, local=local
+    )
 
 
 def _authorizer(settings: Settings, view: ClusterView) -> Authorizer:
@@ -172,6 +175,28 @@ def _authorizer(settings: Settings, view: ClusterView) -> Authorizer:
     )
     view.follow_access(made.streams.check)
     return made
+
+
+def _add_fleet(  # noqa: PLR0913, PLR0917 - what it is made of
+    server: grpc.aio.Server,
+    name: str,
+    role_of: Callable[[], Role],
+    view: ClusterView,
+    streams: Streams,
+    authorizer: Authorizer,
+    calls: Callable[..., Calls],
+    joins: JoinLimits,
+) -> None:
+    fleet = ClusterServicer(
+        name,
+        role_of=role_of,
+        view=view,
+        streams=streams,
+        authorizer=authorizer,
+        calls=calls,
+        joins=joins,
+    )
+    cluster_pb2_grpc.add_ClusterServiceServicer_to_server(fleet, server)
 
 
 def _add_certificates(

@@ -7,7 +7,6 @@ both use the same table of codes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import grpc
@@ -17,9 +16,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from mgr import errors
-from mgr.errors import MgrError, NotActiveError
+from mgr.errors import MgrError
+from mgr.rpc.error_info import DOMAIN, fields_of, info_in, rebuilt
 
-DOMAIN: Final = "mgr.rpc.v1"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 """The trailer with the ``google.rpc.Status``, the same in every gRPC implementation."""
 
@@ -54,17 +53,6 @@ CODES: Final[dict[type[MgrError], StatusCode]] = {
     errors.ReportLimitError: StatusCode.RESOURCE_EXHAUSTED,
     errors.ReplacedError: StatusCode.ALREADY_EXISTS,
 }
-
-FIELDS: Final[dict[type[MgrError], tuple[str, ...]]] = {
-    NotActiveError: ("active_address", "active_name", "term", "age_s"),
-    errors.FencedError: ("key", "term"),
-    errors.MayHaveRunError: ("term",),
-    errors.ReportRefusedError: ("rule",),
-}
-"""Attributes that are sent as ``ErrorInfo.metadata`` under their own names."""
-
-NUMERIC: Final[dict[str, type[int | float]]] = {"term": int, "age_s": float}
-"""Types of those attributes that are numbers; 0 is sent as an empty string."""
 
 BARE: Final[dict[StatusCode, type[MgrError]]] = {
     StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
@@ -109,7 +97,7 @@ def status_of(error: MgrError) -> status_pb2.Status:
         domain=DOMAIN,
         metadata={
             name: _short(str(getattr(error, name) or ""), FIELD_BYTES_MAX)
-            for name in _fields(type(error))
+            for name in fields_of(type(error))
         },
     )
     detail = any_pb2.Any()
@@ -139,26 +127,15 @@ def error_of(failed: grpc.aio.AioRpcError) -> MgrError:
 def from_manager(failed: grpc.aio.AioRpcError) -> bool:
     """Return whether a manager sent this error, not gRPC on either side or a proxy."""
     status = _status_in(failed)
-    return status is not None and _info_in(status) is not None
+    return status is not None and info_in(status) is not None
 
 
 def error_in(status: status_pb2.Status) -> MgrError:
     """Convert a status that was received as a message to its error."""
-    info = _info_in(status)
+    info = info_in(status)
     if info is not None:
-        return _rebuilt(info, status.message)
+        return rebuilt(info, status.message)
     return _bare(_NUMBERS.get(status.code, StatusCode.UNKNOWN), status.message)
-
-
-def families(root: type[MgrError] = MgrError) -> Iterator[type[MgrError]]:
-    """Yield every error class of the product, the root first."""
-    yield root
-    for child in root.__subclasses__():
-        yield from families(child)
-
-
-def _fields(family: type[MgrError]) -> tuple[str, ...]:
-    return next((FIELDS[parent] for parent in family.__mro__ if parent in FIELDS), ())
 
 
 def _status_in(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
@@ -169,34 +146,6 @@ def _status_in(failed: grpc.aio.AioRpcError) -> status_pb2.Status | None:
             except DecodeError:
                 return None  # not ours: classified by its code
     return None
-
-
-def _info_in(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
-    info = error_details_pb2.ErrorInfo()
-    for detail in status.details:
-        if detail.Unpack(info) and info.domain == DOMAIN:
-            return info
-    return None
-
-
-def _rebuilt(info: error_details_pb2.ErrorInfo, message: str) -> MgrError:
-    family = next((known for known in families() if known.reason == info.reason), None)
-    if family is None or family is MgrError:
-        # A reason of a newer version, or INTERNAL: MgrError itself is never raised.
-        return errors.InternalError(message)
-    fields = _fields(family)
-    if not fields:
-        return family(message)
-    # Without __init__: these constructors compose the message, which is complete already.
-    error = family.__new__(family)
-    Exception.__init__(error, message)
-    for name in fields:
-        text = info.metadata.get(name, "")
-        number = NUMERIC.get(name)
-        setattr(error, name, text if number is None else number(text or 0))
-    if isinstance(error, NotActiveError):
-        error.active_address = error.active_address or None
-    return error
 
 
 def _bare(code: StatusCode, details: str) -> MgrError:

@@ -256,6 +256,7 @@ class Worker:
                 note_of=self._status_note,
                 limits=manager.limits,
                 tls=self._tls,
+                tasks=self._tasks,
             ),
             pages,
         )

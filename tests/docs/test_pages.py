@@ -16,7 +16,7 @@ ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 MARKDOWN = [path for path in COMMITTED if path.suffix == ".md"]
 NO_HEALTH_CODES = {
     *("MGR_CONTEXT", "MGR_DAEMON", "MGR_DAEMON_REVISION", "MGR_FAILPOINTS", "MGR_HOSTS"),
-    *("MGR_JOIN_TOKEN", "MGR_SELFTEST", "MGR_TRACE_ENDPOINT"),
+    *("MGR_JOIN_TOKEN", "MGR_SELFTEST", "MGR_TRACE_ENDPOINT", "MGR_UNIX_SOCKET"),
 }
 """Texts that begin like a health code: variables, and what only tests raise."""
 LOGGERS = {

@@ -36,6 +36,11 @@ class Module(MgrModule):
         """Answer at once."""
         return HandleCommandResult()
 
+    @CLIWriteCommand("probe touch")
+    def touch(self) -> HandleCommandResult:
+        """Answer at once, as a command that may change something."""
+        return HandleCommandResult()
+
     @CLIWriteCommand("probe apply")
     def apply(self, token: str) -> HandleCommandResult:
         """Count, under ``token``, how often this was run. Deliberately not idempotent."""

@@ -242,7 +242,7 @@ class Manager:
         self.role = Standby(self.view)
         self.server = None
 
-    async def start(self, listen="127.0.0.1:0", tls=None, **settings):
+    async def start(self, listen="127.0.0.1:0", tls=None, tasks=None, **settings):
         self.server = await serve(
             Settings(id=self.name, grpc_listen=listen, **settings),
             role_of=lambda: self.role,
@@ -251,6 +251,7 @@ class Manager:
             clock=self.clock,
             incarnation=f"{self.name}-1",
             tls=tls,
+            tasks=tasks,
         )
         return self
 

@@ -15,6 +15,8 @@ SPIFFE = "spiffe://example.org/ns/mgr/sa/robot"
         (Identity(Kind.DNS, "db1.example.org"), "dns:db1.example.org"),
         (Identity(Kind.URI, SPIFFE), f"uri:{SPIFFE}"),
         (Identity(Kind.TOKEN, "grafana"), "token:grafana"),
+        (Identity(Kind.UID, "1000"), "uid:1000"),
+        (Identity(Kind.CN, "uid:1000"), "cn:uid:1000"),
         (Identity(Kind.CN, "dns:db1.example.org"), "cn:dns:db1.example.org"),
         (Identity(Kind.CN, "token:grafana"), "cn:token:grafana"),
         (Identity(Kind.CN, "cn:ops"), "cn:cn:ops"),

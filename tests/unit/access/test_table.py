@@ -235,3 +235,26 @@ async def test_a_daemon_is_who_its_entry_says():
         assert not joins(by_domain, "db2")
         assert joins(Caller("host.db2"), "db2")
         assert not joins(Caller("host.db2"), "db1")
+
+
+async def test_a_user_of_the_host_needs_an_entry_where_the_cluster_is_protected():
+    """Neither the kernel's word nor a star opens it; where nothing is demanded, all is open."""
+    user = Caller("1000", "", Kind.UID)
+    async with leading() as term:
+        unprotected = may(term, user)
+        await put(term, {"*": "allow *", "uid:0": "allow *"})
+        without_entry = may(term, user), may(term, Caller("0", "", Kind.UID))
+        await put(term, {"uid:1000": "allow rw"})
+
+        assert unprotected == ALL
+        assert without_entry == (["auth whoami"], ALL)
+        assert may(term, user) == ["auth whoami", "health", "config set"]
+
+
+async def test_a_user_of_the_host_is_not_the_last_administrator():
+    """The socket of the manager that leads tomorrow may not be configured."""
+    async with leading() as term:
+        await protect(term, admin="ops")
+        await put(term, {"uid:0": "allow *"})
+
+        assert not term.access.has_administrator()

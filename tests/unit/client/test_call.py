@@ -22,7 +22,8 @@ from mgr.errors import (
     TermLostError,
     UnreachableError,
 )
-from mgr.rpc.status import code_of, families, status_of, trailers_of
+from mgr.rpc.error_info import families
+from mgr.rpc.status import code_of, status_of, trailers_of
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from tests.support.clock import ManualClock
 

@@ -8,14 +8,13 @@ from google.rpc import error_details_pb2, status_pb2
 
 from mgr import errors
 from mgr.errors import MgrError
+from mgr.rpc.error_info import DOMAIN, families
 from mgr.rpc.status import (
     CODES,
-    DOMAIN,
     MESSAGE_BYTES_MAX,
     code_of,
     error_in,
     error_of,
-    families,
     from_manager,
     status_of,
     trailers_of,
