@@ -299,6 +299,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             check_name("id", self.id)
         if not self.etcd:
             raise InvalidSettingError("etcd: name at least one address")
+        self._check_addresses()
+        self._check_certificates()
+        self._check_audit()
+        if (self.ceph_name or self.ceph_keyring) and not self.ceph_conf:
+            raise InvalidSettingError("ceph_name and ceph_keyring need ceph_conf")
+        if self.etcd_user and not self.etcd_password_file:
+            raise InvalidSettingError("etcd_user needs etcd_password_file")
+
+    def _check_addresses(self) -> None:
         for address in self.etcd:
             split_address(address, "etcd")
             if address.startswith("https://") and not self.etcd_ca:
@@ -308,14 +317,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for field in OPTIONAL_ADDRESSES:
             if getattr(self, field):
                 split_address(getattr(self, field), field)
-        self._check_certificates()
-        self._check_audit()
         if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
             raise InvalidSettingError(f"trace_endpoint: {self.trace_endpoint!r} is no http(s) URL")
-        if (self.ceph_name or self.ceph_keyring) and not self.ceph_conf:
-            raise InvalidSettingError("ceph_name and ceph_keyring need ceph_conf")
-        if self.etcd_user and not self.etcd_password_file:
-            raise InvalidSettingError("etcd_user needs etcd_password_file")
 
     def _check_audit(self) -> None:
         if self.seal_key_file and self.seal_command:
