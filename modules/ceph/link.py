@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -41,11 +42,16 @@ class CephLink:
         monitor or the active manager answers. The limit is Ceph's own: ``rados_mon_op_timeout``
         and ``rados_osd_op_timeout``.
         """
+        return self._sent(kind, name, command, inbuf, under_way_max=UNDER_WAY_MAX)
+
+    def _sent(
+        self, kind: str, name: str, command: str, inbuf: str, *, under_way_max: float
+    ) -> Answer:
         with self._turn:
             if self._closed:
                 return -errno.ESHUTDOWN, "", "the connection to Ceph is closed"
-            if self._under_way >= UNDER_WAY_MAX:
-                return -errno.EBUSY, "", f"{UNDER_WAY_MAX} commands wait for Ceph: try again"
+            if self._under_way >= under_way_max:
+                return -errno.EBUSY, "", f"{self._under_way} commands wait for Ceph: try again"
             self._under_way += 1
         try:
             retval, data, text = self._send(kind, name, command, inbuf.encode())
@@ -83,7 +89,9 @@ class CephLink:
         self._asked("mon", "", command)
 
     def _asked(self, to: str, name: str, command: Mapping[str, Any]) -> str:
-        retval, data, why = self.send(to, name, json.dumps(command), "")
+        # However many commands of modules wait: only the module's own thread asks.
+        text = json.dumps(command)
+        retval, data, why = self._sent(to, name, text, "", under_way_max=math.inf)
         if retval:
             named = errno.errorcode.get(-retval, str(retval))
             raise AbsentError(f"{command['prefix']}: {why or named}")

@@ -246,6 +246,16 @@ def test_a_connection_in_use_is_not_closed(ceph, rados, monkeypatch):
     caller.join(10)
 
 
+def test_commands_that_wait_do_not_keep_the_module_from_polling(ceph, mgr_host, monkeypatch):
+    """Those to an MDS that does not answer have no limit of their own."""
+    monkeypatch.setattr("modules.ceph.link.UNDER_WAY_MAX", 0)
+
+    assert ceph.run_command("mon", "", '{"prefix": "osd dump"}', "")[0] == -errno.EBUSY
+    poll(ceph)
+
+    assert mgr_host.context.documents["osd_map"]["epoch"] == 5
+
+
 def test_health_of_the_cluster_is_shown_unless_it_is_switched_off(ceph, rados, mgr_host):
     """One board for both; a switch, because somebody may watch Ceph elsewhere."""
     check = {"severity": "HEALTH_WARN", "summary": {"message": "1 osds down", "count": 1}}
