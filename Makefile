@@ -107,6 +107,7 @@ test-real:
 	@$(MAKE) test-integration
 	@$(MAKE) test-conformance
 	@$(MAKE) test-e2e
+	@$(MAKE) test-ceph
 	@$(MAKE) test-hostile
 	@$(MAKE) test-matrix
 	@$(MAKE) test-compose

@@ -320,6 +320,11 @@ mon allow pool delete = true
 mon allow pool size one = true
 auth allow insecure global id reclaim = false
 
+[client]
+# An operator's own limits, shorter than those that modules get otherwise.
+rados mon op timeout = 6
+rados osd op timeout = 10
+
 [mon]
 mon data = {home}/mon.$id
 mon data avail warn = 1
