@@ -8,7 +8,6 @@ and docs/reference/settings.md are generated from the descriptions of the fields
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from mgr.addresses import is_loopback, split_address
 from mgr.errors import InvalidSettingError
 from mgr.store.keys import check_name
 from mgr.tls import CA_FILE, MANAGER_FILE
@@ -435,41 +435,6 @@ def _expand_tls_dir(merged: dict[str, Any]) -> None:
     folder = Path(str(merged["tls_dir"]))
     merged["tls_cert"] = merged["tls_key"] = str(folder / MANAGER_FILE)
     merged["tls_ca"] = str(folder / CA_FILE)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a server that listens at ``host``."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def split_address(address: str, what: str) -> tuple[str, int]:
-    """Split ``host:port``; an IPv6 host stands in brackets.
-
-    Raises:
-        InvalidSettingError: It is not of that form.
-
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise InvalidSettingError(f"{what}: {address!r} is not host:port")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def advertised_address(listen: str, advertise: str, port: int) -> str:
-    """Return the address to publish for a server that is bound to ``port``.
-
-    ``advertise`` overrides ``listen``; its port 0 means the port that was bound. For a server that
-    listens on every interface, the name of this host is used: ``0.0.0.0`` would lead each caller to
-    itself.
-    """
-    host, chosen_port = split_address(advertise or listen, "address")
-    if not advertise and host in {"0.0.0.0", "::", "*"}:  # noqa: S104 - compared, not bound
-        host = socket.getfqdn()
-    number = chosen_port if advertise and chosen_port else port
-    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
 
 
 def _from_file(file: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mgr.addresses import split_address
 from mgr.host.worker_context import WorkerContext
 from mgr.module_api.context import OptionValue
-from mgr.settings import split_address
 
 
 class ReadOnlyContext:

@@ -14,6 +14,7 @@ from typing import Final
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from mgr.addresses import advertised_address, split_address
 from mgr.client_limits import ClientLimits
 from mgr.errors import CannotListenError
 from mgr.host.cluster_view import ClusterView
@@ -22,7 +23,7 @@ from mgr.host.server_tls import ServerTls
 from mgr.http.app import HttpPages
 from mgr.http.connections import IDLE_S, Acceptor, Connection, ConnectionTable
 from mgr.http.protocol import LimitedProtocol
-from mgr.settings import Settings, advertised_address, split_address
+from mgr.settings import Settings
 
 BACKLOG: Final = 1024
 CONNECTIONS_MAX: Final = 1000

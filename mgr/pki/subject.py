@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 from cryptography import x509
 
+from mgr.addresses import split_address
 from mgr.pki.authority import Subject
 from mgr.pki.join_token import MANAGER_PREFIX
-from mgr.settings import Settings, split_address
+from mgr.settings import Settings
 
 EVERYWHERE = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104 - compared, not bound
 

@@ -6,9 +6,9 @@ import socket
 
 import grpc
 
+from mgr.addresses import split_address
 from mgr.errors import CannotListenError, InvalidSettingError
 from mgr.host.server_tls import ServerTls
-from mgr.settings import split_address
 from mgr.tls import Tls
 
 

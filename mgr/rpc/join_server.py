@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import grpc
 
+from mgr.addresses import advertised_address
 from mgr.host.server_tls import ServerTls
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.certificate import CertificateServicer
 from mgr.rpc.credentials import bind
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.v1 import certificate_pb2
-from mgr.settings import Settings, advertised_address
+from mgr.settings import Settings
 
 MESSAGE_BYTES_MAX: Final = 32 << 10
 STREAMS_MAX: Final = 16

@@ -11,6 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from mgr.addresses import advertised_address
 from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
 from mgr.host.cluster_view import ClusterView, not_active_error
@@ -40,7 +41,7 @@ from mgr.rpc.v1 import (
     manager_pb2,
     manager_pb2_grpc,
 )
-from mgr.settings import Settings, advertised_address
+from mgr.settings import Settings
 from mgr.version import installed_version
 
 SERVICES: Final = (

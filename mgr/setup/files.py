@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from mgr.addresses import split_address
 from mgr.errors import InvalidSettingError
 from mgr.pki.issuer import PASSPHRASE_FILE
 from mgr.pki.private_key import PRIVATE, PUBLIC, write_file
-from mgr.settings import Settings, load, split_address
+from mgr.settings import Settings, load
 from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE
 
 CONFIG_FILE: Final = "/etc/mgr/mgr.toml"

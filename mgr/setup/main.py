@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from mgr.addresses import advertised_address, split_address
 from mgr.errors import InvalidArgumentError, InvalidSettingError, MgrError
 from mgr.pki.authority import Authority, Subject
 from mgr.pki.join_token import LIFETIME_S, MANAGER_PREFIX, PROFILES, new_token
@@ -19,7 +20,7 @@ from mgr.pki.private_key import PUBLIC, PrivateKey
 from mgr.pki.subject import manager_subject
 from mgr.pki.token_text import TokenText
 from mgr.setting_flags import setting_flags
-from mgr.settings import Settings, advertised_address, split_address
+from mgr.settings import Settings
 from mgr.setup import restore_command
 from mgr.setup.cluster_record import create_cluster, open_authority
 from mgr.setup.files import (

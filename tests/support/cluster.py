@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from mgr.addresses import is_loopback
 from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
-from mgr.settings import is_loopback
 from tests.support import process
 
 T = TypeVar("T")
