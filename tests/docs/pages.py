@@ -27,6 +27,7 @@ from mgr.module_api import MgrModule
 from mgr.rpc.status import code_of
 from mgr.settings import ENVIRONMENT_PREFIX, describe
 from tests.docs.access_page import access
+from tests.docs.answer_schemas import answers_page, schema_files
 from tests.docs.isolation_page import isolation
 from tests.docs.man_pages import man_pages
 
@@ -292,6 +293,8 @@ def own_commands() -> list[Command]:
     return sorted((each for each in found if not each.hidden), key=lambda each: each.prefix)
 
 
+PAGES |= {f"reference/schemas/{name}": file for name, file in schema_files().items()}
+PAGES["reference/answers.md"] = answers_page
 PAGES |= {f"man/{name}": page for name, page in man_pages(own_commands).items()}
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.test_answer_schemas import check
+
 MGRCTL = Path(sys.executable).with_name("mgrctl")
 SECRET = "hunter2"
 
@@ -32,6 +34,7 @@ def mgrctl(start, tmp_path):
             check=False,
         )
 
+    run.cluster = cluster
     return run
 
 
@@ -41,6 +44,7 @@ def test_the_tools_of_operators(mgrctl, tmp_path):
     the_options_are_edited(mgrctl, tmp_path)
     what_is_wrong_is_found(mgrctl)
     the_bundle_has_no_secret(mgrctl, tmp_path)
+    every_answer_fits_its_schema(mgrctl.cluster)
 
 
 def the_options_are_edited(mgrctl, tmp_path):
@@ -100,3 +104,14 @@ def the_bundle_has_no_secret(mgrctl, tmp_path):
         "log-last-1000.json",
     } <= files.keys()
     assert mgrctl("support-bundle", path).returncode == 22
+
+
+def every_answer_fits_its_schema(cluster):
+    """What only a real cluster answers; the rest is in tests/docs/test_answer_schemas.py."""
+    with cluster.client() as client:
+        for words in ("status", "mgr dump", "mgr metadata", "mgr module ls", "mgr history", "health",
+                      "service dump", "device ls", "audit ls", "etcd status", "log last",
+                      "config show-with-defaults mgr", "get_command_descriptions"):  # fmt: skip
+            answer = client.execute(words.split(), {"format": "json"})
+            assert answer.retval == 0, answer
+            check(words.removesuffix(" mgr"), json.loads(answer.stdout))
