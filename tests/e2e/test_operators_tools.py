@@ -109,8 +109,8 @@ def the_bundle_has_no_secret(mgrctl, tmp_path):
 def every_answer_fits_its_schema(cluster):
     """What only a real cluster answers; the rest is in tests/docs/test_answer_schemas.py."""
     with cluster.client() as client:
-        for words in ("status", "mgr dump", "mgr metadata", "mgr module ls", "mgr history", "health",
-                      "service dump", "device ls", "audit ls", "etcd status", "log last",
+        for words in ("status", "mgr dump", "mgr metadata", "mgr module ls", "mgr history",
+                      "health", "service dump", "device ls", "audit ls", "etcd status", "log last",
                       "config show-with-defaults mgr", "get_command_descriptions"):  # fmt: skip
             answer = client.execute(words.split(), {"format": "json"})
             assert answer.retval == 0, answer
