@@ -115,6 +115,8 @@ class Access:
 
     def refusal(self, caller: Caller, request: AccessRequest) -> NotAuthorizedError | None:
         """Return what ``check`` would raise, without a line in the log; None: it is allowed."""
+        if caller.kind is Kind.ANONYMOUS and not self.required:
+            return None
         try:
             self.check_authenticated(caller)
         except NotAuthenticatedError as error:

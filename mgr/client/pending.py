@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from secrets import token_hex
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from mgr.client.attempt import Attempts, refusal_after_attempt
 from mgr.client.leader_search import LeaderHint
@@ -120,7 +121,7 @@ class PendingCommands(Generic[C]):
 
         ``unhelpful`` holds, by address, why managers are of no use: it goes into the error.
         """
-        chosen_id = uuid.uuid4().hex if request_id is None else request_id
+        chosen_id = token_hex(16) if request_id is None else request_id
         with client_span() as trace:
             request = request_of(words, arguments, data, chosen_id, trace)
             return await self._execute(request, limit_s=limit_s, unhelpful=unhelpful)
@@ -129,9 +130,12 @@ class PendingCommands(Generic[C]):
         self, request: ExecuteRequest, *, limit_s: float, unhelpful: Mapping[str, str]
     ) -> Answer:
         number = next(self._numbers)
-        message = SessionRequest(id=number, execute=request)
-        message.timeout.FromNanoseconds(int(limit_s * 1e9))
-        command = self._open[number] = _Command[C](message, self._clock)
+        seconds = int(limit_s)
+        timeout = Duration(seconds=seconds, nanos=int((limit_s - seconds) * 1e9))
+        message = SessionRequest(id=number, execute=request, timeout=timeout)
+        # Not _Command[C]: that goes through a wrapper of typing's, longer than all the rest.
+        command: _Command[C] = _Command(message, self._clock)
+        self._open[number] = command
         try:
             async with asyncio.timeout(limit_s):
                 if self.stream is not None:

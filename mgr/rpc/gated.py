@@ -7,8 +7,7 @@ check the gate itself. The reasons for each kind of gating are in docs/adr/0037.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
@@ -185,14 +184,17 @@ class GatedStreams:
         self._timer: asyncio.TimerHandle | None = None
         gate.subscribe(self._end_if_over)
 
-    @contextlib.contextmanager
-    def endable(self) -> Iterator[None]:
+    def endable(self) -> _Endable:
         """End the block of the current task when the term ends.
 
         Raises:
             NotActiveError: The term is over, or was not confirmed again within the grace.
 
         """
+        return _Endable(self)
+
+    def open(self) -> asyncio.Task[object]:
+        """Begin such a block; return its task."""
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a stream is served by a task")
@@ -201,16 +203,19 @@ class GatedStreams:
         self._open.add(task)
         if self._timer is None:
             self._end_if_over()
-        try:
-            yield
-        except asyncio.CancelledError:
-            if task not in self._cancelled:
-                raise  # the client went away, or the server closes
-            task.uncancel()
-            raise self._gate.refusal() from None
-        finally:
-            self._open.discard(task)
-            self._cancelled.discard(task)
+        return task
+
+    def close(self, task: asyncio.Task[object]) -> bool:
+        """End the block of ``task``; return whether it was cancelled because the term is over."""
+        self._open.discard(task)
+        if task not in self._cancelled:
+            return False
+        self._cancelled.discard(task)
+        return True
+
+    def refusal(self) -> NotActiveError:
+        """Return the error for the client of an ended stream."""
+        return self._gate.refusal()
 
     def _term_over(self) -> bool:
         # Term 0: this manager never led. Its role refuses the call, so no term can be over.
@@ -231,6 +236,25 @@ class GatedStreams:
         elif self._open and self._gate.term > 0:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._left_s(), self._end_if_over)
+
+
+class _Endable:
+    """The block of ``GatedStreams.endable``: a class, since each message of a session enters it."""
+
+    __slots__ = ("_streams", "_task")
+
+    def __init__(self, streams: GatedStreams) -> None:
+        self._streams = streams
+
+    def __enter__(self) -> None:
+        self._task = self._streams.open()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        ended = self._streams.close(self._task)
+        # Any other cancellation means that the client went away, or the server closes.
+        if ended and kind is not None and issubclass(kind, asyncio.CancelledError):
+            self._task.uncancel()
+            raise self._streams.refusal() from None
 
 
 class GateEnforcer:

@@ -120,15 +120,17 @@ class CommandLimits:
         self._bytes: Counter[str] = Counter()
         self._commands: Counter[str] = Counter()
 
-    @contextlib.contextmanager
-    def counted(self, caller: Caller, size: int) -> Iterator[None]:
+    def counted(self, caller: Caller, size: int) -> _Counted:
         """Count one command of ``size`` bytes while the block runs.
 
         Raises:
             OverloadedError: Too many commands are unanswered, or too many bytes. It did not run.
 
         """
-        who = identity(caller)
+        return _Counted(self, identity(caller), size)
+
+    def begin(self, who: str, size: int) -> None:
+        """Count one more command; raises as ``counted`` does."""
         if self._commands[who] >= CALLER_COMMANDS_MAX:
             self._limits.reached("commands", who)
             raise OverloadedError(f"{CALLER_COMMANDS_MAX} commands of {who} are not answered")
@@ -139,14 +141,31 @@ class CommandLimits:
         self._commands[who] += 1
         self._bytes[who] += size
         self._total_bytes += size
-        try:
-            yield
-        finally:
-            self._total_bytes -= size
-            self._bytes[who] -= size
-            self._commands[who] -= 1
-            if not self._commands[who]:
-                del self._commands[who], self._bytes[who]
+
+    def end(self, who: str, size: int) -> None:
+        """Count one less."""
+        self._total_bytes -= size
+        self._bytes[who] -= size
+        self._commands[who] -= 1
+        if not self._commands[who]:
+            del self._commands[who], self._bytes[who]
+
+
+class _Counted:
+    """The block of ``CommandLimits.counted``: a class, since each command enters it."""
+
+    __slots__ = ("_limits", "_size", "_who")
+
+    def __init__(self, limits: CommandLimits, who: str, size: int) -> None:
+        self._limits = limits
+        self._who = who
+        self._size = size
+
+    def __enter__(self) -> None:
+        self._limits.begin(self._who, self._size)
+
+    def __exit__(self, *_: object) -> None:
+        self._limits.end(self._who, self._size)
 
 
 class JoinLimits:
