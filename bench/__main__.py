@@ -19,6 +19,9 @@ NAMES: Final = (
     "dashboard",
     "tracing",
     "cpu",
+    "protected",
+    "growth",
+    "peer",
 )
 
 

@@ -21,6 +21,7 @@ from mgr.client.leader_search import LeaderHint
 from mgr.client.local_first import LocalFirst
 from mgr.client.maps import Map, MapRemoved, Maps
 from mgr.client.messages import Answer, CommandInfo, LinesDropped, LogLine, Status, request_of
+from mgr.client.span import client_span
 from mgr.clock import CLOCK
 from mgr.errors import InternalError, NotActiveError, UnreachableError
 from mgr.tls import Tls
@@ -89,8 +90,9 @@ class Client:
         """Run one command on the active."""
         if self._local is not None:
             chosen_id = uuid.uuid4().hex if request_id is None else request_id
-            attempts = Attempts(request_of(words, arguments, data, chosen_id), CLOCK)
-            return self._local.execute(attempts, timeout_s=timeout_s or self._timeout_s)
+            with client_span() as trace:
+                attempts = Attempts(request_of(words, arguments, data, chosen_id, trace), CLOCK)
+                return self._local.execute(attempts, timeout_s=timeout_s or self._timeout_s)
         return run(
             self._client.execute(
                 words, arguments, data=data, timeout_s=timeout_s, request_id=request_id
