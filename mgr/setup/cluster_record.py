@@ -20,6 +20,8 @@ from mgr.store.api import ABSENT, Created, Operation, Put, Record, Store
 from mgr.store.keys import Keys
 
 TIMEOUT_S: Final = 10.0
+CHECK_S: Final = 3.0
+"""How long to wait for etcd where its answer is not needed."""
 
 
 async def create_cluster(
@@ -41,6 +43,21 @@ async def create_cluster(
     try:
         record = AuthorityRecord(certificate=certificate, sealed_key=sealed_key)
         await _write(store, Keys(settings.cluster), record, admin, tokens)
+    finally:
+        await store.close()
+
+
+async def check_etcd(settings: Settings) -> None:
+    """Read one key of the cluster, as a manager with ``settings`` would.
+
+    Raises:
+        InvalidSettingError: A file that they name cannot be read.
+        StoreError: See ``Store.get``.
+
+    """
+    store = connect(settings, KnownStoreState())
+    try:
+        await store.get(Keys(settings.cluster).leader, timeout_s=CHECK_S)
     finally:
         await store.close()
 

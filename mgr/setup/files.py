@@ -20,6 +20,8 @@ CONFIG_FILE: Final = "/etc/mgr/mgr.toml"
 FOLDER: Final = "/var/lib/mgr"
 JOIN_PORT: Final = 7401
 FOLDER_MODE: Final = 0o700
+FILE_SUFFIXES: Final = ("_ca", "_cert", "_key", "_file", "_dir")
+"""How the names of settings end whose values are files and folders."""
 
 
 class Writer:
@@ -103,9 +105,22 @@ def join_listen_of(settings: Settings) -> str:
 
 
 def settings_text(settings: Settings, given: Mapping[str, str], added: Mapping[str, Any]) -> str:
-    """Return a settings file with the flags that were given and ``added``."""
+    """Return a settings file with the flags that were given and ``added``.
+
+    Files and folders are absolute in it: a manager may be started anywhere.
+    """
     values = {name: getattr(settings, name) for name in ("id", "cluster", "etcd", *given)}
-    return toml({**values, **added})
+    files = {name: absolute(Path(values[name])) for name in values if _is_file(name, values)}
+    return toml({**values, **files, **added})
+
+
+def absolute(path: Path) -> str:
+    """Return ``path`` as it is reached from everywhere on this host."""
+    return str(path.expanduser().absolute())
+
+
+def _is_file(name: str, values: Mapping[str, Any]) -> bool:
+    return name.endswith(FILE_SUFFIXES) and isinstance(values[name], str) and bool(values[name])
 
 
 def toml(values: Mapping[str, Any]) -> str:

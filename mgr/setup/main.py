@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +22,12 @@ from mgr.pki.token_text import TokenText
 from mgr.setting_flags import setting_flags
 from mgr.settings import Settings
 from mgr.setup import restore_command
-from mgr.setup.cluster_record import create_cluster, open_authority
+from mgr.setup.cluster_record import check_etcd, create_cluster, open_authority
 from mgr.setup.files import (
     CONFIG_FILE,
     FOLDER,
     Writer,
+    absolute,
     join_listen_of,
     settings_of,
     settings_text,
@@ -137,7 +138,7 @@ def init(  # noqa: PLR0913 - the command line
                 new_token("manager", "mgr.*", pin=authority.pin, lifetime_s=LIFETIME_S)
                 for _ in range(join_tokens)
             ]
-        added = {"tls_dir": str(folder / "tls")} | ({} if ca_key else {"join_listen": listen})
+        added = {"tls_dir": absolute(folder / "tls")} | ({} if ca_key else {"join_listen": listen})
         lines += _settings_file(writer, config, settings_text(settings, given, added), added)
         asyncio.run(
             create_cluster(
@@ -196,13 +197,18 @@ def join(
         pem = key.with_certificate(answer.certificate.decode())
         ca = answer.ca.decode()
         writer.manager(folder / "tls", pem, ca, answer.manager.ca_passphrase)
-        added = {"tls_dir": str(folder / "tls"), "join_listen": listen}
+        added = {"tls_dir": absolute(folder / "tls"), "join_listen": listen}
         received = {"cluster": answer.manager.cluster, "etcd": list(answer.manager.etcd)}
         text = settings_text(
             settings, given, added | {n: v for n, v in received.items() if n not in given}
         )
+        if settings.cluster != answer.manager.cluster:
+            added |= {"cluster": answer.manager.cluster}
         lines = _settings_file(writer, config, text, added)
-    sys.stdout.write("\n".join([*lines, f"start this manager:  mgrd --config {config}"]) + "\n")
+    lines += [f"start this manager:  mgrd --config {config}"]
+    lines += [f"clients:             add {_advertised(settings)} to their hosts"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    _warn_about_etcd(config, flags, received["etcd"])
 
 
 @command.command("issue", context_settings=CONTEXT)
@@ -281,6 +287,21 @@ def _settings_file(writer: Writer, config: str, text: str, added: dict[str, str]
         writer.write(Path(config), text, mode=PUBLIC, folder_mode=0o755)
         return [f"wrote {config}"]
     return [f"{config} must contain:", *(f"    {line}" for line in toml(added).splitlines())]
+
+
+def _warn_about_etcd(config: str, flags: Mapping[str, str | None], used: Sequence[str]) -> None:
+    """Warn if etcd does not answer with the settings that this manager will have.
+
+    The active tells where etcd is, but files and passwords for it are this host's own.
+    """
+    try:
+        settings, _ = settings_of(config, flags)
+        asyncio.run(check_etcd(settings))
+    except MgrError as error:
+        sys.stderr.write(
+            f"mgrd: etcd, which the cluster reaches at {','.join(used)}, refuses the settings in "
+            f"{config} or does not answer: {error}. Correct them before you start this manager\n"
+        )
 
 
 def _advertised(settings: Settings) -> str:

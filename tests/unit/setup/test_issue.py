@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,8 +12,8 @@ from mgr.errors import InvalidArgumentError, InvalidSettingError
 from mgr.pki.authority import Authority, common_name, load_certificate
 from mgr.pki.subject import addresses_of, manager_subject
 from mgr.settings import Settings
-from mgr.setup.files import Writer, toml
-from mgr.setup.main import command
+from mgr.setup.files import Writer, absolute, settings_text, toml
+from mgr.setup.main import _warn_about_etcd, command
 from mgr.tls import Tls
 
 
@@ -116,3 +117,34 @@ def test_a_manager_is_reached_at_its_listeners_its_host_and_loopback():
         subject.addresses
     )
     assert "0.0.0.0" not in subject.addresses
+
+
+def test_files_in_a_settings_file_are_absolute(tmp_path, monkeypatch):
+    """A manager may be started in another folder than ``mgrd init`` was."""
+    monkeypatch.chdir(tmp_path)
+    given = {"etcd_ca": "pki/ca.crt", "etcd_password_file": "/secret", "grpc_listen": "h:1"}
+    settings = Settings(id="a", **given)
+
+    text = tomllib.loads(settings_text(settings, given, {"tls_dir": absolute(Path("a/tls"))}))
+
+    assert text["etcd_ca"] == str(tmp_path / "pki/ca.crt")
+    assert text["etcd_password_file"] == "/secret"
+    assert text["tls_dir"] == str(tmp_path / "a/tls")
+    assert text["grpc_listen"] == "h:1"
+
+
+def test_who_joins_is_warned_if_its_settings_do_not_reach_etcd(tmp_path, capsys, monkeypatch):
+    """The reason is etcd's or the file's; nothing is undone, since the token is used."""
+    monkeypatch.setattr("mgr.setup.cluster_record.CHECK_S", 0.3)
+    file = tmp_path / "b.toml"
+    file.write_text('etcd = ["127.0.0.1:1"]\netcd_user = "mgr"\netcd_password_file = "absent"\n')
+
+    _warn_about_etcd(str(file), {}, ["10.0.0.1:2379"])
+    without_password = capsys.readouterr().err
+    file.write_text('etcd = ["127.0.0.1:1"]\n')
+    _warn_about_etcd(str(file), {}, ["10.0.0.1:2379"])
+    refused = capsys.readouterr().err
+
+    assert "absent" in without_password
+    assert "10.0.0.1:2379" in refused
+    assert "127.0.0.1:1: connection refused" in refused.lower()
