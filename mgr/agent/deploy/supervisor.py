@@ -215,6 +215,8 @@ class Supervisor:
     async def run(self) -> None:
         """Supervise until cancelled."""
         async with asyncio.TaskGroup() as self._tasks:
+            for daemon in list(self.daemons.values()):  # ordered before this began
+                self._tasks.create_task(self._supervise(daemon))
             for name in self.state.daemons:
                 self.add(name)
             await asyncio.Event().wait()
