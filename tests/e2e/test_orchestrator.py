@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from mgr.clock import CLOCK
+from tests.support import process
 from tests.support.agents import Hosts
 from tests.support.cluster import wait_for
 
@@ -94,3 +96,100 @@ def test_a_specification_becomes_a_process(orchestrated):
     it.orch("rm", "web")
     wait_for(lambda: "web" not in it.services(), "the service to be gone")
     assert not any(host.pids() for host in it.hosts.each)
+
+
+HOSTS = 10
+SERVICES = ("web", "db", "log")
+
+
+def snapshot(hosts):
+    """The processes of all daemons, by name and revision: the daemon's own shell only."""
+    found = []
+    for host in hosts.each:
+        for pid in host.pids():
+            if process.command_line(pid)[:1] == ["/bin/sh"]:
+                environment = process.environment(pid)
+                found.append((environment["MGR_DAEMON"], environment["MGR_DAEMON_REVISION"]))
+    return sorted(found)
+
+
+@pytest.mark.timeout(900)
+def test_ten_hosts_through_every_fault(orchestrated, record_property):
+    """The active is killed in the middle of each; nothing runs twice, and the end is as specified."""
+    it = orchestrated(HOSTS)
+    cluster, hosts = it.cluster, it.hosts
+    cluster.run("config", "set", "mgr", "mgr/agents/host_grace", "5")
+    cluster.run("config", "set", "mgr", "mgr_stats_period", "1")
+    sizes = {"web": 5, "db": 3, "log": HOSTS}
+    rows = []
+
+    def text(version, *, more="", names=SERVICES):
+        documents = []
+        for name in names:
+            placement = {} if name == "log" else {"count": sizes[name]}
+            one = hosts.specification(
+                name,
+                more=more,
+                placement=placement,
+                environment={"VERSION": version},
+                max_unavailable=2,
+            )
+            documents.append(one)
+        return "\n---\n".join(documents)
+
+    def step(what, act, **states):
+        """Do something, kill the active in the middle, and wait for the end of it."""
+        before, begun = len(hosts.starts()), CLOCK.now()
+        act()
+        it.kill_active()
+        it.arrived(**states)
+        assert hosts.twice() == ""
+        took_s = CLOCK.now() - begun
+        rows.append((what, len(hosts.starts()) - before, took_s))
+
+    stable = dict.fromkeys(SERVICES, "stable")
+    step("apply three services", lambda: it.orch("apply", text=text("1")), **stable)
+    first = snapshot(hosts)
+    assert [name.partition(".")[0] for name, _ in first] == sorted(
+        name for name, size in sizes.items() for _ in range(size)
+    )
+    assert sorted(hosts.starts()) == first
+
+    lost = hosts.named(
+        next(name for name, _ in first if name.startswith("web.")).split(".")[1][:-2]
+    )
+    lost_daemons = [pair for pair in first if f".{lost.id}-" in pair[0]]
+    step("kill a host", lost.kill, **stable)
+
+    def moved():
+        names = [name.partition(".")[0] for name, _ in snapshot(hosts)]
+        return names.count("web") == 5 and names.count("db") == 3 and names.count("log") == 9
+
+    wait_for(moved, "the lost host's daemons to run elsewhere", LIMIT_S)
+    step("its return", lost.start, **stable)
+    wait_for(lambda: len(snapshot(hosts)) == 18, "its own daemons to be back", LIMIT_S)
+    assert lost_daemons
+
+    step(
+        "a bad version: stops, goes back",
+        lambda: it.orch("apply", text=text("2", more="exit 1", names=("web",))),
+        web="rolled_back",
+    )
+    assert {rev for name, rev in snapshot(hosts) if name.startswith("web.")} == {"1"}
+    # No more daemons were touched than the gate lets through.
+    assert len({name for name, rev in hosts.starts() if (name[:4], rev) == ("web.", "2")}) <= 2
+
+    step("a good version", lambda: it.orch("apply", text=text("3", names=("web",))), web="stable")
+    assert {rev for name, rev in snapshot(hosts) if name.startswith("web.")} == {"3"}
+
+    drained = next(name for name, _ in snapshot(hosts) if name.startswith("db.")).split(".")[1][:-2]
+    step("drain a host", lambda: it.orch("host", "drain", drained), **stable)
+    wait_for(lambda: not hosts.named(drained).pids(), "the drained host to be empty", LIMIT_S)
+
+    final = snapshot(hosts)
+    names = [name for name, _ in final]
+    assert len(set(names)) == len(names) == 5 + 3 + 9
+    assert hosts.twice() == ""
+    for what, starts, took_s in rows:
+        sys.stderr.write(f"| {what} | {starts} | {took_s:.1f} |\n")
+        record_property(what, f"{starts} starts, {took_s:.1f} s")

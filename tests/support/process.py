@@ -136,6 +136,12 @@ def marked(variable: str, value: str) -> dict[int, str]:
     return {pid: value for pid, value in found.items() if not gone(pid)}
 
 
+def environment(pid: int) -> dict[str, str]:
+    """The environment that a process was started with; empty for one that is gone."""
+    pairs = (entry.partition("=") for entry in _read(pid, "environ").split("\0"))
+    return {name: value for name, equals, value in pairs if equals}
+
+
 def _read(pid: int, file: str) -> str:
     try:
         return Path(f"/proc/{pid}/{file}").read_text(errors="replace")

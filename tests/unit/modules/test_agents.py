@@ -1,0 +1,431 @@
+"""The back end ``agents`` and the commands ``orch``, over hosts that answer in this process."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from mgr.testing.host import Host as ModuleHost
+
+RUNS = {"service": "web", "kind": "process", "command": ["/bin/web"]}
+
+
+class FakeHosts:
+    """Agents that carry out orders at once, as the real ones do step by step.
+
+    Attributes:
+        bad: Programs of which every daemon fails.
+        deaf: Hosts that orders do not reach.
+        refuses: What a host answers to each order; empty: it carries it out.
+        orders: Each order that arrived: host, key, action, daemon, revision.
+
+    """
+
+    def __init__(self, names):
+        self.daemons = {name: {} for name in names}
+        self.bad, self.deaf, self.refuses = set(), set(), {}
+        self.orders, self.configs = [], []
+        self._version = 0
+
+    def attach(self, context):
+        """Answer the orders that a module of ``context`` sends."""
+        self._fleet = context.fleet
+        context.mon_command = self._command
+        context.documents["fleet_status"] = {"filling": False}
+        context.documents["devices"] = {"devices": []}
+        for name in self.daemons:
+            context.fleet.add(f"host.{name}", name)
+            self.report(name)
+
+    def report(self, name):
+        self._fleet.report(f"host.{name}", deployed=json.dumps(self._state(name)))
+
+    def lose(self, name):
+        self._fleet.set_state(f"host.{name}", "silent")
+
+    def bring_back(self, name):
+        self._fleet.set_state(f"host.{name}", "reporting")
+
+    def _state(self, name):
+        self._version += 1
+        return {
+            "version": [1, self._version],
+            "term": 1,
+            "kinds": ["process"],
+            "daemons": self.daemons[name],
+        }
+
+    def _command(self, arguments, inbuf):
+        tell, target, *words = arguments["prefix"].split()
+        name = target.partition(".")[2]
+        assert (tell, words) == ("tell", ["orders", "apply"])
+        if name in self.deaf:
+            return -errno.EHOSTUNREACH, "", "not connected"
+        results = {}
+        for order in json.loads(inbuf)["orders"]:
+            results[order["key"]] = self.refuses.get(name, "")
+            self.orders.append((name, order["key"], order["action"], order["daemon"]))
+            if name not in self.refuses:
+                self._apply(name, order)
+        self.report(name)
+        return 0, json.dumps({"results": results, "state": self._state(name)}), ""
+
+    def _apply(self, name, order):
+        daemon, there = order["daemon"], self.daemons[name]
+        if order["action"] == "remove":
+            there.pop(daemon, None)
+        elif order["action"] == "stop":
+            there[daemon][2] = "stopped"
+        else:
+            config = order["config"]
+            self.configs.append((name, config))
+            bad = config["command"][0] in self.bad
+            state, why = ("failed", "exited with 1") if bad else ("ready", "")
+            there[daemon] = [config["service"], order["revision"], state, 0, why]
+
+    def all(self):
+        """Revision and state of every daemon."""
+        return {
+            name: f"{row[1]} {row[2]}"
+            for there in self.daemons.values()
+            for name, row in sorted(there.items())
+        }
+
+
+class Orchestrated:
+    """Both modules and the hosts."""
+
+    def __init__(self, mgr_host, hosts):
+        self.host = mgr_host
+        self.hosts = hosts
+        self.module = mgr_host.load("modules.agents")
+        self.clock = mgr_host.take_over_time()
+        self.commands = ModuleHost()
+        self._connect()
+
+    def _connect(self):
+        self.hosts.attach(self.host.context)
+        self.commands.neighbours["agents"] = self.module
+        self.commands.load("modules.orchestrator")
+        self.settle()
+
+    def fail_over(self):
+        self.module = self.host.fail_over()
+        self.host.context.term += 1
+        self._connect()
+
+    def settle(self, rounds=12):
+        for _ in range(rounds):
+            self.module.reconcile()
+
+    def orch(self, words, text="", retval=0):
+        answer = self.commands.run(f"orch {words}", inbuf=text)
+        assert answer.retval == retval, answer
+        self.settle()
+        return answer.stdout or answer.stderr
+
+    def apply(self, **fields):
+        return self.orch("apply", text=json.dumps({**RUNS, **fields}))
+
+    def service(self, name="web"):
+        [found] = json.loads(self.orch(f"ls {name} --format=json"))
+        return found
+
+
+@pytest.fixture
+def it(mgr_host):
+    found = Orchestrated(mgr_host, FakeHosts(["a", "b", "c"]))
+    with found.commands:
+        yield found
+
+
+def test_a_service_is_placed_where_it_fits(it):
+    """By label, pattern, count; on all hosts without any."""
+    it.apply()
+    assert it.hosts.all() == dict.fromkeys(("web.a-0", "web.b-0", "web.c-0"), "1 ready")
+    assert (it.service()["state"], it.service()["running"]) == ("stable", 3)
+
+    it.orch("host label add b shop")
+    it.apply(placement={"labels": ["shop"]})
+    assert it.hosts.all() == {"web.b-0": "2 ready"}
+    it.apply(placement={"count": 2, "host_pattern": "[ac]"})
+    assert set(it.hosts.all()) == {"web.a-0", "web.c-0"}
+    it.orch("rm web")
+    assert it.hosts.all() == {}
+    assert it.host.store.keys() & {"service/web"} == set()
+
+
+def test_a_bad_version_stops_after_one_daemon_and_goes_back(it):
+    """Health says why until a version works."""
+    it.apply()
+    it.hosts.bad.add("/bin/bad")
+    sent = len(it.hosts.orders)
+    it.apply(command=["/bin/bad"])
+
+    assert it.hosts.all() == dict.fromkeys(("web.a-0", "web.b-0", "web.c-0"), "1 ready")
+    assert len(it.hosts.orders) - sent == 2  # one daemon there and back
+    assert it.service()["state"] == "rolled_back"
+    [line] = it.host.health["ORCH_UPDATE_FAILED"]["detail"]
+    assert "exited with 1" in line
+
+    it.apply(command=["/bin/good"])
+    assert it.service()["state"] == "stable"
+    assert it.host.health == {}
+    assert it.host.context.progress == {}
+
+
+def test_without_a_version_to_go_back_to_the_update_stops(it):
+    """Also with ``rollback: false``."""
+    it.hosts.bad.add("/bin/bad")
+    it.apply(command=["/bin/bad"], placement={"count": 1})
+    assert it.service()["state"] == "failed"
+    assert it.host.health.keys() == {"ORCH_UPDATE_FAILED", "ORCH_DAEMON_FAILED"}
+
+    it.apply(placement={"count": 1})
+    it.apply(command=["/bin/bad"], placement={"count": 1}, rollback=False)
+    assert it.service()["state"] == "failed"
+
+
+def test_daemons_of_a_lost_host_move_after_its_grace_and_leave_when_it_is_back(it):
+    """Not before, and not two at a time."""
+    it.apply(placement={"count": 2})
+    assert set(it.hosts.all()) == {"web.a-0", "web.b-0"}
+    it.hosts.lose("b")
+    it.settle()
+    it.clock.advance(59)
+    it.settle()
+    assert "web.c-0" not in it.hosts.all()
+
+    it.clock.advance(2)
+    it.settle()
+    assert set(it.hosts.all()) == {"web.a-0", "web.b-0", "web.c-0"}
+    assert "ORCH_HOST_LOST" in it.host.health
+    it.hosts.bring_back("b")
+    it.settle()
+    assert set(it.hosts.all()) == {"web.a-0", "web.c-0"}
+    assert it.host.health == {}
+
+
+def test_nothing_moves_while_the_fleet_comes_back_or_most_hosts_are_lost(it):
+    """A manager that has just begun knows nothing."""
+    it.apply(placement={"count": 1})
+    it.hosts.lose("a")
+    it.host.context.documents["fleet_status"] = {"filling": True}
+    it.settle()
+    it.clock.advance(100)
+    it.settle()
+    assert set(it.hosts.all()) == {"web.a-0"}
+
+    it.hosts.bring_back("a")
+    it.host.context.documents["fleet_status"] = {"filling": False}
+    it.settle()
+    it.hosts.lose("a")
+    it.hosts.lose("b")
+    it.settle()
+    it.clock.advance(100)
+    it.settle()
+    assert set(it.hosts.all()) == {"web.a-0"}
+
+
+def test_a_failover_sends_nothing_twice(it):
+    """What was begun goes on; what is done stays; unknown hosts wait."""
+    it.apply()
+    sent = list(it.hosts.orders)
+    it.fail_over()
+    assert it.hosts.orders == sent
+    assert it.service()["state"] == "stable"
+
+    it.hosts.deaf = {"a", "b", "c"}
+    it.apply(command=["/bin/web", "2"])
+    it.hosts.deaf = set()
+    it.fail_over()
+    assert it.hosts.all() == dict.fromkeys(("web.a-0", "web.b-0", "web.c-0"), "2 ready")
+    daemons = [daemon for _, _, _, daemon in it.hosts.orders[len(sent) :]]
+    assert sorted(daemons) == ["web.a-0", "web.b-0", "web.c-0"]
+
+
+def test_an_order_that_did_not_arrive_is_repeated_under_its_key(it):
+    """After a pause, not twice a second."""
+    it.hosts.deaf = {"a"}
+    it.apply(placement={"hosts": ["a"]})
+    before = it.module._sender.orders
+    it.hosts.deaf = set()
+    it.settle()
+    assert it.hosts.orders == []
+
+    it.clock.advance(3)
+    it.settle()
+    assert [each[2:] for each in it.hosts.orders] == [("deploy", "web.a-0")]
+    assert it.module._sender.orders == before
+
+
+def test_a_host_is_drained_and_removed(it):
+    """Its daemons run elsewhere first."""
+    it.apply(placement={"count": 2})
+    it.orch("host rm a", retval=-errno.EBUSY)
+    it.orch("host drain a")
+    assert set(it.hosts.all()) == {"web.b-0", "web.c-0"}
+    actions = [(host, action) for host, _, action, _ in it.hosts.orders[2:]]
+    assert actions == [("c", "deploy"), ("a", "remove")]
+
+    it.orch("host rm a")
+    assert "a " not in it.orch("host ls")
+    it.orch("host add a 10.0.0.1 shop")
+    [found] = [h for h in json.loads(it.orch("host ls --format=json")) if h["hostname"] == "a"]
+    assert (found["addr"], found["labels"], found["status"]) == ("10.0.0.1", ["shop"], "")
+
+
+def test_a_refusal_of_a_host_is_shown_and_not_repeated_at_once(it):
+    """The host's own settings decide."""
+    it.hosts.refuses["a"] = "this host does not allow '/bin/web'"
+    it.apply(placement={"hosts": ["a"]})
+
+    assert len(it.hosts.orders) == 1
+    assert "does not allow" in it.host.health["ORCH_DAEMON_FAILED"]["detail"][0]
+    assert it.service()["state"] == "failed"
+    del it.hosts.refuses["a"]
+    it.clock.advance(61)
+    it.settle()
+    assert it.service()["state"] == "stable"
+
+
+def test_secrets_reach_only_hosts_with_the_service(it):
+    """By reference: a specification has the name only; a new value is an update."""
+    wrong = json.dumps({**RUNS, "secrets": {"TOKEN": "nobody"}})
+    assert "there is no secret" in it.orch("apply", wrong, retval=-errno.EINVAL)
+    assert it.host.run("orch secret set db", inbuf="first").retval == 0
+    it.apply(secrets={"TOKEN": "db"}, placement={"hosts": ["b"]})
+    assert [(h, c["secrets"]) for h, c in it.hosts.configs] == [("b", {"TOKEN": "first"})]
+
+    it.host.run("orch secret set db", inbuf="second")
+    it.settle()
+    assert it.hosts.configs[-1][1]["secrets"] == {"TOKEN": "second"}
+    assert it.hosts.all() == {"web.b-0": "2 ready"}
+    for words in ("ls --export", "ls --format=json", "ps --format=json"):
+        assert "second" not in it.orch(words)
+    assert json.loads(it.host.run("orch secret ls").stdout) == {"db": ["web"]}
+    assert it.host.run("orch secret rm db").retval == -errno.EBUSY
+    it.orch("rm web")
+    assert it.host.run("orch secret rm db").retval == 0
+
+
+def test_daemons_are_stopped_started_restarted_and_placed_anew(it):
+    """Each alone, or all of a service."""
+    it.apply(placement={"count": 1})
+    it.orch("daemon stop web.a-0")
+    assert it.hosts.all() == {"web.a-0": "1 stopped"}
+    it.orch("daemon start web.a-0")
+    it.orch("daemon restart web.a-0")
+    assert it.hosts.all() == {"web.a-0": "1.1 ready"}
+    it.orch("restart web")
+    assert it.hosts.all() == {"web.a-0": "1.2 ready"}
+    it.orch("stop web")
+    it.orch("start web")
+    it.orch("daemon rm web.a-0")
+    assert len(it.hosts.all()) == 1
+    it.orch("daemon stop web.z-0", retval=-errno.ENOENT)
+    it.orch("stop nobody", retval=-errno.ENOENT)
+
+
+def test_strays_are_reported_and_removed_on_request(it):
+    """Nobody else touches them."""
+    it.hosts.daemons["c"]["old.c-0"] = ["old", "1", "ready", 0, ""]
+    it.hosts.report("c")
+    it.settle()
+    assert it.host.health["ORCH_STRAY_DAEMON"]["detail"] == ["c: old.c-0"]
+    assert "old.c-0" in it.orch("ps")
+
+    it.orch("daemon rm old.c-0")
+    assert it.hosts.all() == {}
+    assert it.host.health == {}
+
+
+def test_a_dry_run_shows_the_first_steps_and_changes_nothing(it):
+    """As a table, or as data."""
+    text = json.dumps({**RUNS, "placement": {"count": 2}})
+    steps = json.loads(it.orch("apply --dry-run --format=json", text))
+
+    assert [(each["action"], each["host"]) for each in steps] == [("deploy", "a"), ("deploy", "b")]
+    assert it.hosts.orders == []
+    assert json.loads(it.orch("ls --format=json")) == []
+
+
+def test_all_specifications_are_taken_or_none(it):
+    """Documents of YAML, or a list; and what is exported is what was applied."""
+    both = "service: x\nkind: process\ncommand: [/bin/x]\n---\nservice: y\nkind: proces\n"
+    assert "y: Invalid enum value 'proces'" in it.orch("apply", both, retval=-errno.EINVAL)
+    assert it.orch("ls") == "No services reported"
+
+    it.orch("apply", both.replace("proces\n", "process\ncommand: [/bin/y]\n"))
+    exported = it.orch("ls --export")
+    it.orch("rm x")
+    it.orch("rm y")
+    it.orch("apply", exported)
+    assert it.service("y")["state"] == "stable"
+    assert "unchanged" in it.orch("apply", exported)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "words",
+        "a: &a 1\nb: *a",
+        json.dumps({**RUNS, "service": "a b"}),
+        json.dumps({**RUNS, "command": ["web"]}),
+        json.dumps({**RUNS, "image": "x"}),
+        json.dumps({**RUNS, "kind": "container"}),
+        json.dumps({**RUNS, "probe": {}}),
+        json.dumps({**RUNS, "files": {"../x": ""}}),
+        json.dumps({**RUNS, "secrets": {"A": "x"}, "environment": {"A": "x"}}),
+        json.dumps({**RUNS, "unknown": 1}),
+        json.dumps([RUNS, RUNS]),
+        "[" * 5000,
+    ],
+)
+def test_what_is_no_specification_is_refused(it, text):
+    """With what is wrong."""
+    assert it.orch("apply", text, retval=-errno.EINVAL)
+    assert it.host.store.keys() == {"host/a", "host/b", "host/c"}
+
+
+def test_orders_and_updates_are_paused(it):
+    """All of them, or those of an update; ``stop`` goes back."""
+    it.apply()
+    it.orch("pause")
+    it.apply(command=["/bin/web", "2"])
+    assert set(it.hosts.all().values()) == {"1 ready"}
+    assert "ORCH_PAUSED" in it.host.health
+    it.orch("upgrade pause")
+    it.orch("resume")
+    assert set(it.hosts.all().values()) == {"1 ready"}
+    assert json.loads(it.orch("upgrade status"))["is_paused"]
+    it.orch("upgrade stop")
+    assert set(it.hosts.all().values()) == {"1 ready"}
+    assert it.service()["state"] == "rolled_back"
+    it.orch("upgrade resume", retval=-errno.ENOENT)
+
+
+def test_a_host_is_ok_to_stop_while_enough_daemons_are_left(it):
+    """One of each service, unless it says otherwise."""
+    it.apply(placement={"count": 2})
+    it.orch("host ok-to-stop a")
+    it.hosts.daemons["b"]["web.b-0"][2] = "unready"
+    it.hosts.report("b")
+    it.settle()
+    assert "web" in it.orch("host ok-to-stop a", retval=-errno.EBUSY)
+
+
+def test_without_a_back_end_commands_name_the_next_step(it):
+    """Or with one that is no back end."""
+    assert "Backend: agents" in it.orch("status")
+    assert "not an orchestrator" in it.orch("set backend hello", retval=-errno.ENOENT)
+    it.orch("set backend agents")
+    del it.commands.neighbours["agents"]
+    it.commands.module._stopped.set()
+    assert "does not run" in it.orch("ls", retval=-errno.EAGAIN)
+    it.orch("set backend")
+    assert "orch set backend" in it.orch("ls", retval=-errno.ENOENT)
