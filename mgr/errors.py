@@ -54,7 +54,7 @@ class NotActiveError(MgrError):
 
 
 class UnreachableError(MgrError):
-    """No manager answered, or none leads. Nothing ran. Raised by clients only."""
+    """No manager answered, or none leads. Nothing ran. Raised by who asks a manager."""
 
     errno = _errno.EHOSTUNREACH
     reason = "UNREACHABLE"

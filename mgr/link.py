@@ -176,6 +176,7 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     """The worker is a warm standby: modules imported, mirror current, ports open.
 
     The addresses are those that clients use; ``join_address`` is empty if nobody can join there.
+    ``signs``: it has the passphrase of the CA's key.
     """
 
     grpc_address: str
@@ -183,6 +184,7 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     modules: tuple[ModuleReport, ...] = ()
     join_address: str = ""
     certificates: tuple[CertificateReport, ...] = ()
+    signs: bool = False
 
 
 class StartFailed(Message, frozen=True, kw_only=True, tag="start_failed"):
@@ -205,9 +207,10 @@ class ModulesChanged(Message, frozen=True, kw_only=True, tag="modules_changed"):
 
 
 class CertificatesChanged(Message, frozen=True, kw_only=True, tag="certificates_changed"):
-    """Certificates of this manager were replaced; replaces the list in ``Ready``."""
+    """This manager's certificates changed, or whether it signs; replaces what ``Ready`` said."""
 
     certificates: tuple[CertificateReport, ...]
+    signs: bool = False
 
 
 class Started(Message, frozen=True, kw_only=True, tag="started"):

@@ -19,6 +19,8 @@ MANAGER_FILE: Final = "manager.pem"
 """There: a manager's certificate and private key, in one file, so that both change at once."""
 CLIENT_FILE: Final = "client.pem"
 """There: the same of a client, daemon or agent."""
+PASSPHRASE_FILE: Final = "ca.passphrase"  # noqa: S105 - a name, not a secret
+"""There, of a signer only: opens the CA's key that the store has."""
 OTHERS: Final = stat.S_IRWXO
 
 

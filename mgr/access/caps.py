@@ -11,6 +11,7 @@ Grants are separated by commas or semicolons. A client may do what any one of th
     allow role operator                        what the role allows (``mgr.access.roles``)
     profile daemon                             what a daemon needs, under the client's own name
     profile daemon name=host.*                 the same, under any of these names
+    profile manager                            what a manager needs that is no signer
     allow rw network 10.1.0.0/16               only from addresses in this network
 
 A command needs every letter of its ``perm``; several grants together may give them. A ``command``
@@ -37,6 +38,9 @@ import re2
 from mgr.access.identity import Identity
 from mgr.errors import InvalidArgumentError
 
+SIGN: Final = "certificate sign"
+"""The permission a manager needs to have its certificate renewed by a signer, and, while it leads,
+those of others signed. No command of that name exists."""
 LETTERS: Final = frozenset("rwx")
 ALL: Final = frozenset({"*", "all"})
 MANAGER_SERVICE: Final = "mgr"
@@ -150,6 +154,7 @@ PROFILES: Final[dict[str, Grant]] = {
     "read-write": Grant(frozenset("rw")),
     "crash": Grant(commands=frozenset({"crash post"})),
     "daemon": Grant(commands=frozenset({JOIN, HEALTH, "crash post"}), daemons=OWN),
+    "manager": Grant(commands=frozenset({SIGN})),
     "rbd": Grant(frozenset("rw"), module="rbd_support"),
     "rbd-read-only": Grant(frozenset("r"), module="rbd_support"),
     # In Ceph, too, these two are known and allow nothing.

@@ -13,7 +13,7 @@ from mgr.client.peers import Peers
 from mgr.clock import CLOCK, utc_now
 from mgr.errors import MgrError
 from mgr.pki.authority import common_name, load_certificate
-from mgr.pki.private_key import PRIVATE, PrivateKey, write_file
+from mgr.pki.private_key import PRIVATE, PrivateKey, prove, write_file
 from mgr.rpc.v1.certificate_pb2 import RenewRequest, RenewResponse
 from mgr.tls import Tls
 
@@ -36,7 +36,7 @@ async def keep_renewed(peers: Peers, tls: Tls) -> None:
     while True:
         try:
             if await asyncio.to_thread(_is_due, tls.cert_file):
-                await _renew(cache, tls)
+                await renew(cache, tls)
             trouble = ""
         except (MgrError, OSError) as error:
             if trouble != str(error):
@@ -45,14 +45,25 @@ async def keep_renewed(peers: Peers, tls: Tls) -> None:
         await asyncio.sleep(EVERY_S)
 
 
-async def _renew(cache: LeaderCache, tls: Tls) -> None:
+async def renew(cache: LeaderCache, tls: Tls, *, timeout_s: float = TIMEOUT_S) -> None:
+    """Replace the certificate in the file of ``tls`` by a new one, which the active has signed.
+
+    Raises:
+        InvalidArgumentError: The file has no certificate, or its key is of another kind.
+        NotAuthorizedError: The cluster's CA did not sign it, or its name has no capabilities.
+        UnreachableError: No active was found in time.
+        OSError: The file cannot be read or written.
+
+    """
     present = load_certificate(await asyncio.to_thread(Path(tls.cert_file).read_bytes))
     key = PrivateKey()
-    request = RenewRequest(signing_request=key.request(common_name(present)))
+    wanted = key.request(common_name(present))
+    proof = prove(await asyncio.to_thread(Path(tls.key_file).read_bytes), wanted)
+    request = RenewRequest(signing_request=wanted, proof=proof)
     call: LeaderCall[RenewResponse] = LeaderCall(
         cache,
         lambda peer, left_s: peer.certificates.Renew(request, timeout=left_s),
-        timeout_s=TIMEOUT_S,
+        timeout_s=timeout_s,
     )
     answer = await call.run()
     content = key.with_certificate(answer.certificate.decode())

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from mgr.config.kv import checked_key, checked_value
+from mgr.config.manager_options import CERTIFICATE_LIFETIME
 from mgr.config.option_types import Value
 from mgr.config.schema import MODULE_PREFIX, OptionSpec, Schemas
 from mgr.config.secret import MASK, is_secret_name
@@ -150,6 +151,10 @@ class ConfigValues:
             # Stored with --force and unreadable, which health reports.
             value = self.schemas.manager_options[name].default
         return float(value or 0)
+
+    def certificate_lifetime_s(self) -> float:
+        """Return for how long certificates that are signed now are valid, in seconds."""
+        return float(str(self.manager_option(CERTIFICATE_LIFETIME)))
 
     def manager_option_of(self, who: str, name: str) -> Value | None:
         """Return the value of ``manager_option`` that takes effect for ``who``, such as ``mgr.b``.

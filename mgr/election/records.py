@@ -81,6 +81,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
         audit_trouble: Why a required audit sink of it does not keep records; empty if all do.
         host_metadata: The host, with the field names that ``mgr metadata`` shows.
         certificates: When this manager's certificates end.
+        signs: It has the passphrase of the CA's key, so it signs certificates.
         unprotected: Listeners beyond loopback without TLS or client certificates.
         settings: Its settings that should be those of every manager (``mgr compare``).
 
@@ -103,6 +104,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
     host_metadata: dict[str, str] = {}
     certificates: tuple[CertificateReport, ...] = ()
     unprotected: tuple[str, ...] = ()
+    signs: bool = False
     settings: dict[str, str] = {}
 
 

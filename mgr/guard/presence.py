@@ -161,6 +161,7 @@ class RecordBuilder:
             audit_trouble=self._supervisor.audit_trouble,
             host_metadata=dict(me.machine),
             certificates=ready.certificates,
+            signs=ready.signs,
             unprotected=self._context.settings.unprotected_listeners,
             settings=shared_settings(self._context.settings),
         )

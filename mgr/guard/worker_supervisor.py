@@ -243,7 +243,9 @@ class WorkerSupervisor:
         if isinstance(message, ModulesChanged) and self.ready is not None:
             self.ready = msgspec.structs.replace(self.ready, modules=message.modules)
         if isinstance(message, CertificatesChanged) and self.ready is not None:
-            self.ready = msgspec.structs.replace(self.ready, certificates=message.certificates)
+            self.ready = msgspec.structs.replace(
+                self.ready, certificates=message.certificates, signs=message.signs
+            )
         self._on_message(message)
 
     def on_time_limit_set(self) -> None:

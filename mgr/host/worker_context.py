@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from mgr.host.abandoned import AbandonedInstances
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, DiscoveredModule, ModuleLocation
 from mgr.metrics import Metrics
+from mgr.pki.signer import ManagerSigner
 from mgr.settings import Settings
 from mgr.store.api import Store
 from mgr.store.endpoint_health import EndpointHealth
@@ -74,6 +76,7 @@ class WorkerContext:
         declarations: Reads what modules declare; None: they are imported here for that.
         unstored_quarantines: Modules quarantined by deaths that the guard could not store yet.
         audit_sinks: Where the audit goes beside etcd; None: nowhere.
+        signer: Signs certificates, here or by asking a manager that can; None in tests.
         abandoned_instances: Instances of modules that did not stop and still run in this worker.
 
     """
@@ -97,6 +100,7 @@ class WorkerContext:
     limits: ClientLimits = field(default_factory=lambda: ClientLimits(CLOCK.now))
     space: StoreSpace | None = None
     audit_sinks: Delivery | None = None
+    signer: ManagerSigner | None = None
 
     @property
     def id(self) -> str:
@@ -150,6 +154,16 @@ def known_options(settings: Settings, host: str, catalogue: Catalogue) -> Schema
             # The finder refuses a module with such a declaration.
             raise AssertionError(f"{found.name} was found with an option without a name") from None
     return schemas
+
+
+def stored_config(
+    settings: Settings, mirror: Mirror, keys: Keys, catalogue: Catalogue
+) -> ConfigValues:
+    """Return the stored options of the manager and of ``catalogue``, which stay up to date."""
+    options = known_options(settings, socket.gethostname(), catalogue)
+    config = ConfigValues(settings.id, options, keys)
+    follow_config(config, mirror, keys)
+    return config
 
 
 def follow_config(config: ConfigValues, mirror: Mirror, keys: Keys) -> None:

@@ -162,11 +162,31 @@ class Authority:
 
     def has_signed(self, certificate: x509.Certificate) -> bool:
         """Return whether ``certificate`` is one of this authority's, valid now."""
-        try:
-            certificate.verify_directly_issued_by(self._certificate)
-        except (InvalidSignature, *UNUSABLE):
-            return False
-        return certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc
+        return has_signed(self._certificate, certificate)
+
+
+def has_signed(ca: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """Return whether the authority of ``ca`` signed ``certificate``, and it is valid now."""
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (InvalidSignature, *UNUSABLE):
+        return False
+    return certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc
+
+
+def is_proven(certificate: x509.Certificate, request: bytes, proof: bytes) -> bool:
+    """Return whether ``proof`` is a signature of ``request`` by the key of ``certificate``.
+
+    See ``mgr.pki.private_key.prove``.
+    """
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    try:
+        key.verify(proof, request, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def load_certificate(pem: str | bytes) -> x509.Certificate:

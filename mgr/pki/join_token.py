@@ -35,6 +35,7 @@ class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
         name: The name that the certificate may get; ``*`` stands for any characters.
         expires_at: Wall time in ISO 8601. The lease of the record ends at the same time.
         created_by: The client that made it.
+        signer: The manager also gets the passphrase of the CA's key, so that it can sign.
         used_for: The name that was given; empty while it is not used.
         used_key: Digest of the public key that was signed.
         certificate: What was answered, for a repetition of the call whose answer was lost.
@@ -46,6 +47,7 @@ class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     expires_at: str
     created_by: str = ""
+    signer: bool = False
     used_for: str = ""
     used_key: str = ""
     certificate: str = ""
@@ -64,7 +66,13 @@ class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_token(
-    profile: str, name: str, *, pin: str, lifetime_s: float, created_by: str = ""
+    profile: str,
+    name: str,
+    *,
+    pin: str,
+    lifetime_s: float,
+    created_by: str = "",
+    signer: bool = False,
 ) -> tuple[TokenText, JoinToken]:
     """Make a token for a certificate with ``name``, and the record that the store keeps.
 
@@ -80,6 +88,8 @@ def new_token(
         )
     if profile == "client":
         check_subject_name(name)  # exactly one: what it may do is decided by its name
+    if signer and profile != "manager":
+        raise InvalidArgumentError(f"a {profile} cannot be a signer: only managers sign")
     if not 0 < lifetime_s <= LIFETIME_S_MAX:
         raise InvalidArgumentError(f"a join token may live for {LIFETIME_S_MAX} s at most")
     text = TokenText(secrets.token_hex(8), secrets.token_urlsafe(32), pin)
@@ -89,6 +99,7 @@ def new_token(
         name=name,
         expires_at=(utc_now() + dt.timedelta(seconds=lifetime_s)).isoformat(),
         created_by=created_by,
+        signer=signer,
     )
     return text, record
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from mgr.errors import InvalidArgumentError
 
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
@@ -39,9 +42,30 @@ class PrivateKey:
             serialization.NoEncryption(),
         )
 
+    def fits(self, certificate: str) -> bool:
+        """Return whether ``certificate`` is one of this key."""
+        public = x509.load_pem_x509_certificate(certificate.encode()).public_key()
+        return public == self._key.public_key()
+
     def with_certificate(self, certificate: str) -> bytes:
         """Return key and certificate as the content of one file: one rename replaces both."""
         return self.pem() + certificate.encode()
+
+
+def prove(key_pem: bytes, request: bytes) -> bytes:
+    """Return a signature of ``request`` by a present key: who has that key sent the request.
+
+    Raises:
+        InvalidArgumentError: There is no key of an elliptic curve in ``key_pem``.
+
+    """
+    try:
+        key = serialization.load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidArgumentError("there is no private key in PEM form") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise InvalidArgumentError("this key is not of the cluster's own CA: it has another kind")
+    return key.sign(request, ec.ECDSA(hashes.SHA256()))
 
 
 def write_file(path: Path, content: bytes, *, mode: int) -> None:

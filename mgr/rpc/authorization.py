@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc
 
 from mgr.access.authenticator import Authenticator, Peer
-from mgr.access.caps import AccessRequest
+from mgr.access.caps import CHANGE_ACCESS, SIGN, AccessRequest
 from mgr.access.identity import Caller, Kind
 from mgr.access.table import Access
 from mgr.errors import NotAuthenticatedError
@@ -25,6 +25,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _MANAGER: Final = "/mgr.rpc.v1.ManagerService/"
 _CLUSTER: Final = "/mgr.rpc.v1.ClusterService/"
+_CERTIFICATES: Final = "/mgr.rpc.v1.CertificateService/"
 
 ACCESS_REQUESTS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
     f"{_MANAGER}Fail": lambda call: AccessRequest("mgr fail", "rw", arguments={"who": call.name}),
@@ -40,6 +41,7 @@ ACCESS_REQUESTS: Final[Mapping[str, Callable[[Any], AccessRequest]]] = {
     ),
     f"{_CLUSTER}ListDaemons": lambda _: AccessRequest("daemon ls", "r"),
     f"{_CLUSTER}GetCounters": lambda _: AccessRequest("counter ls", "r"),
+    f"{_CERTIFICATES}Sign": lambda _: AccessRequest(SIGN, CHANGE_ACCESS),
 }
 """The command whose capability each call needs. Calls that are not listed are open to every client
 that is authenticated, or are checked by their content: commands by their own ``perm``, reports by
@@ -101,7 +103,7 @@ class Authorizer:
         metadata = context.invocation_metadata() or ()
         authorization = next((value for key, value in metadata if key == AUTHORIZATION), "")
         caller = self._authenticator.identify(
-            Peer(_address(context.peer()), certificate, str(authorization), self._encrypted)
+            Peer(address_of(context), certificate, str(authorization), self._encrypted)
         )
         if caller.kind is Kind.ANONYMOUS and self._certificates:
             # It came by the port for clients with a token. It is refused even if the cluster does
@@ -123,14 +125,14 @@ class Authorizer:
             if needed is None:
                 self.access.check_authenticated(caller)
         except NotAuthenticatedError:
-            self.access.note_unauthenticated(_address(context.peer()), method.rpartition("/")[2])
+            self.access.note_unauthenticated(address_of(context), method.rpartition("/")[2])
             raise
         _CALLER.set(caller)
         if needed is not None:
             self.access.check(caller, needed)
 
 
-def _address(peer: str) -> str:
+def address_of(context: Context) -> str:
     """Return the IP address in ``ipv4:127.0.0.1:7400`` or ``ipv6:%5B::1%5D:7400``; else empty."""
-    kind, _, rest = urllib.parse.unquote(peer).partition(":")
+    kind, _, rest = urllib.parse.unquote(context.peer()).partition(":")
     return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else ""

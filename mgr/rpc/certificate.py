@@ -4,17 +4,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import grpc
 
 from mgr.access.identity import Caller
-from mgr.errors import NotActiveError, NotAuthorizedError, OverloadedError
+from mgr.errors import (
+    NotActiveError,
+    NotAuthorizedError,
+    NotPermittedError,
+    OverloadedError,
+    UnreachableError,
+)
 from mgr.host.cluster_view import ClusterView
 from mgr.host.role import Role
+from mgr.pki.authority import common_name, is_proven, load_certificate
 from mgr.pki.issuer import CertificateIssuer
+from mgr.pki.join_token import MANAGER_PREFIX
+from mgr.pki.signer import ManagerSigner, SigningOrder
 from mgr.rpc.audited import AuditedChange
 from mgr.rpc.v1 import certificate_pb2, certificate_pb2_grpc
 from mgr.settings import Settings
@@ -26,6 +37,8 @@ CALLS_MAX: Final = 16
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+log = logging.getLogger(__name__)
+
 
 class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
     """See ``proto/mgr/rpc/v1/certificate.proto``."""
@@ -36,11 +49,14 @@ class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
         role_of: Callable[[], Role],
         view: ClusterView,
         caller_of: Callable[[Context], Caller],
+        signer: ManagerSigner | None = None,
     ) -> None:
         """Answer as the manager with ``settings``, which tell who joins where etcd is.
 
-        ``caller_of`` identifies a client that may have nothing but a join token.
+        ``caller_of`` identifies a client that may have nothing but a join token. ``signer`` signs
+        for other managers.
         """
+        self._signer = signer
         self._caller_of = caller_of
         self._settings = settings
         self._role_of = role_of
@@ -69,7 +85,7 @@ class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
         finally:
             self._running -= 1
         manager = None
-        if issued.passphrase:
+        if issued.manager:
             manager = certificate_pb2.ManagerSetup(
                 cluster=self._settings.cluster,
                 etcd=self._settings.etcd,
@@ -86,17 +102,64 @@ class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
         self, request: certificate_pb2.RenewRequest, context: Context
     ) -> certificate_pb2.RenewResponse:
         """Sign a new certificate for the caller."""
-        presented = next(iter(context.auth_context().get(PRESENTED, ())), b"")
-        if not presented:
-            raise NotAuthorizedError("present the certificate that is to be renewed")
+        presented = _presented(context)
         issuer = self._begin()
         try:
-            issued = await issuer.renew(presented, request.signing_request)
+            issued = await issuer.renew(presented, request.signing_request, request.proof)
         finally:
             self._running -= 1
         return certificate_pb2.RenewResponse(
             certificate=issued.certificate.encode(), ca=issued.ca.encode()
         )
+
+    async def Sign(
+        self, request: certificate_pb2.SignRequest, context: Context
+    ) -> certificate_pb2.SignResponse:
+        """Sign for another manager, if this one has the passphrase of the CA's key."""
+        if self._signer is None or not await self._signer.is_here():
+            raise UnreachableError("this manager is no signer: it lacks the CA's passphrase")
+        order = self._order(request, _presented(context))
+        self._count()
+        try:
+            certificate = await self._signer.sign_here(order)
+        finally:
+            self._running -= 1
+        log.info("certificate signed for another manager", extra={"client": order.name})
+        return certificate_pb2.SignResponse(certificate=certificate.encode())
+
+    def _order(self, request: certificate_pb2.SignRequest, presented: bytes) -> SigningOrder:
+        """Return what ``request`` orders, if the manager that presented ``presented`` may.
+
+        Raises:
+            NotPermittedError: It is no manager's certificate; or it is not the active's.
+            NotAuthorizedError: Who wants a new certificate did not prove to have the present one.
+
+        """
+        asks = common_name(load_certificate(presented))
+        if not asks.startswith(MANAGER_PREFIX):
+            raise NotPermittedError(f"'{asks}' is no manager: only managers have others sign")
+        order = SigningOrder(
+            request.signing_request,
+            request.name,
+            tuple(request.addresses),
+            token_id=request.token_id,
+            secret=request.secret,
+            presented=request.presented,
+            proof=request.proof,
+        )
+        if not (order.token_id or order.presented):
+            return replace(order, name=asks, presented=presented)
+        leader = self._view.leader()
+        if leader is None or f"{MANAGER_PREFIX}{leader.name}" != asks:
+            raise NotPermittedError(f"'{asks}' is not the active: it has only its own renewed")
+        if order.presented and not is_proven(
+            load_certificate(order.presented), order.request, order.proof
+        ):
+            raise NotAuthorizedError(
+                "the client did not prove that it has the key of its certificate: is it of an "
+                "earlier release?"
+            )
+        return order
 
     def _begin(self) -> CertificateIssuer:
         """Return the issuer for one more call."""
@@ -111,7 +174,23 @@ class CertificateServicer(certificate_pb2_grpc.CertificateServiceServicer):
                 term=leader.term,
                 age_s=leader.age_s,
             )
+        self._count()
+        return issuer
+
+    def _count(self) -> None:
         if self._running >= CALLS_MAX:
             raise OverloadedError(f"{CALLS_MAX} certificates are being signed: retry")
         self._running += 1
-        return issuer
+
+
+def _presented(context: Context) -> bytes:
+    """Return the certificate of the call's client, in PEM form.
+
+    Raises:
+        NotAuthorizedError: It has none.
+
+    """
+    presented: bytes = next(iter(context.auth_context().get(PRESENTED, ())), b"")
+    if not presented:
+        raise NotAuthorizedError("present a certificate of the cluster's CA")
+    return presented

@@ -10,7 +10,6 @@ from typing import Any, Final
 import grpc
 
 from mgr.access.identity import Caller
-from mgr.client_limits import ClientLimits
 from mgr.clock import Clock
 from mgr.command.dispatch import Answer, Request
 from mgr.command.registry import Command
@@ -22,6 +21,7 @@ from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.limits import CommandLimits
 from mgr.rpc.session import SessionHandler
 from mgr.rpc.streams import Streams
+from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1 import command_pb2, command_pb2_grpc
 from mgr.tracing import TRACEPARENT, TRACESTATE, Carried, TraceContext, parse
 
@@ -43,7 +43,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         streams: Streams,
         authorizer: Authorizer,
         enforcer: GateEnforcer,
-        limits: ClientLimits,
+        unread: UnreadAnswers,
     ) -> None:
         """Take the role from ``role_of`` at each call: it changes while connections stay."""
         self._role_of = role_of
@@ -51,7 +51,8 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
         self._streams = streams
         self._authorizer = authorizer
         self._enforcer = enforcer
-        self._limits = CommandLimits(limits)
+        self._limits = CommandLimits(unread.limits)
+        self._unread = unread
         self._descriptions: dict[str, command_pb2.DescribeCommandsResponse] = {}
 
     async def Execute(
@@ -113,6 +114,7 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                 f"a command of {len(request.words)} words; the limit is {WORDS_MAX}"
             )
         own = parse(request.traceparent, request.tracestate) if request.traceparent else None
+        await self._unread.wait_room(caller)
         with self._limits.counted(caller, request.ByteSize()), Carried(own or trace):
             running = self._role_of().execute(
                 Request(
@@ -125,7 +127,9 @@ class CommandServicer(command_pb2_grpc.CommandServiceServicer):
                     age_s=request.age.ToNanoseconds() / 1e9 if request.HasField("age") else 0.0,
                 )
             )
-            return _response(await self._enforcer.command(running))
+            answer = await self._enforcer.command(running)
+        self._unread.check_answer(caller)
+        return _response(answer)
 
 
 def _time_left_s(context: Any) -> float | None:

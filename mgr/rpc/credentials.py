@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 
 import grpc
@@ -45,6 +46,11 @@ def bind(
             f"{setting}: gRPC does not accept {tls.current.cert_file if tls else listen}: "
             "is it a certificate with its private key, in PEM form?"
         ) from None
+
+
+def connections_max(share: int) -> int:
+    """Return how many connections a server may have: this part of the process's descriptors."""
+    return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // share)
 
 
 def server_credentials(tls: ServerTls, *, clients_authenticate: bool) -> grpc.ServerCredentials:

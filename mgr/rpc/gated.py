@@ -86,6 +86,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "/mgr.rpc.v1.CertificateService/Renew": Rule(
         Gating.CHANGE, "the newest capabilities are the active's"
     ),
+    "/mgr.rpc.v1.CertificateService/Sign": Rule(
+        Gating.OPEN, "a signer signs whatever its role; a token is used up by the active's write"
+    ),
     "/grpc.health.v1.Health/Check": Rule(Gating.OPEN, "SERVING while the gate accepts new work"),
     "/grpc.health.v1.Health/Watch": Rule(Gating.OPEN, "SERVING while the gate accepts new work"),
     "/grpc.health.v1.Health/List": Rule(Gating.OPEN, "not served here: UNIMPLEMENTED"),

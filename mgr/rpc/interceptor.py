@@ -12,14 +12,16 @@ from typing import Any, Final, NoReturn, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from mgr.access.identity import Caller
 from mgr.clock import CLOCK
 from mgr.errors import InternalError, InvalidArgumentError, MgrError
 from mgr.log_throttle import LogThrottle
-from mgr.rpc.authorization import Authorizer, access_request
+from mgr.rpc.authorization import Authorizer, access_request, address_of
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.limits import OURS, REPORT, StreamLimits, bytes_max, too_large_error, too_many_error
 from mgr.rpc.preflight import CHECKS, SMALL_BYTES, TooManyFieldsError
 from mgr.rpc.status import code_of, status_of, trailers_of
+from mgr.rpc.unread import UnreadAnswers, counted
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -43,12 +45,18 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
     """Converts ``MgrError`` to its status, and any other exception to INTERNAL and a log line."""
 
     def __init__(
-        self, authorizer: Authorizer, enforcer: GateEnforcer, streams: StreamLimits
+        self,
+        authorizer: Authorizer,
+        enforcer: GateEnforcer,
+        streams: StreamLimits,
+        unread: UnreadAnswers,
     ) -> None:
         """Pass calls that ``authorizer`` allows; ``enforcer`` applies the gate to them.
 
-        Streams end with their client's right to have them; ``streams`` limits how many are open.
+        Streams end with their client's right to have them; ``streams`` limits how many are open,
+        ``unread`` how much of what was sent may be unread.
         """
+        self._unread = unread
         self._authorizer = authorizer
         self._stream_limits = streams
         self._enforcer = enforcer
@@ -65,7 +73,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return handler
         if method not in self._wrapped:
-            wrap = self._wrap if method.startswith(OURS) else _wrap_open
+            wrap = self._wrap if method.startswith(OURS) else self._wrap_open
             self._wrapped[method] = wrap(handler, method)
         return self._wrapped[method]
 
@@ -74,15 +82,29 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         behaviour = self._enforcer.behaviour(
             method, getattr(handler, kind), reads=handler.request_streaming
         )
-        if kind != "unary_unary":
-            behaviour = self._limited(behaviour, method)
+        if kind == "unary_unary":
+            behaviour = self._unary(behaviour)
+        else:
+            behaviour = self._stream(behaviour, method, pushes=not handler.request_streaming)
         return maker(
             _edge(behaviour, partial(self._authorizer.check, method), method),
             request_deserializer=lenient(handler.request_deserializer, method),
             response_serializer=handler.response_serializer,
         )
 
-    def _limited(self, behaviour: Behaviour, method: str) -> Behaviour:
+    def _unary(self, behaviour: Behaviour) -> Behaviour:
+        """Return ``behaviour`` of a unary call: its answer is counted until it is sent."""
+
+        async def unary(request: Any, context: Context) -> Any:
+            caller = self._authorizer.caller_of(context)
+            await self._unread.wait_room(caller)
+            answer = await behaviour(request, context)
+            self._unread.until_sent(caller, answer.ByteSize(), context)
+            return answer
+
+        return unary
+
+    def _stream(self, behaviour: Behaviour, method: str, *, pushes: bool) -> Behaviour:
         """Return ``behaviour`` of a stream: counted, and ended once its client may not have it.
 
         A daemon's stream registers itself: its first message says what the client must be allowed.
@@ -91,6 +113,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
         async def stream(request: Any, context: Context) -> Any:
             caller = self._authorizer.caller_of(context)
             with self._stream_limits.counted(method, caller):
+                context = counted(context, self._unread, caller, pushes=pushes)
                 if method == REPORT:
                     return await behaviour(request, context)
                 with self._authorizer.streams.endable(caller, access_request(method, request)):
@@ -98,19 +121,31 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):
 
         return stream
 
+    def _wrap_open(self, handler: Any, method: str) -> Any:
+        """Wrap a handler that checks no capabilities: gRPC would log malformed requests as errors.
 
-def _wrap_open(handler: Any, method: str) -> Any:
-    """Wrap a handler that checks no capabilities: gRPC would log what is malformed as an error."""
-    kind, maker = _kind(handler)
-    if not method.startswith(HEALTH):
-        # Reflection's own handler is a generator; to it a malformed request is an empty one.
-        deserialize = handler.request_deserializer
-        return handler._replace(request_deserializer=_empty_if_malformed(deserialize))
-    return maker(
-        _edge(getattr(handler, kind), lambda _request, _context: None, method),
-        request_deserializer=lenient(handler.request_deserializer, method),
-        response_serializer=handler.response_serializer,
-    )
+        Its streams are counted as well, by address: whoever TLS lets in may open them.
+        """
+        kind, maker = _kind(handler)
+        if not method.startswith(HEALTH):
+            # Reflection's own handler is a generator; to it a malformed request is an empty one.
+            deserialize = handler.request_deserializer
+            return handler._replace(request_deserializer=_empty_if_malformed(deserialize))
+        behaviour = getattr(handler, kind)
+
+        async def counted_stream(request: Any, context: Context) -> Any:
+            with self._stream_limits.counted(method, Caller.anonymous(address_of(context))):
+                return await behaviour(request, context)
+
+        return maker(
+            _edge(
+                behaviour if kind == "unary_unary" else counted_stream,
+                lambda _request, _context: None,
+                method,
+            ),
+            request_deserializer=lenient(handler.request_deserializer, method),
+            response_serializer=handler.response_serializer,
+        )
 
 
 async def refuse(context: Context, error: MgrError) -> NoReturn:

@@ -14,7 +14,7 @@ from mgr.addresses import advertised_address
 from mgr.host.server_tls import ServerTls
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.certificate import CertificateServicer
-from mgr.rpc.credentials import bind
+from mgr.rpc.credentials import bind, connections_max
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.v1 import certificate_pb2
 from mgr.settings import Settings
@@ -22,6 +22,9 @@ from mgr.settings import Settings
 MESSAGE_BYTES_MAX: Final = 32 << 10
 STREAMS_MAX: Final = 16
 CALLS_MAX: Final = 64
+HANDSHAKE_MS: Final = 5_000
+CONNECTIONS_SHARE: Final = 16
+"""Part of the process's file descriptors that may be connections of this port: a sixteenth."""
 CONNECTION_AGE_MS: Final = 30_000
 """Whoever joins makes one call: a connection has no reason to stay."""
 SETTING: Final = "join_listen"
@@ -35,6 +38,7 @@ _OPTIONS: Final = (
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_age_grace_ms", CONNECTION_AGE_MS),
     ("grpc.max_connection_idle_ms", CONNECTION_AGE_MS),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
 )
 
 
@@ -66,7 +70,12 @@ async def serve_join(
     if not settings.join_listen or tls is None:
         return None
     server = grpc.aio.server(
-        interceptors=[interceptor], options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        interceptors=[interceptor],
+        options=[
+            *_OPTIONS,
+            ("grpc.max_allowed_incoming_connections", connections_max(CONNECTIONS_SHARE)),
+        ],
+        maximum_concurrent_rpcs=CALLS_MAX,
     )
     server.add_generic_rpc_handlers((_JoinOnly(servicer),))
     port = bind(server, settings.join_listen, SETTING, tls, clients_authenticate=False)

@@ -34,9 +34,11 @@ CALLER_STREAMS: Final[Mapping[str, int]] = {
     f"{OURS}ManagerService/FollowLog": 100,
     f"{OURS}ManagerService/WatchActive": 2000,
     f"{OURS}ClusterService/WatchMaps": 2000,
+    "/grpc.health.v1.Health/Watch": 5000,
     REPORT: 20_000,
 }
-"""Limit of open streams of one caller, by method. A whole fleet may share one certificate."""
+"""Limit of open streams of one caller, by method. A whole fleet may share one certificate, and the
+callers of ``Watch`` are told apart by their address only."""
 CALLER_COMMANDS_MAX: Final = 2048
 """Limit of unanswered commands of one caller."""
 CALLER_BYTES_MAX: Final = 16 << 20
@@ -76,7 +78,7 @@ def too_many_error(method: str) -> MgrError:
 class StreamLimits:
     """Counts the open streams of this server."""
 
-    def __init__(self, limits: ClientLimits, *, total_max: int) -> None:
+    def __init__(self, limits: ClientLimits, total_max: int) -> None:
         """Allow ``total_max`` streams in all; report refusals to ``limits``."""
         self._limits = limits
         self._total_max = total_max

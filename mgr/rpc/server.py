@@ -17,12 +17,13 @@ from mgr.clock import Clock
 from mgr.host.cluster_view import ClusterView, not_active_error
 from mgr.host.role import Role
 from mgr.host.server_tls import ServerTls
+from mgr.pki.signer import ManagerSigner
 from mgr.rpc.authorization import Authorizer
 from mgr.rpc.calls import Calls
 from mgr.rpc.certificate import CertificateServicer
 from mgr.rpc.cluster import ClusterServicer
 from mgr.rpc.command import CommandServicer
-from mgr.rpc.credentials import bind
+from mgr.rpc.credentials import bind, connections_max
 from mgr.rpc.gated import CallGate, GateEnforcer
 from mgr.rpc.health import HealthServicer
 from mgr.rpc.interceptor import StatusInterceptor
@@ -31,6 +32,7 @@ from mgr.rpc.limits import JoinLimits, StreamLimits
 from mgr.rpc.local_server import LocalServer, methods_of
 from mgr.rpc.manager import ManagerServicer, ServerIdentity
 from mgr.rpc.streams import Streams
+from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1 import (
     certificate_pb2,
     certificate_pb2_grpc,
@@ -57,6 +59,8 @@ KEEPALIVE_MS: Final = 10_000
 PING_TIMEOUT_MS: Final = 2_000
 """A peer that does not answer a ping for this long counts as gone. gRPC's default is a minute."""
 HANDSHAKE_MS: Final = 10_000
+GRPC_SHARE: Final = 2
+"""No more than this part of the process's file descriptors are connections of gRPC: a half."""
 CLIENT_PING_MS_MIN: Final = 4_000
 """Clients may ping every 5 s; with gRPC's default (5 min) they would be disconnected for that."""
 
@@ -122,12 +126,13 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     limits: ClientLimits | None = None,
     tls: ServerTls | None = None,
     tasks: asyncio.TaskGroup | None = None,
+    signer: ManagerSigner | None = None,
 ) -> GrpcServer:
     """Listen on ``settings.grpc_listen``, and on ``unix_socket``, whose requests run in ``tasks``.
 
-    ``role_of`` is called for each request: the port serves a standby and, after promotion, the
-    active, gated by ``gate``. ``note_of`` gives the reason for its state; ``limits`` counts calls.
-    ``tls`` is read from the files in ``settings`` unless given.
+    ``role_of`` is called for each request: a standby serves, later the active, gated by ``gate``.
+    ``note_of`` gives the reason for its state; ``limits`` counts calls; ``signer`` signs for
+    managers. ``tls`` is read from the files in ``settings`` unless given.
 
     Raises:
         CannotListenError: The address cannot be bound; the message names it.
@@ -139,13 +144,13 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     health = HealthServicer(SERVICES, streams, gate.accepts)
     enforcer = GateEnforcer(gate, clock, hold_s=settings.hold_s)
     limits = limits or ClientLimits(clock.now)
-    total = StreamLimits(limits, total_max=settings.grpc_streams_max)
-    edge = StatusInterceptor(authorizer, enforcer, total)
+    total, unread = StreamLimits(limits, settings.grpc_streams_max), UnreadAnswers(limits)
+    edge = StatusInterceptor(authorizer, enforcer, total, unread)
     server = grpc.aio.server(interceptors=[edge], options=_options(settings))
-    commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, limits)
+    commands = CommandServicer(role_of, clock, streams, authorizer, enforcer, unread)
     command_pb2_grpc.add_CommandServiceServicer_to_server(commands, server)
     manager = ManagerServicer(
-        ServerIdentity(settings.id, settings.cluster, installed_version(), incarnation),
+        _identity(settings, incarnation),
         role_of=role_of,
         view=view,
         streams=streams,
@@ -155,19 +160,24 @@ async def serve(  # noqa: PLR0913 - what a server is made of, each by name
     )
     manager_pb2_grpc.add_ManagerServiceServicer_to_server(manager, server)
     calls = partial(Calls, commands.execute, clock=clock)
-    joins = JoinLimits(clock.now, limits)
-    _add_fleet(server, settings.id, role_of, view, streams, authorizer, calls, joins)
-    certificates, by_token = _add_certificates(server, settings, role_of, view)
+    new = JoinLimits(clock.now, limits)
+    _add_fleet(server, settings.id, role_of, view, streams, authorizer, calls, new)
     _add_health_and_reflection(server, health)
+    joins, by_token = _add_certificates(server, settings, role_of, view, signer)
     address, token_address = _bind(server, settings, tls := tls or ServerTls.of(settings))
     await server.start()
-    joining = StatusInterceptor(by_token, enforcer, total)
-    join = await serve_join(settings, certificates, joining, tls)
+    join = await serve_join(
+        settings, joins, StatusInterceptor(by_token, enforcer, total, unread), tls
+    )
     local = LocalServer(methods_of(commands, manager, enforcer), clock, total, tasks)
     await local.listen(settings)
     return GrpcServer(
         server, address, health, streams, token_address=token_address, join=join, local=local
     )
+
+
+def _identity(settings: Settings, incarnation: str) -> ServerIdentity:
+    return ServerIdentity(settings.id, settings.cluster, installed_version(), incarnation)
 
 
 def _authorizer(settings: Settings, view: ClusterView) -> Authorizer:
@@ -201,11 +211,15 @@ def _add_fleet(  # noqa: PLR0913, PLR0917 - what it is made of
 
 
 def _add_certificates(
-    server: grpc.aio.Server, settings: Settings, role_of: Callable[[], Role], view: ClusterView
+    server: grpc.aio.Server,
+    settings: Settings,
+    role_of: Callable[[], Role],
+    view: ClusterView,
+    signer: ManagerSigner | None,
 ) -> tuple[CertificateServicer, TokenAuthorizer]:
     """Add the service that signs certificates; return it, and what identifies its callers."""
     by_token = TokenAuthorizer(view.access, certificates=False, encrypted=True)
-    certificates = CertificateServicer(settings, role_of, view, by_token.caller_of)
+    certificates = CertificateServicer(settings, role_of, view, by_token.caller_of, signer)
     certificate_pb2_grpc.add_CertificateServiceServicer_to_server(certificates, server)
     return certificates, by_token
 
@@ -243,6 +257,8 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_MS_MIN),
         ("grpc.keepalive_permit_without_calls", 1),
+        # Whoever reaches the port can open connections; etcd and HTTP need descriptors as well.
+        ("grpc.max_allowed_incoming_connections", connections_max(GRPC_SHARE)),
         # A connection that does not finish its handshake has a file descriptor for so long.
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ]

@@ -38,8 +38,6 @@ class SessionHandler:
         self._context = context
         self._streams = streams
         self._calls = Calls(execute, self._write, clock=clock, caller=caller)
-        # gRPC accepts one write at a time for a stream; tasks that answer wait for this lock.
-        self._writing = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve until the stream ends.
@@ -71,9 +69,8 @@ class SessionHandler:
         return None
 
     async def _write(self, answer: SessionResponse) -> None:
-        async with self._writing:
-            try:
-                await self._context.write(answer)
-            except grpc.aio.BaseError as error:
-                # The client is gone. The task that reads notices the same and ends the stream.
-                log.debug("answer of a session not written", extra={"error": str(error)})
+        try:
+            await self._context.write(answer)
+        except grpc.aio.BaseError as error:
+            # The client is gone. The task that reads notices the same and ends the stream.
+            log.debug("answer of a session not written", extra={"error": str(error)})

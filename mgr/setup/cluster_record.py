@@ -11,9 +11,10 @@ from mgr.connection import connect
 from mgr.errors import NotPermittedError
 from mgr.link import KnownStoreState
 from mgr.pki.authority import Authority
-from mgr.pki.issuer import SealedAuthority
+from mgr.pki.issuer import CAPS
 from mgr.pki.join_token import LIFETIME_S, JoinToken, encode_token
 from mgr.pki.record import AuthorityRecord, encode_authority
+from mgr.pki.sealed_authority import SealedAuthority
 from mgr.pki.token_text import TokenText
 from mgr.settings import Settings
 from mgr.store.api import ABSENT, Created, Operation, Put, Record, Store
@@ -30,9 +31,10 @@ async def create_cluster(
     certificate: str,
     sealed_key: str,
     admin: str,
+    manager: str,
     tokens: Sequence[tuple[TokenText, JoinToken]],
 ) -> None:
-    """Write the records of a new cluster in one transaction.
+    """Write the records of a new cluster, whose first manager is ``manager``, in one transaction.
 
     Raises:
         NotPermittedError: The cluster has a CA already; nothing was written.
@@ -42,7 +44,7 @@ async def create_cluster(
     store = connect(settings, KnownStoreState())
     try:
         record = AuthorityRecord(certificate=certificate, sealed_key=sealed_key)
-        await _write(store, Keys(settings.cluster), record, admin, tokens)
+        await _write(store, Keys(settings.cluster), record, admin, manager, tokens)
     finally:
         await store.close()
 
@@ -101,11 +103,13 @@ async def _write(
     keys: Keys,
     record: AuthorityRecord,
     admin: str,
+    manager: str,
     tokens: Sequence[tuple[TokenText, JoinToken]],
 ) -> None:
     operations: list[Operation] = [
         Put(keys.authority, encode_authority(record)),
         Put(keys.access_of(admin), ADMINISTRATOR),
+        Put(keys.access_of(manager), CAPS["manager"]),
         Put(keys.protection, encode(new_protection(required=True, admin=admin))),
     ]
     if tokens:

@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from mgr.addresses import split_address
 from mgr.errors import InvalidSettingError
-from mgr.pki.issuer import PASSPHRASE_FILE
 from mgr.pki.private_key import PRIVATE, PUBLIC, write_file
 from mgr.settings import Settings, load
-from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE
+from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE, PASSPHRASE_FILE
 
 CONFIG_FILE: Final = "/etc/mgr/mgr.toml"
 FOLDER: Final = "/var/lib/mgr"

@@ -15,7 +15,7 @@ import click
 from mgr.addresses import advertised_address, split_address
 from mgr.errors import InvalidArgumentError, InvalidSettingError, MgrError
 from mgr.pki.authority import Authority, Subject
-from mgr.pki.join_token import LIFETIME_S, MANAGER_PREFIX, PROFILES, new_token
+from mgr.pki.join_token import LIFETIME_S, MANAGER_PREFIX, PROFILES, JoinToken, new_token
 from mgr.pki.private_key import PUBLIC, PrivateKey
 from mgr.pki.subject import manager_subject
 from mgr.pki.token_text import TokenText
@@ -33,7 +33,7 @@ from mgr.setup.files import (
     settings_text,
     toml,
 )
-from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE, loose_key
+from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE, PASSPHRASE_FILE, loose_key
 
 CLIENT_DAYS: Final = 365.0
 MANAGER_DAYS: Final = 90.0
@@ -100,6 +100,11 @@ def _places(function: Callable[..., Any]) -> Callable[..., Any]:
     help="File with the passphrase of the CA's key.  [default: a new one is made]",
 )
 @click.option("--join-tokens", default=1, type=click.IntRange(0, 100), help="How many to print.")
+@click.option(
+    "--signers",
+    is_flag=True,
+    help="The managers that join with them get the CA's passphrase too, and can sign.",
+)
 def init(  # noqa: PLR0913 - the command line
     *,
     config: str,
@@ -109,6 +114,7 @@ def init(  # noqa: PLR0913 - the command line
     ca_key: Path | None,
     ca_passphrase_file: Path | None,
     join_tokens: int,
+    signers: bool,
     **flags: str | None,
 ) -> None:
     """Make a cluster's CA and the certificates of its first manager and administrator.
@@ -134,10 +140,7 @@ def init(  # noqa: PLR0913 - the command line
             if ca_passphrase_file is None:
                 writer.write(ca_key.with_name(f"{ca_key.name}.passphrase"), passphrase + b"\n")
         else:
-            tokens = [
-                new_token("manager", "mgr.*", pin=authority.pin, lifetime_s=LIFETIME_S)
-                for _ in range(join_tokens)
-            ]
+            tokens = [_manager_token(authority, signer=signers) for _ in range(join_tokens)]
         added = {"tls_dir": absolute(folder / "tls")} | ({} if ca_key else {"join_listen": listen})
         lines += _settings_file(writer, config, settings_text(settings, given, added), added)
         asyncio.run(
@@ -146,13 +149,13 @@ def init(  # noqa: PLR0913 - the command line
                 certificate=authority.certificate,
                 sealed_key="" if ca_key else sealed,
                 admin=admin,
+                manager=MANAGER_PREFIX + settings.id,
                 tokens=tokens,
             )
         )
     lines += [f"start this manager:  mgrd --config {config}"]
     lines += [f"administer it:       XDG_CONFIG_HOME={folder / 'admin'} mgrctl status"]
-    if ca_key is not None:
-        lines += [f"the CA's key is in {ca_key} and nowhere else: take it away from here"]
+    lines += [_where_the_key_is(ca_key, folder)]
     address = _reached(settings, listen)
     lines += [
         f"further managers, each once within {LIFETIME_S // 60} minutes:  "
@@ -160,6 +163,18 @@ def init(  # noqa: PLR0913 - the command line
         for text, _ in tokens
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _manager_token(authority: Authority, *, signer: bool) -> tuple[TokenText, JoinToken]:
+    pin, lifetime_s = authority.pin, LIFETIME_S
+    return new_token("manager", "mgr.*", pin=pin, lifetime_s=lifetime_s, signer=signer)
+
+
+def _where_the_key_is(ca_key: Path | None, folder: Path) -> str:
+    if ca_key is not None:
+        return f"the CA's key is in {ca_key} and nowhere else: take it away from here"
+    kept_in = folder / "tls" / PASSPHRASE_FILE
+    return f"this manager signs: keep a copy of {kept_in}, or let a second manager sign"
 
 
 @command.command("join", context_settings=CONTEXT)
@@ -227,6 +242,7 @@ def join(
 @click.option("--ca", type=click.Path(path_type=Path), help="The CA's certificate.")
 @click.option("--ca-passphrase-file", type=click.Path(path_type=Path))
 @click.option("--san", "names", multiple=True, metavar="NAME", help="An address of a manager.")
+@click.option("--signer", is_flag=True, help="Give a manager the CA's passphrase, so it can sign.")
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), default=MANAGER_DAYS)
 @click.option(
     "--dir", "folder", type=click.Path(path_type=Path), required=True, help="A folder to write to."
@@ -240,6 +256,7 @@ def issue(  # noqa: PLR0913 - the command line
     ca: Path | None,
     ca_passphrase_file: Path | None,
     names: tuple[str, ...],
+    signer: bool,
     days: float,
     folder: Path,
 ) -> None:
@@ -264,7 +281,7 @@ def issue(  # noqa: PLR0913 - the command line
     writer = Writer()
     with writer.undone_on_error():
         if manager:
-            writer.manager(folder, pem, opened.certificate, passphrase)
+            writer.manager(folder, pem, opened.certificate, passphrase if signer else b"")
         else:
             writer.write(folder / CA_FILE, opened.certificate, mode=PUBLIC)
             writer.write(folder / CLIENT_FILE, pem)

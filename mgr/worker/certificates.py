@@ -1,7 +1,7 @@
 """Keeps this manager's own certificate current, and reports when its certificates end.
 
-A manager signs its next certificate itself: every one has the passphrase of the CA's key, and the
-encrypted key is in its mirror. So no other manager is needed, and no leader.
+A signer signs its next certificate itself: it has the passphrase of the CA's key, and the encrypted
+key is in its mirror. Another manager asks a signer. No leader is needed (docs/adr/0069).
 """
 
 from __future__ import annotations
@@ -11,21 +11,26 @@ import datetime as dt
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 
 from mgr.clock import utc_now
-from mgr.config.manager_options import CERTIFICATE_LIFETIME
+from mgr.config.values import ConfigValues
 from mgr.errors import InvalidSettingError, MgrError, NotPermittedError
+from mgr.host.cluster_view import ClusterView
 from mgr.host.server_tls import ServerTls
 from mgr.host.worker_context import WorkerContext
 from mgr.link import CertificateReport, CertificatesChanged
-from mgr.pki.authority import Authority, load_certificate, pin_of
-from mgr.pki.issuer import SealedAuthority
+from mgr.pki.authority import load_certificate, pin_of
 from mgr.pki.private_key import PRIVATE, PrivateKey, write_file
+from mgr.pki.sealed_authority import SealedAuthority
+from mgr.pki.signer import LocalSigner
 from mgr.pki.subject import addresses_of, manager_subject
+from mgr.rpc.remote_signer import AnySigner, RemoteSigner
 from mgr.settings import Settings
+from mgr.store.api import Reader
+from mgr.store.keys import Keys
 from mgr.worker.guard_link import GuardLink
 
 UNPROTECTED: Final = "unprotected: it listens without TLS and client certificates"
@@ -36,7 +41,21 @@ FILES: Final = ("tls_cert", "tls_ca", "etcd_cert", "etcd_ca")
 
 log = logging.getLogger(__name__)
 
-Report = Callable[[tuple[CertificateReport, ...]], None]
+
+class Certificates(NamedTuple):
+    """What a manager tells of its certificates.
+
+    Attributes:
+        certificates: When each certificate in the settings ends.
+        signs: It has the passphrase of the CA's key.
+
+    """
+
+    certificates: tuple[CertificateReport, ...]
+    signs: bool
+
+
+Report = Callable[[Certificates], None]
 
 
 class ManagerCertificates:
@@ -49,18 +68,21 @@ class ManagerCertificates:
         self._sealed = SealedAuthority(manager.mirror, manager.keys, manager.settings.tls_dir)
         self._trouble = ""
 
-    async def reports(self) -> tuple[CertificateReport, ...]:
+    async def reports(self) -> Certificates:
         """Read when each certificate in the settings ends; unreadable files are left out."""
-        renews = bool(self._manager.settings.tls_dir) and self._can_sign()
-        return await asyncio.to_thread(_reports, self._manager.settings, renews=renews)
+        has_authority = self._cluster_signs()
+        renews = bool(self._manager.settings.tls_dir) and has_authority
+        signs = has_authority and await asyncio.to_thread(self._sealed.has_passphrase)
+        found = await asyncio.to_thread(_reports, self._manager.settings, renews=renews)
+        return Certificates(found, signs)
 
     def start(self, tasks: asyncio.TaskGroup, guard_link: GuardLink) -> None:
         """Follow the files and renew the certificate in ``tasks``; changes go to the guard."""
         if self._tls is not None:
             tasks.create_task(self._tls.follow(), name="follow certificate files")
 
-        def report(found: tuple[CertificateReport, ...]) -> None:
-            guard_link.send(CertificatesChanged(certificates=found))
+        def report(found: Certificates) -> None:
+            guard_link.send(CertificatesChanged(certificates=found.certificates, signs=found.signs))
 
         tasks.create_task(self.run(report), name="certificates")
 
@@ -82,7 +104,7 @@ class ManagerCertificates:
                 report(present)
             await asyncio.sleep(EVERY_S)
 
-    def _can_sign(self) -> bool:
+    def _cluster_signs(self) -> bool:
         try:
             self._sealed.record()
         except NotPermittedError:
@@ -91,27 +113,44 @@ class ManagerCertificates:
 
     async def _renew_if_due(self, tls: ServerTls) -> None:
         present = load_certificate(tls.current.cert)
-        if not is_due(present, self._lifetime()) or not self._can_sign():
+        if not is_due(present, self._lifetime()) or not self._cluster_signs():
             return
-        authority = await self._sealed.open()
-        if authority.pin not in _pins(tls.current.ca):
+        if pin_of(load_certificate(self._sealed.record().certificate)) not in _pins(tls.current.ca):
             raise InvalidSettingError(
                 f"{tls.current.ca_file} does not contain the CA of this cluster: join again"
             )
-        await asyncio.to_thread(self._write, authority, present, tls.current.cert_file)
+        key, signer = PrivateKey(), self._manager.signer
+        subject = manager_subject(self._manager.settings, addresses_of(present))
+        request = key.request(subject.name)
+        if signer is None or await signer.is_here():
+            authority = await self._sealed.open()
+            signed = authority.sign(request, subject, self._lifetime())
+        else:
+            signed = await signer.renew_own(request)
+            if not key.fits(signed):
+                raise InvalidSettingError("a signer answered with a certificate of another key")
+        content = key.with_certificate(signed)
+        await asyncio.to_thread(write_file, Path(tls.current.cert_file), content, mode=PRIVATE)
         await tls.check()
         log.info("certificate renewed", extra={"file": tls.current.cert_file})
 
-    def _write(self, authority: Authority, present: x509.Certificate, file: str) -> None:
-        key = PrivateKey()
-        subject = manager_subject(self._manager.settings, addresses_of(present))
-        certificate = authority.sign(key.request(subject.name), subject, self._lifetime())
-        write_file(Path(file), key.with_certificate(certificate), mode=PRIVATE)
-
     def _lifetime(self) -> dt.timedelta:
-        return dt.timedelta(
-            seconds=float(str(self._manager.config.manager_option(CERTIFICATE_LIFETIME)))
-        )
+        return dt.timedelta(seconds=self._manager.config.certificate_lifetime_s())
+
+
+def make_signer(
+    settings: Settings,
+    mirror: Reader,
+    keys: Keys,
+    config: ConfigValues,
+    view: ClusterView,
+    tls: ServerTls | None,
+) -> AnySigner:
+    """Return what signs for the manager with ``settings``, and for others if it is a signer."""
+    sealed = SealedAuthority(mirror, keys, settings.tls_dir)
+    local = LocalSigner(sealed, config.certificate_lifetime_s)
+    remote = RemoteSigner(settings.id, view.presences, lambda: tls.current if tls else None)
+    return AnySigner(sealed, local, remote)
 
 
 def with_protection(note: str, settings: Settings) -> str:

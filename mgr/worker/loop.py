@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn
@@ -22,7 +21,6 @@ from mgr.active.role import ActiveRole
 from mgr.active.term_context import TermContext
 from mgr.client_limits import ClientLimits
 from mgr.clock import CLOCK
-from mgr.config.values import ConfigValues
 from mgr.config.worker_deaths import quarantine_reason
 from mgr.connection import connect, key_wrapper
 from mgr.errors import FencedError, StoreUnavailableError
@@ -33,7 +31,7 @@ from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
 from mgr.host.secret_keys import secret_keys
 from mgr.host.server_tls import ServerTls
-from mgr.host.worker_context import WorkerContext, follow_config, known_options
+from mgr.host.worker_context import WorkerContext, stored_config
 from mgr.http import server as http
 from mgr.link import (
     ActsOutside,
@@ -71,7 +69,7 @@ from mgr.store.sealed_store import SealedStore
 from mgr.store.space import StoreSpace
 from mgr.waiting import wait
 from mgr.worker.audit_sinks import start_audit_sinks
-from mgr.worker.certificates import ManagerCertificates, with_protection
+from mgr.worker.certificates import ManagerCertificates, make_signer, with_protection
 from mgr.worker.endpoint_checks import check_endpoints
 from mgr.worker.gate import Gate
 from mgr.worker.guard_link import Ages, GuardLink, exit_now
@@ -105,8 +103,7 @@ async def run(
     """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``."""
     processes = ModuleProcesses(tasks, spawn_zygote, zygote)
     declarations = _declarations(settings, processes)
-    keys = Keys(settings.cluster)
-    endpoints, metrics = EndpointHealth(), Metrics()
+    keys, endpoints, metrics = Keys(settings.cluster), EndpointHealth(), Metrics()
     etcd = _measured(connect(settings, init.store), metrics)
     store = _sealed(settings, etcd, keys)
     mirror = Mirror(store, keys.root, CLOCK)
@@ -130,7 +127,7 @@ async def run(
     # Before the imports, so that a reload during the imports is recognised as newer.
     await _wait_for_revision(mirror, FIRST)
     since, catalogue = mirror.revision, await _find_modules(settings, init, mirror, declarations)
-    config = _config(settings, mirror, keys, catalogue)
+    config = stored_config(settings, mirror, keys, catalogue)
     manager = WorkerContext(
         settings=settings,
         incarnation=init.incarnation,
@@ -150,6 +147,7 @@ async def run(
         audit_sinks=sinks,
         processes=processes,
         declarations=declarations,
+        signer=make_signer(settings, mirror, keys, config, view, tls),
     )
     store.is_secret = secret_keys(keys, config, manager.catalogue)
     await import_enabled(manager)
@@ -170,13 +168,6 @@ def _measured(etcd: EtcdStore, metrics: Metrics) -> EtcdStore:
 def _sealed(settings: Settings, etcd: EtcdStore, keys: Keys) -> SealedStore:
     wrapper = key_wrapper(settings)
     return SealedStore(etcd, keys, wrapper, skip_unreadable=settings.seal_skip_unreadable)
-
-
-def _config(settings: Settings, mirror: Mirror, keys: Keys, catalogue: Catalogue) -> ConfigValues:
-    options = known_options(settings, socket.gethostname(), catalogue)
-    config = ConfigValues(settings.id, options, keys)
-    follow_config(config, mirror, keys)
-    return config
 
 
 async def _find_modules(
@@ -245,6 +236,7 @@ class Worker:
         """
         manager = self._manager
         certificates = ManagerCertificates(manager, self._tls)
+        found = await certificates.reports()
         opened = self._servers = Servers(
             await grpc.serve(
                 manager.settings,
@@ -257,6 +249,7 @@ class Worker:
                 limits=manager.limits,
                 tls=self._tls,
                 tasks=self._tasks,
+                signer=manager.signer,
             ),
             pages,
         )
@@ -272,7 +265,8 @@ class Worker:
                 http_address=opened.http.address,
                 modules=module_reports(manager.catalogue),
                 join_address=opened.grpc.join_address,
-                certificates=await certificates.reports(),
+                certificates=found.certificates,
+                signs=found.signs,
             )
         )
         certificates.start(self._tasks, self._guard_link)

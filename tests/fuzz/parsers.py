@@ -27,7 +27,7 @@ from mgr.likeness import Typed
 from mgr.link import UNREADABLE, from_guard, from_worker
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.fleet_codec import daemon_status_in, open_request_in
-from mgr.rpc.interceptor import _lenient
+from mgr.rpc.interceptor import lenient
 from mgr.rpc.v1 import cluster_pb2 as pb
 from mgr.rpc.v1 import command_pb2, manager_pb2
 from mgr.text import for_terminal, one_line
@@ -167,7 +167,7 @@ def _execute(data: bytes) -> object:
 
 
 def _received(method: str, kind: Any, data: bytes) -> object:
-    return _lenient(kind.FromString, f"/mgr.rpc.v1.{method}")(data)
+    return lenient(kind.FromString, f"/mgr.rpc.v1.{method}")(data)
 
 
 def _every_request(data: bytes) -> None:

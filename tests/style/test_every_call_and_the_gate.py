@@ -24,6 +24,7 @@ FILES = (certificate_pb2, cluster_pb2, command_pb2, manager_pb2, health_pb2, ref
 OPEN = {
     "/mgr.rpc.v1.ManagerService/GetStatus",
     "/mgr.rpc.v1.ManagerService/WatchActive",
+    "/mgr.rpc.v1.CertificateService/Sign",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
     "/grpc.health.v1.Health/List",

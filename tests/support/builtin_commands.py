@@ -26,7 +26,9 @@ from mgr.health.board import Board
 from mgr.health.mute import decode as decode_mute
 from mgr.link import ModuleReport
 from mgr.module_api.manifest import Manifest
-from mgr.pki.issuer import CertificateIssuer, SealedAuthority
+from mgr.pki.issuer import CertificateIssuer
+from mgr.pki.sealed_authority import SealedAuthority
+from mgr.pki.signer import LocalSigner
 from tests.support.leading import LeadingTerm, leading
 
 OPTIONS = {
@@ -79,10 +81,10 @@ class BuiltinCommands:
                 fenced=term.fenced,
                 leases=term.store,
                 issuer=CertificateIssuer(
-                    SealedAuthority(term.mirror, term.keys, ""),
+                    sealed := SealedAuthority(term.mirror, term.keys, ""),
                     term.fenced,
                     term.store,
-                    lambda: 3600.0,
+                    LocalSigner(sealed, lambda: 3600.0),
                 ),
                 config=self.values,
                 history=ConfigHistory(term.keys, term.mirror, term.fenced),

@@ -23,6 +23,7 @@ from mgr.rpc.codec import value_of
 from mgr.rpc.gated import GateEnforcer
 from mgr.rpc.interceptor import StatusInterceptor
 from mgr.rpc.limits import StreamLimits
+from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1 import cluster_pb2, cluster_pb2_grpc, manager_pb2, manager_pb2_grpc
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, ExecuteResponse, SessionResponse
 from mgr.store.keys import Keys
@@ -141,7 +142,8 @@ class FakeManager(cluster_pb2_grpc.ClusterServiceServicer, manager_pb2_grpc.Mana
         edge = StatusInterceptor(
             Authorizer(OPEN, certificates=False, encrypted=False),
             GateEnforcer(gate, CLOCK, hold_s=1),
-            StreamLimits(ClientLimits(CLOCK.now), total_max=1000),
+            StreamLimits(limits := ClientLimits(CLOCK.now), 1000),
+            UnreadAnswers(limits),
         )
         self.server = grpc.aio.server(interceptors=[edge], options=OPTIONS)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, self.server)

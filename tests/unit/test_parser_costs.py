@@ -27,7 +27,7 @@ from mgr.errors import MgrError
 from mgr.link import UNREADABLE, from_worker
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.command import WORDS_MAX
-from mgr.rpc.interceptor import _lenient
+from mgr.rpc.interceptor import lenient
 from mgr.rpc.v1.cluster_pb2 import CounterDeclaration, Declare, ReportRequest
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, SessionRequest, Value, ValueList
 from mgr.text import for_terminal, one_line
@@ -67,7 +67,7 @@ DEEP = '{"a":' * (DEPTH_MAX - 1) + "{}" + "}" * (DEPTH_MAX - 1)
 
 def received(method, kind, message):
     """What the server does with a message of a client, before any handler."""
-    data, read = message.SerializeToString(), _lenient(kind.FromString, f"/mgr.rpc.v1.{method}")
+    data, read = message.SerializeToString(), lenient(kind.FromString, f"/mgr.rpc.v1.{method}")
     return partial(read, data)
 
 

@@ -13,6 +13,7 @@ from mgr.link import CertificateReport
 
 UNPROTECTED: Final = "MGR_UNPROTECTED"
 CERTIFICATE_EXPIRES: Final = "MGR_CERTIFICATE_EXPIRES"
+NO_SIGNER: Final = "MGR_NO_SIGNER"
 RENEWED_LATE_AT: Final = 0.25
 """A certificate that renews itself does so at half of its lifetime. With this share left it has
 failed to for long."""
@@ -46,6 +47,14 @@ def unprotected_checks(managers: Iterable[Presence]) -> list[Check]:
             detail=lines,
         )
     ]
+
+
+def signer_checks(managers: Iterable[Presence], *, cluster_signs: bool) -> list[Check]:
+    """Return a warning while the cluster has a CA of its own and no manager that can sign."""
+    if not cluster_signs or any(each.signs for each in managers):
+        return []
+    line = "no manager has the passphrase of the CA's key: no certificate is signed or renewed"
+    return [Check(code=NO_SIGNER, severity=Severity.WARN, summary=line, count=1, detail=(line,))]
 
 
 def certificate_checks(

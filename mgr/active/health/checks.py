@@ -11,6 +11,7 @@ from mgr.active.health.audit_checks import audit_checks
 from mgr.active.health.certificate_checks import (
     ExpiryLimits,
     certificate_checks,
+    signer_checks,
     unprotected_checks,
 )
 from mgr.active.health.command_checks import command_checks, slow_commands
@@ -33,14 +34,18 @@ from mgr.active.term_parts import TermParts
 from mgr.clock import utc_now
 from mgr.command.running import RunningCommand
 from mgr.config.manager_options import CERTIFICATE_ERROR, CERTIFICATE_WARN, COMMAND_SLOW
+from mgr.election.records import Presence
 from mgr.health.board import MANAGER_SOURCE
 from mgr.health.check import Check
+from mgr.pki.record import read_authority
 from mgr.store.mirror import CURRENT_WITHIN_S
 
 STORE_CHECK_EVERY_S: Final = 1.0
 """How often to check that the store still answers."""
 STANDBY_GRACE_S: Final = 15.0
 """A manager that runs is given so long to become a standby before health names it."""
+SIGNER_GRACE_S: Final = 60.0
+"""Health says that no manager signs when none has run for so long."""
 
 
 class ManagerChecks:
@@ -52,7 +57,7 @@ class ManagerChecks:
         ``running`` returns the commands that run.
         """
         self._running = running
-        self._manager = parts.manager
+        self._manager = manager = parts.manager
         self._modules = parts.modules
         self._fleet = parts.fleet
         self._board = parts.board
@@ -67,6 +72,7 @@ class ManagerChecks:
         self._limits_reached: dict[str, str] = {}
         self._scarce = False
         self._expiring: tuple[Check, ...] = ()
+        self._signer_seen_s = manager.clock.now()
 
     def follow(self) -> None:
         """Update the checks, from now on, when records or options they depend on change.
@@ -169,7 +175,20 @@ class ManagerChecks:
                 for name in (CERTIFICATE_WARN, CERTIFICATE_ERROR)
             )
         )
-        return tuple(certificate_checks(self._manager.view.presences(), utc_now(), limits))
+        managers = self._manager.view.presences()
+        expiring = certificate_checks(managers, utc_now(), limits)
+        return (*expiring, *self._missing_signer(managers))
+
+    def _missing_signer(self, managers: list[Presence]) -> list[Check]:
+        authority = read_authority(self._manager.mirror, self._manager.keys)
+        missing = signer_checks(
+            managers, cluster_signs=authority is not None and bool(authority.sealed_key)
+        )
+        now_s = self._manager.clock.now()
+        if not missing:
+            self._signer_seen_s = now_s
+        # One that is restarted is missing for some seconds, which does no harm.
+        return missing if now_s - self._signer_seen_s >= SIGNER_GRACE_S else []
 
     def _overdue_standbys(self) -> frozenset[str]:
         manager, now_s = self._manager, self._manager.clock.now()

@@ -13,12 +13,13 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
     """Return the commands of this noun."""
     noun = _JoinTokens(context)
     seconds = f"name=seconds,type=CephInt,range=60|{LIFETIME_S_MAX},req=false,positional=false"
+    signer = "name=signer,type=CephBool,req=false,positional=false"
     profile = f"name=profile,type=CephChoices,strings={'|'.join(PROFILES)}"
     return [
         builtin(
-            f"auth join-token create {profile} name=name,type=CephString {seconds}",
+            f"auth join-token create {profile} name=name,type=CephString {seconds} {signer}",
             "make a token with which one manager, daemon or client gets a certificate; in --name "
-            "of a daemon, * stands for any characters",
+            "of a daemon, * stands for any characters; --signer: the manager can sign certificates",
             CHANGE_ACCESS,
             noun.create,
             secret=True,
@@ -44,12 +45,14 @@ class _JoinTokens:
             call["name"],
             lifetime_s=seconds,
             created_by=str(call.caller),
+            signer=bool(call.get("signer")),
         )
         data = {
             "id": text.id,
             "token": str(text),
             "profile": token.profile,
             "name": token.name,
+            "signer": token.signer,
             "expires_at": token.expires_at,
         }
         return Reply(data, plain=str(text), note=f"it can be used once, within {seconds} s")
@@ -61,6 +64,7 @@ class _JoinTokens:
                 "id": ident,
                 "profile": token.profile,
                 "name": token.name,
+                "signer": token.signer,
                 "expires_at": token.expires_at,
                 "created_by": token.created_by,
                 "used_for": token.used_for,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmgr/rpc/v1/certificate.proto\x12\nmgr.rpc.v1\"i\n\x0bJoinRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x17\n\x0fsigning_request\x18\x04 \x01(\x0c\x12\x11\n\taddresses\x18\x05 \x03(\t\"i\n\x0cJoinResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x12\r\n\x05hosts\x18\x03 \x03(\t\x12)\n\x07manager\x18\x04 \x01(\x0b\x32\x18.mgr.rpc.v1.ManagerSetup\"D\n\x0cManagerSetup\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04\x65tcd\x18\x02 \x03(\t\x12\x15\n\rca_passphrase\x18\x03 \x01(\x0c\"\'\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\"0\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x32\x8d\x01\n\x12\x43\x65rtificateService\x12\x39\n\x04Join\x12\x17.mgr.rpc.v1.JoinRequest\x1a\x18.mgr.rpc.v1.JoinResponse\x12<\n\x05Renew\x12\x18.mgr.rpc.v1.RenewRequest\x1a\x19.mgr.rpc.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmgr/rpc/v1/certificate.proto\x12\nmgr.rpc.v1\"i\n\x0bJoinRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x17\n\x0fsigning_request\x18\x04 \x01(\x0c\x12\x11\n\taddresses\x18\x05 \x03(\t\"i\n\x0cJoinResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\x12\r\n\x05hosts\x18\x03 \x03(\t\x12)\n\x07manager\x18\x04 \x01(\x0b\x32\x18.mgr.rpc.v1.ManagerSetup\"D\n\x0cManagerSetup\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04\x65tcd\x18\x02 \x03(\t\x12\x15\n\rca_passphrase\x18\x03 \x01(\x0c\"6\n\x0cRenewRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\"0\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\n\n\x02\x63\x61\x18\x02 \x01(\x0c\"\x8b\x01\n\x0bSignRequest\x12\x17\n\x0fsigning_request\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\taddresses\x18\x03 \x03(\t\x12\x10\n\x08token_id\x18\x04 \x01(\t\x12\x0e\n\x06secret\x18\x05 \x01(\t\x12\x11\n\tpresented\x18\x06 \x01(\x0c\x12\r\n\x05proof\x18\x07 \x01(\x0c\"#\n\x0cSignResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x32\xc8\x01\n\x12\x43\x65rtificateService\x12\x39\n\x04Join\x12\x17.mgr.rpc.v1.JoinRequest\x1a\x18.mgr.rpc.v1.JoinResponse\x12<\n\x05Renew\x12\x18.mgr.rpc.v1.RenewRequest\x1a\x19.mgr.rpc.v1.RenewResponse\x12\x39\n\x04Sign\x12\x17.mgr.rpc.v1.SignRequest\x1a\x18.mgr.rpc.v1.SignResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,9 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANAGERSETUP']._serialized_start=258
   _globals['_MANAGERSETUP']._serialized_end=326
   _globals['_RENEWREQUEST']._serialized_start=328
-  _globals['_RENEWREQUEST']._serialized_end=367
-  _globals['_RENEWRESPONSE']._serialized_start=369
-  _globals['_RENEWRESPONSE']._serialized_end=417
-  _globals['_CERTIFICATESERVICE']._serialized_start=420
-  _globals['_CERTIFICATESERVICE']._serialized_end=561
+  _globals['_RENEWREQUEST']._serialized_end=382
+  _globals['_RENEWRESPONSE']._serialized_start=384
+  _globals['_RENEWRESPONSE']._serialized_end=432
+  _globals['_SIGNREQUEST']._serialized_start=435
+  _globals['_SIGNREQUEST']._serialized_end=574
+  _globals['_SIGNRESPONSE']._serialized_start=576
+  _globals['_SIGNRESPONSE']._serialized_end=611
+  _globals['_CERTIFICATESERVICE']._serialized_start=614
+  _globals['_CERTIFICATESERVICE']._serialized_end=814
 # @@protoc_insertion_point(module_scope)

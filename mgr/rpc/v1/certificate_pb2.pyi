@@ -43,10 +43,12 @@ class ManagerSetup(_message.Message):
     def __init__(self, cluster: _Optional[str] = ..., etcd: _Optional[_Iterable[str]] = ..., ca_passphrase: _Optional[bytes] = ...) -> None: ...
 
 class RenewRequest(_message.Message):
-    __slots__ = ("signing_request",)
+    __slots__ = ("signing_request", "proof")
     SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
     signing_request: bytes
-    def __init__(self, signing_request: _Optional[bytes] = ...) -> None: ...
+    proof: bytes
+    def __init__(self, signing_request: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class RenewResponse(_message.Message):
     __slots__ = ("certificate", "ca")
@@ -55,3 +57,27 @@ class RenewResponse(_message.Message):
     certificate: bytes
     ca: bytes
     def __init__(self, certificate: _Optional[bytes] = ..., ca: _Optional[bytes] = ...) -> None: ...
+
+class SignRequest(_message.Message):
+    __slots__ = ("signing_request", "name", "addresses", "token_id", "secret", "presented", "proof")
+    SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_ID_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    PRESENTED_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    signing_request: bytes
+    name: str
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    token_id: str
+    secret: str
+    presented: bytes
+    proof: bytes
+    def __init__(self, signing_request: _Optional[bytes] = ..., name: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., token_id: _Optional[str] = ..., secret: _Optional[str] = ..., presented: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
+class SignResponse(_message.Message):
+    __slots__ = ("certificate",)
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    def __init__(self, certificate: _Optional[bytes] = ...) -> None: ...

@@ -46,6 +46,11 @@ class CertificateServiceStub:
                 request_serializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.RenewRequest.SerializeToString,
                 response_deserializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.RenewResponse.FromString,
                 _registered_method=True)
+        self.Sign = channel.unary_unary(
+                '/mgr.rpc.v1.CertificateService/Sign',
+                request_serializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.SignRequest.SerializeToString,
+                response_deserializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.SignResponse.FromString,
+                _registered_method=True)
 
 
 class CertificateServiceServicer:
@@ -68,6 +73,14 @@ class CertificateServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Sign(self, request, context):
+        """Signs for another manager, which has no passphrase of the CA's key: its own next certificate,
+        or, if it is the active, one that it was asked for. Every manager that is a signer answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CertificateServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +93,11 @@ def add_CertificateServiceServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.RenewRequest.FromString,
                     response_serializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.RenewResponse.SerializeToString,
+            ),
+            'Sign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sign,
+                    request_deserializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.SignRequest.FromString,
+                    response_serializer=mgr_dot_rpc_dot_v1_dot_certificate__pb2.SignResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +156,33 @@ class CertificateService:
             '/mgr.rpc.v1.CertificateService/Renew',
             mgr_dot_rpc_dot_v1_dot_certificate__pb2.RenewRequest.SerializeToString,
             mgr_dot_rpc_dot_v1_dot_certificate__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mgr.rpc.v1.CertificateService/Sign',
+            mgr_dot_rpc_dot_v1_dot_certificate__pb2.SignRequest.SerializeToString,
+            mgr_dot_rpc_dot_v1_dot_certificate__pb2.SignResponse.FromString,
             options,
             channel_credentials,
             insecure,

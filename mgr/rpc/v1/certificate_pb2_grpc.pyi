@@ -41,6 +41,10 @@ class CertificateServiceStub:
     """
     Renew: _grpc.UnaryUnaryMultiCallable[_certificate_pb2.RenewRequest, _certificate_pb2.RenewResponse]
     """Signs a new certificate for the name in the one that the caller presents."""
+    Sign: _grpc.UnaryUnaryMultiCallable[_certificate_pb2.SignRequest, _certificate_pb2.SignResponse]
+    """Signs for another manager, which has no passphrase of the CA's key: its own next certificate,
+    or, if it is the active, one that it was asked for. Every manager that is a signer answers.
+    """
 
 @_typing.type_check_only
 class CertificateServiceAsyncStub(CertificateServiceStub):
@@ -55,6 +59,10 @@ class CertificateServiceAsyncStub(CertificateServiceStub):
     """
     Renew: _aio.UnaryUnaryMultiCallable[_certificate_pb2.RenewRequest, _certificate_pb2.RenewResponse]  # type: ignore[assignment]
     """Signs a new certificate for the name in the one that the caller presents."""
+    Sign: _aio.UnaryUnaryMultiCallable[_certificate_pb2.SignRequest, _certificate_pb2.SignResponse]  # type: ignore[assignment]
+    """Signs for another manager, which has no passphrase of the CA's key: its own next certificate,
+    or, if it is the active, one that it was asked for. Every manager that is a signer answers.
+    """
 
 class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
     """Certificates of the cluster's own CA. Only the active answers; a standby names the address at
@@ -78,5 +86,15 @@ class CertificateServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_certificate_pb2.RenewResponse, _abc.Awaitable[_certificate_pb2.RenewResponse]]:
         """Signs a new certificate for the name in the one that the caller presents."""
+
+    @_abc_1.abstractmethod
+    def Sign(
+        self,
+        request: _certificate_pb2.SignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_certificate_pb2.SignResponse, _abc.Awaitable[_certificate_pb2.SignResponse]]:
+        """Signs for another manager, which has no passphrase of the CA's key: its own next certificate,
+        or, if it is the active, one that it was asked for. Every manager that is a signer answers.
+        """
 
 def add_CertificateServiceServicer_to_server(servicer: CertificateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -241,8 +241,9 @@ class Manager:
         self.gate = Gate(self.clock, self.view.leader)
         self.role = Standby(self.view)
         self.server = None
+        self.signs = False
 
-    async def start(self, listen="127.0.0.1:0", tls=None, tasks=None, **settings):
+    async def start(self, listen="127.0.0.1:0", tls=None, tasks=None, signer=None, **settings):
         self.server = await serve(
             Settings(id=self.name, grpc_listen=listen, **settings),
             role_of=lambda: self.role,
@@ -252,6 +253,7 @@ class Manager:
             incarnation=f"{self.name}-1",
             tls=tls,
             tasks=tasks,
+            signer=signer,
         )
         return self
 
@@ -299,6 +301,7 @@ class Manager:
             http_address="127.0.0.1:1",
             version="1",
             warm=True,
+            signs=self.signs,
         )
 
 

@@ -22,9 +22,11 @@ from mgr.errors import (
 )
 from mgr.host.server_tls import ServerTls
 from mgr.pki.authority import Authority, Subject, common_name, load_certificate
-from mgr.pki.issuer import PASSPHRASE_FILE, CertificateIssuer, SealedAuthority
+from mgr.pki.issuer import CertificateIssuer
 from mgr.pki.private_key import PRIVATE, PrivateKey, write_file
 from mgr.pki.record import AuthorityRecord, encode_authority
+from mgr.pki.sealed_authority import SealedAuthority
+from mgr.pki.signer import LocalSigner
 from mgr.pki.token_text import TokenText
 from mgr.rpc.v1.certificate_pb2 import JoinRequest
 from mgr.rpc.v1.certificate_pb2_grpc import CertificateServiceStub
@@ -33,7 +35,7 @@ from mgr.rpc.v1.command_pb2_grpc import CommandServiceStub
 from mgr.rpc.v1.manager_pb2 import GetStatusRequest
 from mgr.rpc.v1.manager_pb2_grpc import ManagerServiceStub
 from mgr.store.memory import MemoryStore
-from mgr.tls import Tls
+from mgr.tls import PASSPHRASE_FILE, Tls
 from tests.integration.rpc.cluster import cluster, until
 from tests.support.clock import ManualClock
 from tests.support.leading import lead
@@ -117,7 +119,8 @@ async def signing(tmp_path):
         )
         await term.fenced.put(term.keys.authority, encode_authority(record))
         sealed = SealedAuthority(term.mirror, term.keys, str(tmp_path))
-        issuer = CertificateIssuer(sealed, term.fenced, term.store, lambda: 3600.0)
+        signer = LocalSigner(sealed, lambda: 3600.0)
+        issuer = CertificateIssuer(sealed, term.fenced, term.store, signer)
         for name in ("a", "b"):
             two[name].view.rights.set({"host.x": "profile daemon", "ops": "allow *"})
         two.promote("a", 5).issuer = issuer

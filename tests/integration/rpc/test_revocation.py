@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from mgr.access.protection import Protection, encode
 from mgr.access.tokens import encode as encode_token
 from mgr.access.tokens import new_token
+from mgr.cluster.maps import Map
 from mgr.errors import NotAuthenticatedError, NotAuthorizedError
 from mgr.rpc.revocation import CHECKED_AT_ONCE, RevocableStreams
 from mgr.rpc.status import error_of
@@ -64,6 +66,8 @@ async def begun(channel, kind, name="host.db1"):
         stream = ManagerServiceStub(channel).FollowLog(manager_pb2.FollowLogRequest())
     elif kind == "active":
         stream = ManagerServiceStub(channel).WatchActive(manager_pb2.WatchActiveRequest())
+    elif kind == "maps":
+        stream = ClusterServiceStub(channel).WatchMaps(cluster_pb2.WatchMapsRequest(prefix="r"))
     elif kind == "session":
         stream = CommandServiceStub(channel).Session()
         echo = command_pb2.ExecuteRequest(words=["echo", "x"])
@@ -77,7 +81,31 @@ async def begun(channel, kind, name="host.db1"):
     return stream
 
 
-STREAMS = {"log": "allow r", "report": "profile daemon"}
+class WatchedMaps:
+    """The maps of a role, as far as ``WatchMaps`` sees them: what is put reaches all watchers."""
+
+    def __init__(self):
+        self.watchers = []
+
+    @contextlib.contextmanager
+    def watch(self, _prefix):
+        queue = asyncio.Queue()
+        self.watchers.append(queue)
+        try:
+            yield SimpleNamespace(first=list, next=queue.get)
+        finally:
+            self.watchers.remove(queue)
+
+    def put(self, text):
+        for each in self.watchers:
+            each.put_nowait(Map("racks", 1, text))
+
+
+STREAMS = {
+    "log": "allow r",
+    "maps": 'allow command "map watch" with name=r',
+    "report": "profile daemon",
+}
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -88,6 +116,7 @@ async def test_a_stream_ends_when_its_client_may_not_have_it_any_more(tmp_path, 
     rights = {"host.db1": caps, "host.db2": STREAMS[kind]}
     async with guarded(tmp_path, rights) as (manager, active, channel):
         manager.view.rights.put({KEYS.role("mine"): STREAMS[kind]})
+        active.maps = WatchedMaps()
         theirs = await begun(await channel("host.db1"), kind)
         other = await begun(await channel("host.db2"), kind, "host.db2")
         manager.view.rights.put(
@@ -99,7 +128,8 @@ async def test_a_stream_ends_when_its_client_may_not_have_it_any_more(tmp_path, 
         )
         error = await ended(theirs)
         active.log.add("a secret", name="x")
-        if kind == "log":
+        active.maps.put('{"a secret": 1}')
+        if kind in {"log", "maps"}:
             assert "a secret" in str(await other.read())
         else:
             assert [name for name, each in active.fleet.daemons.items() if each.stream] == [
@@ -108,6 +138,23 @@ async def test_a_stream_ends_when_its_client_may_not_have_it_any_more(tmp_path, 
 
     assert isinstance(error, NotAuthorizedError)
     assert "may not do" in str(error)
+
+
+async def test_a_stream_that_nobody_reads_ends_as_well(tmp_path):
+    """While a message is on its way that the client does not take."""
+    async with guarded(tmp_path, {"host.db1": "allow r"}) as (manager, active, channel):
+        active.maps = WatchedMaps()
+        stream = await begun(await channel("host.db1"), "maps")
+        for _ in range(20):
+            active.maps.put("x" * 500_000)
+        await until(lambda: active.maps.watchers[0].qsize() < 20)
+        manager.view.rights.put({KEYS.access_of("host.db1"): "allow module hello r"})
+        await until(lambda: not active.maps.watchers)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while await stream.read() is not grpc.aio.EOF:
+                pass
+
+    assert await stream.code() is not grpc.StatusCode.OK
 
 
 @pytest.mark.parametrize("kind", ["session", "active", "log"])

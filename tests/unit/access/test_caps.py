@@ -148,7 +148,7 @@ def test_a_grant_may_hold_for_one_network_only(network, address, allowed):
         ("profile daemon name=*", "daemons are named <type>.<id>"),
         ("profile daemon name=*.eu-1", "daemons are named <type>.<id>"),
         ("profile daemon name=host.* rw", "takes no conditions"),
-        ("profile osdd", "no such profile: use read-only, read-write, crash, daemon, rbd"),
+        ("profile osdd", "no such profile: use read-only, read-write, crash, daemon, manager, rbd"),
         ("allow module rbd with pool=a rw", "takes no 'with'"),
         ('allow command ""', "name is empty"),
         ('allow command "map set" with name', "'=', 'prefix' or 'regex' is missing"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from msgspec import structs
 
 from mgr.active.health.certificate_checks import (
     ExpiryLimits,
     certificate_checks,
+    signer_checks,
     unprotected_checks,
 )
 from mgr.election.records import Presence
@@ -113,3 +115,16 @@ def test_unprotected_listeners_are_named():
     assert check.code == "MGR_UNPROTECTED"
     assert check.detail[0].startswith("mgr.b: grpc_listen 0.0.0.0:1 is open to the network")
     assert unprotected_checks([manager("a")]) == []
+
+
+@pytest.mark.parametrize(
+    ("cluster_signs", "signers", "raised"),
+    [(True, [False, True], False), (True, [False, False], True), (False, [False], False)],
+)
+def test_a_cluster_without_a_signer_is_warned_of(cluster_signs, signers, raised):
+    """Unless it has no CA of its own, or the operator keeps the key."""
+    managers = [structs.replace(manager(), signs=signs) for signs in signers]
+
+    found = signer_checks(managers, cluster_signs=cluster_signs)
+
+    assert [each.code for each in found] == (["MGR_NO_SIGNER"] if raised else [])

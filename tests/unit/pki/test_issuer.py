@@ -16,11 +16,15 @@ from mgr.errors import (
     NotPermittedError,
 )
 from mgr.pki.authority import Authority, Subject, common_name, load_certificate
-from mgr.pki.issuer import DAEMON_CAPS, PASSPHRASE_FILE, CertificateIssuer, SealedAuthority
+from mgr.pki.issuer import CAPS, CertificateIssuer
 from mgr.pki.join_token import JoinToken, new_token
 from mgr.pki.private_key import PRIVATE, PrivateKey, write_file
 from mgr.pki.record import AuthorityRecord, encode_authority
+from mgr.pki.sealed_authority import SealedAuthority
+from mgr.pki.signer import LocalSigner
+from mgr.pki.subject import addresses_of
 from mgr.pki.token_text import TokenText
+from mgr.tls import PASSPHRASE_FILE
 from tests.support.leading import leading
 
 PASSPHRASE = b"a long enough passphrase"
@@ -38,7 +42,8 @@ class Signing:
 
     def of(self, term):
         sealed = SealedAuthority(term.mirror, term.keys, str(self.folder))
-        return CertificateIssuer(sealed, term.fenced, term.store, lambda: HOUR_S)
+        signer = LocalSigner(sealed, lambda: HOUR_S)
+        return CertificateIssuer(sealed, term.fenced, term.store, signer)
 
     async def token(self, profile="daemon", name="host.*", **more):
         text, _ = await self.issuer.create_token(
@@ -76,7 +81,7 @@ async def test_a_daemon_gets_a_certificate_and_the_capabilities_of_one(tmp_path)
         assert common_name(load_certificate(issued.certificate)) == "host.x"
         assert at.authority.has_signed(load_certificate(issued.certificate))
         assert issued.passphrase == b""
-        assert at.caps("host.x") == DAEMON_CAPS
+        assert at.caps("host.x") == CAPS["daemon"]
         assert text.pin == at.authority.pin
 
 
@@ -127,7 +132,8 @@ async def test_a_view_that_is_behind_does_not_use_a_token_twice(tmp_path):
     async with signing(tmp_path) as at:
         text, term = await at.token(), at.term
         sealed = SealedAuthority(Behind(term.mirror, term.keys), term.keys, str(tmp_path))
-        behind = CertificateIssuer(sealed, term.fenced, term.store, lambda: HOUR_S)
+        signer = LocalSigner(sealed, lambda: HOUR_S)
+        behind = CertificateIssuer(sealed, term.fenced, term.store, signer)
         await at.join(text)
 
         with pytest.raises(NotAuthorizedError, match="used"):
@@ -230,20 +236,33 @@ async def test_a_name_with_other_capabilities_is_not_given_away(tmp_path):
         await at.join(text, "web.1")  # it is not used up by a refusal
 
 
-async def test_a_manager_gets_its_addresses_and_the_passphrase(tmp_path):
-    """It has to sign when it leads. A daemon gets neither."""
+async def test_a_manager_gets_its_addresses_and_no_passphrase(tmp_path):
+    """It asks a signer when it leads. A daemon does not get its addresses either."""
     async with signing(tmp_path) as at:
         manager = await at.join(
             await at.token("manager", "mgr.*"), "mgr.b", addresses=("10.0.0.2", "b")
         )
         daemon = await at.join(await at.token(), addresses=("10.0.0.1",))
 
-        assert manager.passphrase == PASSPHRASE
-        assert b"10.0.0.2" in manager.certificate.encode() or "10.0.0.2" in str(
-            load_certificate(manager.certificate).extensions
-        )
-        assert "10.0.0.1" not in str(load_certificate(daemon.certificate).extensions)
-        assert at.caps("mgr.b") is None
+        assert (manager.manager, manager.passphrase) == (True, b"")
+        assert addresses_of(load_certificate(manager.certificate)) == ("b", "10.0.0.2")
+        assert (daemon.manager, addresses_of(load_certificate(daemon.certificate))) == (False, ())
+        assert at.caps("mgr.b") == CAPS["manager"]
+
+
+async def test_a_manager_becomes_a_signer_if_the_operator_says_so(tmp_path):
+    """The passphrase comes from a manager that has it; without it, the token is not used up."""
+    async with signing(tmp_path) as at:
+        text, key = await at.token("manager", "mgr.*", signer=True), PrivateKey()
+        (tmp_path / PASSPHRASE_FILE).rename(tmp_path / "away")
+        with pytest.raises(NotPermittedError, match="no signer"):
+            await at.join(text, "mgr.b", key)
+        assert at.issuer.tokens()[text.id].used_for == ""
+        (tmp_path / "away").rename(tmp_path / PASSPHRASE_FILE)
+
+        assert (await at.join(text, "mgr.b", key)).passphrase == PASSPHRASE
+        with pytest.raises(InvalidArgumentError, match="only managers sign"):
+            await at.token("daemon", "host.*", signer=True)
 
 
 @pytest.mark.parametrize(
@@ -277,22 +296,22 @@ async def test_a_client_renews_its_certificate_while_it_has_capabilities(tmp_pat
 
 
 async def test_a_strangers_certificate_and_a_managers_are_not_renewed(tmp_path):
-    """The first is not ours; a manager renews its own."""
+    """The first is not ours; a manager asks a signer."""
     stranger, day = Authority.generate("test"), dt.timedelta(days=1)
     async with signing(tmp_path) as at:
-        await at.term.fenced.put(at.term.keys.access_of("host.x"), DAEMON_CAPS)
+        await at.term.fenced.put(at.term.keys.access_of("host.x"), CAPS["daemon"])
         await at.term.fenced.put(at.term.keys.access_of("mgr.a"), "allow r")
         theirs = stranger.sign(PrivateKey().request("host.x"), Subject("host.x"), day)
         manager = at.authority.sign(PrivateKey().request("mgr.a"), Subject("mgr.a"), day)
 
         with pytest.raises(NotAuthorizedError, match="not signed by"):
             await at.issuer.renew(theirs.encode(), PrivateKey().request("host.x"))
-        with pytest.raises(NotPermittedError, match="by themselves"):
+        with pytest.raises(NotPermittedError, match="by signers"):
             await at.issuer.renew(manager.encode(), PrivateKey().request("mgr.a"))
 
 
 async def test_without_the_key_nothing_is_signed(tmp_path):
-    """No CA, its key elsewhere, a wrong passphrase, or one that everybody may read."""
+    """No CA, its key elsewhere, no passphrase here, a wrong one, or one that all may read."""
     async with signing(tmp_path, sealed=False) as at:
         with pytest.raises(NotPermittedError, match="mgrd issue"):
             await at.token()
@@ -300,12 +319,17 @@ async def test_without_the_key_nothing_is_signed(tmp_path):
         with pytest.raises(NotPermittedError, match="no CA of its own"):
             await at.token()
     async with signing(tmp_path) as at:
+        text = await at.token()
         (tmp_path / PASSPHRASE_FILE).chmod(0o644)
         with pytest.raises(InvalidSettingError, match="chmod o="):
-            await at.token()
+            await at.join(text)
         write_file(tmp_path / PASSPHRASE_FILE, b"another long passphrase", mode=PRIVATE)
         with pytest.raises(InvalidSettingError, match="wrong passphrase"):
-            await at.token()
+            await at.join(text)
+        (tmp_path / PASSPHRASE_FILE).unlink()
+        with pytest.raises(NotPermittedError, match="no signer"):
+            await at.join(text)
+        assert at.issuer.tokens()[text.id].used_for == ""
 
 
 def test_the_secret_is_shown_where_it_is_meant_to_be_only():

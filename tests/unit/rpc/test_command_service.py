@@ -11,6 +11,7 @@ from mgr.errors import DeadlineExceededError, InvalidArgumentError
 from mgr.rpc.codec import span, value_of
 from mgr.rpc.command import CommandServicer
 from mgr.rpc.gated import GateEnforcer
+from mgr.rpc.unread import UnreadAnswers
 from mgr.rpc.v1.command_pb2 import ExecuteRequest
 from mgr.tracing import TraceContext, current
 from mgr.worker.gate import Gate
@@ -34,7 +35,8 @@ class Role:
 def service(role):
     clock = ManualClock(1000.0)
     gated = GateEnforcer(Gate(clock, lambda: None), clock, hold_s=1)
-    return CommandServicer(lambda: role, clock, None, None, gated, ClientLimits(clock.now))
+    limits = ClientLimits(clock.now)
+    return CommandServicer(lambda: role, clock, None, None, gated, UnreadAnswers(limits))
 
 
 async def test_a_request_is_handed_on_whole():
