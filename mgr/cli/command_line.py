@@ -42,6 +42,7 @@ Examples:
   mgrctl -w
   mgrctl module new greet        for authors of modules, needs no cluster
   mgrctl audit follow --who=ops
+  mgrctl auth renew              a new certificate in place of your own
 \b
 Exit status: 0, or the errno of the answer; 255 nothing ran (no manager answered, or none
 is active), 110 the outcome is unknown, 130 interrupted."""

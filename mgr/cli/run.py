@@ -28,6 +28,7 @@ from mgr.tls import Tls
 
 AUDIT_LS: Final = ("audit", "ls")
 AUDIT_FOLLOW: Final = ("audit", "follow")
+RENEW: Final = ("auth", "renew")
 FETCH_S: Final = 1.0
 """How long completion waits for the table: the user is typing meanwhile."""
 PAST_LINES: Final = 0
@@ -64,6 +65,10 @@ def execute(invocation: Invocation) -> int:
         from mgr.cli import watch  # noqa: PLC0415 - few calls need it
 
         return asyncio.run(watch.run(invocation))
+    if invocation.words == RENEW:
+        from mgr.cli import renew  # noqa: PLC0415 - imports cryptography: few calls need it
+
+        return asyncio.run(renew.run(invocation))
     follows = invocation.words[: len(AUDIT_FOLLOW)] == AUDIT_FOLLOW
     with traced(os.environ):
         return asyncio.run((_follow_audit if follows else _execute)(invocation))
@@ -334,8 +339,7 @@ async def _follow_audit(invocation: Invocation) -> int:
                 shown = (
                     json.dumps(record) if invocation.format.startswith("json") else record["text"]
                 )
-                sys.stdout.write(f"{shown}\n")
-            sys.stdout.flush()
+                output.write(f"{shown}\n".encode(errors="replace"))
             await asyncio.sleep(audit_follower.EVERY_S)
             count = audit_follower.AT_ONCE
             words = (*AUDIT_LS, str(count), *filters, f"--after={follower.after}")

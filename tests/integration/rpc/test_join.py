@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import os
+from dataclasses import replace
 
 import grpc
 import pytest
 
+from mgr.cli.invocation import Invocation
+from mgr.cli.renew import run as renew_own
 from mgr.client import AsyncDaemon
 from mgr.client.async_client import AsyncClient
 from mgr.client.join_cluster import exchange, join
@@ -16,6 +20,7 @@ from mgr.client.peers import Peers
 from mgr.client.renewal import keep_renewed
 from mgr.errors import (
     InvalidArgumentError,
+    InvalidSettingError,
     NotAuthorizedError,
     NotPermittedError,
     UnreachableError,
@@ -279,6 +284,29 @@ async def test_new_connections_of_a_client_use_renewed_files(signing, tmp_path):
 
     assert status.name == "a"
     await peers.close()
+
+
+async def test_a_person_renews_the_certificate_that_mgrctl_shows(signing, tmp_path, capsys):
+    """By ``mgrctl auth renew``, while it is valid; key and certificate must be one file."""
+    token = await signing.token("daemon", "host.x")
+    tls = await join(signing.joins_at("a"), str(token), "host.x", str(tmp_path / "x"))
+    shown = Invocation(
+        words=("auth", "renew"),
+        hosts=",".join(signing.managers.hosts),
+        table=tmp_path / "table",
+        tls=tls,
+    )
+
+    assert await renew_own(shown) == 0
+    renewed = Tls.from_folder(str(tmp_path / "x"))
+    assert common_name(load_certificate(renewed.cert)) == "host.x"
+    assert renewed.cert != tls.cert
+    assert os.stat(renewed.cert_file).st_mode & 0o777 == 0o600  # noqa: PTH116
+    assert "renewed host.x" in capsys.readouterr().out
+    for other in (None, replace(tls, key_file="another.key")):
+        with pytest.raises(InvalidSettingError, match=r"nothing to renew|only one file"):
+            await renew_own(replace(shown, tls=other))
+    assert Tls.from_folder(str(tmp_path / "x")) == renewed
 
 
 async def test_a_renewal_that_is_refused_is_logged_once(signing, tmp_path, monkeypatch, caplog):
