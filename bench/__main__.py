@@ -22,6 +22,7 @@ NAMES: Final = (
     "protected",
     "growth",
     "peer",
+    "orchestrator",
 )
 
 

@@ -82,7 +82,13 @@ class Module(OrchestratorClientMixin, MgrModule):
         chosen = str(self.get_module_option("orchestrator") or "")
         if chosen:
             return chosen
-        return DEFAULT if DEFAULT in self.get("mgr_map")["modules"] else None
+        if DEFAULT in self.get("mgr_map")["modules"]:
+            return DEFAULT
+        try:  # right after a failover the map may not list it yet
+            self.remote(DEFAULT, "is_orchestrator_module")
+        except (ImportError, NameError):
+            return None
+        return DEFAULT
 
     def _oremote(self, meth: str, args: Any, kwargs: Any) -> Any:
         # After a failover all modules start at the same time: the back end may be a little later.

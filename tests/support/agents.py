@@ -66,6 +66,11 @@ class Host:
         """The processes of its daemons, with the folders that they were given."""
         return process.marked("HOME", str(self.deployed))
 
+    def lines(self, message: str) -> list[dict[str, Any]]:
+        """The lines of the agent's log with this message."""
+        wanted = f'"message": "{message}"'
+        return [json.loads(each) for each in self.log.read_text().splitlines() if wanted in each]
+
     def kill(self) -> None:
         """End the host: the agent and everything on it."""
         if self._agent is not None and self._agent.poll() is None:

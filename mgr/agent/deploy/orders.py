@@ -140,7 +140,13 @@ class Orders:
         self._state.add_key(order.key)
         log.info(
             "order accepted",
-            extra={"action": order.action, "daemon": order.daemon, "revision": order.revision},
+            extra={
+                "action": order.action,
+                "daemon": order.daemon,
+                "revision": order.revision,
+                "term": self._state.term,
+                "key": order.key,
+            },
         )
         return ""
 
