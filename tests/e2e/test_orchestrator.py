@@ -17,6 +17,7 @@ from tests.support.agents import Hosts
 from tests.support.cluster import wait_for
 
 LIMIT_S = 120
+SLOW = {"etcd_timeout_s": 5}
 
 
 class Orchestrated:
@@ -68,7 +69,7 @@ def orchestrated(start, tmp_path):
 
         def started(count, names=("a", "b", "c")):
             # Ten agents start on a machine that may have two cores: nobody is to be deposed for that.
-            cluster = start(names=names, lease_ttl_s=20, watchdog_s=15, etcd_timeout_s=5)
+            cluster = start(names=names, profile="off", lease_ttl_s=20, watchdog_s=15, **SLOW)
             cluster.settled(LIMIT_S)
             cluster.enable("orchestrator", "agents")
             cluster.run("config", "set", "mgr", "mgr/orchestrator/orchestrator", "agents")

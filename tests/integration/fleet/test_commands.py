@@ -26,8 +26,13 @@ async def test_commands_reach_their_handlers(fleet, web, until):
     async def load(inbuf):
         return inbuf.upper()
 
+    @web.command("whence", "")
+    def whence(origin):
+        return f"{origin.term} {origin.from_manager}"
+
     stream = await joined(fleet, until)
 
+    assert (await stream.tell("whence")).stdout == b"0 False"  # a manager that does not say so
     answer = await stream.tell("cache", "drop", "all", "2")
     assert (answer.retval, answer.stdout) == (0, b"dropped all 3")
     assert answer.stderr == "web.eu-1-commands"

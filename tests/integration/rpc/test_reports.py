@@ -238,12 +238,14 @@ async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stu
     line = fleet.daemons["rgw.a"].stream
 
     async with asyncio.TaskGroup() as tasks:
-        answering = tasks.create_task(line.run_command(DaemonCommand(("hi",), {}), timeout_s=5))
+        ours = DaemonCommand(("hi",), {}, from_manager=True)
+        answering = tasks.create_task(line.run_command(ours, timeout_s=5))
         command = (await stream.receive()).command
         answer = ExecuteResponse(retval=-2, stdout=b"out", stderr="err")
         await stream.send(result=pb.CommandResult(id=command.id, response=answer))
 
     assert list(command.execute.words) == ["hi"]
+    assert (command.term, command.from_manager) == (fleet.term, True)
     assert (answering.result().retval, answering.result().stdout) == (-2, "out")
 
     with pytest.raises(OutcomeUnknownError, match="no answer within"):
@@ -253,7 +255,7 @@ async def test_a_command_reaches_the_daemon_and_its_answer_comes_back(fleet, stu
             _failure(line.run_command(DaemonCommand(words=("x",), arguments={}), timeout_s=5))
         )
         await stream.receive()
-        await stream.receive()
+        assert not (await stream.receive()).command.from_manager  # a client's
         await stream.end()
     assert isinstance(answering.result(), OutcomeUnknownError)
 

@@ -35,6 +35,8 @@ class Stream:
         self.over.set()
 
     async def write(self, message):
+        if message.HasField("report"):
+            self.connector.reports.append(asyncio.get_running_loop().time())
         if not self.over.is_set() and message.HasField("open"):
             self.connector.arrivals.append((asyncio.get_running_loop().time(), message.open))
             configure = Configure()
@@ -62,6 +64,7 @@ class Connector:
     def __init__(self, within_s=WITHIN_S):
         self.within_s = within_s
         self.arrivals = []
+        self.reports = []
         self.streams = []
         self.attempts = 0
         self.best = LeaderHint(5, "a:1")
@@ -290,3 +293,21 @@ def test_a_refusal_is_not_repeated_soon():
     backoff = Backoff(uniform=lambda low, _: low)
 
     assert backoff.after_stream_s(ReportRefusedError("name", "no"), 0) >= REFUSED_PAUSE_S / 2
+
+
+def test_a_change_that_matters_is_reported_within_half_a_period():
+    """However often that is asked for: the manager limits how many reports it takes."""
+    connector = Connector()
+
+    async def scenario():
+        [member] = programs(connector, 1)
+        async with running([member]):
+            await asyncio.sleep(1)
+            for _ in range(6):
+                member.report_soon()
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(20)
+
+    in_virtual_time(scenario())
+    first, *later = connector.reports
+    assert [round(at_s - first, 1) for at_s in later[:3]] == [2.5, 7.5, 12.5]
