@@ -53,12 +53,14 @@ class Desired:
         services: By name.
         hosts: By name, removed ones among them.
         paused: Whether steps are not to be carried out.
+        generation: Grows with each change.
 
     """
 
     def __init__(self, store: Store) -> None:
         """Read everything that is stored."""
         self._store = store
+        self.generation = 0
         self.services = self._load(SERVICE, ServiceRecord)
         self.hosts = self._load(HOST, HostRecord)
         self._secrets = self._load(SECRET, SecretRecord)
@@ -123,6 +125,7 @@ class Desired:
         """Pause the sending of orders, or end that."""
         self._store.commit_store({PAUSED: "true" if paused else None})
         self.paused = paused
+        self.generation += 1
 
     # -- secrets ----------------------------------------------------------------------------
 
@@ -201,6 +204,7 @@ class Desired:
         }
 
     def _commit(self, prefix: str, changed: Mapping[str, Any]) -> None:
+        self.generation += bool(changed)
         texts = {
             prefix + name: None if each is None else msgspec.json.encode(each).decode()
             for name, each in changed.items()

@@ -99,6 +99,7 @@ class Module(BackEnd, MgrModule):
         self._unwanted: set[Step] = set()
         self._shown: set[str] = set()
         self._checks: dict[str, Any] = {}
+        self._planned: Any = None
 
     # -- lifecycle --------------------------------------------------------------------------
 
@@ -117,6 +118,7 @@ class Module(BackEnd, MgrModule):
         """Read again what is stored: whether the last write arrived is unknown."""
         with self._lock:
             self._desired = Desired(self)
+            self._planned = None
 
     def shutdown(self) -> None:
         """Make ``serve`` return."""
@@ -131,17 +133,23 @@ class Module(BackEnd, MgrModule):
         with self._lock:
             now_s = now()
             self.observe(now_s)
-            plans, changed = self._decide()
-            if changed:  # a service arrived, failed or is going back: what is due is different now
-                plans, _ = self._decide()
-            self._plans = plans
-            self._show()
-            # Strays that an operator removes, until their hosts do not have them any more.
-            there = {(host, name) for host, names in self.strays().items() for name in names}
-            self._unwanted = {each for each in self._unwanted if (each.host, each.daemon) in there}
+            if (seen := self._seen()) != self._planned:
+                if self._decide():
+                    self._decide()  # a service arrived, failed or goes back: other steps are due
+                self._show()
+                # Its own changes count as seen only if they led to no further ones.
+                self._planned = seen if seen == self._seen() else None
+            if self._unwanted:  # strays that an operator removes, until their hosts have done so
+                left = {(host, name) for host, names in self.strays().items() for name in names}
+                self._unwanted = {it for it in self._unwanted if (it.host, it.daemon) in left}
             if not self._desired.paused:
-                steps = [step for each in plans.values() for step in each.steps]
+                steps = [step for each in self._plans.values() for step in each.steps]
                 self._sender.send([*steps, *self._unwanted], self._config, now_s)
+
+    def _seen(self) -> Any:
+        """Return what tells one input of the reconciler from another."""
+        states = tuple(host.state for host in self._hosts)
+        return self._observer.generation, self._desired.generation, states
 
     def observe(self, now_s: float) -> None:
         """Take what the agents report now."""
@@ -156,7 +164,8 @@ class Module(BackEnd, MgrModule):
             lost_max=float(self.get_module_option("lost_hosts_max")),
         )
 
-    def _decide(self) -> tuple[dict[str, Plan], bool]:
+    def _decide(self) -> bool:
+        """Make the plans; return whether a service has another phase now."""
         services = self._desired.services
         plans = plan([record.wanted() for record in services.values()], self._hosts)
         after: dict[str, ServiceRecord | None] = {}
@@ -174,7 +183,8 @@ class Module(BackEnd, MgrModule):
         self._desired.store_services(after)
         for before, later in news:
             self._announce(before, later)
-        return {name: plans[name] for name in self._desired.services}, bool(news)
+        self._plans = {name: plans[name] for name in self._desired.services}
+        return bool(news)
 
     def _announce(self, before: ServiceRecord, new: ServiceRecord | None) -> None:
         text, bad = views.news(before, new)

@@ -37,12 +37,18 @@ class _Known:
 
 
 class Observer:
-    """The state of all hosts, as far as it is known in this term."""
+    """The state of all hosts, as far as it is known in this term.
+
+    Attributes:
+        generation: Grows with everything that is new, but for the passing of time.
+
+    """
 
     def __init__(self, status: Callable[[str], Mapping[str, str] | None]) -> None:
         """Read the status texts of a host's agent with ``status``."""
         self._status = status
         self._known: dict[str, _Known] = {}
+        self.generation = 0
 
     def read(self, fleet: Iterable[Mapping[str, Any]], now_s: float) -> None:
         """Take what ``fleet`` lists: the daemons as ``get_daemons`` returns them."""
@@ -67,6 +73,7 @@ class Observer:
 
     def refused(self, host: str, daemon: str, refusal: Refusal) -> None:
         """Note that a host will not run a revision of a daemon."""
+        self.generation += 1
         self._known.setdefault(host, _Known()).refused[daemon] = refusal
 
     def able(self) -> list[str]:
@@ -108,6 +115,7 @@ class Observer:
         for daemon, refusal in list(known.refused.items()):
             if now_s >= refusal.until_s:
                 del known.refused[daemon]
+                self.generation += 1
             elif (there := daemons.get(daemon)) is None:
                 daemons[daemon] = refusal.as_daemon(daemon.split(".", 1)[0])
             elif there.revision != refusal.revision:
@@ -133,11 +141,11 @@ class Observer:
         elif known.silent_since_s is None:
             known.silent_since_s = now_s
 
-    @staticmethod
-    def _take(known: _Known, state: Any) -> None:
+    def _take(self, known: _Known, state: Any) -> None:
         report = _report(state)
-        if known.report is None or report.version >= known.report.version:
+        if known.report is None or report.version > known.report.version:
             known.report = report
+            self.generation += 1
 
 
 def _report(state: Any) -> Report:
