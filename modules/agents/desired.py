@@ -27,7 +27,7 @@ CHANGES_MAX: Final = 50
 """Keys changed in one transaction: etcd has a limit."""
 SECRET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 SECRET_MAX: Final = 64 << 10
-HOST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+HOST_NAME: Final = re.compile(r"(?=.{1,128}$)[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 
 T = TypeVar("T")
 
@@ -106,8 +106,9 @@ class Desired:
         return found
 
     def join(self, names: Iterable[str]) -> None:
-        """Add hosts that are new."""
-        self.store_hosts({name: HostRecord() for name in names if name not in self.hosts})
+        """Add hosts that are new; one whose name cannot be part of a daemon's is left out."""
+        new = {name for name in names if name not in self.hosts and HOST_NAME.fullmatch(name)}
+        self.store_hosts({name: HostRecord() for name in sorted(new)})
 
     def change_host(self, name: str, **fields: object) -> None:
         """Change some fields of a host."""

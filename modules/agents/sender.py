@@ -14,7 +14,8 @@ from .reconciler import Action, Step
 HOSTS_MAX: Final = 64
 """Messages under way at a time: the manager has room for commands of other modules as well."""
 ORDERS_MAX: Final = 100
-"""Orders in one message."""
+BYTES_MAX: Final = 1 << 20
+"""Orders in one message, and their size, unless it is a single one."""
 REPEAT_S: Final = 10.0
 """A step that is still due so long after its order was answered is ordered again."""
 RETRY_S: Final = 2.0
@@ -78,16 +79,21 @@ class Sender:
             with self._lock:
                 if len(self._busy) >= HOSTS_MAX:
                     return  # the others wait for an answer, which wakes the module
-            self._send_to(host, batch[:ORDERS_MAX], config)
+            self._send_to(host, batch[:ORDERS_MAX], config, now_s)
 
     def _is_due(self, step: Step, now_s: float) -> bool:
         sent = self._sent.get(step)
         return sent is None or (not sent.under_way and now_s >= sent.again_s)
 
     def _send_to(
-        self, host: str, steps: list[Step], config: Callable[[Step], dict[str, Any] | None]
+        self,
+        host: str,
+        steps: list[Step],
+        config: Callable[[Step], dict[str, Any] | None],
+        now_s: float,
     ) -> None:
-        orders = []
+        orders: list[tuple[Step, dict[str, Any]]] = []
+        size = 0
         for step in steps:
             order: dict[str, Any] = {"action": step.action.value, "daemon": step.daemon}
             if step.action is Action.DEPLOY:
@@ -95,6 +101,9 @@ class Sender:
                 if deployed is None:
                     continue
                 order |= {"revision": step.revision, "config": deployed}
+            size += len(json.dumps(order))
+            if orders and size > BYTES_MAX:
+                break  # the rest follows the answer
             orders.append((step, order))
         if not orders:
             return
@@ -103,7 +112,12 @@ class Sender:
             for step, order in orders:
                 order["key"] = self._key(step)
         text = json.dumps({"orders": [order for _, order in orders]})
-        self._answers.send(host, text, partial(self._done, host, [step for step, _ in orders]))
+        sent = [step for step, _ in orders]
+        try:
+            self._answers.send(host, text, partial(self._answers.done, host, sent))
+        except Exception:
+            self.settle(host, sent, now_s, arrived=False)
+            raise
 
     def _key(self, step: Step) -> str:
         sent = self._sent.get(step)
@@ -112,9 +126,6 @@ class Sender:
             sent = self._sent[step] = _Sent(f"{self._term}/{self._number}")
         sent.under_way = True
         return sent.key
-
-    def _done(self, host: str, steps: list[Step], retval: int, outb: str, outs: str) -> None:
-        self._answers.done(host, steps, retval, outb, outs)
 
     def settle(
         self, host: str, steps: list[Step], now_s: float, *, arrived: bool

@@ -27,7 +27,7 @@ class FakeHosts:
         self.daemons = {name: {} for name in names}
         self.bad, self.deaf, self.refuses = set(), set(), {}
         self.orders, self.configs = [], []
-        self._version = 0
+        self._version = self.messages = 0
 
     def attach(self, context):
         """Answer the orders that a module of ``context`` sends."""
@@ -61,6 +61,7 @@ class FakeHosts:
         tell, target, *words = arguments["prefix"].split()
         name = target.partition(".")[2]
         assert (tell, words) == ("tell", ["orders", "apply"])
+        self.messages += 1
         if name in self.deaf:
             return -errno.EHOSTUNREACH, "", "not connected"
         results = {}
@@ -429,3 +430,42 @@ def test_without_a_back_end_commands_name_the_next_step(it):
     assert "does not run" in it.orch("ls", retval=-errno.EAGAIN)
     it.orch("set backend")
     assert "orch set backend" in it.orch("ls", retval=-errno.ENOENT)
+
+
+def test_many_large_orders_are_sent_in_several_messages(it, monkeypatch):
+    """A message has a limit."""
+    monkeypatch.setattr("modules.agents.sender.BYTES_MAX", 1000)
+    text = "\n---\n".join(
+        json.dumps({**RUNS, "service": f"s{n}", "files": {"f": "x" * 600}}) for n in range(4)
+    )
+    it.orch("apply", text)
+
+    assert len(it.hosts.all()) == 12
+    assert it.hosts.messages >= 12
+
+
+def test_a_host_whose_name_cannot_be_used_is_left_out(it):
+    """The others go on."""
+    it.hosts.daemons["a..b"] = {}
+    it.host.context.fleet.add("host.a..b", "x")
+    it.hosts.report("a..b")
+    it.apply()
+
+    assert set(it.hosts.all()) == {"web.a-0", "web.b-0", "web.c-0"}
+
+
+def test_a_message_that_cannot_be_sent_is_sent_again(it, caplog):
+    """The host is not waited for for ever."""
+    send = it.module.send_command
+
+    def broken(*args, **kwargs):
+        raise ValueError("unknown service type: host")
+
+    it.module.send_command = broken
+    it.commands.run("orch apply", inbuf=json.dumps(RUNS))
+    with pytest.raises(ValueError, match="unknown service type"):
+        it.module.reconcile()
+    it.module.send_command = send
+    it.clock.advance(3)
+    it.settle()
+    assert it.service()["state"] == "stable"
