@@ -157,8 +157,8 @@ test-matrix: $(INSTALLED)  ## the fault matrix, its fast rows; a thousand late w
 	$(call tests,tests/matrix)
 
 .PHONY: test-compose
-test-compose: $(INSTALLED)  ## the compose file in containers; skipped loudly where there are none
-	$(call title,tests: compose)
+test-compose: $(INSTALLED)  ## the compose file and the packages in containers; skipped loudly where there are none
+	$(call title,tests: compose; packages)
 	$(call tests,tests/e2e/compose)
 
 .PHONY: bench
@@ -221,6 +221,10 @@ audit: $(INSTALLED)  ## ask the advisory service about every dependency (network
 .PHONY: release
 release:  ## build a release and check it, into dist/; sets no tag, uploads nothing (DRAFT=1: any tree)
 	@PYTHON=$(PYTHON) .ci/release
+
+.PHONY: packages
+packages:  ## deb and rpm with an environment of their own in /opt/mgr, into dist/
+	@PYTHON=$(PYTHON) deploy/packages/build
 
 .PHONY: clean
 clean:  ## remove what these targets made, the demo's data included

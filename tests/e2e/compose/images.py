@@ -147,7 +147,7 @@ def _stand_in_python(engine: Engine, name: str) -> None:
     if PYTHON_SUITE not in name:
         raise UnavailableError(f"{name}: Debian {PYTHON_SUITE} has no such Python")
     raw = f"mgr-test-python:{PYTHON_SUITE}"
-    engine.docker("import", _python_root(), raw, limit_s=120)
+    engine.docker("import", debian_root(), raw, limit_s=120)
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
         (context / "ca").mkdir()
@@ -169,7 +169,13 @@ def _stand_in_python(engine: Engine, name: str) -> None:
     engine.docker("image", "rm", raw, check=False)
 
 
-def _python_root() -> Path:
+def debian_root() -> Path:
+    """Return an archive of a small Debian with Python; made once.
+
+    Raises:
+        UnavailableError: It cannot be made; the message says why.
+
+    """
     archive = CACHE / f"python-{PYTHON_SUITE}.tar"
     if archive.exists():
         return archive
