@@ -68,7 +68,7 @@ def orchestrated(start, tmp_path):
     with contextlib.ExitStack() as running:
 
         def started(count, names=("a", "b", "c")):
-            # Ten agents start on a machine that may have two cores: nobody is to be deposed for that.
+            # Ten agents start on a machine that may have two cores: nobody is deposed for that.
             cluster = start(names=names, profile="off", lease_ttl_s=20, watchdog_s=15, **SLOW)
             cluster.settled(LIMIT_S)
             cluster.enable("orchestrator", "agents")
