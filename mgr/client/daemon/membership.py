@@ -93,6 +93,20 @@ class PeerConnector:
         return self._peers.at(address).cluster.Report()
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How long to pause before the next attempt to join.
+
+    Attributes:
+        least_s: Seconds that pass in any case.
+        longer_s: Seconds after these, which end as soon as a newer active is known.
+
+    """
+
+    least_s: float = 0.0
+    longer_s: float = 0.0
+
+
 @dataclass
 class Backoff:
     """Pauses before the next attempt to join."""
@@ -119,12 +133,19 @@ class Backoff:
         """Return the pause after a refusal that would only be repeated."""
         return self.uniform(REFUSED_PAUSE_S / 2, REFUSED_PAUSE_S)
 
-    def after_stream_s(self, error: MgrError, lived_s: float) -> float:
-        """Return the pause after a stream that lived for ``lived_s``."""
+    def after_stream(self, error: MgrError, lived_s: float) -> Pause:
+        """Return the pause after a stream that lived for ``lived_s``.
+
+        Streams that end early make pauses longer, so that one manager is not joined again and
+        again. A newer active is another manager: many failovers must not keep a program away.
+        """
         if lived_s >= SHORT_STREAM_S:
             self._failures = 0
-            return self.spread_s()
-        return max(self.spread_s(), self.after_failure_s(error))
+            return Pause(self.spread_s())
+        least_s, whole_s = self.spread_s(), self.after_failure_s(error)
+        if isinstance(error, REFUSAL_ERRORS):
+            return Pause(whole_s)
+        return Pause(least_s, max(0.0, whole_s - least_s))
 
 
 class _RetryElsewhereError(Exception):
@@ -177,9 +198,10 @@ class Membership:
         try:
             async with self._tasks:
                 await asyncio.sleep(SETTLE_S)
+                pause = Pause()
                 while not (self.replaced or self._leaving):
-                    pause_s = await self._join_and_serve()
-                    await asyncio.sleep(pause_s)
+                    pause = await self._join_and_serve(pause.longer_s)
+                    await asyncio.sleep(pause.least_s)
         finally:
             self._end()
 
@@ -243,34 +265,37 @@ class Membership:
     def _not_member_error(self) -> UnreachableError:
         return UnreachableError(f"{self._program.name} is no longer a member: make another daemon")
 
-    async def _join_and_serve(self) -> float:
-        """Join and report until the stream ends; return how long to pause before the next join."""
+    async def _join_and_serve(self, pause_s: float) -> Pause:
+        """Join and report until the stream ends; return how long to pause before the next join.
+
+        First pauses for ``pause_s``, or until a newer active is known.
+        """
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
         error: MgrError
         try:
-            stream = await self._join()
+            stream = await self._join(pause_s)
             begun_s = loop.time()
             error = await self._serve(stream)
         except MgrError as refused:
             error = refused
         except Exception:  # a fault of this library must not end the program
             log.exception("membership failed, rejoining", extra={"daemon": self._program.name})
-            return self._backoff.after_refusal_s()
+            return Pause(self._backoff.after_refusal_s())
         return self._pause_after(error, loop.time() - begun_s)
 
-    def _pause_after(self, error: MgrError, lived_s: float) -> float:
+    def _pause_after(self, error: MgrError, lived_s: float) -> Pause:
         if self._leaving:
-            return 0
+            return Pause()
         if isinstance(error, ReplacedError):
             self.replaced = True
             log.error(
                 "daemon replaced: another program joined under this name; reporting has stopped",
                 extra={"daemon": self._program.name},
             )
-            return 0
+            return Pause()
         if isinstance(error, ReopenStreamError):
-            return 0
+            return Pause()
         self._remember_hint(error)
         level = logging.ERROR if isinstance(error, REFUSAL_ERRORS) else logging.WARNING
         log.log(
@@ -278,12 +303,14 @@ class Membership:
             "active manager lost, rejoining",
             extra={"daemon": self._program.name, "why": str(error)},
         )
-        return self._backoff.after_stream_s(error, lived_s)
+        return self._backoff.after_stream(error, lived_s)
 
     # -- joining ----------------------------------------------------------------------------
 
-    async def _join(self) -> ReportStream:
+    async def _join(self, pause_s: float) -> ReportStream:
         """Open a stream to the active, however long that takes; a long search is logged.
+
+        Waits for up to ``pause_s`` for a newer active than the last before it joins that one.
 
         Raises:
             ReplacedError: Another program joined under this name.
@@ -292,7 +319,8 @@ class Membership:
             ReportRefusedError: As ``InvalidArgumentError``.
 
         """
-        if (hint := self._choose_leader(None)) is not None:
+        last = self._config.term if pause_s else 0
+        if (hint := self._choose_leader(None)) is not None and hint.term > last:
             with contextlib.suppress(_RetryElsewhereError):
                 return await self._open(hint)
         now = asyncio.get_running_loop().time
@@ -301,6 +329,7 @@ class Membership:
             self._unhelpful = search.unhelpful
             pause_s, tried = PAUSE_S_MAX, 0
             begun_s = now()
+            await wait_at_most(pause_s, search, last)
             while True:
                 await wait_at_most(pause_s, search, tried)
                 leader = self._choose_leader(search.best)

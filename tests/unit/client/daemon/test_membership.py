@@ -39,7 +39,7 @@ class Stream:
             self.connector.reports.append(asyncio.get_running_loop().time())
         if not self.over.is_set() and message.HasField("open"):
             self.connector.arrivals.append((asyncio.get_running_loop().time(), message.open))
-            configure = Configure()
+            configure = Configure(term=self.connector.best.term)
             configure.period.FromSeconds(5)
             configure.rejoin_within.FromSeconds(self.connector.within_s)
             self.answers.append(ReportResponse(configure=configure))
@@ -201,6 +201,23 @@ def test_a_manager_that_takes_and_drops_is_not_asked_all_the_time():
     assert connector.attempts < 300
 
 
+def test_many_failovers_do_not_keep_a_program_away():
+    """Pauses that streams of one active made long end as soon as there is a newer one."""
+    connector = Connector(within_s=0)
+
+    async def scenario():
+        async with running(programs(connector, 1)):
+            for term in range(6, 40):
+                await asyncio.sleep(0.5)
+                connector.cut()
+                connector.lead(term)
+                connector.arrivals.clear()
+                await asyncio.sleep(0.1)
+                assert len(connector.arrivals) == 1, term
+
+    in_virtual_time(scenario())
+
+
 def test_a_missing_active_is_logged_ever_more_seldom_and_its_recovery_once(caplog):
     """With each address and why it is no help, in the sentence: fields are seldom shown."""
     connector = Connector()
@@ -292,7 +309,9 @@ def test_a_refusal_is_not_repeated_soon():
     """The same again is refused again."""
     backoff = Backoff(uniform=lambda low, _: low)
 
-    assert backoff.after_stream_s(ReportRefusedError("name", "no"), 0) >= REFUSED_PAUSE_S / 2
+    pause = backoff.after_stream(ReportRefusedError("name", "no"), 0)
+
+    assert pause.least_s >= REFUSED_PAUSE_S / 2
 
 
 def test_a_change_that_matters_is_reported_within_half_a_period():
