@@ -86,9 +86,9 @@ def with_ceph(page: str, rows: Sequence[Row]) -> str:
 
 
 def _ceph_cell(row: Row) -> str:
-    told = [" ".join(PLACES.sub("", cause).split())[:CEPH_WIDTH] for cause in row.causes]
+    causes = [" ".join(PLACES.sub("", cause).split())[:CEPH_WIDTH] for cause in row.causes]
     share = f", {row.answered} of {row.commands}" if row.commands else ""
-    return "<br>".join([f"{'yes' if row.serves else 'no'}{share}", *told]).replace("|", "\\|")
+    return "<br>".join([f"{'yes' if row.serves else 'no'}{share}", *causes]).replace("|", "\\|")
 
 
 def _table(release: str, rows: Sequence[Row]) -> str:
