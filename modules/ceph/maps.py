@@ -57,7 +57,7 @@ QUERIES: Final[Mapping[str, Sequence[Query]]] = {
         _query("osd metadata"),
     ),
     FS: (_query("fs dump"), _query("mds metadata")),
-    MON: (_query("mon dump"), _query("mon_status", leader=True)),
+    MON: (_query("mon dump"), _query("mon metadata"), _query("mon_status", leader=True)),
     PG: (
         _query("pg dump", MANAGER),
         _query("osd pool stats", MANAGER),
@@ -106,11 +106,7 @@ def _osd_documents(answers: Mapping[str, Any]) -> Documents:
 def _fs_documents(answers: Mapping[str, Any]) -> Documents:
     return {
         "fs_map": answers["fs dump"],
-        "mds_metadata": {
-            one["name"]: _texts(one, without="name")
-            for one in answers["mds metadata"]
-            if "name" in one
-        },
+        "mds_metadata": _by_name(answers["mds metadata"]),
     }
 
 
@@ -118,6 +114,8 @@ def _mon_documents(answers: Mapping[str, Any]) -> Documents:
     return {
         "mon_map": answers["mon dump"],
         "mon_status": {"json": json.dumps(answers["mon_status"])},
+        # ceph-mgr has no such document, but answers ``get_metadata`` for monitors as for others.
+        "mon_metadata": _by_name(answers["mon metadata"]),
     }
 
 
@@ -185,6 +183,11 @@ def _progress(pg: Mapping[str, Any]) -> Documents:
         "reported_epoch": pg["reported_epoch"],
         "state": pg["state"],
     }
+
+
+def _by_name(daemons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    # One that has not told anything of itself yet has no name.
+    return {one["name"]: _texts(one, without="name") for one in daemons if "name" in one}
 
 
 def _texts(metadata: Mapping[str, Any], *, without: str) -> dict[str, str]:

@@ -139,6 +139,7 @@ def test_documents_are_those_of_the_cluster(running, ceph):
     assert document(running, "osd_metadata")["0"]["osd_objectstore"] == "memstore"
     assert json.loads(asked(running, "metadata", "osd", "0"))["hostname"]
     assert "a" in document(running, "mds_metadata")
+    assert json.loads(asked(running, "metadata", "mon", "a"))["ceph_release"] == "pacific"
 
     before = json.loads(asked(running, "noted")).get("osd_map", 0)
     epoch = document(running, "osd_map")["epoch"]

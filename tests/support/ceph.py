@@ -110,8 +110,13 @@ def fetch_programs() -> Programs:
 class Ceph:
     """One cluster. Use as a context manager: it is healthy on entry and gone after the exit."""
 
-    def __init__(self, directory: Path, programs: Programs, *, osds: int = 1) -> None:
-        """Keep logs in ``directory`` and the data in memory."""
+    def __init__(
+        self, directory: Path, programs: Programs, *, osds: int = 1, mdss: Sequence[str] = ("a",)
+    ) -> None:
+        """Keep logs in ``directory`` and the data in memory.
+
+        There is one file system; the first of ``mdss`` to come has it, the others stand by.
+        """
         self.directory = directory
         self.programs = programs
         place = MEMORY if os.access(MEMORY, os.W_OK) else Path("/tmp")
@@ -122,6 +127,7 @@ class Ceph:
         # Paths of sockets may have 107 characters, and tests have long names.
         self._home = Path(tempfile.mkdtemp(prefix=f"{DATA}{os.getpid()}-", dir=place))
         self._osds = osds
+        self._mdss = tuple(mdss)
         self._fsid = str(uuid.uuid4())
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = [process.free_port(), process.free_port()]
@@ -234,8 +240,15 @@ class Ceph:
             USER: {"mon": everything, "osd": everything, "mds": everything,
                             "mgr": everything},
             "mgr.x": {"mon": "allow profile mgr", "osd": everything, "mds": everything},
-            "mds.a": {"mon": "allow profile mds", "osd": everything, "mds": "allow",
-                      "mgr": "allow profile mds"},
+            **{
+                f"mds.{name}": {
+                    "mon": "allow profile mds",
+                    "osd": everything,
+                    "mds": "allow",
+                    "mgr": "allow profile mds",
+                }
+                for name in self._mdss
+            },
             **{
                 f"osd.{n}": {"mon": "allow profile osd", "osd": everything,
                              "mgr": "allow profile osd"}
@@ -272,8 +285,9 @@ class Ceph:
         for pool in ("files.meta", "files.data"):
             self.run("osd", "pool", "create", pool, "8")
         self.run("fs", "new", FILE_SYSTEM, "files.meta", "files.data")
-        (self._home / "mds.a").mkdir(exist_ok=True)
-        self.start("mds.a")
+        for name in self._mdss:
+            (self._home / f"mds.{name}").mkdir()
+            self.start(f"mds.{name}")
         # Its own manager has no modules here: they would do what those under test do.
         self.run("health", "mute", "MGR_MODULE_ERROR", "--sticky")
         wait_for(self._ready, "a Ceph at work", READY_S)

@@ -23,7 +23,7 @@ from mgr.module_api.notify import STORE, NotifyType
 
 EMPTY_DICT_PREFIXES: Final = ("osd_map", "config", "device ")
 """For unknown names with these prefixes Ceph returns an empty dictionary; for others None."""
-CEPH_AND_FLEET: Final = frozenset({"osd_metadata", "mds_metadata", DEVICES})
+CEPH_AND_FLEET: Final = frozenset({"mon_metadata", "osd_metadata", "mds_metadata", DEVICES})
 """Documents about the fleet that a real Ceph cluster has, too, and then they are that cluster's."""
 RESERVED_PREFIXES: Final = ("mgr_", "pg_")
 """Prefixes kept for documents of later versions."""

@@ -23,7 +23,7 @@ from mgr.module_api.parts.counters import NANOSECONDS, CountersMixin
 
 MANAGER: Final = "mgr"
 METADATA: Final = "_metadata"
-CEPH_DAEMONS: Final = ("osd", "mds")
+CEPH_DAEMONS: Final = ("mon", "osd", "mds")
 """Types of a Ceph cluster's daemons whose metadata is known."""
 
 TYPES: Final = {

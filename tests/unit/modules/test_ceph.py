@@ -27,6 +27,7 @@ ANSWERS = {
     "mds metadata": [],
     "mon dump": {"mons": []},
     "mon_status": {"name": "a"},
+    "mon metadata": [{"name": "a", "hostname": "h"}],
     "osd pool stats": [],
     "device ls": [],
     "df": {"stats": {}, "pools": []},

@@ -74,10 +74,16 @@ def test_the_status_of_a_monitor_is_that_of_the_leader():
     """As text, in which ceph-mgr has it."""
     said = {"name": "a", "rank": 0, "state": "leader"}
 
-    found = maps.documents_of(maps.MON, {"mon dump": {"mons": []}, "mon_status": said})
+    answers = {
+        "mon dump": {"mons": []},
+        "mon_status": said,
+        "mon metadata": [{"name": "a", "x": 1}],
+    }
+    found = maps.documents_of(maps.MON, answers)
 
     assert json.loads(found["mon_status"]["json"]) == said
     assert found["mon_map"] == {"mons": []}
+    assert found["mon_metadata"] == {"a": {"x": "1"}}
     assert maps.leader_of({"quorum_names": ["a", "b"]}) == "a"
 
 
