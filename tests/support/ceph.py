@@ -336,8 +336,8 @@ auth allow insecure global id reclaim = false
 
 [client]
 # An operator's own limits, shorter than those that modules get otherwise.
-rados mon op timeout = 6
-rados osd op timeout = 10
+rados mon op timeout = 8
+rados osd op timeout = 15
 
 [mon]
 mon data = {home}/mon.$id
