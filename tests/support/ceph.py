@@ -44,8 +44,8 @@ LIBRARIES: Final = ("lib",)
 """Beginnings of the names of further packages that they need here."""
 PYTHON: Final = "/usr/bin/python3"
 """The distribution's, which its program ``ceph`` is written for."""
-READY_S: Final = 180.0
-COMMAND_S: Final = 60
+READY_S: Final = 300.0
+COMMAND_S: Final = 240
 FILE_SYSTEM: Final = "files"
 USER: Final = "client.mgrd"
 """Whom managers act as; it may do everything."""
@@ -341,6 +341,7 @@ rados osd op timeout = 15
 
 [mon]
 mon data = {home}/mon.$id
+mon cluster log file = {home}/cluster.log
 mon data avail warn = 1
 mon data avail crit = 0
 
