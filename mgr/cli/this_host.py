@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mgr.client.local_socket import LocalSocket
 
 VARIABLE: Final = "MGR_UNIX_SOCKET"
+FOLLOWS: Final = ("audit", "follow")
 DEFAULT_PATH: Final = "/run/mgrd/mgrd.sock"
 """Where the systemd unit has the manager listen."""
 
@@ -44,6 +45,8 @@ def execute(invocation: Invocation, environment: Mapping[str, str]) -> int | Non
         or invocation.watch
         or invocation.verbose
         or bool(invocation.in_file or invocation.out_file or invocation.query)
+        # It goes on with each new record, which is the client's part.
+        or invocation.words[: len(FOLLOWS)] == FOLLOWS
     )
     path = "" if asks_more else socket_of(environment)
     if not path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mgr.cli import this_host
 from mgr.cli.audit_follower import PENDING_S, RUNS_LONG_S, AuditFollower
+from mgr.cli.invocation import Invocation
 
 
 def record(sequence, outcome="ok", term=7):
@@ -42,3 +44,16 @@ def test_a_command_that_runs_for_long_is_shown_as_started_and_then_forgotten():
     assert shown(follower, PENDING_S, record(1, "started")) == []
 
     assert follower.after == "7-1"
+
+
+def test_the_local_socket_is_not_asked_to_follow(monkeypatch, tmp_path):
+    """It answers once, and following is more than that."""
+
+    def asked(_environment):
+        raise AssertionError("the manager of this host was asked")
+
+    monkeypatch.setattr(this_host, "socket_of", asked)
+    words = ("audit", "follow", "--who=ops")
+    invocation = Invocation(words=words, hosts="", table=tmp_path / "t", named=False)
+
+    assert this_host.execute(invocation, {}) is None
