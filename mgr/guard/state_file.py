@@ -69,21 +69,7 @@ class StateFile:
             InvalidSettingError: It cannot be read or written; the message says what to do.
 
         """
-        try:
-            record = msgspec.json.decode(self._path.read_bytes(), type=StateRecord)
-            seen = KnownStoreState(
-                cluster_id=int(record.etcd_cluster_id or "0", 16),
-                newest_revision=record.newest_revision,
-                newest_term=record.newest_term,
-            )
-        except FileNotFoundError:
-            seen = KnownStoreState()
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
-            raise InvalidSettingError(
-                f"state_dir: cannot read {self._path}: {error}. It remembers which etcd cluster "
-                "is meant: copy it from another manager of this cluster, or remove it if etcd was "
-                "not replaced or restored since"
-            ) from None
+        seen = self.load()
         try:
             self.write(seen)
         except OSError as error:
@@ -91,6 +77,29 @@ class StateFile:
                 f"state_dir: cannot write {self._path}: {error.strerror}"
             ) from None
         return seen
+
+    def load(self) -> KnownStoreState:
+        """Return the content of the file; an empty state if there is none. Writes nothing.
+
+        Raises:
+            InvalidSettingError: It cannot be read; the message says what to do.
+
+        """
+        try:
+            record = msgspec.json.decode(self._path.read_bytes(), type=StateRecord)
+            return KnownStoreState(
+                cluster_id=int(record.etcd_cluster_id or "0", 16),
+                newest_revision=record.newest_revision,
+                newest_term=record.newest_term,
+            )
+        except FileNotFoundError:
+            return KnownStoreState()
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise InvalidSettingError(
+                f"state_dir: cannot read {self._path}: {error}. It remembers which etcd cluster "
+                "is meant: copy it from another manager of this cluster, or remove it if etcd was "
+                "not replaced or restored since"
+            ) from None
 
     def write(self, seen: KnownStoreState) -> None:
         """Replace the content of the file by ``seen``, atomically.

@@ -68,7 +68,7 @@ def command(
     if check:
         return
     state = StateFile.of(settings)
-    seen = state.read() if state else KnownStoreState()
+    seen = state.load() if state else KnownStoreState()
     plan = restore.Plan(
         replace=replace,
         running=running,

@@ -44,6 +44,8 @@ __all__ = ["EtcdLogin", "EtcdStore"]
 
 TIMEOUT_S: Final = 2.0
 PAGE_RECORDS: Final = 1000
+SMALL_PAGE_RECORDS: Final = 128
+"""Where a page is cut by its size as well: what does not fit is read again with the next one."""
 REFUSED_FOR_S: Final = 600.0
 """How long the version is not requested again after etcd refused it: its log has a line each time.
 """
@@ -124,7 +126,7 @@ class EtcdStore:
     ) -> Page:
         """See ``Store.page``."""
         first = encoded_key(after) + b"\0" if after else encoded_key(prefix)
-        end, count = range_end(encoded_key(prefix)), PAGE_RECORDS
+        end, count = range_end(encoded_key(prefix)), SMALL_PAGE_RECORDS
         while True:
             message = RANGE.request(key=first, range_end=end, limit=count, revision=at)
             try:

@@ -54,10 +54,11 @@ class Successor(Cluster):
         return super()._manager(name)
 
 
+@pytest.mark.timeout(180)  # two clusters, and programs that restore one from the other
 def test_a_cluster_goes_on_with_its_backup_on_a_new_etcd(start, tmp_path, new_etcd, seal_key):
     """Options, data, sealed secrets, history and audit are there, and terms keep growing."""
     old = start(names=NAMES, seal_key_file=seal_key)
-    old.active(60)
+    old.active(120)
     assert old.run("config", "set", "mgr", "mgr/hello/place", "Rome").retval == 0
     secret = ("mgr", "mgr/hello/api_token", "hunter2", "--force")
     assert old.run("config", "set", *secret).retval == 0
@@ -84,7 +85,7 @@ def test_a_cluster_goes_on_with_its_backup_on_a_new_etcd(start, tmp_path, new_et
     assert "another one than before" in restored.stdout
     settings = {"cluster": old.name, "seal_key_file": seal_key}
     with Successor(tmp_path, new_etcd.endpoints, names=NAMES, **settings) as new:
-        new.active(60)
+        new.active(120)
         assert new.run("config", "get", "mgr", "mgr/hello/place").text == "Rome\n"
         assert new.run("config", "get", "mgr", "mgr/hello/api_token").text == "hunter2\n"
         assert new.run("config-key", "get", "k\u00e9y").text.strip() == "v" * 60_000

@@ -21,7 +21,7 @@ SECRET = "hunter2"
 def mgrctl(start, tmp_path):
     """Run it before two managers, one of which has a setting of its own."""
     cluster = start(names=("a", "b"), own={"b": {"hold_s": "4"}})
-    cluster.active(60)
+    cluster.active(120)
 
     def run(*words, **environment):
         return subprocess.run(
@@ -30,7 +30,7 @@ def mgrctl(start, tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
             check=False,
         )
 
@@ -38,7 +38,7 @@ def mgrctl(start, tmp_path):
     return run
 
 
-@pytest.mark.timeout(240)  # a dozen programs, one after the other
+@pytest.mark.timeout(400)  # a dozen programs, one after the other
 def test_the_tools_of_operators(mgrctl, tmp_path):
     """One cluster for all three: each starts real processes."""
     the_options_are_edited(mgrctl, tmp_path)
