@@ -76,7 +76,7 @@ def test_an_error_that_cannot_be_copied_becomes_its_text(caplog):
         raise_if_exception(bad)
 
 
-def test_without_a_back_end_the_caller_is_told_what_to_do():
+def test_without_a_back_end_the_error_names_the_next_step():
     """None set; or one that does not run; or one that cannot do it."""
     caller = Caller()
     with pytest.raises(NotImplementedError):
