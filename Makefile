@@ -148,8 +148,9 @@ test-hostile: $(INSTALLED)  ## hostile clients against a cluster under load, whi
 	$(call tests,tests/hostile)
 
 .PHONY: fuzz
-fuzz: $(INSTALLED)  ## random inputs for every parser and every gRPC method (INPUTS=1000000, SEED=)
-	@$(BIN)/python -P -m tests.fuzz --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
+fuzz: $(INSTALLED)  ## random inputs for every parser and every gRPC method (INPUTS=1000000, SECONDS=1800, SEED=)
+	@$(BIN)/python -P -m tests.fuzz --inputs $(or $(INPUTS),1000000) \
+	    --seconds $(or $(SECONDS),1800) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-matrix
 test-matrix: $(INSTALLED)  ## the fault matrix, its fast rows; a thousand late writes

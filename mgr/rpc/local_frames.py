@@ -60,7 +60,7 @@ class FrameReader:
         """Expect frames that begin with ``header`` and have a message of a limited size."""
         self._header = header
         self._message_bytes_max = message_bytes_max
-        self._data = b""
+        self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[tuple[tuple[int, ...], bytes]]:
         """Yield the frames that ``data`` completes: the header without the length, the message.
@@ -69,18 +69,27 @@ class FrameReader:
             FrameTooLargeError: A message is above the limit.
 
         """
-        data = self._data + data if self._data else data
-        header, begin, size = self._header, 0, len(data)
+        # What is incomplete is extended in place. To join it again for each packet would cost the
+        # square of a message's size, if its sender takes its time.
+        held = self._held
+        source: bytes | bytearray = data
+        if held:
+            held += data
+            source = held
+        header, begin, size = self._header, 0, len(source)
         try:
             while size - begin >= header.size:
-                length, *fields = header.unpack_from(data, begin)
+                length, *fields = header.unpack_from(source, begin)
                 if length > self._message_bytes_max:
                     raise FrameTooLargeError
                 end = begin + header.size + length
                 if end > size:
                     break
-                message = data[begin + header.size : end]
+                message = bytes(source[begin + header.size : end])
                 begin = end
                 yield tuple(fields), message
         finally:
-            self._data = data[begin:]
+            if source is held:
+                del held[:begin]
+            else:
+                held += data[begin:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -11,7 +12,10 @@ from typing import Any
 
 import msgspec
 
-from mgr.access.caps import AccessRequest, Caps
+from mgr.access.caps import AccessRequest, Caps, matches_pattern
+from mgr.access.certificate import read_certificate
+from mgr.access.identity import Identity
+from mgr.access.tokens import Tokens
 from mgr.argument.cluster_types import BY_NAME
 from mgr.argument.descriptor import Signature
 from mgr.argument.tell import daemon_command_arguments, resolve_target
@@ -25,11 +29,17 @@ from mgr.config.values import sections_of
 from mgr.errors import MgrError
 from mgr.likeness import Typed
 from mgr.link import UNREADABLE, from_guard, from_worker
+from mgr.pki.authority import Authority, Subject, requested_key
+from mgr.pki.join_token import JoinToken
+from mgr.pki.private_key import PrivateKey
+from mgr.pki.token_text import TokenText
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.fleet_codec import daemon_status_in, open_request_in
 from mgr.rpc.interceptor import lenient
+from mgr.rpc.local_frames import REQUEST, FrameReader, FrameTooLargeError
+from mgr.rpc.v1 import certificate_pb2, command_pb2, manager_pb2
 from mgr.rpc.v1 import cluster_pb2 as pb
-from mgr.rpc.v1 import command_pb2, manager_pb2
+from mgr.store.keys import Keys
 from mgr.text import for_terminal, one_line
 from modules.crash import report
 
@@ -97,6 +107,30 @@ STREAMED = [
     ),
 ]
 EXPECTED = (MgrError,)
+AT = "2026-01-01T00:00:00+00:00"
+_KEY = PrivateKey()
+SIGNING_REQUEST = _KEY.request("host.x")
+_SUBJECT = Subject("host.x", server=True, addresses=("10.0.0.1", "db1.example"))
+CERTIFICATE = (
+    Authority.generate("fuzz").sign(SIGNING_REQUEST, _SUBJECT, dt.timedelta(days=1)).encode()
+)
+TOKEN_TEXTS = [f"{'0' * 16}.{'A' * 43}.{'f' * 64}", f"{'a' * 12}.{'A' * 43}"]
+
+
+class _NoRecords:
+    """A ``Reader`` of an empty store."""
+
+    def get(self, _key: str) -> None:
+        return None
+
+    def list(self, _prefix: str) -> dict[str, Any]:
+        return {}
+
+    def age_s(self) -> float:
+        return 0.0
+
+
+TOKENS = Tokens(_NoRecords(), Keys("fuzz"))
 
 
 @dataclass(frozen=True)
@@ -175,10 +209,31 @@ def _every_request(data: bytes) -> None:
         (command_pb2, "CommandService"),
         (manager_pb2, "ManagerService"),
         (pb, "ClusterService"),
+        (certificate_pb2, "CertificateService"),
     ):
         for method in file.DESCRIPTOR.services_by_name[service].methods:
             kind = getattr(file, method.input_type.name)
             _received(f"{service}/{method.name}", kind, data)
+
+
+def _frames(data: bytes) -> None:
+    reader, found = FrameReader(REQUEST, 100), []
+    half = len(data) // 2
+    for part in (data[:half], data[half:]):
+        found += reader.feed(part)
+    assert sum(len(message) for _, message in found) <= len(data)
+
+
+def _tokens(text: str) -> None:
+    _quietly(TokenText.parse, text)
+    for header in (text, f"Bearer {text}"):
+        _quietly(lambda value: TOKENS.authenticate(value, "10.0.0.1"), header)
+    name, _, pattern = text.partition(" ")
+    matches_pattern(name, pattern)
+    _quietly(Identity.of_entry, text)
+    token = JoinToken(secret_hash="", profile="daemon", name=pattern, expires_at=AT)
+    if token.admits(name):
+        assert matches_pattern(name, pattern)
 
 
 TARGETS = (
@@ -200,6 +255,15 @@ TARGETS = (
     Target("execute", _execute, EXECUTES),
     Target("report", _report, [each.SerializeToString() for each in STREAMED]),
     Target("every request", _every_request, [*EXECUTES, SESSIONS[0].SerializeToString()]),
+    Target(
+        "frames",
+        _frames,
+        [REQUEST.pack(3, 1, 1, 0) + b"abc" + REQUEST.pack(0, 2, 2, 5)],
+        (FrameTooLargeError,),
+    ),
+    Target("tokens and names", _tokens, [*TOKEN_TEXTS, "host.a host.*", "uri:a:b dns:*.x"]),
+    Target("signing request", requested_key, [SIGNING_REQUEST]),
+    Target("client certificate", read_certificate, [CERTIFICATE]),
     Target(
         "json",
         msgspec.json.decode,

@@ -28,6 +28,7 @@ from mgr.link import UNREADABLE, from_worker
 from mgr.rpc.codec import arguments_in
 from mgr.rpc.command import WORDS_MAX
 from mgr.rpc.interceptor import lenient
+from mgr.rpc.local_frames import REQUEST, FrameReader
 from mgr.rpc.v1.cluster_pb2 import CounterDeclaration, Declare, ReportRequest
 from mgr.rpc.v1.command_pb2 import ExecuteRequest, SessionRequest, Value, ValueList
 from mgr.text import for_terminal, one_line
@@ -91,6 +92,20 @@ def values_of_types():
             yield f"option-{kind}-{name}", partial(option.parse, text)
 
 
+FRAME = REQUEST.pack(200, 1, 1, 0) + b"x" * 200
+
+
+def frames_in_pieces(size):
+    """A message of a mebibyte, of which each packet has a little."""
+    reader, data = FrameReader(REQUEST, MIB), REQUEST.pack(MIB, 1, 1, 0) + bytes(MIB)
+    found = [
+        frame
+        for begin in range(0, len(data), size)
+        for frame in reader.feed(data[begin : begin + size])
+    ]
+    assert [len(message) for _, message in found] == [MIB]
+
+
 CASES = {
     "unknown word": lambda: REGISTRY.find(["configurational-" * (MIB // 16)]),
     "unknown words": lambda: REGISTRY.find(["e"] * (MIB // 2)),
@@ -121,6 +136,8 @@ CASES = {
     "map of brackets": lambda: _check_text("m", '{"a":[' + "[]," * (KIB * 10) + "1]}"),
     "too deep map": lambda: _check_text("m", '{"a":' + "[" * (KIB * 16) + "]" * (KIB * 16) + "}"),
     "log line": lambda: ClusterLog().add("\x1b" * MIB, name="\n" * 1000),
+    "frames in small pieces": lambda: frames_in_pieces(256),
+    "many small frames": lambda: list(FrameReader(REQUEST, 200).feed(FRAME * (MIB // len(FRAME)))),
     **dict(values_of_types()),
 }
 
