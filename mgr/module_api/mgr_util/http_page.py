@@ -5,6 +5,8 @@ Ours, not ceph-mgr's: a module that uses it does not load in ceph-mgr.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import selectors
 import socket
 import ssl
@@ -24,7 +26,8 @@ RETRY_AFTER_S: Final = 1
 CLIENT_TIMEOUT_S: Final = 10
 """A connection is closed if its client is silent for this long: it holds a thread."""
 CONNECTIONS_MAX: Final = 100
-"""Limit of open connections: each has a thread. A further one is closed at once."""
+"""Limit of open connections: each has a thread. For a further one, the oldest without a complete
+request is closed."""
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 SECURITY_HEADERS: Final = {
@@ -165,6 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def send_reply(self) -> None:
+        self.server.answering()  # type: ignore[attr-defined]  # it is a server of this file
         status, headers, body = self.reply()
         self.send_response(status)
         for name, value in SECURITY_HEADERS.items():
@@ -189,8 +193,56 @@ def _split(target: str) -> SplitResult:
         return SplitResult("", "", "", "", "")
 
 
+class _Connections:
+    """The open connections. Of too many, the oldest without a complete request is closed.
+
+    So whoever opens a hundred and sends nothing keeps nobody out, as on the manager's own port.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[Any, int] = {}
+        self._open: set[Any] = set()
+        self._of_thread = threading.local()
+
+    def add(self, connection: Any) -> bool:
+        """Add an accepted connection; return False if all that are open are being answered."""
+        with self._lock:
+            if len(self._open) >= CONNECTIONS_MAX and not self._close_oldest():
+                return False
+            self._open.add(connection)
+            self._waiting[connection] = connection.fileno()
+            return True
+
+    def begin(self, connection: Any) -> None:
+        """Note that this thread serves ``connection``."""
+        self._of_thread.connection = connection
+
+    def answering(self) -> None:
+        """Note that the request of this thread is complete."""
+        with self._lock:
+            self._waiting.pop(self._of_thread.connection, None)
+
+    def remove(self, connection: Any) -> None:
+        """Remove a connection that is closed."""
+        with self._lock:
+            self._waiting.pop(connection, None)
+            self._open.discard(connection)
+
+    def _close_oldest(self) -> bool:
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return False
+        descriptor = self._waiting.pop(oldest)
+        self._open.discard(oldest)
+        # Its thread, which waits for bytes, finds the end of them and closes it.
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as twin:
+            twin.shutdown(socket.SHUT_RDWR)
+        return True
+
+
 def _server(host: str, tls: ssl.SSLContext | None) -> type[ThreadingHTTPServer]:
-    served = threading.BoundedSemaphore(CONNECTIONS_MAX)
+    connections = _Connections()
 
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -205,13 +257,15 @@ def _server(host: str, tls: ssl.SSLContext | None) -> type[ThreadingHTTPServer]:
 
         def process_request(self, request: Any, client_address: Any) -> None:
             """Serve a connection on a thread of its own, or close it if there are too many."""
-            if served.acquire(blocking=False):
+            if connections.add(request):
                 super().process_request(request, client_address)
             else:
                 self.shutdown_request(request)
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             """Do the TLS handshake on that thread: the client may be slow."""
+            accepted = request
+            connections.begin(accepted)
             try:
                 if tls is not None:
                     request.settimeout(CLIENT_TIMEOUT_S)
@@ -222,7 +276,11 @@ def _server(host: str, tls: ssl.SSLContext | None) -> type[ThreadingHTTPServer]:
                         return
                 super().process_request_thread(request, client_address)
             finally:
-                served.release()
+                connections.remove(accepted)
+
+        def answering(self) -> None:
+            """Note that the request of this thread is complete."""
+            connections.answering()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Log nothing if the client closed the connection: that is no error of ours."""

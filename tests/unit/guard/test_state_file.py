@@ -121,3 +121,18 @@ async def test_an_error_of_the_manager_is_not_wrapped(file):
     with pytest.raises(NameTakenError):
         async with file.keep_up_to_date(StoreIdentity()):
             raise NameTakenError("taken")
+
+
+def test_a_link_in_the_place_of_the_draft_is_not_followed(file, tmp_path):
+    """Whoever can write to the folder must not have another file overwritten."""
+    other = tmp_path / "other"
+    other.write_text("untouched")
+    path = file._path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".tmp").symlink_to(other)
+
+    file.write(KnownStoreState(cluster_id=7))
+
+    assert other.read_text() == "untouched"
+    assert file.read().cluster_id == 7
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -1,11 +1,13 @@
 """The HTTP server that modules use for their pages."""
 
 import http.client
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from mgr.module_api.mgr_util import http_page
 from mgr_util import HttpPage, HttpReply, redirect_to_active, request_path, text_reply
 from mgr_util import ServerConfigException as ConfigError
 
@@ -125,3 +127,19 @@ def test_without_an_active_the_client_is_asked_to_retry():
 def test_the_path_of_a_request_is_without_its_query(target, path):
     """A malformed target has none."""
     assert request_path(target) == path
+
+
+def test_idle_connections_keep_nobody_out(monkeypatch):
+    """The oldest without a request is closed for each that comes."""
+    monkeypatch.setattr(http_page, "CONNECTIONS_MAX", 4)
+    with running(HttpPage(lambda _: text_reply(200, "fine"))) as port, ExitStack() as opened:
+        idle = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", port), TIMEOUT_S))
+            for _ in range(6)
+        ]
+        idle[-1].send(b"GET / HT")
+
+        assert ask(port)[2] == b"fine"
+        assert idle[0].recv(10) == b""
+        idle[-1].send(b"TP/1.0\r\n\r\n")
+        assert idle[-1].recv(12) == b"HTTP/1.0 200"
