@@ -42,7 +42,9 @@ class Script:
         text = re.sub(r"127\.0\.0\.1:(74\d\d)", lambda found: self.at(found[1]), text)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {"PATH": path, "XDG_CACHE_HOME": str(folder), "MGR_TLS_CA": ""}
-        lines = ["set -euo pipefail", f"cd {folder}", text, "touch ready", "wait"]
+        # A script that fails leaves nothing behind: what it started is not below it any more then.
+        ends = "trap 'kill $(jobs -p)' EXIT"
+        lines = ["set -euo pipefail", ends, f"cd {folder}", text, "touch ready", "wait"]
         (folder / "script.sh").write_text("\n".join(lines))
 
     def at(self, port):
