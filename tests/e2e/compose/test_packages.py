@@ -28,6 +28,8 @@ FILES = (
     "/usr/share/bash-completion/completions/mgrctl",
     "/usr/share/fish/vendor_completions.d/mgrctl.fish",
     "/usr/share/doc/mgrd/LICENSE",
+    "/usr/share/man/man1/mgrd.1.gz",
+    "/usr/share/man/man1/mgrctl-doctor.1.gz",
     "/usr/share/mgrd/alerts.yaml",
     "/etc/mgr/agent.toml",
     "/etc/mgr/mgr.toml",
