@@ -46,23 +46,47 @@ def set_up(
     ``level`` and ``form`` as the settings ``log_level`` and ``log_format``. May be called again.
     With ``never_block`` nobody waits for the reader of standard error (``mgr.log_writer``).
     """
-    formatter: logging.Formatter
-    if form == "json":
-        formatter = JsonFormatter(
-            "{levelname}{name}{message}",
-            style="{",
-            timestamp=True,
-            rename_fields={"levelname": "level", "name": "logger"},
-            static_fields={"manager": manager, "component": component},
-        )
-    else:
-        formatter = TextFormatter(manager, component)
+    formatter = _formatter(form, manager, component)
     handler = _ManagerHandler(formatter, never_block=never_block)
     root = logging.getLogger()
     if isinstance(root, _ProtectedRoot):
         _release(root)
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def set_up_after_fork(
+    *, level: str, form: str, manager: str, component: str, never_block: bool
+) -> None:
+    """Do ``set_up`` and ``protect`` in a process forked from one that has done both.
+
+    With the same level no logger is written to: each would be a page of memory that is no longer
+    shared.
+    """
+    root = logging.getLogger()
+    handlers = root.handlers
+    if (
+        isinstance(root, _ProtectedRoot)
+        and root.level == logging.getLevelName(level.upper())
+        and len(handlers) == 1
+        and isinstance(handlers[0], _ManagerHandler)
+    ):
+        handlers[0].take_over(_formatter(form, manager, component), never_block=never_block)
+        return
+    set_up(level=level, form=form, manager=manager, component=component, never_block=never_block)
+    protect()
+
+
+def _formatter(form: str, manager: str, component: str) -> logging.Formatter:
+    if form == "json":
+        return JsonFormatter(
+            "{levelname}{name}{message}",
+            style="{",
+            timestamp=True,
+            rename_fields={"levelname": "level", "name": "logger"},
+            static_fields={"manager": manager, "component": component},
+        )
+    return TextFormatter(manager, component)
 
 
 def protect() -> None:
@@ -110,6 +134,10 @@ class _ManagerHandler(logging.StreamHandler[Any]):
 
     def __init__(self, formatter: logging.Formatter, *, never_block: bool = False) -> None:
         super().__init__(sys.stderr)
+        self.take_over(formatter, never_block=never_block)
+
+    def take_over(self, formatter: logging.Formatter, *, never_block: bool) -> None:
+        """Write in the form of ``formatter`` from now on."""
         self.formatter = formatter
         fd = sys.stderr.fileno() if never_block else -1
         self._writer = LogWriter(fd, self._dropped_line) if never_block else None

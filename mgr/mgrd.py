@@ -34,13 +34,13 @@ EXIT_BUG: Final = 70
 WORKER: Final = (sys.executable, "-P", "-m", "mgr.worker")
 """``-P``: a folder ``modules`` in the working directory must not be imported by accident."""
 
-SETUP_COMMANDS: Final = ("init", "join", "issue", "restore")
+SETUP_COMMANDS: Final = ("init", "join", "issue", "restore", "module-env")
 
 log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Run ``mgrd``, or one of the commands that make certificates or administrators."""
+    """Run ``mgrd``, or one of the commands that make something for it."""
     if sys.argv[1:2] and sys.argv[1] in SETUP_COMMANDS:
         # By name: a manager need not load them.
         importlib.import_module("mgr.setup.main").main()
@@ -72,8 +72,8 @@ def command(early: EarlySignals | None, /, config: str | None, **flags: str | No
     stops; a second one stops at once. SIGHUP reads certificate files again.
 
     'mgrd init' makes the certificates of a new cluster, 'mgrd join' those of a further manager,
-    'mgrd issue' signs with a CA's key that is kept elsewhere, 'mgrd restore' brings back a backup;
-    each has its own --help.
+    'mgrd issue' signs with a CA's key that is kept elsewhere, 'mgrd restore' brings back a backup,
+    'mgrd module-env' installs what modules require; each has its own --help.
     """
     try:
         settings = _settings(config, flags)

@@ -161,6 +161,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "module_path may then have others of these names"
         ),
     ] = ()
+    module_env_dir: Annotated[
+        str, Meta(description="Folder for libraries of modules; empty: `module-env` in state_dir")
+    ] = ""
+    module_cgroup: Annotated[
+        str, Meta(description="cgroup v2 folder for modules; empty: the one systemd delegates")
+    ] = ""
     profile: Annotated[
         str,
         Meta(

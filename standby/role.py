@@ -226,7 +226,7 @@ class StandbyRole:
         order = LoadOrder(settings.log_level, settings.log_format, settings.id)
         return ProcessExecution(
             found.name,
-            start=partial(self._start, found.name),
+            start=partial(self._start, found),
             order=order.of(found.location),
             host=HostSide(manager, found, self._http_address),
             standby=True,
@@ -237,11 +237,11 @@ class StandbyRole:
             tasks=self._tasks,
         )
 
-    async def _start(self, module: str) -> ModuleProcess:
+    async def _start(self, found: DiscoveredModule) -> ModuleProcess:
         starter = self._manager.processes
         if starter is None:
             raise ZygoteError("this manager starts no processes for modules")
-        process: ModuleProcess = await starter.start(module)
+        process: ModuleProcess = await starter.start(found.name, place=found.place)
         return process
 
     def _on_event(self, runner: ModuleRunner, event: Event) -> None:

@@ -358,6 +358,7 @@ class ActiveRole:
             limits=manager.limits,
             mgr_map=self._publisher.mgr_map,
             running=self._running_commands,
+            usage=self._isolated.usage(self._modules),
             resign=self._resign,
             seals=self._seals,
         )

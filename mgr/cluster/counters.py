@@ -14,7 +14,7 @@ from enum import IntEnum
 from hashlib import blake2b
 from itertools import accumulate
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from mgr.errors import ReportRefusedError
@@ -22,7 +22,10 @@ from mgr.errors import ReportRefusedError
 POINTS_MAX: Final = 20
 """Points kept of every counter, as in ceph-mgr."""
 
-_ROWS: Final = POINTS_MAX + 1
+ROWS: Final = POINTS_MAX + 1
+"""Rows that a ring has room for."""
+HEADER: Final = Struct("=QQ")
+"""Stands before a ring in memory that other processes read: its owner, its rows so far."""
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -191,6 +194,23 @@ def _digest(before: Schema, declaration: bytes) -> bytes:
     return blake2b(before.digest + declaration, digest_size=16).digest()
 
 
+class Place(NamedTuple):
+    """Where a ring is in memory that other processes read. Plain numbers, to be sent.
+
+    Attributes:
+        owner: The number in the header for as long as this is valid.
+        segment_at: Where its segment begins in the file, a whole number of pages.
+        segment_bytes: How large that is.
+        block_at: Where the ring begins in the segment.
+
+    """
+
+    owner: int
+    segment_at: int
+    segment_bytes: int
+    block_at: int
+
+
 class Ring:
     """Ring buffer with the last points of all counters of one daemon.
 
@@ -200,22 +220,45 @@ class Ring:
     next report.
     """
 
-    __slots__ = ("_short", "_values", "_written", "schema")
+    __slots__ = ("__weakref__", "_block", "_short", "_values", "_written", "place", "schema")
 
     def __init__(self, schema: Schema = EMPTY) -> None:
         """Store rows of ``schema``."""
         self.schema: Final = schema
-        self._values = array("d")
+        self._values: Any = array("d")
         self._written = 0
+        # Where it is shared with other processes, and that memory; None while it is not.
+        self.place: Place | None = None
+        self._block: memoryview | None = None
         # Pairs (number, columns): rows with a lower number have only so many columns. Both ascend.
         self._short: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def stride(self) -> int:
+        """Numbers in a row."""
+        return self.schema.width + 1
+
+    @property
+    def short(self) -> tuple[tuple[int, int], ...]:
+        """Which rows have fewer columns, for a reader in another process."""
+        return self._short
+
+    def move(self, block: memoryview, place: Place) -> None:
+        """Keep the rows in ``block``, at ``place``, where other processes read them."""
+        values = block[HEADER.size :].cast("d")
+        values[: len(self._values)] = self._values
+        HEADER.pack_into(block, 0, place.owner, self._written)
+        self._block, self._values, self.place = block, values, place
 
     def add(self, at: float, values: Sequence[float]) -> None:
         """Store ``values``, which fit the schema, with their time ``at``."""
         row = self.schema.row(at, values)
-        place = self._written % _ROWS * len(row)
+        place = self._written % ROWS * len(row)
         self._values[place : place + len(row)] = row
         self._written += 1
+        if self._block is not None and self.place is not None:
+            # After the row: a reader looks at no row that is not counted.
+            HEADER.pack_into(self._block, 0, self.place.owner, self._written)
 
     def with_schema(self, schema: Schema) -> Ring:
         """Return this ring with a schema that begins like its own; new counters have no points."""
@@ -223,7 +266,7 @@ class Ring:
         stride = self.schema.width + 1
         more = array("d", bytes(8 * (schema.width + 1 - stride)))
         for place in range(0, len(self._values), stride):
-            ring._values += self._values[place : place + stride] + more
+            ring._values += array("d", self._values[place : place + stride]) + more
         ring._written = self._written
         oldest = max(self._written - POINTS_MAX, 0)
         short = (*self._short, (self._written, stride))
@@ -238,12 +281,15 @@ class Ring:
         """Return the time and values of each row, from old to new. From any thread."""
         _, start, stop = slot
         values, stride = self._values, self.schema.width + 1
-        others: list[array[float]] = []
+        others: list[Any] = []
         while True:
             written = self._written
             times, column = values[::stride], values[start::stride]
             if stop > start + 1:
                 others = [values[each::stride] for each in range(start + 1, stop)]
+            if self._block is not None:
+                # Slices of memory are no copies.
+                times, column, *others = (each.tolist() for each in (times, column, *others))
             if written == self._written:
                 break
         # In the order of the array. A row that is being written may be among them, as the last.
@@ -254,7 +300,7 @@ class Ring:
         first = written - POINTS_MAX if written > POINTS_MAX else 0
         if self._short:
             first = max(first, self._since(stop))
-        if turn := first % _ROWS:
+        if turn := first % ROWS:
             points = points[turn:] + points[:turn]
         del points[written - first :]
         return points
@@ -266,7 +312,7 @@ class Ring:
             written = self._written
             if written <= self._since(slot.stop):
                 return []
-            place = (written - 1) % _ROWS * stride
+            place = (written - 1) % ROWS * stride
             point = [values[place], *values[place + slot.start : place + slot.stop]]
             if written == self._written:
                 return point
@@ -280,8 +326,8 @@ class Ring:
         while True:
             written = self._written
             first = max(written - 2, self._since(stride))
-            places = [number % _ROWS * stride for number in range(written - 1, first - 1, -1)]
-            rows = [values[place : place + stride] for place in places]
+            places = [number % ROWS * stride for number in range(written - 1, first - 1, -1)]
+            rows = [array("d", values[place : place + stride]) for place in places]
             if written == self._written:
                 return rows
 

@@ -14,6 +14,7 @@ from mgr.config.ceph_options import READ_BY_MODULES
 from mgr.config.effects import MODULE_EFFECTS, normalised_effects
 from mgr.config.isolation import MODULE_ISOLATION, normalised_isolation
 from mgr.config.kv import ENTRY_BYTES_CEILING, ENTRY_BYTES_MAX
+from mgr.config.module_limits import module_limit_options
 from mgr.config.option_types import refuse
 from mgr.config.schema import LEVELS, OptionSpec
 
@@ -233,6 +234,7 @@ SETTABLE: Final = (
         runtime=True,
         check=normalised_isolation,
     ),
+    *module_limit_options(),
     OptionSpec(
         name=ENTRY_LIMIT,
         type="size",

@@ -6,8 +6,9 @@ behind it on that thread waits. So a call is listed until the thread is through 
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -16,6 +17,8 @@ from mgr.host.bridge import Bridge, thread_name
 
 T = TypeVar("T")
 
+LATEST_MAX: Final = 512
+"""Commands of each module whose time is kept."""
 COMMANDS: Final = "commands"
 """Purpose of the thread of a module that runs its commands."""
 
@@ -47,6 +50,14 @@ class CommandCall:
         return self.at.isoformat(timespec="microseconds")
 
 
+@dataclass(slots=True)
+class _Ended:
+    """The ended commands of one module: their number, and the seconds of the latest."""
+
+    count: int = 0
+    latest_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST_MAX))
+
+
 class CommandCalls:
     """The calls in progress. Entries are added and removed on any thread, and read on the loop."""
 
@@ -55,6 +66,7 @@ class CommandCalls:
         self._clock = clock
         # Adding to and removing from a dictionary are atomic, so no lock is needed.
         self._calls: dict[int, CommandCall] = {}
+        self._ended: defaultdict[str, _Ended] = defaultdict(_Ended)
 
     def all(self) -> list[CommandCall]:
         """Return the calls in progress, the oldest first."""
@@ -74,6 +86,7 @@ class CommandCalls:
             try:
                 return call()
             finally:
+                self._count(entry)
                 self._calls.pop(key, None)
 
         self._calls[key] = entry
@@ -91,8 +104,24 @@ class CommandCalls:
         return entry
 
     def close(self, entry: CommandCall) -> None:
-        """Take a command off the list."""
-        self._calls.pop(id(entry), None)
+        """Take a command off the list; another time it does nothing."""
+        if self._calls.pop(id(entry), None) is not None and entry.begun_s is not None:
+            self._count(entry)
+
+    def ended(self, module: str) -> int:
+        """Return how many commands of ``module`` have ended."""
+        return self._ended[module].count
+
+    def p99_ms(self, module: str) -> float | None:
+        """Return the time that 99 of 100 of its latest commands took at most; None without any."""
+        times = sorted(self._ended[module].latest_s.copy())
+        return times[(len(times) - 1) * 99 // 100] * 1e3 if times else None
+
+    def _count(self, entry: CommandCall) -> None:
+        """Count a command that has ended. One thread at a time ends commands of a module."""
+        ended = self._ended[entry.module]
+        ended.count += 1
+        ended.latest_s.append(self._clock.now() - entry.given_s)
 
     def begin(self, entry: CommandCall) -> None:
         """Note that the code of a listed command begins to run."""

@@ -27,6 +27,10 @@ def isolation(manager: WorkerContext, module: str) -> Isolation:
     """Return where ``module`` is to run when it is constructed next."""
     if manager.processes is None:
         return Isolation.THREAD
+    found = manager.catalogue.get(module)
+    if found is not None and manager.processes.environment_of(module, found.place):
+        # Its libraries may contradict those of the manager.
+        return Isolation.PROCESS
     chosen = str(manager.config.manager_option(MODULE_ISOLATION) or "")
     return isolation_of(module, readable_isolation(chosen))
 

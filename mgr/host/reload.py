@@ -21,13 +21,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from mgr.errors import InvalidArgumentError
 from mgr.host.bridge import run_in_thread
 from mgr.host.file_digest import files_digest
 from mgr.host.finder import DiscoveredModule, load, locate, no_module
+from mgr.host.module_environment import Environments, requirements_of
+from mgr.host.module_environment import digest_of as digest_of_requirements
 from mgr.host.worker_context import WorkerContext
 from mgr.settings import Settings
 from mgr.store.api import Revision
 
+DIFFERENT_REQUIREMENTS: Final = (
+    "its requirements.txt, its Python or its kind of machine differs from the active's"
+)
 DIFFERENT_FILES: Final = "its files differ from those that the active manager reloaded"
 
 log = logging.getLogger(__name__)
@@ -100,12 +106,15 @@ class ReloadFollower:
         manager = self._manager
         if manager.quarantine_reason(name):
             return False
+        failure = await self._follow_environment(name)
         found, known = await read_files_anew(manager, name), manager.catalogue.get(name)
         reloaded = found.loaded
         if not reloaded and known is not None:
             found = replace(known, outdated=found.error)
         elif reloaded and found.digest != digest:
             found = replace(found, outdated=DIFFERENT_FILES)
+        elif reloaded and failure:
+            found = replace(found, outdated=failure)
         manager.register_module(found)
         fields = {"module_name": name}
         if why := found.outdated or found.error:
@@ -113,6 +122,32 @@ class ReloadFollower:
         else:
             log.info("standby reloaded the module", extra=fields)
         return reloaded
+
+    async def _follow_environment(self, name: str) -> str:
+        """Install what the module requires if the active did; return why it is not installed."""
+        manager = self._manager
+        wanted, known = manager.mirror.get(manager.keys.environment(name)), manager.catalogue
+        if wanted is None or name not in known:
+            return ""
+        requirements = requirements_of(known[name].place)
+        if requirements is None or digest_of_requirements(requirements) != wanted.value:
+            return DIFFERENT_REQUIREMENTS
+        try:
+            await sync_environment(manager.settings, known[name])
+        except InvalidArgumentError as error:
+            return f"its libraries are not installed: {error}"
+        return ""
+
+
+async def sync_environment(settings: Settings, found: DiscoveredModule) -> str:
+    """Install what a module requires; return a digest of its requirements.
+
+    Raises:
+        InvalidArgumentError: It requires nothing, or that cannot be installed.
+
+    """
+    sync = partial(Environments.of(settings).sync, found.name, found.place)
+    return await run_in_thread("module-env", sync)
 
 
 def reload_module(

@@ -32,11 +32,16 @@ from mgr.store.space import StoreSpace
 class ModuleStarter(Protocol):
     """Starts processes for modules (``mgr.module_process``)."""
 
-    async def start(self, module: str, /, *, timed: bool = False) -> Any:
+    async def start(self, module: str, /, *, place: str = "", timed: bool = False) -> Any:
         """Start a process for ``module``; it has imported the module interface only.
 
-        With ``timed`` it is killed at the deadline that ``set_deadline`` set last.
+        ``place`` is its file, beside which its requirements are. With ``timed`` it is killed at the
+        deadline that ``set_deadline`` set last.
         """
+        ...
+
+    def environment_of(self, module: str, place: str, /) -> str:
+        """Return the folder with the libraries of ``module``; empty if it has none of its own."""
         ...
 
     async def can_time(self) -> bool:
@@ -49,6 +54,10 @@ class ModuleStarter(Protocol):
 
     def pids(self) -> Mapping[str, int]:
         """Return the living processes by module."""
+        ...
+
+    def reached_limits(self) -> tuple[tuple[str, str, str], ...]:
+        """Return the limits that were reached lately: module, end of the health code, what."""
         ...
 
 

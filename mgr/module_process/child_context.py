@@ -19,7 +19,9 @@ from mgr.cluster.owned import owned
 from mgr.config.manager_options import manager_options
 from mgr.config.schema import Schemas
 from mgr.config.values import ConfigValues
+from mgr.host.counter_reader import CounterReader
 from mgr.module_api.context import OptionValue
+from mgr.module_process.child_counters import SharedCounters, unpacked_rows
 from mgr.module_process.child_link import ChildLink
 from mgr.module_process.messages import loads
 from mgr.module_process.remote import pickled_arguments, remote_result
@@ -132,8 +134,33 @@ class ChildContext(ChildStandbyContext):
         self._maps: dict[str, _Document] = {}
         self._numbers = itertools.count(1)
         self._completions: dict[int, Completion] = {}
+        self._read_counters_here(seed.get("counters", ""))
         self.call_own: CallOwn = lambda _method, _args, _kwargs: ("absent", "")
         """Calls a method of this module itself."""
+
+    def _read_counters_here(self, path: str) -> None:
+        """Read counters in memory that the worker shares; without it they are asked for."""
+        if not path:
+            return
+        try:
+            reader = CounterReader(SharedCounters(self._link.call, path))
+        except OSError:
+            return
+        for name in READ_HERE:
+            setattr(self, name, self._or_asked(name, getattr(reader, name)))
+
+    def _or_asked(self, name: str, read: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``read``; once it gets no memory, the worker is asked instead."""
+
+        def call(*args: Any) -> Any:
+            try:
+                return read(*args)
+            except OSError:
+                for each in READ_HERE:
+                    vars(self).pop(each, None)
+                return getattr(self, name)(*args)
+
+        return call
 
     def get_term(self) -> int:
         """See ``mgr.module_api.context``."""
@@ -230,6 +257,10 @@ class ChildContext(ChildStandbyContext):
         """See ``mgr.module_api.context``."""
         self._link.call("update_progress_event", evid, message, progress, shown)
 
+    def get_counter_rows(self, kind: str, lowest_priority: int) -> list[dict[str, Any]]:
+        """See ``mgr.module_api.context``."""
+        return unpacked_rows(self._link.call("get_counter_rows", kind, lowest_priority))
+
     def get_perf_schema(self, kind: str, name: str, *, labelled: bool) -> dict[str, dict[str, Any]]:
         """See ``mgr.module_api.context``."""
         found: dict[str, dict[str, Any]]
@@ -305,6 +336,9 @@ class ChildContext(ChildStandbyContext):
         return ask
 
 
+READ_HERE: Final = ("get_counter", "get_latest_counter", "get_latest_labelled_counter")
+"""Methods that read memory which the worker shares."""
+
 ASKED: Final = frozenset(
     {
         *("watch_store", "unwatch_store", "load_database", "store_database"),
@@ -312,7 +346,7 @@ ASKED: Final = frozenset(
         *("set_health_checks", "set_uri", "complete_progress_event"),
         *("clear_all_progress_events", "cluster_log", "have_store_connection", "notify_all"),
         *("get_servers", "get_metadata", "get_daemon_status", "get_daemon_health_metrics"),
-        *("set_device_wear_level", "get_daemons", "get_counter_rows", "get_counter"),
+        *("set_device_wear_level", "get_daemons", "get_counter"),
         *("get_latest_counter", "get_latest_labelled_counter"),
         "identification_required",
     }

@@ -1,22 +1,41 @@
-"""The module's end of the socket to the worker: calls in both directions, from any thread."""
+"""The module's end of the sockets to the worker: calls in both directions, from any thread.
+
+The main thread reads one of them, for every thread. The others are lines: each belongs to the
+threads that run one kind of call, which read the line themselves. So a command reaches its thread,
+and an answer its caller, without a change of threads in between. What the worker has noted on the
+main socket before a message on a line is handled before that message.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
 import socket
+import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mgr.errors import OutcomeUnknownError
 from mgr.module_process.failures import decode_failure, encode_failure
-from mgr.module_process.messages import Kind, MessageBuffer, call_body, encode, trace_in
+from mgr.module_process.messages import (
+    Kind,
+    Message,
+    MessageBuffer,
+    call_body,
+    encode,
+    trace_in,
+)
 from mgr.tracing import TraceContext
 
-RECEIVE_BYTES: Final = 1 << 18
+RECEIVE_BYTES: Final = 1 << 14
+"""Received at once, into a buffer that is kept: to get and free one costs more than a command."""
 REPLY_S: Final = 660.0
 """How long a thread waits for an answer. The worker's own limits are shorter."""
+
+_thread: Final = threading.local()
+"""``line``: the line that the present thread reads."""
 
 
 class _Waiting:
@@ -33,10 +52,18 @@ class _Waiting:
         self.body: Any = None
 
 
-class Reply:
-    """Answers one call of the worker, once, from any thread."""
+class Sender(Protocol):
+    """Sends messages to the worker."""
 
-    def __init__(self, link: ChildLink, number: int, trace: TraceContext | None = None) -> None:
+    def send(self, kind: Kind, number: int, body: Any) -> None:
+        """Send a message; waits while the worker does not read."""
+        ...
+
+
+class Reply:
+    """Answers one call of the worker, once."""
+
+    def __init__(self, link: Sender, number: int, trace: TraceContext | None = None) -> None:
         self._link = link
         self.number = number
         self.trace = trace
@@ -67,13 +94,16 @@ class ChildLink:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._reader = threading.get_ident()
+        self._noted = threading.Condition()
+        self._notes = self._followers = 0
         # A process that the module forks must not speak for it.
         os.register_at_fork(after_in_child=sock.close)
 
     def call(self, name: str, *args: Any, on_result: Callable[[Any], None] | None = None) -> Any:
         """Ask the worker and wait for its answer; raises what it raised there.
 
-        ``on_result`` is called with the result before any later message is handled.
+        ``on_result`` is called with the result before any later message is handled; without it
+        the answer comes on the line of this thread, if that has one.
 
         Raises:
             OutcomeUnknownError: There is no answer.
@@ -81,6 +111,9 @@ class ChildLink:
         """
         if threading.get_ident() == self._reader:
             raise RuntimeError(f"{name}: the manager cannot be called from a signal handler")
+        line: ChildLine | None = getattr(_thread, "line", None)
+        if line is not None and on_result is None:
+            return line.call(name, *args)
         waiting, number = _Waiting(on_result), next(self._numbers)
         content = encode(Kind.CALL, number, call_body(name, args))
         self._waiting[number] = waiting
@@ -106,23 +139,43 @@ class ChildLink:
 
         ``calls`` and ``notes`` must not wait; a call gets a ``Reply`` first.
         """
-        buffer = MessageBuffer()
-        while received := self._receive():
-            for kind, number, body in buffer.feed(received):
+        buffer, space = MessageBuffer(), memoryview(bytearray(RECEIVE_BYTES))
+        while count := self._receive(space):
+            for kind, number, body, _ in buffer.feed(space[:count]):
                 if kind in {Kind.RESULT, Kind.FAILURE}:
                     self._on_answer(kind, number, body)
                     continue
                 name, args, *trace = body
                 if kind == Kind.NOTE:
-                    notes[name](*args)
+                    self._on_note(notes[name], args)
                 else:
                     self._on_call(calls[name], Reply(self, number, trace_in(trace)), args)
 
-    def _receive(self) -> bytes:
+    def wait_noted(self, count: int) -> None:
+        """Wait until the first ``count`` notes of the worker were handled."""
+        if self._notes >= count:
+            return
+        with self._noted:
+            self._followers += 1
+            # The main thread has them already, or is about to receive them.
+            self._noted.wait_for(lambda: self._notes >= count, timeout=REPLY_S)
+            self._followers -= 1
+
+    def _on_note(self, note: Callable[..., None], args: tuple[Any, ...]) -> None:
         try:
-            return self._sock.recv(RECEIVE_BYTES)
+            note(*args)
+        finally:
+            # Counted before it is looked who waits: whoever begins to wait later sees the count.
+            self._notes += 1
+            if self._followers:
+                with self._noted:
+                    self._noted.notify_all()
+
+    def _receive(self, space: memoryview) -> int:
+        try:
+            return self._sock.recv_into(space)
         except OSError:
-            return b""
+            return 0
 
     def _on_answer(self, kind: int, number: int, body: Any) -> None:
         waiting = self._waiting.pop(number, None)
@@ -139,3 +192,82 @@ class ChildLink:
             call(reply, *args)
         except Exception as error:  # noqa: BLE001 - this call fails, and no later one
             reply.failure(encode_failure(error))
+
+
+class ChildLine:
+    """A socket to the worker that one thread at a time reads, for its jobs and its own calls."""
+
+    def __init__(self, link: ChildLink, sock: socket.socket) -> None:
+        """Handle every message after what was noted on ``link`` before it."""
+        self._link = link
+        self._sock = sock
+        # Without it each ``recv`` would cost a ``poll``.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(REPLY_S), 0))
+        self._numbers = itertools.count(1)
+        self._buffer, self._space = MessageBuffer(), memoryview(bytearray(RECEIVE_BYTES))
+        self._received: deque[Message] = deque()
+        self._jobs: deque[Message] = deque()
+        self._sending = threading.Lock()
+        os.register_at_fork(after_in_child=sock.close)
+
+    def belongs_to_this_thread(self) -> None:
+        """Let calls of this thread go this way from now on; no other thread may read it."""
+        _thread.line = self
+
+    def call(self, name: str, *args: Any) -> Any:
+        """Ask the worker and wait for its answer; raises what it raised there.
+
+        Raises:
+            OutcomeUnknownError: There is no answer.
+
+        """
+        number = next(self._numbers)
+        self.send(Kind.CALL, number, call_body(name, args))
+        while True:
+            message = self._next()
+            if message is None:
+                raise OutcomeUnknownError(f"{name}: no answer within {REPLY_S:g} s")
+            if message.kind == Kind.CALL:
+                self._jobs.append(message)
+            elif message.number == number:
+                break
+        if message.kind == Kind.RESULT:
+            return message.body
+        raise decode_failure(message.body)
+
+    def next_job(self) -> Message:
+        """Wait for the next call of the worker."""
+        if self._jobs:
+            return self._jobs.popleft()
+        while True:
+            message = self._next()
+            if message is not None and message.kind == Kind.CALL:
+                return message
+
+    def send(self, kind: Kind, number: int, body: Any) -> None:
+        """Send a message; waits while the worker does not read."""
+        content = encode(kind, number, body)
+        with self._sending:
+            self._sock.sendall(content)
+
+    def _next(self) -> Message | None:
+        """Return the next message; None if there is none for a long time."""
+        while not self._received:
+            try:
+                count = self._sock.recv_into(self._space)
+            except BlockingIOError:
+                return None
+            except OSError:
+                count = 0
+            if not count:
+                _wait_for_the_end()
+            self._received.extend(self._buffer.feed(self._space[:count]))
+        message = self._received.popleft()
+        self._link.wait_noted(message.after)
+        return message
+
+
+def _wait_for_the_end() -> None:
+    """The worker is gone, or has let go of this process: the main thread ends it."""
+    while True:
+        threading.Event().wait(REPLY_S)

@@ -17,7 +17,8 @@ from mgr.module_process.failures import decode_crash, encode_crash
 from mgr.module_process.load_order import LoadOrder
 from mgr.module_process.messages import dumps
 from mgr.module_process.process import ModuleProcess, ProcessEnd
-from mgr.module_process.zygote_link import ModuleProcesses, ZygoteError
+from mgr.module_process.processes import ModuleProcesses
+from mgr.module_process.zygote_link import ZygoteError
 
 CURRENT: Final = "Current thread "
 """How ``faulthandler`` begins the stack of the thread that got a signal."""
@@ -78,7 +79,7 @@ class Declarations:
         With ``fresh`` compiled files are not used, and the digest of the source files is computed.
         """
         try:
-            process = await self._processes.start(location.name)
+            process = await self._processes.start(location.name, place=location.place)
         except ZygoteError as error:
             return _failed(location, str(error))
         try:

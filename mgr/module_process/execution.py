@@ -24,7 +24,7 @@ from mgr.host.limits import Limits
 from mgr.host.notifications import NotifyId
 from mgr.module_process.declarations import decode_declarations, stack_text
 from mgr.module_process.failures import decode_crash
-from mgr.module_process.process import ModuleProcess, ProcessEnd
+from mgr.module_process.process import ModuleProcess, ProcessEnd, settle
 from mgr.module_process.remote import RemoteInstance
 from mgr.module_process.zygote_link import ZygoteError
 from mgr.tracing import part
@@ -152,35 +152,36 @@ class ProcessExecution:
         command = request.command
         entry = self._command_calls.open(self._name, command, request.caller)
         self._waiting += 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         sent = False
 
-        def over(answer: asyncio.Future[Any] | None = None) -> None:
+        def over(result: Any, error: Exception | None) -> None:
+            # A command that has begun goes on if its caller goes away, and the next waits for it.
+            process.command = None
             self._command_calls.close(entry)
             self._turn.release()
-            if answer is not None and not answer.cancelled():
-                answer.exception()  # its caller may be gone
+            settle(answer, result, error)
 
         try:
             await self._turn.acquire()
             try:
                 process = self._running()
                 check_may_begin(request, self._name, self._may_begin, self._clock)
-                self._command_calls.begin(entry)
-                number, answer = process.call(
-                    "command", command.prefix, request.arguments, request.inbuf, request.deadline_s
-                )
             except BaseException:
                 self._turn.release()
                 raise
-            # A command that has begun goes on if its caller goes away, and the next waits for it.
-            answer.add_done_callback(over)
-            sent = True
+            self._command_calls.begin(entry)
+            process.command, sent = (command.prefix, self._clock.now()), True
+            arguments = (command.prefix, request.arguments, request.inbuf, request.deadline_s)
+            number = process.request("command", arguments, over)
             try:
-                return await asyncio.shield(answer)
+                return await answer
             except ProcessEndedError:
-                if not process.ended.done() or number > process.ended.result().begun:
+                # Its connection may be lost before it has ended; whoever asks again waits, too.
+                end = await asyncio.shield(process.ended)
+                if number > end.begun:
                     raise NotBegunError from None
-                return self._ended_during(command, process.ended.result())
+                return self._ended_during(command, end)
         finally:
             self._waiting -= 1
             if not sent:
@@ -220,7 +221,8 @@ class ProcessExecution:
         if not found.loaded:
             raise ModuleRaisedError(found.error, "", next(iter(found.crashes), None))
         seed = self._host.connect(process)
-        await process.call("construct", self._standby, seed)[1]
+        process.note("connect", self._standby, seed)
+        await process.call("construct")[1]
         self.instance = RemoteInstance(process)
 
     def _on_ended(self, end: ProcessEnd) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from mgr.host.execution import ProcessEndedError
 from mgr.host.remote_errors import called_method, error_for_caller, failure_text
 from mgr.module_process.messages import PROTOCOL
-from mgr.module_process.process import ModuleProcess
+from mgr.module_process.process import ModuleProcess, OnAnswer
 
 RemoteAnswer = tuple[str, Any]
 """``("result", pickled)``; ``("raised", pickled)`` with the exception to raise and the text of its
@@ -37,6 +37,16 @@ class RemoteInstance:
         except ProcessEndedError as error:
             return "failed", f"Remote method threw exception: {error}"
         return answer
+
+    def forward(self, method: str, payload: bytes, on_answer: OnAnswer) -> None:
+        """Call ``method``; ``on_answer`` gets the ``RemoteAnswer``, without a task in between."""
+
+        def answered(answer: Any, error: Exception | None) -> None:
+            if isinstance(error, ProcessEndedError):
+                answer, error = ("failed", f"Remote method threw exception: {error}"), None
+            on_answer(answer, error)
+
+        self._process.request("remote", (method, payload), answered)
 
 
 def run_remote(instance: Any, method: str, payload: bytes) -> RemoteAnswer:

@@ -11,6 +11,8 @@ from typing import Final
 
 from mgr.module_process.zygote_end import ZYGOTE_NAME, ZygoteEnd
 
+ENVIRONMENT: Final = "_MGR_LIBRARIES"
+"""Names, in the processes of a module with libraries of its own, their folder."""
 _PR_SET_NAME: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -35,8 +37,10 @@ def fork_zygote() -> ZygoteEnd:
         os._exit(1)
 
 
-def spawn_zygote() -> ZygoteEnd:
+def spawn_zygote(environment: str = "") -> ZygoteEnd:
     """Start a zygote as a new program, which takes longer than a fork.
+
+    It finds the packages in the folder ``environment`` before all others.
 
     Raises:
         OSError: It could not be started.
@@ -44,12 +48,12 @@ def spawn_zygote() -> ZygoteEnd:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     number = theirs.fileno()
-    path = os.pathsep.join(filter(None, sys.path))
+    path = os.pathsep.join(filter(None, (environment, *sys.path)))
     try:
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-P", "-m", "mgr.module_process", str(number)],
-            {**os.environ, "PYTHONPATH": path},
+            {**os.environ, "PYTHONPATH": path, ENVIRONMENT: environment},
             file_actions=[(os.POSIX_SPAWN_DUP2, number, number)],
         )
     except BaseException:

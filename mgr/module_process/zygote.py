@@ -18,7 +18,7 @@ directions of that socket carry one message per packet, pickled plain values, wi
 
 ============================  ===================================================================
 from the worker
-``("fork", number)``          with the module's socket and its memory. Answered by ``started``.
+``("fork", number)``          with the module's sockets and its memory. Answered by ``started``.
 ``("zygote", number)``        with a control socket: fork a zygote with a deadline.
 ``("until", ns)``             kill every process at that moment of ``CLOCK_BOOTTIME``; 0: never.
 ``("kill", pid)``             kill one process.
@@ -57,13 +57,14 @@ PRELOADED: Final = (
     *("sqlite3", "http.server", "urllib.request", "xml.etree.ElementTree", "decimal", "statistics"),
 )
 """What modules import: shared by all their processes, and not imported again in each."""
+_M_ARENA_MAX: Final = -8
 _PR_SET_NAME: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent to a whole service by a terminal or an init system: the guard decides what follows."""
 
-RunChild = Callable[[socket.socket, int], NoReturn]
+RunChild = Callable[[list[socket.socket], int], NoReturn]
 
 
 class Zygote:
@@ -171,7 +172,7 @@ class Zygote:
             if os.getppid() != parent:
                 # The zygote ended before the kernel knew of the request: no signal would come.
                 os._exit(1)
-            self._run_child(socket.socket(fileno=fds[0]), fds[1])
+            self._run_child([socket.socket(fileno=fd) for fd in fds[:-1]], fds[-1])
         except BaseException:  # noqa: BLE001 - nothing may return into the zygote's loop
             sys.excepthook(*sys.exc_info())
         finally:
@@ -258,12 +259,29 @@ def keep_only(fds: list[int]) -> None:
                 continue  # that of the listing itself
 
 
+def share_one_arena() -> None:
+    """Let all threads of the processes allocate from one heap: the interpreter runs one at a time.
+
+    Each arena more would be memory of each process alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
 def serve(control: socket.socket) -> NoReturn:
     """Import what modules need, then fork on request. For a process without further threads."""
-    from mgr.module_process.child import run_child  # noqa: PLC0415 - imported in the zygote only
+    from mgr import logs  # noqa: PLC0415 - imported in the zygote only, as what follows
+    from mgr.module_process.child import run_child  # noqa: PLC0415 - as above
+    from mgr.module_process.rehearsal import rehearse  # noqa: PLC0415 - as above
 
     for name in PRELOADED:
         importlib.import_module(name)
+    # As most managers log, and every module's process after them.
+    logs.set_up(level="info", form="text", manager="", component="worker")
+    logs.protect()
+    rehearse()
+    share_one_arena()
     # Nothing of what is imported by now is ever garbage. Frozen, the collector does not write to
     # it, and its pages stay shared between all processes.
     gc.collect()

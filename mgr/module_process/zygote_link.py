@@ -13,8 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mgr.module_process.messages import FDS_MAX, PACKET_BYTES_MAX, dumps, loads
-from mgr.module_process.process import ModuleProcess
-from mgr.module_process.zygote_end import ZygoteEnd
+from mgr.module_process.process import LINES, ModuleProcess
 from mgr.worker_trace import WorkerTrace
 
 START_S: Final = 60.0
@@ -73,19 +72,23 @@ class ZygoteLink:
 
         """
         trace = WorkerTrace()
-        ours, theirs = socket.socketpair()
+        pairs = [socket.socketpair() for _ in range(LINES)]
         try:
-            pid, pidfd = await self._request("fork", [theirs.fileno(), trace.fd])
+            fds = [theirs.fileno() for _, theirs in pairs]
+            pid, pidfd = await self._request("fork", [*fds, trace.fd])
         except BaseException:
-            ours.close()
+            for ours, _ in pairs:
+                ours.close()
             trace.close()
             raise
         finally:
-            theirs.close()
+            for _, theirs in pairs:
+                theirs.close()
         process = ModuleProcess(module, pid, pidfd, trace, self._tasks)
         self._processes[pid] = process
-        ours.setblocking(False)  # noqa: FBT003 - as above
-        await process.connect(ours)
+        for ours, _ in pairs:
+            ours.setblocking(False)  # noqa: FBT003 - as above
+        await process.connect([ours for ours, _ in pairs])
         if pid in self._early_ends or not self.alive:
             self._end(pid, self._early_ends.pop(pid, -signal.SIGKILL))
         return process
@@ -114,6 +117,11 @@ class ZygoteLink:
         # get this: then the earlier deadline stays, which is safe.
         with contextlib.suppress(ZygoteError):
             self._send(("until", until_ns))
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has processes, or forks one."""
+        return bool(self._processes or self._starting)
 
     def close(self) -> None:
         """End the zygote, with everything below it."""
@@ -198,106 +206,3 @@ class ZygoteLink:
             process.reason = process.reason or (AT_DEADLINE if self._deadline else ZYGOTE_ENDED)
             process.abort()
         self._on_gone(self)
-
-
-class ModuleProcesses:
-    """Starts processes for modules, and zygotes as they are needed. Use it on the loop."""
-
-    def __init__(
-        self, tasks: asyncio.TaskGroup, spawn: Callable[[], ZygoteEnd], first: ZygoteEnd | None
-    ) -> None:
-        """Use the zygote ``first``; ``spawn`` starts another one when there is none."""
-        self._tasks = tasks
-        self._spawn = spawn
-        self._zygote: ZygoteLink | None = None
-        self._timed_zygote: ZygoteLink | None = None
-        self._timed_starting = asyncio.Lock()
-        self._until_ns = 0
-        self._end: ZygoteEnd | None = None
-        self._closing = self._used = False
-        if first is not None:
-            self._use(first)
-
-    async def start(self, module: str, *, timed: bool = False) -> ModuleProcess:
-        """Start a process for ``module``, which has imported the module interface only.
-
-        With ``timed`` it is killed at the deadline that ``set_deadline`` set last.
-
-        Raises:
-            ZygoteError: The system refuses it.
-
-        """
-        if not timed:
-            return await self._running().start(module)
-        if not await self.can_time() or self._timed_zygote is None:
-            raise ZygoteError("the kernel refuses a timer for modules that act outside etcd")
-        return await self._timed_zygote.start(module)
-
-    async def can_time(self) -> bool:
-        """Return whether processes can be started that the kernel ends at a deadline.
-
-        Raises:
-            ZygoteError: The system refuses the process that forks them.
-
-        """
-        async with self._timed_starting:
-            if self._timed_zygote is None:
-                control = await self._running().fork_zygote()
-                link = ZygoteLink(control, self._tasks, self._on_timed_gone, deadline=True)
-                link.set_deadline(self._until_ns)
-                self._timed_zygote = link
-        return await self._timed_zygote.timed
-
-    def set_deadline(self, deadline_s: float) -> None:
-        """Have the timed processes killed at that moment on the clock."""
-        # A moment that has passed, not 0, which means never.
-        until_ns = max(1, int(deadline_s * 1e9)) if deadline_s > 0 else 1
-        if until_ns != self._until_ns:
-            self._until_ns = until_ns
-            if self._timed_zygote is not None:
-                self._timed_zygote.set_deadline(until_ns)
-
-    def pids(self) -> dict[str, int]:
-        """Return the living processes by module."""
-        links = (self._zygote, self._timed_zygote)
-        return {name: pid for link in links if link for name, pid in link.pids().items()}
-
-    def close(self) -> None:
-        """End every zygote and all processes below them, and wait until they are gone."""
-        self._closing = True
-        if self._timed_zygote is not None:
-            self._timed_zygote.close()
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
-
-    def _on_timed_gone(self, _link: ZygoteLink) -> None:
-        self._timed_zygote = None
-
-    def _running(self) -> ZygoteLink:
-        if self._zygote is None:
-            # Not logged when it ends: at the end of a term everything below the worker is killed.
-            if self._used:
-                log.error("the process that forks for modules has ended; another one is started")
-            try:
-                self._use(self._spawn())
-            except OSError as error:
-                raise ZygoteError(f"no process for modules can be started: {error}") from error
-        if self._zygote is None:
-            raise AssertionError("it was started just now")
-        return self._zygote
-
-    def _use(self, end: ZygoteEnd) -> None:
-        self._end, self._used = end, True
-        self._zygote = ZygoteLink(end.control, self._tasks, self._on_gone)
-
-    def _on_gone(self, link: ZygoteLink) -> None:
-        if link is not self._zygote:
-            return
-        self._zygote = None
-        if self._end is not None:
-            if self._closing:
-                self._end.close()
-            else:
-                self._end.reap()
-            self._end = None

@@ -33,6 +33,7 @@ from mgr.setup.files import (
     settings_text,
     toml,
 )
+from mgr.setup.module_env import module_env
 from mgr.tls import CA_FILE, CLIENT_FILE, MANAGER_FILE, PASSPHRASE_FILE, loose_key
 
 CLIENT_DAYS: Final = 365.0
@@ -43,7 +44,10 @@ TOKEN_VARIABLE: Final = "MGR_JOIN_TOKEN"  # noqa: S105 - a name, not a secret
 
 @click.group(context_settings=CONTEXT)
 def command() -> None:
-    """Make the certificates of a cluster, or bring one back from a backup."""
+    """Make the certificates of a cluster, libraries of modules, or bring back a backup."""
+
+
+command.add_command(module_env)
 
 
 def main() -> None:

@@ -174,6 +174,10 @@ class Keys:
         """Prefix of the reports that one manager wrote."""
         return f"{self.worker_crashes}{manager}/"
 
+    def environment(self, name: str) -> str:
+        """The requirements of one module, by their digest, whose libraries each host shall have."""
+        return f"{self.root}environments/{name}"
+
     @property
     def reloads(self) -> str:
         """Prefix of the records of reloaded modules."""

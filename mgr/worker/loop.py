@@ -27,6 +27,7 @@ from mgr.errors import FencedError, StoreUnavailableError
 from mgr.host.cluster_view import ClusterView
 from mgr.host.finder import Catalogue, find_modules, module_reports
 from mgr.host.imports import import_enabled
+from mgr.host.module_environment import Environments
 from mgr.host.reload import ReloadFollower
 from mgr.host.role import Role
 from mgr.host.secret_keys import secret_keys
@@ -55,9 +56,9 @@ from mgr.link import (
 from mgr.metrics import Metrics
 from mgr.module_process.declarations import Declarations
 from mgr.module_process.load_order import LoadOrder
+from mgr.module_process.processes import ModuleProcesses
 from mgr.module_process.start import spawn_zygote
 from mgr.module_process.zygote_end import ZygoteEnd
-from mgr.module_process.zygote_link import ModuleProcesses
 from mgr.rpc import server as grpc
 from mgr.settings import Settings
 from mgr.store.api import Revision
@@ -101,13 +102,12 @@ async def run(
     zygote: ZygoteEnd,
 ) -> None:
     """Become a warm standby, then act on the guard's messages. Everything runs in ``tasks``."""
-    processes = ModuleProcesses(tasks, spawn_zygote, zygote)
+    processes = ModuleProcesses(tasks, spawn_zygote, zygote, Environments.of(settings))
     declarations = _declarations(settings, processes)
     keys, endpoints, metrics = Keys(settings.cluster), EndpointHealth(), Metrics()
     etcd = _measured(connect(settings, init.store), metrics)
     store = _sealed(settings, etcd, keys)
-    mirror = Mirror(store, keys.root, CLOCK)
-    limits = ClientLimits(CLOCK.now, metrics.registry)
+    mirror, limits = Mirror(store, keys.root, CLOCK), ClientLimits(CLOCK.now, metrics.registry)
     ttl_s, newest_term = settings.lease_ttl_s, init.store.newest_term
     view = ClusterView(mirror, keys, CLOCK, ttl_s, newest_term=newest_term)
     starting, tls = Starting(mirror), ServerTls.of(settings)
@@ -150,6 +150,7 @@ async def run(
         signer=make_signer(settings, mirror, keys, config, view, tls),
     )
     store.is_secret = secret_keys(keys, config, manager.catalogue)
+    processes.enforce_limits(config, CLOCK, settings.module_cgroup)
     await import_enabled(manager)
     worker = Worker(manager, guard_link, tasks, ReloadFollower(manager, since), starting, tls)
     await worker.open(pages)

@@ -45,13 +45,15 @@ def receivers(tmp_path_factory):
         yield Receivers(port, mails, path, measured)
 
 
-@pytest.fixture(scope="module")
-def running(pacific, settings_for, etcd, tmp_path_factory, receivers):
-    """Three managers that find these modules only; all are enabled."""
+@pytest.fixture(scope="module", params=["thread", "process"])
+def running(request, pacific, settings_for, etcd, tmp_path_factory, receivers):
+    """Three managers that find these modules only; all are enabled, in either place."""
     settings = settings_for(pacific, *(name for name in AT_WORK if name != "feeder"))
     directory = tmp_path_factory.mktemp("managers")
     with Cluster(directory, etcd.endpoints, names=NAMES, **settings) as cluster:
         cluster.settled(IMPORTS_S)
+        where = cluster.run("config", "set", "mgr", "mgr_module_isolation", request.param)
+        assert where.retval == 0, where
         options = {
             "alerts/smtp_host": "127.0.0.1",
             "alerts/smtp_port": receivers.smtp_port,

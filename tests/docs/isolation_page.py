@@ -51,5 +51,7 @@ def isolation() -> str:
     rows = []
     for injury in INJURIES:
         fate, caller, seen = (text.format(said=f"`{injury.said}`") for text in FATES[injury.fate])
+        if injury.code_shown:
+            seen = f"`{injury.code_shown}`" + (f"; {seen}" if seen != "nothing" else "")
         rows.append(f"| {injury.name} | {fate} | {caller} | {seen} |\n")
     return HEAD + "".join(rows) + TAIL

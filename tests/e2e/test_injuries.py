@@ -15,6 +15,7 @@ from tests.support.injuries import (
     FAILS,
     HANGS,
     INJURIES,
+    LIMITS,
     QUITTER,
     STUCK,
     VICTIM,
@@ -58,6 +59,9 @@ def test_an_injury_of_a_module_costs_nobody_else_anything(cluster, tmp_path):
     cluster.run("config", "set", "mgr", "mgr/victim/file", str(file))
 
     for injury in INJURIES:
+        for option, text in LIMITS.items():
+            value = text if injury.limited else "victim=0"
+            assert cluster.run("config", "set", "mgr", option, value).retval == 0
         injure(cluster, injury)
         assert cluster.run("bystander", "ask").text == other, injury.name
         assert active.worker_pid == worker, injury.name
@@ -90,6 +94,8 @@ def injure(cluster, injury):
         answer = cluster.run("victim", "run", injury.code, timeout_s=60)
         assert (answer.retval != 0) == (injury.fate == FAILS), (injury.name, answer)
         assert injury.said in answer.stderr, injury.name
+    if injury.code_shown:
+        wait_for(lambda: injury.code_shown in health(cluster), injury.code_shown)
 
 
 def test_a_poison_command_a_constructor_that_hangs_and_exits_in_callbacks(cluster):

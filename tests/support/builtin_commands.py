@@ -15,6 +15,7 @@ from mgr.cluster.progress import Progress
 from mgr.command.builtin.catalogue import builtins
 from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult, SealStatus
 from mgr.command.dispatch import Answer
+from mgr.command.module_usage import ModuleUsage
 from mgr.command.registry import BUILTIN, Registry
 from mgr.config.history import ConfigHistory
 from mgr.config.manager_options import manager_options
@@ -50,6 +51,40 @@ MODULES = {
     "lame": ModuleInfo(name="lame", can_run=False, error="no numpy"),
     "devicehealth": ModuleInfo(name="devicehealth", always_on=True),
 }
+USAGE = [
+    ModuleUsage(
+        module="status",
+        isolation="thread",
+        state="running",
+        pid=4,
+        cpu_percent=0.5,
+        resident_bytes=None,
+        proportional_bytes=None,
+        threads=2,
+        open_files=None,
+        waiting=0,
+        commands_per_s=0.0,
+        p99_ms=None,
+        interpreter_wait_ms=0.01,
+        restarts=0,
+    ),
+    ModuleUsage(
+        module="hello",
+        isolation="process",
+        state="on probation",
+        pid=5,
+        cpu_percent=12.34567,
+        resident_bytes=40 << 20,
+        proportional_bytes=6 << 20,
+        threads=5,
+        open_files=11,
+        waiting=3,
+        commands_per_s=100.0,
+        p99_ms=2.5,
+        interpreter_wait_ms=0.25,
+        restarts=1,
+    ),
+]
 
 
 class BuiltinCommands:
@@ -68,6 +103,7 @@ class BuiltinCommands:
         self.registry = Registry()
         self.resigned = []
         self.running = []
+        self.sessions = []
         self.documents = {}
         self.services = {"hello": "http://a/hello"}
         self._follow(term.keys.config, self.values.load)
@@ -102,6 +138,7 @@ class BuiltinCommands:
                 resign=self.resign,
                 seals=self,
                 running=lambda: [*self.running, *self._runner.running()],
+                usage=self.usage,
             )
         )
         self.registry.put(BUILTIN, self._runner.commands)
@@ -150,6 +187,9 @@ class BuiltinCommands:
     def modules(self):
         return MODULES
 
+    async def sync_libraries(self, name):
+        return f"requirements of {name}"
+
     async def reload(self, name):
         if name not in MODULES:
             raise InvalidArgumentError(f"module '{name}' was not reloaded: there is none")
@@ -178,6 +218,10 @@ class BuiltinCommands:
 
     def status(self):
         return SealStatus(enabled=True, current="k2", values={"k1": 3}, unsealed=1)
+
+    async def usage(self, session):
+        self.sessions.append(session)
+        return USAGE
 
     async def rotate(self):
         return "k3"

@@ -22,6 +22,8 @@ class Injury:
             the module lives. ``HANGS``: the module does not answer until it is reloaded, which
             kills its process. ``LIVES``: the command succeeds and the module lives.
         said: What health says of a death, or the command's answer of a failure.
+        code_shown: The health code of the limit that was reached.
+        limited: Whether the module has the limits of ``LIMITS``.
 
     """
 
@@ -29,7 +31,15 @@ class Injury:
     code: str
     fate: str
     said: str = ""
+    code_shown: str = ""
+    limited: bool = True
 
+
+LIMITS = {
+    "mgr_module_memory_max": "victim=1G",
+    "mgr_module_command_max": "victim=20",
+}
+"""The options under which the module is injured."""
 
 INJURIES = (
     Injury(
@@ -79,13 +89,36 @@ INJURIES = (
         "its process ended by SIGSEGV in a command 'victim run'",
     ),
     Injury(
-        "memory above a limit",
-        "import resource; limit = resource.getrlimit(resource.RLIMIT_AS)\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, limit[1]))\n"
-        "try: bytearray(1 << 31)\n"
-        "finally: resource.setrlimit(resource.RLIMIT_AS, limit)",
+        "memory above its limit, `mgr_module_memory_max`, at once",
+        "bytearray(1 << 31)",
         FAILS,
         "MemoryError",
+        "MGR_MODULE_MEMORY",
+    ),
+    Injury(
+        "memory that grows until there is no more, in what it starts, too",
+        "import os, time\n"
+        "for _ in range(4):\n"
+        "    if os.fork() == 0:\n"
+        "        kept = b'x' * (300 << 20)\n"
+        "        time.sleep(1000)\n"
+        "time.sleep(1000)",
+        DIES,
+        "its limit of memory is 1 GiB (mgr_module_memory_max)",
+        "MGR_MODULE_MEMORY",
+    ),
+    Injury(
+        "a command above its limit of time, `mgr_module_command_max`",
+        "import time; time.sleep(1000)",
+        DIES,
+        "'victim run' ran for more than 20 s (mgr_module_command_max)",
+        "MGR_MODULE_COMMAND_TIME",
+    ),
+    Injury(
+        "all descriptors closed, those to the manager too",
+        "import os, time; os.closerange(3, 4096); time.sleep(1000)",
+        DIES,
+        "its process ended by SIGKILL (it closed its connection to the manager)",
     ),
     Injury(
         "all file descriptors used",
@@ -99,6 +132,13 @@ INJURIES = (
         "self.answer = 'x' * (1 << 27)",
         FAILS,
         "the answer of module 'victim' is too large",
+    ),
+    Injury(
+        "an answer of 2 GB, without a limit of memory",
+        "self.answer = 'x' * (1 << 31)",
+        FAILS,
+        "the answer of module 'victim' is too large",
+        limited=False,
     ),
     Injury(
         "500 threads",

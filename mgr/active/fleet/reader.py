@@ -7,19 +7,20 @@ iterated over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from mgr.cluster.counters import NO_POINTS, Counter, Kind, Ring, Schema, Slot, Unit
+from mgr.cluster.counters import Counter, Kind, Schema, Unit
 from mgr.cluster.daemon import Daemon
 from mgr.cluster.fleet import Fleet
 from mgr.cluster.frozen import FrozenDict, freeze
 from mgr.cluster.owned import owned
 from mgr.election.records import Presence
 from mgr.host.cluster_view import ClusterView
+from mgr.host.counter_reader import CounterReader
 from mgr.module_api.ceph.release import RELEASE, version_line
-from mgr.module_api.parts.counters import NANOSECONDS, CountersMixin
+from mgr.module_api.parts.counters import CountersMixin
 
 MANAGER: Final = "mgr"
 METADATA: Final = "_metadata"
@@ -61,6 +62,10 @@ class FleetReader:
             True: WeakKeyDictionary(),
         }
         self._hosts: tuple[int, dict[str, list[dict[str, str]]]] = (-1, {})
+        counters = CounterReader(fleet.daemons)
+        self.get_counter = counters.get_counter
+        self.get_latest_counter = counters.get_latest_counter
+        self.get_latest_labelled_counter = counters.get_latest_labelled_counter
 
     def get_servers(self) -> list[dict[str, Any]]:
         """See ``mgr.module_api.context``."""
@@ -128,37 +133,7 @@ class FleetReader:
         }
         return {daemon: owned(document) for daemon, document in found.items() if document}
 
-    def get_counter(self, kind: str, name: str, path: str) -> list[list[float]]:
-        """See ``mgr.module_api.context``."""
-        # Called for thousands of daemons in a row, so the lookup of ``_ring`` is inlined here.
-        daemon = self._daemons.get(f"{kind}.{name}")
-        slot = daemon.ring.schema.slot(path) if daemon else None
-        if daemon is None or slot is None:
-            return []
-        points = daemon.ring.points(slot)
-        if slot.counter.unit is Unit.SECONDS:
-            return [_in_nanoseconds(slot, point) for point in points]
-        return points
-
-    def get_latest_counter(self, kind: str, name: str, path: str) -> list[float]:
-        """See ``mgr.module_api.context``."""
-        ring = self._ring(kind, name)
-        slot = ring.schema.slot(path)
-        return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
-
-    def get_latest_labelled_counter(
-        self, kind: str, name: str, key: str, counter: str, labels: Sequence[tuple[str, str]]
-    ) -> list[float]:
-        """See ``mgr.module_api.context``."""
-        ring = self._ring(kind, name)
-        slot = ring.schema.slot_with_labels(key, counter, labels)
-        return _in_nanoseconds(slot, ring.latest(slot)) if slot else []
-
     # -- inside ---------------------------------------------------------------------------------
-
-    def _ring(self, kind: str, name: str) -> Ring:
-        daemon = self._daemons.get(f"{kind}.{name}")
-        return NO_POINTS if daemon is None else daemon.ring
 
     def _all(self) -> list[Daemon]:
         # Copied in one step of the interpreter: the loop may add a daemon meanwhile.
@@ -231,15 +206,6 @@ def _description(counter: Counter) -> dict[str, Any]:
     if counter.bounds:
         document["bounds"] = list(counter.bounds)
     return document
-
-
-def _in_nanoseconds(slot: Slot, point: list[float]) -> list[float]:
-    """Convert the seconds in ``point`` to nanoseconds, as Ceph's; counts and buckets stay."""
-    if slot.counter.unit is not Unit.SECONDS or not point:
-        return point
-    timed = len(point) - 1 if slot.counter.kind is Kind.HISTOGRAM else 1
-    point[timed] *= NANOSECONDS
-    return point
 
 
 def metadata(presence: Presence) -> dict[str, str]:

@@ -16,6 +16,7 @@ from mgr.active.health.certificate_checks import (
 )
 from mgr.active.health.command_checks import command_checks, slow_commands
 from mgr.active.health.fleet_checks import fleet_checks
+from mgr.active.health.limit_checks import limit_checks
 from mgr.active.health.manager_checks import (
     abandoned_checks,
     client_limit_checks,
@@ -34,6 +35,7 @@ from mgr.active.term_parts import TermParts
 from mgr.clock import utc_now
 from mgr.command.running import RunningCommand
 from mgr.config.manager_options import CERTIFICATE_ERROR, CERTIFICATE_WARN, COMMAND_SLOW
+from mgr.config.module_limits import COMMAND_WARN, limit_of
 from mgr.election.records import Presence
 from mgr.health.board import MANAGER_SOURCE
 from mgr.health.check import Check
@@ -70,6 +72,7 @@ class ManagerChecks:
         self._silent_endpoints: tuple[str, ...] = ()
         self._slow_commands: tuple[str, ...] = ()
         self._limits_reached: dict[str, str] = {}
+        self._module_limits: tuple[tuple[str, str, str], ...] = ()
         self._scarce = False
         self._expiring: tuple[Check, ...] = ()
         self._signer_seen_s = manager.clock.now()
@@ -100,6 +103,7 @@ class ManagerChecks:
             *standby_module_checks(self._failed_standbys()),
             *outdated_checks(self._outdated()),
             *command_checks(self._slow_commands),
+            *limit_checks(self._module_limits),
             *store_checks(silent=self._store_silent, foreign=self._manager.identity.foreign),
             *endpoint_checks(self._silent_endpoints),
             *client_limit_checks(self._limits_reached),
@@ -150,7 +154,9 @@ class ManagerChecks:
             name: self._limits_reached.get(name, each.caller) for name, each in reached.items()
         }
         self._scarce = manager.space is not None and manager.space.is_scarce
-        self._slow_commands = slow_commands(self._running(), self._command_slow_s())
+        self._slow_commands = slow_commands(self._running(), self._command_slow_s)
+        processes = manager.processes
+        self._module_limits = () if processes is None else processes.reached_limits()
         self._expiring = self._expiring_certificates()
         return (
             self._expiring,
@@ -161,6 +167,7 @@ class ManagerChecks:
             self._limits_reached,
             self._scarce,
             self._slow_commands,
+            self._module_limits,
         )
 
     def _audit_checks(self) -> list[Check]:
@@ -202,8 +209,9 @@ class ManagerChecks:
         since = self._not_standby_since.items()
         return frozenset(name for name, at_s in since if now_s - at_s >= STANDBY_GRACE_S)
 
-    def _command_slow_s(self) -> float:
-        slow_s = self._manager.config.manager_option(COMMAND_SLOW)
+    def _command_slow_s(self, module: str) -> float:
+        option = self._manager.config.manager_option
+        slow_s = limit_of(module, COMMAND_WARN, option) or option(COMMAND_SLOW)
         return float(slow_s) if isinstance(slow_s, int | float) else 0.0
 
     def _failed_standbys(self) -> Iterator[tuple[str, str, str]]:

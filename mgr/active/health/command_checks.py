@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from mgr.command.running import RUNNING, RunningCommand
@@ -13,13 +13,16 @@ DETAILS_MAX: Final = 20
 """The most lines of detail."""
 
 
-def slow_commands(running: Iterable[RunningCommand], slow_s: float) -> tuple[str, ...]:
-    """Describe the commands that are older than ``slow_s`` seconds; none if that is 0.
+def slow_commands(
+    running: Iterable[RunningCommand], slow_s: Callable[[str], float]
+) -> tuple[str, ...]:
+    """Describe the commands older than ``slow_s`` of their module, in seconds; none if that is 0.
 
     Of commands that wait for one thread only the running one is described. If none runs, the
     thread is busy with another call of its module, and the one that has waited longest is.
     """
-    slow = [each for each in running if slow_s and each.age_s >= slow_s]
+    # A command without an age cannot be slow: most updates ask for no limit at all.
+    slow = [each for each in running if (most := slow_s(each.module)) and each.age_s >= most]
     slow.sort(key=lambda each: each.state != RUNNING)
     busy: set[str] = set()
     lines = []

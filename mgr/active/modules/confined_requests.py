@@ -76,6 +76,11 @@ class ConfinedRequests:
             inner = cast("ModuleContext", self._given)
             self._seen = ConfinedContext(inner, module, manifest)
 
+    @property
+    def enforces(self) -> bool:
+        """Whether anything is checked."""
+        return self._seen is not None
+
     def check(self, name: str, args: tuple[Any, ...]) -> tuple[int, str, str] | None:
         """Check a request before it is run; return its answer if that is a refusal.
 

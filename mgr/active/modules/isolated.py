@@ -9,7 +9,10 @@ from functools import partial
 from typing import Protocol
 
 from mgr.active.modules.process_host import ActiveHostSide
+from mgr.active.modules.usage import Modules, UsageMeter
 from mgr.active.term_parts import TermParts
+from mgr.cluster.counter_memory import CounterMemory
+from mgr.command.module_usage import MeasureUsage
 from mgr.host.execution import OnDied
 from mgr.host.finder import DiscoveredModule
 from mgr.host.limits import Limits
@@ -64,6 +67,7 @@ class IsolatedModules:
         self._parts: TermParts | None = None
         self._follows = False
         self._processes: dict[str, ModuleProcess] = {}
+        self._counters: CounterMemory | None = None
 
     def begin(self, parts: TermParts) -> None:
         """Serve modules in the term of ``parts``."""
@@ -91,9 +95,9 @@ class IsolatedModules:
         order = LoadOrder(settings.log_level, settings.log_format, settings.id)
         return ProcessExecution(
             found.name,
-            start=partial(self._start, found.name, timed=timed),
+            start=partial(self._start, found, timed=timed),
             order=order.of(found.location),
-            host=ActiveHostSide(self._parts, found, self._http_address),
+            host=ActiveHostSide(self._parts, found, self._http_address, self._counter_memory()),
             standby=False,
             on_died=on_died,
             limits=self._limits,
@@ -102,11 +106,21 @@ class IsolatedModules:
             tasks=self._tasks,
         )
 
+    def _counter_memory(self) -> CounterMemory:
+        """Return the memory of this term. It is empty until a module reads counters."""
+        if self._counters is None:
+            self._counters = CounterMemory()
+        return self._counters
+
+    def usage(self, modules: Modules) -> MeasureUsage:
+        """Return what measures the processes, and the other ones of ``modules``."""
+        return UsageMeter(modules, self.processes, self._manager.clock).measure
+
     def processes(self) -> Mapping[str, ModuleProcess]:
         """Return the living processes by module."""
         return {name: each for name, each in self._processes.items() if not each.ended.done()}
 
-    async def _start(self, module: str, *, timed: bool) -> ModuleProcess:
+    async def _start(self, found: DiscoveredModule, *, timed: bool) -> ModuleProcess:
         starter = self._manager.processes
         if starter is None:
             raise ZygoteError("this manager starts no processes for modules")
@@ -114,9 +128,10 @@ class IsolatedModules:
         # Suspended: it would be killed before it has begun.
         while timed and not self._gate.term_valid():
             await self._gate.wait_changed()
-        process: ModuleProcess = await starter.start(module, timed=timed)
+        process: ModuleProcess
+        process = await starter.start(found.name, place=found.place, timed=timed)
         process.open_gate(self._gate.deadline_s)
-        self._processes[module] = process
+        self._processes[found.name] = process
         return process
 
     def _follow_gate(self) -> None:

@@ -44,8 +44,9 @@ from mgr.host.finder import DiscoveredModule, always_on
 from mgr.host.imports import isolation
 from mgr.host.lifecycle import ENDED, READY, Event, Phase
 from mgr.host.limits import Limits
+from mgr.host.module_environment import Environments
 from mgr.host.notifications import NotifyId
-from mgr.host.reload import read_files_anew
+from mgr.host.reload import read_files_anew, sync_environment
 from mgr.host.runner import ModuleRunner
 from mgr.host.worker_context import WorkerContext
 from mgr.store.mirror import KeyChange
@@ -95,6 +96,7 @@ class ActiveModules:
         # option that decides may change meanwhile.
         self._external_at_start: dict[ModuleRunner, bool] = {}
         self._places: dict[ModuleRunner, Place] = {}
+        self._environments = Environments.of(manager.settings)
         self._stopping: set[str] = set()
         self._stopped = Broadcast()
         self._reloading = asyncio.Lock()
@@ -141,6 +143,15 @@ class ActiveModules:
         ):
             self._stopping.add(name)
             self._tasks.create_task(self._disable(name))
+
+    async def sync_libraries(self, name: str) -> str:
+        """Install what ``name`` requires on this host; return a digest of its requirements.
+
+        Raises:
+            InvalidArgumentError: It requires nothing, or that cannot be installed.
+
+        """
+        return await sync_environment(self._manager.settings, self._manager.catalogue[name])
 
     async def reload(self, name: str) -> ReloadResult:
         """Import the module's files again and restart the module if it is enabled.
@@ -295,6 +306,7 @@ class ActiveModules:
                 effects_source=self._classify(found).source.value,
                 place=found.place,
                 manifest=found.manifest,
+                libraries=self._environments.state(name, found.place).value,
             )
             for name, found in self._manager.catalogue.items()
         }
@@ -307,6 +319,10 @@ class ActiveModules:
             # An instance that did not stop has a check of its own.
             error = "" if self._blocked_by(name) else self.error_of(name)
             yield ModuleState(name=name, cannot_run=cannot, error=error)
+
+    def phases(self) -> dict[str, tuple[str, int]]:
+        """Return the phase of each module that runs, and how often it was restarted."""
+        return {name: (each.phase.value, each.restarts) for name, each in self._runners.items()}
 
     def on_crash(self, call: CrashHandler) -> None:
         """Call ``call`` with each exception that a module raises, while loading or running."""

@@ -12,14 +12,18 @@ from mgr.active.modules.confined_requests import ConfinedRequests
 from mgr.active.modules.context import DATABASE_S, LOOP_CALL_S, REMOTE_S, WRITE_S
 from mgr.active.modules.operations import COMMAND_S, ModuleOperations
 from mgr.active.term_parts import TermParts
+from mgr.cluster.counter_memory import CounterMemory
 from mgr.host.bridge import run_in_thread, thread_name
 from mgr.host.finder import DiscoveredModule
+from mgr.module_process.child_counters import counter_fields, packed_rows
 from mgr.module_process.host_side import READ_S, HostSide, Operation
 from mgr.module_process.messages import dumps
-from mgr.module_process.process import ModuleProcess
-from mgr.module_process.remote import RemoteAnswer
+from mgr.module_process.process import ModuleProcess, OnAnswer
+from mgr.module_process.remote import RemoteAnswer, RemoteInstance
 from mgr.store.mirror import KeyChange
 
+SHARED_AT_ONCE: Final = 100
+"""Rings that are moved into shared memory before other work of the loop has its turn."""
 WRITES: Final = (
     *("set_option", "set_store", "commit_store", "set_map", "remove_map", "set_uri"),
     "register_ceph_client",
@@ -37,13 +41,20 @@ FLEET_READS: Final = (
 class ActiveHostSide(HostSide):
     """Serves an active instance: everything of ``mgr.module_api.context``."""
 
-    def __init__(self, parts: TermParts, found: DiscoveredModule, http_address: str) -> None:
-        """Serve the module ``found`` in the term of ``parts``."""
+    def __init__(
+        self,
+        parts: TermParts,
+        found: DiscoveredModule,
+        http_address: str,
+        counters: CounterMemory,
+    ) -> None:
+        """Serve the module ``found`` in the term of ``parts``, which shares ``counters``."""
         super().__init__(parts.manager, found, http_address)
         self._parts = parts
         self._operations = ModuleOperations(parts, found.name)
         self._confined = ConfinedRequests(found.name, found.manifest)
         # What the process keeps a copy of: it is notified of each change.
+        self._counters = counters
         self._documents: set[str] = set()
         self._maps: set[str] = set()
 
@@ -71,9 +82,14 @@ class ActiveHostSide(HostSide):
             "map": (self._map, READ_S),
             **{name: (_reading(getattr(fleet, name)), READ_S) for name in FLEET_READS},
             "get_latest_labelled_counter": (_reading(fleet.get_latest_labelled_counter), READ_S),
+            "counter_places": (self._counter_places, READ_S),
+            "counter_schema": (self._counter_schema, READ_S),
             "get_perf_schema": (self._get_perf_schema, REMOTE_S),
             "get_daemons": (self._in_thread(rows.get_daemons), REMOTE_S),
-            "get_counter_rows": (self._in_thread(rows.get_counter_rows), REMOTE_S),
+            "get_counter_rows": (
+                self._in_thread(lambda *args: packed_rows(rows.get_counter_rows(*args))),
+                REMOTE_S,
+            ),
         }
 
     def connect(self, process: ModuleProcess) -> Mapping[str, Any]:
@@ -83,7 +99,22 @@ class ActiveHostSide(HostSide):
             self._parts.maps.on_builtin_changed(self._on_documents_changed),
             self._manager.mirror.subscribe(keys.maps, self._on_maps_changed),
         ]
+        process.forward = self._forward
         return super().connect(process)
+
+    def _forward(self, name: str, args: tuple[Any, ...], on_answer: OnAnswer) -> bool:
+        """Pass a call of a module on to another module's process.
+
+        Its caller has a limit of its own for the answer.
+        """
+        if name != "remote" or self._closed or self._confined.enforces:
+            return False
+        module, method, payload = args
+        instance = self._parts.modules.instance_of(module)
+        if not isinstance(instance, RemoteInstance):
+            return False
+        instance.forward(method, payload, on_answer)
+        return True
 
     async def _run(self, operation: Operation, name: str, args: tuple[Any, ...]) -> Any:
         if (refusal := self._confined.check(name, args)) is not None:
@@ -96,7 +127,9 @@ class ActiveHostSide(HostSide):
 
     def seed(self) -> dict[str, Any]:
         """See ``HostSide``."""
-        return {**super().seed(), "term": int(self._parts.fenced.term)}
+        # A manifest that is enforced lists daemons: that module asks for each value.
+        path = "" if self._confined.enforces else self._counters.path
+        return {**super().seed(), "term": int(self._parts.fenced.term), "counters": path}
 
     # -- documents ------------------------------------------------------------------------------
 
@@ -129,6 +162,30 @@ class ActiveHostSide(HostSide):
         if stale and self.process is not None:
             self._maps -= stale
             self.process.note("stale", [], sorted(stale))
+
+    # -- counters -------------------------------------------------------------------------------
+
+    async def _counter_places(self, name: str) -> list[tuple[Any, ...]]:
+        """Return where the counters of a daemon are in memory; without a name those of all."""
+        daemons = self._parts.fleet.daemons
+        wanted = [name] if name else list(daemons)
+        found = []
+        for count, each in enumerate(wanted, 1):
+            daemon = daemons.get(each)
+            if daemon is not None and (place := self._counters.share(daemon.ring)) is not None:
+                ring = daemon.ring
+                found.append((each, tuple(place), ring.schema.digest, ring.short))
+            if not count % SHARED_AT_ONCE:
+                await asyncio.sleep(0)
+        return found
+
+    async def _counter_schema(self, name: str) -> tuple[bytes, list[tuple[Any, ...]]] | None:
+        """Return the counters of a daemon, and what identifies this list of them."""
+        daemon = self._parts.fleet.daemons.get(name)
+        if daemon is None:
+            return None
+        schema = daemon.ring.schema
+        return schema.digest, [counter_fields(slot.counter) for slot in schema.slots]
 
     # -- further requests -----------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class BuiltinCommand:
     handler: Handler
 
 
-def builtin(
+def builtin(  # noqa: PLR0913 - what marks a command, by name
     signature: str,
     text: str,
     perm: str,
@@ -80,13 +80,16 @@ def builtin(
     *,
     once: bool = False,
     secret: bool = False,
+    poll: bool = False,
 ) -> BuiltinCommand:
     """Declare a command.
 
     ``once`` marks one that is not idempotent and must not be run again, ``secret`` one whose answer
-    is a secret and must not be recorded.
+    is a secret and must not be recorded, ``poll`` one that clients repeat (``mgrctl --period``).
     """
-    command = Command(Signature.parse(signature), text, perm, idempotent=not once, secret=secret)
+    command = Command(
+        Signature.parse(signature), text, perm, idempotent=not once, secret=secret, poll=poll
+    )
     return BuiltinCommand(command, handler)
 
 

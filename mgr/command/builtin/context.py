@@ -13,6 +13,7 @@ from mgr.cluster.fleet import Fleet
 from mgr.cluster.log import ClusterLog
 from mgr.cluster.maps import Maps
 from mgr.cluster.progress import Progress
+from mgr.command.module_usage import MeasureUsage
 from mgr.command.registry import Registry
 from mgr.command.running import RunningCommand
 from mgr.config.history import ConfigHistory
@@ -75,6 +76,8 @@ class ModuleInfo:
         effects_source: Origin of ``effects``: ``operator``, ``module``, ``table`` or ``nobody``.
         place: Where its code comes from.
         manifest: What it says it reaches; None if it has no manifest.
+        libraries: Whether it has libraries of its own: ``-``, ``not made``, ``outdated``,
+            ``current``.
 
     """
 
@@ -88,6 +91,7 @@ class ModuleInfo:
     effects_source: str = "nobody"
     place: str = ""
     manifest: Manifest | None = None
+    libraries: str = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,15 @@ class ModuleCatalogue(Protocol):
 
     async def still_acting(self, name: str) -> str:
         """Wait until the module was stopped; describe what of it still acts, empty if nothing."""
+        ...
+
+    async def sync_libraries(self, name: str) -> str:
+        """Install what the module requires on this host; return a digest of its requirements.
+
+        Raises:
+            InvalidArgumentError: It requires nothing, or that cannot be installed.
+
+        """
         ...
 
     async def reload(self, name: str) -> ReloadResult:
@@ -187,6 +200,7 @@ class BuiltinContext:
         version: This manager's version, as the command ``version`` prints it.
         mgr_map: Makes the document that ``get('mgr_map')`` returns.
         running: Lists the commands that run now, the oldest first.
+        usage: Measures what modules use.
 
     """
 
@@ -211,5 +225,6 @@ class BuiltinContext:
     limits: ClientLimits
     mgr_map: Callable[[], Mapping[str, Any]]
     running: Callable[[], Sequence[RunningCommand]]
+    usage: MeasureUsage
     resign: GiveUpLeadership
     seals: Seals

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgr.access.caps import CHANGE_ACCESS, AccessRequest
-from mgr.command.builtin import module_info, quarantine
+from mgr.command.builtin import module_info, module_top, quarantine
 from mgr.command.builtin.call import BuiltinCommand, Call, Reply, builtin
 from mgr.command.builtin.context import BuiltinContext, ModuleInfo, ReloadResult
 from mgr.command.render import table
@@ -23,6 +23,8 @@ from mgr.store.keys import NAME
 
 MODULE_ARG = "name=module,type=CephString"
 ENABLE = "mgr module enable"
+PLACES = ("mgr ", "")
+"""``mgr module env``, and ``module env`` for short."""
 
 
 def commands(context: BuiltinContext) -> list[BuiltinCommand]:
@@ -50,7 +52,9 @@ def commands(context: BuiltinContext) -> list[BuiltinCommand]:
             "rw",
             noun.reload,
         ),
+        *noun.environment_commands(),
         *module_info.commands(context),
+        *module_top.commands(context),
         *quarantine.commands(context),
     ]
 
@@ -159,6 +163,38 @@ class _Modules:
             note=f"module '{name}' was reloaded on mgr.{context.manager_id}{state}. "
             "Standbys follow, each with its own files; health names those that could not"
         )
+
+    def environment_commands(self) -> list[BuiltinCommand]:
+        """Return the commands for libraries of modules, each under both of its names."""
+        sync = "install what a module requires, on every manager, and restart it"
+        states = "list the modules that have requirements, and whether this manager has them"
+        return [
+            *(builtin(f"{p}module env sync {MODULE_ARG}", sync, "rwx", self.sync) for p in PLACES),
+            *(builtin(f"{p}module env ls", states, "r", self.environments) for p in PLACES),
+        ]
+
+    async def sync(self, call: Call) -> Reply:
+        name, context = _name(call), self._context
+        if name not in context.modules.modules():
+            raise NotFoundError(f"there is no module {name!r} on this manager: see mgr module ls")
+        digest = await context.modules.sync_libraries(name)
+        # Before the reload, which standbys follow: they install first.
+        await context.fenced.put(context.keys.environment(name), digest)
+        reloaded = await self._import_anew(name)
+        state = "" if reloaded.runs else "; it is not enabled"
+        return Reply(
+            note=f"module '{name}' has its libraries on mgr.{context.manager_id}{state}. Standbys "
+            "follow, each with its own requirements.txt; health names those that could not"
+        )
+
+    async def environments(self, _call: Call) -> Reply:
+        found = {
+            name: info.libraries
+            for name, info in sorted(self._context.modules.modules().items())
+            if info.libraries != "-"
+        }
+        plain = table(("MODULE", "LIBRARIES"), found.items()) if found else "no module requires any"
+        return Reply(found, plain=plain)
 
     async def _import_anew(self, name: str) -> ReloadResult:
         reloaded = await self._context.modules.reload(name)

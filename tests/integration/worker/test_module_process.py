@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mgr.client import AsyncDaemon
 from mgr.clock import CLOCK
 from mgr.errors import MgrError, OutcomeUnknownError
 from mgr.link import ActsOutside, ExtendDeadline
@@ -264,3 +265,72 @@ async def test_a_standby_class_runs_in_a_process_too(workers, folder):
     await standby.until(back, within_s=60)
     assert standby.process.returncode is None
     assert "ended by SIGSEGV in serve()" in standby.log.read_text()
+
+
+async def test_top_shows_what_modules_use_wherever_they_run(worker):
+    """Memory, files and the processor's time of a process; threads of the worker's modules."""
+    for _ in range(3):
+        await do(worker, "1")
+    answer = await worker.ask("module", "top", format="json", session_id="s")
+    found = {each["module"]: each for each in json.loads(answer.stdout)}
+
+    probe, hello = found["probe"], found["hello"]
+    assert probe["isolation"] == "process"
+    assert probe["pid"] == await do(worker, "os.getpid()")
+    assert probe["resident_bytes"] > probe["proportional_bytes"] > 1 << 20
+    assert probe["threads"] >= 3
+    assert probe["open_files"] > 3
+    assert probe["p99_ms"] > 0
+    assert probe["interpreter_wait_ms"] >= 0
+    assert (hello["isolation"], hello["pid"]) == ("thread", worker.process.pid)
+    assert hello["resident_bytes"] is None
+    await do(worker, "sum(range(10 ** 7))")
+    again = json.loads((await worker.ask("module", "top", format="json", session_id="s")).stdout)
+    busy = next(each for each in again if each["module"] == "probe")
+    assert busy["cpu_percent"] > 0
+    assert busy["commands_per_s"] > 0
+
+
+async def test_a_limit_that_bites_is_named_in_health(worker):
+    """An option that is set while the module runs takes effect at once."""
+    option = worker.keys.option("mgr", "mgr_module_memory_max")
+    await worker.store.commit([Put(option, "probe=314572800")])
+
+    async def refused():
+        answer = await worker.ask("probe", "do", code="len(bytearray(1 << 30))")
+        return "MemoryError" in answer.stderr
+
+    await worker.until(refused)
+
+    async def named():
+        return "MGR_MODULE_MEMORY" in (await worker.ask("health", "detail")).stdout
+
+    await worker.until(named)
+    text = (await worker.ask("health", "detail")).stdout
+    assert "Module 'probe' was refused memory: its limit of memory is 300 MiB" in text
+
+
+async def test_counters_of_daemons_are_read_in_memory(worker):
+    """The newest value after each report, and rows of all daemons, as in the worker's threads."""
+    async with AsyncDaemon("osd", "1", [worker.opened.grpc_address]) as daemon:
+        daemon.counter("c").inc(3)
+
+        async def counted():
+            return (await do(worker, "self.get_latest('osd', '1', 'osd.c')")) == 3
+
+        await worker.until(counted, within_s=30)
+        points = await do(worker, "self.get_counter('osd', '1', 'osd.c')['osd.c']")
+        assert points[-1][1] == 3
+        rows = await do(
+            worker,
+            "[(e['counters'][0]['path'], list(e['rows']['osd.1'])[1:], type(e['rows']['osd.1']))"
+            "[:2] for e in self.get_counter_rows()]",
+        )
+        assert rows == [("osd.c", [3.0])]
+        pid = await do(worker, "os.getpid()")
+        assert "mgr-counters" in mapped(pid)
+
+
+def mapped(pid):
+    """The files that a process has mapped."""
+    return Path(f"/proc/{pid}/maps").read_text()

@@ -136,18 +136,18 @@ def command(prefix, age_s, state=RUNNING, module="m"):
 def test_of_commands_behind_one_thread_the_running_one_is_named():
     """If none runs, the thread is busy with something else: the one that waits is named."""
     behind = command("late", 30, WAITING)
-    assert slow_commands([behind, command("cause", 20)], 10) == (
+    assert slow_commands([behind, command("cause", 20)], lambda _: 10) == (
         "'cause' of module 'm' runs on m-commands since 2026, for me",
     )
-    assert slow_commands([behind], 10) == (
+    assert slow_commands([behind], lambda _: 10) == (
         "'late' of module 'm' waits for m-commands since 2026, for me",
     )
-    assert slow_commands([command("quick", 9)], 10) == ()
+    assert slow_commands([command("quick", 9)], lambda _: 10) == ()
 
 
 def test_many_slow_commands_are_counted_and_the_first_are_shown():
     """A list has a limit."""
-    slow = slow_commands([command(f"c{n}", 11, module=f"m{n}") for n in range(50)], 10)
+    slow = slow_commands([command(f"c{n}", 11, module=f"m{n}") for n in range(50)], lambda _: 10)
     [check] = command_checks(slow)
 
     assert check.summary == "50 commands do not end"

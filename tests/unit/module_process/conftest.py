@@ -7,8 +7,8 @@ import pytest
 
 from mgr.module_process.declarations import Declarations
 from mgr.module_process.load_order import LoadOrder
+from mgr.module_process.processes import ModuleProcesses
 from mgr.module_process.start import spawn_zygote
-from mgr.module_process.zygote_link import ModuleProcesses
 
 ORDER = LoadOrder("info", "text", "a")
 

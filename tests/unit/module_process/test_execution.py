@@ -67,6 +67,7 @@ class Host:
             "config": [],
             "entries": self.entries,
             "term": 7,
+            "counters": "",
         }
 
     def close(self):
