@@ -199,6 +199,18 @@ SCHEMAS: Final[dict[str, Schema]] = {
         effects=TEXT, effects_source=TEXT, commands=some(ANYTHING), options=some(TEXT),
         manifest=maybe({"type": "object"}),
     ),
+    **dict.fromkeys(("module env ls", "mgr module env ls"), by_name(TEXT)),
+    **dict.fromkeys(
+        ("module top", "mgr module top"),
+        some(
+            fields(
+                module=TEXT, isolation=TEXT, state=TEXT, pid=WHOLE, cpu_percent=maybe(REAL),
+                resident_bytes=maybe(WHOLE), proportional_bytes=maybe(WHOLE),
+                threads=maybe(WHOLE), open_files=maybe(WHOLE), waiting=WHOLE, commands_per_s=REAL,
+                p99_ms=maybe(REAL), interpreter_wait_ms=maybe(REAL), restarts=WHOLE,
+            )
+        ),
+    ),
     "mgr module ls": fields(
         always_on_modules=some(TEXT), force_disabled_modules=some(TEXT),
         enabled_modules=some(TEXT), disabled_modules=some(of_ceph(name=TEXT)),
@@ -249,8 +261,9 @@ NO_DOCUMENT: Final = frozenset(
         "config set", "config-key exists", "config-key rm", "config-key set", "daemon rm",
         "device rm-life-expectancy", "device set-life-expectancy", "health mute", "health unmute",
         "log", "map rm", "mgr fail", "mgr module disable", "mgr module enable",
-        "mgr module force disable", "mgr module quarantine", "mgr module release",
-        "mgr module reload", "mgr set down", "tell",
+        "mgr module env sync", "mgr module force disable", "mgr module quarantine",
+        "mgr module release",
+        "mgr module reload", "mgr set down", "module env sync", "tell",
     }
 )  # fmt: skip
 """Commands that say what they did in words, or answer what somebody else says."""

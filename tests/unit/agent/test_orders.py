@@ -260,7 +260,9 @@ async def test_a_revision_that_changed_while_no_agent_ran_is_replaced(folder):
     async with Agent(folder) as agent:
         assert (await agent.reaches("web.h-0", "ready"))[1] == "2"
         assert agent.starts() == 2
-        assert len(process.marked("MGR_DAEMON_REVISION", "1")) == 0
+        of_daemon = process.marked("HOME", str(folder / "web.h-0"))
+        assert of_daemon
+        assert not of_daemon.keys() & process.marked("MGR_DAEMON_REVISION", "1").keys()
 
 
 async def test_a_daemon_that_keeps_ending_has_failed_and_is_started_again(folder, monkeypatch):

@@ -29,7 +29,7 @@ def test_the_sample_names_every_setting_with_its_default(written):
     """As it is it changes nothing; a new setting that it does not show fails here."""
     text = SAMPLE.read_text()
     assert tomllib.loads(text) == {}
-    shown = re.sub(r"^# ?(\w+ = .*|\[\[watch\]\])", r"\1", text, flags=re.MULTILINE)
+    shown = re.sub(r"^# ?(\w+ = .*|\[\[watch\]\]|\[deploy\])", r"\1", text, flags=re.MULTILINE)
     assert set(tomllib.loads(shown)) == set(AgentSettings.__struct_fields__)
 
     loaded = load(written(shown), {})

@@ -12,6 +12,10 @@ from mgr.errors import OutcomeUnknownError
 from tests.support.builtin_commands import builtin_commands
 
 IN_MEMORY = {
+    "backup begin": "changes nothing, it is audited: tests/e2e/test_backup.py",
+    "config apply": "one transaction: tests/unit/command/test_builtin_config.py",
+    "mgr module env sync": "changes files of a host, not the store",
+    "module env sync": "the same command by its short name",
     "auth join-token create": "needs a CA, and stores the token first: tests/unit/pki",
     "daemon rm": "the fleet's writer stores it: tests/unit/active/test_acknowledged.py",
     "log": "the cluster log is stored a moment later, the audit has the text (docs/adr/0054)",

@@ -359,4 +359,5 @@ async def test_no_bundled_module_is_quarantined():
 
     bundled = [one for one in catalogue.values() if one.active.__module__.startswith("modules.")]
     assert bundled
-    assert [one.name for one in bundled if one.classify({}).external] == []
+    external = [one.name for one in bundled if one.classify({}).external]
+    assert external == ["ceph"]  # its commands change another cluster

@@ -77,7 +77,7 @@ async def test_everything_ends_with_the_worker(processes):
 async def test_a_zygote_that_is_killed_takes_its_processes_along_and_is_replaced(processes):
     """The next process comes from another one."""
     process = await processes.start("m")
-    zygote = processes._end.pid
+    zygote = processes._families[""]._end.pid
 
     os.kill(zygote, signal.SIGKILL)
     async with asyncio.timeout(10):
@@ -85,7 +85,7 @@ async def test_a_zygote_that_is_killed_takes_its_processes_along_and_is_replaced
     await gone(process.pid)
     following = await processes.start("m")
 
-    assert processes._end.pid != zygote
+    assert processes._families[""]._end.pid != zygote
     assert not following.ended.done()
 
 

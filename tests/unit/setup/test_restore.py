@@ -73,7 +73,7 @@ async def test_a_revision_that_was_seen_elsewhere_counts_as_well(store):
     assert done.revision > 500
 
 
-async def test_a_cluster_that_exists_is_replaced_only_if_told(store):
+async def test_a_cluster_that_exists_is_replaced_only_if_asked(store):
     """Nothing is changed otherwise; records that the backup lacks are deleted."""
     await store.commit([Put(KEYS.option("mgr", "b"), "2"), Put("/mgr/other/x", "stays")])
 

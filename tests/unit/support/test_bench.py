@@ -9,7 +9,7 @@ from bench import growth
 from bench.report import Report
 
 
-def test_a_cluster_that_does_not_settle_is_told_and_the_rest_is_measured(monkeypatch, capsys):
+def test_a_cluster_that_does_not_settle_is_reported_and_the_rest_is_measured(monkeypatch, capsys):
     """No traceback: it is not a defect, and the machine's load says why."""
 
     def imported(name):
