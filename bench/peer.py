@@ -1,7 +1,7 @@
 """The same on ceph-mgr and here, in turn (A B A B), with the ratio of the medians.
 
 ceph-mgr comes from Debian's packages (bench/ceph.py). Each is measured through its own client: what
-a program calls.
+a program calls that sends many commands.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from bench import ceph
 from bench.command import _own_client
 from bench.report import Report, Series
 from bench.setting import Setting
-from mgr.client.blocking import Client
 from mgr.clock import CLOCK
 from mgr.errors import MgrError
 
@@ -133,8 +132,8 @@ def _after_theirs(theirs: ceph.Ceph, fault: Callable[[], None]) -> float:
 
 
 def _measure_ours(setting: Setting, found: Found) -> None:
-    with setting.cluster.client() as client:
-        found.add(*COMMANDS, _in_turn(client))
+    address = setting.cluster.active().grpc_address
+    found.add(*COMMANDS, asyncio.run(_own_client(address, MESSAGES)))
     found.add(*RATE, [_rate(setting)])
     run = setting.cluster.run
     for what, samples in json.loads(run("probe", "reads", timeout_s=60).stdout).items():
@@ -153,17 +152,6 @@ def _measure_ours(setting: Setting, found: Found) -> None:
                 lambda: json.loads(client.execute(["probe", "notified"]).stdout),
             ),
         )
-
-
-def _in_turn(client: Client) -> list[float]:
-    found = []
-    for number in range(MESSAGES + 50):
-        begun = CLOCK.now()
-        answer = client.execute(["probe", "nop"])
-        if number >= 50:
-            found.append((CLOCK.now() - begun) * 1e3)
-        assert answer.retval == 0, answer
-    return found
 
 
 def _rate(setting: Setting) -> float:
