@@ -60,6 +60,11 @@ LOCAL_COMMANDS: Final = (
         "edit the options in an editor; what was changed is applied in one transaction",
         "mgr.cli.config_edit",
     ),
+    LocalCommand(
+        ("auth", "renew"),
+        "replace your own certificate by a new one, before it ends",
+        "mgr.cli.renew",
+    ),
 )
 
 

@@ -9,13 +9,23 @@ import asyncio
 import sys
 from pathlib import Path
 
+import click
+
 from mgr.cli.invocation import Invocation
+from mgr.cli.local import Front
 from mgr.client.leader_cache import LeaderCache
 from mgr.client.peers import Peers, addresses_in
 from mgr.client.renewal import REACH_S, renew
 from mgr.clock import CLOCK
 from mgr.errors import InvalidSettingError
 from mgr.pki.authority import common_name, load_certificate
+
+
+@click.command()
+@click.pass_obj
+def command(front: Front) -> int:
+    """Replace the certificate that mgrctl shows by a new one, which the active has signed."""
+    return asyncio.run(run(front.invocation_of(("auth", "renew"))))
 
 
 async def run(invocation: Invocation) -> int:

@@ -28,7 +28,6 @@ from mgr.tls import Tls
 
 AUDIT_LS: Final = ("audit", "ls")
 AUDIT_FOLLOW: Final = ("audit", "follow")
-RENEW: Final = ("auth", "renew")
 FETCH_S: Final = 1.0
 """How long completion waits for the table: the user is typing meanwhile."""
 PAST_LINES: Final = 0
@@ -65,10 +64,6 @@ def execute(invocation: Invocation) -> int:
         from mgr.cli import watch  # noqa: PLC0415 - few calls need it
 
         return asyncio.run(watch.run(invocation))
-    if invocation.words == RENEW:
-        from mgr.cli import renew  # noqa: PLC0415 - imports cryptography: few calls need it
-
-        return asyncio.run(renew.run(invocation))
     follows = invocation.words[: len(AUDIT_FOLLOW)] == AUDIT_FOLLOW
     with traced(os.environ):
         return asyncio.run((_follow_audit if follows else _execute)(invocation))
