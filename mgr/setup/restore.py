@@ -270,8 +270,8 @@ def needs(records: Sequence[Entry], keys: Keys) -> list[str]:
         )
     if keys.authority in found:
         lines.append(
-            "the cluster has a CA of its own: managers need their tls_dir; without its passphrase "
-            "no certificate can be signed"
+            "the cluster has a CA of its own: managers need their tls_dir, and one of them needs "
+            "ca.passphrase in it, or no certificate can be signed"
         )
     return lines
 
