@@ -129,6 +129,8 @@ class Metrics:
     def set_module_up(self, module: str, *, up: bool) -> None:
         """Set whether ``module`` accepts commands."""
         self._module_up.labels(module).set(1 if up else 0)
+        # From 0 on: Prometheus sees no increase in a counter that appears with a value.
+        self.module_restarts.labels(module)
 
     def forget_module(self, module: str) -> None:
         """Remove the metric of a ``module`` that was disabled."""

@@ -41,7 +41,7 @@ def fetched() -> Path:
     (version,) = re.findall(rf"(?m)^{NAME}==(\S+)", (ROOT / "constraints.txt").read_text())
     folder = ROOT / ".cache" / f"helm-{version}"
     folder.parent.mkdir(exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
             command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile"]
