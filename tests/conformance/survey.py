@@ -67,12 +67,18 @@ def relaxed_settings(module_path: str) -> dict[str, Any]:
 
 
 def run_survey(
-    packages: Packages, directory: Path, etcd: Sequence[str], ceph: Ceph | None = None
+    packages: Packages,
+    directory: Path,
+    etcd: Sequence[str],
+    ceph: Ceph | None = None,
+    only: Sequence[str] = (),
 ) -> list[Row]:
     """Load, enable, configure and call every module; the manager must survive it.
 
-    With ``ceph``, which they may change as they like, they work on a real cluster.
+    With ``ceph``, which they may change as they like, they work on a real cluster. ``only`` names
+    those to try, if not all.
     """
+    names = [name for name in packages.names if not only or name in only]
     declared = _declared(packages)
     settings = {**relaxed_settings(packages.module_path), **UNHURRIED}
     environments = {}
@@ -86,7 +92,7 @@ def run_survey(
                 _connect(client)
             path = str(packages.program)
             client.execute(["config", "set", "mgr", "cephadm_path", path], timeout_s=ANSWER_S)
-            for name in packages.names:
+            for name in names:
                 client.execute(["mgr", "module", "enable", name], timeout_s=ANSWER_S)
             threading.Event().wait(SETTLING_S)
             unloaded = dict(_unloaded(client))
@@ -95,7 +101,7 @@ def run_survey(
                 Row(name=name, loads=False, serves=False, causes=(unloaded[name],))
                 if name in unloaded
                 else _row(name, declared[name], failed.get(name, ""), client)
-                for name in packages.names
+                for name in names
             ]
             # What was set and asked may have broken one that was well.
             failed = dict(_failures(client))
