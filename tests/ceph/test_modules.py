@@ -119,7 +119,7 @@ def test_nfs_makes_its_pool_and_its_configuration(running, ceph):
     asked(running, "orch", "set", "backend", "test_orchestrator")
     asked(running, "nfs", "cluster", "create", "tried")
 
-    assert "nfs-ganesha" in ceph.run("osd", "pool", "ls").split()
+    assert ".nfs" in ceph.run("osd", "pool", "ls").split()
     assert asked(running, "nfs", "cluster", "ls").strip() == ""
 
 
