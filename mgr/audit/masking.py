@@ -19,6 +19,8 @@ _SECRET_NAME: Final = re.compile(
 )
 _ASSIGNED: Final = re.compile(r"[=:]")
 _NOT_ARGUMENTS: Final = frozenset({"prefix", "format", "target"})
+_WITH_TARGET: Final = "tell"
+"""The command of which ``target`` is an argument: the daemon that the command is for."""
 
 
 def shown_arguments(
@@ -30,7 +32,7 @@ def shown_arguments(
     """
     shown: dict[str, str] = {}
     for name, value in masked_arguments(command, arguments, is_secret).items():
-        if name in _NOT_ARGUMENTS:
+        if name in _NOT_ARGUMENTS and (name, command) != ("target", _WITH_TARGET):
             continue
         if len(shown) == ARGUMENTS_MAX:
             shown["..."] = f"{len(arguments) - ARGUMENTS_MAX} more"

@@ -47,6 +47,12 @@ def test_free_words_are_masked_after_a_name_that_looks_secret():
     assert found == {"args": f"set password={MASK} token {MASK} size 3"}
 
 
+def test_a_command_for_a_daemon_names_the_daemon():
+    """Of other commands ``target`` is part of their form."""
+    assert shown("tell", target="host.h1", args=["x"]) == {"target": "host.h1", "args": "x"}
+    assert shown("status", target="mgr") == {}
+
+
 def test_long_arguments_are_cut_and_many_are_counted():
     """One record stays small whatever a client sends."""
     found = shown("x", **{f"a{n}": "b" * 10_000 for n in range(100)})
