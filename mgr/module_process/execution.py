@@ -22,12 +22,13 @@ from mgr.host.execution import (
 )
 from mgr.host.limits import Limits
 from mgr.host.notifications import NotifyId
-from mgr.module_process.declarations import decode_declarations, stack_text
+from mgr.module_process.declarations import CURRENT, decode_declarations, stack_text
 from mgr.module_process.failures import decode_crash
 from mgr.module_process.process import ModuleProcess, ProcessEnd, settle
 from mgr.module_process.remote import RemoteInstance
 from mgr.module_process.zygote_link import ZygoteError
 from mgr.tracing import part
+from mgr.worker_trace import Step, StepKind
 
 BY_WHOM: Final = "by the kernel for lack of memory, or by hand"
 
@@ -274,9 +275,19 @@ def death_text(end: ProcessEnd) -> str:
     if not end.at_fault:
         return f"its process was ended by {end.how}"
     how = f"{end.how} ({BY_WHOM})" if end.how == "SIGKILL" else end.how
-    during = end.steps[-1] if end.steps else None
+    during = _during(end)
     doing = ""
     if during is not None:
         detail = f" '{during.detail}'" if during.detail else ""
         doing = f" {during.kind.words}{detail}"
     return f"its process ended by {how}{doing}{stack_text(end.stack)}"
+
+
+def _during(end: ProcessEnd) -> Step | None:
+    """Return what the module was being asked on the thread that died, or else beside ``serve``."""
+    current = next((line for line in end.stack if line.startswith(CURRENT)), "")
+    for step in end.steps:
+        if current and f"{step.thread:#018x}" in current:
+            return step
+    asked = [step for step in end.steps if step.kind is not StepKind.SERVE] or end.steps
+    return asked[-1] if asked else None

@@ -13,8 +13,10 @@ from mgr.host.command_calls import CommandCalls
 from mgr.host.execution import CommandRequest, ModuleRaisedError, NotBegunError
 from mgr.host.finder import ModuleLocation
 from mgr.host.limits import Limits
-from mgr.module_process.execution import ProcessExecution
+from mgr.module_process.execution import ProcessExecution, death_text
 from mgr.module_process.messages import dumps
+from mgr.module_process.process import ProcessEnd
+from mgr.worker_trace import Step, StepKind
 from tests.unit.module_process.conftest import ORDER
 
 MODULE = '''
@@ -255,3 +257,17 @@ async def outcome(execution, request):
         return await execution.command(request)
     except Exception as error:  # noqa: BLE001 - the test looks at it
         return error
+
+
+def test_the_thread_that_died_names_what_the_module_was_asked():
+    """Also if ``serve`` began later; without a stack a command counts more than ``serve``."""
+    command = Step(1, 0x7F0000000001, 1, StepKind.COMMAND, "m", "m run")
+    serve = Step(2, 0x7F0000000002, 2, StepKind.SERVE, "m")
+    stack = "Current thread 0x00007f000000000{} (most recent call first):"
+
+    def text(*stack):
+        return death_text(ProcessEnd("SIGSEGV", (command, serve), stack))
+
+    assert text(stack.format(1)) == "its process ended by SIGSEGV in a command 'm run'"
+    assert text(stack.format(2)) == "its process ended by SIGSEGV in serve()"
+    assert text() == "its process ended by SIGSEGV in a command 'm run'"
