@@ -56,6 +56,7 @@ from mgr.module_process.messages import (
 from mgr.module_process.process import (
     BEGUN,
     BEGUN_AT,
+    EXIT_DISCONNECTED,
     GATE,
     GATE_AT,
     HITS,
@@ -84,6 +85,7 @@ class Child:
     def __init__(self, lines: list[socket.socket], memory: mmap.mmap) -> None:
         """Serve the worker behind ``lines``."""
         self._link = ChildLink(lines[MAIN])
+        self._link.exit_disconnected = EXIT_DISCONNECTED
         self._lines = {line: ChildLine(self._link, lines[line]) for line in (JOBS, SERVE, REMOTE)}
         self._memory = memory
         self._found: DiscoveredModule | None = None

@@ -8,6 +8,7 @@ main socket before a message on a line is handled before that message.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import socket
@@ -96,6 +97,7 @@ class ChildLink:
         self._reader = threading.get_ident()
         self._noted = threading.Condition()
         self._notes = self._followers = 0
+        self.exit_disconnected = 1
         # A process that the module forks must not speak for it.
         os.register_at_fork(after_in_child=sock.close)
 
@@ -174,7 +176,9 @@ class ChildLink:
     def _receive(self, space: memoryview) -> int:
         try:
             return self._sock.recv_into(space)
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                os._exit(self.exit_disconnected)
             return 0
 
     def _on_answer(self, kind: int, number: int, body: Any) -> None:

@@ -48,6 +48,8 @@ GATE_AT: Final = 32
 HITS: Final = struct.Struct("=II")
 HITS_AT: Final = 40
 """Where the process counts how often its module was refused memory, and a file."""
+EXIT_DISCONNECTED: Final = 211
+"""Exit status of a process whose module has closed the socket that its main thread reads."""
 DISCONNECTED: Final = "it closed its connection to the manager"
 
 MAIN, JOBS, SERVE, REMOTE = range(4)
@@ -252,6 +254,8 @@ class ModuleProcess:
         stack = tuple(stacks_text(content).splitlines())
         steps = tuple(steps_in_progress(content))
         limit = self.explain_end()
+        if self._status == EXIT_DISCONNECTED:
+            limit = limit or DISCONNECTED
         self._memory.close()
         self._trace.close()
         os.close(self._pidfd)

@@ -170,4 +170,4 @@ async def test_a_module_that_closes_its_connection_is_killed_and_named(limited):
     retval, _, stderr = await run(limited, "import os; os.closerange(3, 60); time.sleep(60)")
 
     assert retval == -errno.EIO
-    assert "SIGKILL (it closed its connection to the manager)" in stderr
+    assert "(it closed its connection to the manager)" in stderr
