@@ -169,7 +169,7 @@ class LimitWatch:
                 _be_nice(pid, nice_of(limits.cpu_weight))
         except ProcessLookupError:
             return  # it has ended
-        except OSError as error:
+        except (OSError, ValueError) as error:
             fields = {"module_name": watched.process.module, "error": str(error)}
             log.warning("a limit of a module takes effect at its next start", extra=fields)
 
@@ -269,10 +269,10 @@ def _processes_text(limits: ModuleLimits) -> str:
 
 
 def _limit(pid: int, which: int, most: int) -> None:
-    """Set both limits of a process; without ``most`` to the hard limit of this one."""
-    _, hard = resource.getrlimit(which)
+    """Set the soft limit of a process, which can be raised again; without ``most`` the hard one."""
+    _, hard = resource.prlimit(pid, which)
     value = most if most and (hard == resource.RLIM_INFINITY or most < hard) else hard
-    resource.prlimit(pid, which, (value, value))
+    resource.prlimit(pid, which, (value, hard))
 
 
 def _be_nice(pid: int, nice: int) -> None:
