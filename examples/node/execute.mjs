@@ -42,9 +42,13 @@ export async function execute(managers, words, { timeoutMs = 10_000 } = {}) {
   throw new Error(`${outcome}: ${last?.details ?? "no time to ask"}`);
 }
 
+// How gRPC itself calls a connection that ends under a call; a manager's own errors have an info.
+const BROKEN = [status.UNAVAILABLE, status.CANCELLED, status.INTERNAL];
+
 function mayBeRepeated(error, info) {
+  if (info === undefined) return BROKEN.includes(error.code);
   if (error.code === status.UNAVAILABLE) return true;
-  return error.code === status.ABORTED && ["TERM_LOST", "FENCED"].includes(info?.reason);
+  return error.code === status.ABORTED && ["TERM_LOST", "FENCED"].includes(info.reason);
 }
 
 /** A manager that says UNAVAILABLE ran nothing; a connection that breaks says nothing at all. */
