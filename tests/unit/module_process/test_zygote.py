@@ -102,7 +102,7 @@ async def test_timed_processes_end_at_the_deadline_and_others_do_not(processes):
     assert not end.at_fault
     assert "the deadline of the term" in end.how
     assert not other.ended.done()
-    with pytest.raises(ZygoteError, match="deadline of the term has passed|has ended"):
+    with pytest.raises(ZygoteError, match=r"deadline of the term has passed|has ended"):
         await processes.start("timed", timed=True)
     processes.set_deadline(CLOCK.now() + 60)
     assert not (await processes.start("timed", timed=True)).ended.done()
