@@ -146,6 +146,7 @@ INJURIES = (
         "for _ in range(500):\n"
         "    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()",
         LIVES,
+        limited=False,  # the address space of their stacks counts without cgroups
     ),
     Injury("closed standard streams", "import os; [os.close(fd) for fd in (0, 1, 2)]", LIVES),
     Injury("an endless loop", "while True: pass", HANGS),
