@@ -116,7 +116,9 @@ def test_mirroring_switches_a_file_system(running, ceph):
 
 def test_nfs_makes_its_pool_and_its_configuration(running, ceph):
     """In the real cluster; the daemons are an orchestrator's, which only stands for one here."""
-    asked(running, "orch", "set", "backend", "test_orchestrator")
+    # It may be enabled and not have started.
+    backend = ("orch", "set", "backend", "test_orchestrator")
+    wait_for(lambda: running.run(*backend, timeout_s=50).retval == 0, "the backend", 60)
     asked(running, "nfs", "cluster", "create", "tried")
 
     assert ".nfs" in ceph.run("osd", "pool", "ls").split()
