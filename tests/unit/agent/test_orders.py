@@ -75,6 +75,13 @@ class Agent:
             while (self.folder / name).exists() or name in self.rows():  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
 
+    async def started(self, count):
+        """Wait until so many daemons have said that they started, and no more."""
+        async with asyncio.timeout(WAIT_S):
+            while self.starts() < count:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.02)
+        assert self.starts() == count
+
     def starts(self):
         """How many daemons were started."""
         file = self.folder / "starts"
@@ -122,14 +129,14 @@ async def test_a_daemon_is_started_replaced_stopped_and_removed(folder):
         await agent.run(deploy(key="2", revision="2"))
         assert agent.rows()["web.h-0"][1:3] == ["2", "starting"]
         await agent.reaches("web.h-0", "ready")
-        assert agent.starts() == 2
+        await agent.started(2)
         assert len(process.marked("HOME", str(folder / "web.h-0"))) == 2  # it and its sleep
 
         await agent.run(order("stop", key="3"))
         await agent.reaches("web.h-0", "stopped")
         await agent.run(deploy(key="4", revision="2"))
         await agent.reaches("web.h-0", "ready")
-        assert agent.starts() == 3
+        await agent.started(3)
 
         await agent.run(order("remove", key="5"))
         await agent.without("web.h-0")
@@ -155,7 +162,7 @@ async def test_what_runs_is_not_started_again_by_an_order_with_another_key(folde
         await agent.reaches("web.h-0", "ready")
         await agent.run(deploy(key="other"), term=2)
         await agent.reaches("web.h-0", "ready")
-    assert agent.starts() == 1
+    await agent.started(1)
 
 
 async def test_an_older_term_is_refused_also_after_a_new_start(folder):
@@ -231,7 +238,7 @@ async def test_what_runs_goes_on_without_the_agent_and_is_found_again(folder):
         await agent.reaches("web.h-0", "ready")
     async with Agent(folder) as agent:
         await agent.reaches("web.h-0", "ready")
-        assert agent.starts() == 1
+        await agent.started(1)
 
         # Killed after the process had begun, before its id was stored.
         state = folder / "state.json"
@@ -240,7 +247,7 @@ async def test_what_runs_goes_on_without_the_agent_and_is_found_again(folder):
     state.write_text(json.dumps(content))
     async with Agent(folder) as agent:
         await agent.reaches("web.h-0", "ready")
-        assert agent.starts() == 1
+        await agent.started(1)
 
         await agent.run(order("remove"))
         await agent.without("web.h-0")
@@ -259,7 +266,7 @@ async def test_a_revision_that_changed_while_no_agent_ran_is_replaced(folder):
 
     async with Agent(folder) as agent:
         assert (await agent.reaches("web.h-0", "ready"))[1] == "2"
-        assert agent.starts() == 2
+        await agent.started(2)
         of_daemon = process.marked("HOME", str(folder / "web.h-0"))
         assert of_daemon
         assert not of_daemon.keys() & process.marked("MGR_DAEMON_REVISION", "1").keys()
@@ -290,7 +297,7 @@ async def test_a_probe_decides_when_it_is_ready(folder, monkeypatch):
         await agent.reaches("web.h-0", "ready")
         (folder / "up").unlink()
         await agent.reaches("web.h-0", "unready")
-        assert agent.starts() == 1
+        await agent.started(1)
 
 
 async def test_a_process_that_ignores_sigterm_is_killed(folder):
