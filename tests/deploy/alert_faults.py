@@ -28,7 +28,7 @@ def _histogram(name: str, quick: int, slow: int, *, edge: str, labels: str = "")
 FAULTS: dict[str, Fault] = {
     "MgrNoActive": Fault(_two("mgr_role", "0x80", labels=',mgr_role="active"')),
     "MgrTwoActive": Fault(_two("mgr_role", "1x80", labels=',mgr_role="active"')),
-    "MgrLeadershipMoves": Fault(_two("mgr_leader_changes_total", "0x8 1x8 2x8 3x8 4x8 5x40")),
+    "MgrLeadershipMoves": Fault(_two("mgr_leader_term", "5x8 6x8 7x8 8x8 9x8 10x40")),
     "MgrNoStandby": Fault(_two("mgr_standbys", "0x80", labels=',state="ready"')),
     "MgrManagerDown": Fault({'up{job="mgr",instance="a"}': "0x80"}),
     "MgrSuspended": Fault({'mgr_role{job="mgr",instance="a",mgr_role="suspended"}': "1x80"}),
@@ -74,7 +74,7 @@ HEALTHY: dict[str, str] = {
     'mgr_role{job="mgr",instance="a",mgr_role="active"}': "1x80",
     'mgr_role{job="mgr",instance="b",mgr_role="active"}': "0x80",
     'mgr_role{job="mgr",instance="a",mgr_role="suspended"}': "0x80",
-    **_two("mgr_leader_changes_total", "0x20 1x60"),
+    **_two("mgr_leader_term", "5x20 9x60"),
     **_two("mgr_standbys", "1x80", labels=',state="ready"'),
     **_histogram("mgr_etcd_request_seconds", 100, 0, edge="0.5", labels=',operation="Txn"'),
     'mgr_etcd_request_failures_total{job="mgr",instance="a",operation="Txn",'

@@ -46,8 +46,8 @@ def run(promtool: Path, cases: Sequence[Case], folder: Path) -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def series(scrapes: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Make series of scrapes, each held for ``STEPS``: by manager, what it showed."""
+def series(scrapes: Sequence[Mapping[str, str]], steps: int = STEPS) -> dict[str, str]:
+    """Make series of scrapes, each held for ``steps`` samples: by manager, what it showed."""
     found: dict[str, list[str]] = {}
     for number, scrape in enumerate(scrapes):
         for manager, text in scrape.items():
@@ -59,7 +59,7 @@ def series(scrapes: Sequence[Mapping[str, str]]) -> dict[str, str]:
                 values = found.setdefault(f"{sample[1]}{{{labels}}}", [])
                 values += ["_"] * (number - len(values)) + [str(float(sample[3]))]
     return {
-        name: " ".join(f"{value}x{STEPS - 1}" for value in values)
+        name: " ".join(f"{value}x{steps - 1}" for value in values)
         for name, values in found.items()
         if not any("inf" in value or "nan" in value for value in values)
     }
