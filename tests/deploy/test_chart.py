@@ -140,6 +140,17 @@ def test_every_value_arrives(render):
     assert found["PrometheusRule", "mgr"]["spec"] == rules
 
 
+@pytest.mark.parametrize(
+    ("copy", "original"),
+    [("alerts.yaml", "observability/alerts.yaml"), ("haproxy-reload.sh", "haproxy-reload.sh")],
+)
+def test_the_chart_has_the_newest_copies(copy, original):
+    """A chart takes no file from outside its folder, and packages of source hold no links."""
+    assert (ROOT / "deploy/helm/mgrd" / copy).read_text() == (
+        ROOT / "deploy" / original
+    ).read_text()
+
+
 def test_the_settings_are_real(render):
     """What the chart writes, mgrd takes."""
     text = render(EVERYTHING)["ConfigMap", "mgr-settings"]["data"]["mgr.toml"]
