@@ -57,7 +57,7 @@ class Stack:
         ports = free_prefix()
         self.grpc = {f"mgr{n}": f"127.0.0.1:{ports}1{n}" for n in (1, 2, 3)}
         self.http = {f"mgr{n}": f"https://127.0.0.1:{ports}3{n}" for n in (1, 2, 3)}
-        self.pages = {f"mgr{n}": f"http://127.0.0.1:{ports}4{n}/" for n in (1, 2, 3)}
+        self.pages = {f"mgr{n}": f"https://127.0.0.1:{ports}4{n}/" for n in (1, 2, 3)}
         self.balanced_grpc = f"127.0.0.1:{ports}00"
         self.balanced_http = f"https://127.0.0.1:{ports}80"
         self.environment = {

@@ -60,11 +60,12 @@ def test_a_standby_redirects_to_an_address_that_leads_somewhere_from_outside(sta
     stack.transcript.section("Be redirected")
     active = stack.settled()
     wait_for(
-        lambda: stack.typed(f"curl -sf {stack.pages[active]}", check=False), "the module's page"
+        lambda: stack.typed(f"curl -sf --cacert {ADMIN}/ca.crt {stack.pages[active]}", check=False),
+        "the module's page",
     )
 
     for name in set(NAMES) - {active}:
-        page = stack.typed(f"curl -sL --max-time 10 {stack.pages[name]}")
+        page = stack.typed(f"curl -sL --cacert {ADMIN}/ca.crt --max-time 10 {stack.pages[name]}")
         own = stack.get(f"{stack.http[name]}/", follow_redirects=True, timeout=10)
 
         assert f"served by manager {active}" in page
