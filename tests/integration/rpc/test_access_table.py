@@ -53,9 +53,9 @@ async def outcome(channel, call):
     except grpc.aio.AioRpcError as failed:
         if failed.code() in REFUSED:
             return "refused"
-        details = str(failed.details())
-        broken = failed.code() is grpc.StatusCode.UNAVAILABLE and "not active" not in details
-        return "not connected" if broken else "allowed"
+        # What a manager answers has a reason; what the transport says has none.
+        answered = "grpc-status-details-bin" in dict(failed.trailing_metadata() or ())
+        return "allowed" if answered else "not connected"
     except asyncio.InvalidStateError:
         return "not connected"
     return "allowed"
