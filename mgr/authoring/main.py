@@ -35,7 +35,11 @@ def run(words: Sequence[str], options: Mapping[str, Any]) -> int:
     return status if isinstance(status, int) else 0
 
 
-@click.group(help="For authors of modules: these commands need no cluster.")
+@click.group(
+    help="For authors of modules: these commands need no cluster.",
+    epilog="Commands of the manager, on modules that it runs: mgrctl module top, mgrctl module env "
+    "ls, mgrctl module env sync NAME. All others: mgrctl help mgr module",
+)
 def group() -> None:
     """Hold the commands."""
 

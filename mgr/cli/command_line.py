@@ -24,6 +24,8 @@ from mgr.version import installed_version
 FORMATS: Final = ("plain", "json", "json-pretty", "yaml", "xml", "xml-pretty")
 AUTHORS_WORD: Final = "module"
 """First word of the commands that need no cluster; those of the manager begin ``mgr module``."""
+MANAGERS_WORDS: Final = frozenset({"env", "top"})
+"""Words that, after ``AUTHORS_WORD``, make it a command of the manager."""
 SHELLS: Final = ("bash", "zsh", "fish")
 LOWEST: Final = ("debug", "info", "sec", "warn", "error")
 PRIORITIES: Final = dict(
@@ -215,7 +217,7 @@ def _dispatch(options: dict[str, Any]) -> int:
         raise InvalidArgumentError("no command given; see: mgrctl --help, mgrctl help")
     explains = bool(options.get("help")) or words[:1] == ("help",)
     asked = words[1:] if words[:1] == ("help",) else words
-    if asked[:1] == (AUTHORS_WORD,):
+    if is_for_authors(asked):
         from mgr.authoring.main import run as author  # noqa: PLC0415 - few commands need it
 
         interrupt.raise_again()
@@ -224,6 +226,11 @@ def _dispatch(options: dict[str, Any]) -> int:
         front = local.Front(options, lambda words: _invocation(options, tuple(words)))
         return local.run(found, asked[len(found.words) :], front, explain=explains)
     return _ask(options, asked, explains=explains)
+
+
+def is_for_authors(words: Sequence[str]) -> bool:
+    """Return whether ``words`` are a command for authors of modules, which needs no cluster."""
+    return tuple(words[:1]) == (AUTHORS_WORD,) and not MANAGERS_WORDS.intersection(words[1:2])
 
 
 def _ask(options: dict[str, Any], asked: tuple[str, ...], *, explains: bool) -> int:
@@ -292,14 +299,15 @@ def _complete_words(
     context: click.Context, _: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     words: tuple[str, ...] = context.params.get("words") or ()
-    if words[:1] == (AUTHORS_WORD,):
+    if is_for_authors(words):
         from mgr.authoring.main import group  # noqa: PLC0415 - few commands need it
 
-        known = sorted(group.commands.items()) if len(words) == 1 else ()
+        known = {name: each.short_help for name, each in group.commands.items()}
+        known |= dict.fromkeys(MANAGERS_WORDS, "a command of the manager")
         return [
-            CompletionItem(name, help=command.short_help)
-            for name, command in known
-            if name.startswith(incomplete)
+            CompletionItem(name, help=text)
+            for name, text in sorted(known.items())
+            if len(words) == 1 and name.startswith(incomplete)
         ]
     if (own := local.complete(words, incomplete, os.environ)) is not None:
         return [CompletionItem(word, help=text) for word, text in own]

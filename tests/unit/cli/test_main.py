@@ -185,10 +185,17 @@ def test_the_commands_for_authors_need_no_manager(capsys, tmp_path):
         assert "check" in shown.out or "No such command 'nonsense'" in shown.err
 
 
+def test_the_managers_commands_for_modules_reach_it(capsys):
+    """They begin with the same word as those for authors; nobody listens there."""
+    for words in (["module", "top"], ["module", "env", "ls"], ["module", "env", "sync", "greet"]):
+        assert main(["-m", NOBODY, "-t", "1", *words]) == 255
+        assert capsys.readouterr().err.startswith("Error ")
+
+
 @pytest.mark.parametrize(
     ("words", "incomplete", "offered"),
     [
-        (("module",), "", ["check", "dev", "new", "package", "unpack"]),
+        (("module",), "", ["check", "dev", "env", "new", "package", "top", "unpack"]),
         (("module",), "p", ["package"]),
         (("module", "new"), "", []),
     ],
